@@ -1,0 +1,1 @@
+"""The platform: settings, logs, flags, breakers, modules, events, and the local stack."""

@@ -1,0 +1,13 @@
+"""The web entry point: `uvicorn helios.asgi:application`."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
+
+application = get_asgi_application()
+
+from helios.logs import configure  # noqa: E402 - after Django's settings are known
+
+configure(os.environ.get("HELIOS_COMPONENT", "web"))

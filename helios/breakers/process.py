@@ -1,0 +1,128 @@
+"""What one process knows about all breakers: their settings, their circuits, the way to the shared state."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from functools import cached_property
+
+from loguru import logger
+
+from helios.breakers.catalog import SHIPPED, Settings
+from helios.breakers.circuits import ProcessCircuit
+from helios.breakers.errors import SharedStateAway, UnknownBreaker
+from helios.breakers.journal import Journal, aside
+from helios.breakers.store import SharedStore
+
+RETRY_S = 10.0  # between attempts to read the settings while the database is away
+
+
+class Process:
+    """The breakers of this process; `current()` is the one in use."""
+
+    def __init__(self) -> None:
+        self._circuits: dict[str, ProcessCircuit] = {}
+        self._settings: dict[str, Settings] = {}
+        self._seen: int | None = None  # configuration changes that the settings take into account
+        self._next_attempt = 0.0
+        self._making = threading.Lock()
+        self.journal = Journal()
+
+    @cached_property
+    def store(self) -> SharedStore:
+        """The shared state, at the address that Django's settings name."""
+        from django.conf import settings  # noqa: PLC0415 - read when first needed, not at import
+
+        return SharedStore.from_url(settings.REDIS_URL)
+
+    def circuit(self, name: str) -> ProcessCircuit:
+        """The circuit of that name; raises `UnknownBreaker` where neither the database nor the catalog has it."""
+        return self._circuits.get(name) or self._make(name)
+
+    def refresh(self) -> None:
+        """Use settings that changed elsewhere, and write transitions that could not be written so far."""
+        self.journal.flush()
+        try:
+            self.hear(self.store.changes())
+        except SharedStateAway:
+            self._read()
+
+    def hear(self, changes: int) -> None:
+        """Read the settings again when Redis knows of another number of changes than they were read at."""
+        if changes != self._seen and self._read():
+            self._seen = changes
+
+    def _make(self, name: str) -> ProcessCircuit:
+        with self._making:
+            if name in self._circuits:
+                return self._circuits[name]
+            if name not in self._settings:
+                self._first_read()
+            settings = self._settings.get(name) or SHIPPED.get(name)
+            if settings is None:
+                known = ", ".join(sorted({*SHIPPED, *self._settings}))
+                raise UnknownBreaker(f"no circuit breaker is named {name!r}; there are {known}")
+            circuit = ProcessCircuit(
+                name, settings, store=self.store, journal=self.journal, acting=_acting, on_changes=self.hear
+            )
+            self._circuits[name] = circuit
+            return circuit
+
+    def _first_read(self) -> None:
+        try:
+            changes = self.store.changes()  # before the rows: a change in between is then read twice, not missed
+        except SharedStateAway:
+            self._read()
+        else:
+            self._seen = changes if self._read() else None
+
+    def _read(self) -> bool:
+        """Read every breaker's row; False where the database did not answer (asked again after `RETRY_S`)."""
+        if time.monotonic() < self._next_attempt:
+            return False
+        rows = aside(_rows)
+        if rows is None:
+            self._next_attempt = time.monotonic() + RETRY_S
+            return False
+        self._settings = rows
+        for name, circuit in list(self._circuits.items()):
+            settings = rows.get(name) or SHIPPED.get(name)
+            if settings is not None and settings != circuit.settings:
+                circuit.configure(settings)
+        return True
+
+
+def _rows() -> dict[str, Settings]:
+    from helios.breakers.models import CircuitBreaker  # noqa: PLC0415 - models load after the apps
+
+    settings: dict[str, Settings] = {}
+    for row in CircuitBreaker.objects.all():
+        try:
+            settings[row.name] = row.settings()
+        except ValueError as error:
+            logger.bind(circuit=row.name, error=str(error)).error("circuit.settings_refused")
+    return settings
+
+
+def _acting() -> bool:
+    from helios import flags  # noqa: PLC0415 - flags read their models when first asked
+
+    return flags.is_enabled("circuit_breakers")
+
+
+_current = Process()
+
+
+def current() -> Process:
+    """The breakers of this process."""
+    return _current
+
+
+def forget() -> None:
+    """Begin anew: circuits, settings and connections. Done in every child of a fork, and between tests."""
+    global _current  # noqa: PLW0603 - one per process is the point
+    _current = Process()
+
+
+os.register_at_fork(after_in_child=forget)

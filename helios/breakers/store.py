@@ -1,0 +1,144 @@
+"""The state that all workers share: one Lua script takes each decision inside Redis, on Redis's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from helios.breakers.core import Circuit, Config, Outcome, Permit, State, Step, Transition
+from helios.breakers.errors import SharedStateAway
+
+TIMEOUT_S = 0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker
+KEY = "helios:{breakers}"  # the braces keep both keys of a script on one node of a cluster
+CLOCK = """
+local function clock()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What Redis decided. `step.circuit.open_until` is on Redis's clock, as `now` is."""
+
+    step: Step
+    now: float  # seconds since the epoch
+    changes: int  # configuration changes announced so far
+    probes: int  # permits under way
+
+    @property
+    def open_for_s(self) -> float:
+        return max(0.0, self.step.circuit.open_until - self.now)
+
+
+@lru_cache(maxsize=1)
+def _script() -> str:
+    return Path(__file__).with_name("decide.lua").read_text(encoding="utf-8")
+
+
+class SharedStore:
+    """Circuits in Redis. Every method raises `SharedStateAway` when Redis cannot answer.
+
+    `clock` is the Lua function that tells the time, a seam for tests that cannot wait.
+    """
+
+    def __init__(self, client: redis.Redis, *, prefix: str = KEY, clock: str = CLOCK) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._decide = client.register_script(clock + _script())
+
+    @classmethod
+    def from_url(cls, url: str, *, prefix: str = KEY) -> SharedStore:
+        """A store that gives up quickly and never asks twice: a failure must not be counted two times."""
+        client = redis.Redis.from_url(
+            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        )
+        return cls(client, prefix=prefix)
+
+    def acquire(
+        self, name: str, config: Config, *, token: str, generation: int, successes: int, enforce: bool
+    ) -> Reply:
+        """Ask for a permit and share `successes` of `generation`; see `core.acquire`."""
+        return self._ask(name, config, "acquire", generation, token, "", successes, enforce)
+
+    def record(
+        self, name: str, config: Config, permit: Permit, outcome: Outcome, *, successes: int, enforce: bool
+    ) -> Reply:
+        """Report the end of a permitted call; see `core.record`."""
+        return self._ask(
+            name, config, "record", permit.generation, permit.token, outcome.value, successes, enforce
+        )
+
+    def close(self, name: str, config: Config, *, reason: str) -> Reply:
+        """Close the circuit and forget its window; see `core.close`."""
+        return self._ask(name, config, "close", reason=reason)
+
+    def peek(self, name: str, config: Config) -> Reply:
+        """The circuit as it stands; changes nothing."""
+        return self._ask(name, config, "peek")
+
+    def changes(self) -> int:
+        """How many configuration changes were announced so far."""
+        try:
+            return int(self._client.get(f"{self._prefix}:changes") or 0)
+        except redis.RedisError as error:
+            raise _away(error) from error
+
+    def announce(self) -> None:
+        """Tell every worker that some breaker's configuration changed."""
+        try:
+            self._client.incr(f"{self._prefix}:changes")
+        except redis.RedisError as error:
+            raise _away(error) from error
+
+    def _ask(
+        self,
+        name: str,
+        config: Config,
+        operation: str,
+        generation: int = 0,
+        token: str = "",
+        outcome: str = "",
+        successes: int = 0,
+        enforce: bool = True,
+        reason: str = "",
+    ) -> Reply:
+        keys = [f"{self._prefix}:{name}", f"{self._prefix}:changes"]
+        arguments = [
+            operation, generation, token, outcome, successes, int(enforce),
+            config.failure_threshold, config.minimum_calls, config.window_calls,
+            config.open_s, config.half_open_permits, config.permit_s, reason,
+        ]  # fmt: skip
+        try:
+            return _reply(self._decide(keys=keys, args=arguments))
+        except redis.RedisError as error:
+            raise _away(error) from error
+
+
+def _away(error: redis.RedisError) -> SharedStateAway:
+    return SharedStateAway(f"the shared state of the breakers cannot be reached: {error}")
+
+
+def _reply(raw: Any) -> Reply:
+    """The script's flat list as a `Reply`."""
+    granted, held, state, generation, window, remaining, retry, before, reason, changes, now, probes = (
+        part.decode() if isinstance(part, bytes) else str(part) for part in raw
+    )
+    moment = float(now)
+    circuit = Circuit(
+        state=State(state), generation=int(generation), window=window, open_until=moment + float(remaining)
+    )
+    step = Step(
+        circuit=circuit,
+        permit=Permit(circuit.generation, held) if granted == "1" else None,
+        retry_after_s=float(retry),
+        transition=Transition(before=State(before), after=circuit.state, reason=reason) if before else None,
+    )
+    return Reply(step=step, now=moment, changes=int(changes), probes=int(probes))

@@ -1,0 +1,84 @@
+"""Numbered system checks: settings that start and still would hurt. `manage.py check --deploy` adds Django's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's name
+
+from helios.env import get_env
+
+QUEUES: Final = frozenset({"ingest", "default", "gpu", "execution", "maintenance"})
+
+
+@register(Tags.security)
+def production(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """E001-E003: what a production environment may not have."""
+    if settings.ENVIRONMENT != "prod":
+        return []
+    found: list[CheckMessage] = []
+    if settings.DEBUG:
+        found.append(Error("HELIOS_DEBUG must be off when HELIOS_ENVIRONMENT is prod.", id="helios.E001"))
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(Error("HELIOS_ALLOWED_HOSTS must name its hosts in prod, was *.", id="helios.E002"))
+    env = get_env()
+    if env.embedded_postgres or env.embedded_valkey:
+        found.append(
+            Error(
+                "The embedded servers are for one machine and have no backups.",
+                hint="Set HELIOS_DATABASE_URL and HELIOS_REDIS_URL.",
+                id="helios.E003",
+            )
+        )
+    return found
+
+
+@register(Tags.security)
+def cors_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """E004: origins are scheme://host[:port] and nothing more; `*` is refused."""
+    return [
+        Error(f"HELIOS_CORS_ALLOWED_ORIGINS must hold scheme://host[:port], was {origin!r}.", id="helios.E004")
+        for origin in settings.CORS_ALLOWED_ORIGINS
+        if not _is_origin(origin)
+    ]
+
+
+def _is_origin(value: str) -> bool:
+    parts = urlsplit(value)
+    return parts.scheme in {"http", "https"} and bool(parts.netloc) and value == f"{parts.scheme}://{parts.netloc}"
+
+
+@register("celery")
+def celery(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """E005-E006: a task may not outlive its message's visibility, and every queue must exist."""
+    found: list[CheckMessage] = []
+    if settings.CELERY_TASK_TIME_LIMIT >= settings.VISIBILITY_TIMEOUT_S:
+        found.append(
+            Error(
+                "CELERY_TASK_TIME_LIMIT must be below VISIBILITY_TIMEOUT_S, or a running task is delivered twice: "
+                f"{settings.CELERY_TASK_TIME_LIMIT} s against {settings.VISIBILITY_TIMEOUT_S} s.",
+                id="helios.E005",
+            )
+        )
+    missing = QUEUES - {queue.name for queue in settings.CELERY_TASK_QUEUES}
+    if missing:
+        found.append(Error(f"CELERY_TASK_QUEUES lacks {', '.join(sorted(missing))}.", id="helios.E006"))
+    return found
+
+
+@register(Tags.security)
+def live_trading(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """W001: the first of the two keys to real money is turned outside of production."""
+    if get_env().live_trading_armed and settings.ENVIRONMENT != "prod":
+        return [
+            Warning(
+                f"HELIOS_LIVE_TRADING_ARMED is on while HELIOS_ENVIRONMENT is {settings.ENVIRONMENT}.",
+                hint="Turn it off unless this machine is meant to send real orders.",
+                id="helios.W001",
+            )
+        ]
+    return []

@@ -1,0 +1,17 @@
+"""The error tree, grouped by what the caller has to do."""
+
+
+class HeliosError(Exception):
+    """Any error that Helios raises on purpose; its text is one sentence a person can act on."""
+
+
+class Transient(HeliosError):  # noqa: N818 - named after what the caller does with it
+    """May succeed when tried again: a time-out while reading, a lost connection."""
+
+
+class Rejected(HeliosError):  # noqa: N818
+    """Will not succeed when tried again: record it and go on."""
+
+
+class Ambiguous(HeliosError):  # noqa: N818
+    """May have taken effect: ask the other side before anything else is sent."""

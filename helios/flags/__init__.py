@@ -1,0 +1,46 @@
+"""Feature flags.
+
+    from helios import flags
+
+    flags.is_enabled("garch_volatility")
+    flags.is_enabled("neural_network_v2", flags.FlagContext(symbol="AAPL"))
+
+A lookup reads this process's snapshot: no lock, no I/O after the first one. `refresh_if_behind()` belongs at the start
+of every task; `start_listener()` into every process that stays. Changes are made by `helios.flags.services`.
+"""
+
+from __future__ import annotations
+
+from helios.flags.core import Decision, FlagContext, FlagDefinition, Reason, Strategy
+from helios.flags.process import (
+    ais_enabled,
+    explain,
+    forget,
+    is_enabled,
+    refresh_if_behind,
+    snapshot,
+    start_listener,
+    stop_listener,
+    unknown,
+    wait_until,
+)
+from helios.flags.store import Snapshot
+
+__all__ = [
+    "Decision",
+    "FlagContext",
+    "FlagDefinition",
+    "Reason",
+    "Snapshot",
+    "Strategy",
+    "ais_enabled",
+    "explain",
+    "forget",
+    "is_enabled",
+    "refresh_if_behind",
+    "snapshot",
+    "start_listener",
+    "stop_listener",
+    "unknown",
+    "wait_until",
+]

@@ -1,0 +1,105 @@
+"""Telling the other processes that flags changed, and hearing it: Redis carries the news, the database the state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import redis
+from loguru import logger
+from redis.backoff import NoBackoff
+from redis.client import PubSub
+from redis.retry import Retry
+
+from helios.flags.store import FlagStore
+
+CHANNEL: Final = "helios:flags"
+ANNOUNCE_TIMEOUT_S: Final = 1.0
+WAIT_S: Final = 1.0  # how long a listener waits for news before it looks at the stop sign
+CHECK_EVERY_S: Final = 5.0  # with news arriving: in case one was lost
+RETRY_EVERY_S: Final = 0.5  # without Redis: the database is asked this often
+log = logger.bind(component="flags")
+
+
+def connect(url: str, timeout_s: float = ANNOUNCE_TIMEOUT_S) -> redis.Redis:
+    """A client that fails at once instead of retrying: a change must not hang on the news about it."""
+    client: redis.Redis = redis.Redis.from_url(
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+    )
+    return client
+
+
+def announce(url: str, generation: int) -> bool:
+    """Publish that a generation is committed; False (and a line in the log) when Redis cannot be reached.
+
+    Nothing is lost then: every task asks the database for the generation before it starts.
+    """
+    client = connect(url)
+    try:
+        client.publish(CHANNEL, str(generation))
+    except (redis.RedisError, OSError) as error:
+        log.bind(generation=generation, error=str(error)).warning("flags.not_announced")
+        return False
+    finally:
+        client.close()
+    return True
+
+
+class Listener(threading.Thread):
+    """Refreshes a store when a change is announced, and asks the database by itself while Redis is away."""
+
+    def __init__(self, store: FlagStore, url: str, after_read: Callable[[], None] = lambda: None) -> None:
+        super().__init__(name="flags-listener", daemon=True)
+        self._store = store
+        self._url = url
+        self._after_read = after_read  # gives this thread's database connection back
+        self._stopping = threading.Event()
+        self.listening = threading.Event()  # set while announcements arrive
+
+    def run(self) -> None:
+        """Listen until stopped; a lost connection is reported by the snapshot and tried again."""
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except (redis.RedisError, OSError):
+                self.listening.clear()
+                self._store.mark("redis", present=True)
+                self._refresh()
+                self._stopping.wait(RETRY_EVERY_S)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the thread and wait for it."""
+        self._stopping.set()
+        self.join(timeout_s)
+
+    def _listen(self) -> None:
+        client = connect(self._url, timeout_s=CHECK_EVERY_S)
+        try:
+            with client.pubsub(ignore_subscribe_messages=False) as news:
+                news.subscribe(CHANNEL)
+                self._follow(news)
+        finally:
+            client.close()
+
+    def _follow(self, news: PubSub) -> None:
+        quiet_s = 0.0
+        while not self._stopping.is_set():
+            message = news.get_message(timeout=WAIT_S)
+            quiet_s = quiet_s + WAIT_S if message is None else 0.0
+            if message is not None:
+                # The answer to the subscription is news too: whatever was announced before it went unheard.
+                self._refresh()
+                self._store.mark("redis", present=False)
+                self.listening.set()
+            elif quiet_s >= CHECK_EVERY_S:
+                quiet_s = 0.0
+                news.ping()  # finds out that a silent connection is dead; its answer leads to a refresh
+
+    def _refresh(self) -> None:
+        try:
+            self._store.refresh_if_behind()
+        except Exception as error:  # noqa: BLE001 - a listener that died would leave its process behind for good
+            log.bind(error=repr(error)).error("flags.refresh_failed")
+        finally:
+            self._after_read()

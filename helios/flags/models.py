@@ -1,0 +1,126 @@
+"""Flags, their history and their generation: fields and constraints, nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+from helios.flags.core import Strategy
+
+State = dict[str, Any]  # one flag as plain JSON values, as history and the command line show it
+
+
+class FeatureFlag(models.Model):
+    """One flag. Change it through `helios.flags.services` only: saved by hand it leaves no history and no process hears."""
+
+    name = models.CharField(max_length=100, unique=True)
+    enabled = models.BooleanField(default=False)
+    strategy = models.CharField(
+        max_length=16, choices=[(each.value, each.value.replace("_", " ")) for each in Strategy], default="all_on"
+    )
+    resume_strategy = models.CharField(
+        max_length=16, blank=True, default="", help_text="the strategy that a killed flag returns to"
+    )
+    percentage = models.SmallIntegerField(
+        default=0, help_text="0 to 100: the share served, or the share at which a gradual ramp ends"
+    )
+    whitelist = ArrayField(models.CharField(max_length=128), default=list, blank=True)
+    blacklist = ArrayField(models.CharField(max_length=128), default=list, blank=True)
+    gradual_start = models.DateTimeField(null=True, blank=True)
+    gradual_end = models.DateTimeField(null=True, blank=True)
+    stickiness = models.CharField(
+        max_length=64, blank=True, default="", help_text="what a percentage holds on; empty: the first of symbol, user, strategy, system"
+    )
+    description = models.TextField(blank=True, default="")
+    owner = models.CharField(max_length=128, blank=True, default="")
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the flag should be gone; evaluation does not change by it"
+    )
+    generation = models.BigIntegerField(default=0, help_text="the generation of the last change")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "feature_flags"
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(name__regex=r"^[A-Za-z0-9][A-Za-z0-9_.~-]*$"), name="feature_flags_name"
+            ),
+            models.CheckConstraint(
+                condition=Q(strategy__in=[each.value for each in Strategy]), name="feature_flags_strategy"
+            ),
+            models.CheckConstraint(
+                condition=Q(percentage__gte=0, percentage__lte=100), name="feature_flags_percentage"
+            ),
+            models.CheckConstraint(
+                condition=Q(gradual_start__isnull=True, gradual_end__isnull=True)
+                | Q(gradual_start__isnull=False, gradual_end__gt=F("gradual_start")),
+                name="feature_flags_gradual_times",
+            ),
+            models.CheckConstraint(
+                condition=(Q(strategy="kill_switch", enabled=False) & ~Q(resume_strategy=""))
+                | (~Q(strategy="kill_switch") & Q(resume_strategy="")),
+                name="feature_flags_killed_is_disabled",
+            ),
+            models.CheckConstraint(condition=Q(generation__gte=0), name="feature_flags_generation"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FeatureFlagHistory(models.Model):
+    """One change of one flag: who, when, before, after, why. Append-only, and it outlives its flag."""
+
+    flag = models.ForeignKey(
+        FeatureFlag,
+        to_field="name",
+        db_column="flag_name",
+        db_constraint=False,  # a flag may go; what was done with it stays
+        on_delete=models.DO_NOTHING,
+        related_name="history",
+    )
+    ts = models.DateTimeField(auto_now_add=True)
+    action = models.CharField(max_length=32)
+    actor = models.CharField(max_length=150)
+    reason = models.TextField(blank=True, default="")
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    generation = models.BigIntegerField()
+
+    class Meta:
+        db_table = "feature_flag_history"
+        ordering = ["-id"]
+        verbose_name_plural = "feature flag history"
+        indexes = [models.Index(fields=["flag", "-id"], name="feature_flag_history_of_flag")]
+        constraints = [models.CheckConstraint(condition=~Q(actor=""), name="feature_flag_history_actor")]
+
+    def __str__(self) -> str:
+        return f"{self.flag_id} {self.action} by {self.actor}"
+
+
+class FlagGeneration(models.Model):
+    """The one row that says which generation of flags is current.
+
+    The number is for people and messages. The token is new at every change, so that a database restored from a
+    backup, which counts over the same numbers again, is never taken for the one that a process has read.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    value = models.BigIntegerField(default=0)
+    token = models.UUIDField(default=uuid.uuid4)
+
+    class Meta:
+        db_table = "feature_flag_generation"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="feature_flag_generation_single_row"),
+            models.CheckConstraint(condition=Q(value__gte=0), name="feature_flag_generation_value"),
+        ]
+
+    def __str__(self) -> str:
+        return f"generation {self.value}"

@@ -1,0 +1,241 @@
+"""Logs: one loguru set-up for every process, a file per component, the standard library's records included.
+
+`configure("worker")` writes to the console and to `var/logs/worker.log`. Fields travel with
+`logger.contextualize(cycle=7)` or `logger.bind(...)`. Secrets never reach a sink: each finished line is redacted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import quote, urlsplit
+
+from loguru import logger
+from pydantic import SecretStr
+
+from helios.env import Env, get_env
+from helios.errors import HeliosError
+
+ROTATE_BYTES = 10 * 1024 * 1024
+KEEP_FILES = 30
+MASK = "***"
+_SHORTEST_SECRET = 6  # shorter values would blank ordinary words
+
+_NAMED_SECRET = re.compile(
+    r"(?i)((?:api|private|secret|access|signing)[_-]?key|secret|password|passwd|token|authorization)"
+    r"""(["']?\s*[:=]\s*["']?)((?:bearer|token|basic)\s+)?[^\s"',;&}\\]+"""
+)
+_PATTERNS = (
+    (re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@"), rf"\1:{MASK}@"),
+    (_NAMED_SECRET, rf"\1\2{MASK}"),
+    (re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}"), rf"\1 {MASK}"),
+    (re.compile(r"\bsk-[\w-]{16,}"), MASK),
+)
+_SECRET_NAME = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)")
+
+Redactor = Callable[[str], str]
+Render = Callable[[Mapping[str, Any]], str]
+
+
+class RotatingFile:
+    """A log file that several processes may share, forked ones too.
+
+    Lines are appended in one write. Whoever sees the file over its size renames and compresses it under a lock; the
+    others notice that the name has a new file behind it. No queue and no thread, so a killed worker blocks nobody.
+    """
+
+    def __init__(self, path: Path, *, rotate_bytes: int = ROTATE_BYTES, keep: int = KEEP_FILES) -> None:
+        """Open `path` for appending; makes its folder. Raises: OSError."""
+        self._path, self._rotate_bytes, self._keep = path, rotate_bytes, keep
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = self._open()
+
+    def write(self, line: str) -> None:
+        """Append one finished line."""
+        if not self._is_current():
+            os.close(self._descriptor)
+            self._descriptor = self._open()
+        os.write(self._descriptor, line.encode(errors="replace"))
+        if os.fstat(self._descriptor).st_size >= self._rotate_bytes:
+            self._rotate()
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._descriptor)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _is_current(self) -> bool:
+        try:
+            return self._path.stat().st_ino == os.fstat(self._descriptor).st_ino
+        except FileNotFoundError:
+            return False
+
+    def _rotate(self) -> None:
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._is_current():
+                return  # another process was faster
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+            old = self._path.rename(self._path.with_suffix(f".{stamp}.log"))
+            packed = old.with_name(f"{old.name}.gz")
+            with old.open("rb") as source, gzip.open(packed, "wb", compresslevel=5) as target:
+                shutil.copyfileobj(source, target)
+            old.unlink()
+            for outdated in sorted(self._path.parent.glob(f"{self._path.stem}.*.log.gz"))[: -self._keep]:
+                outdated.unlink(missing_ok=True)
+
+
+class InterceptHandler(logging.Handler):
+    """Hands records of the standard library (Django, Celery, uvicorn) to loguru, with their own place and level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on."""
+        try:
+            level: str | int = logger.level(record.levelname).name
+        except ValueError:
+            level = record.levelno
+
+        def own_place(fields: Any) -> None:
+            fields.update(name=record.name, function=record.funcName, line=record.lineno)
+
+        with contextlib.suppress(ValueError):
+            logger.patch(own_place).opt(exception=record.exc_info).log(level, "{}", record.getMessage())
+
+
+def configure(component: str, *, console_level: str | None = None) -> None:
+    """Install the sinks of this process: console and `var/logs/<component>.log`. May be called again.
+
+    `console_level` quietens the console only. Raises: HeliosError when the file cannot be written.
+    """
+    env = get_env()
+    redact = redactor(secret_values(env, os.environ))
+    render = as_json if env.log_format == "json" else as_text
+    try:
+        file = RotatingFile(env.var_dir / "logs" / f"{component}.log")
+    except OSError as error:
+        raise HeliosError(
+            f"Helios cannot write its log in {env.var_dir / 'logs'}: {error.strerror}"
+        ) from error
+    logger.remove()
+    logger.configure(extra={"component": component})
+    options: dict[str, Any] = {
+        "format": "{message}",
+        "backtrace": False,
+        "diagnose": False,
+    }  # diagnose shows values
+    logger.add(_sink(file.write, render, redact), level=env.log_level, **options)
+    console = _console(sys.stderr)
+    logger.add(_sink(console, render, redact), level=console_level or env.log_level, **options)
+    _take_over(env.log_level)
+
+
+def secret_values(env: Env, environ: Mapping[str, str]) -> set[str]:
+    """Every secret of this process: secret settings, passwords inside URLs, variables that are named like secrets."""
+    values = {value.get_secret_value() for _, value in env if isinstance(value, SecretStr)}
+    values |= {value for name, value in environ.items() if _SECRET_NAME.search(name)}
+    with contextlib.suppress(ValueError, OSError):
+        values.add(env.resolved_secret_key())
+    for url in [value for value in values if "://" in value]:
+        values.remove(url)
+        values.add(urlsplit(url).password or "")
+    return {value for value in values if len(value) >= _SHORTEST_SECRET}
+
+
+def redactor(secrets: Iterable[str]) -> Redactor:
+    """A function that masks the given values and whatever looks like a key, a password or a token."""
+    spellings = {
+        form for value in secrets for form in (value, quote(value, safe=""), json.dumps(value)[1:-1])
+    }
+    known = re.compile(
+        "|".join(re.escape(value) for value in sorted(spellings, key=len, reverse=True)) or r"(?!)"
+    )
+
+    def redact(line: str) -> str:
+        line = known.sub(MASK, line)
+        for pattern, replacement in _PATTERNS:
+            line = pattern.sub(replacement, line)
+        return line
+
+    return redact
+
+
+def as_text(record: Mapping[str, Any]) -> str:
+    """One line for people: time in UTC, level, component, place, message, fields; a traceback follows."""
+    fields = "".join(f" {key}={value}" for key, value in record["extra"].items() if key != "component")
+    time = record["time"].astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+    component = record["extra"].get("component", "-")
+    line = f"{time} {record['level'].name:<8} {component} {record['name']}: {record['message']}{fields}\n"
+    return line + _traceback(record)
+
+
+def as_json(record: Mapping[str, Any]) -> str:
+    """One JSON object per line for machines."""
+    entry = {
+        "ts": record["time"].astimezone(UTC).isoformat(timespec="milliseconds"),
+        "level": record["level"].name,
+        "logger": record["name"],
+        "message": record["message"],
+        "pid": record["process"].id,
+        **record["extra"],
+    }
+    if trace := _traceback(record):
+        entry["exception"] = trace
+    return json.dumps(entry, default=str) + "\n"
+
+
+def _traceback(record: Mapping[str, Any]) -> str:
+    error = record["exception"]
+    if error is None or error.type is None:
+        return ""
+    return "".join(traceback.format_exception(error.type, error.value, error.traceback))
+
+
+def _sink(write: Callable[[str], object], render: Render, redact: Redactor) -> Callable[[Any], None]:
+    def sink(message: Any) -> None:
+        write(redact(render(message.record)))
+
+    return sink
+
+
+def _console(stream: TextIO) -> Callable[[str], object]:
+    """Write to the console; a closed pipe (the reader went away) is no reason to fail."""
+
+    def write(line: str) -> None:
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            stream.write(line)
+            stream.flush()
+
+    return write
+
+
+def _take_over(level: str) -> None:
+    """Route the standard library's logging through loguru; handlers that print are taken out."""
+    root = logging.getLogger()
+    known = [item for item in root.manager.loggerDict.values() if isinstance(item, logging.Logger)]
+    for each in (root, *known):
+        each.handlers = [handler for handler in each.handlers if not _prints(handler)]
+        each.propagate = True
+    root.addHandler(InterceptHandler())
+    root.setLevel(level)
+    for noisy in ("httpcore", "httpx", "numba", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _prints(handler: logging.Handler) -> bool:
+    """Plain stream handlers and our own; test runners' capturing subclasses stay."""
+    module = type(handler).__module__
+    return isinstance(handler, logging.StreamHandler | InterceptHandler) and not module.startswith("_pytest")

@@ -1,0 +1,72 @@
+"""SQL that migrations share: append-only history, and yearly or monthly partitions made on demand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from django.db import connection
+
+Period = Literal["year", "month"]
+
+_REFUSE = """
+CREATE OR REPLACE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('helios.maintenance', true) = 'on' THEN
+        RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    END IF;
+    RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table}
+    FOR EACH ROW EXECUTE FUNCTION {table}_append_only();
+CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only();
+"""
+_ALLOW = """
+DROP TRIGGER IF EXISTS {table}_no_change ON {table};
+DROP TRIGGER IF EXISTS {table}_no_truncate ON {table};
+DROP FUNCTION IF EXISTS {table}_append_only();
+"""
+
+
+def append_only_sql(table: str) -> tuple[str, str]:
+    """Forward and reverse SQL that makes a table refuse UPDATE, DELETE and TRUNCATE.
+
+    Maintenance (retention, test clean-up) sets `helios.maintenance` to `on` for its session.
+    """
+    return _REFUSE.format(table=table), _ALLOW.format(table=table)
+
+
+def partition_bounds(ts: datetime, period: Period) -> tuple[str, datetime, datetime]:
+    """Suffix, inclusive start and exclusive end of the partition that holds `ts`."""
+    if period == "year":
+        start = datetime(ts.year, 1, 1, tzinfo=UTC)
+        return f"y{ts.year}", start, datetime(ts.year + 1, 1, 1, tzinfo=UTC)
+    start = datetime(ts.year, ts.month, 1, tzinfo=UTC)
+    carry, month = divmod(ts.month, 12)
+    return f"y{ts.year}m{ts.month:02d}", start, datetime(ts.year + carry, month + 1, 1, tzinfo=UTC)
+
+
+def ensure_partitions(table: str, period: Period, first: datetime, last: datetime) -> list[str]:
+    """Make the partitions of `table` that cover first..last (UTC); returns the names it made.
+
+    Safe to call from several processes at once: an advisory lock serialises the makers of one table.
+    """
+    made: list[str] = []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [table])
+        existing = {row[0] for row in cursor.fetchall()}
+        moment = first
+        while True:
+            suffix, start, end = partition_bounds(moment, period)
+            name = f"{table}_{suffix}"
+            if name not in existing:
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [table])
+                cursor.execute(
+                    f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
+                    f"FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
+                )
+                made.append(name)
+            if end > last:
+                return made
+            moment = end

@@ -1,0 +1,110 @@
+"""Is what Helios stands on there? Each probe is bounded in time and answers with a sentence, never a secret."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+REDIS_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """What one probe found; `detail` is fit for the public, `duration_ms` is wall time."""
+
+    name: str
+    ok: bool
+    detail: str
+    duration_ms: float
+
+
+def redis_client() -> redis.Redis:
+    """A client of the configured Redis or Valkey that gives up after two seconds."""
+    client: redis.Redis = redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
+    )
+    return client
+
+
+def ping_database() -> str:
+    """Asks the database for one row; returns "" or raises `DatabaseError`."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.fetchone()
+    return ""
+
+
+def pending_migrations() -> list[str]:
+    """Names of the migrations that are on disk and not applied, in the order they would run."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def ping_redis() -> str:
+    """Pings Redis; returns "" or raises `redis.RedisError`."""
+    client = redis_client()
+    try:
+        client.ping()
+    finally:
+        client.close()
+    return ""
+
+
+def _migrations() -> str:
+    pending = pending_migrations()
+    return f"{len(pending)} migrations are not applied, first {pending[0]}" if pending else ""
+
+
+def _timed(name: str, probe: Callable[[], str], unreachable: str) -> Component:
+    start = time.perf_counter()
+    try:
+        detail = probe()
+    except (DatabaseError, redis.RedisError, OSError):
+        detail = unreachable
+    return Component(
+        name=name,
+        ok=not detail,
+        detail=detail or "ok",
+        duration_ms=round((time.perf_counter() - start) * 1000, 2),
+    )
+
+
+def components() -> list[Component]:
+    """Database, migrations and Redis, in this order; without a database the migrations are not asked for."""
+    database = _timed("database", ping_database, "the database does not answer")
+    if database.ok:
+        migrations = _timed("migrations", _migrations, "the migrations cannot be read")
+    else:
+        migrations = Component(
+            name="migrations", ok=False, detail="unknown while the database does not answer", duration_ms=0.0
+        )
+    return [database, migrations, _timed("redis", ping_redis, "redis does not answer")]
+
+
+def server_versions() -> dict[str, Any]:
+    """Versions and sizes of the two servers; Redis fields are None while it does not answer."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version'), pg_database_size(current_database())")
+        version, size_bytes = cursor.fetchone()
+    client = redis_client()
+    try:
+        info: dict[str, Any] = client.info()  # type: ignore[assignment]
+    except redis.RedisError:
+        info = {}
+    finally:
+        client.close()
+    return {
+        "database": {"version": version, "size_bytes": size_bytes},
+        "redis": {
+            "version": info.get("valkey_version") or info.get("redis_version"),
+            "used_memory_bytes": info.get("used_memory"),
+        },
+    }

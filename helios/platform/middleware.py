@@ -1,0 +1,126 @@
+"""What every request gets: an id, a measured duration, one log line, and CORS headers where allowed."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from loguru import logger
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+QUIET_PREFIX: Final = "/health"
+SERVER_ERROR: Final = 500
+
+
+def request_id(claimed: str | None) -> str:
+    """The caller's id when it is well-formed (8 to 64 letters, digits, dots, dashes), else a new one.
+
+    Anything else could carry line breaks into a log or a header.
+    """
+    if claimed and REQUEST_ID.fullmatch(claimed):
+        return claimed
+    return uuid.uuid4().hex
+
+
+@dataclass(slots=True)
+class DatabaseTime:
+    """Counts the statements of one request and the seconds they took."""
+
+    n_queries: int = 0
+    seconds: float = 0.0
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            self.n_queries += 1
+            self.seconds += time.perf_counter() - start
+
+
+class RequestLog:
+    """Adds `X-Request-ID` and `Server-Timing`, and writes one line a request.
+
+    The query string stays out of the log: it can hold secrets. Health probes are logged at DEBUG.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        identity = request_id(request.headers.get("X-Request-ID"))
+        request.META["HELIOS_REQUEST_ID"] = identity
+        database = DatabaseTime()
+        start = time.perf_counter()
+        with logger.contextualize(request_id=identity), connection.execute_wrapper(database):
+            response = self.get_response(request)
+            duration_ms = (time.perf_counter() - start) * 1000
+            self._log(request, response.status_code, duration_ms, database)
+        response["X-Request-ID"] = identity
+        response["Server-Timing"] = (
+            f"app;dur={duration_ms:.1f}, "
+            f'db;dur={database.seconds * 1000:.1f};desc="{database.n_queries} queries"'
+        )
+        return response
+
+    @staticmethod
+    def _log(request: HttpRequest, status: int, duration_ms: float, database: DatabaseTime) -> None:
+        level = "WARNING" if status >= SERVER_ERROR else "INFO"
+        if request.path.startswith(QUIET_PREFIX) and status < SERVER_ERROR:
+            level = "DEBUG"
+        logger.bind(
+            method=request.method,
+            path=request.path,
+            status=status,
+            duration_ms=round(duration_ms, 1),
+            db_queries=database.n_queries,
+            user=_user(request),
+        ).log(level, "http.request")
+
+
+def _user(request: HttpRequest) -> str:
+    """The name of the user whom an earlier step already loaded; asking must not cost a query."""
+    user = getattr(request, "_cached_user", None)
+    return str(user.get_username()) if user is not None and user.is_authenticated else ""
+
+
+class Cors:
+    """Lets browsers on the listed origins read the API; without a list no header is ever sent.
+
+    Credentials stay off, so a foreign page cannot ride on an admin session; it needs a token.
+    """
+
+    METHODS: Final[Sequence[str]] = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+    HEADERS: Final[Sequence[str]] = ("authorization", "content-type", "x-request-id")
+    EXPOSED: Final[Sequence[str]] = ("X-Request-ID", "Server-Timing")
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        origins = settings.CORS_ALLOWED_ORIGINS
+        if not origins:
+            return self.get_response(request)
+        origin = request.headers.get("Origin", "")
+        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        response = HttpResponse(status=204) if preflight and origin in origins else self.get_response(request)
+        patch_vary_headers(response, ["Origin"])
+        if origin in origins:
+            response["Access-Control-Allow-Origin"] = origin
+            response["Access-Control-Expose-Headers"] = ", ".join(self.EXPOSED)
+        if preflight and origin in origins:
+            response["Access-Control-Allow-Methods"] = ", ".join(self.METHODS)
+            response["Access-Control-Allow-Headers"] = ", ".join(self.HEADERS)
+            response["Access-Control-Max-Age"] = "600"
+        return response

@@ -1,0 +1,190 @@
+"""Django's settings: one file, every value that differs between machines comes from `helios.env`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.schedules import schedule as every
+from kombu import Queue
+
+from helios.env import BASE_DIR, get_env
+from helios.platform import VERSION
+from helios.stack import endpoints
+
+env = get_env()
+_embedded = endpoints.embedded(env.var_dir)
+
+DATABASE_URL = env.database_url.get_secret_value() if env.database_url else _embedded.database_url
+REDIS_URL = env.redis_url.get_secret_value() if env.redis_url else _embedded.redis_url
+VAR_DIR = env.var_dir
+
+SECRET_KEY = env.resolved_secret_key()
+ENVIRONMENT = env.environment
+DEBUG = env.debug
+ALLOWED_HOSTS = [host for host in env.allowed_hosts.split(",") if host]
+CORS_ALLOWED_ORIGINS = [part.strip().rstrip("/") for part in env.cors_allowed_origins.split(",") if part.strip()]
+ROOT_URLCONF = "helios.urls"
+ASGI_APPLICATION = "helios.asgi.application"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "django_celery_results",
+    "helios.platform",
+    "helios.events",
+    "helios.flags",
+    "helios.breakers",
+    "helios.modules",
+    "trading",
+    "tiers",
+    "sentinel",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "helios.platform.static.StaticFiles",
+    "helios.platform.middleware.RequestLog",
+    "helios.platform.middleware.Cors",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": endpoints.django_database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+WHITENOISE_USE_FINDERS = env.environment == "dev"
+
+# Production hardening; a local stack speaks plain HTTP on the loopback interface.
+_secure = env.environment != "dev"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _secure
+SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _secure
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _secure else None
+SECURE_REDIRECT_EXEMPT = [r"^health"]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "helios.platform.pagination.Pages",
+    "EXCEPTION_HANDLER": "helios.platform.problems.handle",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Helios",
+    "DESCRIPTION": "Read-only view of a running Helios; requests carry a token or an admin session.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Celery: state lives in PostgreSQL; Valkey holds queues only, all of them rebuildable. ---
+CELERY_BROKER_URL = endpoints.celery_broker(REDIS_URL)
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = 86_400
+VISIBILITY_TIMEOUT_S = 3_600
+_transport = {
+    "visibility_timeout": VISIBILITY_TIMEOUT_S,
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+CELERY_BROKER_TRANSPORT_OPTIONS = _transport
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"visibility_timeout": VISIBILITY_TIMEOUT_S}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = False
+CELERY_TASK_RETRY_ON_WORKER_LOST = True  # bounded by max_retries; a rejected message would come back for ever
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 30
+CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = False
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 20_000
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_TASK_SEND_SENT_EVENT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TASK_SOFT_TIME_LIMIT = 240
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_QUEUES = [Queue(name) for name in ("ingest", "default", "gpu", "execution", "maintenance")]
+CELERY_TASK_ROUTES = {
+    "tiers.ingest": {"queue": "ingest"},
+    "tiers.predict": {"queue": "gpu"},
+    "tiers.execute": {"queue": "execution"},
+    "trading.*": {"queue": "execution"},
+    "sentinel.*": {"queue": "maintenance"},
+}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULE = {
+    "tick": {"task": "tiers.tick", "schedule": every(5.0), "options": {"expires": 5.0}},
+    "recover": {"task": "tiers.recover", "schedule": every(15.0), "options": {"expires": 15.0}},
+    "heartbeat": {"task": "sentinel.heartbeat", "schedule": every(15.0), "options": {"expires": 15.0}},
+    "audit": {"task": "sentinel.audit", "schedule": every(60.0), "options": {"expires": 60.0}},
+}
+
+LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records
+UNFOLD = {
+    "SITE_TITLE": "Helios",
+    "SITE_HEADER": "Helios",
+    "SITE_SUBHEADER": "Trading that can be changed while it trades",
+    "SITE_SYMBOL": "wb_sunny",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+}
+FORMS_URLFIELD_ASSUME_HTTPS = True
+SILENCED_SYSTEM_CHECKS: list[str] = []
+BASE_PATH = BASE_DIR

@@ -1,0 +1,154 @@
+"""Child processes that never outlive their purpose: started in groups of their own, ended by id."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from helios.errors import HeliosError
+
+SERVICE_USER = "pgserver"
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class StackError(HeliosError):
+    """A part of the local stack cannot start or stop; the text says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The system user that a server runs as, when it is not ours."""
+
+    uid: int
+    gid: int
+
+
+def service_identity() -> Identity | None:
+    """The unprivileged user for servers that refuse to run as root; None when we are not root.
+
+    Raises: StackError when the user does not exist and cannot be made.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(SERVICE_USER)
+    except KeyError:
+        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVICE_USER]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+            entry = pwd.getpwnam(SERVICE_USER)
+        except (OSError, subprocess.CalledProcessError, KeyError) as error:
+            raise StackError(
+                f"PostgreSQL refuses to run as root and the system user {SERVICE_USER!r} cannot be made "
+                f"({error}): run Helios as an ordinary user or set HELIOS_DATABASE_URL"
+            ) from error
+    return Identity(entry.pw_uid, entry.pw_gid)
+
+
+def dying_with_parent(signum: signal.Signals) -> Callable[[], None] | None:
+    """A function for the new child that has the kernel signal it when its parent dies (Linux only)."""
+    libc = _libc
+    if libc is None:
+        return None
+    parent = os.getpid()
+
+    def arrange() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signum)
+        if os.getppid() != parent:  # the parent died between fork and prctl
+            os.kill(os.getpid(), signum)
+
+    return arrange
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    log: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    identity: Identity | None = None,
+    die_with_parent: signal.Signals | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own with its output appended to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            user=identity.uid if identity else None,
+            group=identity.gid if identity else None,
+            extra_groups=[] if identity else None,
+            preexec_fn=dying_with_parent(die_with_parent) if die_with_parent else None,  # noqa: PLW1509 - prctl only
+        )
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: float = 0.02) -> bool:
+    """Poll `condition`; False when it did not come true in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every_s)
+    return True
+
+
+def end(pid: int, *, first: signal.Signals, timeout_s: float) -> bool:
+    """Signal a process, wait, then SIGKILL it. Returns whether it went without the kill."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, first)
+    if wait_until(lambda: not _reaped_or_alive(pid), timeout_s=timeout_s):
+        return True
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not _reaped_or_alive(pid), timeout_s=10)
+    return False
+
+
+def _reaped_or_alive(pid: int) -> bool:
+    """Whether the process still runs; collects it first when it is our own dead child."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return is_alive(pid)
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Ids of the processes whose working folder is `folder`."""
+    wanted = str(folder.resolve())
+    found: list[int] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.cwd() == wanted and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, for an error message."""
+    if not log.exists():
+        return ""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,79 @@
+"""What `manage.py` does around a Django command: servers on, errors in one sentence, servers off."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import nullcontext
+from types import FrameType
+
+import redis
+from django.core.management import execute_from_command_line
+from django.db import DatabaseError, OperationalError
+from psycopg2 import errorcodes
+
+from helios.errors import HeliosError
+from helios.stack.environment import load_env
+from helios.stack.servers import ensure_running
+
+WITHOUT_SERVERS = frozenset(
+    {
+        "help",
+        "version",
+        "collectstatic",
+        "diffsettings",
+        "startapp",
+        "startproject",
+        "findstatic",
+        "spectacular",
+    }
+)
+_BEHIND = {errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN}
+
+
+def run(argv: list[str]) -> int:
+    """Run one management command; returns the exit status."""
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        env = load_env()
+        with ensure_running(env) if needs_servers(argv) else nullcontext():
+            execute_from_command_line(argv)
+    except KeyboardInterrupt:
+        return _fail("Interrupted", 130)
+    except (HeliosError, DatabaseError, redis.ConnectionError) as error:
+        if "--traceback" in argv:
+            raise
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        return _fail(sentence, 1)
+    return 0
+
+
+def needs_servers(argv: list[str]) -> bool:
+    """Whether a command talks to PostgreSQL or Valkey; help texts and file work do not."""
+    words = argv[1:]
+    return bool(words) and words[0] not in WITHOUT_SERVERS and not {"-h", "--help", "--version"} & set(words)
+
+
+def explain(error: Exception) -> str | None:
+    """One sentence for a person; None where only the traceback helps."""
+    if isinstance(error, HeliosError):
+        return str(error)
+    if isinstance(error, redis.ConnectionError):
+        return f"Redis or Valkey (HELIOS_REDIS_URL) cannot be reached: {error}"
+    reason = " ".join(str(error).split())
+    if getattr(error.__cause__, "pgcode", None) in _BEHIND:
+        return f"The database lacks tables of this version ({reason.split(' LINE ')[0]}): run `python manage.py migrate`"
+    if isinstance(error, OperationalError):
+        return f"PostgreSQL (HELIOS_DATABASE_URL) cannot be reached: {reason}"
+    return None
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+
+
+def _fail(sentence: str, status: int) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return status

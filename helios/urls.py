@@ -1,0 +1,23 @@
+"""Every address Helios answers under; what the upper floors serve is included by name, never imported."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from helios.platform import views
+
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("health", views.alive, name="health"),
+    path("health/ready", views.ready, name="ready"),
+    path("api/system/info", views.SystemInfoView.as_view(), name="system-info"),
+    path("api/modularity/", include("helios.platform.modularity.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/", include("trading.api.urls")),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("admin/", admin.site.urls),
+]
+
+handler404 = "helios.platform.problems.not_found"
+handler500 = "helios.platform.problems.server_error"

@@ -1,0 +1,182 @@
+"""The figures of a backtest against numbers worked by hand and against slow plain twins."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import fields
+from decimal import Decimal
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiers.backtest import metrics
+
+DAY = np.timedelta64(1, "D")
+KEYS = """
+n_bars total_return_pct cagr_pct sharpe sortino calmar max_drawdown_pct volatility_pct profit_factor
+expectancy win_rate_pct n_trades exposure_pct turnover fees_paid buy_hold_return_pct
+"""
+
+curves = st.lists(st.floats(1.0, 1e6), min_size=3, max_size=60).map(np.array)
+
+
+def days(n: int) -> np.ndarray:
+    return np.datetime64("2020-01-01T21:00:00", "us") + np.arange(n) * DAY
+
+
+def measured(equity: list[float], **changes: object) -> metrics.Metrics:
+    arguments = {
+        "ts": days(len(equity)),
+        "equity": np.array(equity),
+        "weights": np.zeros((len(equity), 1)),
+        "pnl": [],
+        "traded_notional": Decimal(0),
+        "fees_paid": Decimal(0),
+    }
+    return metrics.measure(**(arguments | changes))
+
+
+def test_the_keys_are_those_the_command_promises() -> None:
+    assert [field.name for field in fields(metrics.Metrics)] == KEYS.split()
+    assert list(measured([100.0, 101.0]).as_dict()) == KEYS.split()
+
+
+def test_a_curve_worked_by_hand() -> None:
+    # 100 -> 110 -> 99 -> 108.9: returns +10 %, -10 %, +10 % in three days
+    got = measured([100.0, 110.0, 99.0, 108.9])
+    per_year = 365.25
+    mean, spread = 0.1 / 3, math.sqrt(((0.2 / 3) ** 2 * 2 + (0.4 / 3) ** 2) / 2)
+    assert got.n_bars == 4
+    assert got.total_return_pct == pytest.approx(8.9)
+    assert got.max_drawdown_pct == pytest.approx(10.0)
+    assert got.volatility_pct == pytest.approx(100 * spread * math.sqrt(per_year))
+    assert got.sharpe == pytest.approx(mean / spread * math.sqrt(per_year))
+    assert got.sortino == pytest.approx(mean / math.sqrt(0.01 / 3) * math.sqrt(per_year))
+    assert got.cagr_pct == pytest.approx(100 * (1.089 ** (365.25 / 3) - 1))
+    assert got.calmar == pytest.approx(got.cagr_pct / 10.0)
+
+
+def test_a_doubling_in_two_years_grows_41_percent_a_year() -> None:
+    ts = np.array(["2020-01-01T00:00:00", "2021-12-31T12:00:00"], dtype="datetime64[us]")
+    assert metrics.years_between(ts) == 2.0
+    assert metrics.cagr(np.array([100.0, 200.0]), 2.0) == pytest.approx(math.sqrt(2) - 1)
+
+
+def test_annualisation_follows_the_bars_that_came_and_not_the_calendar() -> None:
+    ts = days(1462)  # four years and a quarter day short of it
+    weekdays = ts[np.is_busday(ts.astype("datetime64[D]"))]
+    equity = 100 * np.cumprod(1 + np.random.default_rng(1).normal(0.0, 0.01, len(weekdays)))
+    per_year = (len(weekdays) - 1) / metrics.years_between(weekdays)
+    assert 260 < per_year < 262
+    got = measured(list(equity), ts=weekdays, weights=np.zeros((len(weekdays), 1)))
+    assert got.volatility_pct == pytest.approx(
+        100 * statistics.stdev(metrics.simple_returns(equity)) * per_year**0.5
+    )
+
+
+def test_the_trade_figures_worked_by_hand() -> None:
+    got = measured([100.0, 100.0], pnl=[Decimal(30), Decimal(-10), Decimal(0), Decimal(-5)])
+    assert got.n_trades == 4
+    assert got.profit_factor == 2.0
+    assert got.expectancy == 3.75
+    assert got.win_rate_pct == 25.0  # a trade that ends level is not a win
+
+
+def test_exposure_is_the_mean_of_the_held_weights_and_time_in_the_market_for_all_in_all_out() -> None:
+    held = np.array([[0.0], [1.0], [1.0], [0.0]])
+    assert measured([100.0] * 4, weights=held).exposure_pct == 50.0
+    mixed = np.array([[0.5, 0.25], [-0.5, 0.25]])
+    assert metrics.exposure(mixed) == 0.75
+
+
+def test_turnover_of_one_is_the_whole_book_bought_and_sold_within_a_year() -> None:
+    ts = np.array(["2020-01-01T00:00:00", "2020-12-31T06:00:00"], dtype="datetime64[us]")
+    got = measured([100.0, 100.0], ts=ts, traded_notional=Decimal(200))
+    assert got.turnover == pytest.approx(1.0)
+
+
+def test_what_has_no_value_is_none_and_never_infinite() -> None:
+    flat = measured([100.0, 100.0, 100.0])
+    assert flat.total_return_pct == 0.0
+    assert flat.volatility_pct == 0.0
+    for name in ("sharpe", "sortino", "calmar", "profit_factor", "expectancy", "win_rate_pct"):
+        assert getattr(flat, name) is None, name
+
+
+def test_winning_only_leaves_the_ratios_against_losses_empty() -> None:
+    rising = measured([100.0, 101.0, 103.0], pnl=[Decimal(3)])
+    assert rising.sharpe is not None
+    assert rising.sortino is None
+    assert rising.calmar is None
+    assert rising.profit_factor is None
+
+
+def test_a_steady_gain_has_no_sharpe_ratio_because_its_spread_is_rounding() -> None:
+    assert measured([100.0 * 1.01**i for i in range(50)]).sharpe is None
+
+
+@pytest.mark.parametrize("equity", [[], [100.0]])
+def test_no_time_passed_means_no_annual_figure(equity: list[float]) -> None:
+    got = measured(equity)
+    assert got.n_bars == len(equity)
+    annual = (got.cagr_pct, got.sharpe, got.sortino, got.volatility_pct, got.turnover, got.calmar)
+    assert annual == (None,) * 6
+
+
+def test_minutes_extrapolated_beyond_float64_are_none() -> None:
+    ts = np.datetime64("2020-01-01", "us") + np.arange(2) * np.timedelta64(60, "s")
+    got = measured([100.0, 110.0], ts=ts)
+    assert got.cagr_pct is None
+    assert got.calmar is None
+    assert got.total_return_pct == pytest.approx(10.0)
+
+
+def test_a_ruined_account_has_no_ratio() -> None:
+    got = measured([100.0, 0.0, 0.0])
+    assert got.total_return_pct == -100.0
+    assert got.max_drawdown_pct == 100.0
+    assert got.sharpe is None
+    assert got.cagr_pct is None
+
+
+def test_shapes_that_differ_are_named() -> None:
+    with pytest.raises(ValueError, match=r"one row a bar, were \(2,\), \(2,\), \(3, 1\)"):
+        measured([1.0, 2.0], weights=np.zeros((3, 1)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(equity=curves)
+def test_drawdown_equals_a_plain_loop(equity: np.ndarray) -> None:
+    peak, worst = 0.0, 0.0
+    for value in equity:
+        peak = max(peak, value)
+        worst = max(worst, 1 - value / peak)
+    assert metrics.max_drawdown(equity) == pytest.approx(worst, abs=1e-15)
+
+
+@settings(max_examples=100, deadline=None)
+@given(equity=curves)
+def test_ratios_equal_plain_python(equity: np.ndarray) -> None:
+    returns = [b / a - 1 for a, b in pairwise(equity)]
+    mean, spread = statistics.fmean(returns), statistics.stdev(returns)
+    downside = math.sqrt(sum(min(r, 0.0) ** 2 for r in returns) / len(returns))
+    got = measured(list(equity))
+    if spread > 1e-9:
+        assert got.sharpe == pytest.approx(mean / spread * math.sqrt(365.25), rel=1e-6, abs=1e-9)
+    if downside > 1e-9:
+        assert got.sortino == pytest.approx(mean / downside * math.sqrt(365.25), rel=1e-6, abs=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(equity=curves, scale=st.floats(0.1, 100.0))
+def test_the_currency_does_not_change_a_ratio(equity: np.ndarray, scale: float) -> None:
+    one, other = measured(list(equity)), measured(list(equity * scale))
+    for name in ("total_return_pct", "max_drawdown_pct", "volatility_pct", "sortino"):
+        expected = getattr(one, name)
+        assert getattr(other, name) == (
+            None if expected is None else pytest.approx(expected, rel=1e-6, abs=1e-9)
+        )

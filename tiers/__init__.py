@@ -1,0 +1,1 @@
+"""The pipeline: seven pure stages, and the thin shell that runs them."""

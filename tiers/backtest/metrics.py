@@ -1,0 +1,201 @@
+"""The figures of a backtest: pure functions of the equity curve, the closed trades and the weights.
+
+Returns are simple returns of the equity from bar close to bar close; the risk-free rate is zero. Annual
+figures use the time that really passed between the first and the last bar (years of 365.25 days) and the
+number of bars that really came in it, so that 252 days a year is a result here and never an assumption. A
+figure that has no value (no trade, no loss, no time passed) is None, which JSON writes as null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from tiers.contracts import FloatArray, TimeArray
+
+YEAR_S = 365.25 * 86_400.0
+_ROUNDING = 1e-12  # a spread this small beside the mean is float rounding, not risk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """What a backtest is judged by; percentages are times 100, money is in the account's currency."""
+
+    n_bars: int
+    total_return_pct: float | None
+    cagr_pct: float | None
+    sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+    max_drawdown_pct: float | None
+    volatility_pct: float | None
+    profit_factor: float | None
+    expectancy: float | None
+    win_rate_pct: float | None
+    n_trades: int
+    exposure_pct: float | None
+    turnover: float | None
+    fees_paid: float
+    buy_hold_return_pct: float | None
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """The figures by name, in the order in which they are printed."""
+        return asdict(self)
+
+
+def measure(
+    *,
+    ts: TimeArray,
+    equity: FloatArray,
+    weights: FloatArray,
+    pnl: Sequence[Decimal],
+    traded_notional: Decimal,
+    fees_paid: Decimal,
+    buy_hold_return_pct: float | None = None,
+) -> Metrics:
+    """All figures of one run.
+
+    `ts` and `equity` are (n_bars,), `weights` is (n_bars, n_symbols) held at each close, `pnl` holds the
+    profit of each closed trade after fees, `traded_notional` sums the value of all fills. Raises ValueError
+    when the shapes differ.
+    """
+    if ts.shape != equity.shape or weights.shape[:1] != equity.shape:
+        raise ValueError(
+            f"ts, equity, weights must have one row a bar, were {ts.shape}, {equity.shape}, {weights.shape}"
+        )
+    years = years_between(ts)
+    returns = simple_returns(equity)
+    per_year = len(returns) / years if years > 0 else math.nan
+    growth, drawdown = cagr(equity, years), max_drawdown(equity)
+    return Metrics(
+        n_bars=len(equity),
+        total_return_pct=_percent(total_return(equity)),
+        cagr_pct=_percent(growth),
+        sharpe=sharpe(returns, per_year),
+        sortino=sortino(returns, per_year),
+        calmar=growth / drawdown if growth is not None and drawdown else None,
+        max_drawdown_pct=_percent(drawdown),
+        volatility_pct=_percent(volatility(returns, per_year)),
+        profit_factor=profit_factor(pnl),
+        expectancy=float(sum(pnl, Decimal(0)) / len(pnl)) if pnl else None,
+        win_rate_pct=100.0 * sum(p > 0 for p in pnl) / len(pnl) if pnl else None,
+        n_trades=len(pnl),
+        exposure_pct=_percent(exposure(weights)),
+        turnover=turnover(equity, traded_notional, years),
+        fees_paid=float(fees_paid),
+        buy_hold_return_pct=buy_hold_return_pct,
+    )
+
+
+def years_between(ts: TimeArray) -> float:
+    """Years of 365.25 days between the first and the last bar; 0 for fewer than two bars."""
+    if len(ts) < 2:  # noqa: PLR2004 - two ends make a span
+        return 0.0
+    return float((ts[-1] - ts[0]) / np.timedelta64(1, "s")) / YEAR_S
+
+
+def simple_returns(equity: FloatArray) -> FloatArray:
+    """`equity[t] / equity[t-1] - 1`, (n_bars - 1,); empty when the equity ever reached zero or less."""
+    if len(equity) == 0 or not bool((equity > 0).all()):
+        return np.empty(0)
+    out: FloatArray = equity[1:] / equity[:-1] - 1.0
+    return out
+
+
+def total_return(equity: FloatArray) -> float | None:
+    """Last equity over first, minus one; None without a positive start."""
+    if len(equity) == 0 or equity[0] <= 0:
+        return None
+    return float(equity[-1] / equity[0] - 1.0)
+
+
+def cagr(equity: FloatArray, years: float) -> float | None:
+    """Compound annual growth, `(last / first) ** (1 / years) - 1`.
+
+    None when no time passed, the equity is not positive, or the power leaves the range of float64
+    (minutes extrapolated to a year).
+    """
+    if years <= 0 or len(equity) == 0 or equity[0] <= 0 or equity[-1] <= 0:
+        return None
+    try:
+        return math.expm1(math.log(equity[-1] / equity[0]) / years)
+    except OverflowError:
+        return None
+
+
+def volatility(returns: FloatArray, per_year: float) -> float | None:
+    """Standard deviation of the returns (n - 1 below the line) times sqrt(bars per year)."""
+    if len(returns) < 2 or not math.isfinite(per_year):  # noqa: PLR2004 - n - 1 must be positive
+        return None
+    return float(returns.std(ddof=1)) * math.sqrt(per_year)
+
+
+def sharpe(returns: FloatArray, per_year: float) -> float | None:
+    """Mean over standard deviation, annualised; None without spread.
+
+    Sharpe (1994), J. of Portfolio Management 21(1).
+    """
+    if len(returns) < 2 or not math.isfinite(per_year):  # noqa: PLR2004 - n - 1 must be positive
+        return None
+    return _ratio(float(returns.mean()), float(returns.std(ddof=1)), per_year)
+
+
+def sortino(returns: FloatArray, per_year: float) -> float | None:
+    """Mean over downside deviation against zero, annualised; None without a loss.
+
+    The downside deviation is sqrt(mean(min(r, 0)^2)) over all n returns, not only over the losing ones.
+    Sortino and Price (1994), J. of Investing 3(3).
+    """
+    if len(returns) == 0 or not math.isfinite(per_year):
+        return None
+    downside = math.sqrt(float(np.square(np.minimum(returns, 0.0)).mean()))
+    return _ratio(float(returns.mean()), downside, per_year)
+
+
+def drawdowns(equity: FloatArray) -> FloatArray:
+    """Loss from the highest equity so far at each bar, (n_bars,), 0 to 1."""
+    out: FloatArray = 1.0 - equity / np.maximum.accumulate(equity)
+    return out
+
+
+def max_drawdown(equity: FloatArray) -> float | None:
+    """The largest loss from a peak, 0 to 1 (a positive number); None without a positive start."""
+    if len(equity) == 0 or equity[0] <= 0:
+        return None
+    return float(drawdowns(equity).max())
+
+
+def profit_factor(pnl: Sequence[Decimal]) -> float | None:
+    """Profit of the winning trades over loss of the losing ones; None without a loss."""
+    lost = -sum((p for p in pnl if p < 0), Decimal(0))
+    return float(sum((p for p in pnl if p > 0), Decimal(0)) / lost) if lost else None
+
+
+def exposure(weights: FloatArray) -> float | None:
+    """Mean over bars of the sum of absolute weights.
+
+    For one symbol that is either fully held or not at all this is the share of time in the market.
+    """
+    return float(np.abs(weights).sum(axis=1).mean()) if len(weights) else None
+
+
+def turnover(equity: FloatArray, traded_notional: Decimal, years: float) -> float | None:
+    """How often a year the whole book is replaced.
+
+    Half of all value bought and sold, over the mean equity, over the years; None when no time passed.
+    """
+    if years <= 0 or len(equity) == 0 or equity.mean() <= 0:
+        return None
+    return float(traded_notional) / 2.0 / float(equity.mean()) / years
+
+
+def _ratio(mean: float, spread: float, per_year: float) -> float | None:
+    return mean / spread * math.sqrt(per_year) if spread > _ROUNDING * abs(mean) else None
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100.0 * value

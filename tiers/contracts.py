@@ -1,0 +1,247 @@
+"""Frozen messages between the stages of the pipeline.
+
+Shapes: `n_bars` bars, `n_symbols` symbols, `n_features` features. Everything statistical is float64 and a
+missing value is NaN; everything that is money is `Decimal`. A bar is named by its close in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+TimeArray = npt.NDArray[np.datetime64]
+
+SELL, HOLD, BUY = 0, 1, 2  # columns of a probability array
+
+
+class Signal(StrEnum):
+    """What the forecast says about one symbol."""
+
+    SELL = "SELL"
+    HOLD = "HOLD"
+    BUY = "BUY"
+
+
+class TradingState(StrEnum):
+    """ACTIVE trades, REDUCING may only shrink positions, HALTED sends nothing."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class Stance(StrEnum):
+    """The strategic view on the market as a whole."""
+
+    RISK_ON = "RISK_ON"
+    NEUTRAL = "NEUTRAL"
+    RISK_OFF = "RISK_OFF"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """Bars of several symbols on one common timeline.
+
+    `ts` is (n_bars,) datetime64[us], strictly increasing UTC closes; the five fields are
+    (n_bars, n_symbols) and NaN where a symbol has no bar at that time.
+    """
+
+    timeframe: str
+    symbols: tuple[str, ...]
+    ts: TimeArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+    def __post_init__(self) -> None:
+        expected = (len(self.ts), len(self.symbols))
+        for name in ("open", "high", "low", "close", "volume"):
+            shape = getattr(self, name).shape
+            if shape != expected:
+                raise ValueError(f"{name} must be (n_bars, n_symbols) = {expected}, was {shape}")
+
+    @property
+    def n_bars(self) -> int:
+        return len(self.ts)
+
+    @property
+    def n_symbols(self) -> int:
+        return len(self.symbols)
+
+    def rows(self, part: slice) -> Bars:
+        """The same symbols over a part of the timeline."""
+        return Bars(
+            timeframe=self.timeframe,
+            symbols=self.symbols,
+            ts=self.ts[part],
+            open=self.open[part],
+            high=self.high[part],
+            low=self.low[part],
+            close=self.close[part],
+            volume=self.volume[part],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """A refusal as a value: what was looked at, what it was, what it may be at most."""
+
+    code: str
+    observed: float
+    limit: float
+    symbol: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """The feature flags of one cycle, read once at its start so that no cycle sees half of a change."""
+
+    auto_trading: bool = False
+    garch_volatility: bool = True
+    kelly_position_sizing: bool = True
+    llm_strategic_analysis: bool = True
+    llm_enhanced_decisions: bool = True
+    neural_network_v2: tuple[str, ...] = ()  # the symbols that the challenger model serves
+    advanced_risk_engine: tuple[str, ...] = ()  # the symbols under the additional limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Probabilities for the next `horizon_bars` bars of each symbol.
+
+    `probability` is (n_symbols, 3) in the order sell, hold, buy; rows sum to 1, and a row is NaN where the
+    model had no complete input (the symbol is then neutral for every later stage).
+    """
+
+    bar_ts: datetime
+    symbols: tuple[str, ...]
+    probability: FloatArray
+    horizon_bars: int
+    model_names: tuple[str, ...]  # (n_symbols,) which model spoke; "" where none did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolatilityForecast:
+    """Next-bar volatility (standard deviation of the log return, per bar), NaN where unknown."""
+
+    bar_ts: datetime
+    symbols: tuple[str, ...]
+    sigma: FloatArray  # (n_symbols,)
+    methods: tuple[str, ...]  # "garch", "ewma" or "" a symbol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookView:
+    """What the book holds when the bar closes: all that the later stages may know about it."""
+
+    bar_ts: datetime
+    symbols: tuple[str, ...]
+    equity: Decimal
+    peak_equity: Decimal
+    cash: Decimal
+    quantity: tuple[Decimal, ...]  # (n_symbols,) signed
+    price: tuple[Decimal | None, ...]  # (n_symbols,) last close known, None before the first
+    tradable: BoolArray  # (n_symbols,) has a bar at bar_ts
+    state: TradingState = TradingState.ACTIVE
+
+    @property
+    def weights(self) -> FloatArray:
+        """Position values over equity, (n_symbols,); zero where nothing is held or nothing is priced."""
+        equity = float(self.equity)
+        if equity <= 0:
+            return np.zeros(len(self.symbols))
+        return np.array(
+            [float(q * p) / equity if p is not None else 0.0 for q, p in zip(self.quantity, self.price, strict=True)]
+        )
+
+    @property
+    def drawdown(self) -> float:
+        """Loss from the highest equity so far, 0 to 1."""
+        return 0.0 if self.peak_equity <= 0 else max(0.0, 1.0 - float(self.equity / self.peak_equity))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskDecision:
+    """How much of each symbol the risk engine allows at this bar."""
+
+    bar_ts: datetime
+    symbols: tuple[str, ...]
+    sigma: FloatArray  # (n_symbols,) per-bar volatility, NaN where unknown
+    expected_return: FloatArray  # (n_symbols,) per bar, 0 where neutral
+    size: FloatArray  # (n_symbols,) Kelly or fixed fraction of equity before leverage, >= 0
+    max_weight: FloatArray  # (n_symbols,) upper bound on the target weight, >= 0
+    leverage: float  # upper bound on the sum of target weights
+    state: TradingState
+    denials: tuple[Denial, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketContext:
+    """The snapshot that the strategic analyst reads; every figure is known at `bar_ts`."""
+
+    bar_ts: datetime
+    symbols: tuple[str, ...]
+    regime: str  # "trending_up", "trending_down", "ranging", "turbulent"
+    trend: float  # mean over symbols of the fast/slow average gap in volatilities
+    volatility_ratio: float  # mean over symbols of current over typical volatility
+    breadth: float  # share of symbols above their slow average, 0..1
+    mean_edge: float  # mean of p(buy) - p(sell)
+    drawdown: float
+    gross_exposure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategicView:
+    """The analyst's reply. `risk_multiplier` scales the leverage bound when the view may decide."""
+
+    bar_ts: datetime
+    provider: str  # "rules", "anthropic", "off", "fallback"
+    stance: Stance
+    conviction: float  # 0..1
+    risk_multiplier: float  # 0..1.5
+    reasoning: str
+    usage: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetWeights:
+    """The wanted weights at this bar, rounded to six decimals so that live and batch agree exactly."""
+
+    bar_ts: datetime
+    symbols: tuple[str, ...]
+    weights: FloatArray  # (n_symbols,)
+    previous: FloatArray  # (n_symbols,)
+    turnover: float  # sum of absolute changes
+    method: str
+    reason: str  # "rebalance", "no_change", "reducing", "halted", ...
+    denials: tuple[Denial, ...] = ()
+
+
+class Side(StrEnum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderIntent:
+    """A market order for the next bar's open, with an id that names its decision."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal  # > 0
+    reference_price: Decimal  # close at the decision
+    bar_ts: datetime
+
+    @property
+    def notional(self) -> Decimal:
+        return self.quantity * self.reference_price

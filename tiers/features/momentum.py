@@ -1,0 +1,61 @@
+"""How far and how fast the price went."""
+
+from __future__ import annotations
+
+import numpy as np
+import talib
+
+from tiers.contracts import FloatArray
+from tiers.features.own import Formula, OwnBars
+from tiers.features.windows import lag, mean, ratio, total
+
+
+def _scaled_return(bars: OwnBars, n: int) -> FloatArray:
+    """Log return over `n` bars in units of what a random walk with the current volatility would do."""
+    moved = np.log(bars.close / lag(bars.close, n))
+    return ratio(moved, bars.deviation_20 * np.sqrt(n))
+
+
+def rsi_14(bars: OwnBars) -> FloatArray:
+    strength = bars.each(lambda close: talib.RSI(close, 14), bars.close) / 50.0 - 1.0
+    return np.where(total(np.abs(bars.change), 14) == 0, 0.0, strength)
+
+
+def stoch_d_14(bars: OwnBars) -> FloatArray:
+    return mean(bars.stochastic_14, 3)
+
+
+def cci_20(bars: OwnBars) -> FloatArray:
+    index = bars.each(lambda *hlc: talib.CCI(*hlc, 20), bars.high, bars.low, bars.close) / 100.0
+    typical = bars.high + bars.low + bars.close
+    moved = total(np.abs(typical - lag(typical, 1)), 19)
+    return np.where(moved == 0, 0.0, index)
+
+
+def macd_line(bars: OwnBars) -> FloatArray:
+    return bars.macd / bars.average_range
+
+
+def macd_histogram(bars: OwnBars) -> FloatArray:
+    histogram = bars.each(lambda close: talib.MACD(close, 12, 26, 9)[2], bars.close)
+    return histogram / bars.average_range
+
+
+def trix_9(bars: OwnBars) -> FloatArray:
+    per_bar = bars.each(lambda close: talib.TRIX(close, 9), bars.close) / 100.0
+    return ratio(per_bar, bars.deviation_20)
+
+
+FORMULAS: dict[str, Formula] = {
+    "return_1": lambda bars: _scaled_return(bars, 1),
+    "return_5": lambda bars: _scaled_return(bars, 5),
+    "return_20": lambda bars: _scaled_return(bars, 20),
+    "return_60": lambda bars: _scaled_return(bars, 60),
+    "rsi_14": rsi_14,
+    "stoch_k_14": lambda bars: bars.stochastic_14,
+    "stoch_d_14": stoch_d_14,
+    "cci_20": cci_20,
+    "macd_line": macd_line,
+    "macd_histogram": macd_histogram,
+    "trix_9": trix_9,
+}

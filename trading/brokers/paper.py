@@ -1,0 +1,97 @@
+"""The paper venue's matching: market orders fill at the next bar's open, with slippage and a fee. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import ROUND_DOWN, Decimal
+
+from trading.accounting import BPS, ZERO, Account, Fill, OpenOrder, rounded
+
+
+def fill_price(open_price: Decimal, side: str, slippage_bps: Decimal) -> Decimal:
+    """The open moved against the order by `slippage_bps`."""
+    shift = open_price * slippage_bps / BPS
+    return rounded(open_price + shift if side == "BUY" else open_price - shift)
+
+
+def match(
+    order: OpenOrder,
+    open_price: Decimal,
+    *,
+    bar_ts: datetime,
+    fee_bps: Decimal,
+    slippage_bps: Decimal,
+    cash: Decimal,
+    quantity_step: Decimal,
+) -> Fill | None:
+    """The fill of one order at one bar's open, or None when the cash buys not even one lot.
+
+    A purchase never overdraws: what the cash does not cover, fee included, stays unfilled, in whole lots.
+    """
+    price = fill_price(open_price, order.side, slippage_bps)
+    quantity = order.quantity
+    if order.side == "BUY":
+        unit_cost = price * (1 + fee_bps / BPS)
+        affordable = max(ZERO, (cash / unit_cost / quantity_step).to_integral_value(ROUND_DOWN) * quantity_step)
+        while affordable > 0 and _cost(affordable, price, fee_bps) > cash:  # rounding of notional and fee
+            affordable -= quantity_step
+        quantity = min(quantity, affordable)
+    if quantity <= 0:
+        return None
+    notional = rounded(quantity * price)
+    return Fill(
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=quantity,
+        price=price,
+        notional=notional,
+        fee=rounded(notional * fee_bps / BPS),
+        bar_ts=bar_ts,
+    )
+
+
+def _cost(quantity: Decimal, price: Decimal, fee_bps: Decimal) -> Decimal:
+    notional = rounded(quantity * price)
+    return notional + rounded(notional * fee_bps / BPS)
+
+
+def priority(order: OpenOrder) -> tuple[bool, str, str]:
+    """Sort key: sales first, since they bring the cash for purchases; then by symbol."""
+    return (order.side == "BUY", order.symbol, order.client_order_id)
+
+
+def settle(
+    account: Account,
+    orders: Iterable[OpenOrder],
+    opens: Mapping[str, Decimal],
+    *,
+    bar_ts: datetime,
+    fee_bps: Decimal,
+    slippage_bps: Decimal,
+    steps: Mapping[str, Decimal],
+) -> list[tuple[OpenOrder, Fill | None]]:
+    """Match the orders decided before `bar_ts` against that bar's opens and book the fills in `account`.
+
+    Returns each order that had a bar, with its fill or None when there was no cash for it. Orders whose
+    symbol has no bar stay open and are not in the result.
+    """
+    results: list[tuple[OpenOrder, Fill | None]] = []
+    for order in sorted(orders, key=priority):
+        open_price = opens.get(order.symbol)
+        if open_price is None or order.bar_ts >= bar_ts:
+            continue
+        fill = match(
+            order,
+            open_price,
+            bar_ts=bar_ts,
+            fee_bps=fee_bps,
+            slippage_bps=slippage_bps,
+            cash=account.cash,
+            quantity_step=steps[order.symbol],
+        )
+        if fill is not None:
+            account.apply(fill)
+        results.append((order, fill))
+    return results

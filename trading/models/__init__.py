@@ -1,0 +1,44 @@
+"""Tables of the trading domain: fields and constraints, nothing else."""
+
+from trading.models.audit import LedgerEntry, TradingModeChange
+from trading.models.cycles import PipelineCycle, Stage, StageRun
+from trading.models.market import (
+    EngineeredFeatures,
+    Instrument,
+    MarketOHLC,
+    MarketTrade,
+    OrderBookSnapshot,
+    Timeframe,
+)
+from trading.models.orders import Balance, Order, PaperOrder, TradeExecution
+from trading.models.portfolio import Book, PortfolioSnapshot, Position, RebalancingEvent
+from trading.models.risk import MarketContextSnapshot, RiskDecision, StrategicDecision, VolatilityForecast
+from trading.models.signals import MLModel, MLPrediction
+
+__all__ = [
+    "Balance",
+    "Book",
+    "EngineeredFeatures",
+    "Instrument",
+    "LedgerEntry",
+    "MLModel",
+    "MLPrediction",
+    "MarketContextSnapshot",
+    "MarketOHLC",
+    "MarketTrade",
+    "Order",
+    "OrderBookSnapshot",
+    "PaperOrder",
+    "PipelineCycle",
+    "PortfolioSnapshot",
+    "Position",
+    "RebalancingEvent",
+    "RiskDecision",
+    "Stage",
+    "StageRun",
+    "StrategicDecision",
+    "Timeframe",
+    "TradeExecution",
+    "TradingModeChange",
+    "VolatilityForecast",
+]

@@ -1,0 +1,38 @@
+"""Column types that several tables share."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+
+ZERO = Decimal(0)
+
+
+def money(**options: Any) -> "models.DecimalField[Any, Any]":
+    """An amount, price or quantity: 28 digits, 8 of them after the point."""
+    return models.DecimalField(max_digits=28, decimal_places=8, **options)
+
+
+def symbol_field(**options: Any) -> "models.CharField[Any, Any]":
+    """The name of an instrument, such as AAPL or BTC/USD."""
+    return models.CharField(max_length=32, **options)
+
+
+def timeframe_field(**options: Any) -> "models.CharField[Any, Any]":
+    """The length of a bar, such as 1m or 1d."""
+    return models.CharField(max_length=4, **options)
+
+
+def one_of(field: str, values: list[str], name: str) -> models.CheckConstraint:
+    """A check that a text column holds one of the given values."""
+    return models.CheckConstraint(condition=models.Q(**{f"{field}__in": values}), name=name)
+
+
+def within(field: str, low: float, high: float, name: str) -> models.CheckConstraint:
+    """A check that a column lies in [low, high]; NULL passes."""
+    return models.CheckConstraint(
+        condition=models.Q(**{f"{field}__gte": low, f"{field}__lte": high}) | models.Q(**{f"{field}__isnull": True}),
+        name=name,
+    )

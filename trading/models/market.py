@@ -1,0 +1,141 @@
+"""Market data: instruments, bars, trades, order books and the features made of bars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+from trading.models.fields import money, symbol_field, timeframe_field
+
+
+class Timeframe(models.TextChoices):
+    M1 = "1m", "1 minute"
+    M5 = "5m", "5 minutes"
+    M15 = "15m", "15 minutes"
+    H1 = "1h", "1 hour"
+    D1 = "1d", "1 day"
+
+
+class Instrument(models.Model):
+    """What can be traded, and in which steps."""
+
+    class AssetClass(models.TextChoices):
+        EQUITY = "equity"
+        CRYPTO = "crypto"
+
+    symbol = symbol_field(unique=True)
+    asset_class = models.CharField(max_length=16, choices=AssetClass.choices)
+    quantity_step = money()
+    price_tick = money()
+    min_notional = money(default=0)
+    calendar = models.CharField(max_length=16, default="24/7")
+
+    class Meta:
+        db_table = "instruments"
+        ordering = ["symbol"]
+        constraints = [
+            models.CheckConstraint(condition=Q(quantity_step__gt=0), name="instruments_quantity_step_positive"),
+            models.CheckConstraint(condition=Q(price_tick__gt=0), name="instruments_price_tick_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.symbol
+
+
+class MarketOHLC(models.Model):
+    """One bar, named by its close in UTC. Statistics are float64 here; money is made of them only in orders.
+
+    Partitioned by year on `bar_ts`; a correction raises `revision`.
+    """
+
+    pk = models.CompositePrimaryKey("symbol", "timeframe", "bar_ts")
+    symbol = symbol_field()
+    timeframe = timeframe_field()
+    bar_ts = models.DateTimeField()
+    open = models.FloatField()
+    high = models.FloatField()
+    low = models.FloatField()
+    close = models.FloatField()
+    volume = models.FloatField()
+    source = models.CharField(max_length=64)
+    revision = models.PositiveIntegerField(default=0, db_default=0)
+    ingested_at = models.DateTimeField(auto_now_add=True, db_default=models.functions.Now())
+
+    class Meta:
+        db_table = "market_ohlc"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(low__gt=0) & Q(low__lte=F("open")) & Q(low__lte=F("close")) & Q(low__lte=F("high"))
+                & Q(high__gte=F("open")) & Q(high__gte=F("close")),
+                name="market_ohlc_price_order",
+            ),
+            models.CheckConstraint(condition=Q(volume__gte=0), name="market_ohlc_volume_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe} {self.bar_ts:%Y-%m-%d %H:%M}"
+
+
+class MarketTrade(models.Model):
+    """One public trade of a venue. Partitioned by month on `ts`."""
+
+    pk = models.CompositePrimaryKey("venue", "symbol", "ts", "trade_id")
+    venue = models.CharField(max_length=32)
+    symbol = symbol_field()
+    ts = models.DateTimeField()
+    trade_id = models.CharField(max_length=64)
+    side = models.CharField(max_length=4)
+    price = money()
+    quantity = money()
+
+    class Meta:
+        db_table = "market_trades"
+        constraints = [
+            models.CheckConstraint(condition=Q(price__gt=0) & Q(quantity__gt=0), name="market_trades_positive"),
+            models.CheckConstraint(condition=Q(side__in=["BUY", "SELL"]), name="market_trades_side"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.side} {self.quantity} @ {self.price}"
+
+
+class OrderBookSnapshot(models.Model):
+    """The best levels of a venue's order book at one moment. Partitioned by month on `ts`."""
+
+    pk = models.CompositePrimaryKey("venue", "symbol", "ts")
+    venue = models.CharField(max_length=32)
+    symbol = symbol_field()
+    ts = models.DateTimeField()
+    sequence = models.BigIntegerField(default=0)
+    bids = models.JSONField()
+    asks = models.JSONField()
+
+    class Meta:
+        db_table = "orderbook_snapshots"
+
+    def __str__(self) -> str:
+        return f"{self.venue} {self.symbol} {self.ts:%Y-%m-%d %H:%M:%S}"
+
+
+class EngineeredFeatures(models.Model):
+    """The features of one bar, in the order that the feature set names; NaN is a missing value.
+
+    Partitioned by year on `bar_ts`.
+    """
+
+    pk = models.CompositePrimaryKey("symbol", "timeframe", "bar_ts", "feature_set")
+    symbol = symbol_field()
+    timeframe = timeframe_field()
+    bar_ts = models.DateTimeField()
+    feature_set = models.CharField(max_length=32)
+    values = ArrayField(models.FloatField())
+    created_at = models.DateTimeField(auto_now_add=True, db_default=models.functions.Now())
+
+    class Meta:
+        db_table = "engineered_features"
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe} {self.bar_ts:%Y-%m-%d %H:%M} {self.feature_set}"

@@ -1,0 +1,64 @@
+"""Real market data that comes with Helios: what there is, and how to read it. README.md tells the rest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+import polars as pl
+
+from tiers.errors import DataError
+
+FOLDER = Path(__file__).parent
+CATALOGUE = FOLDER / "catalogue.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """One bundled series; `first` and `last` are UTC closes, `file` is its name in this folder."""
+
+    symbol: str
+    timeframe: str
+    rows: int
+    first: datetime
+    last: datetime
+    licence: str
+    asset_class: str
+    calendar: str
+    file: str
+    sha256: str
+    source: str
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> tuple[Dataset, ...]:
+    """Every bundled series, ordered by symbol and timeframe."""
+    entries = json.loads(CATALOGUE.read_text())
+    return tuple(
+        Dataset(
+            **{
+                **entry,
+                "first": datetime.fromisoformat(entry["first"]),
+                "last": datetime.fromisoformat(entry["last"]),
+            }
+        )
+        for entry in entries
+    )
+
+
+def load(symbol: str, timeframe: str) -> pl.DataFrame:
+    """One series as columns ts (datetime[us, UTC], closes), open, high, low, close, volume (float64).
+
+    Rows are in order of time and hold no missing value; `DataError` names what there is.
+    """
+    for dataset in catalogue():
+        if (dataset.symbol, dataset.timeframe) == (symbol, timeframe):
+            return pl.read_parquet(FOLDER / dataset.file)
+    there_is = ", ".join(f"{dataset.symbol} {dataset.timeframe}" for dataset in catalogue())
+    raise DataError(f"sample data holds {there_is}, not {symbol} {timeframe}")
+
+
+__all__ = ["Dataset", "catalogue", "load"]
