@@ -47,6 +47,7 @@ class Env(BaseSettings):
     fee_bps: float = Field(default=5.0, ge=0, le=1000)
     slippage_bps: float = Field(default=2.0, ge=0, le=1000)
     max_bar_lateness_s: float = Field(default=120.0, gt=0)
+    stalled_cycle_s: float = Field(default=30.0, gt=0)  # no progress for so long: the chain is sent again
     live_trading_armed: bool = False  # the first of the two keys; the second is `manage.py mode live --confirm`
 
     @field_validator("var_dir")

@@ -15,3 +15,11 @@ class Rejected(HeliosError):  # noqa: N818
 
 class Ambiguous(HeliosError):  # noqa: N818
     """May have taken effect: ask the other side before anything else is sent."""
+
+
+class DataError(Rejected):
+    """Input that breaks a rule; names the row and the column where there is one."""
+
+
+class ModelMissing(Rejected):
+    """No trained model fits the request."""

@@ -1,7 +1,7 @@
 """Logs: one loguru set-up for every process, a file per component, the standard library's records included.
 
 `configure("worker")` writes to the console and to `var/logs/worker.log`. Fields travel with
-`logger.contextualize(cycle=7)` or `logger.bind(...)`. Secrets never reach a sink: each finished line is redacted.
+`logger.contextualize(cycle=7)` or `logger.bind(...)`. Each finished line is redacted: no sink sees a secret.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ Render = Callable[[Mapping[str, Any]], str]
 class RotatingFile:
     """A log file that several processes may share, forked ones too.
 
-    Lines are appended in one write. Whoever sees the file over its size renames and compresses it under a lock; the
-    others notice that the name has a new file behind it. No queue and no thread, so a killed worker blocks nobody.
+    Lines are appended in one write. Whoever sees the file over its size renames and compresses it under a
+    lock; the others notice that the name has a new file behind it. There is no queue and no thread that a
+    killed worker could block.
     """
 
     def __init__(self, path: Path, *, rotate_bytes: int = ROTATE_BYTES, keep: int = KEEP_FILES) -> None:
@@ -100,7 +101,7 @@ class RotatingFile:
 
 
 class InterceptHandler(logging.Handler):
-    """Hands records of the standard library (Django, Celery, uvicorn) to loguru, with their own place and level."""
+    """Hands records of the standard library to loguru, with their own place and level."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on."""
@@ -144,7 +145,7 @@ def configure(component: str, *, console_level: str | None = None) -> None:
 
 
 def secret_values(env: Env, environ: Mapping[str, str]) -> set[str]:
-    """Every secret of this process: secret settings, passwords inside URLs, variables that are named like secrets."""
+    """Every secret of this process: secret settings, passwords in URLs, variables named like secrets."""
     values = {value.get_secret_value() for _, value in env if isinstance(value, SecretStr)}
     values |= {value for name, value in environ.items() if _SECRET_NAME.search(name)}
     with contextlib.suppress(ValueError, OSError):

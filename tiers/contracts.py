@@ -12,11 +12,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-TimeArray = npt.NDArray[np.datetime64]
+from trading.bars import Bars, BoolArray, FloatArray, TimeArray
 
 SELL, HOLD, BUY = 0, 1, 2  # columns of a probability array
 
@@ -43,52 +40,6 @@ class Stance(StrEnum):
     RISK_ON = "RISK_ON"
     NEUTRAL = "NEUTRAL"
     RISK_OFF = "RISK_OFF"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bars:
-    """Bars of several symbols on one common timeline.
-
-    `ts` is (n_bars,) datetime64[us], strictly increasing UTC closes; the five fields are
-    (n_bars, n_symbols) and NaN where a symbol has no bar at that time.
-    """
-
-    timeframe: str
-    symbols: tuple[str, ...]
-    ts: TimeArray
-    open: FloatArray
-    high: FloatArray
-    low: FloatArray
-    close: FloatArray
-    volume: FloatArray
-
-    def __post_init__(self) -> None:
-        expected = (len(self.ts), len(self.symbols))
-        for name in ("open", "high", "low", "close", "volume"):
-            shape = getattr(self, name).shape
-            if shape != expected:
-                raise ValueError(f"{name} must be (n_bars, n_symbols) = {expected}, was {shape}")
-
-    @property
-    def n_bars(self) -> int:
-        return len(self.ts)
-
-    @property
-    def n_symbols(self) -> int:
-        return len(self.symbols)
-
-    def rows(self, part: slice) -> Bars:
-        """The same symbols over a part of the timeline."""
-        return Bars(
-            timeframe=self.timeframe,
-            symbols=self.symbols,
-            ts=self.ts[part],
-            open=self.open[part],
-            high=self.high[part],
-            low=self.low[part],
-            close=self.close[part],
-            volume=self.volume[part],
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +178,8 @@ class TargetWeights:
 
 
 class Side(StrEnum):
+    """Direction of an order."""
+
     BUY = "BUY"
     SELL = "SELL"
 
@@ -245,3 +198,28 @@ class OrderIntent:
     @property
     def notional(self) -> Decimal:
         return self.quantity * self.reference_price
+
+
+__all__ = [
+    "BUY",
+    "HOLD",
+    "SELL",
+    "Bars",
+    "BookView",
+    "BoolArray",
+    "Denial",
+    "FloatArray",
+    "Forecast",
+    "MarketContext",
+    "OrderIntent",
+    "RiskDecision",
+    "Side",
+    "Signal",
+    "Stance",
+    "StrategicView",
+    "Switches",
+    "TargetWeights",
+    "TimeArray",
+    "TradingState",
+    "VolatilityForecast",
+]

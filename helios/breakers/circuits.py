@@ -1,17 +1,17 @@
 """One process's view of one circuit: what lets a closed call pass without asking anybody.
 
-**Why a success in CLOSED needs no round trip.** Only a failure can open a circuit, and every failure is shared
-at once. Successes merely push older failures out of the window, so a worker may keep its own for a moment and
-share them in one batch: with its next failure, or when its view is older than `REFRESH_S`. Batching equals
-recording one by one (see `core`), so all that can differ is the order of outcomes of *different* workers within
-that moment, and an idle worker's unshared successes, which make the circuit open earlier, never later. The
-other price is that a worker notices another's opening up to `REFRESH_S` late. Circuits on the order path do not
-pay it: they ask before every call.
+**Why a success in CLOSED needs no round trip.** Only a failure can open a circuit, and every failure is
+shared at once. Successes merely push older failures out of the window, so a worker may keep its own for a
+moment and share them in one batch: with its next failure, or when its view is older than `REFRESH_S`.
+Batching equals recording one by one (see `core`), so all that can differ is the order of outcomes of
+*different* workers within that moment, and an idle worker's unshared successes, which make the circuit open
+earlier, never later. The other price is that a worker notices another's opening up to `REFRESH_S` late.
+Circuits on the order path do not pay it: they ask before every call.
 
-**When Redis is away** the process decides with the pure core on its last view, on the process's own clock, and
-asks Redis again every `AWAY_S`. Local generations are negative, so a result that belongs to the time alone can
-never be taken for a shared one. On the order path nobody decides alone: calls are refused. Calls that only
-reduce a position always pass there, whatever the state.
+**When Redis is away** the process decides with the pure core on its last view, on the process's own clock,
+and asks Redis again every `AWAY_S`. Local generations are negative, so a result that belongs to the time
+alone can never be taken for a shared one. On the order path nobody decides alone: calls are refused. Calls
+that only reduce a position always pass there, whatever the state.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class ProcessCircuit:
         self._lock = threading.Lock()
         self._view = Circuit()  # open_until on this process's clock
         self._unshared = 0  # successes of the view's generation that Redis has not heard of
-        self._passing: Permit | None = None  # the permit of every call while the view is fresh and lets all pass
+        self._passing: Permit | None = (
+            None  # the permit of every call while the view is fresh and lets all pass
+        )
         self._fresh_until = 0.0
         self._away_until = 0.0
         self._enforce = True
@@ -148,7 +150,9 @@ class ProcessCircuit:
                 raise CircuitOpen(self.name, reason="a person opened it", retry_after_s=None)
         step = self._ask(now)
         if step.permit is None:
-            raise CircuitOpen(self.name, reason=_REASONS[step.circuit.state], retry_after_s=step.retry_after_s)
+            raise CircuitOpen(
+                self.name, reason=_REASONS[step.circuit.state], retry_after_s=step.retry_after_s
+            )
         return step.permit
 
     def _ask(self, now: float) -> Step:
@@ -218,7 +222,9 @@ class ProcessCircuit:
         passes = self._view.state is State.CLOSED or not self._enforce
         alone_on_order_path = self._away_until > 0 and self.settings.order_path
         blocked = self.settings.forced_open and self._enforce
-        self._passing = Permit(self._view.generation) if passes and not alone_on_order_path and not blocked else None
+        self._passing = (
+            Permit(self._view.generation) if passes and not alone_on_order_path and not blocked else None
+        )
         self._fresh_until = fresh_until
 
     def _ask_alone(self, now: float) -> Step:
@@ -259,7 +265,14 @@ class ProcessCircuit:
             return
         change = step.transition
         self._journal.add(
-            Entry(ts=ts, name=self.name, before=change.before, after=change.after, reason=change.reason, shared=shared)
+            Entry(
+                ts=ts,
+                name=self.name,
+                before=change.before,
+                after=change.after,
+                reason=change.reason,
+                shared=shared,
+            )
         )
 
 

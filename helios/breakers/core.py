@@ -5,10 +5,11 @@ failures among at least `minimum_calls` outcomes opens the circuit for `open_s` 
 that makes it HALF_OPEN: `half_open_permits` probes may pass, a success of all of them closes it, one failure
 opens it again. A probe that never reports loses its permit after `permit_s`.
 
-Only a failure can open a closed circuit. That makes recording successes in batches equal to recording them one
-by one, which is what lets a worker keep them to itself for a moment (see `runtime`).
+Only a failure can open a closed circuit. That makes recording successes in batches equal to recording them
+one by one, which is what lets a worker keep them to itself for a moment (see `circuits`).
 
-`decide.lua` is the same machine inside Redis; a test drives both with the same calls and compares every reply.
+`decide.lua` is the same machine inside Redis; a test drives both with the same calls and compares every
+reply.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a decision did: the circuit afterwards, the permit (None: refused), the transition if there was one."""
+    """What a decision did: the circuit afterwards, the permit (None: refused), the transition if any."""
 
     circuit: Circuit
     permit: Permit | None = None
@@ -123,7 +124,9 @@ def acquire(
         if now < circuit.open_until:
             return Step(circuit=circuit, retry_after_s=circuit.open_until - now)
         half_open = _moved(circuit, State.HALF_OPEN)
-        return _probe(half_open, config, now, token, _transition(circuit, half_open, "the open interval is over"))
+        return _probe(
+            half_open, config, now, token, _transition(circuit, half_open, "the open interval is over")
+        )
     return _probe(circuit, config, now, token, None)
 
 
@@ -137,7 +140,7 @@ def record(
     successes: int = 0,
     enforce: bool = True,
 ) -> Step:
-    """Report how a permitted call ended; results of another generation or an expired permit change nothing."""
+    """Report how a permitted call ended; a result of another generation or permit changes nothing."""
     if permit.generation != circuit.generation:
         return Step(circuit=circuit)
     if circuit.state is State.CLOSED:
@@ -186,7 +189,9 @@ def _record_probe(circuit: Circuit, config: Config, permit: Permit, outcome: Out
     if passed < config.half_open_permits:
         return Step(circuit=replace(circuit, permits=left, passed=passed))
     closed = _moved(circuit, State.CLOSED)
-    return Step(circuit=closed, transition=_transition(circuit, closed, f"{passed} of {passed} probes succeeded"))
+    return Step(
+        circuit=closed, transition=_transition(circuit, closed, f"{passed} of {passed} probes succeeded")
+    )
 
 
 def _open(circuit: Circuit, config: Config, now: float, reason: str) -> Step:

@@ -6,7 +6,7 @@ from helios.errors import Rejected, Transient
 
 
 class CircuitOpen(Transient):
-    """The call was not made. `retry_after_s` says when another may pass; None: when a person closes the circuit."""
+    """The call was not made; another may pass in `retry_after_s` seconds (None: when a person closes it)."""
 
     def __init__(self, name: str, *, reason: str, retry_after_s: float | None) -> None:
         self.name = name

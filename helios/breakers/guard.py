@@ -22,11 +22,11 @@ IGNORED: tuple[type[BaseException], ...] = (Rejected,)  # the dependency answere
 
 
 class Breaker:
-    """One use of a breaker. Cheap: make one for every `with`, or keep one as a decorator or to `call` through.
+    """One use of a breaker: make one for every `with`; one to `call` through or decorate with may be kept.
 
-    Every `Exception` counts as a failure except those in `ignore`, the refusals of other breakers, and what is no
-    `Exception` (a cancelled task, an interrupt): these give a probe's permit back and count for nothing. Put
-    time-outs inside the breaker, or a hanging dependency looks like a cancelled task.
+    Every `Exception` counts as a failure except those in `ignore`, the refusals of other breakers, and what
+    is no `Exception` (a cancelled task, an interrupt): these give a probe's permit back and count for
+    nothing. Put time-outs inside the breaker, or a hanging dependency looks like a cancelled task.
     """
 
     __slots__ = ("_circuit", "_permit", "ignore", "name", "reducing")
@@ -133,7 +133,9 @@ class Breaker:
 
     def _entering(self) -> ProcessCircuit:
         if self._permit is not None:
-            raise RuntimeError(f"this use of breaker {self.name} has been entered already; call breaker() for each use")
+            raise RuntimeError(
+                f"this use of breaker {self.name} has been entered already; call breaker() for each use"
+            )
         return process.current().circuit(self.name)
 
     def _leaving(self) -> tuple[ProcessCircuit, Permit]:
@@ -151,15 +153,15 @@ class Breaker:
 def breaker(
     name: str, *, ignore: tuple[type[BaseException], ...] = IGNORED, reducing: bool = False
 ) -> Breaker:
-    """The breaker `name`: `with breaker("llm_api"): ...`, `@breaker("llm_api")`, `breaker("llm_api").call(fn)`.
+    """The breaker `name`, as a context manager, a decorator, or an object to `call` through.
 
-    A refused call raises `CircuitOpen`; a name that is not configured raises `UnknownBreaker` when first used.
-    `ignore` replaces the errors that do not count (default: `helios.errors.Rejected`); `reducing` marks calls
-    that only shrink a position, which always pass a breaker on the order path.
+    A refused call raises `CircuitOpen`; a name that is not configured raises `UnknownBreaker` when first
+    used. `ignore` replaces the errors that do not count (default: `helios.errors.Rejected`); `reducing`
+    marks calls that only shrink a position, which always pass a breaker on the order path.
     """
     return Breaker(name, ignore, reducing=reducing)
 
 
 def refresh_if_behind() -> None:
-    """Take over settings that changed in another process; tasks call it at their start, outside a transaction."""
+    """Take over settings that changed elsewhere; tasks call it at their start, outside a transaction."""
     process.current().refresh()

@@ -1,10 +1,11 @@
 """Transitions on their way into the database, written aside from whatever the caller is doing.
 
-A circuit opens because a call failed, and that failure often dooms the transaction the call was made in: a row
-written there, or on its commit, would be rolled back with it and the history would miss exactly the openings.
-Therefore the rows are written on a connection of their own, which commits at once. It belongs to a short-lived
-thread because Django ties connections to threads; that also keeps it away from a running event loop. Transitions
-are rare, so the few milliseconds do not matter, and they are bounded by `WAIT_S` for the caller.
+A circuit opens because a call failed, and that failure often dooms the transaction the call was made in: a
+row written there, or on its commit, would be rolled back with it and the history would miss exactly the
+openings. Therefore the rows are written on a connection of their own, which commits at once. It belongs to
+a short-lived thread because Django ties connections to threads; that also keeps it away from a running
+event loop. Transitions are rare, so the few milliseconds do not matter, and they are bounded by `WAIT_S`
+for the caller.
 
 Nothing here raises: what cannot be written now (the database may be the dependency that failed) is kept and
 written with the next transition, or when the process next checks its configuration.
@@ -73,7 +74,7 @@ class Journal:
 
 
 def aside(work: Callable[[], T]) -> T | None:
-    """Run database work in a thread with its own autocommit connection; None when it failed or took too long."""
+    """Run database work in a thread with its own autocommit connection; None when it failed or hangs."""
     results: list[T] = []
 
     def run() -> None:
@@ -93,7 +94,7 @@ def aside(work: Callable[[], T]) -> T | None:
 
 
 def write(entry: Entry) -> None:
-    """Write one transition to the history, the event log and the breaker's row; raises what the database raises."""
+    """Write one transition to the history, the event log and the breaker's row; may raise Django's errors."""
     from django.db import transaction  # noqa: PLC0415
     from django.db.models import Q  # noqa: PLC0415
 
@@ -118,7 +119,9 @@ def write(entry: Entry) -> None:
             data={"before": entry.before, "after": entry.after, "reason": entry.reason, "actor": entry.actor},
         )
         older = Q(last_state_at__isnull=True) | Q(last_state_at__lt=entry.ts)
-        CircuitBreaker.objects.filter(older, name=entry.name).update(last_state=entry.after, last_state_at=entry.ts)
+        CircuitBreaker.objects.filter(older, name=entry.name).update(
+            last_state=entry.after, last_state_at=entry.ts
+        )
 
 
 def moment(epoch_s: float) -> datetime:

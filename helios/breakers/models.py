@@ -16,7 +16,7 @@ class ShownState(models.TextChoices):
 
 
 class CircuitBreaker(models.Model):
-    """How one breaker behaves. Counts live in Redis; the last state here is for reading, nothing decides by it."""
+    """How one breaker behaves. Counts live in Redis; the last state here is only for people to read."""
 
     name = models.SlugField(max_length=64, unique=True)
     description = models.CharField(max_length=200, blank=True)
@@ -26,10 +26,13 @@ class CircuitBreaker(models.Model):
     minimum_calls = models.PositiveIntegerField(
         default=5, help_text="Never opens before this many calls were seen since it last closed."
     )
-    window_calls = models.PositiveIntegerField(default=10, help_text="How many of the last calls are looked at.")
+    window_calls = models.PositiveIntegerField(
+        default=10, help_text="How many of the last calls are looked at."
+    )
     open_s = models.FloatField("open for (seconds)", default=60.0, help_text="How long calls are refused.")
     half_open_permits = models.PositiveIntegerField(
-        default=1, help_text="Probes that must succeed, and may be under way together, before it closes again."
+        default=1,
+        help_text="Probes that must succeed, and may be under way together, before it closes again.",
     )
     permit_s = models.FloatField(
         "probe expires after (seconds)",
@@ -38,11 +41,13 @@ class CircuitBreaker(models.Model):
     )
     order_path = models.BooleanField(
         default=False,
-        help_text="Guards orders: it acts even when the flag circuit_breakers is off, and refuses calls while the "
-        "shared state cannot be reached. Orders that only reduce a position always pass.",
+        help_text="Guards orders: it acts even when the flag circuit_breakers is off, and refuses calls while "
+        "the shared state cannot be reached. Orders that only reduce a position always pass.",
     )
     forced_open = models.BooleanField(default=False, editable=False)
-    last_state = models.CharField(max_length=16, choices=ShownState.choices, default=ShownState.CLOSED, editable=False)
+    last_state = models.CharField(
+        max_length=16, choices=ShownState.choices, default=ShownState.CLOSED, editable=False
+    )
     last_state_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -59,7 +64,7 @@ class CircuitBreaker(models.Model):
                 condition=models.Q(window_calls__gte=models.F("failure_threshold"))
                 & models.Q(window_calls__gte=models.F("minimum_calls")),
                 name="circuit_breakers_window",
-                violation_error_message="The window must hold at least the failure threshold and the minimum calls.",
+                violation_error_message="The window must hold the failure threshold and the minimum calls.",
             ),
             models.CheckConstraint(
                 condition=models.Q(open_s__gt=0, permit_s__gt=0), name="circuit_breakers_intervals"
@@ -73,7 +78,7 @@ class CircuitBreaker(models.Model):
         return self.name
 
     def settings(self) -> Settings:
-        """The row as the state machine takes it; raises `ValueError` where the numbers contradict each other."""
+        """The row as the state machine takes it; raises `ValueError` where its numbers contradict."""
         config = Config(
             failure_threshold=self.failure_threshold,
             minimum_calls=self.minimum_calls,
@@ -83,7 +88,10 @@ class CircuitBreaker(models.Model):
             permit_s=self.permit_s,
         )
         return Settings(
-            config=config, order_path=self.order_path, forced_open=self.forced_open, description=self.description
+            config=config,
+            order_path=self.order_path,
+            forced_open=self.forced_open,
+            description=self.description,
         )
 
 
@@ -95,7 +103,8 @@ class CircuitBreakerEvent(models.Model):
         CircuitBreaker,
         to_field="name",
         db_column="name",
-        db_constraint=False,  # a breaker may act before its row is committed, and history stays when it is deleted
+        db_index=False,  # breaker_events_by_name begins with it
+        db_constraint=False,  # a breaker may act before its row is there, and history outlives it
         on_delete=models.DO_NOTHING,
         related_name="events",
     )
@@ -103,7 +112,9 @@ class CircuitBreakerEvent(models.Model):
     after = models.CharField(max_length=16, choices=ShownState.choices)
     reason = models.CharField(max_length=200, blank=True)
     actor = models.CharField(max_length=64, default="system")
-    shared = models.BooleanField(default=True, help_text="False: one worker decided alone while Redis was away.")
+    shared = models.BooleanField(
+        default=True, help_text="False: one worker decided alone while Redis was away."
+    )
 
     class Meta:
         db_table = "circuit_breaker_events"

@@ -37,7 +37,7 @@ class Process:
         return SharedStore.from_url(settings.REDIS_URL)
 
     def circuit(self, name: str) -> ProcessCircuit:
-        """The circuit of that name; raises `UnknownBreaker` where neither the database nor the catalog has it."""
+        """The circuit `name`; raises `UnknownBreaker` where neither the database nor the catalog has it."""
         return self._circuits.get(name) or self._make(name)
 
     def refresh(self) -> None:
@@ -71,7 +71,9 @@ class Process:
 
     def _first_read(self) -> None:
         try:
-            changes = self.store.changes()  # before the rows: a change in between is then read twice, not missed
+            changes = (
+                self.store.changes()
+            )  # before the rows: a change in between is then read twice, not missed
         except SharedStateAway:
             self._read()
         else:

@@ -14,7 +14,9 @@ from redis.retry import Retry
 from helios.breakers.core import Circuit, Config, Outcome, Permit, State, Step, Transition
 from helios.breakers.errors import SharedStateAway
 
-TIMEOUT_S = 0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker
+TIMEOUT_S = (
+    0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker
+)
 KEY = "helios:{breakers}"  # the braces keep both keys of a script on one node of a cluster
 CLOCK = """
 local function clock()
@@ -66,14 +68,29 @@ class SharedStore:
         self, name: str, config: Config, *, token: str, generation: int, successes: int, enforce: bool
     ) -> Reply:
         """Ask for a permit and share `successes` of `generation`; see `core.acquire`."""
-        return self._ask(name, config, "acquire", generation, token, "", successes, enforce)
+        return self._ask(
+            name,
+            config,
+            "acquire",
+            generation=generation,
+            token=token,
+            successes=successes,
+            enforce=enforce,
+        )
 
     def record(
         self, name: str, config: Config, permit: Permit, outcome: Outcome, *, successes: int, enforce: bool
     ) -> Reply:
         """Report the end of a permitted call; see `core.record`."""
         return self._ask(
-            name, config, "record", permit.generation, permit.token, outcome.value, successes, enforce
+            name,
+            config,
+            "record",
+            generation=permit.generation,
+            token=permit.token,
+            outcome=outcome.value,
+            successes=successes,
+            enforce=enforce,
         )
 
     def close(self, name: str, config: Config, *, reason: str) -> Reply:
@@ -103,6 +120,7 @@ class SharedStore:
         name: str,
         config: Config,
         operation: str,
+        *,
         generation: int = 0,
         token: str = "",
         outcome: str = "",
@@ -111,7 +129,7 @@ class SharedStore:
         reason: str = "",
     ) -> Reply:
         keys = [f"{self._prefix}:{name}", f"{self._prefix}:changes"]
-        arguments = [
+        arguments: list[str | int | float] = [
             operation, generation, token, outcome, successes, int(enforce),
             config.failure_threshold, config.minimum_calls, config.window_calls,
             config.open_s, config.half_open_permits, config.permit_s, reason,

@@ -20,6 +20,7 @@ from helios.errors import HeliosError
 
 SERVICE_USER = "pgserver"
 _PR_SET_PDEATHSIG = 1
+_ours: dict[int, subprocess.Popen[bytes]] = {}  # kept until collected, so that none stays a zombie
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -84,7 +85,7 @@ def spawn(
     """Start a process in a session of its own with its output appended to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             cwd=cwd,
             env=env,
@@ -97,12 +98,14 @@ def spawn(
             extra_groups=[] if identity else None,
             preexec_fn=dying_with_parent(die_with_parent) if die_with_parent else None,  # noqa: PLW1509 - prctl only
         )
+    _ours[process.pid] = process
+    return process
 
 
 def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
@@ -121,18 +124,20 @@ def end(pid: int, *, first: signal.Signals, timeout_s: float) -> bool:
     """Signal a process, wait, then SIGKILL it. Returns whether it went without the kill."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, first)
-    if wait_until(lambda: not _reaped_or_alive(pid), timeout_s=timeout_s):
+    if wait_until(lambda: not _collect_or_alive(pid), timeout_s=timeout_s):
         return True
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not _reaped_or_alive(pid), timeout_s=10)
+    wait_until(lambda: not _collect_or_alive(pid), timeout_s=10)
     return False
 
 
-def _reaped_or_alive(pid: int) -> bool:
-    """Whether the process still runs; collects it first when it is our own dead child."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+def _collect_or_alive(pid: int) -> bool:
+    """Whether the process still runs; collects it when it is our own dead child."""
+    process = _ours.get(pid)
+    if process is not None and process.poll() is not None:
+        del _ours[pid]
+        return False
     return is_alive(pid)
 
 
@@ -152,3 +157,11 @@ def tail(log: Path, lines: int = 15) -> str:
     if not log.exists():
         return ""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def descendants(pid: int) -> list[int]:
+    """Ids of the living children of a process, and of theirs."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

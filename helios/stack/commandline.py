@@ -64,13 +64,14 @@ def explain(error: Exception) -> str | None:
         return f"Redis or Valkey (HELIOS_REDIS_URL) cannot be reached: {error}"
     reason = " ".join(str(error).split())
     if getattr(error.__cause__, "pgcode", None) in _BEHIND:
-        return f"The database lacks tables of this version ({reason.split(' LINE ')[0]}): run `python manage.py migrate`"
+        missing = reason.split(" LINE ")[0]
+        return f"The database lacks tables of this version ({missing}): run `python manage.py migrate`"
     if isinstance(error, OperationalError):
         return f"PostgreSQL (HELIOS_DATABASE_URL) cannot be reached: {reason}"
     return None
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
+def _leave(signum: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + signum)
 
 

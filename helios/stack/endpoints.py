@@ -29,7 +29,7 @@ def digest(path: Path) -> str:
 
 
 def closed_folder(path: Path) -> Path | None:
-    """The nearest existing folder above `path` that other system users may not enter; None when all may be."""
+    """The nearest existing folder above `path` that other users may not enter; None when there is none."""
     for folder in path.parents:
         if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
             return folder
@@ -39,8 +39,8 @@ def closed_folder(path: Path) -> Path | None:
 def server_home(var_dir: Path) -> Path:
     """The folder that holds the embedded servers' files.
 
-    It is `var` itself, except for root with `var` inside a folder closed to others (such as its home): PostgreSQL
-    refuses to run as root, so its system user must be able to reach its own files.
+    It is `var` itself, except for root with `var` inside a folder closed to others (such as its home):
+    PostgreSQL refuses to run as root, so its system user must be able to reach its own files.
     """
     if os.geteuid() == 0 and closed_folder(var_dir) is not None:
         return ROOT_STATE / digest(var_dir)

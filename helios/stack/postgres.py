@@ -56,7 +56,7 @@ class EmbeddedPostgres:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, *, die_with_us: bool = False) -> bool:
-        """Start the server unless it runs; False when it already ran. Makes data folder and database `helios`.
+        """Start the server unless it runs (then False), with a data folder and a database `helios`.
 
         `die_with_us` has the kernel end the server when this process dies, however it dies.
         Raises: StackError with one sentence when the server cannot start.
@@ -68,6 +68,7 @@ class EmbeddedPostgres:
         self._make_folders(identity)
         self._clear_leftovers()
         self._initialise(bin_dir, identity)
+        self._write_settings()
         process = children.spawn(
             [str(bin_dir / "postgres"), "-D", str(self.data_dir)],
             log=self.log,
@@ -86,8 +87,10 @@ class EmbeddedPostgres:
             children.end(pid, first=signal.SIGINT, timeout_s=STOP_TIMEOUT_S)
 
     def pid(self) -> int | None:
-        """The running server's process id. A stale pid file, even one whose number was given to another process,
-        counts as not running."""
+        """The running server's process id; None when it does not run.
+
+        A stale pid file counts as not running, even when its number was given to another process.
+        """
         try:
             pid = int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
         except (OSError, ValueError):
@@ -123,34 +126,23 @@ class EmbeddedPostgres:
         return True
 
     def _make_folders(self, identity: Identity | None) -> None:
-        for folder in (self.data_dir, self.socket_dir):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if folder.is_symlink() or folder.stat().st_uid not in {
-                os.geteuid(),
-                getattr(identity, "uid", -1),
-            }:
-                raise StackError(
-                    f"{folder} belongs to another user: remove it or choose another HELIOS_VAR_DIR"
-                )
-            folder.chmod(0o700)
-            if identity:
-                os.chown(folder, identity.uid, identity.gid)
-        if identity:
-            for folder in {self.data_dir.parent, self.socket_dir.parent}:
-                if folder.stat().st_uid == 0:
-                    folder.chmod(folder.stat().st_mode | 0o011)  # a strict umask may have closed it
-            if closed := closed_folder(self.data_dir) or closed_folder(self.socket_dir):
-                raise StackError(
-                    f"PostgreSQL runs as user {children.SERVICE_USER!r}, which may not enter {closed}: "
-                    "choose another HELIOS_VAR_DIR or run Helios as an ordinary user"
-                )
+        for parent in {self.data_dir.parent, self.socket_dir.parent}:
+            parent.mkdir(parents=True, exist_ok=True)
+            if identity and parent.stat().st_uid == os.geteuid():
+                parent.chmod(parent.stat().st_mode | 0o011)  # a strict umask may have closed it
+        closed = identity and (closed_folder(self.data_dir) or closed_folder(self.socket_dir))
+        if closed:
+            raise StackError(
+                f"PostgreSQL runs as user {children.SERVICE_USER!r}, which may not enter {closed}: "
+                "choose another HELIOS_VAR_DIR or run Helios as an ordinary user"
+            )
+        _make_private(self.socket_dir, identity)
 
     def _clear_leftovers(self) -> None:
         """Wait for children of a killed server, then drop the pid and lock files it left.
 
-        PostgreSQL itself trusts any live process with the recorded number, which after a restart of a container may
-        be anything; we know better, because every PostgreSQL process has the data folder as its working folder.
+        PostgreSQL itself trusts any live process with the recorded number, which may be anything after a
+        restart of a container; we know better: all its processes have the data folder as working folder.
         """
         if not children.wait_until(lambda: not children.processes_in(self.data_dir), timeout_s=10):
             for pid in children.processes_in(self.data_dir):
@@ -159,68 +151,82 @@ class EmbeddedPostgres:
             stale.unlink(missing_ok=True)
 
     def _initialise(self, bin_dir: Path, identity: Identity | None) -> None:
-        """Make the data folder when it is new, and write the settings file."""
-        if not (self.data_dir / "PG_VERSION").exists():
-            shutil.rmtree(self.data_dir / "incomplete", ignore_errors=True)
-            result = subprocess.run(
-                [
-                    *(str(bin_dir / "initdb"), "-D", str(self.data_dir), "-U", "postgres", "--auth=trust"),
-                    *(
-                        "--encoding=UTF8",
-                        "--locale=C",
-                        "--locale-provider=builtin",
-                        "--builtin-locale=C.UTF-8",
-                    ),
-                    "--no-sync",
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=self.data_dir,
-                env={"PATH": os.environ.get("PATH", "")},
-                user=identity.uid if identity else None,
-                group=identity.gid if identity else None,
-                extra_groups=[] if identity else None,
-            )
-            if result.returncode != 0:
-                lines = [line for line in result.stderr.splitlines() if "error" in line] or [
-                    "no reason given"
-                ]
-                raise StackError(f"PostgreSQL cannot make its data folder {self.data_dir}: {lines[-1]}")
+        """Make the data folder when there is none: whole or not at all."""
+        if (self.data_dir / "PG_VERSION").exists():
+            _make_private(self.data_dir, identity)
+            return
+        unfinished = self.data_dir.with_name(f"{self.data_dir.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _make_private(unfinished, identity)
+        result = subprocess.run(
+            [
+                *(str(bin_dir / "initdb"), "-D", str(unfinished), "-U", "postgres", "--auth=trust"),
+                *("--encoding=UTF8", "--locale=C"),
+                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                *(["--no-sync"] if self.settings.get("fsync") == "off" else []),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=unfinished,
+            env={"PATH": os.environ.get("PATH", "")},
+            user=identity.uid if identity else None,
+            group=identity.gid if identity else None,
+            extra_groups=[] if identity else None,
+        )
+        if result.returncode != 0:
+            reason = next((line for line in result.stderr.splitlines() if "error" in line), "no reason given")
+            raise StackError(f"PostgreSQL cannot make its data folder {self.data_dir}: {reason}")
+        unfinished.rename(self.data_dir)
+
+    def _write_settings(self) -> None:
         settings = {**SETTINGS, "unix_socket_directories": str(self.socket_dir), **self.settings}
-        quoted = {key: value.replace("'", "''") for key, value in settings.items()}
-        conf = self.data_dir / "postgresql.conf"
-        conf.write_text("".join(f"{key} = '{value}'\n" for key, value in quoted.items()))
+        lines = [f"{key} = '{value.replace(chr(39), chr(39) * 2)}'\n" for key, value in settings.items()]
+        (self.data_dir / "postgresql.conf").write_text("".join(lines))
 
     def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
-                process.poll() is None and process.kill()
-                raise StackError(
-                    f"PostgreSQL did not start; its log {self.log} ends with:\n{children.tail(self.log)}"
-                )
+                children.end(process.pid, first=signal.SIGKILL, timeout_s=5)
+                raise StackError(f"PostgreSQL did not start; its log ends:\n{children.tail(self.log)}")
             time.sleep(0.02)
 
 
+def _make_private(folder: Path, identity: Identity | None) -> None:
+    """A folder that only its server's user enters; refuses one that somebody else put there."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    ours = {os.geteuid(), identity.uid if identity else os.geteuid()}
+    if folder.is_symlink() or folder.stat().st_uid not in ours:
+        raise StackError(f"{folder} is another user's: remove it or choose another HELIOS_VAR_DIR")
+    folder.chmod(0o700)
+    if identity:
+        os.chown(folder, identity.uid, identity.gid)
+
+
 def reachable_binaries(identity: Identity | None) -> Path:
-    """The folder of PostgreSQL's programs; a copy of them when the service user may not reach the originals."""
+    """The folder of PostgreSQL's programs, or of a copy when the service user may not reach the originals."""
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
-        raise StackError(
-            "The embedded PostgreSQL is not installed: run `make install` or set HELIOS_DATABASE_URL"
-        )
+        raise StackError("No embedded PostgreSQL is installed: run `make install` or set HELIOS_DATABASE_URL")
     package = Path(next(iter(spec.submodule_search_locations))).resolve()
     bin_dir = package / _INSTALL / "bin"
     if identity is None or closed_folder(bin_dir / "postgres") is None:
         return bin_dir
-    libraries = package.parent / f"{_WHEEL}.libs"  # found by the programs relative to where they lie
-    copy = ROOT_STATE / "programs" / f"{(bin_dir / 'postgres').stat().st_mtime_ns}"
+    return _copied(package, ROOT_STATE / "programs" / str((bin_dir / "postgres").stat().st_mtime_ns))
+
+
+def _copied(package: Path, copy: Path) -> Path:
+    """A copy of the programs and of the libraries beside them, for a checkout that others may not enter."""
     if not copy.exists():
+        for folder in (ROOT_STATE, ROOT_STATE / "programs"):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o755)
         unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
+        libraries = f"{_WHEEL}.libs"  # found by the programs relative to where they lie
         shutil.copytree(package / _INSTALL, unfinished / _WHEEL / _INSTALL, symlinks=True)
-        if libraries.exists():
-            shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
-        subprocess.run(["chmod", "-R", "go+rX", str(ROOT_STATE / "programs")], check=True)
+        if (package.parent / libraries).exists():
+            shutil.copytree(package.parent / libraries, unfinished / libraries, symlinks=True)
+        subprocess.run(["chmod", "-R", "go+rX", str(unfinished)], check=True)
         unfinished.rename(copy)
     return copy / _WHEEL / _INSTALL / "bin"

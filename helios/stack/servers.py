@@ -1,4 +1,4 @@
-"""The embedded servers, shared by every local process that needs them: started by the first, stopped by the last."""
+"""The embedded servers, shared by the local processes: the first one starts them, the last one stops them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -82,7 +83,7 @@ class Lease:
             raise StackError(f"Helios cannot write to {env.var_dir}: {error.strerror or error}") from error
 
     def release(self) -> bool:
-        """Let go; True when this was the last lease and the servers were stopped. A forked child owns nothing."""
+        """Let go; True when this was the last lease and the servers stopped. Forked children own none."""
         if os.getpid() != self._owner or not self._file.exists():
             return False
         with self._locked():
@@ -92,7 +93,7 @@ class Lease:
             self.servers.stop()
             return True
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

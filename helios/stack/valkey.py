@@ -34,7 +34,7 @@ class EmbeddedValkey:
     log: Path
 
     def start(self, *, die_with_us: bool = False) -> bool:
-        """Start the server unless it runs; False when it already ran. Raises: StackError with one sentence."""
+        """Start the server unless it runs (then False). Raises: StackError with one sentence."""
         if self._answers():
             return False
         for folder in (self.data_dir, self.socket.parent):
@@ -74,7 +74,7 @@ class EmbeddedValkey:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
-            "maxmemory-policy": "noeviction",  # a queue that forgets messages is worse than one that refuses them
+            "maxmemory-policy": "noeviction",  # a queue must never forget a message
             "databases": "64",
             "loglevel": "warning",
         }
@@ -96,10 +96,8 @@ class EmbeddedValkey:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
-                process.poll() is None and process.kill()
-                raise StackError(
-                    f"Valkey did not start; its log {self.log} ends with:\n{children.tail(self.log)}"
-                )
+                children.end(process.pid, first=signal.SIGKILL, timeout_s=5)
+                raise StackError(f"Valkey did not start; its log ends:\n{children.tail(self.log)}")
             time.sleep(0.02)
 
 

@@ -1,10 +1,10 @@
 """From fills to trades, by average cost.
 
 A position is opened by a fill away from zero and grown by fills of the same direction; each fill against it
-closes one trade: that quantity, at the average price paid for what was open, with its share of the entry fees and
-its own fee. A fill across zero closes what was open and opens the rest, its fee split by quantity. A rebalanced
-position thus yields one trade for every reduction (the convention of average-cost bookkeeping), and the profits of
-all trades, open ones at the last price included, add up to the change of the equity.
+closes one trade: that quantity, at the average price paid for what was open, with its share of the entry fees
+and its own fee. A fill across zero closes what was open and opens the rest, its fee split by quantity. A
+rebalanced position thus yields one trade for every reduction (the convention of average-cost accounting), and
+the profits of all trades, open ones at the last price included, add up to the change of the equity.
 """
 
 from __future__ import annotations
@@ -77,25 +77,32 @@ def all_trades(fills: Iterable[Fill], prices: Mapping[str, Decimal], at: datetim
     trades, lots = round_trips(fills)
     for symbol, lot in sorted(lots.items()):
         price, held = prices[symbol], abs(lot.quantity)
-        trades.append(_trade(symbol, lot, held, at, held * price, lot.cost, lot.fees, is_open=True))
+        trades.append(
+            _trade(lot, symbol, held, at=at, value=held * price, cost=lot.cost, fees=lot.fees, is_open=True)
+        )
     return trades
 
 
 def _grow(lots: dict[str, _Lot], fill: Fill, quantity: Decimal) -> None:
-    part = quantity / fill.quantity
     signed = quantity if fill.side == "BUY" else -quantity
     lot = lots.setdefault(fill.symbol, _Lot(ZERO, ZERO, ZERO, fill.bar_ts))
     lot.quantity += signed
-    lot.cost += fill.notional * part
-    lot.fees += fill.fee * part
+    lot.cost += fill.notional * quantity / fill.quantity
+    lot.fees += fill.fee * quantity / fill.quantity
 
 
 def _close(lot: _Lot, fill: Fill, quantity: Decimal) -> Trade:
     """Take `quantity` out of the lot; the lot shrinks in place."""
-    share, part = quantity / abs(lot.quantity), quantity / fill.quantity
-    cost, entry_fees = lot.cost * share, lot.fees * share
+    held = abs(lot.quantity)
+    cost, entry_fees = lot.cost * quantity / held, lot.fees * quantity / held
     trade = _trade(
-        fill.symbol, lot, quantity, fill.bar_ts, fill.notional * part, cost, entry_fees + fill.fee * part
+        lot,
+        fill.symbol,
+        quantity,
+        at=fill.bar_ts,
+        value=fill.notional * quantity / fill.quantity,
+        cost=cost,
+        fees=entry_fees + fill.fee * quantity / fill.quantity,
     )
     lot.quantity -= quantity if lot.quantity > 0 else -quantity
     lot.cost -= cost
@@ -104,14 +111,14 @@ def _close(lot: _Lot, fill: Fill, quantity: Decimal) -> Trade:
 
 
 def _trade(
-    symbol: str,
     lot: _Lot,
+    symbol: str,
     quantity: Decimal,
+    *,
     at: datetime,
     value: Decimal,
     cost: Decimal,
     fees: Decimal,
-    *,
     is_open: bool = False,
 ) -> Trade:
     gain = value - cost if lot.quantity > 0 else cost - value

@@ -1,0 +1,7 @@
+"""Tier 7: from target weights to orders."""
+
+from tiers.execute.orders import plan as run
+
+VERSION = "1.0.0"
+
+__all__ = ["VERSION", "run"]

@@ -19,14 +19,19 @@ NEW_YORK = ZoneInfo("America/New_York")
 MICROSECONDS = 1_000_000
 MON, THU, FRI, SAT, SUN = 0, 3, 4, 5, 6
 
-# Closures that no rule gives: 11 September 2001, days of mourning (2004, 2007, 2018, 2025), hurricane Sandy (2012).
+# Closures that no rule gives.
 _CLOSED = frozenset(
-    date.fromisoformat(day)
-    for day in (
-        "2001-09-11 2001-09-12 2001-09-13 2001-09-14 2004-06-11 2007-01-02 2012-10-29 2012-10-30 2018-12-05 2025-01-09"
-    ).split()
+    {
+        *(date(2001, 9, day) for day in (11, 12, 13, 14)),
+        date(2004, 6, 11),  # days of mourning: 2004, 2007, 2018, 2025
+        date(2007, 1, 2),
+        date(2012, 10, 29),  # hurricane Sandy
+        date(2012, 10, 30),
+        date(2018, 12, 5),
+        date(2025, 1, 9),
+    }
 )
-_OTHER_HALF_DAYS = frozenset({date(2002, 7, 5), date(2003, 12, 26)})
+_OTHER_HALF_DAYS = frozenset({date(1999, 12, 31), date(2002, 7, 5), date(2003, 12, 26)})
 _NOT_HALF_DAYS = frozenset({date(2002, 7, 3)})
 _JUNETEENTH_SINCE = 2022
 
@@ -40,14 +45,18 @@ class Calendar:
     def grid(self, timeframe: str, after: np.datetime64, last: np.datetime64) -> TimeArray:
         """The closes that a complete series has in (after, last], datetime64[us] UTC.
 
-        Intraday bars end on multiples of their length on the UTC clock, so the first hour of a US session is half
-        a bar. A daily bar of US equities is named 16:00 New York, on half days too.
+        Intraday bars end on multiples of their length on the UTC clock, so the first hour of a US session is
+        half a bar. A daily bar of US equities is named 16:00 New York, on half days too.
         """
         step = timeframes.seconds(timeframe) * MICROSECONDS
         low, high = (int(value.astype("datetime64[us]").astype(np.int64)) for value in (after, last))
         if high <= low:
             return np.empty(0, "datetime64[us]")
-        closes = _multiples(low, high, step) if self.name == ALWAYS else _session_closes(low, high, timeframe, step)
+        closes = (
+            _multiples(low, high, step)
+            if self.name == ALWAYS
+            else _session_closes(low, high, timeframe, step)
+        )
         return closes.astype("datetime64[us]")
 
     def named_day(self, day: date) -> datetime:
@@ -70,8 +79,10 @@ def _multiples(low: int, high: int, step: int) -> npt.NDArray[np.int64]:
 
 def _session_closes(low: int, high: int, timeframe: str, step: int) -> npt.NDArray[np.int64]:
     first, last = (datetime.fromtimestamp(value // MICROSECONDS, UTC).year for value in (low, high))
-    closes = np.concatenate([_year_closes(year, timeframe, step) for year in range(first, last + 1)])
-    return closes[(closes > low) & (closes <= high)]
+    years = [_year_closes(year, timeframe, step) for year in range(first, last + 1)]
+    closes = years[0] if first == last else np.concatenate(years)
+    begin, end = np.searchsorted(closes, (low, high), "right")
+    return closes[begin:end]
 
 
 @lru_cache(maxsize=128)
@@ -100,7 +111,7 @@ def _sessions(year: int) -> list[tuple[int, int, date]]:
 
 
 def us_holidays(year: int) -> frozenset[date]:
-    """Weekdays on which US equity markets stay closed, by the exchange's rule 7.2 and its special closures."""
+    """Weekdays on which US equity markets stay closed, by rule 7.2 of the NYSE and its special closures."""
     days = {
         _nth(year, 1, MON, 3),  # Martin Luther King, since 1998
         _nth(year, 2, MON, 3),

@@ -18,8 +18,8 @@ PRICES = FIELDS[:4]
 class BarTable:
     """Bars of one symbol in the order in which they came; nothing is promised about them before `validate`.
 
-    `ts` is (n_rows,) datetime64[us], UTC closes; the five fields are (n_rows,) float64. `row` is (n_rows,) and says
-    where each bar stood in its source, for messages.
+    `ts` is (n_rows,) datetime64[us], UTC closes; the five fields are (n_rows,) float64. `row` is (n_rows,)
+    and says where each bar stood in its source, for messages.
     """
 
     symbol: str
@@ -54,7 +54,11 @@ class BarTable:
 
 
 def table(
-    symbol: str, timeframe: str, ts: TimeArray, fields: Sequence[FloatArray], row: npt.NDArray[np.int64] | None = None
+    symbol: str,
+    timeframe: str,
+    ts: TimeArray,
+    fields: Sequence[FloatArray],
+    row: npt.NDArray[np.int64] | None = None,
 ) -> BarTable:
     """A table from a timeline and the five fields in the order open, high, low, close, volume."""
     number = np.arange(1, len(ts) + 1) if row is None else row

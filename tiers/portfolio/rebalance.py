@@ -29,7 +29,7 @@ def rebalance(
 
     `returns` is (n_window, n_symbols) as `window_returns` gives it, ending at the bar. No tradable symbol is
     raised above min(max_weight, size), nor the sum above the leverage bound. Where prices have carried a
-    weight or the sum above its bound by less than `min_weight_change`, that much drift is left alone; a larger
+    weight or the sum above its bound by less than `min_weight_change`, the drift is left alone; a larger
     breach is reduced in full and at once. Beyond such demanded reductions the turnover stays at or below its
     limit. Symbols without a bar keep their weight, and so do those of unknown volatility that are within
     their bound. REDUCING only shrinks, HALTED keeps all. `DataError` when the symbols differ.

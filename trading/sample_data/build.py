@@ -90,7 +90,7 @@ def ordered() -> pl.Expr:
 def spy_minutes(csv: bytes) -> pl.DataFrame:
     """The regular sessions of 2018.
 
-    Labels are minute opens on the New York clock; the offset written behind them is winter time all year long.
+    Labels are minute opens on the New York clock; the offset written behind them is winter time all year.
     """
     wall = pl.col("timestamp").str.slice(0, 19).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
     half_day = pl.col("wall").dt.date().is_in(HALF_DAYS_2018)

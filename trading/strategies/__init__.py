@@ -1,4 +1,4 @@
-"""Strategies that turn prices straight into target weights; the seven-tier model strategy lives in `tiers`."""
+"""Strategies that turn prices straight into weights; the seven-tier model strategy lives in `tiers`."""
 
 from trading.strategies.base import Strategy, StrategyError
 from trading.strategies.buy_and_hold import BuyAndHold

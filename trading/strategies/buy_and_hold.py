@@ -21,7 +21,7 @@ class BuyAndHold:
         return {}
 
     def weights(self, close: FloatArray, *, start_row: int = 0) -> FloatArray:
-        """1 / n_symbols in the first row at or after `start_row` where a symbol has a close, NaN elsewhere."""
+        """1 / n_symbols in the first row from `start_row` on where a symbol has a close, else NaN."""
         wanted = np.full(close.shape, np.nan)
         known = np.isfinite(close[start_row:])
         for symbol in np.flatnonzero(known.any(axis=0)):

@@ -1,4 +1,4 @@
-"""Trend following by two simple moving averages of the close: hold while the fast one is above the slow one."""
+"""Trend following by two moving averages of the close: hold while the fast one is above the slow one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trading.strategies.base import FloatArray, StrategyError
 class SmaCross:
     """Long 1 / n_symbols while the fast average is above the slow one, flat otherwise.
 
-    It asks for a trade where the state changes, not at every bar: a held position drifts with its price. Windows
-    count a symbol's own bars. Raises `StrategyError` unless 1 <= fast < slow.
+    It asks for a trade where the state changes, not at every bar: a held position drifts with its price.
+    Windows count a symbol's own bars. Raises `StrategyError` unless 1 <= fast < slow.
     """
 
     fast: int = 20
@@ -34,7 +34,7 @@ class SmaCross:
         return self.slow
 
     def weights(self, close: FloatArray, *, start_row: int = 0) -> FloatArray:
-        """1 / n_symbols or 0 at the row where the state changes (or first counts), NaN elsewhere; see `Strategy`."""
+        """1 / n_symbols or 0 in the rows where the state changes, NaN elsewhere; see `Strategy`."""
         wanted = np.full(close.shape, np.nan)
         for symbol in range(close.shape[1]):
             own = np.flatnonzero(np.isfinite(close[:, symbol]))
@@ -52,11 +52,14 @@ class SmaCross:
 def rolling_mean(values: FloatArray, window: int) -> FloatArray:
     """Mean of the last `window` of (n,) values, NaN before there are so many.
 
-    Every window is summed by itself, not by difference of running sums, so that a later value can never change
-    an earlier mean and a live window gives the value of the whole history.
+    Every window is summed by itself in the order of time, not by difference of running sums: a mean is the
+    same number whatever came before its window, so live equals batch.
     """
     means = np.full(len(values), np.nan)
-    if len(values) >= window:
-        views = np.lib.stride_tricks.sliding_window_view(values, window)
-        means[window - 1 :] = views.mean(axis=1)
+    n_means = len(values) - window + 1
+    if n_means > 0:
+        total = np.zeros(n_means)
+        for offset in range(window):
+            total += values[offset : offset + n_means]
+        means[window - 1 :] = total / window
     return means

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
+from itertools import count
 from typing import Any, Final
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection, transaction
 
@@ -14,35 +15,35 @@ USERNAME: Final = "admin"
 
 
 class Command(BaseCommand):
-    help = "Create the superuser `admin` with a generated password, shown once; nothing happens when one exists."
+    help = "Create a superuser with a generated password, shown once; nothing happens when one exists."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        password = ensure_admin()
+        made = ensure_admin()
         if options["json"]:
-            result = {"created": password is not None, "username": USERNAME, "password": password}
-            if password is None:
-                result = {"created": False}
+            result = {"created": True, "username": made[0], "password": made[1]} if made else {"created": False}
             self.stdout.write(json.dumps(result))
-        elif password is None:
+        elif made is None:
             self.stdout.write("A superuser exists; nothing was changed.")
         else:
-            self.stdout.write(f"Admin login (shown only now): {USERNAME} / {password}")
+            self.stdout.write(f"Admin login (shown only now): {made[0]} / {made[1]}")
 
 
-def ensure_admin() -> str | None:
-    """The password of the superuser it made, or None when there was one already.
+def ensure_admin() -> tuple[str, str] | None:
+    """Name and password of the superuser it made, or None when there was an active one already.
 
-    A table lock keeps two first starts from making two; a user without rights called `admin` is left
-    alone and the new one gets a number.
+    A table lock keeps two first starts from making two. An account called `admin` that is no active superuser
+    is left as it is; the new one is then called `admin2`, and so on.
     """
-    users = get_user_model()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLE {connection.ops.quote_name(users._meta.db_table)} IN SHARE ROW EXCLUSIVE MODE")
-        if users.objects.filter(is_superuser=True, is_active=True).exists():
+        cursor.execute(f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)} IN SHARE ROW EXCLUSIVE MODE")
+        if User.objects.filter(is_superuser=True, is_active=True).exists():
             return None
+        taken = set(User.objects.filter(username__startswith=USERNAME).values_list("username", flat=True))
+        names = (USERNAME if n == 1 else f"{USERNAME}{n}" for n in count(1))
+        username = next(name for name in names if name not in taken)
         password = secrets.token_urlsafe(15)
-        users.objects.create_superuser(username=USERNAME, password=password)
-    return password
+        User.objects.create_superuser(username=username, password=password)
+    return username, password

@@ -1,0 +1,1 @@
+"""`/api/modularity/`: flags, breakers and modules over HTTP. The reading half; writing joins it with its roles."""

@@ -1,0 +1,155 @@
+"""Shapes of flags and breakers as clients see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from helios.breakers import services
+from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
+from helios.flags.models import FeatureFlag, FeatureFlagHistory
+
+
+class FlagSerializer(serializers.ModelSerializer[FeatureFlag]):
+    """One flag as it is evaluated."""
+
+    class Meta:
+        model = FeatureFlag
+        fields: tuple[str, ...] = (
+            "name",
+            "enabled",
+            "strategy",
+            "percentage",
+            "whitelist",
+            "blacklist",
+            "gradual_start",
+            "gradual_end",
+            "stickiness",
+            "description",
+            "owner",
+            "expires_at",
+            "generation",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+
+class FlagChange(serializers.ModelSerializer[FeatureFlagHistory]):
+    class Meta:
+        model = FeatureFlagHistory
+        fields = ("ts", "action", "actor", "reason", "before", "after", "generation")
+        read_only_fields = fields
+
+
+class FlagDetailSerializer(FlagSerializer):
+    """One flag with its last 20 changes, newest first."""
+
+    history = serializers.SerializerMethodField()
+
+    class Meta(FlagSerializer.Meta):
+        fields = (*FlagSerializer.Meta.fields, "history")
+        read_only_fields = fields
+
+    @extend_schema_field(FlagChange(many=True))
+    def get_history(self, flag: FeatureFlag) -> list[dict[str, Any]]:
+        changes = FeatureFlagHistory.objects.filter(flag_id=flag.name)[:20]
+        return list(FlagChange(changes, many=True).data)
+
+
+class BreakerSerializer(serializers.ModelSerializer[CircuitBreaker]):
+    """One breaker: how it is set, and where it stands now.
+
+    While Redis is away `state_known` is false and `state` is the last one recorded.
+    """
+
+    state = serializers.SerializerMethodField()
+    state_known = serializers.SerializerMethodField()
+    state_text = serializers.SerializerMethodField()
+    recent_failures = serializers.SerializerMethodField()
+    recent_calls = serializers.SerializerMethodField()
+    open_for_s = serializers.SerializerMethodField()
+
+    class Meta:
+        model = CircuitBreaker
+        fields: tuple[str, ...] = (
+            "name",
+            "description",
+            "state",
+            "state_known",
+            "state_text",
+            "recent_failures",
+            "recent_calls",
+            "open_for_s",
+            "failure_threshold",
+            "minimum_calls",
+            "window_calls",
+            "open_s",
+            "half_open_permits",
+            "permit_s",
+            "order_path",
+            "forced_open",
+            "last_state_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+    def to_representation(self, instance: CircuitBreaker) -> dict[str, Any]:
+        self._status = services.status(instance)  # asked once a row, read by the fields below
+        return super().to_representation(instance)
+
+    @extend_schema_field(serializers.ChoiceField(choices=ShownState.values))
+    def get_state(self, breaker: CircuitBreaker) -> str:
+        return self._status.state
+
+    def get_state_known(self, breaker: CircuitBreaker) -> bool:
+        return self._status.known
+
+    def get_state_text(self, breaker: CircuitBreaker) -> str:
+        return self._status.sentence()
+
+    def get_recent_failures(self, breaker: CircuitBreaker) -> int:
+        return self._status.failures
+
+    def get_recent_calls(self, breaker: CircuitBreaker) -> int:
+        return self._status.calls
+
+    def get_open_for_s(self, breaker: CircuitBreaker) -> float:
+        return self._status.open_for_s
+
+
+class BreakerTransition(serializers.ModelSerializer[CircuitBreakerEvent]):
+    class Meta:
+        model = CircuitBreakerEvent
+        fields = ("ts", "before", "after", "reason", "actor", "shared")
+        read_only_fields = fields
+
+
+class BreakerDetailSerializer(BreakerSerializer):
+    """One breaker with its last 20 transitions, newest first."""
+
+    events = serializers.SerializerMethodField()
+
+    class Meta(BreakerSerializer.Meta):
+        fields = (*BreakerSerializer.Meta.fields, "events")
+        read_only_fields = fields
+
+    @extend_schema_field(BreakerTransition(many=True))
+    def get_events(self, breaker: CircuitBreaker) -> list[dict[str, Any]]:
+        return list(BreakerTransition(breaker.events.all()[:20], many=True).data)
+
+
+class ControlPlaneStatus(serializers.Serializer[dict[str, Any]]):
+    """Counts that tell at a glance whether anything is off its default path."""
+
+    flags_on = serializers.IntegerField()
+    flags_off = serializers.IntegerField()
+    flag_generation = serializers.IntegerField()
+    breakers = serializers.DictField(
+        child=serializers.IntegerField(), help_text="number of breakers by state"
+    )
+    modules = serializers.DictField(child=serializers.IntegerField(), help_text="number of modules by state")
+    now = serializers.DateTimeField()
+

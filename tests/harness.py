@@ -1,0 +1,207 @@
+"""A whole Helios for black-box tests: its own database and Valkey, real processes, all ended by id."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+import psycopg2.extensions
+from celery import Celery
+
+from helios.stack import children, endpoints, processes
+from helios.stack.processes import ProcessSpec
+from tests.servers import make_root, servers_in
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def dsn(url: str) -> str:
+    """A connection string for a `postgresql://` URL, without the tests' maintenance option."""
+    entry = endpoints.django_database(url)
+    words = {key: entry[key.upper()] for key in ("user", "password", "host", "port")}
+    return psycopg2.extensions.make_dsn(
+        dbname=entry["NAME"], **{key: value for key, value in words.items() if value}
+    )
+
+
+def run_sql(url: str, statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    """Run one statement in a connection of its own, committed; returns its rows."""
+    connection = psycopg2.connect(dsn(url))
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, params)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def database_url(base: str, name: str) -> str:
+    """The same server, another database; without the tests' maintenance option."""
+    query = "&".join(part for part in urlsplit(base).query.split("&") if not part.startswith("options="))
+    return urlsplit(base)._replace(path=f"/{name}", query=query).geturl()
+
+
+class Stack:
+    """Real workers against servers of their own. What waits, waits for a condition and within a limit."""
+
+    def __init__(self, database: str) -> None:
+        """`database`: URL of a migrated database that only this stack uses."""
+        self.root = make_root()
+        self.database = database
+        _, self.valkey = servers_in(self.root)
+        self.valkey.start(die_with_us=True)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.environ: dict[str, str] = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "helios.settings",
+            "HELIOS_DATABASE_URL": database,
+            "HELIOS_REDIS_URL": self.valkey.url(),
+            "HELIOS_VAR_DIR": str(self.root / "var"),
+        }
+        self._broker = Celery("probe", broker=endpoints.celery_broker(self.valkey.url()))
+
+    # --- the database ---
+
+    def query(self, statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run SQL beside Django; committed at once."""
+        return run_sql(self.database, statement, params)
+
+    def value(self, statement: str, params: Sequence[Any] | None = None) -> Any:
+        """The first column of the first row."""
+        return self.query(statement, params)[0][0]
+
+    # --- commands ---
+
+    def manage(
+        self, *words: str, timeout_s: float = 240, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py` to its end; with `check`, a failure fails the test and shows the output."""
+        result = subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env={**self.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and result.returncode != 0:
+            said = f"{result.stdout}\n{result.stderr}"
+            raise AssertionError(f"manage.py {' '.join(words)} ended with {result.returncode}:\n{said}")
+        return result
+
+    def manage_json(self, *words: str, timeout_s: float = 240) -> Any:
+        """Run `manage.py … --json` and return what it printed."""
+        return json.loads(self.manage(*words, "--json", timeout_s=timeout_s).stdout)
+
+    def start_manage(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+        """Run `manage.py` beside the test; its output goes to `log(name)`."""
+        return self.start(ProcessSpec(name=name, argv=[sys.executable, "manage.py", *words]))
+
+    # --- processes ---
+
+    def start(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
+        """Start a process in a group of its own, under its spec's name."""
+        process = children.spawn(
+            spec.argv,
+            log=self.log(spec.name),
+            cwd=ROOT,
+            env=spec.environ(self.environ),
+            die_with_parent=signal.SIGKILL,
+        )
+        self.processes[spec.name] = process
+        return process
+
+    def start_worker(self, queues: Sequence[str] = processes.WORKER_QUEUES, *, name: str = "worker") -> None:
+        """Start a worker with one child for the queues and wait until it answers."""
+        self.start(processes.worker(1, queues, name=name))
+        self.wait_for_workers(name)
+
+    def start_workers(self) -> None:
+        """Start the worker of the four CPU queues and the GPU worker, and wait until both answer."""
+        self.start(processes.worker(1))
+        self.start(processes.gpu_worker())
+        self.wait_for_workers("worker", "gpu")
+
+    def wait_for_workers(self, *names: str, timeout_s: float = 90) -> None:
+        """Wait until the named workers answer a ping through the broker."""
+        self.wait_for(lambda: set(names) <= self.answering(), timeout_s=timeout_s, what=f"workers {names}")
+
+    def answering(self) -> set[str]:
+        """Names of the workers that answer a ping now."""
+        replies = self._broker.control.ping(timeout=1.0)
+        return {node.split("@")[0] for reply in replies for node in reply}
+
+    def kill(self, name: str, signum: signal.Signals = signal.SIGKILL) -> None:
+        """Signal a process and all its children, and collect it when the signal is SIGKILL."""
+        process = self.processes[name]
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        if signum == signal.SIGKILL:
+            process.wait(10)
+            del self.processes[name]
+
+    def children_of(self, name: str) -> list[int]:
+        """Ids of the pool's children of a worker."""
+        return children.descendants(self.processes[name].pid)
+
+    def end(self, name: str, *, timeout_s: float = 30) -> int:
+        """Ask a process to finish, wait, then kill its group; returns its exit status."""
+        process = self.processes.pop(name)
+        process.terminate()
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        return process.wait(10)
+
+    def log(self, name: str) -> Path:
+        """Where the console output of a process lies."""
+        return self.root / f"{name}.out"
+
+    # --- the broker ---
+
+    def stop_valkey(self) -> None:
+        """Take the broker away."""
+        self.valkey.stop()
+
+    def start_valkey(self) -> None:
+        """Bring the broker back, with the queues as they were."""
+        self.valkey.start(die_with_us=True)
+
+    # --- waiting ---
+
+    def wait_for(
+        self, condition: Callable[[], object], *, timeout_s: float = 60, what: str = "the condition"
+    ) -> None:
+        """Poll until `condition` is truthy; the failure shows the end of each process's output."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                tails = "\n".join(
+                    f"--- {name}\n{children.tail(self.log(name), 30)}" for name in self.processes
+                )
+                raise AssertionError(f"{what} did not come true in {timeout_s} s\n{tails}")
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End every process by id, then the Valkey, then remove the folder."""
+        for process in self.processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+        self._broker.close()
+        self.valkey.stop()
+        shutil.rmtree(self.root, ignore_errors=True)

@@ -1,0 +1,43 @@
+"""Which analyst speaks in tier 5: the language model behind its breaker, or the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import anthropic
+from loguru import logger
+
+from helios.breakers import CircuitOpen, breaker
+from helios.env import Env
+from tiers.contracts import MarketContext, StrategicView, Switches
+from tiers.errors import HeliosError
+from tiers.llm import claude, schema
+
+Rules = Callable[[MarketContext], StrategicView]
+
+
+def ask(context: MarketContext, switches: Switches, *, env: Env, rules: Rules) -> tuple[StrategicView, str, str]:
+    """The view, and the name and reason of the fallback when one was used.
+
+    With `llm_strategic_analysis` off the input passes through. Without a key the rules speak, which is no
+    fallback: the row names them. A model that fails or whose breaker is open is replaced by the rules.
+    """
+    if not switches.llm_strategic_analysis:
+        off = schema.neutral(context.bar_ts, provider="off", reasoning="llm_strategic_analysis is off")
+        return off, "", ""
+    if env.anthropic_api_key is None:
+        return rules(context), "", ""
+    try:
+        client = _client(env.anthropic_api_key.get_secret_value(), env.anthropic_base_url)
+        with breaker("llm_api"):
+            return claude.analyse(client, context, model=env.llm_model, timeout_s=env.llm_timeout_s), "", ""
+    except (HeliosError, CircuitOpen) as error:
+        logger.bind(error=str(error)).warning("llm.fallback")
+        return rules(context), "rule_based_analyst", str(error)
+
+
+@lru_cache(maxsize=2)
+def _client(api_key: str, base_url: str | None) -> anthropic.Anthropic:
+    """One client a process; it does not retry by itself, the breaker and the next bar do."""
+    return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0)

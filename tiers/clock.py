@@ -1,0 +1,53 @@
+"""Which bar is due for which book. Replays advance bar by bar; paper and live books follow the market."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from loguru import logger
+
+from tiers import pipeline
+from trading.models import Book, PipelineCycle
+from trading.selectors import market
+from trading.services.books import last_bar
+
+
+def tick() -> int:
+    """Start the next cycle of every active book that is idle; returns how many were started."""
+    return sum(_start_due(book) for book in Book.objects.filter(active=True).order_by("pk"))
+
+
+def _start_due(book: Book) -> int:
+    if book.cycles.filter(status=PipelineCycle.Status.RUNNING).exists():
+        return 0
+    bar_ts = due_bar(book)
+    if bar_ts is None:
+        return 0
+    return 0 if pipeline.start(book, bar_ts) is None else 1
+
+
+def due_bar(book: Book) -> datetime | None:
+    """The bar the book has to decide on next, or None while there is none."""
+    previous = last_bar(book)
+    if book.mode == Book.Mode.REPLAY:
+        after = previous or (book.replay_from - timedelta(microseconds=1) if book.replay_from else None)
+        following = market.next_bar_ts(book.symbols, book.timeframe, after)
+        if following is not None and book.replay_until is not None and following > book.replay_until:
+            following = None
+        if following is None:
+            Book.objects.filter(pk=book.pk, active=True).update(active=False)
+            logger.bind(book=book.name).info("replay.ended")
+        return following
+    newest = market.latest_bar_ts(book.symbols, book.timeframe)
+    return newest if newest is not None and (previous is None or newest > previous) else None
+
+
+def is_late(book: Book, bar_ts: datetime, *, now: datetime, limit_s: float) -> bool:
+    """Whether a bar is too old to be traded on; history has its own clock and is never late."""
+    return book.mode != Book.Mode.REPLAY and now - bar_ts > timedelta(seconds=limit_s)
+
+
+def now() -> datetime:
+    """The wall clock, UTC."""
+    return timezone.now()

@@ -1,0 +1,126 @@
+"""Tier 3 on live data: which model serves which symbol, kept warm in this process, behind a breaker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from loguru import logger
+
+from helios.breakers import CircuitOpen, breaker
+from tiers.contracts import FloatArray, Forecast, Switches
+from tiers.errors import HeliosError, ModelMissing
+from trading.models import Book, MLModel
+from trading.selectors import models as registry
+
+_predictors: dict[tuple[str, str], Any] = {}
+NEUTRAL_HORIZON = 1
+DEFAULT_RECEPTIVE_BARS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A forecast, the models behind it by name, and the fallback when it is neutral."""
+
+    forecast: Forecast
+    served_by: dict[str, MLModel]
+    fallback: str = ""
+    reason: str = ""
+
+
+def model_for(book: Book) -> MLModel:
+    """The model the book is pinned to, else the champion of its timeframe; `ModelMissing` when there is none."""
+    if book.model_name:
+        pinned = MLModel.objects.filter(name=book.model_name).first()
+        if pinned is None:
+            raise ModelMissing(f"book {book.name!r} is pinned to model {book.model_name!r}, which does not exist")
+        return pinned
+    return registry.champion(book.timeframe)
+
+
+def predictor(model: MLModel) -> Any:
+    """The loaded model, kept for the life of the process; its hash is checked when it is read."""
+    from tiers.predict import artifact  # noqa: PLC0415 - torch loads only where models run
+
+    key = (model.name, model.weights_sha256)
+    if key not in _predictors:
+        loaded = artifact.load(Path(model.path))
+        if loaded.card.weights_sha256 != model.weights_sha256:
+            raise ModelMissing(f"the weights of {model.name} do not have the hash that was registered")
+        _predictors[key] = loaded
+    return _predictors[key]
+
+
+def receptive_bars(book: Book) -> int:
+    """Feature rows that the book's models look at; a default while there is no model."""
+    try:
+        names = [model_for(book)]
+    except ModelMissing:
+        return DEFAULT_RECEPTIVE_BARS
+    challenger = registry.challenger(book.timeframe)
+    return max(int(m.card.get("receptive_bars", DEFAULT_RECEPTIVE_BARS)) for m in [*names, challenger] if m)
+
+
+def forecast(
+    book: Book,
+    switches: Switches,
+    *,
+    bar_ts: datetime,
+    run: Callable[[Any, FloatArray], FloatArray],
+    load: Callable[[int], FloatArray],
+) -> Outcome:
+    """Probabilities of every symbol; a missing model or an open breaker gives the neutral forecast."""
+    symbols = tuple(book.symbols)
+    try:
+        champion = model_for(book)
+        with breaker("neural_network"):
+            probability, horizon = _ask(champion, run, load)
+        names = [champion.name] * len(symbols)
+        served = {champion.name: champion}
+        challenger = registry.challenger(book.timeframe) if switches.neural_network_v2 else None
+        if challenger is not None:
+            other, _ = _ask(challenger, run, load)
+            for index, symbol in enumerate(symbols):
+                if symbol in switches.neural_network_v2:
+                    probability[index], names[index] = other[index], challenger.name
+            served[challenger.name] = challenger
+    except (HeliosError, CircuitOpen) as error:
+        logger.bind(error=str(error)).warning("predict.neutral")
+        return _neutral(bar_ts, symbols, str(error))
+    known = np.isfinite(probability).all(axis=1)
+    return Outcome(
+        forecast=Forecast(
+            bar_ts=bar_ts,
+            symbols=symbols,
+            probability=probability,
+            horizon_bars=horizon,
+            model_names=tuple(name if ok else "" for name, ok in zip(names, known, strict=True)),
+        ),
+        served_by=served,
+    )
+
+
+def _ask(
+    model: MLModel, run: Callable[[Any, FloatArray], FloatArray], load: Callable[[int], FloatArray]
+) -> tuple[FloatArray, int]:
+    ready = predictor(model)
+    return run(ready, load(ready.receptive_bars))[-1].copy(), ready.horizon_bars
+
+
+def _neutral(bar_ts: datetime, symbols: tuple[str, ...], reason: str) -> Outcome:
+    return Outcome(
+        forecast=Forecast(
+            bar_ts=bar_ts,
+            symbols=symbols,
+            probability=np.full((len(symbols), 3), np.nan),
+            horizon_bars=NEUTRAL_HORIZON,
+            model_names=("",) * len(symbols),
+        ),
+        served_by={},
+        fallback="neutral_forecast",
+        reason=reason,
+    )

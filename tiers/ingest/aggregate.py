@@ -1,0 +1,107 @@
+"""Bars of a higher timeframe from those of a lower one; only what has closed comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from tiers import timeframes
+from tiers.contracts import BoolArray, TimeArray
+from tiers.errors import DataError
+from tiers.ingest.calendars import MICROSECONDS, Calendar
+from tiers.ingest.problems import Code, Problem
+from tiers.ingest.table import BarTable
+from tiers.ingest.table import table as make_table
+from tiers.ingest.validate import moment, stamp
+
+INTRADAY = ("5m", "15m", "1h")  # the higher timeframes, each a multiple of the one before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregated:
+    """Higher bars of one symbol.
+
+    `seen` and `due` are (n_rows,): the base bars used, and those that a complete bar is made of.
+    """
+
+    table: BarTable
+    seen: npt.NDArray[np.int64]
+    due: npt.NDArray[np.int64]
+
+    @property
+    def complete(self) -> BoolArray:
+        """(n_rows,) whether no base bar was missing."""
+        return np.asarray(self.seen >= self.due)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """A note for each bar that was made of too few."""
+        return tuple(self._incomplete(int(row)) for row in np.flatnonzero(~self.complete))
+
+    def _incomplete(self, row: int) -> Problem:
+        at, lacking = moment(self.table.ts[row]), int(self.due[row] - self.seen[row])
+        what = f"the {self.table.timeframe} bar of {at:%Y-%m-%d %H:%M} UTC"
+        detail = f"{what} was made of {self.seen[row]} bars instead of {self.due[row]}"
+        code = Code.INCOMPLETE
+        return Problem(code=code, symbol=self.table.symbol, bar_ts=at, detail=detail, missing_bars=lacking)
+
+
+def targets(timeframe: str) -> tuple[str, ...]:
+    """The intraday timeframes that bars of `timeframe` can be aggregated to."""
+    base = timeframes.seconds(timeframe)
+    return tuple(name for name in INTRADAY if timeframes.seconds(name) > base)
+
+
+def bucket_close(ts: TimeArray, timeframe: str) -> TimeArray:
+    """The close of the `timeframe` bar on the UTC clock that holds each base bar; any shape."""
+    step = timeframes.seconds(timeframe) * MICROSECONDS
+    whole = -(-ts.astype("datetime64[us]").astype(np.int64) // step) * step
+    return np.asarray(whole.astype("datetime64[us]"))
+
+
+def aggregate(
+    table: BarTable, target: str, calendar: Calendar, *, until: datetime, since: datetime | None = None
+) -> Aggregated:
+    """Clean bars of one symbol -> the `target` bars that closed in (since, until].
+
+    Open is the first, close the last, high and low the extremes, volume the sum of a bucket's base bars.
+    A bucket without any base bar gives no bar. Bars later than `until` have no influence. Raises `DataError`
+    when `target` is no multiple of the table's timeframe.
+    """
+    _check(table.timeframe, target)
+    closes = bucket_close(table.ts, target)
+    wanted = closes <= stamp(until)
+    if since is not None:
+        wanted &= closes > stamp(since)
+    part, closes = table.take(wanted), closes[wanted]
+    if not part.n_rows:
+        none = np.empty(0, np.int64)
+        return Aggregated(
+            table=make_table(table.symbol, target, part.ts, [part.close] * 5), seen=none, due=none
+        )
+    starts = np.flatnonzero(np.concatenate([[True], closes[1:] != closes[:-1]]))
+    seen = np.diff(np.append(starts, part.n_rows))
+    fields = (
+        part.open[starts],
+        np.maximum.reduceat(part.high, starts),
+        np.minimum.reduceat(part.low, starts),
+        part.close[starts + seen - 1],
+        np.add.reduceat(part.volume, starts),
+    )
+    higher = make_table(table.symbol, target, closes[starts], fields)
+    return Aggregated(table=higher, seen=seen, due=_due(higher.ts, table.timeframe, target, calendar))
+
+
+def _due(closes: TimeArray, base: str, target: str, calendar: Calendar) -> npt.NDArray[np.int64]:
+    """How many base bars each bucket has when the market's session is complete."""
+    length = np.timedelta64(timeframes.seconds(target), "s")
+    buckets = bucket_close(calendar.grid(base, closes[0] - length, closes[-1]), target)
+    return np.searchsorted(buckets, closes, "right") - np.searchsorted(buckets, closes, "left")
+
+
+def _check(base: str, target: str) -> None:
+    if target not in targets(base):
+        possible = ", ".join(targets(base)) or "nothing"
+        raise DataError(f"{base} bars can be aggregated to {possible}, not to {target}")

@@ -1,0 +1,56 @@
+"""What can be wrong with a bar, as values that name the row and the column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """The first group costs the bar; the second is only told."""
+
+    NOT_FINITE = "NOT_FINITE"
+    NOT_POSITIVE = "NOT_POSITIVE"
+    NEGATIVE_VOLUME = "NEGATIVE_VOLUME"
+    PRICE_ORDER = "PRICE_ORDER"
+    BAD_TIME = "BAD_TIME"
+    OFF_GRID = "OFF_GRID"
+    OUTSIDE_SESSION = "OUTSIDE_SESSION"
+    FUTURE = "FUTURE"
+    CONFLICT = "CONFLICT"
+
+    DUPLICATE = "DUPLICATE"
+    OUT_OF_ORDER = "OUT_OF_ORDER"
+    GAP = "GAP"
+    INCOMPLETE = "INCOMPLETE"
+
+
+NOTES = frozenset({Code.DUPLICATE, Code.OUT_OF_ORDER, Code.GAP, Code.INCOMPLETE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One finding. `row` counts as the source does (a CSV's header is row 1); 0 where no row is to blame.
+
+    `bar_ts` is the close of the bar concerned, None where the row has no usable time. `missing_bars` counts
+    the bars that a gap or an incomplete bar lacks.
+    """
+
+    code: Code
+    symbol: str
+    detail: str
+    row: int = 0
+    column: str = ""
+    bar_ts: datetime | None = None
+    missing_bars: int = 0
+
+    @property
+    def rejects(self) -> bool:
+        """Whether the row was left out."""
+        return self.code not in NOTES
+
+    def __str__(self) -> str:
+        place = f" row {self.row}" if self.row else ""
+        column = f", column {self.column}" if self.column else ""
+        return f"{self.symbol}{place}{column}: {self.detail}"

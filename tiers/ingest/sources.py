@@ -1,0 +1,191 @@
+"""Where bars come from: the protocol of a source, and files of three formats."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tiers import timeframes
+from tiers.contracts import Bars, FloatArray, TimeArray
+from tiers.errors import DataError
+from tiers.ingest.calendars import ALWAYS, US_EQUITIES, calendar
+from tiers.ingest.table import FIELDS, BarTable, table, union
+from tiers.ingest.times import day_numbers, parse_times
+from tiers.ingest.validate import stamp
+
+TIME_COLUMNS = ("ts", "bar_ts", "timestamp", "datetime", "date", "time", "close_time", "open_time")
+CSV_SUFFIXES = (".csv", ".csv.gz")
+SUFFIXES = (*CSV_SUFFIXES, ".parquet", ".feather", ".arrow")
+
+Times = Literal["close", "open"]
+
+
+class BarSource(Protocol):
+    """Anything that can be asked for bars."""
+
+    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
+        """The bars of one symbol whose closes lie in [start, end], as they came; `validate` judges them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSource:
+    """Bars of one symbol and timeframe in a CSV (also gzipped), Parquet or Feather file.
+
+    Columns: a time (ts, timestamp, datetime, date, ...), open, high, low, close, volume, in any order and
+    case; further columns are ignored. A time without an offset is UTC. `times` says whether it names the
+    close or the open of its bar; a daily US bar that carries a date only is named by that session's close.
+    """
+
+    path: Path
+    symbol: str
+    timeframe: str
+    calendar: str = ALWAYS
+    times: Times = "close"
+
+    def read(self) -> BarTable:
+        """The whole file; `DataError` names file, row and column of the first value that cannot be read."""
+        first_row = 2 if _is_csv(self.path) else 1  # a CSV's header is row 1, as an editor counts
+        frame = _named(_open(self.path), self.path.name)
+        filled = (~frame.select(pl.all_horizontal(pl.all().is_null())).to_series()).to_numpy()
+        rows = np.flatnonzero(filled) + first_row  # a blank line of a CSV counts, and holds no bar
+        frame = frame.filter(filled)
+        place = Place(self.path.name, rows)
+        ts = _as_closes(_times_of(frame["ts"], place), self.timeframe, self.calendar, self.times)
+        fields = [_numbers(frame[name], place) for name in FIELDS]
+        return table(self.symbol, self.timeframe, ts, fields, rows)
+
+    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
+        """The file's bars in [start, end]; `DataError` when it holds another symbol or timeframe."""
+        if (symbol, timeframe) != (self.symbol, self.timeframe):
+            raise DataError(
+                f"{self.path.name} holds {self.symbol} {self.timeframe}, not {symbol} {timeframe}"
+            )
+        whole = self.read()
+        return whole.take(np.asarray((whole.ts >= stamp(start)) & (whole.ts <= stamp(end))))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a file a value stands, for messages."""
+
+    file: str
+    rows: npt.NDArray[np.int64]
+
+    def error(self, index: int, column: str, expected: str, value: object) -> DataError:
+        shown = "empty" if value is None or value == "" else repr(value)
+        return DataError(
+            f"{self.file} row {self.rows[index]}, column {column}: expected {expected}, was {shown}"
+        )
+
+
+def bars_from_frames(frames: Mapping[str, pl.DataFrame], timeframe: str) -> Bars:
+    """Frames with columns ts, open, high, low, close, volume -> `Bars` on their union timeline.
+
+    Each frame must rise strictly in time; a missing bar is NaN.
+    """
+    return union([table_from_frame(symbol, timeframe, frame) for symbol, frame in frames.items()], timeframe)
+
+
+def table_from_frame(symbol: str, timeframe: str, frame: pl.DataFrame) -> BarTable:
+    """A frame with columns ts (closes), open, high, low, close, volume as a table; rows count from 1."""
+    named = _named(frame, symbol)
+    place = Place(symbol, np.arange(1, named.height + 1))
+    ts = _times_of(named["ts"], place)
+    return table(symbol, timeframe, ts, [_numbers(named[name], place) for name in FIELDS])
+
+
+def _is_csv(path: Path) -> bool:
+    return path.name.lower().endswith(CSV_SUFFIXES)
+
+
+def _open(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise DataError(f"{path} must be a file that exists")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise DataError(f"{path.name} must end in one of {', '.join(SUFFIXES)}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path.name} must hold bars, was empty")
+    try:
+        if _is_csv(path):
+            return pl.read_csv(path, infer_schema=False, glob=False)
+        return pl.read_parquet(path) if path.suffix.lower() == ".parquet" else pl.read_ipc(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if _is_csv(path):
+            _check_width(path)
+        kind = path.suffix.lower().removeprefix(".")
+        raise DataError(
+            f"{path.name} must be a readable {kind} file, was not: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _check_width(path: Path) -> None:
+    """Name the first row that has more values than the header."""
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with opener(path, "rt", newline="", encoding="utf-8") as lines:
+            reader = csv.reader(lines)
+            width = len(next(reader, []))
+            for values in reader:
+                if len(values) > width:
+                    raise DataError(
+                        f"{path.name} row {reader.line_num}: expected {width} values, was {len(values)}"
+                    )
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return  # the caller tells what the parser said
+
+
+def _named(frame: pl.DataFrame, source: str) -> pl.DataFrame:
+    """The six columns under their own names."""
+    by_name = {name.strip().lower(): name for name in reversed(frame.columns)}
+    time = next((by_name[name] for name in TIME_COLUMNS if name in by_name), None)
+    missing = [name for name in FIELDS if name not in by_name]
+    if time is None or missing:
+        wanted = [*(["a time (ts, timestamp, datetime or date)"] if time is None else []), *missing]
+        raise DataError(f"{source} must have column {', '.join(wanted)}; it has {', '.join(frame.columns)}")
+    if frame.is_empty():
+        raise DataError(f"{source} must hold bars, had only a header")
+    return frame.select(pl.col(time).alias("ts"), *(pl.col(by_name[name]).alias(name) for name in FIELDS))
+
+
+def _numbers(column: pl.Series, place: Place) -> FloatArray:
+    values = column.str.strip_chars() if column.dtype == pl.String else column
+    numbers = values.cast(pl.Float64, strict=False)
+    unreadable = numbers.is_null().arg_true()
+    if len(unreadable):
+        index = int(unreadable[0])
+        raise place.error(index, column.name, "a number", column[index])
+    return numbers.to_numpy()
+
+
+def _times_of(column: pl.Series, place: Place) -> TimeArray:
+    parsed = parse_times(column)
+    unreadable = parsed.is_null().arg_true()
+    if len(unreadable):
+        index = int(unreadable[0])
+        expected = "a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 or seconds since 1970"
+        raise place.error(index, column.name, expected, column[index])
+    return parsed.to_numpy()
+
+
+def _as_closes(ts: TimeArray, timeframe: str, calendar_name: str, times: Times) -> TimeArray:
+    days = day_numbers(ts)
+    if timeframe == "1d" and calendar_name == US_EQUITIES and days is not None:
+        us = calendar(calendar_name)
+        named = [stamp(us.named_day(date(1970, 1, 1) + timedelta(days=int(day)))) for day in days]
+        return np.array(named, "datetime64[us]")
+    length = timeframes.seconds(timeframe) if times == "open" else 0
+    return ts + np.timedelta64(length, "s")

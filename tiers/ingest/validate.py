@@ -1,0 +1,202 @@
+"""Turn the rows of a source into clean bars and a list of what was wrong with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from tiers import timeframes
+from tiers.contracts import BoolArray, FloatArray, TimeArray
+from tiers.ingest.calendars import MICROSECONDS, Calendar
+from tiers.ingest.problems import Code, Problem
+from tiers.ingest.table import FIELDS, PRICES, BarTable
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validated:
+    """`table` rises strictly in time and holds only bars that keep every rule.
+
+    `problems` come by row, then the gaps by time.
+    """
+
+    table: BarTable
+    problems: tuple[Problem, ...]
+
+    @property
+    def rejected(self) -> tuple[Problem, ...]:
+        """The problems that cost a bar."""
+        return tuple(problem for problem in self.problems if problem.rejects)
+
+
+def validate(
+    table: BarTable,
+    calendar: Calendar,
+    *,
+    expected: tuple[datetime, datetime] | None = None,
+    not_after: datetime | None = None,
+) -> Validated:
+    """Check prices, volume, times, order, duplicates and gaps of one symbol's bars.
+
+    Each bad row is reported once, for the first rule that it breaks. Of two good rows with one time the later
+    row wins: a source that repeats a bar corrects it. Gaps are looked for between the first and the last bar,
+    or over `expected` = (after, last] when given. Rows later than `not_after` are refused: not closed yet.
+    """
+    bad = np.zeros(table.n_rows, dtype=bool)
+    problems: list[Problem] = []
+    for check in (_times(calendar, not_after), _prices, _volume):
+        for mask, tell in check(table):
+            fresh = mask & ~bad
+            bad |= mask
+            problems += [tell(int(row)) for row in np.flatnonzero(fresh)]
+    good = table.take(~bad)
+    ordered, notes = _in_order(good)
+    problems = sorted(problems + notes, key=lambda problem: problem.row)
+    return Validated(table=ordered, problems=(*problems, *_gaps(ordered, calendar, expected)))
+
+
+Finding = tuple[BoolArray, Callable[[int], Problem]]
+Check = Callable[[BarTable], Iterable[Finding]]
+
+
+def moment(value: np.datetime64) -> datetime:
+    """A NumPy time as an aware UTC datetime."""
+    return EPOCH + timedelta(microseconds=int(value.astype("datetime64[us]").astype(np.int64)))
+
+
+def stamp(value: datetime) -> np.datetime64:
+    """An aware datetime as a NumPy time in UTC."""
+    return np.datetime64(value.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def _prices(table: BarTable) -> Iterable[Finding]:
+    for name in PRICES:
+        value = getattr(table, name)
+        yield (
+            ~np.isfinite(value),
+            _teller(table, Code.NOT_FINITE, name, "expected a finite price, was {value}"),
+        )
+        yield value <= 0, _teller(table, Code.NOT_POSITIVE, name, "expected a price above 0, was {value}")
+    top, bottom = np.maximum(table.open, table.close), np.minimum(table.open, table.close)
+    yield (
+        table.high < np.maximum(top, table.low),
+        _order(table, "high", "the highest price", np.maximum(top, table.low)),
+    )
+    yield table.low > bottom, _order(table, "low", "the lowest price", bottom)
+
+
+def _volume(table: BarTable) -> Iterable[Finding]:
+    tell = _teller(table, Code.NOT_FINITE, "volume", "expected a finite number, was {value}")
+    yield ~np.isfinite(table.volume), tell
+    tell = _teller(table, Code.NEGATIVE_VOLUME, "volume", "expected a volume of at least 0, was {value}")
+    yield table.volume < 0, tell
+
+
+def _times(calendar: Calendar, not_after: datetime | None) -> Check:
+    def check(table: BarTable) -> Iterable[Finding]:
+        unknown = np.isnat(table.ts)
+        yield unknown, _teller(table, Code.BAD_TIME, "ts", "expected a time, was none")
+        if not_after is not None:
+            text = f"expected a bar closed by {not_after:%Y-%m-%d %H:%M:%S} UTC, was {{ts}}"
+            yield np.asarray(table.ts > stamp(not_after)), _teller(table, Code.FUTURE, "ts", text)
+        yield _off_grid(table), _teller(table, Code.OFF_GRID, "ts", f"{_clock(table)}, was {{ts}}")
+        text = f"expected the close of a {table.timeframe} bar of calendar {calendar.name}, was {{ts}}"
+        yield _outside(table, calendar), _teller(table, Code.OUTSIDE_SESSION, "ts", text)
+
+    return check
+
+
+def _clock(table: BarTable) -> str:
+    return f"expected a multiple of {table.timeframe} on the UTC clock"
+
+
+def _off_grid(table: BarTable) -> BoolArray:
+    if (
+        table.timeframe == "1d"
+    ):  # a US daily bar is named by its session's close, which is no multiple of a day
+        return np.zeros(table.n_rows, dtype=bool)
+    step = timeframes.seconds(table.timeframe) * MICROSECONDS
+    return np.asarray(~np.isnat(table.ts) & (table.ts.astype(np.int64) % step != 0))
+
+
+def _outside(table: BarTable, calendar: Calendar) -> BoolArray:
+    known = ~np.isnat(table.ts)
+    if not known.any():
+        return np.zeros(table.n_rows, dtype=bool)
+    first, last = table.ts[known].min(), table.ts[known].max()
+    grid = calendar.grid(table.timeframe, first - np.timedelta64(1, "us"), last)
+    return known & ~np.isin(table.ts, grid)
+
+
+def _teller(table: BarTable, code: Code, column: str, text: str) -> Callable[[int], Problem]:
+    def tell(row: int) -> Problem:
+        at = None if np.isnat(table.ts[row]) else moment(table.ts[row])
+        detail = text.format(
+            value=getattr(table, column)[row], ts=f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "none"
+        )
+        number = int(table.row[row])
+        return Problem(code=code, symbol=table.symbol, row=number, column=column, bar_ts=at, detail=detail)
+
+    return tell
+
+
+def _order(table: BarTable, column: str, what: str, bound: FloatArray) -> Callable[[int], Problem]:
+    def tell(row: int) -> Problem:
+        text = f"expected {what} of its bar, was {{value}} beside {bound[row]}"
+        return _teller(table, Code.PRICE_ORDER, column, text)(row)
+
+    return tell
+
+
+def _in_order(table: BarTable) -> tuple[BarTable, list[Problem]]:
+    """Sorted by time with one row a time, and what was told about rows that were not so."""
+    if table.n_rows < 2 or bool(np.all(table.ts[1:] > table.ts[:-1])):  # noqa: PLR2004 - one bar is always in order
+        return table, []
+    ticks = table.ts.astype(np.int64)
+    behind = np.concatenate([[False], ticks[1:] < np.maximum.accumulate(ticks)[:-1]])
+    tell = _teller(
+        table, Code.OUT_OF_ORDER, "ts", "expected times in rising order, was {ts} behind a later one"
+    )
+    problems = [tell(int(row)) for row in np.flatnonzero(behind)]
+    order = np.argsort(table.ts, kind="stable")
+    ordered = table.take(order)
+    repeated = np.concatenate(
+        [ordered.ts[1:] == ordered.ts[:-1], [False]]
+    )  # a later row of the same time follows
+    problems += [_repetition(ordered, int(row)) for row in np.flatnonzero(repeated)]
+    return ordered.take(~repeated), problems
+
+
+def _repetition(table: BarTable, row: int) -> Problem:
+    same = all(getattr(table, name)[row] == getattr(table, name)[row + 1] for name in FIELDS)
+    code = Code.DUPLICATE if same else Code.CONFLICT
+    how = "the same values" if same else "other values"
+    return _teller(
+        table, code, "ts", f"expected each time once, was {{ts}} again in row {table.row[row + 1]} with {how}"
+    )(row)
+
+
+def _gaps(table: BarTable, calendar: Calendar, expected: tuple[datetime, datetime] | None) -> list[Problem]:
+    """One problem for each run of missing bars."""
+    if expected is not None:
+        grid = calendar.grid(table.timeframe, stamp(expected[0]), stamp(expected[1]))
+    elif table.n_rows:
+        grid = calendar.grid(table.timeframe, table.ts[0], table.ts[-1])
+    else:
+        return []
+    missing = np.flatnonzero(~np.isin(grid, table.ts))
+    runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1) if len(missing) else []
+    return [_gap(table, grid, run) for run in runs]
+
+
+def _gap(table: BarTable, grid: TimeArray, run: npt.NDArray[np.intp]) -> Problem:
+    first, last = moment(grid[run[0]]), moment(grid[run[-1]])
+    bars = "1 bar is" if len(run) == 1 else f"{len(run)} bars are"
+    span = f"{first:%Y-%m-%d %H:%M}" if len(run) == 1 else f"{first:%Y-%m-%d %H:%M} .. {last:%Y-%m-%d %H:%M}"
+    detail = f"{bars} missing at {span} UTC"
+    return Problem(code=Code.GAP, symbol=table.symbol, bar_ts=first, detail=detail, missing_bars=len(run))

@@ -1,0 +1,147 @@
+"""The analyst behind Anthropic's Messages API: one request, one time-out, one checked reply.
+
+The prompt holds the figures of the market context and nothing else. Nothing is retried here: the breaker and
+the fallback of the tier decide what follows a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import anthropic
+import httpx2
+
+from tiers.contracts import MarketContext, StrategicView
+from tiers.errors import Rejected, Transient
+from tiers.llm.schema import REPLY_SCHEMA, view_of
+
+PROVIDER = "anthropic"
+MAX_TOKENS = 2_048  # a model that thinks first spends them before the reply
+MAX_BODY_BYTES = 1_000_000
+_RETRY_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx, 529 (overloaded) among them
+_USAGE = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+SYSTEM = (
+    "You are the strategic risk analyst of a systematic trading book. You see the book's market context at "
+    "the close of one bar. Judge the market as a whole, not single symbols, and reply in the required form. "
+    "risk_multiplier scales the leverage bound that the risk engine has already set: 1 leaves it, below 1 "
+    "lowers it, above 1 raises it. Without clear evidence stay NEUTRAL with a multiplier of 1. "
+    "A figure that reads unknown is not known; do not guess it."
+)
+
+
+def analyse(
+    client: anthropic.Anthropic,
+    context: MarketContext,
+    *,
+    model: str,
+    timeout_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> StrategicView:
+    """Ask the model for its view of the context.
+
+    `timeout_s` bounds the wait for the connection and for each part of the reply, and the whole of the reply
+    once it has begun. Tokens used are in `usage`. `Transient` for time-outs, lost or refused connections,
+    408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a refusal, and a reply that breaks the schema.
+    """
+    try:
+        raw = _ask(client, context, model=model, timeout_s=timeout_s, clock=clock)
+    except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
+        raise Transient(f"the model did not answer within {timeout_s:g} s") from error
+    except (anthropic.APIConnectionError, httpx2.TransportError) as error:
+        raise Transient(f"the model's server could not be reached: {type(error).__name__}") from error
+    except anthropic.APIStatusError as error:
+        raise _status_error(error) from error
+    except anthropic.AnthropicError as error:
+        raise Rejected(f"the request to the model could not be made: {type(error).__name__}") from error
+    return _view(raw, context)
+
+
+def prompt(context: MarketContext) -> str:
+    """The user message: the context's figures, one a line."""
+    figures = {
+        "bar closed at (UTC)": context.bar_ts.isoformat(),
+        "symbols": ", ".join(context.symbols),
+        "regime": context.regime,
+        "trend, in typical volatilities": _figure(context.trend),
+        "recent over typical volatility": _figure(context.volatility_ratio),
+        "share of symbols above their slow average": _figure(context.breadth),
+        "mean of p(buy) - p(sell)": _figure(context.mean_edge),
+        "drawdown of the book": _figure(context.drawdown),
+        "gross exposure of the book": _figure(context.gross_exposure),
+    }
+    return "\n".join(f"{name}: {value}" for name, value in figures.items())
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "unknown"
+
+
+def _ask(
+    client: anthropic.Anthropic,
+    context: MarketContext,
+    *,
+    model: str,
+    timeout_s: float,
+    clock: Callable[[], float],
+) -> bytes:
+    """One request; the reply's body, read under one deadline."""
+    messages = client.with_options(max_retries=0).messages.with_streaming_response
+    request = messages.create(
+        model=model,
+        max_tokens=MAX_TOKENS,
+        system=SYSTEM,
+        messages=[{"role": "user", "content": prompt(context)}],
+        # The API refuses numeric bounds in a schema; transform_schema moves them into the descriptions, and
+        # the reply is checked against the full schema when it comes.
+        output_config={"format": {"type": "json_schema", "schema": anthropic.transform_schema(REPLY_SCHEMA)}},
+        timeout=timeout_s,
+    )
+    with request as response:
+        return b"".join(_before_deadline(response.iter_bytes(), clock() + timeout_s, timeout_s, clock))
+
+
+def _before_deadline(
+    parts: Iterator[bytes], deadline: float, timeout_s: float, clock: Callable[[], float]
+) -> Iterator[bytes]:
+    """Pass the parts on; a reply that drips beyond the deadline or never ends is a `Transient` error."""
+    size = 0
+    for part in parts:
+        size += len(part)
+        if clock() > deadline:
+            raise Transient(f"the model's reply was not complete within {timeout_s:g} s")
+        if size > MAX_BODY_BYTES:
+            raise Rejected(f"the model's reply must be at most {MAX_BODY_BYTES} bytes, was longer")
+        yield part
+
+
+def _status_error(error: anthropic.APIStatusError) -> Transient | Rejected:
+    """The error by what the caller does with it; the vendor's text is cut, it may quote the request."""
+    kind = Transient if error.status_code in _RETRY_STATUS or error.status_code >= 500 else Rejected  # noqa: PLR2004
+    return kind(f"the model's server answered {error.status_code} ({error.type or 'no error type'})")
+
+
+def _no_constant(name: str) -> float:
+    """Python reads NaN as a number; JSON has none, and no bound of the schema would stop it."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def _view(raw: bytes, context: MarketContext) -> StrategicView:
+    """Parse and check the body of a Messages reply."""
+    try:
+        message = json.loads(raw)
+        stop_reason, blocks, usage = message["stop_reason"], message["content"], message["usage"]
+        text = "".join(block["text"] for block in blocks if block["type"] == "text")
+        used = {name: int(usage[name]) for name in _USAGE if usage.get(name) is not None}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Rejected(f"the model's server must send a Messages reply, was {raw[:80]!r}") from error
+    if stop_reason != "end_turn":
+        raise Rejected(f"the model must finish its reply, but stopped with {stop_reason!r}")
+    try:
+        reply = json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        raise Rejected(f"the model's reply must be JSON, was {text[:80]!r}") from error
+    return view_of(reply, bar_ts=context.bar_ts, provider=PROVIDER, usage=used)

@@ -1,0 +1,121 @@
+"""Limits on the book as a whole: state by drawdown, leverage by volatility, tail loss, correlation."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from tiers.config import RiskParams
+from tiers.contracts import BoolArray, FloatArray, TradingState
+
+_STILL = 1e-24  # variance below which a price never moved
+
+
+def next_state(state: TradingState, drawdown: float, params: RiskParams) -> TradingState:
+    """Trading state for this bar; the only memory is the state before it.
+
+    HALTED stays until a person changes the book. REDUCING begins at `reduce_drawdown` and ends below
+    `resume_drawdown`, so a drawdown that hovers at one limit does not flicker.
+    """
+    if state is TradingState.HALTED or drawdown >= params.halt_drawdown:
+        return TradingState.HALTED
+    limit = params.resume_drawdown if state is TradingState.REDUCING else params.reduce_drawdown
+    return TradingState.REDUCING if drawdown >= limit else TradingState.ACTIVE
+
+
+def deleveraging(drawdown: float, params: RiskParams) -> float:
+    """Factor on the leverage bound: 1 up to `delever_start`, then falling linearly to `delever_floor`."""
+    way = (drawdown - params.delever_start) / (params.delever_end - params.delever_start)
+    return 1.0 - (1.0 - params.delever_floor) * min(1.0, max(0.0, way))
+
+
+def target_leverage(sigma: FloatArray, correlation: float, params: RiskParams) -> float:
+    """Leverage, capped, that gives an equal-weighted book of the known symbols the target volatility.
+
+    `sigma` is (n_symbols,) per bar, NaN where unknown; `correlation` the mean pairwise correlation, taken as
+    1 when NaN. Without any known volatility the cap itself: the weight limits then forbid new exposure.
+    """
+    known = sigma[np.isfinite(sigma) & (sigma > 0.0)]
+    if not len(known):
+        return params.max_leverage
+    mean_correlation = 1.0 if math.isnan(correlation) else max(0.0, correlation)
+    own = float((known * known).sum())
+    cross = float(known.sum()) ** 2 - own
+    yearly = math.sqrt((own + mean_correlation * cross) * params.bars_per_year) / len(known)
+    return min(params.max_leverage, params.target_volatility / yearly)
+
+
+@numba.njit(cache=True)
+def mean_correlations(returns: FloatArray, min_history: int) -> FloatArray:
+    """Mean correlation of each symbol with every other, (n_symbols,).
+
+    `returns` is (n_window, n_symbols). Symbols with fewer than `min_history` finite returns, or that never
+    moved, are left out and get NaN; the others share their complete rows. NaN too where nothing is left to
+    compare with.
+    """
+    n, p = returns.shape
+    used, n_used = np.zeros(p, dtype=np.bool_), 0
+    for j in range(p):
+        used[j] = np.sum(np.isfinite(returns[:, j])) >= min_history
+    mean, variance, rows = np.zeros(p), np.zeros(p), np.zeros(n, dtype=np.bool_)
+    count = 0
+    for i in range(n):
+        rows[i] = True
+        for j in range(p):
+            rows[i] = rows[i] and (np.isfinite(returns[i, j]) or not used[j])
+        count += rows[i]
+    for j in range(p):
+        if used[j] and count >= min_history:
+            mean[j] = np.sum(np.where(rows, returns[:, j], 0.0)) / count
+            variance[j] = np.sum(np.where(rows, returns[:, j] - mean[j], 0.0) ** 2) / count
+        used[j] = variance[j] > _STILL
+        n_used += used[j]
+    out = np.full(p, np.nan)
+    if n_used > 1:
+        _write_means(returns, rows, (mean, variance, used), out)
+    return out
+
+
+@numba.njit(cache=True)
+def _write_means(
+    returns: FloatArray, rows: BoolArray, moments: tuple[FloatArray, FloatArray, BoolArray], out: FloatArray
+) -> None:
+    """Sum over the symbols first: the mean of all correlations in one pass over the rows."""
+    mean, variance, used = moments
+    n, p = returns.shape
+    count, n_used, products = np.sum(rows), np.sum(used), np.zeros(p)
+    for i in range(n):
+        if rows[i]:
+            together = 0.0
+            for j in range(p):
+                if used[j]:
+                    together += (returns[i, j] - mean[j]) / np.sqrt(variance[j])
+            for j in range(p):
+                if used[j]:
+                    products[j] += together * (returns[i, j] - mean[j]) / np.sqrt(variance[j])
+    for j in range(p):
+        if used[j]:
+            out[j] = (products[j] / count - 1.0) / (n_used - 1)
+
+
+def historical_cvar(
+    returns: FloatArray, weights: FloatArray, *, confidence: float, min_history: int
+) -> float:
+    """Mean loss of the worst bars of the weighted book over the window, as a positive fraction of equity.
+
+    The worst (1 - confidence) of the rows, at least one (Rockafellar and Uryasev, 2000, for equal
+    probabilities). `returns` is (n_window, n_symbols); rows where a symbol with weight has no return are left
+    out. 0 without weights, NaN with fewer than `min_history` rows.
+    """
+    held = weights != 0.0
+    if not held.any():
+        return 0.0
+    book = returns[:, held] @ weights[held]
+    book = book[np.isfinite(book)]
+    if len(book) < min_history:
+        return math.nan
+    n_worst = max(1, math.floor((1.0 - confidence) * len(book) + 1e-9))
+    worst = np.sort(book)[:n_worst]
+    return max(0.0, -float(worst.mean()))

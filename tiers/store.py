@@ -1,0 +1,328 @@
+"""Contracts <-> tables: what the stages read and write, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from django.db import connection
+from psycopg2.extras import execute_values
+
+from helios.platform.db import ensure_partitions
+from tiers.contracts import (
+    Bars,
+    BookView,
+    Denial,
+    FloatArray,
+    Forecast,
+    MarketContext,
+    RiskDecision,
+    Signal,
+    Stance,
+    StrategicView,
+    TargetWeights,
+    TradingState,
+    VolatilityForecast,
+)
+from trading import models
+from trading.accounting import ZERO, exact
+from trading.models import Book, MLModel, PipelineCycle
+from trading.services.books import account_of
+
+_HEADER, _ITEM = 20, 12  # bytes that PostgreSQL's array_send puts before the array, and per element
+
+
+def last_prices(bars: Bars) -> tuple[Decimal | None, ...]:
+    """The newest known close of each symbol as money, None before its first bar."""
+    prices: list[Decimal | None] = []
+    for column in bars.close.T:
+        known = column[~np.isnan(column)]
+        prices.append(exact(float(known[-1])) if known.size else None)
+    return tuple(prices)
+
+
+def book_view(book: Book, bars: Bars, bar_ts: datetime) -> BookView:
+    """What the book holds at the close of the window's last bar."""
+    account = account_of(book)
+    prices = last_prices(bars)
+    known = {s: p for s, p in zip(bars.symbols, prices, strict=True) if p is not None}
+    equity = account.equity(known)
+    return BookView(
+        bar_ts=bar_ts,
+        symbols=bars.symbols,
+        equity=equity,
+        peak_equity=max(book.peak_equity, equity),
+        cash=account.cash,
+        quantity=tuple(account.quantity(symbol) for symbol in bars.symbols),
+        price=prices,
+        tradable=~np.isnan(bars.close[-1]),
+        state=TradingState(book.state),
+    )
+
+
+# --- features ---
+
+
+def save_features(
+    timeframe: str, feature_set: str, symbols: Sequence[str], rows: list[tuple[str, datetime, FloatArray]]
+) -> int:
+    """Insert feature rows that are not there yet; returns how many were new."""
+    if not rows:
+        return 0
+    times = [ts for _, ts, _ in rows]
+    ensure_partitions("engineered_features", "year", min(times), max(times))
+    values = [(symbol, timeframe, ts, feature_set, row.tolist()) for symbol, ts, row in rows]
+    with connection.cursor() as cursor:
+        new = execute_values(
+            cursor.cursor,
+            "INSERT INTO engineered_features (symbol, timeframe, bar_ts, feature_set, values) VALUES %s "
+            "ON CONFLICT DO NOTHING RETURNING 1",
+            values,
+            page_size=500,
+            fetch=True,
+        )
+    return len(new)
+
+
+def stored_feature_times(
+    timeframe: str, feature_set: str, symbols: Sequence[str], first: datetime, last: datetime
+) -> set[tuple[str, datetime]]:
+    """The (symbol, bar) pairs in first..last whose features are stored."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT symbol, bar_ts FROM engineered_features WHERE symbol = ANY(%s) AND timeframe = %s "
+            "AND feature_set = %s AND bar_ts BETWEEN %s AND %s",
+            [list(symbols), timeframe, feature_set, first, last],
+        )
+        return set(cursor.fetchall())
+
+
+def load_features(
+    timeframe: str, feature_set: str, symbols: Sequence[str], bar_ts: datetime, n_rows: int, n_features: int
+) -> FloatArray:
+    """The last `n_rows` own feature rows of each symbol that end at `bar_ts`: (n_rows, n_symbols, n_features).
+
+    Aligned at the end; NaN before a symbol's first row and for a symbol without a row at `bar_ts`.
+    """
+    out = np.full((n_rows, len(symbols), n_features), np.nan)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT s.i, max(f.bar_ts), string_agg(array_send(f.values), ''::bytea ORDER BY f.bar_ts) "
+            "FROM unnest(%s::text[]) WITH ORDINALITY AS s(symbol, i) CROSS JOIN LATERAL ("
+            "  SELECT bar_ts, values FROM engineered_features e WHERE e.symbol = s.symbol AND e.timeframe = %s "
+            "  AND e.feature_set = %s AND e.bar_ts <= %s ORDER BY bar_ts DESC LIMIT %s) f GROUP BY s.i",
+            [list(symbols), timeframe, feature_set, bar_ts, n_rows],
+        )
+        for index, newest, data in cursor.fetchall():
+            if newest == bar_ts:
+                rows = _decode_arrays(bytes(data), n_features)
+                out[-len(rows) :, index - 1] = rows
+    return out
+
+
+def _decode_arrays(data: bytes, n_values: int) -> FloatArray:
+    """Rows of PostgreSQL's binary float8[] format: a header, then length and value of each element."""
+    item = np.dtype([("length", ">i4"), ("value", ">f8")])
+    row = np.dtype([("header", f"V{_HEADER}"), ("items", item, (n_values,))])
+    if len(data) % row.itemsize:
+        raise ValueError(f"stored feature rows must have {n_values} values, {len(data)} bytes do not fit")
+    return np.frombuffer(data, row)["items"]["value"].astype(np.float64)
+
+
+# --- predict ---
+
+
+def save_forecast(cycle: PipelineCycle, forecast: Forecast, served_by: dict[str, MLModel]) -> None:
+    """One `ml_predictions` row a symbol."""
+    models.MLPrediction.objects.bulk_create(
+        models.MLPrediction(
+            cycle=cycle,
+            model=served_by.get(name),
+            symbol=symbol,
+            timeframe=cycle.timeframe,
+            bar_ts=cycle.bar_ts,
+            p_sell=_nullable(row[0]),
+            p_hold=_nullable(row[1]),
+            p_buy=_nullable(row[2]),
+            signal=signal_of(row),
+            horizon_bars=forecast.horizon_bars,
+        )
+        for symbol, name, row in zip(forecast.symbols, forecast.model_names, forecast.probability, strict=True)
+    )
+
+
+def signal_of(row: FloatArray) -> Signal:
+    """The most probable class; HOLD when nothing is known."""
+    if np.isnan(row).any():
+        return Signal.HOLD
+    return (Signal.SELL, Signal.HOLD, Signal.BUY)[int(np.argmax(row))]
+
+
+def load_forecast(cycle: PipelineCycle, symbols: tuple[str, ...]) -> Forecast:
+    """The forecast of this cycle as its predict stage wrote it."""
+    rows = {
+        r[0]: r
+        for r in cycle.predictions.values_list("symbol", "p_sell", "p_hold", "p_buy", "horizon_bars", "model__name")
+    }
+    return Forecast(
+        bar_ts=cycle.bar_ts,
+        symbols=symbols,
+        probability=np.array([[_number(v) for v in rows[s][1:4]] for s in symbols], dtype=np.float64),
+        horizon_bars=max(row[4] for row in rows.values()),
+        model_names=tuple(rows[s][5] or "" for s in symbols),
+    )
+
+
+# --- risk ---
+
+
+def save_risk(cycle: PipelineCycle, volatility: VolatilityForecast, decision: RiskDecision) -> None:
+    """The volatility rows and the decision made of them."""
+    models.VolatilityForecast.objects.bulk_create(
+        models.VolatilityForecast(
+            cycle=cycle, symbol=s, timeframe=cycle.timeframe, bar_ts=cycle.bar_ts, sigma=_nullable(v), method=m
+        )
+        for s, v, m in zip(volatility.symbols, volatility.sigma, volatility.methods, strict=True)
+    )
+    models.RiskDecision.objects.create(
+        cycle=cycle,
+        symbols=list(decision.symbols),
+        expected_return=decision.expected_return.tolist(),
+        size=decision.size.tolist(),
+        max_weight=decision.max_weight.tolist(),
+        leverage=decision.leverage,
+        state=decision.state,
+        denials=denials_json(decision.denials),
+    )
+
+
+def load_risk(cycle: PipelineCycle) -> RiskDecision:
+    """The risk decision of this cycle with its volatilities."""
+    row = models.RiskDecision.objects.get(cycle=cycle)
+    sigma = dict(cycle.volatilities.values_list("symbol", "sigma"))
+    return RiskDecision(
+        bar_ts=cycle.bar_ts,
+        symbols=tuple(row.symbols),
+        sigma=np.array([_number(sigma[s]) for s in row.symbols]),
+        expected_return=np.array(row.expected_return),
+        size=np.array(row.size),
+        max_weight=np.array(row.max_weight),
+        leverage=row.leverage,
+        state=TradingState(row.state),
+        denials=tuple(Denial(**item) for item in row.denials),
+    )
+
+
+# --- llm ---
+
+
+def save_view(cycle: PipelineCycle, context: MarketContext, view: StrategicView, *, applied: bool) -> None:
+    """The snapshot shown to the analyst, and the reply."""
+    data = {k: v for k, v in asdict(context).items() if k != "bar_ts"}
+    models.MarketContextSnapshot.objects.create(
+        cycle=cycle, bar_ts=cycle.bar_ts, regime=context.regime, data=json_safe(data)
+    )
+    models.StrategicDecision.objects.create(
+        cycle=cycle,
+        provider=view.provider,
+        stance=view.stance,
+        conviction=view.conviction,
+        risk_multiplier=view.risk_multiplier,
+        applied=applied,
+        reasoning=view.reasoning,
+        usage=view.usage,
+    )
+
+
+def load_view(cycle: PipelineCycle) -> StrategicView:
+    """The analyst's reply in this cycle."""
+    row = models.StrategicDecision.objects.get(cycle=cycle)
+    return StrategicView(
+        bar_ts=cycle.bar_ts,
+        provider=row.provider,
+        stance=Stance(row.stance),
+        conviction=row.conviction,
+        risk_multiplier=row.risk_multiplier,
+        reasoning=row.reasoning,
+        usage=row.usage,
+    )
+
+
+# --- portfolio ---
+
+
+def save_targets(cycle: PipelineCycle, targets: TargetWeights) -> None:
+    """The rebalancing event of this cycle."""
+    models.RebalancingEvent.objects.create(
+        cycle=cycle,
+        book_id=cycle.book_id,
+        bar_ts=cycle.bar_ts,
+        symbols=list(targets.symbols),
+        previous=targets.previous.tolist(),
+        target=targets.weights.tolist(),
+        turnover=targets.turnover,
+        method=targets.method,
+        reason=targets.reason,
+        denials=denials_json(targets.denials),
+    )
+
+
+def load_targets(cycle: PipelineCycle) -> TargetWeights:
+    """The target weights of this cycle."""
+    row = models.RebalancingEvent.objects.get(cycle=cycle)
+    return TargetWeights(
+        bar_ts=cycle.bar_ts,
+        symbols=tuple(row.symbols),
+        weights=np.array(row.target),
+        previous=np.array(row.previous),
+        turnover=row.turnover,
+        method=row.method,
+        reason=row.reason,
+        denials=tuple(Denial(**item) for item in row.denials),
+    )
+
+
+def save_snapshot(cycle: PipelineCycle, view: BookView) -> None:
+    """The book at this bar's close, before its new orders."""
+    weights = view.weights
+    models.PortfolioSnapshot.objects.create(
+        book_id=cycle.book_id,
+        cycle=cycle,
+        bar_ts=cycle.bar_ts,
+        equity=view.equity,
+        cash=view.cash,
+        peak_equity=view.peak_equity,
+        gross_exposure=float(np.abs(weights).sum()),
+        drawdown=min(1.0, view.drawdown),
+        weights={s: float(w) for s, w, q in zip(view.symbols, weights, view.quantity, strict=True) if q != ZERO},
+    )
+
+
+def denials_json(denials: Sequence[Denial]) -> list[dict[str, Any]]:
+    """Denials as JSON: numbers that are not finite become None-free text."""
+    return [json_safe(asdict(denial)) for denial in denials]
+
+
+def json_safe(value: Any) -> Any:
+    """The value with NaN and infinities as None, tuples as lists and dates as text."""
+    if isinstance(value, dict):
+        return {key: json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value
+
+
+def _nullable(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

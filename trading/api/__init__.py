@@ -1,0 +1,1 @@
+"""The trading tables over HTTP, read only."""

@@ -1,0 +1,112 @@
+"""Shapes of books and cycles; money is text, so that no client rounds it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from trading.models import Book, PipelineCycle, Position, StageRun
+
+
+class PositionSerializer(serializers.ModelSerializer[Position]):
+    class Meta:
+        model = Position
+        fields = ("symbol", "quantity", "average_price", "last_price", "realised_pnl", "fees_paid", "updated_at")
+        read_only_fields = fields
+
+
+class BookSerializer(serializers.ModelSerializer[Book]):
+    """One book with what it holds; `equity` is that of its last snapshot, null before the first."""
+
+    positions = PositionSerializer(many=True, read_only=True)
+    equity = serializers.SerializerMethodField()
+    equity_ts = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Book
+        fields = (
+            "name",
+            "mode",
+            "active",
+            "state",
+            "timeframe",
+            "symbols",
+            "source",
+            "initial_cash",
+            "cash",
+            "peak_equity",
+            "equity",
+            "equity_ts",
+            "positions",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.DecimalField(max_digits=28, decimal_places=8, allow_null=True))
+    def get_equity(self, book: Book) -> str | None:
+        value: Decimal | None = getattr(book, "last_equity", None)
+        return None if value is None else f"{value:.8f}"
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_equity_ts(self, book: Book) -> Any:
+        return getattr(book, "last_equity_ts", None)
+
+
+class StageRunSerializer(serializers.ModelSerializer[StageRun]):
+    class Meta:
+        model = StageRun
+        fields = (
+            "stage", "worker", "module_version", "queue_ms", "duration_ms", "fallback", "reason", "finished_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class CycleSerializer(serializers.ModelSerializer[PipelineCycle]):
+    """One pass of one bar through the tiers, with what each tier did."""
+
+    book = serializers.SlugRelatedField[Book](slug_field="name", read_only=True)
+    stages = StageRunSerializer(many=True, read_only=True, source="stage_runs")
+    duration_ms = serializers.SerializerMethodField()
+
+    class Meta:
+        model = PipelineCycle
+        fields = (
+            "id",
+            "book",
+            "timeframe",
+            "bar_ts",
+            "shard",
+            "mode",
+            "status",
+            "stage",
+            "reason",
+            "started_at",
+            "finished_at",
+            "duration_ms",
+            "redriven",
+            "switches",
+            "modules",
+            "ledger_hash",
+            "stages",
+        )
+        read_only_fields = fields
+
+    def get_duration_ms(self, cycle: PipelineCycle) -> float | None:
+        """From start to end; null while the cycle runs."""
+        if cycle.finished_at is None:
+            return None
+        return round((cycle.finished_at - cycle.started_at).total_seconds() * 1000, 3)
+
+
+class CycleFilter(serializers.Serializer[dict[str, Any]]):
+    """What `/api/cycles/` can be narrowed to."""
+
+    book = serializers.CharField(required=False, max_length=64)
+    status = serializers.ChoiceField(choices=PipelineCycle.Status.choices, required=False)
+    timeframe = serializers.CharField(required=False, max_length=4)
+    since = serializers.DateTimeField(required=False, help_text="bars closing at or after")
+    until = serializers.DateTimeField(required=False, help_text="bars closing before")

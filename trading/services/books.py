@@ -1,0 +1,127 @@
+"""Books: making them, moving them between modes and states, reading what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from helios.env import get_env
+from helios.errors import Rejected
+from trading import timeframes
+from trading.accounting import Account, Holding
+from trading.models import Book, Instrument, Position, TradingModeChange
+
+
+def create_book(
+    name: str,
+    *,
+    mode: str,
+    timeframe: str,
+    symbols: Sequence[str],
+    initial_cash: Decimal,
+    fee_bps: Decimal,
+    slippage_bps: Decimal,
+    **options: Any,
+) -> Book:
+    """A new, empty book. `Rejected` names a wrong field, an unknown symbol or a name already taken."""
+    timeframes.seconds(timeframe)
+    known = set(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", flat=True))
+    unknown = [symbol for symbol in symbols if symbol not in known]
+    if unknown:
+        raise Rejected(f"a book needs known symbols, unknown: {', '.join(unknown)}")
+    book = Book(
+        name=name,
+        mode=mode,
+        timeframe=timeframe,
+        symbols=sorted(set(symbols)),
+        initial_cash=initial_cash,
+        cash=initial_cash,
+        peak_equity=initial_cash,
+        fee_bps=fee_bps,
+        slippage_bps=slippage_bps,
+        **options,
+    )
+    try:
+        book.clean_fields()
+        with transaction.atomic():
+            book.save(force_insert=True)
+            Position.objects.bulk_create(Position(book=book, symbol=symbol) for symbol in book.symbols)
+    except ValidationError as error:
+        detail = "; ".join(f"{field}: {' '.join(messages)}" for field, messages in error.message_dict.items())
+        raise Rejected(f"book {name!r} cannot be made: {detail}") from error
+    except IntegrityError as error:
+        raise Rejected(f"book {name!r} cannot be made: {str(error).splitlines()[0]}") from error
+    return book
+
+
+def get_book(name: str) -> Book:
+    """The book of this name; `Rejected` lists the names there are."""
+    book = Book.objects.filter(name=name).first()
+    if book is None:
+        names = ", ".join(Book.objects.values_list("name", flat=True)[:10]) or "none"
+        raise Rejected(f"book {name!r} does not exist; there are: {names}")
+    return book
+
+
+def account_of(book: Book) -> Account:
+    """The book's cash and holdings for the pure accounting functions."""
+    holdings = {
+        p.symbol: Holding(
+            quantity=p.quantity, average_price=p.average_price, realised_pnl=p.realised_pnl, fees_paid=p.fees_paid
+        )
+        for p in book.positions.all()
+    }
+    return Account(book.cash, holdings)
+
+
+def set_mode(name: str, mode: str, *, actor: str, reason: str, confirmed: bool = False) -> TradingModeChange | None:
+    """Move a book to another mode, with history. Live is refused unless it is armed twice and has a venue.
+
+    Returns None when the book is already there.
+    """
+    if mode not in Book.Mode.values:
+        raise Rejected(f"mode must be one of {', '.join(Book.Mode.values)}, was {mode!r}")
+    with transaction.atomic():
+        book = Book.objects.select_for_update().get(pk=get_book(name).pk)
+        if book.mode == mode:
+            return None
+        if mode == Book.Mode.LIVE:
+            _refuse_live(confirmed=confirmed)
+        if book.orders.filter(status__in=book.orders.model.OPEN).exists():
+            raise Rejected(f"book {name!r} has open orders; let them end before its mode is changed")
+        before, book.mode = book.mode, mode
+        book.save(update_fields=["mode", "updated_at"])
+        return TradingModeChange.objects.create(book=book, before=before, after=mode, actor=actor, reason=reason)
+
+
+def _refuse_live(*, confirmed: bool) -> None:
+    """Real money takes two keys, one in the environment and one in the command, and a venue to trade on."""
+    if not get_env().live_trading_armed:
+        raise Rejected("live mode needs HELIOS_LIVE_TRADING_ARMED=true in the environment, it is not set")
+    if not confirmed:
+        raise Rejected("live mode needs --confirm as the second key, it was not given")
+    raise Rejected("live mode needs a live broker, and this version has only the paper broker")
+
+
+def set_active(name: str, active: bool, *, actor: str, reason: str) -> Book:
+    """Let beat start cycles for a book, or stop it from doing so; a change is kept in the mode history."""
+    with transaction.atomic():
+        book = Book.objects.select_for_update().get(pk=get_book(name).pk)
+        if book.active != active:
+            words = {True: "active", False: "inactive"}
+            book.active = active
+            book.save(update_fields=["active", "updated_at"])
+            TradingModeChange.objects.create(
+                book=book, before=words[not active], after=words[active], actor=actor, reason=reason
+            )
+    return book
+
+
+def last_bar(book: Book) -> datetime | None:
+    """The newest bar for which the book has a cycle."""
+    return book.cycles.order_by("-bar_ts").values_list("bar_ts", flat=True).first()

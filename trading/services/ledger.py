@@ -1,0 +1,70 @@
+"""The hash-chained ledger of decisions: append and verify."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from trading.models import LedgerEntry
+
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The first entry that does not follow from the one before it."""
+
+    sequence: int
+    expected: str
+    found: str
+
+
+def canonical(value: Any) -> Any:
+    """The payload as it is stored and hashed: floats and decimals as text, so that JSON cannot change them."""
+    if isinstance(value, dict):
+        return {str(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, float):
+        return format(value, ".12g")
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return value
+
+
+def entry_hash(previous: str, sequence: int, kind: str, payload: dict[str, Any]) -> str:
+    """SHA-256 over the hash before, the position, the kind and the canonical payload."""
+    body = orjson.dumps([previous, sequence, kind, payload], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(body).hexdigest()
+
+
+def append(book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any]) -> LedgerEntry:
+    """Append one entry in the caller's transaction; two writers at once collide on a unique constraint."""
+    last = LedgerEntry.objects.filter(book_id=book_id).order_by("-sequence").values_list("sequence", "hash").first()
+    before, previous = last or (0, GENESIS)
+    sequence, stored = before + 1, canonical(payload)
+    return LedgerEntry.objects.create(
+        book_id=book_id,
+        cycle_id=cycle_id,
+        sequence=sequence,
+        kind=kind,
+        payload=stored,
+        previous_hash=previous,
+        hash=entry_hash(previous, sequence, kind, stored),
+    )
+
+
+def verify(book_id: int) -> Break | None:
+    """Walk a book's chain from its beginning; the first break, or None when every entry holds."""
+    previous, expected = GENESIS, 1
+    entries = LedgerEntry.objects.filter(book_id=book_id).order_by("sequence")
+    for entry in entries.iterator(chunk_size=2_000):
+        wanted = entry_hash(previous, expected, entry.kind, entry.payload)
+        if entry.sequence != expected or entry.previous_hash != previous or entry.hash != wanted:
+            return Break(expected, wanted, entry.hash)
+        previous, expected = entry.hash, expected + 1
+    return None
