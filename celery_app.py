@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_process_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
@@ -11,10 +11,24 @@ app = Celery("helios")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["tiers", "trading", "sentinel"])
 
+COMPONENT = os.environ.get("HELIOS_COMPONENT", "worker")
+
 
 @setup_logging.connect
 def _logs(**_: object) -> None:
     """Every process writes the same logs; Celery's own set-up would replace them."""
     from helios.logs import configure  # noqa: PLC0415 - after Django's settings are known
 
-    configure(os.environ.get("HELIOS_COMPONENT", "worker"))
+    configure(COMPONENT)
+
+
+@worker_process_init.connect
+def _ready(**_: object) -> None:
+    """A pool process listens for flag changes; the one on the GPU queue loads its models before its first task."""
+    from helios import flags  # noqa: PLC0415 - in the child, after Django is set up
+
+    flags.start_listener()
+    if COMPONENT == "gpu":
+        from tiers import inference  # noqa: PLC0415
+
+        inference.warm()

@@ -41,7 +41,9 @@ def production(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
 def cors_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """E004: origins are scheme://host[:port] and nothing more; `*` is refused."""
     return [
-        Error(f"HELIOS_CORS_ALLOWED_ORIGINS must hold scheme://host[:port], was {origin!r}.", id="helios.E004")
+        Error(
+            f"HELIOS_CORS_ALLOWED_ORIGINS must hold scheme://host[:port], was {origin!r}.", id="helios.E004"
+        )
         for origin in settings.CORS_ALLOWED_ORIGINS
         if not _is_origin(origin)
     ]
@@ -49,7 +51,11 @@ def cors_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
 
 def _is_origin(value: str) -> bool:
     parts = urlsplit(value)
-    return parts.scheme in {"http", "https"} and bool(parts.netloc) and value == f"{parts.scheme}://{parts.netloc}"
+    return (
+        parts.scheme in {"http", "https"}
+        and bool(parts.netloc)
+        and value == f"{parts.scheme}://{parts.netloc}"
+    )
 
 
 @register("celery")

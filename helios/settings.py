@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import django_stubs_ext
 from celery.schedules import schedule as every
 from kombu import Queue
 
 from helios.env import BASE_DIR, get_env
 from helios.platform import VERSION
 from helios.stack import endpoints
+
+django_stubs_ext.monkeypatch()  # lets annotations such as ModelAdmin[Book] exist at run time
 
 env = get_env()
 _embedded = endpoints.embedded(env.var_dir)

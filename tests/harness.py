@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import psycopg2.extensions
-from celery import Celery
 
 from helios.stack import children, endpoints, processes
 from helios.stack.processes import ProcessSpec
+from helios.stack.workers import answering
 from tests.servers import make_root, servers_in
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +70,6 @@ class Stack:
             "HELIOS_REDIS_URL": self.valkey.url(),
             "HELIOS_VAR_DIR": str(self.root / "var"),
         }
-        self._broker = Celery("probe", broker=endpoints.celery_broker(self.valkey.url()))
 
     # --- the database ---
 
@@ -137,12 +136,19 @@ class Stack:
 
     def wait_for_workers(self, *names: str, timeout_s: float = 90) -> None:
         """Wait until the named workers answer a ping through the broker."""
-        self.wait_for(lambda: set(names) <= self.answering(), timeout_s=timeout_s, what=f"workers {names}")
+
+        def ready() -> bool:
+            for name in names:
+                assert self.processes[name].poll() is None, (
+                    f"{name} ended:\n{children.tail(self.log(name), 30)}"
+                )
+            return set(names) <= self.answering()
+
+        self.wait_for(ready, timeout_s=timeout_s, what=f"workers {names}")
 
     def answering(self) -> set[str]:
         """Names of the workers that answer a ping now."""
-        replies = self._broker.control.ping(timeout=1.0)
-        return {node.split("@")[0] for reply in replies for node in reply}
+        return answering(endpoints.celery_broker(self.valkey.url()))
 
     def kill(self, name: str, signum: signal.Signals = signal.SIGKILL) -> None:
         """Signal a process and all its children, and collect it when the signal is SIGKILL."""
@@ -202,6 +208,5 @@ class Stack:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
-        self._broker.close()
         self.valkey.stop()
         shutil.rmtree(self.root, ignore_errors=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 from loguru import logger
 
 from tiers import pipeline
 from trading.models import Book, PipelineCycle
-from trading.selectors import market
+from trading.selectors import market, timeline
 from trading.services.books import last_bar
+
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def tick() -> int:
@@ -31,7 +34,7 @@ def due_bar(book: Book) -> datetime | None:
     """The bar the book has to decide on next, or None while there is none."""
     previous = last_bar(book)
     if book.mode == Book.Mode.REPLAY:
-        after = previous or (book.replay_from - timedelta(microseconds=1) if book.replay_from else None)
+        after = previous or (book.replay_from - timedelta(microseconds=1) if book.replay_from else BEGINNING)
         following = market.next_bar_ts(book.symbols, book.timeframe, after)
         if following is not None and book.replay_until is not None and following > book.replay_until:
             following = None
@@ -39,7 +42,7 @@ def due_bar(book: Book) -> datetime | None:
             Book.objects.filter(pk=book.pk, active=True).update(active=False)
             logger.bind(book=book.name).info("replay.ended")
         return following
-    newest = market.latest_bar_ts(book.symbols, book.timeframe)
+    newest = timeline.latest_bar_ts(book.symbols, book.timeframe)
     return newest if newest is not None and (previous is None or newest > previous) else None
 
 

@@ -198,7 +198,7 @@ class PipelineParams:
     @classmethod
     def from_json(cls, data: str | Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote, or a part of it: what is left out keeps its default."""
-        parts = _mapping(json.loads(data) if isinstance(data, str) else data, "PipelineParams")
+        parts = _mapping(_loaded(data) if isinstance(data, str) else data, "PipelineParams")
         classes = {
             "volatility": VolatilityParams,
             "risk": RiskParams,
@@ -217,6 +217,13 @@ _BY_TIMEFRAME: dict[str, tuple[int, int, int, float, int]] = {
     "1h": (1_000, 7, 240, 5.0, 12),
     "1d": (1_000, 91, 120, 5.0, 5),
 }
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"PipelineParams must be JSON, but {error}") from error
 
 
 def _plain(params: object) -> dict[str, Any]:

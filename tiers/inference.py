@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.db import DatabaseError
 from loguru import logger
 
 from helios.breakers import CircuitOpen, breaker
@@ -124,3 +125,21 @@ def _neutral(bar_ts: datetime, symbols: tuple[str, ...], reason: str) -> Outcome
         fallback="neutral_forecast",
         reason=reason,
     )
+
+
+def warm() -> int:
+    """Load every champion and challenger and run each once on empty input; returns how many are ready.
+
+    Called when a worker's process starts. A model that cannot be loaded is logged; its cycles are then neutral.
+    """
+    from tiers.predict import run  # noqa: PLC0415 - torch loads only where models run
+
+    ready = 0
+    try:
+        for model in MLModel.objects.filter(role__in=[MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER]):
+            loaded = predictor(model)
+            run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
+            ready += 1
+    except (HeliosError, DatabaseError, OSError) as error:
+        logger.bind(error=str(error)).warning("predict.not_warmed")
+    return ready

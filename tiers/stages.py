@@ -35,7 +35,7 @@ FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spare
 MAX_CACHED_FITS = 4_096
 
 
-class Skip(Exception):  # noqa: N818 - not an error: the cycle has nothing to do
+class Skip(Exception):  # noqa: N818 - not an error: there is nothing to decide
     """The cycle ends without a decision; the text says why."""
 
 
@@ -116,7 +116,7 @@ def ingest(ctx: StageContext) -> StageResult:
     )
     if len(result.missing) == len(book.symbols):
         raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
-    written = [market_service.upsert_bars(bars, source=book.source) for bars in (result.accepted, *result.higher)]
+    written = market_service.upsert_bars([result.accepted, *result.higher], source=book.source)
     locked = Book.objects.select_for_update().get(pk=book.pk)
     fills = settle(locked, bar_ts, _opens(result.accepted, bar_ts))
     return StageResult(
@@ -124,7 +124,7 @@ def ingest(ctx: StageContext) -> StageResult:
             "bars": result.accepted.n_symbols - len(result.missing),
             "missing": list(result.missing),
             "problems": [str(problem) for problem in result.problems],
-            "inserted": sum(w.inserted for w in written),
+            "inserted": written.inserted,
             "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in fills],
         }
     )

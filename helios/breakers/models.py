@@ -41,8 +41,8 @@ class CircuitBreaker(models.Model):
     )
     order_path = models.BooleanField(
         default=False,
-        help_text="Guards orders: it acts even when the flag circuit_breakers is off, and refuses calls while "
-        "the shared state cannot be reached. Orders that only reduce a position always pass.",
+        help_text="Guards orders: it acts even when the flag circuit_breakers is off, and refuses calls "
+        "while the shared state cannot be reached. Orders that only reduce a position always pass.",
     )
     forced_open = models.BooleanField(default=False, editable=False)
     last_state = models.CharField(

@@ -14,7 +14,11 @@ class SystemEventAdmin(ReadOnlyAdmin):
     list_filter = ("severity", "source", "ts")
     search_fields = ("kind", "subject", "source")
 
-    @display(description="Severity", ordering="severity", label={"info": "info", "warning": "warning", "critical": "danger"})
+    @display(
+        description="Severity",
+        ordering="severity",
+        label={"info": "info", "warning": "warning", "critical": "danger"},
+    )
     def severity_label(self, event: SystemEvent) -> str:
         return event.severity
 

@@ -23,7 +23,8 @@ class SystemEvent(models.Model):
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(severity__in=["info", "warning", "critical"]), name="system_events_severity"
+                condition=models.Q(severity__in=["info", "warning", "critical"]),
+                name="system_events_severity",
             )
         ]
 

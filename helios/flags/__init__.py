@@ -5,8 +5,8 @@
     flags.is_enabled("garch_volatility")
     flags.is_enabled("neural_network_v2", flags.FlagContext(symbol="AAPL"))
 
-A lookup reads this process's snapshot: no lock, no I/O after the first one. `refresh_if_behind()` belongs at the start
-of every task; `start_listener()` into every process that stays. Changes are made by `helios.flags.services`.
+A lookup reads this process's snapshot: no lock, no I/O after the first one. `refresh_if_behind()` belongs at
+the start of every task, `start_listener()` into every process that stays. Changes: `helios.flags.services`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Telling the other processes that flags changed, and hearing it: Redis carries the news, the database the state."""
+"""Telling other processes of a change, and hearing of it. Redis carries news, the database the state."""
 
 from __future__ import annotations
 
@@ -76,25 +76,28 @@ class Listener(threading.Thread):
     def _listen(self) -> None:
         client = connect(self._url, timeout_s=CHECK_EVERY_S)
         try:
-            with client.pubsub(ignore_subscribe_messages=False) as news:
+            with client.pubsub() as news:  # type: ignore[no-untyped-call]
                 news.subscribe(CHANNEL)
                 self._follow(news)
         finally:
             client.close()
 
     def _follow(self, news: PubSub) -> None:
-        quiet_s = 0.0
+        quiet_s, asked = 0.0, False
         while not self._stopping.is_set():
-            message = news.get_message(timeout=WAIT_S)
-            quiet_s = quiet_s + WAIT_S if message is None else 0.0
-            if message is not None:
-                # The answer to the subscription is news too: whatever was announced before it went unheard.
+            # Answers to the subscription and to a ping count as news: what came before may have been missed.
+            if news.get_message(timeout=WAIT_S) is not None:
+                quiet_s, asked = 0.0, False
                 self._refresh()
                 self._store.mark("redis", present=False)
                 self.listening.set()
-            elif quiet_s >= CHECK_EVERY_S:
-                quiet_s = 0.0
-                news.ping()  # finds out that a silent connection is dead; its answer leads to a refresh
+                continue
+            quiet_s += WAIT_S
+            if quiet_s >= CHECK_EVERY_S:
+                if asked:
+                    raise redis.ConnectionError(f"a ping must be answered within {CHECK_EVERY_S} s, was not")
+                quiet_s, asked = 0.0, True
+                news.ping()
 
     def _refresh(self) -> None:
         try:

@@ -11,7 +11,7 @@ from helios.flags.core import FlagDefinition, Strategy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShippedFlag:
-    """A flag of the catalogue. `wired` says whether the part that it steers is built; until then it changes nothing."""
+    """A flag of the catalogue. One that is not `wired` changes nothing yet: what it steers is to be built."""
 
     name: str
     enabled: bool

@@ -79,7 +79,7 @@ NOBODY = FlagContext()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagDefinition:
-    """One flag as it is evaluated. `percentage` is the share served, or the share at which a gradual ramp ends.
+    """One flag as it is evaluated. `percentage` is the share served, or that at which a gradual ramp ends.
 
     Raises ValueError with one sentence when the fields contradict each other.
     """
@@ -103,34 +103,36 @@ class FlagDefinition:
 
 def _problem(flag: FlagDefinition) -> str:
     """What is wrong with the definition, as one sentence; empty when nothing is."""
-    start, end = flag.gradual_start, flag.gradual_end
     if not NAME.fullmatch(flag.name):
         return f"a flag's name must be 1 to 100 letters, digits or _ . ~ -, was {flag.name!r}"
-    if isinstance(flag.percentage, bool) or not isinstance(flag.percentage, int):
+    if type(flag.percentage) is not int or not 0 <= flag.percentage <= BUCKETS:
         return f"percentage must be a whole number from 0 to 100, was {flag.percentage!r}"
-    if not 0 <= flag.percentage <= BUCKETS:
-        return f"percentage must be a whole number from 0 to 100, was {flag.percentage}"
     if "" in flag.whitelist or "" in flag.blacklist:
         return "entries of a list must not be empty, one was"
-    if (start is None) != (end is None):
-        return "a gradual ramp must have both a start and an end, was given one of them"
-    if start is not None and end is not None:
-        if start.tzinfo is None or end.tzinfo is None:
-            return "the times of a gradual ramp must carry a time zone, were naive"
-        if end <= start:
-            return f"a gradual ramp must end after its start, was {start.isoformat()} to {end.isoformat()}"
     if flag.enabled and flag.strategy is Strategy.KILL_SWITCH:
         return "a killed flag must be disabled, was enabled"
+    return _problem_of_ramp(flag.gradual_start, flag.gradual_end)
+
+
+def _problem_of_ramp(start: datetime | None, end: datetime | None) -> str:
+    if start is None and end is None:
+        return ""
+    if start is None or end is None:
+        return "a gradual ramp must have both a start and an end, was given one of them"
+    if start.tzinfo is None or end.tzinfo is None:
+        return "the times of a gradual ramp must carry a time zone, were naive"
+    if end <= start:
+        return f"a gradual ramp must end after its start, was {start.isoformat()} to {end.isoformat()}"
     return ""
 
 
 def bucket(group_id: str, sticky_id: str) -> int:
-    """The bucket 1..100 of a sticky id: murmur3 x86 32 bit, seed 0, as Unleash's client specification has it."""
+    """The bucket 1..100 of a sticky id: murmur3 x86 32 bit with seed 0, as in Unleash's specification."""
     return int(mmh3.hash(f"{group_id}:{sticky_id}", 0, False)) % BUCKETS + 1  # noqa: FBT003 - positional in C
 
 
 def share(flag: FlagDefinition, now: datetime) -> float:
-    """The percentage served at `now`: fixed, or on its straight way from 0 to `percentage` for a gradual flag.
+    """The percentage served at `now`: fixed, or for a gradual flag rising from 0 to `percentage`.
 
     A gradual flag without times has not begun: 0.
     """
@@ -144,7 +146,7 @@ def share(flag: FlagDefinition, now: datetime) -> float:
 
 
 def sticky_id(flag: FlagDefinition, context: FlagContext) -> str:
-    """Whom a percentage holds on: the flag's stickiness, else symbol, user, strategy or system, else nobody."""
+    """Whom a percentage holds on: the flag's stickiness, or symbol, user, strategy, system; "" is nobody."""
     if flag.stickiness:
         return context.value(flag.stickiness)
     return context.symbol or context.user or context.strategy or context.system
@@ -154,7 +156,7 @@ def evaluate(flag: FlagDefinition, context: FlagContext, now: datetime) -> Decis
     """Whether the flag is on for this context at `now` (UTC), and why.
 
     A percentage of 100 serves everybody and 0 nobody; between them a context without a sticky id is off,
-    so that the answer never hangs on chance. List entries match any identity of the context, letter by letter.
+    so that the answer never hangs on chance. List entries match any identity of the context exactly.
     """
     if not flag.enabled and flag.strategy is not Strategy.KILL_SWITCH:
         return _DISABLED

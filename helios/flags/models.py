@@ -15,12 +15,14 @@ State = dict[str, Any]  # one flag as plain JSON values, as history and the comm
 
 
 class FeatureFlag(models.Model):
-    """One flag. Change it through `helios.flags.services` only: saved by hand it leaves no history and no process hears."""
+    """One flag. `helios.flags.services` changes it: saved by hand it leaves no history and nobody hears."""
 
     name = models.CharField(max_length=100, unique=True)
     enabled = models.BooleanField(default=False)
     strategy = models.CharField(
-        max_length=16, choices=[(each.value, each.value.replace("_", " ")) for each in Strategy], default="all_on"
+        max_length=16,
+        choices=[(each.value, each.value.replace("_", " ")) for each in Strategy],
+        default="all_on",
     )
     resume_strategy = models.CharField(
         max_length=16, blank=True, default="", help_text="the strategy that a killed flag returns to"
@@ -33,7 +35,10 @@ class FeatureFlag(models.Model):
     gradual_start = models.DateTimeField(null=True, blank=True)
     gradual_end = models.DateTimeField(null=True, blank=True)
     stickiness = models.CharField(
-        max_length=64, blank=True, default="", help_text="what a percentage holds on; empty: the first of symbol, user, strategy, system"
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="what a percentage holds on; empty: the first of symbol, user, strategy, system",
     )
     description = models.TextField(blank=True, default="")
     owner = models.CharField(max_length=128, blank=True, default="")
@@ -107,8 +112,8 @@ class FeatureFlagHistory(models.Model):
 class FlagGeneration(models.Model):
     """The one row that says which generation of flags is current.
 
-    The number is for people and messages. The token is new at every change, so that a database restored from a
-    backup, which counts over the same numbers again, is never taken for the one that a process has read.
+    The number is for people and messages. The token is new at every change: a database restored from a backup
+    counts over the same numbers again, and must never be taken for the one that a process has read.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import Error as DatabaseError
+from django.db import connection
 from loguru import logger
 
 from helios.errors import Transient
@@ -14,7 +15,8 @@ from helios.flags.store import Generation
 
 log = logger.bind(component="flags")
 _FIELDS = (
-    "name", "enabled", "strategy", "percentage", "whitelist", "blacklist", "gradual_start", "gradual_end", "stickiness",
+    "name", "enabled", "strategy", "percentage", "whitelist", "blacklist", "gradual_start", "gradual_end",
+    "stickiness",
 )  # fmt: skip
 
 
@@ -28,7 +30,7 @@ class DatabaseReader:
         try:
             row = FlagGeneration.objects.filter(pk=1).values_list("value", "token").first()
         except DatabaseError as error:
-            raise Transient(f"the generation of the flags must be readable, was not: {error}") from error
+            raise _away("the generation of the flags", error) from error
         return Generation(*row) if row else Generation(0)
 
     def load(self) -> tuple[Generation, Mapping[str, FlagDefinition]]:
@@ -39,13 +41,18 @@ class DatabaseReader:
         try:
             rows = list(FeatureFlag.objects.values(*_FIELDS))
         except DatabaseError as error:
-            raise Transient(f"the flags must be readable, were not: {error}") from error
+            raise _away("the flags", error) from error
         definitions = (_definition(row) for row in rows)
         return generation, {flag.name: flag for flag in definitions if flag is not None}
 
 
+def _away(what: str, error: DatabaseError) -> Transient:
+    connection.close_if_unusable_or_obsolete()  # so that the next attempt opens a new connection
+    return Transient(f"{what} must be readable from the database, was not: {error}")
+
+
 def _definition(row: Mapping[str, Any]) -> FlagDefinition | None:
-    """The row as a definition, or None (the flag is then off) where a newer release wrote what this one cannot read."""
+    """The row as a definition; None, so that the flag is off, where a newer release wrote it unreadable."""
     try:
         return definition_from(row)
     except ValueError as error:

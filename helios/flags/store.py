@@ -32,9 +32,9 @@ NEVER_READ = Generation(-1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Every flag at one generation. `faults` names the sources that could not be asked: `database`, `redis`."""
+    """Every flag at one state of the tables. `faults` names what could not be asked: `database`, `redis`."""
 
-    generation: Generation
+    state: Generation
     flags: Mapping[str, FlagDefinition]
     faults: frozenset[str] = frozenset()
     fixed: Mapping[str, bool] = field(init=False, repr=False)  # answers that hang on nothing
@@ -44,6 +44,11 @@ class Snapshot:
         fixed = {name: answer for name, answer in answers.items() if answer is not None}
         object.__setattr__(self, "flags", MappingProxyType(dict(self.flags)))
         object.__setattr__(self, "fixed", fixed)
+
+    @property
+    def generation(self) -> int:
+        """The number of the last change that these flags hold; -1 when the database was never read."""
+        return self.state.value
 
     @property
     def stale(self) -> bool:
@@ -80,11 +85,11 @@ class FlagStore:
         self._unknown: dict[str, int] = {}
         self._changed = threading.Condition(threading.RLock())
         self._counting = threading.Lock()  # of its own: counting must not wait for a read of the database
-        self._blank = Snapshot(generation=NEVER_READ, flags={})
+        self._blank = Snapshot(state=NEVER_READ, flags={})
         self._snapshot = self._blank
 
     def is_enabled(self, name: str, context: FlagContext | None = None) -> bool:
-        """Whether the flag is on for this context, now; an unknown flag is off. No I/O after the first call."""
+        """Whether the flag is on for this context now; an unknown one is off. No I/O after the first call."""
         answer = self._snapshot.fixed.get(name)
         if answer is not None:
             return answer
@@ -116,15 +121,15 @@ class FlagStore:
         """
         with self._changed:
             try:
-                if self.loaded and self._reader.generation() == self._snapshot.generation:
+                if self.loaded and self._reader.generation() == self._snapshot.state:
                     self._settle("database")
                     return False
-                generation, flags = self._reader.load()
+                state, flags = self._reader.load()
             except Transient as error:
                 self._read_failed(error)
                 return False
             faults = self._snapshot.faults - {"database"}
-            self._replace(Snapshot(generation=generation, flags=flags, faults=faults))
+            self._replace(Snapshot(state=state, flags=flags, faults=faults))
             return True
 
     def mark(self, fault: str, *, present: bool) -> None:
@@ -165,7 +170,7 @@ class FlagStore:
     def _read_failed(self, error: Transient) -> None:
         if not self.loaded:
             log.bind(error=str(error)).warning("flags.defaults_serve")
-            self._replace(Snapshot(generation=NEVER_READ, flags=self._defaults(), faults=frozenset({"database"})))
+            self._replace(Snapshot(state=NEVER_READ, flags=self._defaults(), faults=frozenset({"database"})))
             return
         self.mark("database", present=True)
 

@@ -1,8 +1,9 @@
 """One account over history, bar by bar, in the order in which a live cycle does it.
 
-At every bar the orders of earlier bars fill at the open (`trading.brokers.paper.settle`), the book is marked at
-the close, the decision is made with what is known then, and its orders wait for the next bar. Orders of
-the last bar stay unfilled; an order whose symbol has no bar waits for the symbol's next one.
+At every bar the orders of the bar before fill at the open (`trading.brokers.paper.settle`), the book is
+marked at the close, the decision is made with what is known then, and its orders wait for the next bar. A
+decision cancels what still waits (its symbol had no bar), as the live chain does. Orders of the last bar stay
+unfilled.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Step:
     targets: TargetWeights
     intents: tuple[OrderIntent, ...]
     state: TradingState
+    superseded: frozenset[str] | None = None  # symbols whose waiting orders it cancels; None means all
 
 
 Decide = Callable[[int, BookView], Step]
@@ -82,6 +84,7 @@ class Run:
     orders: list[tuple[OrderIntent, ...]] = field(default_factory=list)  # decided at the row
     fills: list[tuple[Fill, ...]] = field(default_factory=list)  # happened in the row
     unfilled: list[OpenOrder] = field(default_factory=list)  # no cash for a single lot
+    cancelled: list[OpenOrder] = field(default_factory=list)  # superseded by a later decision
     open_orders: list[OpenOrder] = field(default_factory=list)  # still waiting behind the last bar
     prices: dict[str, Decimal] = field(default_factory=dict)  # last close known
 
@@ -226,8 +229,15 @@ class _Simulation:
             self.run.targets[index] = step.targets.weights
             self.run.orders.append(step.intents)
             self.run.reasons.append(step.targets.reason)
+            self._supersede(step.superseded)
             self.waiting += [waiting_order(intent) for intent in step.intents]
         self.run.states.append(self.state)
+
+    def _supersede(self, symbols: frozenset[str] | None) -> None:
+        gone = [order for order in self.waiting if symbols is None or order.symbol in symbols]
+        if gone:
+            self.run.cancelled += gone
+            self.waiting = [order for order in self.waiting if order not in gone]
 
     def _weigh(self, index: int) -> None:
         equity = float(self.run.equity[-1])

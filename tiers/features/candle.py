@@ -1,5 +1,8 @@
-"""The shape of the last bars. Geometry, not TA-Lib's named patterns: those compare with running averages, and a
-comparison that rounding can tip makes a live window disagree with a backtest by a whole unit."""
+"""The shape of the last bars.
+
+Geometry, not TA-Lib's named patterns: those compare with running averages, and a comparison that rounding can
+tip makes a live window disagree with a backtest by a whole unit.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,23 @@ from tiers.features.windows import lag, ratio
 STREAK_BARS = 8
 
 
-def body_share(bars: OwnBars) -> FloatArray:
+def _body_share(bars: OwnBars) -> FloatArray:
     return ratio(bars.close - bars.open, bars.bar_range, empty=0.0)
 
 
-def upper_shadow(bars: OwnBars) -> FloatArray:
+def _upper_shadow(bars: OwnBars) -> FloatArray:
     return ratio(bars.high - np.maximum(bars.open, bars.close), bars.bar_range, empty=0.0)
 
 
-def lower_shadow(bars: OwnBars) -> FloatArray:
+def _lower_shadow(bars: OwnBars) -> FloatArray:
     return ratio(np.minimum(bars.open, bars.close) - bars.low, bars.bar_range, empty=0.0)
 
 
-def gap(bars: OwnBars) -> FloatArray:
+def _gap(bars: OwnBars) -> FloatArray:
     return (bars.open - bars.previous_close) / bars.average_range
 
 
-def streak_8(bars: OwnBars) -> FloatArray:
+def _streak_8(bars: OwnBars) -> FloatArray:
     direction = np.sign(bars.change)
     running, length = np.ones(direction.shape), np.zeros(direction.shape)
     for back in range(STREAK_BARS):
@@ -39,9 +42,9 @@ def streak_8(bars: OwnBars) -> FloatArray:
 
 
 FORMULAS: dict[str, Formula] = {
-    "body_share": body_share,
-    "upper_shadow": upper_shadow,
-    "lower_shadow": lower_shadow,
-    "gap": gap,
-    "streak_8": streak_8,
+    "body_share": _body_share,
+    "upper_shadow": _upper_shadow,
+    "lower_shadow": _lower_shadow,
+    "gap": _gap,
+    "streak_8": _streak_8,
 }

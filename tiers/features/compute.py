@@ -22,16 +22,17 @@ FORMULAS: dict[str, Formula] = {
 }
 
 # Symbols go through together while their intermediates stay in the second-level cache.
-_VALUES_AT_ONCE = 32_768
+_VALUES_AT_ONCE = 12_288
 
 
 def compute(bars: Bars) -> FloatArray:
     """The features of `catalog.NAMES` for every bar and symbol: (n_bars, n_symbols, n_features) float64.
 
-    A symbol's features come from its own bars only: rows where one of its four prices is missing are taken out, and
-    are NaN in the result. Warm-up rows (before `catalog.LOOKBACK`) are NaN. A quotient by zero is NaN or the bounded
-    value that the catalogue names; nothing is infinite. Unknown volume makes only the volume features NaN, and only
-    where their window holds it. Row t depends on rows <= t, and, to 1e-9, on the last `catalog.WINDOW_BARS` own rows.
+    A symbol's features come from its own bars only: rows where one of its four prices is missing are taken
+    out, and are NaN in the result. Warm-up rows (before `catalog.LOOKBACK`) are NaN. A quotient by zero is
+    NaN or the bounded value that the catalogue names; nothing is infinite. Unknown volume makes only the
+    volume features NaN, and only where their window holds it. Row t depends on rows <= t, and, to 1e-9, on
+    the last `catalog.WINDOW_BARS` own rows.
 
     The result is a view on memory ordered (n_symbols, n_features, n_bars): a feature's history is contiguous.
     """
@@ -79,7 +80,9 @@ def _fill(result: npt.NDArray[np.float64], bars: Bars, symbols: list[int], prese
 
 def _own(bars: Bars, symbols: list[int], present: BoolArray) -> OwnBars:
     def pick(values: FloatArray) -> FloatArray:
-        return np.ascontiguousarray(values[present][:, symbols].T)
+        return np.ascontiguousarray(values[present][:, symbols].T, dtype=np.float64)
+
+    volume = pick(bars.volume)
 
     return OwnBars(
         ts=bars.ts[present],
@@ -87,5 +90,5 @@ def _own(bars: Bars, symbols: list[int], present: BoolArray) -> OwnBars:
         high=pick(bars.high),
         low=pick(bars.low),
         close=pick(bars.close),
-        volume=pick(bars.volume),
+        volume=np.where(np.isfinite(volume) & (volume >= 0), volume, np.nan),
     )

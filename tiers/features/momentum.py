@@ -16,32 +16,35 @@ def _scaled_return(bars: OwnBars, n: int) -> FloatArray:
     return ratio(moved, bars.deviation_20 * np.sqrt(n))
 
 
-def rsi_14(bars: OwnBars) -> FloatArray:
+def _rsi_14(bars: OwnBars) -> FloatArray:
     strength = bars.each(lambda close: talib.RSI(close, 14), bars.close) / 50.0 - 1.0
     return np.where(total(np.abs(bars.change), 14) == 0, 0.0, strength)
 
 
-def stoch_d_14(bars: OwnBars) -> FloatArray:
+def _stoch_d_14(bars: OwnBars) -> FloatArray:
     return mean(bars.stochastic_14, 3)
 
 
-def cci_20(bars: OwnBars) -> FloatArray:
-    index = bars.each(lambda *hlc: talib.CCI(*hlc, 20), bars.high, bars.low, bars.close) / 100.0
+def _cci_20(bars: OwnBars) -> FloatArray:
+    index = (
+        bars.each(lambda high, low, close: talib.CCI(high, low, close, 20), bars.high, bars.low, bars.close)
+        / 100.0
+    )
     typical = bars.high + bars.low + bars.close
     moved = total(np.abs(typical - lag(typical, 1)), 19)
     return np.where(moved == 0, 0.0, index)
 
 
-def macd_line(bars: OwnBars) -> FloatArray:
+def _macd_line(bars: OwnBars) -> FloatArray:
     return bars.macd / bars.average_range
 
 
-def macd_histogram(bars: OwnBars) -> FloatArray:
+def _macd_histogram(bars: OwnBars) -> FloatArray:
     histogram = bars.each(lambda close: talib.MACD(close, 12, 26, 9)[2], bars.close)
     return histogram / bars.average_range
 
 
-def trix_9(bars: OwnBars) -> FloatArray:
+def _trix_9(bars: OwnBars) -> FloatArray:
     per_bar = bars.each(lambda close: talib.TRIX(close, 9), bars.close) / 100.0
     return ratio(per_bar, bars.deviation_20)
 
@@ -51,11 +54,11 @@ FORMULAS: dict[str, Formula] = {
     "return_5": lambda bars: _scaled_return(bars, 5),
     "return_20": lambda bars: _scaled_return(bars, 20),
     "return_60": lambda bars: _scaled_return(bars, 60),
-    "rsi_14": rsi_14,
+    "rsi_14": _rsi_14,
     "stoch_k_14": lambda bars: bars.stochastic_14,
-    "stoch_d_14": stoch_d_14,
-    "cci_20": cci_20,
-    "macd_line": macd_line,
-    "macd_histogram": macd_histogram,
-    "trix_9": trix_9,
+    "stoch_d_14": _stoch_d_14,
+    "cci_20": _cci_20,
+    "macd_line": _macd_line,
+    "macd_histogram": _macd_histogram,
+    "trix_9": _trix_9,
 }

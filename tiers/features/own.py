@@ -1,4 +1,4 @@
-"""The bars that features are computed from: some symbols' own bars, and the intermediates several features share."""
+"""Some symbols' own bars, and the intermediates that several features share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import talib
 
-from tiers.contracts import FloatArray, TimeArray
+from tiers.contracts import BoolArray, FloatArray, TimeArray
 from tiers.features import windows
 
 Formula = Callable[["OwnBars"], FloatArray]
@@ -36,7 +36,7 @@ class OwnBars:
     def each(self, indicator: Callable[..., FloatArray], *inputs: FloatArray) -> FloatArray:
         """A TA-Lib call for one symbol after the other: (n_symbols, n_bars)."""
         out = np.empty(self.close.shape)
-        for row in range(out.shape[0]):
+        for row in range(len(out)):
             out[row] = indicator(*(values[row] for values in inputs))
         return out
 
@@ -46,7 +46,7 @@ class OwnBars:
 
     @cached_property
     def change(self) -> FloatArray:
-        """close - previous close, price units."""
+        """Close - previous close, price units."""
         return self.close - self.previous_close
 
     @cached_property
@@ -56,7 +56,7 @@ class OwnBars:
 
     @cached_property
     def bar_range(self) -> FloatArray:
-        """high - low, price units."""
+        """High - low, price units."""
         return self.high - self.low
 
     @cached_property
@@ -71,45 +71,58 @@ class OwnBars:
         A plain mean, not Wilder's recursion: as a divisor it must be exactly zero when nothing moved.
         """
         average = windows.mean(self.true_range, 14)
-        return np.where(average > 0, average, np.nan)
+        average[average == 0] = np.nan
+        return average
 
     @cached_property
     def deviation_20(self) -> FloatArray:
         """Standard deviation of the last 20 log returns; NaN where there was no variation."""
         variance = windows.variance(self.log_return, 20)
-        return np.sqrt(np.where(variance > 0, variance, np.nan))
+        variance[variance == 0] = np.nan
+        return np.sqrt(variance)
 
     @cached_property
-    def level_20(self) -> tuple[FloatArray, FloatArray]:
-        """Distance of the close from its mean over 20 bars and its standard deviation, price units."""
-        return windows.level_deviation(self.close, 20)
+    def moments_60(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean, mean square and variance of the last 60 log returns."""
+        first = windows.mean(self.log_return, 60)
+        second = windows.mean(self.log_return * self.log_return, 60)
+        return first, second, windows.spread(first, second)
 
     @cached_property
-    def slope_20(self) -> FloatArray:
-        """Least-squares slope of the close over 20 bars, price units per bar."""
-        return self.each(lambda close: talib.LINEARREG_SLOPE(close, 20), self.close)
+    def level_20(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Distance of the close from its mean over 20 bars, its deviation and its slope, price units.
+
+        Not TA-Lib's STDDEV and LINEARREG_SLOPE: their running sums drift by 1e-8 over 100,000 bars.
+        """
+        return windows.level_line(self.close, 20)
 
     @cached_property
     def stochastic_14(self) -> FloatArray:
-        """Position of the close in the range of the last 14 bars, -1 (low) to 1 (high); 0 when the range is zero."""
+        """Position of the close in the range of 14 bars, -1 (low) to 1 (high); 0 in a zero range."""
         return self.position_in_range(14)
 
     @cached_property
     def macd(self) -> FloatArray:
         """EMA(12) - EMA(26) of the close, price units."""
-        return self.ema(12) - self.ema(26)
+        return self.ema(12) - self.ema_26
 
     @cached_property
-    def still_14(self) -> FloatArray:
-        """1.0 where neither high, low nor close moved over the last 14 bars, else 0.0."""
-        return (windows.total(self.true_range, 14) == 0).astype(np.float64)
+    def ema_26(self) -> FloatArray:
+        """The longest exponential average in use: a longer one would need a longer live window."""
+        return self.ema(26)
+
+    @cached_property
+    def still_14(self) -> BoolArray:
+        """Where neither high, low nor close moved over the last 14 bars."""
+        still: BoolArray = windows.total(self.true_range, 14) == 0
+        return still
 
     def ema(self, n: int) -> FloatArray:
         """Exponential average of the close, seeded with the mean of its first `n` bars."""
         return self.each(lambda close: talib.EMA(close, n), self.close)
 
     def position_in_range(self, n: int) -> FloatArray:
-        """Position of the close between the lowest low and the highest high of `n` bars, -1 to 1; 0 in a zero range."""
+        """Position of the close between lowest low and highest high of `n` bars, -1 to 1; 0 when equal."""
         top = self.each(lambda high: talib.MAX(high, n), self.high)
         bottom = self.each(lambda low: talib.MIN(low, n), self.low)
         return windows.ratio(2.0 * self.close - top - bottom, top - bottom, empty=0.0)

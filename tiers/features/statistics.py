@@ -10,52 +10,48 @@ from tiers.features.own import Formula, OwnBars
 from tiers.features.windows import lag, mean, ratio, variance
 
 
-def skew_60(bars: OwnBars) -> FloatArray:
-    value, spread = bars.log_return, variance(bars.log_return, 60)
-    first, second, third = mean(value, 60), mean(value**2, 60), mean(value * value * value, 60)
+def _skew_60(bars: OwnBars) -> FloatArray:
+    value, (first, second, spread) = bars.log_return, bars.moments_60
+    third = mean(value * value * value, 60)
     moment = third - 3.0 * first * second + 2.0 * first * first * first
     return ratio(moment, spread * np.sqrt(spread))
 
 
-def kurtosis_60(bars: OwnBars) -> FloatArray:
-    value, spread = bars.log_return, variance(bars.log_return, 60)
-    square, first = value * value, mean(value, 60)
-    second, third, fourth = mean(square, 60), mean(square * value, 60), mean(square * square, 60)
-    moment = fourth - 4.0 * first * third + 6.0 * first * first * second - 3.0 * first * first * first * first
-    return np.log(ratio(moment, spread * spread) / 3.0)
+def _kurtosis_60(bars: OwnBars) -> FloatArray:
+    value, (first, second, spread) = bars.log_return, bars.moments_60
+    square = value * value
+    third, fourth = mean(square * value, 60), mean(square * square, 60)
+    centre = first * first
+    moment = fourth - 4.0 * first * third + 6.0 * centre * second - 3.0 * centre * centre
+    return np.log(ratio(moment, 3.0 * spread * spread))
 
 
-def autocorrelation_60(bars: OwnBars) -> FloatArray:
-    value, before = bars.log_return, lag(bars.log_return, 1)
-    shared = mean(value * before, 60) - mean(value, 60) * mean(before, 60)
-    return np.clip(ratio(shared, np.sqrt(variance(value, 60) * variance(before, 60))), -1.0, 1.0)
+def _autocorrelation_60(bars: OwnBars) -> FloatArray:
+    value, (first, _, spread) = bars.log_return, bars.moments_60
+    shared = mean(value * lag(value, 1), 60) - first * lag(first, 1)
+    return np.clip(ratio(shared, np.sqrt(spread * lag(spread, 1))), -1.0, 1.0)
 
 
-def variance_ratio_5_60(bars: OwnBars) -> FloatArray:
-    five = np.log(bars.close / lag(bars.close, 5))
-    return balance_of_variances(five, bars.log_return, 5)
-
-
-def balance_of_variances(long: FloatArray, short: FloatArray, n: int) -> FloatArray:
-    """(a - b) / (a + b) of the variance over 60 bars per bar of `n`-bar and of one-bar returns; NaN without any."""
-    per_bar, single = variance(long, 60) / n, variance(short, 60)
+def _variance_ratio_5_60(bars: OwnBars) -> FloatArray:
+    five_bars = np.log(bars.close / lag(bars.close, 5))
+    per_bar, single = variance(five_bars, 60) / 5.0, bars.moments_60[2]
     return ratio(per_bar - single, per_bar + single)
 
 
-def up_share_20(bars: OwnBars) -> FloatArray:
+def _up_share_20(bars: OwnBars) -> FloatArray:
     return mean(np.sign(bars.change), 20)
 
 
-def drawdown_60(bars: OwnBars) -> FloatArray:
+def _drawdown_60(bars: OwnBars) -> FloatArray:
     peak = bars.each(lambda close: talib.MAX(close, 60), bars.close)
     return ratio(np.log(bars.close / peak), bars.deviation_20)
 
 
 FORMULAS: dict[str, Formula] = {
-    "skew_60": skew_60,
-    "kurtosis_60": kurtosis_60,
-    "autocorrelation_60": autocorrelation_60,
-    "variance_ratio_5_60": variance_ratio_5_60,
-    "up_share_20": up_share_20,
-    "drawdown_60": drawdown_60,
+    "skew_60": _skew_60,
+    "kurtosis_60": _kurtosis_60,
+    "autocorrelation_60": _autocorrelation_60,
+    "variance_ratio_5_60": _variance_ratio_5_60,
+    "up_share_20": _up_share_20,
+    "drawdown_60": _drawdown_60,
 }

@@ -10,52 +10,63 @@ from tiers.features.own import Formula, OwnBars
 from tiers.features.windows import lag, mean, ratio, total
 
 
-def adx_14(bars: OwnBars) -> FloatArray:
-    index = bars.each(lambda *hlc: talib.ADX(*hlc, 14), bars.high, bars.low, bars.close) / 100.0
-    return np.where((bars.still_14 > 0) & ~np.isnan(index), 0.0, index)
+def _adx_14(bars: OwnBars) -> FloatArray:
+    index = (
+        bars.each(lambda high, low, close: talib.ADX(high, low, close, 14), bars.high, bars.low, bars.close)
+        / 100.0
+    )
+    return np.where(bars.still_14 & ~np.isnan(index), 0.0, index)
 
 
-def di_balance_14(bars: OwnBars) -> FloatArray:
-    plus = bars.each(lambda *hlc: talib.PLUS_DI(*hlc, 14), bars.high, bars.low, bars.close)
-    minus = bars.each(lambda *hlc: talib.MINUS_DI(*hlc, 14), bars.high, bars.low, bars.close)
-    return np.where((bars.still_14 > 0) & ~np.isnan(plus), 0.0, (plus - minus) / 100.0)
+def _di_balance_14(bars: OwnBars) -> FloatArray:
+    plus = bars.each(
+        lambda high, low, close: talib.PLUS_DI(high, low, close, 14), bars.high, bars.low, bars.close
+    )
+    minus = bars.each(
+        lambda high, low, close: talib.MINUS_DI(high, low, close, 14), bars.high, bars.low, bars.close
+    )
+    return np.where(bars.still_14 & ~np.isnan(plus), 0.0, (plus - minus) / 100.0)
 
 
-def aroon_25(bars: OwnBars) -> FloatArray:
+def _aroon_25(bars: OwnBars) -> FloatArray:
     return bars.each(lambda high, low: talib.AROONOSC(high, low, 25), bars.high, bars.low) / 100.0
 
 
-def _ema_gap(bars: OwnBars, n: int) -> FloatArray:
-    return (bars.close - bars.ema(n)) / bars.average_range
+def _ema_gap_10(bars: OwnBars) -> FloatArray:
+    return (bars.close - bars.ema(10)) / bars.average_range
 
 
-def sma_gap_50(bars: OwnBars) -> FloatArray:
+def _ema_gap_26(bars: OwnBars) -> FloatArray:
+    return (bars.close - bars.ema_26) / bars.average_range
+
+
+def _sma_gap_50(bars: OwnBars) -> FloatArray:
     return (bars.close - mean(bars.close, 50)) / bars.average_range
 
 
-def slope_20(bars: OwnBars) -> FloatArray:
-    return bars.slope_20 * 20.0 / bars.average_range
+def _slope_20(bars: OwnBars) -> FloatArray:
+    return bars.level_20[2] * 20.0 / bars.average_range
 
 
-def trend_fit_20(bars: OwnBars) -> FloatArray:
+def _trend_fit_20(bars: OwnBars) -> FloatArray:
     spread_of_time = np.sqrt((20.0**2 - 1.0) / 12.0)
-    fit = ratio(bars.slope_20 * spread_of_time, bars.level_20[1], empty=0.0)
-    return np.clip(fit, -1.0, 1.0)
+    _, deviation, slope = bars.level_20
+    return np.clip(ratio(slope * spread_of_time, deviation, empty=0.0), -1.0, 1.0)
 
 
-def efficiency_20(bars: OwnBars) -> FloatArray:
+def _efficiency_20(bars: OwnBars) -> FloatArray:
     return ratio(bars.close - lag(bars.close, 20), total(np.abs(bars.change), 20), empty=0.0)
 
 
 FORMULAS: dict[str, Formula] = {
-    "adx_14": adx_14,
-    "di_balance_14": di_balance_14,
-    "aroon_25": aroon_25,
-    "ema_gap_10": lambda bars: _ema_gap(bars, 10),
-    "ema_gap_30": lambda bars: _ema_gap(bars, 30),
-    "sma_gap_50": sma_gap_50,
-    "slope_20": slope_20,
-    "trend_fit_20": trend_fit_20,
+    "adx_14": _adx_14,
+    "di_balance_14": _di_balance_14,
+    "aroon_25": _aroon_25,
+    "ema_gap_10": _ema_gap_10,
+    "ema_gap_26": _ema_gap_26,
+    "sma_gap_50": _sma_gap_50,
+    "slope_20": _slope_20,
+    "trend_fit_20": _trend_fit_20,
     "channel_55": lambda bars: bars.position_in_range(55),
-    "efficiency_20": efficiency_20,
+    "efficiency_20": _efficiency_20,
 }

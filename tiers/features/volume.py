@@ -1,4 +1,4 @@
-"""How much was traded, and on which side. Windowed sums throughout: a cumulative level has no finite memory."""
+"""How much was traded, and on which side: windowed sums, since a cumulative level has no finite memory."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from tiers.features.own import Formula, OwnBars
 from tiers.features.windows import balance, lag, mean, ratio, total
 
 
-def relative_volume_20(bars: OwnBars) -> FloatArray:
+def _relative_volume_20(bars: OwnBars) -> FloatArray:
     return balance(bars.volume, mean(bars.volume, 20))
 
 
-def volume_trend_5_20(bars: OwnBars) -> FloatArray:
+def _volume_trend_5_20(bars: OwnBars) -> FloatArray:
     return balance(mean(bars.volume, 5), mean(bars.volume, 20))
 
 
-def mfi_14(bars: OwnBars) -> FloatArray:
+def _mfi_14(bars: OwnBars) -> FloatArray:
     typical = (bars.high + bars.low + bars.close) / 3.0
     flow = typical * bars.volume
     signed = np.sign(typical - lag(typical, 1)) * flow
     return ratio(total(signed, 14), total(np.abs(signed), 14), empty=0.0)
 
 
-def signed_volume_20(bars: OwnBars) -> FloatArray:
+def _signed_volume_20(bars: OwnBars) -> FloatArray:
     return ratio(total(np.sign(bars.change) * bars.volume, 20), total(bars.volume, 20), empty=0.0)
 
 
-def money_flow_20(bars: OwnBars) -> FloatArray:
+def _money_flow_20(bars: OwnBars) -> FloatArray:
     location = ratio(2.0 * bars.close - bars.high - bars.low, bars.bar_range, empty=0.0)
     return ratio(total(location * bars.volume, 20), total(bars.volume, 20), empty=0.0)
 
 
-def vwap_gap_20(bars: OwnBars) -> FloatArray:
+def _vwap_gap_20(bars: OwnBars) -> FloatArray:
     typical = (bars.high + bars.low + bars.close) / 3.0
     average = ratio(total(typical * bars.volume, 20), total(bars.volume, 20))
     return (bars.close - average) / bars.average_range
 
 
-def illiquidity_5_20(bars: OwnBars) -> FloatArray:
+def _illiquidity_5_20(bars: OwnBars) -> FloatArray:
     moved, traded = np.abs(bars.log_return), bars.close * bars.volume
     short = ratio(total(moved, 5), total(traded, 5))
     return balance(short, ratio(total(moved, 20), total(traded, 20)))
 
 
 FORMULAS: dict[str, Formula] = {
-    "relative_volume_20": relative_volume_20,
-    "volume_trend_5_20": volume_trend_5_20,
-    "mfi_14": mfi_14,
-    "signed_volume_20": signed_volume_20,
-    "money_flow_20": money_flow_20,
-    "vwap_gap_20": vwap_gap_20,
-    "illiquidity_5_20": illiquidity_5_20,
+    "relative_volume_20": _relative_volume_20,
+    "volume_trend_5_20": _volume_trend_5_20,
+    "mfi_14": _mfi_14,
+    "signed_volume_20": _signed_volume_20,
+    "money_flow_20": _money_flow_20,
+    "vwap_gap_20": _vwap_gap_20,
+    "illiquidity_5_20": _illiquidity_5_20,
 }

@@ -1,9 +1,10 @@
 """Sums over trailing windows whose every row depends on exactly its own window, in one fixed order.
 
 A running sum carries rounding from bar to bar, so the same bar would get slightly different values in a live
-window and in a backtest, and a flat stretch after a violent one would not sum to zero. Here a window of n bars is
-put together from partial sums over 1, 2, 4, 8... bars: log2(n) passes, no memory, equal bits wherever it starts.
-All arrays are (..., n_bars) with time last; a window that is not full, or holds a NaN, gives NaN.
+window and in a backtest, and a flat stretch after a violent one would not sum to zero. Here a window of n
+bars is put together from partial sums over 1, 2, 4, 8... bars: log2(n) passes, no memory, equal bits
+wherever it starts. All arrays are (..., n_bars) with time last; a window that is not full, or holds a NaN,
+gives NaN.
 """
 
 from __future__ import annotations
@@ -48,46 +49,52 @@ def lag(values: FloatArray, n: int) -> FloatArray:
     return out
 
 
+def spread(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Variance from mean and mean square, for values whose mean is small beside their spread (returns).
+
+    Exactly zero where all the variation is below rounding; NaN where either is NaN.
+    """
+    variance = second - first * first
+    variance[variance <= ROUNDING * second] = 0.0
+    return variance
+
+
 def variance(values: FloatArray, n: int) -> FloatArray:
-    """Population variance of the last `n` bars for values whose mean is small beside their spread (returns).
+    """Population variance of the last `n` bars; the same restriction as `spread`."""
+    return spread(mean(values, n), mean(values * values, n))
 
-    Exactly zero where all the variation is below rounding.
+
+def level_line(values: FloatArray, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """For values with a large mean, over the last `n` bars: distance from the mean, deviation, slope per bar.
+
+    The deviation is the population's, the slope that of least squares. Sums run over differences from the
+    current bar: nothing cancels, and a flat window gives exactly zero three times.
     """
-    square = mean(values * values, n)
-    centre = mean(values, n)
-    result = square - centre * centre
-    return np.where(result <= ROUNDING * square, np.where(np.isnan(result), np.nan, 0.0), result)
-
-
-def level_deviation(values: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
-    """Distance from the mean of the last `n` bars and population standard deviation, for values with a large mean.
-
-    Sums run over differences from the current bar, so nothing cancels and a flat window gives exactly zero twice.
-    """
-    size = values.shape[-1] - n + 1
-    distance, deviation = np.full(values.shape, np.nan), np.full(values.shape, np.nan)
-    if size <= 0:
-        return distance, deviation
+    distance, deviation, slope = (np.full(values.shape, np.nan) for _ in range(3))
+    n_full = values.shape[-1] - n + 1
+    if n_full <= 0:
+        return distance, deviation, slope
     current = values[..., n - 1 :]
-    first, second = np.zeros(current.shape), np.zeros(current.shape)
-    step = np.empty(current.shape)
+    first, second, tilt = (np.zeros(current.shape) for _ in range(3))
+    step, product = np.empty(current.shape), np.empty(current.shape)
     for back in range(1, n):
-        np.subtract(current, values[..., n - 1 - back : n - 1 - back + size], out=step)
+        np.subtract(current, values[..., n - 1 - back : n - 1 - back + n_full], out=step)
         first += step
-        np.multiply(step, step, out=step)
-        second += step
-    first /= n
-    second /= n
-    distance[..., n - 1 :] = first
-    spread = second - first * first
-    deviation[..., n - 1 :] = np.sqrt(np.where(spread <= ROUNDING * second, 0.0, spread))
-    return distance, deviation
+        tilt += np.multiply(step, back - (n - 1) / 2, out=product)
+        second += np.multiply(step, step, out=product)
+    distance[..., n - 1 :] = first / n
+    deviation[..., n - 1 :] = np.sqrt(spread(first / n, second / n))
+    slope[..., n - 1 :] = tilt * (12.0 / (n * (n * n - 1.0)))
+    return distance, deviation, slope
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray, *, empty: float = np.nan) -> FloatArray:
-    """Quotient; `empty` where the denominator is exactly zero and the numerator is known, NaN where either is NaN."""
-    known = np.where(np.isnan(numerator), np.nan, empty)
-    return np.divide(numerator, denominator, out=known, where=denominator != 0)
+    """Quotient; `empty` where the denominator is zero and the numerator known, NaN where either is NaN."""
+    quotient = numerator / denominator
+    zero = denominator == 0
+    if zero.any():
+        quotient[zero] = np.where(np.isnan(numerator[zero]), np.nan, empty)
+    return quotient
 
 
 def balance(one: FloatArray, other: FloatArray) -> FloatArray:

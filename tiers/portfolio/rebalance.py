@@ -31,8 +31,8 @@ def rebalance(
     raised above min(max_weight, size), nor the sum above the leverage bound. Where prices have carried a
     weight or the sum above its bound by less than `min_weight_change`, the drift is left alone; a larger
     breach is reduced in full and at once. Beyond such demanded reductions the turnover stays at or below its
-    limit. Symbols without a bar keep their weight, and so do those of unknown volatility that are within
-    their bound. REDUCING only shrinks, HALTED keeps all. `DataError` when the symbols differ.
+    limit. Symbols without a bar keep their weight, and so do those of unknown volatility within the
+    bounds. REDUCING only shrinks, HALTED keeps all. `DataError` when the symbols differ.
     """
     if risk.symbols != book.symbols or returns.shape[1:] != (len(book.symbols),):
         raise DataError(
@@ -47,6 +47,9 @@ def rebalance(
         risk.leverage, low, np.minimum(np.maximum(previous, low), high), params.min_weight_change
     )
     demanded = _demanded(previous, low, high, budget)
+    # What no risk can be named for is held where the limits leave it: the optimiser may not choose it.
+    unknown = ~np.isfinite(risk.sigma) & book.tradable
+    low, high = np.where(unknown, demanded, low), np.where(unknown, demanded, high)
     wanted = _optimum(risk, returns, previous, (low, high, budget), params)
     wanted = _outside_band(wanted, demanded, budget, params.min_weight_change)
     weights, denials = _within_turnover(wanted, demanded, previous, params.max_turnover)
@@ -56,16 +59,12 @@ def rebalance(
 def _bounds(
     risk: RiskDecision, book: BookView, previous: FloatArray, drift: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper bound of every weight; equal where the weight may not be chosen."""
+    """Lower and upper bound of every weight; equal where there is no bar to trade at."""
     cap = np.minimum(risk.max_weight, risk.size)
     cap = np.where((previous > cap) & (previous < cap + drift), previous, cap)
     if risk.state is TradingState.REDUCING:
         cap = np.minimum(cap, np.maximum(previous, 0.0))
-    unknown = ~np.isfinite(risk.sigma)
-    kept = np.minimum(np.maximum(previous, 0.0), cap)
-    low = np.where(book.tradable, np.where(unknown, kept, 0.0), previous)
-    high = np.where(book.tradable, np.where(unknown, kept, cap), previous)
-    return low, high
+    return np.where(book.tradable, 0.0, previous), np.where(book.tradable, cap, previous)
 
 
 def _budget(leverage: float, low: FloatArray, inside: FloatArray, drift: float) -> float:

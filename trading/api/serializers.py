@@ -14,7 +14,15 @@ from trading.models import Book, PipelineCycle, Position, StageRun
 class PositionSerializer(serializers.ModelSerializer[Position]):
     class Meta:
         model = Position
-        fields = ("symbol", "quantity", "average_price", "last_price", "realised_pnl", "fees_paid", "updated_at")
+        fields = (
+            "symbol",
+            "quantity",
+            "average_price",
+            "last_price",
+            "realised_pnl",
+            "fees_paid",
+            "updated_at",
+        )
         read_only_fields = fields
 
 

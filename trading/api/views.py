@@ -26,7 +26,10 @@ def books() -> QuerySet[Book]:
     held = Position.objects.exclude(quantity=0)
     return (
         Book.objects.order_by("name")
-        .annotate(last_equity=Subquery(last.values("equity")[:1]), last_equity_ts=Subquery(last.values("bar_ts")[:1]))
+        .annotate(
+            last_equity=Subquery(last.values("equity")[:1]),
+            last_equity_ts=Subquery(last.values("bar_ts")[:1]),
+        )
         .prefetch_related(Prefetch("positions", queryset=held))
     )
 

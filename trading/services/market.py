@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from helios.events import record
 from helios.platform.db import ensure_partitions
 from tiers.contracts import Bars
 from tiers.errors import DataError
-from trading.models import Instrument, MarketOHLC
-from trading.models.lots import Lot
-from trading.wire import copy_rows
+from trading.models import Instrument
+from trading.selectors import wire
 
-COLUMNS = "symbol, timeframe, bar_ts, open, high, low, close, volume"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
+
+_STAGE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
+    symbol text, timeframe text, bar_ts timestamptz,
+    open float8, high float8, low float8, close float8, volume float8
+) ON COMMIT DELETE ROWS;
+DELETE FROM market_ohlc_incoming;
+"""
+_MERGE = """
+WITH written AS (
+    INSERT INTO market_ohlc AS kept (symbol, timeframe, bar_ts, open, high, low, close, volume, source)
+    SELECT symbol, timeframe, bar_ts, open, high, low, close, volume, %s FROM market_ohlc_incoming
+    ORDER BY symbol, timeframe, bar_ts
+    ON CONFLICT (symbol, timeframe, bar_ts) DO UPDATE SET
+        open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+        volume = excluded.volume, source = excluded.source, revision = kept.revision + 1, ingested_at = now()
+    WHERE (kept.open, kept.high, kept.low, kept.close, kept.volume)
+        IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+    RETURNING revision
+)
+SELECT count(*) FILTER (WHERE revision = 0), count(*) FILTER (WHERE revision > 0) FROM written
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +59,130 @@ class UpsertResult:
             corrected=self.corrected + other.corrected,
             unchanged=self.unchanged + other.unchanged,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Lots:
+    """The smallest steps of an asset class, for instruments that nobody described better."""
+
+    quantity_step: Decimal
+    price_tick: Decimal
+    min_notional: Decimal
+    calendar: str
+
+
+LOTS = {
+    Instrument.AssetClass.EQUITY: Lots(Decimal(1), Decimal("0.01"), Decimal(1), "XNYS"),
+    Instrument.AssetClass.CRYPTO: Lots(Decimal("0.00001"), Decimal("0.01"), Decimal(5), "24/7"),
+}
+
+
+def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
+    """The instrument of that name; made with the usual lots of its asset class when there is none.
+
+    `DataError` when the asset class is unknown, or another one than the existing instrument's.
+    """
+    if asset_class not in LOTS:
+        raise DataError(f"asset class must be one of {', '.join(sorted(LOTS))}, was {asset_class!r}")
+    lots = LOTS[Instrument.AssetClass(asset_class)]
+    defaults = {
+        "asset_class": asset_class,
+        "quantity_step": lots.quantity_step,
+        "price_tick": lots.price_tick,
+        "min_notional": lots.min_notional,
+        "calendar": lots.calendar,
+    }
+    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=defaults)
+    if instrument.asset_class != asset_class:
+        raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
+    return instrument
+
+
+def upsert_bars(
+    bars: Bars | Sequence[Bars], source: str, *, progress: Callable[[int], None] | None = None
+) -> UpsertResult:
+    """Store bars in one transaction: new ones are inserted, differing ones corrected, equal ones left alone.
+
+    A correction raises `revision` by one and is told in one `market.corrected` event a call. NaN in `close`
+    means that a symbol has no bar there; any other value that is not finite is a `DataError`. Safe beside
+    other writers: each symbol is locked until the transaction ends, in alphabetical order, so one call should
+    carry all that belongs together. `progress` is called with the number of bars since the last call.
+    """
+    batches = [bars] if isinstance(bars, Bars) else list(bars)
+    batches = [batch for batch in batches if batch.n_bars]
+    for batch in batches:
+        _refuse_not_finite(batch)
+    total = UpsertResult()
+    with transaction.atomic():
+        _prepare(batches)
+        for batch in batches:
+            total += _write(batch, source, progress)
+        if total.corrected:
+            _tell(batches, source, total)
+    return total
+
+
+def _prepare(batches: Sequence[Bars]) -> None:
+    """Partitions before rows, then locks in one order: writers may wait, but never in a circle."""
+    symbols = sorted({symbol for batch in batches for symbol in batch.symbols})
+    if not symbols:
+        return
+    ensure_partitions(
+        "market_ohlc",
+        "year",
+        min(_moment(batch.ts[0]) for batch in batches),
+        max(_moment(batch.ts[-1]) for batch in batches),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('market_ohlc ' || symbol, 0)) "
+            "FROM (SELECT unnest(%s::text[]) AS symbol) AS wanted",
+            [symbols],
+        )
+
+
+def _write(batch: Bars, source: str, progress: Callable[[int], None] | None) -> UpsertResult:
+    total = UpsertResult()
+    length = max(1, CHUNK_BARS // batch.n_symbols)
+    with connection.cursor() as cursor:
+        for start in range(0, batch.n_bars, length):
+            result, n_rows = _merge(cursor, batch.rows(slice(start, start + length)), source)
+            total += result
+            if progress is not None:
+                progress(n_rows)
+    return total
+
+
+def _merge(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult, int]:
+    data, n_rows = wire.encode(part)
+    cursor.execute(_STAGE)
+    cursor.copy_expert("COPY market_ohlc_incoming FROM STDIN (FORMAT binary)", io.BytesIO(data))
+    cursor.execute(_MERGE, [source])
+    inserted, corrected = cursor.fetchone()
+    unchanged = n_rows - inserted - corrected
+    return UpsertResult(inserted=inserted, corrected=corrected, unchanged=unchanged), n_rows
+
+
+def _tell(batches: Sequence[Bars], source: str, total: UpsertResult) -> None:
+    symbols = sorted({symbol for batch in batches for symbol in batch.symbols})
+    record(
+        kind="market.corrected",
+        source=source,
+        subject=", ".join(symbols),
+        data={"corrected": total.corrected, "timeframes": sorted({batch.timeframe for batch in batches})},
+    )
+
+
+def _refuse_not_finite(bars: Bars) -> None:
+    exists = ~np.isnan(bars.close)
+    for name in wire.FIELDS:
+        bad = np.argwhere(exists & ~np.isfinite(getattr(bars, name)))
+        if len(bad):
+            row, column = bad[0]
+            value = getattr(bars, name)[row, column]
+            at = f"{_moment(bars.ts[row]):%Y-%m-%d %H:%M} UTC"
+            raise DataError(f"{name} of {bars.symbols[column]} at {at} must be finite, was {value}")
+
+
+def _moment(value: np.datetime64) -> datetime:
+    return EPOCH + timedelta(microseconds=int(value.astype("datetime64[us]").astype(np.int64)))

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from helios.breakers import services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
+from helios.modules.models import Module
 
 
 class FlagSerializer(serializers.ModelSerializer[FeatureFlag]):
@@ -141,6 +142,43 @@ class BreakerDetailSerializer(BreakerSerializer):
         return list(BreakerTransition(breaker.events.all()[:20], many=True).data)
 
 
+class ModuleSerializer(serializers.ModelSerializer[Module]):
+    """One module as the registry knows it."""
+
+    class Meta:
+        model = Module
+        fields = (
+            "name",
+            "path",
+            "version",
+            "dependencies",
+            "hot_reloadable",
+            "state",
+            "error",
+            "generation",
+            "loaded_at",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+
+class ModuleStatusSerializer(serializers.ModelSerializer[Module]):
+    """Whether a module is in use, and why not."""
+
+    needed_by = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Module
+        fields = ("name", "version", "state", "error", "generation", "loaded_at", "dependencies", "needed_by")
+        read_only_fields = fields
+
+    def get_needed_by(self, module: Module) -> list[str]:
+        """Modules that depend on this one."""
+        users = Module.objects.filter(dependencies__has_key=module.name)
+        return list(users.order_by("name").values_list("name", flat=True))
+
+
 class ControlPlaneStatus(serializers.Serializer[dict[str, Any]]):
     """Counts that tell at a glance whether anything is off its default path."""
 
@@ -152,4 +190,3 @@ class ControlPlaneStatus(serializers.Serializer[dict[str, Any]]):
     )
     modules = serializers.DictField(child=serializers.IntegerField(), help_text="number of modules by state")
     now = serializers.DateTimeField()
-

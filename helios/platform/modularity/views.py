@@ -23,6 +23,8 @@ from helios.platform.modularity.serializers import (
     ControlPlaneStatus,
     FlagDetailSerializer,
     FlagSerializer,
+    ModuleSerializer,
+    ModuleStatusSerializer,
 )
 
 
@@ -36,7 +38,7 @@ class StatusView(APIView):
         body = {
             "flags_on": enabled[True],
             "flags_off": enabled[False],
-            "flag_generation": flags.snapshot().generation,
+            "flag_generation": flags.snapshot().generation.value,
             "breakers": Counter(breakers.status(row).state for row in CircuitBreaker.objects.all()),
             "modules": Counter(Module.objects.values_list("state", flat=True)),
             "now": timezone.now(),
@@ -80,3 +82,22 @@ class BreakerDetail(RetrieveAPIView[CircuitBreaker]):
     serializer_class = BreakerDetailSerializer
     lookup_field = "name"
     queryset = CircuitBreaker.objects.all()
+
+
+@extend_schema(tags=["modules"])
+class ModuleList(ListAPIView[Module]):
+    """All modules, by name."""
+
+    serializer_class = ModuleSerializer
+
+    def get_queryset(self) -> QuerySet[Module]:
+        return Module.objects.order_by("name")
+
+
+@extend_schema(tags=["modules"])
+class ModuleStatus(RetrieveAPIView[Module]):
+    """Whether one module is in use, what failed, and who needs it."""
+
+    serializer_class = ModuleStatusSerializer
+    lookup_field = "name"
+    queryset = Module.objects.all()

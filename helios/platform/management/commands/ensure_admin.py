@@ -23,7 +23,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         made = ensure_admin()
         if options["json"]:
-            result = {"created": True, "username": made[0], "password": made[1]} if made else {"created": False}
+            result = (
+                {"created": True, "username": made[0], "password": made[1]} if made else {"created": False}
+            )
             self.stdout.write(json.dumps(result))
         elif made is None:
             self.stdout.write("A superuser exists; nothing was changed.")
@@ -38,7 +40,9 @@ def ensure_admin() -> tuple[str, str] | None:
     is left as it is; the new one is then called `admin2`, and so on.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)} IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute(
+            f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)} IN SHARE ROW EXCLUSIVE MODE"
+        )
         if User.objects.filter(is_superuser=True, is_active=True).exists():
             return None
         taken = set(User.objects.filter(username__startswith=USERNAME).values_list("username", flat=True))

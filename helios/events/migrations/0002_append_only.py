@@ -1,0 +1,8 @@
+from django.db import migrations
+
+from helios.platform.db import append_only_sql
+
+
+class Migration(migrations.Migration):
+    dependencies = [("events", "0001_schema")]
+    operations = [migrations.RunSQL(*append_only_sql("system_events"))]

@@ -1,0 +1,47 @@
+"""Is a port free? Asked before anything starts, so that a clash leaves nothing half-started."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterable
+
+import psutil
+
+from helios.stack.children import StackError
+from helios.stack.processes import ProcessSpec
+
+
+def check_ports(specs: Iterable[ProcessSpec]) -> None:
+    """Raises: StackError naming every port that is taken, by whom if that can be seen, and what to change."""
+    taken = [spec for spec in specs if spec.port is not None and not is_free(spec.port)]
+    if taken:
+        raise StackError("; ".join(_sentence(spec) for spec in taken))
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the loopback interface's port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # an old connection's echo is no hindrance
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _sentence(spec: ProcessSpec) -> str:
+    holder = _holder(spec.port)
+    by = f" by {holder}" if holder else ""
+    return f"Port {spec.port} for {spec.name} is already in use{by}: free it or set {spec.port_variable}"
+
+
+def _holder(port: int | None) -> str | None:
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
+            if listens and connection.laddr.port == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return None

@@ -1,0 +1,165 @@
+"""Runs a set of processes: shows their output, starts crashed ones again, leaves none behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+import psutil
+
+from helios.stack import children
+from helios.stack.ports import check_ports
+from helios.stack.processes import WORKING_DIRECTORY, ProcessSpec
+
+GRACE_S = 45.0  # a worker finishes the task it holds
+STABLE_AFTER_S = 60.0
+LONGEST_PAUSE_S = 30.0
+
+Emit = Callable[[str, str], None]
+
+
+def pause_s(crashes: int) -> float:
+    """Seconds to wait before the start after the n-th crash in a row: 1, 2, 4 … 30."""
+    return float(min(LONGEST_PAUSE_S, 2.0 ** max(0, crashes - 1)))
+
+
+@dataclass(slots=True)
+class _Child:
+    spec: ProcessSpec
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    crashes: int = 0
+    start_at: float = 0.0
+    reader: threading.Thread | None = field(default=None, repr=False)
+
+
+class Runner:
+    """Supervises processes from the thread that made it.
+
+    Each process gets a session of its own, so that Ctrl-C reaches us alone and what it forked can be
+    found. The kernel ends the processes should we be killed.
+    """
+
+    def __init__(self, specs: Sequence[ProcessSpec], emit: Emit, *, grace_s: float = GRACE_S) -> None:
+        """`emit(name, line)` receives every line of output, from several threads."""
+        self._children = [_Child(spec) for spec in specs]
+        self._emit = emit
+        self._grace_s = grace_s
+
+    def start(self) -> None:
+        """Start everything. Raises: StackError before the first start when a port is taken."""
+        check_ports(child.spec for child in self._children)
+        for child in self._children:
+            self._launch(child)
+
+    def tick(self, *, now: float | None = None) -> None:
+        """Start crashed processes again when their pause is over; call this a few times a second."""
+        moment = time.monotonic() if now is None else now
+        for child in self._children:
+            if child.process is not None and child.process.poll() is not None:
+                self._note_crash(child, moment)
+            if child.process is None and moment >= child.start_at:
+                self._launch(child)
+
+    def pids(self) -> dict[str, int]:
+        """Process ids by name, of those that run."""
+        return {each.spec.name: each.process.pid for each in self._children if each.process is not None}
+
+    def crashed(self) -> set[str]:
+        """Names of the processes that ended without being asked since they were last started."""
+        return {
+            each.spec.name
+            for each in self._children
+            if each.process is None or each.process.poll() is not None
+        }
+
+    def run(self, asked: threading.Event) -> None:
+        """Supervise until `asked` is set."""
+        while not asked.wait(0.2):
+            self.tick()
+
+    def stop(self, hurry: threading.Event | None = None) -> None:
+        """End everything: politely in reverse order, after the grace (or when `hurry` is set) by force."""
+        for child in reversed(self._children):
+            if child.process is not None and child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + self._grace_s
+        while self._any_running() and time.monotonic() < deadline and not (hurry and hurry.is_set()):
+            time.sleep(0.05)
+        running = [child.process.pid for child in self._children if child.process is not None]
+        kill_sessions(running)
+        for child in self._children:
+            if child.process is not None:
+                child.process.wait()
+            if child.reader is not None:
+                child.reader.join(5)
+
+    def _any_running(self) -> bool:
+        return any(each.process is not None and each.process.poll() is None for each in self._children)
+
+    def _launch(self, child: _Child) -> None:
+        process = subprocess.Popen(
+            child.spec.argv,
+            cwd=WORKING_DIRECTORY,
+            env=child.spec.environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=children.dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - prctl only
+        )
+        child.process, child.started_at = process, time.monotonic()
+        child.reader = threading.Thread(target=self._read, args=(child.spec.name, process), daemon=True)
+        child.reader.start()
+
+    def _read(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is None:
+            return
+        with process.stdout as lines:
+            for line in lines:
+                self._emit(name, line.decode(errors="replace").rstrip("\n"))
+
+    def _note_crash(self, child: _Child, now: float) -> None:
+        if child.process is None:
+            return
+        status = child.process.returncode
+        kill_sessions([child.process.pid])  # what it forked must not work beside its successor
+        child.crashes = 1 if now - child.started_at > STABLE_AFTER_S else child.crashes + 1
+        child.start_at = now + pause_s(child.crashes)
+        child.process = None
+        pause = pause_s(child.crashes)
+        self._emit(child.spec.name, f"ended unexpectedly with status {status}; starts again in {pause:.0f} s")
+
+
+def kill_sessions(leaders: Sequence[int]) -> None:
+    """SIGKILL whatever still lives in the sessions of these processes, grandchildren included."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) in leaders:
+                os.kill(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def until_signalled() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Two events for the time of the block: the first signal asks for the end, the second for hurry.
+
+    Listens for SIGINT, SIGTERM and SIGHUP; the handlers before it come back afterwards.
+    """
+    asked, hurry = threading.Event(), threading.Event()
+
+    def note(_signum: int, _frame: FrameType | None) -> None:
+        (hurry if asked.is_set() else asked).set()
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield asked, hurry
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

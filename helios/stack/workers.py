@@ -1,0 +1,77 @@
+"""Workers for the length of a block, and the question which workers answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from helios.env import Env, get_env
+from helios.stack import children, endpoints, processes
+from helios.stack.children import StackError
+from helios.stack.runner import Emit, Runner
+
+READY_TIMEOUT_S = 120.0  # the GPU worker loads and warms its models first
+PING_S = 0.5
+
+
+def answering(broker_url: str) -> set[str]:
+    """Names (before the @) of the workers that answer a ping now; empty while the broker is away."""
+    with Celery("probe", broker=broker_url) as probe:
+        try:
+            replies = probe.control.ping(timeout=PING_S) or []
+        except (OperationalError, OSError):
+            return set()
+    return {node.split("@")[0] for reply in replies for node in reply}
+
+
+def log_files(folder: Path) -> Emit:
+    """An `emit` that appends each process's output to `<folder>/<name>.out`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = threading.Lock()
+
+    def emit(name: str, line: str) -> None:
+        with lock, (folder / f"{name}.out").open("a") as log:
+            log.write(f"{line}\n")
+
+    return emit
+
+
+def await_workers(runner: Runner, names: Collection[str], *, broker_url: str, logs: Path) -> None:
+    """Wait until the named workers answer. Raises: StackError with the tail of a worker's log when one does not."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    missing = set(names)
+    while missing := missing - answering(broker_url):
+        crashed = runner.crashed()
+        if crashed or time.monotonic() > deadline:
+            name = next(iter(crashed or missing))
+            raise StackError(
+                f"The {name} worker did not start; its log ends:\n{children.tail(logs / f'{name}.out')}"
+            )
+
+
+@contextmanager
+def running_workers(env: Env | None = None) -> Iterator[Runner]:
+    """The workers of all queues, ready, for the length of the block; their output goes to `var/logs/*.out`.
+
+    The runner's `tick` is the caller's to call if a crashed worker shall come back.
+    Raises: StackError when a worker does not start.
+    """
+    env = env or get_env()
+    redis_url = (
+        env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
+    )
+    specs, logs = processes.workers(env), env.var_dir / "logs"
+    runner = Runner(specs, log_files(logs))
+    try:
+        runner.start()
+        names = {spec.name for spec in specs}
+        await_workers(runner, names, broker_url=endpoints.celery_broker(redis_url), logs=logs)
+        yield runner
+    finally:
+        runner.stop()

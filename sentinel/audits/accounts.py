@@ -1,0 +1,55 @@
+"""Does the money add up? Fills are the truth; cash and positions must equal their sums to the last digit."""
+
+from __future__ import annotations
+
+from sentinel.audits.facts import Snapshot
+from sentinel.audits.findings import Finding, Limits, Severity
+
+
+def cash(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+    """CASH_MISMATCH: cash is not initial cash - purchases + sales - fees."""
+    return [
+        Finding(
+            code="CASH_MISMATCH",
+            severity=Severity.CRITICAL,
+            subject=account.book,
+            message=f"book {account.book} holds {account.cash:f} in cash, its fills make {account.expected:f}",
+            observed=f"{account.cash:f}",
+            limit=f"{account.expected:f}",
+        )
+        for account in snapshot.cash
+        if account.cash != account.expected
+    ]
+
+
+def positions(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+    """POSITION_MISMATCH: a position is not the sum of its fills."""
+    return [
+        Finding(
+            code="POSITION_MISMATCH",
+            severity=Severity.CRITICAL,
+            subject=f"{account.book}/{account.symbol}",
+            message=f"book {account.book} holds {account.held:f} {account.symbol}, "
+            f"its fills make {account.by_fills:f}",
+            observed=f"{account.held:f}",
+            limit=f"{account.by_fills:f}",
+        )
+        for account in snapshot.positions
+        if account.held != account.by_fills
+    ]
+
+
+def ledger(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+    """LEDGER_BROKEN: an entry of a book's hash chain was changed, left out or put in later."""
+    return [
+        Finding(
+            code="LEDGER_BROKEN",
+            severity=Severity.CRITICAL,
+            subject=chain.book,
+            message=f"the decision ledger of book {chain.book} is broken: "
+            f"entry {chain.broken_at} does not follow from the one before it",
+            observed=f"entry {chain.broken_at}",
+        )
+        for chain in snapshot.chains
+        if chain.broken_at is not None
+    ]

@@ -1,0 +1,46 @@
+"""Are the processes there that a running stack consists of?
+
+Without a live book nobody's money waits for them, so their absence is then a warning.
+"""
+
+from __future__ import annotations
+
+from sentinel.audits.facts import Snapshot
+from sentinel.audits.findings import Finding, Limits, Severity
+
+
+def _severity(snapshot: Snapshot) -> Severity:
+    return Severity.CRITICAL if snapshot.live_trading else Severity.WARNING
+
+
+def workers(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+    """QUEUE_WITHOUT_WORKER: messages of a queue would wait for nobody."""
+    return [
+        Finding(
+            code="QUEUE_WITHOUT_WORKER",
+            severity=_severity(snapshot),
+            subject=queue,
+            message=f"no worker listens on queue {queue}",
+            observed="0 workers",
+            limit="1 worker",
+        )
+        for queue in limits.queues
+        if not snapshot.consumers.get(queue)
+    ]
+
+
+def beat(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+    """BEAT_SILENT: no heartbeat came through, so no cycle is started either."""
+    limit = f"{limits.heartbeat_age_s:.0f} s"
+    if snapshot.beat_at is None:
+        message, observed = "beat has never sent a heartbeat", "never"
+    else:
+        age_s = (snapshot.taken_at - snapshot.beat_at).total_seconds()
+        if age_s <= limits.heartbeat_age_s:
+            return []
+        message, observed = f"the last heartbeat of beat is {age_s:.0f} s old", f"{age_s:.0f} s"
+    return [
+        Finding(
+            code="BEAT_SILENT", severity=_severity(snapshot), message=message, observed=observed, limit=limit
+        )
+    ]

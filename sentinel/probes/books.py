@@ -1,0 +1,177 @@
+"""Probes of the trading tables.
+
+Money is read by one statement each: two would see two moments, and a fill in between would look like a theft.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import connection
+from django.db.models import F, Max, QuerySet
+from django.db.models.functions import Coalesce
+
+from sentinel.audits.facts import CashAccount, Chain, Mode, OpenOrder, PositionAccount, RunningCycle, Series
+from sentinel.probes.runner import bounded
+from trading import timeframes
+from trading.models import Book, Instrument, LedgerEntry, MarketOHLC, Order, PipelineCycle
+from trading.services import ledger as chains
+from trading.services.books import last_bar
+
+WINDOW_BARS: Final = 500
+TAIL_ENTRIES: Final = 200
+RECENT_BOOKS: Final = 50
+MANY: Final = 1_000  # more open rows than this are one problem, not a thousand
+
+_CASH = """
+SELECT b.name, b.initial_cash, b.cash,
+       coalesce(sum(e.notional) FILTER (WHERE e.side = 'BUY'), 0),
+       coalesce(sum(e.notional) FILTER (WHERE e.side = 'SELL'), 0),
+       coalesce(sum(e.fee), 0)
+FROM portfolio_state b LEFT JOIN trade_executions e ON e.book_id = b.id
+GROUP BY b.id ORDER BY b.id
+"""
+_POSITIONS = """
+SELECT b.name, x.symbol, sum(x.held), sum(x.filled)
+FROM (
+    SELECT book_id, symbol, quantity AS held, 0 AS filled FROM positions
+    UNION ALL
+    SELECT book_id, symbol, 0, CASE side WHEN 'BUY' THEN quantity ELSE -quantity END FROM trade_executions
+) x JOIN portfolio_state b ON b.id = x.book_id
+GROUP BY b.id, b.name, x.symbol ORDER BY b.id, x.symbol
+"""
+
+
+def live_trading() -> tuple[bool, str]:
+    """Whether an active live book exists."""
+    with bounded():
+        return Book.objects.filter(mode=Book.Mode.LIVE, active=True).exists(), ""
+
+
+def series(now: datetime) -> tuple[tuple[Series, ...], str]:
+    """The newest closes of every symbol of every active book, as of the book's own clock.
+
+    A replay's clock is the bar of its newest cycle; before the first one there is nothing to judge.
+    """
+    with bounded():
+        found = tuple(_series(now))
+    return found, f"{len(found)} series of {len({one.book for one in found})} active books"
+
+
+def _series(now: datetime) -> Iterator[Series]:
+    calendars = dict(Instrument.objects.values_list("symbol", "calendar"))
+    for book in Book.objects.filter(active=True).order_by("name"):
+        clock = last_bar(book) if book.mode == Book.Mode.REPLAY else now
+        if clock is None:
+            continue
+        bar_s = timeframes.seconds(book.timeframe)
+        for symbol in book.symbols:
+            yield Series(
+                book=book.name,
+                mode=Mode(book.mode),
+                symbol=symbol,
+                bar_s=bar_s,
+                closes=_closes(symbol, book.timeframe, clock),
+                clock=clock,
+                always_open=calendars.get(symbol, "24/7") == "24/7",
+            )
+
+
+def _closes(symbol: str, timeframe: str, clock: datetime) -> tuple[datetime, ...]:
+    """The last closes up to `clock`, oldest first. The lower bound keeps old partitions unread where it can."""
+    bars = MarketOHLC.objects.filter(symbol=symbol, timeframe=timeframe, bar_ts__lte=clock)
+    near = clock - timedelta(seconds=3 * WINDOW_BARS * timeframes.seconds(timeframe))
+    newest = list(
+        bars.filter(bar_ts__gt=near).order_by("-bar_ts").values_list("bar_ts", flat=True)[:WINDOW_BARS]
+    )
+    if not newest:
+        newest = list(bars.order_by("-bar_ts").values_list("bar_ts", flat=True)[:WINDOW_BARS])
+    return tuple(reversed(newest))
+
+
+def cycles() -> tuple[tuple[RunningCycle, ...], str]:
+    """Cycles that have not ended, with the end of their last stage: a redriven message is no progress."""
+    running = (
+        PipelineCycle.objects.filter(status=PipelineCycle.Status.RUNNING)
+        .annotate(moved_at=Coalesce(Max("stage_runs__finished_at"), F("started_at")))
+        .order_by("moved_at")
+        .values_list("id", "book__name", "mode", "stage", "moved_at")
+    )
+    with bounded():
+        found = tuple(
+            RunningCycle(id=pk, book=book, mode=Mode(mode), stage=stage, progressed_at=moved_at)
+            for pk, book, mode, stage, moved_at in running[:MANY]
+        )
+    return found, f"{len(found)} running"
+
+
+def orders() -> tuple[tuple[OpenOrder, ...], str]:
+    """Orders that wait to be sent, or whose sending has no known end."""
+    waiting = Order.objects.filter(status__in=["NEW", "SENDING", "UNKNOWN"]).annotate(
+        since=Coalesce("sending_at", "created_at")
+    )
+    with bounded():
+        found = tuple(_open_orders(waiting))
+    return found, f"{len(found)} on their way"
+
+
+def _open_orders(waiting: QuerySet[Order, Any]) -> Iterator[OpenOrder]:
+    rows = waiting.order_by("since").values_list(
+        "client_order_id", "book__name", "book__mode", "status", "since"
+    )
+    for client_order_id, book, mode, status, since in rows[:MANY]:
+        yield OpenOrder(
+            client_order_id=client_order_id, book=book, mode=Mode(mode), status=status, since=since
+        )
+
+
+def cash() -> tuple[tuple[CashAccount, ...], str]:
+    """Every book's cash and the sums of its fills."""
+    found = tuple(
+        CashAccount(book=name, initial=initial, cash=held, bought=bought, sold=sold, fees=fees)
+        for name, initial, held, bought, sold, fees in _rows(_CASH)
+    )
+    return found, f"{len(found)} books agree with their fills"
+
+
+def positions() -> tuple[tuple[PositionAccount, ...], str]:
+    """Every position and the signed sum of its fills."""
+    found = tuple(
+        PositionAccount(book=name, symbol=symbol, held=Decimal(held), by_fills=Decimal(filled))
+        for name, symbol, held, filled in _rows(_POSITIONS)
+    )
+    return found, f"{len(found)} positions agree with their fills"
+
+
+def ledger() -> tuple[tuple[Chain, ...], str]:
+    """Whether the newest entries of the ledgers of the books that moved last hold.
+
+    Walking whole chains takes as long as they are; `trading.services.ledger.verify` does that.
+    """
+    with bounded():
+        recent = Book.objects.order_by("-updated_at").values_list("pk", "name")[:RECENT_BOOKS]
+        found = tuple(_chain(pk, name) for pk, name in recent)
+    return found, f"the last {sum(chain.checked for chain in found)} entries hold"
+
+
+def _chain(book_id: int, name: str) -> Chain:
+    tail = list(LedgerEntry.objects.filter(book_id=book_id).order_by("-sequence")[: TAIL_ENTRIES + 1])[::-1]
+    previous, expected = chains.GENESIS, 1
+    if len(tail) > TAIL_ENTRIES:
+        previous, expected = tail[0].hash, tail[0].sequence + 1
+        tail = tail[1:]
+    for entry in tail:
+        wanted = chains.entry_hash(previous, expected, entry.kind, entry.payload)
+        if (entry.sequence, entry.previous_hash, entry.hash) != (expected, previous, wanted):
+            return Chain(book=name, checked=len(tail), broken_at=expected)
+        previous, expected = entry.hash, expected + 1
+    return Chain(book=name, checked=len(tail))
+
+
+def _rows(statement: str) -> list[tuple[Any, ...]]:
+    with bounded(), connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())

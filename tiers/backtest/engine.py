@@ -1,0 +1,201 @@
+"""A backtest from bars to figures. Pure: bars, model, parameters and seed go in, a `Result` comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from tiers.backtest import metrics
+from tiers.backtest.helios import DecisionLog, HeliosDecider, Model, Progress, prepare
+from tiers.backtest.simulator import Costs, Decide, Initial, Run, simulate
+from tiers.backtest.trades import Trade, all_trades
+from tiers.backtest.weights import WeightsDecider
+from tiers.config import PipelineParams
+from tiers.contracts import Bars, BoolArray, Switches
+from tiers.decision import BUILT_IN, Tiers, smallest_steps
+from tiers.errors import DataError
+from tiers.execute.orders import Lot
+from tiers.risk.garch import FitCache
+from trading.strategies import BuyAndHold, Strategy
+
+HELIOS = "helios"
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The progress report of a run that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What a run is made with, beside the bars and the model.
+
+    Nothing in the simulator draws random numbers: `seed` names the run, and is where randomness would start.
+    """
+
+    initial: Initial = field(default_factory=Initial)
+    costs: Costs = field(default_factory=Costs)
+    lots: Mapping[str, Lot]
+    seed: int = 0
+    key: str = "backtest"  # of the order ids; the live chain uses "book:<id>"
+    start_row: int = 0  # first decided bar; earlier ones only warm up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One strategy over one history. `log` is None for strategies that are not made of tiers."""
+
+    strategy: str
+    params: dict[str, object]
+    symbols: tuple[str, ...]
+    timeframe: str
+    seed: int
+    costs: Costs
+    initial: Initial
+    run: Run
+    trades: list[Trade]  # closed ones in the order of their exits, then open ones
+    metrics: metrics.Metrics
+    log: DecisionLog | None = None
+    buy_hold: Result | None = None  # the baseline on the same bars with the same costs
+
+    @property
+    def start(self) -> datetime:
+        return self.run.ts[0]
+
+    @property
+    def end(self) -> datetime:
+        return self.run.ts[-1]
+
+    @property
+    def baseline(self) -> Result:
+        """Buy and hold; the run itself when that is what it is."""
+        return self if self.buy_hold is None else self.buy_hold
+
+
+def run_strategy(bars: Bars, strategy: Strategy, config: Config, *, progress: Progress = silent) -> Result:
+    """A strategy that speaks in weights, and buy and hold beside it."""
+    _check(bars, config)
+    baseline = None if isinstance(strategy, BuyAndHold) else _weighted(bars, BuyAndHold(), config, silent)
+    return _weighted(bars, strategy, config, progress, baseline)
+
+
+def run_helios(
+    bars: Bars,
+    model: Model,
+    config: Config,
+    *,
+    params: PipelineParams,
+    switches: Switches,
+    model_name: str = "model",
+    tiers: Tiers = BUILT_IN,
+    progress: Progress = silent,
+    cache: FitCache | None = None,
+) -> Result:
+    """The seven tiers over history, and buy and hold beside them.
+
+    Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue.
+    """
+    _check(bars, config)
+    start = config.start_row
+    history = prepare(
+        bars, model, params=params, switches=switches, start_row=start, progress=progress, cache=cache
+    )
+    decider = HeliosDecider(
+        bars,
+        history,
+        params=params,
+        switches=switches,
+        lots=config.lots,
+        key=config.key,
+        model_name=model_name,
+        start_row=start,
+        tiers=tiers,
+    )
+    run = _simulate(bars, decider, config, progress)
+    baseline = _weighted(bars, BuyAndHold(), config, silent)
+    named: dict[str, object] = {"model": model_name, **params.to_json()}
+    return _result(run, bars, config, strategy=HELIOS, params=named, baseline=baseline, log=decider.log)
+
+
+def _check(bars: Bars, config: Config) -> None:
+    missing = [symbol for symbol in bars.symbols if symbol not in config.lots]
+    if missing:
+        raise DataError(f"lots must name every symbol, missing: {', '.join(missing)}")
+    if bars.n_bars - config.start_row < 2:  # noqa: PLR2004 - one to decide, one to fill
+        raise DataError(
+            f"a backtest needs at least 2 bars after its warm-up, were {bars.n_bars - config.start_row}"
+        )
+
+
+def _weighted(
+    bars: Bars, strategy: Strategy, config: Config, progress: Progress, baseline: Result | None = None
+) -> Result:
+    weights = strategy.weights(bars.close, start_row=config.start_row)
+    decider = WeightsDecider(weights, name=strategy.name, lots=config.lots, key=config.key)
+    run = _simulate(bars, decider, config, progress, decider.decided)
+    return _result(run, bars, config, strategy=strategy.name, params=dict(strategy.params), baseline=baseline)
+
+
+def _simulate(
+    bars: Bars, decide: Decide, config: Config, progress: Progress, decided: BoolArray | None = None
+) -> Run:
+    return simulate(
+        bars,
+        decide,
+        initial=config.initial,
+        costs=config.costs,
+        steps=smallest_steps(config.lots),
+        start_row=config.start_row,
+        decided=decided,
+        report=lambda done, total: progress("decisions", done, total),
+    )
+
+
+def _result(
+    run: Run,
+    bars: Bars,
+    config: Config,
+    *,
+    strategy: str,
+    params: dict[str, object],
+    baseline: Result | None,
+    log: DecisionLog | None = None,
+) -> Result:
+    trades = all_trades(run.all_fills, run.prices, run.ts[-1])
+    curve = run.equity_curve
+    held = curve if baseline is None else baseline.run.equity_curve
+    total = metrics.total_return(held)
+    figures = metrics.measure(
+        ts=bars.ts[config.start_row :],
+        equity=curve,
+        weights=run.held,
+        pnl=[trade.pnl for trade in trades if not trade.is_open],
+        traded_notional=run.traded_notional,
+        fees_paid=run.fees_paid,
+        buy_hold_return_pct=None if total is None else 100.0 * total,
+    )
+    return Result(
+        strategy=strategy,
+        params=params,
+        symbols=bars.symbols,
+        timeframe=bars.timeframe,
+        seed=config.seed,
+        costs=config.costs,
+        initial=config.initial,
+        run=run,
+        trades=trades,
+        metrics=figures,
+        log=log,
+        buy_hold=baseline,
+    )
+
+
+def monthly_returns(result: Result) -> dict[tuple[int, int], float]:
+    """Return of each calendar month (UTC) by (year, month); the first one counts from the initial cash."""
+    closing: dict[tuple[int, int], float] = {}
+    for moment, value in zip(result.run.ts, result.run.equity_curve, strict=True):
+        closing[moment.year, moment.month] = float(value)
+    values = np.array([float(result.initial.cash), *closing.values()])
+    return dict(zip(closing, (values[1:] / values[:-1] - 1.0).tolist(), strict=True))

@@ -1,0 +1,147 @@
+"""`manage.py replay`: bars through the real Celery chain, on a paper book of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from helios.errors import HeliosError
+from helios.stack.workers import running_workers
+from tiers import replaying
+from trading.services import books
+
+
+class Command(BaseCommand):
+    help = "Replay stored bars through the seven tiers as Celery tasks; fills are paper fills."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--symbols", default="AAPL,GOOG,IBM,MSFT", help="comma-separated")
+        parser.add_argument("--timeframe", default="1d")
+        parser.add_argument("--bars", type=int, default=60, help="how many bars to decide on")
+        parser.add_argument("--from", dest="first", help="first bar, YYYYMMDD; default: the last bars there are")
+        parser.add_argument("--cash", help="money at the start")
+        parser.add_argument("--name", help="name of the new book")
+        parser.add_argument("--source", default="table", help="table, sample or file:PATH")
+        parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for one cycle")
+        parser.add_argument("--workers", action="store_true", help="start workers for this replay only")
+        parser.add_argument("--continuous", action="store_true", help="leave the bars to beat, and return")
+        parser.add_argument("--no-auto-trading", action="store_true", help="decide and record, send nothing")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            result = self._replay(options)
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(json.dumps(result) if options["json"] else "")
+        if not options["json"] and "cycles" in result:
+            show(result)
+        if result.get("cycles", {}).get("failed"):
+            raise CommandError(f"{result['cycles']['failed']} cycles failed; see them in the admin under Cycles")
+
+    def _replay(self, options: dict[str, Any]) -> dict[str, Any]:
+        plan = replaying.prepare(
+            symbols=[s for s in options["symbols"].split(",") if s],
+            timeframe=options["timeframe"],
+            n_bars=options["bars"],
+            first=_day(options["first"]),
+            cash=_money(options["cash"]),
+            name=options["name"],
+            source=options["source"],
+            auto_trading=not options["no_auto_trading"],
+        )
+        if options["continuous"]:
+            books.set_active(plan.book.name, True, actor="replay", reason="replay --continuous")
+            return {"book": plan.book.name, "bars": len(plan.bars), "active": True}
+        started = time.perf_counter()
+        with running_workers() if options["workers"] else nullcontext():
+            if not options["workers"]:
+                replaying.require_workers()
+            with _progress(len(plan.bars), quiet=options["json"]) as advance:
+                ids = replaying.run(plan, timeout_s=options["timeout"], progress=lambda _: advance())
+        return replaying.summary(plan.book.pk, ids, elapsed_s=time.perf_counter() - started)
+
+
+class _progress:  # noqa: N801 - reads as a statement
+    """A bar on a terminal, a line at every tenth on anything else; always on stderr."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        self.console = Console(stderr=True)
+        self.total, self.done = total, 0
+        self.bar = (
+            Progress(
+                TextColumn("replaying bars"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self.console
+            )
+            if self.console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Any:
+        if self.bar is not None:
+            self.bar.start()
+            self.task = self.bar.add_task("bars", total=self.total)
+        return self.advance
+
+    def advance(self) -> None:
+        self.done += 1
+        if self.bar is not None:
+            self.bar.advance(self.task)
+        elif self.done % max(1, self.total // 10) == 0:
+            self.console.print(f"replayed {self.done} of {self.total} bars", highlight=False)
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def show(result: dict[str, Any]) -> None:
+    """The result as two tables."""
+    console = Console()
+    latency = Table("tier", "p50 ms", "p95 ms", title=f"Replay {result['book']}")
+    for name, row in result["latency"].items():
+        latency.add_row(name, f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}")
+    console.print(latency)
+    figures = Table("figure", "value", show_header=False)
+    for label, value in (
+        ("bars", f"{result['first_bar']} to {result['last_bar']}"),
+        ("cycles", ", ".join(f"{n} {status}" for status, n in result["cycles"].items())),
+        ("orders", ", ".join(f"{n} {status}" for status, n in result["orders"].items())),
+        ("fills", str(result["fills"])),
+        ("fees paid", f"{Decimal(result['fees_paid']):,.2f}"),
+        ("final equity", f"{Decimal(result['final_equity']):,.2f}"),
+        ("return", f"{result['total_return_pct']:+.2f} %"),
+        ("ledger", f"{result['ledger']['entries']} entries, {'intact' if result['ledger']['intact'] else 'BROKEN'}"),
+    ):
+        figures.add_row(label, value)
+    console.print(figures)
+
+
+def _day(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise CommandError(f"--from must be a date as YYYYMMDD, was {text!r}") from None
+
+
+def _money(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise CommandError(f"--cash must be an amount of money, was {text!r}") from None
+    if not amount.is_finite() or amount <= 0:
+        raise CommandError(f"--cash must be more than zero, was {text}")
+    return amount

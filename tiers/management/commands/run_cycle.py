@@ -1,0 +1,86 @@
+"""`manage.py run_cycle`: one bar of one book through the chain, and what each tier said."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from helios.errors import HeliosError, Rejected
+from tiers import clock, pipeline, replaying
+from trading.models import LedgerEntry, PipelineCycle
+from trading.services.books import get_book
+
+
+class Command(BaseCommand):
+    help = "Run one cycle of a book: the next bar that is due, or the one given with --bar."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--book", required=True)
+        parser.add_argument("--bar", help="close of the bar in UTC, ISO 8601")
+        parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for the cycle")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            book = get_book(options["book"])
+            bar_ts = _moment(options["bar"]) if options["bar"] else clock.due_bar(book)
+            if bar_ts is None:
+                raise Rejected(f"book {book.name!r} has no bar that is due")
+            replaying.require_workers()
+            cycle = pipeline.start(book, bar_ts) or PipelineCycle.objects.get(book=book, bar_ts=bar_ts)
+            result = _trace(replaying.wait_for(cycle.pk, timeout_s=options["timeout"]))
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(result))
+        else:
+            _show(result)
+        if result["status"] == "FAILED":
+            raise CommandError(f"cycle {result['cycle']} failed: {result['reason']}")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--bar must be a time in ISO 8601, was {text!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _trace(cycle: PipelineCycle) -> dict[str, Any]:
+    said = dict(LedgerEntry.objects.filter(cycle=cycle).values_list("kind", "payload"))
+    stages = [
+        {
+            "stage": run.stage,
+            "duration_ms": round(run.duration_ms, 3),
+            "fallback": run.fallback,
+            "reason": run.reason,
+            "said": said.get(run.stage, {}),
+        }
+        for run in cycle.stage_runs.all()
+    ]
+    return {
+        "cycle": cycle.pk,
+        "book": cycle.book.name,
+        "bar_ts": cycle.bar_ts.isoformat(),
+        "status": cycle.status,
+        "reason": cycle.reason,
+        "stages": stages,
+    }
+
+
+def _show(result: dict[str, Any]) -> None:
+    table = Table("tier", "ms", "said", title=f"Cycle {result['cycle']} of {result['book']}: {result['status']}")
+    for stage in result["stages"]:
+        said = {k: v for k, v in stage["said"].items() if k != "bar_ts"}
+        note = f"fallback {stage['fallback']}: {stage['reason']}. " if stage["fallback"] else ""
+        table.add_row(stage["stage"], f"{stage['duration_ms']:.1f}", note + json.dumps(said))
+    Console().print(table)
+    if result["reason"]:
+        Console().print(result["reason"])

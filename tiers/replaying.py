@@ -1,0 +1,177 @@
+"""Replays: history, bar by bar, through the real Celery chain, and what came of it."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from celery import current_app
+from django.db import connection
+from django.db.models import Count, Max, Sum
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+
+from helios.env import get_env
+from helios.errors import Rejected, Transient
+from tiers import inference, pipeline
+from trading import timeframes
+from trading.models import Book, LedgerEntry, PipelineCycle, StageRun
+from trading.selectors import timeline
+from trading.services import books, ledger
+
+QUEUES = ("ingest", "default", "gpu", "execution")
+CHECK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A replay that can run: a book and the bars it will decide on."""
+
+    book: Book
+    bars: tuple[datetime, ...]
+
+
+def prepare(
+    *,
+    symbols: Sequence[str],
+    timeframe: str,
+    n_bars: int,
+    first: datetime | None,
+    cash: Decimal | None,
+    name: str | None,
+    source: str,
+    auto_trading: bool,
+) -> Plan:
+    """Check everything that can be checked, then make the replay's own book.
+
+    Without `first` the last `n_bars` bars are replayed. `Rejected` says what is missing: bars, a model, a name.
+    """
+    if n_bars < 1:
+        raise Rejected(f"a replay needs at least one bar, was {n_bars}")
+    timeframes.seconds(timeframe)
+    times = timeline.bar_times(list(symbols), timeframe, first)
+    wanted = times[:n_bars] if first is not None else times[-n_bars:]
+    if len(wanted) < n_bars:
+        raise Rejected(f"the replay needs {n_bars} bars of {', '.join(symbols)} {timeframe}, there are {len(wanted)}")
+    env = get_env()
+    book = Book(name="check", timeframe=timeframe)
+    inference.model_for(book)
+    made = books.create_book(
+        name or f"replay-{timezone.now():%Y%m%d-%H%M%S-%f}",
+        mode=Book.Mode.REPLAY,
+        timeframe=timeframe,
+        symbols=symbols,
+        initial_cash=cash or env.initial_cash,
+        fee_bps=Decimal(str(env.fee_bps)),
+        slippage_bps=Decimal(str(env.slippage_bps)),
+        source=source,
+        flag_overrides={"auto_trading": True} if auto_trading else {},
+        replay_from=wanted[0],
+        replay_until=wanted[-1],
+    )
+    return Plan(book=made, bars=tuple(wanted))
+
+
+def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 2.0) -> None:
+    """`Rejected` names the queues nobody listens on; `Transient` when the broker cannot be reached."""
+    try:
+        replies = current_app.control.inspect(timeout=wait_s).active_queues() or {}
+    except (BrokerError, ConnectionError) as error:
+        raise Transient(f"the broker must be reachable for a replay, was not: {error}") from error
+    served = {queue["name"] for listed in replies.values() for queue in listed}
+    idle = [queue for queue in queues if queue not in served]
+    if idle:
+        raise Rejected(
+            f"no worker listens on {', '.join(idle)}: start the stack with `make up`, or pass --workers"
+        )
+
+
+def run(plan: Plan, *, timeout_s: float, progress: Callable[[PipelineCycle], None] = lambda _: None) -> list[int]:
+    """Start one cycle after the other and wait for each; the ids of the cycles, in order."""
+    ids = []
+    with connection.cursor() as cursor:
+        cursor.execute("LISTEN helios_cycles")
+    try:
+        for bar_ts in plan.bars:
+            cycle = pipeline.start(plan.book, bar_ts)
+            if cycle is None:
+                raise Rejected(f"book {plan.book.name!r} has a cycle for {bar_ts.isoformat()} already")
+            ids.append(cycle.pk)
+            progress(wait_for(cycle.pk, timeout_s=timeout_s))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("UNLISTEN helios_cycles")
+    return ids
+
+
+def wait_for(cycle_id: int, *, timeout_s: float) -> PipelineCycle:
+    """The cycle once it is over; chains that were lost on the way are sent again.
+
+    `Transient` when it has not ended within `timeout_s`; the cycle goes on without us.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        cycle = PipelineCycle.objects.get(pk=cycle_id)
+        if cycle.status != PipelineCycle.Status.RUNNING:
+            return cycle
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Transient(f"cycle {cycle_id} must end within {timeout_s:g} s, it is still at {cycle.stage}")
+        if not _notified(min(CHECK_EVERY_S, left)):
+            pipeline.recover(stalled_s=get_env().stalled_cycle_s)
+
+
+def _notified(wait_s: float) -> bool:
+    """Whether some cycle ended within `wait_s`."""
+    raw = connection.connection
+    ready, _, _ = select.select([raw], [], [], wait_s)
+    if not ready:
+        return False
+    raw.poll()
+    heard = bool(raw.notifies)
+    raw.notifies.clear()
+    return heard
+
+
+def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str, Any]:
+    """What a replay did: counts, latencies, orders, fills and the book's final figures."""
+    book = Book.objects.get(pk=book_id)
+    cycles = PipelineCycle.objects.filter(pk__in=cycle_ids)
+    by_status = dict(cycles.values_list("status").annotate(n=Count("pk")).order_by())
+    fallbacks = StageRun.objects.filter(cycle__in=cycle_ids).exclude(fallback="")
+    executions = book.executions.aggregate(n=Count("pk"), fees=Sum("fee"), notional=Sum("notional"))
+    last = book.snapshots.order_by("-bar_ts").first()
+    equity = last.equity if last else book.cash
+    return {
+        "book": book.name,
+        "symbols": book.symbols,
+        "timeframe": book.timeframe,
+        "first_bar": book.replay_from.isoformat() if book.replay_from else None,
+        "last_bar": last.bar_ts.isoformat() if last else None,
+        "cycles": {"run": len(cycle_ids), **{status.lower(): n for status, n in by_status.items()}},
+        "redriven": cycles.aggregate(n=Sum("redriven"))["n"] or 0,
+        "latency": pipeline.latency_table(cycle_ids),
+        "orders": {
+            "total": book.orders.count(),
+            **{s.lower(): n for s, n in book.orders.values_list("status").annotate(n=Count("pk")).order_by()},
+        },
+        "fills": executions["n"],
+        "fees_paid": str(executions["fees"] or Decimal(0)),
+        "traded_notional": str(executions["notional"] or Decimal(0)),
+        "initial_cash": str(book.initial_cash),
+        "cash": str(book.cash),
+        "final_equity": str(equity),
+        "total_return_pct": float(equity / book.initial_cash - 1) * 100,
+        "max_drawdown_pct": float(book.snapshots.aggregate(m=Max("drawdown"))["m"] or 0.0) * 100,
+        "fallbacks": dict(fallbacks.values_list("fallback").annotate(n=Count("pk")).order_by()),
+        "ledger": {
+            "entries": LedgerEntry.objects.filter(book=book).count(),
+            "intact": ledger.verify(book.pk) is None,
+        },
+        "elapsed_s": elapsed_s,
+    }

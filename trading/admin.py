@@ -1,0 +1,239 @@
+"""The domain in the admin: everything can be read, almost nothing can be typed over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
+
+from helios.errors import HeliosError
+from trading import models
+from trading.services import books
+
+STATUS_COLOURS = {
+    "DONE": "success",
+    "RUNNING": "info",
+    "FAILED": "danger",
+    "SKIPPED": "warning",
+    "FILLED": "success",
+    "ACCEPTED": "info",
+    "REJECTED": "danger",
+    "UNKNOWN": "danger",
+    "CANCELLED": "warning",
+    "WITHHELD": "warning",
+    "ACTIVE": "success",
+    "REDUCING": "warning",
+    "HALTED": "danger",
+    "champion": "success",
+    "challenger": "info",
+}
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Rows that only the platform writes."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class StageRunInline(TabularInline):
+    model = models.StageRun
+    fields = ("stage", "ms", "queue_ms", "module_version", "fallback", "reason", "worker")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @display(description="ms")
+    def ms(self, row: models.StageRun) -> str:
+        return f"{row.duration_ms:.1f}"
+
+
+@admin.register(models.PipelineCycle)
+class PipelineCycleAdmin(ReadOnlyAdmin):
+    list_display = ("id", "book", "timeframe", "bar_ts", "status_badge", "stage", "latency", "reason")
+    list_filter = ("status", "timeframe", "mode", "book")
+    list_select_related = ("book",)
+    inlines = (StageRunInline,)
+
+    @display(description="status", label=STATUS_COLOURS)
+    def status_badge(self, row: models.PipelineCycle) -> str:
+        return row.status
+
+    @display(description="latency")
+    def latency(self, row: models.PipelineCycle) -> str:
+        end = row.finished_at or timezone.now()
+        return f"{(end - row.started_at).total_seconds() * 1e3:,.0f} ms"
+
+
+@admin.register(models.Book)
+class BookAdmin(ReadOnlyAdmin):
+    list_display = ("name", "mode", "running", "state_badge", "timeframe", "universe", "equity", "result", "cash_shown")
+    list_filter = ("mode", "active", "state", "timeframe")
+    actions = ("start_books", "stop_books")
+
+    @display(description="runs", boolean=True)
+    def running(self, row: models.Book) -> bool:
+        return row.active
+
+    @display(description="state", label=STATUS_COLOURS)
+    def state_badge(self, row: models.Book) -> str:
+        return row.state
+
+    @display(description="universe")
+    def universe(self, row: models.Book) -> str:
+        return ", ".join(row.symbols)
+
+    @display(description="equity")
+    def equity(self, row: models.Book) -> str:
+        last = row.snapshots.order_by("-bar_ts").first()
+        return f"{(last.equity if last else row.cash):,.2f}"
+
+    @display(description="return")
+    def result(self, row: models.Book) -> str:
+        last = row.snapshots.order_by("-bar_ts").first()
+        return "0.00 %" if last is None else f"{float(last.equity / row.initial_cash - 1):+.2%}"
+
+    @display(description="cash")
+    def cash_shown(self, row: models.Book) -> str:
+        return f"{row.cash:,.2f}"
+
+    @admin.action(description="Start: beat runs a cycle for every new bar of these books")
+    def start_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
+        self._set_active(request, queryset, active=True)
+
+    @admin.action(description="Stop: no new cycles for these books; what is held stays held")
+    def stop_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
+        self._set_active(request, queryset, active=False)
+
+    def _set_active(self, request: HttpRequest, queryset: QuerySet[models.Book], *, active: bool) -> None:
+        for book in queryset:
+            try:
+                books.set_active(book.name, active, actor=request.user.get_username(), reason="admin action")
+            except HeliosError as error:
+                self.message_user(request, str(error), level="error")
+        self.message_user(request, f"{queryset.count()} book(s) {'started' if active else 'stopped'}.")
+
+
+@admin.register(models.Order)
+class OrderAdmin(ReadOnlyAdmin):
+    list_display = ("id", "book", "bar_ts", "side", "symbol", "amount", "filled", "status_badge", "reason")
+    list_filter = ("status", "side", "symbol", "book")
+    search_fields = ("client_order_id", "venue_order_id")
+    list_select_related = ("book",)
+
+    @display(description="quantity")
+    def amount(self, row: models.Order) -> str:
+        return f"{row.quantity.normalize():f}"
+
+    @display(description="filled")
+    def filled(self, row: models.Order) -> str:
+        return f"{row.filled_quantity.normalize():f}"
+
+    @display(description="status", label=STATUS_COLOURS)
+    def status_badge(self, row: models.Order) -> str:
+        return row.status
+
+
+@admin.register(models.TradeExecution)
+class TradeExecutionAdmin(ReadOnlyAdmin):
+    list_display = ("id", "book", "bar_ts", "side", "symbol", "amount", "at", "value", "cost")
+    list_filter = ("side", "symbol", "book")
+    list_select_related = ("book",)
+
+    @display(description="quantity")
+    def amount(self, row: models.TradeExecution) -> str:
+        return f"{row.quantity.normalize():f}"
+
+    @display(description="price")
+    def at(self, row: models.TradeExecution) -> str:
+        return f"{row.price:,.4f}"
+
+    @display(description="notional")
+    def value(self, row: models.TradeExecution) -> str:
+        return f"{row.notional:,.2f}"
+
+    @display(description="fee")
+    def cost(self, row: models.TradeExecution) -> str:
+        return f"{row.fee:,.2f}"
+
+
+@admin.register(models.MLModel)
+class MLModelAdmin(ReadOnlyAdmin):
+    list_display = ("name", "role_badge", "preset", "timeframe", "trained_from", "trained_to", "seed")
+    list_filter = ("role", "timeframe", "preset")
+
+    @display(description="role", label=STATUS_COLOURS)
+    def role_badge(self, row: models.MLModel) -> str:
+        return row.role
+
+
+@admin.register(models.MLPrediction)
+class MLPredictionAdmin(ReadOnlyAdmin):
+    list_display = ("bar_ts", "symbol", "signal", "sell", "hold", "buy", "model")
+    list_filter = ("signal", "symbol", "timeframe")
+    list_select_related = ("model",)
+
+    @display(description="p(sell)")
+    def sell(self, row: models.MLPrediction) -> str:
+        return _share(row.p_sell)
+
+    @display(description="p(hold)")
+    def hold(self, row: models.MLPrediction) -> str:
+        return _share(row.p_hold)
+
+    @display(description="p(buy)")
+    def buy(self, row: models.MLPrediction) -> str:
+        return _share(row.p_buy)
+
+
+def _share(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.1%}"
+
+
+@admin.register(models.LedgerEntry)
+class LedgerEntryAdmin(ReadOnlyAdmin):
+    list_display = ("sequence", "book", "kind", "cycle", "ts", "short_hash")
+    list_filter = ("kind", "book")
+    list_select_related = ("book", "cycle")
+
+    @display(description="hash")
+    def short_hash(self, row: models.LedgerEntry) -> str:
+        return format_html("<code>{}</code>", row.hash[:12])
+
+
+def _register(model: type[Model], *columns: str, filters: tuple[str, ...] = ()) -> None:
+    """A plain read-only page."""
+    options: dict[str, Any] = {"list_display": columns, "list_filter": filters}
+    admin.site.register(model, type(f"{model.__name__}Admin", (ReadOnlyAdmin,), options))
+
+
+_register(models.Instrument, "symbol", "asset_class", "quantity_step", "price_tick", "min_notional", "calendar")
+_register(models.Position, "book", "symbol", "quantity", "average_price", "last_price", "realised_pnl", filters=("book",))
+_register(models.PortfolioSnapshot, "bar_ts", "book", "equity", "cash", "gross_exposure", "drawdown", filters=("book",))
+_register(models.RebalancingEvent, "bar_ts", "book", "reason", "turnover", "method", filters=("reason", "book"))
+_register(models.VolatilityForecast, "bar_ts", "symbol", "sigma", "method", filters=("method", "symbol"))
+_register(models.RiskDecision, "cycle", "state", "leverage", "created_at", filters=("state",))
+_register(
+    models.StrategicDecision, "cycle", "provider", "stance", "conviction", "risk_multiplier", "applied",
+    filters=("provider", "stance"),
+)
+_register(models.TradingModeChange, "ts", "book", "before", "after", "actor", "reason", filters=("book",))
+_register(models.Balance, "book", "venue", "currency", "total", "available")

@@ -1,0 +1,70 @@
+"""`manage.py mode`: which books trade how, and moving one to another mode."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from helios.errors import HeliosError
+from trading.models import Book
+from trading.services import books
+
+
+class Command(BaseCommand):
+    help = "Show the trading mode of every book, or change one; every change is kept in its history."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("to", nargs="?", choices=[*Book.Mode.values, "start", "stop"], help="the new mode")
+        parser.add_argument("--book", help="the book to change")
+        parser.add_argument("--reason", default="", help="kept in the history")
+        parser.add_argument("--confirm", action="store_true", help="the second key for live trading")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, **options: Any) -> None:
+        if options["to"]:
+            self._change(options)
+        rows = [_row(book) for book in Book.objects.all()]
+        if options["json"]:
+            self.stdout.write(json.dumps({"books": rows}))
+            return
+        table = Table("book", "mode", "active", "state", "timeframe", "symbols", "cash")
+        for row in rows:
+            table.add_row(*(str(row[c.header]) for c in table.columns))  # type: ignore[index]
+        Console().print(table if rows else "There is no book yet; `python manage.py replay` makes one.")
+
+    def _change(self, options: dict[str, Any]) -> None:
+        if not options["book"]:
+            raise CommandError("--book must name the book to change, it was not given")
+        try:
+            if options["to"] in {"start", "stop"}:
+                books.set_active(
+                    options["book"], options["to"] == "start", actor=getpass.getuser(), reason=options["reason"]
+                )
+            else:
+                books.set_mode(
+                    options["book"],
+                    options["to"],
+                    actor=getpass.getuser(),
+                    reason=options["reason"],
+                    confirmed=options["confirm"],
+                )
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+
+
+def _row(book: Book) -> dict[str, Any]:
+    return {
+        "book": book.name,
+        "mode": book.mode,
+        "active": "yes" if book.active else "no",
+        "state": book.state,
+        "timeframe": book.timeframe,
+        "symbols": ",".join(book.symbols),
+        "cash": str(book.cash),
+    }

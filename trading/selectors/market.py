@@ -1,0 +1,166 @@
+"""Reads of market data: windows and ranges of bars by binary COPY, and what is stored."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.db import connection
+
+from tiers import timeframes
+from tiers.contracts import Bars
+from tiers.errors import DataError
+from trading.selectors import wire
+
+_BAR = "b.bar_ts, b.open, b.high, b.low, b.close, b.volume"
+_WINDOW = f"""
+SELECT (s.place - 1)::int4, {_BAR}
+FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s(symbol, place)
+CROSS JOIN LATERAL (
+    SELECT * FROM market_ohlc
+    WHERE symbol = s.symbol AND timeframe = %(timeframe)s AND bar_ts <= %(end)s
+    ORDER BY bar_ts DESC LIMIT %(n_bars)s
+) b
+"""  # noqa: S608 - the column list is a constant of this module
+_RANGE = f"""
+SELECT (s.place - 1)::int4, {_BAR}
+FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s(symbol, place)
+JOIN market_ohlc b ON b.symbol = s.symbol
+WHERE b.timeframe = %(timeframe)s AND b.bar_ts >= %(start)s AND b.bar_ts <= %(end)s
+"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One series in `market_ohlc`; `first` and `last` are UTC closes."""
+
+    symbol: str
+    timeframe: str
+    rows: int
+    first: datetime
+    last: datetime
+    sources: tuple[str, ...]
+    corrected: int
+
+
+def bar_window(
+    symbols: Sequence[str], timeframe: str, end_ts: datetime, n_bars: int, *, at_least_one: bool = True
+) -> Bars:
+    """The last `n_bars` own bars of each symbol at or before `end_ts`, on their union timeline.
+
+    Symbols keep their order. A symbol without any such bar is a `DataError` that names what is stored, or,
+    with `at_least_one=False`, a column of NaN.
+    """
+    if n_bars < 1:
+        raise DataError(f"n_bars must be at least 1, was {n_bars}")
+    bars = _read(_WINDOW, symbols, timeframe, {"end": end_ts, "n_bars": n_bars})
+    if at_least_one:
+        _refuse_empty(bars, f"at or before {end_ts:%Y-%m-%d %H:%M} UTC")
+    return bars
+
+
+def bar_range(
+    symbols: Sequence[str], timeframe: str, start: datetime | None = None, end: datetime | None = None
+) -> Bars:
+    """All bars whose closes lie in [start, end] on the union timeline; None leaves that side open.
+
+    A symbol without any such bar is a `DataError` that names what is stored.
+    """
+    bounds = {"start": start or "-infinity", "end": end or "infinity"}
+    bars = _read(_RANGE, symbols, timeframe, bounds)
+    _refuse_empty(bars, _span(start, end))
+    return bars
+
+
+def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> datetime | None:
+    """The earliest close later than `after` of any of the symbols, None when there is none."""
+    statement = """
+        SELECT min(first.bar_ts) FROM unnest(%s::text[]) AS s(symbol)
+        CROSS JOIN LATERAL (
+            SELECT bar_ts FROM market_ohlc
+            WHERE symbol = s.symbol AND timeframe = %s AND bar_ts > %s ORDER BY bar_ts LIMIT 1
+        ) first
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [list(symbols), timeframe, after])
+        row = cursor.fetchone()
+    found: datetime | None = row[0]
+    return found
+
+
+def inventory() -> tuple[Stored, ...]:
+    """Every stored series, by symbol and then by length of bar."""
+    statement = """
+        SELECT symbol, timeframe, count(*), min(bar_ts), max(bar_ts),
+               array_agg(DISTINCT source), count(*) FILTER (WHERE revision > 0)
+        FROM market_ohlc GROUP BY symbol, timeframe
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        rows = cursor.fetchall()
+    stored = [
+        Stored(
+            symbol=symbol,
+            timeframe=timeframe,
+            rows=count,
+            first=first,
+            last=last,
+            sources=tuple(sorted(sources)),
+            corrected=corrected,
+        )
+        for symbol, timeframe, count, first, last, sources, corrected in rows
+    ]
+    return tuple(sorted(stored, key=lambda one: (one.symbol, timeframes.seconds(one.timeframe))))
+
+
+def known_symbols(timeframe: str | None = None) -> tuple[str, ...]:
+    """The symbols that have bars (of one timeframe, when given), in alphabetical order.
+
+    Steps from one index entry to the next symbol: the time depends on the number of symbols, not of bars.
+    """
+    statement = """
+        WITH RECURSIVE step(symbol) AS (
+            (SELECT symbol FROM market_ohlc ORDER BY symbol LIMIT 1)
+            UNION ALL
+            SELECT (SELECT symbol FROM market_ohlc WHERE symbol > step.symbol ORDER BY symbol LIMIT 1)
+            FROM step WHERE step.symbol IS NOT NULL
+        )
+        SELECT symbol FROM step WHERE symbol IS NOT NULL AND (%(timeframe)s IS NULL OR EXISTS (
+            SELECT FROM market_ohlc b WHERE b.symbol = step.symbol AND b.timeframe = %(timeframe)s))
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"timeframe": timeframe})
+        return tuple(sorted(symbol for (symbol,) in cursor.fetchall()))
+
+
+def _read(statement: str, symbols: Sequence[str], timeframe: str, values: dict[str, Any]) -> Bars:
+    names = tuple(symbols)
+    if not names or len(set(names)) != len(names):
+        raise DataError(f"symbols must be at least one and each only once, were {', '.join(names) or 'none'}")
+    timeframes.seconds(timeframe)
+    buffer = io.BytesIO()
+    with connection.cursor() as cursor:
+        query = cursor.mogrify(statement, {"symbols": list(names), "timeframe": timeframe, **values}).decode()
+        cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", buffer)
+    return wire.decode(buffer.getvalue(), names, timeframe)
+
+
+def _refuse_empty(bars: Bars, when: str) -> None:
+    counts = np.count_nonzero(~np.isnan(bars.close), axis=0)
+    empty = [symbol for symbol, count in zip(bars.symbols, counts, strict=True) if count == 0]
+    if not empty:
+        return
+    stored = known_symbols(bars.timeframe)
+    there_is = f"stored are {', '.join(stored)}" if stored else "none are stored; load some with import_data"
+    text = f"no {bars.timeframe} bars of {', '.join(empty)} {when}".rstrip()
+    raise DataError(f"{text}; of {bars.timeframe} bars {there_is}")
+
+
+def _span(start: datetime | None, end: datetime | None) -> str:
+    since = f"from {start:%Y-%m-%d %H:%M} UTC " if start else ""
+    until = f"until {end:%Y-%m-%d %H:%M} UTC" if end else ""
+    return since + until

@@ -1,0 +1,67 @@
+"""Bars in PostgreSQL's binary COPY format, to and from NumPy without a Python object a value.
+
+Source: PostgreSQL documentation, COPY, "Binary Format". Every number is big-endian; a timestamptz is
+microseconds since 2000-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tiers.contracts import Bars
+
+FIELDS = ("open", "high", "low", "close", "volume")
+HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)  # signature, no flags, no extension
+TRAILER = b"\xff\xff"
+_EPOCH_2000 = np.datetime64("2000-01-01", "us")
+_MICROSECOND = np.timedelta64(1, "us")
+
+
+def _layout(columns: list[tuple[str, str, int]]) -> np.dtype[np.void]:
+    """A row of COPY: the number of columns, then for each its length in bytes and its value."""
+    parts: list[tuple[str, str]] = [("n", ">i2")]
+    for name, kind, size in columns:
+        parts += [(f"{name}_size", ">i4"), (name, f"S{size}" if kind == "S" else kind)]
+    return np.dtype(parts)
+
+
+def encode(bars: Bars) -> tuple[bytes, int]:
+    """COPY data for the columns symbol, timeframe, bar_ts and the five fields, and the number of rows.
+
+    Rows whose close is NaN are bars that do not exist and are left out.
+    """
+    parts, total = [HEADER], 0
+    since_2000 = (bars.ts - _EPOCH_2000) // _MICROSECOND
+    for column, symbol in enumerate(bars.symbols):
+        own = np.flatnonzero(~np.isnan(bars.close[:, column]))
+        name, timeframe = symbol.encode(), bars.timeframe.encode()
+        columns = [("symbol", "S", len(name)), ("timeframe", "S", len(timeframe)), ("ts", ">i8", 8)]
+        columns += [(field, ">f8", 8) for field in FIELDS]
+        rows = np.zeros(len(own), _layout(columns))
+        rows["n"] = len(columns)
+        for key, _, size in columns:
+            rows[f"{key}_size"] = size
+        rows["symbol"], rows["timeframe"], rows["ts"] = name, timeframe, since_2000[own]
+        for field in FIELDS:
+            rows[field] = getattr(bars, field)[own, column]
+        parts.append(rows.tobytes())
+        total += len(own)
+    return b"".join((*parts, TRAILER)), total
+
+
+_READ = _layout([("symbol", ">i4", 4), ("ts", ">i8", 8), *((field, ">f8", 8) for field in FIELDS)])
+
+
+def decode(data: bytes, symbols: tuple[str, ...], timeframe: str) -> Bars:
+    """COPY data of the symbol's number (int4), bar_ts and the five fields -> `Bars` on the union timeline."""
+    body = memoryview(data)[len(HEADER) : -len(TRAILER)]
+    rows: npt.NDArray[np.void] = np.frombuffer(body, _READ)
+    ticks = rows["ts"].astype(np.int64)
+    timeline = np.unique(ticks)
+    at = (np.searchsorted(timeline, ticks), rows["symbol"].astype(np.intp))
+    grid = {field: np.full((len(timeline), len(symbols)), np.nan) for field in FIELDS}
+    for field in FIELDS:
+        grid[field][at] = rows[field]
+    ts = _EPOCH_2000 + timeline.astype("timedelta64[us]")
+    return Bars(timeframe=timeframe, symbols=symbols, ts=ts, **grid)
