@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,3 @@ def bars(
     """Rows (close in UTC, open, high, low, close, volume), in the order given."""
     ts = np.array([row[0] for row in rows], "datetime64[us]")
     return table(symbol, timeframe, ts, [np.array([row[k] for row in rows], float) for k in range(1, 6)])
-
-
-def minutes(start: datetime, n: int) -> list[datetime]:
-    return [start + timedelta(minutes=k) for k in range(n)]

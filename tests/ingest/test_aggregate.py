@@ -10,7 +10,7 @@ from tests.ingest.bars import at, bars, needs, random_bars
 from tiers.errors import DataError
 from tiers.ingest.aggregate import aggregate, bucket_close, targets
 from tiers.ingest.calendars import calendar
-from tiers.ingest.sources import FileSource
+from tiers.ingest.sources import FileSource, table_from_frame
 from tiers.ingest.table import FIELDS, BarTable
 from tiers.ingest.validate import moment, validate
 from trading import sample_data
@@ -127,14 +127,7 @@ def test_a_session_knows_how_many_minutes_its_first_hour_and_a_half_day_have():
 
 def test_the_sample_year_of_spy_aggregates_to_complete_bars_but_for_the_two_rows_that_were_dropped():
     frame = sample_data.load("SPY", "1m")
-    table = random_bars(frame.height).take(slice(0, frame.height))
-    table = BarTable(
-        symbol="SPY",
-        timeframe="1m",
-        ts=frame["ts"].dt.replace_time_zone(None).to_numpy(),
-        row=table.row,
-        **{name: frame[name].to_numpy() for name in FIELDS},
-    )
+    table = table_from_frame("SPY", "1m", frame)
     got = aggregate(table, "5m", US, until=at("2019-01-01T00:00"))
     assert got.table.n_rows == 248 * 78 + 3 * 42
     assert [str(ts)[:16] for ts in got.table.ts[~got.complete]] == ["2018-05-10T18:40", "2018-05-10T19:00"]
@@ -180,14 +173,7 @@ def test_ninety_days_of_binance_minutes_give_the_exchanges_own_higher_bars(pair:
 
 def test_polars_groups_the_sample_hours_the_same_way():
     frame = sample_data.load("SPY", "1m").head(3_900)
-    table = random_bars(3_900)
-    table = BarTable(
-        symbol="SPY",
-        timeframe="1m",
-        ts=frame["ts"].dt.replace_time_zone(None).to_numpy(),
-        row=table.row,
-        **{name: frame[name].to_numpy() for name in FIELDS},
-    )
+    table = table_from_frame("SPY", "1m", frame)
     got = aggregate(table, "1h", US, until=at("2019-01-01T00:00")).table
     grouped = frame.group_by_dynamic("ts", every="1h", closed="right", label="right").agg(
         pl.col("open").first(),

@@ -59,6 +59,8 @@ class FileSource:
         filled = (~frame.select(pl.all_horizontal(pl.all().is_null())).to_series()).to_numpy()
         rows = np.flatnonzero(filled) + first_row  # a blank line of a CSV counts, and holds no bar
         frame = frame.filter(filled)
+        if frame.is_empty():
+            raise DataError(f"{self.path.name} must hold bars, had only a header")
         place = Place(self.path.name, rows)
         ts = _as_closes(_times_of(frame["ts"], place), self.timeframe, self.calendar, self.times)
         fields = [_numbers(frame[name], place) for name in FIELDS]
@@ -156,8 +158,6 @@ def _named(frame: pl.DataFrame, source: str) -> pl.DataFrame:
     if time is None or missing:
         wanted = [*(["a time (ts, timestamp, datetime or date)"] if time is None else []), *missing]
         raise DataError(f"{source} must have column {', '.join(wanted)}; it has {', '.join(frame.columns)}")
-    if frame.is_empty():
-        raise DataError(f"{source} must hold bars, had only a header")
     return frame.select(pl.col(time).alias("ts"), *(pl.col(by_name[name]).alias(name) for name in FIELDS))
 
 

@@ -1,0 +1,35 @@
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from trading.models import Instrument, PipelineCycle
+from trading.services.books import create_book
+
+T = datetime(2024, 1, 2, 21, tzinfo=UTC)
+
+
+@pytest.fixture
+def instruments(db):
+    for symbol in ("AAPL", "IBM"):
+        Instrument.objects.create(
+            symbol=symbol, asset_class="equity", quantity_step=Decimal(1), price_tick=Decimal("0.01"), calendar="us"
+        )
+
+
+@pytest.fixture
+def book(instruments):
+    return create_book(
+        "desk",
+        mode="paper",
+        timeframe="1d",
+        symbols=["AAPL", "IBM"],
+        initial_cash=Decimal(10_000),
+        fee_bps=Decimal(10),
+        slippage_bps=Decimal(0),
+    )
+
+
+@pytest.fixture
+def cycle(book):
+    return PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=T, mode="paper")

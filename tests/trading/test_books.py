@@ -1,0 +1,90 @@
+"""Books: made whole or not at all, moved with history, live only with two keys."""
+
+from decimal import Decimal
+
+import pytest
+
+from helios.env import get_env
+from helios.errors import Rejected
+from trading.models import Book, Position, TradingModeChange
+from trading.services import books
+
+pytestmark = pytest.mark.django_db
+
+
+def make(**changes):
+    options = {
+        "mode": "paper",
+        "timeframe": "1d",
+        "symbols": ["IBM", "AAPL"],
+        "initial_cash": Decimal(1000),
+        "fee_bps": Decimal(1),
+        "slippage_bps": Decimal(1),
+    }
+    return books.create_book(changes.pop("name", "desk"), **{**options, **changes})
+
+
+def test_a_new_book_holds_its_cash_and_an_empty_position_a_symbol(instruments):
+    book = make()
+    assert (book.cash, book.peak_equity, book.symbols) == (1000, 1000, ["AAPL", "IBM"])
+    assert Position.objects.filter(book=book, quantity=0).count() == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"symbols": ["AAPL", "NOPE"]}, "unknown: NOPE"),
+        ({"timeframe": "7m"}, "timeframe must be one of"),
+        ({"name": "No Spaces"}, "name"),
+        ({"initial_cash": Decimal(-1)}, "initial_cash"),
+        ({"symbols": []}, "cannot be made"),
+    ],
+)
+def test_a_wrong_field_is_named_and_nothing_is_made(instruments, changes, message):
+    with pytest.raises(Rejected, match=message):
+        make(**changes)
+    assert not Book.objects.exists()
+
+
+def test_a_name_is_given_once(book):
+    with pytest.raises(Rejected, match="desk"):
+        make()
+    assert Book.objects.count() == 1
+
+
+def test_an_unknown_book_is_told_with_the_ones_there_are(book):
+    with pytest.raises(Rejected, match="there are: desk"):
+        books.get_book("other")
+
+
+def test_a_change_of_mode_is_kept(book):
+    change = books.set_mode("desk", "replay", actor="ana", reason="drill")
+    assert (change.before, change.after, change.actor) == ("paper", "replay", "ana")
+    assert books.set_mode("desk", "replay", actor="ana", reason="again") is None
+    assert TradingModeChange.objects.count() == 1
+
+
+def test_live_is_refused_without_the_first_key(book):
+    with pytest.raises(Rejected, match="HELIOS_LIVE_TRADING_ARMED"):
+        books.set_mode("desk", "live", actor="ana", reason="", confirmed=True)
+
+
+def test_live_is_refused_without_the_second_key_and_without_a_venue(book, monkeypatch):
+    armed = get_env().model_copy(update={"live_trading_armed": True})
+    monkeypatch.setattr(books, "get_env", lambda: armed)
+    with pytest.raises(Rejected, match="--confirm"):
+        books.set_mode("desk", "live", actor="ana", reason="")
+    with pytest.raises(Rejected, match="live broker"):
+        books.set_mode("desk", "live", actor="ana", reason="", confirmed=True)
+    assert books.get_book("desk").mode == "paper"
+
+
+def test_an_unknown_mode_is_refused(book):
+    with pytest.raises(Rejected, match="mode must be one of"):
+        books.set_mode("desk", "yolo", actor="ana", reason="")
+
+
+def test_starting_and_stopping_are_kept_once_each(book):
+    for active in (True, True, False):
+        books.set_active("desk", active, actor="ana", reason="")
+    assert list(TradingModeChange.objects.order_by("id").values_list("after", flat=True)) == ["active", "inactive"]

@@ -1,0 +1,197 @@
+"""The outbox: claimed once, sent once, asked about when unclear."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+
+import pytest
+
+from helios.errors import Ambiguous, Rejected
+
+from trading.accounting import replay
+from trading.brokers.base import Ack
+from trading.brokers.paper_venue import PaperVenue
+from trading.models import Order, PaperOrder, PipelineCycle, Position, TradeExecution
+from trading.services import books, orders
+from trading.services.settlement import settle
+
+pytestmark = pytest.mark.django_db
+
+T = datetime(2024, 1, 2, 21, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Intent:
+    symbol: str = "AAPL"
+    side: str = "BUY"
+    quantity: D = D(10)
+    reference_price: D = D(100)
+    bar_ts: object = T
+
+    @property
+    def client_order_id(self):
+        return f"h-{self.symbol}-{self.side}-{self.bar_ts:%d}"
+
+
+class LosesTheAnswer(PaperVenue):
+    """Accepts the order, but the sender never hears of it."""
+
+    def submit(self, order):
+        super().submit(order)
+        raise Ambiguous("no answer within 5 s")
+
+
+class LosesTheRequest(PaperVenue):
+    """The order never arrives, and the sender cannot know."""
+
+    def submit(self, order):
+        raise Ambiguous("no answer within 5 s")
+
+
+class Refuses(PaperVenue):
+    def submit(self, order):
+        raise Rejected("symbol is halted")
+
+
+@pytest.fixture
+def venue(monkeypatch):
+    def use(kind):
+        monkeypatch.setattr(orders, "broker_for", lambda _book: kind())
+
+    return use
+
+
+def status():
+    return list(Order.objects.order_by("id").values_list("status", flat=True))
+
+
+def test_a_sent_order_is_with_the_venue_under_its_own_id(cycle):
+    orders.record_intents(cycle, [Intent()], send=True)
+    assert orders.flush(cycle) == 1
+    assert status() == ["ACCEPTED"]
+    assert PaperOrder.objects.get().client_order_id == "h-AAPL-BUY-02"
+
+
+def test_sending_again_sends_nothing(cycle):
+    orders.record_intents(cycle, [Intent()], send=True)
+    assert [orders.flush(cycle), orders.flush(cycle)] == [1, 0]
+    assert PaperOrder.objects.count() == 1
+
+
+def test_a_withheld_order_is_recorded_and_never_sent(cycle):
+    orders.record_intents(cycle, [Intent()], send=False)
+    assert orders.flush(cycle) == 0
+    assert status() == ["WITHHELD"]
+    assert not PaperOrder.objects.exists()
+
+
+def test_a_lost_answer_is_asked_about_and_found(cycle, venue):
+    orders.record_intents(cycle, [Intent()], send=True)
+    venue(LosesTheAnswer)
+    orders.flush(cycle)
+    assert status() == ["UNKNOWN"]
+    venue(PaperVenue)
+    assert orders.flush(cycle) == 0
+    assert status() == ["ACCEPTED"]
+    assert PaperOrder.objects.count() == 1
+
+
+def test_a_lost_request_is_asked_about_and_sent_once(cycle, venue):
+    orders.record_intents(cycle, [Intent()], send=True)
+    venue(LosesTheRequest)
+    orders.flush(cycle)
+    assert status() == ["UNKNOWN"]
+    venue(PaperVenue)
+    assert orders.flush(cycle) == 1
+    assert PaperOrder.objects.count() == 1
+
+
+def test_a_sender_that_died_in_between_leaves_nothing_doubled(cycle):
+    orders.record_intents(cycle, [Intent()], send=True)
+    Order.objects.update(status="SENDING")
+    PaperVenue().submit(Order.objects.get())
+    orders.flush(cycle)
+    assert status() == ["ACCEPTED"]
+    assert PaperOrder.objects.count() == 1
+
+
+def test_a_refusal_is_recorded_with_its_reason(cycle, venue):
+    orders.record_intents(cycle, [Intent()], send=True)
+    venue(Refuses)
+    orders.flush(cycle)
+    assert Order.objects.get().reason == "symbol is halted"
+    assert status() == ["REJECTED"]
+
+
+def test_one_decision_makes_one_order(cycle):
+    from django.db import IntegrityError, transaction
+
+    orders.record_intents(cycle, [Intent()], send=True)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        orders.record_intents(cycle, [Intent()], send=True)
+
+
+def test_a_live_book_has_no_broker_yet(cycle):
+    cycle.book.mode = "live"
+    with pytest.raises(Rejected, match="only the paper broker"):
+        orders.broker_for(cycle.book)
+
+
+def later(book, days=1):
+    return PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=T + timedelta(days=days), mode="paper")
+
+
+def test_what_an_earlier_bar_left_open_is_cancelled_by_a_later_decision(cycle, book):
+    orders.record_intents(cycle, [Intent()], send=True)
+    orders.flush(cycle)
+    assert orders.cancel_superseded(later(book)) == 1
+    assert status() == ["CANCELLED"]
+    assert PaperOrder.objects.get().status == "CANCELLED"
+
+
+def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):
+    orders.record_intents(cycle, [Intent(), Intent("IBM", "BUY", D(5), D(50))], send=True)
+    orders.flush(cycle)
+    fills = settle(book, T + timedelta(days=1), {"AAPL": D(101), "IBM": D(52)})
+    assert [f.quantity for f in fills] == [10, 5]
+    book.refresh_from_db()
+    account = replay(book.initial_cash, fills)
+    assert book.cash == account.cash
+    assert Position.objects.get(symbol="AAPL").average_price == D(101)
+    assert status() == ["FILLED", "FILLED"]
+    assert TradeExecution.objects.count() == 2
+
+
+def test_settling_the_same_bar_again_changes_nothing(cycle, book):
+    orders.record_intents(cycle, [Intent()], send=True)
+    orders.flush(cycle)
+    first = settle(book, T + timedelta(days=1), {"AAPL": D(101)})
+    assert (len(first), settle(book, T + timedelta(days=1), {"AAPL": D(101)})) == (1, [])
+
+
+def test_what_the_cash_does_not_cover_is_told(cycle, book):
+    orders.record_intents(cycle, [Intent(quantity=D(500))], send=True)
+    orders.flush(cycle)
+    settle(book, T + timedelta(days=1), {"AAPL": D(100)})
+    order = Order.objects.get()
+    assert order.filled_quantity == 99
+    assert order.reason.startswith("INSUFFICIENT_CASH: 401 of 500")
+
+
+def test_an_order_without_any_cash_behind_it_is_cancelled(cycle, book):
+    orders.record_intents(cycle, [Intent()], send=True)
+    orders.flush(cycle)
+    book.cash = D(1)
+    assert settle(book, T + timedelta(days=1), {"AAPL": D(100)}) == []
+    assert status() == ["CANCELLED"]
+
+
+def test_a_live_book_is_never_settled_on_paper(book):
+    book.mode = "live"
+    assert settle(book, T, {"AAPL": D(100)}) == []
+
+
+def test_a_book_with_open_orders_keeps_its_mode(cycle):
+    orders.record_intents(cycle, [Intent()], send=True)
+    with pytest.raises(Rejected, match="open orders"):
+        books.set_mode("desk", "replay", actor="ana", reason="")
