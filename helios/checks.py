@@ -1,12 +1,10 @@
-"""Numbered system checks: settings that start and still would hurt. `manage.py check --deploy` adds Django's own."""
+"""Numbered system checks: settings that start and still would hurt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's name
 
@@ -16,7 +14,7 @@ QUEUES: Final = frozenset({"ingest", "default", "gpu", "execution", "maintenance
 
 
 @register(Tags.security)
-def production(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+def production(**_: Any) -> list[CheckMessage]:
     """E001-E003: what a production environment may not have."""
     if settings.ENVIRONMENT != "prod":
         return []
@@ -38,7 +36,7 @@ def production(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
 
 
 @register(Tags.security)
-def cors_origins(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+def cors_origins(**_: Any) -> list[CheckMessage]:
     """E004: origins are scheme://host[:port] and nothing more; `*` is refused."""
     return [
         Error(
@@ -59,13 +57,13 @@ def _is_origin(value: str) -> bool:
 
 
 @register("celery")
-def celery(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+def celery(**_: Any) -> list[CheckMessage]:
     """E005-E006: a task may not outlive its message's visibility, and every queue must exist."""
     found: list[CheckMessage] = []
     if settings.CELERY_TASK_TIME_LIMIT >= settings.VISIBILITY_TIMEOUT_S:
         found.append(
             Error(
-                "CELERY_TASK_TIME_LIMIT must be below VISIBILITY_TIMEOUT_S, or a running task is delivered twice: "
+                "CELERY_TASK_TIME_LIMIT must be below VISIBILITY_TIMEOUT_S, or a running task comes twice: "
                 f"{settings.CELERY_TASK_TIME_LIMIT} s against {settings.VISIBILITY_TIMEOUT_S} s.",
                 id="helios.E005",
             )
@@ -77,7 +75,7 @@ def celery(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessa
 
 
 @register(Tags.security)
-def live_trading(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+def live_trading(**_: Any) -> list[CheckMessage]:
     """W001: the first of the two keys to real money is turned outside of production."""
     if get_env().live_trading_armed and settings.ENVIRONMENT != "prod":
         return [

@@ -10,6 +10,7 @@ from kombu import Queue
 
 from helios.env import BASE_DIR, get_env
 from helios.platform import VERSION
+from helios.platform.look import UNFOLD
 from helios.stack import endpoints
 
 django_stubs_ext.monkeypatch()  # lets annotations such as ModelAdmin[Book] exist at run time
@@ -70,6 +71,7 @@ MIDDLEWARE = [
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "sentinel" / "templates"],  # its start page goes before the admin theme's own
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -179,15 +181,6 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records
-UNFOLD = {
-    "SITE_TITLE": "Helios",
-    "SITE_HEADER": "Helios",
-    "SITE_SUBHEADER": "Trading that can be changed while it trades",
-    "SITE_SYMBOL": "wb_sunny",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-    "BORDER_RADIUS": "6px",
-}
 FORMS_URLFIELD_ASSUME_HTTPS = True
 SILENCED_SYSTEM_CHECKS: list[str] = []
 BASE_PATH = BASE_DIR

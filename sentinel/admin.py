@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterator
+from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -26,10 +28,10 @@ class OpenFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "state"
 
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+    def lookups(self, _request: HttpRequest, _model_admin: object) -> list[tuple[str, str]]:
         return [("new", "Open, not acknowledged"), ("resolved", "Resolved"), ("all", "All")]
 
-    def choices(self, changelist: admin.views.main.ChangeList) -> object:
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
         yield {
             "selected": self.value() is None,
             "query_string": changelist.get_query_string(remove=[self.parameter_name]),
@@ -42,7 +44,7 @@ class OpenFilter(admin.SimpleListFilter):
                 "display": title,
             }
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Finding]) -> QuerySet[Finding]:
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[Finding]) -> QuerySet[Finding]:
         match self.value():
             case "all":
                 return queryset
@@ -100,7 +102,7 @@ class FindingAdmin(ReadOnlyAdmin):
         self.message_user(request, text, messages.SUCCESS if n_new else messages.INFO)
         return redirect(reverse("admin:sentinel_finding_change", args=[object_id]))
 
-    def has_acknowledge_permission(self, request: HttpRequest, obj: object = None) -> bool:
+    def has_acknowledge_permission(self, request: HttpRequest, _obj: object = None) -> bool:
         """Whoever may change findings may acknowledge them; nothing else about them can be changed."""
         return request.user.has_perm("sentinel.change_finding")
 

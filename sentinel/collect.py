@@ -25,11 +25,11 @@ def collect(*, now: datetime | None = None, serving: Collection[str] = ()) -> Sn
     ask = runner.ask
     ask("database", platform.database, None)
     away = "" if runner.readings["database"].ok else "the database does not answer"
-    pending = ask("migrations", platform.migrations, (), skip=away)
+    pending: tuple[str, ...] = ask("migrations", platform.migrations, (), skip=away)
     ask("broker", platform.broker, None)
     broker_away = "" if runner.readings["broker"].ok else "the broker does not answer"
     wanted = [queue for queue in QUEUES if queue not in serving]
-    consumers = ask("workers", partial(platform.workers, wanted), {}, skip=broker_away)
+    consumers: dict[str, int] = ask("workers", partial(platform.workers, wanted), {}, skip=broker_away)
     skip = away or ("the migrations are not applied" if pending else "")
     snapshot = Snapshot(
         taken_at=taken_at,
@@ -44,7 +44,7 @@ def collect(*, now: datetime | None = None, serving: Collection[str] = ()) -> Sn
         cash=ask("cash", books.cash, (), skip=skip),
         positions=ask("positions", books.positions, (), skip=skip),
         chains=ask("ledger", books.ledger, (), skip=skip),
-        live_trading=ask("live", books.live_trading, False, skip=skip),
+        live_trading=ask("live", books.live_trading, default=False, skip=skip),
     )
     runner.readings["gaps"] = replace(runner.readings["stale_data"], duration_ms=0.0)
     runner.readings["outbox"] = replace(runner.readings["orders"], duration_ms=0.0)

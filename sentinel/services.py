@@ -1,4 +1,4 @@
-"""Running audits and keeping what they find: a finding is opened, refreshed while it is seen, and resolved."""
+"""Running audits and keeping what they find: findings are opened, refreshed while seen, and resolved."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ def run_audit(*, serving: Collection[str] = ()) -> Report:
         record(report, duration_ms=(time.perf_counter() - start) * 1000)
     except DatabaseError as error:
         logger.bind(error=str(error).strip()).warning("sentinel.not_recorded")
-    logger.bind(verdict=report.verdict.value, findings=len(report.findings)).info("sentinel.audit")
     return report
 
 

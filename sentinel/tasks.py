@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from celery import Task, shared_task
+from loguru import logger
 
 from sentinel import services
 
 
 @shared_task(name="sentinel.audit", queue="maintenance", bind=True)
 def audit(self: Task) -> str:  # type: ignore[type-arg]
-    """One audit; returns its verdict. The queue that brought this message is served, whatever the poll says."""
+    """One audit; returns its verdict. The queue that brought this message is served for certain."""
     queue = (self.request.delivery_info or {}).get("routing_key") or "maintenance"
-    return services.run_audit(serving=(queue,)).verdict.value
+    report = services.run_audit(serving=(queue,))
+    logger.bind(verdict=report.verdict.value, findings=len(report.findings)).info("sentinel.audited")
+    return report.verdict.value
 
 
 @shared_task(name="sentinel.heartbeat", queue="maintenance", bind=True)

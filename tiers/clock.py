@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from django.utils import timezone
 from loguru import logger
 
 from tiers import pipeline
@@ -44,13 +43,3 @@ def due_bar(book: Book) -> datetime | None:
         return following
     newest = timeline.latest_bar_ts(book.symbols, book.timeframe)
     return newest if newest is not None and (previous is None or newest > previous) else None
-
-
-def is_late(book: Book, bar_ts: datetime, *, now: datetime, limit_s: float) -> bool:
-    """Whether a bar is too old to be traded on; history has its own clock and is never late."""
-    return book.mode != Book.Mode.REPLAY and now - bar_ts > timedelta(seconds=limit_s)
-
-
-def now() -> datetime:
-    """The wall clock, UTC."""
-    return timezone.now()

@@ -23,7 +23,8 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 from loguru import logger
 
-from helios import events, flags, modules
+from helios import events, flags
+from helios.modules import registry as modules
 from tiers import switches as switchboard
 from tiers.errors import HeliosError
 from tiers.stages import HANDLERS, StageContext, StageResult, Skip

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from loguru import logger
 
-from helios import modules
 from helios.env import get_env
-from tiers import analyst, clock, inference, sources, store
+from helios.modules import registry as modules
+from tiers import analyst, inference, sources, store
 from tiers.config import PipelineParams
 from tiers.contracts import Bars, FloatArray, Switches, VolatilityForecast
 from tiers.execute.orders import Lot
@@ -20,6 +20,7 @@ from tiers.features.catalog import FEATURE_SET, NAMES
 from tiers.features.catalog import WINDOW_BARS as FEATURE_WINDOW
 from tiers.ingest.cycle import IngestResult, window_start
 from tiers.llm import context as market_context
+from tiers.lateness import late_now
 from tiers.llm.apply import enforce
 from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
@@ -106,7 +107,7 @@ _window: list[tuple[tuple[int, datetime], Bars]] = []
 def ingest(ctx: StageContext) -> StageResult:
     """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
     book, bar_ts = ctx.book, ctx.bar_ts
-    if clock.is_late(book, bar_ts, now=clock.now(), limit_s=get_env().max_bar_lateness_s):
+    if late_now(book, bar_ts):
         raise Skip(f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is older than the allowed lateness")
     source = sources.source_of(book)
     start = window_start(book.timeframe, bar_ts)
@@ -309,9 +310,7 @@ def execute(ctx: StageContext) -> StageResult:
     plan = tier(Stage.EXECUTE).run(
         targets=targets, book=view, lots=lots(book), params=ctx.params.execute, key=order_key(book)
     )
-    send = ctx.switches.auto_trading and not clock.is_late(
-        book, ctx.bar_ts, now=clock.now(), limit_s=get_env().max_bar_lateness_s
-    )
+    send = ctx.switches.auto_trading and not late_now(book, ctx.bar_ts)
     orders.record_intents(ctx.cycle, plan.intents, send=send)
     store.save_snapshot(ctx.cycle, view)
     _mark(book, view)

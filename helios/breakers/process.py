@@ -108,9 +108,14 @@ def _rows() -> dict[str, Settings]:
 
 
 def _acting() -> bool:
+    """The flag `circuit_breakers`; where it cannot be read, breakers act."""
     from helios import flags  # noqa: PLC0415 - flags read their models when first asked
 
-    return flags.is_enabled("circuit_breakers")
+    try:
+        return flags.is_enabled("circuit_breakers")
+    except Exception as error:  # noqa: BLE001 - the caller came for its dependency, not for our flag
+        logger.bind(error=f"{type(error).__name__}: {error}").warning("circuit.flag_unreadable")
+        return True
 
 
 _current = Process()

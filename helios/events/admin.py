@@ -22,5 +22,5 @@ class SystemEventAdmin(ReadOnlyAdmin):
     def severity_label(self, event: SystemEvent) -> str:
         return event.severity
 
-    def get_sortable_by(self, request: HttpRequest) -> tuple[str, ...]:
+    def get_sortable_by(self, _request: HttpRequest) -> tuple[str, ...]:
         return ("ts", "kind")

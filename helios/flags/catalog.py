@@ -23,9 +23,15 @@ class ShippedFlag:
 
     @property
     def description(self) -> str:
-        """What both positions do, and a warning while neither does anything yet."""
-        waiting = "" if self.wired else " Not wired yet: the part it steers is still to come."
-        return f"On: {self.on}. Off: {self.off}.{waiting}"
+        """What both positions do."""
+        return f"On: {self.on}. Off: {self.off}."
+
+    @property
+    def wiring(self) -> str:
+        """Whether the flag acts already, as a sentence."""
+        return (
+            "acts now" if self.wired else "not wired yet: changes nothing until the part it steers is built"
+        )
 
     def definition(self) -> FlagDefinition:
         """The flag as it is evaluated before anybody changed it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,16 +17,12 @@ from helios import events
 from helios.flags import catalog, process
 from helios.flags.announce import announce
 from helios.flags.core import Strategy
-from helios.flags.errors import ChangedMeanwhileError, InvalidFlagError, UnknownFlagError
+from helios.flags.errors import ChangedMeanwhileError, InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagGeneration, State
 from helios.flags.reader import definition_from
+from helios.flags.selectors import EDITABLE, state, unknown_flag
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
-EDITABLE: Final = (
-    "enabled", "strategy", "percentage", "whitelist", "blacklist", "gradual_start", "gradual_end",
-    "stickiness", "description", "owner", "expires_at",
-)  # fmt: skip
-_STATE: Final = (*EDITABLE, "resume_strategy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +39,6 @@ class Change:
     def changed(self) -> bool:
         """False when the flag already was as requested; then nothing was written."""
         return self.before != self.after
-
-
-def state(flag: FeatureFlag) -> State:
-    """The flag as plain JSON values; times in ISO 8601."""
-    values = {name: getattr(flag, name) for name in _STATE}
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in {"name": flag.name, **values}.items()
-    }
 
 
 def enable(name: str, *, actor: str, reason: str = "", now: datetime | None = None) -> Change:
@@ -190,7 +176,7 @@ def _change(
         generation = _next_generation()
         flag = FeatureFlag.objects.select_for_update().filter(name=name).first()
         if flag is None:
-            raise UnknownFlagError(_no_such_flag(name))
+            raise unknown_flag(name)
         before = state(flag)
         apply(flag)
         if state(flag) == before:
@@ -280,9 +266,3 @@ def _choices() -> str:
 def _refuse_killed(flag: FeatureFlag) -> None:
     if flag.strategy == Strategy.KILL_SWITCH:
         raise InvalidFlagError(f"a flag must not be killed for this change, {flag.name} is: enable it first")
-
-
-def _no_such_flag(name: str) -> str:
-    close = difflib.get_close_matches(name, FeatureFlag.objects.values_list("name", flat=True), n=1)
-    hint = f"; did you mean {close[0]}?" if close else "; `manage.py flags list` shows the names"
-    return f"a flag's name must be a known one, was {name!r}{hint}"

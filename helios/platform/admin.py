@@ -45,7 +45,7 @@ for _model in (
 
 
 @admin.register(User)
-class UserAdmin(PlainUserAdmin, ModelAdmin):
+class UserAdmin(PlainUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

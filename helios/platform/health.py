@@ -1,4 +1,4 @@
-"""Is what Helios stands on there? Each probe is bounded in time and answers with a sentence, never a secret."""
+"""Is what Helios stands on there? Each probe is bounded in time and answers with a sentence."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ping_redis() -> str:
 
 def _migrations() -> str:
     pending = pending_migrations()
-    return f"{len(pending)} migrations are not applied, first {pending[0]}" if pending else ""
+    return f"migrations are not applied ({len(pending)}, first {pending[0]})" if pending else ""
 
 
 def _timed(name: str, probe: Callable[[], str], unreachable: str) -> Component:
@@ -96,7 +96,7 @@ def server_versions() -> dict[str, Any]:
         version, size_bytes = cursor.fetchone()
     client = redis_client()
     try:
-        info: dict[str, Any] = client.info()  # type: ignore[assignment]
+        info: dict[str, Any] = client.info()
     except redis.RedisError:
         info = {}
     finally:

@@ -45,15 +45,15 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
-def alive(request: HttpRequest) -> JsonResponse:
+def alive(_request: HttpRequest) -> JsonResponse:
     """Liveness: this process answers. Touches neither database nor Redis."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 @never_cache
-def ready(request: HttpRequest) -> JsonResponse:
-    """Readiness: 200 when database, migrations and Redis are there, else 503 with the names of what is missing."""
+def ready(_request: HttpRequest) -> JsonResponse:
+    """Readiness: 200 when database, migrations and Redis are there, else 503 naming what is missing."""
     found = health.components()
     missing = [component.name for component in found if not component.ok]
     return JsonResponse(
@@ -70,7 +70,7 @@ class SystemInfoView(APIView):
     """Versions, sizes and times of the running system."""
 
     @extend_schema(responses=SystemInfo, tags=["system"], operation_id="system_info")
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """What runs here, in which versions and since when."""
         return Response(SystemInfo(system_info()).data)
 

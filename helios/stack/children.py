@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -100,6 +101,15 @@ def spawn(
         )
     _ours[process.pid] = process
     return process
+
+
+def leave_on_sigterm() -> None:
+    """Have SIGTERM unwind this process like an exit, so that what it started is ended too."""
+
+    def leave(signum: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def is_alive(pid: int) -> bool:

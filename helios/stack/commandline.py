@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import nullcontext
-from types import FrameType
 
 import redis
 from django.core.management import execute_from_command_line
@@ -13,6 +11,8 @@ from django.db import DatabaseError, OperationalError
 from psycopg2 import errorcodes
 
 from helios.errors import HeliosError
+from helios.logs import configure
+from helios.stack import children
 from helios.stack.environment import load_env
 from helios.stack.servers import ensure_running
 
@@ -33,9 +33,10 @@ _BEHIND = {errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN}
 
 def run(argv: list[str]) -> int:
     """Run one management command; returns the exit status."""
-    signal.signal(signal.SIGTERM, _leave)
+    children.leave_on_sigterm()
     try:
         env = load_env()
+        configure("manage", console_level="WARNING")
         with ensure_running(env) if needs_servers(argv) else nullcontext():
             execute_from_command_line(argv)
     except KeyboardInterrupt:
@@ -69,10 +70,6 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OperationalError):
         return f"PostgreSQL (HELIOS_DATABASE_URL) cannot be reached: {reason}"
     return None
-
-
-def _leave(signum: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)
 
 
 def _fail(sentence: str, status: int) -> int:

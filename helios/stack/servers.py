@@ -88,7 +88,7 @@ class Lease:
             return False
         with self._locked():
             self._file.unlink(missing_ok=True)
-            if any(_holds(path) for path in self._folder.iterdir() if path.name.isdigit()):
+            if _living(self._folder):
                 return False
             self.servers.stop()
             return True
@@ -111,6 +111,16 @@ class Lease:
 def ensure_running(env: Env) -> Lease:
     """Start whichever server is embedded and not running, and hold both until the lease is released."""
     return Lease(env)
+
+
+def living_leases(env: Env) -> list[int]:
+    """Ids of the processes that hold a lease now."""
+    return _living(env.var_dir / "leases")
+
+
+def _living(folder: Path) -> list[int]:
+    found = folder.iterdir() if folder.is_dir() else iter(())
+    return sorted(int(path.name) for path in found if path.name.isdigit() and _holds(path))
 
 
 def _holds(path: Path) -> bool:

@@ -43,7 +43,7 @@ def log_files(folder: Path) -> Emit:
 
 
 def await_workers(runner: Runner, names: Collection[str], *, broker_url: str, logs: Path) -> None:
-    """Wait until the named workers answer. Raises: StackError with the tail of a worker's log when one does not."""
+    """Wait until the named workers answer. Raises: StackError with the log's end of one that does not."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     missing = set(names)
     while missing := missing - answering(broker_url):

@@ -6,14 +6,14 @@ from sentinel.audits.facts import Snapshot
 from sentinel.audits.findings import Finding, Limits, Severity
 
 
-def cash(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+def cash(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
     """CASH_MISMATCH: cash is not initial cash - purchases + sales - fees."""
     return [
         Finding(
             code="CASH_MISMATCH",
             severity=Severity.CRITICAL,
             subject=account.book,
-            message=f"book {account.book} holds {account.cash:f} in cash, its fills make {account.expected:f}",
+            message=f"book {account.book} has {account.cash:f} in cash, its fills make {account.expected:f}",
             observed=f"{account.cash:f}",
             limit=f"{account.expected:f}",
         )
@@ -22,7 +22,7 @@ def cash(snapshot: Snapshot, limits: Limits) -> list[Finding]:
     ]
 
 
-def positions(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+def positions(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
     """POSITION_MISMATCH: a position is not the sum of its fills."""
     return [
         Finding(
@@ -39,7 +39,7 @@ def positions(snapshot: Snapshot, limits: Limits) -> list[Finding]:
     ]
 
 
-def ledger(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+def ledger(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
     """LEDGER_BROKEN: an entry of a book's hash chain was changed, left out or put in later."""
     return [
         Finding(

@@ -1,7 +1,7 @@
 """Is the market data of active books there, and whole?
 
-Markets with sessions are judged by weekdays and by the hours at which the symbol's own recent bars close; sessions
-that span midnight UTC are not foreseen. A market holiday looks like missing data, which is why it only warns.
+Markets with sessions are judged by weekdays and by the hours at which the symbol's own recent bars close;
+sessions that span midnight UTC are not foreseen. A market holiday looks like missing data, so it only warns.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _stale(series: Series, what: str, observed: str, limits: Limits) -> Finding:
 
 
 def lag_s(series: Series) -> float:
-    """Seconds of market time between the newest bar and the moment up to which there should be bars; >= 0.
+    """Seconds of market time between the newest bar and the moment up to which bars are due; >= 0.
 
     `series.closes` must not be empty.
     """
@@ -70,7 +70,7 @@ def due_until(clock: datetime, closes: tuple[datetime, ...]) -> datetime:
 
 
 def gaps(snapshot: Snapshot, limits: Limits) -> list[Finding]:
-    """BAR_GAPS: bars are missing inside a symbol's recent history. Replayed history cannot be repaired: INFO."""
+    """BAR_GAPS: bars are missing inside a symbol's recent history; INFO where history is replayed."""
     found = []
     for series in snapshot.series:
         holes = missing_bars(series)
@@ -81,8 +81,8 @@ def gaps(snapshot: Snapshot, limits: Limits) -> list[Finding]:
                     code="BAR_GAPS",
                     severity=Severity.INFO if series.mode is Mode.REPLAY else Severity.WARNING,
                     subject=f"{series.book}/{series.symbol}",
-                    message=f"{series.symbol} of book {series.book} lacks {sum(wide)} bars in {len(wide)} gaps "
-                    f"among its last {len(series.closes)}",
+                    message=f"{series.symbol} of book {series.book} lacks {sum(wide)} bars "
+                    f"in {len(wide)} gaps among its last {len(series.closes)}",
                     observed=f"{max(wide)} bars in a row",
                     limit=f"{limits.gap_bars - 1} bars in a row",
                 )

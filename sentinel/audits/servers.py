@@ -6,7 +6,7 @@ from sentinel.audits.facts import Snapshot
 from sentinel.audits.findings import Finding, Limits, Severity
 
 
-def migrations(snapshot: Snapshot, limits: Limits) -> list[Finding]:
+def migrations(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
     """MIGRATIONS_PENDING: the tables are behind the code."""
     pending = snapshot.pending_migrations
     if not pending:
@@ -15,7 +15,7 @@ def migrations(snapshot: Snapshot, limits: Limits) -> list[Finding]:
         Finding(
             code="MIGRATIONS_PENDING",
             severity=Severity.CRITICAL,
-            message=f"{len(pending)} migrations are not applied, first {pending[0]}; run manage.py migrate",
+            message=f"migrations are not applied ({len(pending)}, first {pending[0]}); run manage.py migrate",
             observed=str(len(pending)),
             limit="0",
         )

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Max
 from django.db.models.functions import Coalesce
 
 from sentinel.audits.facts import CashAccount, Chain, Mode, OpenOrder, PositionAccount, RunningCycle, Series
@@ -81,7 +81,7 @@ def _series(now: datetime) -> Iterator[Series]:
 
 
 def _closes(symbol: str, timeframe: str, clock: datetime) -> tuple[datetime, ...]:
-    """The last closes up to `clock`, oldest first. The lower bound keeps old partitions unread where it can."""
+    """The last closes up to `clock`, oldest first. The lower bound leaves old partitions unread."""
     bars = MarketOHLC.objects.filter(symbol=symbol, timeframe=timeframe, bar_ts__lte=clock)
     near = clock - timedelta(seconds=3 * WINDOW_BARS * timeframes.seconds(timeframe))
     newest = list(
@@ -109,23 +109,19 @@ def cycles() -> tuple[tuple[RunningCycle, ...], str]:
 
 
 def orders() -> tuple[tuple[OpenOrder, ...], str]:
-    """Orders that wait to be sent, or whose sending has no known end."""
-    waiting = Order.objects.filter(status__in=["NEW", "SENDING", "UNKNOWN"]).annotate(
-        since=Coalesce("sending_at", "created_at")
+    """Orders that wait to be sent, or whose sending has no known end, the oldest first."""
+    waiting = (
+        Order.objects.filter(status__in=["NEW", "SENDING", "UNKNOWN"])
+        .annotate(since=Coalesce("sending_at", "created_at"))
+        .order_by("since")
+        .values_list("client_order_id", "book__name", "book__mode", "status", "since")
     )
     with bounded():
-        found = tuple(_open_orders(waiting))
-    return found, f"{len(found)} on their way"
-
-
-def _open_orders(waiting: QuerySet[Order, Any]) -> Iterator[OpenOrder]:
-    rows = waiting.order_by("since").values_list(
-        "client_order_id", "book__name", "book__mode", "status", "since"
-    )
-    for client_order_id, book, mode, status, since in rows[:MANY]:
-        yield OpenOrder(
-            client_order_id=client_order_id, book=book, mode=Mode(mode), status=status, since=since
+        found = tuple(
+            OpenOrder(client_order_id=pk, book=book, mode=Mode(mode), status=status, since=since)
+            for pk, book, mode, status, since in waiting[:MANY]
         )
+    return found, f"{len(found)} on their way"
 
 
 def cash() -> tuple[tuple[CashAccount, ...], str]:

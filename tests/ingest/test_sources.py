@@ -10,7 +10,7 @@ import pytest
 
 from tests.ingest.bars import at, needs
 from tiers.errors import DataError
-from tiers.ingest.sources import BarSource, FileSource, bars_from_frames, table_from_frame
+from tiers.ingest.sources import _A_TIME, BarSource, FileSource, bars_from_frames, table_from_frame
 from trading import sample_data
 
 HEADER = "ts,open,high,low,close,volume\n"
@@ -46,8 +46,6 @@ def test_a_csv_is_read_as_columns_with_the_row_numbers_of_an_editor(write):
 
 def test_the_first_unreadable_number_is_named_by_file_row_and_column(write):
     body = HEADER + ROW * 15 + "2024-01-01 00:02,1,2,0.5,abc,5\n" + "x,y,z,a,b,c\n"
-    assert refused(write(body)).startswith("prices.csv row 18, column ts: expected a time")
-    body = HEADER + ROW * 15 + "2024-01-01 00:02,1,2,0.5,abc,5\n"
     assert refused(write(body)) == "prices.csv row 17, column close: expected a number, was 'abc'"
 
 
@@ -63,8 +61,7 @@ def test_the_first_unreadable_number_is_named_by_file_row_and_column(write):
         ),
         (
             "yesterday,1,2,1,1,1\n",
-            "prices.csv row 3, column ts: expected a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 "
-            "or seconds since 1970, was 'yesterday'",
+            f"prices.csv row 3, column ts: expected {_A_TIME}, was 'yesterday'",
         ),
     ],
 )
@@ -209,9 +206,9 @@ def test_missing_values_and_odd_types_of_columnar_files_are_named():
     gone = frame([1_706_715_000, 1_706_715_060]).with_columns(close=pl.Series([1.0, None]))
     with pytest.raises(DataError, match="X row 2, column close: expected a number, was empty"):
         table_from_frame("X", "1m", gone)
-    with pytest.raises(DataError, match="X row 1, column ts: expected a time .*, was 1.5"):
+    with pytest.raises(DataError, match=r"X row 1, column ts: expected a time .*, was 1.5"):
         table_from_frame("X", "1m", frame([1.5]))
-    with pytest.raises(DataError, match="X row 1, column ts: expected a time .*, was empty"):
+    with pytest.raises(DataError, match=r"X row 1, column ts: expected a time .*, was empty"):
         table_from_frame("X", "1m", frame([None]).with_columns(date=pl.lit(None, pl.Datetime)))
 
 

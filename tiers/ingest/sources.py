@@ -25,6 +25,7 @@ from tiers.ingest.validate import stamp
 TIME_COLUMNS = ("ts", "bar_ts", "timestamp", "datetime", "date", "time", "close_time", "open_time")
 CSV_SUFFIXES = (".csv", ".csv.gz")
 SUFFIXES = (*CSV_SUFFIXES, ".parquet", ".feather", ".arrow")
+_A_TIME = "a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 or seconds since 1970"
 
 Times = Literal["close", "open"]
 
@@ -62,9 +63,9 @@ class FileSource:
         if frame.is_empty():
             raise DataError(f"{self.path.name} must hold bars, had only a header")
         place = Place(self.path.name, rows)
-        ts = _as_closes(_times_of(frame["ts"], place), self.timeframe, self.calendar, self.times)
-        fields = [_numbers(frame[name], place) for name in FIELDS]
-        return table(self.symbol, self.timeframe, ts, fields, rows)
+        ts, fields = _parsed(frame, place)
+        closes = _as_closes(ts, self.timeframe, self.calendar, self.times)
+        return table(self.symbol, self.timeframe, closes, fields, rows)
 
     def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
         """The file's bars in [start, end]; `DataError` when it holds another symbol or timeframe."""
@@ -102,8 +103,8 @@ def table_from_frame(symbol: str, timeframe: str, frame: pl.DataFrame) -> BarTab
     """A frame with columns ts (closes), open, high, low, close, volume as a table; rows count from 1."""
     named = _named(frame, symbol)
     place = Place(symbol, np.arange(1, named.height + 1))
-    ts = _times_of(named["ts"], place)
-    return table(symbol, timeframe, ts, [_numbers(named[name], place) for name in FIELDS])
+    ts, fields = _parsed(named, place)
+    return table(symbol, timeframe, ts, fields)
 
 
 def _is_csv(path: Path) -> bool:
@@ -161,24 +162,26 @@ def _named(frame: pl.DataFrame, source: str) -> pl.DataFrame:
     return frame.select(pl.col(time).alias("ts"), *(pl.col(by_name[name]).alias(name) for name in FIELDS))
 
 
-def _numbers(column: pl.Series, place: Place) -> FloatArray:
+def _parsed(frame: pl.DataFrame, place: Place) -> tuple[TimeArray, list[FloatArray]]:
+    """Times and numbers; the first row with an unreadable value is named, and its column."""
+    columns = [(parse_times(frame["ts"]), _A_TIME), *((_numbers(frame[name]), "a number") for name in FIELDS)]
+    unreadable = [
+        (index, column.name, expected) for column, expected in columns for index in _first_null(column)
+    ]
+    if unreadable:
+        index, name, expected = min(unreadable, key=lambda found: found[0])
+        raise place.error(index, name, expected, frame[name][index])
+    ts, *numbers = (column.to_numpy() for column, _ in columns)
+    return ts, numbers
+
+
+def _numbers(column: pl.Series) -> pl.Series:
     values = column.str.strip_chars() if column.dtype == pl.String else column
-    numbers = values.cast(pl.Float64, strict=False)
-    unreadable = numbers.is_null().arg_true()
-    if len(unreadable):
-        index = int(unreadable[0])
-        raise place.error(index, column.name, "a number", column[index])
-    return numbers.to_numpy()
+    return values.cast(pl.Float64, strict=False)
 
 
-def _times_of(column: pl.Series, place: Place) -> TimeArray:
-    parsed = parse_times(column)
-    unreadable = parsed.is_null().arg_true()
-    if len(unreadable):
-        index = int(unreadable[0])
-        expected = "a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 or seconds since 1970"
-        raise place.error(index, column.name, expected, column[index])
-    return parsed.to_numpy()
+def _first_null(column: pl.Series) -> list[int]:
+    return column.is_null().arg_true().head(1).to_list()
 
 
 def _as_closes(ts: TimeArray, timeframe: str, calendar_name: str, times: Times) -> TimeArray:

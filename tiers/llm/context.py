@@ -19,6 +19,7 @@ FAST, SLOW = 20, 100  # own bars of the moving averages
 RECENT, TYPICAL = 20, 250  # own returns of the two volatilities
 WINDOW_BARS = TYPICAL + 1
 
+ROUNDING = 1e-12  # a price equal to its own average is not above it
 TURBULENT_RATIO = 1.75  # recent over typical volatility
 TREND_GAP = 0.5  # of the fast from the slow average, in typical volatilities of SLOW bars
 
@@ -70,7 +71,7 @@ def _own_figures(prices: FloatArray) -> FloatArray:
         for i in range(SLOW):
             slow += prices[k - i] / SLOW
             fast += prices[k - i] / FAST if i < FAST else 0.0
-        out[k, 2] = 1.0 if prices[k] > slow else 0.0
+        out[k, 2] = 1.0 if prices[k] > slow * (1.0 + ROUNDING) else 0.0
         if k < TYPICAL:
             continue
         recent, typical = 0.0, 0.0

@@ -1,0 +1,22 @@
+"""Stage three: features to probabilities. Importing this package is cheap; torch loads with the first model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiers.contracts import FloatArray
+
+if TYPE_CHECKING:
+    from tiers.predict.artifact import Predictor
+
+VERSION = "1.0.0"
+
+__all__ = ["VERSION", "run"]
+
+
+def run(predictor: Predictor, features: FloatArray) -> FloatArray:
+    """Probabilities (n_bars, n_symbols, 3) of sell, hold, buy from features (n_bars, n_symbols, n_features).
+
+    Rows are NaN where the predictor's last `receptive_bars` own rows are not complete.
+    """
+    return predictor.probabilities(features)

@@ -68,8 +68,15 @@ class StageRunSerializer(serializers.ModelSerializer[StageRun]):
     class Meta:
         model = StageRun
         fields = (
-            "stage", "worker", "module_version", "queue_ms", "duration_ms", "fallback", "reason", "finished_at",
-        )  # fmt: skip
+            "stage",
+            "worker",
+            "module_version",
+            "queue_ms",
+            "duration_ms",
+            "fallback",
+            "reason",
+            "finished_at",
+        )
         read_only_fields = fields
 
 

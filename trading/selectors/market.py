@@ -95,25 +95,19 @@ def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> date
 def inventory() -> tuple[Stored, ...]:
     """Every stored series, by symbol and then by length of bar."""
     statement = """
-        SELECT symbol, timeframe, count(*), min(bar_ts), max(bar_ts),
-               array_agg(DISTINCT source), count(*) FILTER (WHERE revision > 0)
-        FROM market_ohlc GROUP BY symbol, timeframe
+        SELECT symbol, timeframe, sum(n)::int8, min(first), max(last), array_agg(source ORDER BY source),
+               sum(corrected)::int8
+        FROM (
+            SELECT symbol, timeframe, source, count(*) AS n, min(bar_ts) AS first, max(bar_ts) AS last,
+                   count(*) FILTER (WHERE revision > 0) AS corrected
+            FROM market_ohlc GROUP BY symbol, timeframe, source
+        ) AS by_source GROUP BY symbol, timeframe
     """
+    names = ("symbol", "timeframe", "rows", "first", "last", "sources", "corrected")
     with connection.cursor() as cursor:
         cursor.execute(statement)
-        rows = cursor.fetchall()
-    stored = [
-        Stored(
-            symbol=symbol,
-            timeframe=timeframe,
-            rows=count,
-            first=first,
-            last=last,
-            sources=tuple(sorted(sources)),
-            corrected=corrected,
-        )
-        for symbol, timeframe, count, first, last, sources, corrected in rows
-    ]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    stored = [Stored(**{**row, "sources": tuple(row["sources"])}) for row in rows]
     return tuple(sorted(stored, key=lambda one: (one.symbol, timeframes.seconds(one.timeframe))))
 
 

@@ -26,8 +26,8 @@ def _layout(columns: list[tuple[str, str, int]]) -> np.dtype[np.void]:
     return np.dtype(parts)
 
 
-def encode(bars: Bars) -> tuple[bytes, int]:
-    """COPY data for the columns symbol, timeframe, bar_ts and the five fields, and the number of rows.
+def encode(bars: Bars, source: str) -> tuple[bytes, int]:
+    """COPY data for the columns symbol, timeframe, source, bar_ts and the five fields, and the number of rows.
 
     Rows whose close is NaN are bars that do not exist and are left out.
     """
@@ -35,14 +35,16 @@ def encode(bars: Bars) -> tuple[bytes, int]:
     since_2000 = (bars.ts - _EPOCH_2000) // _MICROSECOND
     for column, symbol in enumerate(bars.symbols):
         own = np.flatnonzero(~np.isnan(bars.close[:, column]))
-        name, timeframe = symbol.encode(), bars.timeframe.encode()
-        columns = [("symbol", "S", len(name)), ("timeframe", "S", len(timeframe)), ("ts", ">i8", 8)]
-        columns += [(field, ">f8", 8) for field in FIELDS]
+        texts = {"symbol": symbol.encode(), "timeframe": bars.timeframe.encode(), "source": source.encode()}
+        columns = [(key, "S", len(text)) for key, text in texts.items()]
+        columns += [("ts", ">i8", 8), *((field, ">f8", 8) for field in FIELDS)]
         rows = np.zeros(len(own), _layout(columns))
         rows["n"] = len(columns)
         for key, _, size in columns:
             rows[f"{key}_size"] = size
-        rows["symbol"], rows["timeframe"], rows["ts"] = name, timeframe, since_2000[own]
+        for key, text in texts.items():
+            rows[key] = text
+        rows["ts"] = since_2000[own]
         for field in FIELDS:
             rows[field] = getattr(bars, field)[own, column]
         parts.append(rows.tobytes())

@@ -22,18 +22,22 @@ from trading.selectors import wire
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
 
+_COLUMNS = "symbol, timeframe, source, bar_ts, open, high, low, close, volume"
+_ANY_KEPT = """
+SELECT EXISTS (SELECT FROM market_ohlc
+    WHERE symbol = ANY(%s) AND timeframe = %s AND bar_ts >= %s AND bar_ts <= %s)
+"""
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
-    symbol text, timeframe text, bar_ts timestamptz,
+    symbol text, timeframe text, source text, bar_ts timestamptz,
     open float8, high float8, low float8, close float8, volume float8
 ) ON COMMIT DELETE ROWS;
 DELETE FROM market_ohlc_incoming;
 """
-_MERGE = """
+_MERGE = f"""
 WITH written AS (
-    INSERT INTO market_ohlc AS kept (symbol, timeframe, bar_ts, open, high, low, close, volume, source)
-    SELECT symbol, timeframe, bar_ts, open, high, low, close, volume, %s FROM market_ohlc_incoming
-    ORDER BY symbol, timeframe, bar_ts
+    INSERT INTO market_ohlc AS kept ({_COLUMNS})
+    SELECT {_COLUMNS} FROM market_ohlc_incoming ORDER BY symbol, timeframe, bar_ts
     ON CONFLICT (symbol, timeframe, bar_ts) DO UPDATE SET
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
         volume = excluded.volume, source = excluded.source, revision = kept.revision + 1, ingested_at = now()
@@ -42,7 +46,7 @@ WITH written AS (
     RETURNING revision
 )
 SELECT count(*) FILTER (WHERE revision = 0), count(*) FILTER (WHERE revision > 0) FROM written
-"""
+"""  # noqa: S608 - the column list is a constant of this module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,21 +150,32 @@ def _write(batch: Bars, source: str, progress: Callable[[int], None] | None) -> 
     length = max(1, CHUNK_BARS // batch.n_symbols)
     with connection.cursor() as cursor:
         for start in range(0, batch.n_bars, length):
-            result, n_rows = _merge(cursor, batch.rows(slice(start, start + length)), source)
+            result, n_rows = _store(cursor, batch.rows(slice(start, start + length)), source)
             total += result
             if progress is not None:
                 progress(n_rows)
     return total
 
 
-def _merge(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult, int]:
-    data, n_rows = wire.encode(part)
+def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult, int]:
+    """COPY straight into the table where the span is still empty (no other writer can fill it: the symbols are
+    locked), else by way of a staging table.
+    """
+    data, n_rows = wire.encode(part, source)
+    cursor.execute(_ANY_KEPT, [list(part.symbols), part.timeframe, _moment(part.ts[0]), _moment(part.ts[-1])])
+    if not cursor.fetchone()[0]:
+        _copy(cursor, "market_ohlc", data)
+        return UpsertResult(inserted=n_rows), n_rows
     cursor.execute(_STAGE)
-    cursor.copy_expert("COPY market_ohlc_incoming FROM STDIN (FORMAT binary)", io.BytesIO(data))
-    cursor.execute(_MERGE, [source])
+    _copy(cursor, "market_ohlc_incoming", data)
+    cursor.execute(_MERGE)
     inserted, corrected = cursor.fetchone()
     unchanged = n_rows - inserted - corrected
     return UpsertResult(inserted=inserted, corrected=corrected, unchanged=unchanged), n_rows
+
+
+def _copy(cursor: CursorWrapper, table: str, data: bytes) -> None:
+    cursor.copy_expert(f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)", io.BytesIO(data))
 
 
 def _tell(batches: Sequence[Bars], source: str, total: UpsertResult) -> None:

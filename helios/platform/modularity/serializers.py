@@ -56,7 +56,7 @@ class FlagDetailSerializer(FlagSerializer):
 
     @extend_schema_field(FlagChange(many=True))
     def get_history(self, flag: FeatureFlag) -> list[dict[str, Any]]:
-        changes = FeatureFlagHistory.objects.filter(flag_id=flag.name)[:20]
+        changes = flag.history.all()[:20]
         return list(FlagChange(changes, many=True).data)
 
 
@@ -102,22 +102,22 @@ class BreakerSerializer(serializers.ModelSerializer[CircuitBreaker]):
         return super().to_representation(instance)
 
     @extend_schema_field(serializers.ChoiceField(choices=ShownState.values))
-    def get_state(self, breaker: CircuitBreaker) -> str:
+    def get_state(self, _: CircuitBreaker) -> str:
         return self._status.state
 
-    def get_state_known(self, breaker: CircuitBreaker) -> bool:
+    def get_state_known(self, _: CircuitBreaker) -> bool:
         return self._status.known
 
-    def get_state_text(self, breaker: CircuitBreaker) -> str:
+    def get_state_text(self, _: CircuitBreaker) -> str:
         return self._status.sentence()
 
-    def get_recent_failures(self, breaker: CircuitBreaker) -> int:
+    def get_recent_failures(self, _: CircuitBreaker) -> int:
         return self._status.failures
 
-    def get_recent_calls(self, breaker: CircuitBreaker) -> int:
+    def get_recent_calls(self, _: CircuitBreaker) -> int:
         return self._status.calls
 
-    def get_open_for_s(self, breaker: CircuitBreaker) -> float:
+    def get_open_for_s(self, _: CircuitBreaker) -> float:
         return self._status.open_for_s
 
 

@@ -32,13 +32,13 @@ class StatusView(APIView):
     """Flags, breakers and modules in counts."""
 
     @extend_schema(responses=ControlPlaneStatus, tags=["modularity"], operation_id="modularity_status")
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """How many flags are on, and how many breakers and modules stand in which state."""
         enabled = Counter(FeatureFlag.objects.values_list("enabled", flat=True))
         body = {
             "flags_on": enabled[True],
             "flags_off": enabled[False],
-            "flag_generation": flags.snapshot().generation.value,
+            "flag_generation": flags.snapshot().generation,
             "breakers": Counter(breakers.status(row).state for row in CircuitBreaker.objects.all()),
             "modules": Counter(Module.objects.values_list("state", flat=True)),
             "now": timezone.now(),

@@ -44,7 +44,7 @@ class Command(BaseCommand):
                 help="exit with 1 from this severity on (default: critical)",
             )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_: Any, **options: Any) -> None:
         report = services.run_audit().to_json() if options["action"] == "audit" else status()
         self.stdout.write(json.dumps(report) if options["json"] else self._table(report))
         if report["verdict"] in FAILING[options["fail_on"]]:

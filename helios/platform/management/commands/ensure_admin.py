@@ -20,7 +20,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_: Any, **options: Any) -> None:
         made = ensure_admin()
         if options["json"]:
             result = (
@@ -40,9 +40,8 @@ def ensure_admin() -> tuple[str, str] | None:
     is left as it is; the new one is then called `admin2`, and so on.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)} IN SHARE ROW EXCLUSIVE MODE"
-        )
+        table = connection.ops.quote_name(User._meta.db_table)  # noqa: SLF001 - documented by Django
+        cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         if User.objects.filter(is_superuser=True, is_active=True).exists():
             return None
         taken = set(User.objects.filter(username__startswith=USERNAME).values_list("username", flat=True))

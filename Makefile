@@ -1,0 +1,82 @@
+# Helios from the command line. `make` alone lists the targets.
+
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+RUN := $(VENV)/.run-installed
+DEV := $(VENV)/.dev-installed
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet
+WORKERS ?= 2
+SOURCES := helios trading tiers sentinel tests bench celery_app.py manage.py
+# Values that look like production, for Django's deployment check; nothing connects to them.
+LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.example \
+	HELIOS_DATABASE_URL=postgresql://helios@db/helios HELIOS_REDIS_URL=redis://queue:6379/0
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check up bench lint format clean distclean python
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: $(RUN)  ## set up everything, then a backtest and a replay on real data
+	@$(PY) -m helios.stack.demo
+
+up: $(RUN)  ## run the whole stack until Ctrl-C: web on 8000, Flower on 5555
+	@$(PY) -m helios.stack.up
+
+test: $(DEV)  ## the whole test suite against real servers, with coverage
+	@mkdir -p var/coverage && rm -f var/coverage/data*
+	@$(PY) -m pytest -q -n $(WORKERS) --cov --cov-report=term --cov-fail-under=90
+
+check: $(DEV)  ## style, types, import rules, sizes, migrations, deployment settings
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) .ci/lengths.py $(SOURCES)
+	HELIOS_VAR_DIR=var/check $(PY) manage.py makemigrations --check --dry-run
+	HELIOS_VAR_DIR=var/check $(PY) manage.py migrate -v 0
+	HELIOS_VAR_DIR=var/check $(PY) manage.py migrate --check
+	@echo "manage.py check --deploy, with production's settings"
+	@$(LIKE_PROD) HELIOS_SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(50))') \
+		$(PY) manage.py check --deploy --fail-level WARNING
+
+bench: $(DEV)  ## measured figures beside their peers, kept in var/bench.json
+	@$(PY) -m bench
+
+lint: $(DEV)  ## style only
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(DEV)  ## rewrite the sources in the project's style
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+install: $(RUN)  ## .venv with the pinned requirements
+
+clean:  ## stop the embedded servers; remove var/ (data, models, logs) and caches
+	@if [ -x $(PY) ]; then $(PY) -m helios.stack.clean; fi
+	rm -rf var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove .venv too
+	rm -rf $(VENV)
+
+python:
+	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		echo "Helios needs Python 3.11 or newer, found none: call make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+
+$(PY): | python
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUN): requirements.txt | $(PY)
+	@echo "Installing requirements.txt"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt requirements.txt $(RUN) | $(PY)
+	@echo "Installing requirements-dev.txt"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,37 @@
+"""`make clean`: stop the embedded servers and remove what they keep outside the checkout."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from helios.env import Env
+from helios.stack.children import StackError
+from helios.stack.endpoints import server_home, socket_dir
+from helios.stack.environment import load_env
+from helios.stack.servers import embedded_servers, living_leases
+
+
+def main() -> int:
+    """Clean up; returns the exit status."""
+    try:
+        run(load_env())
+    except StackError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def run(env: Env) -> None:
+    """Stop servers nobody uses and remove their outside folders. Raises: StackError while one is used."""
+    if holders := living_leases(env):
+        names = ", ".join(map(str, holders))
+        raise StackError(f"Helios is running (process {names}): stop it before cleaning")
+    embedded_servers(env).stop()
+    for folder in {server_home(env.var_dir), socket_dir(env.var_dir)}:
+        if not folder.is_relative_to(env.var_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""`make demo`: from nothing to a backtest, a replay through real workers, and one page on what happened."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+
+from helios.env import Env
+from helios.stack import children, endpoints, summary, training
+from helios.stack.children import StackError
+from helios.stack.environment import load_env
+from helios.stack.processes import workers
+from helios.stack.servers import ensure_running
+from helios.stack.steps import Step, Steps
+from helios.stack.workers import answering, running_workers
+
+SYMBOLS = "AAPL,GOOG,IBM,MSFT"
+MIGRATE = Step("Apply migrations", ["migrate", "--noinput", "-v", "0"])
+LOAD = Step("Load the sample data", ["import_data", "--sample", "--json"])
+TRAIN = Step("Train the compact model", ["train", "--preset", "compact", "--json"])
+AUDIT = Step("Audit by the sentinel", ["sentinel", "audit", "--json"])
+
+
+def main() -> int:
+    """Run the demo; returns the exit status."""
+    console = Console(highlight=False)
+    children.leave_on_sigterm()
+    try:
+        summary.show(console, run(load_env(), console))
+    except StackError as error:
+        Console(stderr=True).print(str(error), markup=False, highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def run(env: Env, console: Console) -> summary.Outcome:
+    """Every step in order. Raises: StackError with one sentence when one fails; servers stop either way."""
+    steps = Steps(console, env.var_dir / "logs", "demo")
+    report = env.var_dir / "reports" / "demo.html"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with ensure_running(env) as lease:
+        steps.note(f"Servers ({', '.join(lease.started) or 'running already'})", time.monotonic() - started)
+        steps.run(MIGRATE)
+        data = steps.run(LOAD)
+        trained = _train(env, steps)
+        backtest = steps.run(_backtest("helios", "--export", str(report)))
+        buy_and_hold = steps.run(_backtest("buy_and_hold"))
+        replay, audit = _replay_and_audit(env, steps)
+    return summary.Outcome(
+        data=data,
+        training=trained,
+        backtest=backtest,
+        buy_and_hold=buy_and_hold,
+        replay=replay,
+        audit=audit,
+        report=report,
+        timings=steps.timings,
+    )
+
+
+def _train(env: Env, steps: Steps) -> object:
+    known = training.recall(env)
+    if known is not None:
+        steps.note("Train the compact model (there already, from the same data)", 0.0)
+        return known
+    result = steps.run(TRAIN)
+    training.remember(env, result)
+    return result
+
+
+def _backtest(strategy: str, *more: str) -> Step:
+    words = ["backtest", "--strategy", strategy, "--symbols", SYMBOLS, "--timeframe", "1d", *more, "--json"]
+    return Step(f"Backtest {strategy}", words)
+
+
+def _replay_and_audit(env: Env, steps: Steps) -> tuple[object, object]:
+    """Replay through workers of our own, unless a running stack has them already; audit while they live."""
+    words = ["replay", "--symbols", SYMBOLS, "--timeframe", "1d", "--bars", "60", "--json"]
+    replay = Step("Replay 60 bars through the workers", words)
+    redis_url = (
+        env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
+    )
+    if {spec.name for spec in workers(env)} <= answering(endpoints.celery_broker(redis_url)):
+        return steps.run(replay), steps.run(AUDIT)
+    started = time.monotonic()
+    with running_workers(env) as runner:
+        steps.note("Start the workers", time.monotonic() - started)
+        return steps.run(replay, idle=runner.tick), steps.run(AUDIT, idle=runner.tick)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""One `manage.py` command after the other, with progress, a log each, and a clear sentence when one fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from helios.stack import children
+from helios.stack.children import StackError
+from helios.stack.processes import WORKING_DIRECTORY
+
+_COUNTED = re.compile(r"(\d+)(?: of |/)(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A title for people and the words after `manage.py`; with `--json` among them the output is parsed."""
+
+    title: str
+    words: Sequence[str]
+
+
+@dataclass(slots=True)
+class Steps:
+    """Runs steps and remembers how long each took."""
+
+    console: Console
+    log_dir: Path
+    prefix: str
+    timings: list[tuple[str, float]] = field(default_factory=list)
+
+    def run(self, step: Step, *, idle: Callable[[], object] = lambda: None) -> Any:
+        """Run a step to its end, calling `idle` a few times a second; returns its parsed JSON, or None.
+
+        Raises: StackError with the step's own last words and the end of its log.
+        """
+        started = time.monotonic()
+        log = self.log_dir / f"{self.prefix}-{re.sub(r'[^a-z0-9]+', '-', step.title.lower())}.log"
+        with _Display(self.console, step.title) as display:
+            command = _Command(step.words, log, display.say)
+            try:
+                status = command.wait(idle)
+            except BaseException:
+                command.end()
+                raise
+        if status != 0:
+            raise StackError(_failure(step.title, status, log))
+        self.note(step.title, time.monotonic() - started)
+        return _parsed(step, command.output) if "--json" in step.words else None
+
+    def note(self, title: str, elapsed_s: float) -> None:
+        """Record and show a finished piece of work."""
+        self.timings.append((title, elapsed_s))
+        self.console.print(f"[green]done[/] {title} [dim]{elapsed_s:.1f} s[/]", highlight=False)
+
+
+class _Command:
+    """A running `manage.py` command: standard output is kept, error output goes to the log and to `say`."""
+
+    def __init__(self, words: Sequence[str], log: Path, say: Callable[[str], None]) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.output = ""
+        self._log, self._say = log, say
+        self._log.write_text("")
+        self._process = subprocess.Popen(
+            [sys.executable, "manage.py", *words],
+            cwd=WORKING_DIRECTORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+            preexec_fn=children.dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - prctl only
+        )
+        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._keep, self._tell)]
+        for reader in self._readers:
+            reader.start()
+
+    def wait(self, idle: Callable[[], object]) -> int:
+        while self._process.poll() is None:
+            idle()
+            time.sleep(0.1)
+        for reader in self._readers:
+            reader.join()
+        return self._process.returncode
+
+    def end(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _keep(self) -> None:
+        if self._process.stdout is not None:
+            with self._process.stdout as stream:
+                self.output = stream.read()
+
+    def _tell(self) -> None:
+        if self._process.stderr is None:
+            return
+        with self._process.stderr as stream, self._log.open("a") as log:
+            for line in stream:
+                log.write(line)
+                log.flush()
+                self._say(line.strip())
+
+
+class _Display(AbstractContextManager["_Display"]):
+    """A bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console, self._title = console, title
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        if console.is_terminal:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            said = TextColumn("[dim]{task.fields[said]}")
+            self._progress = Progress(*columns, said, console=console, transient=True)
+            self._task = self._progress.add_task(title, total=None, said="")
+
+    def __enter__(self) -> Self:
+        if self._progress is None:
+            self._console.print(f"{self._title} ...", highlight=False)
+        (self._progress or nullcontext()).__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Show a command's line; `6 of 60` moves the bar."""
+        if not line:
+            return
+        if self._progress is None:
+            self._console.print(f"  {line}", markup=False, highlight=False)
+            return
+        counted = _COUNTED.search(line)
+        done, total = (int(part) for part in counted.groups()) if counted else (None, None)
+        self._progress.update(self._task, said=line[:60], completed=done, total=total)
+
+
+def _failure(title: str, status: int, log: Path) -> str:
+    lines = [line for line in children.tail(log, 400).splitlines() if line.strip()]
+    words = lines[-1].removeprefix("CommandError: ") if lines else f"exit status {status}"
+    end = "\n".join(lines[-12:-1])
+    return f"{title} failed: {words} (log: {log})" + (f"\n{end}" if end else "")
+
+
+def _parsed(step: Step, output: str) -> Any:
+    try:
+        return json.loads(output[min(at for at in (output.find("{"), output.find("[")) if at >= 0) :])
+    except ValueError:
+        raise StackError(f"{step.title} failed: its output must be JSON, was {output[-200:]!r}") from None

@@ -1,0 +1,202 @@
+"""The demo's one readable page: what every command reported, as tables.
+
+All knowledge of the commands' JSON keys is here. A figure that a command did not report is shown as a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+DASH = "-"
+BACKTEST_ROWS = (
+    ("total return", "total_return_pct", "%"),
+    ("growth per year", "cagr_pct", "%"),
+    ("volatility per year", "volatility_pct", "%"),
+    ("Sharpe ratio", "sharpe", ""),
+    ("Sortino ratio", "sortino", ""),
+    ("Calmar ratio", "calmar", ""),
+    ("deepest drawdown", "max_drawdown_pct", "%"),
+    ("profit factor", "profit_factor", ""),
+    ("trades", "n_trades", "n"),
+    ("trades won", "win_rate_pct", "%"),
+    ("time in the market", "exposure_pct", "%"),
+    ("turnover per year", "turnover", ""),
+    ("fees paid", "fees_paid", "money"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the demo's steps reported, as parsed JSON."""
+
+    data: Any
+    training: Any
+    backtest: Any
+    buy_and_hold: Any
+    replay: Any
+    audit: Any
+    report: Path
+    timings: Sequence[tuple[str, float]]
+
+
+def pick(source: Any, *paths: str) -> Any:
+    """The first of several dotted paths that leads to a value; None when none does."""
+    for path in paths:
+        found = source
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if found is not None:
+            return found
+    return None
+
+
+def figure(value: Any, unit: str = "") -> str:
+    """A number for people: `12.30 %`, `1,234.00`, `17`; a dash where there is none (also for NaN)."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN is the value that differs from itself
+        return DASH
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    if unit == "n":
+        return f"{number:,.0f}"
+    if unit == "money":
+        return f"{number:,.2f}"
+    return f"{number:,.2f}{' ' + unit if unit else ''}"
+
+
+def render(outcome: Outcome) -> RenderableType:
+    """The whole summary."""
+    return Group(
+        data_table(outcome.data),
+        model_table(outcome.training),
+        backtest_table(outcome.backtest, outcome.buy_and_hold),
+        replay_table(outcome.replay),
+        latency_table(outcome.replay),
+        timing_table(outcome.timings),
+        verdict(outcome.audit),
+        Text(f"Report: {outcome.report}"),
+    )
+
+
+def data_table(data: Any) -> Table:
+    """Rows loaded, per symbol and timeframe where the import told them."""
+    rows = pick(data, "rows", "n_rows", "total_rows", "loaded", "total")
+    table = _table(f"Market data: {figure(rows, 'n')} bars", "symbol", "timeframe", "bars", "first", "last")
+    for each in pick(data, "datasets", "series", "items", "files") or []:
+        table.add_row(
+            str(pick(each, "symbol", "name") or DASH),
+            str(pick(each, "timeframe") or DASH),
+            figure(pick(each, "rows", "n_rows", "n_bars", "bars", "loaded"), "n"),
+            _day(pick(each, "first", "start", "first_ts", "first_bar")),
+            _day(pick(each, "last", "end", "last_ts", "last_bar")),
+        )
+    return table
+
+
+def model_table(training: Any) -> Table:
+    """Out-of-sample figures beside the naive baseline's."""
+    name = pick(training, "model", "name", "version") or "model"
+    model = pick(training, "out_of_sample", "metrics.out_of_sample", "oos", "metrics") or {}
+    naive = pick(training, "baseline", "metrics.baseline", "naive", "out_of_sample.baseline") or {}
+    table = _table(f"Model {name}, out of sample", "figure", "model", "naive baseline")
+    for key in model:
+        if isinstance(model[key], int | float):
+            other = pick(naive, key) if isinstance(naive, Mapping) else None
+            table.add_row(key.replace("_", " "), _plain(model[key]), _plain(other))
+    return table
+
+
+def backtest_table(backtest: Any, buy_and_hold: Any) -> Table:
+    """The strategy beside buy and hold, over the same bars."""
+    days = f"{_day(pick(backtest, 'start'))} to {_day(pick(backtest, 'end'))}"
+    title = f"Backtest of seven tiers, {figure(pick(backtest, 'n_bars'), 'n')} bars, {days}"
+    table = _table(title, "figure", "Helios", "buy and hold")
+    for label, key, unit in BACKTEST_ROWS:
+        other = pick(buy_and_hold, key)
+        if other is None and key == "total_return_pct":
+            other = pick(backtest, "buy_hold_return_pct")
+        table.add_row(label, figure(pick(backtest, key), unit), figure(other, unit))
+    return table
+
+
+def replay_table(replay: Any) -> Table:
+    """Cycles, orders, fills and what the paper book is worth."""
+    book = pick(replay, "book") or ""
+    table = _table(f"Replay through Celery {book}", "figure", "value")
+    for label, key in (("cycles", "cycles"), ("orders", "orders")):
+        table.add_row(label, _counts(pick(replay, key)))
+    table.add_row("fills", figure(pick(replay, "fills", "n_fills"), "n"))
+    table.add_row("fees paid", figure(pick(replay, "fees_paid"), "money"))
+    table.add_row("final paper equity", figure(pick(replay, "final_equity", "equity"), "money"))
+    table.add_row("return", figure(pick(replay, "total_return_pct"), "%"))
+    table.add_row("fallbacks", _counts(pick(replay, "fallbacks")) or "none")
+    ledger = pick(replay, "ledger.intact")
+    table.add_row("ledger", DASH if ledger is None else ("intact" if ledger else "BROKEN"))
+    return table
+
+
+def latency_table(replay: Any) -> Table:
+    """Median and 95th percentile of every tier and of the whole cycle."""
+    table = _table("Latency", "tier", "p50 ms", "p95 ms")
+    for name, row in (pick(replay, "latency") or {}).items():
+        table.add_row(str(name), figure(pick(row, "p50_ms", "p50")), figure(pick(row, "p95_ms", "p95")))
+    return table
+
+
+def timing_table(timings: Iterable[tuple[str, float]]) -> Table:
+    """How long each step took."""
+    steps = list(timings)
+    table = _table(f"Steps, {sum(seconds for _, seconds in steps):.0f} s in all", "step", "seconds")
+    for title, seconds in steps:
+        table.add_row(title, f"{seconds:.1f}")
+    return table
+
+
+def verdict(audit: Any) -> Text:
+    """The sentinel's word, with its findings."""
+    findings = pick(audit, "findings") or []
+    said = pick(audit, "verdict", "status", "result") or (
+        "ok" if not findings else f"{len(findings)} findings"
+    )
+    lines = [f"Sentinel: {said}"]
+    for each in findings:
+        severity = pick(each, "severity", "level") or DASH
+        lines.append(f"  {severity}: {pick(each, 'message', 'detail', 'summary', 'title', 'code') or each}")
+    return Text("\n".join(lines))
+
+
+def show(console: Console, outcome: Outcome) -> None:
+    """Print the summary."""
+    console.print()
+    console.print(render(outcome))
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", min_width=60)
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    return table
+
+
+def _counts(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    return figure(value, "n")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, int) or value is None:
+        return figure(value, "n")
+    return f"{value:.4f}" if value == value else DASH  # noqa: PLR0124 - NaN
+
+
+def _day(value: Any) -> str:
+    return str(value)[:10] if value else DASH

@@ -1,0 +1,119 @@
+"""`make up`: the whole stack on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from itertools import cycle
+
+from rich.console import Console
+from rich.table import Table
+
+from helios.env import Env
+from helios.stack import children, processes, training
+from helios.stack.children import StackError
+from helios.stack.environment import load_env
+from helios.stack.ports import check_ports, is_free
+from helios.stack.runner import Emit, Runner, until_signalled
+from helios.stack.servers import ensure_running
+from helios.stack.steps import Step, Steps
+
+MIGRATE = Step("Apply migrations", ["migrate", "--noinput", "-v", "0"])
+STATIC = Step("Collect static files", ["collectstatic", "--noinput", "-v", "0"])
+ADMIN = Step("First administrator", ["ensure_admin", "--json"])
+LOAD = Step("Load the sample data", ["import_data", "--sample", "--json"])
+TRAIN = Step("Train the compact model", ["train", "--preset", "compact", "--json"])
+BOOK = Step("Paper book over replayed data", ["demo_book", "--json"])
+
+COLOURS = {"web": "cyan", "worker": "green", "gpu": "magenta", "beat": "yellow", "flower": "blue"}
+
+
+def main() -> int:
+    """Start everything and stay; returns the exit status."""
+    console = Console(highlight=False)
+    children.leave_on_sigterm()
+    try:
+        run(load_env(), console)
+    except StackError as error:
+        Console(stderr=True).print(str(error), markup=False, highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def run(env: Env, console: Console) -> None:
+    """Set up, supervise until a signal asks for the end, stop everything. Raises: StackError."""
+    specs = processes.everything(env)
+    check_ports(specs)  # before anything is started
+    with ensure_running(env):
+        admin = set_up(env, Steps(console, env.var_dir / "logs", "up"))
+        with until_signalled() as (asked, hurry):
+            runner = Runner(specs, coloured(console))
+            try:
+                runner.start()
+                _await_web(env, runner, asked)
+                console.print(addresses(env, admin))
+                runner.run(asked)
+                console.print("Stopping; press Ctrl-C again to hurry.")
+            finally:
+                runner.stop(hurry)
+    console.print("Everything is stopped.")
+
+
+def set_up(env: Env, steps: Steps) -> dict[str, str] | None:
+    """Bring the database to where a stack can run on it; returns the login that was made, if one was."""
+    steps.run(MIGRATE)
+    if env.environment != "dev":
+        steps.run(STATIC)
+    admin = steps.run(ADMIN)
+    if not training.exists(env, "SELECT 1 FROM market_ohlc LIMIT 1"):
+        steps.run(LOAD)
+    if not training.exists(env, "SELECT 1 FROM ml_models LIMIT 1"):
+        training.remember(env, steps.run(TRAIN))
+    steps.run(BOOK)
+    return admin if admin.get("created") else None
+
+
+def addresses(env: Env, admin: dict[str, str] | None) -> Table:
+    """What a person opens next."""
+    web = f"http://127.0.0.1:{env.web_port}"
+    table = Table(title="Helios is running; Ctrl-C stops it", title_justify="left", show_header=False)
+    table.add_row("Admin", f"{web}/admin/")
+    table.add_row("API documents", f"{web}/docs")
+    table.add_row("Health", f"{web}/health/ready")
+    table.add_row("Flower", f"http://127.0.0.1:{env.flower_port}")
+    table.add_row("Logs", str(env.var_dir / "logs"))
+    if admin:
+        table.add_row("Login", f"{admin['username']} / {admin['password']}  (shown only this once)")
+    return table
+
+
+def coloured(console: Console) -> Emit:
+    """An `emit` that prints `name | line`, each name in its colour."""
+    lock = threading.Lock()
+    spare = cycle(["red", "white"])
+    colours: dict[str, str] = {}
+    width = max(map(len, COLOURS))
+
+    def emit(name: str, line: str) -> None:
+        with lock:
+            colour = colours.setdefault(name, COLOURS.get(name) or next(spare))
+            console.print(f"[{colour}]{name:<{width}} |[/] ", end="")
+            console.print(line, markup=False, soft_wrap=True)
+
+    return emit
+
+
+def _await_web(env: Env, runner: Runner, asked: threading.Event) -> None:
+    """Wait until the web process listens, somebody asks for the end, or a minute is over."""
+
+    def there() -> bool:
+        runner.tick()
+        return asked.is_set() or not is_free(env.web_port)
+
+    children.wait_until(there, timeout_s=60, every_s=0.2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

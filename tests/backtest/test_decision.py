@@ -1,0 +1,131 @@
+"""One bar through tiers 4 to 7: the steps in a row are the decision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+
+from tiers.config import PipelineParams
+from tiers.contracts import (
+    BookView,
+    Forecast,
+    MarketContext,
+    Stance,
+    StrategicView,
+    Switches,
+    TradingState,
+    VolatilityForecast,
+)
+from tiers.decision import (
+    BUILT_IN,
+    DecisionInputs,
+    decide_bar,
+    execute_step,
+    llm_step,
+    portfolio_step,
+    risk_step,
+    smallest_steps,
+)
+from tiers.execute.orders import Lot
+from tiers.llm.apply import enforce
+
+NOW = datetime(2020, 6, 1, 20, tzinfo=UTC)
+SYMBOLS = ("AAPL", "IBM")
+PARAMS = PipelineParams.for_timeframe("1d")
+LOT = Lot(quantity_step=Decimal("0.01"), min_notional=Decimal(1), price_tick=Decimal("0.01"))
+
+
+def inputs(*, equity: int = 100_000, peak: int = 100_000, held: int = 0) -> DecisionInputs:
+    returns = np.random.default_rng(1).normal(0, 0.01, (PARAMS.portfolio.window_bars, 2))
+    return DecisionInputs(
+        forecast=Forecast(
+            bar_ts=NOW,
+            symbols=SYMBOLS,
+            probability=np.array([[0.1, 0.2, 0.7], [0.3, 0.4, 0.3]]),
+            horizon_bars=5,
+            model_names=("m", "m"),
+        ),
+        volatility=VolatilityForecast(
+            bar_ts=NOW, symbols=SYMBOLS, sigma=np.array([0.01, 0.012]), methods=("garch", "ewma")
+        ),
+        returns=returns,
+        context=MarketContext(
+            bar_ts=NOW,
+            symbols=SYMBOLS,
+            regime="trending_down",
+            trend=-1.0,
+            volatility_ratio=1.0,
+            breadth=0.2,
+            mean_edge=0.3,
+            drawdown=0.0,
+            gross_exposure=0.0,
+        ),
+        book=BookView(
+            bar_ts=NOW,
+            symbols=SYMBOLS,
+            equity=Decimal(equity),
+            peak_equity=Decimal(peak),
+            cash=Decimal(equity - held * 100),
+            quantity=(Decimal(held), Decimal(0)),
+            price=(Decimal(100), Decimal(50)),
+            tradable=np.array([True, True]),
+        ),
+        lots=dict.fromkeys(SYMBOLS, LOT),
+        key="book:1",
+    )
+
+
+def test_the_decision_is_the_four_steps_in_a_row() -> None:
+    given, switches = inputs(), Switches()
+    decision = decide_bar(given, PARAMS, switches)
+    risk = risk_step(given, PARAMS, switches)
+    view = llm_step(given.context, switches)
+    bounded = enforce(risk, view, switches)
+    targets = portfolio_step(given, bounded, PARAMS)
+    plan = execute_step(given, risk, targets, PARAMS)
+    np.testing.assert_array_equal(decision.risk.size, risk.size)
+    assert decision.view == view
+    assert decision.bounded.leverage == bounded.leverage < risk.leverage
+    np.testing.assert_array_equal(decision.targets.weights, targets.weights)
+    assert decision.plan == plan
+    assert [intent.symbol for intent in plan.intents] == ["AAPL"]
+
+
+def test_with_the_analyst_off_its_input_passes_through() -> None:
+    decision = decide_bar(inputs(), PARAMS, Switches(llm_strategic_analysis=False))
+    assert decision.view.provider == "off"
+    assert decision.bounded is decision.risk
+
+
+def test_another_analyst_can_speak() -> None:
+    def bold(context: MarketContext) -> StrategicView:
+        return StrategicView(
+            bar_ts=context.bar_ts,
+            provider="test",
+            stance=Stance.RISK_OFF,
+            conviction=1.0,
+            risk_multiplier=0.0,
+            reasoning="Nothing may be held.",
+        )
+
+    decision = decide_bar(inputs(), PARAMS, Switches(), replace(BUILT_IN, llm=bold))
+    assert decision.bounded.leverage == 0.0
+    assert decision.plan.intents == ()
+
+
+def test_a_halt_decided_at_this_bar_reaches_the_orders_of_this_bar() -> None:
+    given = inputs(equity=50_000, peak=100_000, held=100)
+    decision = decide_bar(given, PARAMS, Switches())
+    assert given.book.state is TradingState.ACTIVE
+    assert decision.risk.state is TradingState.HALTED
+    assert decision.plan.intents == ()
+    forced = replace(decision.targets, weights=np.array([0.0, 0.0]))
+    plan = execute_step(given, decision.risk, forced, PARAMS)
+    assert [denial.code for denial in plan.denials] == ["BOOK_HALTED"]
+
+
+def test_the_venue_learns_the_steps_of_quantity() -> None:
+    assert smallest_steps({"AAPL": LOT}) == {"AAPL": Decimal("0.01")}

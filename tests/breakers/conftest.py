@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from helios.breakers import process
+from helios.breakers.store import SharedStore
+
+
+@pytest.fixture(autouse=True)
+def _own_process_state() -> Iterator[None]:
+    """Every test begins as a fresh process would."""
+    process.forget()
+    yield
+    process.forget()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Keys that no other test uses."""
+    return f"test:{{{uuid.uuid4().hex}}}"
+
+
+@pytest.fixture
+def client() -> Iterator[redis.Redis]:
+    connection = redis.Redis.from_url(os.environ["HELIOS_REDIS_URL"])
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def store(client: redis.Redis, prefix: str) -> SharedStore:
+    return SharedStore(client, prefix=prefix)

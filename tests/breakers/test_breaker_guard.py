@@ -1,0 +1,198 @@
+"""The ways in: `with`, `async with`, decorators, `call`, `acall`; what counts as a failure and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import pytest
+
+from helios.breakers import CircuitOpen, UnknownBreaker, breaker, process, refresh_if_behind
+from helios.breakers.catalog import SHIPPED
+from helios.errors import Rejected, Transient
+
+pytestmark = pytest.mark.usefixtures("clean_redis")
+
+FAILURES = SHIPPED["llm_api"].config.failure_threshold
+
+
+class VendorDown(Exception):
+    """What the guarded dependency raises."""
+
+
+def broken() -> str:
+    raise VendorDown
+
+
+async def abroken() -> str:
+    raise VendorDown
+
+
+def window(name: str = "llm_api") -> str:
+    return process.current().store.peek(name, SHIPPED[name].config).step.circuit.window
+
+
+def open_it(name: str = "llm_api") -> None:
+    for _ in range(SHIPPED[name].config.failure_threshold):
+        with pytest.raises(VendorDown):
+            breaker(name).call(broken)
+
+
+def test_a_context_manager_passes_errors_on_and_refuses_after_enough_of_them():
+    for _ in range(FAILURES):
+        with pytest.raises(VendorDown), breaker("llm_api"):
+            raise VendorDown
+    with pytest.raises(CircuitOpen) as caught, breaker("llm_api"):
+        pytest.fail("the call was made")
+    assert isinstance(caught.value, Transient)
+    assert 59 < caught.value.retry_after_s <= 60
+
+
+def test_a_decorated_function_keeps_its_name_and_its_value():
+    @breaker("llm_api")
+    def ask(question: str, *, loud: bool = False) -> str:
+        """Ask the vendor."""
+        return question.upper() if loud else question
+
+    assert ask("why", loud=True) == "WHY"
+    assert (ask.__name__, ask.__doc__) == ("ask", "Ask the vendor.")
+    open_it()
+    with pytest.raises(CircuitOpen):
+        ask("why")
+
+
+def test_call_hands_arguments_through_and_returns_the_value():
+    assert breaker("llm_api").call(divmod, 7, 2) == (3, 1)
+    assert breaker("llm_api").call(int, "11", base=2) == 3
+
+
+def test_a_fallback_answers_failures_and_refusals_and_sees_the_error():
+    seen = []
+
+    def fallback(error: Exception) -> str:
+        seen.append(type(error))
+        return "rules"
+
+    answers = [breaker("llm_api").call(broken, fallback=fallback) for _ in range(FAILURES + 1)]
+    assert answers == ["rules"] * (FAILURES + 1)
+    assert seen == [VendorDown] * FAILURES + [CircuitOpen]
+
+
+def refuse() -> str:
+    raise Rejected("the request was wrong")
+
+
+def test_rejected_requests_are_no_failures_and_reach_the_caller_past_a_fallback():
+    for _ in range(FAILURES + 1):
+        with pytest.raises(Rejected):
+            breaker("llm_api").call(refuse, fallback=lambda _: "never")
+    assert window() == ""
+
+
+def test_the_errors_to_ignore_can_be_named():
+    patient = breaker("llm_api", ignore=(VendorDown,))
+    for _ in range(FAILURES + 1):
+        with pytest.raises(VendorDown):
+            patient.call(broken)
+    assert window() == ""
+    with pytest.raises(Rejected):
+        patient.call(refuse)
+    assert window() == "F"
+
+
+def test_the_refusal_of_another_breaker_is_not_this_ones_failure():
+    open_it("neural_network")
+    with pytest.raises(CircuitOpen, match="neural_network"), breaker("llm_api"), breaker("neural_network"):
+        pytest.fail("the call was made")
+    assert window() == ""
+
+
+def test_an_interrupt_is_no_failure():
+    with pytest.raises(KeyboardInterrupt), breaker("llm_api"):
+        raise KeyboardInterrupt
+    assert window() == ""
+
+
+def test_calls_that_only_reduce_pass_the_order_path():
+    open_it("valr_api")
+    with pytest.raises(CircuitOpen):
+        breaker("valr_api").call(str, 1)
+    assert breaker("valr_api").call(str, 1, reducing=True) == "1"
+    with breaker("valr_api", reducing=True):
+        pass
+    assert breaker("valr_api", reducing=True)(str)(1) == "1"
+
+
+def test_an_unknown_name_is_told_with_those_there_are_when_it_is_first_used():
+    unused = breaker("moon_api")
+    with pytest.raises(UnknownBreaker, match="no circuit breaker is named 'moon_api'; there are alpaca_api, llm_api"):
+        unused.call(str, 1)
+
+
+def test_one_use_cannot_be_entered_twice_nor_left_unentered():
+    use = breaker("llm_api")
+    with use, pytest.raises(RuntimeError, match="entered already"):
+        use.__enter__()
+    with pytest.raises(RuntimeError, match="without having been entered"):
+        use.__exit__(None, None, None)
+    with use:  # one after the other is fine
+        pass
+
+
+def test_a_refusal_survives_the_way_between_processes():
+    error = CircuitOpen("llm_api", reason="it is open after failures", retry_after_s=12.0)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - Celery does the same with its own messages
+    assert (str(copy), copy.name, copy.retry_after_s) == (str(error), "llm_api", 12.0)
+
+
+def test_coroutines_are_guarded_in_the_same_ways():
+    async def story() -> list[str]:
+        @breaker("llm_api")
+        async def ask() -> str:
+            return "fine"
+
+        answers = [await ask(), await breaker("llm_api").acall(ask), await ask()]
+        for _ in range(FAILURES):
+            with pytest.raises(VendorDown):
+                await breaker("llm_api").acall(abroken)
+        with pytest.raises(CircuitOpen):
+            async with breaker("llm_api"):
+                pytest.fail("the call was made")
+        answers.append(await breaker("llm_api").acall(abroken, fallback=lambda error: type(error).__name__))
+        return answers
+
+    assert asyncio.run(story()) == ["fine", "fine", "fine", "CircuitOpen"]
+
+
+def test_a_coroutines_rejection_passes_its_fallback():
+    async def arefuse() -> str:
+        raise Rejected("no")
+
+    with pytest.raises(Rejected):
+        asyncio.run(breaker("llm_api").acall(arefuse, fallback=lambda _: "never"))
+
+
+def test_a_cancelled_coroutine_is_no_failure():
+    async def story() -> None:
+        entered = asyncio.Event()
+
+        async def wait_for_ever() -> None:
+            async with breaker("llm_api"):
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(wait_for_ever())
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())
+    assert window() == ""
+
+
+def test_a_process_without_a_database_uses_the_shipped_settings():
+    breaker("neural_network").call(str, 1)
+    assert process.current().circuit("neural_network").settings == SHIPPED["neural_network"]
+    refresh_if_behind()
+    assert process.current().circuit("neural_network").settings == SHIPPED["neural_network"]

@@ -1,0 +1,41 @@
+"""Every test of flags starts in a process that has not read any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from loguru import logger
+
+from helios import flags
+from helios.flags.models import FeatureFlag, FeatureFlagHistory
+from helios.flags.services import install_missing
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    flags.forget()
+    yield
+    flags.stop_listener()
+    flags.forget()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The names of what is logged while the test runs."""
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]), level="DEBUG")
+    yield lines
+    logger.remove(sink)
+
+
+@pytest.fixture
+def last_change(db: None) -> Callable[[str], FeatureFlagHistory]:
+    return lambda name: FeatureFlagHistory.objects.filter(flag_id=name).first()
+
+
+@pytest.fixture
+def committed_flags(transactional_db: None) -> None:
+    """The shipped flags, for tests whose changes are really committed: clean-up empties every table after them."""
+    install_missing(actor="test")
+    assert FeatureFlag.objects.count() >= 15

@@ -1,0 +1,92 @@
+"""Compare what the live chain wrote for a book with the backtest of the same bars; prints one JSON object.
+
+Run as `python -m tests.pipeline.parity BOOK` against the database of the book.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def main(name: str) -> dict[str, Any]:
+    from tiers import inference, pipeline, stages, store, switches
+    from tiers.backtest.engine import Config, run_helios
+    from tiers.backtest.simulator import Costs, Initial
+    from tiers.features.catalog import FEATURE_SET, NAMES
+    from trading.models import Book, Order, TradeExecution
+    from trading.selectors import market
+
+    del pipeline
+    book = Book.objects.get(name=name)
+    cycles = list(book.cycles.order_by("bar_ts"))
+    bars = market.bar_range(book.symbols, book.timeframe, None, cycles[-1].bar_ts)
+    first = int(np.searchsorted(bars.ts, np.datetime64(cycles[0].bar_ts.replace(tzinfo=None), "us")))
+    result = run_helios(
+        bars,
+        inference.predictor(inference.model_for(book)),
+        Config(
+            initial=Initial(cash=book.initial_cash),
+            costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
+            lots=stages.lots(book),
+            key=stages.order_key(book),
+            start_row=first,
+        ),
+        params=stages.params_of(book),
+        switches=switches.from_json(cycles[0].switches),
+    )
+    worst: dict[str, float] = {"features": 0.0, "probability": 0.0, "sigma": 0.0, "weights": 0.0, "equity": 0.0}
+    for row, cycle in enumerate(cycles):
+        symbols = tuple(book.symbols)
+        live = store.load_features(book.timeframe, FEATURE_SET, symbols, cycle.bar_ts, 1, len(NAMES))[0]
+        _compare(worst, "features", live, result.log.features[row])
+        _compare(worst, "probability", store.load_forecast(cycle, symbols).probability, result.log.probability[row])
+        _compare(worst, "sigma", store.load_risk(cycle).sigma, result.log.sigma[row])
+        _compare(worst, "weights", store.load_targets(cycle).weights, result.log.weights[row])
+        worst["equity"] = max(worst["equity"], float(abs(cycle.snapshot.equity - result.run.equity[row])))
+    orders = [
+        [o.bar_ts.isoformat(), o.symbol, o.side, str(o.quantity.normalize()), o.client_order_id]
+        for o in Order.objects.filter(book=book).order_by("bar_ts", "symbol", "side")
+    ]
+    expected = sorted(
+        [i.bar_ts.isoformat(), i.symbol, i.side.value, str(i.quantity.normalize()), i.client_order_id]
+        for row in result.run.orders
+        for i in row
+    )
+    fills = [
+        [e.bar_ts.isoformat(), e.symbol, e.side, str(e.quantity.normalize()), str(e.price.normalize()), str(e.fee.normalize())]
+        for e in TradeExecution.objects.filter(book=book).order_by("bar_ts", "symbol", "side")
+    ]
+    expected_fills = sorted(
+        [f.bar_ts.isoformat(), f.symbol, f.side, str(f.quantity.normalize()), str(f.price.normalize()), str(f.fee.normalize())]
+        for f in result.run.all_fills
+    )
+    return {
+        "cycles": len(cycles),
+        "worst": worst,
+        "n_orders": len(orders),
+        "n_fills": len(fills),
+        "orders_equal": orders == expected,
+        "fills_equal": fills == expected_fills,
+    }
+
+
+def _compare(worst: dict[str, float], key: str, live: Any, batch: Any) -> None:
+    if (np.isnan(live) != np.isnan(batch)).any():
+        worst[key] = float("inf")
+        return
+    difference = np.abs(live - batch)
+    known = difference[~np.isnan(difference)]
+    worst[key] = max(worst[key], float(known.max()) if known.size else 0.0)
+
+
+if __name__ == "__main__":
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
+    django.setup()
+    print(json.dumps(main(sys.argv[1])))  # noqa: T201

@@ -1,0 +1,249 @@
+"""A cycle in one process, stage by stage: claims, repeats, skips, fallbacks, recovery."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from helios.errors import Rejected
+from tests.pipeline.market import make_bars
+from tiers import clock, lateness, pipeline, replaying, stages
+from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun
+from trading.services import books, ledger, market as market_service
+
+pytestmark = pytest.mark.django_db
+N = 400
+
+
+@pytest.fixture
+def bars(db):
+    made = make_bars(("AAPL", "IBM"), n_bars=N, seed=3)
+    for symbol in made.symbols:
+        market_service.ensure_instrument(symbol, "equity")
+    market_service.upsert_bars(made, source="test")
+    return made
+
+
+@pytest.fixture
+def times(bars):
+    return [stages.utc(ts) for ts in bars.ts]
+
+
+@pytest.fixture
+def book(bars, times):
+    return books.create_book(
+        "desk",
+        mode="replay",
+        timeframe="1d",
+        symbols=["AAPL", "IBM"],
+        initial_cash=D(100_000),
+        fee_bps=D(5),
+        slippage_bps=D(2),
+        flag_overrides={"auto_trading": True},
+        replay_from=times[350],
+        replay_until=times[-1],
+    )
+
+
+def run(book, bar_ts, upto=Stage.DONE):
+    cycle = pipeline.start(book, bar_ts, send=False)
+    for stage in pipeline.STAGES:
+        if stage is upto:
+            break
+        pipeline.run_stage(cycle.pk, stage)
+    cycle.refresh_from_db()
+    return cycle
+
+
+def test_a_cycle_passes_seven_tiers_and_ends(book, times):
+    cycle = run(book, times[350])
+    assert (cycle.status, cycle.stage) == ("DONE", "done")
+    assert [r.stage for r in cycle.stage_runs.all()] == [s.value for s in pipeline.STAGES]
+    assert all(r.duration_ms > 0 and r.module_version == "1.0.0" for r in cycle.stage_runs.all())
+    assert cycle.snapshot.equity == D(100_000)
+
+
+def test_every_tier_is_on_the_ledger(book, times):
+    run(book, times[350])
+    kinds = list(LedgerEntry.objects.order_by("sequence").values_list("kind", flat=True))
+    assert kinds == [s.value for s in pipeline.STAGES] + ["end"]
+    assert ledger.verify(book.pk) is None
+
+
+def test_without_a_model_the_forecast_is_neutral_and_says_so(book, times):
+    cycle = run(book, times[350])
+    row = cycle.stage_runs.get(stage="predict")
+    assert row.fallback == "neutral_forecast"
+    assert "train" in row.reason
+    assert {p.signal for p in cycle.predictions.all()} == {"HOLD"}
+    assert not Order.objects.exists()
+
+
+def test_a_double_tick_starts_one_cycle(book, times):
+    first = pipeline.start(book, times[350], send=False)
+    assert first is not None
+    assert pipeline.start(book, times[350], send=False) is None
+    assert PipelineCycle.objects.count() == 1
+
+
+def test_a_message_that_comes_twice_changes_nothing(book, times):
+    cycle = pipeline.start(book, times[350], send=False)
+    for stage in pipeline.STAGES:
+        for _ in range(2):
+            assert pipeline.run_stage(cycle.pk, stage) == cycle.pk
+    assert StageRun.objects.count() == 7
+    assert PortfolioSnapshot.objects.count() == 1
+
+
+def test_a_message_out_of_order_waits_for_its_turn(book, times):
+    cycle = pipeline.start(book, times[350], send=False)
+    pipeline.run_stage(cycle.pk, Stage.RISK)
+    cycle.refresh_from_db()
+    assert cycle.stage == "ingest"
+    assert not StageRun.objects.exists()
+
+
+def test_a_stage_that_raises_writes_nothing_and_the_cycle_ends_with_its_reason(book, times, monkeypatch):
+    def broken(_ctx):
+        PortfolioSnapshot.objects.all().delete()
+        raise Rejected("the optimiser found no solution")
+
+    monkeypatch.setitem(pipeline.HANDLERS, Stage.PORTFOLIO, broken)
+    cycle = run(book, times[350])
+    assert (cycle.status, cycle.reason) == ("FAILED", "portfolio: the optimiser found no solution")
+    assert not StageRun.objects.filter(stage="portfolio").exists()
+    assert not Order.objects.exists()
+
+
+def test_an_unexpected_error_leaves_the_cycle_to_be_tried_again(book, times, monkeypatch):
+    cycle = run(book, times[350], upto=Stage.LLM)
+    monkeypatch.setitem(pipeline.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pipeline.run_stage(cycle.pk, Stage.LLM)
+    cycle.refresh_from_db()
+    assert (cycle.status, cycle.stage) == ("RUNNING", "llm")
+
+
+def test_a_bar_that_no_symbol_has_is_skipped(book, times):
+    cycle = run(book, times[350] + timedelta(hours=1))
+    assert cycle.status == "SKIPPED"
+    assert "NO_BAR" in cycle.reason
+
+
+def test_a_late_bar_is_never_traded(book, times):
+    book.mode = "paper"
+    book.save()
+    cycle = run(book, times[350])
+    assert cycle.status == "SKIPPED"
+    assert cycle.reason.startswith("LATE_BAR")
+
+
+def test_features_of_warm_up_rows_are_missing_never_zero(book, times):
+    book.replay_from = times[5]
+    book.save()
+    run(book, times[5])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT values FROM engineered_features WHERE bar_ts = %s", [times[5]])
+        rows = [row[0] for row in cursor.fetchall()]
+    assert len(rows) == 2
+    assert all(np.isnan(row).sum() > 10 for row in rows)
+
+
+def test_stalled_cycles_are_sent_again_and_given_up_in_the_end(book, times, monkeypatch):
+    sent = []
+    monkeypatch.setattr(pipeline, "send_chain", lambda pk, stage: sent.append((pk, stage)) or True)
+    cycle = run(book, times[350], upto=Stage.RISK)
+    PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(minutes=5))
+    assert pipeline.recover(stalled_s=60) == 1
+    assert pipeline.recover(stalled_s=60) == 0
+    assert sent == [(cycle.pk, Stage.RISK)]
+    PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(minutes=5), redriven=pipeline.MAX_REDRIVES)
+    pipeline.recover(stalled_s=60)
+    cycle.refresh_from_db()
+    assert cycle.status == "FAILED"
+    assert "gave up at risk" in cycle.reason
+
+
+def test_recovery_of_a_cycle_whose_orders_were_not_sent_sends_the_last_task(book, times, monkeypatch):
+    sent = []
+    monkeypatch.setattr(pipeline, "send_chain", lambda pk, stage: sent.append(stage) or True)
+    monkeypatch.setattr(pipeline, "finish", lambda _pk: None)
+    run(book, times[350])
+    PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(minutes=5))
+    pipeline.recover(stalled_s=60)
+    assert sent == [Stage.EXECUTE]
+
+
+def test_a_replay_book_is_ticked_bar_by_bar_to_its_end(book, times, monkeypatch):
+    monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
+    books.set_active("desk", True, actor="ana", reason="")
+    assert clock.tick() == 1
+    assert clock.tick() == 0  # the cycle still runs
+    PipelineCycle.objects.update(status="DONE", finished_at=timezone.now())
+    book.replay_until = times[350]
+    book.save(update_fields=["replay_until"])
+    assert clock.tick() == 0
+    book.refresh_from_db()
+    assert not book.active
+
+
+def test_a_paper_book_follows_the_newest_bar(book, times, monkeypatch):
+    monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
+    book.mode, book.active = "paper", True
+    book.save()
+    assert clock.due_bar(book) == times[-1]
+    pipeline.start(book, times[-1])
+    assert clock.due_bar(book) is None
+
+
+def test_flags_and_versions_are_pinned_to_the_cycle(book, times):
+    cycle = pipeline.start(book, times[350], send=False)
+    assert cycle.switches["auto_trading"] is True
+    assert cycle.switches["garch_volatility"] is True
+    assert cycle.modules["risk"] == "1.0.0"
+
+
+def test_latencies_are_told_per_tier_and_per_cycle(book, times):
+    ids = [run(book, ts).pk for ts in times[350:353]]
+    table = pipeline.latency_table(ids)
+    assert list(table) == [s.value for s in pipeline.STAGES] + ["cycle"]
+    assert all(row["p50_ms"] <= row["p95_ms"] for row in table.values())
+
+
+def test_a_replay_needs_enough_bars_and_a_model(bars):
+    options = {
+        "symbols": ["AAPL"],
+        "timeframe": "1d",
+        "first": None,
+        "cash": None,
+        "name": None,
+        "source": "table",
+        "auto_trading": True,
+    }
+    with pytest.raises(Rejected, match="at least one bar"):
+        replaying.prepare(n_bars=0, **options)
+    with pytest.raises(Rejected, match="there are 400"):
+        replaying.prepare(n_bars=401, **options)
+    with pytest.raises(Rejected, match="train"):
+        replaying.prepare(n_bars=10, **options)
+
+
+def test_the_summary_of_a_replay_adds_up(book, times):
+    ids = [run(book, ts).pk for ts in times[350:354]]
+    result = replaying.summary(book.pk, ids, elapsed_s=1.0)
+    assert result["cycles"] == {"run": 4, "done": 4}
+    assert result["fallbacks"] == {"neutral_forecast": 4}
+    assert result["ledger"] == {"entries": 32, "intact": True}
+    assert result["final_equity"] == "100000.00000000"
+
+
+def test_history_is_never_late():
+    from trading.models import Book
+
+    bar = datetime(2020, 1, 1, tzinfo=UTC)
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    assert lateness.is_late(Book(mode="paper"), bar, now=now, limit_s=60)
+    assert not lateness.is_late(Book(mode="replay"), bar, now=now, limit_s=60)

@@ -1,0 +1,42 @@
+"""From the network's balanced evidence to probabilities that mean what they say.
+
+The network is trained with every class weighted equally, so its logits are evidence free of how common a class
+is; the class frequencies of the training part are added back, and one temperature scales the evidence:
+softmax(ln prior + logits / T). With T growing the forecast tends to the class frequencies, never to a third each.
+Source: temperature scaling, Guo, Pleiss, Sun, Weinberger 2017; prior correction, Saerens et al. 2002.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tiers.contracts import FloatArray
+
+# Evidence worth less than a hundredth is noise; more than four times itself would be blind trust.
+TEMPERATURES = np.geomspace(0.25, 100.0, 241)
+PROBABILITY_FLOOR = 1e-12
+
+
+def probabilities(logits: FloatArray, *, prior: FloatArray, temperature: float) -> FloatArray:
+    """(..., 3) probabilities from (..., 3) logits and (3,) class frequencies; rows sum to 1, NaN stays NaN."""
+    score = np.log(np.maximum(prior, PROBABILITY_FLOOR)) + logits / temperature
+    weight = np.exp(score - score.max(axis=-1, keepdims=True))
+    total: FloatArray = weight / weight.sum(axis=-1, keepdims=True)
+    return total
+
+
+def log_loss(probability: FloatArray, outcome: npt.NDArray[np.int8]) -> float:
+    """Mean of -ln p(what happened), nats; probability (n, 3), outcome (n,); NaN without samples."""
+    if not len(outcome):
+        return float("nan")
+    chosen = probability[np.arange(len(outcome)), outcome]
+    return float(-np.log(np.maximum(chosen, PROBABILITY_FLOOR)).mean())
+
+
+def fit_temperature(logits: FloatArray, outcome: npt.NDArray[np.int8], *, prior: FloatArray) -> float:
+    """The temperature of least log loss on (n, 3) logits and (n,) outcomes; 1 without samples."""
+    if not len(outcome):
+        return 1.0
+    losses = [log_loss(probabilities(logits, prior=prior, temperature=float(t)), outcome) for t in TEMPERATURES]
+    return float(TEMPERATURES[int(np.argmin(losses))])

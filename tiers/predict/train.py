@@ -1,0 +1,229 @@
+"""Training: walk-forward figures first, then the model that goes into service. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from tiers.contracts import HOLD, BoolArray, FloatArray
+from tiers.errors import DataError
+from tiers.predict import calibration, figures, labels, splits
+from tiers.predict.figures import Figures, OutcomeArray
+from tiers.predict.fitting import FitParams, Fitted, fit
+from tiers.predict.labels import Labels
+from tiers.predict.network import CausalNetwork, evaluate, preset
+from tiers.predict.packing import Packed, pack
+from tiers.predict.splits import Split
+
+Progress = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
+MIN_TRAIN, MIN_VALIDATION, MIN_TEST = 300, 60, 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainParams:
+    """What is learnt and how it is judged; bars are a symbol's own."""
+
+    preset: str = "compact"
+    horizon_bars: int = 5
+    theta: float = 0.5
+    volatility_bars: int = 20
+    n_folds: int = 3
+    first_test_share: float = 0.55
+    validation_share: float = 0.2
+    embargo_bars: int = 5
+    fit: FitParams = field(default_factory=FitParams)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """One out-of-sample window: rows `start` to `end` - 1 of the common timeline."""
+
+    start: int
+    end: int
+    n_train: int
+    n_validation: int
+    n_test: int
+    epochs: int
+    temperature: float
+    log_loss: float
+    baseline_log_loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """The final model, and the out-of-sample figures of the walk-forward beside two naive forecasts."""
+
+    model: Fitted
+    folds: tuple[Fold, ...]
+    metrics: dict[str, Figures]  # "model", "baseline" (class frequencies), "persistence" (last move again)
+    n_rows: int  # samples that trained or validated the final model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Forecasts of one test window and what happened; (n, ...) each."""
+
+    outcome: OutcomeArray
+    forward: FloatArray
+    forecasts: dict[str, FloatArray]
+
+
+def train(
+    features: FloatArray, close: FloatArray, *, params: TrainParams, seed: int, progress: Progress | None = None
+) -> Trained:
+    """Judge by purged walk-forward, then fit the final model on everything given.
+
+    `features` (n_bars, n_symbols, n_features) and `close` (n_bars, n_symbols) lie on one timeline, NaN where
+    missing. What must stay unseen is not to be passed. The same arrays, parameters, seed and number of threads
+    give equal bits. `DataError` where a part would have too few samples.
+    """
+    if features.shape[:2] != close.shape:
+        raise ValueError(f"features must be (n_bars, n_symbols, ...) = {close.shape}, were {features.shape}")
+    made = labels.make(
+        close, horizon_bars=params.horizon_bars, theta=params.theta, volatility_bars=params.volatility_bars
+    )
+    packed = pack(features, receptive_bars=preset(params.preset).receptive_bars)
+    report = _Reporter(params, progress)
+    folds, judged = [], []
+    for number, split in enumerate(_walk_forward(made, params), start=1):
+        fold, outcome = _judge(packed, made, split, params, seed, report.part(f"fold {number}"))
+        folds.append(fold)
+        judged.append(outcome)
+    whole = splits.split(
+        made.known_at,
+        start=len(close),
+        end=len(close),
+        validation_share=params.validation_share,
+        embargo_bars=params.embargo_bars,
+    )
+    model, n_rows = _fit(packed, made, whole, params, seed, report.part("final model"))
+    return Trained(model=model, folds=tuple(folds), metrics=_pooled(judged), n_rows=n_rows)
+
+
+def _walk_forward(made: Labels, params: TrainParams) -> list[Split]:
+    return list(
+        splits.walk_forward(
+            made.known_at,
+            n_folds=params.n_folds,
+            first_test_share=params.first_test_share,
+            validation_share=params.validation_share,
+            embargo_bars=params.embargo_bars,
+        )
+    )
+
+
+def _samples(packed: Packed, made: Labels, chosen: BoolArray) -> BoolArray:
+    """The chosen samples in packed order that are labelled and have complete input."""
+    labelled = chosen & (made.outcome != labels.UNKNOWN)
+    placed: BoolArray = packed.place(labelled, outside=0).astype(np.bool_)
+    return placed & packed.ready
+
+
+def _outcome(packed: Packed, made: Labels) -> OutcomeArray:
+    return packed.place(made.outcome, outside=labels.UNKNOWN).astype(np.int8)
+
+
+def _fit(
+    packed: Packed, made: Labels, split: Split, params: TrainParams, seed: int, report: Callable[[int, float], None]
+) -> tuple[Fitted, int]:
+    train_part, validation = _samples(packed, made, split.train), _samples(packed, made, split.validation)
+    _require(int(train_part.sum()), MIN_TRAIN, "to train on")
+    _require(int(validation.sum()), MIN_VALIDATION, "to validate on")
+    model = fit(
+        packed,
+        _outcome(packed, made),
+        train=train_part,
+        validation=validation,
+        config=preset(params.preset),
+        params=params.fit,
+        seed=seed,
+        epoch_done=report,
+    )
+    return model, int(train_part.sum() + validation.sum())
+
+
+def _judge(
+    packed: Packed, made: Labels, split: Split, params: TrainParams, seed: int, report: Callable[[int, float], None]
+) -> tuple[Fold, _Judged]:
+    test = _samples(packed, made, split.test)
+    _require(int(test.sum()), MIN_TEST, "to test on")
+    model, _ = _fit(packed, made, split, params, seed, report)
+    outcome = _outcome(packed, made)
+    last = packed.place(labels.classify(made.trailing, params.theta), outside=HOLD).astype(np.int8)
+    last[last == labels.UNKNOWN] = HOLD
+    train_part = _samples(packed, made, split.train)
+    held = float((last[train_part] == outcome[train_part]).mean())
+    rows = np.flatnonzero(split.test.any(axis=1))
+    judged = _Judged(
+        outcome=outcome[test],
+        forward=packed.place(made.forward, outside=np.nan)[test].astype(np.float64),
+        forecasts={
+            "model": forecast(model, packed.values)[test],
+            "baseline": np.broadcast_to(model.prior, (int(test.sum()), 3)),
+            # a little above a third at least, so that its likeliest class is the last one
+            "persistence": figures.persistence(last[test], held=max(held, 0.34)),
+        },
+    )
+    fold = Fold(
+        start=int(rows[0]),
+        end=int(rows[-1]) + 1,
+        n_train=int(train_part.sum()),
+        n_validation=int(_samples(packed, made, split.validation).sum()),
+        n_test=int(test.sum()),
+        epochs=model.epochs,
+        temperature=model.temperature,
+        log_loss=calibration.log_loss(judged.forecasts["model"], judged.outcome),
+        baseline_log_loss=calibration.log_loss(judged.forecasts["baseline"], judged.outcome),
+    )
+    return fold, judged
+
+
+def forecast(model: Fitted, values: FloatArray) -> FloatArray:
+    """Probabilities (n, n_symbols, 3) in float64 from packed features (n, n_symbols, n_features)."""
+    network = CausalNetwork(model.config, values.shape[2])
+    network.load_state_dict(model.weights)
+    rows = torch.from_numpy((values - model.mean) / model.scale)
+    logits = evaluate(network.double(), rows, receptive_bars=model.config.receptive_bars).numpy()
+    return calibration.probabilities(logits, prior=model.prior, temperature=model.temperature)
+
+
+def _pooled(judged: list[_Judged]) -> dict[str, Figures]:
+    """Figures over all test windows together; the rank correlation is the mean over windows."""
+    outcome = np.concatenate([one.outcome for one in judged])
+    forward = np.concatenate([one.forward for one in judged])
+    result = {}
+    for name in ("model", "baseline", "persistence"):
+        pooled = figures.figures(np.concatenate([one.forecasts[name] for one in judged]), outcome, forward)
+        each = [figures.figures(one.forecasts[name], one.outcome, one.forward)["ic"] for one in judged]
+        known = [value for value in each if value is not None]
+        result[name] = {**pooled, "ic": float(np.mean(known)) if known else None, "n_samples": float(len(outcome))}
+    return result
+
+
+def _require(found: int, needed: int, purpose: str) -> None:
+    if found < needed:
+        raise DataError(
+            f"training needs at least {needed} complete, labelled rows {purpose}, there were {found}: "
+            "give more bars or more symbols"
+        )
+
+
+class _Reporter:
+    """Turns the epochs of several fits into one count of steps."""
+
+    def __init__(self, params: TrainParams, progress: Progress | None) -> None:
+        self.progress, self.epochs = progress, params.fit.max_epochs
+        self.total, self.begun = (params.n_folds + 1) * self.epochs, 0
+
+    def part(self, name: str) -> Callable[[int, float], None]:
+        offset = self.begun * self.epochs
+        self.begun += 1
+
+        def report(epoch: int, loss: float) -> None:
+            if self.progress is not None:
+                self.progress(offset + epoch, self.total, f"{name}, epoch {epoch}, validation log loss {loss:.4f}")
+
+        return report
