@@ -1,5 +1,6 @@
 """The web entry point: `uvicorn helios.asgi:application`."""
 
+import logging
 import os
 
 from django.core.asgi import get_asgi_application
@@ -11,3 +12,4 @@ application = get_asgi_application()
 from helios.logs import configure  # noqa: E402 - after Django's settings are known
 
 configure(os.environ.get("HELIOS_COMPONENT", "web"))
+logging.getLogger("uvicorn.access").disabled = True  # http.request tells the same, and more

@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "helios.platform.static.StaticFiles",
     "helios.platform.middleware.RequestLog",
     "helios.platform.middleware.Cors",
+    "helios.platform.middleware.ContentPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -96,6 +97,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
+DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "Y-m-d", "H:i", "Y-m-d H:i:s"
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -127,6 +129,15 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "helios.platform.schema.add_problems",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "BookState": "trading.models.Book.State",
+        "BreakerState": "helios.breakers.models.ShownState",
+        "ModuleState": "helios.modules.models.ModuleState",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

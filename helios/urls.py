@@ -1,13 +1,16 @@
 """Every address Helios answers under; what the upper floors serve is included by name, never imported."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from helios.platform import views
 
 urlpatterns = [
     path("", views.index, name="index"),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}platform/sun.svg")),
     path("health", views.alive, name="health"),
     path("health/ready", views.ready, name="ready"),
     path("api/system/info", views.SystemInfoView.as_view(), name="system-info"),
@@ -15,7 +18,11 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("trading.api.urls")),
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path(
+        "redoc",
+        SpectacularRedocView.as_view(url_name="schema", template_name="platform/redoc.html"),
+        name="redoc",
+    ),
     path("admin/", admin.site.urls),
 ]
 

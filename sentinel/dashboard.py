@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -93,11 +94,23 @@ def link(href: str, text: object) -> SafeString:
     return format_html('<a class="font-medium text-link" href="{}">{}</a>', href, text)
 
 
+def nowrap(text: str) -> SafeString:
+    """A table cell's text on one line."""
+    return format_html('<span class="whitespace-nowrap">{}</span>', text)
+
+
+def _ago(ts: datetime) -> str:
+    """How long ago, in words of one unit."""
+    if timezone.now() - ts < timedelta(minutes=1):
+        return "just now"
+    return f"{timesince(ts, depth=1)} ago"
+
+
 def _verdict_tile() -> Tile:
     run = AuditRun.objects.first()
     beat = Heartbeat.objects.filter(name="beat").first()
-    pulse = "beat was never seen" if beat is None else f"beat seen {timesince(beat.ts)} ago"
-    note = pulse if run is None else f"audit {timesince(run.ts)} ago, {pulse}"
+    pulse = "beat was never seen" if beat is None else f"beat seen {_ago(beat.ts)}"
+    note = pulse if run is None else f"audit {_ago(run.ts)}, {pulse}"
     return Tile(
         title="Sentinel",
         figure=badge("not audited", "") if run is None else badge(run.verdict),
@@ -149,7 +162,7 @@ def _findings() -> dict[str, Any]:
             [
                 badge(row.severity),
                 link(reverse("admin:sentinel_finding_change", args=[row.pk]), row.message),
-                f"{timesince(row.first_seen)} ago",
+                _ago(row.first_seen),
                 f"{row.count}x",
             ]
             for row in rows
@@ -179,7 +192,7 @@ def _book_row(book: Any) -> list[Any]:
     equity = _last_equity(book)
     peak = max(book.peak_equity, equity)
     return [
-        link(reverse("admin:trading_book_change", args=[book.pk]), book.name),
+        link(reverse("admin:trading_book_change", args=[book.pk]), nowrap(book.name)),
         f"{book.mode}{'' if book.active else ', stopped'}",
         badge(book.state),
         f"{equity:,.2f}",
@@ -201,8 +214,11 @@ def _cycles() -> dict[str, Any]:
 def _cycle_row(cycle: Any) -> list[Any]:
     running = f"at {cycle.stage} for {timesince(cycle.started_at, timezone.now())}"
     return [
-        link(reverse("admin:trading_pipelinecycle_change", args=[cycle.pk]), f"{cycle.bar_ts:%Y-%m-%d %H:%M}"),
-        cycle.book.name,
+        link(
+            reverse("admin:trading_pipelinecycle_change", args=[cycle.pk]),
+            nowrap(f"{cycle.bar_ts:%Y-%m-%d %H:%M}"),
+        ),
+        nowrap(cycle.book.name),
         badge(cycle.status),
         running if cycle.took is None else f"{cycle.took.total_seconds() * 1000:.0f} ms",
         cycle.orders_made,

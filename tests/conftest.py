@@ -15,6 +15,17 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 TEMPLATE = f"helios_template_{_WORKER}"
 
 
+_CLONERS = {"fresh_database", "stack", "stack_factory"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that copy the test database as using it: pytest-django migrates it only then."""
+    for item in items:
+        wants = _CLONERS & set(getattr(item, "fixturenames", ()))
+        if wants and item.get_closest_marker("django_db") is None:
+            item.add_marker(pytest.mark.django_db)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
     """pytest-django's migrated test database, of which we keep an untouched copy as a template."""

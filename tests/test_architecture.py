@@ -156,7 +156,7 @@ def test_the_import_check_notices_an_import_inside_a_function() -> None:
     assert list(foreign_imports("def f():\n    from django.db import models")) == ["line 2: django.db"]
 
 
-def _lengths():  # noqa: ANN202 - a module that is no package's
+def _lengths():
     spec = importlib.util.spec_from_file_location("lengths", ROOT / ".ci" / "lengths.py")
     assert spec
     assert spec.loader

@@ -104,14 +104,18 @@ class ProcessCircuit:
             self.settings = settings
             self._fresh_until = 0.0
 
+    def expire(self) -> None:
+        """Ask Redis at the next call, however fresh the view is."""
+        self._fresh_until = 0.0
+
     def passing(self) -> Permit | None:
         """The right to make one call where no question is needed, else None."""
         return self._passing if self._clock() < self._fresh_until else None
 
-    def acquire(self, *, reducing: bool = False) -> Permit:
+    def acquire(self, reducing: bool = False) -> Permit:
         """The right to make one call; raises `CircuitOpen` when it is refused."""
-        passing = self.passing()
-        if passing is not None:
+        passing = self._passing
+        if passing is not None and self._clock() < self._fresh_until:
             return passing
         try:
             return self._decide()
@@ -120,13 +124,20 @@ class ProcessCircuit:
                 return Permit(self._view.generation)  # counts only where the circuit is closed
             raise
 
+    def succeeded(self, permit: Permit) -> None:
+        """`record` for the case that counts in nanoseconds: a call that went well."""
+        if permit.token:
+            self.record(permit, Outcome.SUCCESS)
+            return
+        with self._lock:
+            if permit.generation == self._view.generation:
+                self._unshared += 1
+
     def record(self, permit: Permit, outcome: Outcome) -> None:
         """Report how the call of `permit` ended; never raises."""
         if not permit.token and outcome is not Outcome.FAILURE:
             if outcome is Outcome.SUCCESS:
-                with self._lock:
-                    if permit.generation == self._view.generation:
-                        self._unshared += 1
+                self.succeeded(permit)
             return
         config, successes = self.settings.config, self._take_unshared(permit.generation)
         if self._clock() >= self._away_until:

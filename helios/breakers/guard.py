@@ -31,32 +31,34 @@ class Breaker:
 
     __slots__ = ("_circuit", "_permit", "ignore", "name", "reducing")
 
+    _circuit: ProcessCircuit  # set on entering
+
     def __init__(
         self, name: str, ignore: tuple[type[BaseException], ...] = IGNORED, *, reducing: bool = False
     ) -> None:
         self.name = name
         self.ignore = ignore
         self.reducing = reducing
-        self._circuit: ProcessCircuit | None = None
         self._permit: Permit | None = None
 
     def __enter__(self) -> None:
-        circuit = self._entering()
-        self._permit = circuit.acquire(reducing=self.reducing)
-        self._circuit = circuit
+        self._circuit = circuit = self._entering()
+        self._permit = circuit.acquire(self.reducing)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         circuit, permit = self._leaving()
-        circuit.record(permit, Outcome.SUCCESS if error is None else self._outcome(error))
+        if error is None:
+            circuit.succeeded(permit)
+        else:
+            circuit.record(permit, self._outcome(error))
 
     async def __aenter__(self) -> None:
-        circuit = self._entering()
+        self._circuit = circuit = self._entering()
         self._permit = circuit.passing()
         if self._permit is None:  # asking Redis may take a moment that the event loop must not lose
-            self._permit = await asyncio.to_thread(circuit.acquire, reducing=self.reducing)
-        self._circuit = circuit
+            self._permit = await asyncio.to_thread(circuit.acquire, self.reducing)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -136,14 +138,15 @@ class Breaker:
             raise RuntimeError(
                 f"this use of breaker {self.name} has been entered already; call breaker() for each use"
             )
-        return process.current().circuit(self.name)
+        current = process.current()
+        return current.circuits.get(self.name) or current.circuit(self.name)
 
     def _leaving(self) -> tuple[ProcessCircuit, Permit]:
-        circuit, permit = self._circuit, self._permit
-        if circuit is None or permit is None:
+        permit = self._permit
+        if permit is None:
             raise RuntimeError(f"breaker {self.name} was left without having been entered")
-        self._circuit = self._permit = None
-        return circuit, permit
+        self._permit = None
+        return self._circuit, permit
 
     def _outcome(self, error: BaseException) -> Outcome:
         ignored = isinstance(error, (CircuitOpen, *self.ignore)) or not isinstance(error, Exception)

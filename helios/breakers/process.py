@@ -22,7 +22,7 @@ class Process:
     """The breakers of this process; `current()` is the one in use."""
 
     def __init__(self) -> None:
-        self._circuits: dict[str, ProcessCircuit] = {}
+        self.circuits: dict[str, ProcessCircuit] = {}
         self._settings: dict[str, Settings] = {}
         self._seen: int | None = None  # configuration changes that the settings take into account
         self._next_attempt = 0.0
@@ -38,7 +38,7 @@ class Process:
 
     def circuit(self, name: str) -> ProcessCircuit:
         """The circuit `name`; raises `UnknownBreaker` where neither the database nor the catalog has it."""
-        return self._circuits.get(name) or self._make(name)
+        return self.circuits.get(name) or self._make(name)
 
     def refresh(self) -> None:
         """Use settings that changed elsewhere, and write transitions that could not be written so far."""
@@ -48,6 +48,12 @@ class Process:
         except SharedStateAway:
             self._read()
 
+    def expire(self) -> None:
+        """See what this process itself has just changed, without waiting for the next refresh."""
+        for circuit in list(self.circuits.values()):
+            circuit.expire()
+        self.refresh()
+
     def hear(self, changes: int) -> None:
         """Read the settings again when Redis knows of another number of changes than they were read at."""
         if changes != self._seen and self._read():
@@ -55,8 +61,8 @@ class Process:
 
     def _make(self, name: str) -> ProcessCircuit:
         with self._making:
-            if name in self._circuits:
-                return self._circuits[name]
+            if name in self.circuits:
+                return self.circuits[name]
             if name not in self._settings:
                 self._first_read()
             settings = self._settings.get(name) or SHIPPED.get(name)
@@ -66,7 +72,7 @@ class Process:
             circuit = ProcessCircuit(
                 name, settings, store=self.store, journal=self.journal, acting=_acting, on_changes=self.hear
             )
-            self._circuits[name] = circuit
+            self.circuits[name] = circuit
             return circuit
 
     def _first_read(self) -> None:
@@ -88,7 +94,7 @@ class Process:
             self._next_attempt = time.monotonic() + RETRY_S
             return False
         self._settings = rows
-        for name, circuit in list(self._circuits.items()):
+        for name, circuit in list(self.circuits.items()):
             settings = rows.get(name) or SHIPPED.get(name)
             if settings is not None and settings != circuit.settings:
                 circuit.configure(settings)

@@ -132,11 +132,12 @@ def restore_shipped() -> list[str]:
 
 
 def announce() -> None:
-    """Tell every worker to read the settings again; while Redis is away they do so at their next task."""
+    """Tell every worker to look again, this one at once; while Redis is away others do at their next task."""
     try:
         process.current().store.announce()
     except SharedStateAway as error:
         logger.bind(error=str(error)).warning("circuit.announcement_lost")
+    process.current().expire()
 
 
 def _close(row: CircuitBreaker, *, actor: str, reason: str) -> None:

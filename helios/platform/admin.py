@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group, User
+from django.forms import ModelForm
+from django.http import HttpRequest
 from django_celery_beat.admin import PeriodicTaskAdmin as PlainPeriodicTaskAdmin
 from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
 from django_celery_beat.models import (
@@ -21,12 +23,15 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 from django_celery_results.models import GroupResult, TaskResult
+from rest_framework.authtoken.admin import TokenAdmin as PlainTokenAdmin
 from rest_framework.authtoken.models import TokenProxy
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from helios.platform.readonly import ReadOnlyAdmin
+
+admin.site.index_title = "Start page"
 
 for _model in (
     User,
@@ -58,13 +63,19 @@ class GroupAdmin(PlainGroupAdmin, ModelAdmin):
 
 
 @admin.register(TokenProxy)
-class TokenAdmin(ModelAdmin):
-    """API tokens. The list does not show keys: one look over a shoulder would be enough."""
+class TokenAdmin(PlainTokenAdmin, ModelAdmin):
+    """API tokens. A key is shown once, when it is made; the list shows whose it is, never what it is."""
 
     list_display = ("user", "created")
-    fields = ("user",)
-    autocomplete_fields = ("user",)
-    search_fields = ("user__username",)
+
+    def save_model(
+        self, request: HttpRequest, obj: TokenProxy, form: ModelForm[TokenProxy], change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        if not change:
+            self.message_user(
+                request, f"The token of {obj.user} (shown only now): {obj.key}", messages.WARNING
+            )
 
 
 class _TaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):

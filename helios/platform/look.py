@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 
@@ -100,8 +101,11 @@ SIDEBAR: Final = [
 UNFOLD: Final[dict[str, Any]] = {
     "SITE_TITLE": "Helios",
     "SITE_HEADER": "Helios",
-    "SITE_SUBHEADER": "Trading that can be changed while it trades",
+    "SITE_SUBHEADER": "Self-hosted ML trading",
     "SITE_SYMBOL": "wb_sunny",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("platform/sun.svg")}
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",

@@ -69,7 +69,7 @@ def ready(_request: HttpRequest) -> JsonResponse:
 class SystemInfoView(APIView):
     """Versions, sizes and times of the running system."""
 
-    @extend_schema(responses=SystemInfo, tags=["system"], operation_id="system_info")
+    @extend_schema(responses=SystemInfo, tags=["system"], summary="Describe the running system")
     def get(self, _request: Request) -> Response:
         """What runs here, in which versions and since when."""
         return Response(SystemInfo(system_info()).data)

@@ -145,10 +145,12 @@ def end(pid: int, *, first: signal.Signals, timeout_s: float) -> bool:
 def _collect_or_alive(pid: int) -> bool:
     """Whether the process still runs; collects it when it is our own dead child."""
     process = _ours.get(pid)
-    if process is not None and process.poll() is not None:
-        del _ours[pid]
-        return False
-    return is_alive(pid)
+    if process is None:
+        return is_alive(pid)
+    if process.poll() is None:
+        return True
+    del _ours[pid]
+    return False
 
 
 def processes_in(folder: Path) -> list[int]:

@@ -36,6 +36,7 @@ CHECKS: Final[dict[str, Judge]] = {
     "ledger": accounts.ledger,
 }
 SERVERS: Final = frozenset({"database", "broker"})
+NAMED: Final = 4  # subjects that one line of the report names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +118,14 @@ def _worst(found: list[Finding]) -> str:
 
 
 def _detail(reading: Reading, found: list[Finding]) -> str:
+    """What the probe saw, or the first finding and the subjects of the next ones."""
     if not found:
         return reading.detail
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return found[0].message + more
+    others = [finding.subject for finding in found[1:]]
+    if not others:
+        return found[0].message
+    named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+    return f"{found[0].message} (also {named})"
 
 
 __all__ = ["CHECKS", "CheckResult", "Finding", "Limits", "Report", "Severity", "Snapshot", "Verdict", "audit"]

@@ -27,7 +27,8 @@ from trading.strategies import BuyAndHold, SmaCross
 
 SWITCHES = Switches(auto_trading=True)
 LOGGED = """
-features probability sigma method expected_return size max_weight leverage risk_multiplier bounded_leverage weights
+features probability sigma method expected_return size max_weight leverage risk_multiplier
+bounded_leverage weights
 """
 
 

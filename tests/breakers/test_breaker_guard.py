@@ -1,14 +1,17 @@
-"""The ways in: `with`, `async with`, decorators, `call`, `acall`; what counts as a failure and what does not."""
+"""The ways in: `with`, `async with`, decorators, `call`, `acall`; and what counts as a failure."""
 
 from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 
 import pytest
 
+from helios import flags
 from helios.breakers import CircuitOpen, UnknownBreaker, breaker, process, refresh_if_behind
 from helios.breakers.catalog import SHIPPED
+from helios.breakers.store import SharedStore
 from helios.errors import Rejected, Transient
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
@@ -16,16 +19,16 @@ pytestmark = pytest.mark.usefixtures("clean_redis")
 FAILURES = SHIPPED["llm_api"].config.failure_threshold
 
 
-class VendorDown(Exception):
+class VendorError(Exception):
     """What the guarded dependency raises."""
 
 
 def broken() -> str:
-    raise VendorDown
+    raise VendorError
 
 
 async def abroken() -> str:
-    raise VendorDown
+    raise VendorError
 
 
 def window(name: str = "llm_api") -> str:
@@ -34,14 +37,14 @@ def window(name: str = "llm_api") -> str:
 
 def open_it(name: str = "llm_api") -> None:
     for _ in range(SHIPPED[name].config.failure_threshold):
-        with pytest.raises(VendorDown):
+        with pytest.raises(VendorError):
             breaker(name).call(broken)
 
 
 def test_a_context_manager_passes_errors_on_and_refuses_after_enough_of_them():
     for _ in range(FAILURES):
-        with pytest.raises(VendorDown), breaker("llm_api"):
-            raise VendorDown
+        with pytest.raises(VendorError), breaker("llm_api"):
+            raise VendorError
     with pytest.raises(CircuitOpen) as caught, breaker("llm_api"):
         pytest.fail("the call was made")
     assert isinstance(caught.value, Transient)
@@ -75,7 +78,7 @@ def test_a_fallback_answers_failures_and_refusals_and_sees_the_error():
 
     answers = [breaker("llm_api").call(broken, fallback=fallback) for _ in range(FAILURES + 1)]
     assert answers == ["rules"] * (FAILURES + 1)
-    assert seen == [VendorDown] * FAILURES + [CircuitOpen]
+    assert seen == [VendorError] * FAILURES + [CircuitOpen]
 
 
 def refuse() -> str:
@@ -90,9 +93,9 @@ def test_rejected_requests_are_no_failures_and_reach_the_caller_past_a_fallback(
 
 
 def test_the_errors_to_ignore_can_be_named():
-    patient = breaker("llm_api", ignore=(VendorDown,))
+    patient = breaker("llm_api", ignore=(VendorError,))
     for _ in range(FAILURES + 1):
-        with pytest.raises(VendorDown):
+        with pytest.raises(VendorError):
             patient.call(broken)
     assert window() == ""
     with pytest.raises(Rejected):
@@ -125,7 +128,9 @@ def test_calls_that_only_reduce_pass_the_order_path():
 
 def test_an_unknown_name_is_told_with_those_there_are_when_it_is_first_used():
     unused = breaker("moon_api")
-    with pytest.raises(UnknownBreaker, match="no circuit breaker is named 'moon_api'; there are alpaca_api, llm_api"):
+    with pytest.raises(
+        UnknownBreaker, match="no circuit breaker is named 'moon_api'; there are alpaca_api, llm_api"
+    ):
         unused.call(str, 1)
 
 
@@ -153,7 +158,7 @@ def test_coroutines_are_guarded_in_the_same_ways():
 
         answers = [await ask(), await breaker("llm_api").acall(ask), await ask()]
         for _ in range(FAILURES):
-            with pytest.raises(VendorDown):
+            with pytest.raises(VendorError):
                 await breaker("llm_api").acall(abroken)
         with pytest.raises(CircuitOpen):
             async with breaker("llm_api"):
@@ -196,3 +201,35 @@ def test_a_process_without_a_database_uses_the_shipped_settings():
     assert process.current().circuit("neural_network").settings == SHIPPED["neural_network"]
     refresh_if_behind()
     assert process.current().circuit("neural_network").settings == SHIPPED["neural_network"]
+
+
+def test_a_process_with_neither_redis_nor_a_database_still_guards(tmp_path):
+    process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")
+    open_it()
+    with pytest.raises(CircuitOpen, match="it is open after failures"):
+        breaker("llm_api").call(str, 1)
+
+
+def test_breakers_act_while_their_flag_cannot_be_read(monkeypatch):
+    def unreadable(_: str) -> bool:
+        raise RuntimeError("no snapshot")
+
+    monkeypatch.setattr(flags, "is_enabled", unreadable)
+    open_it()
+    with pytest.raises(CircuitOpen):
+        breaker("llm_api").call(str, 1)
+
+
+def test_threads_that_begin_together_share_one_circuit():
+    together, found = threading.Barrier(4), []
+
+    def begin() -> None:
+        together.wait()
+        found.append(process.current().circuit("llm_api"))
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(circuit) for circuit in found}) == 1

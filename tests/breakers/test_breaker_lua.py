@@ -38,7 +38,7 @@ class Pair:
         self.circuit = Circuit(generation=1_000_000)  # the time in milliseconds, as the script begins
         self.permits: list[Permit] = [Permit(self.circuit.generation)]
         self.set_clock()
-        self.acquire(0, True)  # Redis knows the circuit from here on
+        self.acquire(0, enforce=True)  # Redis knows the circuit from here on
 
     def set_clock(self) -> None:
         self.client.set(f"{self.prefix}:now", str(self.now))
@@ -49,14 +49,14 @@ class Pair:
             self.now += seconds
             self.set_clock()
         elif kind == "acquire":
-            self.acquire(successes, enforce)
+            self.acquire(successes, enforce=enforce)
         elif kind == "record":
-            self.record(self.permits[index % len(self.permits)], outcome, successes, enforce)
+            self.record(self.permits[index % len(self.permits)], outcome, successes, enforce=enforce)
         else:
             mine = core.close(self.circuit, "by hand")
             self.compare(self.store.close("c", self.config, reason="by hand"), mine)
 
-    def acquire(self, successes: int, enforce: bool) -> None:
+    def acquire(self, successes: int, *, enforce: bool) -> None:
         token, generation = uuid.uuid4().hex, self.permits[-1].generation
         shared = {"token": token, "generation": generation, "successes": successes, "enforce": enforce}
         mine = core.acquire(self.circuit, self.config, now=self.now, **shared)
@@ -67,7 +67,7 @@ class Pair:
         if mine.permit is not None:
             self.permits.append(mine.permit)
 
-    def record(self, permit: Permit, outcome: Outcome, successes: int, enforce: bool) -> None:
+    def record(self, permit: Permit, outcome: Outcome, successes: int, *, enforce: bool) -> None:
         shared = {"successes": successes, "enforce": enforce}
         mine = core.record(self.circuit, self.config, permit, outcome, now=self.now, **shared)
         self.compare(self.store.record("c", self.config, permit, outcome, **shared), mine)

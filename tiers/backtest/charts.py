@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +43,9 @@ def thinned(values: FloatArray, limit: int = MAX_POINTS) -> Rows:
         return np.arange(n)
     edges = np.linspace(0, n, limit // 4 + 1).astype(np.intp)
     rows = {0, n - 1}
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges.tolist()):
         part = values[start:stop]
-        rows |= {int(start), int(start + part.argmin()), int(start + part.argmax()), int(stop) - 1}
+        rows |= {start, start + int(part.argmin()), start + int(part.argmax()), stop - 1}
     return np.array(sorted(rows), dtype=np.intp)
 
 
@@ -52,8 +53,15 @@ def equity(result: Result, *, trained_until: datetime | None = None) -> go.Figur
     """Account value of the strategy beside buy and hold, with the end of the training data marked."""
     figure = go.Figure()
     if result.buy_hold is not None:
-        _line(figure, result.buy_hold, result.buy_hold.run.equity_curve, "Buy and hold", BASELINE, 1.4)
-    _line(figure, result, result.run.equity_curve, result.strategy, STRATEGY, 2.0)
+        _line(
+            figure,
+            result.buy_hold,
+            result.buy_hold.run.equity_curve,
+            name="Buy and hold",
+            color=BASELINE,
+            width=1.4,
+        )
+    _line(figure, result, result.run.equity_curve, name=result.strategy, color=STRATEGY, width=2.0)
     _mark_training(figure, result, trained_until)
     figure.update_yaxes(tickprefix="$", tickformat=",.0f")
     buttons = [
@@ -83,9 +91,10 @@ def drawdown(result: Result) -> go.Figure:
     figure = go.Figure()
     if result.buy_hold is not None:
         fall = -100.0 * drawdowns(result.buy_hold.run.equity_curve)
-        _line(figure, result.buy_hold, fall, "Buy and hold", BASELINE, 1.2)
+        _line(figure, result.buy_hold, fall, name="Buy and hold", color=BASELINE, width=1.2)
     fall = -100.0 * drawdowns(result.run.equity_curve)
-    _line(figure, result, fall, result.strategy, LOSS, 1.4, fill="tozeroy", fillcolor="rgba(220,38,38,0.12)")
+    shade = {"fill": "tozeroy", "fillcolor": "rgba(220,38,38,0.12)"}
+    _line(figure, result, fall, name=result.strategy, color=LOSS, width=1.4, **shade)
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
     return _styled(figure, height=240)
 
@@ -110,7 +119,8 @@ def weights(result: Result) -> go.Figure:
             name=name,
             mode="lines",
             stackgroup="held",
-            line={"width": 0.5, "color": color},
+            line={"width": 0},
+            fillcolor=color,
             hovertemplate="%{y:.1f} %",
         )
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
@@ -153,6 +163,7 @@ def _line(
     figure: go.Figure,
     result: Result,
     values: FloatArray,
+    *,
     name: str,
     color: str,
     width: float,
@@ -209,7 +220,7 @@ def _styled(figure: go.Figure, *, height: int, legend: bool = True, hover: str =
 
 def fragments(figures: Sequence[go.Figure]) -> list[str]:
     """Each figure as an HTML fragment that expects plotly.js on the page."""
-    options = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+    options = {"displayModeBar": False, "responsive": True}  # drag zooms, a double click zooms out
     return [
         figure.to_html(full_html=False, include_plotlyjs=False, config=options, div_id=f"chart-{number}")
         for number, figure in enumerate(figures)

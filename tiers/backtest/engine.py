@@ -14,7 +14,7 @@ from tiers.backtest.simulator import Costs, Decide, Initial, Run, simulate
 from tiers.backtest.trades import Trade, all_trades
 from tiers.backtest.weights import WeightsDecider
 from tiers.config import PipelineParams
-from tiers.contracts import Bars, BoolArray, Switches
+from tiers.contracts import Bars, BoolArray, Switches, TimeArray
 from tiers.decision import BUILT_IN, Tiers, smallest_steps
 from tiers.errors import DataError
 from tiers.execute.orders import Lot
@@ -54,6 +54,7 @@ class Result:
     seed: int
     costs: Costs
     initial: Initial
+    bar_ts: TimeArray  # (n_rows,) the decided bars
     run: Run
     trades: list[Trade]  # closed ones in the order of their exits, then open ones
     metrics: metrics.Metrics
@@ -184,6 +185,7 @@ def _result(
         seed=config.seed,
         costs=config.costs,
         initial=config.initial,
+        bar_ts=bars.ts[config.start_row :],
         run=run,
         trades=trades,
         metrics=figures,

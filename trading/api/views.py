@@ -39,7 +39,7 @@ def cycles() -> QuerySet[PipelineCycle]:
     return PipelineCycle.objects.select_related("book").prefetch_related("stage_runs").order_by("-id")
 
 
-@extend_schema(tags=["books"])
+@extend_schema(tags=["books"], summary="List books")
 class BookList(ListAPIView[Book]):
     """All books, by name."""
 
@@ -49,7 +49,7 @@ class BookList(ListAPIView[Book]):
         return books()
 
 
-@extend_schema(tags=["books"])
+@extend_schema(tags=["books"], summary="Read a book")
 class BookDetail(RetrieveAPIView[Book]):
     """One book by its name."""
 
@@ -60,7 +60,7 @@ class BookDetail(RetrieveAPIView[Book]):
         return books()
 
 
-@extend_schema(tags=["cycles"], parameters=[CycleFilter])
+@extend_schema(tags=["cycles"], summary="List cycles", parameters=[CycleFilter])
 class CycleList(ListAPIView[PipelineCycle]):
     """Cycles, newest first; narrowed by book, status, timeframe and bar time."""
 
@@ -72,7 +72,7 @@ class CycleList(ListAPIView[PipelineCycle]):
         return cycles().filter(**{_LOOKUPS[name]: value for name, value in wanted.validated_data.items()})
 
 
-@extend_schema(tags=["cycles"])
+@extend_schema(tags=["cycles"], summary="Read a cycle")
 class CycleDetail(RetrieveAPIView[PipelineCycle]):
     """One cycle by its number."""
 

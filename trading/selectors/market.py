@@ -52,27 +52,31 @@ def bar_window(
 ) -> Bars:
     """The last `n_bars` own bars of each symbol at or before `end_ts`, on their union timeline.
 
-    Symbols keep their order. A symbol without any such bar is a `DataError` that names what is stored, or,
-    with `at_least_one=False`, a column of NaN.
+    Symbols keep their order; one that has no bar there yet is a column of NaN. `DataError` names what is stored
+    when a symbol has no bar of this timeframe at all or, with `at_least_one`, when no symbol has one there.
     """
     if n_bars < 1:
         raise DataError(f"n_bars must be at least 1, was {n_bars}")
     bars = _read(_WINDOW, symbols, timeframe, {"end": end_ts, "n_bars": n_bars})
-    if at_least_one:
-        _refuse_empty(bars, f"at or before {end_ts:%Y-%m-%d %H:%M} UTC")
+    _refuse_unknown(bars, at_least_one, None, end_ts)
     return bars
 
 
 def bar_range(
-    symbols: Sequence[str], timeframe: str, start: datetime | None = None, end: datetime | None = None
+    symbols: Sequence[str],
+    timeframe: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    *,
+    at_least_one: bool = True,
 ) -> Bars:
     """All bars whose closes lie in [start, end] on the union timeline; None leaves that side open.
 
-    A symbol without any such bar is a `DataError` that names what is stored.
+    Missing symbols as in `bar_window`.
     """
     bounds = {"start": start or "-infinity", "end": end or "infinity"}
     bars = _read(_RANGE, symbols, timeframe, bounds)
-    _refuse_empty(bars, _span(start, end))
+    _refuse_unknown(bars, at_least_one, start, end)
     return bars
 
 
@@ -143,18 +147,38 @@ def _read(statement: str, symbols: Sequence[str], timeframe: str, values: dict[s
     return wire.decode(buffer.getvalue(), names, timeframe)
 
 
-def _refuse_empty(bars: Bars, when: str) -> None:
-    counts = np.count_nonzero(~np.isnan(bars.close), axis=0)
-    empty = [symbol for symbol, count in zip(bars.symbols, counts, strict=True) if count == 0]
-    if not empty:
+def _refuse_unknown(bars: Bars, at_least_one: bool, start: datetime | None, end: datetime | None) -> None:
+    has_bars = ~np.isnan(bars.close).all(axis=0)
+    if has_bars.all():
         return
-    stored = known_symbols(bars.timeframe)
-    there_is = f"stored are {', '.join(stored)}" if stored else "none are stored; load some with import_data"
-    text = f"no {bars.timeframe} bars of {', '.join(empty)} {when}".rstrip()
-    raise DataError(f"{text}; of {bars.timeframe} bars {there_is}")
+    empty = [symbol for symbol, has in zip(bars.symbols, has_bars, strict=True) if not has]
+    unknown = sorted(set(empty) - _stored(empty, bars.timeframe))
+    if unknown:
+        stored = ", ".join(known_symbols(bars.timeframe)) or "none; `import_data` loads some"
+        raise DataError(f"no {bars.timeframe} bars of {', '.join(unknown)} are stored; stored are {stored}")
+    if at_least_one and not has_bars.any():
+        names = ", ".join(bars.symbols)
+        spans = "; ".join(
+            _span(one) for one in inventory() if one.symbol in empty and one.timeframe == bars.timeframe
+        )
+        raise DataError(f"no {bars.timeframe} bars of {names}{_when(start, end)}; stored are {spans}")
 
 
-def _span(start: datetime | None, end: datetime | None) -> str:
-    since = f"from {start:%Y-%m-%d %H:%M} UTC " if start else ""
-    until = f"until {end:%Y-%m-%d %H:%M} UTC" if end else ""
+def _stored(symbols: Sequence[str], timeframe: str) -> set[str]:
+    statement = """
+        SELECT symbol FROM unnest(%s::text[]) AS s(symbol) WHERE EXISTS (
+            SELECT FROM market_ohlc b WHERE b.symbol = s.symbol AND b.timeframe = %s)
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [list(symbols), timeframe])
+        return {symbol for (symbol,) in cursor.fetchall()}
+
+
+def _span(stored: Stored) -> str:
+    return f"{stored.symbol} {stored.first:%Y-%m-%d %H:%M} .. {stored.last:%Y-%m-%d %H:%M} UTC"
+
+
+def _when(start: datetime | None, end: datetime | None) -> str:
+    since = f" from {start:%Y-%m-%d %H:%M} UTC" if start else ""
+    until = f" until {end:%Y-%m-%d %H:%M} UTC" if end else ""
     return since + until

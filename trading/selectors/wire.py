@@ -27,7 +27,7 @@ def _layout(columns: list[tuple[str, str, int]]) -> np.dtype[np.void]:
 
 
 def encode(bars: Bars, source: str) -> tuple[bytes, int]:
-    """COPY data for the columns symbol, timeframe, source, bar_ts and the five fields, and the number of rows.
+    """COPY data for the columns symbol, timeframe, source, bar_ts and the fields, and the number of rows.
 
     Rows whose close is NaN are bars that do not exist and are left out.
     """

@@ -65,6 +65,16 @@ class UpsertResult:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """What one import brings for one symbol: its bars of one or more timeframes, and what the symbol is."""
+
+    symbol: str
+    asset_class: str
+    source: str
+    batches: tuple[Bars, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Lots:
     """The smallest steps of an asset class, for instruments that nobody described better."""
@@ -100,6 +110,20 @@ def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
     if instrument.asset_class != asset_class:
         raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
     return instrument
+
+
+def import_series(
+    series: Sequence[Series], *, progress: Callable[[int], None] | None = None
+) -> dict[tuple[str, str], UpsertResult]:
+    """Store several series and their instruments, all or nothing; what became of each symbol and timeframe."""
+    results: dict[tuple[str, str], UpsertResult] = {}
+    with transaction.atomic():
+        _prepare([batch for one in series for batch in one.batches if batch.n_bars])
+        for one in series:
+            ensure_instrument(one.symbol, one.asset_class)
+            for batch in one.batches:
+                results[one.symbol, batch.timeframe] = upsert_bars(batch, one.source, progress=progress)
+    return results
 
 
 def upsert_bars(
@@ -158,8 +182,9 @@ def _write(batch: Bars, source: str, progress: Callable[[int], None] | None) -> 
 
 
 def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult, int]:
-    """COPY straight into the table where the span is still empty (no other writer can fill it: the symbols are
-    locked), else by way of a staging table.
+    """COPY straight into the table where the span is still empty, else by way of a staging table.
+
+    No other writer can fill the span in between: the symbols are locked.
     """
     data, n_rows = wire.encode(part, source)
     cursor.execute(_ANY_KEPT, [list(part.symbols), part.timeframe, _moment(part.ts[0]), _moment(part.ts[-1])])

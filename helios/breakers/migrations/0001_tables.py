@@ -5,55 +5,191 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='CircuitBreaker',
+            name="CircuitBreaker",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=64, unique=True)),
-                ('description', models.CharField(blank=True, max_length=200)),
-                ('failure_threshold', models.PositiveIntegerField(default=5, help_text='Opens at a failure that makes this many among the last calls.')),
-                ('minimum_calls', models.PositiveIntegerField(default=5, help_text='Never opens before this many calls were seen since it last closed.')),
-                ('window_calls', models.PositiveIntegerField(default=10, help_text='How many of the last calls are looked at.')),
-                ('open_s', models.FloatField(default=60.0, help_text='How long calls are refused.', verbose_name='open for (seconds)')),
-                ('half_open_permits', models.PositiveIntegerField(default=1, help_text='Probes that must succeed, and may be under way together, before it closes again.')),
-                ('permit_s', models.FloatField(default=60.0, help_text='A probe that has not reported by then no longer counts, and another may go.', verbose_name='probe expires after (seconds)')),
-                ('order_path', models.BooleanField(default=False, help_text='Guards orders: it acts even when the flag circuit_breakers is off, and refuses calls while the shared state cannot be reached. Orders that only reduce a position always pass.')),
-                ('forced_open', models.BooleanField(default=False, editable=False)),
-                ('last_state', models.CharField(choices=[('CLOSED', 'closed'), ('OPEN', 'open'), ('HALF_OPEN', 'half-open'), ('FORCED_OPEN', 'forced open')], default='CLOSED', editable=False, max_length=16)),
-                ('last_state_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.SlugField(max_length=64, unique=True)),
+                ("description", models.CharField(blank=True, max_length=200)),
+                (
+                    "failure_threshold",
+                    models.PositiveIntegerField(
+                        default=5, help_text="Opens at a failure that makes this many among the last calls."
+                    ),
+                ),
+                (
+                    "minimum_calls",
+                    models.PositiveIntegerField(
+                        default=5,
+                        help_text="Never opens before this many calls were seen since it last closed.",
+                    ),
+                ),
+                (
+                    "window_calls",
+                    models.PositiveIntegerField(
+                        default=10, help_text="How many of the last calls are looked at."
+                    ),
+                ),
+                (
+                    "open_s",
+                    models.FloatField(
+                        default=60.0,
+                        help_text="How long calls are refused.",
+                        verbose_name="open for (seconds)",
+                    ),
+                ),
+                (
+                    "half_open_permits",
+                    models.PositiveIntegerField(
+                        default=1,
+                        help_text="Probes that must succeed, and may be under way together, before it closes again.",
+                    ),
+                ),
+                (
+                    "permit_s",
+                    models.FloatField(
+                        default=60.0,
+                        help_text="A probe that has not reported by then no longer counts, and another may go.",
+                        verbose_name="probe expires after (seconds)",
+                    ),
+                ),
+                (
+                    "order_path",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Guards orders: it acts even when the flag circuit_breakers is off, and refuses calls while the shared state cannot be reached. Orders that only reduce a position always pass.",
+                    ),
+                ),
+                ("forced_open", models.BooleanField(default=False, editable=False)),
+                (
+                    "last_state",
+                    models.CharField(
+                        choices=[
+                            ("CLOSED", "closed"),
+                            ("OPEN", "open"),
+                            ("HALF_OPEN", "half-open"),
+                            ("FORCED_OPEN", "forced open"),
+                        ],
+                        default="CLOSED",
+                        editable=False,
+                        max_length=16,
+                    ),
+                ),
+                ("last_state_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'db_table': 'circuit_breakers',
-                'ordering': ['name'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('failure_threshold__gte', 1), ('half_open_permits__gte', 1), ('minimum_calls__gte', 1)), name='circuit_breakers_counts'), models.CheckConstraint(condition=models.Q(('window_calls__gte', models.F('failure_threshold')), ('window_calls__gte', models.F('minimum_calls'))), name='circuit_breakers_window', violation_error_message='The window must hold the failure threshold and the minimum calls.'), models.CheckConstraint(condition=models.Q(('open_s__gt', 0), ('permit_s__gt', 0)), name='circuit_breakers_intervals'), models.CheckConstraint(condition=models.Q(('last_state__in', ['CLOSED', 'OPEN', 'HALF_OPEN', 'FORCED_OPEN'])), name='circuit_breakers_state')],
+                "db_table": "circuit_breakers",
+                "ordering": ["name"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("failure_threshold__gte", 1),
+                            ("half_open_permits__gte", 1),
+                            ("minimum_calls__gte", 1),
+                        ),
+                        name="circuit_breakers_counts",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("window_calls__gte", models.F("failure_threshold")),
+                            ("window_calls__gte", models.F("minimum_calls")),
+                        ),
+                        name="circuit_breakers_window",
+                        violation_error_message="The window must hold the failure threshold and the minimum calls.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("open_s__gt", 0), ("permit_s__gt", 0)),
+                        name="circuit_breakers_intervals",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("last_state__in", ["CLOSED", "OPEN", "HALF_OPEN", "FORCED_OPEN"])
+                        ),
+                        name="circuit_breakers_state",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='CircuitBreakerEvent',
+            name="CircuitBreakerEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('ts', models.DateTimeField(db_index=True)),
-                ('before', models.CharField(choices=[('CLOSED', 'closed'), ('OPEN', 'open'), ('HALF_OPEN', 'half-open'), ('FORCED_OPEN', 'forced open')], max_length=16)),
-                ('after', models.CharField(choices=[('CLOSED', 'closed'), ('OPEN', 'open'), ('HALF_OPEN', 'half-open'), ('FORCED_OPEN', 'forced open')], max_length=16)),
-                ('reason', models.CharField(blank=True, max_length=200)),
-                ('actor', models.CharField(default='system', max_length=64)),
-                ('shared', models.BooleanField(default=True, help_text='False: one worker decided alone while Redis was away.')),
-                ('breaker', models.ForeignKey(db_column='name', db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='breakers.circuitbreaker', to_field='name')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("ts", models.DateTimeField(db_index=True)),
+                (
+                    "before",
+                    models.CharField(
+                        choices=[
+                            ("CLOSED", "closed"),
+                            ("OPEN", "open"),
+                            ("HALF_OPEN", "half-open"),
+                            ("FORCED_OPEN", "forced open"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "after",
+                    models.CharField(
+                        choices=[
+                            ("CLOSED", "closed"),
+                            ("OPEN", "open"),
+                            ("HALF_OPEN", "half-open"),
+                            ("FORCED_OPEN", "forced open"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=200)),
+                ("actor", models.CharField(default="system", max_length=64)),
+                (
+                    "shared",
+                    models.BooleanField(
+                        default=True, help_text="False: one worker decided alone while Redis was away."
+                    ),
+                ),
+                (
+                    "breaker",
+                    models.ForeignKey(
+                        db_column="name",
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="events",
+                        to="breakers.circuitbreaker",
+                        to_field="name",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'circuit_breaker_events',
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['breaker', '-ts'], name='breaker_events_by_name')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('after__in', ['CLOSED', 'OPEN', 'HALF_OPEN', 'FORCED_OPEN']), ('before__in', ['CLOSED', 'OPEN', 'HALF_OPEN', 'FORCED_OPEN'])), name='circuit_breaker_events_states')],
+                "db_table": "circuit_breaker_events",
+                "ordering": ["-id"],
+                "indexes": [models.Index(fields=["breaker", "-ts"], name="breaker_events_by_name")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("after__in", ["CLOSED", "OPEN", "HALF_OPEN", "FORCED_OPEN"]),
+                            ("before__in", ["CLOSED", "OPEN", "HALF_OPEN", "FORCED_OPEN"]),
+                        ),
+                        name="circuit_breaker_events_states",
+                    )
+                ],
             },
         ),
     ]

@@ -101,7 +101,7 @@ class BreakerSerializer(serializers.ModelSerializer[CircuitBreaker]):
         self._status = services.status(instance)  # asked once a row, read by the fields below
         return super().to_representation(instance)
 
-    @extend_schema_field(serializers.ChoiceField(choices=ShownState.values))
+    @extend_schema_field(serializers.ChoiceField(choices=ShownState.choices))
     def get_state(self, _: CircuitBreaker) -> str:
         return self._status.state
 

@@ -31,7 +31,9 @@ from helios.platform.modularity.serializers import (
 class StatusView(APIView):
     """Flags, breakers and modules in counts."""
 
-    @extend_schema(responses=ControlPlaneStatus, tags=["modularity"], operation_id="modularity_status")
+    @extend_schema(
+        responses=ControlPlaneStatus, tags=["modularity"], summary="Count flags, breakers, modules"
+    )
     def get(self, _request: Request) -> Response:
         """How many flags are on, and how many breakers and modules stand in which state."""
         enabled = Counter(FeatureFlag.objects.values_list("enabled", flat=True))
@@ -46,7 +48,7 @@ class StatusView(APIView):
         return Response(ControlPlaneStatus(body).data)
 
 
-@extend_schema(tags=["feature-flags"])
+@extend_schema(tags=["feature-flags"], summary="List flags")
 class FlagList(ListAPIView[FeatureFlag]):
     """All flags, by name."""
 
@@ -56,7 +58,7 @@ class FlagList(ListAPIView[FeatureFlag]):
         return FeatureFlag.objects.order_by("name")
 
 
-@extend_schema(tags=["feature-flags"])
+@extend_schema(tags=["feature-flags"], summary="Read a flag")
 class FlagDetail(RetrieveAPIView[FeatureFlag]):
     """One flag with its last changes."""
 
@@ -65,7 +67,7 @@ class FlagDetail(RetrieveAPIView[FeatureFlag]):
     queryset = FeatureFlag.objects.all()
 
 
-@extend_schema(tags=["circuit-breakers"])
+@extend_schema(tags=["circuit-breakers"], summary="List breakers")
 class BreakerList(ListAPIView[CircuitBreaker]):
     """All breakers with the state that all workers share."""
 
@@ -75,7 +77,7 @@ class BreakerList(ListAPIView[CircuitBreaker]):
         return CircuitBreaker.objects.order_by("name")
 
 
-@extend_schema(tags=["circuit-breakers"])
+@extend_schema(tags=["circuit-breakers"], summary="Read a breaker")
 class BreakerDetail(RetrieveAPIView[CircuitBreaker]):
     """One breaker with its last transitions."""
 
@@ -84,7 +86,7 @@ class BreakerDetail(RetrieveAPIView[CircuitBreaker]):
     queryset = CircuitBreaker.objects.all()
 
 
-@extend_schema(tags=["modules"])
+@extend_schema(tags=["modules"], summary="List modules")
 class ModuleList(ListAPIView[Module]):
     """All modules, by name."""
 
@@ -94,7 +96,7 @@ class ModuleList(ListAPIView[Module]):
         return Module.objects.order_by("name")
 
 
-@extend_schema(tags=["modules"])
+@extend_schema(tags=["modules"], summary="Read a module's status")
 class ModuleStatus(RetrieveAPIView[Module]):
     """Whether one module is in use, what failed, and who needs it."""
 

@@ -1,0 +1,151 @@
+"""A bare chain of seven empty tasks against a cycle of twenty symbols, on the same servers and worker set-up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import redis
+from celery import chain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from helios.env import Env
+
+N_SYMBOLS, HISTORY, N_CYCLES, N_CHAINS = 20, 2_000, 60, 200
+SEED = 11
+
+
+def measure(env: Env, redis_url: str) -> list[dict[str, Any]]:
+    """p50 and p95 of both, in milliseconds."""
+    os.environ["HELIOS_REDIS_URL"] = redis_url
+    bare = _bare(env, redis_url)
+    cycle, tiers = _cycles()
+    return [
+        {
+            "work": f"one live cycle, {N_SYMBOLS} symbols, compact model (p50)",
+            "ours": cycle["p50_ms"],
+            "unit": "ms",
+            "peer": "bare Celery chain of seven empty tasks (p50)",
+            "theirs": float(np.percentile(bare, 50)),
+            "target": "<= 8x",
+            "detail": {"cycle": cycle, "tiers": tiers, "bare_p95_ms": float(np.percentile(bare, 95))},
+        }
+    ]
+
+
+def _bare(env: Env, redis_url: str) -> list[float]:
+    from bench import bare_app  # noqa: PLC0415 - reads its address from the environment
+
+    client = redis.Redis.from_url(redis_url)
+    times = []
+    with _bare_workers(env):
+        for number in range(N_CHAINS + 20):
+            began = time.perf_counter()
+            first, *rest = bare_app.TASKS
+            chain(first.s(number), *(task.s() for task in rest)).apply_async()
+            if client.blpop("bench:done", timeout=30) is None:
+                raise RuntimeError("a bare chain must end within 30 s, it did not")
+            times.append((time.perf_counter() - began) * 1e3)
+    return times[20:]
+
+
+@contextmanager
+def _bare_workers(env: Env) -> Iterator[None]:
+    from bench import bare_app  # noqa: PLC0415
+
+    words = [sys.executable, "-m", "celery", "-A", "bench.bare_app", "worker", "-l", "ERROR", "-P", "prefork"]
+    layouts = (("default,ingest,execution", env.worker_concurrency), ("gpu", 1))
+    running = [
+        subprocess.Popen(
+            [*words, "-Q", queues, "-c", str(count), "-n", f"bare-{queues[:3]}@%h"],
+            env=dict(os.environ),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for queues, count in layouts
+    ]
+    try:
+        while len(bare_app.app.control.ping(timeout=0.5) or []) < len(running):
+            pass
+        yield
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(30)
+
+
+def _cycles() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    from helios.stack.workers import running_workers  # noqa: PLC0415 - Django is set up by now
+    from tiers import replaying  # noqa: PLC0415
+
+    symbols = _market()
+    plan = replaying.prepare(
+        symbols=symbols,
+        timeframe="1d",
+        n_bars=N_CYCLES,
+        first=None,
+        cash=Decimal(1_000_000),
+        name=None,
+        source="table",
+        auto_trading=True,
+    )
+    with running_workers():
+        ids = replaying.run(plan, timeout_s=60)
+    table = replaying.summary(plan.book.pk, ids[5:], elapsed_s=0)["latency"]
+    return table.pop("cycle"), table
+
+
+def _market() -> list[str]:
+    """Twenty synthetic daily series, stored once, and a model trained on four of them."""
+    from django.core.management import call_command  # noqa: PLC0415
+
+    from trading.models import MLModel  # noqa: PLC0415
+    from trading.services import market  # noqa: PLC0415
+
+    bars = synthetic_bars(N_SYMBOLS, HISTORY)
+    for symbol in bars.symbols:
+        market.ensure_instrument(symbol, "equity")
+    market.upsert_bars(bars, source="bench")
+    if not MLModel.objects.filter(timeframe="1d", role="champion").exists():
+        call_command("train", "--symbols", ",".join(bars.symbols[:4]), "--timeframe", "1d", "--json", stdout=sys.stderr)
+    return list(bars.symbols)
+
+
+def synthetic_bars(n_symbols: int, n_bars: int) -> Any:
+    """Seeded random walks with daily closes at 16:00 New York on business days."""
+    from datetime import datetime  # noqa: PLC0415
+
+    from trading.bars import Bars  # noqa: PLC0415
+
+    rng = np.random.default_rng(SEED)
+    days = np.busday_offset(np.datetime64("2012-01-03"), np.arange(n_bars), roll="forward")
+    zone = ZoneInfo("America/New_York")
+    closes = [
+        datetime(d.year, d.month, d.day, 16, tzinfo=zone).astimezone(UTC).replace(tzinfo=None) for d in days.tolist()
+    ]
+    shape = (n_bars, n_symbols)
+    close = 100 * np.exp(np.cumsum(rng.normal(0.0003, 0.015, shape), axis=0))
+    opened = close * np.exp(rng.normal(0, 0.004, shape))
+    high = np.maximum(opened, close) * np.exp(np.abs(rng.normal(0, 0.004, shape)))
+    low = np.minimum(opened, close) * np.exp(-np.abs(rng.normal(0, 0.004, shape)))
+    return Bars(
+        timeframe="1d",
+        symbols=tuple(f"S{i:02d}" for i in range(n_symbols)),
+        ts=np.array(closes, dtype="datetime64[us]"),
+        open=opened,
+        high=high,
+        low=low,
+        close=close,
+        volume=rng.integers(10_000, 1_000_000, shape).astype(np.float64),
+    )

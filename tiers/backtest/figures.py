@@ -1,0 +1,82 @@
+"""Figures for people: their names, how they are written, and those of the bars the model had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from tiers.backtest.engine import Result
+from tiers.backtest.metrics import Metrics, measure
+from trading.accounting import ZERO
+
+LABELS = {
+    "total_return_pct": "Total return",
+    "cagr_pct": "Growth a year",
+    "sharpe": "Sharpe ratio",
+    "sortino": "Sortino ratio",
+    "calmar": "Calmar ratio",
+    "max_drawdown_pct": "Largest drawdown",
+    "volatility_pct": "Volatility a year",
+    "profit_factor": "Profit factor",
+    "expectancy": "Profit a trade",
+    "win_rate_pct": "Winning trades",
+    "n_trades": "Closed trades",
+    "exposure_pct": "Mean exposure",
+    "turnover": "Turnover a year",
+    "fees_paid": "Fees paid",
+    "n_bars": "Bars",
+}
+SIGNED = ("total_return_pct", "cagr_pct", "expectancy")
+_MONEY, _COUNTS, _TIMES = ("expectancy", "fees_paid"), ("n_trades", "n_bars"), ("turnover",)
+MISSING = "–"  # noqa: RUF001 - the dash of a table's empty cell
+_ABSURD = 1e6  # percent: minutes extrapolated to a year
+MIN_UNSEEN_BARS = 20
+
+
+def formatted(key: str, value: float | None) -> str:
+    """One figure as text; a dash where it has no value."""
+    if value is None or (key.endswith("_pct") and abs(value) >= _ABSURD):
+        return MISSING
+    if key.endswith("_pct"):
+        return f"{value:+,.2f} %" if key in SIGNED else f"{value:,.2f} %"
+    if key in _MONEY:
+        return f"{'-' if value < 0 else ''}${abs(value):,.2f}"
+    if key in _COUNTS:
+        return f"{value:,.0f}"
+    return f"{value:,.2f} x" if key in _TIMES else f"{value:,.2f}"
+
+
+def out_of_sample(result: Result, trained_until: datetime) -> tuple[Metrics, Metrics] | None:
+    """Figures of the strategy and of buy and hold over the bars after the training data alone.
+
+    None when all bars, or none, or too few to be worth a number lie behind `trained_until`.
+    """
+    first = sum(moment <= trained_until for moment in result.run.ts)
+    if first == 0 or len(result.run.ts) - first < MIN_UNSEEN_BARS:
+        return None
+    return since(result, first), since(result.baseline, first)
+
+
+def since(result: Result, row: int) -> Metrics:
+    """The figures from the close of decided bar `row` on: trades count where they are closed."""
+    fills = [fill for fills in result.run.fills[row + 1 :] for fill in fills]
+    moment = result.run.ts[row]
+    return measure(
+        ts=result.bar_ts[row:],
+        equity=result.run.equity_curve[row:],
+        weights=result.run.held[row:],
+        pnl=[trade.pnl for trade in result.trades if not trade.is_open and trade.closed_ts > moment],
+        traded_notional=sum((fill.notional for fill in fills), ZERO),
+        fees_paid=sum((fill.fee for fill in fills), ZERO),
+    )
+
+
+def flattened(params: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested parameters as dotted names and text."""
+    rows: list[tuple[str, str]] = []
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            rows += flattened(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", f"{value:g}" if isinstance(value, float) else str(value)))
+    return rows

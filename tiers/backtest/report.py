@@ -1,0 +1,257 @@
+"""The HTML report of a backtest: one file that needs no network, written whole or not at all.
+
+plotly.js is embedded once (about 4.8 MB), so that a report opens years later and without a connection.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from string import Template
+
+from plotly.offline import get_plotlyjs
+
+from tiers.backtest import charts, figures
+from tiers.backtest.engine import Result
+from tiers.backtest.metrics import Metrics
+from tiers.backtest.trades import Trade
+from tiers.errors import Rejected
+
+TEMPLATE = Path(__file__).with_name("report.html")
+SHOWN_TRADES = 200
+TILES = (
+    "total_return_pct",
+    "cagr_pct",
+    "sharpe",
+    "sortino",
+    "max_drawdown_pct",
+    "volatility_pct",
+    "win_rate_pct",
+    "profit_factor",
+    "n_trades",
+    "exposure_pct",
+    "turnover",
+    "fees_paid",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary:
+    """What the report tells of the model; `facts` are printed as they are."""
+
+    name: str
+    trained_until: datetime | None = None  # last bar whose outcome the training data holds
+    facts: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a report says beside the result."""
+
+    made_at: datetime
+    elapsed_s: float
+    model: ModelSummary | None = None
+    switches: Sequence[tuple[str, str]] = ()
+
+
+def ensure_writable(path: Path) -> None:
+    """Raise `Rejected` in one sentence when a report cannot be written to `path`; leaves nothing behind."""
+    if path.is_dir():
+        raise Rejected(f"the report needs a file name, {path} is a directory")
+    if not path.parent.is_dir():
+        raise Rejected(f"the report cannot be written to {path}: there is no directory {path.parent}")
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise Rejected(f"the report cannot be written to {path}: {error.strerror}") from error
+
+
+def write(path: Path, html: str) -> None:
+    """Replace `path` by the report in one step; `Rejected` when the file system refuses."""
+    ensure_writable(path)
+    partial: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            partial = Path(file.name)
+            file.write(html)
+        partial.chmod(0o644)
+        os.replace(partial, path)  # noqa: PTH105 - the atomic one
+    except OSError as error:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+        raise Rejected(f"the report cannot be written to {path}: {error.strerror}") from error
+
+
+def render(result: Result, context: Context) -> str:
+    """The whole report as HTML."""
+    trained_until = context.model.trained_until if context.model else None
+    pictures = charts.fragments(
+        [
+            charts.equity(result, trained_until=trained_until),
+            charts.drawdown(result),
+            charts.monthly(result),
+            charts.weights(result),
+        ]
+    )
+    unseen = None if trained_until is None else figures.out_of_sample(result, trained_until)
+    heading = f"{result.strategy} on {', '.join(result.symbols)}"
+    period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=escape(f"Backtest: {heading}, {period}"),
+        heading=escape(_shortened(result)),
+        subheading=escape(f"{result.timeframe} bars, {period}, {result.metrics.n_bars:,} decisions"),
+        plotly=get_plotlyjs(),
+        notes=_training_note(result, context.model),
+        tiles="".join(_tile(result, key) for key in TILES),
+        equity_note=_equity_note(result),
+        chart_equity=pictures[0],
+        chart_drawdown=pictures[1],
+        chart_monthly=pictures[2],
+        chart_weights=pictures[3],
+        figures=_figures_table(result, unseen),
+        trades_note=_trades_note(result.trades),
+        trades=_trades_table(result.trades),
+        facts=_facts(result, context),
+        footer=escape(
+            f"Made {context.made_at:%Y-%m-%d %H:%M} UTC by Helios in {context.elapsed_s:.1f} s. "
+            "Past results of a simulation; not advice."
+        ),
+    )
+
+
+def _shortened(result: Result, limit: int = 8) -> str:
+    more = len(result.symbols) - limit
+    names = ", ".join(result.symbols[:limit]) + (f" and {more} more" if more > 0 else "")
+    return f"{result.strategy} on {names}"
+
+
+def _training_note(result: Result, model: ModelSummary | None) -> str:
+    """An honest word about how much of the backtest the model had already seen."""
+    if model is None or model.trained_until is None:
+        return ""
+    until = f"{model.trained_until:%Y-%m-%d %H:%M} UTC"
+    seen = sum(moment <= model.trained_until for moment in result.run.ts)
+    total = len(result.run.ts)
+    if seen == 0:
+        text = f"Out of sample: the training data of {model.name} ends at {until}, before the first bar here."
+        return f'<p class="note good">{escape(text)}</p>'
+    if seen == total:
+        text = (
+            f"In sample: {model.name} was trained on data up to {until}, which covers this whole backtest. "
+            "These figures say nothing about the future."
+        )
+    else:
+        text = (
+            f"Partly in sample: {model.name} was trained on data up to {until}. {seen:,} of {total:,} bars "
+            f"({100 * seen / total:.0f} %) were seen in training; only what comes after the dashed line, and "
+            "the column out of sample below, is evidence."
+        )
+    return f'<p class="note warn"><strong>Careful.</strong> {escape(text)}</p>'
+
+
+def _equity_note(result: Result) -> str:
+    costs = result.costs
+    return escape(
+        f"Starting with ${result.initial.cash:,.0f}. Orders fill at the next bar's open, "
+        f"{costs.slippage_bps.normalize():f} bps worse, for a fee of {costs.fee_bps.normalize():f} bps."
+    )
+
+
+def _tile(result: Result, key: str) -> str:
+    value = getattr(result.metrics, key)
+    beside = ""
+    if result.buy_hold is not None:
+        other = figures.formatted(key, getattr(result.buy_hold.metrics, key))
+        beside = f'<div class="beside">buy and hold {other}</div>'
+    tone = "" if key not in figures.SIGNED or not value else (" up" if value > 0 else " down")
+    return (
+        f'<div class="tile"><div class="name">{escape(figures.LABELS[key])}</div>'
+        f'<div class="value{tone}">{figures.formatted(key, value)}</div>{beside}</div>'
+    )
+
+
+def _figures_table(result: Result, unseen: tuple[Metrics, Metrics] | None) -> str:
+    columns: list[tuple[str, Metrics]] = [(result.strategy, result.metrics)]
+    if result.buy_hold is not None:
+        columns.append(("buy and hold", result.buy_hold.metrics))
+    if unseen is not None:
+        columns += [(f"{result.strategy}, out of sample", unseen[0]), ("buy and hold, same bars", unseen[1])]
+    rows = [
+        [figures.LABELS[key], *(figures.formatted(key, getattr(column, key)) for _, column in columns)]
+        for key in figures.LABELS
+    ]
+    return _table(["", *(name for name, _ in columns)], rows)
+
+
+def _trades_note(trades: Sequence[Trade]) -> str:
+    closed = sum(not trade.is_open for trade in trades)
+    text = f"{closed:,} closed, {len(trades) - closed:,} still open at the last price; newest first"
+    hidden = len(trades) - SHOWN_TRADES
+    return text + (f", the last {SHOWN_TRADES} of {len(trades):,} shown." if hidden > 0 else ".")
+
+
+def _trades_table(trades: Sequence[Trade]) -> str:
+    heads = ("Symbol", "Side", "Quantity", "Opened", "Closed", "Entry", "Exit", "Fees", "Profit", "Return")
+    body = "".join(_trade_row(trade) for trade in reversed(trades[-SHOWN_TRADES:]))
+    if not body:
+        return "<p>Nothing was traded.</p>"
+    return f"<table><thead>{_row('th', heads)}</thead><tbody>{body}</tbody></table>"
+
+
+def _trade_row(trade: Trade) -> str:
+    tone = "up" if trade.pnl > 0 else "down"
+    closed = '<span class="tag">open</span>' if trade.is_open else f"{trade.closed_ts:%Y-%m-%d %H:%M}"
+    cells = [
+        escape(trade.symbol),
+        trade.direction.value.lower(),
+        f"{trade.quantity:,.4f}".rstrip("0").rstrip("."),
+        f"{trade.opened_ts:%Y-%m-%d %H:%M}",
+        closed,
+        f"{trade.entry_price:,.2f}",
+        f"{trade.exit_price:,.2f}",
+        f"{trade.fees:,.2f}",
+        f'<span class="{tone}">{trade.pnl:+,.2f}</span>',
+        f'<span class="{tone}">{trade.return_pct:+.2f} %</span>',
+    ]
+    return _row("td", cells)
+
+
+def _facts(result: Result, context: Context) -> str:
+    """Model, parameters, flags and refusals as small tables."""
+    parts = []
+    if context.model is not None:
+        parts.append(("Model", [("name", context.model.name), *context.model.facts]))
+    settings = [("seed", str(result.seed)), ("cash", f"{result.initial.cash:,.2f}")]
+    parts.append(("Parameters", settings + figures.flattened(result.params)))
+    if context.switches:
+        parts.append(("Flags", list(context.switches)))
+    if result.log is not None and result.log.denials:
+        counts = [(code, f"{count:,}") for code, count in result.log.denials.most_common()]
+        parts.append(("What the risk limits refused", counts))
+    return "".join(f"<section><h2>{escape(name)}</h2>{_pairs(rows)}</section>" for name, rows in parts)
+
+
+def _pairs(rows: Iterable[tuple[str, str]]) -> str:
+    body = "".join(
+        f'<tr><td>{escape(name)}</td><td class="wrap">{escape(value)}</td></tr>' for name, value in rows
+    )
+    return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    body = "".join(_row("td", [escape(cell) for cell in row]) for row in rows)
+    return (
+        f"<table><thead>{_row('th', [escape(head) for head in heads])}</thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _row(tag: str, cells: Iterable[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"

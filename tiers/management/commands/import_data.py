@@ -1,0 +1,162 @@
+"""`manage.py import_data`: bars from the bundled sample or from a file into the market table."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from helios.errors import HeliosError
+from tiers.errors import DataError
+from tiers.ingest.prepare import Prepared, prepare
+from tiers.ingest.sources import FileSource, table_from_frame
+from tiers.timeframes import TIMEFRAMES
+from trading import sample_data
+from trading.models import Instrument
+from trading.services import market
+
+COLUMNS = (
+    "symbol",
+    "timeframe",
+    "rows",
+    "inserted",
+    "corrected",
+    "unchanged",
+    "missing_bars",
+    "dropped_rows",
+)
+
+
+class Command(BaseCommand):
+    help = "Load bars into the market table: the bundled sample data, or a CSV, Parquet or Feather file."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "file", nargs="?", type=Path, help="columns: a time, open, high, low, close, volume"
+        )
+        parser.add_argument("--sample", action="store_true", help="load the bundled real data")
+        parser.add_argument("--symbol", help="whose bars the file holds")
+        parser.add_argument("--timeframe", choices=[*TIMEFRAMES], help="how long the file's bars are")
+        parser.add_argument(
+            "--asset-class", choices=[*Instrument.AssetClass.values], help="default: by the symbol"
+        )
+        parser.add_argument(
+            "--times", choices=["close", "open"], default="close", help="what the file's times name"
+        )
+        parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that break a rule")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        began = time.monotonic()
+        try:
+            found = list(_sample() if options["sample"] else [_file(options)])
+            rows = self._store(found, quiet=options["json"])
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        elapsed_s = round(time.monotonic() - began, 3)
+        if options["json"]:
+            problems = [str(problem) for _, prepared in found for problem in prepared.problems]
+            self.stdout.write(json.dumps({"series": rows, "problems": problems, "elapsed_s": elapsed_s}))
+        elif self.stdout.isatty():
+            Console().print(_table(rows, elapsed_s))
+        else:
+            for row in rows:
+                self.stdout.write(_line(row))
+
+    def _store(self, found: list[tuple[market.Series, Prepared]], *, quiet: bool) -> list[dict[str, Any]]:
+        total = sum(bars.n_bars for series, _ in found for bars in series.batches)
+        columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        console = Console(stderr=True)
+        with Progress(
+            *columns, console=console, transient=True, disable=quiet or not console.is_terminal
+        ) as bar:
+            task = bar.add_task("loading", total=total)
+            results = market.import_series(
+                [series for series, _ in found], progress=lambda done: bar.advance(task, done)
+            )
+        return [
+            _row(bars.timeframe, bars.n_bars, results[series.symbol, bars.timeframe], prepared)
+            for series, prepared in found
+            for bars in series.batches
+        ]
+
+
+def _sample() -> Iterator[tuple[market.Series, Prepared]]:
+    for dataset in sample_data.catalogue():
+        frame = sample_data.load(dataset.symbol, dataset.timeframe)
+        table = table_from_frame(dataset.symbol, dataset.timeframe, frame)
+        prepared = prepare(table, dataset.calendar, source=dataset.file)
+        yield _series(prepared, dataset.asset_class, f"sample:{dataset.source}"), prepared
+
+
+def _file(options: dict[str, Any]) -> tuple[market.Series, Prepared]:
+    missing = [name for name in ("file", "symbol", "timeframe") if not options[name]]
+    if missing:
+        wanted = ", ".join(name.upper() if name == "file" else f"--{name}" for name in missing)
+        raise DataError(
+            f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {wanted}"
+        )
+    path, symbol = options["file"], options["symbol"]
+    asset_class = options["asset_class"] or _asset_class(symbol)
+    calendar = market.LOTS[Instrument.AssetClass(asset_class)].calendar
+    source = FileSource(
+        path=path, symbol=symbol, timeframe=options["timeframe"], calendar=calendar, times=options["times"]
+    )
+    try:
+        prepared = prepare(source.read(), calendar, source=path.name, drop_invalid=options["drop_invalid"])
+    except DataError as error:
+        hint = "" if options["drop_invalid"] else "; nothing was stored"
+        raise DataError(f"{error}{hint}") from error
+    return _series(prepared, asset_class, f"file:{path.name}"), prepared
+
+
+def _asset_class(symbol: str) -> str:
+    """An instrument that is known keeps its class; a pair such as BTC/USD is crypto."""
+    known = Instrument.objects.filter(symbol=symbol).first()
+    if known is not None:
+        return known.asset_class
+    return Instrument.AssetClass.CRYPTO if "/" in symbol else Instrument.AssetClass.EQUITY
+
+
+def _series(prepared: Prepared, asset_class: str, source: str) -> market.Series:
+    return market.Series(
+        symbol=prepared.symbol, asset_class=asset_class, source=source[:64], batches=prepared.batches
+    )
+
+
+def _row(timeframe: str, n_bars: int, result: market.UpsertResult, prepared: Prepared) -> dict[str, Any]:
+    is_base = timeframe == prepared.batches[0].timeframe
+    return {
+        "symbol": prepared.symbol,
+        "timeframe": timeframe,
+        "rows": n_bars,
+        "inserted": result.inserted,
+        "corrected": result.corrected,
+        "unchanged": result.unchanged,
+        "missing_bars": prepared.missing_bars if is_base else 0,
+        "dropped_rows": prepared.dropped_rows if is_base else 0,
+    }
+
+
+def _table(rows: list[dict[str, Any]], elapsed_s: float) -> Table:
+    table = Table(caption=f"{sum(row['rows'] for row in rows)} bars in {elapsed_s:.1f} s")
+    for name in COLUMNS:
+        table.add_column(name.replace("_", " "), justify="left" if name in COLUMNS[:2] else "right")
+    for row in rows:
+        table.add_row(*(str(row[name]) for name in COLUMNS))
+    return table
+
+
+def _line(row: dict[str, Any]) -> str:
+    figures = ", ".join(
+        f"{row[name]} {name.replace('_', ' ')}" for name in COLUMNS[2:] if row[name] or name == "rows"
+    )
+    return f"{row['symbol']} {row['timeframe']}: {figures}"

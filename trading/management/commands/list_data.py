@@ -1,0 +1,66 @@
+"""`manage.py list_data`: which bars are stored."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from rich.console import Console
+from rich.table import Table
+
+from trading.selectors import market
+
+COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "sources")
+
+
+class Command(BaseCommand):
+    help = "Show the stored bars: symbol, timeframe, how many, from when to when, and where they came from."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        rows = [_row(stored) for stored in market.inventory()]
+        if options["json"]:
+            self.stdout.write(json.dumps({"series": rows}))
+        elif not rows:
+            self.stdout.write(
+                "No bars are stored; `python manage.py import_data --sample` loads the bundled ones."
+            )
+        elif self.stdout.isatty():
+            Console().print(_table(rows))
+        else:
+            for row in rows:
+                self.stdout.write(
+                    f"{row['symbol']} {row['timeframe']}: {row['rows']} bars, {row['first']} .. {row['last']}, "
+                    f"{row['corrected']} corrected, from {', '.join(row['sources'])}"
+                )
+
+
+def _row(stored: market.Stored) -> dict[str, Any]:
+    return {
+        "symbol": stored.symbol,
+        "timeframe": stored.timeframe,
+        "rows": stored.rows,
+        "first": stored.first.isoformat(),
+        "last": stored.last.isoformat(),
+        "corrected": stored.corrected,
+        "sources": list(stored.sources),
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table()
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in {"rows", "corrected"} else "left")
+    for row in rows:
+        cells = {
+            **row,
+            "first": row["first"][:16],
+            "last": row["last"][:16],
+            "sources": ", ".join(row["sources"]),
+        }
+        table.add_row(*(str(cells[name]) for name in COLUMNS))
+    return table
