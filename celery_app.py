@@ -24,11 +24,9 @@ def _logs(**_: object) -> None:
 
 @worker_process_init.connect
 def _ready(**_: object) -> None:
-    """A pool process listens for flag changes; the one on the GPU queue loads its models before its first task."""
+    """A pool process listens for flag changes, and does its slow first work before its first task."""
     from helios import flags  # noqa: PLC0415 - in the child, after Django is set up
+    from tiers import warmup  # noqa: PLC0415
 
     flags.start_listener()
-    if COMPONENT == "gpu":
-        from tiers import inference  # noqa: PLC0415
-
-        inference.warm()
+    warmup.gpu() if COMPONENT == "gpu" else warmup.cpu()

@@ -97,7 +97,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
-DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "Y-m-d", "H:i", "Y-m-d H:i:s"
+FORMAT_MODULE_PATH = "helios.platform.formats"
 USE_TZ = True
 
 STATIC_URL = "static/"

@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from loguru import logger
 
 from helios.breakers import CircuitOpen, breaker
-from tiers.contracts import FloatArray, Forecast, Switches
+from tiers.contracts import BoolArray, FloatArray, Forecast, Switches
 from tiers.errors import HeliosError, ModelMissing
 from trading.models import Book, MLModel
 from trading.selectors import models as registry
@@ -92,7 +92,7 @@ def forecast(
     except (HeliosError, CircuitOpen) as error:
         logger.bind(error=str(error)).warning("predict.neutral")
         return _neutral(bar_ts, symbols, str(error))
-    known = np.isfinite(probability).all(axis=1)
+    known: BoolArray = np.asarray(np.isfinite(probability).all(axis=1))
     return Outcome(
         forecast=Forecast(
             bar_ts=bar_ts,

@@ -32,7 +32,7 @@ from trading.models import Book, PipelineCycle, Stage, StageRun
 from trading.services import ledger, orders
 
 Status = PipelineCycle.Status
-STAGES = [stage for stage in Stage if stage is not Stage.DONE]
+STAGES: list[Stage] = [stage for stage in Stage if stage is not Stage.DONE]
 MAX_REDRIVES = 20
 _LOCK_SPACE = 0x48454C49  # "HELI": keeps our advisory locks apart from other users of the database
 

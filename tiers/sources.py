@@ -7,22 +7,15 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from tiers.errors import DataError
 from tiers.ingest.sources import BarSource, FileSource, table_from_frame
-from tiers.ingest.table import BarTable, split, table
+from tiers.ingest.table import BarTable, split
 from tiers.ingest.validate import stamp
+from tiers.timeframes import seconds
 from trading.models import Book, Instrument
 from trading.selectors import market
-
-
-@dataclass(frozen=True, slots=True)
-class TableSource:
-    """Bars that were imported before: the replay source."""
-
-    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
-        """The stored bars of one symbol with closes in [start, end]."""
-        found = split(market.bar_range([symbol], timeframe, start, end))
-        return found[0] if found else table(symbol, timeframe, stamp(start)[None][:0], [[]] * 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +25,7 @@ class SampleSource:
     def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
         """The bundled bars of one symbol with closes in [start, end]."""
         whole = _sample(symbol, timeframe)
-        return whole.take((whole.ts >= stamp(start)) & (whole.ts <= stamp(end)))
+        return whole.take(np.asarray((whole.ts >= stamp(start)) & (whole.ts <= stamp(end))))
 
 
 @lru_cache(maxsize=32)
@@ -42,10 +35,25 @@ def _sample(symbol: str, timeframe: str) -> BarTable:
     return table_from_frame(symbol, timeframe, sample_data.load(symbol, timeframe))
 
 
-def source_of(book: Book) -> BarSource:
-    """The source that the book names; `DataError` for an unknown one."""
+def rows(book: Book, start: datetime, end: datetime) -> list[BarTable]:
+    """The bars of each of the book's symbols with closes in [start, end]; a symbol may have none.
+
+    `DataError` when the book names an unknown source.
+    """
     if book.source == "table":
-        return TableSource()
+        return _stored(book, start, end)
+    source = _source(book)
+    return [source.bars(symbol, book.timeframe, start, end) for symbol in book.symbols]
+
+
+def _stored(book: Book, start: datetime, end: datetime) -> list[BarTable]:
+    """Bars that were imported before, of all symbols in one query."""
+    n_bars = int((end - start).total_seconds()) // seconds(book.timeframe) + 2
+    window = market.bar_window(book.symbols, book.timeframe, end, n_bars, at_least_one=False)
+    return [each.take(np.asarray(each.ts >= stamp(start))) for each in split(window)]
+
+
+def _source(book: Book) -> BarSource:
     if book.source == "sample":
         return SampleSource()
     kind, _, rest = book.source.partition(":")

@@ -109,11 +109,9 @@ def ingest(ctx: StageContext) -> StageResult:
     book, bar_ts = ctx.book, ctx.bar_ts
     if late_now(book, bar_ts):
         raise Skip(f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is older than the allowed lateness")
-    source = sources.source_of(book)
     start = window_start(book.timeframe, bar_ts)
-    rows = [source.bars(symbol, book.timeframe, start, bar_ts) for symbol in book.symbols]
     result: IngestResult = tier(Stage.INGEST).run(
-        rows, timeframe=book.timeframe, bar_ts=bar_ts, calendars=sources.calendars(book.symbols)
+        sources.rows(book, start, bar_ts), timeframe=book.timeframe, bar_ts=bar_ts, calendars=sources.calendars(book.symbols)
     )
     if len(result.missing) == len(book.symbols):
         raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")

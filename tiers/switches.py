@@ -42,4 +42,5 @@ def to_json(switches: Switches) -> dict[str, Any]:
 
 def from_json(data: dict[str, Any]) -> Switches:
     """Switches from their JSON object."""
-    return Switches(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return Switches(**values)

@@ -93,7 +93,17 @@ class _PeriodicTaskForm(PeriodicTaskForm):
 
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(PlainPeriodicTaskAdmin, ModelAdmin):
-    """What beat sends and when."""
+    """What beat sends and when: by interval or by crontab."""
+
+    fieldsets = (
+        (None, {"fields": ("name", "regtask", "task", "enabled", "description")}),
+        (
+            "Schedule",
+            {"fields": ("interval", "crontab", "crontab_translation", "start_time", "last_run_at", "one_off")},
+        ),
+        ("Arguments", {"fields": ("args", "kwargs"), "classes": ("collapse",)}),
+        ("Sending", {"fields": ("expires", "expire_seconds", "queue"), "classes": ("collapse",)}),
+    )
 
     form = _PeriodicTaskForm
     list_display = ("name", "task", "enabled", "scheduler", "last_run_at", "total_run_count")

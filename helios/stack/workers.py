@@ -10,6 +10,7 @@ from pathlib import Path
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import RedisError
 
 from helios.env import Env, get_env
 from helios.stack import children, endpoints, processes
@@ -22,11 +23,12 @@ PING_S = 0.5
 
 def answering(broker_url: str) -> set[str]:
     """Names (before the @) of the workers that answer a ping now; empty while the broker is away."""
-    with Celery("probe", broker=broker_url) as probe:
-        try:
-            replies = probe.control.ping(timeout=PING_S) or []
-        except (OperationalError, OSError):
-            return set()
+    try:
+        # a connection of its own: a pooled one may have lost its server since the last question
+        with Celery("probe", broker=broker_url) as probe, probe.connection_for_write() as connection:
+            replies = probe.control.ping(timeout=PING_S, connection=connection) or []
+    except (OperationalError, RedisError, OSError):
+        return set()
     return {node.split("@")[0] for reply in replies for node in reply}
 
 

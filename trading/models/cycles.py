@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from trading.models.fields import one_of, timeframe_field
 
@@ -48,8 +49,8 @@ class PipelineCycle(models.Model):
     switches = models.JSONField(default=dict, help_text="flags as read at the start")
     modules = models.JSONField(default=dict, help_text="module versions pinned")
     ledger_hash = models.CharField(max_length=64, blank=True)
-    started_at = models.DateTimeField(db_default=models.functions.Now())
-    progressed_at = models.DateTimeField(db_default=models.functions.Now())
+    started_at = models.DateTimeField(db_default=Now())
+    progressed_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
     redriven = models.PositiveSmallIntegerField(default=0, help_text="times the chain was sent again")
 
@@ -88,7 +89,7 @@ class StageRun(models.Model):
     duration_ms = models.FloatField()
     fallback = models.CharField(max_length=64, blank=True)
     reason = models.TextField(blank=True)
-    finished_at = models.DateTimeField(db_default=models.functions.Now())
+    finished_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         db_table = "pipeline_stage_runs"

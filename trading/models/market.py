@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
 from trading.models.fields import money, symbol_field, timeframe_field
 
@@ -42,7 +43,7 @@ class Instrument(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.symbol
+        return str(self.symbol)
 
 
 class MarketOHLC(models.Model):
@@ -62,7 +63,7 @@ class MarketOHLC(models.Model):
     volume = models.FloatField()
     source = models.CharField(max_length=64)
     revision = models.PositiveIntegerField(default=0, db_default=0)
-    ingested_at = models.DateTimeField(auto_now_add=True, db_default=models.functions.Now())
+    ingested_at = models.DateTimeField(auto_now_add=True, db_default=Now())
 
     class Meta:
         db_table = "market_ohlc"
@@ -132,7 +133,7 @@ class EngineeredFeatures(models.Model):
     bar_ts = models.DateTimeField()
     feature_set = models.CharField(max_length=32)
     values = ArrayField(models.FloatField())
-    created_at = models.DateTimeField(auto_now_add=True, db_default=models.functions.Now())
+    created_at = models.DateTimeField(auto_now_add=True, db_default=Now())
 
     class Meta:
         db_table = "engineered_features"

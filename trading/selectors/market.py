@@ -52,8 +52,8 @@ def bar_window(
 ) -> Bars:
     """The last `n_bars` own bars of each symbol at or before `end_ts`, on their union timeline.
 
-    Symbols keep their order; one that has no bar there yet is a column of NaN. `DataError` names what is stored
-    when a symbol has no bar of this timeframe at all or, with `at_least_one`, when no symbol has one there.
+    Symbols keep their order; one that has no bar there yet is a column of NaN. `DataError` names what is
+    stored when a symbol has no bar of this timeframe at all or, with `at_least_one`, when none has one there.
     """
     if n_bars < 1:
         raise DataError(f"n_bars must be at least 1, was {n_bars}")
@@ -148,15 +148,15 @@ def _read(statement: str, symbols: Sequence[str], timeframe: str, values: dict[s
 
 
 def _refuse_unknown(bars: Bars, at_least_one: bool, start: datetime | None, end: datetime | None) -> None:
-    has_bars = ~np.isnan(bars.close).all(axis=0)
-    if has_bars.all():
+    counts = np.count_nonzero(~np.isnan(bars.close), axis=0).tolist()
+    empty = [symbol for symbol, count in zip(bars.symbols, counts, strict=True) if count == 0]
+    if not empty:
         return
-    empty = [symbol for symbol, has in zip(bars.symbols, has_bars, strict=True) if not has]
     unknown = sorted(set(empty) - _stored(empty, bars.timeframe))
     if unknown:
         stored = ", ".join(known_symbols(bars.timeframe)) or "none; `import_data` loads some"
         raise DataError(f"no {bars.timeframe} bars of {', '.join(unknown)} are stored; stored are {stored}")
-    if at_least_one and not has_bars.any():
+    if at_least_one and not any(counts):
         names = ", ".join(bars.symbols)
         spans = "; ".join(
             _span(one) for one in inventory() if one.symbol in empty and one.timeframe == bars.timeframe

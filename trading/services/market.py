@@ -115,7 +115,7 @@ def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
 def import_series(
     series: Sequence[Series], *, progress: Callable[[int], None] | None = None
 ) -> dict[tuple[str, str], UpsertResult]:
-    """Store several series and their instruments, all or nothing; what became of each symbol and timeframe."""
+    """Store several series and their instruments, all or nothing; the result by symbol and timeframe."""
     results: dict[tuple[str, str], UpsertResult] = {}
     with transaction.atomic():
         _prepare([batch for one in series for batch in one.batches if batch.n_bars])

@@ -110,10 +110,11 @@ def _file(options: dict[str, Any]) -> tuple[market.Series, Prepared]:
     source = FileSource(
         path=path, symbol=symbol, timeframe=options["timeframe"], calendar=calendar, times=options["times"]
     )
+    rows = source.read()
     try:
-        prepared = prepare(source.read(), calendar, source=path.name, drop_invalid=options["drop_invalid"])
+        prepared = prepare(rows, calendar, source=path.name, drop_invalid=options["drop_invalid"])
     except DataError as error:
-        hint = "" if options["drop_invalid"] else "; nothing was stored"
+        hint = "" if options["drop_invalid"] else "; --drop-invalid leaves such rows out"
         raise DataError(f"{error}{hint}") from error
     return _series(prepared, asset_class, f"file:{path.name}"), prepared
 

@@ -33,10 +33,7 @@ class Command(BaseCommand):
             Console().print(_table(rows))
         else:
             for row in rows:
-                self.stdout.write(
-                    f"{row['symbol']} {row['timeframe']}: {row['rows']} bars, {row['first']} .. {row['last']}, "
-                    f"{row['corrected']} corrected, from {', '.join(row['sources'])}"
-                )
+                self.stdout.write(_line(row))
 
 
 def _row(stored: market.Stored) -> dict[str, Any]:
@@ -49,6 +46,12 @@ def _row(stored: market.Stored) -> dict[str, Any]:
         "corrected": stored.corrected,
         "sources": list(stored.sources),
     }
+
+
+def _line(row: dict[str, Any]) -> str:
+    span, sources = f"{row['first']} .. {row['last']}", ", ".join(row["sources"])
+    bars = f"{row['rows']} bars, {row['corrected']} corrected"
+    return f"{row['symbol']} {row['timeframe']}: {bars}, {span}, from {sources}"
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -1,0 +1,47 @@
+"""What a worker's process does before its first task, so that the first cycle is not the slow one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tiers import inference
+from tiers.config import VolatilityParams
+from tiers.contracts import FloatArray
+from tiers.llm import context as market_context
+from tiers.portfolio import covariance, optimise
+from tiers.risk import volatility
+
+SEED, N_BARS = 1, 300
+
+
+def gpu() -> None:
+    """Load every model in charge and run each once."""
+    inference.warm()
+
+
+def cpu() -> None:
+    """Import what is slow to import, and compile or load what numba compiles."""
+    close = _walk()
+    days = np.arange(N_BARS).astype("datetime64[D]").astype("datetime64[us]")
+    volatility.volatility(days, close, params=VolatilityParams(window_bars=N_BARS), garch=True, first_row=N_BARS - 1)
+    market_context.statistics(close)
+    returns = np.diff(close[-121:], axis=0) / close[-121:-1]
+    correlation, _ = covariance.shrunk_correlation(returns, 60)
+    zeros, ones = np.zeros(2), np.ones(2)
+    optimise.solve(
+        mu=zeros,
+        sigma=returns.std(axis=0),
+        correlation=correlation,
+        previous=zeros,
+        low=zeros,
+        high=ones,
+        budget=1.0,
+        risk_aversion=4.0,
+        cost=0.0,
+    )
+
+
+def _walk() -> FloatArray:
+    rng = np.random.default_rng(SEED)
+    path: FloatArray = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, (N_BARS, 2)), axis=0))
+    return path
