@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from tiers.config import PipelineParams
 from tiers.contracts import (
+    Bars,
     BookView,
     FloatArray,
     Forecast,
@@ -23,9 +24,11 @@ from tiers.contracts import (
 )
 from tiers.execute import orders
 from tiers.execute.orders import Lot, Plan
+from tiers.features.compute import compute
 from tiers.llm import rules, schema
 from tiers.llm.apply import enforce
 from tiers.portfolio.rebalance import rebalance
+from tiers.predict import run as predict
 from tiers.risk.decide import decide
 
 Analyst = Callable[[MarketContext], StrategicView]
@@ -33,8 +36,10 @@ Analyst = Callable[[MarketContext], StrategicView]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
-    """The implementations of the four tiers; the defaults are the built-in ones."""
+    """The implementations of tiers 2 to 7; the defaults are the built-in ones."""
 
+    features: Callable[[Bars], FloatArray] = compute
+    predict: Callable[..., FloatArray] = predict
     risk: Callable[..., RiskDecision] = decide
     llm: Analyst = rules.analyse
     portfolio: Callable[..., TargetWeights] = rebalance

@@ -81,7 +81,9 @@ def activate(name: str, *, actor: str = "system") -> Module:
 
     Raises as `load` does, and `ModuleRefused` where a dependency is not ACTIVE.
     """
-    row = load(name, actor=actor)
+    row = get(name)
+    if row.state not in USABLE:
+        row = load(name, actor=actor)
     if row.state == ModuleState.ACTIVE:
         return row
     with transaction.atomic():

@@ -13,7 +13,7 @@ import pytest
 
 from tests.backtest.backtest_world import LinearModel, lots, market, prices, shocked, short_params
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
-from tiers.backtest.helios import warmup_bars
+from tiers.backtest.helios import Served, warmup_bars
 from tiers.backtest.simulator import Costs, Initial
 from tiers.config import PipelineParams
 from tiers.contracts import Bars, Switches, TradingState
@@ -35,7 +35,12 @@ bounded_leverage weights
 def helios(bars: Bars, *, start_row: int = 260, switches: Switches = SWITCHES, **options: object) -> Result:
     config = Config(lots=lots(bars), start_row=start_row, seed=3)
     return run_helios(
-        bars, LinearModel(), config, params=short_params(), switches=switches, model_name="linear", **options
+        bars,
+        Served(champion=LinearModel(), champion_name="linear"),
+        config,
+        params=short_params(),
+        switches=switches,
+        **options,
     )
 
 
@@ -162,7 +167,7 @@ def test_without_a_forecast_nothing_is_traded() -> None:
     bars = market(330, 2)
     got = run_helios(
         bars,
-        Silent(),
+        Served(champion=Silent()),
         Config(lots=lots(bars), start_row=260),
         params=short_params(),
         switches=SWITCHES,
@@ -186,10 +191,29 @@ def test_flags_change_what_they_say() -> None:
     np.testing.assert_array_equal(silent.log.leverage, silent.log.bounded_leverage)
 
 
+def test_the_challenger_speaks_for_its_share_of_symbols() -> None:
+    bars = market(330, 2, seed=6)
+    served = Served(
+        champion=LinearModel(1), champion_name="old", challenger=LinearModel(2), challenger_name="new"
+    )
+    config = Config(lots=lots(bars), start_row=260)
+    logs = []
+    for chosen in ((), ("S01",), ("S00", "S01")):
+        switches = replace(SWITCHES, neural_network_v2=chosen)
+        logs.append(run_helios(bars, served, config, params=short_params(), switches=switches).log)
+    champion, mixed, challenger = (log.probability for log in logs)
+    np.testing.assert_array_equal(mixed[:, 0], champion[:, 0])
+    np.testing.assert_array_equal(mixed[:, 1], challenger[:, 1])
+    assert served.names(bars.symbols, ("S01",)) == ("old", "new")
+    assert Served(champion=LinearModel()).names(bars.symbols, ("S01",)) == ("model", "model")
+    assert served.receptive_bars == 1
+
+
 def test_a_halted_book_stays_as_it_is() -> None:
     bars = market(330, 2)
     config = Config(lots=lots(bars), start_row=260, initial=Initial(state=TradingState.HALTED))
-    got = run_helios(bars, LinearModel(), config, params=short_params(), switches=SWITCHES)
+    served = Served(champion=LinearModel())
+    got = run_helios(bars, served, config, params=short_params(), switches=SWITCHES)
     assert got.run.all_fills == []
     assert set(got.run.reasons) == {"halted"}
     assert set(got.run.states) == {TradingState.HALTED}

@@ -112,7 +112,9 @@ def test_unleash_gradual_rollout_suite_agrees() -> None:
         rule = flag(
             Strategy.PERCENTAGE, percentage=int(parameters["percentage"]), group_id=parameters["groupId"]
         )
-        assert evaluate(rule, FlagContext(user=user), NOW).enabled is case["expectedResult"], case["description"]
+        assert evaluate(rule, FlagContext(user=user), NOW).enabled is case["expectedResult"], case[
+            "description"
+        ]
         checked += 1
     assert checked >= 4
 
@@ -167,7 +169,9 @@ def test_the_same_question_has_the_same_answer(
 
 
 @given(held_on=names, low=st.integers(0, 100), high=st.integers(0, 100))
-def test_who_is_served_by_a_percentage_stays_served_by_a_larger_one(held_on: str, low: int, high: int) -> None:
+def test_who_is_served_by_a_percentage_stays_served_by_a_larger_one(
+    held_on: str, low: int, high: int
+) -> None:
     low, high = sorted((low, high))
     context = FlagContext(symbol=held_on)
     if evaluate(flag(Strategy.PERCENTAGE, percentage=low), context, NOW):
@@ -197,7 +201,9 @@ def ramp(percentage: int = 60) -> FlagDefinition:
     )
 
 
-@pytest.mark.parametrize(("hours", "expected"), [(-1, 0.0), (0, 0.0), (1, 6.0), (5, 30.0), (10, 60), (99, 60)])
+@pytest.mark.parametrize(
+    ("hours", "expected"), [(-1, 0.0), (0, 0.0), (1, 6.0), (5, 30.0), (10, 60), (99, 60)]
+)
 def test_a_ramp_grows_in_a_straight_line_and_stays_at_its_end(hours: int, expected: float) -> None:
     assert share(ramp(), NOW + timedelta(hours=hours)) == pytest.approx(expected)
 
@@ -219,7 +225,12 @@ def test_a_ramp_counts_in_any_time_zone() -> None:
 
 def test_a_percentage_holds_on_the_first_identity_or_on_what_the_flag_names() -> None:
     context = FlagContext(
-        symbol="AAPL", user="ada", strategy="helios", system="replay", environment="dev", attributes={"desk": "crypto"}
+        symbol="AAPL",
+        user="ada",
+        strategy="helios",
+        system="replay",
+        environment="dev",
+        attributes={"desk": "crypto"},
     )
     assert sticky_id(flag(Strategy.PERCENTAGE), context) == "AAPL"
     assert sticky_id(flag(Strategy.PERCENTAGE), FlagContext(system="replay", user="ada")) == "ada"

@@ -140,7 +140,11 @@ def test_a_process_that_starts_without_tables_serves_the_shipped_defaults() -> N
     assert store.snapshot().generation == -1
     tables.away = False
     store.refresh_if_behind()
-    assert [store.is_enabled("a"), store.is_enabled("shipped"), store.snapshot().stale] == [True, False, False]
+    assert [store.is_enabled("a"), store.is_enabled("shipped"), store.snapshot().stale] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_redis_being_away_makes_the_snapshot_stale_until_it_is_back() -> None:

@@ -16,6 +16,7 @@ from trading.selectors import market as selectors
 from trading.services import market
 
 pytestmark = pytest.mark.django_db
+ORDER = "expected the highest price of its bar, was 10.5 beside 11.0"
 HEADER = "ts,open,high,low,close,volume\n"
 
 
@@ -102,8 +103,7 @@ def test_open_times_are_turned_into_closes(prices):
         ("2024-01-02 15:17,10,12,9", "prices.csv row 18, column close: expected a number, was empty"),
         (
             "2024-01-02 15:17,10,10.5,9,11,1",
-            "prices.csv row 18, column high: expected the highest price of its bar, was 10.5 beside 11.0; "
-            "--drop-invalid leaves such rows out",
+            f"prices.csv row 18, column high: {ORDER}; --drop-invalid leaves such rows out",
         ),
     ],
 )
@@ -135,9 +135,8 @@ def test_a_file_without_one_good_row_is_refused_even_then(prices):
 
 
 def test_what_is_needed_is_named(tmp_path: Path, prices):
-    assert refused("import_data") == (
-        "import_data needs --sample, or FILE with --symbol and --timeframe; missing: FILE, --symbol, --timeframe"
-    )
+    needs = "import_data needs --sample, or FILE with --symbol and --timeframe"
+    assert refused("import_data") == f"{needs}; missing: FILE, --symbol, --timeframe"
     assert refused("import_data", prices(), "--symbol", "X").endswith("missing: --timeframe")
     gone = refused("import_data", tmp_path / "none.csv", "--symbol", "X", "--timeframe", "1m")
     assert gone.endswith("none.csv must be a file that exists")

@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from tiers.backtest import metrics
-from tiers.backtest.helios import DecisionLog, HeliosDecider, Model, Progress, prepare
+from tiers.backtest.helios import DecisionLog, HeliosDecider, Progress, Served, prepare
 from tiers.backtest.simulator import Costs, Decide, Initial, Run, simulate
 from tiers.backtest.trades import Trade, all_trades
 from tiers.backtest.weights import WeightsDecider
@@ -84,12 +84,11 @@ def run_strategy(bars: Bars, strategy: Strategy, config: Config, *, progress: Pr
 
 def run_helios(
     bars: Bars,
-    model: Model,
+    served: Served,
     config: Config,
     *,
     params: PipelineParams,
     switches: Switches,
-    model_name: str = "model",
     tiers: Tiers = BUILT_IN,
     progress: Progress = silent,
     cache: FitCache | None = None,
@@ -101,7 +100,14 @@ def run_helios(
     _check(bars, config)
     start = config.start_row
     history = prepare(
-        bars, model, params=params, switches=switches, start_row=start, progress=progress, cache=cache
+        bars,
+        served,
+        params=params,
+        switches=switches,
+        start_row=start,
+        progress=progress,
+        tiers=tiers,
+        cache=cache,
     )
     decider = HeliosDecider(
         bars,
@@ -110,13 +116,13 @@ def run_helios(
         switches=switches,
         lots=config.lots,
         key=config.key,
-        model_name=model_name,
+        served=served,
         start_row=start,
         tiers=tiers,
     )
     run = _simulate(bars, decider, config, progress)
     baseline = _weighted(bars, BuyAndHold(), config, silent)
-    named: dict[str, object] = {"model": model_name, **params.to_json()}
+    named: dict[str, object] = {"model": served.champion_name, **params.to_json()}
     return _result(run, bars, config, strategy=HELIOS, params=named, baseline=baseline, log=decider.log)
 
 

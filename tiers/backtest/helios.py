@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,7 +24,6 @@ from tiers.contracts import (
 from tiers.decision import BUILT_IN, Decision, DecisionInputs, Tiers, decide_bar
 from tiers.execute.orders import Lot
 from tiers.features import catalog
-from tiers.features.compute import compute
 from tiers.llm import context as market_context
 from tiers.llm.context import ContextPath
 from tiers.portfolio.returns import window_returns
@@ -45,6 +44,28 @@ class Model(Protocol):
     def horizon_bars(self) -> int: ...
 
     def probabilities(self, features: FloatArray) -> FloatArray: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Who speaks: the champion, and the challenger for its share of symbols (`neural_network_v2`)."""
+
+    champion: Model
+    champion_name: str = "model"
+    challenger: Model | None = None
+    challenger_name: str = ""
+
+    @property
+    def receptive_bars(self) -> int:
+        """Feature rows that the longest-sighted of the models looks at."""
+        models = [model for model in (self.champion, self.challenger) if model is not None]
+        return max(model.receptive_bars for model in models)
+
+    def names(self, symbols: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+        """The name of the model that serves each symbol."""
+        if self.challenger is None:
+            return (self.champion_name,) * len(symbols)
+        return tuple(self.challenger_name if s in chosen else self.champion_name for s in symbols)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,19 +112,20 @@ def warmup_bars(params: PipelineParams, timeframe: str, *, receptive_bars: int) 
 
 def prepare(
     bars: Bars,
-    model: Model,
+    served: Served,
     *,
     params: PipelineParams,
     switches: Switches,
     start_row: int,
     progress: Progress,
+    tiers: Tiers = BUILT_IN,
     cache: FitCache | None = None,
 ) -> History:
     """Features, probabilities, volatility and context of the whole history, each from the past alone."""
     progress("features", 0, 4)
-    features = compute(bars)
+    features = tiers.features(bars)
     progress("model", 1, 4)
-    probability = model.probabilities(features)
+    probability = _probabilities(features, bars.symbols, served, switches, tiers)
     progress("volatility", 2, 4)
     volatility = vol.volatility(
         bars.ts,
@@ -119,10 +141,21 @@ def prepare(
     return History(
         features=features,
         probability=probability,
-        horizon_bars=model.horizon_bars,
+        horizon_bars=served.champion.horizon_bars,
         volatility=volatility,
         context=context,
     )
+
+
+def _probabilities(
+    features: FloatArray, symbols: Sequence[str], served: Served, switches: Switches, tiers: Tiers
+) -> FloatArray:
+    probability = tiers.predict(served.champion, features)
+    chosen = np.array([symbol in switches.neural_network_v2 for symbol in symbols])
+    if served.challenger is None or not chosen.any():
+        return probability
+    other = tiers.predict(served.challenger, features)
+    return np.where(chosen[None, :, None], other, probability)
 
 
 class HeliosDecider:
@@ -137,7 +170,7 @@ class HeliosDecider:
         switches: Switches,
         lots: Mapping[str, Lot],
         key: str,
-        model_name: str,
+        served: Served,
         start_row: int,
         tiers: Tiers = BUILT_IN,
     ) -> None:
@@ -145,7 +178,8 @@ class HeliosDecider:
         self.lots, self.key, self.start_row, self.tiers = lots, key, start_row, tiers
         self.times = utc_times(bars.ts)
         known = np.isfinite(history.probability).all(axis=2)
-        self.spoke = np.where(known, model_name, "")  # (n_bars, n_symbols)
+        names = np.array(served.names(bars.symbols, switches.neural_network_v2))
+        self.spoke = np.where(known, names, "")  # (n_bars, n_symbols)
         self.log = _empty_log(bars, history, start_row)
 
     def __call__(self, row: int, book: BookView) -> Step:

@@ -143,7 +143,8 @@ def _read(statement: str, symbols: Sequence[str], timeframe: str, values: dict[s
     buffer = io.BytesIO()
     with connection.cursor() as cursor:
         query = cursor.mogrify(statement, {"symbols": list(names), "timeframe": timeframe, **values}).decode()
-        cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", buffer)
+        with connection.wrap_database_errors:
+            cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", buffer)
     return wire.decode(buffer.getvalue(), names, timeframe)
 
 

@@ -200,7 +200,8 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
 
 
 def _copy(cursor: CursorWrapper, table: str, data: bytes) -> None:
-    cursor.copy_expert(f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)", io.BytesIO(data))
+    with connection.wrap_database_errors:
+        cursor.copy_expert(f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)", io.BytesIO(data))
 
 
 def _tell(batches: Sequence[Bars], source: str, total: UpsertResult) -> None:

@@ -1,0 +1,225 @@
+"""A change reaches other processes: by announcement, by checking while Redis is away, and after it came back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from asgiref.sync import async_to_sync
+from django.conf import settings
+
+from helios import flags
+from helios.flags import announce as announcing
+from helios.flags import catalog, process, services
+from helios.flags.announce import CHANNEL, Listener, announce
+from helios.flags.reader import DatabaseReader
+from helios.flags.store import FlagStore
+from helios.stack.valkey import EmbeddedValkey
+
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener that looks around often, so that tests wait little."""
+    monkeypatch.setattr(announcing, "WAIT_S", 0.05)
+    monkeypatch.setattr(announcing, "CHECK_EVERY_S", 0.1)
+    monkeypatch.setattr(announcing, "RETRY_EVERY_S", 0.05)
+
+
+@pytest.fixture
+def valkey() -> Iterator[EmbeddedValkey]:
+    """A server of this test's own, that it may stop."""
+    root = Path(tempfile.mkdtemp(prefix="helios-flags-"))
+    root.chmod(0o711)
+    server = EmbeddedValkey(data_dir=root / "data", socket=root / "valkey.sock", log=root / "valkey.log")
+    server.start(die_with_us=True)
+    yield server
+    server.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def other_process(quick: None) -> Iterator[Callable[[str], tuple[FlagStore, Listener]]]:
+    """Make a store and a listener of their own, as another process has them."""
+    from django.db import connection  # noqa: PLC0415 - the thread's own
+
+    started: list[Listener] = []
+
+    def make(url: str) -> tuple[FlagStore, Listener]:
+        store = FlagStore(DatabaseReader(), catalog.defaults)
+        store.refresh_if_behind()
+        listener = Listener(store, url, after_read=connection.close)
+        listener.start()
+        started.append(listener)
+        return store, listener
+
+    yield make
+    for listener in started:
+        listener.stop()
+        assert not listener.is_alive()
+
+
+def test_an_announced_change_is_read_at_once(committed_flags: None, other_process) -> None:
+    store, listener = other_process(settings.REDIS_URL)
+    assert listener.listening.wait(WAIT_S)
+    assert not store.is_enabled("auto_trading")
+    services.enable("auto_trading", actor="ada")
+    assert store.wait_until(lambda now: now.fixed["auto_trading"], WAIT_S)
+    assert store.is_enabled("auto_trading")
+    assert not store.snapshot().stale
+
+
+def test_without_redis_the_listener_checks_by_itself_and_says_stale(
+    committed_flags: None, other_process, settings
+) -> None:
+    settings.REDIS_URL = "unix:///nowhere/valkey.sock?db=0"
+    store, listener = other_process(settings.REDIS_URL)
+    assert store.wait_until(lambda now: now.stale, WAIT_S)
+    services.enable("auto_trading", actor="ada")
+    assert store.wait_until(lambda now: now.fixed["auto_trading"], WAIT_S)
+    assert store.snapshot().faults == {"redis"}
+    assert not listener.listening.is_set()
+
+
+def test_a_redis_that_goes_and_comes_back_is_followed(
+    committed_flags: None, other_process, valkey: EmbeddedValkey, settings
+) -> None:
+    settings.REDIS_URL = valkey.url()
+    store, listener = other_process(valkey.url())
+    assert listener.listening.wait(WAIT_S)
+    valkey.stop()
+    assert store.wait_until(lambda now: now.stale, WAIT_S)
+    services.enable("auto_trading", actor="ada")  # announced to nobody
+    valkey.start(die_with_us=True)
+    assert store.wait_until(lambda now: not now.stale and now.fixed["auto_trading"], WAIT_S)
+    assert listener.listening.wait(WAIT_S)
+    services.disable("auto_trading", actor="ada")
+    assert store.wait_until(lambda now: not now.fixed["auto_trading"], WAIT_S)
+
+
+def test_a_change_whose_news_was_lost_is_found_by_the_next_check(
+    committed_flags: None, other_process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, listener = other_process(settings.REDIS_URL)
+    assert listener.listening.wait(WAIT_S)
+    monkeypatch.setattr(services, "announce", lambda *_: False)
+    services.enable("auto_trading", actor="ada")
+    assert store.wait_until(lambda now: now.fixed["auto_trading"], WAIT_S)
+
+
+class SilentNews:
+    """A connection that is up and over which nothing comes any more."""
+
+    pings = 0
+
+    def get_message(self, timeout: float) -> None:
+        return None
+
+    def ping(self) -> None:
+        self.pings += 1
+
+
+def test_a_silent_connection_is_given_up_after_an_unanswered_ping(quick: None) -> None:
+    listener = Listener(FlagStore(DatabaseReader(), catalog.defaults), "unix:///nowhere")
+    news = SilentNews()
+    with pytest.raises(redis.ConnectionError, match="ping must be answered"):
+        listener._follow(news)  # type: ignore[arg-type]
+    assert news.pings == 1
+
+
+def test_an_unexpected_error_while_reading_does_not_end_the_listener(logged: list[str]) -> None:
+    class Broken:
+        def refresh_if_behind(self) -> bool:
+            raise RuntimeError("unexpected")
+
+    given_back: list[bool] = []
+    listener = Listener(Broken(), "unix:///nowhere", after_read=lambda: given_back.append(True))  # type: ignore[arg-type]
+    listener._refresh()
+    assert "flags.refresh_failed" in logged
+    assert given_back == [True]
+
+
+def test_announcing_tells_the_generation(clean_redis: redis.Redis) -> None:
+    news = clean_redis.pubsub()
+    news.subscribe(CHANNEL)
+    assert news.get_message(timeout=WAIT_S)["type"] == "subscribe"
+    assert announce(settings.REDIS_URL, 41) is True
+    message = news.get_message(timeout=WAIT_S)
+    while message is None or message["data"] != b"41":  # other workers announce on the same channel
+        message = news.get_message(timeout=WAIT_S)
+    news.close()
+
+
+def test_this_process_has_one_listener_until_it_is_stopped(committed_flags: None) -> None:
+    first = flags.start_listener()
+    assert flags.start_listener() is first
+    assert first.listening.wait(WAIT_S)
+    flags.stop_listener()
+    assert not first.is_alive()
+    again = flags.start_listener()
+    assert again is not first
+    flags.stop_listener()
+    flags.stop_listener()
+
+
+def test_a_forked_child_evaluates_and_starts_a_listener_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_listener", object())
+    held = process._starting
+    with held:  # somebody was just starting a listener when the process forked
+        process._after_fork()
+    assert process._listener is None
+    assert process._starting is not held
+    assert not process._starting.locked()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_coroutines_ask_too(committed_flags: None) -> None:
+    async def ask() -> list[bool]:
+        first = await flags.ais_enabled("garch_volatility")
+        return [first, await flags.ais_enabled("auto_trading"), await flags.ais_enabled("nobody")]
+
+    assert async_to_sync(ask)() == [True, False, False]
+    assert asyncio.run(flags.ais_enabled("garch_volatility")) is True
+
+
+SEES_IT = """
+import django; django.setup()
+from helios import flags
+flags.start_listener().listening.wait(20)
+print("ready", flush=True)
+seen = flags.wait_until(lambda now: now.fixed.get("auto_trading", False), 30)
+print("seen" if seen and flags.is_enabled("auto_trading") else "missed", flush=True)
+flags.stop_listener()
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_real_processes_see_a_change(committed_flags: None) -> None:
+    from django.db import connection  # noqa: PLC0415
+
+    name = connection.settings_dict["NAME"]
+    url = os.environ["HELIOS_DATABASE_URL"].replace("/helios?", f"/{name}?")
+    environment = {**os.environ, "HELIOS_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "helios.settings"}
+    command = [sys.executable, "-c", SEES_IT]
+    children = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    try:
+        assert [child.stdout.readline() for child in children] == ["ready\n"] * 2
+        services.enable("auto_trading", actor="ada")
+        assert [child.communicate(timeout=60)[0] for child in children] == ["seen\n"] * 2
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    assert threading.active_count() >= 1

@@ -1,0 +1,91 @@
+"""Addresses of servers, from settings alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from helios.stack import endpoints
+
+
+def test_embedded_addresses_lie_in_one_socket_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    found = endpoints.embedded(Path("/srv/h/var"))
+    assert found.database_url == "postgresql://postgres@/helios?host=/srv/h/var/run&port=5432"
+    assert found.redis_url == "unix:///srv/h/var/run/valkey.sock?db=0"
+
+
+def test_a_long_folder_gets_a_short_socket_path_that_stays_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    deep = Path("/srv") / ("d" * 120) / "var"
+    folder = endpoints.socket_dir(deep)
+    assert len(str(folder / ".s.PGSQL.5432")) < 107
+    assert folder == endpoints.socket_dir(deep)
+    assert folder != endpoints.socket_dir(deep.with_name("other"))
+
+
+def test_root_keeps_its_servers_outside_a_closed_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (tmp_path / "home").mkdir(mode=0o700)
+    home = endpoints.server_home(tmp_path / "home" / "helios" / "var")
+    assert home.is_relative_to(endpoints.ROOT_STATE)
+
+
+def test_an_ordinary_user_keeps_its_servers_in_its_closed_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (tmp_path / "home").mkdir(mode=0o700)
+    assert endpoints.server_home(tmp_path / "home" / "var") == tmp_path / "home" / "var"
+
+
+def test_the_nearest_closed_folder_is_named(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "open").mkdir(parents=True)
+    (closed / "open").chmod(0o755)
+    closed.chmod(0o700)
+    assert endpoints.closed_folder(closed / "open" / "not-there" / "var") == closed
+
+
+def test_a_database_url_becomes_djangos_settings() -> None:
+    entry = endpoints.django_database(
+        "postgresql://me:p%40ss@db.example:5433/h?sslmode=require&options=-c%20a%3Db"
+    )
+    assert (entry["USER"], entry["PASSWORD"], entry["HOST"], entry["PORT"], entry["NAME"]) == (
+        *("me", "p@ss", "db.example", "5433", "h"),
+    )
+    assert entry["OPTIONS"]["sslmode"] == "require"
+    assert entry["OPTIONS"]["options"] == "-c a=b"
+
+
+def test_a_socket_folder_in_the_query_is_the_host() -> None:
+    entry = endpoints.django_database("postgresql://postgres@/helios?host=/run/pg&port=5432")
+    assert (entry["HOST"], entry["PORT"], entry["NAME"]) == ("/run/pg", "5432", "helios")
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite:///x", "nonsense"])
+def test_another_kind_of_database_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="HELIOS_DATABASE_URL must start with postgresql://"):
+        endpoints.django_database(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("unix:///run/v.sock?db=3", "redis+socket:///run/v.sock?virtual_host=3"),
+        ("unix:///run/v.sock", "redis+socket:///run/v.sock?virtual_host=0"),
+        ("redis://q:6379/1", "redis://q:6379/1"),
+        ("rediss://q:6379/1", "rediss://q:6379/1"),
+    ],
+)
+def test_a_redis_url_becomes_celerys(url: str, broker: str) -> None:
+    assert endpoints.celery_broker(url) == broker
+
+
+def test_another_kind_of_broker_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"HELIOS_REDIS_URL must start with redis://.*was amqp://"):
+        endpoints.celery_broker("amqp://q")

@@ -1,0 +1,165 @@
+"""`manage.py backtest`: a strategy over stored history, beside buy and hold."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Self
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from helios.env import get_env
+from helios.errors import HeliosError
+from tiers import backtesting
+from tiers.backtest import figures
+from tiers.backtest.simulator import Costs, Initial
+from tiers.errors import DataError
+
+QUIET_S = 2.0  # shorter work needs no progress
+
+
+class Command(BaseCommand):
+    help = "Run a strategy over stored bars with fees and slippage, beside buy and hold."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--strategy", default="helios", help=", ".join(backtesting.STRATEGIES))
+        parser.add_argument("--symbols", default="AAPL,GOOG,IBM,MSFT", help="comma-separated")
+        parser.add_argument("--timeframe", default="1d", help="1m, 5m, 15m, 1h or 1d")
+        parser.add_argument("--timerange", help="20050101-20121231, either side may be left out")
+        parser.add_argument("--fee-bps", help="of the traded value; default: HELIOS_FEE_BPS")
+        parser.add_argument("--slippage-bps", help="against every fill; default: HELIOS_SLIPPAGE_BPS")
+        parser.add_argument("--cash", help="money at the start; default: HELIOS_INITIAL_CASH")
+        parser.add_argument("--seed", default="0", help="names the run; the same seed gives the same result")
+        parser.add_argument("--fast", default="20", help="fast window of sma_cross, in bars")
+        parser.add_argument("--slow", default="50", help="slow window of sma_cross, in bars")
+        parser.add_argument("--export", type=Path, metavar="FILE", help="write the HTML report there")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            with _Progress(quiet=options["json"]) as progress:
+                outcome = backtesting.run(request_of(options), progress=progress)
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(backtesting.to_json(outcome)))
+            return
+        console = Console(width=None if self.stdout.isatty() else 100)
+        with console.capture() as shown:
+            console.print(table_of(outcome))
+            for line in notes_of(outcome, options["export"]):
+                console.print(line, highlight=False, soft_wrap=True)
+        self.stdout.write(shown.get())
+
+
+def request_of(options: dict[str, Any]) -> backtesting.Request:
+    """The options as a request; `DataError` names the option that is no number or no range."""
+    env = get_env()
+    start, end = backtesting.parse_range(options["timerange"])
+    return backtesting.Request(
+        strategy=options["strategy"],
+        symbols=tuple(sorted({name.strip() for name in options["symbols"].split(",")} - {""})),
+        timeframe=options["timeframe"],
+        start=start,
+        end=end,
+        costs=Costs(
+            fee_bps=_number("fee-bps", options["fee_bps"], str(env.fee_bps)),
+            slippage_bps=_number("slippage-bps", options["slippage_bps"], str(env.slippage_bps)),
+        ),
+        initial=Initial(cash=_number("cash", options["cash"], str(env.initial_cash))),
+        seed=_integer("seed", options["seed"]),
+        fast=_integer("fast", options["fast"]),
+        slow=_integer("slow", options["slow"]),
+        export=options["export"],
+    )
+
+
+def _number(name: str, text: str | None, default: str) -> Decimal:
+    try:
+        return Decimal(default if text is None else text)
+    except InvalidOperation:
+        raise DataError(f"--{name} must be a number, was {text!r}") from None
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise DataError(f"--{name} must be a whole number, was {text!r}") from None
+
+
+def table_of(outcome: backtesting.Outcome) -> Table:
+    """The figures of the strategy, with buy and hold beside them."""
+    result = outcome.result
+    period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
+    table = Table(title=f"{', '.join(result.symbols)} {result.timeframe}, {period}")
+    table.add_column("")
+    table.add_column(result.strategy, justify="right", style="bold")
+    if result.buy_hold is not None:
+        table.add_column("buy and hold", justify="right")
+    for key, label in figures.LABELS.items():
+        cells = [figures.formatted(key, getattr(result.metrics, key))]
+        if result.buy_hold is not None:
+            cells.append(figures.formatted(key, getattr(result.buy_hold.metrics, key)))
+        table.add_row(label, *cells)
+    return table
+
+
+def notes_of(outcome: backtesting.Outcome, export: Path | None) -> list[str]:
+    """What a reader of the table has to know."""
+    notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s"]
+    if outcome.model is not None:
+        until = f"{outcome.model.trained_to:%Y-%m-%d}"
+        if outcome.out_of_sample:
+            notes.append(f"Out of sample: {outcome.model.name} was trained on data up to {until}.")
+        else:
+            notes.append(
+                f"Careful: {outcome.model.name} was trained on data up to {until}; figures before that day "
+                "are in sample and say nothing about the future."
+            )
+    if export is not None:
+        notes.append(f"report: {export}")
+    return notes
+
+
+class _Progress:
+    """A bar on a terminal, now and then a line on anything else; on stderr, and only for longer work."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.console = Console(stderr=True)
+        self.quiet, self.began, self.said = quiet, time.monotonic(), ("", 0)
+        self.bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal and not self.quiet:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.task = self.bar.add_task("loading", total=None)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take a report of the engine."""
+        tenth = 10 * done // total
+        if self.quiet or (what, tenth) == self.said:
+            return
+        self.said = (what, tenth)
+        if self.bar is not None:
+            self.bar.update(self.task, description=what, completed=done, total=total)
+        elif time.monotonic() - self.began > QUIET_S:
+            self.console.print(f"{what}: {done} of {total}", highlight=False)

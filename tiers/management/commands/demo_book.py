@@ -1,0 +1,58 @@
+"""`manage.py demo_book`: a paper book that beat moves through the bundled history, one bar a tick."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from helios.errors import HeliosError
+from tiers import inference, replaying
+from trading.models import Book
+from trading.selectors import timeline
+from trading.services import books
+
+NAME = "demo"
+
+
+class Command(BaseCommand):
+    help = "Make the demo book, or start it again; its bars begin where the model's training data ends."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--symbols", default="AAPL,GOOG,IBM,MSFT", help="comma-separated")
+        parser.add_argument("--timeframe", default="1d")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            book, created = self._book(options["symbols"].split(","), options["timeframe"])
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        result = {"book": book.name, "created": created, "active": book.active}
+        self.stdout.write(json.dumps(result) if options["json"] else f"Book {book.name} is active.")
+
+    def _book(self, symbols: list[str], timeframe: str) -> tuple[Book, bool]:
+        """The demo book that has bars left, or the next one."""
+        mine = Book.objects.filter(name__startswith=f"{NAME}-")
+        newest = mine.first()
+        if newest is not None and self._bars_left(newest):
+            return books.set_active(newest.name, True, actor="demo_book", reason="started again"), False
+        trained_to = inference.model_for(Book(name=NAME, timeframe=timeframe)).trained_to
+        later = [ts for ts in timeline.bar_times(symbols, timeframe) if ts > trained_to]
+        plan = replaying.prepare(
+            symbols=symbols,
+            timeframe=timeframe,
+            n_bars=max(1, len(later)),
+            first=later[0] if later else None,
+            cash=None,
+            name=f"{NAME}-{mine.count() + 1}",
+            source="table",
+            auto_trading=True,
+        )
+        return books.set_active(plan.book.name, True, actor="demo_book", reason="first start"), True
+
+    def _bars_left(self, book: Book) -> bool:
+        last = books.last_bar(book)
+        return book.replay_until is None or last is None or last < book.replay_until
