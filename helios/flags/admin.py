@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from helios.errors import HeliosError
 from helios.flags import catalog, selectors, services
+from helios.flags.checks import EDITABLE
 from helios.flags.core import Strategy
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 from helios.platform.readonly import ReadOnlyAdmin
@@ -34,7 +35,7 @@ class FlagForm(forms.ModelForm[FeatureFlag]):
 
     class Meta:
         model = FeatureFlag
-        fields = ("name", *selectors.EDITABLE)
+        fields = ("name", *EDITABLE)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -119,7 +120,7 @@ class FeatureFlagAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: FeatureFlag, form: Any, change: bool) -> None:
         """Hand the changed fields to the services; the form itself writes nothing."""
-        changed = {name: form.cleaned_data[name] for name in form.changed_data if name in selectors.EDITABLE}
+        changed = {name: form.cleaned_data[name] for name in form.changed_data if name in EDITABLE}
         by = {"actor": request.user.get_username(), "reason": form.cleaned_data["reason"]}
         if change:
             services.edit(obj.name, changed, seen_generation=form.cleaned_data["seen_generation"], **by)

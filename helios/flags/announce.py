@@ -100,9 +100,8 @@ class Listener(threading.Thread):
                 news.ping()
 
     def _refresh(self) -> None:
-        try:
-            self._store.refresh_if_behind()
-        except Exception as error:  # noqa: BLE001 - a listener that died would leave its process behind for good
-            log.bind(error=repr(error)).error("flags.refresh_failed")
-        finally:
-            self._after_read()
+        for step in (self._store.refresh_if_behind, self._after_read):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - a dead listener would leave its process behind for good
+                log.bind(error=repr(error)).error("flags.refresh_failed")

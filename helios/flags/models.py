@@ -64,7 +64,9 @@ class FeatureFlag(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(gradual_start__isnull=True, gradual_end__isnull=True)
-                | Q(gradual_start__isnull=False, gradual_end__gt=F("gradual_start")),
+                | Q(
+                    gradual_start__isnull=False, gradual_end__isnull=False, gradual_end__gt=F("gradual_start")
+                ),
                 name="feature_flags_gradual_times",
             ),
             models.CheckConstraint(

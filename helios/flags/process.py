@@ -41,7 +41,7 @@ def start_listener() -> Listener:
     global _listener  # noqa: PLW0603 - one listener a process
     with _starting:
         if _listener is None or not _listener.is_alive():
-            _listener = Listener(_store, settings.REDIS_URL, after_read=connection.close)
+            _listener = Listener(_store, settings.REDIS_URL, after_read=lambda: connection.close())
             _listener.start()
         return _listener
 

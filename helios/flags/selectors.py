@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import difflib
 from datetime import datetime
-from typing import Final
 
+from helios.flags.checks import EDITABLE
 from helios.flags.core import FlagDefinition, Strategy
 from helios.flags.errors import UnknownFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, State
 from helios.flags.reader import definition_from
-
-EDITABLE: Final = (
-    "enabled", "strategy", "percentage", "whitelist", "blacklist", "gradual_start", "gradual_end",
-    "stickiness", "description", "owner", "expires_at",
-)  # fmt: skip
 
 
 def get(name: str) -> FeatureFlag:

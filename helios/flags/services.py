@@ -16,11 +16,12 @@ from django.utils import timezone
 from helios import events
 from helios.flags import catalog, process
 from helios.flags.announce import announce
+from helios.flags.checks import check_entries, check_field
 from helios.flags.core import Strategy
 from helios.flags.errors import ChangedMeanwhileError, InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagGeneration, State
 from helios.flags.reader import definition_from
-from helios.flags.selectors import EDITABLE, state, unknown_flag
+from helios.flags.selectors import state, unknown_flag
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
 
@@ -87,7 +88,7 @@ def set_percentage(name: str, percentage: int, *, actor: str, reason: str = "") 
 
 def whitelist_add(name: str, entries: Iterable[str], *, actor: str, reason: str = "") -> Change:
     """Put symbols, users, strategies or systems on the whitelist, which acts under that strategy only."""
-    wanted = list(entries)
+    wanted = _entries(entries)
 
     def apply(flag: FeatureFlag) -> None:
         flag.whitelist = sorted({*flag.whitelist, *wanted})
@@ -97,7 +98,7 @@ def whitelist_add(name: str, entries: Iterable[str], *, actor: str, reason: str 
 
 def whitelist_remove(name: str, entries: Iterable[str], *, actor: str, reason: str = "") -> Change:
     """Take entries off the whitelist; one that is not on it is an error, for it is most likely misspelt."""
-    unwanted = set(entries)
+    unwanted = set(_entries(entries))
 
     def apply(flag: FeatureFlag) -> None:
         absent = sorted(unwanted.difference(flag.whitelist))
@@ -118,7 +119,7 @@ def edit(
     reason: str = "",
     seen_generation: int | None = None,
 ) -> Change:
-    """Set several fields of `EDITABLE` at once.
+    """Set several fields of `checks.EDITABLE` at once.
 
     With `seen_generation`, the flag's own when it was read, a change made meanwhile raises
     `ChangedMeanwhileError`.
@@ -248,19 +249,23 @@ def _check(flag: FeatureFlag, actor: str) -> None:
 
 
 def _assign(flag: FeatureFlag, changes: Mapping[str, Any]) -> None:
-    unknown = sorted(changes.keys() - set(EDITABLE))
-    if unknown:
-        raise InvalidFlagError(
-            f"fields of a flag must be among {', '.join(EDITABLE)}, was {', '.join(unknown)}"
-        )
     for field, value in changes.items():
-        if field == "strategy" and value not in {*Strategy} - {Strategy.KILL_SWITCH}:
-            raise InvalidFlagError(f"strategy must be one of {_choices()}, was {value!r}")
-        setattr(flag, field, value.value if isinstance(value, Strategy) else value)
+        check_field(field, value)
+        setattr(flag, field, _plain(value))
 
 
-def _choices() -> str:
-    return ", ".join(each.value for each in Strategy if each is not Strategy.KILL_SWITCH)
+def _plain(value: Any) -> Any:
+    """The value as the column holds it: lists sorted and without doubles, so that equal sets look equal."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return sorted(set(value))
+    return value.value if isinstance(value, Strategy) else value
+
+
+def _entries(entries: Iterable[str]) -> list[str]:
+    """The entries, checked; a bare text stays one, so that it is refused instead of read letter by letter."""
+    listed = entries if isinstance(entries, str) else list(entries)
+    check_entries("whitelist", listed)
+    return list(listed)
 
 
 def _refuse_killed(flag: FeatureFlag) -> None:

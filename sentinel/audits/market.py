@@ -45,28 +45,23 @@ def _stale(series: Series, what: str, observed: str, limits: Limits) -> Finding:
 
 
 def lag_s(series: Series) -> float:
-    """Seconds of market time between the newest bar and the moment up to which bars are due; >= 0.
+    """Seconds of market time between the newest bar and the book's clock; >= 0.
 
-    `series.closes` must not be empty.
+    Where there are sessions only their hours count: for each weekday, one bar before the first close that is
+    usual for the symbol until the last one. `series.closes` must not be empty.
     """
-    newest = series.closes[-1]
+    newest, clock = series.closes[-1], series.clock
     if series.always_open:
-        return max(0.0, (series.clock - newest).total_seconds())
-    due = due_until(series.clock, series.closes)
-    weekend_s = len([day for day in _days_between(newest, due) if day.weekday() >= _SATURDAY]) * DAY_S
-    return max(0.0, (due - newest).total_seconds() - weekend_s)
-
-
-def due_until(clock: datetime, closes: tuple[datetime, ...]) -> datetime:
-    """The last moment up to `clock` that lies on a weekday and in the hours at which these bars close."""
-    first, last = min(c.time() for c in closes), max(c.time() for c in closes)
-    day = clock.date()
-    if day.weekday() < _SATURDAY and clock.time() >= first:
-        return min(clock, datetime.combine(day, last, tzinfo=UTC))
-    day -= _DAY
-    while day.weekday() >= _SATURDAY:
-        day -= _DAY
-    return datetime.combine(day, last, tzinfo=UTC)
+        return max(0.0, (clock - newest).total_seconds())
+    first, last = min(c.time() for c in series.closes), max(c.time() for c in series.closes)
+    bar = timedelta(seconds=series.bar_s)
+    open_for = timedelta(0)
+    for day in (newest.date() + _DAY * n for n in range((clock.date() - newest.date()).days + 1)):
+        if day.weekday() < _SATURDAY:
+            opens = max(newest, datetime.combine(day, first, tzinfo=UTC) - bar)
+            closes = min(clock, datetime.combine(day, last, tzinfo=UTC))
+            open_for += max(timedelta(0), closes - opens)
+    return open_for.total_seconds()
 
 
 def gaps(snapshot: Snapshot, limits: Limits) -> list[Finding]:

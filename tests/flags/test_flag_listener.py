@@ -58,7 +58,7 @@ def other_process(quick: None) -> Iterator[Callable[[str], tuple[FlagStore, List
     def make(url: str) -> tuple[FlagStore, Listener]:
         store = FlagStore(DatabaseReader(), catalog.defaults)
         store.refresh_if_behind()
-        listener = Listener(store, url, after_read=connection.close)
+        listener = Listener(store, url, after_read=lambda: connection.close())
         listener.start()
         started.append(listener)
         return store, listener

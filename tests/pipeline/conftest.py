@@ -33,7 +33,7 @@ def trained(django_db_setup: None) -> Iterator[str]:
     maker = Stack(url)
     maker.manage("import_data", "--sample")
     maker.manage("train", "--symbols", DAILY, "--timeframe", "1d", "--seed", "7")
-    maker.manage("train", "--symbols", "SPY", "--timeframe", "1m", "--timerange", "20190102-20190215", "--seed", "7")
+    maker.manage("train", "--symbols", "SPY", "--timeframe", "1m", "--timerange", "20180102-20180209", "--seed", "7")
     yield name
     maker.close()
     _drop(name)

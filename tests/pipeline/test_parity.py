@@ -26,7 +26,7 @@ def compare(desk, book):
 
 @pytest.mark.parametrize(
     ("symbols", "timeframe", "first", "n_bars"),
-    [("AAPL,GOOG,IBM,MSFT", "1d", "20110301", 250), ("SPY", "1m", "20190321", 200)],
+    [("AAPL,GOOG,IBM,MSFT", "1d", "20110301", 250), ("SPY", "1m", "20180321", 200)],
 )
 def test_the_chain_gives_the_decisions_of_the_backtest(desk, symbols, timeframe, first, n_bars):
     desk.start_workers()

@@ -111,13 +111,17 @@ class _Search:
         self.loss, self.epoch, self.temperature = float("inf"), 0, 1.0
         self.weights: dict[str, Tensor] = {}
 
-    def consider(self, network: CausalNetwork, logits: FloatArray, outcome: OutcomeArray, epoch: int) -> float:
+    def consider(
+        self, network: CausalNetwork, logits: FloatArray, outcome: OutcomeArray, epoch: int
+    ) -> float:
         temperature = calibration.fit_temperature(logits, outcome, prior=self.prior)
         forecast = calibration.probabilities(logits, prior=self.prior, temperature=temperature)
         loss = calibration.log_loss(forecast, outcome)
         if loss < self.loss:
             self.loss, self.epoch, self.temperature = loss, epoch, temperature
-            self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+            self.weights = {
+                name: value.detach().cpu().clone() for name, value in network.state_dict().items()
+            }
         return loss
 
     def over(self, epoch: int) -> bool:

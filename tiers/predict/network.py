@@ -69,7 +69,9 @@ class Block(nn.Module):
         channels = config.channels
         self.kernel, self.dilation = config.kernel, dilation
         self.norm = nn.LayerNorm(channels)
-        self.taps = nn.Parameter(torch.randn(config.kernel, channels, channels) * (config.kernel * channels) ** -0.5)
+        self.taps = nn.Parameter(
+            torch.randn(config.kernel, channels, channels) * (config.kernel * channels) ** -0.5
+        )
         self.bias = nn.Parameter(torch.zeros(channels))
         self.mix = nn.Linear(channels, channels)
         self.dropout = nn.Dropout(config.dropout)
@@ -109,7 +111,9 @@ class CausalNetwork(nn.Module):
         return logits
 
 
-def evaluate(network: CausalNetwork, rows: Tensor, *, receptive_bars: int, rows_at_once: int = 65_536) -> Tensor:
+def evaluate(
+    network: CausalNetwork, rows: Tensor, *, receptive_bars: int, rows_at_once: int = 65_536
+) -> Tensor:
     """Logits of a whole series in portions of bounded memory: (n, n_symbols, n_features) to (n, n_symbols, 3).
 
     The first `receptive_bars - 1` rows have not enough before them and are NaN. No dropout, no gradients; a row's

@@ -72,7 +72,12 @@ class _Judged:
 
 
 def train(
-    features: FloatArray, close: FloatArray, *, params: TrainParams, seed: int, progress: Progress | None = None
+    features: FloatArray,
+    close: FloatArray,
+    *,
+    params: TrainParams,
+    seed: int,
+    progress: Progress | None = None,
 ) -> Trained:
     """Judge by purged walk-forward, then fit the final model on everything given.
 
@@ -127,7 +132,12 @@ def _outcome(packed: Packed, made: Labels) -> OutcomeArray:
 
 
 def _fit(
-    packed: Packed, made: Labels, split: Split, params: TrainParams, seed: int, report: Callable[[int, float], None]
+    packed: Packed,
+    made: Labels,
+    split: Split,
+    params: TrainParams,
+    seed: int,
+    report: Callable[[int, float], None],
 ) -> tuple[Fitted, int]:
     train_part, validation = _samples(packed, made, split.train), _samples(packed, made, split.validation)
     _require(int(train_part.sum()), MIN_TRAIN, "to train on")
@@ -146,7 +156,12 @@ def _fit(
 
 
 def _judge(
-    packed: Packed, made: Labels, split: Split, params: TrainParams, seed: int, report: Callable[[int, float], None]
+    packed: Packed,
+    made: Labels,
+    split: Split,
+    params: TrainParams,
+    seed: int,
+    report: Callable[[int, float], None],
 ) -> tuple[Fold, _Judged]:
     test = _samples(packed, made, split.test)
     _require(int(test.sum()), MIN_TEST, "to test on")
@@ -199,7 +214,11 @@ def _pooled(judged: list[_Judged]) -> dict[str, Figures]:
         pooled = figures.figures(np.concatenate([one.forecasts[name] for one in judged]), outcome, forward)
         each = [figures.figures(one.forecasts[name], one.outcome, one.forward)["ic"] for one in judged]
         known = [value for value in each if value is not None]
-        result[name] = {**pooled, "ic": float(np.mean(known)) if known else None, "n_samples": float(len(outcome))}
+        result[name] = {
+            **pooled,
+            "ic": float(np.mean(known)) if known else None,
+            "n_samples": float(len(outcome)),
+        }
     return result
 
 
@@ -224,6 +243,8 @@ class _Reporter:
 
         def report(epoch: int, loss: float) -> None:
             if self.progress is not None:
-                self.progress(offset + epoch, self.total, f"{name}, epoch {epoch}, validation log loss {loss:.4f}")
+                self.progress(
+                    offset + epoch, self.total, f"{name}, epoch {epoch}, validation log loss {loss:.4f}"
+                )
 
         return report

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tiers.errors import DataError
+from helios.errors import DataError
 
 FOLDER = Path(__file__).parent
 CATALOGUE = FOLDER / "catalogue.json"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
-from tiers import timeframes
-from tiers.contracts import Bars
-from tiers.errors import DataError
+from trading import timeframes
+from trading.bars import Bars
+from helios.errors import DataError
 from trading.selectors import wire
 
 _BAR = "b.bar_ts, b.open, b.high, b.low, b.close, b.volume"

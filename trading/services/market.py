@@ -14,8 +14,8 @@ from django.db.backends.utils import CursorWrapper
 
 from helios.events import record
 from helios.platform.db import ensure_partitions
-from tiers.contracts import Bars
-from tiers.errors import DataError
+from trading.bars import Bars
+from helios.errors import DataError
 from trading.models import Instrument
 from trading.selectors import wire
 

@@ -129,6 +129,7 @@ class Migration(migrations.Migration):
                             models.Q(("gradual_end__isnull", True), ("gradual_start__isnull", True)),
                             models.Q(
                                 ("gradual_end__gt", models.F("gradual_start")),
+                                ("gradual_end__isnull", False),
                                 ("gradual_start__isnull", False),
                             ),
                             _connector="OR",

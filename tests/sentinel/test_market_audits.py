@@ -1,0 +1,176 @@
+"""Stale data and gaps, judged without a database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentinel.audits import Limits, Severity, Snapshot, market
+from sentinel.audits.facts import Mode, Series
+
+NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)  # a Wednesday
+LIMITS = Limits()
+
+
+def series(
+    closes: list[datetime],
+    *,
+    bar_s: int = 60,
+    clock: datetime = NOW,
+    always_open: bool = True,
+    mode: Mode = Mode.PAPER,
+) -> Series:
+    return Series(
+        book="b", mode=mode, symbol="BTC/USD", bar_s=bar_s, closes=tuple(closes), clock=clock, always_open=always_open
+    )
+
+
+def every(step: timedelta, last: datetime, n_bars: int) -> list[datetime]:
+    return [last - step * back for back in reversed(range(n_bars))]
+
+
+def sessions(first: datetime, n_days: int) -> list[datetime]:
+    """Minute bars from 14:31 to 21:00 UTC on weekdays."""
+    days = [first.date() + timedelta(days=n) for n in range(n_days)]
+    return [
+        datetime(day.year, day.month, day.day, 14, 30, tzinfo=UTC) + timedelta(minutes=minute)
+        for day in days
+        if day.weekday() < 5
+        for minute in range(1, 391)
+    ]
+
+
+def daily(first: datetime, n_days: int) -> list[datetime]:
+    closes = [first + timedelta(days=n) for n in range(n_days)]
+    return [close for close in closes if close.weekday() < 5]
+
+
+def stale(one: Series) -> list[Severity]:
+    snapshot = Snapshot(taken_at=NOW, readings={}, series=(one,))
+    return [finding.severity for finding in market.stale(snapshot, LIMITS)]
+
+
+def gaps(one: Series) -> list[tuple[Severity, str]]:
+    snapshot = Snapshot(taken_at=NOW, readings={}, series=(one,))
+    return [(finding.severity, finding.observed) for finding in market.gaps(snapshot, LIMITS)]
+
+
+# --- stale ---
+
+
+def test_fresh_data_of_an_open_market_is_no_finding() -> None:
+    assert stale(series(every(timedelta(minutes=1), NOW - timedelta(minutes=3), 50))) == []
+
+
+def test_data_of_an_open_market_that_stopped_is_a_warning_and_critical_when_live() -> None:
+    closes = every(timedelta(minutes=1), NOW - timedelta(minutes=3, seconds=1), 50)
+    assert stale(series(closes)) == [Severity.WARNING]
+    assert stale(series(closes, mode=Mode.LIVE)) == [Severity.CRITICAL]
+
+
+def test_a_symbol_without_bars_is_a_finding() -> None:
+    assert stale(series([])) == [Severity.WARNING]
+    assert stale(series([], mode=Mode.LIVE)) == [Severity.CRITICAL]
+
+
+def test_a_replay_is_judged_by_its_own_clock() -> None:
+    clock = datetime(2019, 6, 5, 15, 0, tzinfo=UTC)
+    closes = every(timedelta(minutes=1), clock, 50)
+    assert stale(series(closes, clock=clock, mode=Mode.REPLAY)) == []
+    assert stale(series(closes[:-10], clock=clock, mode=Mode.REPLAY)) == [Severity.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("clock", "lag_s"),
+    [
+        (datetime(2026, 2, 27, 20, 59, tzinfo=UTC), 0),  # Friday, before its last bar
+        (datetime(2026, 2, 27, 23, 0, tzinfo=UTC), 0),  # Friday night
+        (datetime(2026, 3, 1, 12, 0, tzinfo=UTC), 0),  # Sunday
+        (datetime(2026, 3, 2, 14, 30, 0, tzinfo=UTC), 0),  # Monday, when the session opens
+        (datetime(2026, 3, 2, 14, 31, 30, tzinfo=UTC), 90),  # Monday, a bar and a half later
+        (datetime(2026, 3, 2, 23, 0, tzinfo=UTC), 390 * 60),  # Monday night: a whole session is missing
+        (datetime(2026, 3, 3, 14, 40, tzinfo=UTC), 400 * 60),  # Tuesday: and ten minutes more
+    ],
+)
+def test_only_the_hours_of_a_session_market_count(clock: datetime, lag_s: float) -> None:
+    closes = sessions(datetime(2026, 2, 23, tzinfo=UTC), 5)  # Monday to Friday
+    assert market.lag_s(series(closes, clock=clock, always_open=False)) == lag_s
+
+
+@given(st.integers(0, 30 * 24 * 60))
+def test_the_lag_of_a_session_market_is_what_counting_minutes_gives(minutes: int) -> None:
+    """A slow plain twin: walk through every minute since the newest bar and count those of a session."""
+    closes = sessions(datetime(2026, 2, 23, tzinfo=UTC), 5)
+    clock = closes[-1] + timedelta(minutes=minutes)
+    walked = (closes[-1] + timedelta(minutes=n) for n in range(1, minutes + 1))
+    counted = sum(m.weekday() < 5 and time(14, 30) < m.time() <= time(21, 0) for m in walked)
+    assert market.lag_s(series(closes, clock=clock, always_open=False)) == counted * 60
+
+
+def test_a_session_market_without_bars_in_its_hours_only_warns_even_when_live() -> None:
+    closes = sessions(datetime(2026, 3, 2, tzinfo=UTC), 2)  # Monday and Tuesday
+    live = series(closes, clock=NOW, always_open=False, mode=Mode.LIVE)  # Wednesday 15:00, half an hour in
+    assert stale(live) == [Severity.WARNING]
+
+
+def test_a_weekend_does_not_count_against_daily_bars() -> None:
+    closes = daily(datetime(2026, 2, 2, 21, 0, tzinfo=UTC), 26)  # ends Friday the 27th
+    monday = datetime(2026, 3, 2, 21, 0, 30, tzinfo=UTC)
+    assert stale(series(closes, bar_s=86_400, clock=monday, always_open=False)) == []
+
+
+def test_three_missing_trading_days_count_against_daily_bars() -> None:
+    closes = daily(datetime(2026, 2, 2, 21, 0, tzinfo=UTC), 26)
+    friday = datetime(2026, 3, 6, 21, 0, 30, tzinfo=UTC)
+    assert stale(series(closes, bar_s=86_400, clock=friday, always_open=False)) == [Severity.WARNING]
+
+
+# --- gaps ---
+
+
+def test_an_unbroken_series_has_no_gaps() -> None:
+    assert market.missing_bars(series(every(timedelta(minutes=1), NOW, 500))) == []
+
+
+def test_a_gap_is_told_with_its_length() -> None:
+    closes = every(timedelta(minutes=1), NOW, 100)
+    del closes[50:55]
+    assert gaps(series(closes)) == [(Severity.WARNING, "5 bars in a row")]
+
+
+def test_one_or_two_missing_bars_are_no_finding() -> None:
+    closes = every(timedelta(minutes=1), NOW, 100)
+    del closes[50:52]
+    assert market.missing_bars(series(closes)) == [2]
+    assert gaps(series(closes)) == []
+
+
+def test_a_gap_in_replayed_history_is_for_reading_only() -> None:
+    closes = every(timedelta(minutes=1), NOW, 100)
+    del closes[50:55]
+    assert gaps(series(closes, mode=Mode.REPLAY)) == [(Severity.INFO, "5 bars in a row")]
+
+
+def test_nights_and_weekends_are_no_gaps_where_there_are_sessions() -> None:
+    closes = sessions(datetime(2026, 2, 23, tzinfo=UTC), 12)
+    assert market.missing_bars(series(closes, always_open=False)) == []
+    del closes[100:110]
+    assert market.missing_bars(series(closes, always_open=False)) == [10]
+
+
+def test_weekends_and_holidays_are_no_gaps_in_daily_bars_and_a_lost_week_is() -> None:
+    closes = daily(datetime(2026, 2, 2, 21, 0, tzinfo=UTC), 60)
+    day = series(closes, bar_s=86_400, always_open=False)
+    assert market.missing_bars(day) == []
+    assert market.missing_bars(series(closes[:9] + closes[11:], bar_s=86_400, always_open=False)) == []
+    assert market.missing_bars(series(closes[:9] + closes[14:], bar_s=86_400, always_open=False)) == [5]
+
+
+@given(st.sets(st.integers(0, 300), min_size=2))
+def test_missing_bars_of_an_open_market_are_exactly_those_left_out(kept: set[int]) -> None:
+    closes = [NOW + timedelta(minutes=minute) for minute in sorted(kept)]
+    expected = max(kept) - min(kept) + 1 - len(kept)
+    assert sum(market.missing_bars(series(closes))) == expected
