@@ -65,7 +65,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         ratio = f"{row['ours'] / row['theirs']:.2f}x" if row["theirs"] else ""
         theirs = f"{row['theirs']:,.2f} {row['unit']}" if row["theirs"] else ""
         lines.append(
-            f"| {row['work']} | {row['ours']:,.2f} {row['unit']} | {row['peer']} | {theirs} | {ratio} | {row['target']} |"
+            f"| {row['work']} | {row['ours']:,.2f} {row['unit']} | {row['peer']} | {theirs} | {ratio} | "
+            f"{row['target']} |"
         )
     return "\n".join(lines)
 

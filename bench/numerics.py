@@ -43,7 +43,12 @@ def _features() -> dict[str, Any]:
         for high, low, close, volume in columns:
             talib.RSI(close, 14), talib.ADX(high, low, close, 14), talib.ATR(high, low, close, 14)
             talib.CCI(high, low, close, 20), talib.MFI(high, low, close, volume, 14), talib.ROC(close, 10)
-            talib.EMA(close, 20), talib.SMA(close, 50), talib.WILLR(high, low, close, 14), talib.MOM(close, 10)
+            (
+                talib.EMA(close, 20),
+                talib.SMA(close, 50),
+                talib.WILLR(high, low, close, 14),
+                talib.MOM(close, 10),
+            )
 
     theirs = best_of(bare) / (bars.n_bars * bars.n_symbols * 10)
     return {

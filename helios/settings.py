@@ -10,7 +10,6 @@ from kombu import Queue
 
 from helios.env import BASE_DIR, get_env
 from helios.platform import VERSION
-from helios.platform.look import UNFOLD
 from helios.stack import endpoints
 
 django_stubs_ext.monkeypatch()  # lets annotations such as ModelAdmin[Book] exist at run time

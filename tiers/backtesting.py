@@ -146,9 +146,7 @@ def _simple(request: Request, progress: Progress) -> Outcome:
 
 def _helios(request: Request, progress: Progress) -> Outcome:
     champion = registry.champion(request.timeframe)
-    switches = switchboard.read_for(
-        list(request.symbols), strategy="backtest", overrides={"auto_trading": True}
-    )
+    switches = switchboard.read_for(list(request.symbols), strategy="backtest", overrides={"auto_trading": True})
     challenger = registry.challenger(request.timeframe) if switches.neural_network_v2 else None
     served = Served(
         champion=inference.predictor(champion),
@@ -194,9 +192,7 @@ def _config(request: Request, start_row: int) -> Config:
 def lots(symbols: tuple[str, ...]) -> dict[str, Lot]:
     """Trading steps of the symbols."""
     return {
-        row.symbol: Lot(
-            quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick
-        )
+        row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
         for row in Instrument.objects.filter(symbol__in=symbols)
     }
 

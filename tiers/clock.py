@@ -11,7 +11,6 @@ from trading.models import Book, PipelineCycle
 from trading.selectors import market, timeline
 from trading.services.books import last_bar
 
-
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 

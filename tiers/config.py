@@ -77,8 +77,7 @@ class VolatilityParams:
         )
         _require(
             self.ewma_min_bars <= self.ewma_bars,
-            "VolatilityParams.ewma_min_bars must be at most ewma_bars, "
-            f"were {self.ewma_min_bars} and {self.ewma_bars}",
+            f"VolatilityParams.ewma_min_bars must be at most ewma_bars, were {self.ewma_min_bars} and {self.ewma_bars}",
         )
 
 
@@ -110,8 +109,7 @@ class RiskParams:
         _check(self)
         _require(
             self.delever_start < self.delever_end,
-            "RiskParams.delever_start must be below delever_end, "
-            f"were {self.delever_start} and {self.delever_end}",
+            f"RiskParams.delever_start must be below delever_end, were {self.delever_start} and {self.delever_end}",
         )
         _require(
             self.resume_drawdown <= self.reduce_drawdown <= self.halt_drawdown,
@@ -138,8 +136,7 @@ class PortfolioParams:
         _check(self)
         _require(
             self.min_history <= self.window_bars,
-            "PortfolioParams.min_history must be at most window_bars, "
-            f"were {self.min_history} and {self.window_bars}",
+            f"PortfolioParams.min_history must be at most window_bars, were {self.min_history} and {self.window_bars}",
         )
 
     @property

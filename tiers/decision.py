@@ -73,9 +73,7 @@ class Decision:
     plan: Plan
 
 
-def decide_bar(
-    inputs: DecisionInputs, params: PipelineParams, switches: Switches, tiers: Tiers = BUILT_IN
-) -> Decision:
+def decide_bar(inputs: DecisionInputs, params: PipelineParams, switches: Switches, tiers: Tiers = BUILT_IN) -> Decision:
     """Tiers 4 to 7 on one bar."""
     risk = risk_step(inputs, params, switches, tiers)
     view = llm_step(inputs.context, switches, tiers)

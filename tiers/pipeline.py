@@ -1,8 +1,8 @@
 """The chain of a cycle: start it once, run each stage once, end it once, whatever is redelivered or killed.
 
-A stage runs in one transaction that holds the cycle's row: it compares and sets `cycle.stage`, writes its
-output, its `StageRun` and its ledger entry, and commits them together. A worker that dies leaves the row as it was; a message that comes
-twice finds the stage passed and hands the id on.
+A stage runs in one transaction that holds the cycle's row: it compares and sets `cycle.stage`, writes its output, its
+`StageRun` and its ledger entry, and commits them together. A worker that dies leaves the row as it was; a message that
+comes twice finds the stage passed and hands the id on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from helios import events, flags
 from helios.modules import registry as modules
 from tiers import switches as switchboard
 from tiers.errors import HeliosError
-from tiers.stages import HANDLERS, StageContext, StageResult, Skip
+from tiers.stages import HANDLERS, Skip, StageContext, StageResult
 from trading.models import Book, PipelineCycle, Stage, StageRun
 from trading.services import ledger, orders
 
@@ -110,9 +110,7 @@ def _run_claimed(cycle: PipelineCycle, stage: Stage, started: float) -> None:
     _pass_on(cycle, stage, result, queue_ms, (time.perf_counter() - started) * 1e3)
 
 
-def _pass_on(
-    cycle: PipelineCycle, stage: Stage, result: StageResult, queue_ms: float, duration_ms: float
-) -> None:
+def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, queue_ms: float, duration_ms: float) -> None:
     moved = PipelineCycle.objects.filter(pk=cycle.pk, stage=stage, status=Status.RUNNING).update(
         stage=stage.following, progressed_at=Now()
     )

@@ -86,9 +86,7 @@ def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 2.0) -> N
     served = {queue["name"] for listed in replies.values() for queue in listed}
     idle = [queue for queue in queues if queue not in served]
     if idle:
-        raise Rejected(
-            f"no worker listens on {', '.join(idle)}: start the stack with `make up`, or pass --workers"
-        )
+        raise Rejected(f"no worker listens on {', '.join(idle)}: start the stack with `make up`, or pass --workers")
 
 
 def run(plan: Plan, *, timeout_s: float, progress: Callable[[PipelineCycle], None] = lambda _: None) -> list[int]:

@@ -19,8 +19,8 @@ from tiers.execute.orders import Lot
 from tiers.features.catalog import FEATURE_SET, NAMES
 from tiers.features.catalog import WINDOW_BARS as FEATURE_WINDOW
 from tiers.ingest.cycle import IngestResult, window_start
-from tiers.llm import context as market_context
 from tiers.lateness import late_now
+from tiers.llm import context as market_context
 from tiers.llm.apply import enforce
 from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
@@ -28,8 +28,8 @@ from tiers.risk.garch import FitCache
 from trading.accounting import exact
 from trading.models import Book, Instrument, PipelineCycle, Stage
 from trading.selectors import market
-from trading.services import orders
 from trading.services import market as market_service
+from trading.services import orders
 from trading.services.settlement import settle
 
 FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spares time and never changes a value
@@ -111,13 +111,16 @@ def ingest(ctx: StageContext) -> StageResult:
         raise Skip(f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is older than the allowed lateness")
     start = window_start(book.timeframe, bar_ts)
     result: IngestResult = tier(Stage.INGEST).run(
-        sources.rows(book, start, bar_ts), timeframe=book.timeframe, bar_ts=bar_ts, calendars=sources.calendars(book.symbols)
+        sources.rows(book, start, bar_ts),
+        timeframe=book.timeframe,
+        bar_ts=bar_ts,
+        calendars=sources.calendars(book.symbols),
     )
     if len(result.missing) == len(book.symbols):
         raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
     written = market_service.upsert_bars([result.accepted, *result.higher], source=book.source)
     locked = Book.objects.select_for_update().get(pk=book.pk)
-    fills = settle(locked, bar_ts, _opens(result.accepted, bar_ts))
+    fills = settle(locked, bar_ts, _opens(result.accepted))
     return StageResult(
         summary={
             "bars": result.accepted.n_symbols - len(result.missing),
@@ -129,7 +132,7 @@ def ingest(ctx: StageContext) -> StageResult:
     )
 
 
-def _opens(bars: Bars, bar_ts: datetime) -> dict[str, Any]:
+def _opens(bars: Bars) -> dict[str, Any]:
     last = bars.open[-1]
     return {s: exact(float(v)) for s, v in zip(bars.symbols, last, strict=True) if not np.isnan(v)}
 
@@ -147,7 +150,7 @@ def features(ctx: StageContext) -> StageResult:
     times = [ts for _, ts, _ in rows]
     stored = store.stored_feature_times(book.timeframe, FEATURE_SET, book.symbols, min(times), max(times))
     new = [row for row in rows if (row[0], row[1]) not in stored]
-    written = store.save_features(book.timeframe, FEATURE_SET, book.symbols, new)
+    written = store.save_features(book.timeframe, FEATURE_SET, new)
     newest = values[-1]
     return StageResult(
         summary={"rows": written, "missing_values": int(np.isnan(newest).sum()), "feature_set": FEATURE_SET}
@@ -181,14 +184,18 @@ def predict(ctx: StageContext) -> StageResult:
         ctx.switches,
         bar_ts=ctx.bar_ts,
         run=tier(Stage.PREDICT).run,
-        load=lambda n: store.load_features(book.timeframe, FEATURE_SET, symbols, ctx.bar_ts, n, len(NAMES)),
+        load=lambda n: store.load_features(
+            book.timeframe, FEATURE_SET, symbols, ctx.bar_ts, n_rows=n, n_features=len(NAMES)
+        ),
     )
     store.save_forecast(ctx.cycle, outcome.forecast, outcome.served_by)
     probability = outcome.forecast.probability
     return StageResult(
         summary={
             "models": sorted(outcome.served_by),
-            "probability": {s: row.tolist() for s, row in zip(symbols, probability, strict=True) if np.isfinite(row).all()},
+            "probability": {
+                s: row.tolist() for s, row in zip(symbols, probability, strict=True) if np.isfinite(row).all()
+            },
         },
         fallback=outcome.fallback,
         reason=outcome.reason,
@@ -238,7 +245,9 @@ def _volatility(ctx: StageContext, bars: Bars) -> VolatilityForecast:
         first_row=last,
         cache=FIT_CACHE,
     )
-    return VolatilityForecast(bar_ts=ctx.bar_ts, symbols=bars.symbols, sigma=path.sigma[last], methods=path.methods(last))
+    return VolatilityForecast(
+        bar_ts=ctx.bar_ts, symbols=bars.symbols, sigma=path.sigma[last], methods=path.methods(last)
+    )
 
 
 # --- 5 llm ---

@@ -67,9 +67,7 @@ def book_view(book: Book, bars: Bars, bar_ts: datetime) -> BookView:
 # --- features ---
 
 
-def save_features(
-    timeframe: str, feature_set: str, symbols: Sequence[str], rows: list[tuple[str, datetime, FloatArray]]
-) -> int:
+def save_features(timeframe: str, feature_set: str, rows: list[tuple[str, datetime, FloatArray]]) -> int:
     """Insert feature rows that are not there yet; returns how many were new."""
     if not rows:
         return 0
@@ -102,7 +100,7 @@ def stored_feature_times(
 
 
 def load_features(
-    timeframe: str, feature_set: str, symbols: Sequence[str], bar_ts: datetime, n_rows: int, n_features: int
+    timeframe: str, feature_set: str, symbols: Sequence[str], bar_ts: datetime, *, n_rows: int, n_features: int
 ) -> FloatArray:
     """The last `n_rows` own feature rows of each symbol that end at `bar_ts`: (n_rows, n_symbols, n_features).
 
@@ -184,7 +182,12 @@ def save_risk(cycle: PipelineCycle, volatility: VolatilityForecast, decision: Ri
     """The volatility rows and the decision made of them."""
     models.VolatilityForecast.objects.bulk_create(
         models.VolatilityForecast(
-            cycle=cycle, symbol=s, timeframe=cycle.timeframe, bar_ts=cycle.bar_ts, sigma=_nullable(v), method=m
+            cycle=cycle,
+            symbol=s,
+            timeframe=cycle.timeframe,
+            bar_ts=cycle.bar_ts,
+            sigma=_nullable(v),
+            method=m,
         )
         for s, v, m in zip(volatility.symbols, volatility.sigma, volatility.methods, strict=True)
     )

@@ -10,7 +10,13 @@ from helios.flags import FlagContext
 from tiers.contracts import Switches
 from trading.models import Book
 
-GLOBAL = ("auto_trading", "garch_volatility", "kelly_position_sizing", "llm_strategic_analysis", "llm_enhanced_decisions")
+GLOBAL = (
+    "auto_trading",
+    "garch_volatility",
+    "kelly_position_sizing",
+    "llm_strategic_analysis",
+    "llm_enhanced_decisions",
+)
 PER_SYMBOL = ("neural_network_v2", "advanced_risk_engine")
 
 

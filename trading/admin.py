@@ -85,7 +85,17 @@ class PipelineCycleAdmin(ReadOnlyAdmin):
 
 @admin.register(models.Book)
 class BookAdmin(ReadOnlyAdmin):
-    list_display = ("name", "mode", "running", "state_badge", "timeframe", "universe", "equity", "result", "cash_shown")
+    list_display = (
+        "name",
+        "mode",
+        "running",
+        "state_badge",
+        "timeframe",
+        "universe",
+        "equity",
+        "result",
+        "cash_shown",
+    )
     list_filter = ("mode", "active", "state", "timeframe")
     actions = ("start_books", "stop_books")
 
@@ -126,7 +136,7 @@ class BookAdmin(ReadOnlyAdmin):
     def _set_active(self, request: HttpRequest, queryset: QuerySet[models.Book], *, active: bool) -> None:
         for book in queryset:
             try:
-                books.set_active(book.name, active, actor=request.user.get_username(), reason="admin action")
+                books.set_active(book.name, active=active, actor=request.user.get_username(), reason="admin action")
             except HeliosError as error:
                 self.message_user(request, str(error), level="error")
         self.message_user(request, f"{queryset.count()} book(s) {'started' if active else 'stopped'}.")
@@ -226,13 +236,37 @@ def _register(model: type[Model], *columns: str, filters: tuple[str, ...] = ()) 
 
 
 _register(models.Instrument, "symbol", "asset_class", "quantity_step", "price_tick", "min_notional", "calendar")
-_register(models.Position, "book", "symbol", "quantity", "average_price", "last_price", "realised_pnl", filters=("book",))
-_register(models.PortfolioSnapshot, "bar_ts", "book", "equity", "cash", "gross_exposure", "drawdown", filters=("book",))
+_register(
+    models.Position,
+    "book",
+    "symbol",
+    "quantity",
+    "average_price",
+    "last_price",
+    "realised_pnl",
+    filters=("book",),
+)
+_register(
+    models.PortfolioSnapshot,
+    "bar_ts",
+    "book",
+    "equity",
+    "cash",
+    "gross_exposure",
+    "drawdown",
+    filters=("book",),
+)
 _register(models.RebalancingEvent, "bar_ts", "book", "reason", "turnover", "method", filters=("reason", "book"))
 _register(models.VolatilityForecast, "bar_ts", "symbol", "sigma", "method", filters=("method", "symbol"))
 _register(models.RiskDecision, "cycle", "state", "leverage", "created_at", filters=("state",))
 _register(
-    models.StrategicDecision, "cycle", "provider", "stance", "conviction", "risk_multiplier", "applied",
+    models.StrategicDecision,
+    "cycle",
+    "provider",
+    "stance",
+    "conviction",
+    "risk_multiplier",
+    "applied",
     filters=("provider", "stance"),
 )
 _register(models.TradingModeChange, "ts", "book", "before", "after", "actor", "reason", filters=("book",))

@@ -6,6 +6,7 @@ import os
 import threading
 
 from asgiref.sync import sync_to_async
+from django.db import connection
 
 from helios.flags import catalog
 from helios.flags.announce import Listener
@@ -36,14 +37,18 @@ async def ais_enabled(name: str, context: FlagContext | None = None) -> bool:
 def start_listener() -> Listener:
     """Start hearing announcements in this process, once; call it again after a fork."""
     from django.conf import settings  # noqa: PLC0415 - settings are read when the process starts to listen
-    from django.db import connection  # noqa: PLC0415
 
     global _listener  # noqa: PLW0603 - one listener a process
     with _starting:
         if _listener is None or not _listener.is_alive():
-            _listener = Listener(_store, settings.REDIS_URL, after_read=lambda: connection.close())
+            _listener = Listener(_store, settings.REDIS_URL, after_read=_give_connection_back)
             _listener.start()
         return _listener
+
+
+def _give_connection_back() -> None:
+    """Close the calling thread's connection: a listener waits for hours between two reads."""
+    connection.close()
 
 
 def stop_listener() -> None:

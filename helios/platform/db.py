@@ -54,9 +54,7 @@ def ensure_partitions(table: str, period: Period, first: datetime, last: datetim
     """
     made: list[str] = []
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [table]
-        )
+        cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [table])
         existing = {row[0] for row in cursor.fetchall()}
         moment = first
         while True:

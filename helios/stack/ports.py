@@ -14,7 +14,15 @@ from helios.stack.processes import ProcessSpec
 
 def check_ports(specs: Iterable[ProcessSpec]) -> None:
     """Raises: StackError naming every port that is taken, by whom if that can be seen, and what to change."""
-    taken = [spec for spec in specs if spec.port is not None and not is_free(spec.port)]
+    listening: dict[int, ProcessSpec] = {}
+    for spec in (each for each in specs if each.port is not None):
+        other = listening.setdefault(spec.port or 0, spec)
+        if other is not spec:
+            raise StackError(
+                f"Port {spec.port} is given to both {other.name} and {spec.name}: "
+                f"change {other.port_variable} or {spec.port_variable}"
+            )
+    taken = [spec for port, spec in listening.items() if not is_free(port)]
     if taken:
         raise StackError("; ".join(_sentence(spec) for spec in taken))
 

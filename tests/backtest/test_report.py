@@ -163,7 +163,7 @@ def test_places_that_cannot_hold_a_report_are_refused_in_a_sentence(tmp_path: Pa
         report.ensure_writable(tmp_path)
     with pytest.raises(Rejected, match="there is no directory"):
         report.ensure_writable(tmp_path / "absent" / "report.html")
-    with pytest.raises(Rejected, match="cannot be written to .*: "):
+    with pytest.raises(Rejected, match=r"cannot be written to .*: "):
         report.write(Path("/proc/report.html"), "text")
     with pytest.raises(Rejected, match="File name too long"):
         report.ensure_writable(tmp_path / ("x" * 250))
@@ -197,7 +197,7 @@ def test_thinned_lines_keep_their_ends_and_extremes() -> None:
 
 def test_monthly_returns_compound_to_the_total(result: Result) -> None:
     months = monthly_returns(result)
-    assert list(months)[0] == (2010, 9)
+    assert next(iter(months)) == (2010, 9)
     product = np.prod([1 + value for value in months.values()]) - 1
     assert 100 * product == pytest.approx(result.metrics.total_return_pct)
 

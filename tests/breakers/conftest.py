@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from helios import flags
 from helios.breakers import process
 from helios.breakers.store import SharedStore
 
@@ -15,8 +16,21 @@ from helios.breakers.store import SharedStore
 def _own_process_state() -> Iterator[None]:
     """Every test begins as a fresh process would."""
     process.forget()
+    flags.forget()
     yield
     process.forget()
+    flags.forget()
+
+
+@pytest.fixture
+def breakers_installed(transactional_db: None) -> None:
+    """What the migrations install and a transactional test before this one has flushed."""
+    from helios.breakers import services  # noqa: PLC0415 - after Django is set up
+    from helios.flags import services as flag_services  # noqa: PLC0415
+
+    services.restore_shipped()
+    flag_services.install_missing(actor="tests")
+    flags.forget()
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def breakers_installed(transactional_db) -> None:
-    services.restore_shipped()
-
-
 def fail() -> None:
     raise OSError("the vendor is down")
 

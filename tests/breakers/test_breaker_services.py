@@ -12,20 +12,17 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 
+from helios import flags
 from helios.breakers import CircuitOpen, SharedStateAway, UnknownBreaker, breaker, process, services
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.breakers.store import SharedStore
+from helios.flags import services as flag_services
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("clean_redis", "breakers_installed"),
 ]
-
-
-@pytest.fixture
-def breakers_installed(transactional_db) -> None:
-    services.restore_shipped()
 
 
 @pytest.fixture
@@ -144,6 +141,16 @@ def test_without_redis_a_person_can_open_but_not_close_and_is_told_so():
     assert len(history()) == 1
     with pytest.raises(CircuitOpen):
         breaker("llm_api").call(str, 1)
+
+
+def test_the_flag_turned_off_makes_breakers_measure_except_those_that_guard_orders():
+    flag_services.disable("circuit_breakers", actor="ann")
+    flags.refresh_if_behind()
+    open_it("neural_network")
+    open_it("valr_api")
+    assert breaker("neural_network").call(str, 1) == "1"
+    with pytest.raises(CircuitOpen):
+        breaker("valr_api").call(str, 1)
 
 
 def test_an_unknown_name_is_told_with_those_there_are():

@@ -79,10 +79,11 @@ def test_every_description_says_what_on_and_off_do() -> None:
 
 def test_the_migration_installs_what_the_catalogue_says() -> None:
     migration = importlib.import_module("helios.flags.migrations.0003_shipped_flags")
-    assert migration.SHIPPED == [
+    expected = [
         (flag.name, flag.enabled, flag.strategy.value, flag.percentage, flag.description)
         for flag in catalog.SHIPPED
     ]
+    assert expected == migration.SHIPPED
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""A change reaches other processes: by announcement, by checking while Redis is away, and after it came back."""
+"""A change reaches other processes: by announcement, by checking while Redis is away, and after its return."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 import redis
 from asgiref.sync import async_to_sync
 from django.conf import settings
+from django.db import connection
 
 from helios import flags
 from helios.flags import announce as announcing
@@ -51,14 +51,12 @@ def valkey() -> Iterator[EmbeddedValkey]:
 @pytest.fixture
 def other_process(quick: None) -> Iterator[Callable[[str], tuple[FlagStore, Listener]]]:
     """Make a store and a listener of their own, as another process has them."""
-    from django.db import connection  # noqa: PLC0415 - the thread's own
-
     started: list[Listener] = []
 
     def make(url: str) -> tuple[FlagStore, Listener]:
         store = FlagStore(DatabaseReader(), catalog.defaults)
         store.refresh_if_behind()
-        listener = Listener(store, url, after_read=lambda: connection.close())
+        listener = Listener(store, url, after_read=process._give_connection_back)
         listener.start()
         started.append(listener)
         return store, listener
@@ -122,7 +120,7 @@ class SilentNews:
 
     pings = 0
 
-    def get_message(self, timeout: float) -> None:
+    def get_message(self, timeout: float) -> None:  # noqa: ARG002
         return None
 
     def ping(self) -> None:
@@ -205,8 +203,6 @@ flags.stop_listener()
 
 @pytest.mark.django_db(transaction=True)
 def test_real_processes_see_a_change(committed_flags: None) -> None:
-    from django.db import connection  # noqa: PLC0415
-
     name = connection.settings_dict["NAME"]
     url = os.environ["HELIOS_DATABASE_URL"].replace("/helios?", f"/{name}?")
     environment = {**os.environ, "HELIOS_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "helios.settings"}
@@ -222,4 +218,3 @@ def test_real_processes_see_a_change(committed_flags: None) -> None:
         for child in children:
             child.kill()
             child.wait()
-    assert threading.active_count() >= 1

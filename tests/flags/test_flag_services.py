@@ -220,7 +220,10 @@ def test_the_second_of_two_editors_is_told() -> None:
         ({"strategy": "kill_switch"}, "strategy must be one of"),
         ({"enabled": "yes"}, "enabled must be true or false, was 'yes'"),
         ({"gradual_start": datetime(2026, 1, 1, tzinfo=UTC)}, "both a start and an end"),
-        ({"gradual_start": "2026-01-01", "gradual_end": "2026-02-01"}, "must be moments in time"),
+        (
+            {"gradual_start": "2026-01-01", "gradual_end": "2026-02-01"},
+            "gradual_start must be a moment in time with a time zone",
+        ),
         ({"owner": "x" * 129}, "owner must have at most 128 letters"),
         ({"description": None}, "description must be a text"),
     ],

@@ -28,7 +28,8 @@ def test_the_order_is_that_of_the_specification():
     ]
     texts += ["1.0.0-rc.1", "1.0.0", "1.9.0", "1.10.0", "1.11.0", "2.0.0", "2.1.0", "2.1.1"]
     parsed = [Version.parse(text) for text in texts]
-    assert sorted(parsed[::-1]) == parsed
+    parsed.reverse()
+    assert [str(version) for version in sorted(parsed)] == texts
     assert len(set(parsed)) == len(texts)
 
 

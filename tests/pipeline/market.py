@@ -22,9 +22,7 @@ def make_bars(symbols: tuple[str, ...], *, n_bars: int, seed: int, start: str = 
     high = np.maximum(opened, close) * np.exp(np.abs(rng.normal(0, 0.004, shape)))
     low = np.minimum(opened, close) * np.exp(-np.abs(rng.normal(0, 0.004, shape)))
     volume = rng.integers(1_000, 100_000, shape).astype(np.float64)
-    return Bars(
-        timeframe="1d", symbols=symbols, ts=ts, open=opened, high=high, low=low, close=close, volume=volume
-    )
+    return Bars(timeframe="1d", symbols=symbols, ts=ts, open=opened, high=high, low=low, close=close, volume=volume)
 
 
 def _close(day: date) -> datetime:

@@ -14,14 +14,13 @@ import numpy as np
 
 
 def main(name: str) -> dict[str, Any]:
-    from tiers import inference, pipeline, stages, store, switches
+    from tiers import inference, stages, store, switches
     from tiers.backtest.engine import Config, run_helios
     from tiers.backtest.simulator import Costs, Initial
     from tiers.features.catalog import FEATURE_SET, NAMES
     from trading.models import Book, Order, TradeExecution
     from trading.selectors import market
 
-    del pipeline
     book = Book.objects.get(name=name)
     cycles = list(book.cycles.order_by("bar_ts"))
     bars = market.bar_range(book.symbols, book.timeframe, None, cycles[-1].bar_ts)
@@ -39,10 +38,18 @@ def main(name: str) -> dict[str, Any]:
         params=stages.params_of(book),
         switches=switches.from_json(cycles[0].switches),
     )
-    worst: dict[str, float] = {"features": 0.0, "probability": 0.0, "sigma": 0.0, "weights": 0.0, "equity": 0.0}
+    worst: dict[str, float] = {
+        "features": 0.0,
+        "probability": 0.0,
+        "sigma": 0.0,
+        "weights": 0.0,
+        "equity": 0.0,
+    }
     for row, cycle in enumerate(cycles):
         symbols = tuple(book.symbols)
-        live = store.load_features(book.timeframe, FEATURE_SET, symbols, cycle.bar_ts, 1, len(NAMES))[0]
+        live = store.load_features(book.timeframe, FEATURE_SET, symbols, cycle.bar_ts, n_rows=1, n_features=len(NAMES))[
+            0
+        ]
         _compare(worst, "features", live, result.log.features[row])
         _compare(worst, "probability", store.load_forecast(cycle, symbols).probability, result.log.probability[row])
         _compare(worst, "sigma", store.load_risk(cycle).sigma, result.log.sigma[row])
@@ -58,11 +65,25 @@ def main(name: str) -> dict[str, Any]:
         for i in row
     )
     fills = [
-        [e.bar_ts.isoformat(), e.symbol, e.side, str(e.quantity.normalize()), str(e.price.normalize()), str(e.fee.normalize())]
+        [
+            e.bar_ts.isoformat(),
+            e.symbol,
+            e.side,
+            str(e.quantity.normalize()),
+            str(e.price.normalize()),
+            str(e.fee.normalize()),
+        ]
         for e in TradeExecution.objects.filter(book=book).order_by("bar_ts", "symbol", "side")
     ]
     expected_fills = sorted(
-        [f.bar_ts.isoformat(), f.symbol, f.side, str(f.quantity.normalize()), str(f.price.normalize()), str(f.fee.normalize())]
+        [
+            f.bar_ts.isoformat(),
+            f.symbol,
+            f.side,
+            str(f.quantity.normalize()),
+            str(f.price.normalize()),
+            str(f.fee.normalize()),
+        ]
         for f in result.run.all_fills
     )
     return {

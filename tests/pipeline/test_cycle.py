@@ -12,7 +12,8 @@ from helios.errors import Rejected
 from tests.pipeline.market import make_bars
 from tiers import clock, lateness, pipeline, replaying, stages
 from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun
-from trading.services import books, ledger, market as market_service
+from trading.services import books, ledger
+from trading.services import market as market_service
 
 pytestmark = pytest.mark.django_db
 N = 400
@@ -179,7 +180,7 @@ def test_recovery_of_a_cycle_whose_orders_were_not_sent_sends_the_last_task(book
 
 def test_a_replay_book_is_ticked_bar_by_bar_to_its_end(book, times, monkeypatch):
     monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
-    books.set_active("desk", True, actor="ana", reason="")
+    books.set_active("desk", active=True, actor="ana", reason="")
     assert clock.tick() == 1
     assert clock.tick() == 0  # the cycle still runs
     PipelineCycle.objects.update(status="DONE", finished_at=timezone.now())

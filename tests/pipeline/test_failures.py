@@ -34,7 +34,10 @@ def gate(desk):
             self.table = table
 
         def reached(self):
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted", [GATE])
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted",
+                [GATE],
+            )
             return cursor.fetchone()[0] > 0
 
         def open(self):
@@ -51,7 +54,17 @@ def gate(desk):
 
 def replay(desk, name, n_bars):
     return desk.start_manage(
-        name, "replay", "--from", "20120601", "--bars", str(n_bars), "--name", name, "--timeout", "120", "--json"
+        name,
+        "replay",
+        "--from",
+        "20120601",
+        "--bars",
+        str(n_bars),
+        "--name",
+        name,
+        "--timeout",
+        "120",
+        "--json",
     )
 
 
@@ -81,9 +94,7 @@ def decisions(desk, book):
 
 def assert_like_an_undisturbed_run(desk, n_bars):
     """The disturbed book equals one that nothing happened to, and every stage ran once in every cycle."""
-    desk.manage_json(
-        "replay", "--from", "20120601", "--bars", str(n_bars), "--name", "calm", "--timeout", "120"
-    )
+    desk.manage_json("replay", "--from", "20120601", "--bars", str(n_bars), "--name", "calm", "--timeout", "120")
     assert decisions(desk, "disturbed") == decisions(desk, "calm")
     assert decisions(desk, "calm")["orders"]
     assert done(desk, "disturbed") == n_bars

@@ -31,7 +31,17 @@ def compare(desk, book):
 def test_the_chain_gives_the_decisions_of_the_backtest(desk, symbols, timeframe, first, n_bars):
     desk.start_workers()
     result = desk.manage_json(
-        "replay", "--symbols", symbols, "--timeframe", timeframe, "--from", first, "--bars", str(n_bars), "--name", "twin"
+        "replay",
+        "--symbols",
+        symbols,
+        "--timeframe",
+        timeframe,
+        "--from",
+        first,
+        "--bars",
+        str(n_bars),
+        "--name",
+        "twin",
     )
     assert result["cycles"] == {"run": n_bars, "done": n_bars}
     twin = compare(desk, "twin")

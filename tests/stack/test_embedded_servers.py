@@ -51,9 +51,7 @@ def kill_and_wait(pid: int) -> None:
 
 def test_the_first_start_makes_a_database_of_version_18_in_utc(server: EmbeddedPostgres) -> None:
     assert server.start() is True
-    found = ask(
-        server, "SELECT current_setting('server_version_num')::int / 10000, current_setting('timezone')"
-    )
+    found = ask(server, "SELECT current_setting('server_version_num')::int / 10000, current_setting('timezone')")
     assert found == (18, "UTC")
     assert ask(server, "SELECT current_setting('listen_addresses'), current_setting('max_connections')") == (
         *("", "200"),
@@ -80,9 +78,7 @@ def test_a_stop_keeps_the_data_and_leaves_no_process(server: EmbeddedPostgres) -
 
 def test_committed_rows_survive_sigkill(root: Path) -> None:
     run = root / "run"
-    server = EmbeddedPostgres(
-        data_dir=root / "pg", socket_dir=run, log=root / "log"
-    )  # durable, as in `make up`
+    server = EmbeddedPostgres(data_dir=root / "pg", socket_dir=run, log=root / "log")  # durable, as in `make up`
     server.start()
     try:
         ask(server, "CREATE TABLE kept AS SELECT 7 AS n")
@@ -163,13 +159,9 @@ def test_root_is_told_which_folder_shuts_postgresql_out(root: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
-def test_programs_in_a_closed_folder_are_copied_to_where_they_run(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_programs_in_a_closed_folder_are_copied_to_where_they_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "ROOT_STATE", root / "state")
-    monkeypatch.setattr(
-        postgres, "closed_folder", lambda path: root if "site-packages" in str(path) else None
-    )
+    monkeypatch.setattr(postgres, "closed_folder", lambda path: root if "site-packages" in str(path) else None)
     bin_dir = postgres.reachable_binaries(children.service_identity())
     assert bin_dir.is_relative_to(root / "state" / "programs")
     assert postgres.reachable_binaries(children.service_identity()) == bin_dir
@@ -252,9 +244,7 @@ def test_servers_of_a_killed_test_run_die_with_it(root: Path) -> None:
     assert all(children.processes_in(folder) for folder in folders)
     owner.kill()
     owner.communicate()
-    gone = children.wait_until(
-        lambda: not any(children.processes_in(folder) for folder in folders), timeout_s=20
-    )
+    gone = children.wait_until(lambda: not any(children.processes_in(folder) for folder in folders), timeout_s=20)
     assert gone
 
 

@@ -26,18 +26,14 @@ def test_a_long_folder_gets_a_short_socket_path_that_stays_the_same(monkeypatch:
     assert folder != endpoints.socket_dir(deep.with_name("other"))
 
 
-def test_root_keeps_its_servers_outside_a_closed_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_keeps_its_servers_outside_a_closed_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     (tmp_path / "home").mkdir(mode=0o700)
     home = endpoints.server_home(tmp_path / "home" / "helios" / "var")
     assert home.is_relative_to(endpoints.ROOT_STATE)
 
 
-def test_an_ordinary_user_keeps_its_servers_in_its_closed_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_ordinary_user_keeps_its_servers_in_its_closed_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     (tmp_path / "home").mkdir(mode=0o700)
     assert endpoints.server_home(tmp_path / "home" / "var") == tmp_path / "home" / "var"
@@ -52,9 +48,7 @@ def test_the_nearest_closed_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_database_url_becomes_djangos_settings() -> None:
-    entry = endpoints.django_database(
-        "postgresql://me:p%40ss@db.example:5433/h?sslmode=require&options=-c%20a%3Db"
-    )
+    entry = endpoints.django_database("postgresql://me:p%40ss@db.example:5433/h?sslmode=require&options=-c%20a%3Db")
     assert (entry["USER"], entry["PASSWORD"], entry["HOST"], entry["PORT"], entry["NAME"]) == (
         *("me", "p@ss", "db.example", "5433", "h"),
     )

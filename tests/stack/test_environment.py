@@ -67,9 +67,7 @@ def test_production_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         load_env()
 
 
-def test_a_var_folder_that_cannot_be_made_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_var_folder_that_cannot_be_made_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HELIOS_VAR_DIR", str(tmp_path / "file" / "var"))
     with pytest.raises(StackError, match="HELIOS_VAR_DIR cannot be written: "):
@@ -103,9 +101,5 @@ def test_the_example_file_names_every_setting_with_its_default() -> None:
     shown = Env(_env_file=ROOT / ".env.example")
     for field in Env.model_fields:
         name = f"HELIOS_{field.upper()}"
-        if (
-            name in documented
-            and f"\n{name}=" in (ROOT / ".env.example").read_text()
-            and name not in os.environ
-        ):
+        if name in documented and f"\n{name}=" in (ROOT / ".env.example").read_text() and name not in os.environ:
             assert getattr(shown, field) == Env.model_fields[field].default, name

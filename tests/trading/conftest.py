@@ -13,7 +13,11 @@ T = datetime(2024, 1, 2, 21, tzinfo=UTC)
 def instruments(db):
     for symbol in ("AAPL", "IBM"):
         Instrument.objects.create(
-            symbol=symbol, asset_class="equity", quantity_step=Decimal(1), price_tick=Decimal("0.01"), calendar="us"
+            symbol=symbol,
+            asset_class="equity",
+            quantity_step=Decimal(1),
+            price_tick=Decimal("0.01"),
+            calendar="us",
         )
 
 

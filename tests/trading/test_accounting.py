@@ -17,7 +17,14 @@ T = datetime(2024, 1, 2, tzinfo=UTC)
 def fill(side="BUY", quantity="10", price="100", fee="0.5", symbol="AAPL"):
     q, p = D(quantity), D(price)
     return Fill(
-        client_order_id="h1", symbol=symbol, side=side, quantity=q, price=p, notional=rounded(q * p), fee=D(fee), bar_ts=T
+        client_order_id="h1",
+        symbol=symbol,
+        side=side,
+        quantity=q,
+        price=p,
+        notional=rounded(q * p),
+        fee=D(fee),
+        bar_ts=T,
     )
 
 
@@ -73,7 +80,9 @@ def test_a_float_price_becomes_money_with_eight_decimals(value, text):
 
 
 amounts = st.decimals(D("0.01"), D(5000), places=2)
-trades = st.lists(st.tuples(st.sampled_from(["BUY", "SELL"]), amounts, amounts, st.decimals(0, 9, places=2)), max_size=30)
+trades = st.lists(
+    st.tuples(st.sampled_from(["BUY", "SELL"]), amounts, amounts, st.decimals(0, 9, places=2)), max_size=30
+)
 
 
 @given(trades)
@@ -81,7 +90,8 @@ def test_cash_is_exactly_the_sum_of_the_flows(rows):
     fills = [fill(side, str(q), str(p), str(f)) for side, q, p, f in rows]
     account = replay(D(1000), fills)
     flows = sum(
-        (Fraction(f.notional) * (1 if f.side == "SELL" else -1) - Fraction(f.fee) for f in fills), Fraction(1000)
+        (Fraction(f.notional) * (1 if f.side == "SELL" else -1) - Fraction(f.fee) for f in fills),
+        Fraction(1000),
     )
     assert Fraction(account.cash) == flows
     signed = sum((f.quantity if f.side == "BUY" else -f.quantity for f in fills), D(0))

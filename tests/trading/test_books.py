@@ -86,5 +86,8 @@ def test_an_unknown_mode_is_refused(book):
 
 def test_starting_and_stopping_are_kept_once_each(book):
     for active in (True, True, False):
-        books.set_active("desk", active, actor="ana", reason="")
-    assert list(TradingModeChange.objects.order_by("id").values_list("after", flat=True)) == ["active", "inactive"]
+        books.set_active("desk", active=active, actor="ana", reason="")
+    assert list(TradingModeChange.objects.order_by("id").values_list("after", flat=True)) == [
+        "active",
+        "inactive",
+    ]

@@ -7,9 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from helios.errors import Ambiguous, Rejected
-
 from trading.accounting import replay
-from trading.brokers.base import Ack
 from trading.brokers.paper_venue import PaperVenue
 from trading.models import Order, PaperOrder, PipelineCycle, Position, TradeExecution
 from trading.services import books, orders

@@ -15,7 +15,9 @@ COSTS = {"fee_bps": D(10), "slippage_bps": D(5)}
 
 
 def order(side="BUY", quantity="10", symbol="AAPL", bar_ts=T):
-    return OpenOrder(client_order_id=f"h-{symbol}-{side}", symbol=symbol, side=side, quantity=D(quantity), bar_ts=bar_ts)
+    return OpenOrder(
+        client_order_id=f"h-{symbol}-{side}", symbol=symbol, side=side, quantity=D(quantity), bar_ts=bar_ts
+    )
 
 
 def test_slippage_moves_the_price_against_the_order():
@@ -25,7 +27,12 @@ def test_slippage_moves_the_price_against_the_order():
 
 def test_a_covered_order_fills_whole_at_the_open():
     fill = match(order(), D(100), bar_ts=NEXT, cash=D(5000), quantity_step=D(1), **COSTS)
-    assert (fill.quantity, fill.price, fill.notional, fill.fee) == (D(10), D("100.05"), D("1000.5"), D("1.0005"))
+    assert (fill.quantity, fill.price, fill.notional, fill.fee) == (
+        D(10),
+        D("100.05"),
+        D("1000.5"),
+        D("1.0005"),
+    )
     assert fill.bar_ts == NEXT
 
 
@@ -75,7 +82,13 @@ def test_an_order_never_fills_in_the_bar_of_its_own_decision():
 )
 def test_a_purchase_never_overdraws(cash, price, quantity, step, fee):
     fill = match(
-        order(quantity=str(quantity)), price, bar_ts=NEXT, fee_bps=fee, slippage_bps=D(3), cash=cash, quantity_step=step
+        order(quantity=str(quantity)),
+        price,
+        bar_ts=NEXT,
+        fee_bps=fee,
+        slippage_bps=D(3),
+        cash=cash,
+        quantity_step=step,
     )
     if fill is None:
         assert cash < fill_price(price, "BUY", D(3)) * step * (1 + fee / 10_000) + D("0.0000001")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -70,7 +68,9 @@ class PipelineCycle(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["status", "progressed_at"], name="pipeline_cycles_open", condition=Q(status="RUNNING")),
+            models.Index(
+                fields=["status", "progressed_at"], name="pipeline_cycles_open", condition=Q(status="RUNNING")
+            ),
             models.Index(fields=["book", "-bar_ts"], name="pipeline_cycles_book_bar"),
         ]
 

@@ -10,17 +10,17 @@ from django.db import models
 ZERO = Decimal(0)
 
 
-def money(**options: Any) -> "models.DecimalField[Any, Any]":
+def money(**options: Any) -> models.DecimalField[Any, Any]:
     """An amount, price or quantity: 28 digits, 8 of them after the point."""
     return models.DecimalField(max_digits=28, decimal_places=8, **options)
 
 
-def symbol_field(**options: Any) -> "models.CharField[Any, Any]":
+def symbol_field(**options: Any) -> models.CharField[Any, Any]:
     """The name of an instrument, such as AAPL or BTC/USD."""
     return models.CharField(max_length=32, **options)
 
 
-def timeframe_field(**options: Any) -> "models.CharField[Any, Any]":
+def timeframe_field(**options: Any) -> models.CharField[Any, Any]:
     """The length of a bar, such as 1m or 1d."""
     return models.CharField(max_length=4, **options)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
@@ -69,8 +67,12 @@ class MarketOHLC(models.Model):
         db_table = "market_ohlc"
         constraints = [
             models.CheckConstraint(
-                condition=Q(low__gt=0) & Q(low__lte=F("open")) & Q(low__lte=F("close")) & Q(low__lte=F("high"))
-                & Q(high__gte=F("open")) & Q(high__gte=F("close")),
+                condition=Q(low__gt=0)
+                & Q(low__lte=F("open"))
+                & Q(low__lte=F("close"))
+                & Q(low__lte=F("high"))
+                & Q(high__gte=F("open"))
+                & Q(high__gte=F("close")),
                 name="market_ohlc_price_order",
             ),
             models.CheckConstraint(condition=Q(volume__gte=0), name="market_ohlc_volume_not_negative"),

@@ -59,7 +59,9 @@ class Order(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["status"], name="orders_open", condition=Q(status__in=["NEW", "SENDING", "UNKNOWN", "ACCEPTED"])
+                fields=["status"],
+                name="orders_open",
+                condition=Q(status__in=["NEW", "SENDING", "UNKNOWN", "ACCEPTED"]),
             )
         ]
 
@@ -89,7 +91,8 @@ class TradeExecution(models.Model):
         constraints = [
             one_of("side", SIDES, "trade_executions_side"),
             models.CheckConstraint(
-                condition=Q(quantity__gt=0) & Q(price__gt=0) & Q(notional__gt=0), name="trade_executions_positive"
+                condition=Q(quantity__gt=0) & Q(price__gt=0) & Q(notional__gt=0),
+                name="trade_executions_positive",
             ),
         ]
         indexes = [models.Index(fields=["book", "symbol"], name="trade_executions_book_symbol")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
@@ -30,7 +28,9 @@ class Book(models.Model):
     active = models.BooleanField(default=False, help_text="beat starts cycles for active books")
     timeframe = timeframe_field()
     symbols = ArrayField(symbol_field())
-    source = models.CharField(max_length=255, default="table", help_text="where ingest reads bars: sample, table or file:PATH")
+    source = models.CharField(
+        max_length=255, default="table", help_text="where ingest reads bars: sample, table or file:PATH"
+    )
     initial_cash = money()
     cash = money()
     peak_equity = money()
@@ -39,7 +39,9 @@ class Book(models.Model):
     slippage_bps = models.DecimalField(max_digits=8, decimal_places=4)
     params = models.JSONField(default=dict, blank=True)
     flag_overrides = models.JSONField(
-        default=dict, blank=True, help_text="flags this book sees differently; replays trade on paper whatever auto_trading says"
+        default=dict,
+        blank=True,
+        help_text="flags this book sees differently; replays trade on paper whatever auto_trading says",
     )
     model_name = models.CharField(max_length=128, blank=True, help_text="pinned model; empty follows the champion")
     replay_from = models.DateTimeField(null=True, blank=True)
@@ -56,7 +58,8 @@ class Book(models.Model):
             models.CheckConstraint(condition=Q(initial_cash__gt=0), name="portfolio_state_initial_cash_positive"),
             models.CheckConstraint(condition=Q(symbols__len__gt=0), name="portfolio_state_has_symbols"),
             models.CheckConstraint(
-                condition=Q(fee_bps__gte=0) & Q(slippage_bps__gte=0), name="portfolio_state_costs_not_negative"
+                condition=Q(fee_bps__gte=0) & Q(slippage_bps__gte=0),
+                name="portfolio_state_costs_not_negative",
             ),
         ]
 

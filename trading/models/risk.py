@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -27,7 +25,9 @@ class VolatilityForecast(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["cycle", "symbol"], name="volatility_forecasts_once"),
-            models.CheckConstraint(condition=Q(sigma__gt=0) | Q(sigma__isnull=True), name="volatility_forecasts_positive"),
+            models.CheckConstraint(
+                condition=Q(sigma__gt=0) | Q(sigma__isnull=True), name="volatility_forecasts_positive"
+            ),
             one_of("method", ["garch", "ewma", ""], "volatility_forecasts_method"),
         ]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -41,10 +39,14 @@ class MLModel(models.Model):
         verbose_name = "ML model"
         constraints = [
             models.UniqueConstraint(
-                fields=["timeframe"], condition=Q(role="champion"), name="ml_models_one_champion_per_timeframe"
+                fields=["timeframe"],
+                condition=Q(role="champion"),
+                name="ml_models_one_champion_per_timeframe",
             ),
             models.UniqueConstraint(
-                fields=["timeframe"], condition=Q(role="challenger"), name="ml_models_one_challenger_per_timeframe"
+                fields=["timeframe"],
+                condition=Q(role="challenger"),
+                name="ml_models_one_challenger_per_timeframe",
             ),
             one_of("role", ["champion", "challenger", "archived"], "ml_models_role"),
             models.CheckConstraint(condition=Q(horizon_bars__gt=0), name="ml_models_horizon_positive"),

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
+from helios.errors import DataError
 from trading import timeframes
 from trading.bars import Bars
-from helios.errors import DataError
 from trading.selectors import wire
 
 _BAR = "b.bar_ts, b.open, b.high, b.low, b.close, b.volume"
@@ -159,9 +159,7 @@ def _refuse_unknown(bars: Bars, at_least_one: bool, start: datetime | None, end:
         raise DataError(f"no {bars.timeframe} bars of {', '.join(unknown)} are stored; stored are {stored}")
     if at_least_one and not any(counts):
         names = ", ".join(bars.symbols)
-        spans = "; ".join(
-            _span(one) for one in inventory() if one.symbol in empty and one.timeframe == bars.timeframe
-        )
+        spans = "; ".join(_span(one) for one in inventory() if one.symbol in empty and one.timeframe == bars.timeframe)
         raise DataError(f"no {bars.timeframe} bars of {names}{_when(start, end)}; stored are {spans}")
 
 

@@ -72,7 +72,10 @@ def account_of(book: Book) -> Account:
     """The book's cash and holdings for the pure accounting functions."""
     holdings = {
         p.symbol: Holding(
-            quantity=p.quantity, average_price=p.average_price, realised_pnl=p.realised_pnl, fees_paid=p.fees_paid
+            quantity=p.quantity,
+            average_price=p.average_price,
+            realised_pnl=p.realised_pnl,
+            fees_paid=p.fees_paid,
         )
         for p in book.positions.all()
     }
@@ -108,7 +111,7 @@ def _refuse_live(*, confirmed: bool) -> None:
     raise Rejected("live mode needs a live broker, and this version has only the paper broker")
 
 
-def set_active(name: str, active: bool, *, actor: str, reason: str) -> Book:
+def set_active(name: str, *, active: bool, actor: str, reason: str) -> Book:
     """Let beat start cycles for a book, or stop it from doing so; a change is kept in the mode history."""
     with transaction.atomic():
         book = Book.objects.select_for_update().get(pk=get_book(name).pk)

@@ -12,10 +12,10 @@ import numpy as np
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from helios.errors import DataError
 from helios.events import record
 from helios.platform.db import ensure_partitions
 from trading.bars import Bars
-from helios.errors import DataError
 from trading.models import Instrument
 from trading.selectors import wire
 

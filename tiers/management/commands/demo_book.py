@@ -38,7 +38,7 @@ class Command(BaseCommand):
         mine = Book.objects.filter(name__startswith=f"{NAME}-")
         newest = mine.first()
         if newest is not None and self._bars_left(newest):
-            return books.set_active(newest.name, True, actor="demo_book", reason="started again"), False
+            return books.set_active(newest.name, active=True, actor="demo_book", reason="started again"), False
         trained_to = inference.model_for(Book(name=NAME, timeframe=timeframe)).trained_to
         later = [ts for ts in timeline.bar_times(symbols, timeframe) if ts > trained_to]
         plan = replaying.prepare(
@@ -51,7 +51,7 @@ class Command(BaseCommand):
             source="table",
             auto_trading=True,
         )
-        return books.set_active(plan.book.name, True, actor="demo_book", reason="first start"), True
+        return books.set_active(plan.book.name, active=True, actor="demo_book", reason="first start"), True
 
     def _bars_left(self, book: Book) -> bool:
         last = books.last_bar(book)

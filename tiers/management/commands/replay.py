@@ -61,13 +61,13 @@ class Command(BaseCommand):
             auto_trading=not options["no_auto_trading"],
         )
         if options["continuous"]:
-            books.set_active(plan.book.name, True, actor="replay", reason="replay --continuous")
+            books.set_active(plan.book.name, active=True, actor="replay", reason="replay --continuous")
             return {"book": plan.book.name, "bars": len(plan.bars), "active": True}
         started = time.perf_counter()
         with running_workers() if options["workers"] else nullcontext():
             if not options["workers"]:
                 replaying.require_workers()
-            with _progress(len(plan.bars), quiet=options["json"]) as advance:
+            with _progress(len(plan.bars)) as advance:
                 ids = replaying.run(plan, timeout_s=options["timeout"], progress=lambda _: advance())
         return replaying.summary(plan.book.pk, ids, elapsed_s=time.perf_counter() - started)
 
@@ -75,12 +75,16 @@ class Command(BaseCommand):
 class _progress:  # noqa: N801 - reads as a statement
     """A bar on a terminal, a line at every tenth on anything else; always on stderr."""
 
-    def __init__(self, total: int, *, quiet: bool) -> None:
+    def __init__(self, total: int) -> None:
         self.console = Console(stderr=True)
         self.total, self.done = total, 0
         self.bar = (
             Progress(
-                TextColumn("replaying bars"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self.console
+                TextColumn("replaying bars"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=self.console,
             )
             if self.console.is_terminal
             else None
@@ -120,7 +124,10 @@ def show(result: dict[str, Any]) -> None:
         ("fees paid", f"{Decimal(result['fees_paid']):,.2f}"),
         ("final equity", f"{Decimal(result['final_equity']):,.2f}"),
         ("return", f"{result['total_return_pct']:+.2f} %"),
-        ("ledger", f"{result['ledger']['entries']} entries, {'intact' if result['ledger']['intact'] else 'BROKEN'}"),
+        (
+            "ledger",
+            f"{result['ledger']['entries']} entries, {'intact' if result['ledger']['intact'] else 'BROKEN'}",
+        ),
     ):
         figures.add_row(label, value)
     console.print(figures)

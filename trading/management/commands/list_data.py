@@ -26,9 +26,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps({"series": rows}))
         elif not rows:
-            self.stdout.write(
-                "No bars are stored; `python manage.py import_data --sample` loads the bundled ones."
-            )
+            self.stdout.write("No bars are stored; `python manage.py import_data --sample` loads the bundled ones.")
         elif self.stdout.isatty():
             Console().print(_table(rows))
         else:

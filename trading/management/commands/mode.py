@@ -44,7 +44,10 @@ class Command(BaseCommand):
         try:
             if options["to"] in {"start", "stop"}:
                 books.set_active(
-                    options["book"], options["to"] == "start", actor=getpass.getuser(), reason=options["reason"]
+                    options["book"],
+                    active=options["to"] == "start",
+                    actor=getpass.getuser(),
+                    reason=options["reason"],
                 )
             else:
                 books.set_mode(

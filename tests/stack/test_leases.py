@@ -1,0 +1,176 @@
+"""The first process starts the embedded servers, the last one stops them, whatever happens between."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from helios.env import Env
+from helios.stack import children, clean, endpoints, servers
+from helios.stack.children import StackError
+from helios.stack.servers import Lease, embedded_servers, ensure_running, living_leases
+
+MakeEnv = Callable[..., Env]
+HOLD = """
+import sys
+from pathlib import Path
+from helios.env import Env
+from helios.stack.servers import ensure_running
+env = Env(_env_file=None, var_dir=Path(sys.argv[1]), database_url=None, redis_url=None)
+with ensure_running(env) as lease:
+    print(lease.started, flush=True)
+    sys.stdin.readline()
+"""
+STUBBORN = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(1, flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def running(env: Env) -> tuple[bool, bool]:
+    found = embedded_servers(env)
+    assert found.postgres is not None
+    assert found.valkey is not None
+    return found.postgres.pid() is not None, found.valkey.pid() is not None
+
+
+def hold_elsewhere(env: Env) -> subprocess.Popen[bytes]:
+    """Another process that holds a lease until it gets a line."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(env.var_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    return other
+
+
+def test_servers_run_for_the_length_of_the_block(make_env: MakeEnv) -> None:
+    env = make_env()
+    with ensure_running(env) as lease:
+        assert lease.started == ["PostgreSQL", "Valkey"]
+        assert running(env) == (True, True)
+        url = endpoints.django_database(endpoints.embedded(env.var_dir).database_url)
+        psycopg2.connect(host=url["HOST"], port=url["PORT"], user=url["USER"], dbname=url["NAME"]).close()
+    assert running(env) == (False, False)
+    assert lease.release() is False
+
+
+def test_a_block_that_fails_stops_them_too(make_env: MakeEnv) -> None:
+    env = make_env()
+    with pytest.raises(RuntimeError), ensure_running(env):
+        raise RuntimeError
+    assert running(env) == (False, False)
+
+
+def test_the_last_of_two_processes_stops_them(make_env: MakeEnv) -> None:
+    env = make_env()
+    other = hold_elsewhere(env)
+    with ensure_running(env) as lease:
+        assert lease.started == []
+        assert living_leases(env) == sorted([os.getpid(), other.pid])
+    assert running(env) == (True, True)
+    other.communicate(b"\n")
+    assert running(env) == (False, False)
+
+
+def test_a_killed_holder_counts_as_gone(make_env: MakeEnv) -> None:
+    env = make_env()
+    other = hold_elsewhere(env)
+    other.kill()
+    other.communicate()
+    assert running(env) == (True, True)
+    with ensure_running(env) as lease:
+        assert lease.started == []
+    assert running(env) == (False, False)
+
+
+def test_a_lease_with_a_reused_number_counts_as_gone(make_env: MakeEnv) -> None:
+    env = make_env()
+    leases = env.var_dir / "leases"
+    leases.mkdir(parents=True)
+    (leases / "1").write_text("0.0")  # process 1 lives, but it did not begin at the epoch
+    assert living_leases(env) == []
+    assert not (leases / "1").exists()
+
+
+def test_external_servers_are_neither_started_nor_stopped(make_env: MakeEnv) -> None:
+    env = make_env(database_url="postgresql://h/x", redis_url="redis://h")
+    with ensure_running(env) as lease:
+        assert lease.started == []
+        assert lease.servers == servers.Servers(None, None)
+
+
+def test_a_forked_child_releases_nothing(make_env: MakeEnv) -> None:
+    env = make_env(database_url="postgresql://h/x", redis_url="redis://h")
+    with ensure_running(env) as lease:
+        owner, lease._owner = lease._owner, -1  # as a child would see it: another process id
+        assert lease.release() is False
+        lease._owner = owner
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_folder_is_one_sentence(make_env: MakeEnv, root: Path) -> None:
+    root.chmod(0o500)
+    with pytest.raises(StackError, match="Helios cannot write to"):
+        Lease(make_env())
+
+
+def test_a_file_where_the_folder_must_be_is_one_sentence(make_env: MakeEnv, root: Path) -> None:
+    (root / "var").write_text("")
+    with pytest.raises(StackError, match=r"Helios cannot write to .*: Not a directory"):
+        Lease(make_env())
+
+
+def test_cleaning_is_refused_while_a_process_uses_the_servers(make_env: MakeEnv) -> None:
+    env = make_env(redis_url="redis://h", database_url="postgresql://h/x")
+    with ensure_running(env), pytest.raises(StackError, match=f"Helios is running .process {os.getpid()}."):
+        clean.run(env)
+
+
+def test_cleaning_stops_forgotten_servers_and_removes_what_lies_outside(
+    make_env: MakeEnv, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = root / "outside"
+    for module in (servers, clean):
+        monkeypatch.setattr(module, "server_home", lambda _: outside)
+        monkeypatch.setattr(module, "socket_dir", lambda _: outside / "run")
+    env = make_env()
+    found = embedded_servers(env)
+    found.start()
+    assert running(env) == (True, True)
+    clean.run(env)
+    assert running(env) == (False, False)
+    assert not outside.exists()
+
+
+def test_clean_as_a_command_reports_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, make_env: MakeEnv, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = make_env(redis_url="redis://h", database_url="postgresql://h/x")
+    monkeypatch.setattr(clean, "load_env", lambda: env)
+    assert clean.main() == 0
+    with ensure_running(env):
+        assert clean.main() == 1
+    assert capsys.readouterr().err.startswith("Helios is running")
+
+
+def test_a_process_that_ignores_a_polite_signal_is_killed() -> None:
+    stubborn = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
+    assert stubborn.stdout is not None
+    stubborn.stdout.readline()
+    assert children.end(stubborn.pid, first=children.signal.SIGTERM, timeout_s=0.2) is False
+    stubborn.communicate()
+    assert children.is_alive(stubborn.pid) is False
+    assert children.end(stubborn.pid, first=children.signal.SIGTERM, timeout_s=0.2) is True
