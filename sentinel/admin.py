@@ -9,9 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.urls import reverse
+from django.http import HttpRequest
 from unfold.decorators import action, display
 
 from helios.platform.readonly import ReadOnlyAdmin
@@ -72,7 +70,6 @@ class FindingAdmin(ReadOnlyAdmin):
     list_filter = (OpenFilter, "severity", "check_name", "code")
     search_fields = ("code", "subject", "message")
     actions = ("acknowledge_selected",)
-    actions_detail = ("acknowledge_one",)
     fieldsets = (
         (None, {"fields": ("message", "severity", "code", "subject", "check_name")}),
         ("Measured", {"fields": ("observed", "limit")}),
@@ -94,13 +91,6 @@ class FindingAdmin(ReadOnlyAdmin):
     def acknowledge_selected(self, request: HttpRequest, findings: QuerySet[Finding]) -> None:
         n_new = services.acknowledge(findings, cast("User", request.user))
         self.message_user(request, f"{n_new} findings acknowledged", messages.SUCCESS)
-
-    @action(description="Acknowledge", permissions=["acknowledge"], icon="check")
-    def acknowledge_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        n_new = services.acknowledge(Finding.objects.filter(pk=object_id), cast("User", request.user))
-        text = "Acknowledged" if n_new else "Nothing to do: it is resolved or was acknowledged before"
-        self.message_user(request, text, messages.SUCCESS if n_new else messages.INFO)
-        return redirect(reverse("admin:sentinel_finding_change", args=[object_id]))
 
     def has_acknowledge_permission(self, request: HttpRequest, _obj: object = None) -> bool:
         """Whoever may change findings may acknowledge them; nothing else about them can be changed."""

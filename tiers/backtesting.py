@@ -100,9 +100,8 @@ def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
     outcome = _helios(request, progress) if request.strategy == engine.HELIOS else _simple(request, progress)
     outcome = replace(outcome, elapsed_s=time.perf_counter() - began)
     if request.export is not None:
-        progress("report", 0, 1)
+        progress("writing the report", 0, 1)
         report.write(request.export, report.render(outcome.result, context_of(outcome)))
-        progress("report", 1, 1)
     return outcome
 
 

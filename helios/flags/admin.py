@@ -101,9 +101,7 @@ class FeatureFlagAdmin(ModelAdmin):
         shipped = catalog.BY_NAME.get(flag.name)
         return shipped.wiring if shipped else "where your own code asks for it"
 
-    @action(
-        description="Enable: serve whom the strategy names; a killed flag comes back", permissions=["change"]
-    )
+    @action(description="Enable: serve whom the strategy names; a killed flag comes back", permissions=["change"])
     def enable_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
         self._each(request, flags, services.enable)
 
@@ -154,14 +152,10 @@ class FeatureFlagAdmin(ModelAdmin):
     def has_delete_permission(self, _request: HttpRequest, _obj: FeatureFlag | None = None) -> bool:
         return False
 
-    def _each(
-        self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., services.Change]
-    ) -> None:
+    def _each(self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., services.Change]) -> None:
         for flag in flags:
             try:
-                done = change(
-                    flag.name, actor=request.user.get_username(), reason="from the list in the admin"
-                )
+                done = change(flag.name, actor=request.user.get_username(), reason="from the list in the admin")
             except HeliosError as error:
                 self.message_user(request, f"{flag.name}: {error}", messages.ERROR)
                 continue

@@ -29,15 +29,11 @@ class ShippedFlag:
     @property
     def wiring(self) -> str:
         """Whether the flag acts already, as a sentence."""
-        return (
-            "acts now" if self.wired else "not wired yet: changes nothing until the part it steers is built"
-        )
+        return "acts now" if self.wired else "not wired yet: changes nothing until the part it steers is built"
 
     def definition(self) -> FlagDefinition:
         """The flag as it is evaluated before anybody changed it."""
-        return FlagDefinition(
-            name=self.name, enabled=self.enabled, strategy=self.strategy, percentage=self.percentage
-        )
+        return FlagDefinition(name=self.name, enabled=self.enabled, strategy=self.strategy, percentage=self.percentage)
 
 
 SHIPPED: tuple[ShippedFlag, ...] = (

@@ -29,9 +29,7 @@ def check_entries(name: str, value: Any) -> None:
         raise InvalidFlagError(f"{name} must be a list of texts, was {value!r}")
     for entry in value:
         if not isinstance(entry, str) or not 1 <= len(entry) <= MAX_ENTRY:
-            raise InvalidFlagError(
-                f"entries of a list must be texts of 1 to {MAX_ENTRY} letters, was {entry!r}"
-            )
+            raise InvalidFlagError(f"entries of a list must be texts of 1 to {MAX_ENTRY} letters, was {entry!r}")
 
 
 def _enabled(name: str, value: Any) -> None:

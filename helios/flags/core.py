@@ -192,10 +192,7 @@ def _by_share(flag: FlagDefinition, context: FlagContext, now: datetime) -> Deci
 
 def _on(entries: frozenset[str], context: FlagContext) -> bool:
     return (
-        context.symbol in entries
-        or context.user in entries
-        or context.strategy in entries
-        or context.system in entries
+        context.symbol in entries or context.user in entries or context.strategy in entries or context.system in entries
     )
 
 

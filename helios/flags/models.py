@@ -54,25 +54,29 @@ class FeatureFlag(models.Model):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(name__regex=r"^[A-Za-z0-9][A-Za-z0-9_.~-]*$"), name="feature_flags_name"
+                condition=Q(name__regex=r"^[A-Za-z0-9][A-Za-z0-9_.~-]*$"),
+                name="feature_flags_name",
+                violation_error_message="a flag's name must be letters, digits or _ . ~ -",
             ),
             models.CheckConstraint(
                 condition=Q(strategy__in=[each.value for each in Strategy]), name="feature_flags_strategy"
             ),
             models.CheckConstraint(
-                condition=Q(percentage__gte=0, percentage__lte=100), name="feature_flags_percentage"
+                condition=Q(percentage__gte=0, percentage__lte=100),
+                name="feature_flags_percentage",
+                violation_error_message="percentage must be a whole number from 0 to 100",
             ),
             models.CheckConstraint(
                 condition=Q(gradual_start__isnull=True, gradual_end__isnull=True)
-                | Q(
-                    gradual_start__isnull=False, gradual_end__isnull=False, gradual_end__gt=F("gradual_start")
-                ),
+                | Q(gradual_start__isnull=False, gradual_end__isnull=False, gradual_end__gt=F("gradual_start")),
                 name="feature_flags_gradual_times",
+                violation_error_message="a gradual ramp must have both a start and an end, the end after the start",
             ),
             models.CheckConstraint(
                 condition=(Q(strategy="kill_switch", enabled=False) & ~Q(resume_strategy=""))
                 | (~Q(strategy="kill_switch") & Q(resume_strategy="")),
                 name="feature_flags_killed_is_disabled",
+                violation_error_message="a killed flag must be disabled and name the strategy it returns to",
             ),
             models.CheckConstraint(condition=Q(generation__gte=0), name="feature_flags_generation"),
         ]

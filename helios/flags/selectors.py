@@ -30,9 +30,7 @@ def unknown_flag(name: str) -> UnknownFlagError:
 def state(flag: FeatureFlag) -> State:
     """The flag as plain JSON values; times in ISO 8601."""
     values = {name: getattr(flag, name) for name in ("name", *EDITABLE, "resume_strategy")}
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()
-    }
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def effect(flag: FeatureFlag) -> str:

@@ -169,9 +169,7 @@ def install_missing(*, actor: str, reason: str = "shipped with Helios") -> list[
         ]
 
 
-def _change(
-    name: str, action: str, apply: Callable[[FeatureFlag], None], *, actor: str, reason: str
-) -> Change:
+def _change(name: str, action: str, apply: Callable[[FeatureFlag], None], *, actor: str, reason: str) -> Change:
     """Lock, apply, check, write. The generation is locked first: two changes never wait for each other."""
     with transaction.atomic():
         generation = _next_generation()

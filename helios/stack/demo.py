@@ -11,7 +11,7 @@ from helios.env import Env
 from helios.stack import children, endpoints, summary, training
 from helios.stack.children import StackError
 from helios.stack.environment import load_env
-from helios.stack.processes import workers
+from helios.stack.processes import beat, workers
 from helios.stack.servers import ensure_running
 from helios.stack.steps import Step, Steps
 from helios.stack.workers import answering, running_workers
@@ -20,7 +20,9 @@ SYMBOLS = "AAPL,GOOG,IBM,MSFT"
 MIGRATE = Step("Apply migrations", ["migrate", "--noinput", "-v", "0"])
 LOAD = Step("Load the sample data", ["import_data", "--sample", "--json"])
 TRAIN = Step("Train the compact model", ["train", "--preset", "compact", "--json"])
-AUDIT = Step("Audit by the sentinel", ["sentinel", "audit", "--json"])
+AUDIT = Step("Audit by the sentinel", ["sentinel", "audit", "--json"], fine=(0, 1))
+HEARTBEAT = "SELECT 1 FROM sentinel_heartbeats WHERE name = 'beat' AND beat_at > now() - interval '1 minute'"
+BEAT_WITHIN_S = 30.0  # a clock that never ran sends its first heartbeat after one interval of 15 s
 
 
 def main() -> int:
@@ -28,13 +30,20 @@ def main() -> int:
     console = Console(highlight=False)
     children.leave_on_sigterm()
     try:
-        summary.show(console, run(load_env(), console))
+        outcome = run(load_env(), console)
+        summary.show(console, outcome)
     except StackError as error:
-        Console(stderr=True).print(str(error), markup=False, highlight=False)
-        return 1
+        return _say(str(error), 1)
     except KeyboardInterrupt:
-        return 130
+        return _say("Interrupted", 130)
+    if summary.pick(outcome.audit, "verdict") == "CRITICAL":
+        return _say("The sentinel found a critical problem, see above", 1)
     return 0
+
+
+def _say(sentence: str, status: int) -> int:
+    Console(stderr=True).print(sentence, markup=False, highlight=False)
+    return status
 
 
 def run(env: Env, console: Console) -> summary.Outcome:
@@ -88,9 +97,13 @@ def _replay_and_audit(env: Env, steps: Steps) -> tuple[object, object]:
     if {spec.name for spec in workers(env)} <= answering(endpoints.celery_broker(redis_url)):
         return steps.run(replay), steps.run(AUDIT)
     started = time.monotonic()
-    with running_workers(env) as runner:
-        steps.note("Start the workers", time.monotonic() - started)
-        return steps.run(replay, idle=runner.tick), steps.run(AUDIT, idle=runner.tick)
+    with running_workers(env, beside=[beat()]) as runner:
+        steps.note("Start workers and beat", time.monotonic() - started)
+        done = steps.run(replay, idle=runner.tick)
+        while not training.exists(env, HEARTBEAT) and time.monotonic() - started < BEAT_WITHIN_S:
+            runner.tick()
+            time.sleep(0.2)
+        return done, steps.run(AUDIT, idle=runner.tick)
 
 
 if __name__ == "__main__":

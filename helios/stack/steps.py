@@ -31,6 +31,7 @@ class Step:
 
     title: str
     words: Sequence[str]
+    fine: tuple[int, ...] = (0,)  # exit statuses that are an answer, not a failure
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class Steps:
             except BaseException:
                 command.end()
                 raise
-        if status != 0:
+        if status not in step.fine or (status != 0 and not command.output.strip()):
             raise StackError(_failure(step.title, status, log))
         self.note(step.title, time.monotonic() - started)
         return _parsed(step, command.output) if "--json" in step.words else None

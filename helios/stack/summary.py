@@ -87,37 +87,33 @@ def render(outcome: Outcome) -> RenderableType:
 
 
 def data_table(data: Any) -> Table:
-    """Rows loaded, per symbol and timeframe where the import told them."""
-    rows = pick(data, "rows", "n_rows", "total_rows", "loaded", "total")
-    table = _table(f"Market data: {figure(rows, 'n')} bars", "symbol", "timeframe", "bars", "first", "last")
-    for each in pick(data, "datasets", "series", "items", "files") or []:
-        table.add_row(
-            str(pick(each, "symbol", "name") or DASH),
-            str(pick(each, "timeframe") or DASH),
-            figure(pick(each, "rows", "n_rows", "n_bars", "bars", "loaded"), "n"),
-            _day(pick(each, "first", "start", "first_ts", "first_bar")),
-            _day(pick(each, "last", "end", "last_ts", "last_bar")),
-        )
+    """Rows loaded, per symbol and timeframe."""
+    series = pick(data, "series") or []
+    total = sum(pick(each, "rows") or 0 for each in series)
+    table = _table(f"Market data: {figure(total, 'n')} bars", "symbol", "timeframe", "bars", "new", "missing")
+    for each in series:
+        counts = (figure(pick(each, key), "n") for key in ("rows", "inserted", "missing_bars"))
+        table.add_row(str(pick(each, "symbol")), str(pick(each, "timeframe")), *counts)
     return table
 
 
 def model_table(training: Any) -> Table:
-    """Out-of-sample figures beside the naive baseline's."""
-    name = pick(training, "model", "name", "version") or "model"
-    model = pick(training, "out_of_sample", "metrics.out_of_sample", "oos", "metrics") or {}
-    naive = pick(training, "baseline", "metrics.baseline", "naive", "out_of_sample.baseline") or {}
-    table = _table(f"Model {name}, out of sample", "figure", "model", "naive baseline")
-    for key in model:
-        if isinstance(model[key], int | float):
-            other = pick(naive, key) if isinstance(naive, Mapping) else None
-            table.add_row(key.replace("_", " "), _plain(model[key]), _plain(other))
+    """Out-of-sample figures of the model beside those of the naive forecasts."""
+    metrics = pick(training, "metrics", "out_of_sample", "figures") or {}
+    columns = [(name, row) for name, row in metrics.items() if isinstance(row, Mapping)]
+    name = pick(training, "name", "model") or ""
+    table = _table(f"Model {name}, out of sample".replace("  ", " "), "figure", *(name for name, _ in columns))
+    for key in columns[0][1] if columns else ():
+        table.add_row(key.replace("_", " "), *(_plain(pick(row, key)) for _, row in columns))
     return table
 
 
 def backtest_table(backtest: Any, buy_and_hold: Any) -> Table:
     """The strategy beside buy and hold, over the same bars."""
     days = f"{_day(pick(backtest, 'start'))} to {_day(pick(backtest, 'end'))}"
-    title = f"Backtest of seven tiers, {figure(pick(backtest, 'n_bars'), 'n')} bars, {days}"
+    seen = pick(backtest, "out_of_sample") is False
+    note = ", with bars the model was trained on" if seen else ""
+    title = f"Backtest of seven tiers, {figure(pick(backtest, 'n_bars'), 'n')} bars, {days}{note}"
     table = _table(title, "figure", "Helios", "buy and hold")
     for label, key, unit in BACKTEST_ROWS:
         other = pick(buy_and_hold, key)
@@ -169,7 +165,7 @@ def verdict(audit: Any) -> Text:
     lines = [f"Sentinel: {said}"]
     for each in findings:
         severity = pick(each, "severity", "level") or DASH
-        lines.append(f"  {severity}: {pick(each, 'message', 'detail', 'summary', 'title', 'code') or each}")
+        lines.append(f"  {severity}: {pick(each, 'message', 'code') or each}")
     return Text("\n".join(lines))
 
 
@@ -193,7 +189,7 @@ def _counts(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, int) or value is None:
+    if not isinstance(value, float) or value.is_integer():
         return figure(value, "n")
     return f"{value:.4f}" if value == value else DASH  # noqa: PLR0124 - NaN
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from redis import RedisError
 from helios.env import Env, get_env
 from helios.stack import children, endpoints, processes
 from helios.stack.children import StackError
+from helios.stack.processes import ProcessSpec
 from helios.stack.runner import Emit, Runner
 
 READY_TIMEOUT_S = 120.0  # the GPU worker loads and warms its models first
@@ -58,8 +59,10 @@ def await_workers(runner: Runner, names: Collection[str], *, broker_url: str, lo
 
 
 @contextmanager
-def running_workers(env: Env | None = None) -> Iterator[Runner]:
+def running_workers(env: Env | None = None, *, beside: Sequence[ProcessSpec] = ()) -> Iterator[Runner]:
     """The workers of all queues, ready, for the length of the block; their output goes to `var/logs/*.out`.
+
+    `beside` are processes to run with them that nobody waits for.
 
     The runner's `tick` is the caller's to call if a crashed worker shall come back.
     Raises: StackError when a worker does not start.
@@ -69,7 +72,7 @@ def running_workers(env: Env | None = None) -> Iterator[Runner]:
         env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
     )
     specs, logs = processes.workers(env), env.var_dir / "logs"
-    runner = Runner(specs, log_files(logs))
+    runner = Runner([*specs, *beside], log_files(logs))
     try:
         runner.start()
         names = {spec.name for spec in specs}

@@ -53,16 +53,13 @@ def workers(queues: Collection[str]) -> tuple[dict[str, int], str]:
 
 
 def _consumers(timeout_s: float) -> dict[str, int]:
-    app = Celery("sentinel", set_as_current=False)
-    app.config_from_object("django.conf:settings", namespace="CELERY")
     # A broker that goes away now must be an error, not an endless reconnection.
-    options: dict[str, Any] = {
-        **settings.CELERY_BROKER_TRANSPORT_OPTIONS,
-        "max_retries": 1,
-        "interval_start": 0,
-    }
+    options: dict[str, Any] = {**settings.CELERY_BROKER_TRANSPORT_OPTIONS, "max_retries": 1, "interval_start": 0}
     counts: dict[str, int] = {}
-    with app.connection_for_write(transport_options=options) as link:
+    with (
+        Celery("sentinel", broker=settings.CELERY_BROKER_URL, set_as_current=False) as app,
+        app.connection_for_write(transport_options=options) as link,
+    ):
         replies = app.control.inspect(timeout=timeout_s, connection=link).active_queues() or {}
     for listened in replies.values():
         for queue in listened:

@@ -143,9 +143,7 @@ def test_buy_and_hold_equals_the_baseline_of_the_others_and_costs_matter() -> No
     held = run_json("--strategy", "buy_and_hold", "--timerange", DECIDED)
     crossed = run_json("--strategy", "sma_cross", "--fast", "3", "--slow", "9", "--timerange", DECIDED)
     assert held["total_return_pct"] == held["buy_hold_return_pct"] == crossed["buy_hold_return_pct"]
-    free = run_json(
-        *("--strategy", "buy_and_hold", "--timerange", DECIDED, "--fee-bps", "0", "--slippage-bps", "0")
-    )
+    free = run_json(*("--strategy", "buy_and_hold", "--timerange", DECIDED, "--fee-bps", "0", "--slippage-bps", "0"))
     assert free["fees_paid"] == 0.0
     assert free["total_return_pct"] > held["total_return_pct"]
 
@@ -215,9 +213,7 @@ def test_what_is_wrong_is_said_in_one_sentence(words: list[str], sentence: str) 
 
 
 @pytest.mark.usefixtures("bars")
-def test_an_unwritable_report_is_refused_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_report_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("bars were loaded")
 

@@ -47,9 +47,7 @@ def helios(bars: Bars, *, start_row: int = 260, switches: Switches = SWITCHES, *
 def union(frames: dict[str, pl.DataFrame], last: int) -> Bars:
     """The sample's daily series on one timeline, its last rows."""
     ts = np.unique(np.concatenate([f["ts"].dt.replace_time_zone(None).to_numpy() for f in frames.values()]))
-    grid = {
-        name: np.full((len(ts), len(frames)), np.nan) for name in ("open", "high", "low", "close", "volume")
-    }
+    grid = {name: np.full((len(ts), len(frames)), np.nan) for name in ("open", "high", "low", "close", "volume")}
     for place, frame in enumerate(frames.values()):
         rows = np.searchsorted(ts, frame["ts"].dt.replace_time_zone(None).to_numpy())
         for name, values in grid.items():
@@ -78,9 +76,7 @@ def assert_equal_until(one: Result, other: Result, n_rows: int) -> None:
     assert one.log is not None
     assert other.log is not None
     for name in LOGGED.split():
-        np.testing.assert_array_equal(
-            getattr(one.log, name)[:n_rows], getattr(other.log, name)[:n_rows], err_msg=name
-        )
+        np.testing.assert_array_equal(getattr(one.log, name)[:n_rows], getattr(other.log, name)[:n_rows], err_msg=name)
     for name in ("orders", "fills", "equity", "cash", "reasons", "states"):
         assert same(getattr(one.run, name)[:n_rows], getattr(other.run, name)[:n_rows]), name
     assert same(one.log.stances[:n_rows], other.log.stances[:n_rows])
@@ -193,9 +189,7 @@ def test_flags_change_what_they_say() -> None:
 
 def test_the_challenger_speaks_for_its_share_of_symbols() -> None:
     bars = market(330, 2, seed=6)
-    served = Served(
-        champion=LinearModel(1), champion_name="old", challenger=LinearModel(2), challenger_name="new"
-    )
+    served = Served(champion=LinearModel(1), champion_name="old", challenger=LinearModel(2), challenger_name="new")
     config = Config(lots=lots(bars), start_row=260)
     logs = []
     for chosen in ((), ("S01",), ("S00", "S01")):

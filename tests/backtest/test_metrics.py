@@ -73,9 +73,7 @@ def test_annualisation_follows_the_bars_that_came_and_not_the_calendar() -> None
     per_year = (len(weekdays) - 1) / metrics.years_between(weekdays)
     assert 260 < per_year < 262
     got = measured(list(equity), ts=weekdays, weights=np.zeros((len(weekdays), 1)))
-    assert got.volatility_pct == pytest.approx(
-        100 * statistics.stdev(metrics.simple_returns(equity)) * per_year**0.5
-    )
+    assert got.volatility_pct == pytest.approx(100 * statistics.stdev(metrics.simple_returns(equity)) * per_year**0.5)
 
 
 def test_the_trade_figures_worked_by_hand() -> None:
@@ -177,6 +175,4 @@ def test_the_currency_does_not_change_a_ratio(equity: np.ndarray, scale: float) 
     one, other = measured(list(equity)), measured(list(equity * scale))
     for name in ("total_return_pct", "max_drawdown_pct", "volatility_pct", "sortino"):
         expected = getattr(one, name)
-        assert getattr(other, name) == (
-            None if expected is None else pytest.approx(expected, rel=1e-6, abs=1e-9)
-        )
+        assert getattr(other, name) == (None if expected is None else pytest.approx(expected, rel=1e-6, abs=1e-9))

@@ -170,9 +170,7 @@ def test_places_that_cannot_hold_a_report_are_refused_in_a_sentence(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_fails_leaves_the_old_report_and_no_trace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_report_and_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
 
@@ -193,6 +191,16 @@ def test_thinned_lines_keep_their_ends_and_extremes() -> None:
     assert {0, 49_999, int(values.argmin()), int(values.argmax())} <= set(rows.tolist())
     assert (np.diff(rows) > 0).all()
     np.testing.assert_array_equal(charts.thinned(values[:10]), np.arange(10))
+
+
+def test_averaged_areas_keep_the_mean_of_every_stretch() -> None:
+    values = np.random.default_rng(2).normal(size=(1_000, 2))
+    rows, means = charts.averaged(values, 10)
+    np.testing.assert_array_equal(rows, np.arange(99, 1_000, 100))
+    np.testing.assert_allclose(means, values.reshape(10, 100, 2).mean(axis=1))
+    rows, means = charts.averaged(values[:7], 10)
+    np.testing.assert_array_equal(rows, np.arange(7))
+    np.testing.assert_array_equal(means, values[:7])
 
 
 def test_monthly_returns_compound_to_the_total(result: Result) -> None:

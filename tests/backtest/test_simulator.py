@@ -134,9 +134,7 @@ def decide_every_bar(bars: Bars, decider: EveryBar) -> Run:
 
 
 def test_a_later_decision_cancels_what_still_waits_as_the_live_chain_does() -> None:
-    bars = replace(
-        prices([10.0] * 3, [10.0] * 3), open=column(10.0, None, 10.0), close=column(10.0, None, 10.0)
-    )
+    bars = replace(prices([10.0] * 3, [10.0] * 3), open=column(10.0, None, 10.0), close=column(10.0, None, 10.0))
     result = decide_every_bar(bars, EveryBar())
     assert [order.client_order_id for order in result.cancelled] == ["order-0"]
     assert [fill.client_order_id for fill in result.all_fills] == ["order-1"]

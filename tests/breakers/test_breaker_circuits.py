@@ -137,9 +137,7 @@ def test_a_refusal_says_which_circuit_why_and_when(bench):
     bench.fail()
     error = bench.refused()
     assert error.name == "c"
-    assert (
-        str(error) == "circuit c refused the call: it is open after failures; it may be tried again in 30.0 s"
-    )
+    assert str(error) == "circuit c refused the call: it is open after failures; it may be tried again in 30.0 s"
 
 
 def test_one_probe_goes_and_its_success_closes_the_circuit_for_all(store, client, prefix):

@@ -12,9 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from helios.breakers import core
 from helios.breakers.core import Circuit, Config, Outcome, Permit, State, Step
 
-CONFIG = Config(
-    failure_threshold=3, minimum_calls=4, window_calls=6, open_s=10, half_open_permits=1, permit_s=5
-)
+CONFIG = Config(failure_threshold=3, minimum_calls=4, window_calls=6, open_s=10, half_open_permits=1, permit_s=5)
 
 
 def fail(circuit: Circuit, times: int = 1, *, config: Config = CONFIG, now: float = 0.0, **options) -> Step:
@@ -137,19 +135,14 @@ def test_several_probes_may_be_under_way_and_all_must_succeed():
     one = core.record(step.circuit, config, first, Outcome.SUCCESS, now=10.0)
     assert one.circuit.state is State.HALF_OPEN
     assert core.acquire(one.circuit, config, now=10.0, token="d").permit is None
-    assert (
-        core.record(one.circuit, config, step.permit, Outcome.SUCCESS, now=10.0).circuit.state is State.CLOSED
-    )
+    assert core.record(one.circuit, config, step.permit, Outcome.SUCCESS, now=10.0).circuit.state is State.CLOSED
 
 
 def test_lowering_the_number_of_probes_while_half_open_does_not_lock_the_circuit():
     circuit = replace(half_open()[0], passed=2, permits=())
     step = core.acquire(circuit, CONFIG, now=11.0, token="z")
     assert step.permit is not None
-    assert (
-        core.record(step.circuit, CONFIG, step.permit, Outcome.SUCCESS, now=11.0).circuit.state
-        is State.CLOSED
-    )
+    assert core.record(step.circuit, CONFIG, step.permit, Outcome.SUCCESS, now=11.0).circuit.state is State.CLOSED
 
 
 def test_a_circuit_that_only_measures_keeps_counting_and_lets_everything_pass():
@@ -190,9 +183,7 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, float], mess
     extra=st.integers(0, 4),
 )
 def test_sharing_successes_in_batches_equals_recording_them_one_by_one(outcomes, threshold, minimum, extra):
-    config = Config(
-        failure_threshold=threshold, minimum_calls=minimum, window_calls=max(threshold, minimum) + extra
-    )
+    config = Config(failure_threshold=threshold, minimum_calls=minimum, window_calls=max(threshold, minimum) + extra)
     single = batched = Circuit()
     waiting = 0
     for outcome in outcomes:

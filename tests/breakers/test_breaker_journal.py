@@ -32,9 +32,7 @@ def open_it(name: str = "neural_network") -> None:
 
 
 def moves(name: str = "neural_network") -> list[tuple[str, str]]:
-    return list(
-        CircuitBreakerEvent.objects.filter(breaker_id=name).order_by("id").values_list("before", "after")
-    )
+    return list(CircuitBreakerEvent.objects.filter(breaker_id=name).order_by("id").values_list("before", "after"))
 
 
 def test_an_opening_is_in_the_history_the_event_log_and_the_row():
@@ -68,7 +66,7 @@ def test_an_opening_inside_a_broken_transaction_neither_fails_nor_is_lost():
             open_it()
             cursor.execute("SELECT 1")  # the transaction is as broken as before, no more and no less
 
-    with pytest.raises(DatabaseError, match="current transaction is aborted"):
+    with pytest.raises(DatabaseError, match="current transaction"):
         trade()
     assert moves() == [("CLOSED", "OPEN")]
 

@@ -51,8 +51,7 @@ def history() -> list[tuple[str, str, str, str]]:
 def test_the_migration_installs_what_the_catalog_ships():
     migration = importlib.import_module("helios.breakers.migrations.0003_shipped_breakers")
     installed = {
-        name: (failures, open_s, order_path, text)
-        for name, failures, open_s, order_path, text in migration.SHIPPED
+        name: (failures, open_s, order_path, text) for name, failures, open_s, order_path, text in migration.SHIPPED
     }
     assert installed == {
         name: (each.config.failure_threshold, each.config.open_s, each.order_path, each.description)
@@ -119,10 +118,7 @@ def test_all_can_be_reset_together():
 
 def test_the_state_is_told_in_plain_words(clean_redis):
     open_it()
-    assert (
-        services.status(row()).sentence()
-        == "Calls are refused for another 60 s; then the next goes as a probe."
-    )
+    assert services.status(row()).sentence() == "Calls are refused for another 60 s; then the next goes as a probe."
     clean_redis.hset("helios:{breakers}:llm_api", "open_until", "1")
     assert services.status(row()).sentence() == "The open interval is over: the next call goes as a probe."
     process.forget()

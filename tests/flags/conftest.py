@@ -36,6 +36,6 @@ def last_change(db: None) -> Callable[[str], FeatureFlagHistory]:
 
 @pytest.fixture
 def committed_flags(transactional_db: None) -> None:
-    """The shipped flags, for tests whose changes are really committed: clean-up empties every table after them."""
+    """The shipped flags, for tests that really commit: the clean-up after such tests empties every table."""
     install_missing(actor="test")
     assert FeatureFlag.objects.count() >= 15

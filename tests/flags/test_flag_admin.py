@@ -41,7 +41,9 @@ def form(desk: Client, url: str) -> dict[str, str]:
         elif field.field.__class__.__name__.endswith("SplitDateTimeField"):
             values |= {f"{field.html_name}_0": "", f"{field.html_name}_1": ""}
         else:
-            values[field.html_name] = ",".join(value) if isinstance(value, list) else str(value or "")
+            values[field.html_name] = (
+                ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+            )
     return values | {"seen_generation": str(admin_form["seen_generation"].value())} | inlines()
 
 
@@ -83,9 +85,7 @@ def test_actions_change_flags_through_the_services_and_tell_the_result(desk: Cli
     assert row("garch_volatility").strategy == "kill_switch"
 
 
-def test_a_refused_action_is_shown_and_the_others_go_on(
-    desk: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_action_is_shown_and_the_others_go_on(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = services.disable
 
     def disable(name: str, **by: str) -> services.Change:
@@ -102,7 +102,7 @@ def test_a_flag_page_shows_its_history_read_only(desk: Client) -> None:
     page = text(desk.get(address("websocket_v2")))
     assert "percentage 25 -> 50" in page
     assert "a try" in page
-    assert "Add another" not in page
+    assert "history-__prefix__" not in page  # no empty row to fill in
 
 
 def test_saving_the_form_writes_one_change_with_its_reason(desk: Client) -> None:
@@ -156,7 +156,7 @@ def test_contradicting_times_are_refused_beside_the_form(desk: Client) -> None:
 def test_a_percentage_above_a_hundred_is_refused(desk: Client) -> None:
     values = form(desk, address("websocket_v2")) | {"percentage": "101"}
     page = text(desk.post(address("websocket_v2"), values, follow=True))
-    assert "percentage must be a whole number from 0 to 100, was 101" in page
+    assert "percentage must be a whole number from 0 to 100" in page
     assert row("websocket_v2").percentage == 25
 
 
@@ -203,9 +203,7 @@ def test_a_new_flag_with_a_bad_or_taken_name_is_refused(desk: Client, name: str)
 def test_flags_and_history_are_never_deleted_here(desk: Client) -> None:
     assert desk.post(f"{LIST}{row('websocket_v2').pk}/delete/", {"post": "yes"}).status_code == 403
     entry = FeatureFlagHistory.objects.first()
-    assert (
-        desk.post(f"/admin/flags/featureflaghistory/{entry.pk}/delete/", {"post": "yes"}).status_code == 403
-    )
+    assert desk.post(f"/admin/flags/featureflaghistory/{entry.pk}/delete/", {"post": "yes"}).status_code == 403
     assert "delete_selected" not in text(desk.get(LIST))
 
 

@@ -59,9 +59,7 @@ def test_the_catalogue_says_which_flags_act_already() -> None:
 
 def test_strategies_and_shares_are_those_of_the_specification() -> None:
     special = {
-        flag.name: (flag.strategy, flag.percentage)
-        for flag in catalog.SHIPPED
-        if flag.strategy is not Strategy.ALL_ON
+        flag.name: (flag.strategy, flag.percentage) for flag in catalog.SHIPPED if flag.strategy is not Strategy.ALL_ON
     }
     assert special == {
         "websocket_v2": (Strategy.PERCENTAGE, 25),
@@ -80,8 +78,7 @@ def test_every_description_says_what_on_and_off_do() -> None:
 def test_the_migration_installs_what_the_catalogue_says() -> None:
     migration = importlib.import_module("helios.flags.migrations.0003_shipped_flags")
     expected = [
-        (flag.name, flag.enabled, flag.strategy.value, flag.percentage, flag.description)
-        for flag in catalog.SHIPPED
+        (flag.name, flag.enabled, flag.strategy.value, flag.percentage, flag.description) for flag in catalog.SHIPPED
     ]
     assert expected == migration.SHIPPED
 

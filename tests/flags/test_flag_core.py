@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -109,12 +109,8 @@ def test_unleash_gradual_rollout_suite_agrees() -> None:
         if len(rules) > 1 or not user:  # several strategies at once, and 100 % of nobody, are Unleash's alone
             continue
         parameters = rules[0]["parameters"]
-        rule = flag(
-            Strategy.PERCENTAGE, percentage=int(parameters["percentage"]), group_id=parameters["groupId"]
-        )
-        assert evaluate(rule, FlagContext(user=user), NOW).enabled is case["expectedResult"], case[
-            "description"
-        ]
+        rule = flag(Strategy.PERCENTAGE, percentage=int(parameters["percentage"]), group_id=parameters["groupId"])
+        assert evaluate(rule, FlagContext(user=user), NOW).enabled is case["expectedResult"], case["description"]
         checked += 1
     assert checked >= 4
 
@@ -162,16 +158,12 @@ def test_an_answer_held_ready_is_the_answer_for_every_context_and_moment(
 
 
 @given(definition=definitions(), context=contexts, now=moments)
-def test_the_same_question_has_the_same_answer(
-    definition: FlagDefinition, context: FlagContext, now: datetime
-) -> None:
+def test_the_same_question_has_the_same_answer(definition: FlagDefinition, context: FlagContext, now: datetime) -> None:
     assert evaluate(definition, context, now) == evaluate(definition, context, now)
 
 
 @given(held_on=names, low=st.integers(0, 100), high=st.integers(0, 100))
-def test_who_is_served_by_a_percentage_stays_served_by_a_larger_one(
-    held_on: str, low: int, high: int
-) -> None:
+def test_who_is_served_by_a_percentage_stays_served_by_a_larger_one(held_on: str, low: int, high: int) -> None:
     low, high = sorted((low, high))
     context = FlagContext(symbol=held_on)
     if evaluate(flag(Strategy.PERCENTAGE, percentage=low), context, NOW):
@@ -196,14 +188,10 @@ def test_flags_of_one_group_serve_the_same_symbols_and_others_do_not() -> None:
 
 
 def ramp(percentage: int = 60) -> FlagDefinition:
-    return flag(
-        Strategy.GRADUAL, percentage=percentage, gradual_start=NOW, gradual_end=NOW + timedelta(hours=10)
-    )
+    return flag(Strategy.GRADUAL, percentage=percentage, gradual_start=NOW, gradual_end=NOW + timedelta(hours=10))
 
 
-@pytest.mark.parametrize(
-    ("hours", "expected"), [(-1, 0.0), (0, 0.0), (1, 6.0), (5, 30.0), (10, 60), (99, 60)]
-)
+@pytest.mark.parametrize(("hours", "expected"), [(-1, 0.0), (0, 0.0), (1, 6.0), (5, 30.0), (10, 60), (99, 60)])
 def test_a_ramp_grows_in_a_straight_line_and_stays_at_its_end(hours: int, expected: float) -> None:
     assert share(ramp(), NOW + timedelta(hours=hours)) == pytest.approx(expected)
 
@@ -217,8 +205,6 @@ def test_a_ramp_never_takes_back_whom_it_serves(held_on: str, early: datetime, l
 
 
 def test_a_ramp_counts_in_any_time_zone() -> None:
-    from datetime import timezone  # noqa: PLC0415 - only here
-
     elsewhere = (NOW + timedelta(hours=5)).astimezone(timezone(timedelta(hours=-7)))
     assert share(ramp(), elsewhere) == pytest.approx(30.0)
 

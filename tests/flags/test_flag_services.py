@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import IntegrityError, close_old_connections, connection, transaction
+from django.db import IntegrityError, OperationalError, close_old_connections, connection, transaction
 from django.test import override_settings
 
 from helios import flags
@@ -306,6 +306,25 @@ def test_a_row_that_this_release_cannot_read_is_off_and_the_others_serve(logged:
     assert "flags.unreadable" in logged
 
 
+def test_flags_that_cannot_be_read_after_their_generation_could_leave_the_snapshot_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    services.enable("auto_trading", actor="ada")
+    flags.refresh_if_behind()
+    services.disable("auto_trading", actor="ada")
+
+    def fail(*_: str) -> None:
+        raise OperationalError("the connection broke")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FeatureFlag.objects, "values", fail)
+        assert flags.refresh_if_behind() is False
+    assert flags.is_enabled("auto_trading")
+    assert flags.snapshot().stale
+    assert flags.refresh_if_behind()
+    assert not flags.is_enabled("auto_trading")
+
+
 def test_models_read_like_what_they_are() -> None:
     services.enable("auto_trading", actor="ada")
     assert str(FeatureFlag.objects.get(name="auto_trading")) == "auto_trading"
@@ -319,9 +338,7 @@ def test_the_own_process_sees_its_change_when_it_is_committed(committed_flags: N
     assert flags.is_enabled("auto_trading")
 
 
-def test_a_change_is_committed_even_when_redis_cannot_hear_of_it(
-    committed_flags: None, logged: list[str]
-) -> None:
+def test_a_change_is_committed_even_when_redis_cannot_hear_of_it(committed_flags: None, logged: list[str]) -> None:
     with override_settings(REDIS_URL="unix:///nowhere/valkey.sock?db=0"):
         services.enable("auto_trading", actor="ada")
     assert FeatureFlag.objects.get(name="auto_trading").enabled

@@ -22,7 +22,7 @@ from helios.stack.processes import ProcessSpec
 from helios.stack.runner import Runner, pause_s, until_signalled
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
-FORKS = "import os, signal; os.fork(); print('up', os.getpid(), flush=True); signal.pause()"
+FORKS = "import os, signal; os.fork(); os.write(1, b'up %d\\n' % os.getpid()); signal.pause()"  # one write, whole line
 STUBBORN = """
 import signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -190,12 +190,12 @@ def test_the_first_signal_asks_and_the_second_hurries() -> None:
 
 
 SUPERVISOR = f"""
-import sys
+import os, sys
 from helios.stack.processes import ProcessSpec
 from helios.stack.runner import Runner, until_signalled
 specs = [ProcessSpec(name=str(n), argv=[sys.executable, "-c", {FORKS!r}]) for n in range(2)]
 with until_signalled() as (asked, hurry):
-    runner = Runner(specs, lambda name, line: print(line, flush=True), grace_s=1)
+    runner = Runner(specs, lambda _, line: os.write(1, line.encode() + bytes([10])), grace_s=1)
     runner.start()
     runner.run(asked)
     runner.stop(hurry)

@@ -106,9 +106,5 @@ def test_sma_cross_state_equals_a_bar_by_bar_twin(seed: int) -> None:
                 continue
             seen.append(price)
             now = len(seen) >= 8 and sum(seen[-3:]) / 3 > sum(seen[-8:]) / 8
-            assert (
-                (wanted[row, symbol] == (0.5 if now else 0.0))
-                if now != long
-                else np.isnan(wanted[row, symbol])
-            )
+            assert (wanted[row, symbol] == (0.5 if now else 0.0)) if now != long else np.isnan(wanted[row, symbol])
             long = now

@@ -30,6 +30,7 @@ PALETTE = (
     "#14b8a6",
 )
 MAX_POINTS = 4_000  # a line; more cannot be told apart on a screen
+MAX_AREAS = 1_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 FEW_YEARS = 3
 
@@ -47,6 +48,13 @@ def thinned(values: FloatArray, limit: int = MAX_POINTS) -> Rows:
         part = values[start:stop]
         rows |= {start, start + int(part.argmin()), start + int(part.argmax()), stop - 1}
     return np.array(sorted(rows), dtype=np.intp)
+
+
+def averaged(values: FloatArray, limit: int = MAX_AREAS) -> tuple[Rows, FloatArray]:
+    """Last rows and means of at most `limit` stretches of (n, k) values: areas that swing stay readable."""
+    starts = np.unique(np.linspace(0, len(values), min(limit, len(values)), endpoint=False).astype(np.intp))
+    counts = np.diff(starts, append=len(values))
+    return starts + counts - 1, np.add.reduceat(values, starts, axis=0) / counts[:, None]
 
 
 def equity(result: Result, *, trained_until: datetime | None = None) -> go.Figure:
@@ -104,12 +112,10 @@ def weights(result: Result) -> go.Figure:
     held = 100.0 * result.run.held
     order = np.argsort(-np.abs(held).mean(axis=0), kind="stable")
     shown = order if len(order) <= len(PALETTE) else order[: len(PALETTE) - 1]
-    rows = thinned(held.sum(axis=1), MAX_POINTS // 2)
-    series = [(result.symbols[column], held[rows, column]) for column in shown]
+    rows, means = averaged(held)
+    series = [(result.symbols[column], means[:, column]) for column in shown]
     if len(shown) < len(order):
-        series.append(
-            (f"{len(order) - len(shown)} others", held[np.ix_(rows, order[len(shown) :])].sum(axis=1))
-        )
+        series.append((f"{len(order) - len(shown)} others", means[:, order[len(shown) :]].sum(axis=1)))
     figure = go.Figure()
     times = [result.run.ts[row] for row in rows]
     for (name, values), color in zip(series, PALETTE, strict=False):

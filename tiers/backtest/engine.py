@@ -131,9 +131,7 @@ def _check(bars: Bars, config: Config) -> None:
     if missing:
         raise DataError(f"lots must name every symbol, missing: {', '.join(missing)}")
     if bars.n_bars - config.start_row < 2:  # noqa: PLR2004 - one to decide, one to fill
-        raise DataError(
-            f"a backtest needs at least 2 bars after its warm-up, were {bars.n_bars - config.start_row}"
-        )
+        raise DataError(f"a backtest needs at least 2 bars after its warm-up, were {bars.n_bars - config.start_row}")
 
 
 def _weighted(
@@ -145,9 +143,7 @@ def _weighted(
     return _result(run, bars, config, strategy=strategy.name, params=dict(strategy.params), baseline=baseline)
 
 
-def _simulate(
-    bars: Bars, decide: Decide, config: Config, progress: Progress, decided: BoolArray | None = None
-) -> Run:
+def _simulate(bars: Bars, decide: Decide, config: Config, progress: Progress, decided: BoolArray | None = None) -> Run:
     return simulate(
         bars,
         decide,

@@ -240,17 +240,13 @@ def _facts(result: Result, context: Context) -> str:
 
 
 def _pairs(rows: Iterable[tuple[str, str]]) -> str:
-    body = "".join(
-        f'<tr><td>{escape(name)}</td><td class="wrap">{escape(value)}</td></tr>' for name, value in rows
-    )
+    body = "".join(f'<tr><td>{escape(name)}</td><td class="wrap">{escape(value)}</td></tr>' for name, value in rows)
     return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = "".join(_row("td", [escape(cell) for cell in row]) for row in rows)
-    return (
-        f"<table><thead>{_row('th', [escape(head) for head in heads])}</thead><tbody>{body}</tbody></table>"
-    )
+    return f"<table><thead>{_row('th', [escape(head) for head in heads])}</thead><tbody>{body}</tbody></table>"
 
 
 def _row(tag: str, cells: Iterable[str]) -> str:

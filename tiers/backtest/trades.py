@@ -77,9 +77,7 @@ def all_trades(fills: Iterable[Fill], prices: Mapping[str, Decimal], at: datetim
     trades, lots = round_trips(fills)
     for symbol, lot in sorted(lots.items()):
         price, held = prices[symbol], abs(lot.quantity)
-        trades.append(
-            _trade(lot, symbol, held, at=at, value=held * price, cost=lot.cost, fees=lot.fees, is_open=True)
-        )
+        trades.append(_trade(lot, symbol, held, at=at, value=held * price, cost=lot.cost, fees=lot.fees, is_open=True))
     return trades
 
 

@@ -22,6 +22,7 @@ from tiers.backtest.simulator import Costs, Initial
 from tiers.errors import DataError
 
 QUIET_S = 2.0  # shorter work needs no progress
+FEW = 10  # steps that are named rather than counted
 
 
 class Command(BaseCommand):
@@ -52,6 +53,7 @@ class Command(BaseCommand):
             return
         console = Console(width=None if self.stdout.isatty() else 100)
         with console.capture() as shown:
+            console.print(title_of(outcome), highlight=False, soft_wrap=True)
             console.print(table_of(outcome))
             for line in notes_of(outcome, options["export"]):
                 console.print(line, highlight=False, soft_wrap=True)
@@ -94,11 +96,17 @@ def _integer(name: str, text: str) -> int:
         raise DataError(f"--{name} must be a whole number, was {text!r}") from None
 
 
+def title_of(outcome: backtesting.Outcome) -> str:
+    """What was run, in a line."""
+    result = outcome.result
+    period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
+    return f"{result.strategy} on {', '.join(result.symbols)}, {result.timeframe} bars, {period}"
+
+
 def table_of(outcome: backtesting.Outcome) -> Table:
     """The figures of the strategy, with buy and hold beside them."""
     result = outcome.result
-    period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
-    table = Table(title=f"{', '.join(result.symbols)} {result.timeframe}, {period}")
+    table = Table()
     table.add_column("")
     table.add_column(result.strategy, justify="right", style="bold")
     if result.buy_hold is not None:
@@ -162,4 +170,5 @@ class _Progress:
         if self.bar is not None:
             self.bar.update(self.task, description=what, completed=done, total=total)
         elif time.monotonic() - self.began > QUIET_S:
-            self.console.print(f"{what}: {done} of {total}", highlight=False)
+            counted = f"{what}: {done} of {total}" if total > FEW else what
+            self.console.print(counted, highlight=False)

@@ -39,18 +39,12 @@ class Command(BaseCommand):
     help = "Load bars into the market table: the bundled sample data, or a CSV, Parquet or Feather file."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "file", nargs="?", type=Path, help="columns: a time, open, high, low, close, volume"
-        )
+        parser.add_argument("file", nargs="?", type=Path, help="columns: a time, open, high, low, close, volume")
         parser.add_argument("--sample", action="store_true", help="load the bundled real data")
         parser.add_argument("--symbol", help="whose bars the file holds")
         parser.add_argument("--timeframe", choices=[*TIMEFRAMES], help="how long the file's bars are")
-        parser.add_argument(
-            "--asset-class", choices=[*Instrument.AssetClass.values], help="default: by the symbol"
-        )
-        parser.add_argument(
-            "--times", choices=["close", "open"], default="close", help="what the file's times name"
-        )
+        parser.add_argument("--asset-class", choices=[*Instrument.AssetClass.values], help="default: by the symbol")
+        parser.add_argument("--times", choices=["close", "open"], default="close", help="what the file's times name")
         parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that break a rule")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -75,9 +69,7 @@ class Command(BaseCommand):
         total = sum(bars.n_bars for series, _ in found for bars in series.batches)
         columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
-        with Progress(
-            *columns, console=console, transient=True, disable=quiet or not console.is_terminal
-        ) as bar:
+        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
             task = bar.add_task("loading", total=total)
             results = market.import_series(
                 [series for series, _ in found], progress=lambda done: bar.advance(task, done)
@@ -101,9 +93,7 @@ def _file(options: dict[str, Any]) -> tuple[market.Series, Prepared]:
     missing = [name for name in ("file", "symbol", "timeframe") if not options[name]]
     if missing:
         wanted = ", ".join(name.upper() if name == "file" else f"--{name}" for name in missing)
-        raise DataError(
-            f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {wanted}"
-        )
+        raise DataError(f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {wanted}")
     path, symbol = options["file"], options["symbol"]
     asset_class = options["asset_class"] or _asset_class(symbol)
     calendar = market.LOTS[Instrument.AssetClass(asset_class)].calendar
@@ -128,9 +118,7 @@ def _asset_class(symbol: str) -> str:
 
 
 def _series(prepared: Prepared, asset_class: str, source: str) -> market.Series:
-    return market.Series(
-        symbol=prepared.symbol, asset_class=asset_class, source=source[:64], batches=prepared.batches
-    )
+    return market.Series(symbol=prepared.symbol, asset_class=asset_class, source=source[:64], batches=prepared.batches)
 
 
 def _row(timeframe: str, n_bars: int, result: market.UpsertResult, prepared: Prepared) -> dict[str, Any]:
@@ -157,7 +145,5 @@ def _table(rows: list[dict[str, Any]], elapsed_s: float) -> Table:
 
 
 def _line(row: dict[str, Any]) -> str:
-    figures = ", ".join(
-        f"{row[name]} {name.replace('_', ' ')}" for name in COLUMNS[2:] if row[name] or name == "rows"
-    )
+    figures = ", ".join(f"{row[name]} {name.replace('_', ' ')}" for name in COLUMNS[2:] if row[name] or name == "rows")
     return f"{row['symbol']} {row['timeframe']}: {figures}"

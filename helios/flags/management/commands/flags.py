@@ -47,9 +47,7 @@ class Command(BaseCommand):
                 action.add_argument("percentage", type=_percentage)
             if name == "whitelist":
                 action.add_argument("change", choices=["add", "remove"])
-                action.add_argument(
-                    "entries", nargs="+", metavar="ENTRY", help="a symbol, user, strategy or system"
-                )
+                action.add_argument("entries", nargs="+", metavar="ENTRY", help="a symbol, user, strategy or system")
             if name == "history":
                 action.add_argument("--limit", type=int, default=50, help="how many changes at most")
 
@@ -167,9 +165,7 @@ def _plain_line(row: Row) -> str:
 
 def _plain_change(row: Row) -> str:
     why = f" ({row['reason']})" if row["reason"] else ""
-    return (
-        f"{row['ts'][:19]}Z {row['name']:<26} {row['action']} by {row['actor']}{why} {row['change']}".rstrip()
-    )
+    return f"{row['ts'][:19]}Z {row['name']:<26} {row['action']} by {row['actor']}{why} {row['change']}".rstrip()
 
 
 def _plain_flag(row: Row) -> str:

@@ -1,0 +1,64 @@
+"""Real workers: who listens where, and the two tasks that beat sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.test import override_settings
+
+from helios.stack import endpoints
+from sentinel import tasks
+from sentinel.audits.findings import QUEUES
+from sentinel.models import AuditRun, Heartbeat
+from sentinel.probes import platform
+from tests.harness import Stack
+
+
+def broker(stack: Stack) -> Any:
+    return override_settings(CELERY_BROKER_URL=endpoints.celery_broker(stack.valkey.url()))
+
+
+def beat_schedule() -> set[str]:
+    from django.conf import settings  # noqa: PLC0415 - only this test needs it
+
+    return {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+
+
+def test_beat_sends_tasks_that_exist() -> None:
+    assert {tasks.audit.name, tasks.heartbeat.name} <= beat_schedule()
+
+
+@pytest.mark.stack
+def test_a_real_worker_is_seen_on_its_queues_and_does_what_beat_sends(stack: Stack) -> None:
+    with broker(stack):
+        assert platform.workers(QUEUES)[0] == {}
+    stack.start_worker(["default", "maintenance"])
+    with broker(stack):
+        consumers, detail = platform.workers(["default", "maintenance"])
+    assert (consumers, detail) == ({"default": 1, "maintenance": 1}, "default 1, maintenance 1")
+    with Celery("test", broker=endpoints.celery_broker(stack.valkey.url()), set_as_current=False) as app:
+        for name in ("sentinel.heartbeat", "sentinel.audit"):
+            app.send_task(name, queue="maintenance", ignore_result=True)
+    stack.wait_for(
+        lambda: stack.value("SELECT count(*) FROM sentinel_audit_runs"), timeout_s=30, what="an audit by a worker"
+    )
+    assert stack.query("SELECT name FROM sentinel_heartbeats") == [("beat",)]
+    missing = stack.query("SELECT subject FROM sentinel_findings WHERE code = 'QUEUE_WITHOUT_WORKER'")
+    assert sorted(row[0] for row in missing) == ["execution", "gpu", "ingest"]
+
+
+@pytest.mark.django_db
+def test_the_tasks_run_in_this_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "_consumers", lambda _timeout_s: dict.fromkeys(QUEUES, 1))
+    tasks.heartbeat.apply()
+    assert tasks.audit.apply().get() == "HEALTHY"
+    assert Heartbeat.objects.filter(name="beat").exists()
+    assert AuditRun.objects.count() == 1
+
+
+def test_a_broker_that_goes_away_is_an_error_and_not_an_endless_wait(tmp_path: Any) -> None:
+    away = f"redis+socket://{tmp_path}/nobody.sock?virtual_host=0"
+    with override_settings(CELERY_BROKER_URL=away), pytest.raises(OSError, match=r"nobody\.sock"):
+        platform.workers(QUEUES)

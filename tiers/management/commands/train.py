@@ -1,0 +1,114 @@
+"""`manage.py train`: a model from stored bars, judged out of sample, registered."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from helios.errors import HeliosError
+
+SAMPLE = "AAPL,GOOG,IBM,MSFT"
+
+
+class Command(BaseCommand):
+    help = "Train a model on stored bars: purged walk-forward figures first, then the model that serves."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--symbols", default=SAMPLE, help="comma-separated")
+        parser.add_argument("--timeframe", default="1d")
+        parser.add_argument("--preset", default="compact")
+        parser.add_argument("--seed", type=int, default=7)
+        parser.add_argument("--timerange", help="YYYYMMDD-YYYYMMDD; default: the first 70 %% of the history")
+        parser.add_argument("--role", choices=["champion", "challenger", "archived"], help="default: champion")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        from tiers.training import train_and_register  # noqa: PLC0415 - torch loads only when it is needed
+
+        try:
+            with _Shown() as shown:
+                result = train_and_register(
+                    symbols=[s for s in options["symbols"].split(",") if s],
+                    timeframe=options["timeframe"],
+                    preset=options["preset"],
+                    seed=options["seed"],
+                    span=_span(options["timerange"]),
+                    role=options["role"],
+                    progress=shown.report,
+                )
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"the model cannot be written: {error}") from error
+        if options["json"]:
+            self.stdout.write(json.dumps(result))
+        else:
+            _show(result)
+
+
+class _Shown:
+    """A bar on a terminal, a line every tenth of the way on anything else; on stderr."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("training", total=None)
+        self.tenths = 0
+
+    def __enter__(self) -> _Shown:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def report(self, done: int, total: int, what: str) -> None:
+        self.bar.update(self.task, completed=done, total=total, description=what)
+        if not self.console.is_terminal and done * 10 // total > self.tenths:
+            self.tenths = done * 10 // total
+            self.console.print(f"training: {done} of {total} steps, {what}", highlight=False)
+
+
+def _span(text: str | None) -> tuple[datetime | None, datetime | None] | None:
+    """The first and the last moment of a range of days; the last day is included."""
+    if text is None:
+        return None
+    first, dash, last = text.partition("-")
+    try:
+        start = datetime.strptime(first, "%Y%m%d").replace(tzinfo=UTC) if first else None
+        end = datetime.strptime(last, "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=1) if last else None
+    except ValueError:
+        start = end = None
+        dash = ""
+    if not dash:
+        raise CommandError(f"--timerange must be YYYYMMDD-YYYYMMDD, was {text!r}")
+    if start and end and start >= end:
+        raise CommandError(f"--timerange must end after it begins, was {text!r}")
+    return start, end
+
+
+def _show(result: dict[str, Any]) -> None:
+    console = Console()
+    word = "Reused" if result["reused"] else "Trained"
+    table = Table("figure, out of sample", "model", "class frequencies", "last move again")
+    figures = result["metrics"]
+    for name in figures["model"]:
+        table.add_row(name.replace("_", " "), *(_text(figures[who][name]) for who in ("model", "baseline", "persistence")))
+    console.print(
+        f"{word} {result['name']} ({result['role']}) on {', '.join(result['symbols'])} {result['timeframe']}, "
+        f"{result['trained_from'][:10]} to {result['trained_to'][:10]}, seed {result['seed']}"
+    )
+    console.print(table)
+    console.print(f"{result['path']}  ({result['elapsed_s']:.1f} s)")
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004

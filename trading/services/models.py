@@ -1,0 +1,62 @@
+"""The model registry: which artifacts exist, and which of them serves a timeframe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from helios import events
+from helios.errors import Rejected
+from trading.models import MLModel
+
+Role = MLModel.Role
+
+
+def register_model(card: Mapping[str, Any], *, path: str, role: str | None = None) -> MLModel:
+    """Register an artifact by its card, and give it its role; the model that had the role is archived.
+
+    Without a role the first model of a timeframe becomes its champion, and a later one takes the champion's place. The same
+    name again renews the row. `Rejected` for an unknown role.
+    """
+    wanted = role or Role.CHAMPION
+    if wanted not in Role.values:
+        raise Rejected(f"role must be one of {', '.join(Role.values)}, was {wanted!r}")
+    with transaction.atomic():
+        held = MLModel.objects.select_for_update().filter(timeframe=card["timeframe"], role=wanted)
+        if wanted != Role.ARCHIVED:
+            for other in held.exclude(name=card["name"]):
+                other.role = Role.ARCHIVED
+                other.save(update_fields=["role"])
+        model, created = MLModel.objects.update_or_create(
+            name=card["name"],
+            defaults={
+                "preset": card["preset"],
+                "role": wanted,
+                "feature_set": card["feature_set"],
+                "timeframe": card["timeframe"],
+                "symbols": list(card["symbols"]),
+                "horizon_bars": card["horizon_bars"],
+                "seed": card["seed"],
+                "path": path,
+                "weights_sha256": card["weights_sha256"],
+                "card": dict(card),
+                "metrics": card["metrics"],
+                "trained_from": datetime.fromisoformat(card["trained_from"]),
+                "trained_to": datetime.fromisoformat(card["trained_to"]),
+            },
+        )
+        events.record(
+            kind="model.registered" if created else "model.renewed",
+            source="trading.models",
+            subject=model.name,
+            data={"role": wanted, "weights_sha256": model.weights_sha256},
+        )
+    return model
+
+
+def registered(name: str) -> MLModel | None:
+    """The model of this name, None when there is none."""
+    return MLModel.objects.filter(name=name).first()
