@@ -2,14 +2,9 @@
 
 import os
 
-from celery import Celery
 from celery.signals import setup_logging, worker_process_init
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
-
-app = Celery("helios")
-app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["tiers", "trading", "sentinel"])
+from helios.celery import app
 
 COMPONENT = os.environ.get("HELIOS_COMPONENT", "worker")
 
@@ -29,4 +24,10 @@ def _ready(**_: object) -> None:
     from tiers import warmup  # noqa: PLC0415
 
     flags.start_listener()
-    warmup.gpu() if COMPONENT == "gpu" else warmup.cpu()
+    if COMPONENT == "gpu":
+        warmup.gpu()
+    else:
+        warmup.cpu()
+
+
+__all__ = ["app"]

@@ -39,9 +39,7 @@ def production(**_: Any) -> list[CheckMessage]:
 def cors_origins(**_: Any) -> list[CheckMessage]:
     """E004: origins are scheme://host[:port] and nothing more; `*` is refused."""
     return [
-        Error(
-            f"HELIOS_CORS_ALLOWED_ORIGINS must hold scheme://host[:port], was {origin!r}.", id="helios.E004"
-        )
+        Error(f"HELIOS_CORS_ALLOWED_ORIGINS must hold scheme://host[:port], was {origin!r}.", id="helios.E004")
         for origin in settings.CORS_ALLOWED_ORIGINS
         if not _is_origin(origin)
     ]
@@ -49,11 +47,7 @@ def cors_origins(**_: Any) -> list[CheckMessage]:
 
 def _is_origin(value: str) -> bool:
     parts = urlsplit(value)
-    return (
-        parts.scheme in {"http", "https"}
-        and bool(parts.netloc)
-        and value == f"{parts.scheme}://{parts.netloc}"
-    )
+    return parts.scheme in {"http", "https"} and bool(parts.netloc) and value == f"{parts.scheme}://{parts.netloc}"
 
 
 @register("celery")

@@ -9,7 +9,7 @@ from celery.schedules import schedule as every
 from kombu import Queue
 
 from helios.env import BASE_DIR, get_env
-from helios.platform import VERSION
+from helios.platform import VERSION, look
 from helios.stack import endpoints
 
 django_stubs_ext.monkeypatch()  # lets annotations such as ModelAdmin[Book] exist at run time
@@ -176,6 +176,8 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_QUEUES = [Queue(name) for name in ("ingest", "default", "gpu", "execution", "maintenance")]
 CELERY_TASK_ROUTES = {
     "tiers.ingest": {"queue": "ingest"},
+    "tiers.tick": {"queue": "ingest"},
+    "tiers.recover": {"queue": "maintenance"},
     "tiers.predict": {"queue": "gpu"},
     "tiers.execute": {"queue": "execution"},
     "trading.*": {"queue": "execution"},
@@ -191,6 +193,7 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records
+UNFOLD = look.UNFOLD
 FORMS_URLFIELD_ASSUME_HTTPS = True
 SILENCED_SYSTEM_CHECKS: list[str] = []
 BASE_PATH = BASE_DIR

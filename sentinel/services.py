@@ -88,9 +88,7 @@ def _apply(report: Report, known: dict[str, Finding]) -> Changes:
     over = [row for row in known.values() if row.fingerprint not in seen and _is_over(row, judged)]
     for row in over:
         _resolve(row, report.ts)
-    return Changes(
-        opened=tuple(opened), refreshed=tuple(refreshed), resolved=tuple(row.fingerprint for row in over)
-    )
+    return Changes(opened=tuple(opened), refreshed=tuple(refreshed), resolved=tuple(row.fingerprint for row in over))
 
 
 def _is_over(row: Finding, judged: set[str]) -> bool:

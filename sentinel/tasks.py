@@ -1,4 +1,4 @@
-"""What beat asks the sentinel to do."""
+"""What beat asks the sentinel to do, on queue maintenance (CELERY_TASK_ROUTES)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from loguru import logger
 from sentinel import services
 
 
-@shared_task(name="sentinel.audit", queue="maintenance", bind=True)
+@shared_task(name="sentinel.audit", bind=True)
 def audit(self: Task) -> str:  # type: ignore[type-arg]
     """One audit; returns its verdict. The queue that brought this message is served for certain."""
     queue = (self.request.delivery_info or {}).get("routing_key") or "maintenance"
@@ -17,7 +17,7 @@ def audit(self: Task) -> str:  # type: ignore[type-arg]
     return report.verdict.value
 
 
-@shared_task(name="sentinel.heartbeat", queue="maintenance", bind=True)
+@shared_task(name="sentinel.heartbeat", bind=True)
 def heartbeat(self: Task) -> None:  # type: ignore[type-arg]
     """Writes that beat's message came through to a worker."""
     services.heartbeat("beat", worker=self.request.hostname or "")

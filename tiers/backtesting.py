@@ -60,12 +60,13 @@ class Outcome:
     result: Result
     elapsed_s: float
     model: MLModel | None = None
+    trained_until: datetime | None = None  # the latest bar that any of the models has seen
     switches: Switches | None = None
 
     @property
     def out_of_sample(self) -> bool | None:
         """Whether the model had seen none of the bars; None where there is no model."""
-        return None if self.model is None else self.model.trained_to < self.result.start
+        return None if self.trained_until is None else self.trained_until < self.result.start
 
 
 def parse_range(text: str | None) -> tuple[datetime | None, datetime | None]:
@@ -166,7 +167,8 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         tiers=active_tiers(),
         progress=progress,
     )
-    return Outcome(result=result, elapsed_s=0.0, model=champion, switches=switches)
+    trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
+    return Outcome(result=result, elapsed_s=0.0, model=champion, trained_until=trained_until, switches=switches)
 
 
 def active_tiers() -> Tiers:
@@ -238,12 +240,12 @@ def context_of(outcome: Outcome) -> report.Context:
     return report.Context(
         made_at=datetime.now(UTC),
         elapsed_s=outcome.elapsed_s,
-        model=None if outcome.model is None else summary_of(outcome.model),
+        model=None if outcome.model is None else summary_of(outcome.model, outcome.trained_until),
         switches=[(name, _flag(value)) for name, value in switches.items() if name != "auto_trading"],
     )
 
 
-def summary_of(model: MLModel) -> report.ModelSummary:
+def summary_of(model: MLModel, trained_until: datetime | None) -> report.ModelSummary:
     """A model's card in a few lines."""
     facts = [
         ("preset", model.preset),
@@ -256,7 +258,7 @@ def summary_of(model: MLModel) -> report.ModelSummary:
     ]
     numbers = {name: value for name, value in _flat(model.metrics).items() if isinstance(value, int | float)}
     facts += [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers.items()]
-    return report.ModelSummary(name=model.name, trained_until=model.trained_to, facts=facts)
+    return report.ModelSummary(name=model.name, trained_until=trained_until, facts=facts)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

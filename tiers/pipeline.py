@@ -23,7 +23,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 from loguru import logger
 
-from helios import events, flags
+from helios import breakers, events, flags
 from helios.modules import registry as modules
 from tiers import switches as switchboard
 from tiers.errors import HeliosError
@@ -43,6 +43,7 @@ _LOCK_SPACE = 0x48454C49  # "HELI": keeps our advisory locks apart from other us
 def start(book: Book, bar_ts: datetime, *, shard: int = 0, send: bool = True) -> PipelineCycle | None:
     """Claim the cycle of one bar and send its chain; None when it exists already (a double tick)."""
     flags.refresh_if_behind()
+    modules.refresh_if_behind()
     with transaction.atomic():
         cycle, created = PipelineCycle.objects.get_or_create(
             book=book,
@@ -80,6 +81,8 @@ def send_chain(cycle_id: int, first: Stage) -> bool:
 def run_stage(cycle_id: int, stage: Stage) -> int:
     """Run one stage of a cycle if it is due; returns the id for the next task of the chain."""
     started = time.perf_counter()
+    modules.refresh_if_behind()
+    breakers.refresh_if_behind()
     with transaction.atomic():
         cycle = (
             PipelineCycle.objects.select_for_update(of=("self",), skip_locked=True)

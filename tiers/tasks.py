@@ -62,13 +62,13 @@ def execute(cycle_id: int) -> int:
     return pipeline.run_stage(cycle_id, Stage.EXECUTE)
 
 
-@shared_task(name="tiers.tick", queue="ingest")
+@shared_task(name="tiers.tick")
 def tick() -> int:
     """Start the cycles that are due; a second tick for the same bar changes nothing."""
     return clock.tick()
 
 
-@shared_task(name="tiers.recover", queue="maintenance")
+@shared_task(name="tiers.recover")
 def recover() -> int:
     """Send again the chains of cycles whose worker or message was lost."""
     return pipeline.recover(stalled_s=get_env().stalled_cycle_s)

@@ -40,7 +40,7 @@ class EventInline(TabularInline):
 
 @admin.register(CircuitBreaker)
 class CircuitBreakerAdmin(ModelAdmin):
-    list_display = ("name", "badge", "now", "description", "order_path", "opens_at", "last_state_at")
+    list_display = ("name", "badge", "now", "description", "guards", "opens_at", "last_state_at")
     list_filter = ("order_path", "last_state")
     search_fields = ("name", "description")
     actions: ClassVar = ["reset_selected", "open_selected", "close_selected"]
@@ -59,6 +59,10 @@ class CircuitBreakerAdmin(ModelAdmin):
     @display(description="now")
     def now(self, row: CircuitBreaker) -> str:
         return services.status(row).sentence()
+
+    @display(description="guards orders", ordering="order_path")
+    def guards(self, row: CircuitBreaker) -> str:
+        return "yes" if row.order_path else "no"
 
     @display(description="opens at")
     def opens_at(self, row: CircuitBreaker) -> str:
@@ -82,11 +86,13 @@ class CircuitBreakerAdmin(ModelAdmin):
     def save_model(self, _request: HttpRequest, obj: CircuitBreaker, _form: Any, _change: bool) -> None:
         services.configure(obj)
 
-    def get_readonly_fields(
-        self, _request: HttpRequest, obj: CircuitBreaker | None = None
-    ) -> tuple[str, ...]:
+    def get_readonly_fields(self, _request: HttpRequest, obj: CircuitBreaker | None = None) -> tuple[str, ...]:
         """The name is how code finds the breaker: it stays."""
         return (*self.readonly_fields, "name") if obj is not None else self.readonly_fields
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: CircuitBreaker | None = None) -> bool:
+        """Code finds breakers by name: one that is not wanted is left alone, not deleted."""
+        return False
 
     def _each(
         self,

@@ -34,10 +34,6 @@ SHIPPED: dict[str, Settings] = {
     "alpaca_api": _shipped(5, 60, "Requests to the Alpaca broker, orders among them", order_path=True),
     "postgres_db": _shipped(10, 30, "Queries that the pipeline can do without for a while"),
     "redis_cache": _shipped(10, 30, "Cached values and announcements in Redis"),
-    "neural_network": _shipped(
-        3, 120, "Inference of the prediction model; the fallback is a neutral forecast"
-    ),
-    "llm_api": _shipped(
-        5, 60, "The strategic analyst's language model; the fallback is the rule-based analyst"
-    ),
+    "neural_network": _shipped(3, 120, "Inference of the prediction model; the fallback is a neutral forecast"),
+    "llm_api": _shipped(5, 60, "The strategic analyst's language model; the fallback is the rule-based analyst"),
 }

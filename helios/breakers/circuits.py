@@ -84,9 +84,7 @@ class ProcessCircuit:
         self._lock = threading.Lock()
         self._view = Circuit()  # open_until on this process's clock
         self._unshared = 0  # successes of the view's generation that Redis has not heard of
-        self._passing: Permit | None = (
-            None  # the permit of every call while the view is fresh and lets all pass
-        )
+        self._passing: Permit | None = None  # the permit of every call while the view is fresh and lets all pass
         self._fresh_until = 0.0
         self._away_until = 0.0
         self._enforce = True
@@ -161,9 +159,7 @@ class ProcessCircuit:
                 raise CircuitOpen(self.name, reason="a person opened it", retry_after_s=None)
         step = self._ask(now)
         if step.permit is None:
-            raise CircuitOpen(
-                self.name, reason=_REASONS[step.circuit.state], retry_after_s=step.retry_after_s
-            )
+            raise CircuitOpen(self.name, reason=_REASONS[step.circuit.state], retry_after_s=step.retry_after_s)
         return step.permit
 
     def _ask(self, now: float) -> Step:
@@ -233,9 +229,7 @@ class ProcessCircuit:
         passes = self._view.state is State.CLOSED or not self._enforce
         alone_on_order_path = self._away_until > 0 and self.settings.order_path
         blocked = self.settings.forced_open and self._enforce
-        self._passing = (
-            Permit(self._view.generation) if passes and not alone_on_order_path and not blocked else None
-        )
+        self._passing = Permit(self._view.generation) if passes and not alone_on_order_path and not blocked else None
         self._fresh_until = fresh_until
 
     def _ask_alone(self, now: float) -> Step:

@@ -124,9 +124,7 @@ def acquire(
         if now < circuit.open_until:
             return Step(circuit=circuit, retry_after_s=circuit.open_until - now)
         half_open = _moved(circuit, State.HALF_OPEN)
-        return _probe(
-            half_open, config, now, token, _transition(circuit, half_open, "the open interval is over")
-        )
+        return _probe(half_open, config, now, token, _transition(circuit, half_open, "the open interval is over"))
     return _probe(circuit, config, now, token, None)
 
 
@@ -189,9 +187,7 @@ def _record_probe(circuit: Circuit, config: Config, permit: Permit, outcome: Out
     if passed < config.half_open_permits:
         return Step(circuit=replace(circuit, permits=left, passed=passed))
     closed = _moved(circuit, State.CLOSED)
-    return Step(
-        circuit=closed, transition=_transition(circuit, closed, f"{passed} of {passed} probes succeeded")
-    )
+    return Step(circuit=closed, transition=_transition(circuit, closed, f"{passed} of {passed} probes succeeded"))
 
 
 def _open(circuit: Circuit, config: Config, now: float, reason: str) -> Step:

@@ -33,9 +33,7 @@ class Breaker:
 
     _circuit: ProcessCircuit  # set on entering
 
-    def __init__(
-        self, name: str, ignore: tuple[type[BaseException], ...] = IGNORED, *, reducing: bool = False
-    ) -> None:
+    def __init__(self, name: str, ignore: tuple[type[BaseException], ...] = IGNORED, *, reducing: bool = False) -> None:
         self.name = name
         self.ignore = ignore
         self.reducing = reducing
@@ -135,9 +133,7 @@ class Breaker:
 
     def _entering(self) -> ProcessCircuit:
         if self._permit is not None:
-            raise RuntimeError(
-                f"this use of breaker {self.name} has been entered already; call breaker() for each use"
-            )
+            raise RuntimeError(f"this use of breaker {self.name} has been entered already; call breaker() for each use")
         current = process.current()
         return current.circuits.get(self.name) or current.circuit(self.name)
 
@@ -153,9 +149,7 @@ class Breaker:
         return Outcome.IGNORED if ignored else Outcome.FAILURE
 
 
-def breaker(
-    name: str, *, ignore: tuple[type[BaseException], ...] = IGNORED, reducing: bool = False
-) -> Breaker:
+def breaker(name: str, *, ignore: tuple[type[BaseException], ...] = IGNORED, reducing: bool = False) -> Breaker:
     """The breaker `name`, as a context manager, a decorator, or an object to `call` through.
 
     A refused call raises `CircuitOpen`; a name that is not configured raises `UnknownBreaker` when first

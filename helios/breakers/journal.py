@@ -119,9 +119,7 @@ def write(entry: Entry) -> None:
             data={"before": entry.before, "after": entry.after, "reason": entry.reason, "actor": entry.actor},
         )
         older = Q(last_state_at__isnull=True) | Q(last_state_at__lt=entry.ts)
-        CircuitBreaker.objects.filter(older, name=entry.name).update(
-            last_state=entry.after, last_state_at=entry.ts
-        )
+        CircuitBreaker.objects.filter(older, name=entry.name).update(last_state=entry.after, last_state_at=entry.ts)
 
 
 def moment(epoch_s: float) -> datetime:

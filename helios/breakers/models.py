@@ -26,9 +26,7 @@ class CircuitBreaker(models.Model):
     minimum_calls = models.PositiveIntegerField(
         default=5, help_text="Never opens before this many calls were seen since it last closed."
     )
-    window_calls = models.PositiveIntegerField(
-        default=10, help_text="How many of the last calls are looked at."
-    )
+    window_calls = models.PositiveIntegerField(default=10, help_text="How many of the last calls are looked at.")
     open_s = models.FloatField("open for (seconds)", default=60.0, help_text="How long calls are refused.")
     half_open_permits = models.PositiveIntegerField(
         default=1,
@@ -45,9 +43,7 @@ class CircuitBreaker(models.Model):
         "while the shared state cannot be reached. Orders that only reduce a position always pass.",
     )
     forced_open = models.BooleanField(default=False, editable=False)
-    last_state = models.CharField(
-        max_length=16, choices=ShownState.choices, default=ShownState.CLOSED, editable=False
-    )
+    last_state = models.CharField(max_length=16, choices=ShownState.choices, default=ShownState.CLOSED, editable=False)
     last_state_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -66,12 +62,8 @@ class CircuitBreaker(models.Model):
                 name="circuit_breakers_window",
                 violation_error_message="The window must hold the failure threshold and the minimum calls.",
             ),
-            models.CheckConstraint(
-                condition=models.Q(open_s__gt=0, permit_s__gt=0), name="circuit_breakers_intervals"
-            ),
-            models.CheckConstraint(
-                condition=models.Q(last_state__in=ShownState.values), name="circuit_breakers_state"
-            ),
+            models.CheckConstraint(condition=models.Q(open_s__gt=0, permit_s__gt=0), name="circuit_breakers_intervals"),
+            models.CheckConstraint(condition=models.Q(last_state__in=ShownState.values), name="circuit_breakers_state"),
         ]
 
     def __str__(self) -> str:
@@ -112,9 +104,7 @@ class CircuitBreakerEvent(models.Model):
     after = models.CharField(max_length=16, choices=ShownState.choices)
     reason = models.CharField(max_length=200, blank=True)
     actor = models.CharField(max_length=64, default="system")
-    shared = models.BooleanField(
-        default=True, help_text="False: one worker decided alone while Redis was away."
-    )
+    shared = models.BooleanField(default=True, help_text="False: one worker decided alone while Redis was away.")
 
     class Meta:
         db_table = "circuit_breaker_events"

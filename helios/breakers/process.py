@@ -77,9 +77,7 @@ class Process:
 
     def _first_read(self) -> None:
         try:
-            changes = (
-                self.store.changes()
-            )  # before the rows: a change in between is then read twice, not missed
+            changes = self.store.changes()  # before the rows: a change in between is then read twice, not missed
         except SharedStateAway:
             self._read()
         else:

@@ -32,16 +32,21 @@ class Status:
     def sentence(self) -> str:
         """The state in plain words."""
         if self.state == ShownState.FORCED_OPEN:
-            return "Opened by a person: every call is refused until a person closes it."
+            return "Opened by a person: calls are refused until a person closes it."
         if not self.known:
             return f"Redis cannot be reached; the last state recorded was {ShownState(self.state).label}."
-        if self.state == ShownState.OPEN:
-            wait = f"Calls are refused for another {self.open_for_s:.0f} s; then the next goes as a probe."
-            return (
-                wait if self.open_for_s > 0 else "The open interval is over: the next call goes as a probe."
-            )
         if self.state == ShownState.HALF_OPEN:
             return f"Being tried again: {self.probes} probe(s) under way."
+        return self._opened() if self.state == ShownState.OPEN else self._closed()
+
+    def _opened(self) -> str:
+        if self.open_for_s > 0:
+            return f"Calls are refused for another {self.open_for_s:.0f} s; then the next goes as a probe."
+        return "The open interval is over: the next call goes as a probe."
+
+    def _closed(self) -> str:
+        if not self.calls:
+            return "Calls pass."
         return f"Calls pass; {self.failures} of the last {self.calls} calls failed."
 
 

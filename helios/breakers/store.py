@@ -14,9 +14,7 @@ from redis.retry import Retry
 from helios.breakers.core import Circuit, Config, Outcome, Permit, State, Step, Transition
 from helios.breakers.errors import SharedStateAway
 
-TIMEOUT_S = (
-    0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker
-)
+TIMEOUT_S = 0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker
 KEY = "helios:{breakers}"  # the braces keep both keys of a script on one node of a cluster
 CLOCK = """
 local function clock()

@@ -20,9 +20,7 @@ def record(
     if not KIND.fullmatch(kind):
         raise ValueError(f"kind must read like flag.changed, was {kind!r}")
     if severity not in SystemEvent.Severity.values:
-        raise ValueError(
-            f"severity must be one of {', '.join(SystemEvent.Severity.values)}, was {severity!r}"
-        )
+        raise ValueError(f"severity must be one of {', '.join(SystemEvent.Severity.values)}, was {severity!r}")
     return SystemEvent.objects.create(
         kind=kind, source=source, subject=subject[:128], severity=severity, data=data or {}
     )

@@ -40,6 +40,10 @@ class FlagForm(forms.ModelForm[FeatureFlag]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["seen_generation"].initial = self.instance.generation
+        for name in {"description", "whitelist", "blacklist"} & self.fields.keys():
+            self.fields[name].widget.attrs["rows"] = 2
+        for name in {"whitelist", "blacklist"} & self.fields.keys():
+            self.fields[name].help_text = "symbols, users, strategies or systems, separated by commas"
         if "strategy" in self.fields:
             choices = [(each.value, each.value) for each in Strategy if each is not Strategy.KILL_SWITCH]
             self.fields["strategy"].choices = choices  # type: ignore[attr-defined]

@@ -47,7 +47,8 @@ class DatabaseReader:
 
 
 def _away(what: str, error: DatabaseError) -> Transient:
-    connection.close_if_unusable_or_obsolete()  # so that the next attempt opens a new connection
+    if not connection.in_atomic_block:  # a transaction is its owner's to end
+        connection.close_if_unusable_or_obsolete()  # so that the next attempt opens a new one
     return Transient(f"{what} must be readable from the database, was not: {error}")
 
 

@@ -68,14 +68,10 @@ class TokenAdmin(PlainTokenAdmin, ModelAdmin):
 
     list_display = ("user", "created")
 
-    def save_model(
-        self, request: HttpRequest, obj: TokenProxy, form: ModelForm[TokenProxy], change: bool
-    ) -> None:
+    def save_model(self, request: HttpRequest, obj: TokenProxy, form: ModelForm[TokenProxy], change: bool) -> None:
         super().save_model(request, obj, form, change)
         if not change:
-            self.message_user(
-                request, f"The token of {obj.user} (shown only now): {obj.key}", messages.WARNING
-            )
+            self.message_user(request, f"The token of {obj.user} (shown only now): {obj.key}", messages.WARNING)
 
 
 class _TaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):

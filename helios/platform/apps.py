@@ -10,3 +10,4 @@ class PlatformConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("helios.checks")
+        import_module("helios.celery")  # tasks that this process sends go to our broker

@@ -103,9 +103,7 @@ UNFOLD: Final[dict[str, Any]] = {
     "SITE_HEADER": "Helios",
     "SITE_SUBHEADER": "Self-hosted ML trading",
     "SITE_SYMBOL": "wb_sunny",
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("platform/sun.svg")}
-    ],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("platform/sun.svg")}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",

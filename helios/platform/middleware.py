@@ -69,8 +69,7 @@ class RequestLog:
             self._log(request, response.status_code, duration_ms, database)
         response["X-Request-ID"] = identity
         response["Server-Timing"] = (
-            f"app;dur={duration_ms:.1f}, "
-            f'db;dur={database.seconds * 1000:.1f};desc="{database.n_queries} queries"'
+            f'app;dur={duration_ms:.1f}, db;dur={database.seconds * 1000:.1f};desc="{database.n_queries} queries"'
         )
         return response
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     """Lists and shows rows; nothing is added, changed or deleted by hand.
 
     `show_full_result_count` is off: large tables are not counted twice a page.

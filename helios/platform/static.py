@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from whitenoise.middleware import WhiteNoiseMiddleware
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 
-class StaticFiles(WhiteNoiseMiddleware):
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
     """WhiteNoise, fit for ASGI: bodies are read whole, for Django warns about synchronous streams there.
 
     The largest file is about 1.5 MB. A missing STATIC_ROOT is normal while the finders serve the files.

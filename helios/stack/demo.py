@@ -21,7 +21,7 @@ MIGRATE = Step("Apply migrations", ["migrate", "--noinput", "-v", "0"])
 LOAD = Step("Load the sample data", ["import_data", "--sample", "--json"])
 TRAIN = Step("Train the compact model", ["train", "--preset", "compact", "--json"])
 AUDIT = Step("Audit by the sentinel", ["sentinel", "audit", "--json"], fine=(0, 1))
-HEARTBEAT = "SELECT 1 FROM sentinel_heartbeats WHERE name = 'beat' AND beat_at > now() - interval '1 minute'"
+HEARTBEAT = "SELECT 1 FROM sentinel_heartbeats WHERE name = 'beat' AND ts > now() - interval '1 minute'"
 BEAT_WITHIN_S = 30.0  # a clock that never ran sends its first heartbeat after one interval of 15 s
 
 
@@ -91,9 +91,7 @@ def _replay_and_audit(env: Env, steps: Steps) -> tuple[object, object]:
     """Replay through workers of our own, unless a running stack has them already; audit while they live."""
     words = ["replay", "--symbols", SYMBOLS, "--timeframe", "1d", "--bars", "60", "--json"]
     replay = Step("Replay 60 bars through the workers", words)
-    redis_url = (
-        env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
-    )
+    redis_url = env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
     if {spec.name for spec in workers(env)} <= answering(endpoints.celery_broker(redis_url)):
         return steps.run(replay), steps.run(AUDIT)
     started = time.monotonic()

@@ -68,9 +68,7 @@ def django_database(url: str) -> dict[str, Any]:
     """Django's DATABASES entry for a `postgresql://` URL."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"}:
-        raise ValueError(
-            f"HELIOS_DATABASE_URL must start with postgresql://, was {parts.scheme or 'empty'}://"
-        )
+        raise ValueError(f"HELIOS_DATABASE_URL must start with postgresql://, was {parts.scheme or 'empty'}://")
     query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     options: dict[str, Any] = {"connect_timeout": 5, "application_name": "helios"}
     if "sslmode" in query:

@@ -30,9 +30,7 @@ def check_ports(specs: Iterable[ProcessSpec]) -> None:
 def is_free(port: int) -> bool:
     """Whether a server could listen on the loopback interface's port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # an old connection's echo is no hindrance
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an old connection's echo is no hindrance
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

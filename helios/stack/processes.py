@@ -35,9 +35,7 @@ def _celery(*words: str) -> list[str]:
 
 def worker(concurrency: int, queues: Sequence[str] = WORKER_QUEUES, *, name: str = "worker") -> ProcessSpec:
     """A Celery worker for the given queues."""
-    argv = _celery(
-        "worker", "-Q", ",".join(queues), "-n", f"{name}@%h", "-c", str(concurrency), "-P", "prefork"
-    )
+    argv = _celery("worker", "-Q", ",".join(queues), "-n", f"{name}@%h", "-c", str(concurrency), "-P", "prefork")
     return ProcessSpec(name=name, argv=argv, env=_ONE_THREAD)
 
 

@@ -74,11 +74,7 @@ class Runner:
 
     def crashed(self) -> set[str]:
         """Names of the processes that ended without being asked since they were last started."""
-        return {
-            each.spec.name
-            for each in self._children
-            if each.process is None or each.process.poll() is not None
-        }
+        return {each.spec.name for each in self._children if each.process is None or each.process.poll() is not None}
 
     def run(self, asked: threading.Event) -> None:
         """Supervise until `asked` is set."""

@@ -22,6 +22,7 @@ from helios.stack import children
 from helios.stack.children import StackError
 from helios.stack.processes import WORKING_DIRECTORY
 
+END_TIMEOUT_S = 10.0
 _COUNTED = re.compile(r"(\d+)(?: of |/)(\d+)")
 
 
@@ -102,10 +103,12 @@ class _Command:
     def end(self) -> None:
         self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(10)
+            self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for reader in self._readers:
+            reader.join()
 
     def _keep(self) -> None:
         if self._process.stdout is not None:

@@ -159,9 +159,7 @@ def timing_table(timings: Iterable[tuple[str, float]]) -> Table:
 def verdict(audit: Any) -> Text:
     """The sentinel's word, with its findings."""
     findings = pick(audit, "findings") or []
-    said = pick(audit, "verdict", "status", "result") or (
-        "ok" if not findings else f"{len(findings)} findings"
-    )
+    said = pick(audit, "verdict", "status", "result") or ("ok" if not findings else f"{len(findings)} findings")
     lines = [f"Sentinel: {said}"]
     for each in findings:
         severity = pick(each, "severity", "level") or DASH

@@ -33,7 +33,7 @@ def remember(env: Env, result: Any) -> None:
 
 def recall(env: Env) -> Any | None:
     """What `train` reported when it was last run on the same inputs and its model is still registered."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(_note(env).read_text())
         if kept["fingerprint"] == fingerprint() and exists(env, "SELECT 1 FROM ml_models LIMIT 1"):
             return kept["result"]
@@ -42,11 +42,7 @@ def recall(env: Env) -> Any | None:
 
 def exists(env: Env, query: str) -> bool:
     """Whether the query finds a row; False when the table is not there yet."""
-    url = (
-        env.database_url.get_secret_value()
-        if env.database_url
-        else endpoints.embedded(env.var_dir).database_url
-    )
+    url = env.database_url.get_secret_value() if env.database_url else endpoints.embedded(env.var_dir).database_url
     entry = endpoints.django_database(url)
     given = {key.lower(): entry[key] for key in ("USER", "PASSWORD", "HOST", "PORT") if entry[key]}
     connection = psycopg2.connect(dbname=entry["NAME"], **given, **entry["OPTIONS"])

@@ -81,9 +81,7 @@ class EmbeddedValkey:
         return [word for key, value in options.items() for word in (f"--{key}", value)]
 
     def _answers(self) -> bool:
-        no_retry = Retry(
-            NoBackoff(), 0
-        )  # the client's own patience of seconds would hide a server that is just up
+        no_retry = Retry(NoBackoff(), 0)  # the client's own patience of seconds would hide a server that is just up
         client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=no_retry)
         try:
             return bool(client.ping())

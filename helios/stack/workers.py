@@ -26,7 +26,7 @@ def answering(broker_url: str) -> set[str]:
     """Names (before the @) of the workers that answer a ping now; empty while the broker is away."""
     try:
         # a connection of its own: a pooled one may have lost its server since the last question
-        with Celery("probe", broker=broker_url) as probe, probe.connection_for_write() as connection:
+        with Celery("probe", broker=broker_url, set_as_current=False) as probe, probe.connection_for_write() as connection:
             replies = probe.control.ping(timeout=PING_S, connection=connection) or []
     except (OperationalError, RedisError, OSError):
         return set()
@@ -53,9 +53,7 @@ def await_workers(runner: Runner, names: Collection[str], *, broker_url: str, lo
         crashed = runner.crashed()
         if crashed or time.monotonic() > deadline:
             name = next(iter(crashed or missing))
-            raise StackError(
-                f"The {name} worker did not start; its log ends:\n{children.tail(logs / f'{name}.out')}"
-            )
+            raise StackError(f"The {name} worker did not start; its log ends:\n{children.tail(logs / f'{name}.out')}")
 
 
 @contextmanager
@@ -68,9 +66,7 @@ def running_workers(env: Env | None = None, *, beside: Sequence[ProcessSpec] = (
     Raises: StackError when a worker does not start.
     """
     env = env or get_env()
-    redis_url = (
-        env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
-    )
+    redis_url = env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
     specs, logs = processes.workers(env), env.var_dir / "logs"
     runner = Runner([*specs, *beside], log_files(logs))
     try:

@@ -95,9 +95,7 @@ def audit(snapshot: Snapshot, limits: Limits | None = None) -> Report:
 def _check(name: str, judge: Judge, snapshot: Snapshot, limits: Limits) -> CheckResult:
     reading = snapshot.readings.get(name, Reading(skipped="not read"))
     if reading.skipped:
-        return CheckResult(
-            name=name, status="skipped", detail=reading.skipped, duration_ms=reading.duration_ms
-        )
+        return CheckResult(name=name, status="skipped", detail=reading.skipped, duration_ms=reading.duration_ms)
     if reading.error:
         describe = servers.unreachable if name in SERVERS else servers.unreadable
         found = [describe(name, reading.error)]

@@ -29,8 +29,7 @@ def positions(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
             code="POSITION_MISMATCH",
             severity=Severity.CRITICAL,
             subject=f"{account.book}/{account.symbol}",
-            message=f"book {account.book} holds {account.held:f} {account.symbol}, "
-            f"its fills make {account.by_fills:f}",
+            message=f"book {account.book} holds {account.held:f} {account.symbol}, its fills make {account.by_fills:f}",
             observed=f"{account.held:f}",
             limit=f"{account.by_fills:f}",
         )

@@ -97,9 +97,7 @@ def missing_bars(series: Series) -> list[int]:
         same_day = [(before, after) for before, after in pairs if before.date() == after.date()]
         counts = [_steps(before, after, series.bar_s) for before, after in same_day]
     else:
-        weekdays = [
-            sum(day.weekday() < _SATURDAY for day in _days_between(before, after)) for before, after in pairs
-        ]
+        weekdays = [sum(day.weekday() < _SATURDAY for day in _days_between(before, after)) for before, after in pairs]
         counts = [n if n > _HOLIDAYS_IN_A_ROW else 0 for n in weekdays]
     return [n for n in counts if n > 0]
 

@@ -44,8 +44,7 @@ def orders(snapshot: Snapshot, limits: Limits) -> list[Finding]:
             limit=f"{limits.order_unclear_s:.0f} s",
         )
         for order in snapshot.orders
-        if order.status in {"SENDING", "UNKNOWN"}
-        and (age_s := _age_s(snapshot, order.since)) > limits.order_unclear_s
+        if order.status in {"SENDING", "UNKNOWN"} and (age_s := _age_s(snapshot, order.since)) > limits.order_unclear_s
     ]
 
 

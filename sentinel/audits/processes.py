@@ -39,8 +39,4 @@ def beat(snapshot: Snapshot, limits: Limits) -> list[Finding]:
         if age_s <= limits.heartbeat_age_s:
             return []
         message, observed = f"the last heartbeat of beat is {age_s:.0f} s old", f"{age_s:.0f} s"
-    return [
-        Finding(
-            code="BEAT_SILENT", severity=_severity(snapshot), message=message, observed=observed, limit=limit
-        )
-    ]
+    return [Finding(code="BEAT_SILENT", severity=_severity(snapshot), message=message, observed=observed, limit=limit)]

@@ -32,9 +32,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("ts", models.DateTimeField(db_index=True)),
                 ("duration_ms", models.FloatField()),
@@ -58,9 +56,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("fingerprint", models.CharField(editable=False, max_length=256)),
                 ("check_name", models.CharField(max_length=32, verbose_name="check")),
@@ -105,9 +101,7 @@ class Migration(migrations.Migration):
                         condition=models.Q(("severity__in", ["info", "warning", "critical"])),
                         name="sentinel_findings_severity",
                     ),
-                    models.CheckConstraint(
-                        condition=models.Q(("count__gte", 1)), name="sentinel_findings_count"
-                    ),
+                    models.CheckConstraint(condition=models.Q(("count__gte", 1)), name="sentinel_findings_count"),
                     models.CheckConstraint(
                         condition=models.Q(("last_seen__gte", models.F("first_seen"))),
                         name="sentinel_findings_seen_in_order",

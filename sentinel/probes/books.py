@@ -84,9 +84,7 @@ def _closes(symbol: str, timeframe: str, clock: datetime) -> tuple[datetime, ...
     """The last closes up to `clock`, oldest first. The lower bound leaves old partitions unread."""
     bars = MarketOHLC.objects.filter(symbol=symbol, timeframe=timeframe, bar_ts__lte=clock)
     near = clock - timedelta(seconds=3 * WINDOW_BARS * timeframes.seconds(timeframe))
-    newest = list(
-        bars.filter(bar_ts__gt=near).order_by("-bar_ts").values_list("bar_ts", flat=True)[:WINDOW_BARS]
-    )
+    newest = list(bars.filter(bar_ts__gt=near).order_by("-bar_ts").values_list("bar_ts", flat=True)[:WINDOW_BARS])
     if not newest:
         newest = list(bars.order_by("-bar_ts").values_list("bar_ts", flat=True)[:WINDOW_BARS])
     return tuple(reversed(newest))

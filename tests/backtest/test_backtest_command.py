@@ -172,7 +172,7 @@ def test_the_report_lies_where_it_was_asked_for(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("model")
 def test_the_challenger_serves_its_symbols(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = run_json("--timerange", DECIDED)
-    registered(until=datetime(2013, 2, 1, tzinfo=UTC), role="challenger", name="linear-1d-new")
+    registered(until=datetime(2013, 4, 1, tzinfo=UTC), role="challenger", name="linear-1d-new")
     assert run_json("--timerange", DECIDED)["total_return_pct"] == alone["total_return_pct"]
     read = backtesting.switchboard.read_for
 
@@ -180,7 +180,9 @@ def test_the_challenger_serves_its_symbols(monkeypatch: pytest.MonkeyPatch) -> N
         return replace(read(*args, **kwargs), neural_network_v2=SYMBOLS)
 
     monkeypatch.setattr(backtesting.switchboard, "read_for", chosen)
-    assert run_json("--timerange", DECIDED)["total_return_pct"] != alone["total_return_pct"]
+    both = run_json("--timerange", DECIDED)
+    assert both["total_return_pct"] != alone["total_return_pct"]
+    assert (alone["out_of_sample"], both["out_of_sample"]) == (True, False)  # it has seen March
 
 
 @pytest.mark.usefixtures("bars")
@@ -234,6 +236,15 @@ def test_long_work_reports_its_progress_in_plain_lines(
     assert len(lines) <= 12
     run("--strategy", "buy_and_hold", "--timerange", DECIDED, "--json")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("bars")
+def test_a_terminal_gets_a_bar_that_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run("--strategy", "buy_and_hold", "--timerange", DECIDED)
+    assert "decisions: " not in capsys.readouterr().err
 
 
 def test_a_range_may_be_open_on_either_side() -> None:

@@ -25,8 +25,8 @@ def _own_process_state() -> Iterator[None]:
 @pytest.fixture
 def breakers_installed(transactional_db: None) -> None:
     """What the migrations install and a transactional test before this one has flushed."""
-    from helios.breakers import services  # noqa: PLC0415 - after Django is set up
-    from helios.flags import services as flag_services  # noqa: PLC0415
+    from helios.breakers import services
+    from helios.flags import services as flag_services
 
     services.restore_shipped()
     flag_services.install_missing(actor="tests")

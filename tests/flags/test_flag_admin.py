@@ -174,6 +174,7 @@ def test_the_form_does_not_offer_the_kill_switch_as_a_strategy(desk: Client) -> 
     choices = desk.get(address("websocket_v2")).context["adminform"].form.fields["strategy"].choices
     assert "kill_switch" not in dict(choices)
     assert "gradual" in dict(choices)
+    assert "separated by commas" in text(desk.get(address("websocket_v2")))
 
 
 def test_a_flag_is_added_through_the_services(desk: Client) -> None:

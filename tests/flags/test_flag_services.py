@@ -306,7 +306,7 @@ def test_a_row_that_this_release_cannot_read_is_off_and_the_others_serve(logged:
     assert "flags.unreadable" in logged
 
 
-def test_flags_that_cannot_be_read_after_their_generation_could_leave_the_snapshot_alone(
+def test_a_read_that_breaks_half_way_leaves_the_snapshot_and_the_callers_transaction_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     services.enable("auto_trading", actor="ada")

@@ -45,7 +45,7 @@ def test_a_search_opens_where_there_is_one(admin_client: Client, model: Any) -> 
 
 
 def test_every_page_has_the_look_of_the_theme() -> None:
-    from unfold.admin import ModelAdmin  # noqa: PLC0415 - only this test needs it
+    from unfold.admin import ModelAdmin
 
     plain = [model._meta.label for model, page in admin.site._registry.items() if not isinstance(page, ModelAdmin)]
     assert plain == []
@@ -89,10 +89,8 @@ def test_a_periodic_task_can_be_edited(admin_client: Client) -> None:
 
 
 @pytest.mark.parametrize("action", ["add", "change", "delete"])
-def test_a_read_only_page_refuses_even_a_superuser(
-    admin_client: Client, admin_user: User, action: str
-) -> None:
-    from helios.events.models import SystemEvent  # noqa: PLC0415 - an example of such a page
+def test_a_read_only_page_refuses_even_a_superuser(admin_client: Client, admin_user: User, action: str) -> None:
+    from helios.events.models import SystemEvent
 
     event = SystemEvent.objects.create(kind="test.made", source="tests")
     args = [] if action == "add" else [event.pk]

@@ -70,9 +70,7 @@ def test_a_wrong_token_is_a_problem_with_a_challenge(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_a_bug_in_the_api_is_a_problem_without_its_text(
-    admin_client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_in_the_api_is_a_problem_without_its_text(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> dict[str, Any]:
         raise RuntimeError("secret details of a bug")
 

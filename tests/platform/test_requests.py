@@ -84,7 +84,7 @@ def test_the_line_names_the_user_of_a_session(admin_client: Client, lines: list[
 
 
 def test_a_failed_request_is_logged_as_a_warning(rf: RequestFactory, lines: list[dict[str, Any]]) -> None:
-    from django.http import HttpResponse  # noqa: PLC0415 - only this test needs it
+    from django.http import HttpResponse
 
     RequestLog(lambda _: HttpResponse(status=502))(rf.get("/health"))
     assert [line["level"] for line in requests_in(lines)] == ["WARNING"]
@@ -200,6 +200,6 @@ def test_the_favicon_leads_to_a_file_that_exists(client: Client) -> None:
 def test_times_read_as_iso_in_the_admin(admin_client: Client, admin_user: User) -> None:
     page = admin_client.get("/admin/auth/user/").content.decode()
     assert admin_user.last_login is None or "a.m." not in page
-    from django.utils.formats import date_format  # noqa: PLC0415 - only this test needs it
+    from django.utils.formats import date_format
 
     assert date_format(admin_user.date_joined, "DATETIME_FORMAT") == f"{admin_user.date_joined:%Y-%m-%d %H:%M:%S}"

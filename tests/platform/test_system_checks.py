@@ -28,9 +28,7 @@ def test_the_settings_we_ship_pass() -> None:
     assert codes(run_checks()) == []
 
 
-def test_production_needs_no_debug_named_hosts_and_real_servers(
-    settings: Any, environment: SimpleNamespace
-) -> None:
+def test_production_needs_no_debug_named_hosts_and_real_servers(settings: Any, environment: SimpleNamespace) -> None:
     settings.ENVIRONMENT, settings.DEBUG, settings.ALLOWED_HOSTS = "prod", True, ["*"]
     environment.embedded_valkey = True
     assert codes(checks.production()) == ["helios.E001", "helios.E002", "helios.E003"]

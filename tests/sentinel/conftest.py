@@ -57,7 +57,7 @@ class Desk:
             reference_price=Decimal(100), bar_ts=cycle.bar_ts, status=status, **changes,
         )  # fmt: skip
 
-    def fill(self, book: Book, key: str, side: str, quantity: str, price: str, fee: str) -> None:
+    def fill(self, book: Book, key: str, *, side: str, quantity: str, price: str, fee: str) -> None:
         """An execution, booked nowhere else."""
         TradeExecution.objects.create(
             order=self.order(book, key), book=book, venue_fill_id=f"{key}-1", symbol="BTC/USD", side=side,
@@ -71,7 +71,7 @@ class Desk:
 
 
 def make_partitions(first: datetime, last: datetime) -> None:
-    from helios.platform.db import ensure_partitions  # noqa: PLC0415 - needs a database
+    from helios.platform.db import ensure_partitions
 
     ensure_partitions("market_ohlc", "year", first, last)
 
@@ -81,3 +81,7 @@ def desk() -> Desk:
     return Desk()
 
 
+@pytest.fixture(autouse=True)
+def _cheap_passwords(settings: Any) -> None:
+    """Logging in costs a password hash; tests of pages need no strong one."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -223,7 +223,8 @@ def test_a_broken_ledger_names_the_entry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free_mib", "severity"), [(2048, None), (2047, Severity.WARNING), (512, Severity.WARNING), (511, Severity.CRITICAL)]
+    ("free_mib", "severity"),
+    [(2048, None), (2047, Severity.WARNING), (512, Severity.WARNING), (511, Severity.CRITICAL)],
 )
 def test_little_room_warns_and_almost_none_is_critical(free_mib: int, severity: Severity | None) -> None:
     report = audit(disks=(Disk(folder="/var", free=free_mib * 1024**2, total=10 * 1024**3),))

@@ -38,9 +38,9 @@ def codes(snapshot: Snapshot) -> list[str]:
 def accounts(desk: Desk) -> Book:
     """A book with two purchases and a sale, booked as they should be."""
     book = desk.book()
-    desk.fill(book, "a", "BUY", "2", "100.5", "0.1005")
-    desk.fill(book, "b", "BUY", "1", "90", "0.045")
-    desk.fill(book, "c", "SELL", "2.5", "110", "0.1375")
+    desk.fill(book, "a", side="BUY", quantity="2", price="100.5", fee="0.1005")
+    desk.fill(book, "b", side="BUY", quantity="1", price="90", fee="0.045")
+    desk.fill(book, "c", side="SELL", quantity="2.5", price="110", fee="0.1375")
     book.cash = Decimal(1000) - Decimal("201.1005") - Decimal("90.045") + Decimal("274.8625")
     book.save()
     Position.objects.filter(book=book).update(quantity=Decimal("0.5"))
@@ -190,9 +190,7 @@ def test_progress_is_the_end_of_the_last_stage_not_a_message_sent_again(desk: De
     assert (running.id, running.stage, running.mode) == (cycle.pk, "risk", Mode.PAPER)
     assert running.progressed_at == cycle.started_at
     ended = timezone.now() - timedelta(minutes=30)
-    StageRun.objects.create(
-        cycle=cycle, stage="ingest", worker="w", queue_ms=1, duration_ms=1, finished_at=ended
-    )
+    StageRun.objects.create(cycle=cycle, stage="ingest", worker="w", queue_ms=1, duration_ms=1, finished_at=ended)
     cycle.progressed_at = timezone.now()
     cycle.save()
     assert collect().cycles[0].progressed_at == ended

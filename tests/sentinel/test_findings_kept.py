@@ -238,9 +238,7 @@ def test_looking_at_a_finding_changes_nothing(admin_client: Client) -> None:
     assert row.acknowledged_at is None
 
 
-def test_a_viewer_reads_findings_and_may_not_acknowledge_them(
-    client: Client, django_user_model: type[User]
-) -> None:
+def test_a_viewer_reads_findings_and_may_not_acknowledge_them(client: Client, django_user_model: type[User]) -> None:
     viewer = django_user_model.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_finding"))
     client.force_login(viewer)

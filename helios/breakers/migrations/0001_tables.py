@@ -15,9 +15,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("name", models.SlugField(max_length=64, unique=True)),
                 ("description", models.CharField(blank=True, max_length=200)),
@@ -36,9 +34,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "window_calls",
-                    models.PositiveIntegerField(
-                        default=10, help_text="How many of the last calls are looked at."
-                    ),
+                    models.PositiveIntegerField(default=10, help_text="How many of the last calls are looked at."),
                 ),
                 (
                     "open_s",
@@ -114,9 +110,7 @@ class Migration(migrations.Migration):
                         name="circuit_breakers_intervals",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(
-                            ("last_state__in", ["CLOSED", "OPEN", "HALF_OPEN", "FORCED_OPEN"])
-                        ),
+                        condition=models.Q(("last_state__in", ["CLOSED", "OPEN", "HALF_OPEN", "FORCED_OPEN"])),
                         name="circuit_breakers_state",
                     ),
                 ],
@@ -127,9 +121,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("ts", models.DateTimeField(db_index=True)),
                 (

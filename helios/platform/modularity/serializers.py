@@ -185,8 +185,6 @@ class ControlPlaneStatus(serializers.Serializer[dict[str, Any]]):
     flags_on = serializers.IntegerField()
     flags_off = serializers.IntegerField()
     flag_generation = serializers.IntegerField()
-    breakers = serializers.DictField(
-        child=serializers.IntegerField(), help_text="number of breakers by state"
-    )
+    breakers = serializers.DictField(child=serializers.IntegerField(), help_text="number of breakers by state")
     modules = serializers.DictField(child=serializers.IntegerField(), help_text="number of modules by state")
     now = serializers.DateTimeField()

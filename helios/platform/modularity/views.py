@@ -31,9 +31,7 @@ from helios.platform.modularity.serializers import (
 class StatusView(APIView):
     """Flags, breakers and modules in counts."""
 
-    @extend_schema(
-        responses=ControlPlaneStatus, tags=["modularity"], summary="Count flags, breakers, modules"
-    )
+    @extend_schema(responses=ControlPlaneStatus, tags=["modularity"], summary="Count flags, breakers, modules")
     def get(self, _request: Request) -> Response:
         """How many flags are on, and how many breakers and modules stand in which state."""
         enabled = Counter(FeatureFlag.objects.values_list("enabled", flat=True))

@@ -122,8 +122,8 @@ def table_of(outcome: backtesting.Outcome) -> Table:
 def notes_of(outcome: backtesting.Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
     notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s"]
-    if outcome.model is not None:
-        until = f"{outcome.model.trained_to:%Y-%m-%d}"
+    if outcome.model is not None and outcome.trained_until is not None:
+        until = f"{outcome.trained_until:%Y-%m-%d}"
         if outcome.out_of_sample:
             notes.append(f"Out of sample: {outcome.model.name} was trained on data up to {until}.")
         else:

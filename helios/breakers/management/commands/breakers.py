@@ -104,9 +104,7 @@ def _plain(answer: Any) -> str:
     lines = []
     for key, value in answer.items():
         if key == "history":
-            lines += [
-                f"  {e['ts']:%Y-%m-%d %H:%M:%S} {e['before']} -> {e['after']}: {e['reason']}" for e in value
-            ]
+            lines += [f"  {e['ts']:%Y-%m-%d %H:%M:%S} {e['before']} -> {e['after']}: {e['reason']}" for e in value]
         else:
             lines.append(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     return "\n".join(lines)

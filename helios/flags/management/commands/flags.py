@@ -133,7 +133,7 @@ def _told(change: services.Change) -> Row:
 def _history(name: str | None, limit: int) -> list[Row]:
     rows = FeatureFlagHistory.objects.all()
     if name:
-        rows = rows.filter(flag_id=name)  # type: ignore[misc] - the key is the flag's name
+        rows = rows.filter(flag_id=name)  # type: ignore[misc]  # the key is the flag's name
     return [
         {
             "ts": row.ts.isoformat(),

@@ -23,9 +23,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         made = ensure_admin()
         if options["json"]:
-            result = (
-                {"created": True, "username": made[0], "password": made[1]} if made else {"created": False}
-            )
+            result = {"created": True, "username": made[0], "password": made[1]} if made else {"created": False}
             self.stdout.write(json.dumps(result))
         elif made is None:
             self.stdout.write("A superuser exists; nothing was changed.")

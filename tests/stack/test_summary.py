@@ -1,0 +1,149 @@
+"""The demo's page: every figure in its place, a dash where there is none."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from helios.stack import summary
+from helios.stack.summary import Outcome, figure, pick
+
+DATA = {
+    "series": [
+        {"symbol": "AAPL", "timeframe": "1d", "rows": 3270, "inserted": 3270, "missing_bars": 0},
+        {"symbol": "SPY", "timeframe": "1m", "rows": 97_000, "inserted": 0, "missing_bars": 12},
+    ]
+}
+TRAINING = {
+    "name": "compact-1d-7",
+    "metrics": {
+        "model": {"log_loss": 1.0321, "accuracy": 0.4512, "n_samples": 4000.0},
+        "baseline": {"log_loss": 1.0986, "accuracy": 0.3333, "n_samples": 4000.0},
+    },
+}
+BACKTEST = {
+    "n_bars": 3270,
+    "start": "2000-03-01T21:00:00+00:00",
+    "end": "2013-03-01T21:00:00+00:00",
+    "total_return_pct": 61.234,
+    "sharpe": None,
+    "max_drawdown_pct": -20.5,
+    "n_trades": 812,
+    "fees_paid": "1234.5",
+    "buy_hold_return_pct": 300.0,
+    "out_of_sample": False,
+}
+REPLAY = {
+    "book": "replay-1",
+    "cycles": {"run": 60, "completed": 60},
+    "orders": {"total": 90, "filled": 88, "denied": 2},
+    "fills": 88,
+    "fees_paid": "91.20",
+    "final_equity": "101234.56",
+    "total_return_pct": 1.23,
+    "fallbacks": {},
+    "ledger": {"entries": 420, "intact": True},
+    "latency": {"predict": {"p50_ms": 4.2, "p95_ms": 7.0}, "cycle": {"p50_ms": 61.0, "p95_ms": 80.1}},
+}
+AUDIT = {"verdict": "DEGRADED", "findings": [{"severity": "warning", "message": "beat has been silent"}]}
+
+
+def outcome(**changes: Any) -> Outcome:
+    given: dict[str, Any] = {
+        "data": DATA,
+        "training": TRAINING,
+        "backtest": BACKTEST,
+        "buy_and_hold": {"total_return_pct": 301.0, "sharpe": 0.8},
+        "replay": REPLAY,
+        "audit": AUDIT,
+        "report": Path("var/reports/demo.html"),
+        "timings": [("Load", 1.25), ("Replay", 20.0)],
+    }
+    return Outcome(**(given | changes))
+
+
+def page(found: Outcome) -> str:
+    console = Console(file=io.StringIO(), width=140)
+    summary.show(console, found)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def row(text: str, label: str) -> list[str]:
+    """The cells of the table row that begins with `label`."""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
+        if cells and cells[0] == label:
+            return cells[1:]
+    raise AssertionError(f"no row {label!r} in\n{text}")
+
+
+def test_the_page_holds_every_part() -> None:
+    text = page(outcome())
+    assert "Market data: 100,270 bars" in text
+    assert row(text, "SPY") == ["1m", "97,000", "0", "12"]
+    assert "Model compact-1d-7, out of sample" in text
+    assert row(text, "log loss") == ["1.0321", "1.0986"]
+    assert row(text, "n samples") == ["4,000", "4,000"]
+    assert row(text, "total return") == ["61.23 %", "301.00 %"]
+    assert row(text, "Sharpe ratio") == ["-", "0.80"]
+    assert row(text, "fees paid")[0] == "1,234.50"
+    assert row(text, "cycles") == ["60 run, 60 completed"]
+    assert row(text, "orders") == ["90 total, 88 filled, 2 denied"]
+    assert row(text, "final paper equity") == ["101,234.56"]
+    assert row(text, "ledger") == ["intact"]
+    assert row(text, "fallbacks") == ["none"]
+    assert row(text, "predict") == ["4.20", "7.00"]
+    assert row(text, "cycle") == ["61.00", "80.10"]
+    assert row(text, "Replay") == ["20.0"]
+    assert "Sentinel: DEGRADED" in text
+    assert "  warning: beat has been silent" in text
+    assert "Report: var/reports/demo.html" in text
+
+
+def test_a_backtest_over_training_bars_says_so() -> None:
+    assert "with bars the model was trained on" in page(outcome())
+    assert "trained on" not in page(outcome(backtest={**BACKTEST, "out_of_sample": True}))
+
+
+def test_the_backtests_own_buy_and_hold_figure_is_used_when_there_is_no_other() -> None:
+    assert row(page(outcome(buy_and_hold=None)), "total return") == ["61.23 %", "300.00 %"]
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], "text"])
+def test_missing_results_become_dashes(nothing: Any) -> None:
+    text = page(outcome(data=nothing, training=nothing, backtest=nothing, replay=nothing, audit=nothing))
+    assert row(text, "final paper equity") == ["-"]
+    assert row(text, "ledger") == ["-"]
+    assert "Sentinel: ok" in text
+
+
+def test_a_broken_ledger_is_shouted() -> None:
+    assert row(page(outcome(replay={"ledger": {"intact": False}})), "ledger") == ["BROKEN"]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (None, "", "-"),
+        (float("nan"), "%", "-"),
+        (12.3, "%", "12.30 %"),
+        ("1234.5", "money", "1,234.50"),
+        (1234, "n", "1,234"),
+        (1.5, "", "1.50"),
+        ("soon", "", "soon"),
+    ],
+)
+def test_figures_read_well(value: Any, unit: str, text: str) -> None:
+    assert figure(value, unit) == text
+
+
+def test_the_first_path_that_leads_somewhere_is_picked() -> None:
+    source = {"a": {"b": 0}, "c": 2}
+    assert pick(source, "x", "a.b", "c") == 0
+    assert pick(source, "a.b.c") is None
+    assert pick(None, "a") is None
