@@ -52,52 +52,64 @@ Render = Callable[[Mapping[str, Any]], str]
 class RotatingFile:
     """A log file that several processes may share, forked ones too.
 
-    Lines are appended in one write. Whoever sees the file over its size renames and compresses it under a
-    lock; the others notice that the name has a new file behind it. There is no queue and no thread that a
-    killed worker could block.
+    A line is one write under a shared lock on the file. Whoever sees the file over its size takes the lock alone,
+    renames the file and packs it; the others notice that the name has a new file behind it. There is no queue
+    and no thread that a killed worker could block, and the kernel lets go of a dead process's lock.
     """
 
     def __init__(self, path: Path, *, rotate_bytes: int = ROTATE_BYTES, keep: int = KEEP_FILES) -> None:
         """Open `path` for appending; makes its folder. Raises: OSError."""
         self._path, self._rotate_bytes, self._keep = path, rotate_bytes, keep
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = self._open()
+        self._open()
 
     def write(self, line: str) -> None:
         """Append one finished line."""
-        if not self._is_current():
-            os.close(self._descriptor)
-            self._descriptor = self._open()
+        if self._opened_by != os.getpid():
+            self._reopen()  # a lock taken before a fork belongs to both sides
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        while not self._is_current():
+            self._reopen()
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
         os.write(self._descriptor, line.encode(errors="replace"))
-        if os.fstat(self._descriptor).st_size >= self._rotate_bytes:
-            self._rotate()
+        full = os.fstat(self._descriptor).st_size >= self._rotate_bytes
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        if full:
+            self.rotate()
+
+    def rotate(self) -> None:
+        """Pack the file under a dated name and drop the oldest packed ones; the next line begins a new file."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        first = self._is_current()  # otherwise another process was faster
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        old = self._path.with_suffix(f".{stamp}.log")
+        if first:
+            self._path.rename(old)
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        if first:
+            with old.open("rb") as source, gzip.open(f"{old}.gz", "wb", compresslevel=5) as target:
+                shutil.copyfileobj(source, target)
+            old.unlink()
+            for outdated in sorted(self._path.parent.glob(f"{self._path.stem}.*.log*"))[: -self._keep]:
+                outdated.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Release the file."""
         os.close(self._descriptor)
 
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    def _open(self) -> None:
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._opened_by = os.getpid()
+
+    def _reopen(self) -> None:
+        os.close(self._descriptor)
+        self._open()
 
     def _is_current(self) -> bool:
         try:
             return self._path.stat().st_ino == os.fstat(self._descriptor).st_ino
         except FileNotFoundError:
             return False
-
-    def _rotate(self) -> None:
-        with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._is_current():
-                return  # another process was faster
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-            old = self._path.rename(self._path.with_suffix(f".{stamp}.log"))
-            packed = old.with_name(f"{old.name}.gz")
-            with old.open("rb") as source, gzip.open(packed, "wb", compresslevel=5) as target:
-                shutil.copyfileobj(source, target)
-            old.unlink()
-            for outdated in sorted(self._path.parent.glob(f"{self._path.stem}.*.log.gz"))[: -self._keep]:
-                outdated.unlink(missing_ok=True)
 
 
 class InterceptHandler(logging.Handler):
@@ -114,7 +126,7 @@ class InterceptHandler(logging.Handler):
             fields.update(name=record.name, function=record.funcName, line=record.lineno)
 
         with contextlib.suppress(ValueError):
-            logger.patch(own_place).opt(exception=record.exc_info).log(level, "{}", record.getMessage())
+            logger.patch(own_place).opt(exception=record.exc_info).log(level, "{}", record.getMessage().rstrip())
 
 
 def configure(component: str, *, console_level: str | None = None) -> None:
@@ -128,9 +140,7 @@ def configure(component: str, *, console_level: str | None = None) -> None:
     try:
         file = RotatingFile(env.var_dir / "logs" / f"{component}.log")
     except OSError as error:
-        raise HeliosError(
-            f"Helios cannot write its log in {env.var_dir / 'logs'}: {error.strerror}"
-        ) from error
+        raise HeliosError(f"Helios cannot write its log in {env.var_dir / 'logs'}: {error.strerror}") from error
     logger.remove()
     logger.configure(extra={"component": component})
     options: dict[str, Any] = {
@@ -158,12 +168,8 @@ def secret_values(env: Env, environ: Mapping[str, str]) -> set[str]:
 
 def redactor(secrets: Iterable[str]) -> Redactor:
     """A function that masks the given values and whatever looks like a key, a password or a token."""
-    spellings = {
-        form for value in secrets for form in (value, quote(value, safe=""), json.dumps(value)[1:-1])
-    }
-    known = re.compile(
-        "|".join(re.escape(value) for value in sorted(spellings, key=len, reverse=True)) or r"(?!)"
-    )
+    spellings = {form for value in secrets for form in (value, quote(value, safe=""), json.dumps(value)[1:-1])}
+    known = re.compile("|".join(re.escape(value) for value in sorted(spellings, key=len, reverse=True)) or r"(?!)")
 
     def redact(line: str) -> str:
         line = known.sub(MASK, line)

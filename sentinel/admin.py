@@ -62,7 +62,6 @@ class FindingAdmin(ReadOnlyAdmin):
         "observed",
         "limit",
         "count",
-        "first_seen",
         "last_seen",
         "state_label",
     )

@@ -15,7 +15,7 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 TEMPLATE = f"helios_template_{_WORKER}"
 
 
-_CLONERS = {"fresh_database", "stack", "stack_factory"}
+_CLONERS = {"fresh_database", "stack", "stack_factory", "trained", "desk"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
     """pytest-django's migrated test database, of which we keep an untouched copy as a template."""
-    from django.db import connection  # noqa: PLC0415 - after Django is set up
+    from django.db import connection
 
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         name = connection.settings_dict["NAME"]

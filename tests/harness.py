@@ -30,9 +30,7 @@ def dsn(url: str) -> str:
     """A connection string for a `postgresql://` URL, without the tests' maintenance option."""
     entry = endpoints.django_database(url)
     words = {key: entry[key.upper()] for key in ("user", "password", "host", "port")}
-    return psycopg2.extensions.make_dsn(
-        dbname=entry["NAME"], **{key: value for key, value in words.items() if value}
-    )
+    return psycopg2.extensions.make_dsn(dbname=entry["NAME"], **{key: value for key, value in words.items() if value})
 
 
 def run_sql(url: str, statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
@@ -139,9 +137,7 @@ class Stack:
 
         def ready() -> bool:
             for name in names:
-                assert self.processes[name].poll() is None, (
-                    f"{name} ended:\n{children.tail(self.log(name), 30)}"
-                )
+                assert self.processes[name].poll() is None, f"{name} ended:\n{children.tail(self.log(name), 30)}"
             return set(names) <= self.answering()
 
         self.wait_for(ready, timeout_s=timeout_s, what=f"workers {names}")
@@ -189,16 +185,12 @@ class Stack:
 
     # --- waiting ---
 
-    def wait_for(
-        self, condition: Callable[[], object], *, timeout_s: float = 60, what: str = "the condition"
-    ) -> None:
+    def wait_for(self, condition: Callable[[], object], *, timeout_s: float = 60, what: str = "the condition") -> None:
         """Poll until `condition` is truthy; the failure shows the end of each process's output."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
-                tails = "\n".join(
-                    f"--- {name}\n{children.tail(self.log(name), 30)}" for name in self.processes
-                )
+                tails = "\n".join(f"--- {name}\n{children.tail(self.log(name), 30)}" for name in self.processes)
                 raise AssertionError(f"{what} did not come true in {timeout_s} s\n{tails}")
             time.sleep(0.05)
 

@@ -35,9 +35,7 @@ def servers_in(root: Path) -> tuple[EmbeddedPostgres, EmbeddedValkey]:
     postgres = EmbeddedPostgres(
         data_dir=root / "pg", socket_dir=run, log=root / "postgres.log", settings=UNSAFE_SETTINGS
     )
-    return postgres, EmbeddedValkey(
-        data_dir=root / "valkey", socket=run / "valkey.sock", log=root / "valkey.log"
-    )
+    return postgres, EmbeddedValkey(data_dir=root / "valkey", socket=run / "valkey.sock", log=root / "valkey.log")
 
 
 def _start() -> None:

@@ -120,9 +120,7 @@ def test_a_stage_can_be_imported_where_django_is_not_set_up(stage: str) -> None:
         f"for name in {modules!r}: importlib.import_module(name)\n"
         "print([m for m in ('django', 'celery', 'redis', 'psycopg2') if m in sys.modules])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "[]", result.stderr
 
 

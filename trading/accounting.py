@@ -82,10 +82,8 @@ class Holding:
         closed = min(abs(change), abs(self.quantity))
         direction = 1 if self.quantity > 0 else -1
         realised = self.realised_pnl + rounded((fill.price - self.average_price) * closed * direction)
-        if quantity == 0:
-            average = ZERO
-        else:
-            average = self.average_price if quantity * self.quantity > 0 else fill.price
+        still_open = self.average_price if quantity * self.quantity > 0 else fill.price
+        average = ZERO if quantity == 0 else still_open
         return replace(self, quantity=quantity, average_price=average, realised_pnl=realised, fees_paid=fees)
 
 

@@ -101,9 +101,7 @@ class ModuleAdmin(ModelAdmin):
         """History and cycles name modules: they are unloaded, not deleted."""
         return False
 
-    def _each(
-        self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., Module], done: str
-    ) -> None:
+    def _each(self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., Module], done: str) -> None:
         for row in rows:
             try:
                 change(row.name, actor=request.user.get_username())

@@ -105,9 +105,7 @@ def load_order(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
         sorter.prepare()
     except CycleError as error:
         # graphlib lists each module before the one that needs it
-        raise ModuleRefused(
-            f"modules depend on each other: {' -> '.join(reversed(error.args[1]))}"
-        ) from error
+        raise ModuleRefused(f"modules depend on each other: {' -> '.join(reversed(error.args[1]))}") from error
     order: list[str] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready())
@@ -133,9 +131,7 @@ def _comparisons(wanted: str) -> list[tuple[str, Version]]:
     for part in wanted.split(","):
         match = _COMPARISON.fullmatch(part.strip())
         if match is None:
-            raise ModuleRefused(
-                f"a version range must read like >=1.2.0,<2.0.0 or ^1.2.0 or *, was {wanted!r}"
-            )
+            raise ModuleRefused(f"a version range must read like >=1.2.0,<2.0.0 or ^1.2.0 or *, was {wanted!r}")
         found.append((match[1] or "==", Version.parse(match[2])))
     return found
 

@@ -102,10 +102,7 @@ def _replace() -> Snapshot:
         rows = list(Module.objects.all())
         _snapshot = Snapshot(
             generation=max((row.generation for row in rows), default=0),
-            rows={
-                row.name: Row(version=row.version, path=row.path, state=row.state, error=row.error)
-                for row in rows
-            },
+            rows={row.name: Row(version=row.version, path=row.path, state=row.state, error=row.error) for row in rows},
         )
         return _snapshot
 

@@ -101,9 +101,7 @@ def unload(name: str, *, actor: str = "system") -> Module:
     with transaction.atomic():
         rows = _locked()
         row = _named(rows, name)
-        users = [
-            other.name for other in rows.values() if other.state in USABLE and name in other.dependencies
-        ]
+        users = [other.name for other in rows.values() if other.state in USABLE and name in other.dependencies]
         if users:
             raise ModuleRefused(f"module {name} is needed by {', '.join(users)}: unload them first")
         if row.state != ModuleState.UNLOADED:
@@ -157,9 +155,7 @@ def _check_dependencies(row: Module, rows: Mapping[str, Module], states: tuple[M
         if other is None:
             raise ModuleRefused(f"module {row.name} depends on {needed}, which is not registered")
         if not core.satisfies(other.version, wanted):
-            raise ModuleRefused(
-                f"module {row.name} needs {needed} {wanted}, but {other.version} is registered"
-            )
+            raise ModuleRefused(f"module {row.name} needs {needed} {wanted}, but {other.version} is registered")
         if other.state not in states:
             expected = " or ".join(states)
             raise ModuleRefused(f"module {row.name} needs {needed} to be {expected}, was {other.state}")
@@ -175,9 +171,7 @@ def _finish(row: Module, state: ModuleState, *, actor: str, error: str = "") -> 
     return current
 
 
-def _move(
-    row: Module, state: ModuleState, *, actor: str, error: str = "", kind: str = "module.state_changed"
-) -> None:
+def _move(row: Module, state: ModuleState, *, actor: str, error: str = "", kind: str = "module.state_changed") -> None:
     before, row.state, row.error = row.state, state, error
     if state == ModuleState.LOADED:
         row.loaded_at = timezone.now()

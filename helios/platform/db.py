@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from django.db import connection
+from django.db import connection, transaction
 
 Period = Literal["year", "month"]
 
@@ -53,7 +53,7 @@ def ensure_partitions(table: str, period: Period, first: datetime, last: datetim
     Safe to call from several processes at once: an advisory lock serialises the makers of one table.
     """
     made: list[str] = []
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:  # the lock below lasts as long as its transaction
         cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [table])
         existing = {row[0] for row in cursor.fetchall()}
         moment = first

@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _say(sentence: str, status: int) -> int:
-    Console(stderr=True).print(sentence, markup=False, highlight=False)
+    Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
     return status
 
 

@@ -153,7 +153,7 @@ class _Display(AbstractContextManager["_Display"]):
         if not line:
             return
         if self._progress is None:
-            self._console.print(f"  {line}", markup=False, highlight=False)
+            self._console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
             return
         counted = _COUNTED.search(line)
         done, total = (int(part) for part in counted.groups()) if counted else (None, None)

@@ -35,7 +35,7 @@ def main() -> int:
     try:
         run(load_env(), console)
     except StackError as error:
-        Console(stderr=True).print(str(error), markup=False, highlight=False)
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -26,7 +26,10 @@ def answering(broker_url: str) -> set[str]:
     """Names (before the @) of the workers that answer a ping now; empty while the broker is away."""
     try:
         # a connection of its own: a pooled one may have lost its server since the last question
-        with Celery("probe", broker=broker_url, set_as_current=False) as probe, probe.connection_for_write() as connection:
+        with (
+            Celery("probe", broker=broker_url, set_as_current=False) as probe,
+            probe.connection_for_write() as connection,
+        ):
             replies = probe.control.ping(timeout=PING_S, connection=connection) or []
     except (OperationalError, RedisError, OSError):
         return set()

@@ -206,8 +206,7 @@ def test_the_challenger_speaks_for_its_share_of_symbols() -> None:
 def test_a_halted_book_stays_as_it_is() -> None:
     bars = market(330, 2)
     config = Config(lots=lots(bars), start_row=260, initial=Initial(state=TradingState.HALTED))
-    served = Served(champion=LinearModel())
-    got = run_helios(bars, served, config, params=short_params(), switches=SWITCHES)
+    got = run_helios(bars, LinearModel(), config, params=short_params(), switches=SWITCHES)
     assert got.run.all_fills == []
     assert set(got.run.reasons) == {"halted"}
     assert set(got.run.states) == {TradingState.HALTED}
@@ -227,7 +226,7 @@ def test_progress_names_the_stages_and_counts_the_bars() -> None:
     seen: list[tuple[str, int, int]] = []
     helios(market(300, 1), progress=lambda *step: seen.append(step))
     stages = [name for name, _ in itertools.groupby(seen, key=lambda step: step[0])]
-    assert stages == ["features", "model", "volatility", "context", "stages done", "decisions"]
+    assert stages == ["features", "model", "volatility", "context", "decisions"]
     assert seen[-1] == ("decisions", 40, 40)
 
 

@@ -110,16 +110,12 @@ def test_a_buy_above_the_limit_is_denied_but_a_sale_passes():
 
 def test_closing_a_short_is_not_adding_exposure():
     params = ExecuteParams(max_notional_usd=D(1_000))
-    assert summary(planned((0.0, 0.0, 0.0), book((-0.2, 0.0, 0.0)), params=params)) == [
-        (Side.BUY, "AAPL", D(200))
-    ]
+    assert summary(planned((0.0, 0.0, 0.0), book((-0.2, 0.0, 0.0)), params=params)) == [(Side.BUY, "AAPL", D(200))]
 
 
 def test_turning_a_short_into_a_long_is():
     params = ExecuteParams(max_notional_usd=D(1_000))
-    assert codes(planned((0.1, 0.0, 0.0), book((-0.2, 0.0, 0.0)), params=params)) == [
-        ("NOTIONAL_ABOVE_LIMIT", "AAPL")
-    ]
+    assert codes(planned((0.1, 0.0, 0.0), book((-0.2, 0.0, 0.0)), params=params)) == [("NOTIONAL_ABOVE_LIMIT", "AAPL")]
 
 
 def test_buys_are_scaled_together_when_the_cash_buffer_would_be_touched():
@@ -212,9 +208,7 @@ def test_orders_are_affordable_whole_and_never_sell_more_than_is_held(wanted, he
     equity = value + cash
     if equity <= 0:
         return
-    view = replace(
-        book(equity=str(equity)), cash=cash, quantity=tuple(map(D, held)), price=price, peak_equity=equity
-    )
+    view = replace(book(equity=str(equity)), cash=cash, quantity=tuple(map(D, held)), price=price, peak_equity=equity)
     orders = planned(wanted, view, lot=lot)
     sold = {o.symbol: o.quantity for o in orders.intents if o.side is Side.SELL}
     for j, symbol in enumerate(SYMBOLS):

@@ -40,9 +40,7 @@ def random_bars(
     return table(symbol, timeframe, ts, [open_, high, low, close, rng.integers(0, 10_000, n) / 8])
 
 
-def bars(
-    *rows: tuple[str, float, float, float, float, float], timeframe: str = "1m", symbol: str = "X"
-) -> BarTable:
+def bars(*rows: tuple[str, float, float, float, float, float], timeframe: str = "1m", symbol: str = "X") -> BarTable:
     """Rows (close in UTC, open, high, low, close, volume), in the order given."""
     ts = np.array([row[0] for row in rows], "datetime64[us]")
     return table(symbol, timeframe, ts, [np.array([row[k] for row in rows], float) for k in range(1, 6)])

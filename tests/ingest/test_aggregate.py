@@ -47,9 +47,7 @@ def as_rows(table: BarTable, seen: np.ndarray) -> list[tuple[object, ...]]:
     target=st.sampled_from(["5m", "15m", "1h"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_aggregation_equals_the_plain_twin(
-    *, n: int, keep: float, start: int, cut: int, target: str, seed: int
-):
+def test_aggregation_equals_the_plain_twin(*, n: int, keep: float, start: int, cut: int, target: str, seed: int):
     first = np.datetime64("2024-03-01T00:01", "us") + np.timedelta64(start, "m")
     whole = random_bars(n, first=str(first), seed=seed)
     table = whole.take(np.random.default_rng(seed).random(n) < keep)
@@ -112,9 +110,7 @@ def test_a_live_window_gives_the_very_bars_of_the_batch():
     for number in range(batch.n_rows):
         window = table.take(slice(number * 15 // 60 * 60, (number + 1) * 15))
         live = aggregate(window, "15m", ALWAYS, until=moment(batch.ts[number])).table
-        assert [getattr(live, name)[-1] for name in FIELDS] == [
-            getattr(batch, name)[number] for name in FIELDS
-        ]
+        assert [getattr(live, name)[-1] for name in FIELDS] == [getattr(batch, name)[number] for name in FIELDS]
 
 
 def test_a_session_knows_how_many_minutes_its_first_hour_and_a_half_day_have():
@@ -143,9 +139,7 @@ def test_timeframes_that_do_not_divide_are_refused():
 
 
 def test_a_close_on_the_boundary_belongs_to_the_bucket_that_ends_there():
-    got = bucket_close(
-        bars(("2024-01-01T00:05", 1, 1, 1, 1, 1), ("2024-01-01T00:06", 1, 1, 1, 1, 1)).ts, "5m"
-    )
+    got = bucket_close(bars(("2024-01-01T00:05", 1, 1, 1, 1, 1), ("2024-01-01T00:06", 1, 1, 1, 1, 1)).ts, "5m")
     assert [str(ts)[14:16] for ts in got] == ["05", "10"]
 
 

@@ -125,9 +125,7 @@ def test_every_short_session_of_23_years_of_spy_is_a_half_day():
     last_hour: dict[str, int] = {}
     for row in _lean("hour/spy.zip"):
         last_hour[row[:8]] = max(last_hour.get(row[:8], 0), int(row[9:11]))
-    short = {
-        date.fromisoformat(f"{day[:4]}-{day[4:6]}-{day[6:]}") for day, hour in last_hour.items() if hour < 14
-    }
+    short = {date.fromisoformat(f"{day[:4]}-{day[4:6]}-{day[6:]}") for day, hour in last_hour.items() if hour < 14}
     half_days = set().union(*(us_half_days(year) for year in range(1998, 2022)))
     assert short <= half_days
     assert min(half_days) > date(1998, 1, 1) - timedelta(days=1)

@@ -31,9 +31,7 @@ def test_the_window_begins_where_the_longest_running_bar_began():
 
 
 def test_a_quiet_minute_brings_one_bar_and_no_higher_one():
-    got = ingest.run(
-        [window(random_bars(90), at("2024-03-01T00:07"))], timeframe="1m", bar_ts=at("2024-03-01T00:07")
-    )
+    got = ingest.run([window(random_bars(90), at("2024-03-01T00:07"))], timeframe="1m", bar_ts=at("2024-03-01T00:07"))
     assert [moment(ts) for ts in got.accepted.ts] == [at("2024-03-01T00:07")]
     assert (got.higher, got.problems, got.missing) == ((), (), ())
 
@@ -60,9 +58,7 @@ def test_cycle_by_cycle_the_live_bars_are_the_batch_bars():
     until = at("2024-03-01T03:05")
     for name, rows in live.items():
         batch = union([aggregate(one, name, calendar("24/7"), until=until).table for one in tables], name)
-        expected = [
-            (batch.ts[k], *(getattr(batch, f)[k].tolist() for f in FIELDS)) for k in range(batch.n_bars)
-        ]
+        expected = [(batch.ts[k], *(getattr(batch, f)[k].tolist() for f in FIELDS)) for k in range(batch.n_bars)]
         assert rows == expected
 
 
@@ -101,9 +97,7 @@ def test_when_no_symbol_has_the_bar_all_are_missing():
 
 def test_a_closed_market_misses_nothing():
     saturday = at("2024-03-02T15:00")
-    got = ingest.run(
-        [random_bars(0, symbol="SPY")], timeframe="1m", bar_ts=saturday, calendars={"SPY": "XNYS"}
-    )
+    got = ingest.run([random_bars(0, symbol="SPY")], timeframe="1m", bar_ts=saturday, calendars={"SPY": "XNYS"})
     assert got.problems == ()
 
 

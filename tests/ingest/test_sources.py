@@ -168,9 +168,7 @@ def test_a_date_names_a_us_day_by_its_sessions_close(write, times: str):
 
 def frame(times: list[object]) -> pl.DataFrame:
     n = len(times)
-    return pl.DataFrame(
-        {"date": times, **{name: [1.0] * n for name in ("open", "high", "low", "close", "volume")}}
-    )
+    return pl.DataFrame({"date": times, **{name: [1.0] * n for name in ("open", "high", "low", "close", "volume")}})
 
 
 @pytest.mark.parametrize("kind", ["parquet", "feather"])

@@ -171,9 +171,7 @@ def test_a_shuffled_damaged_series_comes_out_as_its_good_rows_in_order(seed: int
     rows = rng.integers(0, n, 2 * n)  # repeated, missing and out of order
     dirty = whole.take(rows)
     broken = rng.random(2 * n) < 0.2
-    dirty = table(
-        "X", "1m", dirty.ts, [np.where(broken, -1.0, dirty.open), *(getattr(dirty, k) for k in FIELDS[1:])]
-    )
+    dirty = table("X", "1m", dirty.ts, [np.where(broken, -1.0, dirty.open), *(getattr(dirty, k) for k in FIELDS[1:])])
     got = validate(dirty, ALWAYS)
     good = np.unique(rows[~broken])
     for name in ("ts", *FIELDS):

@@ -17,9 +17,7 @@ REPLY = {"stance": "RISK_OFF", "conviction": 0.8, "risk_multiplier": 0.6, "reaso
 
 
 def ask(client, *, timeout_s=5.0, context=None, **more):
-    return claude.analyse(
-        client, context or market_context(), model="claude-test", timeout_s=timeout_s, **more
-    )
+    return claude.analyse(client, context or market_context(), model="claude-test", timeout_s=timeout_s, **more)
 
 
 def error_body(kind):

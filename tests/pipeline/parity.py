@@ -14,11 +14,10 @@ import numpy as np
 
 
 def main(name: str) -> dict[str, Any]:
-    from tiers import inference, stages, store, switches
+    from tiers import inference, stages, switches
     from tiers.backtest.engine import Config, run_helios
     from tiers.backtest.simulator import Costs, Initial
-    from tiers.features.catalog import FEATURE_SET, NAMES
-    from trading.models import Book, Order, TradeExecution
+    from trading.models import Book
     from trading.selectors import market
 
     book = Book.objects.get(name=name)
@@ -38,62 +37,59 @@ def main(name: str) -> dict[str, Any]:
         params=stages.params_of(book),
         switches=switches.from_json(cycles[0].switches),
     )
-    worst: dict[str, float] = {
-        "features": 0.0,
-        "probability": 0.0,
-        "sigma": 0.0,
-        "weights": 0.0,
-        "equity": 0.0,
-    }
+    return {"cycles": len(cycles), "worst": _distances(book, cycles, result), **_trading(book, result)}
+
+
+def _distances(book: Any, cycles: list[Any], result: Any) -> dict[str, float]:
+    """The largest absolute difference of each kind over all cycles."""
+    from tiers import store
+    from tiers.features.catalog import FEATURE_SET, NAMES
+
+    symbols, log = tuple(book.symbols), result.log
+    worst = dict.fromkeys(("features", "probability", "sigma", "weights", "equity"), 0.0)
     for row, cycle in enumerate(cycles):
-        symbols = tuple(book.symbols)
         live = store.load_features(book.timeframe, FEATURE_SET, symbols, cycle.bar_ts, n_rows=1, n_features=len(NAMES))[
             0
         ]
-        _compare(worst, "features", live, result.log.features[row])
-        _compare(worst, "probability", store.load_forecast(cycle, symbols).probability, result.log.probability[row])
-        _compare(worst, "sigma", store.load_risk(cycle).sigma, result.log.sigma[row])
-        _compare(worst, "weights", store.load_targets(cycle).weights, result.log.weights[row])
+        _compare(worst, "features", live, log.features[row])
+        _compare(worst, "probability", store.load_forecast(cycle, symbols).probability, log.probability[row])
+        _compare(worst, "sigma", store.load_risk(cycle).sigma, log.sigma[row])
+        _compare(worst, "weights", store.load_targets(cycle).weights, log.weights[row])
         worst["equity"] = max(worst["equity"], float(abs(cycle.snapshot.equity - result.run.equity[row])))
-    orders = [
-        [o.bar_ts.isoformat(), o.symbol, o.side, str(o.quantity.normalize()), o.client_order_id]
-        for o in Order.objects.filter(book=book).order_by("bar_ts", "symbol", "side")
-    ]
-    expected = sorted(
-        [i.bar_ts.isoformat(), i.symbol, i.side.value, str(i.quantity.normalize()), i.client_order_id]
+    return worst
+
+
+def _trading(book: Any, result: Any) -> dict[str, Any]:
+    """Orders and fills of both, compared as sorted rows."""
+    from trading.models import Order, TradeExecution
+
+    orders = sorted(
+        [o.bar_ts.isoformat(), o.symbol, o.side, _text(o.quantity), o.client_order_id]
+        for o in Order.objects.filter(book=book)
+    )
+    decided = sorted(
+        [i.bar_ts.isoformat(), i.symbol, i.side.value, _text(i.quantity), i.client_order_id]
         for row in result.run.orders
         for i in row
     )
-    fills = [
-        [
-            e.bar_ts.isoformat(),
-            e.symbol,
-            e.side,
-            str(e.quantity.normalize()),
-            str(e.price.normalize()),
-            str(e.fee.normalize()),
-        ]
-        for e in TradeExecution.objects.filter(book=book).order_by("bar_ts", "symbol", "side")
-    ]
-    expected_fills = sorted(
-        [
-            f.bar_ts.isoformat(),
-            f.symbol,
-            f.side,
-            str(f.quantity.normalize()),
-            str(f.price.normalize()),
-            str(f.fee.normalize()),
-        ]
+    fills = sorted(
+        [e.bar_ts.isoformat(), e.symbol, e.side, _text(e.quantity), _text(e.price), _text(e.fee)]
+        for e in TradeExecution.objects.filter(book=book)
+    )
+    filled = sorted(
+        [f.bar_ts.isoformat(), f.symbol, f.side, _text(f.quantity), _text(f.price), _text(f.fee)]
         for f in result.run.all_fills
     )
     return {
-        "cycles": len(cycles),
-        "worst": worst,
         "n_orders": len(orders),
         "n_fills": len(fills),
-        "orders_equal": orders == expected,
-        "fills_equal": fills == expected_fills,
+        "orders_equal": orders == decided,
+        "fills_equal": fills == filled,
     }
+
+
+def _text(value: Any) -> str:
+    return str(value.normalize())
 
 
 def _compare(worst: dict[str, float], key: str, live: Any, batch: Any) -> None:

@@ -7,6 +7,7 @@ import time
 import psycopg2
 import pytest
 
+from helios.stack import processes
 from tests.harness import dsn
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
@@ -42,7 +43,8 @@ def gate(desk):
 
         def open(self):
             cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted",
+                "SELECT pg_terminate_backend(pid) FROM pg_locks "
+                "WHERE locktype = 'advisory' AND objid = %s AND NOT granted",
                 [GATE],
             )
             cursor.execute(f"SELECT pg_advisory_unlock({GATE})")
@@ -79,8 +81,8 @@ def done(desk, book):
 def decisions(desk, book):
     """Orders and fills of a book without the identifiers that differ between books."""
     orders = desk.query(
-        "SELECT o.bar_ts, o.symbol, o.side, o.quantity, o.status FROM orders o JOIN portfolio_state b ON b.id = o.book_id "
-        "WHERE b.name = %s ORDER BY 1, 2, 3",
+        "SELECT o.bar_ts, o.symbol, o.side, o.quantity, o.status FROM orders o "
+        "JOIN portfolio_state b ON b.id = o.book_id WHERE b.name = %s ORDER BY 1, 2, 3",
         [book],
     )
     fills = desk.query(
@@ -117,7 +119,8 @@ def test_a_worker_killed_in_each_tier_loses_and_doubles_nothing(desk, gate):
         desk.kill(worker)
         gate.open()
         if worker == "gpu":
-            desk.start_gpu_worker()
+            desk.start(processes.gpu_worker())
+            desk.wait_for_workers("gpu")
         else:
             desk.start_worker()
     finish(desk, process, "disturbed")

@@ -55,9 +55,7 @@ def test_a_reducing_book_only_shrinks():
 
 
 def test_a_symbol_without_a_bar_keeps_its_weight_and_its_part_of_the_budget():
-    targets = rebalanced(
-        risk_decision((GOOD, GOOD, BAD), leverage=0.5), (0.0, 0.0, 0.3), tradable=(True, True, False)
-    )
+    targets = rebalanced(risk_decision((GOOD, GOOD, BAD), leverage=0.5), (0.0, 0.0, 0.3), tradable=(True, True, False))
     assert targets.weights[2] == 0.3
     assert targets.weights.sum() == pytest.approx(0.5, abs=3e-6)
 
@@ -152,9 +150,7 @@ def test_no_limit_is_ever_broken(expected, held, bounds, flags, state):
     size, max_weight, leverage, max_turnover = bounds
     sigma = tuple(0.012 if known else math.nan for known in flags[:3])
     params = replace(PARAMS, max_turnover=max_turnover)
-    risk = risk_decision(
-        expected, sigma=sigma, size=size, max_weight=max_weight, leverage=leverage, state=state
-    )
+    risk = risk_decision(expected, sigma=sigma, size=size, max_weight=max_weight, leverage=leverage, state=state)
     view = book(held, tradable=flags[3:])
     targets = rebalance(risk=risk, returns=returns(), book=view, params=params)
     weights, previous, free = targets.weights, view.weights, np.array(flags[3:])

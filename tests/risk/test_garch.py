@@ -40,9 +40,7 @@ def test_the_compiled_filter_is_the_recursion_of_the_book(values, parameters, st
     returns = np.array(values)
     compiled = garch.filter_variance(returns, parameters, start)
     np.testing.assert_allclose(compiled, twin_filter(values, parameters, start), rtol=1e-12)
-    np.testing.assert_allclose(
-        garch.filter_variance.py_func(returns, parameters, start), compiled, rtol=1e-12
-    )
+    np.testing.assert_allclose(garch.filter_variance.py_func(returns, parameters, start), compiled, rtol=1e-12)
 
 
 @pytest.mark.parametrize("mean", [True, False])
@@ -122,7 +120,7 @@ def test_an_optimiser_that_does_not_converge_gives_no_fit(monkeypatch):
 
 
 def _stopped_early(*args, **kwargs):
-    from scipy.optimize import minimize  # noqa: PLC0415
+    from scipy.optimize import minimize
 
     kwargs["options"] = {"maxiter": 1}
     return minimize(*args, **kwargs)

@@ -42,6 +42,14 @@ class Recorder:
             raise answer
         return answer
 
+    def for_steps(self) -> Callable[..., Any]:
+        """`run` as a method of Steps: a bound one would not be given the steps."""
+
+        def run(steps: Steps, step: Step, **more: Any) -> Any:
+            return self.run(steps, step, **more)
+
+        return run
+
     @contextlib.contextmanager
     def workers(self, _env: Env, *, beside: Any) -> Iterator[Recorder]:
         self.asked.append("workers up, with " + ", ".join(spec.name for spec in beside))
@@ -55,7 +63,7 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     made = Recorder()
-    monkeypatch.setattr(Steps, "run", lambda steps, step, **more: made.run(steps, step, **more))
+    monkeypatch.setattr(Steps, "run", made.for_steps())
     monkeypatch.setattr(demo, "running_workers", made.workers)
     monkeypatch.setattr(demo, "answering", lambda _: made.answering)
     monkeypatch.setattr(training, "recall", lambda _: None)

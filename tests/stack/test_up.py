@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from rich.console import Console
@@ -162,8 +162,7 @@ def test_the_whole_stack_comes_up_and_leaves_nothing_after_ctrl_c(start: Callabl
     running = start(HELIOS_WEB_PORT=str(web), HELIOS_FLOWER_PORT=str(flower))
     running.await_text("Helios is running")
     assert re.search(r"Login\s+│\s+admin / \S{16,}", running.text()), running.text()
-    with urllib.request.urlopen(f"http://127.0.0.1:{web}/health", timeout=30) as answer:
-        assert answer.status == 200
+    assert answers(f"http://127.0.0.1:{web}/health")
     assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/healthcheck"), timeout_s=60)
     family = psutil.Process(running.process.pid).children(recursive=True)
     assert len(family) >= 5
@@ -176,9 +175,8 @@ def test_the_whole_stack_comes_up_and_leaves_nothing_after_ctrl_c(start: Callabl
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.HTTPError:
         return False
 
 

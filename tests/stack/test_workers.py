@@ -79,7 +79,7 @@ def test_web_and_flower_are_for_this_machine_only(make_env: Callable[..., Env]) 
 
 
 def test_every_queue_has_a_worker(make_env: Callable[..., Env]) -> None:
-    from django.conf import settings  # noqa: PLC0415 - after Django is set up
+    from django.conf import settings
 
     served = {
         queue

@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from tiers.backtest import metrics
-from tiers.backtest.helios import DecisionLog, HeliosDecider, Progress, Served, prepare
+from tiers.backtest.helios import DecisionLog, HeliosDecider, Model, Progress, Served, prepare
 from tiers.backtest.simulator import Costs, Decide, Initial, Run, simulate
 from tiers.backtest.trades import Trade, all_trades
 from tiers.backtest.weights import WeightsDecider
@@ -84,7 +84,7 @@ def run_strategy(bars: Bars, strategy: Strategy, config: Config, *, progress: Pr
 
 def run_helios(
     bars: Bars,
-    served: Served,
+    model: Model | Served,
     config: Config,
     *,
     params: PipelineParams,
@@ -95,10 +95,11 @@ def run_helios(
 ) -> Result:
     """The seven tiers over history, and buy and hold beside them.
 
+    `model` is a predictor, or a champion with its challenger and their names.
     Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue.
     """
     _check(bars, config)
-    start = config.start_row
+    served, start = model if isinstance(model, Served) else Served(champion=model), config.start_row
     history = prepare(
         bars,
         served,

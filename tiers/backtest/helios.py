@@ -137,7 +137,6 @@ def prepare(
     )
     progress("context", 3, 4)
     context = market_context.statistics(bars.close)
-    progress("stages done", 4, 4)
     return History(
         features=features,
         probability=probability,

@@ -240,7 +240,7 @@ def _facts(result: Result, context: Context) -> str:
 
 
 def _pairs(rows: Iterable[tuple[str, str]]) -> str:
-    body = "".join(f'<tr><td>{escape(name)}</td><td class="wrap">{escape(value)}</td></tr>' for name, value in rows)
+    body = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
     return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'
 
 

@@ -71,9 +71,7 @@ def in_lots(quantity: Decimal, step: Decimal) -> Decimal:
     return (quantity / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
-def plan(
-    *, targets: TargetWeights, book: BookView, lots: Mapping[str, Lot], params: ExecuteParams, key: str
-) -> Plan:
+def plan(*, targets: TargetWeights, book: BookView, lots: Mapping[str, Lot], params: ExecuteParams, key: str) -> Plan:
     """Market orders for the next bar's open that bring the book to its target weights.
 
     Only symbols whose weight differs from the previous one by at least a millionth are traded. A target of
@@ -82,9 +80,7 @@ def plan(
     book sends nothing. What cannot be ordered is a denial. `DataError` when the symbols differ.
     """
     if targets.symbols != book.symbols:
-        raise DataError(
-            f"targets and book must speak of the same symbols, were {targets.symbols} and {book.symbols}"
-        )
+        raise DataError(f"targets and book must speak of the same symbols, were {targets.symbols} and {book.symbols}")
     changes, denials = _changes(targets, book, lots)
     if changes and book.state is TradingState.HALTED:
         halted = tuple(Denial(code="BOOK_HALTED", observed=1.0, limit=0.0, symbol=c.symbol) for c in changes)
@@ -99,9 +95,7 @@ def plan(
     return Plan(intents=intents, denials=tuple(denials))
 
 
-def _changes(
-    targets: TargetWeights, book: BookView, lots: Mapping[str, Lot]
-) -> tuple[list[_Change], list[Denial]]:
+def _changes(targets: TargetWeights, book: BookView, lots: Mapping[str, Lot]) -> tuple[list[_Change], list[Denial]]:
     """The wanted changes in units of each symbol, and the ones that cannot be expressed."""
     changes, denials = [], []
     for j, (weight, previous) in enumerate(zip(targets.weights, targets.previous, strict=True)):
@@ -122,9 +116,7 @@ def _changes(
     return changes, denials
 
 
-def _accepted(
-    changes: list[_Change], params: ExecuteParams, factor: Decimal
-) -> tuple[list[_Change], list[Denial]]:
+def _accepted(changes: list[_Change], params: ExecuteParams, factor: Decimal) -> tuple[list[_Change], list[Denial]]:
     """The changes scaled by `factor` and in whole lots, without those that break a bound."""
     accepted, denials = [], []
     for change in changes:

@@ -39,9 +39,7 @@ _TALIB = "TA-Lib"
 
 FEATURES: tuple[Feature, ...] = (
     Feature("return_1", "momentum", 20, "last move in volatilities", "r / sd(20)", "standardised return"),
-    Feature(
-        "return_5", "momentum", 20, "move of 5 bars in volatilities", "ln(c/c[-5]) / (sd(20) sqrt 5)", "same"
-    ),
+    Feature("return_5", "momentum", 20, "move of 5 bars in volatilities", "ln(c/c[-5]) / (sd(20) sqrt 5)", "same"),
     Feature(
         "return_20",
         "momentum",
@@ -74,9 +72,7 @@ FEATURES: tuple[Feature, ...] = (
         "(2c - max h - min l) / (max h - min l); 0 in a zero range",
         "Lane 1984",
     ),
-    Feature(
-        "stoch_d_14", "momentum", 15, "smoothed stoch_k_14", "mean of stoch_k_14 over 3 bars", "Lane 1984"
-    ),
+    Feature("stoch_d_14", "momentum", 15, "smoothed stoch_k_14", "mean of stoch_k_14 over 3 bars", "Lane 1984"),
     Feature(
         "cci_20",
         "momentum",
@@ -85,9 +81,7 @@ FEATURES: tuple[Feature, ...] = (
         "CCI(20)/100; 0 when still",
         "Lambert 1980",
     ),
-    Feature(
-        "macd_line", "momentum", 25, "fast against slow average", "(EMA 12 - EMA 26) / ATR", "Appel 1979"
-    ),
+    Feature("macd_line", "momentum", 25, "fast against slow average", "(EMA 12 - EMA 26) / ATR", "Appel 1979"),
     Feature("macd_histogram", "momentum", 33, "turn of macd_line", "(MACD - its EMA 9) / ATR", "Appel 1979"),
     Feature(
         "trix_9",
@@ -97,9 +91,7 @@ FEATURES: tuple[Feature, ...] = (
         "change of EMA9(EMA9(EMA9 c)) / sd(20)",
         "Hutson 1983",
     ),
-    Feature(
-        "adx_14", "trend", 27, "strength of the trend, 0 to 1", "ADX(14)/100; 0 after 14 still bars", _WILDER
-    ),
+    Feature("adx_14", "trend", 27, "strength of the trend, 0 to 1", "ADX(14)/100; 0 after 14 still bars", _WILDER),
     Feature(
         "di_balance_14",
         "trend",
@@ -126,9 +118,7 @@ FEATURES: tuple[Feature, ...] = (
         "(c - mean c over 50) / ATR",
         "moving average",
     ),
-    Feature(
-        "slope_20", "trend", 19, "slope of the line through 20 closes", "20 slope / ATR", "least squares"
-    ),
+    Feature("slope_20", "trend", 19, "slope of the line through 20 closes", "20 slope / ATR", "least squares"),
     Feature(
         "trend_fit_20",
         "trend",
@@ -341,18 +331,10 @@ FEATURES: tuple[Feature, ...] = (
         "ln(c / max c over 60) / sd(20)",
         "drawdown",
     ),
-    Feature(
-        "day_sin", "calendar", 0, "time of day", "sin(2 pi seconds of the UTC day / 86400)", "cyclic encoding"
-    ),
-    Feature(
-        "day_cos", "calendar", 0, "time of day", "cos(2 pi seconds of the UTC day / 86400)", "cyclic encoding"
-    ),
-    Feature(
-        "week_sin", "calendar", 0, "time of week", "sin(2 pi seconds since Monday 00:00 UTC / 604800)", "same"
-    ),
-    Feature(
-        "week_cos", "calendar", 0, "time of week", "cos(2 pi seconds since Monday 00:00 UTC / 604800)", "same"
-    ),
+    Feature("day_sin", "calendar", 0, "time of day", "sin(2 pi seconds of the UTC day / 86400)", "cyclic encoding"),
+    Feature("day_cos", "calendar", 0, "time of day", "cos(2 pi seconds of the UTC day / 86400)", "cyclic encoding"),
+    Feature("week_sin", "calendar", 0, "time of week", "sin(2 pi seconds since Monday 00:00 UTC / 604800)", "same"),
+    Feature("week_cos", "calendar", 0, "time of week", "cos(2 pi seconds since Monday 00:00 UTC / 604800)", "same"),
 )
 
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)

@@ -26,10 +26,7 @@ def _stoch_d_14(bars: OwnBars) -> FloatArray:
 
 
 def _cci_20(bars: OwnBars) -> FloatArray:
-    index = (
-        bars.each(lambda high, low, close: talib.CCI(high, low, close, 20), bars.high, bars.low, bars.close)
-        / 100.0
-    )
+    index = bars.each(lambda high, low, close: talib.CCI(high, low, close, 20), bars.high, bars.low, bars.close) / 100.0
     typical = bars.high + bars.low + bars.close
     moved = total(np.abs(typical - lag(typical, 1)), 19)
     return np.where(moved == 0, 0.0, index)

@@ -11,20 +11,13 @@ from tiers.features.windows import lag, mean, ratio, total
 
 
 def _adx_14(bars: OwnBars) -> FloatArray:
-    index = (
-        bars.each(lambda high, low, close: talib.ADX(high, low, close, 14), bars.high, bars.low, bars.close)
-        / 100.0
-    )
+    index = bars.each(lambda high, low, close: talib.ADX(high, low, close, 14), bars.high, bars.low, bars.close) / 100.0
     return np.where(bars.still_14 & ~np.isnan(index), 0.0, index)
 
 
 def _di_balance_14(bars: OwnBars) -> FloatArray:
-    plus = bars.each(
-        lambda high, low, close: talib.PLUS_DI(high, low, close, 14), bars.high, bars.low, bars.close
-    )
-    minus = bars.each(
-        lambda high, low, close: talib.MINUS_DI(high, low, close, 14), bars.high, bars.low, bars.close
-    )
+    plus = bars.each(lambda high, low, close: talib.PLUS_DI(high, low, close, 14), bars.high, bars.low, bars.close)
+    minus = bars.each(lambda high, low, close: talib.MINUS_DI(high, low, close, 14), bars.high, bars.low, bars.close)
     return np.where(bars.still_14 & ~np.isnan(plus), 0.0, (plus - minus) / 100.0)
 
 

@@ -78,9 +78,7 @@ def aggregate(
     part, closes = table.take(wanted), closes[wanted]
     if not part.n_rows:
         none = np.empty(0, np.int64)
-        return Aggregated(
-            table=make_table(table.symbol, target, part.ts, [part.close] * 5), seen=none, due=none
-        )
+        return Aggregated(table=make_table(table.symbol, target, part.ts, [part.close] * 5), seen=none, due=none)
     starts = np.flatnonzero(np.concatenate([[True], closes[1:] != closes[:-1]]))
     seen = np.diff(np.append(starts, part.n_rows))
     fields = (

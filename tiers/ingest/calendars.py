@@ -52,11 +52,7 @@ class Calendar:
         low, high = (int(value.astype("datetime64[us]").astype(np.int64)) for value in (after, last))
         if high <= low:
             return np.empty(0, "datetime64[us]")
-        closes = (
-            _multiples(low, high, step)
-            if self.name == ALWAYS
-            else _session_closes(low, high, timeframe, step)
-        )
+        closes = _multiples(low, high, step) if self.name == ALWAYS else _session_closes(low, high, timeframe, step)
         return closes.astype("datetime64[us]")
 
     def named_day(self, day: date) -> datetime:

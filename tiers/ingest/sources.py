@@ -70,9 +70,7 @@ class FileSource:
     def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
         """The file's bars in [start, end]; `DataError` when it holds another symbol or timeframe."""
         if (symbol, timeframe) != (self.symbol, self.timeframe):
-            raise DataError(
-                f"{self.path.name} holds {self.symbol} {self.timeframe}, not {symbol} {timeframe}"
-            )
+            raise DataError(f"{self.path.name} holds {self.symbol} {self.timeframe}, not {symbol} {timeframe}")
         whole = self.read()
         return whole.take(np.asarray((whole.ts >= stamp(start)) & (whole.ts <= stamp(end))))
 
@@ -86,9 +84,7 @@ class Place:
 
     def error(self, index: int, column: str, expected: str, value: object) -> DataError:
         shown = "empty" if value is None or value == "" else repr(value)
-        return DataError(
-            f"{self.file} row {self.rows[index]}, column {column}: expected {expected}, was {shown}"
-        )
+        return DataError(f"{self.file} row {self.rows[index]}, column {column}: expected {expected}, was {shown}")
 
 
 def bars_from_frames(frames: Mapping[str, pl.DataFrame], timeframe: str) -> Bars:
@@ -126,9 +122,7 @@ def _open(path: Path) -> pl.DataFrame:
         if _is_csv(path):
             _check_width(path)
         kind = path.suffix.lower().removeprefix(".")
-        raise DataError(
-            f"{path.name} must be a readable {kind} file, was not: {_first_line(error)}"
-        ) from error
+        raise DataError(f"{path.name} must be a readable {kind} file, was not: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -144,9 +138,7 @@ def _check_width(path: Path) -> None:
             width = len(next(reader, []))
             for values in reader:
                 if len(values) > width:
-                    raise DataError(
-                        f"{path.name} row {reader.line_num}: expected {width} values, was {len(values)}"
-                    )
+                    raise DataError(f"{path.name} row {reader.line_num}: expected {width} values, was {len(values)}")
     except (OSError, UnicodeDecodeError, csv.Error):
         return  # the caller tells what the parser said
 
@@ -165,9 +157,7 @@ def _named(frame: pl.DataFrame, source: str) -> pl.DataFrame:
 def _parsed(frame: pl.DataFrame, place: Place) -> tuple[TimeArray, list[FloatArray]]:
     """Times and numbers; the first row with an unreadable value is named, and its column."""
     columns = [(parse_times(frame["ts"]), _A_TIME), *((_numbers(frame[name]), "a number") for name in FIELDS)]
-    unreadable = [
-        (index, column.name, expected) for column, expected in columns for index in _first_null(column)
-    ]
+    unreadable = [(index, column.name, expected) for column, expected in columns for index in _first_null(column)]
     if unreadable:
         index, name, expected = min(unreadable, key=lambda found: found[0])
         raise place.error(index, name, expected, frame[name][index])

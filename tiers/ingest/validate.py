@@ -116,9 +116,7 @@ def _clock(table: BarTable) -> str:
 
 
 def _off_grid(table: BarTable) -> BoolArray:
-    if (
-        table.timeframe == "1d"
-    ):  # a US daily bar is named by its session's close, which is no multiple of a day
+    if table.timeframe == "1d":  # a US daily bar is named by its session's close, which is no multiple of a day
         return np.zeros(table.n_rows, dtype=bool)
     step = timeframes.seconds(table.timeframe) * MICROSECONDS
     return np.asarray(~np.isnat(table.ts) & (table.ts.astype(np.int64) % step != 0))
@@ -136,9 +134,7 @@ def _outside(table: BarTable, calendar: Calendar) -> BoolArray:
 def _teller(table: BarTable, code: Code, column: str, text: str) -> Callable[[int], Problem]:
     def tell(row: int) -> Problem:
         at = None if np.isnat(table.ts[row]) else moment(table.ts[row])
-        detail = text.format(
-            value=getattr(table, column)[row], ts=f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "none"
-        )
+        detail = text.format(value=getattr(table, column)[row], ts=f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "none")
         number = int(table.row[row])
         return Problem(code=code, symbol=table.symbol, row=number, column=column, bar_ts=at, detail=detail)
 
@@ -159,15 +155,11 @@ def _in_order(table: BarTable) -> tuple[BarTable, list[Problem]]:
         return table, []
     ticks = table.ts.astype(np.int64)
     behind = np.concatenate([[False], ticks[1:] < np.maximum.accumulate(ticks)[:-1]])
-    tell = _teller(
-        table, Code.OUT_OF_ORDER, "ts", "expected times in rising order, was {ts} behind a later one"
-    )
+    tell = _teller(table, Code.OUT_OF_ORDER, "ts", "expected times in rising order, was {ts} behind a later one")
     problems = [tell(int(row)) for row in np.flatnonzero(behind)]
     order = np.argsort(table.ts, kind="stable")
     ordered = table.take(order)
-    repeated = np.concatenate(
-        [ordered.ts[1:] == ordered.ts[:-1], [False]]
-    )  # a later row of the same time follows
+    repeated = np.concatenate([ordered.ts[1:] == ordered.ts[:-1], [False]])  # a later row of the same time follows
     problems += [_repetition(ordered, int(row)) for row in np.flatnonzero(repeated)]
     return ordered.take(~repeated), problems
 

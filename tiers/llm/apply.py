@@ -23,10 +23,7 @@ def enforce(risk: RiskDecision, view: StrategicView, switches: Switches) -> Risk
         raise Rejected(f"the view must speak of the bar of {risk.bar_ts}, was of {view.bar_ts}")
     if not 0.0 <= view.risk_multiplier <= MAX_MULTIPLIER:
         raise Rejected(f"risk_multiplier must be from 0 to {MAX_MULTIPLIER}, was {view.risk_multiplier}")
-    if (
-        not (switches.llm_strategic_analysis and switches.llm_enhanced_decisions)
-        or view.risk_multiplier == 1.0
-    ):
+    if not (switches.llm_strategic_analysis and switches.llm_enhanced_decisions) or view.risk_multiplier == 1.0:
         return risk
     leverage = risk.leverage * view.risk_multiplier
     if view.risk_multiplier > 1.0:

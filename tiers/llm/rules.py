@@ -28,9 +28,7 @@ def analyse(context: MarketContext) -> StrategicView:
         return _view(context, Stance.RISK_OFF, min(1.0, context.drawdown / 0.3), 0.5, _drawdown(context))
     if context.regime == "turbulent":
         conviction = min(1.0, context.volatility_ratio / 3.0)
-        return _view(
-            context, Stance.RISK_OFF, conviction, 1.0 / context.volatility_ratio, _turbulent(context)
-        )
+        return _view(context, Stance.RISK_OFF, conviction, 1.0 / context.volatility_ratio, _turbulent(context))
     if context.regime == "trending_up" and context.breadth >= BROAD and context.mean_edge > 0:
         conviction = min(1.0, abs(context.trend) / 2.0)
         return _view(context, Stance.RISK_ON, conviction, 1.0 + 0.25 * conviction, _trend(context, "up"))
@@ -61,10 +59,7 @@ def _drawdown(context: MarketContext) -> str:
 
 
 def _turbulent(context: MarketContext) -> str:
-    return (
-        f"Volatility is {context.volatility_ratio:.2f} times its typical level: "
-        "risk is cut in the same proportion."
-    )
+    return f"Volatility is {context.volatility_ratio:.2f} times its typical level: risk is cut in the same proportion."
 
 
 def _trend(context: MarketContext, direction: str) -> str:

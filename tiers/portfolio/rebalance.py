@@ -22,9 +22,7 @@ def quantised(weights: FloatArray) -> FloatArray:
     return out
 
 
-def rebalance(
-    *, risk: RiskDecision, returns: FloatArray, book: BookView, params: PortfolioParams
-) -> TargetWeights:
+def rebalance(*, risk: RiskDecision, returns: FloatArray, book: BookView, params: PortfolioParams) -> TargetWeights:
     """Target weights of one bar, long-only.
 
     `returns` is (n_window, n_symbols) as `window_returns` gives it, ending at the bar. No tradable symbol is
@@ -43,9 +41,7 @@ def rebalance(
     if risk.state is TradingState.HALTED:
         return _kept(risk, previous, "halted")
     low, high = _bounds(risk, book, previous, params.min_weight_change)
-    budget = _budget(
-        risk.leverage, low, np.minimum(np.maximum(previous, low), high), params.min_weight_change
-    )
+    budget = _budget(risk.leverage, low, np.minimum(np.maximum(previous, low), high), params.min_weight_change)
     demanded = _demanded(previous, low, high, budget)
     # What no risk can be named for is held where the limits leave it: the optimiser may not choose it.
     unknown = ~np.isfinite(risk.sigma) & book.tradable
@@ -56,9 +52,7 @@ def rebalance(
     return _targets(risk, previous, weights, denials)
 
 
-def _bounds(
-    risk: RiskDecision, book: BookView, previous: FloatArray, drift: float
-) -> tuple[FloatArray, FloatArray]:
+def _bounds(risk: RiskDecision, book: BookView, previous: FloatArray, drift: float) -> tuple[FloatArray, FloatArray]:
     """Lower and upper bound of every weight; equal where there is no bar to trade at."""
     cap = np.minimum(risk.max_weight, risk.size)
     cap = np.where((previous > cap) & (previous < cap + drift), previous, cap)
@@ -159,9 +153,7 @@ def _targets(
     )
 
 
-def _kept(
-    risk: RiskDecision, previous: FloatArray, reason: str, denials: tuple[Denial, ...] = ()
-) -> TargetWeights:
+def _kept(risk: RiskDecision, previous: FloatArray, reason: str, denials: tuple[Denial, ...] = ()) -> TargetWeights:
     return TargetWeights(
         bar_ts=risk.bar_ts,
         symbols=risk.symbols,

@@ -135,7 +135,9 @@ def read_card(folder: Path) -> Card:
         data = json.loads((folder / CARD).read_text())
         return Card(**{item.name: data[item.name] for item in fields(Card)})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelMissing(f"model folder {folder} must hold a readable {CARD}: {type(error).__name__} {error}") from error
+        raise ModelMissing(
+            f"model folder {folder} must hold a readable {CARD}: {type(error).__name__} {error}"
+        ) from error
 
 
 def load(folder: Path) -> Predictor:

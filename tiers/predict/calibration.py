@@ -38,7 +38,5 @@ def fit_temperature(logits: FloatArray, outcome: npt.NDArray[np.int8], *, prior:
     """The temperature of least log loss on (n, 3) logits and (n,) outcomes; 1 without samples."""
     if not len(outcome):
         return 1.0
-    losses = [
-        log_loss(probabilities(logits, prior=prior, temperature=float(t)), outcome) for t in TEMPERATURES
-    ]
+    losses = [log_loss(probabilities(logits, prior=prior, temperature=float(t)), outcome) for t in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(losses))])

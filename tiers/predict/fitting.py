@@ -77,9 +77,7 @@ def fit(
         search = _Search(patience=params.patience, prior=prior)
         chooser = torch.Generator().manual_seed(seed)
         steps = _Steps(rows, outcome, train, config=config, params=params, prior=prior, chooser=chooser)
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
-        )
+        optimiser = torch.optim.AdamW(network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
         first = int(np.flatnonzero(validation.any(axis=1))[0])
         context = max(0, first - config.receptive_bars + 1)
         for epoch in range(1, params.max_epochs + 1):
@@ -111,17 +109,13 @@ class _Search:
         self.loss, self.epoch, self.temperature = float("inf"), 0, 1.0
         self.weights: dict[str, Tensor] = {}
 
-    def consider(
-        self, network: CausalNetwork, logits: FloatArray, outcome: OutcomeArray, epoch: int
-    ) -> float:
+    def consider(self, network: CausalNetwork, logits: FloatArray, outcome: OutcomeArray, epoch: int) -> float:
         temperature = calibration.fit_temperature(logits, outcome, prior=self.prior)
         forecast = calibration.probabilities(logits, prior=self.prior, temperature=temperature)
         loss = calibration.log_loss(forecast, outcome)
         if loss < self.loss:
             self.loss, self.epoch, self.temperature = loss, epoch, temperature
-            self.weights = {
-                name: value.detach().cpu().clone() for name, value in network.state_dict().items()
-            }
+            self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
         return loss
 
     def over(self, epoch: int) -> bool:

@@ -35,9 +35,7 @@ class NetworkConfig:
 
 PRESETS: dict[str, NetworkConfig] = {
     "compact": NetworkConfig(channels=32, kernel=3, dilations=(1, 2, 4, 8), dropout=0.2),
-    "base": NetworkConfig(
-        channels=128, kernel=3, dilations=(1, 2, 4, 8, 16, 32), dropout=0.2, accelerated=True
-    ),
+    "base": NetworkConfig(channels=128, kernel=3, dilations=(1, 2, 4, 8, 16, 32), dropout=0.2, accelerated=True),
 }
 
 
@@ -69,9 +67,7 @@ class Block(nn.Module):
         channels = config.channels
         self.kernel, self.dilation = config.kernel, dilation
         self.norm = nn.LayerNorm(channels)
-        self.taps = nn.Parameter(
-            torch.randn(config.kernel, channels, channels) * (config.kernel * channels) ** -0.5
-        )
+        self.taps = nn.Parameter(torch.randn(config.kernel, channels, channels) * (config.kernel * channels) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(channels))
         self.mix = nn.Linear(channels, channels)
         self.dropout = nn.Dropout(config.dropout)
@@ -111,9 +107,7 @@ class CausalNetwork(nn.Module):
         return logits
 
 
-def evaluate(
-    network: CausalNetwork, rows: Tensor, *, receptive_bars: int, rows_at_once: int = 65_536
-) -> Tensor:
+def evaluate(network: CausalNetwork, rows: Tensor, *, receptive_bars: int, rows_at_once: int = 65_536) -> Tensor:
     """Logits of a whole series in portions of bounded memory: (n, n_symbols, n_features) to (n, n_symbols, 3).
 
     The first `receptive_bars - 1` rows have not enough before them and are NaN. No dropout, no gradients; a row's

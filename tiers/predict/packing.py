@@ -50,9 +50,7 @@ def pack(features: FloatArray, *, receptive_bars: int) -> Packed:
     return _packed(values, whole, row, receptive_bars)
 
 
-def _packed(
-    values: FloatArray, complete: BoolArray, row: npt.NDArray[np.int64], receptive_bars: int
-) -> Packed:
+def _packed(values: FloatArray, complete: BoolArray, row: npt.NDArray[np.int64], receptive_bars: int) -> Packed:
     count = np.zeros((len(complete) + 1, complete.shape[1]), dtype=np.int64)
     np.cumsum(complete, axis=0, out=count[1:])
     ready = np.zeros(complete.shape, dtype=np.bool_)

@@ -45,9 +45,7 @@ def walk_forward(
     if n_folds < 1 or np.any(np.diff(edges) < 1):
         raise DataError(f"{n_folds} test windows need at least as many bars, there were {n_bars - edges[0]}")
     for start, end in zip(edges[:-1], edges[1:], strict=True):
-        yield split(
-            known_at, start=start, end=end, validation_share=validation_share, embargo_bars=embargo_bars
-        )
+        yield split(known_at, start=start, end=end, validation_share=validation_share, embargo_bars=embargo_bars)
 
 
 def split(

@@ -243,8 +243,6 @@ class _Reporter:
 
         def report(epoch: int, loss: float) -> None:
             if self.progress is not None:
-                self.progress(
-                    offset + epoch, self.total, f"{name}, epoch {epoch}, validation log loss {loss:.4f}"
-                )
+                self.progress(offset + epoch, self.total, f"{name}, epoch {epoch}, validation log loss {loss:.4f}")
 
         return report

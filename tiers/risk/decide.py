@@ -74,9 +74,7 @@ def decide(
     )
 
 
-def _check_input(
-    forecast: Forecast, volatility: VolatilityForecast, book: BookView, returns: FloatArray
-) -> None:
+def _check_input(forecast: Forecast, volatility: VolatilityForecast, book: BookView, returns: FloatArray) -> None:
     if not forecast.symbols == volatility.symbols == book.symbols:
         raise DataError(
             "forecast, volatility and book must speak of the same symbols, were "
@@ -99,9 +97,7 @@ def _sizes(
         forecast.probability, sigma, horizon_bars=forecast.horizon_bars, edge_scale=params.edge_scale
     )
     if switches.kelly_position_sizing:
-        return expected, kelly.kelly_size(
-            expected, sigma, fraction=params.kelly_fraction, cap=params.kelly_cap
-        )
+        return expected, kelly.kelly_size(expected, sigma, fraction=params.kelly_fraction, cap=params.kelly_cap)
     return expected, kelly.fixed_size(expected, fraction=params.fixed_fraction)
 
 
@@ -161,9 +157,7 @@ def _limit_tail(
     listed = listed & (wanted > 0.0)
     if not listed.any():
         return max_weight, []
-    cvar = limits.historical_cvar(
-        returns, wanted, confidence=params.cvar_confidence, min_history=params.min_history
-    )
+    cvar = limits.historical_cvar(returns, wanted, confidence=params.cvar_confidence, min_history=params.min_history)
     if cvar <= params.max_cvar:
         return max_weight, []
     unknown = math.isnan(cvar)

