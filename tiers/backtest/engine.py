@@ -131,7 +131,7 @@ def _check(bars: Bars, config: Config) -> None:
     missing = [symbol for symbol in bars.symbols if symbol not in config.lots]
     if missing:
         raise DataError(f"lots must name every symbol, missing: {', '.join(missing)}")
-    if bars.n_bars - config.start_row < 2:  # noqa: PLR2004 - one to decide, one to fill
+    if bars.n_bars - config.start_row < 2:
         raise DataError(f"a backtest needs at least 2 bars after its warm-up, were {bars.n_bars - config.start_row}")
 
 

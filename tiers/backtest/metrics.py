@@ -93,7 +93,7 @@ def measure(
 
 def years_between(ts: TimeArray) -> float:
     """Years of 365.25 days between the first and the last bar; 0 for fewer than two bars."""
-    if len(ts) < 2:  # noqa: PLR2004 - two ends make a span
+    if len(ts) < 2:
         return 0.0
     return float((ts[-1] - ts[0]) / np.timedelta64(1, "s")) / YEAR_S
 
@@ -129,7 +129,7 @@ def cagr(equity: FloatArray, years: float) -> float | None:
 
 def volatility(returns: FloatArray, per_year: float) -> float | None:
     """Standard deviation of the returns (n - 1 below the line) times sqrt(bars per year)."""
-    if len(returns) < 2 or not math.isfinite(per_year):  # noqa: PLR2004 - n - 1 must be positive
+    if len(returns) < 2 or not math.isfinite(per_year):
         return None
     return float(returns.std(ddof=1)) * math.sqrt(per_year)
 
@@ -139,7 +139,7 @@ def sharpe(returns: FloatArray, per_year: float) -> float | None:
 
     Sharpe (1994), J. of Portfolio Management 21(1).
     """
-    if len(returns) < 2 or not math.isfinite(per_year):  # noqa: PLR2004 - n - 1 must be positive
+    if len(returns) < 2 or not math.isfinite(per_year):
         return None
     return _ratio(float(returns.mean()), float(returns.std(ddof=1)), per_year)
 

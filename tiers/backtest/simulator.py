@@ -39,7 +39,7 @@ class Costs:
 
     def __post_init__(self) -> None:
         for name, value in (("fee_bps", self.fee_bps), ("slippage_bps", self.slippage_bps)):
-            if not value.is_finite() or not ZERO <= value < 10_000:  # noqa: PLR2004 - all of the value
+            if not value.is_finite() or not ZERO <= value < 10_000:
                 raise DataError(f"{name} must be from 0 to below 10000, was {value}")
 
 

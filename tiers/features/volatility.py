@@ -20,7 +20,8 @@ def _volatility_ratio_10_60(bars: OwnBars) -> FloatArray:
 def _parkinson_20(bars: OwnBars) -> FloatArray:
     spread = np.log(bars.high / bars.low)
     estimate = mean(spread * spread, 20) / (4.0 * np.log(2.0))
-    return np.sqrt(estimate)
+    root: FloatArray = np.sqrt(estimate)
+    return root
 
 
 def _garman_klass_20(bars: OwnBars) -> FloatArray:

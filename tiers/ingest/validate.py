@@ -151,7 +151,7 @@ def _order(table: BarTable, column: str, what: str, bound: FloatArray) -> Callab
 
 def _in_order(table: BarTable) -> tuple[BarTable, list[Problem]]:
     """Sorted by time with one row a time, and what was told about rows that were not so."""
-    if table.n_rows < 2 or bool(np.all(table.ts[1:] > table.ts[:-1])):  # noqa: PLR2004 - one bar is always in order
+    if table.n_rows < 2 or bool(np.all(table.ts[1:] > table.ts[:-1])):
         return table, []
     ticks = table.ts.astype(np.int64)
     behind = np.concatenate([[False], ticks[1:] < np.maximum.accumulate(ticks)[:-1]])

@@ -120,7 +120,7 @@ def _before_deadline(
 
 def _status_error(error: anthropic.APIStatusError) -> Transient | Rejected:
     """The error by what the caller does with it; the vendor's text is cut, it may quote the request."""
-    kind = Transient if error.status_code in _RETRY_STATUS or error.status_code >= 500 else Rejected  # noqa: PLR2004
+    kind = Transient if error.status_code in _RETRY_STATUS or error.status_code >= 500 else Rejected
     return kind(f"the model's server answered {error.status_code} ({error.type or 'no error type'})")
 
 

@@ -44,7 +44,7 @@ def statistics(close: FloatArray) -> ContextPath:
     average) over the typical volatility of `SLOW` bars; recent over typical volatility; the share of symbols
     above their slow average. `DataError` when `close` is not two-dimensional.
     """
-    if close.ndim != 2:  # noqa: PLR2004 - time by symbols
+    if close.ndim != 2:
         raise DataError(f"close must be (n_bars, n_symbols), was {close.shape}")
     total, count = np.zeros((len(close), 3)), np.zeros((len(close), 3))
     for j in range(close.shape[1]):

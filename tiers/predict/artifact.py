@@ -84,7 +84,7 @@ class Predictor:
         complete. Float64 throughout, so that a live window gives the value of the batch. `DataError` when the
         number of features is not the one that the model was trained on.
         """
-        if features.ndim != 3 or features.shape[2] != len(self.card.feature_names):  # noqa: PLR2004 - bars, symbols, features
+        if features.ndim != 3 or features.shape[2] != len(self.card.feature_names):
             expected = len(self.card.feature_names)
             raise DataError(f"features must be (n_bars, n_symbols, {expected}), were {features.shape}")
         out = np.full((*features.shape[:2], 3), np.nan)

@@ -14,7 +14,9 @@ import numpy.typing as npt
 from tiers.contracts import FloatArray
 
 # Evidence worth less than a hundredth is noise; more than four times itself would be blind trust.
-TEMPERATURES = np.geomspace(0.25, 100.0, 241)
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 100.0
+_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
+_STEPS = 36  # the golden section to the 36th of ln(400) is below 1e-6
 PROBABILITY_FLOOR = 1e-12
 
 
@@ -35,8 +37,26 @@ def log_loss(probability: FloatArray, outcome: npt.NDArray[np.int8]) -> float:
 
 
 def fit_temperature(logits: FloatArray, outcome: npt.NDArray[np.int8], *, prior: FloatArray) -> float:
-    """The temperature of least log loss on (n, 3) logits and (n,) outcomes; 1 without samples."""
+    """The temperature of least log loss on (n, 3) logits and (n,) outcomes; 1 without samples.
+
+    The loss is convex in 1 / T, so golden-section search over ln T finds its only minimum.
+    """
     if not len(outcome):
         return 1.0
-    losses = [log_loss(probabilities(logits, prior=prior, temperature=float(t)), outcome) for t in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmin(losses))])
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(probabilities(logits, prior=prior, temperature=np.exp(log_temperature)), outcome)
+
+    low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    loss_left, loss_right = loss(left), loss(right)
+    for _ in range(_STEPS):
+        if loss_left <= loss_right:
+            high, right, loss_right = right, left, loss_left
+            left = high - _GOLDEN * (high - low)
+            loss_left = loss(left)
+        else:
+            low, left, loss_left = left, right, loss_right
+            right = low + _GOLDEN * (high - low)
+            loss_right = loss(right)
+    return float(np.exp((low + high) / 2.0))

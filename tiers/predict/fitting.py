@@ -16,6 +16,7 @@ from tiers.predict.figures import OutcomeArray
 from tiers.predict.network import CausalNetwork, NetworkConfig, device, evaluate
 from tiers.predict.packing import Packed
 
+CONSTANT_BELOW = 1e-9  # a feature that varies less is constant but for rounding
 EpochDone = Callable[[int, float], None]  # epoch from 1, validation log loss
 
 
@@ -49,7 +50,7 @@ def normalisation(values: FloatArray, train: BoolArray) -> tuple[FloatArray, Flo
     """Mean and standard deviation, (n_features,) each, of the rows that train; a constant feature has scale 1."""
     rows = values[train]
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    return mean, np.where(scale > 1e-9, scale, 1.0)
+    return mean, np.where(scale > CONSTANT_BELOW, scale, 1.0)
 
 
 def fit(
@@ -77,7 +78,9 @@ def fit(
         search = _Search(patience=params.patience, prior=prior)
         chooser = torch.Generator().manual_seed(seed)
         steps = _Steps(rows, outcome, train, config=config, params=params, prior=prior, chooser=chooser)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
+        )
         first = int(np.flatnonzero(validation.any(axis=1))[0])
         context = max(0, first - config.receptive_bars + 1)
         for epoch in range(1, params.max_epochs + 1):
@@ -166,7 +169,7 @@ class _Steps:
         count = labelled[pairs[:, 0] + length, pairs[:, 1]] - labelled[pairs[:, 0], pairs[:, 1]]
         pairs = pairs[count > 0]
         pairs = pairs[torch.randperm(len(pairs), generator=self.chooser)]
-        for batch in pairs.split(self.params.batch):
+        for batch in torch.split(pairs, self.params.batch):
             yield batch[:, 0], batch[:, 1]
 
     def _gather(self, start: Tensor, symbol: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,7 +190,7 @@ def _reproducible(seed: int, where: torch.device) -> Iterator[None]:
     on_gpu = where.type == "cuda"
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+        torch.use_deterministic_algorithms(mode=True, warn_only=on_gpu)
         try:
             yield
         finally:

@@ -34,7 +34,8 @@ def pack(features: FloatArray, *, receptive_bars: int) -> Packed:
     if features.ndim != 3:
         raise ValueError(f"features must be (n_bars, n_symbols, n_features), were {features.shape}")
     missing = np.isnan(features)
-    own, complete = ~missing.all(axis=2), ~missing.any(axis=2)
+    own: BoolArray = np.asarray(~missing.all(axis=2))
+    complete: BoolArray = np.asarray(~missing.any(axis=2))
     if own.all():
         everywhere = np.broadcast_to(np.arange(len(features))[:, None], own.shape)
         return _packed(np.where(missing, 0.0, features), complete, everywhere, receptive_bars)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ def walk_forward(
     edges = np.linspace(round(first_test_share * n_bars), n_bars, n_folds + 1).round().astype(int)
     if n_folds < 1 or np.any(np.diff(edges) < 1):
         raise DataError(f"{n_folds} test windows need at least as many bars, there were {n_bars - edges[0]}")
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         yield split(known_at, start=start, end=end, validation_share=validation_share, embargo_bars=embargo_bars)
 
 

@@ -85,7 +85,7 @@ def _check_input(forecast: Forecast, volatility: VolatilityForecast, book: BookV
             "forecast, volatility and book must speak of the same bar, were "
             f"{forecast.bar_ts}, {volatility.bar_ts} and {book.bar_ts}"
         )
-    if returns.ndim != 2 or returns.shape[1] != len(book.symbols):  # noqa: PLR2004 - time by symbols
+    if returns.ndim != 2 or returns.shape[1] != len(book.symbols):
         raise DataError(f"returns must be (n_window, {len(book.symbols)}), was {returns.shape}")
 
 

@@ -84,7 +84,7 @@ def volatility(
 
 
 def _check_input(ts: TimeArray, close: FloatArray) -> None:
-    if close.ndim != 2 or ts.shape != (len(close),):  # noqa: PLR2004 - time by symbols
+    if close.ndim != 2 or ts.shape != (len(close),):
         raise DataError(f"close must be (n_bars, n_symbols) with n_bars = {len(ts)}, was {close.shape}")
     bad = np.argwhere(close <= 0)
     if len(bad):

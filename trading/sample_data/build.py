@@ -95,7 +95,7 @@ def spy_minutes(csv: bytes) -> pl.DataFrame:
     wall = pl.col("timestamp").str.slice(0, 19).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
     half_day = pl.col("wall").dt.date().is_in(HALF_DAYS_2018)
     session_end = pl.when(half_day).then(pl.time(13, 0)).otherwise(pl.time(16, 0))
-    frame = pl.read_csv(csv).with_columns(wall=wall).filter(pl.col("wall").dt.year() == 2018)  # noqa: PLR2004
+    frame = pl.read_csv(csv).with_columns(wall=wall).filter(pl.col("wall").dt.year() == 2018)
     frame = frame.filter(pl.col("wall").dt.time() < session_end)
     close = pl.col("wall").dt.replace_time_zone(NEW_YORK).dt.convert_time_zone("UTC") + pl.duration(minutes=1)
     return frame.with_columns(ts=close).filter(ordered())

@@ -18,8 +18,7 @@ Role = MLModel.Role
 def register_model(card: Mapping[str, Any], *, path: str, role: str | None = None) -> MLModel:
     """Register an artifact by its card, and give it its role; the model that had the role is archived.
 
-    Without a role the first model of a timeframe becomes its champion, and a later one takes the champion's place. The same
-    name again renews the row. `Rejected` for an unknown role.
+    Without a role the model becomes the champion of its timeframe. The same name again renews the row. `Rejected` for an unknown role.
     """
     wanted = role or Role.CHAMPION
     if wanted not in Role.values:

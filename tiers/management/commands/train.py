@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
@@ -63,7 +63,7 @@ class _Shown:
         self.task = self.bar.add_task("training", total=None)
         self.tenths = 0
 
-    def __enter__(self) -> _Shown:
+    def __enter__(self) -> Self:
         self.bar.start()
         return self
 
@@ -113,4 +113,4 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004
+    return "-" if value is None else f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"
