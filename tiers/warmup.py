@@ -15,7 +15,10 @@ SEED, N_BARS = 1, 300
 
 
 def gpu() -> None:
-    """Load every model in charge and run each once."""
+    """Load every model in charge and run each once. One thread: a live cycle has few rows, and cores are shared."""
+    from tiers.predict import network  # noqa: PLC0415 - torch loads only where models run
+
+    network.prepare_process(threads=1)
     inference.warm()
 
 

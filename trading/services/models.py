@@ -18,7 +18,8 @@ Role = MLModel.Role
 def register_model(card: Mapping[str, Any], *, path: str, role: str | None = None) -> MLModel:
     """Register an artifact by its card, and give it its role; the model that had the role is archived.
 
-    Without a role the model becomes the champion of its timeframe. The same name again renews the row. `Rejected` for an unknown role.
+    Without a role the model becomes the champion of its timeframe. The same name again renews the
+    row. `Rejected` for an unknown role.
     """
     wanted = role or Role.CHAMPION
     if wanted not in Role.values:
