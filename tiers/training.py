@@ -20,7 +20,7 @@ from tiers.features import VERSION as FEATURES_VERSION
 from tiers.features import catalog
 from tiers.features.compute import compute
 from tiers.predict import VERSION as PREDICT_VERSION
-from tiers.predict import artifact
+from tiers.predict import artifact, network
 from tiers.predict.artifact import Card
 from tiers.predict.train import Trained, TrainParams, train
 from tiers.stages import utc
@@ -55,7 +55,8 @@ def train_and_register(
     card = _existing(folder, identity)
     reused = card is not None
     if card is None:
-        trained = train(compute(bars), bars.close, params=params, seed=seed, progress=progress)
+        with network.threads(1):
+            trained = train(compute(bars), bars.close, params=params, seed=seed, progress=progress)
         weights = artifact.weights_bytes(trained.model.weights)
         card = _card(name, bars, params, seed, trained, identity, artifact.digest(weights))
         artifact.save(folder, card, weights)
@@ -74,6 +75,7 @@ def train_and_register(
         "metrics": card.metrics,
         "trained_from": card.trained_from,
         "trained_to": card.trained_to,
+        "holdout_from": card.holdout_from,
         "path": str(folder),
         "elapsed_s": round(time.perf_counter() - started, 3),
     }
@@ -90,7 +92,10 @@ def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datet
 
 def _identity(bars: Bars, params: TrainParams, seed: int) -> str:
     """A hash of everything that decides the weights."""
-    total = hashlib.sha256(orjson.dumps([bars.symbols, bars.timeframe, asdict(params), seed, _code_version()]))
+    shape = network.preset(params.preset)
+    total = hashlib.sha256(
+        orjson.dumps([bars.symbols, bars.timeframe, asdict(params), asdict(shape), seed, _code_version()])
+    )
     total.update(bars.ts.astype(np.int64).tobytes())
     for name in ("open", "high", "low", "close", "volume"):
         total.update(np.ascontiguousarray(getattr(bars, name)).tobytes())
@@ -138,7 +143,14 @@ def _card(
         params=asdict(params),
         metrics=dict(trained.metrics),
         folds=[_fold(asdict(fold), bars) for fold in trained.folds],
+        holdout_from=_first_unseen(bars),
     )
+
+
+def _first_unseen(bars: Bars) -> str | None:
+    """When the stored history goes on after the training span: from here on a backtest is out of sample."""
+    after = market.next_bar_ts(bars.symbols, bars.timeframe, utc(bars.ts[-1]))
+    return after.isoformat() if after else None
 
 
 def _fold(fold: dict[str, Any], bars: Bars) -> dict[str, Any]:

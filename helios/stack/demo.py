@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime, timedelta
 
 from rich.console import Console
 
@@ -57,8 +58,9 @@ def run(env: Env, console: Console) -> summary.Outcome:
         steps.run(MIGRATE)
         data = steps.run(LOAD)
         trained = _train(env, steps)
-        backtest = steps.run(_backtest("helios", "--export", str(report)))
-        buy_and_hold = steps.run(_backtest("buy_and_hold"))
+        unseen = _unseen(trained)
+        backtest = steps.run(_backtest("helios", *unseen, "--export", str(report)))
+        buy_and_hold = steps.run(_backtest("buy_and_hold", *unseen))
         replay, audit = _replay_and_audit(env, steps)
     return summary.Outcome(
         data=data,
@@ -80,6 +82,14 @@ def _train(env: Env, steps: Steps) -> object:
     result = steps.run(TRAIN)
     training.remember(env, result)
     return result
+
+
+def _unseen(trained: object) -> list[str]:
+    """The backtest's option that leaves out every bar the model was trained on."""
+    last = summary.pick(trained, "trained_to")
+    if last is None:
+        return []
+    return ["--timerange", f"{datetime.fromisoformat(last) + timedelta(days=1):%Y%m%d}-"]
 
 
 def _backtest(strategy: str, *more: str) -> Step:

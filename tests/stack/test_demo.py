@@ -17,7 +17,7 @@ from helios.stack.steps import Step, Steps
 
 ANSWERS: dict[str, Any] = {
     "import_data": {"series": []},
-    "train": {"name": "compact-1"},
+    "train": {"name": "compact-1", "trained_to": "2009-04-07T20:00:00+00:00"},
     "backtest": {"n_bars": 10},
     "replay": {"book": "replay-1"},
     "sentinel": {"verdict": "OK", "findings": []},
@@ -92,7 +92,16 @@ def test_everything_happens_in_order(recorder: Recorder, env: Env) -> None:
     assert recorder.asked[5] == "workers up, with beat"
     assert recorder.ticks >= 2, "a worker that dies during the replay must come back"
     assert outcome.report.parent.is_dir()
-    assert outcome.training == {"name": "compact-1"}
+    assert outcome.training == ANSWERS["train"]
+
+
+def test_the_backtest_begins_after_the_last_bar_the_model_has_seen(recorder: Recorder, env: Env) -> None:
+    demo.run(env, Console(file=io.StringIO()))
+    assert [asked for asked in recorder.asked if "--timerange 20090408-" in asked] == recorder.asked[3:5]
+    recorder.answers["train"] = {"name": "of unknown age"}
+    recorder.asked.clear()
+    demo.run(env, Console(file=io.StringIO()))
+    assert not any("--timerange" in asked for asked in recorder.asked)
 
 
 def test_training_is_skipped_when_the_model_is_there(

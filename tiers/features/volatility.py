@@ -19,9 +19,8 @@ def _volatility_ratio_10_60(bars: OwnBars) -> FloatArray:
 
 def _parkinson_20(bars: OwnBars) -> FloatArray:
     spread = np.log(bars.high / bars.low)
-    estimate = mean(spread * spread, 20) / (4.0 * np.log(2.0))
-    root: FloatArray = np.sqrt(estimate)
-    return root
+    deviation: FloatArray = np.sqrt(mean(spread * spread, 20) / (4.0 * np.log(2.0)))
+    return deviation
 
 
 def _garman_klass_20(bars: OwnBars) -> FloatArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, fields
@@ -54,6 +53,7 @@ class Card:
     metrics: dict[str, Any]
     folds: list[dict[str, Any]]
     inference_dtype: str = "float64"
+    holdout_from: str | None = None  # ISO 8601, the first stored bar after the training span; None: there was none
 
     def to_json(self) -> dict[str, Any]:
         """The card as a JSON object."""
@@ -118,15 +118,17 @@ def save(folder: Path, card: Card, weights: bytes) -> None:
         raise DataError("the card must carry the hash of its weights, it carries another one")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    aside = draft.with_name(f"{draft.name}-old")
     try:
         (draft / WEIGHTS).write_bytes(weights)
         (draft / CARD).write_text(json.dumps(card.to_json(), indent=2, sort_keys=True) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
         draft.chmod(0o755)
-        os.replace(draft, folder)  # noqa: PTH105 - replaces, as the rule of this function says
+        if folder.exists():
+            folder.rename(aside)
+        draft.rename(folder)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in (draft, aside):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def read_card(folder: Path) -> Card:

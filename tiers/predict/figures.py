@@ -60,11 +60,9 @@ def calibration_error(probability: FloatArray, outcome: OutcomeArray, *, n_bins:
 
 
 def rank_correlation(one: FloatArray, other: FloatArray) -> float:
-    """Spearman's rank correlation with ties at their mean rank; NaN for fewer than two samples or no variation."""
-    if len(one) < 2:
-        return float("nan")
+    """Spearman's rank correlation with ties at their mean rank; NaN without variation."""
     a, b = _ranks(one), _ranks(other)
-    a, b = a - a.mean(), b - b.mean()
+    a, b = a - (len(a) + 1) / 2.0, b - (len(b) + 1) / 2.0  # less the mean of all ranks
     size = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / size if size > 0 else float("nan")
 

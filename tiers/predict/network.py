@@ -8,6 +8,8 @@ row depends on exactly `receptive_bars` input rows, whatever stands before, behi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -51,10 +53,25 @@ def device(config: NetworkConfig) -> torch.device:
     return torch.device("cuda" if config.accelerated and torch.cuda.is_available() else "cpu")
 
 
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let torch use `n` threads inside, as many as before outside.
+
+    For the small matrices of `compact` one thread is the fastest, by far on a busy machine, and makes the bits of
+    a training independent of the number of cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def prepare_process(*, threads: int) -> None:
     """For a worker's start: how many threads torch may use. One is fastest for the few rows of a live cycle.
 
-    The only function here that changes a setting of the whole process.
+    The only function here that changes a setting of the whole process for good.
     """
     torch.set_num_threads(threads)
 

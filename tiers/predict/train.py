@@ -12,7 +12,7 @@ from tiers.contracts import HOLD, BoolArray, FloatArray
 from tiers.errors import DataError
 from tiers.predict import calibration, figures, labels, splits
 from tiers.predict.figures import Figures, OutcomeArray
-from tiers.predict.fitting import FitParams, Fitted, fit
+from tiers.predict.fitting import EpochDone, FitParams, Fitted, fit
 from tiers.predict.labels import Labels
 from tiers.predict.network import CausalNetwork, evaluate, preset
 from tiers.predict.packing import Packed, pack
@@ -72,12 +72,7 @@ class _Judged:
 
 
 def train(
-    features: FloatArray,
-    close: FloatArray,
-    *,
-    params: TrainParams,
-    seed: int,
-    progress: Progress | None = None,
+    features: FloatArray, close: FloatArray, *, params: TrainParams, seed: int, progress: Progress | None = None
 ) -> Trained:
     """Judge by purged walk-forward, then fit the final model on everything given.
 
@@ -87,113 +82,109 @@ def train(
     """
     if features.shape[:2] != close.shape:
         raise ValueError(f"features must be (n_bars, n_symbols, ...) = {close.shape}, were {features.shape}")
-    made = labels.make(
-        close, horizon_bars=params.horizon_bars, theta=params.theta, volatility_bars=params.volatility_bars
-    )
-    packed = pack(features, receptive_bars=preset(params.preset).receptive_bars)
+    task = _Task.of(features, close, params=params, seed=seed)
     report = _Reporter(params, progress)
-    folds, judged = [], []
-    for number, split in enumerate(_walk_forward(made, params), start=1):
-        fold, outcome = _judge(packed, made, split, params, seed, report.part(f"fold {number}"))
-        folds.append(fold)
-        judged.append(outcome)
-    whole = splits.split(
-        made.known_at,
-        start=len(close),
-        end=len(close),
-        validation_share=params.validation_share,
-        embargo_bars=params.embargo_bars,
+    windows, whole = task.splits(len(close))
+    for split in (*windows, whole):  # say so before the first minute of work, not after it
+        task.require_samples(split)
+    judged = [task.judge(split, report.part(f"fold {number}")) for number, split in enumerate(windows, start=1)]
+    return Trained(
+        model=task.fit(whole, report.part("final model")),
+        folds=tuple(fold for fold, _ in judged),
+        metrics=_pooled([window for _, window in judged]),
+        n_rows=int(task.samples(whole.train).sum() + task.samples(whole.validation).sum()),
     )
-    model, n_rows = _fit(packed, made, whole, params, seed, report.part("final model"))
-    return Trained(model=model, folds=tuple(folds), metrics=_pooled(judged), n_rows=n_rows)
 
 
-def _walk_forward(made: Labels, params: TrainParams) -> list[Split]:
-    return list(
-        splits.walk_forward(
-            made.known_at,
-            n_folds=params.n_folds,
-            first_test_share=params.first_test_share,
-            validation_share=params.validation_share,
-            embargo_bars=params.embargo_bars,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """Inputs and labels in packed order, and what is done with a split of them."""
+
+    packed: Packed
+    made: Labels
+    outcome: OutcomeArray  # (n_rows, n_symbols)
+    params: TrainParams
+    seed: int
+
+    @classmethod
+    def of(cls, features: FloatArray, close: FloatArray, *, params: TrainParams, seed: int) -> _Task:
+        made = labels.make(
+            close, horizon_bars=params.horizon_bars, theta=params.theta, volatility_bars=params.volatility_bars
         )
-    )
+        packed = pack(features, receptive_bars=preset(params.preset).receptive_bars)
+        outcome = packed.place(made.outcome, outside=labels.UNKNOWN).astype(np.int8)
+        return cls(packed=packed, made=made, outcome=outcome, params=params, seed=seed)
 
+    def splits(self, n_bars: int) -> tuple[list[Split], Split]:
+        """The walk-forward windows, and the split of everything for the final model."""
+        known_at, share, embargo = self.made.known_at, self.params.validation_share, self.params.embargo_bars
+        windows = splits.walk_forward(
+            known_at,
+            n_folds=self.params.n_folds,
+            first_test_share=self.params.first_test_share,
+            validation_share=share,
+            embargo_bars=embargo,
+        )
+        whole = splits.split(known_at, start=n_bars, end=n_bars, validation_share=share, embargo_bars=embargo)
+        return list(windows), whole
 
-def _samples(packed: Packed, made: Labels, chosen: BoolArray) -> BoolArray:
-    """The chosen samples in packed order that are labelled and have complete input."""
-    labelled = chosen & (made.outcome != labels.UNKNOWN)
-    placed: BoolArray = packed.place(labelled, outside=0).astype(np.bool_)
-    return placed & packed.ready
+    def samples(self, chosen: BoolArray) -> BoolArray:
+        """The chosen samples in packed order that are labelled and have complete input."""
+        labelled = chosen & (self.made.outcome != labels.UNKNOWN)
+        placed: BoolArray = self.packed.place(labelled, outside=0).astype(np.bool_)
+        return placed & self.packed.ready
 
+    def require_samples(self, split: Split) -> None:
+        _require(int(self.samples(split.train).sum()), MIN_TRAIN, "to train on")
+        _require(int(self.samples(split.validation).sum()), MIN_VALIDATION, "to validate on")
+        if split.test.any():
+            _require(int(self.samples(split.test).sum()), MIN_TEST, "to test on")
 
-def _outcome(packed: Packed, made: Labels) -> OutcomeArray:
-    return packed.place(made.outcome, outside=labels.UNKNOWN).astype(np.int8)
+    def fit(self, split: Split, report: EpochDone) -> Fitted:
+        return fit(
+            self.packed,
+            self.outcome,
+            train=self.samples(split.train),
+            validation=self.samples(split.validation),
+            config=preset(self.params.preset),
+            params=self.params.fit,
+            seed=self.seed,
+            epoch_done=report,
+        )
 
+    def judge(self, split: Split, report: EpochDone) -> tuple[Fold, _Judged]:
+        """Fit on the split's past and forecast its test window."""
+        model, test, past = self.fit(split, report), self.samples(split.test), self.samples(split.train)
+        last = self._last_move()
+        held = float((last[past] == self.outcome[past]).mean())
+        judged = _Judged(
+            outcome=self.outcome[test],
+            forward=self.packed.place(self.made.forward, outside=np.nan)[test].astype(np.float64),
+            forecasts={
+                "model": forecast(model, self.packed.values)[test],
+                "baseline": np.broadcast_to(model.prior, (int(test.sum()), 3)),
+                # a little above a third at least, so that its likeliest class is the last one
+                "persistence": figures.persistence(last[test], held=max(held, 0.34)),
+            },
+        )
+        rows = np.flatnonzero(split.test.any(axis=1))
+        fold = Fold(
+            start=int(rows[0]),
+            end=int(rows[-1]) + 1,
+            n_train=int(past.sum()),
+            n_validation=int(self.samples(split.validation).sum()),
+            n_test=int(test.sum()),
+            epochs=model.epochs,
+            temperature=model.temperature,
+            log_loss=calibration.log_loss(judged.forecasts["model"], judged.outcome),
+            baseline_log_loss=calibration.log_loss(judged.forecasts["baseline"], judged.outcome),
+        )
+        return fold, judged
 
-def _fit(
-    packed: Packed,
-    made: Labels,
-    split: Split,
-    params: TrainParams,
-    seed: int,
-    report: Callable[[int, float], None],
-) -> tuple[Fitted, int]:
-    train_part, validation = _samples(packed, made, split.train), _samples(packed, made, split.validation)
-    _require(int(train_part.sum()), MIN_TRAIN, "to train on")
-    _require(int(validation.sum()), MIN_VALIDATION, "to validate on")
-    model = fit(
-        packed,
-        _outcome(packed, made),
-        train=train_part,
-        validation=validation,
-        config=preset(params.preset),
-        params=params.fit,
-        seed=seed,
-        epoch_done=report,
-    )
-    return model, int(train_part.sum() + validation.sum())
-
-
-def _judge(
-    packed: Packed,
-    made: Labels,
-    split: Split,
-    params: TrainParams,
-    seed: int,
-    report: Callable[[int, float], None],
-) -> tuple[Fold, _Judged]:
-    test = _samples(packed, made, split.test)
-    _require(int(test.sum()), MIN_TEST, "to test on")
-    model, _ = _fit(packed, made, split, params, seed, report)
-    outcome = _outcome(packed, made)
-    last = packed.place(labels.classify(made.trailing, params.theta), outside=HOLD).astype(np.int8)
-    last[last == labels.UNKNOWN] = HOLD
-    train_part = _samples(packed, made, split.train)
-    held = float((last[train_part] == outcome[train_part]).mean())
-    rows = np.flatnonzero(split.test.any(axis=1))
-    judged = _Judged(
-        outcome=outcome[test],
-        forward=packed.place(made.forward, outside=np.nan)[test].astype(np.float64),
-        forecasts={
-            "model": forecast(model, packed.values)[test],
-            "baseline": np.broadcast_to(model.prior, (int(test.sum()), 3)),
-            # a little above a third at least, so that its likeliest class is the last one
-            "persistence": figures.persistence(last[test], held=max(held, 0.34)),
-        },
-    )
-    fold = Fold(
-        start=int(rows[0]),
-        end=int(rows[-1]) + 1,
-        n_train=int(train_part.sum()),
-        n_validation=int(_samples(packed, made, split.validation).sum()),
-        n_test=int(test.sum()),
-        epochs=model.epochs,
-        temperature=model.temperature,
-        log_loss=calibration.log_loss(judged.forecasts["model"], judged.outcome),
-        baseline_log_loss=calibration.log_loss(judged.forecasts["baseline"], judged.outcome),
-    )
-    return fold, judged
+    def _last_move(self) -> OutcomeArray:
+        """The class of the last move as long as the horizon, HOLD where it is unknown; packed order."""
+        last = self.packed.place(labels.classify(self.made.trailing, self.params.theta), outside=HOLD)
+        return np.where(last == labels.UNKNOWN, HOLD, last).astype(np.int8)
 
 
 def forecast(model: Fitted, values: FloatArray) -> FloatArray:
@@ -237,7 +228,7 @@ class _Reporter:
         self.progress, self.epochs = progress, params.fit.max_epochs
         self.total, self.begun = (params.n_folds + 1) * self.epochs, 0
 
-    def part(self, name: str) -> Callable[[int, float], None]:
+    def part(self, name: str) -> EpochDone:
         offset = self.begun * self.epochs
         self.begun += 1
 

@@ -18,10 +18,10 @@ Role = MLModel.Role
 def register_model(card: Mapping[str, Any], *, path: str, role: str | None = None) -> MLModel:
     """Register an artifact by its card, and give it its role; the model that had the role is archived.
 
-    Without a role the model becomes the champion of its timeframe. The same name again renews the
-    row. `Rejected` for an unknown role.
+    Without a role a model becomes the champion of its timeframe, except that a challenger stays one. The same
+    name again renews the row. `Rejected` for an unknown role.
     """
-    wanted = role or Role.CHAMPION
+    wanted = role or _role_without_a_word(card["name"])
     if wanted not in Role.values:
         raise Rejected(f"role must be one of {', '.join(Role.values)}, was {wanted!r}")
     with transaction.atomic():
@@ -55,6 +55,12 @@ def register_model(card: Mapping[str, Any], *, path: str, role: str | None = Non
             data={"role": wanted, "weights_sha256": model.weights_sha256},
         )
     return model
+
+
+def _role_without_a_word(name: str) -> str:
+    """A challenger trained again stays one: only a role that somebody names may put it in charge."""
+    known = registered(name)
+    return Role.CHALLENGER if known is not None and known.role == Role.CHALLENGER else Role.CHAMPION
 
 
 def registered(name: str) -> MLModel | None:
