@@ -34,6 +34,7 @@ from trading.services import ledger, orders
 Status = PipelineCycle.Status
 STAGES: list[Stage] = [stage for stage in Stage if stage is not Stage.DONE]
 MAX_REDRIVES = 20
+MAX_WAIT_S = 300.0
 _LOCK_SPACE = 0x48454C49  # "HELI": keeps our advisory locks apart from other users of the database
 
 
@@ -115,7 +116,7 @@ def _run_claimed(cycle: PipelineCycle, stage: Stage, started: float) -> None:
 
 def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, queue_ms: float, duration_ms: float) -> None:
     moved = PipelineCycle.objects.filter(pk=cycle.pk, stage=stage, status=Status.RUNNING).update(
-        stage=stage.following, progressed_at=Now()
+        stage=stage.following, progressed_at=Now(), redriven=0
     )
     if moved != 1:
         raise RuntimeError(f"cycle {cycle.pk} must be at {stage.value}, it moved while its row was locked")
@@ -203,11 +204,18 @@ def recover(*, stalled_s: float) -> int:
     """Send again the chains of cycles that made no progress for `stalled_s`; returns how many.
 
     A stage that is still at work holds its row's lock: the message then finds the row locked and does nothing.
+    Each attempt at one stage waits twice as long as the one before, up to `MAX_WAIT_S`, since a queue without a worker keeps
+    its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED.
     """
-    limit = timezone.now() - timedelta(seconds=stalled_s)
+    now = timezone.now()
     resent = 0
-    stuck = PipelineCycle.objects.filter(status=Status.RUNNING, progressed_at__lt=limit).select_related("book")
+    stuck = PipelineCycle.objects.filter(
+        status=Status.RUNNING, progressed_at__lt=now - timedelta(seconds=stalled_s)
+    ).select_related("book")
     for cycle in stuck.order_by("pk")[:100]:
+        wait_s = min(stalled_s * 2**cycle.redriven, max(stalled_s, MAX_WAIT_S))
+        if now - cycle.progressed_at < timedelta(seconds=wait_s):
+            continue
         with transaction.atomic():
             owner = PipelineCycle.objects.select_for_update(of=("self",), skip_locked=True)
             if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():

@@ -152,7 +152,6 @@ def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str
         "first_bar": book.replay_from.isoformat() if book.replay_from else None,
         "last_bar": last.bar_ts.isoformat() if last else None,
         "cycles": {"run": len(cycle_ids), **{status.lower(): n for status, n in by_status.items()}},
-        "redriven": cycles.aggregate(n=Sum("redriven"))["n"] or 0,
         "latency": pipeline.latency_table(cycle_ids),
         "orders": {
             "total": book.orders.count(),

@@ -1,4 +1,4 @@
-"""Bars for the feature tests: a walk, holes in it, hard cases, real data."""
+"""More bars for the feature tests: from closes alone, with holes, hard cases, real data."""
 
 from __future__ import annotations
 
@@ -7,33 +7,23 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from tests.features.markets import FIELDS, random_walk
 from tiers.contracts import Bars, BoolArray, FloatArray
 from tiers.features import catalog
 from tiers.ingest.sources import table_from_frame
-from tiers.ingest.table import FIELDS, union
+from tiers.ingest.table import union
 from trading import sample_data
 
 HOUR = np.timedelta64(3_600_000_000, "us")
 START = np.datetime64("2024-01-01T01:00", "us")  # a Monday
 
 
-def bars_of(close: FloatArray, **fields: FloatArray) -> Bars:
+def bars_from(close: FloatArray, **fields: FloatArray) -> Bars:
     """Hourly bars around (n_bars, n_symbols) closes; a price that is not given is the close, volume is 1."""
     close = np.asarray(close, np.float64)
     given = {"open": close, "high": close, "low": close, "volume": np.ones(close.shape)} | fields
     symbols = tuple(f"S{column}" for column in range(close.shape[1]))
     return Bars(timeframe="1h", symbols=symbols, ts=START + HOUR * np.arange(len(close)), close=close, **given)
-
-
-def walk(n_bars: int, n_symbols: int = 1, seed: int = 1) -> Bars:
-    """A random walk with honest bars: low <= open, close <= high, volume above zero."""
-    chance = np.random.default_rng(seed)
-    shape = (n_bars, n_symbols)
-    close = 100.0 * np.exp(np.cumsum(chance.normal(0.0, 0.01, shape), axis=0))
-    opened = close * np.exp(chance.normal(0.0, 0.004, shape))
-    high = np.maximum(opened, close) * np.exp(np.abs(chance.normal(0.0, 0.003, shape)))
-    low = np.minimum(opened, close) * np.exp(-np.abs(chance.normal(0.0, 0.003, shape)))
-    return bars_of(close, open=opened, high=high, low=low, volume=chance.lognormal(3.0, 1.0, shape))
 
 
 def with_holes(bars: Bars, holes: BoolArray) -> Bars:
@@ -59,28 +49,28 @@ def real(timeframe: str, *symbols: str, last: int) -> Bars:
 
 def hard_cases() -> dict[str, Bars]:
     """Bars at which a careless formula divides by zero or takes the logarithm of it."""
-    n_bars, calm = 140, walk(140)
+    n_bars, calm = 140, random_walk(140)
     flat = np.full((n_bars, 1), 7.0)
-    stop = walk(n_bars)
+    stop = random_walk(n_bars)
     stop.close[60:], stop.open[60:], stop.high[60:], stop.low[60:] = (stop.close[60],) * 4
     noise = np.random.default_rng(3).choice([-1.0, 0.0, 1.0], (400, 8))
     return {
-        "flat": bars_of(flat),
-        "flat without volume": bars_of(flat, volume=np.zeros((n_bars, 1))),
+        "flat": bars_from(flat),
+        "flat without volume": bars_from(flat, volume=np.zeros((n_bars, 1))),
         "no volume": replace(calm, volume=np.zeros((n_bars, 1))),
         "unknown volume": replace(calm, volume=np.full((n_bars, 1), np.nan)),
         "infinite volume": replace(calm, volume=np.full((n_bars, 1), np.inf)),
         "moves and then stands still": stop,
-        "one jump": bars_of(np.where(np.arange(n_bars)[:, None] < 70, 7.0, 7000.0)),
-        "one spike": bars_of(np.where(np.arange(n_bars)[:, None] == 70, 1e-6, 1e6)),
-        "steady growth": bars_of(np.exp(0.01 * np.arange(n_bars))[:, None]),
-        "almost steady growth": bars_of(np.exp(np.cumsum(0.01 + 1e-6 * noise, axis=0))),
-        "nearly steady growth": bars_of(np.exp(np.cumsum(0.01 + 1e-7 * noise, axis=0))),
-        "tiny prices": bars_of(1e-9 * walk(n_bars).close),
-        "huge prices": bars_of(1e12 * walk(n_bars).close),
-        "one bar": walk(1),
-        "two bars": walk(2),
-        "no bars": walk(4).rows(slice(0, 0)),
+        "one jump": bars_from(np.where(np.arange(n_bars)[:, None] < 70, 7.0, 7000.0)),
+        "one spike": bars_from(np.where(np.arange(n_bars)[:, None] == 70, 1e-6, 1e6)),
+        "steady growth": bars_from(np.exp(0.01 * np.arange(n_bars))[:, None]),
+        "almost steady growth": bars_from(np.exp(np.cumsum(0.01 + 1e-6 * noise, axis=0))),
+        "nearly steady growth": bars_from(np.exp(np.cumsum(0.01 + 1e-7 * noise, axis=0))),
+        "tiny prices": bars_from(1e-9 * random_walk(n_bars).close),
+        "huge prices": bars_from(1e12 * random_walk(n_bars).close),
+        "one bar": random_walk(1),
+        "two bars": random_walk(2),
+        "no bars": random_walk(4).rows(slice(0, 0)),
     }
 
 

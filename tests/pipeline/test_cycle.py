@@ -161,7 +161,7 @@ def test_stalled_cycles_are_sent_again_and_given_up_in_the_end(book, times, monk
     assert pipeline.recover(stalled_s=60) == 1
     assert pipeline.recover(stalled_s=60) == 0
     assert sent == [(cycle.pk, Stage.RISK)]
-    PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(minutes=5), redriven=pipeline.MAX_REDRIVES)
+    PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(hours=1), redriven=pipeline.MAX_REDRIVES)
     pipeline.recover(stalled_s=60)
     cycle.refresh_from_db()
     assert cycle.status == "FAILED"

@@ -28,7 +28,7 @@ def test_figures_by_hand():
     assert found["n_calls"] == 3
     # confidences 0.6 right, 0.5 right, 0.8 right, 0.7 wrong, each in a bin of its own
     assert found["calibration_error"] == pytest.approx((0.4 + 0.5 + 0.2 + 0.7) / 4)
-    assert found["ic"] == pytest.approx(0.4 - 0.2)
+    assert found["ic"] == pytest.approx(1 - 6 * 12 / 60)  # ranks 3 1 2 4 against 4 2 3 1
 
 
 def test_forecast_that_never_calls_has_no_hit_rate_and_no_rank_correlation():

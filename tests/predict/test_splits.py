@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,7 +56,7 @@ def test_training_part_grows_and_stays_before_its_test():
     sizes = [int(fold.train.sum()) for fold in folds]
     assert sizes == sorted(sizes)
     assert sizes[0] > 0
-    for before, after in zip(folds, folds[1:], strict=False):
+    for before, after in pairwise(folds):
         assert (after.train | ~before.train).all()
 
 

@@ -9,12 +9,22 @@ from tiers.contracts import FloatArray
 from tiers.features.own import Formula, OwnBars
 from tiers.features.windows import lag, mean, ratio, variance
 
+# Third and fourth moments come from power sums: with less variance than this share of the mean square (returns
+# that are 1000 times steadier than they are large) what is left of them after cancelling is rounding.
+_TOO_STEADY = 1e-6
+
+
+def _visible(spread: FloatArray, second: FloatArray) -> FloatArray:
+    """The variance, NaN where it is too small beside the mean square to carry higher moments."""
+    return np.where(spread > _TOO_STEADY * second, spread, np.nan)
+
 
 def _skew_60(bars: OwnBars) -> FloatArray:
     value, (first, second, spread) = bars.log_return, bars.moments_60
     third = mean(value * value * value, 60)
     moment = third - 3.0 * first * second + 2.0 * first * first * first
-    return ratio(moment, spread * np.sqrt(spread))
+    visible = _visible(spread, second)
+    return ratio(moment, visible * np.sqrt(visible))
 
 
 def _kurtosis_60(bars: OwnBars) -> FloatArray:
@@ -23,7 +33,8 @@ def _kurtosis_60(bars: OwnBars) -> FloatArray:
     third, fourth = mean(square * value, 60), mean(square * square, 60)
     centre = first * first
     moment = fourth - 4.0 * first * third + 6.0 * centre * second - 3.0 * centre * centre
-    return np.log(ratio(moment, 3.0 * spread * spread))
+    visible = _visible(spread, second)
+    return np.log(ratio(moment, 3.0 * visible * visible))
 
 
 def _autocorrelation_60(bars: OwnBars) -> FloatArray:

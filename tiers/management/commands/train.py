@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from django.core.management.base import BaseCommand, CommandError
@@ -30,16 +29,19 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
+        from tiers.backtesting import parse_range  # noqa: PLC0415 - as below
         from tiers.training import train_and_register  # noqa: PLC0415 - torch loads only when it is needed
 
         try:
+            # read as the backtest reads it, so that what follows one's last day is unseen by the other
+            span = parse_range(options["timerange"]) if options["timerange"] is not None else None
             with _Shown() as shown:
                 result = train_and_register(
                     symbols=[s for s in options["symbols"].split(",") if s],
                     timeframe=options["timeframe"],
                     preset=options["preset"],
                     seed=options["seed"],
-                    span=_span(options["timerange"]),
+                    span=span,
                     role=options["role"],
                     progress=shown.report,
                 )
@@ -75,24 +77,6 @@ class _Shown:
         if not self.console.is_terminal and done * 10 // total > self.tenths:
             self.tenths = done * 10 // total
             self.console.print(f"training: {done} of {total} steps, {what}", highlight=False)
-
-
-def _span(text: str | None) -> tuple[datetime | None, datetime | None] | None:
-    """The first and the last moment of a range of days; the last day is included."""
-    if text is None:
-        return None
-    first, dash, last = text.partition("-")
-    try:
-        start = datetime.strptime(first, "%Y%m%d").replace(tzinfo=UTC) if first else None
-        end = datetime.strptime(last, "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=1) if last else None
-    except ValueError:
-        start = end = None
-        dash = ""
-    if not dash:
-        raise CommandError(f"--timerange must be YYYYMMDD-YYYYMMDD, was {text!r}")
-    if start and end and start >= end:
-        raise CommandError(f"--timerange must end after it begins, was {text!r}")
-    return start, end
 
 
 def _show(result: dict[str, Any]) -> None:

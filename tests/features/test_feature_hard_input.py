@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.features.samples import bars_of, chosen, column, hard_cases, own_rows, walk, with_holes
+from tests.features.markets import FIELDS, random_walk
+from tests.features.samples import bars_from, chosen, column, hard_cases, own_rows, with_holes
 from tiers.contracts import Bars, FloatArray
 from tiers.features import catalog
 from tiers.features.compute import compute
-from tiers.ingest.table import FIELDS
 
 HARD = hard_cases()
 VOLUME_NAMES = [feature.name for feature in catalog.FEATURES if feature.group == "volume"]
@@ -42,7 +42,7 @@ def any_bars(draw: st.DrawFn) -> Bars:
     low = np.minimum(opened, close) * np.exp(-np.abs(draw(steps(0.0, 0.125))))
     volume = draw(arrays.arrays(np.float64, (150,), elements=st.sampled_from([0.0, 1.0, 3.0, 1e9])))
     columns = {"open": opened, "high": high, "low": low, "volume": volume}
-    return bars_of(close[:, None], **{name: values[:, None] for name, values in columns.items()})
+    return bars_from(close[:, None], **{name: values[:, None] for name, values in columns.items()})
 
 
 @pytest.mark.parametrize("name", HARD)
@@ -75,33 +75,8 @@ def test_moments_of_returns_without_visible_spread_are_missing_instead_of_roundi
     assert np.isnan(column(features, "kurtosis_60")).all()
 
 
-def test_bars_that_stand_still_give_the_catalogued_values() -> None:
-    last = compute(HARD["flat"])[-1, 0]
-    values = dict(zip(catalog.NAMES, last, strict=True))
-    still = ("rsi_14", "stoch_k_14", "stoch_d_14", "cci_20", "adx_14", "di_balance_14", "channel_55", "mfi_14")
-    still += ("trend_fit_20", "efficiency_20", "bollinger_z_20", "body_share", "upper_shadow", "lower_shadow")
-    assert {name: values[name] for name in still} == dict.fromkeys(still, 0.0)
-    assert values["downside_share_20"] == 0.5
-    assert all(np.isnan(values[name]) for name in ("return_1", "macd_line", "ema_gap_10", "squeeze_20", "gap"))
-
-
-def test_a_market_that_stops_forgets_how_it_moved() -> None:
-    values = column(compute(HARD["moves and then stands still"]), "rsi_14")[:, 0]
-    assert (values[75:] == 0.0).all()
-    assert (values[14:60] != 0.0).all()
-
-
-def test_a_symbol_without_bars_is_nan_throughout_and_leaves_the_others_alone() -> None:
-    bars = walk(120, 3)
-    holes = np.zeros((120, 3), dtype=bool)
-    holes[:, 1] = True
-    features, whole = compute(with_holes(bars, holes)), compute(bars)
-    assert np.isnan(features[:, 1]).all()
-    np.testing.assert_array_equal(features[:, [0, 2]], whole[:, [0, 2]])
-
-
 def test_every_symbol_counts_its_own_bars_only() -> None:
-    bars = walk(300, 5)
+    bars = random_walk(300, 5)
     holes = np.random.default_rng(2).random((300, 5)) < [0.0, 0.3, 0.7, 0.0, 0.3]
     holes[:, 4] = holes[:, 1]  # two symbols of one calendar
     holed = with_holes(bars, holes)
@@ -113,7 +88,7 @@ def test_every_symbol_counts_its_own_bars_only() -> None:
 
 
 def test_many_symbols_together_equal_each_one_alone() -> None:
-    bars = walk(130, 200)
+    bars = random_walk(130, 200)
     features = compute(bars)
     for symbol in range(0, 200, 13):
         np.testing.assert_array_equal(features[:, symbol], compute(chosen(bars, slice(None), symbol))[:, 0])
@@ -122,7 +97,7 @@ def test_many_symbols_together_equal_each_one_alone() -> None:
 @pytest.mark.parametrize("field", ["open", "high", "low", "close"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -1.0])
 def test_a_row_with_an_impossible_price_counts_as_no_bar(field: str, value: float) -> None:
-    bars = walk(100)
+    bars = random_walk(100)
     spoilt = getattr(bars, field).copy()
     spoilt[40] = value
     features = compute(replace(bars, **{field: spoilt}))
@@ -133,7 +108,7 @@ def test_a_row_with_an_impossible_price_counts_as_no_bar(field: str, value: floa
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
 def test_unknown_volume_reaches_only_volume_features_and_only_within_their_window(value: float) -> None:
-    bars = walk(120)
+    bars = random_walk(120)
     volume = bars.volume.copy()
     volume[60] = value
     features, whole = compute(replace(bars, volume=volume)), compute(bars)
@@ -152,7 +127,7 @@ def test_unknown_volume_reaches_only_volume_features_and_only_within_their_windo
     ids=["times 1000", "divided by 1000", "gone"],
 )
 def test_what_happens_after_a_bar_changes_no_bit_up_to_it(t: int, shock: Callable[[FloatArray], FloatArray]) -> None:
-    bars = walk(220, 2)
+    bars = random_walk(220, 2)
     shocked = {
         name: np.concatenate([getattr(bars, name)[: t + 1], shock(getattr(bars, name)[t + 1 :])]) for name in FIELDS
     }
@@ -162,12 +137,12 @@ def test_what_happens_after_a_bar_changes_no_bit_up_to_it(t: int, shock: Callabl
 
 @pytest.mark.parametrize("t", [0, 13, 14, 66, 150])
 def test_a_history_that_ends_earlier_has_the_same_bits(t: int) -> None:
-    bars = walk(220, 2)
+    bars = random_walk(220, 2)
     np.testing.assert_array_equal(compute(bars.rows(slice(t + 1))), compute(bars)[: t + 1])
 
 
 def test_the_shock_is_felt_after_it_came() -> None:
-    bars = walk(220)
+    bars = random_walk(220)
     close = bars.close.copy()
     close[150] = bars.high[150]
     changed = compute(replace(bars, close=close))[150, 0] != compute(bars)[150, 0]
@@ -176,7 +151,7 @@ def test_the_shock_is_felt_after_it_came() -> None:
 
 
 def test_the_same_bars_give_the_same_bits_and_are_left_as_they_were() -> None:
-    bars = walk(200, 4)
+    bars = random_walk(200, 4)
     copies = {name: getattr(bars, name).copy() for name in FIELDS}
     first, again = compute(bars), compute(bars)
     assert first.tobytes() == again.tobytes()
@@ -185,6 +160,6 @@ def test_the_same_bars_give_the_same_bits_and_are_left_as_they_were() -> None:
 
 
 def test_the_order_of_memory_does_not_matter() -> None:
-    bars = walk(150, 3)
+    bars = random_walk(150, 3)
     fortran = replace(bars, **{name: np.asfortranarray(getattr(bars, name)) for name in FIELDS})
     np.testing.assert_array_equal(compute(fortran), compute(bars))

@@ -1,0 +1,183 @@
+"""Which model serves which symbol, and the neutral forecast where none can."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helios.breakers import process
+from helios.errors import ModelMissing
+from tests.predict.predict_world import RECEPTIVE, save_model
+from tiers import inference, predict
+from tiers.contracts import Switches
+from tiers.features import catalog
+from tiers.inference import Outcome
+from tiers.predict import artifact
+from trading.models import Book, MLModel
+from trading.services import market
+from trading.services import models as registry
+from trading.services.books import create_book
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("_own_process")]
+AT = datetime(2024, 1, 2, 21, tzinfo=UTC)
+FEATURES = np.random.default_rng(1).normal(size=(RECEPTIVE + 9, 2, len(catalog.NAMES)))
+
+
+@pytest.fixture
+def _own_process(clean_redis: object, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Breakers and models as a fresh process has them."""
+    process.forget()
+    monkeypatch.setattr(inference, "_predictors", {})
+    yield
+    process.forget()
+
+
+@pytest.fixture
+def book() -> Book:
+    for symbol in ("AAA", "BBB"):
+        market.ensure_instrument(symbol, "equity")
+    money = {"initial_cash": Decimal(1000), "fee_bps": Decimal(1), "slippage_bps": Decimal(0)}
+    return create_book("desk", mode="paper", timeframe="1d", symbols=["AAA", "BBB"], **money)
+
+
+def registered(folder: Path, name: str, seed: int, role: str = "champion", horizon: int = 5) -> MLModel:
+    written = save_model(folder / name, seed=seed, name=name, horizon_bars=horizon)
+    return registry.register_model(written.to_json(), path=str(folder / name), role=role)
+
+
+def own(model: MLModel) -> np.ndarray:
+    return artifact.load(Path(model.path)).probabilities(FEATURES)[-1]
+
+
+def ask(book: Book, *served: str, features: np.ndarray = FEATURES) -> Outcome:
+    return inference.forecast(
+        book,
+        Switches(neural_network_v2=served),
+        bar_ts=AT,
+        run=predict.run,
+        load=lambda rows: features[-rows:],
+    )
+
+
+def assert_neutral(got: Outcome, reason: str) -> None:
+    assert got.fallback == "neutral_forecast"
+    assert reason in got.reason
+    assert np.isnan(got.forecast.probability).all()
+    assert got.forecast.probability.shape == (2, 3)
+    assert (got.forecast.model_names, got.served_by) == (("", ""), {})
+    assert got.forecast.bar_ts == AT
+
+
+def test_the_champion_serves_every_symbol(book: Book, tmp_path: Path) -> None:
+    champion = registered(tmp_path, "first", 3)
+    got = ask(book)
+    np.testing.assert_allclose(got.forecast.probability, own(champion), rtol=0, atol=1e-12)
+    assert got.forecast.model_names == ("first", "first")
+    assert (got.forecast.symbols, got.forecast.horizon_bars, got.forecast.bar_ts) == (("AAA", "BBB"), 5, AT)
+    assert (got.served_by, got.fallback) == ({"first": champion}, "")
+
+
+def test_a_pinned_model_serves_in_place_of_the_champion(book: Book, tmp_path: Path) -> None:
+    registered(tmp_path, "first", 3)
+    pinned = registered(tmp_path, "pinned", 4, role="archived", horizon=3)
+    book.model_name = "pinned"
+    assert inference.model_for(book) == pinned
+    got = ask(book)
+    np.testing.assert_allclose(got.forecast.probability, own(pinned), rtol=0, atol=1e-12)
+    assert got.forecast.model_names == ("pinned", "pinned")
+    assert got.forecast.horizon_bars == 3
+
+
+def test_a_pin_on_nothing_is_told(book: Book, tmp_path: Path) -> None:
+    registered(tmp_path, "first", 3)
+    book.model_name = "gone"
+    with pytest.raises(ModelMissing, match="book 'desk' is pinned to model 'gone', which does not exist"):
+        inference.model_for(book)
+    assert_neutral(ask(book), "pinned to model 'gone'")
+
+
+def test_without_a_model_the_forecast_is_neutral_and_names_the_command(book: Book) -> None:
+    assert_neutral(ask(book), "run `python manage.py train --timeframe 1d`")
+    assert inference.receptive_bars(book) == inference.DEFAULT_RECEPTIVE_BARS
+
+
+def test_weights_of_another_hash_are_not_served(book: Book, tmp_path: Path) -> None:
+    model = registered(tmp_path, "first", 3)
+    save_model(Path(model.path), seed=4, name="first")
+    assert_neutral(ask(book), "the weights of first do not have the hash that was registered")
+    assert inference._predictors == {}
+
+
+def test_damaged_weights_are_not_served(book: Book, tmp_path: Path) -> None:
+    model = registered(tmp_path, "first", 3)
+    (Path(model.path) / artifact.WEIGHTS).write_bytes(b"torn")
+    assert_neutral(ask(book), "must have the hash of their card")
+
+
+def test_the_challenger_serves_only_the_symbols_it_is_given(book: Book, tmp_path: Path) -> None:
+    champion = registered(tmp_path, "first", 3)
+    challenger = registered(tmp_path, "second", 4, role="challenger")
+    got = ask(book, "BBB", "ZZZ")
+    np.testing.assert_allclose(got.forecast.probability[0], own(champion)[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(got.forecast.probability[1], own(challenger)[1], rtol=0, atol=1e-12)
+    assert not np.allclose(own(champion)[1], own(challenger)[1])
+    assert got.forecast.model_names == ("first", "second")
+    assert got.served_by == {"first": champion, "second": challenger}
+    alone = ask(book)
+    assert alone.forecast.model_names == ("first", "first")
+    assert alone.served_by == {"first": champion}
+
+
+def test_a_symbol_without_complete_input_has_no_forecast_and_no_model(book: Book, tmp_path: Path) -> None:
+    registered(tmp_path, "first", 3)
+    features = FEATURES.copy()
+    features[-2, 1, 0] = np.nan
+    got = ask(book, features=features)
+    assert np.isfinite(got.forecast.probability[0]).all()
+    assert np.isnan(got.forecast.probability[1]).all()
+    assert (got.forecast.model_names, got.fallback) == (("first", ""), "")
+
+
+def test_a_breaker_that_is_open_gives_the_neutral_forecast(book: Book, tmp_path: Path) -> None:
+    registered(tmp_path, "first", 3)
+
+    def broken(*_: object) -> np.ndarray:
+        raise RuntimeError("the machine is away")
+
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="away"):
+            inference.forecast(book, Switches(), bar_ts=AT, run=broken, load=lambda rows: FEATURES[-rows:])
+    assert_neutral(ask(book), "neural_network")
+
+
+def test_a_model_is_read_once_a_process(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = registered(tmp_path, "first", 3)
+    assert inference.predictor(model) is inference.predictor(model)
+    monkeypatch.setattr(artifact, "load", lambda _: pytest.fail("read again"))
+    assert ask(book).fallback == ""
+
+
+def test_the_widest_model_decides_how_many_rows_are_read(book: Book, tmp_path: Path) -> None:
+    champion = registered(tmp_path, "first", 3)
+    assert inference.receptive_bars(book) == RECEPTIVE
+    registry.register_model({**champion.card, "name": "second", "receptive_bars": 127}, path="there", role="challenger")
+    assert inference.receptive_bars(book) == 127
+
+
+def test_warming_loads_every_model_in_service(tmp_path: Path) -> None:
+    assert inference.warm() == 0
+    first = registered(tmp_path, "first", 3)
+    second = registered(tmp_path, "second", 4, role="challenger")
+    registered(tmp_path, "third", 5, role="archived")
+    assert inference.warm() == 2
+    assert set(inference._predictors) == {(each.name, each.weights_sha256) for each in (first, second)}
+
+
+def test_a_model_that_cannot_be_warmed_stops_nothing(tmp_path: Path) -> None:
+    broken = registered(tmp_path, "first", 3)
+    (Path(broken.path) / artifact.CARD).unlink()
+    assert inference.warm() == 0
