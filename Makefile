@@ -6,6 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUN := $(VENV)/.run-installed
 DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 WORKERS ?= 2
 SOURCES := helios trading tiers sentinel tests bench celery_app.py manage.py
@@ -42,7 +43,7 @@ check: $(DEV)  ## style, types, import rules, sizes, migrations, deployment sett
 	@$(LIKE_PROD) HELIOS_SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		$(PY) manage.py check --deploy --fail-level WARNING
 
-bench: $(DEV)  ## measured figures beside their peers, kept in var/bench.json
+bench: $(BENCH)  ## measured figures beside their peers, kept in var/bench.json
 	@$(PY) -m bench
 
 lint: $(DEV)  ## style only
@@ -79,4 +80,9 @@ $(RUN): requirements.txt | $(PY)
 $(DEV): requirements-dev.txt requirements.txt $(RUN) | $(PY)
 	@echo "Installing requirements-dev.txt"
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(BENCH): requirements-bench.txt $(DEV) | $(PY)
+	@echo "Installing requirements-bench.txt"
+	@$(PIP) -r requirements-bench.txt
 	@touch $@

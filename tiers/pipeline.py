@@ -204,8 +204,8 @@ def recover(*, stalled_s: float) -> int:
     """Send again the chains of cycles that made no progress for `stalled_s`; returns how many.
 
     A stage that is still at work holds its row's lock: the message then finds the row locked and does nothing.
-    Each attempt at one stage waits twice as long as the one before, up to `MAX_WAIT_S`, since a queue without a worker keeps
-    its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED.
+    Each attempt at one stage waits twice as long as the one before, up to `MAX_WAIT_S`, since a queue without a worker
+    keeps its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED.
     """
     now = timezone.now()
     resent = 0

@@ -127,9 +127,12 @@ class EmbeddedPostgres:
 
     def _make_folders(self, identity: Identity | None) -> None:
         for parent in {self.data_dir.parent, self.socket_dir.parent}:
-            parent.mkdir(parents=True, exist_ok=True)
-            if identity and parent.stat().st_uid == os.geteuid():
-                parent.chmod(parent.stat().st_mode | 0o011)  # a strict umask may have closed it
+            missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+            for folder in reversed(missing):
+                folder.mkdir(exist_ok=True)
+            for folder in {parent, *missing} if identity else ():
+                if folder.stat().st_uid == os.geteuid():
+                    folder.chmod(folder.stat().st_mode | 0o011)  # a strict umask closed it
         closed = identity and (closed_folder(self.data_dir) or closed_folder(self.socket_dir))
         if closed:
             raise StackError(

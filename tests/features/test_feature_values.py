@@ -38,7 +38,7 @@ def test_a_bar_that_stands_still_is_neither_rise_nor_fall() -> None:
     volume = np.where(np.arange(80)[:, None] == 70, 30.0, 1.0)
     features = compute.compute(bars_from(close, volume=volume))
     assert column(features, "up_share_20")[59, 0] == 0.0
-    assert column(features, "signed_volume_20")[70, 0] == pytest.approx((5 * 1 - 5 * 1 + 29) / (19 + 30), abs=0.05)
+    assert column(features, "signed_volume_20")[70, 0] == pytest.approx((3 - 3 + 30) / (19 + 30))
     assert column(features, "streak_8")[69, 0] == 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +13,19 @@ from tests.predict.predict_world import QUICK, RECEPTIVE, learnable
 from tiers.errors import DataError
 from tiers.predict import fitting
 from tiers.predict.fitting import FitParams
-from tiers.predict.network import preset
+from tiers.predict.network import preset, threads
 from tiers.predict.packing import pack
 from tiers.predict.train import Trained, forecast, train
 
 ONE_EPOCH = replace(QUICK, n_folds=1, fit=replace(QUICK.fit, max_epochs=1))
 Step = tuple[int, int, str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """More are slower for matrices of this size, by far on a busy machine."""
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from tests.features.markets import random_walk
 from tiers import training
-from tiers.features import catalog
-from tiers.features.compute import compute
-from tiers.predict import artifact
 from tiers.predict.fitting import FitParams
 from tiers.predict.train import TrainParams
 from trading.models import MLModel
@@ -48,22 +44,6 @@ def train(*words: str) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.usefixtures("stored")
-def test_training_writes_an_artifact_that_predicts_and_registers_it(models: Path):
-    result = train()
-    keys = {"name", "reused", "seed", "symbols", "timeframe", "n_rows", "n_features", "folds", "metrics"}
-    assert keys | {"trained_from", "trained_to", "path", "elapsed_s", "role", "holdout_from"} <= set(result)
-    assert {"model", "baseline", "persistence"} == set(result["metrics"])
-    assert (result["reused"], result["seed"], result["n_features"]) == (False, 7, len(catalog.NAMES))
-    model = MLModel.objects.get()
-    assert (model.name, model.role, model.path) == (result["name"], "champion", str(models / result["name"]))
-    predictor = artifact.load(Path(model.path))
-    assert predictor.card.weights_sha256 == model.weights_sha256
-    bars = market.bar_range(["ONE", "TWO"], "1h")
-    probability = predictor.probabilities(compute(bars))
-    np.testing.assert_allclose(probability[-1].sum(axis=1), 1.0, atol=1e-12)
-
-
 @pytest.mark.usefixtures("stored", "models")
 def test_last_third_of_the_history_is_held_out_and_the_card_says_so():
     result = train()
@@ -73,28 +53,6 @@ def test_last_third_of_the_history_is_held_out_and_the_card_says_so():
     assert result["trained_to"] == f"{bars.ts[cut - 1].item().isoformat()}+00:00"
     assert result["holdout_from"] == f"{bars.ts[cut].item().isoformat()}+00:00"
     assert max(fold["test_to"] for fold in result["folds"]) <= result["trained_to"]
-
-
-@pytest.mark.usefixtures("stored", "models")
-def test_same_data_seed_and_parameters_reuse_the_artifact():
-    first = train()
-    before = Path(first["path"], "model.safetensors").stat().st_mtime_ns
-    second = train()
-    assert (first["reused"], second["reused"]) == (False, True)
-    assert second["name"] == first["name"]
-    assert second["metrics"] == first["metrics"]
-    assert Path(first["path"], "model.safetensors").stat().st_mtime_ns == before
-    assert MLModel.objects.count() == 1
-
-
-@pytest.mark.usefixtures("stored", "models")
-def test_damaged_artifact_is_made_again_with_the_same_bits():
-    first = train()
-    weights = Path(first["path"], "model.safetensors")
-    good = weights.read_bytes()
-    weights.write_bytes(good[:-1])
-    assert train()["reused"] is False
-    assert weights.read_bytes() == good
 
 
 @pytest.mark.usefixtures("stored", "models")
@@ -108,26 +66,6 @@ def test_other_seed_role_and_span_make_other_models():
     assert roles == {first["name"]: "champion", second["name"]: "challenger", third["name"]: "archived"}
 
 
-@pytest.mark.usefixtures("stored", "models")
-def test_corrected_bar_changes_the_identity_of_the_data():
-    first = train()
-    bars = market.bar_range(["ONE", "TWO"], "1h")
-    volume = bars.volume.copy()
-    volume[10, 0] += 1.0
-    upsert_bars(replace(bars, volume=volume), "correction")
-    assert train()["name"] != first["name"]
-
-
-@pytest.mark.usefixtures("stored", "models")
-def test_without_json_a_person_reads_a_table(capsys: pytest.CaptureFixture[str]):
-    call_command("train", "--symbols", "ONE,TWO", "--timeframe", "1h")
-    shown = capsys.readouterr()
-    assert "Trained compact-1h-" in shown.out
-    assert "log loss" in shown.out
-    assert "class" in shown.out
-    assert "training:" in shown.err
-
-
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -135,9 +73,6 @@ def test_without_json_a_person_reads_a_table(capsys: pytest.CaptureFixture[str])
         (["--symbols", ""], "at least one"),
         (["--timeframe", "7m"], "timeframe must be one of"),
         (["--preset", "huge"], "preset must be one of compact, base, was 'huge'"),
-        (["--timerange", "2020"], "YYYYMMDD-YYYYMMDD"),
-        (["--timerange", "20200230-20200301"], "YYYYMMDD-YYYYMMDD"),
-        (["--timerange", "20200301-20200101"], "must end after it begins"),
         (["--timerange", "20200101-20200110"], "training needs at least"),
         (["--timerange", "20300101-20310101"], "no 1h bars of ONE, TWO"),
     ],
@@ -148,12 +83,4 @@ def test_wrong_request_is_one_sentence_and_leaves_nothing(words: list[str], text
         train(*words)
     assert "\n" not in str(caught.value)
     assert not models.exists()
-    assert not MLModel.objects.exists()
-
-
-@pytest.mark.usefixtures("stored")
-def test_folder_that_cannot_be_written_is_one_sentence(models: Path):
-    models.write_text("a file where the folder should be")
-    with pytest.raises(CommandError, match="cannot be written"):
-        train()
     assert not MLModel.objects.exists()

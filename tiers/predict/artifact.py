@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from tiers.contracts import FloatArray
 from tiers.errors import DataError, ModelMissing
 from tiers.predict import calibration
-from tiers.predict.network import PRESETS, CausalNetwork, NetworkConfig, evaluate
+from tiers.predict.network import PRESETS, CausalNetwork, evaluate, preset, restored
 from tiers.predict.packing import pack
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -142,18 +142,14 @@ def read_card(folder: Path) -> Card:
         ) from error
 
 
-def _shape(card: Card, folder: Path) -> NetworkConfig:
-    """The network that the card describes; `ModelMissing` when the card contradicts itself."""
-    if card.preset not in PRESETS:
-        raise ModelMissing(f"model folder {folder} must be of a preset that exists, its card says {card.preset!r}")
-    n_features, receptive = len(card.feature_names), PRESETS[card.preset].receptive_bars
+def _refuse_contradiction(card: Card, folder: Path) -> None:
+    n_features, receptive = len(card.feature_names), preset(card.preset).receptive_bars
     seen = (len(card.mean), len(card.scale), len(card.prior), card.receptive_bars)
     if seen != (n_features, n_features, 3, receptive):
         raise ModelMissing(
             f"the card in {folder} must have {n_features} means, {n_features} scales, 3 class frequencies and "
             f"{receptive} receptive bars, has {', '.join(map(str, seen))}"
         )
-    return PRESETS[card.preset]
 
 
 def load(folder: Path) -> Predictor:
@@ -168,9 +164,11 @@ def load(folder: Path) -> Predictor:
         raise ModelMissing(f"model folder {folder} must hold {WEIGHTS}: {error.strerror or error}") from error
     if digest(data) != card.weights_sha256:
         raise ModelMissing(f"the weights in {folder} must have the hash of their card, they have another one")
-    network = CausalNetwork(_shape(card, folder), len(card.feature_names))
+    if card.preset not in PRESETS:
+        raise ModelMissing(f"model folder {folder} must be of a preset that exists, its card says {card.preset!r}")
     try:
-        network.load_state_dict(load_tensors(data))
+        network = restored(preset(card.preset), len(card.feature_names), load_tensors(data))
     except (RuntimeError, SafetensorError) as error:
         raise ModelMissing(f"the weights in {folder} do not fit preset {card.preset}") from error
+    _refuse_contradiction(card, folder)
     return Predictor(card, network)

@@ -8,7 +8,7 @@ row depends on exactly `receptive_bars` input rows, whatever stands before, behi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -122,6 +122,14 @@ class CausalNetwork(nn.Module):
             rows = block(rows)
         logits: Tensor = self.head(self.norm(rows))
         return logits
+
+
+def restored(config: NetworkConfig, n_features: int, weights: Mapping[str, Tensor]) -> CausalNetwork:
+    """A network with the given weights; draws no random numbers. `RuntimeError` when they do not fit its shape."""
+    with torch.device("meta"):
+        network = CausalNetwork(config, n_features)
+    network.load_state_dict(weights, assign=True)
+    return network
 
 
 def evaluate(network: CausalNetwork, rows: Tensor, *, receptive_bars: int, rows_at_once: int = 65_536) -> Tensor:

@@ -14,7 +14,7 @@ from tiers.predict import calibration, figures, labels, splits
 from tiers.predict.figures import Figures, OutcomeArray
 from tiers.predict.fitting import EpochDone, FitParams, Fitted, fit
 from tiers.predict.labels import Labels
-from tiers.predict.network import CausalNetwork, evaluate, preset
+from tiers.predict.network import evaluate, preset, restored
 from tiers.predict.packing import Packed, pack
 from tiers.predict.splits import Split
 
@@ -189,8 +189,7 @@ class _Task:
 
 def forecast(model: Fitted, values: FloatArray) -> FloatArray:
     """Probabilities (n, n_symbols, 3) in float64 from packed features (n, n_symbols, n_features)."""
-    network = CausalNetwork(model.config, values.shape[2])
-    network.load_state_dict(model.weights)
+    network = restored(model.config, values.shape[2], model.weights)
     rows = torch.from_numpy((values - model.mean) / model.scale)
     logits = evaluate(network.double(), rows, receptive_bars=model.config.receptive_bars).numpy()
     return calibration.probabilities(logits, prior=model.prior, temperature=model.temperature)

@@ -364,7 +364,12 @@ class Migration(migrations.Migration):
                 ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("progressed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
-                ("redriven", models.PositiveSmallIntegerField(default=0, help_text="times the chain was sent again")),
+                (
+                    "redriven",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="times the chain was sent again for the stage that is due"
+                    ),
+                ),
                 (
                     "book",
                     models.ForeignKey(

@@ -50,7 +50,9 @@ class PipelineCycle(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     progressed_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
-    redriven = models.PositiveSmallIntegerField(default=0, help_text="times the chain was sent again for the stage that is due")
+    redriven = models.PositiveSmallIntegerField(
+        default=0, help_text="times the chain was sent again for the stage that is due"
+    )
 
     class Meta:
         db_table = "pipeline_cycles"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from django.core.management.base import BaseCommand, CommandError
@@ -29,19 +30,16 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        from tiers.backtesting import parse_range  # noqa: PLC0415 - as below
         from tiers.training import train_and_register  # noqa: PLC0415 - torch loads only when it is needed
 
         try:
-            # read as the backtest reads it, so that what follows one's last day is unseen by the other
-            span = parse_range(options["timerange"]) if options["timerange"] is not None else None
             with _Shown() as shown:
                 result = train_and_register(
                     symbols=[s for s in options["symbols"].split(",") if s],
                     timeframe=options["timeframe"],
                     preset=options["preset"],
                     seed=options["seed"],
-                    span=span,
+                    span=_span(options["timerange"]),
                     role=options["role"],
                     progress=shown.report,
                 )
@@ -77,6 +75,31 @@ class _Shown:
         if not self.console.is_terminal and done * 10 // total > self.tenths:
             self.tenths = done * 10 // total
             self.console.print(f"training: {done} of {total} steps, {what}", highlight=False)
+
+
+def _span(text: str | None) -> tuple[datetime | None, datetime | None] | None:
+    """The first and the last moment of a range of days; the last day is included, the midnight that ends it is not.
+
+    So a backtest that begins on the following day sees no bar that trained.
+    """
+    if text is None:
+        return None
+    first, dash, last = text.partition("-")
+    try:
+        start, end = _day(first), _day(last)
+    except ValueError:
+        dash, start, end = "", None, None
+    if not dash:
+        raise CommandError(f"--timerange must be YYYYMMDD-YYYYMMDD, was {text!r}")
+    if start and end and start > end:
+        raise CommandError(f"--timerange must end after it begins, was {text!r}")
+    return start, end and end.replace(hour=23, minute=59, second=59, microsecond=999_999)
+
+
+def _day(text: str) -> datetime | None:
+    if text and len(text) != len("YYYYMMDD"):  # strptime takes 202111 too
+        raise ValueError(text)
+    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC) if text else None
 
 
 def _show(result: dict[str, Any]) -> None:
