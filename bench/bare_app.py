@@ -11,7 +11,7 @@ URL = os.environ["HELIOS_REDIS_URL"]
 STAGES = ("ingest", "features", "predict", "risk", "llm", "portfolio", "execute")
 QUEUES = {"ingest": "ingest", "predict": "gpu", "execute": "execution"}
 
-app = Celery("bare", broker=endpoints.celery_broker(URL))
+app = Celery("bare", broker=endpoints.celery_broker(URL), set_as_current=False)
 app.conf.update(task_ignore_result=True, task_acks_late=True, worker_prefetch_multiplier=1)
 _client = redis.Redis.from_url(URL)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 from decimal import Decimal
 from functools import lru_cache
@@ -18,7 +20,12 @@ class Env(BaseSettings):
     """Settings from the environment and `.env`; names carry the prefix `HELIOS_`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HELIOS_", env_file=BASE_DIR / ".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="HELIOS_",
+        env_file=BASE_DIR / ".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     environment: Literal["dev", "staging", "prod"] = "dev"
@@ -72,8 +79,12 @@ class Env(BaseSettings):
         path = self.var_dir / "secret_key"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(50))
+            draft = path.with_name(f".secret_key-{os.getpid()}")
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(50))
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)  # the first of several starts wins, and nobody reads half a key
+            draft.unlink()
         return path.read_text().strip()
 
 

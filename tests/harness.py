@@ -62,7 +62,7 @@ class Stack:
         self.valkey.start(die_with_us=True)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.environ: dict[str, str] = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "ANTHROPIC_API_KEY"},
             "DJANGO_SETTINGS_MODULE": "helios.settings",
             "HELIOS_DATABASE_URL": database,
             "HELIOS_REDIS_URL": self.valkey.url(),
@@ -196,9 +196,10 @@ class Stack:
 
     def close(self) -> None:
         """End every process by id, then the Valkey, then remove the folder."""
-        for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
-        self.valkey.stop()
-        shutil.rmtree(self.root, ignore_errors=True)
+        with contextlib.ExitStack() as undo:
+            undo.callback(shutil.rmtree, self.root, ignore_errors=True)
+            undo.callback(self.valkey.stop)
+            for process in self.processes.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait(10)

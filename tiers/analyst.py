@@ -8,7 +8,7 @@ from functools import lru_cache
 import anthropic
 from loguru import logger
 
-from helios.breakers import CircuitOpen, breaker
+from helios.breakers import breaker
 from helios.env import Env
 from tiers.contracts import MarketContext, StrategicView, Switches
 from tiers.errors import HeliosError
@@ -17,22 +17,25 @@ from tiers.llm import claude, schema
 Rules = Callable[[MarketContext], StrategicView]
 
 
-def ask(context: MarketContext, switches: Switches, *, env: Env, rules: Rules) -> tuple[StrategicView, str, str]:
+def ask(
+    context: MarketContext, switches: Switches, *, env: Env, rules: Rules, history: bool
+) -> tuple[StrategicView, str, str]:
     """The view, and the name and reason of the fallback when one was used.
 
+    A language model may know what came after a bar of the past, so on `history` the rules speak.
     With `llm_strategic_analysis` off the input passes through. Without a key the rules speak, which is no
     fallback: the row names them. A model that fails or whose breaker is open is replaced by the rules.
     """
     if not switches.llm_strategic_analysis:
         off = schema.neutral(context.bar_ts, provider="off", reasoning="llm_strategic_analysis is off")
         return off, "", ""
-    if env.anthropic_api_key is None:
+    if history or env.anthropic_api_key is None:
         return rules(context), "", ""
     try:
         client = _client(env.anthropic_api_key.get_secret_value(), env.anthropic_base_url)
         with breaker("llm_api"):
             return claude.analyse(client, context, model=env.llm_model, timeout_s=env.llm_timeout_s), "", ""
-    except (HeliosError, CircuitOpen) as error:
+    except HeliosError as error:
         logger.bind(error=str(error)).warning("llm.fallback")
         return rules(context), "rule_based_analyst", str(error)
 

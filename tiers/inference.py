@@ -12,7 +12,7 @@ import numpy as np
 from django.db import DatabaseError
 from loguru import logger
 
-from helios.breakers import CircuitOpen, breaker
+from helios.breakers import breaker
 from tiers.contracts import BoolArray, FloatArray, Forecast, Switches
 from tiers.errors import HeliosError, ModelMissing
 from trading.models import Book, MLModel
@@ -80,18 +80,15 @@ def forecast(
         champion = model_for(book)
         with breaker("neural_network"):
             probability, horizon = _ask(champion, run, load)
-        names = [champion.name] * len(symbols)
-        served = {champion.name: champion}
-        challenger = registry.challenger(book.timeframe) if switches.neural_network_v2 else None
-        if challenger is not None:
-            other, _ = _ask(challenger, run, load)
-            for index, symbol in enumerate(symbols):
-                if symbol in switches.neural_network_v2:
-                    probability[index], names[index] = other[index], challenger.name
-            served[challenger.name] = challenger
-    except (HeliosError, CircuitOpen) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a model does, the cycle goes on without its forecast
         logger.bind(error=str(error)).warning("predict.neutral")
-        return _neutral(bar_ts, symbols, str(error))
+        return _neutral(bar_ts, symbols, _said(error))
+    names, served = [champion.name] * len(symbols), {champion.name: champion}
+    fallback = reason = ""
+    try:
+        _let_challenger_serve(book, switches, probability, names, served, run=run, load=load)
+    except Exception as error:  # noqa: BLE001 - a challenger on trial may fail; the champion then serves its symbols
+        fallback, reason = "champion_for_challenger", _said(error)
     known: BoolArray = np.asarray(np.isfinite(probability).all(axis=1))
     return Outcome(
         forecast=Forecast(
@@ -102,7 +99,35 @@ def forecast(
             model_names=tuple(name if ok else "" for name, ok in zip(names, known, strict=True)),
         ),
         served_by=served,
+        fallback=fallback,
+        reason=reason,
     )
+
+
+def _let_challenger_serve(
+    book: Book,
+    switches: Switches,
+    probability: FloatArray,
+    names: list[str],
+    served: dict[str, MLModel],
+    *,
+    run: Callable[[Any, FloatArray], FloatArray],
+    load: Callable[[int], FloatArray],
+) -> None:
+    """Put the challenger's probabilities in the places of the symbols that it serves, if there are any."""
+    places = [index for index, symbol in enumerate(book.symbols) if symbol in switches.neural_network_v2]
+    challenger = registry.challenger(book.timeframe) if places else None
+    if challenger is None:
+        return
+    other, _ = _ask(challenger, run, load)
+    for index in places:
+        probability[index], names[index] = other[index], challenger.name
+    served[challenger.name] = challenger
+
+
+def _said(error: Exception) -> str:
+    """An error as a reason: our own in their words, others with their kind."""
+    return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}"
 
 
 def _ask(

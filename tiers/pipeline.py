@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celery import chain, signature
-from django.db import connection, transaction
-from django.db.models import F
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
@@ -26,7 +26,8 @@ from loguru import logger
 from helios import breakers, events, flags
 from helios.modules import registry as modules
 from tiers import switches as switchboard
-from tiers.errors import HeliosError
+from tiers.errors import HeliosError, Rejected, Transient
+from tiers.lateness import late_now
 from tiers.stages import HANDLERS, Skip, StageContext, StageResult
 from trading.models import Book, PipelineCycle, Stage, StageRun
 from trading.services import ledger, orders
@@ -42,10 +43,19 @@ _LOCK_SPACE = 0x48454C49  # "HELI": keeps our advisory locks apart from other us
 
 
 def start(book: Book, bar_ts: datetime, *, shard: int = 0, send: bool = True) -> PipelineCycle | None:
-    """Claim the cycle of one bar and send its chain; None when it exists already (a double tick)."""
+    """Claim the cycle of one bar and send its chain.
+
+    None when the book has a cycle for this bar or a later one, or one that still runs: a book decides on one bar at a
+    time, in order, whoever ticks. `Rejected` for a shard other than 0, since a book's universe is not divided yet.
+    """
+    if shard != 0:
+        raise Rejected(f"shard must be 0, was {shard}: a book's universe is not divided yet")
     flags.refresh_if_behind()
     modules.refresh_if_behind()
     with transaction.atomic():
+        Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
+        if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
+            return None
         cycle, created = PipelineCycle.objects.get_or_create(
             book=book,
             timeframe=book.timeframe,
@@ -108,10 +118,18 @@ def _run_claimed(cycle: PipelineCycle, stage: Stage, started: float) -> None:
     except Skip as skip:
         _end(cycle, Status.SKIPPED, str(skip))
         return
+    except (Transient, OperationalError, InterfaceError):
+        raise  # the task is tried again, a bounded number of times
     except HeliosError as error:
         _end(cycle, Status.FAILED, f"{stage.value}: {error}")
         return
+    except Exception as error:  # noqa: BLE001 - a defect in a tier ends its cycle with a reason; it must not stop the book
+        logger.opt(exception=True).error("tier.defect")
+        _end(cycle, Status.FAILED, f"{stage.value}: {type(error).__name__}: {error}")
+        return
     _pass_on(cycle, stage, result, queue_ms, (time.perf_counter() - started) * 1e3)
+    if result.skip:
+        _end(cycle, Status.SKIPPED, result.skip)
 
 
 def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, queue_ms: float, duration_ms: float) -> None:
@@ -157,9 +175,20 @@ def finish(cycle_id: int) -> None:
         )
         if cycle is None:
             return
-        orders.flush(cycle)
+        unclear = orders.flush(cycle, withhold=_no_longer(cycle))
+        if unclear:
+            logger.bind(cycle=cycle.pk, orders=unclear).warning("cycle.orders_unclear")
+            return  # recovery comes back and asks the venue again
         with transaction.atomic():
             _end(cycle, Status.DONE, "")
+
+
+def _no_longer(cycle: PipelineCycle) -> str:
+    """Why orders that wait must not leave any more; empty when they may."""
+    if late_now(cycle.book, cycle.bar_ts):
+        return "the bar is too late to be traded"
+    flags.refresh_if_behind()
+    return "" if switchboard.read(cycle.book).auto_trading else "auto_trading is off"
 
 
 def _end(cycle: PipelineCycle, status: str, reason: str) -> None:
@@ -221,6 +250,7 @@ def recover(*, stalled_s: float) -> int:
             if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():
                 continue
             if cycle.redriven >= MAX_REDRIVES:
+                orders.abandon(cycle, "the cycle was given up")
                 _end(cycle, Status.FAILED, f"gave up at {cycle.stage} after {cycle.redriven} attempts")
                 continue
             PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from helios.modules import registry as modules
 from tiers import analyst, inference, sources, store
 from tiers.config import PipelineParams
 from tiers.contracts import Bars, FloatArray, Switches, VolatilityForecast
+from tiers.errors import Rejected
 from tiers.execute.orders import Lot
 from tiers.features.catalog import FEATURE_SET, NAMES
 from tiers.features.catalog import WINDOW_BARS as FEATURE_WINDOW
@@ -30,6 +32,7 @@ from trading.models import Book, Instrument, PipelineCycle, Stage
 from trading.selectors import market
 from trading.services import market as market_service
 from trading.services import orders
+from trading.services.books import account_of
 from trading.services.settlement import settle
 
 FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spares time and never changes a value
@@ -59,9 +62,10 @@ class StageContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageResult:
-    """What goes on the ledger, and the fallback that was used, if one was."""
+    """What goes on the ledger, the fallback that was used if one was, and why the cycle ends here if it does."""
 
     summary: dict[str, Any]
+    skip: str = ""
     fallback: str = ""
     reason: str = ""
 
@@ -74,9 +78,12 @@ def params_of(book: Book) -> PipelineParams:
     return PipelineParams.from_json(book.params) if book.params else PipelineParams.for_timeframe(book.timeframe)
 
 
-def tier(stage: Stage) -> Any:
-    """The active module of a stage, as the registry resolves it."""
-    return modules.resolve(stage.value).implementation
+def tier(ctx: StageContext, stage: Stage) -> Any:
+    """The active module of a stage. `Rejected` when it is not the version that the cycle started with."""
+    active, pinned = modules.resolve(stage.value), ctx.cycle.modules.get(stage.value)
+    if active.version != pinned:
+        raise Rejected(f"module {stage.value} is {active.version} now, the cycle started with {pinned}")
+    return active.implementation
 
 
 def close_window(ctx: StageContext) -> Bars:
@@ -107,10 +114,8 @@ _window: list[tuple[tuple[int, datetime], Bars]] = []
 def ingest(ctx: StageContext) -> StageResult:
     """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
     book, bar_ts = ctx.book, ctx.bar_ts
-    if late_now(book, bar_ts):
-        raise Skip(f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is older than the allowed lateness")
     start = window_start(book.timeframe, bar_ts)
-    result: IngestResult = tier(Stage.INGEST).run(
+    result: IngestResult = tier(ctx, Stage.INGEST).run(
         sources.rows(book, start, bar_ts),
         timeframe=book.timeframe,
         bar_ts=bar_ts,
@@ -120,21 +125,37 @@ def ingest(ctx: StageContext) -> StageResult:
         raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
     written = market_service.upsert_bars([result.accepted, *result.higher], source=book.source)
     locked = Book.objects.select_for_update().get(pk=book.pk)
-    fills = settle(locked, bar_ts, _opens(result.accepted))
+    fills = settle(locked, bar_ts)
+    mark(locked, _closes(result.accepted))
+    late = late_now(book, bar_ts)
     return StageResult(
+        skip=f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is too old to be traded" if late else "",
         summary={
             "bars": result.accepted.n_symbols - len(result.missing),
             "missing": list(result.missing),
             "problems": [str(problem) for problem in result.problems],
             "inserted": written.inserted,
             "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in fills],
-        }
+        },
     )
 
 
-def _opens(bars: Bars) -> dict[str, Any]:
-    last = bars.open[-1]
+def _closes(bars: Bars) -> dict[str, Decimal]:
+    last = bars.close[-1]
     return {s: exact(float(v)) for s, v in zip(bars.symbols, last, strict=True) if not np.isnan(v)}
+
+
+def mark(book: Book, closes: dict[str, Decimal]) -> None:
+    """Value the book at this bar's closes, so that its peak is known even when the cycle goes no further."""
+    prices: dict[str, Decimal] = {}
+    for position in book.positions.all():
+        price = closes.get(position.symbol, position.last_price)
+        if price is not None:
+            prices[position.symbol] = price
+            if price != position.last_price:
+                book.positions.filter(pk=position.pk).update(last_price=price)
+    book.peak_equity = max(book.peak_equity, account_of(book).equity(prices))
+    book.save(update_fields=["peak_equity", "updated_at"])
 
 
 # --- 2 features ---
@@ -145,7 +166,7 @@ def features(ctx: StageContext) -> StageResult:
     book = ctx.book
     needed = inference.receptive_bars(book)
     bars = market.bar_window(book.symbols, book.timeframe, ctx.bar_ts, FEATURE_WINDOW + needed)
-    values: FloatArray = tier(Stage.FEATURES).run(bars)
+    values: FloatArray = tier(ctx, Stage.FEATURES).run(bars)
     rows = _feature_rows(bars, values, needed)
     times = [ts for _, ts, _ in rows]
     stored = store.stored_feature_times(book.timeframe, FEATURE_SET, book.symbols, min(times), max(times))
@@ -183,7 +204,7 @@ def predict(ctx: StageContext) -> StageResult:
         book,
         ctx.switches,
         bar_ts=ctx.bar_ts,
-        run=tier(Stage.PREDICT).run,
+        run=tier(ctx, Stage.PREDICT).run,
         load=lambda n: store.load_features(
             book.timeframe, FEATURE_SET, symbols, ctx.bar_ts, n_rows=n, n_features=len(NAMES)
         ),
@@ -210,7 +231,7 @@ def risk(ctx: StageContext) -> StageResult:
     bars, params = close_window(ctx), ctx.params
     volatility = _volatility(ctx, bars)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
-    decision = tier(Stage.RISK).run(
+    decision = tier(ctx, Stage.RISK).run(
         forecast=store.load_forecast(ctx.cycle, bars.symbols),
         volatility=volatility,
         book=view,
@@ -219,6 +240,7 @@ def risk(ctx: StageContext) -> StageResult:
         params=params.risk,
     )
     store.save_risk(ctx.cycle, volatility, decision)
+    Book.objects.filter(pk=ctx.book.pk).exclude(state=decision.state).update(state=decision.state)
     ewma = [s for s, m in zip(bars.symbols, volatility.methods, strict=True) if m == "ewma"]
     degraded = bool(ewma) and ctx.switches.garch_volatility
     return StageResult(
@@ -266,7 +288,13 @@ def llm(ctx: StageContext) -> StageResult:
         forecast=store.load_forecast(ctx.cycle, bars.symbols),
         book=view,
     )
-    reply, fallback, reason = analyst.ask(context, ctx.switches, env=get_env(), rules=tier(Stage.LLM).run)
+    reply, fallback, reason = analyst.ask(
+        context,
+        ctx.switches,
+        env=get_env(),
+        rules=tier(ctx, Stage.LLM).run,
+        history=ctx.book.mode == Book.Mode.REPLAY,
+    )
     applied = ctx.switches.llm_strategic_analysis and ctx.switches.llm_enhanced_decisions
     store.save_view(ctx.cycle, context, reply, applied=applied)
     return StageResult(
@@ -288,7 +316,7 @@ def portfolio(ctx: StageContext) -> StageResult:
     """Choose the target weights inside the risk engine's bounds."""
     bars, params = close_window(ctx), ctx.params
     decision = enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
-    targets = tier(Stage.PORTFOLIO).run(
+    targets = tier(ctx, Stage.PORTFOLIO).run(
         risk=decision,
         returns=window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
         book=store.book_view(ctx.book, bars, ctx.bar_ts),
@@ -314,19 +342,18 @@ def execute(ctx: StageContext) -> StageResult:
     decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
     view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
     withdrawn = orders.cancel_superseded(ctx.cycle)
-    plan = tier(Stage.EXECUTE).run(
+    plan = tier(ctx, Stage.EXECUTE).run(
         targets=targets, book=view, lots=lots(book), params=ctx.params.execute, key=order_key(book)
     )
-    send = ctx.switches.auto_trading and not late_now(book, ctx.bar_ts)
-    orders.record_intents(ctx.cycle, plan.intents, send=send)
+    withhold = "" if ctx.switches.auto_trading else "auto_trading is off"
+    orders.record_intents(ctx.cycle, plan.intents, withhold=withhold)
     store.save_snapshot(ctx.cycle, view)
-    _mark(book, view)
-    logger.bind(orders=len(plan.intents), sent=send, equity=str(view.equity)).info("cycle.decided")
+    logger.bind(orders=len(plan.intents), withheld=withhold, equity=str(view.equity)).info("cycle.decided")
     return StageResult(
         summary={
             "equity": view.equity,
             "orders": [[i.client_order_id, i.side.value, i.symbol, i.quantity] for i in plan.intents],
-            "sent": send,
+            "withheld": withhold,
             "superseded": withdrawn,
             "denials": store.denials_json(plan.denials),
         }
@@ -345,16 +372,6 @@ def lots(book: Book) -> dict[str, Lot]:
         row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
         for row in rows
     }
-
-
-def _mark(book: Book, view: Any) -> None:
-    book.peak_equity = view.peak_equity
-    book.state = view.state
-    book.save(update_fields=["peak_equity", "state", "updated_at"])
-    for position in book.positions.all():
-        price = view.price[view.symbols.index(position.symbol)]
-        if price is not None and position.last_price != price:
-            book.positions.filter(pk=position.pk).update(last_price=price)
 
 
 HANDLERS: dict[Stage, Handler] = {

@@ -8,11 +8,12 @@ from celery import shared_task
 from django.db import InterfaceError, OperationalError
 
 from helios.env import get_env
+from helios.errors import Transient
 from tiers import clock, pipeline
 from trading.models import Stage
 
 _OPTIONS: dict[str, Any] = {
-    "autoretry_for": (OperationalError, InterfaceError),
+    "autoretry_for": (OperationalError, InterfaceError, Transient),
     "retry_backoff": 1,
     "retry_backoff_max": 15,
     "max_retries": 8,

@@ -97,7 +97,7 @@ class BookAdmin(ReadOnlyAdmin):
         "cash_shown",
     )
     list_filter = ("mode", "active", "state", "timeframe")
-    actions = ("start_books", "stop_books")
+    actions = ("start_books", "stop_books", "halt_books", "resume_books")
 
     @display(description="runs", boolean=True)
     def running(self, row: models.Book) -> bool:
@@ -132,6 +132,19 @@ class BookAdmin(ReadOnlyAdmin):
     @admin.action(description="Stop: no new cycles for these books; what is held stays held")
     def stop_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_active(request, queryset, active=False)
+
+    @admin.action(description="Halt: these books send nothing until a person lets them trade again")
+    def halt_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
+        self._set_state(request, queryset, "HALTED")
+
+    @admin.action(description="Resume: these books trade again; their drawdown counts from now")
+    def resume_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
+        self._set_state(request, queryset, "ACTIVE")
+
+    def _set_state(self, request: HttpRequest, queryset: QuerySet[models.Book], state: str) -> None:
+        for book in queryset:
+            books.set_state(book.name, state, actor=request.user.get_username(), reason="admin action")
+        self.message_user(request, f"{queryset.count()} book(s) are {state} now.")
 
     def _set_active(self, request: HttpRequest, queryset: QuerySet[models.Book], *, active: bool) -> None:
         for book in queryset:

@@ -130,7 +130,8 @@ class EmbeddedPostgres:
             missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
             for folder in reversed(missing):
                 folder.mkdir(exist_ok=True)
-            for folder in {parent, *missing} if identity else ():
+            shared = [ROOT_STATE] if parent.is_relative_to(ROOT_STATE) else []
+            for folder in {parent, *missing, *shared} if identity else ():
                 if folder.stat().st_uid == os.geteuid():
                     folder.chmod(folder.stat().st_mode | 0o011)  # a strict umask closed it
         closed = identity and (closed_folder(self.data_dir) or closed_folder(self.socket_dir))

@@ -1,18 +1,19 @@
 """A cycle in one process, stage by stage: claims, repeats, skips, fallbacks, recovery."""
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import numpy as np
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from helios.errors import Rejected
+from helios.errors import Rejected, Transient
 from tests.pipeline.market import make_bars
 from tiers import clock, lateness, pipeline, replaying, stages
-from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun
-from trading.services import books, ledger
+from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
+from trading.services import books, ledger, orders
 from trading.services import market as market_service
 
 pytestmark = pytest.mark.django_db
@@ -119,13 +120,105 @@ def test_a_stage_that_raises_writes_nothing_and_the_cycle_ends_with_its_reason(b
     assert not Order.objects.exists()
 
 
-def test_an_unexpected_error_leaves_the_cycle_to_be_tried_again(book, times, monkeypatch):
-    cycle = run(book, times[350], upto=Stage.LLM)
+def test_a_defect_in_a_tier_ends_the_cycle_with_its_kind(book, times, monkeypatch):
     monkeypatch.setitem(pipeline.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    cycle = run(book, times[350])
+    assert cycle.status == "FAILED"
+    assert cycle.reason.startswith("llm: ZeroDivisionError")
+
+
+def test_a_passing_trouble_leaves_the_cycle_to_be_tried_again(book, times, monkeypatch):
+    def away(_ctx):
+        raise Transient("the venue did not answer")
+
+    cycle = run(book, times[350], upto=Stage.LLM)
+    monkeypatch.setitem(pipeline.HANDLERS, Stage.LLM, away)
+    with pytest.raises(Transient):
         pipeline.run_stage(cycle.pk, Stage.LLM)
     cycle.refresh_from_db()
     assert (cycle.status, cycle.stage) == ("RUNNING", "llm")
+
+
+def test_a_module_that_changed_during_the_cycle_ends_it(book, times):
+    cycle = run(book, times[350], upto=Stage.RISK)
+    PipelineCycle.objects.update(modules={**cycle.modules, "risk": "0.9.0"})
+    pipeline.run_stage(cycle.pk, Stage.RISK)
+    cycle.refresh_from_db()
+    assert cycle.reason == "risk: module risk is 1.0.0 now, the cycle started with 0.9.0"
+
+
+def test_a_book_runs_one_cycle_at_a_time_and_never_goes_back(book, times):
+    pipeline.start(book, times[351], send=False)
+    assert pipeline.start(book, times[352], send=False) is None
+    PipelineCycle.objects.update(status="DONE", finished_at=timezone.now())
+    assert pipeline.start(book, times[350], send=False) is None
+    assert pipeline.start(book, times[352], send=False) is not None
+
+
+def test_the_database_refuses_a_second_running_cycle(book, times):
+    pipeline.start(book, times[351], send=False)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=times[352], mode="replay")
+
+
+def test_a_universe_is_not_divided_yet(book, times):
+    with pytest.raises(Rejected, match="shard must be 0"):
+        pipeline.start(book, times[350], shard=1)
+
+
+def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
+    cycle = run(book, times[350], upto=Stage.EXECUTE)
+    orders.record_intents(cycle, [_Intent(times[350])])
+    PipelineCycle.objects.update(stage="done")
+    book.flag_overrides = {"auto_trading": False}
+    book.save()
+    pipeline.finish(cycle.pk)
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("WITHHELD", "auto_trading is off")
+
+
+def test_an_order_fills_at_its_own_next_bar_even_when_that_cycle_failed(book, times, monkeypatch, bars):
+    first = run(book, times[350], upto=Stage.EXECUTE)
+    orders.record_intents(first, [_Intent(times[350])])
+    PipelineCycle.objects.update(stage="done")
+    pipeline.finish(first.pk)
+    with monkeypatch.context() as broken:
+        broken.setitem(pipeline.HANDLERS, Stage.INGEST, lambda _ctx: 1 / 0)
+        assert run(book, times[351]).status == "FAILED"
+    run(book, times[352])
+    fill = TradeExecution.objects.get()
+    assert fill.bar_ts == times[351]
+    opened = bars.open[351, bars.symbols.index("AAPL")]
+    assert float(fill.price) == pytest.approx(opened * 1.0002, rel=1e-6)
+
+
+def test_the_peak_is_kept_when_a_cycle_ends_early(book, times, monkeypatch):
+    monkeypatch.setitem(pipeline.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
+    book.positions.filter(symbol="AAPL").update(quantity=D(100_000))
+    run(book, times[350])
+    book.refresh_from_db()
+    assert book.peak_equity > D(1_000_000)
+
+
+def test_a_corrected_bar_makes_its_features_again(book, times, bars):
+    run(book, times[350])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM engineered_features")
+        assert cursor.fetchone()[0] > 0
+        shifted = bars.rows(slice(0, 1))
+        market_service.upsert_bars(replace(shifted, volume=shifted.volume * 2), source="test")
+        cursor.execute("SELECT count(*) FROM engineered_features")
+        assert cursor.fetchone()[0] == 0
+
+
+@dataclass(frozen=True)
+class _Intent:
+    bar_ts: datetime
+    symbol: str = "AAPL"
+    side: str = "BUY"
+    quantity: D = D(10)
+    reference_price: D = D(100)
+    client_order_id: str = "h-test"
 
 
 def test_a_bar_that_no_symbol_has_is_skipped(book, times):

@@ -174,7 +174,7 @@ def test_a_bad_timerange_is_one_sentence(stored: Path, text: str, expected: str)
 
 def test_the_command_says_when_the_model_cannot_be_written(stored: Path) -> None:
     stored.write_text("a file where the folder should be")
-    with pytest.raises(CommandError, match="the model cannot be written: .*models"):
+    with pytest.raises(CommandError, match=r"the model cannot be written: .*models"):
         run()
     assert not MLModel.objects.exists()
 
@@ -208,7 +208,7 @@ def test_archived_models_stand_beside_each_other() -> None:
     for name in ("one", "two"):
         registry.register_model(entry(name), path="there", role="archived")
     assert set(MLModel.objects.values_list("role", flat=True)) == {"archived"}
-    with pytest.raises(ModelMissing, match="no trained model for timeframe 1d: run `python manage.py train"):
+    with pytest.raises(ModelMissing, match=r"no trained model for timeframe 1d: run `python manage.py train"):
         selectors.champion("1d")
 
 

@@ -60,7 +60,8 @@ def test_samples_are_labelled_complete_and_within_their_part():
     assert samples[100 - warm_up : 131 - warm_up, 1].all()
     assert not samples[:30].any()
     assert samples[30].all()
-    assert not samples[-5 - warm_up :].any()
+    assert not samples[-5:].any()
+    assert samples[-6].all()
 
 
 def test_symbols_with_gaps_and_late_listing_train_too():

@@ -17,6 +17,7 @@ from helios.stack import children, postgres
 from helios.stack.children import StackError
 from helios.stack.postgres import EmbeddedPostgres
 from helios.stack.valkey import EmbeddedValkey
+from tests.harness import ROOT
 from tests.servers import servers_in
 
 
@@ -237,7 +238,7 @@ def test_servers_of_a_killed_test_run_die_with_it(root: Path) -> None:
         f"for server in servers_in(Path({str(root)!r})): server.start(die_with_us=True)\n"
         "print('up', flush=True)\nsignal.pause()\n"
     )
-    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=own_environment())
+    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT)
     assert owner.stdout is not None
     assert owner.stdout.readline() == b"up\n"
     folders = (root / "pg", root / "valkey")
@@ -246,8 +247,3 @@ def test_servers_of_a_killed_test_run_die_with_it(root: Path) -> None:
     owner.communicate()
     gone = children.wait_until(lambda: not any(children.processes_in(folder) for folder in folders), timeout_s=20)
     assert gone
-
-
-def own_environment() -> dict[str, str]:
-    """Ours, with the addresses set, so that the child starts no servers for tests."""
-    return {**os.environ, "PYTHONPATH": "."}

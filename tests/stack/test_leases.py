@@ -15,6 +15,7 @@ from helios.env import Env
 from helios.stack import children, clean, endpoints, servers
 from helios.stack.children import StackError
 from helios.stack.servers import Lease, embedded_servers, ensure_running, living_leases
+from tests.harness import ROOT
 
 MakeEnv = Callable[..., Env]
 HOLD = """
@@ -49,7 +50,7 @@ def hold_elsewhere(env: Env) -> subprocess.Popen[bytes]:
         [sys.executable, "-c", HOLD, str(env.var_dir)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": "."},
+        cwd=ROOT,
     )
     assert other.stdout is not None
     other.stdout.readline()

@@ -20,6 +20,7 @@ from helios.stack.children import StackError
 from helios.stack.ports import check_ports, is_free
 from helios.stack.processes import ProcessSpec
 from helios.stack.runner import Runner, pause_s, until_signalled
+from tests.harness import ROOT
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
 FORKS = "import os, signal; os.fork(); os.write(1, b'up %d\\n' % os.getpid()); signal.pause()"  # one write, whole line
@@ -202,27 +203,36 @@ with until_signalled() as (asked, hurry):
 """
 
 
-def supervisor() -> tuple[subprocess.Popen[str], list[int]]:
+@pytest.fixture
+def supervisor() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A process that supervises two processes with a fork each, and the four process ids."""
-    environ = {**os.environ, "PYTHONPATH": "."}
-    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True, env=environ)
-    assert process.stdout is not None
-    return process, [int(process.stdout.readline().split()[1]) for _ in range(4)]
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    pids: list[int] = []
+    try:
+        assert process.stdout is not None
+        pids += [int(process.stdout.readline().split()[1]) for _ in range(4)]
+        yield process, pids
+    finally:
+        process.kill()
+        process.communicate()
+        runner.kill_sessions(pids)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_no_process_is_left_after_a_signal(signum: signal.Signals) -> None:
-    process, pids = supervisor()
+def test_no_process_is_left_after_a_signal(
+    supervisor: tuple[subprocess.Popen[str], list[int]], signum: signal.Signals
+) -> None:
+    process, pids = supervisor
     process.send_signal(signum)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.wait(60) == 0
     assert [pid for pid in pids if children.is_alive(pid)] == []
 
 
-def test_the_processes_end_when_the_supervisor_is_killed() -> None:
-    process, pids = supervisor()
-    leaders = [pid for pid in pids if os.getsid(pid) == pid]
+def test_the_processes_end_when_the_supervisor_is_killed(
+    supervisor: tuple[subprocess.Popen[str], list[int]],
+) -> None:
+    process, pids = supervisor
+    leaders = [pid for pid in pids if os.getsid(pid) == pid]  # a worker's own children end with their pipe
+    assert len(leaders) == 2
     process.kill()
-    process.communicate()
     assert children.wait_until(lambda: not any(map(children.is_alive, leaders)), timeout_s=20)
-    runner.kill_sessions(leaders)  # the forks of this test's toys; a worker's own children end with their pipe

@@ -91,3 +91,18 @@ def test_starting_and_stopping_are_kept_once_each(book):
         "active",
         "inactive",
     ]
+
+
+def test_a_halted_book_is_let_trade_again_by_a_person_with_its_drawdown_counted_anew(book):
+    book.peak_equity = Decimal(50_000)
+    book.save()
+    books.set_state("desk", "HALTED", actor="ana", reason="storm")
+    assert books.get_book("desk").peak_equity == 50_000
+    resumed = books.set_state("desk", "ACTIVE", actor="ana", reason="calm")
+    assert (resumed.state, resumed.peak_equity) == ("ACTIVE", Decimal(10_000))
+    assert list(TradingModeChange.objects.order_by("id").values_list("after", flat=True)) == ["HALTED", "ACTIVE"]
+
+
+def test_an_unknown_state_is_refused(book):
+    with pytest.raises(Rejected, match="state must be one of"):
+        books.set_state("desk", "ASLEEP", actor="ana", reason="")

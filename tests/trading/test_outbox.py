@@ -7,15 +7,34 @@ from decimal import Decimal as D
 import pytest
 
 from helios.errors import Ambiguous, Rejected
+from helios.platform.db import ensure_partitions
 from trading.accounting import replay
 from trading.brokers.paper_venue import PaperVenue
-from trading.models import Order, PaperOrder, PipelineCycle, Position, TradeExecution
+from trading.models import MarketOHLC, Order, PaperOrder, PipelineCycle, Position, TradeExecution
 from trading.services import books, orders
 from trading.services.settlement import settle
 
 pytestmark = pytest.mark.django_db
 
 T = datetime(2024, 1, 2, 21, tzinfo=UTC)
+NEXT = T + timedelta(days=1)
+
+
+def opens(**prices):
+    """Store the next bar of each symbol with this open."""
+    ensure_partitions("market_ohlc", "year", NEXT, NEXT)
+    for symbol, price in prices.items():
+        MarketOHLC.objects.create(
+            symbol=symbol,
+            timeframe="1d",
+            bar_ts=NEXT,
+            open=price,
+            high=price,
+            low=price,
+            close=price,
+            volume=1,
+            source="t",
+        )
 
 
 @dataclass(frozen=True)
@@ -64,29 +83,29 @@ def status():
 
 
 def test_a_sent_order_is_with_the_venue_under_its_own_id(cycle):
-    orders.record_intents(cycle, [Intent()], send=True)
-    assert orders.flush(cycle) == 1
+    orders.record_intents(cycle, [Intent()])
+    assert orders.flush(cycle) == 0
     assert status() == ["ACCEPTED"]
     assert PaperOrder.objects.get().client_order_id == "h-AAPL-BUY-02"
 
 
 def test_sending_again_sends_nothing(cycle):
-    orders.record_intents(cycle, [Intent()], send=True)
-    assert [orders.flush(cycle), orders.flush(cycle)] == [1, 0]
+    orders.record_intents(cycle, [Intent()])
+    assert [orders.flush(cycle), orders.flush(cycle)] == [0, 0]
     assert PaperOrder.objects.count() == 1
 
 
 def test_a_withheld_order_is_recorded_and_never_sent(cycle):
-    orders.record_intents(cycle, [Intent()], send=False)
+    orders.record_intents(cycle, [Intent()], withhold="auto_trading is off")
     assert orders.flush(cycle) == 0
     assert status() == ["WITHHELD"]
     assert not PaperOrder.objects.exists()
 
 
 def test_a_lost_answer_is_asked_about_and_found(cycle, venue):
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     venue(LosesTheAnswer)
-    orders.flush(cycle)
+    assert orders.flush(cycle) == 1
     assert status() == ["UNKNOWN"]
     venue(PaperVenue)
     assert orders.flush(cycle) == 0
@@ -95,17 +114,17 @@ def test_a_lost_answer_is_asked_about_and_found(cycle, venue):
 
 
 def test_a_lost_request_is_asked_about_and_sent_once(cycle, venue):
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     venue(LosesTheRequest)
-    orders.flush(cycle)
+    assert orders.flush(cycle) == 1
     assert status() == ["UNKNOWN"]
     venue(PaperVenue)
-    assert orders.flush(cycle) == 1
+    assert orders.flush(cycle) == 0
     assert PaperOrder.objects.count() == 1
 
 
 def test_a_sender_that_died_in_between_leaves_nothing_doubled(cycle):
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     Order.objects.update(status="SENDING")
     PaperVenue().submit(Order.objects.get())
     orders.flush(cycle)
@@ -114,7 +133,7 @@ def test_a_sender_that_died_in_between_leaves_nothing_doubled(cycle):
 
 
 def test_a_refusal_is_recorded_with_its_reason(cycle, venue):
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     venue(Refuses)
     orders.flush(cycle)
     assert Order.objects.get().reason == "symbol is halted"
@@ -124,9 +143,9 @@ def test_a_refusal_is_recorded_with_its_reason(cycle, venue):
 def test_one_decision_makes_one_order(cycle):
     from django.db import IntegrityError, transaction
 
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     with pytest.raises(IntegrityError), transaction.atomic():
-        orders.record_intents(cycle, [Intent()], send=True)
+        orders.record_intents(cycle, [Intent()])
 
 
 def test_a_live_book_has_no_broker_yet(cycle):
@@ -136,11 +155,20 @@ def test_a_live_book_has_no_broker_yet(cycle):
 
 
 def later(book, days=1):
+    PipelineCycle.objects.update(status="DONE", finished_at=NEXT)
     return PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=T + timedelta(days=days), mode="paper")
 
 
+@pytest.mark.parametrize("before", ["NEW", "UNKNOWN", "SENDING"])
+def test_what_an_earlier_bar_never_sent_is_cancelled_too(cycle, book, before):
+    orders.record_intents(cycle, [Intent()])
+    Order.objects.update(status=before)
+    assert orders.cancel_superseded(later(book)) == 1
+    assert status() == ["CANCELLED"]
+
+
 def test_what_an_earlier_bar_left_open_is_cancelled_by_a_later_decision(cycle, book):
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     orders.flush(cycle)
     assert orders.cancel_superseded(later(book)) == 1
     assert status() == ["CANCELLED"]
@@ -148,9 +176,10 @@ def test_what_an_earlier_bar_left_open_is_cancelled_by_a_later_decision(cycle, b
 
 
 def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):
-    orders.record_intents(cycle, [Intent(), Intent("IBM", "BUY", D(5), D(50))], send=True)
+    orders.record_intents(cycle, [Intent(), Intent("IBM", "BUY", D(5), D(50))])
     orders.flush(cycle)
-    fills = settle(book, T + timedelta(days=1), {"AAPL": D(101), "IBM": D(52)})
+    opens(AAPL=101, IBM=52)
+    fills = settle(book, NEXT)
     assert [f.quantity for f in fills] == [10, 5]
     book.refresh_from_db()
     account = replay(book.initial_cash, fills)
@@ -161,35 +190,38 @@ def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):
 
 
 def test_settling_the_same_bar_again_changes_nothing(cycle, book):
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     orders.flush(cycle)
-    first = settle(book, T + timedelta(days=1), {"AAPL": D(101)})
-    assert (len(first), settle(book, T + timedelta(days=1), {"AAPL": D(101)})) == (1, [])
+    opens(AAPL=101)
+    first = settle(book, NEXT)
+    assert (len(first), settle(book, NEXT)) == (1, [])
 
 
 def test_what_the_cash_does_not_cover_is_told(cycle, book):
-    orders.record_intents(cycle, [Intent(quantity=D(500))], send=True)
+    orders.record_intents(cycle, [Intent(quantity=D(500))])
     orders.flush(cycle)
-    settle(book, T + timedelta(days=1), {"AAPL": D(100)})
+    opens(AAPL=100)
+    settle(book, NEXT)
     order = Order.objects.get()
     assert order.filled_quantity == 99
     assert order.reason.startswith("INSUFFICIENT_CASH: 401 of 500")
 
 
 def test_an_order_without_any_cash_behind_it_is_cancelled(cycle, book):
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     orders.flush(cycle)
     book.cash = D(1)
-    assert settle(book, T + timedelta(days=1), {"AAPL": D(100)}) == []
+    opens(AAPL=100)
+    assert settle(book, NEXT) == []
     assert status() == ["CANCELLED"]
 
 
 def test_a_live_book_is_never_settled_on_paper(book):
     book.mode = "live"
-    assert settle(book, T, {"AAPL": D(100)}) == []
+    assert settle(book, T) == []
 
 
 def test_a_book_with_open_orders_keeps_its_mode(cycle):
-    orders.record_intents(cycle, [Intent()], send=True)
+    orders.record_intents(cycle, [Intent()])
     with pytest.raises(Rejected, match="open orders"):
         books.set_mode("desk", "replay", actor="ana", reason="")

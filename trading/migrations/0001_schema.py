@@ -870,6 +870,12 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="pipelinecycle",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status", "RUNNING")), fields=("book", "shard"), name="pipeline_cycles_one_running"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="pipelinecycle",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     ("stage__in", ["ingest", "features", "predict", "risk", "llm", "portfolio", "execute", "done"])

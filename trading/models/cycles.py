@@ -61,6 +61,9 @@ class PipelineCycle(models.Model):
             models.UniqueConstraint(
                 fields=["book", "timeframe", "bar_ts", "shard", "mode"], name="pipeline_cycles_one_per_bar"
             ),
+            models.UniqueConstraint(
+                fields=["book", "shard"], condition=Q(status="RUNNING"), name="pipeline_cycles_one_running"
+            ),
             one_of("stage", Stage.values, "pipeline_cycles_stage"),
             one_of("status", ["RUNNING", "DONE", "FAILED", "SKIPPED"], "pipeline_cycles_status"),
             models.CheckConstraint(

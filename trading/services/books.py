@@ -125,6 +125,25 @@ def set_active(name: str, *, active: bool, actor: str, reason: str) -> Book:
     return book
 
 
+def set_state(name: str, state: str, *, actor: str, reason: str) -> Book:
+    """Halt a book, let it only reduce, or let it trade again, with history.
+
+    Trading again counts the drawdown from today's equity: the old peak would halt the book at its next bar.
+    """
+    if state not in Book.State.values:
+        raise Rejected(f"state must be one of {', '.join(Book.State.values)}, was {state!r}")
+    with transaction.atomic():
+        book = Book.objects.select_for_update().get(pk=get_book(name).pk)
+        before, book.state = book.state, state
+        if state == Book.State.ACTIVE:
+            prices = {p.symbol: p.last_price for p in book.positions.all() if p.last_price is not None}
+            book.peak_equity = account_of(book).equity(prices)
+        book.save(update_fields=["state", "peak_equity", "updated_at"])
+        if before != state:
+            TradingModeChange.objects.create(book=book, before=before, after=state, actor=actor, reason=reason)
+    return book
+
+
 def last_bar(book: Book) -> datetime | None:
     """The newest bar for which the book has a cycle."""
     return book.cycles.order_by("-bar_ts").values_list("bar_ts", flat=True).first()

@@ -206,12 +206,23 @@ def _copy(cursor: CursorWrapper, table: str, data: bytes) -> None:
 
 def _tell(batches: Sequence[Bars], source: str, total: UpsertResult) -> None:
     symbols = sorted({symbol for batch in batches for symbol in batch.symbols})
+    _forget_features(batches)
     record(
         kind="market.corrected",
         source=source,
         subject=", ".join(symbols),
         data={"corrected": total.corrected, "timeframes": sorted({batch.timeframe for batch in batches})},
     )
+
+
+def _forget_features(batches: Sequence[Bars]) -> None:
+    """Features made of bars that were corrected are made again when they are next needed."""
+    with connection.cursor() as cursor:
+        for batch in batches:
+            cursor.execute(
+                "DELETE FROM engineered_features WHERE symbol = ANY(%s) AND timeframe = %s AND bar_ts >= %s",
+                [list(batch.symbols), batch.timeframe, _moment(batch.ts[0])],
+            )
 
 
 def _refuse_not_finite(bars: Bars) -> None:

@@ -43,9 +43,9 @@ def broker_for(book: Book) -> Broker:
     raise Rejected(f"book {book.name!r} is live, and this version has only the paper broker")
 
 
-def record_intents(cycle: PipelineCycle, intents: Iterable[Intent], *, send: bool) -> list[Order]:
-    """Write intents to the outbox in the caller's transaction; withheld ones are kept but never sent."""
-    status = S.NEW if send else S.WITHHELD
+def record_intents(cycle: PipelineCycle, intents: Iterable[Intent], *, withhold: str = "") -> list[Order]:
+    """Write intents to the outbox in the caller's transaction; with a reason to withhold they are never sent."""
+    status = S.WITHHELD if withhold else S.NEW
     return Order.objects.bulk_create(
         Order(
             book_id=cycle.book_id,
@@ -57,50 +57,61 @@ def record_intents(cycle: PipelineCycle, intents: Iterable[Intent], *, send: boo
             reference_price=intent.reference_price,
             bar_ts=intent.bar_ts,
             status=status,
-            reason="" if send else "auto_trading is off",
+            reason=withhold,
         )
         for intent in intents
     )
 
 
 def cancel_superseded(cycle: PipelineCycle) -> int:
-    """Cancel what earlier bars left open: this cycle's targets already count on it not being there."""
-    broker, cancelled = broker_for(cycle.book), 0
-    for order in Order.objects.filter(book_id=cycle.book_id, status=S.ACCEPTED, bar_ts__lt=cycle.bar_ts):
-        ack = broker.cancel(order.client_order_id)
-        status = S.CANCELLED if ack is None else S(ack.status)
-        cancelled += Order.objects.filter(pk=order.pk, status=S.ACCEPTED).update(
-            status=status, reason="superseded by a later decision", updated_at=Now()
-        )
-    return cancelled
+    """Close what earlier bars left open: this cycle's targets already count on it not being there.
 
-
-def flush(cycle: PipelineCycle) -> int:
-    """Send every order of a cycle that waits in the outbox. The caller owns the cycle (see `pipeline.finish`).
-
-    Orders found in SENDING belong to a sender that died: the venue is asked about them first.
+    What was never sent is cancelled; of what may have been sent the venue is asked first.
     """
-    book, sent = cycle.book, 0
+    broker, closed = broker_for(cycle.book), 0
+    left = Order.objects.filter(book_id=cycle.book_id, status__in=Order.OPEN, bar_ts__lt=cycle.bar_ts)
+    for order in left:
+        ack = None if order.status == S.NEW else broker.cancel(order.client_order_id)
+        closed += Order.objects.filter(pk=order.pk, status=order.status).update(
+            status=S.CANCELLED if ack is None else S(ack.status),
+            reason="superseded by a later decision",
+            updated_at=Now(),
+        )
+    return closed
+
+
+def flush(cycle: PipelineCycle, *, withhold: str = "") -> int:
+    """Send every order of a cycle that waits in the outbox; returns how many have no known fate.
+
+    The caller owns the cycle (see `pipeline.finish`). Orders found in SENDING belong to a sender that died: the venue
+    is asked about them first. With a reason to withhold, what has not left yet stays here.
+    """
     reconcile(cycle)
+    if withhold:
+        abandon(cycle, withhold)
+    broker = broker_for(cycle.book)
     for order in cycle.orders.filter(status=S.NEW).order_by("id"):
         claimed = Order.objects.filter(pk=order.pk, status=S.NEW).update(status=S.SENDING, sending_at=Now())
         if claimed == 1:
-            sent += _send(broker_for(book), order)
-    return sent
+            _send(broker, order)
+    return cycle.orders.filter(status__in=[S.SENDING, S.UNKNOWN]).count()
 
 
-def _send(broker: Broker, order: Order) -> int:
-    """Submit one claimed order and record the answer; 1 when the venue has it."""
+def abandon(cycle: PipelineCycle, reason: str) -> int:
+    """Withhold for good what a cycle has not sent."""
+    return cycle.orders.filter(status=S.NEW).update(status=S.WITHHELD, reason=reason, updated_at=Now())
+
+
+def _send(broker: Broker, order: Order) -> None:
+    """Submit one claimed order and record the answer."""
     try:
         ack = broker.submit(order)
     except Ambiguous as error:
         _record(order, S.UNKNOWN, reason=str(error))
-        return 0
     except HeliosError as error:
         _record(order, S.REJECTED, reason=str(error))
-        return 0
-    _record_ack(order, ack)
-    return 1
+    else:
+        _record_ack(order, ack)
 
 
 def reconcile(cycle: PipelineCycle) -> int:

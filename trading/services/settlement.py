@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from trading.accounting import Account, Fill, OpenOrder
+from trading.accounting import Account, Fill, OpenOrder, exact
 from trading.brokers import paper
-from trading.models import Book, Instrument, Order, PaperOrder, Position, TradeExecution
+from trading.models import Book, Instrument, MarketOHLC, Order, PaperOrder, Position, TradeExecution
 from trading.services.books import account_of
 
 S = Order.Status
 
 
-def settle(book: Book, bar_ts: datetime, opens: Mapping[str, Decimal]) -> list[Fill]:
-    """Fill the book's open paper orders at this bar's opens; returns the fills.
+def settle(book: Book, bar_ts: datetime) -> list[Fill]:
+    """Fill each open paper order at the open of its symbol's first stored bar after the decision, up to `bar_ts`.
+
+    That is this bar unless a cycle in between was skipped or failed: the order then still fills where it would have.
 
     Runs in the caller's transaction, which holds the book's row: executions, positions, cash and orders change
     together or not at all.
@@ -25,16 +27,18 @@ def settle(book: Book, bar_ts: datetime, opens: Mapping[str, Decimal]) -> list[F
     placed = {order.client_order_id: order for order in PaperOrder.objects.filter(book=book, status="OPEN")}
     if not placed:
         return []
-    account = account_of(book)
-    results = paper.settle(
-        account,
-        [_open_order(order) for order in placed.values()],
-        opens,
-        bar_ts=bar_ts,
-        fee_bps=book.fee_bps,
-        slippage_bps=book.slippage_bps,
-        steps=_steps(book),
-    )
+    account, steps = account_of(book), _steps(book)
+    results = []
+    for moment, waiting, opens in _by_fill_bar(book, list(placed.values()), bar_ts):
+        results += paper.settle(
+            account,
+            [_open_order(order) for order in waiting],
+            opens,
+            bar_ts=moment,
+            fee_bps=book.fee_bps,
+            slippage_bps=book.slippage_bps,
+            steps=steps,
+        )
     orders = {o.client_order_id: o for o in Order.objects.filter(client_order_id__in=list(placed))}
     for open_order, fill in results:
         _close(placed[open_order.client_order_id], orders[open_order.client_order_id], fill)
@@ -42,6 +46,27 @@ def settle(book: Book, bar_ts: datetime, opens: Mapping[str, Decimal]) -> list[F
     _write_executions(book, orders, fills)
     _write_account(book, account, {fill.symbol for fill in fills})
     return fills
+
+
+def _by_fill_bar(
+    book: Book, placed: list[PaperOrder], bar_ts: datetime
+) -> list[tuple[datetime, list[PaperOrder], dict[str, Decimal]]]:
+    """Orders grouped by the bar in which they fill, earliest first, with that bar's opens; others have none yet."""
+    groups: dict[datetime, tuple[list[PaperOrder], dict[str, Decimal]]] = {}
+    for order in placed:
+        first = (
+            MarketOHLC.objects.filter(
+                symbol=order.symbol, timeframe=book.timeframe, bar_ts__gt=order.bar_ts, bar_ts__lte=bar_ts
+            )
+            .order_by("bar_ts")
+            .values_list("bar_ts", "open")
+            .first()
+        )
+        if first is not None:
+            waiting, opens = groups.setdefault(first[0], ([], {}))
+            waiting.append(order)
+            opens[order.symbol] = exact(first[1])
+    return [(moment, *groups[moment]) for moment in sorted(groups)]
 
 
 def _open_order(order: PaperOrder) -> OpenOrder:

@@ -33,7 +33,9 @@ class Command(BaseCommand):
             if bar_ts is None:
                 raise Rejected(f"book {book.name!r} has no bar that is due")
             replaying.require_workers()
-            cycle = pipeline.start(book, bar_ts) or PipelineCycle.objects.get(book=book, bar_ts=bar_ts)
+            cycle = pipeline.start(book, bar_ts) or PipelineCycle.objects.filter(book=book, bar_ts=bar_ts).first()
+            if cycle is None:
+                raise Rejected(f"book {book.name!r} is at another bar already, {bar_ts.isoformat()} cannot be started")
             result = _trace(replaying.wait_for(cycle.pk, timeout_s=options["timeout"]))
         except HeliosError as error:
             raise CommandError(str(error)) from error

@@ -15,12 +15,16 @@ from helios.errors import HeliosError
 from trading.models import Book
 from trading.services import books
 
+STATES = {"halt": "HALTED", "reduce": "REDUCING", "resume": "ACTIVE"}
+
 
 class Command(BaseCommand):
     help = "Show the trading mode of every book, or change one; every change is kept in its history."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("to", nargs="?", choices=[*Book.Mode.values, "start", "stop"], help="the new mode")
+        parser.add_argument(
+            "to", nargs="?", choices=[*Book.Mode.values, "start", "stop", *STATES], help="what to change it to"
+        )
         parser.add_argument("--book", help="the book to change")
         parser.add_argument("--reason", default="", help="kept in the history")
         parser.add_argument("--confirm", action="store_true", help="the second key for live trading")
@@ -48,6 +52,10 @@ class Command(BaseCommand):
                     active=options["to"] == "start",
                     actor=getpass.getuser(),
                     reason=options["reason"],
+                )
+            elif options["to"] in STATES:
+                books.set_state(
+                    options["book"], STATES[options["to"]], actor=getpass.getuser(), reason=options["reason"]
                 )
             else:
                 books.set_mode(
