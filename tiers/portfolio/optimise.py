@@ -20,7 +20,7 @@ Step = tuple[FloatArray, FloatArray, FloatArray, float]  # target, previous, met
 Bounds = tuple[FloatArray, FloatArray, float]  # low, high, budget
 
 # Curvature given to a symbol of unknown volatility; its bounds must coincide, so the value is never seen.
-_PLACEHOLDER = 1.0
+_UNSEEN_CURVATURE = 1.0
 _BUDGET_ERROR = 1e-13  # of a sum of weights; rounding of twenty additions stays below it
 _MULTIPLIER_STEPS = 200  # bisection alone reaches the last bit in about 60 steps
 
@@ -56,7 +56,7 @@ def solve(
         raise DataError(f"a symbol of unknown volatility needs equal bounds, was free in place {place}")
     risk = np.where(known, sigma, 0.0)
     hessian = risk_aversion * (risk[:, None] * correlation * risk[None, :])
-    metric = np.where(known, risk_aversion * risk**2 * _largest_eigenvalue_bound(correlation), _PLACEHOLDER)
+    metric = np.where(known, risk_aversion * risk**2 * _largest_eigenvalue_bound(correlation), _UNSEEN_CURVATURE)
     bounds = (low, high, budget)
     weights, iterations = _descend((mu, hessian, metric), previous, cost, bounds, (tolerance, max_iterations))
     return weights, int(iterations)
