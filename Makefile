@@ -77,9 +77,10 @@ $(RUN): requirements.txt | $(PY)
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt requirements.txt $(RUN) | $(PY)
+$(DEV): requirements-dev.txt requirements-sdk.txt requirements.txt $(RUN) | $(PY)
 	@echo "Installing requirements-dev.txt"
 	@$(PIP) -r requirements-dev.txt
+	@$(PIP) --no-deps -r requirements-sdk.txt
 	@touch $@
 
 $(BENCH): requirements-bench.txt $(DEV) | $(PY)
