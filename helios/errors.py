@@ -13,6 +13,10 @@ class Rejected(HeliosError):  # noqa: N818
     """Will not succeed when tried again: record it and go on."""
 
 
+class Conflict(Rejected):  # noqa: N818
+    """Somebody else was first: look at what they did, then repeat what still makes sense."""
+
+
 class Ambiguous(HeliosError):  # noqa: N818
     """May have taken effect: ask the other side before anything else is sent."""
 

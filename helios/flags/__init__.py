@@ -4,6 +4,8 @@
 
     flags.is_enabled("garch_volatility")
     flags.is_enabled("neural_network_v2", flags.FlagContext(symbol="AAPL"))
+    flags.variant("fill_model", flags.FlagContext(symbol="AAPL")).payload
+    flags.on_change(lambda names: print("may answer otherwise now:", names))
 
 A lookup reads this process's snapshot: no lock, no I/O after the first one. `refresh_if_behind()` belongs at
 the start of every task, `start_listener()` into every process that stays. Changes: `helios.flags.services`.
@@ -11,17 +13,21 @@ the start of every task, `start_listener()` into every process that stays. Chang
 
 from __future__ import annotations
 
-from helios.flags.core import Decision, FlagContext, FlagDefinition, Reason, Strategy
+from helios.flags.core import Decision, FlagContext, FlagDefinition, Reason, Strategy, VariantResult
 from helios.flags.process import (
     ais_enabled,
+    avariant,
     explain,
     forget,
     is_enabled,
+    on_change,
+    on_staleness,
     refresh_if_behind,
     snapshot,
     start_listener,
     stop_listener,
     unknown,
+    variant,
     wait_until,
 )
 from helios.flags.store import Snapshot
@@ -33,14 +39,19 @@ __all__ = [
     "Reason",
     "Snapshot",
     "Strategy",
+    "VariantResult",
     "ais_enabled",
+    "avariant",
     "explain",
     "forget",
     "is_enabled",
+    "on_change",
+    "on_staleness",
     "refresh_if_behind",
     "snapshot",
     "start_listener",
     "stop_listener",
     "unknown",
+    "variant",
     "wait_until",
 ]

@@ -1,58 +1,35 @@
-"""Flags in the admin: what each does, what it does now, and buttons that go the way of every other change."""
+"""Flags and segments in the admin: what each does, what a button would do, and changes by the common way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from helios.errors import HeliosError
-from helios.flags import catalog, selectors, services
-from helios.flags.checks import EDITABLE
-from helios.flags.core import Strategy
-from helios.flags.models import FeatureFlag, FeatureFlagHistory
+from helios.flags import catalog, references, segments, selectors, services, words
+from helios.flags.changing import Change
+from helios.flags.definition import Strategy
+from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
+from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
 from helios.platform.readonly import ReadOnlyAdmin
 
 BADGES = {"on": "success", "off": "info", "killed": "danger"}
-
-
-class FlagForm(forms.ModelForm[FeatureFlag]):
-    """The editable fields, a reason for the history, and the generation at which the person saw the flag."""
-
-    reason = forms.CharField(
-        required=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="why you change it; kept in the history",
-    )
-    seen_generation = forms.IntegerField(required=False, widget=forms.HiddenInput())
-
-    class Meta:
-        model = FeatureFlag
-        fields = ("name", *EDITABLE)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["seen_generation"].initial = self.instance.generation
-        for name in {"description", "whitelist", "blacklist"} & self.fields.keys():
-            self.fields[name].widget.attrs["rows"] = 2
-        for name in {"whitelist", "blacklist"} & self.fields.keys():
-            self.fields[name].help_text = "symbols, users, strategies or systems, separated by commas"
-        if "strategy" in self.fields:
-            choices = [(each.value, each.value) for each in Strategy if each is not Strategy.KILL_SWITCH]
-            self.fields["strategy"].choices = choices  # type: ignore[attr-defined]
+FROM_LIST = "from the list in the admin"
 
 
 class HistoryInline(TabularInline):
     """History can be read, nothing else."""
 
-    model = FeatureFlagHistory
+    model: Any = FeatureFlagHistory
     verbose_name_plural = "history, newest first"
     fields = ("ts", "action", "actor", "reason", "difference", "generation")
     readonly_fields = fields
@@ -62,7 +39,7 @@ class HistoryInline(TabularInline):
     tab = True
 
     @display(description="what changed")
-    def difference(self, row: FeatureFlagHistory) -> str:
+    def difference(self, row: FeatureFlagHistory | FlagSegmentHistory) -> str:
         return selectors.difference(row)
 
     def has_add_permission(self, *_: Any) -> bool:
@@ -72,22 +49,55 @@ class HistoryInline(TabularInline):
         return False
 
 
+class SegmentHistoryInline(HistoryInline):
+    model = FlagSegmentHistory
+
+
+class ServicedAdmin(ModelAdmin):
+    """Rows that services write: a refused change is a message, and nothing is deleted by hand."""
+
+    list_per_page = 50
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show what was refused between check and write as a message instead of an error page."""
+        try:
+            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except HeliosError as error:
+            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return response
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        return False
+
+
 @admin.register(FeatureFlag)
-class FeatureFlagAdmin(ModelAdmin):
+class FeatureFlagAdmin(ServicedAdmin):
     form = FlagForm
+    action_form = FlagActionForm
     list_display = ("name", "badge", "strategy", "serves", "wired", "owner", "updated_at")
     list_filter = ("enabled", "strategy", "owner")
     search_fields = ("name", "description", "owner")
-    list_per_page = 50
-    actions: ClassVar = ["enable_selected", "disable_selected", "kill_selected"]
+    actions: ClassVar = ["enable_selected", "disable_selected", "kill_selected", "set_percentage_of_selected"]
     inlines: ClassVar = [HistoryInline]
-    readonly_fields = ("badge", "serves", "wired", "generation", "created_at", "updated_at")
+    readonly_fields = (
+        *("badge", "serves", "wired", "buttons", "needed_by"),
+        *("generation", "version", "created_at", "updated_at"),
+    )
     fieldsets = (
-        (None, {"fields": ("name", "description", "badge", "serves", "wired")}),
+        (None, {"fields": ("name", "description", "badge", "serves", "buttons", "wired", "needed_by")}),
         ("Whom it serves", {"fields": ("enabled", "strategy", "percentage", "whitelist", "blacklist")}),
-        ("Gradual ramp and stickiness", {"fields": ("gradual_start", "gradual_end", "stickiness")}),
-        ("Care", {"fields": ("owner", "expires_at", "generation", "updated_at")}),
-        ("This change", {"fields": ("reason", "seen_generation")}),
+        ("Only if", {"fields": ("environments", "constraints", "segments", "prerequisites")}),
+        ("Shares over time", {"fields": ("gradual_from", "gradual_start", "gradual_end", "schedule")}),
+        ("Stickiness, rules and variants", {"fields": ("stickiness", "group_id", "rules", "variants")}),
+        ("Care", {"fields": ("owner", "expires_at", "generation", "version", "updated_at")}),
+        ("This change", {"fields": ("reason", "seen_version")}),
     )
 
     @display(description="state", label=BADGES)
@@ -99,6 +109,18 @@ class FeatureFlagAdmin(ModelAdmin):
     @display(description="now")
     def serves(self, flag: FeatureFlag) -> str:
         return selectors.effect(flag) if flag.pk else "a new flag"
+
+    @display(description="what a change of its switch will do")
+    def buttons(self, flag: FeatureFlag) -> SafeString | str:
+        """Before and after, in words."""
+        if not flag.pk:
+            return "-"
+        said = [("now", selectors.effect(flag)), *selectors.outcomes(flag).items()]
+        return format_html_join("", "<p><b>{}</b>: {}</p>", said)
+
+    @display(description="needed by")
+    def needed_by(self, flag: FeatureFlag) -> str:
+        return ", ".join(references.needing_flag(flag.name)) or "no other flag"
 
     @display(description="acts")
     def wired(self, flag: FeatureFlag) -> str:
@@ -120,31 +142,28 @@ class FeatureFlagAdmin(ModelAdmin):
     def kill_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
         self._each(request, flags, services.kill)
 
+    @action(
+        description="Set percentage: serve this share of the symbols (type it beside the actions)",
+        permissions=["change"],
+    )
+    def set_percentage_of_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
+        typed = request.POST.get("percentage", "").strip()
+        if not typed.isdigit():
+            self.message_user(
+                request, f"percentage must be a whole number from 0 to 100, was {typed!r}", messages.ERROR
+            )
+            return
+        self._each(request, flags, partial(_with_percentage, percentage=int(typed)))
+
     def save_model(self, request: HttpRequest, obj: FeatureFlag, form: Any, change: bool) -> None:
         """Hand the changed fields to the services; the form itself writes nothing."""
-        changed = {name: form.cleaned_data[name] for name in form.changed_data if name in EDITABLE}
         by = {"actor": request.user.get_username(), "reason": form.cleaned_data["reason"]}
         if change:
-            services.edit(obj.name, changed, seen_generation=form.cleaned_data["seen_generation"], **by)
+            services.edit(obj.name, form.changes(), version=form.cleaned_data["seen_version"], **by)
             obj.refresh_from_db()
             return
-        created = services.create(obj.name, changed, **by)
+        created = services.create(obj.name, form.changes(), **by)
         obj.pk = selectors.get(created.name).pk
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show a refused change as a message instead of an error page."""
-        try:
-            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        except HeliosError as error:
-            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
-        return response
 
     def get_readonly_fields(self, _request: HttpRequest, obj: FeatureFlag | None = None) -> tuple[str, ...]:
         """Code finds a flag by its name, so it stays; a killed flag comes back by `Enable` alone."""
@@ -153,21 +172,72 @@ class FeatureFlagAdmin(ModelAdmin):
         killed = ("enabled", "strategy") if obj.strategy == Strategy.KILL_SWITCH else ()
         return (*self.readonly_fields, "name", *killed)
 
-    def has_delete_permission(self, _request: HttpRequest, _obj: FeatureFlag | None = None) -> bool:
-        return False
-
-    def _each(self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., services.Change]) -> None:
+    def _each(self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., Change]) -> None:
+        """Change every chosen flag by itself; what one refuses is told, and the others go on."""
+        by = {"actor": request.user.get_username(), "reason": request.POST.get("reason") or FROM_LIST}
         for flag in flags:
+            was = selectors.effect(flag)
             try:
-                done = change(flag.name, actor=request.user.get_username(), reason="from the list in the admin")
+                done = change(flag.name, **by)
             except HeliosError as error:
                 self.message_user(request, f"{flag.name}: {error}", messages.ERROR)
                 continue
             now = f"{flag.name} is now {selectors.effect(selectors.get(flag.name))}"
             if done.changed:
-                self.message_user(request, now, messages.SUCCESS)
+                self.message_user(request, f"{now}; it was {was}", messages.SUCCESS)
             else:
                 self.message_user(request, f"{now}, as it already was", messages.INFO)
+
+
+def _with_percentage(name: str, *, percentage: int, actor: str, reason: str) -> Change:
+    return services.set_percentage(name, percentage, actor=actor, reason=reason)
+
+
+@admin.register(FlagSegment)
+class FlagSegmentAdmin(ServicedAdmin):
+    form = SegmentForm
+    list_display = ("name", "holds", "used_by", "updated_at")
+    search_fields = ("name", "description")
+    actions: ClassVar = ["remove_selected"]
+    inlines: ClassVar = [SegmentHistoryInline]
+    readonly_fields = ("holds", "used_by", "generation", "version", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("name", "description", "holds", "used_by", "constraints")}),
+        ("Care", {"fields": ("generation", "version", "updated_at")}),
+        ("This change", {"fields": ("reason", "seen_version")}),
+    )
+
+    @display(description="holds")
+    def holds(self, segment: FlagSegment) -> str:
+        return " and ".join(map(words.constraint, segment.constraints)) or "for everybody"
+
+    @display(description="used by")
+    def used_by(self, segment: FlagSegment) -> str:
+        return ", ".join(references.needing_segment(segment.name)) or "no flag"
+
+    @action(description="Remove: refused while a flag uses it", permissions=["change"])
+    def remove_selected(self, request: HttpRequest, chosen: QuerySet[FlagSegment]) -> None:
+        for segment in chosen:
+            try:
+                segments.remove(segment.name, actor=request.user.get_username(), reason=FROM_LIST)
+            except HeliosError as error:
+                self.message_user(request, f"{segment.name}: {error}", messages.ERROR)
+                continue
+            self.message_user(request, f"{segment.name} is gone; its history stays", messages.SUCCESS)
+
+    def save_model(self, request: HttpRequest, obj: FlagSegment, form: Any, change: bool) -> None:
+        """Hand the changed fields to the services; the form itself writes nothing."""
+        by = {"actor": request.user.get_username(), "reason": form.cleaned_data["reason"]}
+        if change:
+            segments.edit(obj.name, form.changes(), version=form.cleaned_data["seen_version"], **by)
+            obj.refresh_from_db()
+            return
+        created = segments.create(obj.name, form.changes(), **by)
+        obj.pk = selectors.get_segment(created.name).pk
+
+    def get_readonly_fields(self, _request: HttpRequest, obj: FlagSegment | None = None) -> tuple[str, ...]:
+        """Flags find a segment by its name, so it stays."""
+        return self.readonly_fields if obj is None else (*self.readonly_fields, "name")
 
 
 @admin.register(FeatureFlagHistory)
@@ -179,4 +249,16 @@ class FeatureFlagHistoryAdmin(ReadOnlyAdmin):
 
     @display(description="what changed")
     def difference(self, row: FeatureFlagHistory) -> str:
+        return selectors.difference(row)
+
+
+@admin.register(FlagSegmentHistory)
+class FlagSegmentHistoryAdmin(ReadOnlyAdmin):
+    list_display = ("ts", "segment_id", "action", "difference", "actor", "reason", "generation")
+    list_filter = ("action", "actor")
+    search_fields = ("segment__name", "actor", "reason")
+    date_hierarchy = "ts"
+
+    @display(description="what changed")
+    def difference(self, row: FlagSegmentHistory) -> str:
         return selectors.difference(row)

@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from helios.flags.store import FlagStore
 
-CHANNEL: Final = "helios:flags"
+CHANNEL: Final = "helios:flags"  # and the number of the Redis database behind it, see `channel`
 ANNOUNCE_TIMEOUT_S: Final = 1.0
 WAIT_S: Final = 1.0  # how long a listener waits for news before it looks at the stop sign
 CHECK_EVERY_S: Final = 5.0  # with news arriving: in case one was lost
@@ -30,6 +30,15 @@ def connect(url: str, timeout_s: float = ANNOUNCE_TIMEOUT_S) -> redis.Redis:
     return client
 
 
+def channel(client: redis.Redis) -> str:
+    """The channel for this client's database: Redis itself carries news across all of its databases.
+
+    Two installations, or two test workers, on one server hear only themselves.
+    """
+    number = client.connection_pool.connection_kwargs.get("db") or 0
+    return f"{CHANNEL}:{number}"
+
+
 def announce(url: str, generation: int) -> bool:
     """Publish that a generation is committed; False (and a line in the log) when Redis cannot be reached.
 
@@ -37,7 +46,7 @@ def announce(url: str, generation: int) -> bool:
     """
     client = connect(url)
     try:
-        client.publish(CHANNEL, str(generation))
+        client.publish(channel(client), str(generation))
     except (redis.RedisError, OSError) as error:
         log.bind(generation=generation, error=str(error)).warning("flags.not_announced")
         return False
@@ -77,7 +86,7 @@ class Listener(threading.Thread):
         client = connect(self._url, timeout_s=CHECK_EVERY_S)
         try:
             with client.pubsub() as news:  # type: ignore[no-untyped-call]
-                news.subscribe(CHANNEL)
+                news.subscribe(channel(client))
                 self._follow(news)
         finally:
             client.close()

@@ -31,6 +31,15 @@ class ShippedFlag:
         """Whether the flag acts already, as a sentence."""
         return "acts now" if self.wired else "not wired yet: changes nothing until the part it steers is built"
 
+    def fields(self) -> dict[str, object]:
+        """The columns of the flag before anybody changed it."""
+        return {
+            "enabled": self.enabled,
+            "strategy": self.strategy,
+            "percentage": self.percentage,
+            "description": self.description,
+        }
+
     def definition(self) -> FlagDefinition:
         """The flag as it is evaluated before anybody changed it."""
         return FlagDefinition(name=self.name, enabled=self.enabled, strategy=self.strategy, percentage=self.percentage)
@@ -56,7 +65,7 @@ SHIPPED: tuple[ShippedFlag, ...] = (
         enabled=True,
         on="a changed module is tested and swapped in by itself",
         off="a changed module waits for an explicit swap",
-        wired=False,
+        wired=True,
     ),
     ShippedFlag(
         name="websocket_streaming",

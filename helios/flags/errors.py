@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from helios.errors import Rejected
+from helios.errors import Conflict, Rejected
 
 
 class UnknownFlagError(Rejected):
     """No flag has this name."""
 
 
+class UnknownSegmentError(Rejected):
+    """No segment has this name."""
+
+
+class UnknownChangeError(Rejected):
+    """The history holds no such entry."""
+
+
 class InvalidFlagError(Rejected):
-    """The requested state breaks a rule of flags, so nothing was changed."""
+    """The requested state breaks a rule of flags, so nothing was changed.
+
+    `field` names the field at which it was found, so that a form can show it there; empty when it has no one place.
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
-class ChangedMeanwhileError(Rejected):
+class NameTakenError(InvalidFlagError, Conflict):
+    """A new flag or segment would take the name of another."""
+
+
+class ChangedMeanwhileError(Conflict):
     """Somebody else changed the flag after it was read, so nothing was changed."""

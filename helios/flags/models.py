@@ -1,4 +1,4 @@
-"""Flags, their history and their generation: fields and constraints, nothing else."""
+"""Flags, segments, their history and their generation: fields and constraints, nothing else."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
+from django.db.models.lookups import Exact
 
 from helios.flags.core import Strategy
 
 State = dict[str, Any]  # one flag as plain JSON values, as history and the command line show it
+JSON_LISTS = ("schedule", "constraints", "prerequisites", "rules", "variants")
+
+
+def _is_list(table: str, field: str) -> models.CheckConstraint:
+    """The column holds a JSON list; what stands in it is the definition's to check."""
+    kind = Func(F(field), function="jsonb_typeof", output_field=models.TextField())
+    return models.CheckConstraint(
+        condition=Exact(kind, Value("array")),
+        name=f"{table}_{field}_is_list",
+        violation_error_message=f"{field} must be a list",
+    )
 
 
 class FeatureFlag(models.Model):
@@ -32,20 +44,51 @@ class FeatureFlag(models.Model):
     )
     whitelist = ArrayField(models.CharField(max_length=128), default=list, blank=True)
     blacklist = ArrayField(models.CharField(max_length=128), default=list, blank=True)
+    gradual_from = models.SmallIntegerField(
+        default=0, help_text="0 to 100: the share at which a gradual ramp begins; it ends at `percentage`"
+    )
     gradual_start = models.DateTimeField(null=True, blank=True)
     gradual_end = models.DateTimeField(null=True, blank=True)
+    schedule = models.JSONField(
+        default=list, blank=True, help_text="steps of the percentage: [{at, percentage}], the times ascending"
+    )
     stickiness = models.CharField(
         max_length=64,
         blank=True,
         default="",
         help_text="what a percentage holds on; empty: the first of symbol, user, strategy, system",
     )
+    group_id = models.CharField(
+        max_length=100, blank=True, default="", help_text="flags of one group serve the same share; empty: its own name"
+    )
+    constraints = models.JSONField(
+        default=list, blank=True, help_text="all of them must hold before the strategy is asked"
+    )
+    segments = ArrayField(
+        models.CharField(max_length=100),
+        default=list,
+        blank=True,
+        help_text="names of segments, whose constraints must hold as well",
+    )
+    environments = ArrayField(
+        models.CharField(max_length=64), default=list, blank=True, help_text="on only in these; empty: in all"
+    )
+    prerequisites = models.JSONField(
+        default=list, blank=True, help_text="flags that must be on, or off, first: [{feature, enabled, variants}]"
+    )
+    rules = models.JSONField(
+        default=list, blank=True, help_text="Unleash activation strategies, of which one must hold, for strategy rules"
+    )
+    variants = models.JSONField(default=list, blank=True, help_text="[{name, weight, payload, stickiness, overrides}]")
     description = models.TextField(blank=True, default="")
     owner = models.CharField(max_length=128, blank=True, default="")
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="when the flag should be gone; evaluation does not change by it"
     )
     generation = models.BigIntegerField(default=0, help_text="the generation of the last change")
+    version = models.PositiveBigIntegerField(
+        default=0, help_text="grows by one with every change: tells the second of two editors that there was a first"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -79,6 +122,39 @@ class FeatureFlag(models.Model):
                 violation_error_message="a killed flag must be disabled and name the strategy it returns to",
             ),
             models.CheckConstraint(condition=Q(generation__gte=0), name="feature_flags_generation"),
+            models.CheckConstraint(
+                condition=Q(gradual_from__gte=0, gradual_from__lte=100),
+                name="feature_flags_gradual_from",
+                violation_error_message="gradual_from must be a whole number from 0 to 100",
+            ),
+            *(_is_list("feature_flags", field) for field in JSON_LISTS),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FlagSegment(models.Model):
+    """A named set of constraints that flags share. Changed by `helios.flags.segments` only."""
+
+    name = models.CharField(max_length=100, unique=True)
+    description = models.TextField(blank=True, default="")
+    constraints = models.JSONField(default=list, blank=True, help_text="all of them must hold")
+    generation = models.BigIntegerField(default=0, help_text="the generation of the last change")
+    version = models.PositiveBigIntegerField(default=0, help_text="grows by one with every change")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "flag_segments"
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(name__regex=r"^[A-Za-z0-9][A-Za-z0-9_.~-]*$"),
+                name="flag_segments_name",
+                violation_error_message="a segment's name must be letters, digits or _ . ~ -",
+            ),
+            _is_list("flag_segments", "constraints"),
         ]
 
     def __str__(self) -> str:
@@ -113,6 +189,36 @@ class FeatureFlagHistory(models.Model):
 
     def __str__(self) -> str:
         return f"{self.flag_id} {self.action} by {self.actor}"
+
+
+class FlagSegmentHistory(models.Model):
+    """One change of one segment: who, when, before, after, why. Append-only, and it outlives its segment."""
+
+    segment = models.ForeignKey(
+        FlagSegment,
+        to_field="name",
+        db_column="segment_name",
+        db_constraint=False,
+        on_delete=models.DO_NOTHING,
+        related_name="history",
+    )
+    ts = models.DateTimeField(auto_now_add=True)
+    action = models.CharField(max_length=32)
+    actor = models.CharField(max_length=150)
+    reason = models.TextField(blank=True, default="")
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    generation = models.BigIntegerField()
+
+    class Meta:
+        db_table = "flag_segment_history"
+        ordering = ["-id"]
+        verbose_name_plural = "flag segment history"
+        indexes = [models.Index(fields=["segment", "-id"], name="flag_segment_history_of_seg")]
+        constraints = [models.CheckConstraint(condition=~Q(actor=""), name="flag_segment_history_actor")]
+
+    def __str__(self) -> str:
+        return f"{self.segment_id} {self.action} by {self.actor}"
 
 
 class FlagGeneration(models.Model):

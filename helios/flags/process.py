@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from helios.flags import catalog
+from helios.flags import catalog, listeners
 from helios.flags.announce import Listener
-from helios.flags.core import FlagContext
-from helios.flags.reader import DatabaseReader
+from helios.flags.context import FlagContext
+from helios.flags.parts import VariantResult
+from helios.flags.reader import DatabaseReader, surroundings
 from helios.flags.store import FlagStore
 
-_store = FlagStore(DatabaseReader(), catalog.defaults)
+_store = FlagStore(DatabaseReader(), catalog.defaults, surroundings=surroundings)
 _starting = threading.Lock()
 _listener: Listener | None = None
 
 is_enabled = _store.is_enabled
 explain = _store.explain
+variant = _store.variant
 snapshot = _store.snapshot
 refresh_if_behind = _store.refresh_if_behind
 wait_until = _store.wait_until
@@ -32,6 +35,26 @@ async def ais_enabled(name: str, context: FlagContext | None = None) -> bool:
     if not _store.loaded:
         await sync_to_async(_store.snapshot)()
     return is_enabled(name, context)
+
+
+async def avariant(name: str, context: FlagContext | None = None) -> VariantResult:
+    """`variant` for coroutines."""
+    if not _store.loaded:
+        await sync_to_async(_store.snapshot)()
+    return variant(name, context)
+
+
+def on_change(callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:
+    """Call back with the names of flags that may answer otherwise, after a new snapshot serves; returns its removal.
+
+    It runs in the thread that saw the change: keep it short. What it raises is logged.
+    """
+    return _store.on_change(listeners.of_names(callback))
+
+
+def on_staleness(callback: Callable[[bool], None]) -> Callable[[], None]:
+    """Call back with True when the flags begin to be stale, with False when they are current again."""
+    return _store.on_change(listeners.of_staleness(callback))
 
 
 def start_listener() -> Listener:

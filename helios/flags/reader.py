@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import random
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import connection
 from loguru import logger
 
 from helios.errors import Transient
-from helios.flags.core import FlagDefinition, Strategy
+from helios.flags.definition import FlagDefinition, Strategy, check_product
+from helios.flags.parts import Segment
 from helios.flags.store import Generation
+from helios.flags.surroundings import Surroundings
+from helios.flags.unleash.fields import each
+from helios.flags.unleash.state import (
+    constraint_from_json,
+    prerequisite_from_json,
+    rule_from_json,
+    step_from_json,
+    variant_from_json,
+)
 
 log = logger.bind(component="flags")
 _FIELDS = (
-    "name", "enabled", "strategy", "percentage", "whitelist", "blacklist", "gradual_start", "gradual_end",
-    "stickiness",
+    "name", "enabled", "strategy", "percentage", "whitelist", "blacklist", "gradual_from", "gradual_start",
+    "gradual_end", "schedule", "stickiness", "group_id", "environments", "prerequisites", "constraints", "segments",
+    "rules", "variants",
 )  # fmt: skip
+Read = TypeVar("Read")
+
+
+def surroundings() -> Surroundings:
+    """Where this process runs, and its chance; `random` is seeded anew in every forked process."""
+    from django.conf import settings  # noqa: PLC0415 - settings are read when the first flags are
+
+    return Surroundings(environment=settings.ENVIRONMENT, hostname=socket.gethostname(), draw=random.random)
 
 
 class DatabaseReader:
@@ -33,17 +54,17 @@ class DatabaseReader:
             raise _away("the generation of the flags", error) from error
         return Generation(*row) if row else Generation(0)
 
-    def load(self) -> tuple[Generation, Mapping[str, FlagDefinition]]:
-        """Every flag. The generation is read first: a change in between makes it too old, never too new."""
-        from helios.flags.models import FeatureFlag  # noqa: PLC0415
+    def load(self) -> tuple[Generation, Mapping[str, FlagDefinition], Mapping[str, Segment]]:
+        """Every flag and segment. The generation is read first: a change in between makes it too old, never too new."""
+        from helios.flags.models import FeatureFlag, FlagSegment  # noqa: PLC0415
 
         generation = self.generation()
         try:
-            rows = list(FeatureFlag.objects.values(*_FIELDS))
+            flags = list(FeatureFlag.objects.values(*_FIELDS))
+            segments = list(FlagSegment.objects.values("name", "description", "constraints"))
         except DatabaseError as error:
             raise _away("the flags", error) from error
-        definitions = (_definition(row) for row in rows)
-        return generation, {flag.name: flag for flag in definitions if flag is not None}
+        return generation, _readable(flags, definition_from), _readable(segments, segment_from)
 
 
 def _away(what: str, error: DatabaseError) -> Transient:
@@ -52,25 +73,47 @@ def _away(what: str, error: DatabaseError) -> Transient:
     return Transient(f"{what} must be readable from the database, was not: {error}")
 
 
-def _definition(row: Mapping[str, Any]) -> FlagDefinition | None:
-    """The row as a definition; None, so that the flag is off, where a newer release wrote it unreadable."""
-    try:
-        return definition_from(row)
-    except ValueError as error:
-        log.bind(flag=row["name"], error=str(error)).error("flags.unreadable")
-        return None
+def _readable(rows: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], Read]) -> dict[str, Read]:
+    """The rows by name, without those that a newer release wrote unreadably: such a flag is off, and logged."""
+    found: dict[str, Read] = {}
+    for row in rows:
+        try:
+            found[row["name"]] = read(row)
+        except ValueError as error:
+            log.bind(flag=row["name"], error=str(error)).error("flags.unreadable")
+    return found
 
 
 def definition_from(row: Mapping[str, Any]) -> FlagDefinition:
     """A definition from column values; ValueError with one sentence where they contradict each other."""
-    return FlagDefinition(
+    return check_product(
+        FlagDefinition(
+            name=row["name"],
+            enabled=row["enabled"],
+            strategy=Strategy(row["strategy"]),
+            percentage=row["percentage"],
+            whitelist=frozenset(row["whitelist"]),
+            blacklist=frozenset(row["blacklist"]),
+            gradual_from=row["gradual_from"],
+            gradual_start=row["gradual_start"],
+            gradual_end=row["gradual_end"],
+            schedule=each(row["schedule"], "schedule", step_from_json),
+            stickiness=row["stickiness"],
+            group_id=row["group_id"],
+            environments=frozenset(row["environments"]),
+            prerequisites=each(row["prerequisites"], "prerequisites", prerequisite_from_json),
+            constraints=each(row["constraints"], "constraints", constraint_from_json),
+            segments=tuple(row["segments"]),
+            rules=each(row["rules"], "rules", rule_from_json),
+            variants=each(row["variants"], "variants", variant_from_json),
+        )
+    )
+
+
+def segment_from(row: Mapping[str, Any]) -> Segment:
+    """A segment from column values; ValueError with one sentence where they cannot be read."""
+    return Segment(
         name=row["name"],
-        enabled=row["enabled"],
-        strategy=Strategy(row["strategy"]),
-        percentage=row["percentage"],
-        whitelist=frozenset(row["whitelist"]),
-        blacklist=frozenset(row["blacklist"]),
-        gradual_start=row["gradual_start"],
-        gradual_end=row["gradual_end"],
-        stickiness=row["stickiness"],
+        description=row["description"],
+        constraints=each(row["constraints"], "constraints", constraint_from_json),
     )

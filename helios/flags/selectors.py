@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
+from django.utils import timezone
+
+from helios.flags import catalog, words
 from helios.flags.checks import EDITABLE
-from helios.flags.core import FlagDefinition, Strategy
-from helios.flags.errors import UnknownFlagError
-from helios.flags.models import FeatureFlag, FeatureFlagHistory, State
+from helios.flags.core import Strategy
+from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
+from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory, State
 from helios.flags.reader import definition_from
 
 
@@ -20,11 +25,26 @@ def get(name: str) -> FeatureFlag:
     return flag
 
 
+def get_segment(name: str) -> FlagSegment:
+    """The segment's row; raises `UnknownSegmentError`, with the nearest name when one is near."""
+    segment = FlagSegment.objects.filter(name=name).first()
+    if segment is None:
+        raise unknown_segment(name)
+    return segment
+
+
 def unknown_flag(name: str) -> UnknownFlagError:
     """The error for a name that no flag has."""
     close = difflib.get_close_matches(name, FeatureFlag.objects.values_list("name", flat=True), n=1)
     hint = f"did you mean {close[0]}?" if close else "`manage.py flags list` shows the names"
     return UnknownFlagError(f"a flag's name must be a known one, was {name!r}; {hint}")
+
+
+def unknown_segment(name: str) -> UnknownSegmentError:
+    """The error for a name that no segment has."""
+    close = difflib.get_close_matches(name, FlagSegment.objects.values_list("name", flat=True), n=1)
+    hint = f"did you mean {close[0]}?" if close else "`manage.py flags segments` shows the names"
+    return UnknownSegmentError(f"a segment's name must be a known one, was {name!r}; {hint}")
 
 
 def state(flag: FeatureFlag) -> State:
@@ -33,49 +53,83 @@ def state(flag: FeatureFlag) -> State:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
-def effect(flag: FeatureFlag) -> str:
+def segment_state(segment: FlagSegment) -> State:
+    """The segment as plain JSON values."""
+    return {"name": segment.name, "description": segment.description, "constraints": segment.constraints}
+
+
+def history_entry(name: str, entry: int) -> FeatureFlagHistory:
+    """One change of the flag by its id; raises `UnknownChangeError` for that of another flag or of none."""
+    row = FeatureFlagHistory.objects.filter(pk=entry, flag_id=name).first()  # type: ignore[misc]  # the key is a name
+    if row is None:
+        raise UnknownChangeError(
+            f"a change must be one of {name}'s history, was {entry};"
+            f" `manage.py flags history {name}` shows their numbers"
+        )
+    return row
+
+
+def last_state(name: str) -> State:
+    """How an archived flag was before it went; raises `UnknownFlagError` for one that never was."""
+    last = FeatureFlagHistory.objects.filter(flag_id=name).first()  # type: ignore[misc]
+    past = (last.after or last.before) if last else None
+    if past is None:
+        raise unknown_flag(name)
+    return dict(past)
+
+
+def effect(flag: FeatureFlag, now: datetime | None = None) -> str:
     """Whom the flag serves now, in words."""
-    definition = definition_from(vars(flag))
+    return effect_of(vars(flag), now)
+
+
+def effect_of(values: Mapping[str, Any], now: datetime | None = None) -> str:
+    """The same from column values, which need not be those of a row."""
+    definition = definition_from(values)
+    said = words.serves(definition, now or timezone.now())
     if definition.strategy is Strategy.KILL_SWITCH:
-        return "killed: off for everybody until it is enabled again"
-    if not definition.enabled:
-        return f"off for everybody; once enabled, {_serves(definition)}"
-    return _serves(definition)
+        return said
+    needs = words.conditions(values)
+    said += f", if {' and '.join(needs)}" if needs else ""
+    shares = words.variants(values["variants"])
+    said += f"; variants: {shares}" if shares else ""
+    return said if definition.enabled else f"off for everybody; once enabled, {said}"
 
 
-def difference(row: FeatureFlagHistory) -> str:
+def outcomes(flag: FeatureFlag, now: datetime | None = None) -> dict[str, str]:
+    """What each button would do to the flag, in words: whom it serves then, and what that means for the pipeline."""
+    on = {**vars(flag), "enabled": True, "strategy": flag.resume_strategy or flag.strategy, "resume_strategy": ""}
+    shipped = catalog.BY_NAME.get(flag.name)
+    means_on, means_off = (f": {shipped.on}", f": {shipped.off}") if shipped else ("", "")
+    return {
+        "enable": f"{effect_of(on, now)}{means_on}",
+        "disable": f"off for everybody until it is enabled{means_off}",
+        "kill": f"off for everybody at once, and held off until somebody enables it on purpose{means_off}",
+    }
+
+
+def difference(row: FeatureFlagHistory | FlagSegmentHistory) -> str:
     """The fields that a change touched, as `field old -> new`; empty where the flag came or went."""
     before, after = row.before or {}, row.after or {}
-    changed = [name for name in after if before and before.get(name) != after[name]]
-    return ", ".join(f"{name} {short(before.get(name))} -> {short(after[name])}" for name in changed)
+    changed = [name for name in after if name in before and before[name] != after[name]]
+    return ", ".join(f"{name} {short(before[name])} -> {short(after[name])}" for name in changed)
 
 
 def short(value: object) -> str:
     """A value of a flag for a line of text; a dash for nothing."""
     if isinstance(value, list):
-        return ",".join(map(str, value)) or "-"
+        return ",".join(_short_entry(each) for each in value) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "-" if value is None or value == "" else str(value)
 
 
-def _serves(flag: FlagDefinition) -> str:
-    words = {
-        Strategy.ALL_ON: "on for everybody",
-        Strategy.ALL_OFF: "off for everybody",
-        Strategy.PERCENTAGE: f"on for {flag.percentage} %" + ("" if flag.percentage else ", which is nobody"),
-        Strategy.GRADUAL: f"on for a share that grows to {flag.percentage} %{_times(flag)}",
-        Strategy.WHITELIST: f"on only for {_names(flag.whitelist)}",
-        Strategy.BLACKLIST: f"on for everybody except {_names(flag.blacklist)}",
-    }
-    return words[flag.strategy]
-
-
-def _times(flag: FlagDefinition) -> str:
-    if flag.gradual_start is None or flag.gradual_end is None:
-        return ""
-    return f" from {flag.gradual_start:%Y-%m-%d %H:%M} to {flag.gradual_end:%Y-%m-%d %H:%M} UTC"
-
-
-def _names(entries: frozenset[str]) -> str:
-    return ", ".join(sorted(entries)) or "nobody, as its list is empty"
+def _short_entry(entry: object) -> str:
+    """An entry of a list: a text as it is, a JSON object by what names it."""
+    if not isinstance(entry, dict):
+        return str(entry)
+    if "operator" in entry:
+        return f"({words.constraint(entry)})"
+    if "at" in entry:
+        return f"{entry.get('percentage')}% from {entry['at']}"
+    return str(entry.get("name", entry.get("feature", entry)))

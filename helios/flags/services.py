@@ -1,48 +1,36 @@
-"""Changing flags: row, history, event and generation in one transaction, announced when it is committed."""
+"""Changing flags. Each function is one transaction: row, history, event, generation; announced when committed.
+
+With `version`, the flag's own when it was read, a change that somebody made meanwhile raises
+`ChangedMeanwhileError` instead of being overwritten.
+"""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
-from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
-from helios import events
-from helios.flags import catalog, process
-from helios.flags.announce import announce
-from helios.flags.checks import check_entries, check_field
+from helios.flags import catalog
+from helios.flags.changing import Batch, Change, changes
+from helios.flags.checks import EDITABLE, NAME_LISTS, check_field
 from helios.flags.core import Strategy
-from helios.flags.errors import ChangedMeanwhileError, InvalidFlagError
-from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagGeneration, State
-from helios.flags.reader import definition_from
-from helios.flags.selectors import state, unknown_flag
+from helios.flags.errors import InvalidFlagError, NameTakenError
+from helios.flags.models import FeatureFlag, State
+from helios.flags.references import needing_flag
+from helios.flags.selectors import history_entry, last_state, state
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
+STEPS: Final = (1, 2, 5, 10, 25, 50, 100)  # the shares of a schedule that nobody spelled out
+_MOMENTS: Final = ("gradual_start", "gradual_end", "expires_at")
+Step = tuple[datetime, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What a request did to a flag. `before`: None for a new one, equal to `after` if nothing was to do."""
-
-    name: str
-    action: str
-    before: State | None
-    after: State
-    generation: int
-
-    @property
-    def changed(self) -> bool:
-        """False when the flag already was as requested; then nothing was written."""
-        return self.before != self.after
-
-
-def enable(name: str, *, actor: str, reason: str = "", now: datetime | None = None) -> Change:
+def enable(
+    name: str, *, actor: str, reason: str = "", now: datetime | None = None, version: int | None = None
+) -> Change:
     """Switch a flag on. A killed one gets its strategy back; a gradual one without times starts now."""
 
     def apply(flag: FeatureFlag) -> None:
@@ -53,19 +41,19 @@ def enable(name: str, *, actor: str, reason: str = "", now: datetime | None = No
             flag.gradual_end = flag.gradual_start + DEFAULT_RAMP
         flag.enabled = True
 
-    return _change(name, "enable", apply, actor=actor, reason=reason)
+    return _change(name, "enable", apply, actor=actor, reason=reason, version=version)
 
 
-def disable(name: str, *, actor: str, reason: str = "") -> Change:
+def disable(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
     """Switch a flag off; its strategy stays, and waits."""
 
     def apply(flag: FeatureFlag) -> None:
         flag.enabled = False
 
-    return _change(name, "disable", apply, actor=actor, reason=reason)
+    return _change(name, "disable", apply, actor=actor, reason=reason, version=version)
 
 
-def kill(name: str, *, actor: str, reason: str = "") -> Change:
+def kill(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
     """Switch a flag off for everybody and hold it there until it is enabled again on purpose."""
 
     def apply(flag: FeatureFlag) -> None:
@@ -73,30 +61,83 @@ def kill(name: str, *, actor: str, reason: str = "") -> Change:
             flag.resume_strategy, flag.strategy = flag.strategy, Strategy.KILL_SWITCH.value
         flag.enabled = False
 
-    return _change(name, "kill", apply, actor=actor, reason=reason)
+    return _change(name, "kill", apply, actor=actor, reason=reason, version=version)
 
 
-def set_percentage(name: str, percentage: int, *, actor: str, reason: str = "") -> Change:
-    """Serve this share of sticky ids, a whole number from 0 to 100. Does not enable a disabled flag."""
+def set_percentage(name: str, percentage: int, *, actor: str, reason: str = "", version: int | None = None) -> Change:
+    """Serve this share of sticky ids, a whole number from 0 to 100; a schedule ends. Does not enable a flag."""
 
     def apply(flag: FeatureFlag) -> None:
         _refuse_killed(flag)
-        flag.strategy, flag.percentage = Strategy.PERCENTAGE.value, percentage
+        check_field("percentage", percentage)
+        flag.strategy, flag.percentage, flag.schedule = Strategy.PERCENTAGE.value, percentage, []
 
-    return _change(name, "set-percentage", apply, actor=actor, reason=reason)
+    return _change(name, "set-percentage", apply, actor=actor, reason=reason, version=version)
 
 
-def whitelist_add(name: str, entries: Iterable[str], *, actor: str, reason: str = "") -> Change:
+def set_schedule(
+    name: str, steps: Iterable[Step], *, actor: str, reason: str = "", version: int | None = None
+) -> Change:
+    """Let the share follow these steps, (moment, percentage) with ascending moments; none ends the schedule.
+
+    Before its first step the flag serves `percentage`. Does not enable a disabled flag.
+    """
+    listed = [_step(step) for step in steps]
+
+    def apply(flag: FeatureFlag) -> None:
+        _refuse_killed(flag)
+        flag.strategy, flag.schedule = Strategy.PERCENTAGE.value, listed
+
+    return _change(name, "set-schedule", apply, actor=actor, reason=reason, version=version)
+
+
+def set_ramp(
+    name: str,
+    start: datetime,
+    end: datetime,
+    from_percentage: int,
+    to_percentage: int,
+    *,
+    actor: str,
+    reason: str = "",
+    version: int | None = None,
+) -> Change:
+    """Let the share grow evenly from one percentage to another between two moments. Does not enable a flag."""
+    wanted = {
+        "gradual_start": start,
+        "gradual_end": end,
+        "gradual_from": from_percentage,
+        "percentage": to_percentage,
+        "strategy": Strategy.GRADUAL.value,
+    }
+
+    def apply(flag: FeatureFlag) -> None:
+        _refuse_killed(flag)
+        _assign(flag, wanted)
+
+    return _change(name, "set-ramp", apply, actor=actor, reason=reason, version=version)
+
+
+def standard_steps(start: datetime, interval: timedelta) -> list[Step]:
+    """1, 2, 5, 10, 25, 50 and 100 %, one `interval` apart."""
+    return [(start + interval * n, percentage) for n, percentage in enumerate(STEPS)]
+
+
+def whitelist_add(
+    name: str, entries: Iterable[str], *, actor: str, reason: str = "", version: int | None = None
+) -> Change:
     """Put symbols, users, strategies or systems on the whitelist, which acts under that strategy only."""
     wanted = _entries(entries)
 
     def apply(flag: FeatureFlag) -> None:
         flag.whitelist = sorted({*flag.whitelist, *wanted})
 
-    return _change(name, "whitelist-add", apply, actor=actor, reason=reason)
+    return _change(name, "whitelist-add", apply, actor=actor, reason=reason, version=version)
 
 
-def whitelist_remove(name: str, entries: Iterable[str], *, actor: str, reason: str = "") -> Change:
+def whitelist_remove(
+    name: str, entries: Iterable[str], *, actor: str, reason: str = "", version: int | None = None
+) -> Change:
     """Take entries off the whitelist; one that is not on it is an error, for it is most likely misspelt."""
     unwanted = set(_entries(entries))
 
@@ -108,161 +149,143 @@ def whitelist_remove(name: str, entries: Iterable[str], *, actor: str, reason: s
             )
         flag.whitelist = [entry for entry in flag.whitelist if entry not in unwanted]
 
-    return _change(name, "whitelist-remove", apply, actor=actor, reason=reason)
+    return _change(name, "whitelist-remove", apply, actor=actor, reason=reason, version=version)
 
 
-def edit(
-    name: str,
-    changes: Mapping[str, Any],
-    *,
-    actor: str,
-    reason: str = "",
-    seen_generation: int | None = None,
-) -> Change:
-    """Set several fields of `checks.EDITABLE` at once.
-
-    With `seen_generation`, the flag's own when it was read, a change made meanwhile raises
-    `ChangedMeanwhileError`.
-    """
+def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", version: int | None = None) -> Change:
+    """Set several fields of `checks.EDITABLE` at once."""
 
     def apply(flag: FeatureFlag) -> None:
-        if seen_generation is not None and flag.generation != seen_generation:
-            raise ChangedMeanwhileError(
-                f"{name} must still be as you saw it, was changed meanwhile: look again, then repeat yours"
-            )
-        if {"enabled", "strategy"} & changes.keys():
+        if {"enabled", "strategy"} & fields.keys():
             _refuse_killed(flag)
-        _assign(flag, changes)
+        _assign(flag, fields)
 
-    return _change(name, "edit", apply, actor=actor, reason=reason)
+    return _change(name, "edit", apply, actor=actor, reason=reason, version=version)
 
 
 def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
     """Add a flag, disabled unless `fields` says otherwise."""
-    with transaction.atomic():
-        generation = _next_generation()
-        if FeatureFlag.objects.filter(name=name).exists():
-            raise InvalidFlagError(f"a new flag's name must be free, was taken: {name}")
-        flag = FeatureFlag(name=name)
-        _assign(flag, fields or {})
-        return _write(flag, None, "create", generation, actor=actor, reason=reason)
+    with changes(actor=actor, reason=reason) as batch:
+        return put(batch, name, fields or {}, new=True)
+
+
+def try_create(name: str, fields: Mapping[str, Any]) -> None:
+    """Raise what `create` would, and write nothing."""
+    with changes(actor="trial", dry_run=True) as batch:
+        put(batch, name, fields, new=True)
+
+
+def try_edit(name: str, fields: Mapping[str, Any], *, version: int | None = None) -> None:
+    """Raise what `edit` would, and write nothing."""
+    with changes(actor="trial", dry_run=True) as batch:
+        batch.flag(name, version)
+        put(batch, name, fields, new=False)
+
+
+def put(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
+    """Write a flag inside a batch: a `new` one, or these fields over what is there, a kill included."""
+    row = FeatureFlag.objects.select_for_update().filter(name=name).first()
+    if row is not None and new:
+        raise NameTakenError(f"a new flag's name must be free, was taken: {name}", "name")
+    before = state(row) if row else None
+    row = row or FeatureFlag(name=name)
+    if before and {"enabled", "strategy"} & fields.keys():
+        _refuse_killed(row)
+    _assign(row, fields)
+    return batch.write_flag(row, before, "edit" if before else "create")
+
+
+def archive(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
+    """Take a flag away; `restore` brings it back from its history.
+
+    Refused for a flag that ships with Helios, and while other flags have it as a prerequisite.
+    """
+    with changes(actor=actor, reason=reason) as batch:
+        flag = batch.flag(name, version)
+        if name in catalog.BY_NAME:
+            raise InvalidFlagError(f"a flag that ships with Helios must stay, {name} does: disable or kill it instead")
+        users = needing_flag(name)
+        if users:
+            raise InvalidFlagError(f"a flag must not be needed to be archived, {name} is by {', '.join(users)}")
+        return batch.remove_flag(flag, "archive")
+
+
+def restore(name: str, entry: int | None = None, *, actor: str, reason: str = "", version: int | None = None) -> Change:
+    """Put a flag back as it was after the change `entry` of its history; without one, as an archived flag last was."""
+    past = history_entry(name, entry).after if entry is not None else last_state(name)
+    if past is None:
+        raise InvalidFlagError(f"a change to restore must have left a flag, {entry} took {name} away")
+    with changes(actor=actor, reason=reason) as batch:
+        row = FeatureFlag.objects.select_for_update().filter(name=name).first()
+        if row is None:
+            row, before = FeatureFlag(name=name), None
+        else:
+            row = batch.flag(name, version)
+            before = state(row)
+        _assign_past(row, past)
+        return batch.write_flag(row, before, "restore")
 
 
 def install_missing(*, actor: str, reason: str = "shipped with Helios") -> list[Change]:
     """Add the flags of the catalogue that the database lacks, with their defaults; the others stay."""
-    with transaction.atomic():
+    with changes(actor=actor, reason=reason) as batch:
         present = set(FeatureFlag.objects.values_list("name", flat=True))
-        return [
-            create(
-                flag.name,
-                {
-                    "enabled": flag.enabled,
-                    "strategy": flag.strategy,
-                    "percentage": flag.percentage,
-                    "description": flag.description,
-                },
-                actor=actor,
-                reason=reason,
-            )
-            for flag in catalog.SHIPPED
-            if flag.name not in present
-        ]
+        return [put(batch, flag.name, flag.fields(), new=True) for flag in catalog.SHIPPED if flag.name not in present]
 
 
-def _change(name: str, action: str, apply: Callable[[FeatureFlag], None], *, actor: str, reason: str) -> Change:
-    """Lock, apply, check, write. The generation is locked first: two changes never wait for each other."""
-    with transaction.atomic():
-        generation = _next_generation()
-        flag = FeatureFlag.objects.select_for_update().filter(name=name).first()
-        if flag is None:
-            raise unknown_flag(name)
-        before = state(flag)
-        apply(flag)
-        if state(flag) == before:
-            return Change(name=name, action=action, before=before, after=before, generation=flag.generation)
-        return _write(flag, before, action, generation, actor=actor, reason=reason)
-
-
-def _next_generation() -> FlagGeneration:
-    FlagGeneration.objects.get_or_create(pk=1)
-    return FlagGeneration.objects.select_for_update().get(pk=1)
-
-
-def _write(
-    flag: FeatureFlag,
-    before: State | None,
+def _change(
+    name: str,
     action: str,
-    generation: FlagGeneration,
+    apply: Callable[[FeatureFlag], None],
     *,
     actor: str,
     reason: str,
+    version: int | None,
 ) -> Change:
-    _check(flag, actor)
-    generation.value, generation.token = generation.value + 1, uuid.uuid4()
-    generation.save()
-    flag.generation = generation.value
-    flag.save()
-    after = state(flag)
-    change = Change(name=flag.name, action=action, before=before, after=after, generation=generation.value)
-    FeatureFlagHistory.objects.create(
-        flag_id=flag.name,
-        action=action,
-        actor=actor,
-        reason=reason,
-        before=before,
-        after=after,
-        generation=generation.value,
-    )
-    events.record(
-        kind="flag.changed",
-        severity="warning" if action == "kill" else "info",
-        source="flags",
-        subject=flag.name,
-        data={
-            "action": action,
-            "actor": actor,
-            "reason": reason,
-            "generation": generation.value,
-            "before": before,
-            "after": after,
-        },
-    )
-    transaction.on_commit(partial(_committed, generation.value), robust=True)
-    return change
+    """Lock, apply, check, write."""
+    with changes(actor=actor, reason=reason) as batch:
+        flag = batch.flag(name, version)
+        before = state(flag)
+        apply(flag)
+        return batch.write_flag(flag, before, action)
 
 
-def _committed(generation: int) -> None:
-    process.refresh_if_behind()
-    announce(settings.REDIS_URL, generation)
-
-
-def _check(flag: FeatureFlag, actor: str) -> None:
-    """Refuse, with one sentence, what the definition or the database would refuse."""
-    if not actor:
-        raise InvalidFlagError("a change must name its actor, was empty")
-    try:
-        definition_from(vars(flag))
-    except ValueError as error:
-        raise InvalidFlagError(str(error)) from error
-
-
-def _assign(flag: FeatureFlag, changes: Mapping[str, Any]) -> None:
-    for field, value in changes.items():
+def _assign(flag: FeatureFlag, fields: Mapping[str, Any]) -> None:
+    for field, value in fields.items():
         check_field(field, value)
-        setattr(flag, field, _plain(value))
+        setattr(flag, field, _plain(field, value))
 
 
-def _plain(value: Any) -> Any:
-    """The value as the column holds it: lists sorted and without doubles, so that equal sets look equal."""
-    if isinstance(value, list | tuple | set | frozenset):
+def _plain(field: str, value: Any) -> Any:
+    """The value as the column holds it: sets sorted and without doubles, so that equal ones look equal."""
+    if field in NAME_LISTS:
         return sorted(set(value))
+    if isinstance(value, tuple):
+        return list(value)
     return value.value if isinstance(value, Strategy) else value
+
+
+def _assign_past(flag: FeatureFlag, past: State) -> None:
+    """Set every field to what the history says; a field younger than the entry gets its default."""
+    blank = FeatureFlag()
+    for field in (*EDITABLE, "resume_strategy"):
+        value = past.get(field, getattr(blank, field))
+        setattr(flag, field, parse_datetime(value) if field in _MOMENTS and value else value)
+
+
+def _step(step: Step) -> dict[str, Any]:
+    """A step as the column holds it."""
+    at, percentage = step
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise InvalidFlagError(f"a step's moment must be a time with a time zone, was {at!r}", "schedule")
+    check_field("percentage", percentage)
+    return {"at": at.isoformat(), "percentage": percentage}
 
 
 def _entries(entries: Iterable[str]) -> list[str]:
     """The entries, checked; a bare text stays one, so that it is refused instead of read letter by letter."""
     listed = entries if isinstance(entries, str) else list(entries)
-    check_entries("whitelist", listed)
+    check_field("whitelist", listed)
     return list(listed)
 
 

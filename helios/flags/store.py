@@ -13,9 +13,16 @@ from uuid import UUID
 from loguru import logger
 
 from helios.errors import Transient
-from helios.flags.core import NOBODY, UNKNOWN, Decision, FlagContext, FlagDefinition, constant, evaluate
+from helios.flags.compiled import Evaluator, compile_flags
+from helios.flags.context import NOBODY, FlagContext
+from helios.flags.definition import UNKNOWN, Decision, FlagDefinition
+from helios.flags.parts import Segment, VariantResult
+from helios.flags.surroundings import NOWHERE, Surroundings
+from helios.flags.variants import DISABLED
 
 MAX_UNKNOWN_NAMES = 1_000  # a caller that makes names up must not fill the memory
+LIVE, STALE = "LIVE", "STALE"
+_NO_TIME = datetime.min.replace(tzinfo=UTC)  # for evaluators that do not look at the time
 log = logger.bind(component="flags")
 
 
@@ -32,17 +39,26 @@ NEVER_READ = Generation(-1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Every flag at one state of the tables. `faults` names what could not be asked: `database`, `redis`."""
+    """Every flag at one state of the tables, ready to be asked.
+
+    `faults` names what could not be asked, `database` or `redis`, and `stale_since` when that began.
+    """
 
     state: Generation
     flags: Mapping[str, FlagDefinition]
+    segments: Mapping[str, Segment] = field(default_factory=dict)
     faults: frozenset[str] = frozenset()
+    stale_since: datetime | None = None
+    surroundings: Surroundings = field(default=NOWHERE, repr=False)
+    evaluators: Mapping[str, Evaluator] = field(default_factory=dict, repr=False)
     fixed: Mapping[str, bool] = field(init=False, repr=False)  # answers that hang on nothing
 
     def __post_init__(self) -> None:
-        answers = {name: constant(flag) for name, flag in self.flags.items()}
-        fixed = {name: answer for name, answer in answers.items() if answer is not None}
+        ready = self.evaluators or compile_flags(self.flags, self.segments, self.surroundings)
+        fixed = {name: flag.fixed for name, flag in ready.items() if flag.fixed is not None}
         object.__setattr__(self, "flags", MappingProxyType(dict(self.flags)))
+        object.__setattr__(self, "segments", MappingProxyType(dict(self.segments)))
+        object.__setattr__(self, "evaluators", ready)
         object.__setattr__(self, "fixed", fixed)
 
     @property
@@ -55,6 +71,19 @@ class Snapshot:
         """True while a newer state may exist that this process could not hear of."""
         return bool(self.faults)
 
+    @property
+    def status(self) -> str:
+        """`LIVE`, or `STALE` while a newer state may exist that this process could not hear of."""
+        return STALE if self.faults else LIVE
+
+    def statement(self, now: datetime) -> str:
+        """The status with what is away and for how long: `STALE for 12 s: redis away, generation 41 serves`."""
+        if not self.faults:
+            return f"{LIVE}: generation {self.generation}"
+        age = (now - self.stale_since).total_seconds() if self.stale_since else 0.0
+        serving = f"generation {self.generation} serves" if self.generation >= 0 else "the shipped defaults serve"
+        return f"{STALE} for {age:.0f} s: {' and '.join(sorted(self.faults))} away, {serving}"
+
 
 class Reader(Protocol):
     """Where the flags come from; both methods raise `Transient` when the source cannot be asked."""
@@ -62,8 +91,11 @@ class Reader(Protocol):
     def generation(self) -> Generation:
         """The current generation, by one tiny query."""
 
-    def load(self) -> tuple[Generation, Mapping[str, FlagDefinition]]:
-        """Every flag, and a generation that is not newer than they are."""
+    def load(self) -> tuple[Generation, Mapping[str, FlagDefinition], Mapping[str, Segment]]:
+        """Every flag and every segment, and a generation that is not newer than they are."""
+
+
+OnChange = Callable[[Snapshot, Snapshot], None]
 
 
 class FlagStore:
@@ -78,30 +110,45 @@ class FlagStore:
         reader: Reader,
         defaults: Callable[[], Mapping[str, FlagDefinition]],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        surroundings: Callable[[], Surroundings] = lambda: NOWHERE,
     ) -> None:
         self._reader = reader
         self._defaults = defaults
         self._clock = clock
+        self._surroundings = surroundings
         self._unknown: dict[str, int] = {}
         self._changed = threading.Condition(threading.RLock())
         self._counting = threading.Lock()  # of its own: counting must not wait for a read of the database
+        self._listeners: list[OnChange] = []
         self._blank = Snapshot(state=NEVER_READ, flags={})
         self._snapshot = self._blank
 
     def is_enabled(self, name: str, context: FlagContext | None = None) -> bool:
         """Whether the flag is on for this context now; an unknown one is off. No I/O after the first call."""
-        answer = self._snapshot.fixed.get(name)
+        snapshot = self._snapshot
+        answer = snapshot.fixed.get(name)
         if answer is not None:
             return answer
-        return self.explain(name, context).enabled
+        flag = snapshot.evaluators.get(name)
+        if flag is None:
+            return self.explain(name, context).enabled
+        return flag.decide(context or NOBODY, self._clock() if flag.timed else _NO_TIME).enabled
 
     def explain(self, name: str, context: FlagContext | None = None, now: datetime | None = None) -> Decision:
         """The same with its reason, and at a moment of the caller's choice (UTC)."""
-        flag = self.snapshot().flags.get(name)
+        flag = self._evaluator(name)
+        return UNKNOWN if flag is None else flag.decide(context or NOBODY, now or self._clock())
+
+    def variant(self, name: str, context: FlagContext | None = None, now: datetime | None = None) -> VariantResult:
+        """The variant of the flag that this context gets; `disabled` where the flag is off, unknown or has none."""
+        flag = self._evaluator(name)
+        return DISABLED if flag is None else flag.choose(context or NOBODY, now or self._clock())
+
+    def _evaluator(self, name: str) -> Evaluator | None:
+        flag = self.snapshot().evaluators.get(name)
         if flag is None:
             self._count_unknown(name)
-            return UNKNOWN
-        return evaluate(flag, context or NOBODY, now or self._clock())
+        return flag
 
     def snapshot(self) -> Snapshot:
         """The flags as this process sees them; the first call reads them."""
@@ -124,12 +171,11 @@ class FlagStore:
                 if self.loaded and self._reader.generation() == self._snapshot.state:
                     self._settle("database")
                     return False
-                state, flags = self._reader.load()
+                state, flags, segments = self._reader.load()
             except Transient as error:
                 self._read_failed(error)
                 return False
-            faults = self._snapshot.faults - {"database"}
-            self._replace(Snapshot(state=state, flags=flags, faults=faults))
+            self._replace(self._fresh(state, flags, segments, self._snapshot.faults - {"database"}))
             return True
 
     def mark(self, fault: str, *, present: bool) -> None:
@@ -139,12 +185,28 @@ class FlagStore:
                 self._settle(fault)
             elif fault not in self._snapshot.faults:
                 log.bind(source=fault).warning("flags.stale")
-                self._replace(replace(self.snapshot(), faults=self._snapshot.faults | {fault}))
+                held = self.snapshot()
+                since = held.stale_since or self._clock()
+                self._replace(replace(held, faults=held.faults | {fault}, stale_since=since))
 
     def wait_until(self, condition: Callable[[Snapshot], bool], timeout_s: float) -> bool:
         """Block until a snapshot meets the condition; False when none did in time."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self._snapshot), timeout_s)
+
+    def on_change(self, listener: OnChange) -> Callable[[], None]:
+        """Call `listener(before, after)` after every snapshot with other flags or faults; returns its removal.
+
+        It runs in the thread that read the flags, which others wait for: keep it short. What it raises is logged.
+        """
+        with self._changed:
+            self._listeners = [*self._listeners, listener]
+
+        def remove() -> None:
+            with self._changed:
+                self._listeners = [each for each in self._listeners if each is not listener]
+
+        return remove
 
     def unknown(self) -> dict[str, int]:
         """How often each unknown flag was asked for."""
@@ -165,18 +227,43 @@ class FlagStore:
     def _settle(self, fault: str) -> None:
         if fault in self._snapshot.faults:
             log.bind(source=fault).info("flags.current")
-            self._replace(replace(self._snapshot, faults=self._snapshot.faults - {fault}))
+            left = self._snapshot.faults - {fault}
+            self._replace(
+                replace(self._snapshot, faults=left, stale_since=self._snapshot.stale_since if left else None)
+            )
 
     def _read_failed(self, error: Transient) -> None:
         if not self.loaded:
             log.bind(error=str(error)).warning("flags.defaults_serve")
-            self._replace(Snapshot(state=NEVER_READ, flags=self._defaults(), faults=frozenset({"database"})))
+            self._replace(self._fresh(NEVER_READ, self._defaults(), {}, frozenset({"database"})))
             return
         self.mark("database", present=True)
 
+    def _fresh(
+        self,
+        state: Generation,
+        flags: Mapping[str, FlagDefinition],
+        segments: Mapping[str, Segment],
+        faults: frozenset[str],
+    ) -> Snapshot:
+        since = (self._snapshot.stale_since or self._clock()) if faults else None
+        return Snapshot(
+            state=state,
+            flags=flags,
+            segments=segments,
+            faults=faults,
+            stale_since=since,
+            surroundings=self._surroundings(),
+        )
+
     def _replace(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+        before, self._snapshot = self._snapshot, snapshot
         self._changed.notify_all()
+        for listener in self._listeners:
+            try:
+                listener(before, snapshot)
+            except Exception as error:  # noqa: BLE001 - one listener's mistake must not keep a change from the others
+                log.bind(listener=repr(listener), error=repr(error)).error("flags.listener_failed")
 
     def _count_unknown(self, name: str) -> None:
         with self._counting:

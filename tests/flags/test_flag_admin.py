@@ -44,7 +44,7 @@ def form(desk: Client, url: str) -> dict[str, str]:
             values[field.html_name] = (
                 ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
             )
-    return values | {"seen_generation": str(admin_form["seen_generation"].value())} | inlines()
+    return values | {"seen_version": str(admin_form["seen_version"].value())} | inlines()
 
 
 def inlines() -> dict[str, str]:
@@ -139,7 +139,8 @@ def test_the_second_of_two_people_is_told_and_nothing_is_overwritten(desk: Clien
     mine = form(desk, address("websocket_v2")) | {"owner": "mine"}
     services.edit("websocket_v2", {"owner": "theirs"}, actor="bob")
     page = text(desk.post(address("websocket_v2"), mine, follow=True))
-    assert "Nothing was changed: websocket_v2 must still be as you saw it, was changed meanwhile" in page
+    assert "Nothing was changed: websocket_v2 must still be at version 0, is at 1" in page
+    assert "it was changed meanwhile by bob" in page
     assert row("websocket_v2").owner == "theirs"
 
 

@@ -15,9 +15,13 @@ from helios.flags.core import (
     NOBODY,
     FlagContext,
     FlagDefinition,
+    Prerequisite,
     Reason,
+    ScheduleStep,
     Strategy,
+    Variant,
     bucket,
+    check_product,
     constant,
     evaluate,
     share,
@@ -31,6 +35,10 @@ AAPL = FlagContext(symbol="AAPL")
 
 def flag(strategy: Strategy, **fields) -> FlagDefinition:
     return FlagDefinition(**{"name": "a_flag", "enabled": True, "strategy": strategy, **fields})
+
+
+def step(hours: int, percentage: int) -> ScheduleStep:
+    return ScheduleStep(at=NOW + timedelta(hours=hours), percentage=percentage)
 
 
 def murmur3_x86_32(data: bytes, seed: int = 0) -> int:
@@ -209,6 +217,55 @@ def test_a_ramp_counts_in_any_time_zone() -> None:
     assert share(ramp(), elsewhere) == pytest.approx(30.0)
 
 
+def test_a_ramp_may_begin_above_zero() -> None:
+    begun = flag(
+        Strategy.GRADUAL, percentage=60, gradual_from=20, gradual_start=NOW, gradual_end=NOW + timedelta(hours=10)
+    )
+    shares = [share(begun, NOW + timedelta(hours=hours)) for hours in (-1, 0, 5, 10, 99)]
+    assert shares == pytest.approx([0, 20, 40, 60, 60])
+
+
+LADDER = (step(0, 1), step(1, 2), step(2, 5), step(3, 10), step(4, 25), step(5, 50), step(6, 100))
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [(-1, 0), (0, 1), (0.99, 1), (1, 2), (2.5, 5), (3, 10), (4, 25), (5.9, 50), (6, 100), (99, 100)],
+)
+def test_a_schedule_climbs_its_steps_at_their_times(hours: float, expected: int) -> None:
+    assert share(flag(Strategy.PERCENTAGE, schedule=LADDER), NOW + timedelta(hours=hours)) == expected
+
+
+def test_before_its_first_step_a_schedule_leaves_the_percentage_as_it_is() -> None:
+    scheduled = flag(Strategy.PERCENTAGE, percentage=40, schedule=(step(1, 50),))
+    assert [share(scheduled, NOW), share(scheduled, NOW + timedelta(hours=1))] == [40, 50]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ALL_ON, Strategy.WHITELIST, Strategy.GRADUAL])
+def test_a_schedule_moves_percentage_flags_only(strategy: Strategy) -> None:
+    plain = evaluate(flag(strategy), AAPL, NOW)
+    assert evaluate(flag(strategy, schedule=(step(-1, 100),)), AAPL, NOW) == plain
+
+
+@given(held_on=names, early=moments, late=moments)
+def test_a_climbing_schedule_never_takes_back_whom_it_serves(held_on: str, early: datetime, late: datetime) -> None:
+    early, late = sorted((early, late))
+    scheduled, context = flag(Strategy.PERCENTAGE, schedule=LADDER), FlagContext(symbol=held_on)
+    if evaluate(scheduled, context, early):
+        assert evaluate(scheduled, context, late)
+
+
+@given(shares=st.lists(st.integers(0, 100), min_size=1, max_size=6), now=moments)
+def test_a_schedule_serves_the_last_step_that_has_come(shares: list[int], now: datetime) -> None:
+    steps = tuple(step(24 * place, percentage) for place, percentage in enumerate(shares))
+    served = share(flag(Strategy.PERCENTAGE, percentage=7, schedule=steps), now)
+    assert served == ([7, *shares])[sum(each.at <= now for each in steps)]
+
+
+def test_half_a_character_has_a_bucket_too() -> None:
+    assert 1 <= bucket("g", "\ud800") <= BUCKETS
+
+
 def test_a_percentage_holds_on_the_first_identity_or_on_what_the_flag_names() -> None:
     context = FlagContext(
         symbol="AAPL",
@@ -230,8 +287,6 @@ def test_a_percentage_holds_on_the_first_identity_or_on_what_the_flag_names() ->
     ("fields", "sentence"),
     [
         ({"name": ""}, "name must be 1 to 100"),
-        ({"name": "a flag"}, "name must be 1 to 100"),
-        ({"name": "x" * 101}, "name must be 1 to 100"),
         ({"percentage": 101}, "from 0 to 100, was 101"),
         ({"percentage": -1}, "from 0 to 100, was -1"),
         ({"percentage": 12.5}, "from 0 to 100, was 12.5"),
@@ -243,11 +298,40 @@ def test_a_percentage_holds_on_the_first_identity_or_on_what_the_flag_names() ->
         ({"gradual_start": NOW, "gradual_end": NOW}, "end after its start"),
         ({"gradual_start": NOW.replace(tzinfo=None), "gradual_end": NOW}, "time zone"),
         ({"strategy": Strategy.KILL_SWITCH}, "killed flag must be disabled"),
+        ({"environments": frozenset({""})}, "must not be empty"),
+        ({"gradual_from": 101}, "gradual_from must be a whole number from 0 to 100, was 101"),
+        ({"strategy": Strategy.GRADUAL, "gradual_from": 11, "percentage": 10}, "must not fall, was from 11 to 10"),
+        ({"schedule": (step(0, 101),)}, "from 0 to 100, was 101"),
+        ({"schedule": (ScheduleStep(at=datetime(2026, 1, 1), percentage=1),)}, "time zone"),  # noqa: DTZ001
+        ({"schedule": (step(1, 1), step(0, 2))}, "in order of time, was 2026-03-01T12:00:00.00:00 after"),
+        ({"schedule": (step(1, 1), step(1, 2))}, "in order of time"),
     ],
 )
 def test_contradicting_definitions_are_refused_in_one_sentence(fields: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         flag(**{"strategy": Strategy.ALL_ON, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"name": "a flag"}, "name must be 1 to 100 letters, digits or _ . ~ -, was 'a flag'"),
+        ({"name": "x" * 101}, "name must be 1 to 100"),
+        ({"name": "blåbær"}, "name must be 1 to 100"),
+        ({"variants": (Variant(name="x"), Variant(name="x"))}, "names of their own, came twice: x"),
+        ({"prerequisites": (Prerequisite(feature="a_flag"),)}, "must not be its own prerequisite, a_flag was"),
+        ({"prerequisites": (Prerequisite(feature="b"),) * 2}, "must name a flag once, came twice: b"),
+    ],
+)
+def test_the_table_of_helios_is_stricter_than_unleashs_files(fields: dict, sentence: str) -> None:
+    definition = flag(**{"strategy": Strategy.ALL_ON, **fields})
+    with pytest.raises(ValueError, match=sentence):
+        check_product(definition)
+
+
+def test_a_definition_that_the_table_takes_comes_back_as_it_is() -> None:
+    definition = flag(Strategy.ALL_ON, name="a.b_c~d-e", prerequisites=(Prerequisite(feature="b"),))
+    assert check_product(definition) is definition
 
 
 def test_there_are_a_hundred_buckets_and_each_is_used() -> None:

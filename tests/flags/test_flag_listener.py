@@ -19,8 +19,8 @@ from django.db import connection
 
 from helios import flags
 from helios.flags import announce as announcing
-from helios.flags import catalog, process, services
-from helios.flags.announce import CHANNEL, Listener, announce
+from helios.flags import catalog, changing, process, services
+from helios.flags.announce import Listener, announce, channel
 from helios.flags.reader import DatabaseReader
 from helios.flags.store import FlagStore
 from helios.stack.valkey import EmbeddedValkey
@@ -110,7 +110,7 @@ def test_a_change_whose_news_was_lost_is_found_by_the_next_check(
 ) -> None:
     store, listener = other_process(settings.REDIS_URL)
     assert listener.listening.wait(WAIT_S)
-    monkeypatch.setattr(services, "announce", lambda *_: False)
+    monkeypatch.setattr(changing, "announce", lambda *_: False)
     services.enable("auto_trading", actor="ada")
     assert store.wait_until(lambda now: now.fixed["auto_trading"], WAIT_S)
 
@@ -149,7 +149,7 @@ def test_an_unexpected_error_while_reading_does_not_end_the_listener(logged: lis
 
 def test_announcing_tells_the_generation(clean_redis: redis.Redis) -> None:
     news = clean_redis.pubsub()
-    news.subscribe(CHANNEL)
+    news.subscribe(channel(clean_redis))
     assert news.get_message(timeout=WAIT_S)["type"] == "subscribe"
     assert announce(settings.REDIS_URL, 41) is True
     message = news.get_message(timeout=WAIT_S)

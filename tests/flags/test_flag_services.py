@@ -205,10 +205,10 @@ def test_an_edit_sets_several_fields_in_one_change(last_change: LastChange) -> N
 
 
 def test_the_second_of_two_editors_is_told() -> None:
-    seen = FeatureFlag.objects.get(name="black_litterman").generation
-    services.edit("black_litterman", {"owner": "first"}, actor="ada", seen_generation=seen)
-    with pytest.raises(ChangedMeanwhileError, match="changed meanwhile"):
-        services.edit("black_litterman", {"owner": "second"}, actor="bob", seen_generation=seen)
+    seen = FeatureFlag.objects.get(name="black_litterman").version
+    services.edit("black_litterman", {"owner": "first"}, actor="ada", version=seen)
+    with pytest.raises(ChangedMeanwhileError, match="changed meanwhile by ada"):
+        services.edit("black_litterman", {"owner": "second"}, actor="bob", version=seen)
     assert FeatureFlag.objects.get(name="black_litterman").owner == "first"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from helios.errors import Transient
-from helios.flags.core import FlagContext, FlagDefinition, Reason, Strategy
+from helios.flags.core import FlagContext, FlagDefinition, Reason, Segment, Strategy
 from helios.flags.store import MAX_UNKNOWN_NAMES, FlagStore, Generation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -38,10 +38,10 @@ class Tables:
             raise Transient("the tables must answer, did not")
         return self.now
 
-    def load(self) -> tuple[Generation, dict[str, FlagDefinition]]:
+    def load(self) -> tuple[Generation, dict[str, FlagDefinition], dict[str, Segment]]:
         state = self.generation()
         self.loaded += 1
-        return state, {name: FlagDefinition(name=name, enabled=on) for name, on in self.flags.items()}
+        return state, {name: FlagDefinition(name=name, enabled=on) for name, on in self.flags.items()}, {}
 
 
 def defaults() -> dict[str, FlagDefinition]:
@@ -188,7 +188,7 @@ def test_a_gradual_flag_uses_the_clock_or_the_moment_given() -> None:
         gradual_start=NOW - timedelta(hours=2),
         gradual_end=NOW - timedelta(hours=1),
     )
-    tables.load = lambda: (tables.now, {"rising": rising})  # type: ignore[method-assign]
+    tables.load = lambda: (tables.now, {"rising": rising}, {})  # type: ignore[method-assign]
     aapl = FlagContext(symbol="AAPL")
     assert store.is_enabled("rising", aapl)
     assert not store.explain("rising", aapl, NOW - timedelta(hours=3))
@@ -214,7 +214,7 @@ def test_lookups_go_on_while_another_thread_reads() -> None:
     reading, go_on = threading.Event(), threading.Event()
     plain = tables.load
 
-    def slow() -> tuple[Generation, dict[str, FlagDefinition]]:
+    def slow() -> tuple[Generation, dict[str, FlagDefinition], dict[str, Segment]]:
         reading.set()
         assert go_on.wait(10)
         return plain()

@@ -1,0 +1,273 @@
+"""When a constraint holds: Unleash's operators, each worked out once into a test of one text.
+
+A value that is missing or cannot be read makes the operator false, and `inverted` turns that around, as in
+Unleash's client specification. A constraint with an operator that nobody knows is false either way.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, Final
+
+import re2
+
+from helios.flags.context import FlagContext, reader
+from helios.flags.parts import Constraint, Operator
+
+CURRENT_TIME: Final = "currentTime"  # a context without it means now
+MAX_PATTERN: Final = 1_000  # letters; with re2 a match takes time in proportion to the text, whatever the pattern
+MAX_VERSION: Final = 256  # letters; Python refuses to read numbers of thousands of digits
+KEPT_MATCHES: Final = 256  # answers of a pattern for the last texts: symbols come again and again
+Holds = Callable[[str], bool]
+Test = Callable[[FlagContext, datetime], bool]
+Network = IPv4Network | IPv6Network
+SemVer = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+_SEMVER = re.compile(  # semver.org, version 2.0.0
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?",
+    re.ASCII,
+)
+_RELEASE: Final = ((2, 0, ""),)  # sorts behind every pre-release
+
+
+def compile_constraint(constraint: Constraint, here: str = "") -> Test:
+    """The constraint as a test of a context.
+
+    `now` is what a missing currentTime stands for, and `here` what a missing environment does.
+    """
+    if constraint.operator not in _BUILD:
+        return _never
+    holds, inverted = _BUILD[Operator(constraint.operator)](constraint), constraint.inverted
+    read, missing = reader(constraint.context_name), _of_missing(constraint)
+    if here and constraint.context_name == "environment":
+        missing = holds(here) is not inverted
+    if is_timed(constraint):
+        return _timed_test(read, _DATES[Operator(constraint.operator)], constraint)
+
+    def test(context: FlagContext, _now: datetime) -> bool:
+        value = read(context)
+        return missing if value is None else holds(value) is not inverted
+
+    return test
+
+
+def is_timed(constraint: Constraint) -> bool:
+    """Whether the constraint may have to know what time it is."""
+    return constraint.context_name == CURRENT_TIME and constraint.operator in _DATES
+
+
+def problem(constraint: Constraint) -> str:
+    """What is wrong with it, as `field must be ..., was ...`; empty when it can hold for somebody."""
+    if not constraint.context_name:
+        return "contextName must name a field of the context, was empty"
+    if constraint.operator not in _BUILD:
+        return f"operator must be one of {', '.join(Operator)}, was {constraint.operator!r}"
+    kind = Operator(constraint.operator)
+    if kind in _OF_ONE:
+        expected, read = _OF_ONE[kind]
+        return "" if read(constraint.value) is not None else f"value must be {expected}, was {constraint.value!r}"
+    if kind is Operator.IN_CIDR:
+        wrong = next((each for each in constraint.values if parse_network(each) is None), None)
+        return "" if wrong is None else f"values must be networks such as 10.0.0.0/8, one was {wrong!r}"
+    return ""
+
+
+def parse_number(text: str) -> float | None:
+    """A decimal number such as -1, 2.50 or 1e3; None for anything else."""
+    stripped = text.strip()
+    return float(stripped) if _NUMBER.fullmatch(stripped) else None
+
+
+def parse_moment(text: str) -> datetime | None:
+    """A moment as in RFC 3339, with its zone; None for anything else."""
+    stripped = text.strip()
+    if not _MOMENT.fullmatch(stripped):
+        return None
+    try:
+        return datetime.fromisoformat(stripped.upper())
+    except ValueError:  # the 30th of February
+        return None
+
+
+def parse_semver(text: str) -> SemVer | None:
+    """A version by semver.org as a key that sorts by precedence; build metadata does not count. Else None."""
+    match = _SEMVER.fullmatch(text.strip()) if len(text) <= MAX_VERSION else None
+    if match is None:
+        return None
+    major, minor, patch, pre = match.groups()
+    return int(major), int(minor), int(patch), tuple(map(_identifier, pre.split("."))) if pre else _RELEASE
+
+
+def _identifier(text: str) -> tuple[int, int, str]:
+    return (0, int(text), "") if text.isdigit() else (1, 0, text)
+
+
+def parse_network(text: str) -> Network | None:
+    """An address or a network in CIDR notation, host bits allowed; None for anything else."""
+    try:
+        return ip_network(text.strip(), strict=False)
+    except ValueError:
+        return None
+
+
+def in_networks(networks: Iterable[Network], text: str) -> bool:
+    """Whether the text is an address inside one of the networks."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
+
+
+def parse_pattern(pattern: str, *, ignore_case: bool = False) -> Any | None:
+    """The pattern in RE2's language, which knows no construct that takes exponential time; None when it is none."""
+    if not 1 <= len(pattern) <= MAX_PATTERN:
+        return None
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = not ignore_case
+    try:
+        return re2.compile(pattern, options)
+    except (re2.error, UnicodeError):
+        return None
+
+
+def _never(_context: FlagContext, _now: datetime) -> bool:
+    return False
+
+
+def _of_missing(constraint: Constraint) -> bool:
+    """The answer for a context without the value: it is in no list, and no comparison holds."""
+    return (constraint.operator == Operator.NOT_IN) is not constraint.inverted
+
+
+def _timed_test(
+    read: Callable[[FlagContext], str | None], compare: Callable[[Any, Any], bool], constraint: Constraint
+) -> Test:
+    limit, inverted = parse_moment(constraint.value), constraint.inverted
+
+    def test(context: FlagContext, now: datetime) -> bool:
+        value = read(context)
+        moment = now if value is None else parse_moment(value)
+        return (limit is not None and moment is not None and compare(moment, limit)) is not inverted
+
+    return test
+
+
+def _in(constraint: Constraint) -> Holds:
+    return frozenset(constraint.values).__contains__
+
+
+def _not_in(constraint: Constraint) -> Holds:
+    values = frozenset(constraint.values)
+    return lambda value: value not in values
+
+
+def _affix(method: Callable[[str, tuple[str, ...]], bool]) -> Callable[[Constraint], Holds]:
+    """str.startswith and str.endswith take several texts at once."""
+
+    def build(constraint: Constraint) -> Holds:
+        if not constraint.case_insensitive:
+            values = constraint.values
+            return lambda value: method(value, values)
+        folded = tuple(each.lower() for each in constraint.values)
+        return lambda value: method(value.lower(), folded)
+
+    return build
+
+
+def _contains(constraint: Constraint) -> Holds:
+    if not constraint.case_insensitive:
+        values = constraint.values
+        return lambda value: any(each in value for each in values)
+    folded = tuple(each.lower() for each in constraint.values)
+
+    def holds(value: str) -> bool:
+        lowered = value.lower()
+        return any(each in lowered for each in folded)
+
+    return holds
+
+
+def _compared(read: Callable[[str], Any], compare: Callable[[Any, Any], bool]) -> Callable[[Constraint], Holds]:
+    """Both sides read by `read`; what cannot be read compares as false."""
+
+    def build(constraint: Constraint) -> Holds:
+        limit = read(constraint.value)
+        if limit is None:
+            return lambda _value: False
+
+        def holds(value: str) -> bool:
+            seen = read(value)
+            return seen is not None and compare(seen, limit)
+
+        return holds
+
+    return build
+
+
+def _regex(constraint: Constraint) -> Holds:
+    pattern = parse_pattern(constraint.value, ignore_case=constraint.case_insensitive)
+    if pattern is None:
+        return lambda _value: False
+
+    @lru_cache(maxsize=KEPT_MATCHES)
+    def holds(value: str) -> bool:
+        try:
+            return pattern.search(value) is not None
+        except UnicodeError:  # half of a surrogate pair: no text, so nothing in it matches
+            return False
+
+    return holds
+
+
+def _in_cidr(constraint: Constraint) -> Holds:
+    networks = tuple(each for each in map(parse_network, constraint.values) if each is not None)
+    return lambda value: in_networks(networks, value)
+
+
+_DATES: Mapping[str, Callable[[Any, Any], bool]] = {
+    Operator.DATE_AFTER: operator.gt,
+    Operator.DATE_BEFORE: operator.lt,
+}
+_NUMBERS: Mapping[Operator, Callable[[Any, Any], bool]] = {
+    Operator.NUM_EQ: operator.eq,
+    Operator.NUM_GT: operator.gt,
+    Operator.NUM_GTE: operator.ge,
+    Operator.NUM_LT: operator.lt,
+    Operator.NUM_LTE: operator.le,
+}
+_VERSIONS: Mapping[Operator, Callable[[Any, Any], bool]] = {
+    Operator.SEMVER_EQ: operator.eq,
+    Operator.SEMVER_GT: operator.gt,
+    Operator.SEMVER_GTE: operator.ge,
+    Operator.SEMVER_LT: operator.lt,
+    Operator.SEMVER_LTE: operator.le,
+}
+_BUILD: Mapping[str, Callable[[Constraint], Holds]] = {
+    Operator.IN: _in,
+    Operator.NOT_IN: _not_in,
+    Operator.STR_STARTS_WITH: _affix(str.startswith),
+    Operator.STR_ENDS_WITH: _affix(str.endswith),
+    Operator.STR_CONTAINS: _contains,
+    **{name: _compared(parse_number, compare) for name, compare in _NUMBERS.items()},
+    **{name: _compared(parse_moment, compare) for name, compare in _DATES.items()},
+    **{name: _compared(parse_semver, compare) for name, compare in _VERSIONS.items()},
+    Operator.REGEX: _regex,
+    Operator.IN_CIDR: _in_cidr,
+}
+_OF_ONE: Mapping[str, tuple[str, Callable[[str], Any]]] = {  # operators that compare with `value`
+    **dict.fromkeys(_NUMBERS, ("a number", parse_number)),
+    **dict.fromkeys(_DATES, ("a moment in RFC 3339 with a zone", parse_moment)),
+    **dict.fromkeys(_VERSIONS, ("a version by semver.org", parse_semver)),
+    Operator.REGEX: (f"a pattern of RE2 with 1 to {MAX_PATTERN} letters", parse_pattern),
+}

@@ -1,0 +1,122 @@
+"""Forms for flags and segments in the admin: what the services would refuse stands beside its field."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django import forms
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from helios.errors import Conflict, HeliosError
+from helios.flags import segments, services
+from helios.flags.checks import EDITABLE
+from helios.flags.definition import Strategy
+from helios.flags.errors import InvalidFlagError
+from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
+
+LISTS = ("whitelist", "blacklist", "segments", "environments")
+_HELP = {
+    "whitelist": "symbols, users, strategies or systems, separated by commas",
+    "blacklist": "symbols, users, strategies or systems, separated by commas",
+    "environments": "such as prod, separated by commas; empty: in all",
+    "segments": "names, separated by commas",
+}
+
+
+class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Editable fields, a reason for the history, and the version at which the person saw the row."""
+
+    editable: ClassVar[tuple[str, ...]] = ()
+
+    reason = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="why you change it; kept in the history",
+    )
+    seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["seen_version"].initial = self.instance.version
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that the person changed, with their new values."""
+        return {name: self.cleaned_data[name] for name in self.changed_data if name in self.editable}
+
+    def try_out(self) -> None:
+        """Make the change as the services do, and take it back."""
+        raise NotImplementedError
+
+    def clean(self) -> dict[str, Any]:
+        """Try the change out, so that a refusal is shown where it belongs and nothing that was typed is lost."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        data.update({name: [] for name in JSON_LISTS if name in data and data[name] is None})  # an emptied box
+        if not self.errors:
+            try:
+                self.try_out()
+            except InvalidFlagError as error:
+                self.add_error(error.field if error.field in self.fields else None, str(error))
+            except Conflict as error:
+                self.add_error(None, f"Nothing was changed: {error}")
+            except HeliosError as error:
+                self.add_error(None, str(error))
+        return data
+
+
+class FlagForm(ReasonedForm):
+    """A flag. A killed one comes back by the button alone."""
+
+    editable = EDITABLE
+
+    class Meta:
+        model = FeatureFlag
+        fields = ("name", *EDITABLE)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in {"description", *LISTS} & self.fields.keys():
+            self.fields[name].widget.attrs["rows"] = 2
+        for name in _HELP.keys() & self.fields.keys():
+            self.fields[name].help_text = _HELP[name]
+        if "segments" in self.fields:
+            known = ", ".join(FlagSegment.objects.values_list("name", flat=True)) or "none yet"
+            self.fields["segments"].help_text += f"; there are: {known}"
+        if "strategy" in self.fields:
+            choices = [(each.value, each.value) for each in Strategy if each is not Strategy.KILL_SWITCH]
+            self.fields["strategy"].choices = choices  # type: ignore[attr-defined]
+
+    def try_out(self) -> None:
+        """As a new flag, or as an edit of the one that was seen."""
+        if self.instance.pk is None:
+            services.try_create(self.cleaned_data["name"], self.changes())
+        else:
+            services.try_edit(self.instance.name, self.changes(), version=self.cleaned_data["seen_version"])
+
+
+class SegmentForm(ReasonedForm):
+    """A segment; its constraints in Unleash's form."""
+
+    editable = segments.EDITABLE
+
+    class Meta:
+        model = FlagSegment
+        fields = ("name", *segments.EDITABLE)
+
+    def try_out(self) -> None:
+        """As a new segment, or as an edit of the one that was seen."""
+        if self.instance.pk is None:
+            segments.try_create(self.cleaned_data["name"], self.changes())
+        else:
+            segments.try_edit(self.instance.name, self.changes(), version=self.cleaned_data["seen_version"])
+
+
+class FlagActionForm(ActionForm):  # type: ignore[misc]
+    """What an action on several flags may be given: a share for `set percentage`, and a reason."""
+
+    percentage = forms.CharField(  # a text: what is wrong with it is told by the action, not swallowed by the form
+        required=False, label="percentage", widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "percentage"})
+    )
+    reason = forms.CharField(
+        required=False, label="reason", widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "reason"})
+    )

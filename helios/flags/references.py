@@ -1,0 +1,80 @@
+"""What flags refer to must exist: segments and prerequisites, the latter without circles."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from helios.flags import graph
+from helios.flags.definition import FlagDefinition
+from helios.flags.errors import InvalidFlagError
+from helios.flags.models import FeatureFlag, FlagSegment, State
+from helios.flags.parts import Prerequisite
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What one flag refers to: names of flags and names of segments."""
+
+    flags: frozenset[str]
+    segments: frozenset[str]
+
+
+def references(values: Mapping[str, object]) -> References:
+    """What a flag's column values refer to."""
+    return References(
+        frozenset(str(each["feature"]) for each in _objects(values["prerequisites"])),
+        frozenset(_names(values["segments"])).union(
+            *(_names(rule.get("segments")) for rule in _objects(values["rules"]))
+        ),
+    )
+
+
+def all_references() -> dict[str, References]:
+    """Every flag with what it refers to, by one query."""
+    rows = FeatureFlag.objects.values("name", "prerequisites", "segments", "rules")
+    return {row["name"]: references(row) for row in rows}
+
+
+def needing_flag(name: str) -> tuple[str, ...]:
+    """The flags that have `name` as a prerequisite."""
+    return tuple(sorted(flag for flag, refs in all_references().items() if name in refs.flags))
+
+
+def needing_segment(name: str) -> tuple[str, ...]:
+    """The flags that use the segment, themselves or in a rule."""
+    return tuple(sorted(flag for flag, refs in all_references().items() if name in refs.segments))
+
+
+def check_references(touched: Collection[str]) -> None:
+    """Raise `InvalidFlagError` where a touched flag refers to what is not there, or closes a circle."""
+    known = all_references()
+    segments = set(FlagSegment.objects.values_list("name", flat=True))
+    asking = {name: _asking(name, refs) for name, refs in known.items()}
+    for name in sorted(touched):
+        _refuse_unknown("prerequisites", name, known[name].flags, known.keys())
+        _refuse_unknown("segments", name, known[name].segments, segments)
+        problem = graph.problem(asking, name)
+        if problem:
+            raise InvalidFlagError(problem, "prerequisites")
+
+
+def _asking(name: str, refs: References) -> FlagDefinition:
+    """No more of a flag than whom it asks."""
+    return FlagDefinition(name=name, prerequisites=tuple(Prerequisite(feature=each) for each in sorted(refs.flags)))
+
+
+def _refuse_unknown(field: str, name: str, wanted: Iterable[str], known: Iterable[str]) -> None:
+    for each in sorted(set(wanted).difference(known)):
+        close = difflib.get_close_matches(each, list(known), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise InvalidFlagError(f"{field} of {name} must be known ones, was {each!r}{hint}", field)
+
+
+def _objects(value: object) -> list[State]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _names(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []

@@ -1,0 +1,76 @@
+"""Changing segments: named constraints that flags share. A change reaches every flag that uses the segment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from helios.flags.changing import Batch, Change, changes
+from helios.flags.checks import check_objects, check_text
+from helios.flags.errors import InvalidFlagError, NameTakenError
+from helios.flags.models import FlagSegment
+from helios.flags.references import needing_segment
+from helios.flags.selectors import segment_state
+
+EDITABLE = ("description", "constraints")
+
+
+def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
+    """Add a segment. Without constraints it holds for everybody."""
+    with changes(actor=actor, reason=reason) as batch:
+        return put(batch, name, fields or {}, new=True)
+
+
+def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", version: int | None = None) -> Change:
+    """Set `constraints` or `description`; with `version`, only if nobody changed the segment since."""
+    with changes(actor=actor, reason=reason) as batch:
+        row = batch.segment(name, version)
+        before = segment_state(row)
+        _assign(row, fields)
+        return batch.write_segment(row, before, "edit")
+
+
+def try_create(name: str, fields: Mapping[str, Any]) -> None:
+    """Raise what `create` would, and write nothing."""
+    with changes(actor="trial", dry_run=True) as batch:
+        put(batch, name, fields, new=True)
+
+
+def try_edit(name: str, fields: Mapping[str, Any], *, version: int | None = None) -> None:
+    """Raise what `edit` would, and write nothing."""
+    with changes(actor="trial", dry_run=True) as batch:
+        batch.segment(name, version)
+        put(batch, name, fields, new=False)
+
+
+def remove(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
+    """Take a segment away; refused while a flag uses it, with the names of these flags."""
+    with changes(actor=actor, reason=reason) as batch:
+        row = batch.segment(name, version)
+        users = needing_segment(name)
+        if users:
+            raise InvalidFlagError(f"a segment must not be in use to be removed, {name} is by {', '.join(users)}")
+        return batch.remove_segment(row, "remove")
+
+
+def put(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
+    """Write a segment inside a batch: a `new` one, or over what is there."""
+    row = FlagSegment.objects.select_for_update().filter(name=name).first()
+    if row is not None and new:
+        raise NameTakenError(f"a new segment's name must be free, was taken: {name}", "name")
+    before = segment_state(row) if row else None
+    row = row or FlagSegment(name=name)
+    _assign(row, fields)
+    return batch.write_segment(row, before, "edit" if before else "create")
+
+
+def _assign(row: FlagSegment, fields: Mapping[str, Any]) -> None:
+    for field, value in fields.items():
+        if field not in EDITABLE:
+            raise InvalidFlagError(f"fields of a segment must be among {', '.join(EDITABLE)}, was {field}", field)
+        check_text(field, value)
+        if field == "constraints":
+            check_objects(field, value)
+        elif not isinstance(value, str):
+            raise InvalidFlagError(f"{field} must be a text, was {value!r}", field)
+        setattr(row, field, list(value) if field == "constraints" else value)

@@ -1,0 +1,298 @@
+"""Unleash's JSON read into definitions and written from them, as `GET /api/client/features` serves it.
+
+`strict` refuses what could never hold (an operator of a later specification, a limit that is no number): what a
+person sends is checked so. Unleash's own clients let it pass and evaluate it as false: `strict=False`.
+Every function raises ValueError with one sentence that names the path of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from helios.flags import constraints
+from helios.flags.core import NAME, FlagDefinition, Strategy
+from helios.flags.parts import (
+    DEFAULT_STICKINESS,
+    Constraint,
+    Override,
+    Payload,
+    Prerequisite,
+    Rule,
+    ScheduleStep,
+    Segment,
+    Variant,
+)
+from helios.flags.rules import problem as problem_of_rule
+from helios.flags.unleash import fields
+
+MAX_WEIGHT: Final = 1_000_000
+_SHARED: Final = ("name", "weight", "stickiness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The flags and segments of a state file, by name, and what people wrote about each flag."""
+
+    features: Mapping[str, FlagDefinition]
+    segments: Mapping[str, Segment]
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+
+
+def constraint_from_json(data: object, path: str = "constraint", *, strict: bool = True) -> Constraint:
+    """{contextName, operator, values, value, inverted, caseInsensitive} as a constraint."""
+    plain = fields.mapping(data, path)
+    constraint = Constraint(
+        context_name=fields.text(plain, "contextName", path),
+        operator=fields.text(plain, "operator", path),
+        values=fields.items(plain, "values", path, fields.as_text),
+        value=fields.text(plain, "value", path, ""),
+        inverted=fields.boolean(plain, "inverted", path, default=False),
+        case_insensitive=fields.boolean(plain, "caseInsensitive", path, default=False),
+    )
+    problem = constraints.problem(constraint) if strict else ""
+    if problem:
+        raise ValueError(f"{path}.{problem}")
+    return constraint
+
+
+def constraint_to_json(constraint: Constraint) -> dict[str, Any]:
+    """The constraint as Unleash writes it, every field given."""
+    return {
+        "contextName": constraint.context_name,
+        "operator": str(constraint.operator),
+        "values": list(constraint.values),
+        "value": constraint.value,
+        "inverted": constraint.inverted,
+        "caseInsensitive": constraint.case_insensitive,
+    }
+
+
+def variant_from_json(data: object, path: str = "variant", *, strict: bool = True) -> Variant:
+    """{name, weight, payload{type,value}, stickiness, overrides} as a variant."""
+    plain = fields.mapping(data, path)
+    variant = Variant(
+        name=fields.text(plain, "name", path),
+        weight=fields.whole(plain, "weight", path, 0, MAX_WEIGHT),
+        payload=_payload_from_json(plain.get("payload"), f"{path}.payload"),
+        stickiness=fields.text(plain, "stickiness", path, "") or DEFAULT_STICKINESS,
+        overrides=fields.items(plain, "overrides", path, _override_from_json),
+    )
+    if strict and not variant.name:
+        raise fields.wrong(f"{path}.name", "a text of at least one letter", variant.name)
+    return variant
+
+
+def variant_to_json(variant: Variant) -> dict[str, Any]:
+    """The variant as Unleash writes it; payload and overrides only where there are some."""
+    plain: dict[str, Any] = {key: getattr(variant, key) for key in _SHARED}
+    if variant.payload is not None:
+        plain["payload"] = {"type": variant.payload.type, "value": variant.payload.value}
+    if variant.overrides:
+        plain["overrides"] = [
+            {"contextName": each.context_name, "values": list(each.values)} for each in variant.overrides
+        ]
+    return plain
+
+
+def _payload_from_json(data: object, path: str) -> Payload | None:
+    if data is None:
+        return None
+    plain = fields.mapping(data, path)
+    return Payload(type=fields.text(plain, "type", path), value=fields.text(plain, "value", path))
+
+
+def _override_from_json(data: object, path: str) -> Override:
+    plain = fields.mapping(data, path)
+    return Override(
+        context_name=fields.text(plain, "contextName", path),
+        values=fields.items(plain, "values", path, fields.as_text),
+    )
+
+
+def prerequisite_from_json(data: object, path: str = "prerequisite") -> Prerequisite:
+    """{feature, enabled, variants} as a prerequisite."""
+    plain = fields.mapping(data, path)
+    prerequisite = Prerequisite(
+        feature=fields.text(plain, "feature", path),
+        enabled=fields.boolean(plain, "enabled", path, default=True),
+        variants=fields.items(plain, "variants", path, fields.as_text),
+    )
+    if not prerequisite.feature:
+        raise fields.wrong(f"{path}.feature", "the name of a flag", prerequisite.feature)
+    return prerequisite
+
+
+def prerequisite_to_json(prerequisite: Prerequisite) -> dict[str, Any]:
+    """The prerequisite as Unleash writes it; variants only where some are asked for."""
+    plain: dict[str, Any] = {"feature": prerequisite.feature, "enabled": prerequisite.enabled}
+    return {**plain, "variants": list(prerequisite.variants)} if prerequisite.variants else plain
+
+
+def step_from_json(data: object, path: str = "schedule") -> ScheduleStep:
+    """{at, percentage} as a step of a schedule; the time in RFC 3339 with its zone."""
+    plain = fields.mapping(data, path)
+    at = constraints.parse_moment(fields.text(plain, "at", path))
+    if at is None:
+        raise fields.wrong(f"{path}.at", "a moment in RFC 3339 with a zone", plain["at"])
+    return ScheduleStep(at=at, percentage=fields.whole(plain, "percentage", path, 0, 100))
+
+
+def step_to_json(step: ScheduleStep) -> dict[str, Any]:
+    """The step with its time in RFC 3339."""
+    return {"at": step.at.isoformat(), "percentage": step.percentage}
+
+
+def rule_from_json(
+    data: object, path: str = "rule", *, strict: bool = True, segments: Mapping[str, str] | None = None
+) -> Rule:
+    """An Unleash strategy {name, parameters, constraints, segments, variants} as a rule.
+
+    Segments are named by text; a number is looked up in `segments` (id as text -> name), and one that is not
+    there names a segment that does not exist, so that the rule serves nobody.
+    """
+    plain = fields.mapping(data, path)
+    parameters = fields.mapping(plain.get("parameters") or {}, f"{path}.parameters")
+    rule = Rule(
+        name=fields.text(plain, "name", path),
+        parameters={key: fields.text(parameters, key, f"{path}.parameters", "") for key in parameters},
+        constraints=fields.items(
+            plain, "constraints", path, lambda each, at: constraint_from_json(each, at, strict=strict)
+        ),
+        segments=fields.items(
+            plain, "segments", path, lambda each, at: _segment_name(each, at, segments or {}, strict=strict)
+        ),
+        variants=fields.items(plain, "variants", path, lambda each, at: variant_from_json(each, at, strict=strict)),
+    )
+    problem = problem_of_rule(rule) if strict else ""
+    if problem:
+        raise ValueError(f"{path}.{problem}")
+    return rule
+
+
+def rule_to_json(rule: Rule) -> dict[str, Any]:
+    """The rule as an Unleash strategy, its segments by name."""
+    plain: dict[str, Any] = {"name": rule.name, "parameters": dict(rule.parameters)}
+    plain["constraints"] = [constraint_to_json(each) for each in rule.constraints]
+    if rule.segments:
+        plain["segments"] = list(rule.segments)
+    if rule.variants:
+        plain["variants"] = [variant_to_json(each) for each in rule.variants]
+    return plain
+
+
+def _segment_name(data: object, path: str, names: Mapping[str, str], *, strict: bool) -> str:
+    if isinstance(data, str):
+        return data
+    if type(data) is not int:
+        raise fields.wrong(path, "the name or the number of a segment", data)
+    if strict and str(data) not in names:
+        raise fields.wrong(path, "the number of a segment of the file", data)
+    return names.get(str(data), unknown_segment(data))
+
+
+def unknown_segment(number: object) -> str:
+    """What a segment is called that has no name: no segment of Helios can be called so."""
+    return f"#{number}"
+
+
+def segment_from_json(data: object, path: str = "segment", *, strict: bool = True) -> Segment:
+    """{id, name, constraints} as a segment; one without a name is called after its number."""
+    plain = fields.mapping(data, path)
+    number = plain.get("id")
+    return Segment(
+        name=fields.text(plain, "name", path, "") or unknown_segment(number),
+        constraints=fields.items(
+            plain, "constraints", path, lambda each, at: constraint_from_json(each, at, strict=strict)
+        ),
+        description=fields.text(plain, "description", path, ""),
+    )
+
+
+def segment_to_json(segment: Segment, number: int) -> dict[str, Any]:
+    """The segment as Unleash writes it; `number` is the id that strategies refer to."""
+    return {
+        "id": number,
+        "name": segment.name,
+        "constraints": [constraint_to_json(each) for each in segment.constraints],
+    }
+
+
+def feature_from_json(
+    data: object, path: str = "feature", *, strict: bool = True, segments: Mapping[str, str] | None = None
+) -> FlagDefinition:
+    """One feature of a state file as a flag whose strategy is its rules."""
+    plain = fields.mapping(data, path)
+    name = fields.text(plain, "name", path)
+    if strict and not NAME.fullmatch(name):
+        raise fields.wrong(f"{path}.name", "1 to 100 letters, digits or _ . ~ -", name)
+    return FlagDefinition(
+        name=name,
+        enabled=fields.boolean(plain, "enabled", path, default=False),
+        strategy=Strategy.RULES,
+        rules=fields.items(
+            plain,
+            "strategies",
+            path,
+            lambda each, at: rule_from_json(each, at, strict=strict, segments=segments),
+        ),
+        segments=fields.items(
+            plain, "segments", path, lambda each, at: _segment_name(each, at, segments or {}, strict=strict)
+        ),
+        variants=fields.items(plain, "variants", path, lambda each, at: variant_from_json(each, at, strict=strict)),
+        prerequisites=fields.items(plain, "dependencies", path, prerequisite_from_json),
+    )
+
+
+def feature_to_json(flag: FlagDefinition) -> dict[str, Any]:
+    """A flag whose strategy is its rules as a feature of a state file."""
+    return {
+        "name": flag.name,
+        "enabled": flag.enabled,
+        "strategies": [rule_to_json(each) for each in flag.rules],
+        "variants": [variant_to_json(each) for each in flag.variants],
+        "dependencies": [prerequisite_to_json(each) for each in flag.prerequisites],
+        **({"segments": list(flag.segments)} if flag.segments else {}),
+    }
+
+
+def parse_state(data: object, *, strict: bool = True) -> State:
+    """{features, segments} as flags and segments by name; a name that comes twice is wrong when strict."""
+    plain = fields.mapping(data, "the state")
+    if not isinstance(plain.get("features"), list):
+        raise fields.wrong("features", "a list", plain.get("features"))
+    segments, names = _segments(plain, strict=strict)
+    features = fields.each(
+        plain["features"], "features", lambda each, at: feature_from_json(each, at, strict=strict, segments=names)
+    )
+    if strict:
+        _refuse_twice("features", [each.name for each in features])
+    return State(
+        features={each.name: each for each in features},
+        segments=segments,
+        descriptions={
+            each.name: fields.text(raw, "description", f"features[{number}]", "")
+            for number, (each, raw) in enumerate(zip(features, plain["features"], strict=True))
+        },
+    )
+
+
+def _segments(plain: Mapping[str, Any], *, strict: bool) -> tuple[dict[str, Segment], dict[str, str]]:
+    """The segments by name, and which name each number has; the name is the number where it comes twice."""
+    listed = fields.each(plain.get("segments"), "segments", lambda each, at: segment_from_json(each, at, strict=strict))
+    called = [each.name for each in listed]
+    if strict:
+        _refuse_twice("segments", called)
+    segments, names = {}, {}
+    for segment, raw in zip(listed, plain.get("segments") or (), strict=True):
+        name = segment.name if called.count(segment.name) == 1 else unknown_segment(raw.get("id"))
+        segments[name] = Segment(name=name, constraints=segment.constraints, description=segment.description)
+        names[str(raw.get("id"))] = name
+    return segments, names
+
+
+def _refuse_twice(path: str, names: Sequence[str]) -> None:
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None:
+        raise ValueError(f"{path} must have names of their own, came twice: {twice}")
