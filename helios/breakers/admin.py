@@ -1,22 +1,49 @@
-"""Breakers in the admin: their state as Redis knows it, what was done to them, and three buttons."""
+"""Breakers in the admin: their state as Redis knows it, what was done to them, and a button for each thing to do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.breakers import services
+from helios.breakers.catalog import SHIPPED
+from helios.breakers.editing import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.errors import HeliosError
 from helios.platform.readonly import ReadOnlyAdmin
 
-COLOURS = {"closed": "success", "open": "danger", "half-open": "warning", "forced open": "danger"}
+COLOURS = {
+    "closed": "success",
+    "open": "danger",
+    "half-open": "warning",
+    "forced open": "danger",
+    "metrics only": "info",
+}
+
+
+class BreakerForm(forms.ModelForm[CircuitBreaker]):
+    """Settings, the reason for changing them, and the version that the person saw."""
+
+    reason = forms.CharField(
+        required=False, max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Why; kept in the history."
+    )
+    seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+    class Meta:
+        model = CircuitBreaker
+        fields = ("name", *EDITABLE)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["seen_version"].initial = self.instance.version
 
 
 class EventInline(TabularInline):
@@ -24,12 +51,16 @@ class EventInline(TabularInline):
 
     model = CircuitBreakerEvent
     verbose_name_plural = "history, newest first"
-    fields = ("ts", "before", "after", "reason", "actor", "shared")
+    fields = ("ts", "before", "after", "action", "reason", "difference", "actor", "shared", "enforced")
     readonly_fields = fields
     extra = 0
     per_page = 20
     can_delete = False
     tab = True
+
+    @display(description="settings")
+    def difference(self, row: CircuitBreakerEvent) -> str:
+        return row.difference() or "-"
 
     def has_add_permission(self, *_: Any) -> bool:
         return False
@@ -40,17 +71,21 @@ class EventInline(TabularInline):
 
 @admin.register(CircuitBreaker)
 class CircuitBreakerAdmin(ModelAdmin):
+    form = BreakerForm
     list_display = ("name", "badge", "now", "description", "guards", "opens_at", "last_state_at")
-    list_filter = ("order_path", "last_state")
+    list_filter = ("order_path", "mode", "last_state")
     search_fields = ("name", "description")
-    actions: ClassVar = ["reset_selected", "open_selected", "close_selected"]
+    actions: ClassVar = ["reset_selected", "open_selected", "close_selected", "measure_selected", "normal_selected"]
     inlines: ClassVar = [EventInline]
-    readonly_fields = ("badge", "now", "last_state_at", "created_at", "updated_at")
+    readonly_fields = ("badge", "now", "last_state_at", "version", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("name", "description", "badge", "now", "last_state_at")}),
-        ("When it opens", {"fields": ("failure_threshold", "window_calls", "minimum_calls", "order_path")}),
-        ("How it is tried again", {"fields": ("open_s", "half_open_permits", "permit_s")}),
-    )
+        (None, {"fields": ("name", "description", "badge", "now", "last_state_at", "version")}),
+        ("When it opens", {"fields": ("failure_threshold", "failure_rate", "slow_call_s", "slow_call_rate",
+                                      "minimum_calls", "window_calls", "window_s", "order_path")}),
+        ("How long it stays open", {"fields": ("open_s", "open_multiplier", "open_max_s", "open_jitter")}),
+        ("How it is tried again", {"fields": ("half_open_permits", "permit_s")}),
+        ("This change", {"fields": ("reason", "seen_version")}),
+    )  # fmt: skip
 
     @display(description="state", label=COLOURS)
     def badge(self, row: CircuitBreaker) -> str:
@@ -66,7 +101,7 @@ class CircuitBreakerAdmin(ModelAdmin):
 
     @display(description="opens at")
     def opens_at(self, row: CircuitBreaker) -> str:
-        return f"{row.failure_threshold} of {row.window_calls} calls, for {row.open_s:g} s"
+        return row.opens_at()
 
     @action(description="Reset: calls pass again and past failures are forgotten", permissions=["change"])
     def reset_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
@@ -83,16 +118,59 @@ class CircuitBreakerAdmin(ModelAdmin):
     def close_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
         self._each(request, rows, services.close, "is now closed")
 
-    def save_model(self, _request: HttpRequest, obj: CircuitBreaker, _form: Any, _change: bool) -> None:
-        services.configure(obj)
+    @action(
+        description="Metrics only: never refuse a call, note what it would have done (not where it guards orders)",
+        permissions=["change"],
+    )
+    def measure_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
+        self._each(request, rows, services.metrics_only, "now only measures")
+
+    @action(description="Normal: act again, from the state that was measured", permissions=["change"])
+    def normal_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
+        self._each(request, rows, services.normal, "acts again")
+
+    def save_model(self, request: HttpRequest, obj: CircuitBreaker, form: Any, change: bool) -> None:
+        """Hand the changed fields to the services; the form itself writes nothing."""
+        changed = {name: form.cleaned_data[name] for name in form.changed_data if name in EDITABLE}
+        by = {"actor": request.user.get_username(), "reason": form.cleaned_data["reason"]}
+        if change:
+            services.configure(obj.name, changed, version=form.cleaned_data["seen_version"], **by)
+            obj.refresh_from_db()
+            return
+        obj.pk = services.create(obj.name, changed, **by).pk
+
+    def delete_model(self, request: HttpRequest, obj: CircuitBreaker) -> None:
+        """Through the service, which leaves a line in the history."""
+        services.delete(obj.name, actor=request.user.get_username())
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a refused change as a message instead of an error page."""
+        try:
+            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except HeliosError as error:
+            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return response
 
     def get_readonly_fields(self, _request: HttpRequest, obj: CircuitBreaker | None = None) -> tuple[str, ...]:
         """The name is how code finds the breaker: it stays."""
         return (*self.readonly_fields, "name") if obj is not None else self.readonly_fields
 
-    def has_delete_permission(self, _request: HttpRequest, _obj: CircuitBreaker | None = None) -> bool:
-        """Code finds breakers by name: one that is not wanted is left alone, not deleted."""
-        return False
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Deleting many at once would pass by the services; one is deleted on its page."""
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def has_delete_permission(self, request: HttpRequest, obj: CircuitBreaker | None = None) -> bool:
+        """Code finds the shipped breakers by name: they stay."""
+        return (obj is None or obj.name not in SHIPPED) and super().has_delete_permission(request, obj)
 
     def _each(
         self,
@@ -115,6 +193,6 @@ class CircuitBreakerAdmin(ModelAdmin):
 
 @admin.register(CircuitBreakerEvent)
 class CircuitBreakerEventAdmin(ReadOnlyAdmin):
-    list_display = ("ts", "breaker_id", "before", "after", "reason", "actor", "shared")
-    list_filter = ("breaker", "after", "shared")
+    list_display = ("ts", "breaker_id", "before", "after", "action", "reason", "actor", "shared", "enforced")
+    list_filter = ("breaker", "after", "action", "shared", "enforced")
     date_hierarchy = "ts"

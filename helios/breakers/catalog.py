@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helios.breakers.core import Config
+from helios.breakers.config import Config, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +13,7 @@ class Settings:
 
     config: Config
     order_path: bool = False
-    forced_open: bool = False
+    mode: Mode = Mode.NORMAL
     description: str = ""
 
 

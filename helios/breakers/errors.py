@@ -30,3 +30,7 @@ class UnknownBreaker(Rejected):
 
 class SharedStateAway(Transient):
     """Redis, which holds the shared state of the breakers, cannot be reached."""
+
+
+class InvalidBreaker(Rejected):
+    """Settings that make no sense, or a change that this breaker does not allow; nothing was changed."""

@@ -16,9 +16,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from loguru import logger
 
@@ -30,7 +30,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One transition, complete: written later it still tells when it happened."""
+    """One line of history, complete: written later it still tells when it happened.
+
+    `action` is what a person did ("transition": nobody, the circuit moved by itself), `changes` the settings that
+    it changed. `shared` is false where a process decided alone, `enforced` where the circuit only measured.
+    """
 
     ts: datetime
     name: str
@@ -38,7 +42,10 @@ class Entry:
     after: str
     reason: str
     actor: str = "system"
+    action: str = "transition"
     shared: bool = True
+    enforced: bool = True
+    changes: dict[str, list[Any]] = field(default_factory=dict)
 
 
 class Journal:
@@ -52,7 +59,7 @@ class Journal:
         """Log the transition and try to write it, and whatever still waits; never raises."""
         level = "INFO" if entry.after == "CLOSED" else "WARNING"
         fields = {"circuit": entry.name, "before": entry.before, "after": entry.after, "reason": entry.reason}
-        logger.bind(**fields).log(level, "circuit.transition")
+        logger.bind(**fields, enforced=entry.enforced).log(level, "circuit.transition")
         self._pending.append(entry)
         self.flush()
 
@@ -98,7 +105,6 @@ def write(entry: Entry) -> None:
     from django.db import transaction  # noqa: PLC0415
     from django.db.models import Q  # noqa: PLC0415
 
-    from helios import events  # noqa: PLC0415
     from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent  # noqa: PLC0415
 
     with transaction.atomic():
@@ -109,17 +115,30 @@ def write(entry: Entry) -> None:
             after=entry.after,
             reason=entry.reason[:200],
             actor=entry.actor[:64],
+            action=entry.action,
             shared=entry.shared,
+            enforced=entry.enforced,
+            changes=entry.changes,
         )
-        events.record(
-            kind="breaker.transition",
-            source="breakers",
-            subject=entry.name,
-            severity="info" if entry.after == "CLOSED" else "warning",
-            data={"before": entry.before, "after": entry.after, "reason": entry.reason, "actor": entry.actor},
-        )
-        older = Q(last_state_at__isnull=True) | Q(last_state_at__lt=entry.ts)
-        CircuitBreaker.objects.filter(older, name=entry.name).update(last_state=entry.after, last_state_at=entry.ts)
+        _tell(entry)
+        if entry.enforced:
+            older = Q(last_state_at__isnull=True) | Q(last_state_at__lt=entry.ts)
+            CircuitBreaker.objects.filter(older, name=entry.name).update(last_state=entry.after, last_state_at=entry.ts)
+
+
+def _tell(entry: Entry) -> None:
+    """The entry as an event: `breaker.transition` for every move, `breaker.changed` for settings."""
+    from helios import events  # noqa: PLC0415
+
+    shown = {"before": entry.before, "after": entry.after, "reason": entry.reason, "actor": entry.actor}
+    calm = entry.after == "CLOSED" or not entry.enforced or bool(entry.changes)
+    events.record(
+        kind="breaker.changed" if entry.changes else "breaker.transition",
+        source="breakers",
+        subject=entry.name,
+        severity="info" if calm else "warning",
+        data={**shown, "action": entry.action, "enforced": entry.enforced, "changes": entry.changes},
+    )
 
 
 def moment(epoch_s: float) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from helios.breakers.catalog import SHIPPED, Settings
 from helios.breakers.circuits import ProcessCircuit
 from helios.breakers.errors import SharedStateAway, UnknownBreaker
 from helios.breakers.journal import Journal, aside
+from helios.breakers.sharing import Sharer
 from helios.breakers.store import SharedStore
 
 RETRY_S = 10.0  # between attempts to read the settings while the database is away
@@ -28,6 +30,7 @@ class Process:
         self._next_attempt = 0.0
         self._making = threading.Lock()
         self.journal = Journal()
+        self.sharer = Sharer(self.share)
 
     @cached_property
     def store(self) -> SharedStore:
@@ -39,6 +42,11 @@ class Process:
     def circuit(self, name: str) -> ProcessCircuit:
         """The circuit `name`; raises `UnknownBreaker` where neither the database nor the catalog has it."""
         return self.circuits.get(name) or self._make(name)
+
+    def share(self) -> bool:
+        """Tell Redis every outcome that this process has kept to itself; False where some have to wait."""
+        waiting = [circuit.name for circuit in list(self.circuits.values()) if not circuit.share()]
+        return not waiting
 
     def refresh(self) -> None:
         """Use settings that changed elsewhere, and write transitions that could not be written so far."""
@@ -70,7 +78,13 @@ class Process:
                 known = ", ".join(sorted({*SHIPPED, *self._settings}))
                 raise UnknownBreaker(f"no circuit breaker is named {name!r}; there are {known}")
             circuit = ProcessCircuit(
-                name, settings, store=self.store, journal=self.journal, acting=_acting, on_changes=self.hear
+                name,
+                settings,
+                store=self.store,
+                journal=self.journal,
+                acting=_acting,
+                on_changes=self.hear,
+                on_unshared=self.sharer.wake,
             )
             self.circuits[name] = circuit
             return circuit
@@ -94,7 +108,9 @@ class Process:
         self._settings = rows
         for name, circuit in list(self.circuits.items()):
             settings = rows.get(name) or SHIPPED.get(name)
-            if settings is not None and settings != circuit.settings:
+            if settings is None:  # a person deleted it
+                self.circuits.pop(name, None)
+            elif settings != circuit.settings:
                 circuit.configure(settings)
         return True
 
@@ -131,9 +147,21 @@ def current() -> Process:
 
 
 def forget() -> None:
-    """Begin anew: circuits, settings and connections. Done in every child of a fork, and between tests."""
+    """Begin anew: circuits, settings and connections; what was not shared is lost. For tests."""
+    _current.sharer.stop()
+    _renew()
+
+
+def _renew() -> None:
+    """Neither threads nor connections survive a fork, and a lock may be held for ever: begin anew."""
     global _current  # noqa: PLW0603 - one per process is the point
     _current = Process()
 
 
-os.register_at_fork(after_in_child=forget)
+def _share_at_exit() -> None:
+    _current.sharer.stop()
+    _current.share()
+
+
+os.register_at_fork(after_in_child=_renew)
+atexit.register(_share_at_exit)

@@ -1,8 +1,12 @@
-"""What a person does to a breaker: open it, close it, reset it, change its settings, look at it."""
+"""What a person does to a breaker. Each change: row lock, history and event in one transaction, then the news."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils import timezone
@@ -10,63 +14,32 @@ from loguru import logger
 
 from helios.breakers import process
 from helios.breakers.catalog import SHIPPED
-from helios.breakers.core import State
-from helios.breakers.errors import SharedStateAway, UnknownBreaker
+from helios.breakers.config import FIELDS, Mode
+from helios.breakers.editing import assign, check
+from helios.breakers.errors import InvalidBreaker, SharedStateAway
 from helios.breakers.journal import Entry, write
-from helios.breakers.models import CircuitBreaker, ShownState
-from helios.breakers.store import Reply
+from helios.breakers.models import Action, CircuitBreaker, ShownState
+from helios.breakers.selectors import Status, listing, status, unknown
+from helios.errors import Conflict
 
+__all__ = [
+    "Status",
+    "announce",
+    "close",
+    "configure",
+    "create",
+    "delete",
+    "force_open",
+    "listing",
+    "metrics_only",
+    "normal",
+    "reset",
+    "reset_all",
+    "restore_shipped",
+    "status",
+]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """One breaker as it stands now; while Redis is away `known` is False and `state` the last recorded."""
-
-    name: str
-    state: str
-    known: bool
-    failures: int = 0
-    calls: int = 0
-    open_for_s: float = 0.0
-    probes: int = 0
-
-    def sentence(self) -> str:
-        """The state in plain words."""
-        if self.state == ShownState.FORCED_OPEN:
-            return "Opened by a person: calls are refused until a person closes it."
-        if not self.known:
-            return f"Redis cannot be reached; the last state recorded was {ShownState(self.state).label}."
-        if self.state == ShownState.HALF_OPEN:
-            return f"Being tried again: {self.probes} probe(s) under way."
-        return self._opened() if self.state == ShownState.OPEN else self._closed()
-
-    def _opened(self) -> str:
-        if self.open_for_s > 0:
-            return f"Calls are refused for another {self.open_for_s:.0f} s; then the next goes as a probe."
-        return "The open interval is over: the next call goes as a probe."
-
-    def _closed(self) -> str:
-        if not self.calls:
-            return "Calls pass."
-        return f"Calls pass; {self.failures} of the last {self.calls} calls failed."
-
-
-def status(row: CircuitBreaker) -> Status:
-    """The breaker as Redis knows it now; the row's last state while Redis is away. Changes nothing."""
-    forced = ShownState.FORCED_OPEN.value
-    try:
-        reply = process.current().store.peek(row.name, row.settings().config)
-    except SharedStateAway:
-        return Status(name=row.name, state=forced if row.forced_open else row.last_state, known=False)
-    circuit = reply.step.circuit
-    return Status(
-        name=row.name,
-        state=forced if row.forced_open else circuit.state.value,
-        known=True,
-        failures=circuit.failures,
-        calls=len(circuit.window),
-        open_for_s=reply.open_for_s if circuit.state is State.OPEN else 0.0,
-        probes=reply.probes,
-    )
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def force_open(name: str, *, actor: str, reason: str = "") -> bool:
@@ -75,16 +48,25 @@ def force_open(name: str, *, actor: str, reason: str = "") -> bool:
     Kept in the database, so it holds through a restart of Redis, and works while Redis is away. Calls that
     only reduce a position still pass where the breaker guards orders.
     """
-    with transaction.atomic():
-        row = _locked(name)
-        if row.forced_open:
-            return False
-        before = status(row).state
-        row.forced_open = True
-        row.save(update_fields=["forced_open", "updated_at"])
-        _record(name, before, ShownState.FORCED_OPEN, actor=actor, reason=reason or "opened by a person")
-        transaction.on_commit(announce)
-    return True
+    words = reason or "opened by a person"
+    return _set_mode(name, Mode.FORCED_OPEN, Action.FORCE_OPEN, ShownState.FORCED_OPEN, actor=actor, reason=words)
+
+
+def metrics_only(name: str, *, actor: str, reason: str = "") -> bool:
+    """Let every call of `name` pass and only measure; False when it did so already.
+
+    What it would have done is in the history, not enforced. Raises `InvalidBreaker` where it guards orders.
+    """
+    words = reason or "set to measure only by a person"
+    return _set_mode(name, Mode.METRICS_ONLY, Action.METRICS_ONLY, ShownState.METRICS_ONLY, actor=actor, reason=words)
+
+
+def normal(name: str, *, actor: str, reason: str = "") -> bool:
+    """Let the breaker act by what it measures, from the state it stands in; False when it did so already.
+
+    Works while Redis is away. To begin with a closed circuit, `close` it instead.
+    """
+    return _set_mode(name, Mode.NORMAL, Action.NORMAL, None, actor=actor, reason=reason or "set to act by a person")
 
 
 def close(name: str, *, actor: str, reason: str = "") -> bool:
@@ -92,47 +74,85 @@ def close(name: str, *, actor: str, reason: str = "") -> bool:
 
     Raises `SharedStateAway`, with nothing changed, while Redis is away.
     """
-    with transaction.atomic():
-        row = _locked(name)
+    with _changing(name, actor) as row:
         now = status(row)
         if now.known and now.state == ShownState.CLOSED:
             return False
-        _close(row, actor=actor, reason=reason or "closed by a person")
+        row.mode = Mode.NORMAL.value
+        _close(row, now, Action.CLOSE, actor=actor, reason=reason or "closed by a person")
     return True
 
 
 def reset(name: str, *, actor: str, reason: str = "") -> None:
     """Close `name` and forget its outcomes, also when it is closed; calls under way no longer count.
 
-    Raises `SharedStateAway`, with nothing changed, while Redis is away.
+    One that only measures goes on measuring. Raises `SharedStateAway`, with nothing changed, while Redis is away.
     """
-    with transaction.atomic():
-        _close(_locked(name), actor=actor, reason=reason or "reset by a person")
+    with _changing(name, actor) as row:
+        if row.mode == Mode.FORCED_OPEN:
+            row.mode = Mode.NORMAL.value
+        _close(row, status(row), Action.RESET, actor=actor, reason=reason or "reset by a person")
 
 
 def reset_all(*, actor: str, reason: str = "") -> list[str]:
     """Reset every breaker; returns their names."""
-    names = list(CircuitBreaker.objects.values_list("name", flat=True))
+    names = list(CircuitBreaker.objects.order_by("name").values_list("name", flat=True))
     for name in names:
         reset(name, actor=actor, reason=reason)
     return names
 
 
-def configure(row: CircuitBreaker) -> None:
-    """Save a breaker's settings and tell every worker; raises `ValueError` where they contradict."""
-    row.settings()
+def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> CircuitBreaker:
+    """Add a breaker; fields that are not given get their defaults. Raises `InvalidBreaker`, naming what is wrong."""
+    _check_actor(actor)
+    if not NAME.fullmatch(name):
+        raise InvalidBreaker(f"a breaker's name must be 1 to 64 letters, digits, _ or -, was {name!r}")
+    row = CircuitBreaker(name=name)
+    changes = assign(row, fields or {})
     with transaction.atomic():
+        if CircuitBreaker.objects.filter(name=name).exists():
+            raise InvalidBreaker(f"a new breaker's name must be free, was taken: {name}")
         row.save()
-        transaction.on_commit(announce)
+        _record(row, Action.CREATE, actor=actor, reason=reason or "created by a person", changes=changes)
+    return row
+
+
+def configure(
+    name: str, changes: Mapping[str, Any], *, actor: str, reason: str = "", version: int | None = None
+) -> CircuitBreaker:
+    """Change settings of `name` (the fields of `Config`, `order_path`, `description`) and tell every worker.
+
+    With `version`, the row's own when it was read, a change made meanwhile raises `Conflict`. Raises
+    `InvalidBreaker`, with nothing changed, where the settings contradict each other. Nothing is written where
+    nothing changes.
+    """
+    with _changing(name, actor, version) as row:
+        found = assign(row, changes)
+        if found:
+            _save(row)
+            _record(row, Action.CONFIGURE, actor=actor, reason=reason or "configured by a person", changes=found)
+    return row
+
+
+def delete(name: str, *, actor: str, reason: str = "", version: int | None = None) -> None:
+    """Take a breaker away that no code uses any more; its history stays. Shipped ones cannot be deleted."""
+    if name in SHIPPED:
+        raise InvalidBreaker(f"{name} ships with Helios and code finds it by its name: it cannot be deleted")
+    with _changing(name, actor, version) as row:
+        _record(row, Action.DELETE, actor=actor, reason=reason or "deleted by a person")
+        row.delete()
+        transaction.on_commit(partial(_remove, name))
 
 
 def restore_shipped() -> list[str]:
     """Put back the shipped breakers that are missing; returns their names."""
     made = []
     for name in SHIPPED:
-        if not CircuitBreaker.objects.filter(name=name).exists():
-            configure(_from_catalog(name))
-            made.append(name)
+        with transaction.atomic():
+            if not CircuitBreaker.objects.filter(name=name).exists():
+                _from_catalog(name).save()
+                transaction.on_commit(announce)
+                made.append(name)
     return made
 
 
@@ -145,48 +165,103 @@ def announce() -> None:
     process.current().expire()
 
 
-def _close(row: CircuitBreaker, *, actor: str, reason: str) -> None:
-    before = status(row).state
-    if row.forced_open:
-        row.forced_open = False
-        row.save(update_fields=["forced_open", "updated_at"])
-    _shared_close(row, reason)
-    _record(row.name, before, ShownState.CLOSED, actor=actor, reason=reason)
+@contextmanager
+def _changing(name: str, actor: str, version: int | None = None) -> Iterator[CircuitBreaker]:
+    """The breaker's row, locked in a transaction; a shipped one without a row gets it."""
+    _check_actor(actor)
+    with transaction.atomic():
+        rows = CircuitBreaker.objects.select_for_update()
+        row = rows.filter(name=name).first()
+        if row is None:
+            if name not in SHIPPED:
+                raise unknown(name)
+            _from_catalog(name).save()
+            row = rows.get(name=name)
+        if version is not None and version != row.version:
+            raise Conflict(
+                f"{name} must still be version {version}, as you saw it, is version {row.version} by now: "
+                "look again, then repeat your change"
+            )
+        yield row
+
+
+def _set_mode(name: str, mode: Mode, action: Action, shown: ShownState | None, *, actor: str, reason: str) -> bool:
+    with _changing(name, actor) as row:
+        if row.mode == mode:
+            return False
+        before, row.mode = status(row), mode.value
+        check(row)
+        _save(row)
+        after = shown.value if shown else (before.circuit if before.known else row.last_state)
+        if after in (ShownState.FORCED_OPEN, ShownState.METRICS_ONLY) and shown is None:
+            after = ShownState.CLOSED.value  # Redis is away: what stands below the mode is not known
+        _note(name, before.state, after, action, actor=actor, reason=reason)
+        transaction.on_commit(announce)
+    return True
+
+
+def _close(row: CircuitBreaker, before: Status, action: Action, *, actor: str, reason: str) -> None:
+    try:
+        process.current().store.close(row.name, row.settings().config, reason=reason)
+    except SharedStateAway as error:
+        raise SharedStateAway(f"{row.name} was left as it is: {error}") from error
+    _save(row)
+    after = ShownState.METRICS_ONLY if row.mode == Mode.METRICS_ONLY else ShownState.CLOSED
+    _note(row.name, before.state, after.value, action, actor=actor, reason=reason)
     transaction.on_commit(announce)
 
 
-def _shared_close(row: CircuitBreaker, reason: str) -> Reply:
+def _save(row: CircuitBreaker) -> None:
+    row.version += 1
+    row.save()
+
+
+def _record(
+    row: CircuitBreaker, action: Action, *, actor: str, reason: str, changes: dict[str, list[Any]] | None = None
+) -> None:
+    """A change that moves no circuit: its history shows the state on both sides."""
+    state = status(row).state
+    _note(row.name, state, state, action, actor=actor, reason=reason, changes=changes)
+    transaction.on_commit(announce)
+
+
+def _note(
+    name: str,
+    before: str,
+    after: str,
+    action: Action,
+    *,
+    actor: str,
+    reason: str,
+    changes: dict[str, list[Any]] | None = None,
+) -> None:
+    write(
+        Entry(
+            ts=timezone.now(),
+            name=name,
+            before=before,
+            after=after,
+            reason=reason,
+            actor=actor,
+            action=action.value,
+            changes=changes or {},
+        )
+    )
+
+
+def _remove(name: str) -> None:
     try:
-        return process.current().store.close(row.name, row.settings().config, reason=reason)
+        process.current().store.remove(name)
     except SharedStateAway as error:
-        raise SharedStateAway(f"{row.name} was left as it is: {error}") from error
+        logger.bind(circuit=name, error=str(error)).warning("circuit.state_left_behind")
 
 
-def _record(name: str, before: str, after: str, *, actor: str, reason: str) -> None:
-    write(Entry(ts=timezone.now(), name=name, before=before, after=after, reason=reason, actor=actor))
-
-
-def _locked(name: str) -> CircuitBreaker:
-    row = CircuitBreaker.objects.select_for_update().filter(name=name).first()
-    if row is not None:
-        return row
-    if name not in SHIPPED:
-        known = ", ".join(CircuitBreaker.objects.values_list("name", flat=True)) or "none"
-        raise UnknownBreaker(f"no circuit breaker is named {name!r}; there are {known}")
-    _from_catalog(name).save()
-    return CircuitBreaker.objects.select_for_update().get(name=name)
+def _check_actor(actor: str) -> None:
+    if not actor.strip():
+        raise InvalidBreaker("a change of a breaker must name its actor, was empty")
 
 
 def _from_catalog(name: str) -> CircuitBreaker:
     shipped = SHIPPED[name]
-    return CircuitBreaker(
-        name=name,
-        description=shipped.description,
-        failure_threshold=shipped.config.failure_threshold,
-        minimum_calls=shipped.config.minimum_calls,
-        window_calls=shipped.config.window_calls,
-        open_s=shipped.config.open_s,
-        half_open_permits=shipped.config.half_open_permits,
-        permit_s=shipped.config.permit_s,
-        order_path=shipped.order_path,
-    )
+    config = {field: getattr(shipped.config, field) for field in FIELDS}
+    return CircuitBreaker(name=name, description=shipped.description, order_path=shipped.order_path, **config)

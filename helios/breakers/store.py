@@ -11,11 +11,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from helios.breakers.core import Circuit, Config, Outcome, Permit, State, Step, Transition
+from helios.breakers.config import Config
+from helios.breakers.core import At, Circuit, Outcome, Permit, State, Step, Transition
 from helios.breakers.errors import SharedStateAway
 
 TIMEOUT_S = 0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker
 KEY = "helios:{breakers}"  # the braces keep both keys of a script on one node of a cluster
+ANY = At(now=0.0)  # for questions that nothing depends on; the time is always that of Redis
 CLOCK = """
 local function clock()
     local time = redis.call('TIME')
@@ -62,34 +64,19 @@ class SharedStore:
         )
         return cls(client, prefix=prefix)
 
-    def acquire(
-        self, name: str, config: Config, *, token: str, generation: int, successes: int, enforce: bool
-    ) -> Reply:
-        """Ask for a permit and share `successes` of `generation`; see `core.acquire`."""
-        return self._ask(
-            name,
-            config,
-            "acquire",
-            generation=generation,
-            token=token,
-            successes=successes,
-            enforce=enforce,
-        )
+    def acquire(self, name: str, config: Config, at: At, generation: int, *, token: str, unshared: str) -> Reply:
+        """Ask for a permit, and share outcomes of `generation`; see `core.acquire`."""
+        return self._ask(name, config, "acquire", at, generation, token=token, unshared=unshared)
 
     def record(
-        self, name: str, config: Config, permit: Permit, outcome: Outcome, *, successes: int, enforce: bool
+        self, name: str, config: Config, at: At, generation: int, *, token: str, outcome: Outcome, unshared: str
     ) -> Reply:
-        """Report the end of a permitted call; see `core.record`."""
-        return self._ask(
-            name,
-            config,
-            "record",
-            generation=permit.generation,
-            token=permit.token,
-            outcome=outcome.value,
-            successes=successes,
-            enforce=enforce,
-        )
+        """Report the end of a call that `token` or `generation` permitted; see `core.record`."""
+        return self._ask(name, config, "record", at, generation, token=token, outcome=outcome.value, unshared=unshared)
+
+    def share(self, name: str, config: Config, at: At, generation: int, *, unshared: str) -> Reply:
+        """Tell outcomes without asking for anything; see `core.share`."""
+        return self._ask(name, config, "share", at, generation, unshared=unshared)
 
     def close(self, name: str, config: Config, *, reason: str) -> Reply:
         """Close the circuit and forget its window; see `core.close`."""
@@ -98,6 +85,13 @@ class SharedStore:
     def peek(self, name: str, config: Config) -> Reply:
         """The circuit as it stands; changes nothing."""
         return self._ask(name, config, "peek")
+
+    def remove(self, name: str) -> None:
+        """Forget the circuit; used again, it begins anew."""
+        try:
+            self._client.delete(f"{self._prefix}:{name}")
+        except redis.RedisError as error:
+            raise _away(error) from error
 
     def changes(self) -> int:
         """How many configuration changes were announced so far."""
@@ -118,19 +112,21 @@ class SharedStore:
         name: str,
         config: Config,
         operation: str,
-        *,
+        at: At = ANY,
         generation: int = 0,
+        *,
         token: str = "",
         outcome: str = "",
-        successes: int = 0,
-        enforce: bool = True,
+        unshared: str = "",
         reason: str = "",
     ) -> Reply:
         keys = [f"{self._prefix}:{name}", f"{self._prefix}:changes"]
         arguments: list[str | int | float] = [
-            operation, generation, token, outcome, successes, int(enforce),
-            config.failure_threshold, config.minimum_calls, config.window_calls,
-            config.open_s, config.half_open_permits, config.permit_s, reason,
+            operation, generation, token, outcome, unshared, int(at.enforce), at.chance, reason,
+            config.failure_threshold, config.failure_rate, config.slow_call_rate,
+            config.minimum_calls, config.window_calls, config.window_s,
+            config.open_s, config.open_multiplier, config.open_max_s,
+            config.open_jitter, config.half_open_permits, config.permit_s,
         ]  # fmt: skip
         try:
             return _reply(self._decide(keys=keys, args=arguments))
@@ -144,12 +140,19 @@ def _away(error: redis.RedisError) -> SharedStateAway:
 
 def _reply(raw: Any) -> Reply:
     """The script's flat list as a `Reply`."""
-    granted, held, state, generation, window, remaining, retry, before, reason, changes, now, probes = (
+    granted, held, state, generation, born, window, remaining, openings, closed_at, retry, *rest = (
         part.decode() if isinstance(part, bytes) else str(part) for part in raw
     )
+    before, reason, changes, now, probes = rest
     moment = float(now)
     circuit = Circuit(
-        state=State(state), generation=int(generation), window=window, open_until=moment + float(remaining)
+        state=State(state),
+        generation=int(generation),
+        born=int(born),
+        window=window,
+        open_until=moment + float(remaining),
+        openings=int(openings),
+        closed_at=float(closed_at),
     )
     step = Step(
         circuit=circuit,

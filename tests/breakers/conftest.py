@@ -49,3 +49,11 @@ def client() -> Iterator[redis.Redis]:
 @pytest.fixture
 def store(client: redis.Redis, prefix: str) -> SharedStore:
     return SharedStore(client, prefix=prefix)
+
+
+@pytest.fixture
+def breakers_present(db: None) -> None:
+    """The shipped breakers in a test that is rolled back, whatever a transactional one before it has flushed."""
+    from helios.breakers import services
+
+    services.restore_shipped()

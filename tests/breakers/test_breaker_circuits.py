@@ -1,4 +1,4 @@
-"""One process's view of a circuit: what it asks Redis, what it decides alone, what it never lets pass."""
+"""One process's view of a circuit: what it asks Redis, what it keeps to itself, what it never lets pass."""
 
 from __future__ import annotations
 
@@ -8,73 +8,11 @@ from dataclasses import replace
 import pytest
 
 from helios.breakers.catalog import Settings
-from helios.breakers.circuits import AWAY_S, REFRESH_S, ProcessCircuit
-from helios.breakers.core import Config, Outcome, State
-from helios.breakers.errors import CircuitOpen, SharedStateAway
-from helios.breakers.journal import Entry
-
-CONFIG = Config(failure_threshold=2, minimum_calls=2, window_calls=4, open_s=30, permit_s=30)
-
-
-class Watched:
-    """A store that counts what it is asked, and can be made unreachable."""
-
-    def __init__(self, store) -> None:
-        self.store, self.asked, self.away = store, 0, False
-
-    def __getattr__(self, name: str):
-        def ask(*args, **kwargs):
-            self.asked += 1
-            if self.away:
-                raise SharedStateAway("gone")
-            return getattr(self.store, name)(*args, **kwargs)
-
-        return ask
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def add(self, entry: Entry) -> None:
-        self.entries.append(entry)
-
-    @property
-    def moves(self) -> list[str]:
-        return [f"{entry.before}>{entry.after}" for entry in self.entries]
-
-
-class Bench:
-    """A circuit with a clock, a flag and a store that the test holds in its hands."""
-
-    def __init__(self, store, **changes) -> None:
-        self.now, self.flag, self.heard = 1000.0, True, []
-        self.store, self.notes = Watched(store), Notes()
-        self.base = store
-        self.circuit = self.worker(Settings(config=CONFIG, **changes), self.store, self.notes)
-
-    def worker(self, settings: Settings, store=None, notes=None) -> ProcessCircuit:
-        return ProcessCircuit(
-            "c",
-            settings,
-            store=store or self.base,
-            journal=notes or Notes(),
-            acting=lambda: self.flag,
-            on_changes=self.heard.append,
-            clock=lambda: self.now,
-        )
-
-    def call(self, outcome: Outcome = Outcome.SUCCESS, *, reducing: bool = False) -> None:
-        self.circuit.record(self.circuit.acquire(reducing=reducing), outcome)
-
-    def fail(self, times: int = 2) -> None:
-        for _ in range(times):
-            self.call(Outcome.FAILURE)
-
-    def refused(self, **options) -> CircuitOpen:
-        with pytest.raises(CircuitOpen) as caught:
-            self.circuit.acquire(**options)
-        return caught.value
+from helios.breakers.circuits import REFRESH_S
+from helios.breakers.config import Config, Mode
+from helios.breakers.core import Outcome, State
+from helios.breakers.errors import CircuitOpen
+from tests.breakers.workbench import CONFIG, Bench
 
 
 @pytest.fixture
@@ -94,14 +32,14 @@ def test_successes_of_a_closed_circuit_ask_redis_once_per_refresh(bench):
     bench.now += REFRESH_S
     bench.call()
     assert bench.store.asked == 2
-    assert bench.circuit.view.window == "SSSS"  # shared with the second question
+    assert bench.circuit.view.letters == "SSSS"  # shared with the second question
 
 
 def test_every_failure_is_shared_at_once_together_with_the_successes_before_it(bench):
     for _ in range(3):
         bench.call()
     bench.fail(1)
-    assert bench.base.peek("c", CONFIG).step.circuit.window == "SSSF"
+    assert bench.base.peek("c", CONFIG).step.circuit.letters == "SSSF"
 
 
 def test_ignored_errors_of_a_closed_circuit_cost_nothing(bench):
@@ -169,21 +107,47 @@ def test_a_late_result_of_an_earlier_generation_changes_nothing(bench):
     bench.fail()
     bench.base.close("c", CONFIG, reason="by hand")
     bench.circuit.record(late, Outcome.FAILURE)
-    assert bench.base.peek("c", CONFIG).step.circuit.window == ""
+    assert bench.base.peek("c", CONFIG).step.circuit.letters == ""
 
 
-def test_with_the_flag_off_a_circuit_only_measures(bench):
+def test_with_the_flag_off_a_circuit_only_measures_and_notes_what_it_would_have_done(bench):
     bench.flag = False
     bench.fail(5)
-    assert bench.circuit.view.state is State.CLOSED
-    assert bench.circuit.view.window == "FFFF"
+    bench.call()
+    assert bench.circuit.view.state is State.OPEN
+    assert bench.shared.letters == "FFF"  # what passed it is measured too
+    assert [(entry.after, entry.enforced) for entry in bench.notes.entries] == [("OPEN", False)]
     bench.flag = True
     bench.now += REFRESH_S
-    bench.fail(1)
     bench.refused()
     bench.flag = False
     bench.now += REFRESH_S
     bench.call()  # open, and passing all the same
+
+
+def test_a_circuit_set_to_measure_only_refuses_nothing_whatever_the_flag_says(store, client, prefix):
+    bench = Bench(store, mode=Mode.METRICS_ONLY)
+    bench.fail(20)
+    client.hset(f"{prefix}:c", "open_until", "1")
+    bench.now += 30
+    probe, beside = bench.circuit.acquire(), bench.circuit.acquire()
+    assert probe.token
+    assert not beside.token
+    bench.circuit.record(probe, Outcome.SUCCESS)
+    assert bench.notes.moves == ["CLOSED>OPEN", "OPEN>HALF_OPEN", "HALF_OPEN>CLOSED"]
+    assert not any(entry.enforced for entry in bench.notes.entries)
+    bench.store.away = True
+    bench.now += REFRESH_S
+    bench.fail(20)
+    bench.call()
+
+
+def test_a_circuit_that_only_measured_acts_from_the_state_it_measured(bench):
+    bench.circuit.configure(Settings(config=CONFIG, mode=Mode.METRICS_ONLY))
+    bench.fail(2)
+    bench.call()
+    bench.circuit.configure(Settings(config=CONFIG))
+    bench.refused()
 
 
 def test_with_the_flag_off_a_circuit_on_the_order_path_still_acts(orders):
@@ -211,94 +175,52 @@ def test_calls_that_only_reduce_have_no_privilege_elsewhere(bench):
     bench.refused(reducing=True)
 
 
-def test_without_redis_a_process_decides_alone_on_what_it_last_saw(bench):
-    bench.fail(1)
-    bench.store.away = True
-    bench.call(Outcome.FAILURE)  # the shared failure and this one make two
-    assert bench.circuit.view.state is State.OPEN
-    assert [entry.shared for entry in bench.notes.entries] == [False]
-    assert bench.refused().retry_after_s == 30
-    bench.now += 30
-    probe = bench.circuit.acquire()
-    bench.refused()
-    bench.circuit.record(probe, Outcome.SUCCESS)
-    bench.call()
-    assert bench.notes.moves == ["CLOSED>OPEN", "OPEN>HALF_OPEN", "HALF_OPEN>CLOSED"]
-
-
-def test_without_redis_it_is_asked_again_once_in_a_while_and_believed_when_it_is_back(bench):
-    bench.store.away = True
-    bench.fail()
-    bench.refused()
+def test_an_idle_process_tells_what_it_kept_when_it_is_asked_to(bench):
+    for _ in range(3):
+        bench.call()
+    assert bench.circuit.unshared
+    assert bench.circuit.share()
+    assert bench.shared.letters == "SSS"
     asked = bench.store.asked
-    bench.now += AWAY_S / 2
-    bench.refused()
+    assert bench.circuit.share()  # nothing left
     assert bench.store.asked == asked
-    bench.store.away = False
-    bench.now += AWAY_S
-    bench.call()
-    assert bench.circuit.view.state is State.CLOSED
-    assert bench.circuit.view.generation > 0
 
 
-def test_a_result_from_the_time_alone_is_not_taken_for_a_shared_one(bench):
-    bench.store.away = True
-    alone = bench.circuit.acquire()
-    assert alone.generation < 0
-    bench.store.away = False
-    bench.now += AWAY_S
-    bench.call()
-    bench.circuit.record(alone, Outcome.FAILURE)
-    assert bench.base.peek("c", CONFIG).step.circuit.failures == 0
-
-
-def test_successes_counted_before_redis_went_still_count_alone(bench):
-    for _ in range(4):
+def test_the_first_success_of_a_batch_wakes_whoever_shares_it(store):
+    bench = Bench(store)
+    for _ in range(3):
         bench.call()
-    bench.store.away = True
-    bench.call(Outcome.FAILURE)
-    assert bench.circuit.view.window == "SSSF"
-
-
-def test_a_question_that_redis_did_not_answer_keeps_the_unshared_successes(bench):
-    for _ in range(4):
-        bench.call()
-    bench.store.away = True
-    bench.now += REFRESH_S
-    bench.call(Outcome.FAILURE)
-    assert bench.circuit.view.window == "SSSF"
-
-
-def test_without_redis_a_circuit_that_measures_lets_pass(bench):
-    bench.store.away, bench.flag = True, False
-    bench.fail(5)
+    assert bench.woken == 1
+    bench.circuit.share()
     bench.call()
+    assert bench.woken == 2
 
 
-def test_without_redis_the_order_path_refuses_everything_but_reductions(orders):
-    orders.call()
-    orders.store.away = True
-    error = orders.refused()
-    assert "orders are not sent without it" in str(error)
-    assert error.retry_after_s is not None
-    assert error.retry_after_s <= AWAY_S
-    orders.refused()
-    orders.call(reducing=True)
-    orders.store.away = False
-    orders.now += AWAY_S
-    orders.call()
+def test_a_success_that_completes_the_minimum_opens_the_circuit_when_it_is_shared(bench):
+    half = replace(CONFIG, failure_threshold=0, failure_rate=0.5, minimum_calls=4)
+    bench.circuit.configure(Settings(config=half))
+    bench.fail(2)
+    bench.call()
+    bench.call()
+    assert bench.shared.state is State.CLOSED
+    bench.circuit.share()
+    assert bench.shared.state is State.OPEN
+    assert bench.notes.moves == ["CLOSED>OPEN"]
 
 
-def test_an_order_that_fails_as_redis_goes_leaves_the_path_closed_to_all(orders):
-    permit = orders.circuit.acquire()
-    orders.store.away = True
-    orders.circuit.record(permit, Outcome.FAILURE)
-    orders.refused()
+def test_slow_calls_are_shared_at_once_and_open_the_circuit(bench):
+    slow = replace(CONFIG, slow_call_s=1.0, slow_call_rate=0.5, minimum_calls=4)
+    bench.circuit.configure(Settings(config=slow))
+    for outcome in (Outcome.SUCCESS, Outcome.SUCCESS, Outcome.SLOW_SUCCESS):
+        bench.call(outcome)
+    assert bench.shared.letters == "SSs"
+    bench.call(Outcome.SLOW_SUCCESS)
+    bench.refused()
 
 
 def test_a_circuit_forced_open_refuses_until_a_person_closes_it(bench):
     bench.call()
-    bench.circuit.configure(Settings(config=CONFIG, forced_open=True))
+    bench.circuit.configure(Settings(config=CONFIG, mode=Mode.FORCED_OPEN))
     error = bench.refused()
     assert error.retry_after_s is None
     assert str(error).endswith("a person opened it; it may be tried again when a person closes it")
@@ -307,7 +229,7 @@ def test_a_circuit_forced_open_refuses_until_a_person_closes_it(bench):
 
 
 def test_a_circuit_forced_open_keeps_listening_for_changes(bench):
-    bench.circuit.configure(Settings(config=CONFIG, forced_open=True))
+    bench.circuit.configure(Settings(config=CONFIG, mode=Mode.FORCED_OPEN))
     bench.base.announce()
     bench.refused()
     assert bench.heard == [1]
@@ -319,14 +241,14 @@ def test_a_circuit_forced_open_keeps_listening_for_changes(bench):
 
 
 def test_a_change_heard_while_forced_open_lets_the_same_call_pass(bench):
-    bench.circuit.configure(Settings(config=CONFIG, forced_open=True))
+    bench.circuit.configure(Settings(config=CONFIG, mode=Mode.FORCED_OPEN))
     bench.circuit._on_changes = lambda _: bench.circuit.configure(Settings(config=CONFIG))
     bench.call()
 
 
 def test_a_forced_circuit_that_only_measures_lets_pass(bench):
     bench.flag = False
-    bench.circuit.configure(Settings(config=CONFIG, forced_open=True))
+    bench.circuit.configure(Settings(config=CONFIG, mode=Mode.FORCED_OPEN))
     bench.call()
 
 
@@ -353,5 +275,5 @@ def test_threads_lose_no_success_and_no_failure(store):
         thread.join()
     bench.now += REFRESH_S
     circuit.acquire()
-    window = store.peek("c", wide).step.circuit.window
+    window = store.peek("c", wide).step.circuit.letters
     assert (len(window), window.count("F")) == (800, 200)

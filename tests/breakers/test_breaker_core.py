@@ -1,48 +1,62 @@
-"""The pure breaker: each rule by example, then all of them at random against a plain model."""
+"""The pure breaker: each rule by example."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from helios.breakers import core
-from helios.breakers.core import Circuit, Config, Outcome, Permit, State, Step
+from helios.breakers.config import Config
+from helios.breakers.core import At, Circuit, Outcome, Permit, State, Step
 
 CONFIG = Config(failure_threshold=3, minimum_calls=4, window_calls=6, open_s=10, half_open_permits=1, permit_s=5)
+BY_RATE = Config(failure_threshold=0, failure_rate=0.5, minimum_calls=4, window_calls=8, open_s=10)
+SLOW = replace(BY_RATE, slow_call_s=1.0, slow_call_rate=0.5)
+GROWING = replace(CONFIG, open_multiplier=2, open_max_s=35)
+LETTERS = {outcome.value: outcome for outcome in Outcome}
 
 
-def fail(circuit: Circuit, times: int = 1, *, config: Config = CONFIG, now: float = 0.0, **options) -> Step:
+def tell(circuit: Circuit, outcomes: str, *, config: Config = CONFIG, now: float = 0.0, **at) -> Step:
+    """Report one outcome after the other, each under the circuit's generation at its time."""
     step = Step(circuit=circuit)
-    for _ in range(times):
+    for letter in outcomes:
         permit = Permit(step.circuit.generation)
-        step = core.record(step.circuit, config, permit, Outcome.FAILURE, now=now, **options)
+        step = core.record(step.circuit, config, At(now=now, **at), permit=permit, outcome=LETTERS[letter])
     return step
 
 
-def opened(now: float = 0.0) -> Circuit:
-    return fail(Circuit(), 4, now=now).circuit
+def ask(circuit: Circuit, now: float, by: str = "a", *, config: Config = CONFIG, **options) -> Step:
+    enforce = options.pop("enforce", True)
+    return core.acquire(circuit, config, At(now=now, enforce=enforce), token=by, **options)
+
+
+def end(circuit: Circuit, permit: Permit, outcome: Outcome, now: float, *, config: Config = CONFIG) -> Step:
+    return core.record(circuit, config, At(now=now), permit=permit, outcome=outcome)
+
+
+def opened(now: float = 0.0, config: Config = CONFIG) -> Circuit:
+    return tell(Circuit(), "FFFF", now=now, config=config).circuit
 
 
 def half_open(config: Config = CONFIG) -> tuple[Circuit, Permit]:
-    step = core.acquire(opened(), config, now=10.0, token="a")
+    step = ask(opened(config=config), 10.0, config=config)
     assert step.permit is not None
     return step.circuit, step.permit
 
 
 def test_a_new_circuit_lets_calls_through():
-    step = core.acquire(Circuit(), CONFIG, now=0.0, token="a")
+    step = ask(Circuit(), 0.0)
     assert step.permit == Permit(0)
     assert step.transition is None
 
 
 def test_it_opens_at_the_failure_that_reaches_the_threshold_and_not_before():
-    before = fail(Circuit(), 3)  # three failures, but fewer than the minimum of four calls
+    before = tell(Circuit(), "FFF")  # three failures, but fewer than the minimum of four calls
     assert before.circuit.state is State.CLOSED
-    after = fail(before.circuit)
+    after = tell(before.circuit, "F")
     assert after.circuit.state is State.OPEN
     assert after.circuit.open_until == 10.0
     assert after.transition == core.Transition(
@@ -51,21 +65,65 @@ def test_it_opens_at_the_failure_that_reaches_the_threshold_and_not_before():
 
 
 def test_successes_push_old_failures_out_of_the_window():
-    circuit = fail(Circuit(), 2).circuit
-    circuit = core.acquire(circuit, CONFIG, now=0, token="a", generation=0, successes=6).circuit
-    assert circuit.window == "SSSSSS"
-    assert fail(circuit, 2).circuit.state is State.CLOSED
+    circuit = tell(Circuit(), "FF").circuit
+    circuit = ask(circuit, 0, generation=0, unshared="0S6").circuit
+    assert circuit.letters == "SSSSSS"
+    assert tell(circuit, "FF").circuit.state is State.CLOSED
 
 
-def test_a_success_never_opens_a_circuit():
-    circuit = replace(Circuit(), window="FFF")
-    step = core.record(circuit, CONFIG, Permit(0), Outcome.SUCCESS, now=0)
-    assert step.circuit.window == "FFFS"
-    assert step.circuit.state is State.CLOSED
+def test_a_success_that_completes_the_minimum_of_calls_opens_it_as_a_failure_would():
+    step = tell(Circuit(), "FFFS")
+    assert step.circuit.state is State.OPEN
+    assert step.transition is not None
+    assert step.transition.reason == "3 of the last 4 calls failed"
+
+
+def test_it_opens_at_the_share_of_failures_once_there_are_enough_calls():
+    assert tell(Circuit(), "SSF", config=BY_RATE).circuit.state is State.CLOSED
+    assert tell(Circuit(), "SSFF", config=BY_RATE).circuit.state is State.OPEN
+    assert tell(Circuit(), "SSSFF", config=BY_RATE).circuit.state is State.CLOSED
+    assert tell(Circuit(), "SSSFFF", config=BY_RATE).circuit.state is State.OPEN
+
+
+def test_a_number_and_a_share_may_both_be_set_and_the_first_reached_opens_it():
+    config = replace(BY_RATE, failure_threshold=3)
+    assert tell(Circuit(), "SSSSFFF", config=config).circuit.state is State.OPEN  # three, and below a half
+    assert tell(Circuit(), "SSFF", config=config).circuit.state is State.OPEN  # a half, and only two
+
+
+def test_it_opens_at_the_share_of_slow_calls_that_succeed_or_fail():
+    assert tell(Circuit(), "SSSs", config=SLOW).circuit.state is State.CLOSED
+    step = tell(Circuit(), "SSsf", config=SLOW)
+    assert step.circuit.state is State.OPEN
+    assert step.transition is not None
+    assert step.transition.reason == "2 of the last 4 calls were slow"
+    assert tell(Circuit(), "ssss", config=BY_RATE).circuit.state is State.CLOSED  # measured, no limit
+
+
+def test_a_slow_failure_is_a_failure_too():
+    step = tell(Circuit(), "SSff", config=BY_RATE)
+    assert step.transition is not None
+    assert step.transition.reason == "2 of the last 4 calls failed"
+
+
+def test_failures_that_are_too_old_do_not_count():
+    config = replace(CONFIG, window_s=60)
+    circuit = tell(Circuit(), "FFF", config=config, now=1_000).circuit
+    assert tell(circuit, "F", config=config, now=1_059).circuit.state is State.OPEN
+    after = tell(circuit, "F", config=config, now=1_061).circuit
+    assert (after.state, after.letters) == (State.CLOSED, "F")
+
+
+def test_successes_that_have_left_the_window_no_longer_hide_failures():
+    config = replace(BY_RATE, window_calls=0, window_s=60, minimum_calls=2)
+    circuit = tell(Circuit(), "SSSSSSSS", config=config, now=1_000).circuit
+    circuit = tell(circuit, "FF", config=config, now=1_030).circuit
+    assert circuit.state is State.CLOSED
+    assert tell(circuit, "S", config=config, now=1_061).circuit.state is State.OPEN  # two of three
 
 
 def test_an_open_circuit_tells_how_long_it_stays_so():
-    step = core.acquire(opened(now=100.0), CONFIG, now=103.0, token="a")
+    step = ask(opened(now=100.0), 103.0)
     assert step.permit is None
     assert step.retry_after_s == 7.0
 
@@ -74,101 +132,230 @@ def test_the_first_call_after_the_interval_is_the_only_probe():
     circuit, permit = half_open()
     assert circuit.state is State.HALF_OPEN
     assert permit.token == "a"
-    second = core.acquire(circuit, CONFIG, now=12.0, token="b")
+    second = ask(circuit, 12.0, "b")
     assert second.permit is None
     assert second.retry_after_s == 3.0  # when the first probe's permit expires
 
 
 def test_a_successful_probe_closes_the_circuit_with_an_empty_window():
     circuit, permit = half_open()
-    step = core.record(circuit, CONFIG, permit, Outcome.SUCCESS, now=11.0)
-    assert step.circuit == Circuit(generation=3)
+    step = end(circuit, permit, Outcome.SUCCESS, 11.0)
+    assert step.circuit == Circuit(generation=3, openings=1, closed_at=11.0)
     assert step.transition is not None
     assert step.transition.reason == "1 of 1 probes succeeded"
 
 
-def test_a_failed_probe_opens_it_again_for_a_whole_interval():
+@pytest.mark.parametrize(
+    ("config", "outcome", "reason"),
+    [
+        (CONFIG, Outcome.FAILURE, "a probe failed"),
+        (CONFIG, Outcome.SLOW_FAILURE, "a probe failed"),
+        (SLOW, Outcome.SLOW_SUCCESS, "a probe was slow"),
+    ],
+)
+def test_a_probe_that_fails_or_is_too_slow_opens_it_again(config: Config, outcome: Outcome, reason: str):
+    circuit, permit = half_open(config)
+    step = end(circuit, permit, outcome, 11.0, config=config)
+    assert (step.circuit.state, step.circuit.open_until) == (State.OPEN, 21.0)
+    assert step.transition is not None
+    assert step.transition.reason == reason
+
+
+def test_a_slow_probe_closes_a_circuit_that_has_no_limit_for_slow_calls():
     circuit, permit = half_open()
-    step = core.record(circuit, CONFIG, permit, Outcome.FAILURE, now=11.0)
-    assert step.circuit.state is State.OPEN
-    assert step.circuit.open_until == 21.0
+    assert end(circuit, permit, Outcome.SLOW_SUCCESS, 11.0).circuit.state is State.CLOSED
 
 
 def test_an_ignored_error_gives_the_probes_permit_back():
     circuit, permit = half_open()
-    step = core.record(circuit, CONFIG, permit, Outcome.IGNORED, now=11.0)
+    step = end(circuit, permit, Outcome.IGNORED, 11.0)
     assert step.circuit.state is State.HALF_OPEN
     assert step.circuit.permits == ()
-    assert core.acquire(step.circuit, CONFIG, now=11.0, token="b").permit is not None
+    assert ask(step.circuit, 11.0, "b").permit is not None
 
 
 def test_an_ignored_error_leaves_a_closed_circuit_as_it_is():
-    assert core.record(Circuit(), CONFIG, Permit(0), Outcome.IGNORED, now=0).circuit == Circuit()
+    assert tell(Circuit(), "-").circuit == Circuit()
 
 
 def test_a_probe_that_never_reports_loses_its_permit_and_its_late_result_is_refused():
     circuit, permit = half_open()
-    step = core.acquire(circuit, CONFIG, now=15.0, token="b")
+    step = ask(circuit, 15.0, "b")
     assert step.permit is not None
-    late = core.record(step.circuit, CONFIG, permit, Outcome.FAILURE, now=15.0)
+    late = end(step.circuit, permit, Outcome.FAILURE, 15.0)
     assert late.circuit == step.circuit
     assert late.transition is None
 
 
 def test_a_result_of_an_earlier_generation_is_refused():
-    circuit = opened()
-    reopened = core.close(circuit, "by hand").circuit
-    assert core.record(reopened, CONFIG, Permit(0), Outcome.FAILURE, now=0).circuit == reopened
+    reopened = core.close(opened(), "by hand").circuit
+    assert end(reopened, Permit(0), Outcome.FAILURE, 0).circuit == reopened
+    assert core.late(reopened, 0)
+
+
+def test_a_result_from_before_the_state_was_lost_counts():
+    anew = Circuit(generation=500, born=500)
+    assert end(anew, Permit(7), Outcome.FAILURE, 0).circuit.letters == "F"
+    assert end(anew, Permit(7, "a-probe"), Outcome.FAILURE, 0).circuit.letters == "F"
+    moved = replace(anew, generation=502)
+    assert end(moved, Permit(501), Outcome.FAILURE, 0).circuit.letters == ""
+
+
+def test_a_result_from_after_a_state_that_was_restored_counts():
+    restored = Circuit(generation=3)  # from a copy that is older than the call
+    assert end(restored, Permit(5), Outcome.FAILURE, 0).circuit.letters == "F"
 
 
 def test_a_result_of_a_call_that_passed_an_open_circuit_counts_for_nothing():
     circuit = opened()
-    assert core.record(circuit, CONFIG, Permit(circuit.generation), Outcome.FAILURE, now=1).circuit == circuit
+    assert end(circuit, Permit(circuit.generation), Outcome.FAILURE, 1).circuit == circuit
 
 
 def test_several_probes_may_be_under_way_and_all_must_succeed():
     config = replace(CONFIG, half_open_permits=2)
     circuit, first = half_open(config)
-    step = core.acquire(circuit, config, now=10.0, token="b")
+    step = ask(circuit, 10.0, "b", config=config)
     assert step.permit is not None
-    assert core.acquire(step.circuit, config, now=10.0, token="c").permit is None
-    one = core.record(step.circuit, config, first, Outcome.SUCCESS, now=10.0)
+    assert ask(step.circuit, 10.0, "c", config=config).permit is None
+    one = end(step.circuit, first, Outcome.SUCCESS, 10.0, config=config)
     assert one.circuit.state is State.HALF_OPEN
-    assert core.acquire(one.circuit, config, now=10.0, token="d").permit is None
-    assert core.record(one.circuit, config, step.permit, Outcome.SUCCESS, now=10.0).circuit.state is State.CLOSED
+    assert ask(one.circuit, 10.0, "d", config=config).permit is None
+    assert end(one.circuit, step.permit, Outcome.SUCCESS, 10.0, config=config).circuit.state is State.CLOSED
 
 
 def test_lowering_the_number_of_probes_while_half_open_does_not_lock_the_circuit():
     circuit = replace(half_open()[0], passed=2, permits=())
-    step = core.acquire(circuit, CONFIG, now=11.0, token="z")
+    step = ask(circuit, 11.0, "z")
     assert step.permit is not None
-    assert core.record(step.circuit, CONFIG, step.permit, Outcome.SUCCESS, now=11.0).circuit.state is State.CLOSED
+    assert end(step.circuit, step.permit, Outcome.SUCCESS, 11.0).circuit.state is State.CLOSED
 
 
-def test_a_circuit_that_only_measures_keeps_counting_and_lets_everything_pass():
-    step = fail(Circuit(), 10, enforce=False)
-    assert step.circuit.state is State.CLOSED
-    assert step.circuit.failures == 6
-    passing = core.acquire(opened(), CONFIG, now=1.0, token="a", enforce=False)
-    assert passing.permit is not None
-    assert passing.circuit.state is State.OPEN
+# --- intervals that grow ---
+
+
+def reopen(circuit: Circuit, config: Config = GROWING) -> Circuit:
+    """Through the end of the interval and a failing probe into the next opening."""
+    step = ask(circuit, circuit.open_until, config=config)
+    assert step.permit is not None
+    return end(step.circuit, step.permit, Outcome.FAILURE, circuit.open_until, config=config).circuit
+
+
+def closed_again(circuit: Circuit, config: Config = GROWING) -> Circuit:
+    step = ask(circuit, circuit.open_until, config=config)
+    assert step.permit is not None
+    return end(step.circuit, step.permit, Outcome.SUCCESS, circuit.open_until, config=config).circuit
+
+
+def test_each_opening_in_a_row_lasts_longer_up_to_the_maximum():
+    circuit, lengths, began = opened(config=GROWING), [], 0.0
+    for _ in range(4):
+        lengths.append(circuit.open_until - began)
+        began = circuit.open_until
+        circuit = reopen(circuit)
+    assert lengths == [10, 20, 35, 35]
+
+
+def test_a_closing_that_did_not_last_does_not_begin_the_intervals_anew():
+    circuit = closed_again(reopen(opened(config=GROWING)))  # open for 10, then 20; closed at 30
+    soon = tell(circuit, "FFFF", config=GROWING, now=circuit.closed_at + 19.9).circuit
+    assert (soon.openings, soon.open_until) == (3, pytest.approx(circuit.closed_at + 19.9 + 35))
+
+
+def test_a_closing_that_lasted_as_long_as_the_opening_before_it_begins_them_anew():
+    circuit = closed_again(reopen(opened(config=GROWING)))
+    later = tell(circuit, "FFFF", config=GROWING, now=circuit.closed_at + 20).circuit
+    assert (later.openings, later.open_until) == (1, circuit.closed_at + 30)
+
+
+def test_closing_by_hand_begins_them_anew():
+    circuit = core.close(reopen(opened(config=GROWING)), "by hand").circuit
+    assert tell(circuit, "FFFF", config=GROWING, now=31).circuit.openings == 1
+
+
+@given(chance=st.floats(0, 1), openings=st.integers(1, 60), jitter=st.floats(0, 1), maximum=st.sampled_from([0, 500]))
+def test_jitter_spreads_an_interval_to_both_sides_and_never_past_the_maximum(chance, openings, jitter, maximum):
+    growth = {"open_multiplier": 1.5, "open_max_s": 500} if maximum else {}
+    config = replace(CONFIG, open_jitter=jitter, **growth)
+    bare = core.interval(replace(config, open_jitter=0), openings, chance)
+    length = core.interval(config, openings, chance)
+    assert bare * (1 - jitter) - 1e-9 <= length <= bare * (1 + jitter) + core.SHORTEST_S
+    assert core.SHORTEST_S <= length <= (maximum or 20)
+
+
+def test_an_opening_uses_the_chance_it_is_given():
+    config = replace(CONFIG, open_jitter=0.5)
+    assert tell(Circuit(), "FFFF", config=config, chance=0.0).circuit.open_until == 5.0
+    assert tell(Circuit(), "FFFF", config=config, chance=1.0).circuit.open_until == 15.0
+
+
+def test_chance_depends_on_the_token_alone_and_is_spread_evenly():
+    assert core.chance("a-token") == core.chance("a-token")
+    drawn = [core.chance(f"7-abc-{number}") for number in range(4000)]
+    assert all(0 < each < 1 for each in drawn)
+    tenths = [sum(low / 10 <= each < (low + 1) / 10 for each in drawn) for low in range(10)]
+    assert min(tenths) > 300
+
+
+# --- measuring only ---
+
+
+def test_a_circuit_that_only_measures_moves_but_refuses_nothing():
+    step = tell(Circuit(), "FFFF", enforce=False)
+    assert step.circuit.state is State.OPEN
+    passing = ask(step.circuit, 1.0, enforce=False)
+    assert passing.permit == Permit(step.circuit.generation)
+    assert passing.retry_after_s == 0.0
+
+
+def test_what_passes_an_open_circuit_that_only_measures_is_measured_and_decides_nothing():
+    circuit = tell(Circuit(), "FFFF", enforce=False).circuit
+    measured = tell(circuit, "FFFFFS", enforce=False)
+    assert measured.transition is None
+    assert (measured.circuit.state, measured.circuit.letters) == (State.OPEN, "FFFFFS")
+
+
+def test_a_circuit_that_only_measures_tries_again_with_one_probe_beside_the_calls_that_pass():
+    circuit = tell(Circuit(), "FFFF", enforce=False).circuit
+    probe = ask(circuit, 10.0, "a", enforce=False)
+    assert probe.permit is not None
+    assert probe.permit.token == "a"
+    beside = ask(probe.circuit, 10.0, "b", enforce=False)
+    assert beside.permit is not None
+    assert beside.permit.token == ""
+    closed = core.record(
+        beside.circuit, CONFIG, At(now=11, enforce=False), permit=probe.permit, outcome=Outcome.SUCCESS
+    )
+    assert closed.circuit.state is State.CLOSED
 
 
 def test_closing_by_hand_empties_the_window_and_starts_a_generation():
-    step = core.close(replace(Circuit(), window="FF"), "asked for")
-    assert step.circuit == Circuit(generation=1)
+    step = core.close(replace(Circuit(born=3), window="0F2"), "asked for")
+    assert step.circuit == Circuit(generation=1, born=3)
     assert step.transition is not None
     assert step.transition.reason == "asked for"
+
+
+# --- settings ---
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"failure_threshold": 0}, "failure_threshold must be at least 1, was 0"),
-        ({"half_open_permits": 0}, "half_open_permits must be at least 1, was 0"),
-        ({"open_s": 0.0}, "open_s must be above 0 seconds, was 0.0"),
-        ({"permit_s": float("nan")}, "permit_s must be above 0 seconds, was nan"),
-        ({"window_calls": 4}, "window_calls must hold failure_threshold = 5"),
+        ({"failure_threshold": 0}, "failure_threshold or failure_rate must be set, both were 0"),
+        ({"failure_threshold": -1}, "failure_threshold must be from 0 to 10000, was -1"),
+        ({"failure_rate": 1.5}, "failure_rate must be from 0 to 1, was 1.5"),
+        ({"slow_call_rate": 0.5}, "slow_call_s must tell what is slow where slow_call_rate is 0.5, was 0"),
+        ({"half_open_permits": 0}, "half_open_permits must be from 1 to 10000, was 0"),
+        ({"minimum_calls": 0}, "minimum_calls must be from 1 to 10000, was 0"),
+        ({"open_s": 0.0}, "open_s must be above 0 and at most 604800 seconds, was 0"),
+        ({"open_s": float("inf")}, "open_s must be above 0 and at most 604800 seconds, was inf"),
+        ({"permit_s": float("nan")}, "permit_s must be above 0 and at most 604800 seconds, was nan"),
+        ({"window_calls": 4}, "window_calls must hold failure_threshold = 5 and minimum_calls = 1, was 4"),
+        ({"window_calls": 0}, "window_calls or window_s must be set, both were 0"),
+        ({"open_multiplier": 2}, "open_max_s must end the growth by open_multiplier = 2, was 0"),
+        ({"open_max_s": 30}, "open_max_s must be at least open_s = 60, was 30"),
+        ({"open_multiplier": 0.5}, "open_multiplier must be from 1 to 10, was 0.5"),
+        ({"open_jitter": 1.1}, "open_jitter must be from 0 to 1, was 1.1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, float], message: str):
@@ -176,135 +363,5 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, float], mess
         Config(**changes)
 
 
-@given(
-    outcomes=st.lists(st.sampled_from(["S", "F"]), max_size=40),
-    threshold=st.integers(1, 4),
-    minimum=st.integers(1, 6),
-    extra=st.integers(0, 4),
-)
-def test_sharing_successes_in_batches_equals_recording_them_one_by_one(outcomes, threshold, minimum, extra):
-    config = Config(failure_threshold=threshold, minimum_calls=minimum, window_calls=max(threshold, minimum) + extra)
-    single = batched = Circuit()
-    waiting = 0
-    for outcome in outcomes:
-        kind = Outcome.SUCCESS if outcome == "S" else Outcome.FAILURE
-        single = core.record(single, config, Permit(0), kind, now=0).circuit
-        if kind is Outcome.SUCCESS:
-            waiting += 1
-        else:
-            batched = core.record(batched, config, Permit(0), kind, now=0, successes=waiting).circuit
-            waiting = 0
-    batched = core.acquire(batched, config, now=0, token="a", generation=0, successes=waiting).circuit
-    assert replace(batched, permits=()) == replace(single, permits=())
-
-
-class Plain:
-    """The breaker as one would first write it: lists, and everything counted anew every time."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.state = "CLOSED"
-        self.epoch = 0
-        self.outcomes: list[str] = []
-        self.reopens_at = 0.0
-        self.good = 0
-        self.probes: dict[str, float] = {}
-
-    def go(self, state: str, now: float) -> None:
-        self.state, self.epoch = state, self.epoch + 1
-        self.outcomes, self.good, self.probes = [], 0, {}
-        self.reopens_at = now + self.config.open_s
-
-    def ask(self, now: float, token: str) -> bool:
-        if self.state == "OPEN" and now >= self.reopens_at:
-            self.go("HALF_OPEN", now)
-        if self.state == "CLOSED":
-            return True
-        alive = [t for t, end in self.probes.items() if end > now]
-        if self.state == "OPEN" or len(alive) + self.good >= self.config.half_open_permits:
-            return False
-        self.probes[token] = now + self.config.permit_s
-        return True
-
-    def tell(self, epoch: int, token: str, outcome: str, now: float) -> None:
-        if epoch != self.epoch or self.state == "OPEN":
-            return
-        if self.state == "CLOSED":
-            if outcome != "IGNORED":
-                self.outcomes.append(outcome)
-            recent = self.outcomes[-self.config.window_calls :]
-            enough = len(recent) >= self.config.minimum_calls
-            if outcome == "FAILURE" and enough and recent.count("FAILURE") >= self.config.failure_threshold:
-                self.go("OPEN", now)
-        elif self.probes.get(token, now) > now:
-            del self.probes[token]
-            if outcome == "FAILURE":
-                self.go("OPEN", now)
-            elif outcome == "SUCCESS":
-                self.good += 1
-                if self.good == self.config.half_open_permits:
-                    self.go("CLOSED", now)
-
-
-class Twins(RuleBasedStateMachine):
-    """Any order of calls, results (late ones too) and passing time: the machine and the plain model agree."""
-
-    @initialize(threshold=st.integers(1, 3), minimum=st.integers(1, 4), permits=st.integers(1, 3))
-    def start(self, threshold: int, minimum: int, permits: int) -> None:
-        self.config = Config(
-            failure_threshold=threshold,
-            minimum_calls=minimum,
-            window_calls=max(threshold, minimum) + 1,
-            open_s=4,
-            half_open_permits=permits,
-            permit_s=3,
-        )
-        self.plain = Plain(self.config)
-        self.circuit = Circuit()
-        self.now = 0.0
-        self.under_way: list[Permit] = []
-        self.asked = 0
-
-    @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 4.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule()
-    def a_call_starts(self) -> None:
-        self.asked += 1
-        token = f"t{self.asked}"
-        step = core.acquire(self.circuit, self.config, now=self.now, token=token)
-        self.circuit = step.circuit
-        assert (step.permit is not None) == self.plain.ask(self.now, token)
-        if step.permit is None:
-            assert step.retry_after_s > 0
-        else:
-            self.under_way.append(step.permit)
-
-    @precondition(lambda self: self.under_way)
-    @rule(data=st.data(), outcome=st.sampled_from(list(Outcome)), again=st.booleans())
-    def a_call_ends(self, data: st.DataObject, outcome: Outcome, again: bool) -> None:
-        index = data.draw(st.integers(0, len(self.under_way) - 1))
-        permit = self.under_way[index] if again else self.under_way.pop(index)
-        self.plain.tell(permit.generation, permit.token, outcome.value, self.now)
-        self.circuit = core.record(self.circuit, self.config, permit, outcome, now=self.now).circuit
-
-    @rule()
-    def a_person_closes_it(self) -> None:
-        self.plain.go("CLOSED", self.now)
-        self.circuit = core.close(self.circuit, "by hand").circuit
-
-    @invariant()
-    def both_say_the_same(self) -> None:
-        if not hasattr(self, "plain"):
-            return
-        assert self.circuit.state.value == self.plain.state
-        assert self.circuit.generation == self.plain.epoch
-        window = [outcome[0] for outcome in self.plain.outcomes[-self.config.window_calls :]]
-        assert list(self.circuit.window) == window
-        live = [token for token, expiry in self.circuit.permits if expiry > self.now]
-        assert len(live) + self.circuit.passed <= self.config.half_open_permits
-
-
-TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+def test_a_window_by_time_alone_holds_any_threshold():
+    assert Config(failure_threshold=500, window_calls=0, window_s=60).failure_threshold == 500

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import threading
 
@@ -32,7 +31,7 @@ async def abroken() -> str:
 
 
 def window(name: str = "llm_api") -> str:
-    return process.current().store.peek(name, SHIPPED[name].config).step.circuit.window
+    return process.current().store.peek(name, SHIPPED[name].config).step.circuit.letters
 
 
 def open_it(name: str = "llm_api") -> None:
@@ -110,6 +109,95 @@ def test_the_refusal_of_another_breaker_is_not_this_ones_failure():
     assert window() == ""
 
 
+def test_what_to_ignore_can_be_a_predicate_too():
+    patient = breaker("llm_api", ignore=lambda error: "busy" in str(error))
+
+    def say(words: str) -> None:
+        raise VendorError(words)
+
+    with pytest.raises(VendorError):
+        patient.call(say, "busy", fallback=lambda _: "never")
+    assert window() == ""
+    assert patient.call(say, "broken", fallback=lambda _: "rules") == "rules"
+    assert window() == "F"
+
+
+def test_an_error_that_is_not_to_be_recorded_counts_as_a_success():
+    choosy = breaker("llm_api", record_if=lambda error: isinstance(error, VendorError))
+
+    def not_found() -> None:
+        raise KeyError("no such symbol")
+
+    with pytest.raises(KeyError):
+        choosy.call(not_found)
+    with pytest.raises(VendorError):
+        choosy.call(broken)
+    assert window() == "SF"
+
+
+@pytest.mark.parametrize("option", ["ignore", "record_if"])
+def test_a_predicate_that_raises_hides_nothing_and_counts_a_failure(option: str):
+    def confused(_: Exception) -> bool:
+        raise ZeroDivisionError
+
+    judged = breaker("llm_api", **{option: confused})
+    with pytest.raises(VendorError):
+        judged.call(broken)
+    assert judged.call(broken, fallback=lambda error: type(error).__name__) == "VendorError"
+    assert window() == "FF"
+
+
+def test_an_error_in_a_fallback_reaches_the_caller_and_counts_for_nothing():
+    def worse(_: Exception) -> str:
+        raise LookupError("the rules are gone too")
+
+    with pytest.raises(LookupError) as caught:
+        breaker("llm_api").call(broken, fallback=worse)
+    assert isinstance(caught.value.__context__, VendorError)
+    assert window() == "F"
+
+
+def test_nested_breakers_each_count_what_is_theirs():
+    def inner() -> str:
+        return breaker("neural_network").call(broken)
+
+    with pytest.raises(VendorError):
+        breaker("llm_api").call(inner)
+    assert (window("llm_api"), window("neural_network")) == ("F", "F")
+    caught_inside = breaker("llm_api").call(breaker("neural_network").call, broken, fallback=lambda _: "inner")
+    assert caught_inside == "inner"
+
+
+def test_a_fallback_inside_keeps_the_failure_from_the_breaker_outside():
+    def inner() -> str:
+        return breaker("neural_network").call(broken, fallback=lambda _: "neutral")
+
+    assert breaker("llm_api").call(inner) == "neutral"
+    process.current().share()
+    assert (window("llm_api"), window("neural_network")) == ("S", "F")
+
+
+def half_open(redis, name: str = "llm_api") -> None:
+    """Open it, and let the interval be over."""
+    open_it(name)
+    redis.hset(f"helios:{{breakers}}:{name}", "open_until", "1")
+    process.forget()
+
+
+def test_a_nested_use_of_a_breaker_whose_only_probe_is_outside_is_refused_and_the_probe_goes_back(clean_redis):
+    half_open(clean_redis)
+    with pytest.raises(CircuitOpen), breaker("llm_api"):
+        breaker("llm_api").call(str, 1)
+    assert breaker("llm_api").call(str, 1) == "1"  # the permit was given back, and closes it
+
+
+def test_an_ignored_error_of_a_probe_lets_another_go(clean_redis):
+    half_open(clean_redis)
+    with pytest.raises(Rejected):
+        breaker("llm_api").call(refuse)
+    assert breaker("llm_api").call(str, 1) == "1"
+
+
 def test_an_interrupt_is_no_failure():
     with pytest.raises(KeyboardInterrupt), breaker("llm_api"):
         raise KeyboardInterrupt
@@ -146,52 +234,6 @@ def test_a_refusal_survives_the_way_between_processes():
     error = CircuitOpen("llm_api", reason="it is open after failures", retry_after_s=12.0)
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - Celery does the same with its own messages
     assert (str(copy), copy.name, copy.retry_after_s) == (str(error), "llm_api", 12.0)
-
-
-def test_coroutines_are_guarded_in_the_same_ways():
-    async def story() -> list[str]:
-        @breaker("llm_api")
-        async def ask() -> str:
-            return "fine"
-
-        answers = [await ask(), await breaker("llm_api").acall(ask), await ask()]
-        for _ in range(FAILURES):
-            with pytest.raises(VendorError):
-                await breaker("llm_api").acall(abroken)
-        with pytest.raises(CircuitOpen):
-            async with breaker("llm_api"):
-                pytest.fail("the call was made")
-        answers.append(await breaker("llm_api").acall(abroken, fallback=lambda error: type(error).__name__))
-        return answers
-
-    assert asyncio.run(story()) == ["fine", "fine", "fine", "CircuitOpen"]
-
-
-def test_a_coroutines_rejection_passes_its_fallback():
-    async def arefuse() -> str:
-        raise Rejected("no")
-
-    with pytest.raises(Rejected):
-        asyncio.run(breaker("llm_api").acall(arefuse, fallback=lambda _: "never"))
-
-
-def test_a_cancelled_coroutine_is_no_failure():
-    async def story() -> None:
-        entered = asyncio.Event()
-
-        async def wait_for_ever() -> None:
-            async with breaker("llm_api"):
-                entered.set()
-                await asyncio.Event().wait()
-
-        task = asyncio.create_task(wait_for_ever())
-        await entered.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(story())
-    assert window() == ""
 
 
 def test_a_process_without_a_database_uses_the_shipped_settings():

@@ -159,9 +159,7 @@ def test_history_can_be_neither_changed_nor_deleted():
 
 def test_settings_changed_elsewhere_hold_within_a_moment():
     open_it()
-    row = CircuitBreaker.objects.get(name="neural_network")
-    row.order_path = True
-    services.configure(row)
+    services.configure("neural_network", {"order_path": True}, actor="ann")
     assert process.current().circuit("neural_network").settings.order_path
     assert breaker("neural_network").call(str, 1, reducing=True) == "1"
 
@@ -183,7 +181,7 @@ def test_settings_are_read_once_and_again_when_they_changed():
 
 def test_a_breaker_added_later_is_found_and_a_broken_row_is_left_out():
     breaker("llm_api").call(str, 1)
-    services.configure(CircuitBreaker(name="news_api", failure_threshold=1, minimum_calls=1))
+    services.create("news_api", {"failure_threshold": 1, "minimum_calls": 1}, actor="ann")
     assert breaker("news_api").call(str, 1) == "1"
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE circuit_breakers DROP CONSTRAINT circuit_breakers_window")
@@ -193,5 +191,6 @@ def test_a_breaker_added_later_is_found_and_a_broken_row_is_left_out():
         cursor.execute("UPDATE circuit_breakers SET window_calls = 10 WHERE name = 'llm_api'")
         cursor.execute(
             "ALTER TABLE circuit_breakers ADD CONSTRAINT circuit_breakers_window "
-            "CHECK (window_calls >= failure_threshold AND window_calls >= minimum_calls)"
+            "CHECK ((window_calls = 0 AND window_s > 0) OR "
+            "(window_calls >= failure_threshold AND window_calls >= minimum_calls))"
         )

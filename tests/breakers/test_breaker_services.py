@@ -1,20 +1,15 @@
-"""What a person does to a breaker, in Python, at the terminal and in the admin."""
+"""What a person does to a breaker, and what everybody then sees."""
 
 from __future__ import annotations
 
 import importlib
-import json
-from io import StringIO
 
 import pytest
-from django.contrib.auth import get_user_model
-from django.core.management import CommandError, call_command
-from django.db import IntegrityError, transaction
-from django.urls import reverse
 
 from helios import flags
-from helios.breakers import CircuitOpen, SharedStateAway, UnknownBreaker, breaker, process, services
+from helios.breakers import CircuitOpen, SharedStateAway, UnknownBreaker, breaker, process, selectors, services
 from helios.breakers.catalog import SHIPPED
+from helios.breakers.errors import InvalidBreaker
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.breakers.store import SharedStore
 from helios.flags import services as flag_services
@@ -133,7 +128,7 @@ def test_without_redis_a_person_can_open_but_not_close_and_is_told_so():
     for change in (services.close, services.reset):
         with pytest.raises(SharedStateAway, match="llm_api was left as it is"):
             change("llm_api", actor="ann")
-    assert row().forced_open
+    assert row().mode == "forced_open"
     assert len(history()) == 1
     with pytest.raises(CircuitOpen):
         breaker("llm_api").call(str, 1)
@@ -157,146 +152,102 @@ def test_an_unknown_name_is_told_with_those_there_are():
 def test_a_shipped_breaker_without_a_row_gets_one_when_it_is_changed():
     CircuitBreaker.objects.all().delete()
     services.force_open("llm_api", actor="ann")
-    assert row().forced_open
+    assert row().mode == "forced_open"
 
 
-def test_numbers_that_contradict_each_other_reach_neither_the_row_nor_the_database():
-    broken = row()
-    broken.window_calls = 2
-    with pytest.raises(ValueError, match="window_calls must hold"):
-        services.configure(broken)
-    with pytest.raises(IntegrityError), transaction.atomic():
-        broken.save()
-
-
-# --- at the terminal ---
-
-
-def command(*arguments: str) -> str:
-    out = StringIO()
-    call_command("breakers", *arguments, stdout=out)
-    return out.getvalue().strip()
-
-
-def test_the_command_lists_every_breaker():
-    assert [line.split()[0] for line in command("list").splitlines()] == sorted(SHIPPED)
-    rows = json.loads(command("list", "--json"))
-    assert rows[0]["name"] == "alpaca_api"
-    assert rows[0]["state"] == "CLOSED"
-
-
-def test_the_command_opens_shows_closes_and_resets():
-    assert json.loads(command("open", "llm_api", "--reason", "maintenance", "--json"))["changed"] is True
-    shown = json.loads(command("show", "llm_api", "--json"))
-    assert (shown["state"], shown["failure_threshold"]) == ("FORCED_OPEN", 5)
-    assert shown["history"][0]["reason"] == "maintenance"
-    assert "CLOSED -> FORCED_OPEN: maintenance" in command("show", "llm_api")
-    assert json.loads(command("close", "llm_api", "--json"))["changed"] is True
-    assert command("reset", "llm_api") == "reset: llm_api"
-    assert json.loads(command("reset", "--all", "--json"))["reset"] == sorted(SHIPPED)
-    CircuitBreaker.objects.filter(name="llm_api").delete()
-    assert command("restore") == "restored: llm_api"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("show", "moon"), "no circuit breaker is named 'moon'"),
-        (("open", "moon"), "no circuit breaker is named 'moon'"),
-        (("reset",), "name one breaker, or say --all"),
-        (("reset", "llm_api", "--all"), "name one breaker, or say --all"),
-    ],
-)
-def test_the_command_refuses_in_one_sentence(arguments: tuple[str, ...], message: str):
-    with pytest.raises(CommandError, match=message):
-        command(*arguments)
-
-
-def test_a_terminal_without_a_name_is_still_somebody(monkeypatch):
-    monkeypatch.setattr("getpass.getuser", lambda: (_ for _ in ()).throw(KeyError("uid")))
-    command("open", "llm_api")
-    assert history()[0][3] == "command line"
-
-
-# --- in the admin ---
-
-LIST = "admin:breakers_circuitbreaker_changelist"
-
-
-@pytest.fixture
-def page(client, transactional_db):
-    """A browser with a superuser logged in; `client` is Valkey's in this folder."""
-    from django.test import Client
-
-    browser = Client()
-    browser.force_login(get_user_model().objects.create_superuser("ann", password="a-long-password"))
-    return browser
-
-
-def act(page, action: str, name: str = "llm_api") -> str:
-    form = {"action": action, "_selected_action": [row(name).pk]}
-    return page.post(reverse(LIST), form, follow=True).content.decode()
-
-
-def test_the_list_shows_states_in_words(page):
+def test_a_breaker_that_only_measures_passes_everything_and_says_what_it_would_have_done():
+    assert services.metrics_only("llm_api", actor="ann", reason="a week of trial") is True
+    assert services.metrics_only("llm_api", actor="ann") is False
     open_it()
-    text = page.get(reverse(LIST)).content.decode()
-    assert "Calls are refused for another" in text
-    assert "5 of 10 calls, for 60 s" in text
+    for _ in range(3):
+        assert breaker("llm_api").call(str, 1) == "1"
+    process.current().share()
+    now = services.status(row())
+    assert (now.state, now.circuit) == ("METRICS_ONLY", "OPEN")
+    assert now.sentence() == "Only measures, every call passes. It would be open now; 0 of the last 3 calls failed."
+    would_be = CircuitBreakerEvent.objects.order_by("id").last()
+    assert (would_be.before, would_be.after, would_be.enforced) == ("CLOSED", "OPEN", False)
+    assert row().last_state == "METRICS_ONLY"
+    assert services.normal("llm_api", actor="bob") is True
+    assert services.normal("llm_api", actor="bob") is False
+    with pytest.raises(CircuitOpen):  # it acts from the state that it measured
+        breaker("llm_api").call(str, 1)
+    assert history()[-1] == ("llm_api", "METRICS_ONLY", "OPEN", "bob")
 
 
-def test_the_actions_open_close_and_reset(page):
-    assert "llm_api is now forced open" in act(page, "open_selected")
-    assert row().forced_open
-    assert "nothing to do, it was so already" in act(page, "open_selected")
-    assert "llm_api is now closed" in act(page, "close_selected")
-    assert "llm_api was reset" in act(page, "reset_selected")
-    assert {actor for *_, actor in history()} == {"ann"}
+def test_closing_ends_measuring_only_and_resetting_does_not():
+    services.metrics_only("llm_api", actor="ann")
+    open_it()
+    services.reset("llm_api", actor="ann")
+    assert services.status(row()).sentence() == "Only measures, every call passes. It would pass calls now."
+    assert services.close("llm_api", actor="ann") is True
+    assert row().mode == "normal"
+
+
+def test_a_breaker_that_guards_orders_cannot_be_made_to_only_measure():
+    with pytest.raises(InvalidBreaker, match="valr_api guards orders and must act: it cannot only measure"):
+        services.metrics_only("valr_api", actor="ann")
+    services.metrics_only("llm_api", actor="ann")
+    with pytest.raises(InvalidBreaker, match="llm_api guards orders and must act"):
+        services.configure("llm_api", {"order_path": True}, actor="ann")
+    assert not row("llm_api").order_path
+    assert history() == [("llm_api", "CLOSED", "METRICS_ONLY", "ann")]
 
 
 @pytest.mark.usefixtures("redis_away")
-def test_an_action_that_fails_says_why(page):
-    assert "llm_api was left as it is" in act(page, "close_selected")
+def test_without_redis_modes_can_be_set_all_the_same():
+    assert services.metrics_only("llm_api", actor="ann") is True
+    assert services.force_open("llm_api", actor="ann") is True
+    assert services.normal("llm_api", actor="ann") is True
+    assert history()[-1] == ("llm_api", "FORCED_OPEN", "CLOSED", "ann")
+    assert breaker("llm_api").call(str, 1) == "1"
 
 
-def test_one_breakers_page_shows_its_history_and_saves_its_settings(page):
-    services.force_open("llm_api", actor="ann", reason="vendor maintenance")
-    url = reverse("admin:breakers_circuitbreaker_change", args=[row().pk])
-    assert "vendor maintenance" in page.get(url).content.decode()
-    form = {
-        "description": "Claude", "failure_threshold": 2, "window_calls": 4, "minimum_calls": 2, "open_s": 5,
-        "half_open_permits": 1, "permit_s": 5, "events-TOTAL_FORMS": 0, "events-INITIAL_FORMS": 0,
-    }  # fmt: skip
-    changes = process.current().store.changes()
-    assert page.post(url, form).status_code == 302
-    assert (row().name, row().failure_threshold, row().description) == ("llm_api", 2, "Claude")
-    assert process.current().store.changes() == changes + 1
-    wrong = page.post(url, form | {"window_calls": 1})
-    assert "The window must hold the failure threshold" in wrong.content.decode()
-
-
-def test_a_breaker_is_added_by_name(page):
-    url = reverse("admin:breakers_circuitbreaker_add")
-    form = {
-        "name": "news_api", "failure_threshold": 2, "window_calls": 4, "minimum_calls": 2, "open_s": 5,
-        "half_open_permits": 1, "permit_s": 5, "events-TOTAL_FORMS": 0, "events-INITIAL_FORMS": 0,
-    }  # fmt: skip
-    assert page.post(url, form).status_code == 302
-    assert row("news_api").failure_threshold == 2
-
-
-def test_history_is_read_only(page):
+def test_with_the_flag_off_a_forced_opening_holds_on_the_order_path_only():
+    flag_services.disable("circuit_breakers", actor="ann")
+    flags.refresh_if_behind()
     services.force_open("llm_api", actor="ann")
-    assert page.get(reverse("admin:breakers_circuitbreakerevent_changelist")).status_code == 200
-    assert page.get(reverse("admin:breakers_circuitbreakerevent_add")).status_code == 403
+    services.force_open("valr_api", actor="ann")
+    assert breaker("llm_api").call(str, 1) == "1"
+    with pytest.raises(CircuitOpen, match="a person opened it"):
+        breaker("valr_api").call(str, 1)
 
 
-def test_a_reader_sees_no_buttons_that_change(page):
-    from django.contrib.auth.models import Permission
+def test_with_the_flag_off_the_history_tells_what_was_not_enforced():
+    flag_services.disable("circuit_breakers", actor="ann")
+    flags.refresh_if_behind()
+    open_it()
+    event = CircuitBreakerEvent.objects.get()
+    assert (event.after, event.enforced) == ("OPEN", False)
+    assert row().last_state == "CLOSED"  # calls pass
 
-    reader = get_user_model().objects.create_user("eve", password="a-long-password", is_staff=True)
-    reader.user_permissions.add(Permission.objects.get(codename="view_circuitbreaker"))
-    page.force_login(reader)
-    assert "Force open" not in page.get(reverse(LIST)).content.decode()
-    act(page, "open_selected")
-    assert not row().forced_open
+
+def test_the_listing_tells_rates_modes_and_intervals():
+    for outcome in (fail, fail, None):
+        if outcome is None:
+            breaker("llm_api").call(str, 1)
+        else:
+            with pytest.raises(OSError, match="vendor"):
+                breaker("llm_api").call(outcome)
+    process.current().share()
+    services.force_open("redis_cache", actor="ann")
+    listed = {each.name: each for each in services.listing()}
+    assert sorted(listed) == sorted(SHIPPED)
+    llm = listed["llm_api"]
+    assert (llm.calls, llm.failures, llm.failure_rate, llm.slow, llm.slow_rate) == (3, 2, 0.6667, 0, 0.0)
+    assert (llm.mode, llm.state, llm.open_for_s) == ("normal", "CLOSED", 0.0)
+    assert (listed["redis_cache"].mode, listed["redis_cache"].state) == ("forced_open", "FORCED_OPEN")
+    open_it("neural_network")
+    opened = services.status(row("neural_network"))
+    assert (opened.state, opened.openings) == ("OPEN", 1)
+    assert 0 < opened.open_for_s <= 120
+
+
+def test_history_is_read_by_name_the_newest_first():
+    services.force_open("llm_api", actor="ann")
+    services.close("llm_api", actor="bob")
+    assert [event.actor for event in selectors.history("llm_api")] == ["bob", "ann"]
+    assert [event.actor for event in selectors.history("llm_api", limit=1)] == ["bob"]
+    assert selectors.history("valr_api") == []
+    with pytest.raises(UnknownBreaker):
+        selectors.history("moon")

@@ -4,90 +4,154 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, ProgrammingError
 
-from helios.breakers import services
+from helios.breakers import selectors, services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.errors import HeliosError
 
-HISTORY = 10
+Row = dict[str, Any]
+ACTIONS: Final = {
+    "list": "every breaker, its state and its rates",
+    "show": "one breaker, its settings and its last transitions",
+    "open": "refuse every call until a person closes it",
+    "close": "let calls pass again",
+    "reset": "close it and forget past failures",
+    "reset-all": "reset every breaker",
+    "metrics-only": "never refuse a call, note what it would have done",
+    "normal": "act again, from the state that was measured",
+    "create": "add a breaker",
+    "configure": "change its settings",
+    "delete": "take away a breaker that no code uses any more",
+    "history": "what happened to a breaker, newest first",
+    "restore": "put back shipped breakers that are missing",
+}
+READS: Final = {"list", "show", "history"}
+NAMELESS: Final = {"list", "reset-all", "restore"}
+LAST_EVENTS: Final = 10
 
 
 class Command(BaseCommand):
-    help = "List, show, reset, open and close circuit breakers."
+    help = "List, show, reset, open, close, create and configure circuit breakers."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """One sub-command an action; all print JSON on request, those that change something take a reason."""
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        every = {
-            "list": "every breaker and its state",
-            "show": "one breaker, its settings and its last transitions",
-            "reset": "close it and forget past failures",
-            "open": "refuse every call until a person closes it",
-            "close": "let calls pass again",
-            "restore": "put back shipped breakers that are missing",
-        }
-        for name, text in every.items():
-            action = actions.add_parser(name, help=text)
+        for name, text in ACTIONS.items():
+            action = actions.add_parser(name, help=text, description=text)
             action.add_argument("--json", action="store_true", help="print JSON")
-            if name not in {"list", "restore"}:
-                action.add_argument("name", nargs="?" if name == "reset" else None)
+            if name not in NAMELESS:
+                action.add_argument("name", nargs="?" if name == "reset" else None, help="the breaker")
+            if name not in READS | {"restore"}:
+                action.add_argument("--reason", default="", help="why; kept in the history")
             if name == "reset":
                 action.add_argument("--all", action="store_true", help="reset every breaker")
-            if name in {"reset", "open", "close"}:
-                action.add_argument("--reason", default="", help="kept in the history")
+            if name in {"create", "configure"}:
+                nargs = "*" if name == "create" else "+"
+                action.add_argument("settings", nargs=nargs, metavar="SETTING=VALUE", help="such as open_s=30")
+            if name in {"configure", "delete"}:
+                action.add_argument("--version", dest="seen", type=int, help="refuse if it has another version by now")
+            if name == "history":
+                action.add_argument("--limit", type=int, default=50, help="how many lines at most")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        """Run one action; a mistake of the person ends in one sentence and exit status 1."""
+        act: Callable[[Row], Any] = getattr(self, f"_{options['action'].replace('-', '_')}")
         try:
-            answer = getattr(self, f"_{options['action']}")(options)
+            answer = act(options)
         except HeliosError as error:
             raise CommandError(str(error)) from error
+        except ProgrammingError as error:
+            raise CommandError("the breaker tables must exist, do not: run `manage.py migrate` first") from error
+        except OperationalError as error:
+            raise CommandError(f"the database must answer, did not: {str(error).splitlines()[0]}") from error
         self.stdout.write(json.dumps(answer, default=str, indent=2) if options["json"] else _plain(answer))
 
-    def _list(self, _: dict[str, Any]) -> list[dict[str, Any]]:
-        return [_summary(row) for row in CircuitBreaker.objects.all()]
+    def _list(self, _: Row) -> list[Row]:
+        return [_summary(row) for row in CircuitBreaker.objects.order_by("name")]
 
-    def _show(self, options: dict[str, Any]) -> dict[str, Any]:
-        row = CircuitBreaker.objects.filter(name=options["name"]).first()
-        if row is None:
-            known = ", ".join(CircuitBreaker.objects.values_list("name", flat=True)) or "none"
-            raise CommandError(f"no circuit breaker is named {options['name']!r}; there are {known}")
-        settings = row.settings()
-        history = CircuitBreakerEvent.objects.filter(breaker=row)[:HISTORY]
-        fields = ("ts", "before", "after", "reason", "actor", "shared")
-        return {
-            **_summary(row),
-            **asdict(settings.config),
-            "order_path": row.order_path,
-            "description": row.description,
-            "history": [{field: getattr(event, field) for field in fields} for event in history],
-        }
+    def _show(self, options: Row) -> Row:
+        row = selectors.find(options["name"])
+        history = [_event(event) for event in CircuitBreakerEvent.objects.filter(breaker=row)[:LAST_EVENTS]]
+        return {**_summary(row), "settings": _settings(row), "history": history}
 
-    def _reset(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _open(self, options: Row) -> Row:
+        return self._changed(services.force_open, options)
+
+    def _close(self, options: Row) -> Row:
+        return self._changed(services.close, options)
+
+    def _metrics_only(self, options: Row) -> Row:
+        return self._changed(services.metrics_only, options)
+
+    def _normal(self, options: Row) -> Row:
+        return self._changed(services.normal, options)
+
+    def _reset(self, options: Row) -> Row:
         if options["all"] == bool(options["name"]):
             raise CommandError("name one breaker, or say --all")
         if options["all"]:
-            return {"reset": services.reset_all(actor=_actor(), reason=options["reason"])}
-        services.reset(options["name"], actor=_actor(), reason=options["reason"])
+            return self._reset_all(options)
+        services.reset(options["name"], **_by(options))
         return {"reset": [options["name"]]}
 
-    def _open(self, options: dict[str, Any]) -> dict[str, Any]:
-        changed = services.force_open(options["name"], actor=_actor(), reason=options["reason"])
-        return {"name": options["name"], "state": "FORCED_OPEN", "changed": changed}
+    def _reset_all(self, options: Row) -> Row:
+        return {"reset": services.reset_all(**_by(options))}
 
-    def _close(self, options: dict[str, Any]) -> dict[str, Any]:
-        changed = services.close(options["name"], actor=_actor(), reason=options["reason"])
-        return {"name": options["name"], "state": "CLOSED", "changed": changed}
+    def _create(self, options: Row) -> Row:
+        row = services.create(options["name"], _assignments(options["settings"]), **_by(options))
+        return {**_summary(row), "settings": _settings(row)}
 
-    def _restore(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _configure(self, options: Row) -> Row:
+        changes = _assignments(options["settings"])
+        row = services.configure(options["name"], changes, version=options["seen"], **_by(options))
+        return {**_summary(row), "settings": _settings(row)}
+
+    def _delete(self, options: Row) -> Row:
+        services.delete(options["name"], version=options["seen"], **_by(options))
+        return {"deleted": options["name"]}
+
+    def _history(self, options: Row) -> Row:
+        events = selectors.history(options["name"], max(0, options["limit"]))
+        return {"name": options["name"], "history": [_event(event) for event in events]}
+
+    def _restore(self, _: Row) -> Row:
         return {"restored": services.restore_shipped()}
 
+    def _changed(self, change: Callable[..., bool], options: Row) -> Row:
+        changed = change(options["name"], **_by(options))
+        row = selectors.find(options["name"])
+        return {"name": row.name, "state": selectors.status(row).state, "changed": changed, "version": row.version}
 
-def _summary(row: CircuitBreaker) -> dict[str, Any]:
-    status = services.status(row)
+
+def _summary(row: CircuitBreaker) -> Row:
+    status = selectors.status(row)
     return {**asdict(status), "now": status.sentence()}
+
+
+def _settings(row: CircuitBreaker) -> Row:
+    return {**asdict(row.settings().config), "order_path": row.order_path, "description": row.description}
+
+
+def _event(event: CircuitBreakerEvent) -> Row:
+    fields = ("ts", "before", "after", "action", "reason", "actor", "shared", "enforced", "changes")
+    return {field: getattr(event, field) for field in fields}
+
+
+def _assignments(settings: list[str]) -> dict[str, str]:
+    wrong = [text for text in settings if "=" not in text]
+    if wrong:
+        raise CommandError(f"settings are given as SETTING=VALUE, was {', '.join(wrong)}")
+    return dict(text.split("=", 1) for text in settings)
+
+
+def _by(options: Row) -> dict[str, str]:
+    return {"actor": _actor(), "reason": options["reason"]}
 
 
 def _actor() -> str:
@@ -104,7 +168,17 @@ def _plain(answer: Any) -> str:
     lines = []
     for key, value in answer.items():
         if key == "history":
-            lines += [f"  {e['ts']:%Y-%m-%d %H:%M:%S} {e['before']} -> {e['after']}: {e['reason']}" for e in value]
+            lines += [_line(event) for event in value]
+        elif key == "settings":
+            lines += [f"  {name}={setting}" for name, setting in value.items()]
         else:
             lines.append(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     return "\n".join(lines)
+
+
+def _line(event: Row) -> str:
+    who = "" if event["actor"] == "system" else f" ({event['actor']})"
+    seen = "" if event["enforced"] else ", not enforced"
+    changes = "".join(f"; {name}: {before} -> {after}" for name, (before, after) in event["changes"].items())
+    moved = f"{event['before']} -> {event['after']}" if event["before"] != event["after"] else event["action"]
+    return f"  {event['ts']:%Y-%m-%d %H:%M:%S} {moved}: {event['reason']}{changes}{who}{seen}"
