@@ -1,22 +1,23 @@
-"""Modules in the admin: what stands for each stage of the pipeline, and three buttons."""
+"""Modules in the admin: what fills each slot of the pipeline, what filled it before, and a button for each change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.forms import ModelForm
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from helios.errors import HeliosError
-from helios.modules import services
+from helios.modules import changing, history_admin, services, testing  # noqa: F401 - the history's page is there
 from helios.modules.errors import ModuleRefused
-from helios.modules.models import Module
+from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
+from helios.platform.readonly import ReadOnlyAdmin
 
 COLOURS = {
     "active": "success",
@@ -27,8 +28,10 @@ COLOURS = {
 }
 
 
-class RegistrationForm(ModelForm):  # type: ignore[type-arg]
-    """A new module; the registry's refusals stand beside the form."""
+class RegistrationForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Code for a slot, new or known; the registry's refusals stand beside the form."""
+
+    version = forms.CharField(required=False, max_length=64, help_text="Empty: what the code states.")
 
     class Meta:
         model = Module
@@ -38,20 +41,86 @@ class RegistrationForm(ModelForm):  # type: ignore[type-arg]
         data: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
             try:
-                services.check_registration(data["name"], data["path"], data["version"], data["dependencies"])
+                services.check_registration(data["name"], data["path"], data["version"], data["dependencies"] or {})
             except ModuleRefused as error:
                 raise ValidationError(str(error)) from error
         return data
 
+    def validate_unique(self) -> None:
+        """A name that is there already means another version of that module."""
+
+
+class ShownInline(TabularInline):
+    """Rows of a module that are read here and made by services."""
+
+    extra = 0
+    can_delete = False
+    tab = True
+    per_page = 20
+
+    def has_add_permission(self, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, *_: Any) -> bool:
+        return False
+
+
+class VersionInline(ShownInline):
+    model = ModuleVersion
+    fk_name = "module"
+    verbose_name_plural = "versions, newest first"
+    fields = readonly_fields = ("label", "state", "path", "dependencies", "error", "registered_by", "created_at")
+
+
+class SwapInline(ShownInline):
+    model = ModuleSwap
+    fk_name = "module"
+    verbose_name_plural = "swaps, newest first"
+    fields = readonly_fields = (
+        "started_at",
+        "kind",
+        "from_version",
+        "to_version",
+        "state",
+        "calls",
+        "processes",
+        "actor",
+        "reason",
+        "error",
+    )
+
+    @display(description="watched calls")
+    def calls(self, row: ModuleSwap) -> str:
+        return f"{row.watch_seen} of {row.watch_calls}, {row.watch_failed} failed"
+
 
 @admin.register(Module)
 class ModuleAdmin(ModelAdmin):
-    list_display = ("name", "badge", "version", "path", "needs", "hot_reloadable", "error", "updated_at")
+    list_display = ("name", "badge", "in_use", "before", "newest", "needs", "hot_reloadable", "trouble", "updated_at")
     form = RegistrationForm
     list_filter = ("state", "hot_reloadable")
+    list_select_related = ("active", "previous")
     search_fields = ("name", "path")
-    actions: ClassVar = ["load_selected", "activate_selected", "unload_selected"]
-    readonly_fields = ("badge", "error", "generation", "loaded_at", "created_at", "updated_at")
+    actions: ClassVar = [
+        "load_selected",
+        "test_selected",
+        "swap_selected",
+        "roll_back_selected",
+        "activate_selected",
+        "unload_selected",
+    ]
+    readonly_fields = (
+        "badge",
+        "in_use",
+        "before",
+        "error",
+        "reload_error",
+        "watching",
+        "generation",
+        "loaded_at",
+        "created_at",
+        "updated_at",
+    )
     fieldsets = (
         (None, {"fields": ("name", "path", "version", "dependencies", "hot_reloadable")}),
         ("Where it stands", {"fields": readonly_fields}),
@@ -61,37 +130,84 @@ class ModuleAdmin(ModelAdmin):
     def badge(self, row: Module) -> str:
         return str(row.get_state_display())
 
+    @display(description="in use")
+    def in_use(self, row: Module) -> str:
+        return row.active.label if row.active is not None else "nothing"
+
+    @display(description="a rollback brings")
+    def before(self, row: Module) -> str:
+        return row.previous.label if row.previous is not None else "-"
+
+    @display(description="a swap brings")
+    def newest(self, row: Module) -> str:
+        version = row.versions.order_by("-id").first()
+        return version.label if version is not None and version.pk != row.active_id else "-"
+
     @display(description="needs")
     def needs(self, row: Module) -> str:
         return ", ".join(f"{name} {wanted}" for name, wanted in row.dependencies.items()) or "nothing"
 
-    @action(description="Load: import the code and check it, without using it yet", permissions=["change"])
+    @display(description="trouble")
+    def trouble(self, row: Module) -> str:
+        return row.error or row.reload_error or "-"
+
+    @display(description="watched now")
+    def watching(self, row: Module) -> str:
+        if row.watch is None:
+            return "no switch is watched"
+        return f"{row.watch.watch_seen} of the first {row.watch.watch_calls} calls, {row.watch.watch_failed} failed"
+
+    @action(
+        description="Load: import the newest version in a process of its own, without using it", permissions=["change"]
+    )
     def load_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
         self._each(request, rows, services.load, "is loaded")
 
-    @action(description="Activate: the pipeline uses it from its next task on", permissions=["change"])
+    @action(description="Test: run the suites that gate it on the newest version", permissions=["change"])
+    def test_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
+        self._each(request, rows, _tested, "passed its tests")
+
+    @action(
+        description="Swap: test the newest version and put it in place in every process, from its next task on",
+        permissions=["change"],
+    )
+    def swap_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
+        self._each(request, rows, _swapped, "is swapped, its first calls are watched")
+
+    @action(description="Roll back: put the version before back, at once", permissions=["change"])
+    def roll_back_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
+        self._each(request, rows, services.rollback, "is rolled back")
+
+    @action(description="Activate: fill an empty slot, from the next task on", permissions=["change"])
     def activate_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
         self._each(request, rows, services.activate, "is in use")
 
     @action(
-        description="Unload: the pipeline stops using it, and cycles end at that stage",
+        description="Unload: the pipeline stops using it, and new cycles end at that stage",
         permissions=["change"],
     )
     def unload_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
         self._each(request, rows, services.unload, "is unloaded")
 
-    def save_model(self, request: HttpRequest, obj: Module, _form: Any, _change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Module, form: Any, _change: bool) -> None:
         """The form has asked `check_registration` already, so this refuses only in a race."""
-        row = services.register(
+        version = services.register(
             obj.name,
             obj.path,
-            obj.version,
-            dependencies=obj.dependencies,
+            form.cleaned_data["version"],
+            dependencies=obj.dependencies or None,
             hot_reloadable=obj.hot_reloadable,
             actor=request.user.get_username(),
         )
-        obj.pk = row.pk
+        obj.pk = version.module_id
         obj.refresh_from_db()
+
+    def get_inlines(self, request: HttpRequest, obj: Module | None) -> list[Any]:
+        """Versions and swaps of a module that is there."""
+        return [] if obj is None else [VersionInline, SwapInline]
+
+    def save_related(self, *_: Any) -> None:
+        """Versions and swaps are not edited beside their module."""
 
     def has_change_permission(self, request: HttpRequest, obj: Module | None = None) -> bool:
         """Rows are changed by registering and by the actions, which check them; the form only shows them."""
@@ -101,7 +217,7 @@ class ModuleAdmin(ModelAdmin):
         """History and cycles name modules: they are unloaded, not deleted."""
         return False
 
-    def _each(self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., Module], done: str) -> None:
+    def _each(self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., object], done: str) -> None:
         for row in rows:
             try:
                 change(row.name, actor=request.user.get_username())
@@ -109,3 +225,20 @@ class ModuleAdmin(ModelAdmin):
                 self.message_user(request, str(error), messages.ERROR)
             else:
                 self.message_user(request, f"{row.name} {done}", messages.SUCCESS)
+
+
+@admin.register(ModuleProcess)
+class ModuleProcessAdmin(ReadOnlyAdmin):
+    list_display = ("component", "host", "pid", "generation", "started_at", "seen_at")
+    list_filter = ("component",)
+
+
+def _swapped(name: str, *, actor: str) -> None:
+    newest = changing.version_of(services.get(name))
+    services.swap(name, newest.label, actor=actor, reason="chosen in the admin")
+
+
+def _tested(name: str, *, actor: str) -> None:
+    report = testing.run_suites(name, changing.version_of(services.get(name)).label, actor=actor)
+    if not report.passed:
+        raise ModuleRefused(f"{name} {report.version}: {report.reason}")

@@ -23,6 +23,7 @@ _VERSION: Final = re.compile(
     rf"(?:-({_IDENTIFIER}(?:\.{_IDENTIFIER})*))?(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?",
     re.ASCII,
 )
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 _COMPARISON: Final = re.compile(r"(\^|~|>=|<=|>|<|==|!=)?\s*(\S+)")
 
 _COMPARE: Final = {">=": op.ge, "<=": op.le, ">": op.gt, "<": op.lt, "!=": op.ne, "==": op.eq}
@@ -64,6 +65,17 @@ class Version:
         # A release is above its pre-releases; numbers are below words; fewer parts are below more.
         parts = tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in self.prerelease)
         return (self.major, self.minor, self.patch, not self.prerelease, parts)
+
+
+def label(version: str, digest: str) -> str:
+    """A version and the first digits of its content's hash, as a semantic version with build metadata."""
+    return f"{Version.parse(version)}+{digest[:8]}"
+
+
+def check_name(name: str) -> None:
+    """Raises `ModuleRefused` where `name` is no name of a slot."""
+    if _NAME.fullmatch(name) is None:
+        raise ModuleRefused(f"a module's name must read like predict or risk-two, at most 64 letters, was {name!r}")
 
 
 def satisfies(version: str, wanted: str) -> bool:

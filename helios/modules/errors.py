@@ -1,6 +1,8 @@
 """What may go wrong with a module."""
 
-from helios.errors import Rejected
+from __future__ import annotations
+
+from helios.errors import Conflict, HeliosError, Rejected
 
 
 class ModuleRefused(Rejected):
@@ -8,7 +10,7 @@ class ModuleRefused(Rejected):
 
 
 class UnknownModule(Rejected):
-    """No module of that name is registered."""
+    """No module, or no version of it, has that name."""
 
 
 class ModuleNotActive(Rejected):
@@ -17,3 +19,19 @@ class ModuleNotActive(Rejected):
 
 class ModuleLoadFailed(Rejected):
     """The module's code could not be imported, or is not what was registered."""
+
+
+class SwapRunning(Conflict, ModuleRefused):
+    """Another swap of the same module is on its way."""
+
+
+class SwapFailed(Rejected):
+    """A swap ended before the switch: every process goes on with the version it had. The swap's row says the same."""
+
+
+class WatchedCallFailed(HeliosError):  # noqa: N818
+    """A module that was just switched in failed in one of its first calls; run the call with the one before it."""
+
+    def __init__(self, name: str, label: str, cause: BaseException) -> None:
+        super().__init__(f"module {name} {label} failed in a watched call: {type(cause).__name__}: {cause}")
+        self.name, self.label, self.cause = name, label, cause

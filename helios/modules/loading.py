@@ -1,18 +1,36 @@
-"""From a dotted path to an implementation that may stand in the pipeline."""
+"""Code loaded beside what runs: a package of its own for each content, so that nothing running is ever changed.
+
+`helios_modules.risk_1f0c2a9b44d1` is the module `risk` with the content 1f0c2a9b44d1...; its files are laid out once a
+machine under the folder of its digest, and checked against it whenever a process loads them.
+"""
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import importlib
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any, Protocol, cast
+import importlib.util
+import os
+import shutil
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, Final, Protocol, cast
 
 from django.conf import settings
 
-from helios.modules import core
+from helios.modules import artefacts, core, hooks, rewriting
+from helios.modules.artefacts import PACKAGE_FILE, Files
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 
-DEFAULT_PACKAGES = ("tiers", "trading")  # the setting MODULE_PACKAGES replaces it
+ROOT: Final = "helios_modules"
+KEPT: Final = 4  # copies of one module that a process keeps, beside those in use
+DEFAULT_PACKAGES: Final = ("tiers", "trading", "examples.modules")  # the setting MODULE_PACKAGES replaces it
 
 
 class Implementation(Protocol):
@@ -22,36 +40,219 @@ class Implementation(Protocol):
     run: Callable[..., Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A copy that can be imported: its names, and the folder or file it lies in."""
+
+    names: rewriting.Names
+    place: Path
+
+    @property
+    def is_package(self) -> bool:
+        return self.place.suffix != ".py"
+
+
+_known: dict[str, Beside] = {}
+_loaded: dict[tuple[str, str], Implementation] = {}  # in the order of loading
+_loading = threading.RLock()
+
+
 def allowed_packages() -> tuple[str, ...]:
     """The packages that modules may be loaded from."""
     return tuple(getattr(settings, "MODULE_PACKAGES", DEFAULT_PACKAGES))
 
 
-def load(name: str, path: str, version: str) -> Implementation:
-    """Import `path` and check that it is `version` of something that can run.
+def default_root() -> Path:
+    """Where the code of modules is laid out on this machine."""
+    return Path(settings.MODULES_DIR)
 
-    Raises `ModuleRefused` for a path outside the allowed packages (nothing is imported then) and
-    `ModuleLoadFailed` with the reason for everything that is wrong with the code.
+
+def beside_name(slot: str, digest: str) -> str:
+    """The package name of one content of a slot."""
+    return f"{ROOT}.{slot.replace('-', '_')}_{digest[:12]}"
+
+
+def load_code(
+    slot: str, digest: str, files: Files, path: str, *, version: str = "", root: Path | None = None
+) -> Implementation:
+    """The implementation made of `files`, loaded beside whatever runs; the same object when it is there already.
+
+    Raises `ModuleLoadFailed` with the reason: files that are not those of `digest`, an import that fails, no function
+    `run`, another VERSION than `version` (where one is given). Nothing half loaded stays behind.
     """
-    core.check_path(path, allowed_packages())
+    with _loading:
+        found = _loaded.get((slot, digest))
+        if found is not None:
+            return found
+        if artefacts.digest_of(path, files) != digest:
+            raise ModuleLoadFailed(f"module {slot} must have the content {digest[:12]}, its files are others")
+        name = beside_name(slot, digest)
+        place = materialise(slot, digest, files, root or default_root())
+        _known[name] = Beside(names=rewriting.Names(own=path, beside=name), place=place)
+        try:
+            implementation = _imported(slot, name, path, version)
+        except BaseException:
+            _drop(name)
+            raise
+        _loaded[slot, digest] = implementation
+        return implementation
+
+
+def held(slot: str, digest: str) -> Implementation | None:
+    """The copy that this process has loaded already, if it has."""
+    return _loaded.get((slot, digest))
+
+
+def loaded() -> list[tuple[str, str]]:
+    """Slot and digest of each copy that this process holds."""
+    return list(_loaded)
+
+
+def forget_code(slot: str, digest: str) -> None:
+    """Let go of a copy. Who still holds a function of it keeps it alive; a later use loads it again."""
+    with _loading:
+        if _loaded.pop((slot, digest), None) is not None:
+            _drop(beside_name(slot, digest))
+
+
+def forget_old(keep: Mapping[str, Sequence[str]]) -> None:
+    """Let go of the copies beyond the newest few of each slot; never of the digests named in `keep`."""
+    with _loading:
+        for slot in {name for name, _ in _loaded}:
+            spare = [digest for name, digest in _loaded if name == slot and digest not in keep.get(slot, ())]
+            for digest in spare[:-KEPT]:
+                forget_code(slot, digest)
+
+
+def materialise(slot: str, digest: str, files: Files, root: Path) -> Path:
+    """Lay the files out under `root/digest`, unless they are there and whole; returns the package's folder or file."""
+    folder = root / digest
+    name = beside_name(slot, digest).rpartition(".")[2]
+    place = folder / (name if PACKAGE_FILE in files else f"{name}.py")
+    if _on_disk(place, files):
+        return place
+    draft = folder.with_name(f".{digest[:12]}-{uuid.uuid4().hex}")
+    _write(draft / place.name, files)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        found = importlib.import_module(path)
-    except (Exception, SystemExit) as error:  # code under test may do anything at import, leaving included
-        reason = f"{type(error).__name__}: {error}"
-        raise ModuleLoadFailed(f"module {name} could not be imported from {path}: {reason}") from error
-    _check(found, name, path, version)
+        (draft / place.name).rename(place)  # whoever is first wins; a folder with content is not replaced
+    except OSError:
+        if not _on_disk(place, files):
+            _replace(place, draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return place
+
+
+def _replace(place: Path, draft: Path) -> None:
+    """Put what is right in the place of what was damaged."""
+    place.rename(draft / "damaged")
+    (draft / place.name).rename(place)
+
+
+def _on_disk(place: Path, files: Files) -> bool:
+    if place.suffix == ".py":
+        return place.is_file() and place.read_bytes() == next(iter(files.values()))
+    return all((place / name).is_file() and (place / name).read_bytes() == text for name, text in files.items())
+
+
+def _write(place: Path, files: Files) -> None:
+    if place.suffix == ".py":
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(next(iter(files.values())))
+        return
+    for name, content in files.items():
+        target = place / name
+        if not target.resolve().is_relative_to(place.resolve()):
+            raise ModuleLoadFailed(f"a module's file must lie in its package, {name!r} does not")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def _imported(slot: str, name: str, path: str, version: str) -> Implementation:
+    _install()
+    try:
+        found = importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # the code may do anything at import, leaving included
+        reason = f"{type(error).__name__}: {error}" if not isinstance(error, ModuleRefused) else str(error)
+        raise ModuleLoadFailed(f"module {slot} could not be imported from {path}: {reason}") from error
+    _check(found, slot, path, version)
+    hooks.check(found, slot)
+    hooks.loaded(found, slot)
     return cast("Implementation", found)
 
 
-def _check(found: ModuleType, name: str, path: str, version: str) -> None:
+def _check(found: ModuleType, slot: str, path: str, version: str) -> None:
     seen = getattr(found, "VERSION", None)
     if not isinstance(seen, str):
-        raise ModuleLoadFailed(f"module {name} must have VERSION, a string, in {path}; it was {seen!r}")
+        raise ModuleLoadFailed(f"module {slot} must have VERSION, a string, in {path}; it was {seen!r}")
     try:
-        same = core.Version.parse(seen) == core.Version.parse(version)
+        same = not version or core.Version.parse(seen) == core.Version.parse(version)
     except ModuleRefused as error:
-        raise ModuleLoadFailed(f"module {name} has a bad VERSION in {path}: {error}") from error
+        raise ModuleLoadFailed(f"module {slot} has a bad VERSION in {path}: {error}") from error
     if not same:
-        raise ModuleLoadFailed(f"module {name} is registered as {version}, but the code in {path} is {seen}")
+        raise ModuleLoadFailed(f"module {slot} is registered as {version}, but the code in {path} is {seen}")
     if not callable(getattr(found, "run", None)):
-        raise ModuleLoadFailed(f"module {name} must have run, a function, in {path}")
+        raise ModuleLoadFailed(f"module {slot} must have run, a function, in {path}")
+
+
+def _drop(name: str) -> None:
+    for each in [known for known in sys.modules if known == name or known.startswith(f"{name}.")]:
+        del sys.modules[each]
+    root = sys.modules.get(ROOT)
+    if root is not None:
+        with contextlib.suppress(AttributeError):
+            delattr(root, name.rpartition(".")[2])
+
+
+def _install() -> None:
+    """The root package, which has no files, and the finder behind it."""
+    if ROOT not in sys.modules:
+        package = ModuleType(ROOT, "Modules of the pipeline, loaded beside each other.")
+        package.__path__ = []
+        sys.modules[ROOT] = package
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder:
+    """Finds `helios_modules.<slot>_<digest>` and what lies below it, and nothing else."""
+
+    def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        parts = fullname.split(".")
+        beside = _known.get(".".join(parts[:2])) if parts[0] == ROOT else None
+        if beside is None:
+            return None
+        place = beside.place.joinpath(*parts[2:])
+        file: Path = place
+        folders: list[str] | None = None
+        if place.suffix != ".py":
+            file, folders = place / PACKAGE_FILE, [str(place)]
+            if not file.is_file():
+                file, folders = place.with_name(f"{place.name}.py"), None
+        if not file.is_file():
+            return None
+        loader = _Loader(fullname, file, beside, package=folders is not None)
+        return importlib.util.spec_from_file_location(fullname, file, loader=loader, submodule_search_locations=folders)
+
+
+class _Loader(SourceFileLoader):
+    """Compiles a file with its own imports turned to the copy. Nothing compiled is kept on disk."""
+
+    def __init__(self, fullname: str, file: Path, beside: Beside, *, package: bool) -> None:
+        super().__init__(fullname, os.fspath(file))
+        original = beside.names.own + fullname[len(beside.names.beside) :]
+        self._names = beside.names
+        self._package = original if package else original.rpartition(".")[0]
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the import system's signature
+        tree = rewriting.rewritten(ast.parse(self.get_data(self.path), self.path), self._names, self._package)
+        return compile(tree, self.path, "exec", dont_inherit=True)
+
+
+def _after_fork() -> None:
+    global _loading  # noqa: PLW0603 - a thread of the parent may have held it
+    _loading = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

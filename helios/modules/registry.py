@@ -2,53 +2,67 @@
 
 A process holds one snapshot of the table and replaces it whole when the highest generation has grown; tasks
 check that at their start with `refresh_if_behind`. Between two checks every `resolve` and `pins` speaks of
-the same versions, so no task sees half of a change.
+the same versions, so no task sees half of a change. What a cycle pinned is resolved with `resolve_pinned`, also long
+after another version took the slot and in a process that never saw it there.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django.db.models import Max
+from loguru import logger
 
-from helios.modules import loading
-from helios.modules.errors import ModuleNotActive, UnknownModule
-from helios.modules.models import Module, ModuleState
+from helios.errors import HeliosError
+from helios.modules import artefacts, changing, core, hooks, loading, watch
+from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule
+from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
+
+log = logger.bind(component="modules")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveModule:
-    """The implementation that stands for `name` now."""
+    """An implementation of `name`. `version` is its label; `watch` the switch whose first calls are watched now."""
 
     name: str
     version: str
     path: str
+    digest: str
     implementation: loading.Implementation
+    watch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A registered module as the snapshot keeps it."""
+    """A slot as the snapshot keeps it."""
 
+    label: str
     version: str
     path: str
+    digest: str
     state: str
     error: str
+    watch: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The whole registry at one generation; `resolved` fills as names are asked for."""
+    """The whole registry at one generation; the two maps fill as names and pins are asked for."""
 
     generation: int
     rows: dict[str, Row]
     resolved: dict[str, ActiveModule] = field(default_factory=dict)
+    pinned: dict[tuple[str, str], ActiveModule] = field(default_factory=dict)
 
 
+SwitchCallback = Callable[[str, "ActiveModule | None", ActiveModule], None]
 _snapshot: Snapshot | None = None
-_lock = threading.Lock()
+_lock = threading.RLock()
+_callbacks: list[SwitchCallback] = []
 
 
 def resolve(name: str) -> ActiveModule:
@@ -59,21 +73,39 @@ def resolve(name: str) -> ActiveModule:
     """
     snapshot = _current()
     found = snapshot.resolved.get(name)
+    return found if found is not None else _resolve(snapshot, name, None)
+
+
+def resolve_pinned(name: str, version: str) -> ActiveModule:
+    """The implementation that was registered for `name` with this label, or with this plain version.
+
+    For a plain version that has several contents: the one in use, then the one before it, then the newest.
+    Raises `UnknownModule`, and `ModuleLoadFailed` where this process cannot load it.
+    """
+    snapshot = _current()
+    row = snapshot.rows.get(name)
+    if row is not None and row.label == version and row.state == ModuleState.ACTIVE:
+        return resolve(name)
+    found = snapshot.pinned.get((name, version))
     if found is None:
-        found = _resolve(snapshot, name)
-        snapshot.resolved[name] = found
+        found = snapshot.pinned[name, version] = _pinned(snapshot, name, version)
     return found
 
 
 def pins() -> dict[str, str]:
-    """The versions of all active modules, name to version: what a cycle stores when it starts."""
+    """The labels of all active modules by name: what a cycle stores when it starts."""
     rows = _current().rows
-    return {name: row.version for name, row in rows.items() if row.state == ModuleState.ACTIVE}
+    return {name: row.label for name, row in rows.items() if row.state == ModuleState.ACTIVE}
 
 
 def generation() -> int:
     """The generation of the snapshot in use."""
     return _current().generation
+
+
+def served_generation() -> int:
+    """The same without reading the table: 0 while this process has asked for nothing yet."""
+    return _snapshot.generation if _snapshot is not None else 0
 
 
 def refresh_if_behind() -> bool:
@@ -91,6 +123,29 @@ def forget() -> None:
     _snapshot = None
 
 
+def on_switch(callback: SwitchCallback) -> None:
+    """Have `callback(name, before, now)` called in this process whenever it starts to use another version."""
+    if callback not in _callbacks:
+        _callbacks.append(callback)
+
+
+def load_version(version: ModuleVersion) -> loading.Implementation:
+    """Load a registered version beside what runs, from the kept sources, unless this process has it already."""
+    return _implementation(version.module.name, version.digest, version.path, version.version)
+
+
+def load_active() -> list[str]:
+    """Load every active version, so that no task has to; returns what failed, a sentence each."""
+    failed = []
+    for version in ModuleVersion.objects.select_related("module").filter(state=ModuleState.ACTIVE):
+        try:
+            load_version(version)
+        except HeliosError as error:
+            failed.append(str(error))
+            log.bind(module=version.module.name, error=str(error)).error("modules.not_loaded")
+    return failed
+
+
 def _current() -> Snapshot:
     snapshot = _snapshot
     return snapshot if snapshot is not None else _replace()
@@ -99,15 +154,42 @@ def _current() -> Snapshot:
 def _replace() -> Snapshot:
     global _snapshot  # noqa: PLW0603
     with _lock:
-        rows = list(Module.objects.all())
-        _snapshot = Snapshot(
-            generation=max((row.generation for row in rows), default=0),
-            rows={row.name: Row(version=row.version, path=row.path, state=row.state, error=row.error) for row in rows},
+        before, rows = _snapshot, list(Module.objects.select_related("active", "previous"))
+        _snapshot = now = Snapshot(
+            generation=max((row.generation for row in rows), default=0), rows={row.name: _row(row) for row in rows}
         )
-        return _snapshot
+        for name, old in before.resolved.items() if before is not None else ():
+            _carry_over(now, name, old)
+        keep = {row.name: [each.digest for each in (row.active, row.previous) if each is not None] for row in rows}
+        loading.forget_old(keep)
+        return now
 
 
-def _resolve(snapshot: Snapshot, name: str) -> ActiveModule:
+def _row(row: Module) -> Row:
+    used = row.active
+    return Row(
+        label=used.label if used is not None else row.version,
+        version=used.version if used is not None else row.version,
+        path=used.path if used is not None else row.path,
+        digest=used.digest if used is not None else "",
+        state=row.state,
+        error=row.error,
+        watch=row.watch_id,
+    )
+
+
+def _carry_over(now: Snapshot, name: str, old: ActiveModule) -> None:
+    """A module that this process used goes on in the new snapshot; another version is told of its turn."""
+    row = now.rows.get(name)
+    if row is None or row.state != ModuleState.ACTIVE:
+        return
+    try:
+        _resolve(now, name, old)
+    except HeliosError as error:
+        log.bind(module=name, error=str(error)).error("modules.not_loaded")  # told again to whoever asks for it
+
+
+def _resolve(snapshot: Snapshot, name: str, before: ActiveModule | None) -> ActiveModule:
     row = snapshot.rows.get(name)
     if row is None:
         known = ", ".join(snapshot.rows) or "none"
@@ -115,8 +197,65 @@ def _resolve(snapshot: Snapshot, name: str) -> ActiveModule:
     if row.state != ModuleState.ACTIVE:
         why = f" ({row.error})" if row.error else ""
         raise ModuleNotActive(f"module {name} must be ACTIVE to be used, was {row.state}{why}")
-    implementation = loading.load(name, row.path, row.version)
-    return ActiveModule(name=name, version=row.version, path=row.path, implementation=implementation)
+    with _lock:
+        if name in snapshot.resolved:
+            return snapshot.resolved[name]
+        implementation = _implementation(name, row.digest, row.path, row.version)
+        found = ActiveModule(
+            name=name,
+            version=row.label,
+            path=row.path,
+            digest=row.digest,
+            implementation=implementation,
+            watch=row.watch,
+        )
+        if before is None or before.digest != found.digest:
+            _switched(before, found)
+        snapshot.resolved[name] = found
+        return found
 
 
-os.register_at_fork(after_in_child=forget)
+def _switched(before: ActiveModule | None, now: ActiveModule) -> None:
+    old = before.implementation if before is not None else None
+    for sentence in hooks.switched(now.name, old, now.implementation, before.version if before is not None else ""):
+        watch.failed(now.watch, sentence)
+    for callback in _callbacks:
+        try:
+            callback(now.name, before, now)
+        except Exception as error:  # noqa: BLE001 - a listener must not keep a task from its module
+            log.bind(module=now.name, error=repr(error)).error("modules.callback_failed")
+
+
+def _pinned(snapshot: Snapshot, name: str, version: str) -> ActiveModule:
+    row = Module.objects.filter(name=name).first()
+    if row is None:
+        raise UnknownModule(f"no module is named {name!r}; there are {', '.join(snapshot.rows) or 'none'}")
+    alike = {each.pk: each for each in ModuleVersion.objects.filter(module=row, version=version)}
+    preferred = next((alike[pk] for pk in (row.active_id, row.previous_id) if pk in alike), None)
+    chosen = preferred or changing.version_of(row, version)
+    if chosen.pk == row.active_id and snapshot.rows.get(name) == _row(row):
+        return _resolve(snapshot, name, None)
+    implementation = _implementation(name, chosen.digest, chosen.path, chosen.version)
+    return ActiveModule(
+        name=name, version=chosen.label, path=chosen.path, digest=chosen.digest, implementation=implementation
+    )
+
+
+def _implementation(name: str, digest: str, path: str, version: str) -> loading.Implementation:
+    found = loading.held(name, digest)
+    if found is not None:
+        return found
+    core.check_path(path, loading.allowed_packages())
+    code = ModuleCode.objects.filter(pk=digest).first()
+    if code is None:
+        raise ModuleLoadFailed(f"module {name} must have its sources kept, there are none: register {path} anew")
+    return loading.load_code(name, digest, artefacts.unpacked(code.files), code.path, version=version)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - a thread of the parent may have held it
+    _lock = threading.RLock()
+    forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

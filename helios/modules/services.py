@@ -4,183 +4,276 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.db import connection, transaction
-from django.db.models import Max
-from django.utils import timezone
+from django.db import transaction
 
-from helios import events
-from helios.modules import core, loading
+from helios.modules import artefacts, changing, core, gating, loading, rules
+from helios.modules.artefacts import Artefact
 from helios.modules.catalog import SHIPPED
-from helios.modules.errors import ModuleLoadFailed, ModuleRefused, UnknownModule
-from helios.modules.models import Module, ModuleState
+from helios.modules.errors import ModuleLoadFailed, ModuleRefused
+from helios.modules.models import OPEN_SWAPS, Module, ModuleCode, ModuleState, ModuleVersion
+from helios.modules.swapping import put, recover, rollback, swap
 
-USABLE = (ModuleState.LOADED, ModuleState.ACTIVE)
+__all__ = [
+    "activate",
+    "check_registration",
+    "configure",
+    "get",
+    "load",
+    "recover",
+    "register",
+    "restore_shipped",
+    "rollback",
+    "seal",
+    "swap",
+    "unload",
+]
+
+get = changing.slot
 
 
 def register(
     name: str,
     path: str,
-    version: str,
+    version: str = "",
     *,
     dependencies: Mapping[str, str] | None = None,
-    hot_reloadable: bool = True,
+    hot_reloadable: bool | None = None,
     actor: str = "system",
-) -> Module:
-    """Enter a module, or enter it anew with another path or version; it is UNLOADED afterwards.
+) -> ModuleVersion:
+    """Read the code behind `path` and keep it as a version of the slot `name`, UNLOADED; makes the slot if need be.
 
-    Raises `ModuleRefused` for a path outside the allowed packages, a version or range that is none, a
-    missing or cyclic dependency, and for a module in use: that one has to be unloaded first.
+    Nothing is imported. The same content is the same version: registered again, a FAILED one may be tried again.
+    `dependencies`: without them those in the code's DEPENDENCIES hold, else those of the version in use.
+    Raises `ModuleRefused` for a path outside the allowed packages, code that cannot be parsed or states no VERSION
+    or another than `version`, a bad range, a missing or circular dependency.
     """
+    core.check_name(name)
+    artefact = artefacts.read(path, loading.allowed_packages())
+    stated = artefacts.stated(artefact)
+    if version and core.Version.parse(version) != core.Version.parse(stated.version):
+        raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
+    wanted = dependencies if dependencies is not None else stated.dependencies
     with transaction.atomic():
-        rows = _locked()
-        row = rows.get(name) or Module(name=name)
-        if row.state in (ModuleState.ACTIVE, ModuleState.LOADING):
-            raise ModuleRefused(f"module {name} is {row.state}: unload it before it is registered anew")
-        row.path, row.version, row.hot_reloadable = path, version, hot_reloadable
-        row.dependencies = dict(dependencies or {})
-        _check(rows, row)
-        _move(row, ModuleState.UNLOADED, actor=actor, kind="module.registered")
-    return row
+        rows = changing.locked()
+        return _enter(rows, name, artefact, stated.version, wanted, hot_reloadable=hot_reloadable, actor=actor)
 
 
 def check_registration(name: str, path: str, version: str, dependencies: Mapping[str, str]) -> None:
-    """Raises `ModuleRefused` where `register` would, for the module itself; changes nothing."""
-    rows = {row.name: row for row in Module.objects.all()}
-    _check(rows, Module(name=name, path=path, version=version, dependencies=dict(dependencies)))
+    """Raises `ModuleRefused` where `register` would; changes nothing."""
+    core.check_name(name)
+    stated = artefacts.stated(artefacts.read(path, loading.allowed_packages()))
+    if version and core.Version.parse(version) != core.Version.parse(stated.version):
+        raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
+    rules.check_graph({row.name: row for row in Module.objects.all()}, name, dependencies)
 
 
-def get(name: str) -> Module:
-    """The registered module; raises `UnknownModule` naming those there are."""
-    return _named({row.name: row for row in Module.objects.all()}, name)
-
-
-def load(name: str, *, actor: str = "system") -> Module:
-    """Import the module's code and check it; LOADED afterwards, or FAILED with the reason in its row.
+def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
+    """Import a version (the newest by default) in a process of its own; LOADED afterwards, or FAILED with the reason.
 
     Raises `ModuleRefused` where a dependency is not loaded in a fitting version, `ModuleLoadFailed` where
-    the code is at fault. An ACTIVE module stays as it is. The import runs outside the transaction: it may
+    the code is at fault. An ACTIVE version stays as it is. The import runs outside the transaction: it may
     take long.
     """
     with transaction.atomic():
-        rows = _locked()
-        row = _named(rows, name)
+        rows = changing.locked()
+        slot = changing.named(rows, name)
+        row = changing.version_of(slot, version)
         if row.state == ModuleState.ACTIVE:
             return row
-        _check_dependencies(row, rows, USABLE)
-        _move(row, ModuleState.LOADING, actor=actor)
-    try:
-        loading.load(row.name, row.path, row.version)
-    except (ModuleLoadFailed, ModuleRefused) as error:
-        _finish(row, ModuleState.FAILED, actor=actor, error=str(error))
-        raise
+        _refuse_open(slot)
+        core.check_path(row.path, loading.allowed_packages())
+        rules.check_needs(row, rows, changing.USABLE)
+        changing.move(slot, row, ModuleState.LOADING, actor=actor)
+    problem = gating.loads(row)
+    if problem:
+        _finish(row, ModuleState.FAILED, actor=actor, error=f"module {name} {problem}")
+        raise ModuleLoadFailed(f"module {name} {problem}")
     return _finish(row, ModuleState.LOADED, actor=actor)
 
 
-def activate(name: str, *, actor: str = "system") -> Module:
-    """Let the pipeline use a LOADED module from the next task on; loads it first where it is not.
+def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
+    """Fill an empty slot from the next task on; loads the version first where it is not.
 
-    Raises as `load` does, and `ModuleRefused` where a dependency is not ACTIVE.
+    Raises as `load` does, and `ModuleRefused` where a dependency is not ACTIVE or another version is in use:
+    that one is swapped.
     """
-    row = get(name)
-    if row.state not in USABLE:
-        row = load(name, actor=actor)
-    if row.state == ModuleState.ACTIVE:
-        return row
+    row = changing.version_of(get(name), version)
+    if row.state not in changing.USABLE:
+        row = load(name, row.label, actor=actor)
     with transaction.atomic():
-        rows = _locked()
-        row = _named(rows, name)
+        rows = changing.locked()
+        slot = changing.named(rows, name)
+        row = changing.version_of(slot, row.label)
+        if row.state == ModuleState.ACTIVE:
+            return row
+        if slot.active is not None:
+            raise ModuleRefused(f"module {name} is in use as {slot.active.label}: swap it to {row.label}")
         if row.state != ModuleState.LOADED:
             raise ModuleRefused(f"module {name} must be LOADED to be activated, was {row.state}")
-        _check_dependencies(row, rows, (ModuleState.ACTIVE,))
-        _move(row, ModuleState.ACTIVE, actor=actor)
+        _refuse_open(slot)
+        rules.check_needs(row, rows, (ModuleState.ACTIVE,))
+        _take(slot, row, actor=actor)
     return row
 
 
-def unload(name: str, *, actor: str = "system") -> Module:
-    """Take a module out of use from the next task on; `ModuleRefused` while another in use needs it."""
+def unload(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
+    """Take a version (the one in use by default) out of use from the next task on.
+
+    Running cycles that pinned it end with it. Raises `ModuleRefused` while another module needs the slot, and while
+    it is being swapped.
+    """
     with transaction.atomic():
-        rows = _locked()
-        row = _named(rows, name)
-        users = [other.name for other in rows.values() if other.state in USABLE and name in other.dependencies]
-        if users:
+        rows = changing.locked()
+        slot = changing.named(rows, name)
+        row = changing.version_of(slot, version) if version or slot.active is None else slot.active
+        _refuse_open(slot)
+        users = rules.users_of(rows, name)
+        if users and _last_usable(slot, row):
             raise ModuleRefused(f"module {name} is needed by {', '.join(users)}: unload them first")
         if row.state != ModuleState.UNLOADED:
-            _move(row, ModuleState.UNLOADED, actor=actor)
+            if slot.active_id == row.pk:
+                slot.active = slot.watch = None
+            if slot.previous_id == row.pk:
+                slot.previous = None
+            changing.move(slot, row, ModuleState.UNLOADED, actor=actor)
     return row
+
+
+def configure(
+    name: str,
+    *,
+    hot_reloadable: bool | None = None,
+    watch_calls: int | None = None,
+    watch_failures: int | None = None,
+    actor: str = "system",
+) -> Module:
+    """How a slot may be changed, and how its switches are watched. Raises `ModuleRefused` for a number out of range."""
+    for field, value, lowest in (("watch_calls", watch_calls, 0), ("watch_failures", watch_failures, 1)):
+        if value is not None and not lowest <= value <= 1_000_000:
+            raise ModuleRefused(f"{field} must be a whole number from {lowest} to 1000000, was {value}")
+    wanted = {"hot_reloadable": hot_reloadable, "watch_calls": watch_calls, "watch_failures": watch_failures}
+    changes = {field: value for field, value in wanted.items() if value is not None}
+    with transaction.atomic():
+        slot = changing.named(changing.locked(), name)
+        before = {field: getattr(slot, field) for field in changes}
+        if before != changes:
+            for field, value in changes.items():
+                setattr(slot, field, value)
+            changing.changed(slot, "module.configured", {"before": before, "after": changes, "actor": actor})
+    return slot
 
 
 def restore_shipped(*, actor: str = "system") -> list[str]:
     """Put back the shipped modules that are missing, as ACTIVE ones; returns their names."""
     made = []
     with transaction.atomic():
-        rows = _locked()
         for shipped in SHIPPED:
+            rows = changing.locked()
             if shipped.name not in rows:
-                row = Module(
-                    name=shipped.name,
-                    path=shipped.path,
-                    version=shipped.version,
-                    dependencies=dict(shipped.dependencies),
-                )
-                _move(row, ModuleState.ACTIVE, actor=actor, kind="module.registered")
+                artefact = artefacts.read(shipped.path, loading.DEFAULT_PACKAGES)
+                version = artefacts.stated(artefact).version
+                row = _enter(rows, shipped.name, artefact, version, shipped.dependencies, actor=actor)
+                _take(changing.locked()[shipped.name], row, actor=actor)
                 made.append(shipped.name)
     return made
 
 
-def _locked() -> dict[str, Module]:
-    """All modules by name; other changes wait, so that generations and states stay in order."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('modules'))")
-    return {row.name: row for row in Module.objects.all()}
+def seal(*, actor: str = "migration") -> list[str]:
+    """Keep the sources of versions from before sources were kept, as they lie on disk now; returns the slots.
 
-
-def _named(rows: Mapping[str, Module], name: str) -> Module:
-    if name not in rows:
-        raise UnknownModule(f"no module is named {name!r}; there are {', '.join(rows) or 'none'}")
-    return rows[name]
-
-
-def _check(rows: Mapping[str, Module], row: Module) -> None:
-    core.check_path(row.path, loading.allowed_packages())
-    core.Version.parse(row.version)
-    core.check_dependencies(row.dependencies)
-    core.load_order(
-        {**{name: list(other.dependencies) for name, other in rows.items()}, row.name: list(row.dependencies)}
-    )
-
-
-def _check_dependencies(row: Module, rows: Mapping[str, Module], states: tuple[ModuleState, ...]) -> None:
-    for needed, wanted in row.dependencies.items():
-        other = rows.get(needed)
-        if other is None:
-            raise ModuleRefused(f"module {row.name} depends on {needed}, which is not registered")
-        if not core.satisfies(other.version, wanted):
-            raise ModuleRefused(f"module {row.name} needs {needed} {wanted}, but {other.version} is registered")
-        if other.state not in states:
-            expected = " or ".join(states)
-            raise ModuleRefused(f"module {row.name} needs {needed} to be {expected}, was {other.state}")
-
-
-def _finish(row: Module, state: ModuleState, *, actor: str, error: str = "") -> Module:
-    """End a loading, unless somebody changed the module while its code was imported."""
+    Their code was whatever lay there, so version and label follow what is found. What is not found stays as it is
+    and says so when it is asked for.
+    """
+    sealed = []
     with transaction.atomic():
-        current = _named(_locked(), row.name)
-        if current.generation != row.generation:
-            raise ModuleRefused(f"module {row.name} was changed while it was being loaded; load it again")
-        _move(current, state, actor=actor, error=error)
-    return current
+        rows = changing.locked()
+        for row in ModuleVersion.objects.select_related("module").filter(code=None):
+            try:
+                artefact = artefacts.read(row.path, loading.allowed_packages())
+                row.version = artefacts.stated(artefact).version
+            except ModuleRefused:
+                continue
+            row.code, row.label = _kept(artefact), core.label(row.version, artefact.digest)
+            row.save()
+            slot = rows[row.module.name]
+            slot.refresh_from_db()
+            changing.changed(slot, "module.sealed", {"label": row.label, "actor": actor})
+            sealed.append(slot.name)
+    return sealed
 
 
-def _move(row: Module, state: ModuleState, *, actor: str, error: str = "", kind: str = "module.state_changed") -> None:
-    before, row.state, row.error = row.state, state, error
-    if state == ModuleState.LOADED:
-        row.loaded_at = timezone.now()
-    row.generation = (Module.objects.aggregate(latest=Max("generation"))["latest"] or 0) + 1
-    row.save()
-    events.record(
-        kind=kind,
-        source="modules",
-        subject=row.name,
-        severity="warning" if state == ModuleState.FAILED else "info",
-        data={"before": before, "after": state, "version": row.version, "actor": actor, "error": error},
+# --- steps ---
+
+
+def _enter(
+    rows: Mapping[str, Module],
+    name: str,
+    artefact: Artefact,
+    version: str,
+    dependencies: Mapping[str, str] | None,
+    *,
+    hot_reloadable: bool | None = None,
+    actor: str,
+) -> ModuleVersion:
+    slot = rows.get(name) or Module(name=name, path=artefact.path, version=version)
+    if dependencies is None:
+        dependencies = slot.dependencies
+    rules.check_graph(rows, name, dependencies)
+    if hot_reloadable is not None:
+        slot.hot_reloadable = hot_reloadable
+    if name not in rows:
+        slot.save()
+    label = core.label(version, artefact.digest)
+    row = ModuleVersion.objects.filter(module=slot, label=label).first() or ModuleVersion(module=slot, label=label)
+    if row.code_id not in (None, artefact.digest):
+        raise ModuleRefused(f"module {name} {label} must be one content, another one has the same label")
+    row.version, row.path, row.code, row.registered_by = version, artefact.path, _kept(artefact), actor
+    if row.state == ModuleState.ACTIVE and row.dependencies != dict(dependencies):
+        raise ModuleRefused(f"module {name} {label} is in use: its dependencies cannot change under it")
+    row.dependencies = dict(dependencies)
+    state = row.state if row.state in changing.USABLE else ModuleState.UNLOADED
+    changing.move(slot, row, ModuleState(state), actor=actor, kind="module.registered")
+    return row
+
+
+def _kept(artefact: Artefact) -> ModuleCode:
+    code, _ = ModuleCode.objects.get_or_create(
+        digest=artefact.digest,
+        defaults={
+            "path": artefact.path,
+            "files": artefacts.packed(artefact.files),
+            "size_bytes": artefact.size_bytes,
+        },
     )
+    return code
+
+
+def _take(slot: Module, row: ModuleVersion, *, actor: str) -> None:
+    """Fill an empty slot."""
+    before = row.state
+    put(slot, row, previous=None)
+    data = {"before": before, "after": ModuleState.ACTIVE, "version": row.version, "label": row.label, "actor": actor}
+    changing.changed(slot, "module.state_changed", {**data, "error": ""})
+
+
+def _last_usable(slot: Module, row: ModuleVersion) -> bool:
+    """Whether nothing that others could use would be left in the slot."""
+    others = slot.versions.filter(state__in=changing.USABLE).exclude(pk=row.pk)
+    return row.state == ModuleState.ACTIVE or not others.exists()
+
+
+def _refuse_open(slot: Module) -> None:
+    running = slot.swaps.filter(state__in=OPEN_SWAPS).first()
+    if running is not None:
+        raise ModuleRefused(f"module {slot.name} is being swapped by {running.actor}: wait until that has ended")
+
+
+def _finish(row: ModuleVersion, state: ModuleState, *, actor: str, error: str = "") -> ModuleVersion:
+    """End a loading, unless somebody changed the version while its code was imported."""
+    with transaction.atomic():
+        slot = changing.named(changing.locked(), row.module.name)
+        current = ModuleVersion.objects.select_related("module").get(pk=row.pk)
+        if (current.state, current.updated_at) != (ModuleState.LOADING, row.updated_at):
+            raise ModuleRefused(f"module {slot.name} was changed while it was being loaded; load it again")
+        changing.move(slot, current, state, actor=actor, error=error)
+    return current

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
-from helios.modules import registry
+from helios.modules import gating, loading, registry, services, watch
+from helios.modules.errors import ModuleLoadFailed
+from helios.modules.models import Module, ModuleVersion
 
 GOOD = "VERSION = {version!r}\n\ndef run(value):\n    return ({version!r}, value)\n"
 
@@ -16,20 +19,50 @@ GOOD = "VERSION = {version!r}\n\ndef run(value):\n    return ({version!r}, value
 def _own_snapshot() -> Iterator[None]:
     """Every test begins as a fresh process would."""
     registry.forget()
+    watch.forget()
     yield
     registry.forget()
+    watch.forget()
+    registry._callbacks.clear()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The names of the log events of the test, in order."""
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]), level="DEBUG")
+    yield lines
+    logger.remove(sink)
+
+
+@pytest.fixture
+def open_gate(monkeypatch) -> None:
+    """The gate only imports, in this process: its own tests start processes, these would wait for them."""
+
+    def imports(version: ModuleVersion, *_: object, **__: object) -> str:
+        try:
+            registry.load_version(version)
+        except ModuleLoadFailed as error:
+            return str(error).removeprefix(f"module {version.module.name} ")
+        return ""
+
+    monkeypatch.setattr(gating, "loads", imports)
+    monkeypatch.setattr(gating, "passes", imports)
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch, settings) -> Iterator[str]:
-    """An importable package that modules may be loaded from, gone after the test."""
+    """A package that modules may be loaded from, gone after the test."""
     name = f"scratch_{uuid.uuid4().hex[:8]}"
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    settings.MODULE_PACKAGES = (name,)
+    settings.MODULE_PACKAGES = (name, "tiers")
+    settings.MODULES_DIR = tmp_path / "laid_out"
     yield name
+    for slot, digest in loading.loaded():
+        if loading._known[loading.beside_name(slot, digest)].place.is_relative_to(tmp_path):
+            loading.forget_code(slot, digest)
     for loaded in [each for each in sys.modules if each.split(".")[0] == name]:
         del sys.modules[loaded]
 
@@ -44,3 +77,17 @@ def code(package: str, tmp_path: Path) -> Callable[..., str]:
         return f"{package}.{name}"
 
     return write
+
+
+@pytest.fixture
+def three_versions(open_gate, code) -> dict[str, str]:
+    """A slot in use with 1.0.0, and 1.1.0 and 2.0.0 registered: label by version. A user needs it below 2."""
+    Module.objects.all().delete()
+    labels = {}
+    for version in ("1.0.0", "1.1.0", "2.0.0"):
+        labels[version] = services.register("oracle", code("oracle", version=version)).label
+    services.activate("oracle", labels["1.0.0"])
+    services.register("user", code("user"), dependencies={"oracle": "^1.0.0"})
+    services.activate("user")
+    registry.refresh_if_behind()
+    return labels

@@ -153,3 +153,25 @@ def test_paths_elsewhere_are_refused_with_those_allowed(path: str):
 def test_what_is_no_dotted_name_is_refused(path: str):
     with pytest.raises(ModuleRefused, match="must be a dotted name"):
         core.check_path(path, ["tiers"])
+
+
+@given(versions, st.text("0123456789abcdef", min_size=64, max_size=64))
+def test_a_label_is_a_version_itself_and_as_good_as_the_one_it_names(version: Version, digest: str):
+    label = core.label(str(version), digest)
+    assert Version.parse(label) == version
+    assert label == f"{version}+{digest[:8]}"
+
+
+def test_a_label_drops_build_metadata_of_the_version():
+    assert core.label("1.0.0+build.5", "0123456789ab") == "1.0.0+01234567"
+
+
+@pytest.mark.parametrize("name", ["predict", "risk-two", "a", "risk_2"])
+def test_names_of_slots_pass(name: str):
+    core.check_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "Risk", "2risk", "risk two", "../risk", "a" * 65, "rïsk", "risk\n"])
+def test_what_is_no_name_of_a_slot_is_refused(name: str):
+    with pytest.raises(ModuleRefused, match="a module's name must read like predict or risk-two"):
+        core.check_name(name)

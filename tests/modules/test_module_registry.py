@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
-from helios.modules import registry, services
-from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule
-from helios.modules.models import Module
+from helios.modules import loading, registry, services
+from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, UnknownModule
+from helios.modules.models import Module, ModuleCode, ModuleVersion
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def oracle(code) -> None:
 @pytest.mark.usefixtures("oracle")
 def test_a_name_resolves_to_its_version_path_and_code(package):
     found = registry.resolve("oracle")
-    assert (found.name, found.version, found.path) == ("oracle", "1.0.0", f"{package}.oracle")
+    assert (found.name, found.path, found.watch) == ("oracle", f"{package}.oracle", None)
+    assert found.version == f"1.0.0+{found.digest[:8]}"
     assert found.implementation.run("x") == ("1.0.0", "x")
 
 
@@ -43,10 +45,12 @@ def test_a_swap_is_seen_at_the_next_check_and_not_before(code):
     services.register("oracle", code("oracle_two", version="1.1.0"), "1.1.0")
     services.activate("oracle")
     assert registry.resolve("oracle") is before
-    assert registry.pins() == {"oracle": "1.0.0"}
+    assert registry.pins() == {"oracle": before.version}
     assert registry.refresh_if_behind() is True
-    assert registry.resolve("oracle").version == "1.1.0"
-    assert registry.pins() == {"oracle": "1.1.0"}
+    now = registry.resolve("oracle")
+    assert now.version.startswith("1.1.0+")
+    assert registry.pins() == {"oracle": now.version}
+    assert (before.implementation.run(1), now.implementation.run(1)) == (("1.0.0", 1), ("1.1.0", 1))
 
 
 @pytest.mark.usefixtures("oracle")
@@ -78,14 +82,177 @@ def test_an_empty_registry_says_so():
         registry.resolve("risk")
 
 
-def test_a_process_whose_code_differs_from_the_registered_version_refuses_it(code):
-    services.register("oracle", code("oracle"), "1.0.0")
-    services.activate("oracle")
-    Module.objects.filter(name="oracle").update(version="1.0.1")
-    with pytest.raises(
-        ModuleLoadFailed, match=r"module oracle is registered as 1\.0\.1, but the code in .* is 1\.0\.0"
-    ):
+@pytest.mark.usefixtures("oracle")
+def test_sources_that_are_not_those_of_their_hash_are_refused(package):
+    code = ModuleCode.objects.get(path=f"{package}.oracle")
+    ModuleCode.objects.filter(pk=code.pk).update(files={"oracle.py": code.files["oracle.py"] + "# more\n"})
+    loading.forget_code("oracle", code.pk)
+    with pytest.raises(ModuleLoadFailed, match=r"module oracle must have the content .*, its files are others"):
         registry.resolve("oracle")
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_version_without_kept_sources_says_what_to_do(package):
+    ModuleVersion.objects.update(code=None)
+    with pytest.raises(ModuleLoadFailed, match="module oracle must have its sources kept, there are none: register"):
+        registry.resolve("oracle")
+
+
+@pytest.mark.usefixtures("oracle")
+def test_what_is_no_longer_allowed_is_not_loaded(settings):
+    settings.MODULE_PACKAGES = ("tiers",)
+    loading.forget_code("oracle", ModuleVersion.objects.get(module__name="oracle").digest)
+    with pytest.raises(ModuleRefused, match="modules may be loaded from tiers only"):
+        registry.resolve("oracle")
+
+
+# --- pins ---
+
+
+@pytest.fixture
+def two(oracle, code) -> tuple[str, str]:
+    """Labels of two versions of the oracle, the second in use."""
+    first = registry.resolve("oracle").version
+    services.unload("oracle")
+    second = services.register("oracle", code("oracle", version="1.1.0")).label
+    services.activate("oracle", second)
+    registry.refresh_if_behind()
+    return first, second
+
+
+def test_a_pinned_version_is_the_one_that_a_cycle_began_with(two):
+    first, second = two
+    assert registry.resolve_pinned("oracle", first).implementation.run(1) == ("1.0.0", 1)
+    assert registry.resolve_pinned("oracle", second) is registry.resolve("oracle")
+
+
+def test_a_pin_is_looked_up_once(two, django_assert_num_queries):
+    found = registry.resolve_pinned("oracle", two[0])
+    with django_assert_num_queries(0):
+        assert registry.resolve_pinned("oracle", two[0]) is found
+
+
+def test_a_process_that_never_saw_a_version_loads_it_from_the_kept_sources(two, tmp_path, package):
+    first = ModuleVersion.objects.get(label=two[0])
+    registry.forget()
+    loading.forget_code("oracle", first.digest)
+    (tmp_path / package / "oracle.py").unlink()
+    shutil.rmtree(tmp_path / "laid_out")
+    assert registry.resolve_pinned("oracle", two[0]).implementation.run(1) == ("1.0.0", 1)
+
+
+def test_a_plain_version_is_a_pin_too(two):
+    assert registry.resolve_pinned("oracle", "1.0.0").version == two[0]
+    assert registry.resolve_pinned("oracle", "1.1.0").version == two[1]
+
+
+def test_of_several_contents_of_a_plain_version_the_one_in_use_is_meant_then_the_newest(two, code):
+    newer = services.register("oracle", code("oracle", "VERSION = '1.1.0'\ndef run(value):\n    return 'other'\n"))
+    assert registry.resolve_pinned("oracle", "1.1.0").version == two[1]
+    newest = services.register("oracle", code("oracle", "VERSION = '1.0.0'\ndef run(value):\n    return 'newest'\n"))
+    assert registry.resolve_pinned("oracle", newer.label).implementation.run(1) == "other"
+    registry.forget()
+    assert registry.resolve_pinned("oracle", "1.0.0").version == newest.label
+
+
+def test_an_unknown_pin_is_told_with_those_there_are(two):
+    with pytest.raises(UnknownModule, match=r"module oracle has no version 9\.9\.9; there are 1\.1\.0\+"):
+        registry.resolve_pinned("oracle", "9.9.9")
+    with pytest.raises(UnknownModule, match="no module is named 'seer'; there are oracle"):
+        registry.resolve_pinned("seer", "1.0.0")
+
+
+def test_pinned_versions_of_a_module_out_of_use_are_still_there(two):
+    services.unload("oracle")
+    registry.refresh_if_behind()
+    assert registry.resolve_pinned("oracle", two[1]).implementation.run(1) == ("1.1.0", 1)
+
+
+# --- switches in a process ---
+
+STATEFUL = """
+VERSION = {version!r}
+TOLD = []
+memory = {{}}
+def run(key, value=None):
+    if value is not None:
+        memory[key] = value
+    return memory.get(key)
+def on_activate(): TOLD.append("on_activate")
+def on_deactivate(): TOLD.append("on_deactivate")
+def export_state(): return dict(memory)
+def import_state(state, from_version): memory.update(state); TOLD.append(from_version)
+"""
+
+
+@pytest.fixture
+def replace(code):
+    """Put a version with this source into the slot, and let this process notice."""
+
+    def do(source: str) -> registry.ActiveModule:
+        row = services.register("oracle", code("oracle", source))
+        if Module.objects.get(name="oracle").active:
+            services.unload("oracle")
+        services.activate("oracle", row.label)
+        registry.refresh_if_behind()
+        return registry.resolve("oracle")
+
+    return do
+
+
+def test_what_a_version_remembers_goes_over_to_the_next_one(replace):
+    old = replace(STATEFUL.format(version="1.0.0"))
+    old.implementation.run("fit", 7)
+    new = replace(STATEFUL.format(version="1.1.0"))
+    assert new.implementation.run("fit") == 7
+    assert [old.version, "on_activate"] == new.implementation.TOLD
+    assert old.implementation.TOLD == ["on_activate", "on_deactivate"]
+
+
+def test_a_hook_that_fails_at_the_switch_is_logged_and_the_version_serves(replace, logged):
+    replace(STATEFUL.format(version="1.0.0")).implementation.run("fit", 7)
+    new = replace(STATEFUL.format(version="1.1.0") + "def import_state(*_): raise ValueError('other shape')\n")
+    assert "modules.hook_failed" in logged
+    assert new.implementation.run("fit") is None
+    assert new.implementation.TOLD == ["on_activate"]
+
+
+def test_listeners_hear_of_a_switch_of_what_this_process_uses(replace):
+    heard = []
+    registry.on_switch(lambda name, before, now: heard.append((name, before and before.version, now.version)))
+    old = replace(STATEFUL.format(version="1.0.0"))
+    new = replace(STATEFUL.format(version="1.1.0"))
+    assert heard == [("oracle", None, old.version), ("oracle", old.version, new.version)]
+
+
+def test_a_listener_that_fails_keeps_no_task_from_its_module(replace, logged):
+    registry.on_switch(lambda *_: 1 / 0)
+    assert replace(STATEFUL.format(version="1.0.0")).implementation.VERSION == "1.0.0"
+    assert "modules.callback_failed" in logged
+
+
+def test_a_version_that_cannot_be_loaded_here_is_told_when_it_is_asked_for(replace, monkeypatch, logged):
+    replace(STATEFUL.format(version="1.0.0"))
+    real = loading.load_code
+    monkeypatch.setattr(loading, "load_code", lambda *_, **__: (_ for _ in ()).throw(ModuleLoadFailed("no disk")))
+    monkeypatch.setattr(loading, "held", lambda *_: None)
+    row = ModuleVersion.objects.get(module__name="oracle")
+    Module.objects.filter(name="oracle").update(generation=row.module.generation + 1)
+    assert registry.refresh_if_behind() is True
+    assert "modules.not_loaded" in logged
+    with pytest.raises(ModuleLoadFailed, match="no disk"):
+        registry.resolve("oracle")
+    assert set(registry.load_active()) == {"no disk"}
+    monkeypatch.setattr(loading, "load_code", real)
+    assert registry.resolve("oracle").implementation.VERSION == "1.0.0"
+
+
+def test_a_process_keeps_few_old_copies(replace):
+    held = [replace(STATEFUL.format(version=f"1.0.{number}")).digest for number in range(loading.KEPT + 3)]
+    kept = [digest for slot, digest in loading.loaded() if slot == "oracle"]
+    assert held[-1] in kept
+    assert held[0] not in kept
+    assert len(kept) <= loading.KEPT + 2
 
 
 @pytest.mark.usefixtures("oracle")

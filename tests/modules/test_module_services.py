@@ -1,26 +1,21 @@
-"""Registering, loading, activating and unloading, in Python, at the terminal and in the admin."""
+"""Registering, loading, activating and unloading modules."""
 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import threading
-from io import StringIO
 
 import pytest
-from django.contrib.auth import get_user_model
-from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
-from django.urls import reverse
 
 from helios.events.models import SystemEvent
-from helios.modules import loading, registry, services
+from helios.modules import gating, registry, services
 from helios.modules.catalog import SHIPPED, STAGES
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, UnknownModule
-from helios.modules.models import Module
+from helios.modules.models import Module, ModuleCode, ModuleVersion
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
 
 
 def state(name: str) -> str:
@@ -48,7 +43,8 @@ def test_the_migration_registers_the_seven_tiers_as_the_catalog_has_them():
 def test_the_shipped_tiers_can_all_be_resolved():
     services.restore_shipped()
     found = [registry.resolve(stage) for stage in STAGES]
-    assert [(each.name, each.version) for each in found] == [(stage, "1.0.0") for stage in STAGES]
+    assert [each.name for each in found] == list(STAGES)
+    assert all(each.version == f"{each.implementation.VERSION}+{each.digest[:8]}" for each in found)
     assert all(callable(each.implementation.run) for each in found)
 
 
@@ -69,6 +65,7 @@ def test_a_module_goes_from_unloaded_to_active_and_back():
 def test_activating_loads_what_was_not_loaded():
     assert services.activate("source").state == "ACTIVE"
     assert Module.objects.get(name="source").loaded_at is not None
+    assert Module.objects.get(name="source").active.loaded_at is not None
 
 
 @pytest.mark.usefixtures("chain")
@@ -119,21 +116,15 @@ def test_a_module_in_use_by_others_is_not_unloaded():
     ("source", "reason"),
     [
         ("VERSION = '1.0.0'\nrun = 3\n", "must have run, a function"),
-        ("def run(): ...\n", "must have VERSION, a string, in .*; it was None"),
-        ("VERSION = 1\ndef run(): ...\n", "must have VERSION, a string, in .*; it was 1"),
-        ("VERSION = 'one'\ndef run(): ...\n", "has a bad VERSION in .*: a version must read like"),
-        ("VERSION = '1.0.1'\ndef run(): ...\n", "is registered as 1.0.0, but the code in .* is 1.0.1"),
-        (
-            "raise RuntimeError('no model here')\n",
-            "could not be imported from .*: RuntimeError: no model here",
-        ),
-        ("import sys\nsys.exit(3)\n", "could not be imported from .*: SystemExit: 3"),
-        ("def run(:\n", "could not be imported from .*: SyntaxError"),
-        ("import nothing_of_that_name\n", "could not be imported from .*: ModuleNotFoundError"),
+        ("VERSION = '1.0.0'\ndef run(): ...\non_load = 1\n", "may have on_load as a function, was 1"),
+        ("VERSION = '1.0.0'\nraise RuntimeError('no model here')\n", "could not .* from .*: RuntimeError: no model"),
+        ("VERSION = '1.0.0'\nimport sys\nsys.exit(3)\n", "could not be imported from .*: SystemExit: 3"),
+        ("VERSION = '1.0.0'\nimport nothing_of_that_name\n", "could not be imported from .*: ModuleNotFoundError"),
+        ("VERSION = '1.0.0'\ndef run(): ...\ndef on_load(): 1 / 0\n", "failed in on_load: ZeroDivisionError"),
     ],
 )
-def test_code_at_fault_leaves_the_module_failed_with_the_reason(code, source: str, reason: str):
-    services.register("risk_two", code("risk_two", source), "1.0.0")
+def test_code_at_fault_leaves_the_version_failed_with_the_reason(code, source: str, reason: str):
+    services.register("risk_two", code("risk_two", source))
     with pytest.raises(ModuleLoadFailed, match=f"module risk_two {reason}"):
         services.activate("risk_two")
     row = Module.objects.get(name="risk_two")
@@ -143,43 +134,91 @@ def test_code_at_fault_leaves_the_module_failed_with_the_reason(code, source: st
         registry.resolve("risk_two")
 
 
-def test_a_failed_module_is_loaded_again_once_its_code_is_mended(code):
-    path = code("risk_two", "raise RuntimeError('not yet')\n")
-    services.register("risk_two", path, "1.0.0")
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("def run(): ...\n", "must state VERSION as a text like '1.4.0', was None"),
+        ("VERSION = 1\ndef run(): ...\n", "must state VERSION as a text like '1.4.0', was 1"),
+        ("VERSION = '1.0' + '.0'\ndef run(): ...\n", "must state VERSION as a text like '1.4.0', was None"),
+        ("VERSION = 'one'\ndef run(): ...\n", "a version must read like"),
+        ("VERSION = '1.0.1'\ndef run(): ...\n", "is registered as 1.0.0, but the code in .* is 1.0.1"),
+        ("VERSION = '1.0.0'\ndef run(:\n", "must be valid Python, risk_two.py line 2 is not"),
+        ("VERSION = '1.0.0'\nDEPENDENCIES = {'features': 'new'}\n", "a version must read like"),
+    ],
+)
+def test_code_that_says_wrong_things_of_itself_is_not_registered(code, source: str, reason: str):
+    with pytest.raises(ModuleRefused, match=reason):
+        services.register("risk_two", code("risk_two", source), "1.0.0")
+    assert not Module.objects.filter(name="risk_two").exists()
+    assert not ModuleCode.objects.filter(path__endswith="risk_two").exists()
+
+
+def test_the_version_and_what_it_needs_may_stand_in_the_code_alone(code):
+    row = services.register("risk_two", code("risk_two", "VERSION = '1.2.0'\nDEPENDENCIES = {'features': '^1.0.0'}\n"))
+    assert (row.version, row.dependencies) == ("1.2.0", {"features": "^1.0.0"})
+    again = services.register("risk_two", code("risk_two", "VERSION = '1.2.1'\n"))
+    assert again.dependencies == {"features": "^1.0.0"}
+
+
+def test_nothing_is_imported_by_registering(code, package):
+    services.register("risk_two", code("risk_two", "VERSION = '1.0.0'\nraise RuntimeError\n"))
+    assert f"{package}.risk_two" not in sys.modules
+
+
+def test_a_version_that_failed_is_tried_again_when_it_is_registered_again(code, monkeypatch):
+    path = code("risk_two")
+    services.register("risk_two", path)
+    monkeypatch.setattr(gating, "loads", lambda _: "could not be imported: the disk was full")
     with pytest.raises(ModuleLoadFailed):
         services.load("risk_two")
-    code("risk_two")
-    importlib.invalidate_caches()
+    services.register("risk_two", path)
+    monkeypatch.setattr(gating, "loads", lambda _: "")
     row = services.load("risk_two")
     assert (row.state, row.error) == ("LOADED", "")
 
 
-def test_a_path_that_is_no_longer_allowed_fails_without_an_import(code, settings, package):
+def test_other_content_is_another_version_and_the_same_content_the_same(code):
+    first = services.register("risk_two", code("risk_two"))
+    other = services.register("risk_two", code("risk_two", "VERSION = '1.0.0'\ndef run(): ...\n"))
+    assert first.version == other.version == "1.0.0"
+    assert first.label != other.label
+    assert services.register("risk_two", code("risk_two")).pk == first.pk
+    assert ModuleVersion.objects.filter(module__name="risk_two").count() == 2
+
+
+def test_a_path_that_is_no_longer_allowed_is_refused_without_an_import(code, settings, package):
     services.register("risk_two", code("risk_two"), "1.0.0")
     settings.MODULE_PACKAGES = ("tiers",)
     with pytest.raises(ModuleRefused, match="modules may be loaded from tiers only"):
         services.load("risk_two")
-    assert state("risk_two") == "FAILED"
+    assert state("risk_two") == "UNLOADED"
     assert f"{package}.risk_two" not in sys.modules
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("risk_two", "os", "1.0.0"), "modules may be loaded from tiers, trading only, not from 'os'"),
+        (
+            ("risk_two", "os", "1.0.0"),
+            "modules may be loaded from examples.modules, tiers, trading only, not from 'os'",
+        ),
         (("risk_two", "tiers.risk", "1"), "a version must read like"),
         (("risk_two", "tiers.risk", "1.0.0", {"features": "new"}), "a version must read like"),
         (("risk_two", "tiers.risk", "1.0.0", {"oracle": "*"}), "depends on oracle, which is not registered"),
-        (("risk", "tiers.risk", "1.0.1"), "module risk is ACTIVE: unload it before it is registered anew"),
+        (("risk", "tiers.risk", "9.0.1"), "module risk is registered as 9.0.1, but the code in tiers.risk is 1"),
+        (("risk", "tiers.risk", "1.0.0", {"features": "*"}), "is in use: its dependencies cannot change under it"),
+        (("Risk!", "tiers.risk"), "a module's name must read like predict or risk-two"),
+        (("risk_two", "tiers.nowhere"), "code must lie where tiers.nowhere points to, nothing was found there"),
+        (("risk_two", "tiers"), "may have .* bytes|must state VERSION"),
     ],
 )
 def test_a_registration_that_breaks_a_rule_changes_nothing(arguments, message: str):
     services.restore_shipped()
-    before = list(Module.objects.values())
-    name, path, version, *rest = arguments
+    before = list(Module.objects.values()), list(ModuleVersion.objects.values())
+    name, path, *rest = arguments
     with pytest.raises(ModuleRefused, match=message):
-        services.register(name, path, version, dependencies=rest[0] if rest else None)
-    assert list(Module.objects.values()) == before
+        services.register(name, path, *rest[:1], dependencies=rest[1] if len(rest) > 1 else None)
+    assert (list(Module.objects.values()), list(ModuleVersion.objects.values())) == before
 
 
 @pytest.mark.usefixtures("chain")
@@ -193,13 +232,38 @@ def test_a_registration_that_closes_a_cycle_is_refused_by_name(code):
 
 
 @pytest.mark.usefixtures("chain")
-def test_a_module_registered_anew_is_unloaded_in_its_new_version(code):
-    services.load("source")
-    services.register("source", code("source_two", version="1.1.0"), "1.1.0", hot_reloadable=False)
-    row = Module.objects.get(name="source")
-    assert (row.state, row.version, row.hot_reloadable) == ("UNLOADED", "1.1.0", False)
+def test_a_version_registered_beside_one_in_use_changes_nothing_yet(code):
+    services.activate("source")
+    row = services.register("source", code("source_two", version="1.1.0"), "1.1.0", hot_reloadable=False)
+    slot = Module.objects.get(name="source")
+    assert (row.state, slot.state, slot.version, slot.hot_reloadable) == ("UNLOADED", "ACTIVE", "1.0.0", False)
+    with pytest.raises(ModuleRefused, match=r"module source is in use as 1\.0\.0\+.*: swap it to 1\.1\.0\+"):
+        services.activate("source")
+    services.unload("source")
     services.activate("source")
     assert registry.resolve("source").implementation.run(3) == ("1.1.0", 3)
+
+
+@pytest.mark.usefixtures("chain")
+def test_a_version_that_is_not_in_use_may_be_unloaded_while_others_need_the_slot(code):
+    services.activate("source")
+    services.load("sink")
+    other = services.register("source", code("source_two", version="1.1.0"))
+    services.load("source", other.label)
+    assert services.unload("source", other.label).state == "UNLOADED"
+    assert state("source") == "ACTIVE"
+
+
+def test_how_a_slot_is_watched_can_be_set_within_bounds():
+    services.restore_shipped()
+    before = Module.objects.get(name="risk").generation
+    assert services.configure("risk", watch_calls=5, watch_failures=2, actor="ann").watch_calls == 5
+    row = Module.objects.get(name="risk")
+    assert (row.watch_calls, row.watch_failures) == (5, 2)
+    assert row.generation > before
+    assert services.configure("risk", watch_calls=5).generation == row.generation
+    with pytest.raises(ModuleRefused, match="watch_failures must be a whole number from 1 to 1000000, was 0"):
+        services.configure("risk", watch_failures=0)
 
 
 @pytest.mark.parametrize("change", [services.load, services.activate, services.unload])
@@ -211,10 +275,11 @@ def test_an_unknown_name_is_told_with_those_there_are(change):
 
 @pytest.mark.usefixtures("chain")
 def test_a_change_while_the_code_is_imported_wins(monkeypatch):
-    def slow(*_: str) -> None:
+    def slow(_: ModuleVersion) -> str:
         services.unload("source")
+        return ""
 
-    monkeypatch.setattr(loading, "load", slow)
+    monkeypatch.setattr(gating, "loads", slow)
     with pytest.raises(ModuleRefused, match="module source was changed while it was being loaded"):
         services.load("source")
     assert state("source") == "UNLOADED"
@@ -222,7 +287,7 @@ def test_a_change_while_the_code_is_imported_wins(monkeypatch):
 
 @pytest.mark.usefixtures("chain")
 def test_a_change_between_loading_and_activating_wins(monkeypatch):
-    monkeypatch.setattr(services, "load", lambda name, **_: services.unload(name))
+    monkeypatch.setattr(services, "load", lambda name, label, **_: services.unload(name, label))
     with pytest.raises(ModuleRefused, match="module source must be LOADED to be activated, was UNLOADED"):
         services.activate("source")
 
@@ -236,13 +301,12 @@ def test_the_database_refuses_states_that_do_not_exist_and_failures_without_a_re
 @pytest.mark.django_db(transaction=True)
 def test_changes_from_several_threads_never_share_a_generation():
     services.restore_shipped()
-    Module.objects.update(state="UNLOADED", dependencies={})
     together = threading.Barrier(len(STAGES))
 
     def work(name: str) -> None:
         try:
             together.wait()
-            services.register(name, f"tiers.{name}", "1.0.0")
+            services.configure(name, watch_calls=7)
         finally:
             connection.close()
 
@@ -255,95 +319,22 @@ def test_changes_from_several_threads_never_share_a_generation():
     assert len(set(generations)) == len(STAGES)
 
 
-# --- at the terminal ---
+# --- rows from before versions were kept ---
 
 
-def command(*arguments: str) -> str:
-    out = StringIO()
-    call_command("modules", *arguments, stdout=out)
-    return out.getvalue().strip()
-
-
-def test_the_command_lists_modules_after_what_they_need():
+def test_versions_without_sources_are_sealed_with_what_lies_on_disk():
     services.restore_shipped()
-    assert [line.split()[0] for line in command("list").splitlines()] == list(STAGES)
-    assert [row["name"] for row in json.loads(command("list", "--json"))] == list(STAGES)
+    risk = ModuleVersion.objects.get(module__name="risk")
+    ModuleVersion.objects.filter(pk=risk.pk).update(code=None, label="0.9.0", version="0.9.0")
+    assert services.seal() == ["risk"]
+    again = ModuleVersion.objects.get(pk=risk.pk)
+    assert (again.label, again.code_id) == (risk.label, risk.code_id)
+    assert services.seal() == []
+    assert SystemEvent.objects.filter(kind="module.sealed", subject="risk").exists()
 
 
-def test_the_command_registers_loads_activates_and_unloads(code):
-    Module.objects.all().delete()
-    path = code("oracle", version="1.2.0")
-    services.register("source", code("source"), "1.0.0")
-    command("activate", "source")
-    entered = json.loads(command("register", "oracle", path, "1.2.0", "--needs", "source=>=1.0.0", "--fixed", "--json"))
-    assert (entered["state"], entered["dependencies"]) == ("UNLOADED", {"source": ">=1.0.0"})
-    assert entered["hot_reloadable"] is False
-    assert json.loads(command("load", "oracle", "--json"))["state"] == "LOADED"
-    assert "state: ACTIVE" in command("activate", "oracle")
-    assert "version: 1.2.0" in command("show", "oracle")
-    assert json.loads(command("unload", "oracle", "--json"))["state"] == "UNLOADED"
-    assert json.loads(command("restore", "--json"))["restored"] == list(STAGES)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("show", "oracle"), "no module is named 'oracle'"),
-        (("register", "oracle", "os", "1.0.0"), "modules may be loaded from"),
-        (
-            ("register", "oracle", "tiers.risk", "1.0.0", "--needs", "features"),
-            "--needs must read NAME=RANGE",
-        ),
-    ],
-)
-def test_the_command_refuses_in_one_sentence(arguments: tuple[str, ...], message: str):
-    with pytest.raises(CommandError, match=message):
-        command(*arguments)
-
-
-def test_a_terminal_without_a_name_is_still_somebody(monkeypatch, code):
-    monkeypatch.setattr("getpass.getuser", lambda: (_ for _ in ()).throw(KeyError("uid")))
-    command("register", "oracle", code("oracle"), "1.0.0")
-    assert SystemEvent.objects.get(kind="module.registered", subject="oracle").data["actor"] == "command line"
-
-
-# --- in the admin ---
-
-LIST = "admin:modules_module_changelist"
-
-
-@pytest.fixture
-def page(client):
-    client.force_login(get_user_model().objects.create_superuser("ann", password="a-long-password"))
-    return client
-
-
-def act(page, action: str, name: str) -> str:
-    form = {"action": action, "_selected_action": [Module.objects.get(name=name).pk]}
-    return page.post(reverse(LIST), form, follow=True).content.decode()
-
-
-@pytest.mark.usefixtures("chain")
-def test_the_actions_load_activate_and_unload(page):
-    assert "source is loaded" in act(page, "load_selected", "source")
-    assert "source is in use" in act(page, "activate_selected", "source")
-    assert "source is unloaded" in act(page, "unload_selected", "source")
-    assert "needs source to be LOADED or ACTIVE" in act(page, "load_selected", "sink")
-    text = page.get(reverse(LIST)).content.decode()
-    assert "source ^1.0.0" in text
-
-
-def test_a_module_is_registered_in_the_admin_under_the_same_rules(page, code):
-    url = reverse("admin:modules_module_add")
-    form = {"name": "oracle", "path": code("oracle"), "version": "1.0.0", "dependencies": "{}"}
-    refused = page.post(url, form | {"path": "os"}).content.decode()
-    assert "modules may be loaded from" in refused
-    assert "This field is required" in page.post(url, form | {"version": ""}).content.decode()
-    assert page.post(url, form | {"hot_reloadable": "on"}).status_code == 302
-    row = Module.objects.get(name="oracle")
-    assert (row.state, row.hot_reloadable) == ("UNLOADED", True)
-    assert SystemEvent.objects.get(kind="module.registered", subject="oracle").data["actor"] == "ann"
-    shown = page.get(reverse("admin:modules_module_change", args=[row.pk]))
-    assert "1.0.0" in shown.content.decode()
-    assert "_save" not in shown.content.decode()
-    assert page.post(reverse("admin:modules_module_delete", args=[row.pk])).status_code == 403
+def test_a_version_whose_code_is_gone_stays_unsealed(code, tmp_path, package):
+    services.register("oracle", code("oracle"))
+    ModuleVersion.objects.filter(module__name="oracle").update(code=None)
+    (tmp_path / package / "oracle.py").unlink()
+    assert services.seal() == []

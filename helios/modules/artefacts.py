@@ -1,0 +1,199 @@
+"""The sources behind a dotted path: found and read without importing anything, named by the hash of their content."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from helios.modules import core
+from helios.modules.errors import ModuleRefused
+
+MAX_BYTES: Final = 5 * 1024 * 1024
+MAX_FILES: Final = 500
+PACKAGE_FILE: Final = "__init__.py"
+_SKIPPED: Final = frozenset({"__pycache__"})
+_COMPILED: Final = frozenset({".pyc", ".pyo", ".so", ".pyd"})
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """The code of one dotted path. File names are relative to its package; a single file has one name."""
+
+    path: str
+    files: Files = field(repr=False)
+    digest: str
+
+    @property
+    def size_bytes(self) -> int:
+        """All files together."""
+        return sum(map(len, self.files.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What the code says of itself in literals; None where it says nothing."""
+
+    version: str
+    dependencies: dict[str, str] | None
+
+
+def read(path: str, packages: Iterable[str]) -> Artefact:
+    """Read the package or the single file behind `path` from disk.
+
+    Raises `ModuleRefused` for a path outside `packages`, for code that is not there, for links, and for more than
+    5 MB or 500 files.
+    """
+    core.check_path(path, packages)
+    place = locate(path)
+    files = dict(_package_files(place)) if place.is_dir() else {place.name: place.read_bytes()}
+    _check_size(path, files)
+    return Artefact(path=path, files=files, digest=digest_of(path, files))
+
+
+def locate(path: str) -> Path:
+    """The folder of a package or the file of a module; nothing below the top package is looked up by import."""
+    top, *parts = path.split(".")
+    for root in _roots(top):
+        place = root
+        for part in parts:
+            place /= part
+        if (place / PACKAGE_FILE).is_file():
+            return _without_links(path, root, place, place / PACKAGE_FILE)
+        single = place.with_name(f"{place.name}.py")
+        if parts and single.is_file():
+            return _without_links(path, root, single)
+    raise ModuleRefused(f"code must lie where {path} points to, nothing was found there")
+
+
+def digest_of(path: str, files: Files) -> str:
+    """SHA-256 over the dotted path and over each file's name and content, in the order of the names."""
+    seen = hashlib.sha256()
+    for part in (path.encode(), *(piece for name in sorted(files) for piece in (name.encode(), files[name]))):
+        seen.update(len(part).to_bytes(8, "big"))
+        seen.update(part)
+    return seen.hexdigest()
+
+
+def stated(artefact: Artefact) -> Stated:
+    """VERSION and DEPENDENCIES as literals of the code, and a check that every file can be parsed.
+
+    Raises `ModuleRefused` with file and line for a syntax error, and where VERSION is no literal version.
+    """
+    trees = {name: _parsed(artefact.path, name, text) for name, text in sorted(artefact.files.items()) if _code(name)}
+    main = trees[PACKAGE_FILE if PACKAGE_FILE in trees else next(iter(trees))]
+    found = _literals(main, {"VERSION", "DEPENDENCIES"})
+    version = found.get("VERSION")
+    if not isinstance(version, str):
+        raise ModuleRefused(f"{artefact.path} must state VERSION as a text like '1.4.0', was {version!r}")
+    core.Version.parse(version)
+    dependencies = found.get("DEPENDENCIES")
+    if dependencies is not None:
+        core.check_dependencies(dependencies)
+    return Stated(version=version, dependencies=dependencies)
+
+
+def packed(files: Files) -> dict[str, Any]:
+    """Files as JSON: text as it is, everything else in base64."""
+    return {name: _packed(content) for name, content in files.items()}
+
+
+def unpacked(stored: Mapping[str, Any]) -> dict[str, bytes]:
+    """The inverse of `packed`."""
+    return {
+        name: content.encode() if isinstance(content, str) else base64.b64decode(content["base64"])
+        for name, content in stored.items()
+    }
+
+
+def fingerprint(path: str) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of change of every file behind `path`: cheap to compare, to see whether to read again."""
+    place = locate(path)
+    found = _walk(place, place) if place.is_dir() else iter([(place.name, place)])
+    return tuple((name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in sorted(found))
+
+
+def _roots(top: str) -> list[Path]:
+    """Where the top package lies. Finding a name without a dot imports nothing."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return []
+    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+
+
+def _without_links(path: str, root: Path, place: Path, *others: Path) -> Path:
+    """`place`, when neither it nor a folder between the top package and it is a link."""
+    between = [folder for folder in place.parents if root in folder.parents]
+    for each in (place, *others, *between):
+        if each.is_symlink():
+            raise ModuleRefused(f"the code of {path} must not contain links, {each.name} is one")
+    return place
+
+
+def _package_files(root: Path) -> Iterator[tuple[str, bytes]]:
+    for name, file in _walk(root, root):
+        if file.is_symlink() or not file.is_file():
+            raise ModuleRefused(f"the code of a module must be plain files, {name} is none")
+        if file.stat().st_size > MAX_BYTES:
+            raise ModuleRefused(f"the code of a module may have {MAX_BYTES} bytes, {name} alone has more")
+        yield name, file.read_bytes()
+
+
+def _walk(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file below `folder` that belongs to the code: no hidden ones, nothing compiled."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.name in _SKIPPED or entry.suffix in _COMPILED:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _walk(root, entry)
+        else:
+            yield entry.relative_to(root).as_posix(), entry
+
+
+def _check_size(path: str, files: Files) -> None:
+    size = sum(map(len, files.values()))
+    if size > MAX_BYTES or len(files) > MAX_FILES:
+        limits = f"{MAX_BYTES} bytes in {MAX_FILES} files"
+        raise ModuleRefused(f"the code of {path} may have {limits}, it has {size} bytes in {len(files)} files")
+
+
+def _code(name: str) -> bool:
+    return name.endswith(".py")
+
+
+def _parsed(path: str, name: str, text: bytes) -> ast.Module:
+    try:
+        return ast.parse(text, name)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise ModuleRefused(f"{path} must be valid Python, {name}{line} is not: {error}") from error
+
+
+def _literals(tree: ast.Module, names: set[str]) -> dict[str, Any]:
+    """The values of top-level assignments of literals to `names`."""
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and target.id in names and isinstance(value, ast.expr):
+            try:
+                found[target.id] = ast.literal_eval(value)
+            except ValueError:
+                found[target.id] = ast.unparse(value) if target.id == "DEPENDENCIES" else None
+    return found
+
+
+def _packed(content: bytes) -> Any:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+    return text if "\0" not in text else {"base64": base64.b64encode(content).decode()}

@@ -1,0 +1,104 @@
+"""All processes that a gate process has started, wherever they went: counted, measured, ended.
+
+A process belongs to the family when it descends from the first one, shares its group, or carries the run's
+token in its environment, which children inherit even when they leave the group and lose their parent. Who was
+seen once is remembered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
+ROUNDS: Final = 100  # of ending, while new ones keep appearing
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What the family uses together."""
+
+    memory_mb: float
+    processes: int
+
+
+class Family:
+    """The first process of a run, by id, and everybody it started."""
+
+    def __init__(self, pid: int, token: str) -> None:
+        self._first, self._token = psutil.Process(pid), token
+        self._seen = {pid: self._first}
+        self._ended = False
+
+    def use(self, *, enough_mb: float = 0.0) -> Use:
+        """Memory and number of the living members; memory is looked at closely only above `enough_mb`.
+
+        Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one.
+        """
+        members = self._members()
+        resident = sum(_resident(process) for process in members)
+        if len(members) > 1 and resident > enough_mb * 2**20:
+            resident = sum(_proportional(process) for process in members)
+        return Use(memory_mb=resident / 2**20, processes=len(members))
+
+    def end(self) -> None:
+        """Kill every member, again until none is left. Once ended, a group's number may belong to others."""
+        if self._ended:
+            return
+        self._ended = True
+        for _ in range(ROUNDS):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._first.pid, signal.SIGKILL)
+            living = self._members()
+            for process in living:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            if not living:
+                return
+            time.sleep(0.01)
+
+    def _members(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.Error):
+            self._remember(self._first.children(recursive=True))
+        self._remember(process for process in psutil.process_iter() if self._carries_token(process))
+        return [process for process in self._seen.values() if _lives(process)]
+
+    def _remember(self, processes: Iterable[psutil.Process]) -> None:
+        for process in processes:
+            self._seen.setdefault(process.pid, process)
+
+    def _carries_token(self, process: psutil.Process) -> bool:
+        try:
+            return bool(process.environ().get(TOKEN) == self._token)
+        except (psutil.Error, OSError):
+            return False
+
+
+def _resident(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_info().rss)
+    except psutil.Error:
+        return 0.0
+
+
+def _proportional(process: psutil.Process) -> float:
+    """Resident memory with shared pages divided by who shares them, where the kernel tells."""
+    try:
+        full = process.memory_full_info()
+    except (psutil.Error, OSError):
+        return _resident(process)
+    return float(getattr(full, "pss", full.rss))
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -1,0 +1,62 @@
+"""The functions that a module may define to follow its own life in a process. None of them has to be there.
+
+`on_load()` after its code was loaded beside; `on_activate()` before its first call; `on_deactivate()` after another
+version took its place; `export_state() -> dict` and `import_state(state, from_version)` carry what a version keeps in
+memory over to the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from loguru import logger
+
+from helios.modules.errors import ModuleLoadFailed
+
+NAMES = ("on_load", "on_activate", "on_deactivate", "export_state", "import_state")
+log = logger.bind(component="modules")
+
+
+def check(implementation: Any, slot: str) -> None:
+    """Raises `ModuleLoadFailed` where a hook is there and no function."""
+    for name in NAMES:
+        hook = getattr(implementation, name, None)
+        if hook is not None and not callable(hook):
+            raise ModuleLoadFailed(f"module {slot} may have {name} as a function, was {hook!r}")
+
+
+def loaded(implementation: Any, slot: str) -> None:
+    """Run `on_load`; its error is one of loading."""
+    try:
+        _call(implementation, "on_load")
+    except (Exception, SystemExit) as error:  # a hook may do anything
+        raise ModuleLoadFailed(f"module {slot} failed in on_load: {type(error).__name__}: {error}") from error
+
+
+def switched(slot: str, old: Any, new: Any, from_version: str) -> list[str]:
+    """Carry the state over and tell both; returns what failed, a sentence each. `old`: None for a first activation."""
+    failed: list[str] = []
+
+    def attempt(what: str, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the switch has happened: it is told, not undone here
+            failed.append(f"{what} of module {slot} failed: {type(error).__name__}: {error}")
+            log.bind(module=slot, error=repr(error)).error("modules.hook_failed")
+            return None
+
+    if old is not None and hasattr(old, "export_state") and hasattr(new, "import_state"):
+        state = attempt("export_state", old.export_state)
+        if state is not None:
+            attempt("import_state", lambda: new.import_state(state, from_version))
+    attempt("on_activate", lambda: _call(new, "on_activate"))
+    if old is not None:
+        attempt("on_deactivate", lambda: _call(old, "on_deactivate"))
+    return failed
+
+
+def _call(implementation: Any, name: str) -> None:
+    hook = getattr(implementation, name, None)
+    if hook is not None:
+        hook()

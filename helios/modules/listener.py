@@ -1,0 +1,217 @@
+"""The two threads with which a process takes part in swaps: one is heard of and hears, the other loads."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+import redis
+from django.db import Error as DatabaseError
+from loguru import logger
+from redis.client import PubSub
+
+from helios.errors import HeliosError
+from helios.modules import loading, presence, registry, watch
+from helios.modules.announce import channel, connect
+from helios.modules.models import ModuleSwap, SwapState
+
+WAIT_S: Final = 0.5  # how long it waits for news before it looks around
+CHECK_EVERY_S: Final = 3.0  # with news arriving: in case one was lost
+RETRY_EVERY_S: Final = 0.5  # without Redis: the database is asked this often
+log = logger.bind(component="modules")
+
+
+class Listener:
+    """Keeps the process's row alive, and loads the versions that swaps ask for beside the running ones.
+
+    The registry's snapshot is never touched here: it changes at the start of a task, so no task sees two versions.
+    """
+
+    def __init__(self, url: str, component: str) -> None:
+        self._url, self._component = url, component
+        self._stopping, self._wake = threading.Event(), threading.Event()
+        self._answered: set[int] = set()
+        self._row: uuid.UUID | None = None
+        self._beaten = 0.0
+        self.present = threading.Event()  # set while the process's row is in the table
+        self._threads = [
+            threading.Thread(target=self._hear, name="modules-listener", daemon=True),
+            threading.Thread(target=self._load, name="modules-loader", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Start both threads."""
+        for thread in self._threads:
+            thread.start()
+        watch.mark_with(self._mark)
+
+    def is_alive(self) -> bool:
+        """Whether both threads run."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End both threads and take the row away."""
+        self._stopping.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(timeout_s)
+        row, self._row = self._row, None
+        if row is not None:
+            self._asking(lambda: presence.leave(row))
+
+    def _mark(self, swap_id: int | None) -> None:
+        """Write down which watched call this process is in, beside the transaction that the caller may be in."""
+        row = self._row
+        if row is not None:
+            writer = threading.Thread(target=self._asking, args=(lambda: presence.calling(row, swap_id),))
+            writer.start()
+            writer.join()
+
+    # --- hearing ---
+
+    def _hear(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except (redis.RedisError, OSError):
+                self._look_around()
+                self._stopping.wait(RETRY_EVERY_S)
+
+    def _listen(self) -> None:
+        client = connect(self._url, timeout_s=CHECK_EVERY_S)
+        try:
+            with client.pubsub() as news:  # type: ignore[no-untyped-call]
+                news.subscribe(channel(client))
+                self._follow(news)
+        finally:
+            client.close()
+
+    def _follow(self, news: PubSub) -> None:
+        quiet_s, asked = 0.0, False
+        while not self._stopping.is_set():
+            heard = news.get_message(timeout=WAIT_S) is not None
+            if heard:
+                quiet_s, asked = 0.0, False
+                self._wake.set()
+            self._keep_alive()
+            if heard:
+                continue
+            quiet_s += WAIT_S
+            if quiet_s >= CHECK_EVERY_S:
+                if asked:
+                    raise redis.ConnectionError(f"a ping must be answered within {CHECK_EVERY_S} s, was not")
+                quiet_s, asked = 0.0, True
+                self._wake.set()
+                news.ping()
+
+    def _look_around(self) -> None:
+        self._wake.set()
+        self._keep_alive()
+
+    def _keep_alive(self) -> None:
+        if time.monotonic() - self._beaten < presence.HEARTBEAT_S and self._row is not None:
+            return
+        self._asking(self._beat)
+
+    def _beat(self) -> None:
+        generation = registry.served_generation()
+        held = [f"{slot} {digest[:12]}" for slot, digest in loading.loaded()]
+        if self._row is None or not presence.beat(self._row, generation=generation, loaded=held):
+            self._row = presence.enter(self._component, generation=generation)
+            self._answered.clear()
+            self._wake.set()
+        self._beaten = time.monotonic()
+        self.present.set()
+
+    # --- loading ---
+
+    def _load(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            if not self._stopping.is_set():
+                self._asking(self._prepare)
+
+    def _prepare(self) -> None:
+        row = self._row
+        if row is None:
+            return
+        waiting = ModuleSwap.objects.select_related("to_version__module").filter(state=SwapState.PREPARING)
+        for swap in waiting.exclude(pk__in=self._answered):
+            presence.answer(row, swap.pk, _loaded(swap))
+            self._answered.add(swap.pk)
+
+    def _asking(self, work: Callable[[], None]) -> None:
+        """Run what asks the database; an error is logged, for a dead listener would hold up every swap."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001
+            log.bind(error=repr(error)).error("modules.listener_failed")
+        finally:
+            presence.give_connection_back()
+
+
+def _loaded(swap: ModuleSwap) -> str:
+    """Load what the swap is about; empty, or why it cannot be."""
+    started = time.perf_counter()
+    try:
+        registry.load_version(swap.to_version)
+    except HeliosError as error:
+        return str(error)
+    except DatabaseError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the code did, this process goes on
+        return f"{type(error).__name__}: {error}"
+    log.bind(swap=swap.pk, ms=round((time.perf_counter() - started) * 1e3, 1)).info("modules.prepared")
+    return ""
+
+
+_starting = threading.Lock()
+_listener: Listener | None = None
+
+
+def start_listener(*, load: bool = True) -> Listener:
+    """Take part in swaps from now on; once a process, and again after a fork.
+
+    `load`: load every active version first, as a process that runs tasks does, so that none of them has to.
+    """
+    from django.conf import settings  # noqa: PLC0415 - settings are read when the process starts to listen
+
+    global _listener  # noqa: PLW0603 - one listener a process
+    if load:
+        registry.load_active()
+    with _starting:
+        if _listener is None or not _listener.is_alive():
+            _listener = Listener(settings.REDIS_URL, os.environ.get("HELIOS_COMPONENT", "process"))
+            _listener.start()
+        return _listener
+
+
+def attend() -> Listener:
+    """Take part without loading what is in use: a process that runs no tasks only checks what others will load."""
+    return start_listener(load=False)
+
+
+def stop_listener() -> None:
+    """Stop taking part, and take the row away."""
+    global _listener  # noqa: PLW0603
+    with _starting:
+        if _listener is not None:
+            _listener.stop()
+            _listener = None
+
+
+def _after_fork() -> None:
+    """Threads and held locks do not survive a fork; the parent's row stays the parent's."""
+    global _listener, _starting  # noqa: PLW0603
+    _listener = None
+    _starting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(stop_listener)

@@ -1,0 +1,113 @@
+"""Which processes load modules now: rows that they renew, and that count for nothing once they are old."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from django.db import connection
+from django.db.models.functions import Now
+
+from helios.modules.models import ModuleProcess
+
+HEARTBEAT_S: Final = 3.0
+STALE_S: Final = 15.0  # not heard of for so long: dead
+FORGET_S: Final = 120.0  # rows of the dead are removed then
+KEPT_ANSWERS: Final = 8
+
+
+def host() -> str:
+    """This machine, as presence rows name it."""
+    return socket.gethostname()[:128]
+
+
+def enter(component: str, *, generation: int = 0) -> uuid.UUID:
+    """Write this process down; returns the id of its row."""
+    row = ModuleProcess.objects.create(
+        id=uuid.uuid4(), host=host(), pid=os.getpid(), component=component[:32], generation=generation, seen_at=Now()
+    )
+    return row.id
+
+
+def beat(process: uuid.UUID, *, generation: int, loaded: Sequence[str]) -> bool:
+    """Say that this process lives; False when its row is gone, because it was silent for too long."""
+    changed = ModuleProcess.objects.filter(pk=process).update(
+        seen_at=Now(), generation=generation, loaded=[name[:160] for name in loaded]
+    )
+    return changed == 1
+
+
+def answer(process: uuid.UUID, swap_id: int, error: str) -> None:
+    """Say that a swap's version is ready here, or with `error`, why it is not."""
+    row = ModuleProcess.objects.filter(pk=process).first()
+    if row is None:
+        return
+    answers = {**row.prepared, str(swap_id): error}
+    newest = sorted(answers, key=int)[-KEPT_ANSWERS:]
+    ModuleProcess.objects.filter(pk=process).update(prepared={key: answers[key] for key in newest}, seen_at=Now())
+
+
+def calling(process: uuid.UUID, swap_id: int | None) -> None:
+    """Say which switch's watched call this process is in, so that its death in there is seen; None: in none."""
+    ModuleProcess.objects.filter(pk=process).update(calling=swap_id)
+
+
+def died_calling() -> list[tuple[int, str]]:
+    """The switches in whose watched calls processes died, and which; their rows are removed, so each is told once."""
+    told = []
+    for row in ModuleProcess.objects.exclude(calling=None):
+        silent = not ModuleProcess.objects.filter(pk=row.pk, seen_at__gte=Now() - timedelta(seconds=STALE_S)).exists()
+        if (silent or gone(row.host, row.pid)) and ModuleProcess.objects.filter(pk=row.pk).delete()[0]:
+            told.append((int(row.calling or 0), str(row)))
+    return told
+
+
+def leave(process: uuid.UUID) -> None:
+    """Take the row away: the process ends in order."""
+    ModuleProcess.objects.filter(pk=process).delete()
+
+
+def live() -> list[ModuleProcess]:
+    """The processes that were heard of lately; one of this machine whose process is gone is dead at once."""
+    fresh = ModuleProcess.objects.filter(seen_at__gte=Now() - timedelta(seconds=STALE_S))
+    return [row for row in fresh if not gone(row.host, row.pid)]
+
+
+def clean() -> int:
+    """Remove the rows of the dead; returns how many."""
+    old = ModuleProcess.objects.filter(seen_at__lt=Now() - timedelta(seconds=FORGET_S))
+    dead = [row.pk for row in ModuleProcess.objects.all() if gone(row.host, row.pid)]
+    return old.delete()[0] + ModuleProcess.objects.filter(pk__in=dead).delete()[0]
+
+
+def owner() -> str:
+    """This process, as a swap names its owner."""
+    return f"{host()}:{os.getpid()}"
+
+
+def owner_gone(name: str) -> bool:
+    """Whether an owner of this machine is no process any more. Of another machine's, only its lease tells."""
+    where, _, pid = name.rpartition(":")
+    return pid.isdigit() and gone(where, int(pid))
+
+
+def gone(where: str, pid: int) -> bool:
+    """Whether a process of this machine has ended; False for other machines, where nobody here can look."""
+    if where != host():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def give_connection_back() -> None:
+    """Close the calling thread's connection: a thread that waits for hours between two questions keeps none."""
+    connection.close()

@@ -1,0 +1,107 @@
+"""Hot reload: files that changed under a module in use become its next version, or a reason why not.
+
+One process looks, every few seconds (`modules.watch_files`). What changed is registered, tested and swapped like any
+version. A content that was refused, or rolled back, is not tried again: the next one is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import transaction
+from loguru import logger
+
+from helios import flags
+from helios.errors import HeliosError
+from helios.modules import artefacts, changing, loading, services, swapping
+from helios.modules.errors import SwapRunning
+from helios.modules.models import Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
+
+FLAG: Final = "hot_reload_modules"
+ACTOR: Final = "hot reload"
+WAITS: Final = f"a changed version waits for an explicit swap: the flag {FLAG} is off"
+log = logger.bind(component="modules")
+
+_seen: dict[str, tuple[object, str]] = {}  # by path: the files as they looked, and the hash of their content
+
+
+def watch_files() -> dict[str, str]:
+    """Look at the files of every hot-reloadable module in use; returns what was done, by slot."""
+    flags.refresh_if_behind()
+    swapping.recover()
+    slots = Module.objects.select_related("active").filter(hot_reloadable=True).exclude(active=None)
+    done = {slot.name: _look(slot) for slot in slots}
+    return {name: what for name, what in done.items() if what}
+
+
+def _look(slot: Module) -> str:
+    assert slot.active is not None  # noqa: S101 - asked for like that
+    try:
+        digest = _digest(slot.active.path)
+    except HeliosError as error:
+        return _refused(slot, "", str(error))
+    except OSError as error:  # a file that went away between two looks
+        log.bind(module=slot.name, error=str(error)).info("modules.files_moving")
+        return ""
+    if digest == slot.active.digest:
+        return _settled(slot)
+    if not flags.is_enabled(FLAG):
+        known = digest == slot.reload_digest
+        return "" if known else _refused(slot, digest, WAITS)
+    if digest == slot.reload_digest and slot.reload_error != WAITS:
+        return ""
+    earlier = _earlier(slot, digest)
+    return _refused(slot, digest, earlier) if earlier else _reload(slot, slot.active.path, digest)
+
+
+def _digest(path: str) -> str:
+    """The hash of what lies on disk; read again only when a file's size or time has changed."""
+    looks = artefacts.fingerprint(path)
+    known = _seen.get(path)
+    if known is None or known[0] != looks:
+        known = _seen[path] = (looks, artefacts.read(path, loading.allowed_packages()).digest)
+    return known[1]
+
+
+def _earlier(slot: Module, digest: str) -> str:
+    """Why this content is not to be tried again; empty when it may be."""
+    last = ModuleSwap.objects.filter(module=slot, to_version__code=digest).order_by("-id").first()
+    if last is not None and last.state in (SwapState.FAILED, SwapState.ROLLED_BACK):
+        return f"this content was {last.get_state_display()} before: {last.error}"
+    failed = ModuleVersion.objects.filter(module=slot, code=digest, state=ModuleState.FAILED).first()
+    return failed.error if failed is not None else ""
+
+
+def _reload(slot: Module, path: str, digest: str) -> str:
+    try:
+        version = services.register(slot.name, path, actor=ACTOR)
+        services.swap(slot.name, version.label, actor=ACTOR, reason="its files changed")
+    except SwapRunning:
+        return ""  # looked at again when that one has ended
+    except HeliosError as error:
+        return _refused(slot, digest, str(error))
+    _settle(slot.name, "", "")
+    return f"swapped to {version.label}"
+
+
+def _refused(slot: Module, digest: str, why: str) -> str:
+    if (slot.reload_digest, slot.reload_error) == (digest, why):
+        return ""
+    _settle(slot.name, digest, why)
+    return why
+
+
+def _settled(slot: Module) -> str:
+    """What lies on disk is in use: an earlier refusal is history."""
+    if slot.reload_error:
+        _settle(slot.name, "", "")
+    return ""
+
+
+def _settle(name: str, digest: str, why: str) -> None:
+    with transaction.atomic():
+        slot = changing.named(changing.locked(), name)
+        slot.reload_digest, slot.reload_error = digest, why
+        kind = "module.reload_waits" if why == WAITS else "module.reload_refused" if why else "module.reload_settled"
+        severity = "warning" if why and why != WAITS else "info"
+        changing.changed(slot, kind, {"digest": digest[:12], "error": why}, severity=severity)

@@ -1,0 +1,249 @@
+"""A process of its own for code that nobody has run before: bounded, watched, and gone afterwards.
+
+The process gets no secrets (its environment is made from nothing), no input, a folder of its own that is
+removed, and limits that the kernel keeps where it can: private memory, file size, open files, processor time.
+A watch from outside keeps the rest: time in all, time without a word, memory of all its processes together,
+their number. Words come over a pipe of their own, so that nothing that the code prints can disturb them.
+
+It is a guard against mistakes, not a jail: the code runs as the same user and can read what that user can
+read. Its network is cut off where the kernel lets us (see `gate.settle_in`); elsewhere it is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from helios.modules.family import TOKEN, Family
+
+TICK_S: Final = 0.05
+WATCH_S: Final = 0.1  # between two looks at memory and processes; a look costs milliseconds
+OUTPUT_BYTES: Final = 16_384  # the end of what was printed
+LINE_BYTES: Final = 1_000_000  # a longer word is none of ours
+GRACE_S: Final = 2.0  # between the end of the pipe and the end of the process
+PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "NUMBA_CACHE_DIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+PYTHON: Final = (sys.executable, "-P", "-u", "-X", "faulthandler")  # nothing imported from its folder, nothing buffered
+
+Kind = Literal["finished", "timeout", "killed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a gate process may use; `test_s` bounds the time between two of its words, so each test.
+
+    A word may ask for patience with the test that it begins: a multiple of `test_s`.
+    """
+
+    time_s: float = 60.0
+    test_s: float = 20.0
+    memory_mb: int = 2_048
+    processes: int = 16
+    file_mb: int = 64
+    open_files: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How the process ended: its words in order, and the reason in one sentence unless it finished."""
+
+    kind: Kind
+    reason: str
+    words: tuple[dict[str, Any], ...]
+    output: str
+    duration_ms: float
+
+
+def run(module: str, job: Mapping[str, Any], *, limits: Limits, cache: Path) -> Ended:
+    """Run `python -m module JOB` until it says {"end": true}, ends, or breaks a limit.
+
+    The job reaches it as a JSON file, with the number of the pipe and the limits added. `cache` is where
+    compiled code may be kept between runs.
+    """
+    token = secrets.token_hex(16)
+    with tempfile.TemporaryDirectory(prefix="helios-gate-", ignore_cleanup_errors=True) as folder:
+        reader, writer = os.pipe()
+        told = {"token": token, "fd": writer, "parent": os.getpid(), "limits": asdict(limits), **job}
+        task = Path(folder, "job.json")
+        task.write_text(json.dumps(told))
+        try:
+            process = _start([*PYTHON, "-m", module, str(task)], folder, environment(token, folder, cache), writer)
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        watch = Watch(process, reader, token, limits)
+        try:
+            return watch.until_the_end()
+        finally:
+            watch.close()
+
+
+def _start(argv: list[str], folder: str, env: dict[str, str], writer: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv,
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(writer,),
+        start_new_session=True,
+    )
+
+
+def environment(token: str, folder: str, cache: Path) -> dict[str, str]:
+    """The environment of a gate process: nothing of ours but the paths; no address, no password, no key."""
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {
+        **passed,
+        **dict.fromkeys(ONE_THREAD, "1"),
+        TOKEN: token,
+        "HOME": folder,
+        "TMPDIR": folder,
+        "XDG_CACHE_HOME": str(cache),
+        "PYTHONPATH": os.pathsep.join(str(Path(each).resolve()) for each in sys.path if each),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
+class Watch:
+    """Reads what a gate process says and prints, and ends it with all its children when it breaks a limit."""
+
+    def __init__(self, process: subprocess.Popen[bytes], reader: int, token: str, limits: Limits) -> None:
+        self._process, self._reader, self._limits = process, reader, limits
+        self._mark = f"{token} ".encode()
+        self._family = Family(process.pid, token)
+        self._began = self._heard = time.monotonic()
+        self._words: list[dict[str, Any]] = []
+        self._line, self._tail, self._printed = bytearray(), bytearray(), 0
+        self._looked, self._patience = 0.0, 1.0
+        self._silent_since = 0.0  # when the pipe was closed at its end
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        self._output = process.stdout
+        self._selector = selectors.DefaultSelector()
+        for each in (reader, self._output.fileno()):
+            os.set_blocking(each, False)
+            self._selector.register(each, selectors.EVENT_READ)
+
+    def until_the_end(self) -> Ended:
+        """Watch until the process has finished, ended or was ended."""
+        breach: tuple[Kind, str] | None = None
+        while breach is None and not self._finished and self._process.poll() is None:
+            self._selector.select(TICK_S)
+            self._read()
+            breach = self._breach(time.monotonic())
+        self._family.end()
+        self._process.wait()
+        self._read()
+        kind, reason = breach or self._goodbye()
+        return Ended(
+            kind=kind,
+            reason=reason,
+            words=tuple(self._words),
+            output=self._printed_text(),
+            duration_ms=1e3 * (time.monotonic() - self._began),
+        )
+
+    def close(self) -> None:
+        """End what is left of the process, whatever interrupted the watch."""
+        self._family.end()
+        self._process.wait()
+        self._selector.close()
+        self._output.close()
+        os.close(self._reader)
+
+    @property
+    def _finished(self) -> bool:
+        return bool(self._words) and "end" in self._words[-1]
+
+    def _breach(self, now: float) -> tuple[Kind, str] | None:
+        limits = self._limits
+        if self._finished:
+            return None
+        if now - self._began > limits.time_s:
+            return "timeout", f"the whole run must take at most {limits.time_s:g} s, it was ended then"
+        allowed = limits.test_s * self._patience
+        if now - self._heard > allowed:
+            return "timeout", f"it must take at most {allowed:g} s, it was ended then"
+        if self._silent_since and now - self._silent_since > GRACE_S:
+            return "killed", "it closed the pipe on which its results are told and was ended"
+        return self._excess(now) if now - self._looked > WATCH_S else None
+
+    def _excess(self, now: float) -> tuple[Kind, str] | None:
+        self._looked, limits = now, self._limits
+        use = self._family.use(enough_mb=limits.memory_mb)
+        if use.memory_mb > limits.memory_mb:
+            return "killed", f"it may use {limits.memory_mb:,} MB of memory, used {use.memory_mb:,.0f} MB and was ended"
+        if use.processes > limits.processes:
+            return "killed", f"it may run {limits.processes} processes, ran {use.processes} and was ended"
+        return None
+
+    def _goodbye(self) -> tuple[Kind, str]:
+        status = self._process.returncode
+        if self._finished:
+            return "finished", ""
+        if status < 0:
+            return "killed", f"its process was ended by {signal.Signals(-status).name}"
+        return "killed", f"its process left with status {status} in the middle of it"
+
+    def _read(self) -> None:
+        self._line += self._take(self._reader)
+        *lines, rest = self._line.split(b"\n")
+        self._line = rest if len(rest) <= LINE_BYTES else bytearray()
+        self._words += [word for line in lines if (word := self._word(line)) is not None]
+        printed = self._take(self._output.fileno())
+        self._printed += len(printed)
+        self._tail = (self._tail + printed)[-OUTPUT_BYTES:]
+
+    def _take(self, descriptor: int) -> bytes:
+        """What is there to be read, up to a bound, so that endless printing does not keep us from watching."""
+        parts: list[bytes] = []
+        for _ in range(64):
+            try:
+                part = os.read(descriptor, 65_536)
+            except BlockingIOError:
+                break
+            if not part:
+                self._at_end(descriptor)
+                break
+            parts.append(part)
+        return b"".join(parts)
+
+    def _at_end(self, descriptor: int) -> None:
+        if descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)
+            if descriptor == self._reader:
+                self._silent_since = time.monotonic()
+
+    def _word(self, line: bytes | bytearray) -> dict[str, Any] | None:
+        if not line.startswith(self._mark):
+            return None
+        try:
+            word = json.loads(line[len(self._mark) :])
+        except ValueError:
+            return None
+        if not isinstance(word, dict):
+            return None
+        self._heard, self._patience = time.monotonic(), float(word.get("patience", 1.0))
+        return word
+
+    def _printed_text(self) -> str:
+        text = self._tail.decode(errors="replace").replace("\0", "\ufffd")
+        left_out = self._printed - len(self._tail)
+        return f"[{left_out:,} bytes left out]\n{text}" if left_out else text

@@ -1,0 +1,86 @@
+"""What an import may not change in the process that makes it: a picture of it before, and the differences."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The process at one moment. Values are kept, so that none of them can be replaced unnoticed."""
+
+    threads: frozenset[int]
+    path: tuple[str, ...]
+    environment: dict[str, str]
+    folder: str
+    handlers: tuple[Any, ...]
+    streams: tuple[Any, ...]
+    names: dict[str, dict[str, Any]]  # module to its global names
+
+    @classmethod
+    def now(cls, packages: tuple[str, ...]) -> Surroundings:
+        """This process now, with the modules of `packages` and the built-in names."""
+        return cls(
+            threads=frozenset(thread.ident or 0 for thread in threading.enumerate()),
+            path=tuple(sys.path),
+            environment=dict(os.environ),
+            folder=os.getcwd(),  # noqa: PTH109 - a string is what is compared
+            handlers=tuple(signal.getsignal(each) for each in _SIGNALS),
+            streams=(sys.stdout, sys.stderr, sys.stdin, sys.excepthook),
+            names={name: dict(vars(module)) for name, module in _watched(packages)},
+        )
+
+    def changes(self, packages: tuple[str, ...], *, own: str = "") -> list[str]:
+        """What differs now, in words; modules under the name `own` are the code's own business."""
+        now = Surroundings.now(packages)
+        found = [
+            sentence
+            for differs, sentence in (
+                (now.threads - self.threads, f"it left {len(now.threads - self.threads)} threads running"),
+                (now.path != self.path, "it changed sys.path"),
+                (now.environment != self.environment, "it changed the environment"),
+                (now.folder != self.folder, "it changed the working folder"),
+                (not _same(now.handlers, self.handlers), "it changed signal handlers"),
+                (not _same(now.streams, self.streams), "it replaced standard streams or the exception hook"),
+            )
+            if differs
+        ]
+        for name, before in self.names.items():
+            if name != own and not name.startswith(f"{own}."):
+                found += _rebound(name, before, now.names.get(name))
+        return found
+
+
+def _watched(packages: tuple[str, ...]) -> Iterator[tuple[str, ModuleType]]:
+    yield "builtins", builtins
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in packages and isinstance(module, ModuleType):
+            yield name, module
+
+
+def _rebound(name: str, before: Mapping[str, Any], now: Mapping[str, Any] | None) -> Iterator[str]:
+    """The names that another module lost, gained or had replaced; a submodule that appeared is no change."""
+    if now is None:
+        yield f"it removed the module {name}"
+        return
+    for key in sorted(before.keys() | now.keys()):
+        if key.startswith("__") or key == "_":
+            continue
+        absent = object()
+        was, value = before.get(key, absent), now.get(key, absent)
+        if was is not value and not (was is absent and isinstance(value, ModuleType)):
+            yield f"it changed {name}.{key}"
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    return all(a is b or a == b for a, b in zip(one, other, strict=True))

@@ -1,0 +1,368 @@
+"""Swaps: another version takes a slot in all processes at once, between two tasks, or nowhere.
+
+check the versions -> run the gate tests in a process of their own -> every live process loads the code beside what
+runs and says so -> one transaction switches. Each process follows at the start of its next task, by generation;
+running tasks and running cycles keep what they have. The first real calls are watched, and a failure switches back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from loguru import logger
+
+from helios import events
+from helios.errors import HeliosError
+from helios.modules import announce, changing, core, gating, loading, presence, rules
+from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning
+from helios.modules.models import OPEN_SWAPS, Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
+
+LEASE_S: Final = 20.0  # without a renewal for so long, a swap's owner counts as dead
+RENEW_S: Final = 4.0
+PREPARE_S: Final = 60.0  # a living process that has not answered by then holds the swap up
+POLL_S: Final = 0.05
+log = logger.bind(component="modules")
+
+Progress = Callable[[str], None]
+
+
+def swap(
+    name: str,
+    version: str,
+    *,
+    actor: str,
+    reason: str = "",
+    suites: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> ModuleSwap:
+    """Put `version` (a label, or the newest with that plain version) into the slot; returns when all have it.
+
+    Raises `UnknownModule`; `ModuleRefused` where versions do not fit, with nothing changed; `SwapRunning` while
+    another swap of the slot runs; `SwapFailed` where a test fails or a process cannot load the code: the swap's row
+    and the event keep the reason, and every process goes on with what it had.
+    """
+    tell = progress or (lambda _: None)
+    row = _begin(name, version, actor=actor, reason=reason)
+    to = row.to_version
+    try:
+        with _Lease(row.pk):
+            _step(row, SwapState.TESTING)
+            tell(f"{name} {to.label}: versions fit; running its tests in a process of its own")
+            _require(gating.passes(to, suites, actor=actor), f"module {name} {to.label} did not pass its tests")
+            _step(row, SwapState.PREPARING)
+            tell(f"{name} {to.label}: tests passed; loading it beside, in every process")
+            row.processes = _prepared(row, tell)
+            tell(f"{name} {to.label}: ready in {row.processes} processes; switching")
+            _switch(row)
+    except BaseException as error:
+        _fail(row, error)
+        raise
+    tell(f"{name} {to.label}: in use from the next task on; its first {row.watch_calls} calls are watched")
+    return row
+
+
+def rollback(name: str, *, actor: str, reason: str = "") -> ModuleSwap:
+    """Put the version before back, at once: it was in use, so it is not tested and not prepared again.
+
+    Raises `ModuleRefused` where there is none, or where it does not fit what else is in use.
+    """
+    with transaction.atomic():
+        rows = changing.locked()
+        slot = changing.named(rows, name)
+        _refuse_open(slot)
+        return _back(slot, rows, actor=actor, error=reason or f"rolled back by {actor}", failed=False)
+
+
+def watched(swap_id: int, *, seen: int, failed: int, error: str) -> str:
+    """Add calls to a watched switch; past its limit of failures it is undone. The slot's name if it was, else empty."""
+    with transaction.atomic():
+        rows = changing.locked()
+        row = ModuleSwap.objects.select_related("module", "to_version").filter(pk=swap_id).first()
+        if row is None:
+            return ""
+        row.watch_seen, row.watch_failed = row.watch_seen + seen, row.watch_failed + failed
+        row.save(update_fields=["watch_seen", "watch_failed"])
+        slot = rows[row.module.name]
+        if slot.watch_id != row.pk:
+            return ""
+        if row.watch_failed >= slot.watch_failures:
+            return _undo(slot, rows, row, error)
+        if row.watch_seen >= row.watch_calls:
+            _complete(slot, row)
+    return ""
+
+
+def recover() -> list[str]:
+    """Fail the swaps whose owners died, and forget the processes that did; returns the slots that were freed.
+
+    A process that died in a watched call is a failed call: nobody else is left to count it.
+    """
+    for swap_id, process in presence.died_calling():
+        watched(swap_id, seen=1, failed=1, error=f"process {process} died in a watched call")
+    presence.clean()
+    freed = []
+    with transaction.atomic():
+        for slot in changing.locked().values():
+            freed += [slot.name] if _fail_dead(slot) else []
+    return freed
+
+
+# --- begin ---
+
+
+def _begin(name: str, version: str, *, actor: str, reason: str) -> ModuleSwap:
+    if not actor:
+        raise ModuleRefused("a swap must name its actor, was empty")
+    recover()
+    with transaction.atomic():
+        rows = changing.locked()
+        slot = changing.named(rows, name)
+        _refuse_open(slot)
+        to = changing.version_of(slot, version)
+        if slot.active_id == to.pk:
+            raise ModuleRefused(f"module {name} {to.label} is in use already")
+        if slot.active is not None and not slot.hot_reloadable:
+            raise ModuleRefused(
+                f"module {name} may not be swapped while the pipeline runs: unload it, then activate {to.label}"
+            )
+        core.check_path(to.path, loading.allowed_packages())
+        rules.check_needs(to, rows, (ModuleState.ACTIVE,))
+        rules.check_users(to, rows)
+        return ModuleSwap.objects.create(
+            module=slot,
+            from_version=slot.active,
+            to_version=to,
+            actor=actor,
+            reason=reason,
+            owner=presence.owner(),
+            expires_at=timezone.now() + timedelta(seconds=LEASE_S),
+            watch_calls=slot.watch_calls,
+        )
+
+
+def _refuse_open(slot: Module) -> None:
+    running = slot.swaps.filter(state__in=OPEN_SWAPS).select_related("to_version").first()
+    if running is not None:
+        raise SwapRunning(
+            f"module {slot.name} is being swapped to {running.to_version.label} by {running.actor} since "
+            f"{running.started_at:%Y-%m-%d %H:%M:%S} UTC ({running.get_state_display()}): wait until that has ended"
+        )
+
+
+def _fail_dead(slot: Module) -> bool:
+    """End the slot's open swap when its owner is no process any more, or has not renewed its lease."""
+    running = slot.swaps.filter(state__in=OPEN_SWAPS).first()
+    if running is None or not (running.expires_at < timezone.now() or presence.owner_gone(running.owner)):
+        return False
+    _end_failed(running, f"its owner {running.owner} died while it was {running.get_state_display()}")
+    return True
+
+
+# --- on the way ---
+
+
+def _step(row: ModuleSwap, state: SwapState) -> None:
+    """Go to the next step, unless the swap was taken from its owner meanwhile."""
+    with transaction.atomic():
+        moved = ModuleSwap.objects.filter(pk=row.pk, state=row.state).update(state=state)
+        if moved != 1:
+            raise SwapFailed(f"swap {row.pk} must be {row.state} to go on, somebody ended it: its owner was silent")
+        row.state = state
+        news = f"swap {row.pk} {state}"
+        transaction.on_commit(lambda: announce.announce(settings.REDIS_URL, news), robust=True)
+
+
+def _require(problem: str, what: str) -> None:
+    if problem:
+        raise SwapFailed(f"{what}: {problem}")
+
+
+def _prepared(row: ModuleSwap, tell: Progress) -> int:
+    """Wait until every live process has loaded the version beside; returns how many there are."""
+    deadline, ready_before = time.monotonic() + PREPARE_S, -1
+    while True:
+        answers = {process: process.prepared.get(str(row.pk)) for process in presence.live()}
+        for process, answer in answers.items():
+            _require(answer or "", f"{process} could not load {row.to_version}")
+        silent = [str(process) for process, answer in answers.items() if answer is None]
+        if not silent:
+            return len(answers)
+        ready = len(answers) - len(silent)
+        if ready != ready_before:
+            tell(f"ready in {ready} of {len(answers)} processes")
+            ready_before = ready
+        if time.monotonic() > deadline:
+            raise SwapFailed(f"{', '.join(silent)} must answer within {PREPARE_S:g} s, was alive and silent")
+        time.sleep(POLL_S)
+
+
+def _switch(row: ModuleSwap) -> None:
+    """The one transaction in which the slot changes hands; everything is checked again under the lock."""
+    with transaction.atomic():
+        rows = changing.locked()
+        slot = rows[row.module.name]
+        to = ModuleVersion.objects.select_related("module").get(pk=row.to_version_id)
+        if slot.active_id != row.from_version_id:
+            raise SwapFailed(f"module {slot.name} was changed by somebody else while it was being swapped")
+        rules.check_needs(to, rows, (ModuleState.ACTIVE,))
+        rules.check_users(to, rows)
+        moved = ModuleSwap.objects.filter(pk=row.pk, state=SwapState.PREPARING).update(
+            state=SwapState.SWITCHED, switched_at=Now(), processes=row.processes
+        )
+        if moved != 1:
+            raise SwapFailed(f"swap {row.pk} must be {row.state} to switch, somebody ended it: its owner was silent")
+        row.refresh_from_db()
+        _supersede(slot)
+        put(slot, to, previous=slot.active)
+        slot.watch = row if row.watch_calls else None
+        changing.changed(slot, "module.swapped", _told(row))
+        if not row.watch_calls:
+            _complete(slot, row)
+
+
+def put(slot: Module, version: ModuleVersion | None, *, previous: ModuleVersion | None, failed: str = "") -> None:
+    """Fill the slot with `version`; the one that leaves it is LOADED, or FAILED with the reason."""
+    if slot.active is not None:
+        leaving = slot.active
+        leaving.state, leaving.error = (ModuleState.FAILED, failed) if failed else (ModuleState.LOADED, "")
+        leaving.save()
+    if version is not None:
+        version.state, version.error = ModuleState.ACTIVE, ""
+        version.loaded_at = version.loaded_at or timezone.now()
+        version.save()
+    slot.active, slot.previous, slot.watch = version, previous, None
+
+
+def _supersede(slot: Module) -> None:
+    """A switch that is still watched ends here: its version leaves the slot for another one."""
+    if slot.watch is not None:
+        _finish(slot.watch, SwapState.COMPLETED)
+
+
+def _complete(slot: Module, row: ModuleSwap) -> None:
+    """The watched calls were good, or none are watched: nothing is left to do for this swap."""
+    slot.watch = None
+    _finish(row, SwapState.COMPLETED)
+    changing.changed(slot, "module.swap_completed", _told(row))
+
+
+# --- back ---
+
+
+def _undo(slot: Module, rows: dict[str, Module], row: ModuleSwap, error: str) -> str:
+    """Roll back by itself; where the version before no longer fits, that is told and the slot stays as it is."""
+    try:
+        with transaction.atomic():
+            _back(slot, rows, actor="watch", error=error, failed=True)
+    except ModuleRefused as refusal:
+        slot.refresh_from_db()
+        slot.watch = None
+        _finish(row, SwapState.FAILED, f"{error}; it could not be rolled back: {refusal}")
+        changing.changed(slot, "module.rollback_refused", _told(row) | {"refusal": str(refusal)}, severity="critical")
+        return ""
+    return slot.name
+
+
+def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, failed: bool) -> ModuleSwap:
+    undone = slot.swaps.filter(to_version=slot.active_id, state__in=[SwapState.SWITCHED, SwapState.COMPLETED]).first()
+    target, left = slot.previous, slot.active
+    if target is None or left is None:
+        raise ModuleRefused(f"module {slot.name} must have a version before the one in use to go back to, has none")
+    rules.check_needs(target, rows, (ModuleState.ACTIVE,))
+    rules.check_users(target, rows)
+    put(slot, target, previous=None, failed=error if failed else "")
+    if undone is not None:
+        _finish(undone, SwapState.ROLLED_BACK, error)
+    now = timezone.now()
+    row = ModuleSwap.objects.create(
+        module=slot,
+        kind=ModuleSwap.Kind.ROLLBACK,
+        from_version=left,
+        to_version=target,
+        state=SwapState.COMPLETED,
+        actor=actor,
+        reason=error,
+        owner=presence.owner(),
+        expires_at=now,
+        switched_at=now,
+        finished_at=now,
+    )
+    changing.changed(slot, "module.rolled_back", _told(row), severity="critical" if failed else "warning")
+    return row
+
+
+# --- ends ---
+
+
+def _fail(row: ModuleSwap, error: BaseException) -> None:
+    """Write down why a swap ended before its switch. Its version is FAILED when it was at fault itself."""
+    sentence = str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}"
+    with transaction.atomic():
+        changing.locked()
+        current = ModuleSwap.objects.select_related("module", "to_version__module").get(pk=row.pk)
+        if current.state in OPEN_SWAPS:
+            _end_failed(current, sentence, at_fault=isinstance(error, SwapFailed))
+    row.refresh_from_db()
+
+
+def _end_failed(row: ModuleSwap, sentence: str, *, at_fault: bool = False) -> None:
+    tested = at_fault and row.state == SwapState.TESTING
+    _finish(row, SwapState.FAILED, sentence)
+    version = row.to_version
+    if tested and version.state != ModuleState.ACTIVE:
+        version.state, version.error = ModuleState.FAILED, sentence
+        version.save()
+    events.record(
+        kind="module.swap_failed", source="modules", subject=row.module.name, severity="warning", data=_told(row)
+    )
+
+
+def _finish(row: ModuleSwap, state: SwapState, error: str = "") -> None:
+    row.state, row.error, row.finished_at = state, error, timezone.now()
+    row.save(update_fields=["state", "error", "finished_at"])
+
+
+def _told(row: ModuleSwap) -> dict[str, Any]:
+    return {
+        "swap": row.pk,
+        "from": row.from_version.label if row.from_version is not None else "",
+        "to": row.to_version.label,
+        "state": row.state,
+        "actor": row.actor,
+        "reason": row.reason,
+        "error": row.error,
+    }
+
+
+class _Lease:
+    """Renews a swap's lease from a thread of its own while its owner is at work."""
+
+    def __init__(self, swap_id: int) -> None:
+        self._swap_id, self._done = swap_id, threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"swap-{swap_id}-lease", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._done.wait(RENEW_S):
+            until = timezone.now() + timedelta(seconds=LEASE_S)
+            try:
+                ModuleSwap.objects.filter(pk=self._swap_id, state__in=OPEN_SWAPS).update(expires_at=until)
+            except DatabaseError as error:  # tried again in time, or the lease runs out
+                log.bind(swap=self._swap_id, error=str(error)).warning("modules.lease_not_renewed")
+            finally:
+                connection.close()

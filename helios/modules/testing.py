@@ -1,0 +1,239 @@
+"""Gate tests of a module's version: which suites it must pass, their run in a process of its own, its history.
+
+from helios.modules import testing
+report = testing.run_suites("risk", "1.1.0+3fa1b2c4", actor="ann")
+report.passed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from helios import events
+from helios.modules import artefacts, changing, loading, sandbox
+from helios.modules.errors import ModuleRefused
+from helios.modules.history import ModuleTestRun
+from helios.modules.models import ModuleVersion
+from helios.modules.sandbox import Ended, Limits
+
+Outcome = Literal["passed", "failed", "error", "timeout", "killed"]
+
+DEFAULTS: Final = Limits()
+SEED: Final = 7
+GATE: Final = "helios.modules.gate"
+PRODUCT: Final = ("helios", "tiers", "trading", "sentinel")  # what an import may not change
+BOUNDS: Final = {"time_s": (0.1, 3_600.0), "test_s": (0.1, 3_600.0), "memory_mb": (128, 1_048_576)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """What one test said. `failed`: the property does not hold; `error`: it could not be looked at."""
+
+    __test__ = False  # for pytest: a name, not a test
+
+    name: str
+    suite: str
+    required: bool
+    outcome: Outcome
+    message: str
+    duration_ms: float
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it keeps the version out."""
+        return self.required and self.outcome != "passed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestReport:
+    """A whole run; `passed` when every required test did, whatever the optional ones say."""
+
+    __test__ = False
+
+    module: str
+    version: str  # the label of the tested version
+    digest: str
+    suites: tuple[str, ...]
+    passed: bool
+    results: tuple[TestResult, ...]
+    output: str
+    duration_ms: float
+    network_blocked: bool
+    run_id: int = 0
+
+    @property
+    def reason(self) -> str:
+        """Why it may not be used, to follow "module risk 1.1.0 ...": its first required test that did not pass."""
+        blocking = [result for result in self.results if result.blocks]
+        if not blocking:
+            return "" if self.passed else "was not tested: no required test was run"
+        first, more = blocking[0], f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""
+        if first.suite == "gate":
+            what = "did not live through its tests" if first.name == "ends" else "could not be loaded"
+            return first.message if first.outcome == "failed" else f"{what}: {first.message}"
+        return f"did not pass the {first.suite} test {first.name!r} ({first.outcome}): {first.message}{more}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {**asdict(self), "reason": self.reason}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote."""
+        values = {name: value for name, value in data.items() if name != "reason"}
+        results = tuple(TestResult(**each) for each in data["results"])
+        return cls(**{**values, "suites": tuple(data["suites"]), "results": results})
+
+
+def run_suites(
+    name: str,
+    version: str = "",
+    suites: Sequence[str] | None = None,
+    *,
+    actor: str = "system",
+    time_limit_s: float = DEFAULTS.time_s,
+    test_limit_s: float = DEFAULTS.test_s,
+    memory_limit_mb: int = DEFAULTS.memory_mb,
+    seed: int = SEED,
+) -> TestReport:
+    """Run the suites that gate the module on one of its versions, and keep the result in the history.
+
+    `version` is a label, a plain version (its newest registration) or empty for the newest of all; `suites` replaces
+    those that the setting MODULE_GATES names. Blocks until the process has ended: call it outside a transaction.
+    Raises `UnknownModule`, and `ModuleRefused` for an unknown suite, one that has no test for this code, or a limit
+    out of bounds; nothing is run or kept then.
+    """
+    limits = limits_of(time_limit_s, test_limit_s, memory_limit_mb)
+    wanted = suites_of(name, suites)
+    tested = changing.version_of(changing.slot(name), version)
+    started = timezone.now()
+    ended = sandbox.run(GATE, job_of(tested, wanted, seed), limits=limits, cache=Path(settings.VAR_DIR) / "cache")
+    _refuse_idle(ended, tested)
+    report = report_of(ended, tested, tuple(wanted))
+    with transaction.atomic():
+        row = ModuleTestRun.objects.create(
+            module=name,
+            version=report.version,
+            digest=report.digest,
+            suites=list(report.suites),
+            passed=report.passed,
+            results=[asdict(result) for result in report.results],
+            output=report.output,
+            actor=actor,
+            started_at=started,
+            duration_ms=report.duration_ms,
+        )
+        events.record(
+            kind="module.tested",
+            source="modules",
+            subject=name,
+            severity="info" if report.passed else "warning",
+            data={"label": report.version, "passed": report.passed, "run": row.pk, "reason": report.reason}
+            | {"suites": list(report.suites), "actor": actor},
+        )
+    return replace(report, run_id=row.pk)
+
+
+def gates_of(name: str) -> tuple[str, ...]:
+    """The suites that a version of this module must pass; `generic` for one that no setting speaks of."""
+    return tuple(settings.MODULE_GATES.get(name, ("generic",)))
+
+
+def suites_of(name: str, suites: Sequence[str] | None = None) -> dict[str, str]:
+    """The wanted suites and their dotted paths; `ModuleRefused` names those there are."""
+    known: Mapping[str, str] = settings.MODULE_SUITES
+    wanted = gates_of(name) if suites is None else tuple(dict.fromkeys(suites))
+    unknown = [each for each in wanted if each not in known]
+    if unknown or not wanted:
+        was = repr(unknown[0]) if unknown else "none"
+        raise ModuleRefused(f"a test suite must be one of {', '.join(known)}, was {was}")
+    return {each: known[each] for each in wanted}
+
+
+def limits_of(time_s: float, test_s: float, memory_mb: int) -> Limits:
+    """Limits inside their bounds, else `ModuleRefused`."""
+    for what, value in (("time_s", time_s), ("test_s", test_s), ("memory_mb", memory_mb)):
+        low, high = BOUNDS[what]
+        if not low <= value <= high:
+            raise ModuleRefused(f"the limit {what} of a test run must be from {low:g} to {high:g}, was {value}")
+    return Limits(time_s=float(time_s), test_s=float(test_s), memory_mb=int(memory_mb))
+
+
+def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[str, Any]:
+    """Everything that the gate process is told: the sources too, so that it runs these and no others."""
+    if tested.code is not None:
+        path, digest, files = tested.code.path, tested.code.digest, tested.code.files
+    else:  # registered before sources were kept: what lies on disk
+        found = artefacts.read(tested.path, loading.allowed_packages())
+        path, digest, files = found.path, found.digest, artefacts.packed(found.files)
+    return {
+        "name": tested.module.name,
+        "version": tested.version,
+        "path": path,
+        "digest": digest,
+        "files": files,
+        "root": str(Path(settings.MODULES_DIR).resolve()),
+        "suites": dict(suites),
+        "calls": settings.MODULE_CALLS,
+        "packages": list(PRODUCT),
+        "seed": seed,
+    }
+
+
+def report_of(ended: Ended, tested: ModuleVersion, suites: tuple[str, ...]) -> TestReport:
+    """What a gate process said, and what it could no longer say."""
+    results = [_result(*word["result"]) for word in ended.words if "result" in word]
+    if ended.kind != "finished":
+        results += _lost(ended, results)
+    required = [result for result in results if result.required]
+    return TestReport(
+        module=tested.module.name,
+        version=tested.label,
+        digest=tested.digest,
+        suites=suites,
+        passed=bool(required) and not any(result.blocks for result in required),
+        results=tuple(results),
+        output=ended.output,
+        duration_ms=round(ended.duration_ms, 3),
+        network_blocked=any(word.get("network_blocked") for word in ended.words),
+    )
+
+
+def _lost(ended: Ended, told: Sequence[TestResult]) -> list[TestResult]:
+    """The test in which the process ended, and those that were still to come; at least one, since it did end."""
+    begun = [word["begin"] for word in ended.words if "begin" in word]
+    suite, name, required = begun[-1] if begun else ("gate", "starts", True)
+    known = {(result.suite, result.name) for result in told}
+    if (suite, name) in known:  # between two tests, or behind the last one
+        suite, name, required = "gate", "ends", True
+    outcome: Outcome = "timeout" if ended.kind == "timeout" else "killed"
+    planned = [each for word in ended.words if "plan" in word for each in word["plan"]]
+    waiting = [each for each in planned if (each[0], each[1]) not in known | {(suite, name)}]
+    why = f"not run, since the process ended in {name!r}"
+    return [
+        _result(suite, name, required, outcome, ended.reason, 0.0),
+        *(_result(*each, "error", why, 0.0) for each in waiting),
+    ]
+
+
+def _result(suite: str, name: str, required: bool, *said: Any) -> TestResult:
+    outcome, message, took_ms = said
+    return TestResult(
+        suite=suite, name=name, required=required, outcome=outcome, message=message, duration_ms=float(took_ms)
+    )
+
+
+def _refuse_idle(ended: Ended, tested: ModuleVersion) -> None:
+    idle = [suite for word in ended.words for suite in word.get("idle", ())]
+    if idle:
+        name = tested.module.name
+        raise ModuleRefused(
+            f"suite {idle[0]} has no test for module {name}; the suites that gate it are {', '.join(gates_of(name))}"
+        )

@@ -1,0 +1,123 @@
+"""Modules in the admin: the same rules, in plain words, with a button for each change."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.urls import reverse
+
+from helios.events.models import SystemEvent
+from helios.modules import gating, presence, services, testing
+from helios.modules.models import Module
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
+
+LIST = "admin:modules_module_changelist"
+
+
+@pytest.fixture
+def page(client):
+    client.force_login(get_user_model().objects.create_superuser("ann", password="a-long-password"))
+    return client
+
+
+@pytest.fixture
+def chain(code) -> None:
+    """Two modules of the test's own, the second needing the first."""
+    Module.objects.all().delete()
+    services.register("source", code("source"), "1.0.0")
+    services.register("sink", code("sink"), "1.0.0", dependencies={"source": "^1.0.0"})
+
+
+def act(page, action: str, name: str) -> str:
+    form = {"action": action, "_selected_action": [Module.objects.get(name=name).pk]}
+    return page.post(reverse(LIST), form, follow=True).content.decode()
+
+
+@pytest.mark.usefixtures("chain")
+def test_the_actions_load_activate_and_unload(page):
+    assert "source is loaded" in act(page, "load_selected", "source")
+    assert "source is in use" in act(page, "activate_selected", "source")
+    assert "source is unloaded" in act(page, "unload_selected", "source")
+    assert "needs source to be LOADED or ACTIVE" in act(page, "load_selected", "sink")
+    assert "source ^1.0.0" in page.get(reverse(LIST)).content.decode()
+
+
+@pytest.mark.usefixtures("chain")
+def test_the_newest_version_is_swapped_in_and_rolled_back(page, code, monkeypatch):
+    services.activate("source")
+    newest = services.register("source", code("source", version="1.1.0")).label
+    assert newest in page.get(reverse(LIST)).content.decode()
+    with monkeypatch.context() as strict:
+        strict.setattr(gating, "passes", lambda *_, **__: "not finite")
+        assert "did not pass its tests: not finite" in act(page, "swap_selected", "source")
+    assert "source is swapped, its first calls are watched" in act(page, "swap_selected", "source")
+    row = Module.objects.get(name="source")
+    assert row.active.label == newest
+    shown = page.get(reverse("admin:modules_module_change", args=[row.pk])).content.decode()
+    assert "0 of the first 20 calls, 0 failed" in shown
+    assert "chosen in the admin" in shown
+    assert "not finite" in shown
+    assert "source is rolled back" in act(page, "roll_back_selected", "source")
+    assert "must have a version before the one in use" in act(page, "roll_back_selected", "source")
+
+
+@pytest.mark.usefixtures("chain")
+def test_the_newest_version_is_tested(page, monkeypatch):
+    said = SimpleNamespace(passed=True, reason="", version="1.0.0+x")
+    monkeypatch.setattr(testing, "run_suites", lambda *_, **__: said)
+    assert "source passed its tests" in act(page, "test_selected", "source")
+    said.passed, said.reason = False, "the generic test failed"
+    assert "source 1.0.0+x: the generic test failed" in act(page, "test_selected", "source")
+
+
+def test_a_module_is_registered_under_the_same_rules(page, code):
+    url = reverse("admin:modules_module_add")
+    form = {"name": "oracle", "path": code("oracle"), "version": "1.0.0", "dependencies": "{}"}
+    refused = page.post(url, form | {"path": "os"}).content.decode()
+    assert "modules may be loaded from" in refused
+    assert "This field is required" in page.post(url, form | {"path": ""}).content.decode()
+    assert "but the code in" in page.post(url, form | {"version": "2.0.0"}).content.decode()
+    assert page.post(url, form | {"hot_reloadable": "on"}).status_code == 302
+    row = Module.objects.get(name="oracle")
+    assert (row.state, row.hot_reloadable) == ("UNLOADED", True)
+    assert SystemEvent.objects.get(kind="module.registered", subject="oracle").data["actor"] == "ann"
+    shown = page.get(reverse("admin:modules_module_change", args=[row.pk]))
+    assert "1.0.0" in shown.content.decode()
+    assert "_save" not in shown.content.decode()
+    assert page.post(reverse("admin:modules_module_delete", args=[row.pk])).status_code == 403
+
+
+def test_a_name_that_is_there_gets_another_version(page, code):
+    url = reverse("admin:modules_module_add")
+    services.register("oracle", code("oracle"))
+    form = {"name": "oracle", "path": code("oracle", version="1.1.0"), "version": "", "dependencies": "{}"}
+    assert page.post(url, form).status_code == 302
+    assert Module.objects.get(name="oracle").versions.count() == 2
+
+
+@pytest.mark.usefixtures("chain")
+def test_why_changed_files_were_not_taken_is_shown(page):
+    Module.objects.filter(name="source").update(reload_error="line 7 is not Python")
+    assert "line 7 is not Python" in page.get(reverse(LIST)).content.decode()
+
+
+def test_a_viewer_reads_and_changes_nothing(client, code):
+    services.register("oracle", code("oracle"))
+    viewer = get_user_model().objects.create_user("vic", password="a-long-password", is_staff=True)
+    from django.contrib.auth.models import Permission
+
+    viewer.user_permissions.add(Permission.objects.get(codename="view_module"))
+    client.force_login(viewer)
+    assert client.get(reverse(LIST)).status_code == 200
+    act(client, "load_selected", "oracle")
+    assert Module.objects.get(name="oracle").state == "UNLOADED"
+
+
+def test_the_processes_that_take_part_are_listed(page):
+    presence.enter("gpu")
+    text = page.get(reverse("admin:modules_moduleprocess_changelist")).content.decode()
+    assert "gpu" in text
+    assert presence.host() in text

@@ -1,0 +1,276 @@
+"""Swaps and rollbacks in one process: what is refused, what each step leaves behind, who may do what meanwhile."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from helios.events.models import SystemEvent
+from helios.modules import gating, listener, presence, registry, services, swapping
+from helios.modules.errors import (
+    ModuleRefused,
+    SwapFailed,
+    SwapRunning,
+    UnknownModule,
+)
+from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
+
+
+@pytest.fixture
+def oracle(three_versions: dict[str, str]) -> dict[str, str]:
+    return three_versions
+
+
+def slot() -> Module:
+    return Module.objects.select_related("active", "previous").get(name="oracle")
+
+
+def used() -> str:
+    registry.refresh_if_behind()
+    return registry.resolve("oracle").version
+
+
+def test_a_swap_goes_through_its_steps_and_all_say_so(oracle):
+    told: list[str] = []
+    swap = services.swap("oracle", "1.1.0", actor="ann", reason="sharper", progress=told.append)
+    assert (swap.state, swap.actor, swap.reason, swap.error) == ("SWITCHED", "ann", "sharper", "")
+    assert (swap.from_version.label, swap.to_version.label) == (oracle["1.0.0"], oracle["1.1.0"])
+    assert (slot().active.label, slot().previous.label) == (oracle["1.1.0"], oracle["1.0.0"])
+    assert [row.state for row in slot().versions.order_by("id")] == ["LOADED", "ACTIVE", "UNLOADED"]
+    steps = ["versions fit", "tests passed", "ready in 0 processes", "in use from the next task on"]
+    assert [step in words for step, words in zip(steps, told, strict=True)] == [True] * 4
+    event = SystemEvent.objects.get(kind="module.swapped")
+    assert (event.subject, event.data["actor"], event.data["to"]) == ("oracle", "ann", oracle["1.1.0"])
+
+
+def test_a_task_follows_at_its_start_and_a_running_one_keeps_what_it_has(oracle):
+    running = registry.resolve("oracle")
+    services.swap("oracle", oracle["1.1.0"], actor="ann")
+    assert registry.resolve("oracle") is running
+    assert used() == oracle["1.1.0"]
+
+
+def test_a_plain_version_means_its_newest_content(oracle, code):
+    newest = services.register("oracle", code("oracle", "VERSION = '1.1.0'\ndef run(value): return 'newest'\n"))
+    assert services.swap("oracle", "1.1.0", actor="ann").to_version_id == newest.pk
+
+
+@pytest.mark.parametrize(
+    ("version", "error", "message"),
+    [
+        ("1.0.0", ModuleRefused, r"module oracle 1\.0\.0\+.* is in use already"),
+        ("2.0.0", ModuleRefused, r"module user in use needs oracle \^1\.0\.0, but 2\.0\.0 would fill it"),
+        ("3.0.0", UnknownModule, "module oracle has no version 3.0.0; there are 2.0.0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_changes_nothing(oracle, version: str, error: type, message: str):
+    before = list(Module.objects.values()), list(ModuleVersion.objects.values())
+    with pytest.raises(error, match=message):
+        services.swap("oracle", version, actor="ann")
+    assert (list(Module.objects.values()), list(ModuleVersion.objects.values())) == before
+    assert not ModuleSwap.objects.exists()
+
+
+def test_what_a_version_needs_must_be_in_use_in_its_range(oracle, code):
+    row = services.register("user", code("user", version="1.1.0"), dependencies={"oracle": "^1.1.0"})
+    with pytest.raises(ModuleRefused, match=r"module user needs oracle \^1\.1\.0, but 1\.0\.0 is registered"):
+        services.swap("user", row.label, actor="ann")
+    services.swap("oracle", "1.1.0", actor="ann")
+    assert services.swap("user", row.label, actor="ann").state == "SWITCHED"
+
+
+def test_a_module_that_is_not_hot_reloadable_is_not_swapped(oracle):
+    services.configure("oracle", hot_reloadable=False)
+    with pytest.raises(ModuleRefused, match="module oracle may not be swapped while the pipeline runs: unload it"):
+        services.swap("oracle", "1.1.0", actor="ann")
+
+
+def test_an_unknown_module_and_a_nameless_actor_are_refused(oracle):
+    with pytest.raises(UnknownModule, match="no module is named 'seer'; there are oracle, user"):
+        services.swap("seer", "1.0.0", actor="ann")
+    with pytest.raises(ModuleRefused, match="a swap must name its actor, was empty"):
+        services.swap("oracle", "1.1.0", actor="")
+
+
+def test_a_failed_test_ends_the_swap_before_any_process_hears_of_it(oracle, monkeypatch):
+    monkeypatch.setattr(gating, "passes", lambda *_, **__: "generic test 'finite' failed: NaN in row 3")
+    with pytest.raises(SwapFailed, match="did not pass its tests: generic test 'finite' failed: NaN in row 3"):
+        services.swap("oracle", "1.1.0", actor="ann")
+    swap = ModuleSwap.objects.get()
+    assert (swap.state, used()) == ("FAILED", oracle["1.0.0"])
+    assert "NaN in row 3" in swap.error
+    failed = ModuleVersion.objects.get(label=oracle["1.1.0"])
+    assert (failed.state, failed.error) == ("FAILED", swap.error)
+    assert SystemEvent.objects.get(kind="module.swap_failed").severity == "warning"
+
+
+def test_the_wanted_suites_reach_the_gate(oracle, monkeypatch):
+    asked = []
+    monkeypatch.setattr(gating, "passes", lambda version, suites, *, actor: asked.append((suites, actor)) or "")
+    services.swap("oracle", "1.1.0", actor="ann", suites=["generic", "risk"])
+    assert asked == [(["generic", "risk"], "ann")]
+
+
+def test_an_interrupted_swap_is_failed_and_the_interruption_goes_on(oracle, monkeypatch):
+    def interrupted(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gating, "passes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        services.swap("oracle", "1.1.0", actor="ann")
+    assert (ModuleSwap.objects.get().state, ModuleSwap.objects.get().error) == ("FAILED", "KeyboardInterrupt: ")
+
+
+# --- others at the same time ---
+
+
+@pytest.fixture
+def running(oracle) -> ModuleSwap:
+    """A swap that somebody else has begun."""
+    return swapping._begin("oracle", "1.1.0", actor="bob", reason="")
+
+
+def test_a_swap_during_a_swap_is_refused_by_name_and_time(running):
+    with pytest.raises(SwapRunning, match=r"module oracle is being swapped to 1\.1\.0\+.* by bob since 20.*UTC"):
+        services.swap("oracle", "1.1.0", actor="ann")
+    assert ModuleSwap.objects.count() == 1
+
+
+@pytest.mark.parametrize("change", [services.unload, services.rollback, services.load])
+def test_other_changes_wait_for_a_running_swap(running, change):
+    with pytest.raises(ModuleRefused, match=r"module oracle is being swapped .*by bob"):
+        change("oracle", actor="ann")
+
+
+def test_another_slot_may_be_swapped_meanwhile(running, code):
+    row = services.register("user", code("user", version="1.0.1"))
+    assert services.swap("user", row.label, actor="ann").state == "SWITCHED"
+
+
+def test_the_database_itself_keeps_a_second_open_swap_out(running):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ModuleSwap.objects.create(
+            module=running.module, to_version=running.to_version, actor="x", owner="x", expires_at=timezone.now()
+        )
+
+
+def test_a_swap_whose_lease_ran_out_is_failed_by_the_next_one(running, oracle):
+    ModuleSwap.objects.update(expires_at=timezone.now() - timedelta(seconds=1), owner="elsewhere:1")
+    assert services.swap("oracle", "1.1.0", actor="ann").state == "SWITCHED"
+    running.refresh_from_db()
+    assert (running.state, running.error) == ("FAILED", "its owner elsewhere:1 died while it was checking versions")
+
+
+def test_a_swap_whose_owner_is_gone_from_this_machine_is_failed_at_once(running):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    ModuleSwap.objects.update(owner=f"{presence.host()}:{child}")
+    assert services.recover() == ["oracle"]
+    assert services.recover() == []
+
+
+def test_an_owner_that_was_taken_for_dead_does_not_switch_afterwards(running, oracle):
+    ModuleSwap.objects.update(state="FAILED", error="its owner died")
+    for step in (lambda: swapping._step(running, "TESTING"), lambda: swapping._switch(running)):
+        with pytest.raises(SwapFailed, match="somebody ended it: its owner was silent"):
+            step()
+    assert used() == oracle["1.0.0"]
+
+
+def test_a_slot_that_changed_under_a_swap_is_not_switched(running, oracle):
+    swapping._step(running, "TESTING")
+    swapping._step(running, "PREPARING")
+    Module.objects.filter(name="oracle").update(active=None)
+    with pytest.raises(SwapFailed, match="module oracle was changed by somebody else while it was being swapped"):
+        swapping._switch(running)
+
+
+def test_versions_are_checked_again_at_the_switch(oracle, monkeypatch, code):
+    def meanwhile(*_: object, **__: object) -> str:
+        strict = services.register("user", code("user", version="1.0.1"), dependencies={"oracle": "==1.0.0"})
+        monkeypatch.setattr(gating, "passes", lambda *_, **__: "")
+        services.swap("user", strict.label, actor="bob")
+        return ""
+
+    monkeypatch.setattr(gating, "passes", meanwhile)
+    with pytest.raises(ModuleRefused, match=r"module user in use needs oracle ==1.0.0, but 1.1.0 would fill it"):
+        services.swap("oracle", "1.1.0", actor="ann")
+    assert ModuleSwap.objects.filter(module__name="oracle", state="FAILED").count() == 1
+
+
+# --- processes ---
+
+
+def process(**fields: object) -> ModuleProcess:
+    made = presence.enter("worker")
+    ModuleProcess.objects.filter(pk=made).update(**fields)
+    return ModuleProcess.objects.get(pk=made)
+
+
+def test_a_process_that_cannot_load_it_keeps_everybody_on_the_old_version(oracle, monkeypatch):
+    other = process()
+    real = swapping._step
+
+    def step(row, state):
+        real(row, state)
+        if state == "PREPARING":
+            presence.answer(other.pk, row.pk, "module oracle could not be imported: no such library here")
+
+    monkeypatch.setattr(swapping, "_step", step)
+    with pytest.raises(SwapFailed, match=r"worker .* could not load oracle 1\.1\.0\+.*: .*no such library here"):
+        services.swap("oracle", "1.1.0", actor="ann")
+    assert used() == oracle["1.0.0"]
+    assert ModuleVersion.objects.get(label=oracle["1.1.0"]).state == "UNLOADED"
+
+
+def test_a_process_that_lives_and_says_nothing_holds_the_swap_up(oracle, monkeypatch):
+    monkeypatch.setattr(swapping, "PREPARE_S", 0.2)
+    silent = process()
+    with pytest.raises(SwapFailed, match=f"{silent} must answer within 0.2 s, was alive and silent"):
+        services.swap("oracle", "1.1.0", actor="ann")
+    assert used() == oracle["1.0.0"]
+
+
+def test_dead_processes_are_not_waited_for(oracle):
+    process(host="elsewhere", seen_at=timezone.now() - timedelta(seconds=presence.STALE_S + 5))
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    process(pid=child)
+    assert services.swap("oracle", "1.1.0", actor="ann").processes == 0
+    assert presence.clean() == 0  # the swap has removed the one; the other's row may still be renewed
+    ModuleProcess.objects.update(seen_at=timezone.now() - timedelta(seconds=presence.FORGET_S + 5))
+    assert presence.clean() == 1
+
+
+def test_a_process_is_heard_of_until_it_leaves():
+    made = presence.enter("worker", generation=3)
+    assert presence.beat(made, generation=4, loaded=["risk 0123"])
+    row = ModuleProcess.objects.get(pk=made)
+    assert (row.generation, row.loaded, row.pid) == (4, ["risk 0123"], os.getpid())
+    assert [each.pk for each in presence.live()] == [made]
+    presence.leave(made)
+    assert presence.live() == []
+    assert presence.beat(made, generation=5, loaded=[]) is False
+
+
+def test_a_process_keeps_its_last_answers_only():
+    made = presence.enter("worker")
+    for swap_id in range(20):
+        presence.answer(made, swap_id, "")
+    assert sorted(map(int, ModuleProcess.objects.get(pk=made).prepared)) == list(range(12, 20))
+
+
+def test_a_listener_answers_for_the_version_it_loaded_or_could_not(running, monkeypatch):
+    assert listener._loaded(running) == ""
+    monkeypatch.setattr(registry, "load_version", lambda _: (_ for _ in ()).throw(SystemExit(3)))
+    assert listener._loaded(running) == "SystemExit: 3"
