@@ -1,0 +1,144 @@
+"""Rollouts in the admin: how far each is, both arms, and buttons that say what they will do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from unfold.admin import TabularInline
+from unfold.decorators import action, display
+
+from helios.errors import HeliosError
+from helios.platform.readonly import ReadOnlyAdmin
+from helios.rollouts import report, services, words
+from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
+
+BADGES = {
+    "PENDING": "default",
+    "RUNNING": "info",
+    "PAUSED": "warning",
+    "PROMOTING": "info",
+    "SUCCEEDED": "success",
+    "ROLLED_BACK": "danger",
+    "ABORTED": "default",
+}
+ARM_LINE = '<tr><th class="pr-6">{}</th><td class="pr-6">{}</td><td class="pr-6">{}</td><td>{}</td></tr>'
+VERDICTS = {"Success": "success", "Failed": "danger", "Inconclusive": "warning", "Error": "warning"}
+
+
+class _Inline(TabularInline):
+    """What was written down can be read, nothing else."""
+
+    extra = 0
+    per_page = 20
+    can_delete = False
+    tab = True
+
+    def has_add_permission(self, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, *_: Any) -> bool:
+        return False
+
+
+class AnalysisInline(_Inline):
+    model = RolloutAnalysis
+    verbose_name_plural = "analyses, newest first"
+    fields = ("at", "step", "badge", "reason")
+    readonly_fields = fields
+
+    @display(description="verdict", label=VERDICTS)
+    def badge(self, row: RolloutAnalysis) -> str:
+        return row.verdict
+
+
+class HistoryInline(_Inline):
+    model = RolloutEvent
+    verbose_name_plural = "history, newest first"
+    fields = ("at", "action", "actor", "serves", "reason")
+    readonly_fields = fields
+
+    @display(description="step")
+    def serves(self, row: RolloutEvent) -> str:
+        return str(row.after["serves"])
+
+
+@admin.register(Rollout)
+class RolloutAdmin(ReadOnlyAdmin):
+    list_display = ("name", "badge", "target", "challenger", "champion", "now", "reason", "next_analysis_at")
+    list_filter = ("state", "kind", "target")
+    search_fields = ("name", "target", "challenger", "champion", "description")
+    actions: ClassVar = ["start_selected", "pause_selected", "resume_selected", "promote_selected", "abort_selected"]
+    inlines: ClassVar = [AnalysisInline, HistoryInline]
+    fieldsets = (
+        (None, {"fields": ("name", "description", "badge", "progress", "now", "reason")}),
+        ("What the buttons of the list will do", {"fields": ("promoting", "aborting")}),
+        ("Both arms", {"fields": ("arms",)}),
+        ("What is delivered", {"fields": ("kind", "target", "champion", "challenger", "params", "books")}),
+        ("Plan", {"fields": ("steps", "guards", "inconclusive_limit", "error_limit")}),
+        ("Times", {"fields": ("actor", "created_at", "started_at", "next_analysis_at", "ended_at", "generation")}),
+    )
+
+    @display(description="state", label=BADGES, ordering="state")
+    def badge(self, row: Rollout) -> str:
+        return row.state
+
+    @display(description="now")
+    def now(self, row: Rollout) -> str:
+        return words.serves(row)
+
+    @display(description="progress")
+    def progress(self, row: Rollout) -> str:
+        return words.progress(row)
+
+    @display(description="promote")
+    def promoting(self, row: Rollout) -> str:
+        return words.promoting(row)
+
+    @display(description="abort")
+    def aborting(self, row: Rollout) -> str:
+        return words.aborting(row)
+
+    @display(description="champion, challenger, difference; 95 % intervals")
+    def arms(self, row: Rollout) -> str:
+        lines = report.table(report.report(row)["arms"])
+        if not lines:
+            return "nothing measured yet"
+        return format_html('<table class="text-left">{}</table>', format_html_join("", ARM_LINE, lines))
+
+    @action(description="Start: begin with the first step", permissions=["steer"])
+    def start_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
+        self._each(request, rows, services.start)
+
+    @action(description="Pause: stay at this share of symbols; hard guards go on watching", permissions=["steer"])
+    def pause_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
+        self._each(request, rows, services.pause)
+
+    @action(description="Resume: go on with the step that was paused", permissions=["steer"])
+    def resume_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
+        self._each(request, rows, services.resume)
+
+    @action(description="Promote: take the next step without waiting for an analysis", permissions=["steer"])
+    def promote_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
+        self._each(request, rows, services.promote)
+
+    @action(description="Abort: the champion serves every symbol from the next cycle on", permissions=["steer"])
+    def abort_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
+        self._each(request, rows, services.abort)
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        """The rows are read-only; whoever may change rollouts may steer them."""
+        return bool(request.user.has_perm("rollouts.change_rollout"))
+
+    def _each(self, request: HttpRequest, rows: QuerySet[Rollout], act: Callable[..., Rollout]) -> None:
+        for row in rows:
+            try:
+                done = act(row.pk, actor=request.user.get_username(), reason="from the list in the admin")
+            except HeliosError as error:
+                self.message_user(request, f"{row.name}: {error}", messages.ERROR)
+            else:
+                self.message_user(request, f"{row.name} is {done.state}: {words.serves(done)}", messages.SUCCESS)

@@ -1,0 +1,195 @@
+"""What time does to a rollout: analyses at their intervals, hard guards after every cycle, the final swap.
+
+Measuring and swapping may take long and happen outside of transactions, under the claim of one process. What
+they found is written only if the rollout still stands where it stood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+from loguru import logger
+
+from helios import events
+from helios.errors import Rejected, Transient
+from helios.rollouts import changes, machine, providers, targets
+from helios.rollouts.changes import SYSTEM
+from helios.rollouts.claims import claimed
+from helios.rollouts.core import Mode
+from helios.rollouts.guards import parse_guards
+from helios.rollouts.machine import SERVING, Cause, Progress, State, Verdict
+from helios.rollouts.models import Rollout, RolloutAnalysis
+from helios.rollouts.numbers import arm_numbers
+from helios.rollouts.selectors import get, step_of
+from helios.rollouts.verdict import Judgement, breach, judge, unreadable
+
+
+def advance(rollout_id: int, now: datetime | None = None) -> RolloutAnalysis | None:
+    """Do what is due: analyse the step when its interval is over, or put a promoted challenger in its place.
+
+    Returns the analysis, if one was made. Of two calls at once, in whatever processes, the second does nothing.
+    """
+    moment = now or timezone.now()
+    with claimed(rollout_id) as mine:
+        if not mine:
+            return None
+        row = get(rollout_id)
+        analysis = _analyse(row, moment) if _due(row, moment) else None
+        if analysis is not None:
+            row = get(rollout_id)
+        if row.state == State.PROMOTING:
+            _promote(row, moment)
+        return analysis
+
+
+def react(rollout_id: int, now: datetime | None = None) -> RolloutAnalysis | None:
+    """Roll back at once when a hard guard fails on what the running step has shown so far; called after every cycle.
+
+    Returns the analysis that rolled back, else None. A provider that raises is left to the next analysis.
+    """
+    moment, row = now or timezone.now(), get(rollout_id)
+    if row.state not in {State.RUNNING, State.PAUSED} or step_of(row).kind is Mode.REPLAY:
+        return None
+    try:
+        if row.state == State.RUNNING and _champion_changed(row, moment):
+            return None
+        judgement = _breach(row)
+    except Exception as error:  # noqa: BLE001 - measures come from another floor, and a cycle must not end by them
+        logger.bind(rollout=row.name, error=str(error)).warning("rollout.unmeasured")
+        return None
+    return _write(row, judgement, moment) if judgement else None
+
+
+def react_all(now: datetime | None = None) -> list[RolloutAnalysis]:
+    """`react` for every rollout under way; returns those that were rolled back."""
+    serving = Rollout.objects.filter(state__in=sorted(SERVING)).values_list("pk", flat=True)
+    return [analysis for pk in serving if (analysis := react(pk, now)) is not None]
+
+
+def run_due(now: datetime | None = None) -> list[int]:
+    """`advance` every rollout that is due; returns their numbers. A defect in one leaves the others their turn."""
+    moment = now or timezone.now()
+    due = [row.pk for row in Rollout.objects.filter(state__in=(State.RUNNING, State.PROMOTING)) if _open(row, moment)]
+    for pk in due:
+        try:
+            advance(pk, moment)
+        except Exception:  # noqa: BLE001 - logged; the next beat tries again
+            logger.bind(rollout=pk).exception("rollout.advance_failed")
+    return due
+
+
+def _open(row: Rollout, now: datetime) -> bool:
+    return row.state == State.PROMOTING or _due(row, now)
+
+
+def _due(row: Rollout, now: datetime) -> bool:
+    return row.state == State.RUNNING and row.next_analysis_at is not None and row.next_analysis_at <= now
+
+
+def _analyse(row: Rollout, now: datetime) -> RolloutAnalysis | None:
+    if _champion_changed(row, now):
+        return None
+    return _write(row, _judgement(row), now)
+
+
+def _judgement(row: Rollout) -> Judgement:
+    try:
+        arms = providers.measure(row)
+    except Exception as error:  # noqa: BLE001 - whatever the provider does, it becomes a verdict
+        return unreadable(error)
+    step = step_of(row)
+    found = judge(arms, parse_guards(row.guards), step, seed=_seed(row))
+    return replace(found, numbers=arm_numbers(arms))
+
+
+def _breach(row: Rollout) -> Judgement | None:
+    arms = providers.measure(row)
+    found = breach(arms, parse_guards(row.guards), step_of(row), seed=_seed(row))
+    return replace(found, numbers=arm_numbers(arms)) if found else None
+
+
+def _seed(row: Rollout) -> int:
+    return row.pk * 1_000 + row.step
+
+
+def _write(seen: Rollout, judgement: Judgement, now: datetime) -> RolloutAnalysis | None:
+    """Write the analysis and what follows from it, unless the rollout has moved since it was read."""
+    with transaction.atomic():
+        row = changes.locked(seen.pk)
+        if row.generation != seen.generation:
+            return None
+        analysis = RolloutAnalysis.objects.create(
+            rollout=row,
+            at=now,
+            step=row.step,
+            verdict=judgement.verdict.value,
+            hard=judgement.hard,
+            reason=judgement.reason,
+            numbers={"guards": [each.to_json() for each in judgement.results], "arms": dict(judgement.numbers)},
+        )
+        changes.put(row, _after(changes.progress(row), judgement), actor=SYSTEM, now=now, reason=judgement.reason)
+        _announce(row, analysis)
+    return analysis
+
+
+def _after(progress: Progress, judgement: Judgement) -> Progress:
+    if judgement.hard:
+        return machine.breached(progress)
+    return machine.analysed(progress, judgement.verdict)
+
+
+def _announce(row: Rollout, analysis: RolloutAnalysis) -> None:
+    events.record(
+        kind="rollout.analysed",
+        source="rollouts",
+        subject=row.name,
+        severity="info" if analysis.verdict == Verdict.SUCCESS else "warning",
+        data={
+            "rollout": row.pk,
+            "step": analysis.step,
+            "verdict": analysis.verdict,
+            "hard": analysis.hard,
+            "reason": analysis.reason,
+        },
+    )
+
+
+def _champion_changed(row: Rollout, now: datetime) -> bool:
+    """Pause when somebody put another version in the champion's place: the arms would compare something else."""
+    try:
+        current = targets.champion(row)
+        became = f"is now {current or 'nothing'}"
+    except Rejected as error:
+        current, became = "", f"does not: {error}"
+    if current == row.champion:
+        return False
+    why = f"the champion must stay {row.champion} while it is compared, {became}"
+    _if_unmoved(row, lambda progress: machine.pause(progress, Cause.CHAMPION_CHANGED), why, now)
+    return True
+
+
+def _promote(row: Rollout, now: datetime) -> None:
+    """Swap, then say so. A process that died between the two leaves PROMOTING, and the next call begins anew."""
+    try:
+        targets.promote(row)
+    except Transient as error:
+        logger.bind(rollout=row.name, error=str(error)).info("rollout.promotion_waits")
+        return
+    except Exception as error:  # noqa: BLE001 - whatever kept the challenger out, a person has to look
+        if targets.in_place(row):
+            _if_unmoved(row, machine.promoted, "", now)
+            return
+        logger.bind(rollout=row.name, error=str(error)).warning("rollout.promotion_failed")
+        _if_unmoved(row, machine.promotion_failed, f"promotion failed: {error or type(error).__name__}", now)
+        return
+    _if_unmoved(row, machine.promoted, f"{row.challenger} serves {row.target}", now)
+
+
+def _if_unmoved(seen: Rollout, transition: changes.Move, reason: str, now: datetime) -> None:
+    with transaction.atomic():
+        row = changes.locked(seen.pk)
+        if row.generation == seen.generation:
+            changes.put(row, transition(changes.progress(row)), actor=SYSTEM, now=now, reason=reason)

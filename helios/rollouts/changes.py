@@ -1,0 +1,155 @@
+"""Every move of a rollout: row, history and event in one transaction, under the row's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import transaction
+
+from helios import events
+from helios.rollouts.core import Mode
+from helios.rollouts.errors import RolloutChanged, RolloutRefused, UnknownRollout
+from helios.rollouts.machine import LIVE, Cause, Progress, State
+from helios.rollouts.models import Rollout, RolloutEvent
+from helios.rollouts.selectors import step_of
+
+Move = Callable[[Progress], Progress]
+
+_SEVERITY: Final = {"paused": "warning", "aborted": "warning", "rolled_back": "critical"}
+SYSTEM: Final = "rollouts"  # the actor of what nobody asked for
+
+
+def move(
+    rollout_id: int,
+    transition: Move,
+    *,
+    actor: str,
+    now: datetime,
+    reason: str = "",
+    seen_generation: int | None = None,
+    update: Callable[[Rollout], bool] | None = None,
+) -> Rollout:
+    """Lock, move, write. Raises what `transition` raises, and `RolloutChanged` when `seen_generation` is not current.
+
+    `update` may change fields of the locked row; it says whether measuring begins anew.
+    """
+    if not actor:
+        raise RolloutRefused("a change must name its actor, was empty")
+    with transaction.atomic():
+        row = locked(rollout_id)
+        if seen_generation is not None and row.generation != seen_generation:
+            raise RolloutChanged(
+                f"rollout {row.name} must still be as you saw it, was changed meanwhile: look again, then repeat yours"
+            )
+        after = transition(progress(row))
+        anew = update(row) if update else False
+        put(row, after, actor=actor, now=now, reason=reason, anew=anew)
+    return row
+
+
+def locked(rollout_id: int) -> Rollout:
+    """The row, held until the transaction ends."""
+    row = Rollout.objects.select_for_update().filter(pk=rollout_id).first()
+    if row is None:
+        raise UnknownRollout(f"a rollout must exist, number {rollout_id} does not")
+    return row
+
+
+def progress(row: Rollout) -> Progress:
+    """The row as the machine sees it."""
+    return Progress(
+        state=State(row.state),
+        step=row.step,
+        n_steps=len(row.steps),
+        n_inconclusive=row.n_inconclusive,
+        n_errors=row.n_errors,
+        cause=Cause(row.cause),
+        inconclusive_limit=row.inconclusive_limit,
+        error_limit=row.error_limit,
+    )
+
+
+def snapshot(row: Rollout) -> dict[str, Any]:
+    """What history keeps of a rollout before and after a move."""
+    return {
+        "state": row.state,
+        "step": row.step,
+        "serves": step_of(row).serves,
+        "cause": row.cause,
+        "champion": row.champion,
+        "challenger": row.challenger,
+        "generation": row.generation,
+    }
+
+
+def put(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: str = "", anew: bool = False) -> None:
+    """Write where the locked row stands now; a change of state or step leaves history and an event."""
+    before, was = snapshot(row), progress(row)
+    action = action_of(was, after)
+    row.state, row.step, row.cause = after.state.value, after.step, after.cause.value
+    row.n_inconclusive, row.n_errors = after.n_inconclusive, after.n_errors
+    _times(row, was, now, anew=anew)
+    if action:
+        row.generation += 1
+        row.reason = reason or f"{action.replace('_', ' ')} by {actor}"
+        if after.state is State.RUNNING:
+            row.reason = ""
+    row.save()
+    if action:
+        note(row, action, before, actor=actor, reason=reason, now=now)
+
+
+def note(row: Rollout, action: str, before: dict[str, Any] | None, *, actor: str, reason: str, now: datetime) -> None:
+    """Append to the history and to the events."""
+    after = snapshot(row)
+    RolloutEvent.objects.create(
+        rollout=row, at=now, action=action, actor=actor, reason=reason, before=before, after=after
+    )
+    events.record(
+        kind=f"rollout.{action}",
+        source="rollouts",
+        subject=row.name,
+        severity=_SEVERITY.get(action, "info"),
+        data={
+            "rollout": row.pk,
+            "kind": row.kind,
+            "target": row.target,
+            "actor": actor,
+            "reason": reason,
+            "before": before,
+            "after": after,
+        },
+    )
+
+
+def action_of(before: Progress, after: Progress) -> str:
+    """What a move is called in the history; empty when neither state nor step changed."""
+    if after.state is State.RUNNING:
+        if before.state is State.PENDING:
+            return "started"
+        if after.step != before.step:
+            return "stepped"
+        return "resumed" if before.state is State.PAUSED else ""
+    return "" if after.state is before.state else after.state.value.lower()
+
+
+def _times(row: Rollout, was: Progress, now: datetime, *, anew: bool) -> None:
+    """When measuring began, when the next analysis is due, when it ended."""
+    began = was.state is State.PENDING and row.state == State.RUNNING
+    if began:
+        row.started_at = now
+    fresh = began or anew or row.step != was.step
+    if fresh:
+        row.measured_since = now
+    row.next_analysis_at = _due(row, now, first=fresh) if row.state == State.RUNNING else None
+    if row.state not in LIVE:
+        row.ended_at = now
+
+
+def _due(row: Rollout, now: datetime, *, first: bool) -> datetime:
+    step = step_of(row)
+    if step.kind is Mode.REPLAY and first:
+        return now
+    return now + timedelta(seconds=step.interval_s)

@@ -1,0 +1,19 @@
+"""What may go wrong with a rollout."""
+
+from helios.errors import Conflict, Rejected
+
+
+class RolloutRefused(Rejected):
+    """The request contradicts the plan or the state of the rollout; nothing was changed."""
+
+
+class UnknownRollout(Rejected):
+    """No rollout of that name or number exists."""
+
+
+class RolloutChanged(Conflict):
+    """Somebody changed the rollout since it was read; nothing was changed."""
+
+
+class MeasuresUnusable(Rejected):
+    """What the provider of measures said cannot be judged: it raised, or an arm is missing or contradicts itself."""

@@ -1,0 +1,266 @@
+"""What a challenger has to keep to: each guard is one measured value and one limit, hard or soft.
+
+A hard guard that fails rolls back at once, a soft one pauses for a person. A guard with too few samples says
+nothing: then the step cannot succeed, unless the guard is not `required`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from helios.rollouts.core import Arm, Kind, Mode
+from helios.rollouts.errors import RolloutRefused
+from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.plan import Step
+from helios.rollouts.statistics import bootstrap_interval, quantile, welch_interval
+
+LATENCY_FLOOR_MS: Final = 5.0  # below it a ratio of latencies is noise
+MAX_RESAMPLED: Final = 20_000  # values an arm up to which a mean is resampled; above, Welch's interval serves
+FORECASTING: Final = frozenset({"predict"})  # slots whose decisions are forecasts that can be calibrated
+
+
+class Strength(StrEnum):
+    """What follows when the guard fails: rolled back at once, or paused for a person."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class Outcome(StrEnum):
+    """What one guard says of one reading."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    TOO_FEW = "too few samples"
+    SKIPPED = "skipped"  # nothing to compare with, or not measured and not required
+    UNUSABLE = "unusable"  # a value that is not finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """How a guard's value is computed. `relative`: it needs a champion to be compared with."""
+
+    meaning: str
+    value: Callable[[ArmMeasures, ArmMeasures, int], float]  # champion, challenger, seed
+    samples: Callable[[ArmMeasures], int]
+    relative: bool = False
+
+
+def _latency_p95(arm: ArmMeasures) -> float:
+    return quantile(arm.latency_ms, 0.95)
+
+
+def _latency_ratio(champion: ArmMeasures, challenger: ArmMeasures, _seed: int) -> float:
+    mine, theirs = _latency_p95(challenger), _latency_p95(champion)
+    if math.isnan(mine) or math.isnan(theirs):
+        return math.nan
+    return max(mine, LATENCY_FLOOR_MS) / max(theirs, LATENCY_FLOOR_MS)
+
+
+def _pnl_deficit(champion: ArmMeasures, challenger: ArmMeasures, _seed: int) -> float:
+    return -welch_interval(champion.pnl_bps, challenger.pnl_bps).high
+
+
+def _log_loss_excess(champion: ArmMeasures, challenger: ArmMeasures, seed: int) -> float:
+    a, b = champion.losses, challenger.losses
+    if max(len(a), len(b)) > MAX_RESAMPLED:
+        return welch_interval(a, b).low
+    return bootstrap_interval(a, b, seed=seed).low
+
+
+def _measured(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+METRICS: Final[Mapping[str, Metric]] = {
+    "exceptions": Metric(
+        meaning="decisions of the challenger that raised",
+        value=lambda _a, b, _seed: b.n_errors,
+        samples=lambda arm: arm.n_decisions,
+    ),
+    "exception_rate": Metric(
+        meaning="share of the challenger's decisions that raised",
+        value=lambda _a, b, _seed: b.n_errors / b.n_decisions,
+        samples=lambda arm: arm.n_decisions,
+    ),
+    "latency_p95_ms": Metric(
+        meaning="95th percentile of the challenger's latency, ms",
+        value=lambda _a, b, _seed: _latency_p95(b),
+        samples=lambda arm: len(arm.latency_ms),
+    ),
+    "latency_p95_ratio": Metric(
+        meaning="95th percentile of latency, challenger over champion",
+        value=_latency_ratio,
+        samples=lambda arm: len(arm.latency_ms),
+        relative=True,
+    ),
+    "rejected_order_rate": Metric(
+        meaning="share of the challenger's orders that were rejected",
+        value=lambda _a, b, _seed: b.n_rejected / b.n_orders,
+        samples=lambda arm: arm.n_orders,
+    ),
+    "exposure": Metric(
+        meaning="gross notional of the challenger's symbols over equity",
+        value=lambda _a, b, _seed: _measured(b.exposure),
+        samples=lambda arm: int(arm.exposure is not None),
+    ),
+    "drawdown": Metric(
+        meaning="fall of the challenger's PnL from its peak, fraction of equity",
+        value=lambda _a, b, _seed: _measured(b.drawdown),
+        samples=lambda arm: int(arm.drawdown is not None),
+    ),
+    "drawdown_excess": Metric(
+        meaning="drawdown of the challenger above that of the champion, fraction of equity",
+        value=lambda a, b, _seed: _measured(b.drawdown) - _measured(a.drawdown),
+        samples=lambda arm: int(arm.drawdown is not None),
+        relative=True,
+    ),
+    "pnl_deficit_bps": Metric(
+        meaning="bps a decision, net of cost, that the challenger earns less than the champion, at 95 % confidence",
+        value=_pnl_deficit,
+        samples=lambda arm: len(arm.pnl_bps),
+        relative=True,
+    ),
+    "log_loss_excess": Metric(
+        meaning="log loss by which the challenger's forecasts are worse, at 95 % confidence",
+        value=_log_loss_excess,
+        samples=lambda arm: len(arm.losses),
+        relative=True,
+    ),
+}
+_NEEDS_TWO: Final = frozenset({"pnl_deficit_bps", "log_loss_excess"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """The challenger fails when the metric's value is above `limit`."""
+
+    metric: str
+    limit: float
+    kind: Strength
+    min_samples: int = 1  # fewer: the guard says nothing
+    required: bool = True  # the step cannot succeed while the guard says nothing
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "kind": self.kind.value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardResult:
+    """What a guard said, with its numbers."""
+
+    guard: Guard
+    outcome: Outcome
+    value: float | None
+    samples: int
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words that a person can act on."""
+        guard = self.guard
+        if self.outcome is Outcome.FAILED:
+            return f"{guard.metric} {self.value:.4g} is above its {guard.kind} limit {guard.limit:g}"
+        if self.outcome is Outcome.TOO_FEW:
+            return f"{guard.metric} needs {guard.min_samples} samples, has {self.samples}"
+        if self.outcome is Outcome.UNUSABLE:
+            return f"{guard.metric} must be a finite number, was {self.value}"
+        return f"{guard.metric} {self.outcome}"
+
+    def to_json(self) -> dict[str, Any]:
+        finite = self.value is not None and math.isfinite(self.value)
+        return {
+            **self.guard.to_json(),
+            "value": self.value if finite else None,
+            "samples": self.samples,
+            "outcome": self.outcome.value,
+        }
+
+
+def default_guards(kind: str, target: str) -> tuple[Guard, ...]:
+    """The guards of a rollout that names none; calibration where the target makes forecasts."""
+    hard, soft = Strength.HARD, Strength.SOFT
+    guards = (
+        Guard(metric="exceptions", limit=2, kind=hard),
+        Guard(metric="exception_rate", limit=0.02, kind=hard, min_samples=20),
+        Guard(metric="latency_p95_ms", limit=1_000, kind=hard, min_samples=20),
+        Guard(metric="latency_p95_ratio", limit=3, kind=hard, min_samples=20),
+        Guard(metric="rejected_order_rate", limit=0.2, kind=hard, min_samples=5, required=False),
+        Guard(metric="exposure", limit=1.5, kind=hard, required=False),
+        Guard(metric="drawdown", limit=0.25, kind=hard, required=False),
+        Guard(metric="drawdown_excess", limit=0.05, kind=hard, required=False),
+        Guard(metric="pnl_deficit_bps", limit=5, kind=soft, min_samples=30),
+    )
+    if kind == Kind.MODULE and target in FORECASTING:
+        return (*guards, Guard(metric="log_loss_excess", limit=0.02, kind=soft, min_samples=30))
+    return guards
+
+
+def parse_guards(raw: Any) -> tuple[Guard, ...]:
+    """The guards that a list of JSON objects describes.
+
+    Raises `RolloutRefused` with one sentence for an unknown metric or field, a limit that is no number from 0,
+    a metric named twice, and a list without a hard guard.
+    """
+    if isinstance(raw, str | bytes | Mapping) or not isinstance(raw, Iterable):
+        raise RolloutRefused(f"guards must be a list of objects, was {raw!r}")
+    guards = tuple(_guard(each) for each in raw)
+    names = [guard.metric for guard in guards]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise RolloutRefused(f"a metric must be guarded once, {twice} was twice")
+    if not any(guard.kind is Strength.HARD for guard in guards):
+        raise RolloutRefused("a rollout must have a hard guard, had none")
+    return guards
+
+
+def _guard(raw: Any) -> Guard:
+    if not isinstance(raw, Mapping) or not {"metric", "limit", "kind"} <= set(raw):
+        raise RolloutRefused(f"a guard must be an object with metric, limit and kind, was {raw!r}")
+    known = {"metric", "limit", "kind", "min_samples", "required"}
+    if extra := sorted(set(map(str, raw)) - known):
+        raise RolloutRefused(f"a guard must have no fields but {', '.join(sorted(known))}, had {extra[0]}")
+    if raw["metric"] not in METRICS:
+        raise RolloutRefused(f"metric must be one of {', '.join(METRICS)}, was {raw['metric']!r}")
+    if raw["kind"] not in tuple(Strength):
+        raise RolloutRefused(f"kind of guard {raw['metric']} must be hard or soft, was {raw['kind']!r}")
+    guard = Guard(**{"min_samples": 2 if raw["metric"] in _NEEDS_TWO else 1, **raw, "kind": Strength(raw["kind"])})
+    _check(guard)
+    return guard
+
+
+def _check(guard: Guard) -> None:
+    limit = guard.limit
+    if not isinstance(limit, int | float) or isinstance(limit, bool) or not math.isfinite(limit) or limit < 0:
+        raise RolloutRefused(f"limit of guard {guard.metric} must be a number from 0, was {limit!r}")
+    least = 2 if guard.metric in _NEEDS_TWO else 1
+    if type(guard.min_samples) is not int or guard.min_samples < least:
+        raise RolloutRefused(
+            f"min_samples of guard {guard.metric} must be a whole number from {least}, was {guard.min_samples!r}"
+        )
+    if not isinstance(guard.required, bool):
+        raise RolloutRefused(f"required of guard {guard.metric} must be true or false, was {guard.required!r}")
+
+
+def judge_guard(guard: Guard, arms: Mapping[str, ArmMeasures], step: Step, *, seed: int) -> GuardResult:
+    """What the guard says of one reading; pure, and the same for the same seed."""
+    metric = METRICS[guard.metric]
+    champion, challenger = arms[Arm.CHAMPION], arms[Arm.CHALLENGER]
+    samples = metric.samples(challenger)
+    if metric.relative:
+        if step.kind is Mode.LIVE and step.percentage == 100:
+            return GuardResult(guard=guard, outcome=Outcome.SKIPPED, value=None, samples=samples)
+        samples = min(samples, metric.samples(champion))
+    if samples < guard.min_samples:
+        outcome = Outcome.TOO_FEW if guard.required else Outcome.SKIPPED
+        return GuardResult(guard=guard, outcome=outcome, value=None, samples=samples)
+    value = float(metric.value(champion, challenger, seed))
+    return GuardResult(guard=guard, outcome=_compare(value, guard.limit), value=value, samples=samples)
+
+
+def _compare(value: float, limit: float) -> Outcome:
+    if not math.isfinite(value):
+        return Outcome.UNUSABLE
+    return Outcome.FAILED if value > limit else Outcome.PASSED

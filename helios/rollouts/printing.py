@@ -1,0 +1,104 @@
+"""Answers of `manage.py rollouts` as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from helios.rollouts.report import figure, table
+
+WIDTH: Final = 120
+
+
+def printed(action: str, answer: Any) -> str:
+    """The answer of an action as text."""
+    if action == "list":
+        return _rollouts(answer)
+    if action == "show":
+        return _report(answer)
+    if action == "history":
+        return _history(answer)
+    if action == "analyses":
+        return _analyses(answer)
+    return _line(answer)
+
+
+def _rollouts(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return "no live rollouts"
+    shown = [
+        (str(row["id"]), row["name"], row["target"], row["challenger"], row["state"], row["serves"]) for row in rows
+    ]
+    return _table(("id", "name", "target", "challenger", "state", "now"), shown)
+
+
+def _report(row: dict[str, Any]) -> str:
+    why = f" ({row['reason']})" if row["reason"] else ""
+    facts = [
+        f"{row['name']}: {row['challenger']} against {row['champion']} in {row['target']}",
+        f"  {row['state']}: {row['serves']}{why}",
+        f"  {row['progress']}",
+    ]
+    if row["next_analysis_at"]:
+        facts.append(f"  next analysis {_second(row['next_analysis_at'])}")
+    if row["problem"]:
+        facts.append(f"  {row['problem']}")
+    if row["measured_at"]:
+        facts.append(f"  measured {_second(row['measured_at'])}; means and rates with their 95 % intervals")
+    parts = ["\n".join(facts)]
+    if row["arms"]:
+        parts.append(_table(("", "champion", "challenger", "difference"), table(row["arms"])))
+    if row["analyses"]:
+        parts += [_guards(row["analyses"][0]), _analyses(row["analyses"])]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _guards(analysis: dict[str, Any]) -> str:
+    """The guards as the last analysis found them."""
+    shown = [
+        (
+            each["metric"],
+            each["kind"],
+            f"{each['limit']:g}",
+            figure(each["value"]),
+            str(each["samples"]),
+            each["outcome"],
+        )
+        for each in analysis["numbers"].get("guards", [])
+    ]
+    return _table(("guard", "kind", "limit", "value", "samples", "outcome"), shown) if shown else ""
+
+
+def _history(rows: Sequence[dict[str, Any]]) -> str:
+    shown = [(_second(row["at"]), row["action"], row["actor"], row["after"]["serves"], row["reason"]) for row in rows]
+    return _table(("at", "what", "who", "step", "why"), shown)
+
+
+def _analyses(rows: Sequence[dict[str, Any]]) -> str:
+    shown = [
+        (_second(row["at"]), str(row["step"] + 1), row["verdict"] + (" (hard)" if row["hard"] else ""), row["reason"])
+        for row in rows
+    ]
+    return _table(("at", "step", "verdict", "reason"), shown) if shown else "not analysed yet"
+
+
+def _line(row: dict[str, Any]) -> str:
+    why = f" ({row['reason']})" if row["reason"] else ""
+    return f"{row['name']} is {row['state']}: {row['serves']}{why}"
+
+
+def _second(moment: str) -> str:
+    return f"{moment[:19].replace('T', ' ')}Z"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    made = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        made.add_row(*row)
+    out = StringIO()
+    Console(file=out, width=WIDTH, highlight=False, markup=False).print(made)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

@@ -1,0 +1,75 @@
+"""Reading rollouts: who serves what now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from helios.rollouts.core import Assignment, Mode, arm_symbols
+from helios.rollouts.errors import UnknownRollout
+from helios.rollouts.machine import LIVE, SERVING
+from helios.rollouts.models import Rollout, RolloutDecision
+from helios.rollouts.plan import Step, parse_steps
+
+LATEST: Final = 2_000  # decisions looked at for the names of symbols
+
+
+def assignments(symbols: Iterable[str], *, book: str) -> tuple[Assignment, ...]:
+    """What the rollouts under way ask of a cycle of `book` over `symbols`; asked once, when the cycle starts.
+
+    One indexed query. A rollout at its replay step asks nothing of a cycle.
+    """
+    universe = tuple(symbols)
+    serving = Rollout.objects.filter(state__in=sorted(SERVING)).order_by("id")
+    return tuple(
+        assignment(row, universe)
+        for row in serving
+        if (not row.books or book in row.books) and step_of(row).kind is not Mode.REPLAY
+    )
+
+
+def assignment(row: Rollout, universe: tuple[str, ...]) -> Assignment:
+    """The assignment of a rollout at its present step; shadow takes all symbols, live the sticky share."""
+    step = step_of(row)
+    live = step.kind is Mode.LIVE
+    return Assignment(
+        rollout_id=row.pk,
+        name=row.name,
+        kind=row.kind,
+        target=row.target,
+        champion=row.champion,
+        challenger=row.challenger,
+        params=row.params,
+        mode=step.kind.value,
+        step=row.step,
+        percentage=step.percentage,
+        symbols=arm_symbols(row.name, universe, step.percentage) if live else universe,
+    )
+
+
+def steps_of(row: Rollout) -> tuple[Step, ...]:
+    """The plan of a stored rollout."""
+    return parse_steps(row.steps)
+
+
+def step_of(row: Rollout) -> Step:
+    """The step at which a rollout stands."""
+    return steps_of(row)[row.step]
+
+
+def get(which: int | str) -> Rollout:
+    """A rollout by number, or by name: the live one of that name, else the latest. Raises `UnknownRollout`."""
+    if isinstance(which, int):
+        found = Rollout.objects.filter(pk=which).first()
+    else:
+        named = Rollout.objects.filter(name=which).order_by("-id")
+        found = named.filter(state__in=sorted(LIVE)).first() or named.first()
+    if found is None:
+        raise UnknownRollout(f"a rollout must exist, {which!r} does not")
+    return found
+
+
+def seen_symbols(row: Rollout) -> tuple[str, ...]:
+    """The symbols that the last cycles decided on for this rollout, sorted."""
+    latest = RolloutDecision.objects.filter(rollout=row).order_by("-cycle_id").values_list("symbol", flat=True)
+    return tuple(sorted(set(latest[:LATEST])))

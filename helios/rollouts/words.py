@@ -1,0 +1,61 @@
+"""Rollouts in plain words: what one does now, and what each button would do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from helios.rollouts.core import Mode, arm_symbols
+from helios.rollouts.machine import State
+from helios.rollouts.models import Rollout
+from helios.rollouts.plan import Step
+from helios.rollouts.selectors import seen_symbols, step_of, steps_of
+
+MAX_NAMED: Final = 8
+
+
+def serves(row: Rollout) -> str:
+    """What the challenger does now, as one sentence."""
+    if row.state == State.PENDING:
+        return f"waits; {row.champion} serves"
+    if row.state == State.SUCCEEDED:
+        return f"{row.challenger} serves {row.target}"
+    if row.state in (State.ROLLED_BACK, State.ABORTED):
+        return f"over; {row.champion} serves"
+    return f"{_of(row, step_of(row))} (step {row.step + 1} of {len(row.steps)})"
+
+
+def promoting(row: Rollout) -> str:
+    """What a promotion would do, as one sentence."""
+    if row.state not in (State.RUNNING, State.PAUSED):
+        return f"promote would be refused: the rollout is {row.state}"
+    steps = steps_of(row)
+    if row.step == len(steps) - 1:
+        return f"promote will put {row.challenger} in the place of {row.champion} in {row.target}"
+    following = steps[row.step + 1]
+    if following.kind is Mode.LIVE:
+        return f"promote will serve {_of(row, following)}"
+    return f"promote will go on to {following.serves}"
+
+
+def aborting(row: Rollout) -> str:
+    """What an abort would do, as one sentence."""
+    return f"abort will leave every symbol to {row.champion} from the next cycle on"
+
+
+def progress(row: Rollout) -> str:
+    """The steps, the present one marked: replay > shadow > [1 %] > 5 % > 100 %."""
+    words = [f"{step.percentage} %" if step.kind is Mode.LIVE else step.kind.value for step in steps_of(row)]
+    if row.state in (State.RUNNING, State.PAUSED, State.PROMOTING):
+        words[row.step] = f"[{words[row.step]}]"
+    return " > ".join(words)
+
+
+def _of(row: Rollout, step: Step) -> str:
+    """What a step serves, with the names of the symbols as far as cycles have shown them."""
+    if step.kind is not Mode.LIVE:
+        return step.serves
+    names = arm_symbols(row.name, seen_symbols(row), step.percentage)
+    if not names:
+        return step.serves
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{step.serves}: {', '.join(names[:MAX_NAMED])}{more}"
