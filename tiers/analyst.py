@@ -15,11 +15,10 @@ from tiers.errors import HeliosError
 from tiers.llm import claude, schema
 
 Rules = Callable[[MarketContext], StrategicView]
+Reply = tuple[StrategicView, str, str]  # the view, and the name and reason of the fallback
 
 
-def ask(
-    context: MarketContext, switches: Switches, *, env: Env, rules: Rules, history: bool
-) -> tuple[StrategicView, str, str]:
+def ask(context: MarketContext, switches: Switches, *, env: Env, rules: Rules, history: bool) -> Reply:
     """The view, and the name and reason of the fallback when one was used.
 
     A language model may know what came after a bar of the past, so on `history` the rules speak.
@@ -38,6 +37,11 @@ def ask(
     except HeliosError as error:
         logger.bind(error=str(error)).warning("llm.fallback")
         return rules(context), "rule_based_analyst", str(error)
+
+
+def merged(own: Reply, other: Reply, _served: frozenset[str]) -> Reply:
+    """The challenging rules' reply in place of the rules' own; a language model's reply, or none, stays."""
+    return own if own[0].provider in {"anthropic", "off"} else (other[0], *own[1:])
 
 
 @lru_cache(maxsize=2)

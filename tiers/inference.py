@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,17 @@ from django.db import DatabaseError
 from loguru import logger
 
 from helios.breakers import breaker
+from helios.breakers.guard import IGNORED
+from helios.modules.errors import WatchedCallFailed
 from tiers.contracts import BoolArray, FloatArray, Forecast, Switches
+from tiers.delivery import merge
 from tiers.errors import HeliosError, ModelMissing
 from trading.models import Book, MLModel
 from trading.selectors import models as registry
 
 _predictors: dict[tuple[str, str], Any] = {}
-NEUTRAL_HORIZON = 1
+Run = Callable[[Any, FloatArray], FloatArray]
+NEUTRAL, NEUTRAL_HORIZON = "neutral_forecast", 1
 DEFAULT_RECEPTIVE_BARS = 64
 
 
@@ -58,35 +62,43 @@ def predictor(model: MLModel) -> Any:
 
 def receptive_bars(book: Book) -> int:
     """Feature rows that the book's models look at; a default while there is no model."""
-    try:
-        names = [model_for(book)]
-    except ModelMissing:
-        return DEFAULT_RECEPTIVE_BARS
-    challenger = registry.challenger(book.timeframe)
-    return max(int(m.card.get("receptive_bars", DEFAULT_RECEPTIVE_BARS)) for m in [*names, challenger] if m)
+    models = registry.in_service(book.timeframe)
+    if book.model_name:
+        models += MLModel.objects.filter(name=book.model_name)
+    return max(
+        (int(m.card.get("receptive_bars", DEFAULT_RECEPTIVE_BARS)) for m in models), default=DEFAULT_RECEPTIVE_BARS
+    )
 
 
-def forecast(
-    book: Book,
-    switches: Switches,
-    *,
-    bar_ts: datetime,
-    run: Callable[[Any, FloatArray], FloatArray],
-    load: Callable[[int], FloatArray],
-) -> Outcome:
-    """Probabilities of every symbol; a missing model or an open breaker gives the neutral forecast."""
-    symbols = tuple(book.symbols)
+def forecast(ask: Callable[[Run], Outcome], run: Run, *, bar_ts: datetime, symbols: tuple[str, ...]) -> Outcome:
+    """Probabilities of every symbol, by `ask` behind the breaker; the neutral forecast whatever goes wrong.
+
+    Only the failure of a version that is under watch passes: the pipeline then runs the stage with the one before it.
+    """
     try:
-        champion = model_for(book)
-        with breaker("neural_network"):
-            probability, horizon = _ask(champion, run, load)
+        with breaker("neural_network", ignore=(*IGNORED, WatchedCallFailed)):
+            return ask(run)
+    except WatchedCallFailed:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a model does, the cycle goes on without its forecast
         logger.bind(error=str(error)).warning("predict.neutral")
         return _neutral(bar_ts, symbols, _said(error))
+
+
+def ask(book: Book, switches: Switches, run: Run, *, bar_ts: datetime, load: Callable[[int], FloatArray]) -> Outcome:
+    """The champion model's probabilities, and the challenger model's for its share of symbols (`neural_network_v2`).
+
+    Raises what the champion raises; when the challenger model fails, the champion's rows stay.
+    """
+    symbols = tuple(book.symbols)
+    champion = model_for(book)
+    probability, horizon = _ask(champion, run, load)
     names, served = [champion.name] * len(symbols), {champion.name: champion}
     fallback = reason = ""
     try:
         _let_challenger_serve(book, switches, probability, names, served, run=run, load=load)
+    except WatchedCallFailed:
+        raise
     except Exception as error:  # noqa: BLE001 - a challenger on trial may fail; the champion then serves its symbols
         fallback, reason = "champion_for_challenger", _said(error)
     known: BoolArray = np.asarray(np.isfinite(probability).all(axis=1))
@@ -104,6 +116,15 @@ def forecast(
     )
 
 
+def merged(own: Outcome, other: Outcome, served: frozenset[str]) -> Outcome:
+    """The champion module's outcome with the challenger module's forecasts for the symbols that it serves."""
+    return replace(
+        own,
+        forecast=merge.forecasts(own.forecast, other.forecast, served),
+        served_by={**other.served_by, **own.served_by},
+    )
+
+
 def _let_challenger_serve(
     book: Book,
     switches: Switches,
@@ -111,7 +132,7 @@ def _let_challenger_serve(
     names: list[str],
     served: dict[str, MLModel],
     *,
-    run: Callable[[Any, FloatArray], FloatArray],
+    run: Run,
     load: Callable[[int], FloatArray],
 ) -> None:
     """Put the challenger's probabilities in the places of the symbols that it serves, if there are any."""
@@ -130,9 +151,7 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}"
 
 
-def _ask(
-    model: MLModel, run: Callable[[Any, FloatArray], FloatArray], load: Callable[[int], FloatArray]
-) -> tuple[FloatArray, int]:
+def _ask(model: MLModel, run: Run, load: Callable[[int], FloatArray]) -> tuple[FloatArray, int]:
     ready = predictor(model)
     return run(ready, load(ready.receptive_bars))[-1].copy(), ready.horizon_bars
 
@@ -147,7 +166,7 @@ def _neutral(bar_ts: datetime, symbols: tuple[str, ...], reason: str) -> Outcome
             model_names=("",) * len(symbols),
         ),
         served_by={},
-        fallback="neutral_forecast",
+        fallback=NEUTRAL,
         reason=reason,
     )
 

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +26,11 @@ from loguru import logger
 
 from helios import breakers, events, flags
 from helios.modules import registry as modules
+from helios.modules import watch
+from helios.modules.errors import WatchedCallFailed
 from tiers import switches as switchboard
+from tiers.delivery import arms
+from tiers.delivery import cycles as delivery
 from tiers.errors import HeliosError, Rejected, Transient
 from tiers.lateness import late_now
 from tiers.stages import HANDLERS, Skip, StageContext, StageResult
@@ -56,19 +61,16 @@ def start(book: Book, bar_ts: datetime, *, shard: int = 0, send: bool = True) ->
         Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
         if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
             return None
-        cycle, created = PipelineCycle.objects.get_or_create(
+        cycle = PipelineCycle.objects.create(
             book=book,
             timeframe=book.timeframe,
             bar_ts=bar_ts,
             shard=shard,
             mode=book.mode,
-            defaults={
-                "switches": switchboard.to_json(switchboard.read(book)),
-                "modules": modules.pins(),
-            },
+            switches=switchboard.to_json(switchboard.read(book)),
+            modules=modules.pins(),
+            rollouts=delivery.pins(book),
         )
-        if not created:
-            return None
     if send:
         send_chain(cycle.pk, Stage.INGEST)
     return cycle
@@ -104,6 +106,9 @@ def run_stage(cycle_id: int, stage: Stage) -> int:
         if cycle is not None:
             with logger.contextualize(cycle=cycle_id, tier=stage.value):
                 _run_claimed(cycle, stage, started)
+    watch.flush()
+    if cycle is not None and cycle.status != Status.RUNNING:
+        delivery.react(cycle)
     if stage is Stage.EXECUTE:
         finish(cycle_id)
     return cycle_id
@@ -113,8 +118,7 @@ def _run_claimed(cycle: PipelineCycle, stage: Stage, started: float) -> None:
     queue_ms = max(0.0, (timezone.now() - cycle.progressed_at).total_seconds() * 1e3)
     context = StageContext(cycle=cycle, book=cycle.book, switches=switchboard.from_json(cycle.switches))
     try:
-        with transaction.atomic():
-            result = HANDLERS[stage](context)
+        result = _handle(context, stage)
     except Skip as skip:
         _end(cycle, Status.SKIPPED, str(skip))
         return
@@ -130,6 +134,32 @@ def _run_claimed(cycle: PipelineCycle, stage: Stage, started: float) -> None:
     _pass_on(cycle, stage, result, queue_ms, (time.perf_counter() - started) * 1e3)
     if result.skip:
         _end(cycle, Status.SKIPPED, result.skip)
+
+
+def _handle(context: StageContext, stage: Stage) -> StageResult:
+    """Run the stage; when a version that was just switched in raises, once more with the one before it.
+
+    The savepoint takes back all that the failed version led to, so that the stage is made of one version. The cycle is
+    pinned to that one from then on; the watch itself rolls the slot back once this transaction is over.
+    """
+    try:
+        with transaction.atomic():
+            return HANDLERS[stage](context)
+    except WatchedCallFailed as failure:
+        cycle, previous = context.cycle, arms.fallback(context.cycle, stage)
+        if not previous:
+            raise
+        failed = cycle.modules[stage.value]
+        cycle.modules = {**cycle.modules, stage.value: previous}
+        PipelineCycle.objects.filter(pk=cycle.pk).update(modules=cycle.modules)
+        logger.bind(failed=failed, serves=previous, error=str(failure)).warning("tier.previous_version")
+        with transaction.atomic():
+            result = HANDLERS[stage](context)
+        again = {"failed": failed, "serves": previous, "error": str(failure)}
+        reason = "; ".join(filter(None, [str(failure), result.reason]))
+        return replace(
+            result, fallback="previous_version", reason=reason, summary={**result.summary, "previous_version": again}
+        )
 
 
 def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, queue_ms: float, duration_ms: float) -> None:
@@ -181,6 +211,7 @@ def finish(cycle_id: int) -> None:
             return  # recovery comes back and asks the venue again
         with transaction.atomic():
             _end(cycle, Status.DONE, "")
+    delivery.react(cycle)
 
 
 def _no_longer(cycle: PipelineCycle) -> str:
@@ -198,6 +229,7 @@ def _end(cycle: PipelineCycle, status: str, reason: str) -> None:
     )
     if closed != 1:
         return
+    cycle.status = status
     ledger.append(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
     if status != Status.DONE:
         severity = "critical" if status == Status.FAILED else "info"

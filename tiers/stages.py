@@ -3,159 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from loguru import logger
 
 from helios.env import get_env
-from helios.modules import registry as modules
-from tiers import analyst, inference, sources, store
-from tiers.config import PipelineParams
-from tiers.contracts import Bars, FloatArray, Switches, VolatilityForecast
-from tiers.errors import Rejected
-from tiers.execute.orders import Lot
+from tiers import analyst, inference, store, windows
+from tiers.analyst import Reply
+from tiers.contracts import Bars, FloatArray, RiskDecision, TargetWeights, VolatilityForecast
+from tiers.delivery import arms, merge, merge_orders, recording, strategies
+from tiers.delivery.arms import Answer
+from tiers.errors import ModelMissing
+from tiers.execute.orders import Lot, Plan
 from tiers.features.catalog import FEATURE_SET, NAMES
 from tiers.features.catalog import WINDOW_BARS as FEATURE_WINDOW
-from tiers.ingest.cycle import IngestResult, window_start
-from tiers.lateness import late_now
+from tiers.inference import Outcome
+from tiers.intake import ingest
 from tiers.llm import context as market_context
 from tiers.llm.apply import enforce
 from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
 from tiers.risk.garch import FitCache
-from trading.accounting import exact
-from trading.models import Book, Instrument, PipelineCycle, Stage
+from tiers.staging import Handler, Skip, StageContext, StageResult, of_arms, params_of
+from trading.models import Book, Instrument, Stage
 from trading.selectors import market
-from trading.services import market as market_service
 from trading.services import orders
-from trading.services.books import account_of
-from trading.services.settlement import settle
 
 FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spares time and never changes a value
 MAX_CACHED_FITS = 4_096
-
-
-class Skip(Exception):  # noqa: N818 - not an error: there is nothing to decide
-    """The cycle ends without a decision; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageContext:
-    """What a stage may know: its cycle, its book and the flags of the cycle."""
-
-    cycle: PipelineCycle
-    book: Book
-    switches: Switches
-
-    @property
-    def params(self) -> PipelineParams:
-        return params_of(self.book)
-
-    @property
-    def bar_ts(self) -> datetime:
-        return self.cycle.bar_ts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageResult:
-    """What goes on the ledger, the fallback that was used if one was, and why the cycle ends here if it does."""
-
-    summary: dict[str, Any]
-    skip: str = ""
-    fallback: str = ""
-    reason: str = ""
-
-
-Handler = Callable[[StageContext], StageResult]
-
-
-def params_of(book: Book) -> PipelineParams:
-    """The book's own parameters, or the defaults of its timeframe."""
-    return PipelineParams.from_json(book.params) if book.params else PipelineParams.for_timeframe(book.timeframe)
-
-
-def tier(ctx: StageContext, stage: Stage) -> Any:
-    """The active module of a stage. `Rejected` when it is not the version that the cycle started with."""
-    active, pinned = modules.resolve(stage.value), ctx.cycle.modules.get(stage.value)
-    if active.version != pinned:
-        raise Rejected(f"module {stage.value} is {active.version} now, the cycle started with {pinned}")
-    return active.implementation
-
-
-def close_window(ctx: StageContext) -> Bars:
-    """The bars behind risk, context and portfolio: one load serves the longest of their windows.
-
-    Kept for the cycle that asked last, since the three stages of one cycle often share a process.
-    """
-    key = (ctx.cycle.pk, ctx.bar_ts)
-    if _window and _window[0][0] == key:
-        return _window[0][1]
-    params = ctx.params
-    n_bars = max(
-        vol.window_bars(params.volatility, ctx.book.timeframe),
-        market_context.WINDOW_BARS,
-        params.portfolio.window_bars + 1,
-    )
-    bars = market.bar_window(ctx.book.symbols, ctx.book.timeframe, ctx.bar_ts, n_bars)
-    _window[:] = [(key, bars)]
-    return bars
-
-
-_window: list[tuple[tuple[int, datetime], Bars]] = []
-
-
-# --- 1 ingest ---
-
-
-def ingest(ctx: StageContext) -> StageResult:
-    """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
-    book, bar_ts = ctx.book, ctx.bar_ts
-    start = window_start(book.timeframe, bar_ts)
-    result: IngestResult = tier(ctx, Stage.INGEST).run(
-        sources.rows(book, start, bar_ts),
-        timeframe=book.timeframe,
-        bar_ts=bar_ts,
-        calendars=sources.calendars(book.symbols),
-    )
-    if len(result.missing) == len(book.symbols):
-        raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
-    written = market_service.upsert_bars([result.accepted, *result.higher], source=book.source)
-    locked = Book.objects.select_for_update().get(pk=book.pk)
-    fills = settle(locked, bar_ts)
-    mark(locked, _closes(result.accepted))
-    late = late_now(book, bar_ts)
-    return StageResult(
-        skip=f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is too old to be traded" if late else "",
-        summary={
-            "bars": result.accepted.n_symbols - len(result.missing),
-            "missing": list(result.missing),
-            "problems": [str(problem) for problem in result.problems],
-            "inserted": written.inserted,
-            "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in fills],
-        },
-    )
-
-
-def _closes(bars: Bars) -> dict[str, Decimal]:
-    last = bars.close[-1]
-    return {s: exact(float(v)) for s, v in zip(bars.symbols, last, strict=True) if not np.isnan(v)}
-
-
-def mark(book: Book, closes: dict[str, Decimal]) -> None:
-    """Value the book at this bar's closes, so that its peak is known even when the cycle goes no further."""
-    prices: dict[str, Decimal] = {}
-    for position in book.positions.all():
-        price = closes.get(position.symbol, position.last_price)
-        if price is not None:
-            prices[position.symbol] = price
-            if price != position.last_price:
-                book.positions.filter(pk=position.pk).update(last_price=price)
-    book.peak_equity = max(book.peak_equity, account_of(book).equity(prices))
-    book.save(update_fields=["peak_equity", "updated_at"])
 
 
 # --- 2 features ---
@@ -166,7 +45,13 @@ def features(ctx: StageContext) -> StageResult:
     book = ctx.book
     needed = inference.receptive_bars(book)
     bars = market.bar_window(book.symbols, book.timeframe, ctx.bar_ts, FEATURE_WINDOW + needed)
-    values: FloatArray = tier(ctx, Stage.FEATURES).run(bars)
+    answer: Answer[FloatArray] = arms.ask(ctx.cycle, Stage.FEATURES, lambda run: run(bars))
+    values = answer.whole()
+    recording.record(
+        ctx.cycle,
+        answer,
+        lambda found: recording.of_book(book.symbols, {"missing_values": int(np.isnan(found[-1]).sum())}),
+    )
     rows = _feature_rows(bars, values, needed)
     times = [ts for _, ts, _ in rows]
     stored = store.stored_feature_times(book.timeframe, FEATURE_SET, book.symbols, min(times), max(times))
@@ -174,7 +59,12 @@ def features(ctx: StageContext) -> StageResult:
     written = store.save_features(book.timeframe, FEATURE_SET, new)
     newest = values[-1]
     return StageResult(
-        summary={"rows": written, "missing_values": int(np.isnan(newest).sum()), "feature_set": FEATURE_SET}
+        summary={
+            "rows": written,
+            "missing_values": int(np.isnan(newest).sum()),
+            "feature_set": FEATURE_SET,
+            **of_arms(answer),
+        }
     )
 
 
@@ -200,14 +90,20 @@ def predict(ctx: StageContext) -> StageResult:
     """Ask the champion, and the challenger for its share of symbols; neutral when there is no model."""
     book = ctx.book
     symbols = tuple(book.symbols)
-    outcome = inference.forecast(
-        book,
-        ctx.switches,
-        bar_ts=ctx.bar_ts,
-        run=tier(ctx, Stage.PREDICT).run,
-        load=lambda n: store.load_features(
-            book.timeframe, FEATURE_SET, symbols, ctx.bar_ts, n_rows=n, n_features=len(NAMES)
-        ),
+    ask = partial(inference.ask, book, ctx.switches, bar_ts=ctx.bar_ts, load=_features_of(ctx, symbols))
+    answer: Answer[Outcome] = arms.ask(
+        ctx.cycle,
+        Stage.PREDICT,
+        lambda run: inference.forecast(ask, run, bar_ts=ctx.bar_ts, symbols=symbols),
+        trial=ask,
+        excused=(ModelMissing,),  # without a model neither arm has anything to say
+    )
+    outcome = answer.merged(inference.merged)
+    recording.record(
+        ctx.cycle,
+        answer,
+        lambda found: recording.of_forecast(found.forecast),
+        error=answer.value.reason if answer.value.fallback == inference.NEUTRAL else "",
     )
     store.save_forecast(ctx.cycle, outcome.forecast, outcome.served_by)
     probability = outcome.forecast.probability
@@ -217,10 +113,23 @@ def predict(ctx: StageContext) -> StageResult:
             "probability": {
                 s: row.tolist() for s, row in zip(symbols, probability, strict=True) if np.isfinite(row).all()
             },
+            **of_arms(answer),
         },
         fallback=outcome.fallback,
         reason=outcome.reason,
     )
+
+
+def _features_of(ctx: StageContext, symbols: tuple[str, ...]) -> Callable[[int], FloatArray]:
+    """Loads the last feature rows; what one arm has loaded the other need not load again."""
+
+    @lru_cache(maxsize=2)
+    def load(n_rows: int) -> FloatArray:
+        return store.load_features(
+            ctx.book.timeframe, FEATURE_SET, symbols, ctx.bar_ts, n_rows=n_rows, n_features=len(NAMES)
+        )
+
+    return load
 
 
 # --- 4 risk ---
@@ -228,17 +137,20 @@ def predict(ctx: StageContext) -> StageResult:
 
 def risk(ctx: StageContext) -> StageResult:
     """Forecast volatility and decide how much of each symbol may be held."""
-    bars, params = close_window(ctx), ctx.params
+    bars, params = windows.close_window(ctx.cycle, ctx.params), ctx.params
     volatility = _volatility(ctx, bars)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
-    decision = tier(ctx, Stage.RISK).run(
-        forecast=store.load_forecast(ctx.cycle, bars.symbols),
-        volatility=volatility,
-        book=view,
-        returns=window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
-        switches=ctx.switches,
-        params=params.risk,
-    )
+    inputs = {
+        "forecast": store.load_forecast(ctx.cycle, bars.symbols),
+        "volatility": volatility,
+        "book": view,
+        "returns": window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
+        "switches": ctx.switches,
+        "params": params.risk,
+    }
+    answer: Answer[RiskDecision] = arms.ask(ctx.cycle, Stage.RISK, lambda run: run(**inputs))
+    decision = answer.merged(lambda own, other, served: merge.risks(own, other, served, params.risk))
+    recording.record(ctx.cycle, answer, recording.of_risk)
     store.save_risk(ctx.cycle, volatility, decision)
     Book.objects.filter(pk=ctx.book.pk).exclude(state=decision.state).update(state=decision.state)
     ewma = [s for s, m in zip(bars.symbols, volatility.methods, strict=True) if m == "ewma"]
@@ -249,6 +161,7 @@ def risk(ctx: StageContext) -> StageResult:
             "leverage": decision.leverage,
             "state": decision.state.value,
             "denials": store.denials_json(decision.denials),
+            **of_arms(answer),
         },
         fallback="ewma_volatility" if degraded else "",
         reason=f"GARCH could not be fitted for {', '.join(ewma)}" if degraded else "",
@@ -277,7 +190,7 @@ def _volatility(ctx: StageContext, bars: Bars) -> VolatilityForecast:
 
 def llm(ctx: StageContext) -> StageResult:
     """Show the market to the strategic analyst: the language model when there is a key, else the rules."""
-    bars = close_window(ctx)
+    bars = windows.close_window(ctx.cycle, ctx.params)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
     path = market_context.statistics(bars.close)
     context = market_context.at(
@@ -288,12 +201,18 @@ def llm(ctx: StageContext) -> StageResult:
         forecast=store.load_forecast(ctx.cycle, bars.symbols),
         book=view,
     )
-    reply, fallback, reason = analyst.ask(
-        context,
-        ctx.switches,
-        env=get_env(),
-        rules=tier(ctx, Stage.LLM).run,
-        history=ctx.book.mode == Book.Mode.REPLAY,
+    history = ctx.book.mode == Book.Mode.REPLAY
+    answer: Answer[Reply] = arms.ask(
+        ctx.cycle,
+        Stage.LLM,
+        lambda run: analyst.ask(context, ctx.switches, env=get_env(), rules=run, history=history),
+        trial=lambda run: (run(context), "", ""),
+    )
+    reply, fallback, reason = answer.merged(analyst.merged)
+    recording.record(
+        ctx.cycle,
+        answer,
+        lambda found: recording.of_book(ctx.book.symbols, {"risk_multiplier": found[0].risk_multiplier}),
     )
     applied = ctx.switches.llm_strategic_analysis and ctx.switches.llm_enhanced_decisions
     store.save_view(ctx.cycle, context, reply, applied=applied)
@@ -303,6 +222,7 @@ def llm(ctx: StageContext) -> StageResult:
             "stance": reply.stance.value,
             "risk_multiplier": reply.risk_multiplier,
             "applied": applied,
+            **of_arms(answer),
         },
         fallback=fallback,
         reason=reason,
@@ -314,20 +234,28 @@ def llm(ctx: StageContext) -> StageResult:
 
 def portfolio(ctx: StageContext) -> StageResult:
     """Choose the target weights inside the risk engine's bounds."""
-    bars, params = close_window(ctx), ctx.params
+    bars, params = windows.close_window(ctx.cycle, ctx.params), ctx.params
     decision = enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
-    targets = tier(ctx, Stage.PORTFOLIO).run(
-        risk=decision,
-        returns=window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
-        book=store.book_view(ctx.book, bars, ctx.bar_ts),
-        params=params.portfolio,
+    view = store.book_view(ctx.book, bars, ctx.bar_ts)
+    inputs = {
+        "risk": decision,
+        "returns": window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
+        "book": view,
+        "params": params.portfolio,
+    }
+    desk = strategies.Desk(book=ctx.book, bars=bars, risk=decision, view=view, params=params.portfolio)
+    answer: Answer[TargetWeights] = arms.ask(
+        ctx.cycle, Stage.PORTFOLIO, lambda run: desk.serving(run(**inputs)), strategy=desk.challenging
     )
+    targets = answer.merged(desk.merged)
+    recording.record(ctx.cycle, answer, recording.of_targets)
     store.save_targets(ctx.cycle, targets)
     return StageResult(
         summary={
             "weights": dict(zip(targets.symbols, targets.weights.tolist(), strict=True)),
             "turnover": targets.turnover,
             "reason": targets.reason,
+            **of_arms(answer),
         }
     )
 
@@ -338,13 +266,20 @@ def portfolio(ctx: StageContext) -> StageResult:
 def execute(ctx: StageContext) -> StageResult:
     """Write orders to the outbox and the book's snapshot; the orders are sent once this is committed."""
     book = Book.objects.select_for_update().get(pk=ctx.book.pk)
-    bars = close_window(ctx)
+    bars = windows.close_window(ctx.cycle, ctx.params)
     decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
     view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
     withdrawn = orders.cancel_superseded(ctx.cycle)
-    plan = tier(ctx, Stage.EXECUTE).run(
-        targets=targets, book=view, lots=lots(book), params=ctx.params.execute, key=order_key(book)
-    )
+    inputs: dict[str, Any] = {
+        "targets": targets,
+        "book": view,
+        "lots": lots(book),
+        "params": ctx.params.execute,
+        "key": order_key(book),
+    }
+    answer: Answer[Plan] = arms.ask(ctx.cycle, Stage.EXECUTE, lambda run: run(**inputs))
+    plan = answer.merged(partial(merge_orders.plans, **inputs))
+    recording.record(ctx.cycle, answer, lambda found: recording.of_plan(found, view))
     withhold = "" if ctx.switches.auto_trading else "auto_trading is off"
     orders.record_intents(ctx.cycle, plan.intents, withhold=withhold)
     store.save_snapshot(ctx.cycle, view)
@@ -356,6 +291,7 @@ def execute(ctx: StageContext) -> StageResult:
             "withheld": withhold,
             "superseded": withdrawn,
             "denials": store.denials_json(plan.denials),
+            **of_arms(answer),
         }
     )
 
@@ -383,3 +319,5 @@ HANDLERS: dict[Stage, Handler] = {
     Stage.PORTFOLIO: portfolio,
     Stage.EXECUTE: execute,
 }
+
+__all__ = ["HANDLERS", "Handler", "Skip", "StageContext", "StageResult", "lots", "order_key", "params_of", "utc"]

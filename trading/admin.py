@@ -125,21 +125,29 @@ class BookAdmin(ReadOnlyAdmin):
     def cash_shown(self, row: models.Book) -> str:
         return f"{row.cash:,.2f}"
 
-    @admin.action(description="Start: beat runs a cycle for every new bar of these books")
+    @admin.action(description="Start: beat runs a cycle for every new bar of these books", permissions=["operate"])
     def start_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_active(request, queryset, active=True)
 
-    @admin.action(description="Stop: no new cycles for these books; what is held stays held")
+    @admin.action(description="Stop: no new cycles for these books; what is held stays held", permissions=["operate"])
     def stop_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_active(request, queryset, active=False)
 
-    @admin.action(description="Halt: these books send nothing until a person lets them trade again")
+    @admin.action(
+        description="Halt: these books send nothing until a person lets them trade again", permissions=["operate"]
+    )
     def halt_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_state(request, queryset, "HALTED")
 
-    @admin.action(description="Resume: these books trade again; their drawdown counts from now")
+    @admin.action(
+        description="Resume: these books trade again; their drawdown counts from now", permissions=["operate"]
+    )
     def resume_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_state(request, queryset, "ACTIVE")
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Rows are changed by these actions only, and only by those who may change books."""
+        return request.user.has_perm("trading.change_book")
 
     def _set_state(self, request: HttpRequest, queryset: QuerySet[models.Book], state: str) -> None:
         for book in queryset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from helios.breakers import journal, process
 from helios.errors import ModelMissing
+from helios.modules.errors import WatchedCallFailed
 from tests.predict.predict_world import RECEPTIVE, save_model
 from tiers import inference, predict
 from tiers.contracts import Switches
@@ -56,13 +58,14 @@ def own(model: MLModel) -> np.ndarray:
 
 
 def ask(book: Book, *served: str, features: np.ndarray = FEATURES) -> Outcome:
-    return inference.forecast(
-        book,
-        Switches(neural_network_v2=served),
-        bar_ts=AT,
-        run=predict.run,
-        load=lambda rows: features[-rows:],
+    return behind_the_breaker(book, predict.run, *served, features=features)
+
+
+def behind_the_breaker(book: Book, run: inference.Run, *served: str, features: np.ndarray = FEATURES) -> Outcome:
+    asked = partial(
+        inference.ask, book, Switches(neural_network_v2=served), bar_ts=AT, load=lambda rows: features[-rows:]
     )
+    return inference.forecast(asked, run, bar_ts=AT, symbols=tuple(book.symbols))
 
 
 def assert_neutral(got: Outcome, reason: str) -> None:
@@ -151,11 +154,20 @@ def test_a_breaker_that_is_open_gives_the_neutral_forecast(book: Book, tmp_path:
         raise RuntimeError("the machine is away")
 
     for _ in range(3):
-        assert (
-            inference.forecast(book, Switches(), bar_ts=AT, run=broken, load=lambda rows: FEATURES[-rows:]).fallback
-            == "neutral_forecast"
-        )
+        assert behind_the_breaker(book, broken).fallback == "neutral_forecast"
     assert_neutral(ask(book), "neural_network")
+
+
+def test_the_failure_of_a_version_under_watch_passes_and_opens_no_breaker(book: Book, tmp_path: Path) -> None:
+    registered(tmp_path, "first", 3)
+
+    def watched(*_: object) -> np.ndarray:
+        raise WatchedCallFailed("predict", "2.0.0", RuntimeError("the new code is broken"))
+
+    for _ in range(4):
+        with pytest.raises(WatchedCallFailed, match="the new code is broken"):
+            behind_the_breaker(book, watched)
+    assert ask(book).fallback == ""
 
 
 def test_a_model_is_read_once_a_process(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

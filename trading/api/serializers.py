@@ -8,6 +8,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from helios.platform.api import ordering
+from helios.platform.strict import Query
 from trading.models import Book, PipelineCycle, Position, StageRun
 
 
@@ -117,7 +119,16 @@ class CycleSerializer(serializers.ModelSerializer[PipelineCycle]):
         return round((cycle.finished_at - cycle.started_at).total_seconds() * 1000, 3)
 
 
-class CycleFilter(serializers.Serializer[dict[str, Any]]):
+class BookFilter(Query):
+    """What `/api/books/` can be narrowed to."""
+
+    mode = serializers.ChoiceField(choices=Book.Mode.choices, required=False)
+    state = serializers.ChoiceField(choices=Book.State.choices, required=False)
+    active = serializers.BooleanField(required=False)
+    ordering = ordering("name", "created_at", "updated_at")
+
+
+class CycleFilter(Query):
     """What `/api/cycles/` can be narrowed to."""
 
     book = serializers.CharField(required=False, max_length=64)
@@ -125,3 +136,4 @@ class CycleFilter(serializers.Serializer[dict[str, Any]]):
     timeframe = serializers.CharField(required=False, max_length=4)
     since = serializers.DateTimeField(required=False, help_text="bars closing at or after")
     until = serializers.DateTimeField(required=False, help_text="bars closing before")
+    ordering = ordering("id", "bar_ts")

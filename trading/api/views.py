@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema
-from rest_framework.generics import ListAPIView, RetrieveAPIView
+from rest_framework.generics import RetrieveAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from trading.api.serializers import BookSerializer, CycleFilter, CycleSerializer
+from helios.platform.api import ApiView, ListView, narrowed, no_query
+from trading.api.serializers import BookFilter, BookSerializer, CycleFilter, CycleSerializer
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position
 
 _LOOKUPS: Final = {
@@ -39,18 +42,21 @@ def cycles() -> QuerySet[PipelineCycle]:
     return PipelineCycle.objects.select_related("book").prefetch_related("stage_runs").order_by("-id")
 
 
-@extend_schema(tags=["books"], summary="List books")
-class BookList(ListAPIView[Book]):
+class BookList(ListView[Book]):
     """All books, by name."""
 
     serializer_class = BookSerializer
+    filters = BookFilter
 
     def get_queryset(self) -> QuerySet[Book]:
-        return books()
+        return narrowed(books(), self.wanted(), {"mode": "mode", "active": "active", "state": "state"})
+
+    @extend_schema(tags=["books"], summary="List books", operation_id="books_list", parameters=[BookFilter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
 
 
-@extend_schema(tags=["books"], summary="Read a book")
-class BookDetail(RetrieveAPIView[Book]):
+class BookDetail(ApiView, RetrieveAPIView[Book]):
     """One book by its name."""
 
     serializer_class = BookSerializer
@@ -59,24 +65,37 @@ class BookDetail(RetrieveAPIView[Book]):
     def get_queryset(self) -> QuerySet[Book]:
         return books()
 
+    @extend_schema(tags=["books"], summary="Read a book", operation_id="books_read")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        no_query(request)
+        return super().get(request, *args, **kwargs)
 
-@extend_schema(tags=["cycles"], summary="List cycles", parameters=[CycleFilter])
-class CycleList(ListAPIView[PipelineCycle]):
+
+class CycleList(ListView[PipelineCycle]):
     """Cycles, newest first; narrowed by book, status, timeframe and bar time."""
 
     serializer_class = CycleSerializer
+    filters = CycleFilter
 
     def get_queryset(self) -> QuerySet[PipelineCycle]:
-        wanted = CycleFilter(data=self.request.query_params)
-        wanted.is_valid(raise_exception=True)
-        return cycles().filter(**{_LOOKUPS[name]: value for name, value in wanted.validated_data.items()})
+        return narrowed(cycles(), self.wanted(), _LOOKUPS)
+
+    @extend_schema(tags=["cycles"], summary="List cycles", operation_id="cycles_list", parameters=[CycleFilter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
 
 
-@extend_schema(tags=["cycles"], summary="Read a cycle")
-class CycleDetail(RetrieveAPIView[PipelineCycle]):
+class CycleDetail(ApiView, RetrieveAPIView[PipelineCycle]):
     """One cycle by its number."""
 
     serializer_class = CycleSerializer
 
     def get_queryset(self) -> QuerySet[PipelineCycle]:
+        if self.kwargs.get("pk", 0) >= 2**63:
+            return PipelineCycle.objects.none()
         return cycles()
+
+    @extend_schema(tags=["cycles"], summary="Read a cycle", operation_id="cycles_read")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        no_query(request)
+        return super().get(request, *args, **kwargs)

@@ -44,6 +44,11 @@ class Book(models.Model):
         help_text="flags this book sees differently; replays trade on paper whatever auto_trading says",
     )
     model_name = models.CharField(max_length=128, blank=True, help_text="pinned model; empty follows the champion")
+    strategy = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="strategy that chooses the target weights, with its parameters; empty: tier 6 does",
+    )
     replay_from = models.DateTimeField(null=True, blank=True)
     replay_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -19,3 +19,8 @@ def champion(timeframe: str) -> MLModel:
 def challenger(timeframe: str) -> MLModel | None:
     """The model that is being tried on a timeframe, None where there is none."""
     return MLModel.objects.filter(timeframe=timeframe, role=MLModel.Role.CHALLENGER).first()
+
+
+def in_service(timeframe: str) -> list[MLModel]:
+    """Champion and challenger of a timeframe, as far as there are any."""
+    return list(MLModel.objects.filter(timeframe=timeframe, role__in=[MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -68,8 +68,8 @@ def get_book(name: str) -> Book:
     return book
 
 
-def account_of(book: Book) -> Account:
-    """The book's cash and holdings for the pure accounting functions."""
+def account_of(book: Book, positions: Iterable[Position] | None = None) -> Account:
+    """The book's cash and holdings for the pure accounting functions; `positions` where they are read already."""
     holdings = {
         p.symbol: Holding(
             quantity=p.quantity,
@@ -77,7 +77,7 @@ def account_of(book: Book) -> Account:
             realised_pnl=p.realised_pnl,
             fees_paid=p.fees_paid,
         )
-        for p in book.positions.all()
+        for p in (book.positions.all() if positions is None else positions)
     }
     return Account(book.cash, holdings)
 

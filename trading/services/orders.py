@@ -7,7 +7,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from django.db import transaction
 from django.db.models.functions import Now
 from loguru import logger
 
@@ -137,7 +136,6 @@ def _record_ack(order: Order, ack: Ack) -> None:
 
 
 def _record(order: Order, status: S, *, reason: str = "", venue_order_id: str = "") -> None:
-    with transaction.atomic():
-        Order.objects.filter(pk=order.pk, status__in=[S.SENDING, S.UNKNOWN]).update(
-            status=status, reason=reason, venue_order_id=venue_order_id, updated_at=Now()
-        )
+    Order.objects.filter(pk=order.pk, status__in=[S.SENDING, S.UNKNOWN]).update(
+        status=status, reason=reason, venue_order_id=venue_order_id, updated_at=Now()
+    )

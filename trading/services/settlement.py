@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import connection
+from django.utils import timezone
+
 from trading.accounting import Account, Fill, OpenOrder, exact
 from trading.brokers import paper
-from trading.models import Book, Instrument, MarketOHLC, Order, PaperOrder, Position, TradeExecution
+from trading.models import Book, Instrument, Order, PaperOrder, Position, TradeExecution
 from trading.services.books import account_of
 
 S = Order.Status
@@ -40,8 +43,7 @@ def settle(book: Book, bar_ts: datetime) -> list[Fill]:
             steps=steps,
         )
     orders = {o.client_order_id: o for o in Order.objects.filter(client_order_id__in=list(placed))}
-    for open_order, fill in results:
-        _close(placed[open_order.client_order_id], orders[open_order.client_order_id], fill)
+    _close([(placed[o.client_order_id], orders[o.client_order_id], fill) for o, fill in results])
     fills = [fill for _, fill in results if fill is not None]
     _write_executions(book, orders, fills)
     _write_account(book, account, {fill.symbol for fill in fills})
@@ -53,20 +55,26 @@ def _by_fill_bar(
 ) -> list[tuple[datetime, list[PaperOrder], dict[str, Decimal]]]:
     """Orders grouped by the bar in which they fill, earliest first, with that bar's opens; others have none yet."""
     groups: dict[datetime, tuple[list[PaperOrder], dict[str, Decimal]]] = {}
+    firsts = _first_bars(book.timeframe, placed, bar_ts)
     for order in placed:
-        first = (
-            MarketOHLC.objects.filter(
-                symbol=order.symbol, timeframe=book.timeframe, bar_ts__gt=order.bar_ts, bar_ts__lte=bar_ts
-            )
-            .order_by("bar_ts")
-            .values_list("bar_ts", "open")
-            .first()
-        )
+        first = firsts.get(order.pk)
         if first is not None:
             waiting, opens = groups.setdefault(first[0], ([], {}))
             waiting.append(order)
             opens[order.symbol] = exact(first[1])
     return [(moment, *groups[moment]) for moment in sorted(groups)]
+
+
+def _first_bars(timeframe: str, placed: list[PaperOrder], bar_ts: datetime) -> dict[int, tuple[datetime, float]]:
+    """Time and open of the first bar of each order's symbol behind its decision, up to `bar_ts`, by order."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT o.id, b.bar_ts, b.open FROM paper_orders o CROSS JOIN LATERAL ("
+            "  SELECT bar_ts, open FROM market_ohlc m WHERE m.symbol = o.symbol AND m.timeframe = %s "
+            "  AND m.bar_ts > o.bar_ts AND m.bar_ts <= %s ORDER BY m.bar_ts LIMIT 1) b WHERE o.id = ANY(%s)",
+            [timeframe, bar_ts, [order.pk for order in placed]],
+        )
+        return {pk: (moment, opened) for pk, moment, opened in cursor.fetchall()}
 
 
 def _open_order(order: PaperOrder) -> OpenOrder:
@@ -83,17 +91,19 @@ def _steps(book: Book) -> dict[str, Decimal]:
     return dict(Instrument.objects.filter(symbol__in=book.symbols).values_list("symbol", "quantity_step"))
 
 
-def _close(placed: PaperOrder, order: Order, fill: Fill | None) -> None:
+def _close(results: list[tuple[PaperOrder, Order, Fill | None]]) -> None:
     """An order ends at its first bar: what the cash did not cover is cancelled, not carried on."""
-    filled = Decimal(0) if fill is None else fill.quantity
-    placed.status = "CANCELLED" if fill is None else "FILLED"
-    placed.save(update_fields=["status"])
-    order.filled_quantity = filled
-    order.status = S.CANCELLED if fill is None else S.FILLED
-    if filled < order.quantity:
-        short = (order.quantity - filled).normalize()
-        order.reason = f"INSUFFICIENT_CASH: {short:f} of {order.quantity.normalize():f} not bought"
-    order.save(update_fields=["filled_quantity", "status", "reason", "updated_at"])
+    now = timezone.now()
+    for placed, order, fill in results:
+        filled = Decimal(0) if fill is None else fill.quantity
+        placed.status = "CANCELLED" if fill is None else "FILLED"
+        order.filled_quantity, order.updated_at = filled, now
+        order.status = S.CANCELLED if fill is None else S.FILLED
+        if filled < order.quantity:
+            short = (order.quantity - filled).normalize()
+            order.reason = f"INSUFFICIENT_CASH: {short:f} of {order.quantity.normalize():f} not bought"
+    PaperOrder.objects.bulk_update([placed for placed, _, _ in results], ["status"])
+    Order.objects.bulk_update([order for _, order, _ in results], ["filled_quantity", "status", "reason", "updated_at"])
 
 
 def _write_executions(book: Book, orders: Mapping[str, Order], fills: list[Fill]) -> None:
@@ -116,12 +126,14 @@ def _write_executions(book: Book, orders: Mapping[str, Order], fills: list[Fill]
 
 
 def _write_account(book: Book, account: Account, symbols: set[str]) -> None:
-    for position in Position.objects.filter(book=book, symbol__in=symbols):
+    now, moved = timezone.now(), list(Position.objects.filter(book=book, symbol__in=symbols))
+    for position in moved:
         holding = account.holdings[position.symbol]
         position.quantity = holding.quantity
         position.average_price = holding.average_price
         position.realised_pnl = holding.realised_pnl
         position.fees_paid = holding.fees_paid
-        position.save()
+        position.updated_at = now
+    Position.objects.bulk_update(moved, ["quantity", "average_price", "realised_pnl", "fees_paid", "updated_at"])
     book.cash = account.cash
     book.save(update_fields=["cash", "updated_at"])

@@ -1,0 +1,83 @@
+"""`manage.py mode`: who trades how, and every change with its history."""
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from trading.models import Book, TradingModeChange
+
+pytestmark = pytest.mark.django_db
+
+
+def mode(*words):
+    out = io.StringIO()
+    call_command("mode", *words, "--json", stdout=out)
+    return json.loads(out.getvalue())["books"]
+
+
+def changes():
+    return list(TradingModeChange.objects.order_by("id").values_list("before", "after", "reason"))
+
+
+def test_every_book_is_shown(book):
+    assert mode() == [
+        {
+            "book": "desk",
+            "mode": "paper",
+            "active": "no",
+            "state": "ACTIVE",
+            "timeframe": "1d",
+            "symbols": "AAPL,IBM",
+            "cash": "10000.00000000",
+        }
+    ]
+
+
+def test_the_table_is_for_people(book, capsys):
+    call_command("mode")
+    assert "desk" in capsys.readouterr().out
+
+
+def test_without_a_book_the_command_says_how_to_make_one(db, capsys):
+    call_command("mode")
+    assert "replay" in capsys.readouterr().out
+
+
+def test_a_book_is_started_and_stopped_with_its_history(book):
+    assert mode("start", "--book", "desk", "--reason", "open")[0]["active"] == "yes"
+    assert mode("start", "--book", "desk", "--reason", "again")[0]["active"] == "yes"
+    assert mode("stop", "--book", "desk", "--reason", "close")[0]["active"] == "no"
+    assert changes() == [("inactive", "active", "open"), ("active", "inactive", "close")]
+
+
+@pytest.mark.parametrize(("word", "state"), [("halt", "HALTED"), ("reduce", "REDUCING")])
+def test_a_book_is_halted_or_reduced_and_resumed(book, word, state):
+    assert mode(word, "--book", "desk", "--reason", "news")[0]["state"] == state
+    assert mode("resume", "--book", "desk", "--reason", "over")[0]["state"] == "ACTIVE"
+    assert changes() == [("ACTIVE", state, "news"), (state, "ACTIVE", "over")]
+
+
+def test_a_book_moves_between_paper_and_replay(book):
+    assert mode("replay", "--book", "desk", "--reason", "test")[0]["mode"] == "replay"
+    assert mode("replay", "--book", "desk")[0]["mode"] == "replay"
+    assert changes() == [("paper", "replay", "test")]
+    assert TradingModeChange.objects.get().actor
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("halt",), "--book must name the book to change"),
+        (("halt", "--book", "gone"), "book 'gone' does not exist; there are: desk"),
+        (("live", "--book", "desk"), "HELIOS_LIVE_TRADING_ARMED"),
+        (("live", "--book", "desk", "--confirm"), "HELIOS_LIVE_TRADING_ARMED"),
+        (("fast", "--book", "desk"), "invalid choice: 'fast'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_changes_nothing(book, words, told):
+    with pytest.raises(CommandError, match=told):
+        mode(*words)
+    assert Book.objects.get().mode == "paper"
+    assert changes() == []

@@ -1,0 +1,94 @@
+"""The trading pages of the admin: every list opens, books are moved by actions, and only by those who may."""
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+
+from tests.trading.conftest import T
+from trading.models import Book, MLPrediction, Order, StageRun, TradingModeChange
+from trading.services import ledger
+
+pytestmark = pytest.mark.django_db
+MODELS = [model for model in admin.site._registry if model._meta.app_label == "trading"]
+BOOKS = "admin:trading_book_changelist"
+
+
+@pytest.fixture
+def world(book, cycle):
+    """A row of each kind that a cycle leaves."""
+    StageRun.objects.create(cycle=cycle, stage="ingest", worker="here:1", queue_ms=1.0, duration_ms=12.5)
+    MLPrediction.objects.create(cycle=cycle, symbol="AAPL", timeframe="1d", bar_ts=T, signal="HOLD", horizon_bars=5)
+    Order.objects.create(
+        book=book,
+        cycle=cycle,
+        client_order_id="h1",
+        symbol="AAPL",
+        side="BUY",
+        quantity=3,
+        reference_price=100,
+        bar_ts=T,
+    )
+    ledger.append(book.pk, cycle.pk, "ingest", {"bars": 2})
+    return book
+
+
+@pytest.fixture
+def viewer(client, django_user_model):
+    """Somebody who may look at books and change nothing."""
+    person = django_user_model.objects.create_user("vera", password="only for this test", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename="view_book"))
+    client.force_login(person)
+    return client
+
+
+def act(client, action, book):
+    return client.post(reverse(BOOKS), {"action": action, "_selected_action": [book.pk]}, follow=True)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_list_opens(admin_client, world, model):
+    page = admin_client.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
+    assert page.status_code == 200
+
+
+@pytest.mark.parametrize("model", [Book, Order], ids=lambda model: model.__name__)
+def test_rows_are_read_and_never_edited_by_hand(admin_client, world, model):
+    row = model.objects.get()
+    names = f"admin:trading_{model._meta.model_name}"
+    assert admin_client.get(reverse(f"{names}_change", args=[row.pk])).status_code == 200
+    assert admin_client.get(reverse(f"{names}_add")).status_code == 403
+    assert admin_client.post(reverse(f"{names}_delete", args=[row.pk])).status_code == 403
+
+
+def test_a_cycle_shows_its_stages(admin_client, world, cycle):
+    page = admin_client.get(reverse("admin:trading_pipelinecycle_change", args=[cycle.pk])).content.decode()
+    assert "12.5" in page
+    assert "here:1" in page
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "value"),
+    [("start_books", "active", True), ("halt_books", "state", "HALTED")],
+)
+def test_an_action_moves_the_book_and_keeps_who_did_it(admin_client, admin_user, world, action, field, value):
+    assert act(admin_client, action, world).status_code == 200
+    world.refresh_from_db()
+    assert getattr(world, field) == value
+    assert TradingModeChange.objects.get().actor == admin_user.get_username()
+
+
+def test_actions_can_be_undone(admin_client, world):
+    for action in ("start_books", "halt_books", "resume_books", "stop_books"):
+        act(admin_client, action, world)
+    world.refresh_from_db()
+    assert (world.active, world.state) == (False, "ACTIVE")
+
+
+@pytest.mark.parametrize("action", ["start_books", "stop_books", "halt_books", "resume_books"])
+def test_who_may_only_look_is_offered_no_action(viewer, world, action):
+    assert action not in viewer.get(reverse(BOOKS)).content.decode()
+    act(viewer, action, world)
+    world.refresh_from_db()
+    assert (world.active, world.state) == (False, "ACTIVE")
+    assert not TradingModeChange.objects.exists()

@@ -1,0 +1,98 @@
+"""From the decisions of two arms, with what came of each, to the figures that a rollout is judged by. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from helios.rollouts.core import Arm
+from helios.rollouts.measures import ArmMeasures
+
+BPS = 1e4
+LEAST_PROBABILITY = 1e-12  # a forecast that ruled out what happened costs 27.6 nats, not infinitely many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One arm's decision on one symbol in one cycle. None: not known yet, or not measured."""
+
+    arm: str
+    book: int
+    cycle: int
+    symbol: str
+    failed: bool = False
+    latency_ms: float | None = None  # of the arm's whole call, the same for every symbol of a cycle
+    weight: float | None = None  # held because of it, as a fraction of equity
+    pnl_bps: float | None = None  # of the book's equity, net of costs
+    loss: float | None = None
+    n_orders: int = 0
+    n_rejected: int = 0
+
+
+def measures(observations: Iterable[Observation]) -> dict[str, ArmMeasures]:
+    """Both arms' figures; the observations of a book come in the order of its bars."""
+    arms: dict[str, list[Observation]] = {arm.value: [] for arm in Arm}
+    for each in observations:
+        arms[each.arm].append(each)
+    return {arm: _of_arm(found) for arm, found in arms.items()}
+
+
+def _of_arm(found: Sequence[Observation]) -> ArmMeasures:
+    good = [each for each in found if not each.failed]
+    return ArmMeasures(
+        n_decisions=len(found),
+        n_errors=len(found) - len(good),
+        latency_ms=tuple({e.cycle: e.latency_ms for e in found if e.latency_ms is not None}.values()),
+        pnl_bps=tuple(each.pnl_bps for each in good if each.pnl_bps is not None),
+        losses=tuple(each.loss for each in good if each.loss is not None),
+        n_orders=sum(each.n_orders for each in good),
+        n_rejected=sum(each.n_rejected for each in good),
+        exposure=_exposure(good),
+        drawdown=_drawdown(good),
+    )
+
+
+def _exposure(found: Iterable[Observation]) -> float | None:
+    """The largest gross weight of the arm's symbols in any cycle."""
+    gross: defaultdict[int, float] = defaultdict(float)
+    for each in found:
+        if each.weight is not None:
+            gross[each.cycle] += abs(each.weight)
+    return max(gross.values(), default=None)
+
+
+def _drawdown(found: Iterable[Observation]) -> float | None:
+    """The largest fall of the arm's summed PnL from its peak, of any book, as a fraction of that book's equity."""
+    paths: defaultdict[int, dict[int, float]] = defaultdict(dict)
+    for each in found:
+        if each.pnl_bps is not None:
+            path = paths[each.book]
+            path[each.cycle] = path.get(each.cycle, 0.0) + each.pnl_bps
+    return max((_fall(list(path.values())) / BPS for path in paths.values()), default=None)
+
+
+def _fall(steps: list[float]) -> float:
+    curve = np.concatenate([[0.0], np.cumsum(steps)])
+    return float((np.maximum.accumulate(curve) - curve).max())
+
+
+def hypothetical_bps(weight: float, before: float, close: float, following: float, cost_bps: float) -> float:
+    """What a weight would earn until the following close, less the cost of coming to it from the one before.
+
+    In bps of equity. The signal's own worth: as if it were held from the close of its bar on.
+    """
+    return weight * (following / close - 1.0) * BPS - abs(weight - before) * cost_bps
+
+
+def realised_bps(value: float, following: float, cash_flow: float, equity: float) -> float:
+    """What a position made until the following close, in bps of the equity before: fills at their prices, fees paid."""
+    return (following - value + cash_flow) / equity * BPS if equity > 0.0 else 0.0
+
+
+def log_loss(probability: Sequence[float], outcome: int) -> float:
+    """Nats that a forecast lost on what happened."""
+    return -math.log(max(probability[outcome], LEAST_PROBABILITY))

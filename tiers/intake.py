@@ -1,0 +1,75 @@
+"""The first stage on live data: the bar is stored, the orders that waited for it fill, the book is valued."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+
+from tiers import sources
+from tiers.contracts import Bars
+from tiers.delivery import arms, recording
+from tiers.delivery.arms import Answer
+from tiers.ingest.cycle import IngestResult, window_start
+from tiers.lateness import late_now
+from tiers.staging import Skip, StageContext, StageResult, of_arms
+from trading.accounting import exact
+from trading.models import Book, Position, Stage
+from trading.services import market as market_service
+from trading.services.books import account_of
+from trading.services.settlement import settle
+
+
+def ingest(ctx: StageContext) -> StageResult:
+    """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
+    book, bar_ts = ctx.book, ctx.bar_ts
+    start = window_start(book.timeframe, bar_ts)
+    rows, calendars = sources.rows(book, start, bar_ts), sources.calendars(book.symbols)
+    answer: Answer[IngestResult] = arms.ask(
+        ctx.cycle,
+        Stage.INGEST,
+        lambda run: run(rows, timeframe=book.timeframe, bar_ts=bar_ts, calendars=calendars),
+    )
+    result = answer.whole()
+    recording.record(ctx.cycle, answer, lambda found: recording.of_book(book.symbols, {"missing": len(found.missing)}))
+    if len(result.missing) == len(book.symbols):
+        raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
+    # What was read from the table is in it: only the higher bars that close here may be new.
+    fresh = list(result.higher) if book.source == "table" else [result.accepted, *result.higher]
+    inserted = market_service.upsert_bars(fresh, source=book.source).inserted if fresh else 0
+    locked = Book.objects.select_for_update().get(pk=book.pk)
+    fills = settle(locked, bar_ts)
+    mark(locked, _closes(result.accepted))
+    late = late_now(book, bar_ts)
+    return StageResult(
+        skip=f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is too old to be traded" if late else "",
+        summary={
+            "bars": result.accepted.n_symbols - len(result.missing),
+            "missing": list(result.missing),
+            "problems": [str(problem) for problem in result.problems],
+            "inserted": inserted,
+            "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in fills],
+            **of_arms(answer),
+        },
+    )
+
+
+def _closes(bars: Bars) -> dict[str, Decimal]:
+    last = bars.close[-1]
+    return {s: exact(float(v)) for s, v in zip(bars.symbols, last, strict=True) if not np.isnan(v)}
+
+
+def mark(book: Book, closes: dict[str, Decimal]) -> None:
+    """Value the book at this bar's closes, so that its peak is known even when the cycle goes no further."""
+    positions, moved = list(book.positions.all()), []
+    for position in positions:
+        price = closes.get(position.symbol, position.last_price)
+        if price != position.last_price:
+            position.last_price = price
+            moved.append(position)
+    Position.objects.bulk_update(moved, ["last_price"])
+    prices = {each.symbol: each.last_price for each in positions if each.last_price is not None}
+    peak = max(book.peak_equity, account_of(book, positions).equity(prices))
+    if peak != book.peak_equity:
+        book.peak_equity = peak
+        book.save(update_fields=["peak_equity", "updated_at"])
