@@ -1,3 +1,3 @@
-"""The web base: middleware, health, problem JSON, the read-only API and the admin's house style."""
+"""The web base: middleware, health, problem JSON, roles, the control plane's API and the admin's house style."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -1,6 +1,7 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class PlatformConfig(AppConfig):
@@ -11,3 +12,6 @@ class PlatformConfig(AppConfig):
     def ready(self) -> None:
         import_module("helios.checks")
         import_module("helios.celery")  # tasks that this process sends go to our broker
+        import_module("helios.platform.schema")
+        access = import_module("helios.platform.access")
+        post_migrate.connect(access.keep_groups, dispatch_uid="helios.platform.groups")

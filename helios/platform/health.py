@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from helios.breakers import CircuitOpen, breaker
+
 REDIS_TIMEOUT_S: Final = 2.0
 
 
@@ -96,8 +98,8 @@ def server_versions() -> dict[str, Any]:
         version, size_bytes = cursor.fetchone()
     client = redis_client()
     try:
-        info: dict[str, Any] = client.info()
-    except redis.RedisError:
+        info: dict[str, Any] = breaker("redis_cache").call(client.info)
+    except (redis.RedisError, CircuitOpen):
         info = {}
     finally:
         client.close()

@@ -39,8 +39,10 @@ SIDEBAR: Final = [
         "separator": True,
         "items": [
             _page("Feature flags", "flag", "flags.featureflag"),
+            _page("Flag segments", "group", "flags.flagsegment"),
             _page("Circuit breakers", "electrical_services", "breakers.circuitbreaker"),
             _page("Modules", "extension", "modules.module"),
+            _page("Rollouts", "rocket_launch", "rollouts.rollout"),
         ],
     },
     {

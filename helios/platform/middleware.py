@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -89,8 +90,10 @@ class RequestLog:
 
 
 def _user(request: HttpRequest) -> str:
-    """The name of the user whom an earlier step already loaded; asking must not cost a query."""
-    user = getattr(request, "_cached_user", None)
+    """The name of the user whom an earlier step already loaded, by session or token; asking must not cost a query."""
+    user = request.__dict__.get("user")
+    if not isinstance(user, AbstractBaseUser):  # lazy, and maybe never asked for
+        user = getattr(request, "_cached_user", None)
     return str(user.get_username()) if user is not None and user.is_authenticated else ""
 
 
@@ -118,8 +121,12 @@ class Cors:
     """
 
     METHODS: Final[Sequence[str]] = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-    HEADERS: Final[Sequence[str]] = ("authorization", "content-type", "x-request-id")
-    EXPOSED: Final[Sequence[str]] = ("X-Request-ID", "Server-Timing")
+    HEADERS: Final[Sequence[str]] = (
+        "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-request-id",
+    )  # fmt: skip
+    EXPOSED: Final[Sequence[str]] = (
+        "ETag", "Idempotency-Replayed", "Location", "Retry-After", "Server-Timing", "X-Request-ID",
+    )  # fmt: skip
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

@@ -1,21 +1,39 @@
-"""Errors of the API as problem JSON (RFC 9457)."""
+"""Errors of the API as problem JSON (RFC 9457); what is wrong with a field is said with a pointer to it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
+from django.db import DataError as DatabaseRefused
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views import defaults
+from loguru import logger
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
-from helios.errors import Ambiguous, HeliosError, Rejected, Transient
+from helios.breakers.errors import UnknownBreaker
+from helios.errors import Ambiguous, Conflict, HeliosError, Rejected, Transient
+from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
+from helios.modules.errors import UnknownModule
+from helios.rollouts.errors import UnknownRollout
 
 CONTENT_TYPE: Final = "application/problem+json"
 API_PREFIX: Final = "/api/"
+RETRY_S: Final = 1
+
+
+class InvalidQuery(exceptions.ValidationError):
+    """A parameter of the address is not valid."""
+
+
+class InvalidHeader(exceptions.ValidationError):
+    """A header is not valid."""
 
 
 class Unprocessable(exceptions.APIException):
@@ -25,11 +43,11 @@ class Unprocessable(exceptions.APIException):
     default_code = "rejected"
 
 
-class Conflict(exceptions.APIException):
-    """Something whose outcome is not known yet stands in the way."""
+class Clash(exceptions.APIException):
+    """Somebody was first, or the outcome of something before is not known yet."""
 
     status_code = HTTPStatus.CONFLICT
-    default_code = "ambiguous"
+    default_code = "conflict"
 
 
 class Unavailable(exceptions.APIException):
@@ -37,11 +55,19 @@ class Unavailable(exceptions.APIException):
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_code = "transient"
+    wait = RETRY_S
 
 
 _BY_ERROR: Final[tuple[tuple[type[HeliosError], type[exceptions.APIException]], ...]] = (
+    (UnknownFlagError, exceptions.NotFound),
+    (UnknownSegmentError, exceptions.NotFound),
+    (UnknownChangeError, exceptions.NotFound),
+    (UnknownBreaker, exceptions.NotFound),
+    (UnknownModule, exceptions.NotFound),
+    (UnknownRollout, exceptions.NotFound),
+    (Conflict, Clash),
     (Transient, Unavailable),
-    (Ambiguous, Conflict),
+    (Ambiguous, Clash),
     (Rejected, Unprocessable),
 )
 
@@ -61,20 +87,70 @@ def problem(request: HttpRequest | Request, status: int, detail: str, **extra: A
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: known errors become problems, unknown ones go on to Django's 500."""
-    if isinstance(error, HeliosError):
-        kind = next((api for own, api in _BY_ERROR if isinstance(error, own)), exceptions.APIException)
-        error = kind(str(error))
+    field = getattr(error, "field", "") if isinstance(error, HeliosError) else ""
+    error = _as_api_error(error) if isinstance(error, HeliosError) else _of_the_database(error)
     response = exception_handler(error, context)
     if response is None:
         return None
     extra: dict[str, Any] = {}
     if isinstance(error, exceptions.ValidationError):
-        detail, extra["errors"] = "The request is not valid; see errors.", response.data
+        extra["errors"] = errors_of(error)
+        first = extra["errors"][0]
+        where = next(value for key, value in first.items() if key != "detail")
+        detail = f"The request is not valid: {where} {first['detail']}".replace("  ", " ")
     else:
         detail = str(response.data.get("detail", error))
+        if field:
+            extra["errors"] = [{"pointer": f"/{field}", "detail": detail}]
     response.data = problem(context["request"], response.status_code, detail, **extra)
     response.content_type = CONTENT_TYPE
     return response
+
+
+def errors_of(error: exceptions.ValidationError) -> list[dict[str, str]]:
+    """One object a defect: `detail`, and where it is, as `pointer` (RFC 6901), `parameter` or `header`."""
+    found = list(_flat(error.detail, ""))
+    if isinstance(error, InvalidQuery):
+        return [{"parameter": pointer.removeprefix("/"), "detail": text} for pointer, text in found]
+    if isinstance(error, InvalidHeader):
+        return [{"header": pointer.removeprefix("/"), "detail": text} for pointer, text in found]
+    return [{"pointer": pointer, "detail": text} for pointer, text in found]
+
+
+def _flat(detail: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """DRF's nested errors in their order, each with the pointer to its field; `""` is the whole body."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            here = name == api_settings.NON_FIELD_ERRORS_KEY
+            part = str(name).encode("ascii", "backslashreplace").decode().replace("~", "~0").replace("/", "~1")
+            yield from _flat(inner, pointer if here else f"{pointer}/{part}")
+    elif isinstance(detail, list | tuple):
+        for index, inner in enumerate(detail):
+            nested = isinstance(inner, dict | list)
+            yield from _flat(inner, f"{pointer}/{index}" if nested else pointer)
+    else:
+        yield pointer, str(detail)
+
+
+def _as_api_error(error: HeliosError) -> exceptions.APIException:
+    kind = next((api for own, api in _BY_ERROR if isinstance(error, own)), exceptions.APIException)
+    return kind(str(error))
+
+
+def _of_the_database(error: Exception) -> Exception:
+    """What the database says, as the client's problem: away is 503, a broken rule 409, a bad value 422.
+
+    The last two mean that a check before it is missing, so the log gets the cause.
+    """
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.bind(error=str(error)).warning("api.database_away")
+        return Unavailable("the database does not answer; try again")
+    if isinstance(error, IntegrityError | DatabaseRefused):
+        logger.bind(error=str(error)).error("api.unchecked_input")
+        if isinstance(error, IntegrityError):
+            return Clash("the change contradicts what is there, maybe made meanwhile; nothing was changed")
+        return Unprocessable("a value is one that the database cannot hold; nothing was changed")
+    return error
 
 
 def _problem_response(request: HttpRequest, status: HTTPStatus, detail: str) -> JsonResponse:
@@ -86,6 +162,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if request.path.startswith(API_PREFIX):
         return _problem_response(request, HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.")
     return defaults.page_not_found(request, exception)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """400 from Django itself, such as a body too large for it: problem JSON under /api/, its page elsewhere."""
+    if request.path.startswith(API_PREFIX):
+        return _problem_response(request, HTTPStatus.BAD_REQUEST, "The request is malformed.")
+    return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:

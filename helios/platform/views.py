@@ -19,9 +19,9 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from helios.platform import VERSION, health
+from helios.platform.api import ApiView, no_query
 from helios.platform.serializers import SystemInfo
 
 _STARTED: Final = time.time()
@@ -66,12 +66,15 @@ def ready(_request: HttpRequest) -> JsonResponse:
     )
 
 
-class SystemInfoView(APIView):
+class SystemInfoView(ApiView):
     """Versions, sizes and times of the running system."""
 
-    @extend_schema(responses=SystemInfo, tags=["system"], summary="Describe the running system")
-    def get(self, _request: Request) -> Response:
+    @extend_schema(
+        responses=SystemInfo, tags=["system"], summary="Describe the running system", operation_id="system_info"
+    )
+    def get(self, request: Request) -> Response:
         """What runs here, in which versions and since when."""
+        no_query(request)
         return Response(SystemInfo(system_info()).data)
 
 

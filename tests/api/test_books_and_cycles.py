@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
-from rest_framework.authtoken.models import Token
 
+from helios.platform.roles import Role
+from tests.platform.people import api_of
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position, StageRun
 
 pytestmark = pytest.mark.django_db
@@ -19,9 +19,8 @@ START = datetime(2019, 11, 20, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def api(django_user_model: type[User]) -> Client:
-    token = Token.objects.create(user=django_user_model.objects.create_user("reader"))
-    return Client(headers={"Authorization": f"Token {token.key}"})
+def api() -> Client:
+    return api_of(Role.VIEWER).http
 
 
 def make_book(name: str) -> Book:
@@ -125,7 +124,29 @@ def test_cycles_can_be_narrowed(api: Client, book: Book) -> None:
 def test_a_filter_that_makes_no_sense_is_a_problem_naming_the_field(api: Client) -> None:
     response = api.get("/api/cycles/", {"status": "LOST", "since": "yesterday"})
     assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json")
-    assert set(response.json()["errors"]) == {"status", "since"}
+    assert {error["parameter"] for error in response.json()["errors"]} == {"status", "since"}
+
+
+def test_a_parameter_that_is_not_known_is_named_with_the_nearest_one(api: Client) -> None:
+    (error,) = api.get("/api/cycles/", {"statsu": "DONE"}).json()["errors"]
+    assert (error["parameter"], error["detail"]) == ("statsu", "is not a known field; did you mean status?")
+
+
+def test_cycles_can_be_ordered_by_bar(api: Client, book: Book) -> None:
+    for minute in (2, 0, 1):
+        make_cycle(book, minute)
+    shown = api.get("/api/cycles/", {"ordering": "bar_ts"}).json()["results"]
+    assert [cycle["bar_ts"][14:16] for cycle in shown] == ["00", "01", "02"]
+
+
+def test_books_can_be_narrowed(api: Client, book: Book) -> None:
+    assert api.get("/api/books/", {"mode": "replay", "active": "false"}).json()["count"] == 1
+    assert api.get("/api/books/", {"mode": "live"}).json()["count"] == 0
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "9" * 40])
+def test_a_number_beyond_the_column_is_just_not_there(api: Client, number: str) -> None:
+    assert api.get(f"/api/cycles/{number}/").status_code == 404
 
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(
@@ -134,9 +155,9 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
     for minute in range(20):
         cycle = make_cycle(book, minute)
         StageRun.objects.create(cycle=cycle, stage="ingest", worker="w", queue_ms=1, duration_ms=1)
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):  # token, role, and three for the rows
         api.get("/api/cycles/")
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):  # token, role, and three for the rows
         api.get("/api/books/")
 
 

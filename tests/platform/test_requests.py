@@ -15,6 +15,8 @@ from loguru import logger
 
 from helios.platform import VERSION
 from helios.platform.middleware import REQUEST_ID, RequestLog, request_id
+from helios.platform.roles import Role
+from tests.platform.people import api_of
 
 pytestmark = pytest.mark.django_db
 
@@ -78,6 +80,11 @@ def test_health_probes_are_logged_at_debug_only(client: Client, lines: list[dict
     assert [line["level"] for line in requests_in(lines)] == ["DEBUG"]
 
 
+def test_the_line_names_the_user_of_a_token(lines: list[dict[str, Any]]) -> None:
+    api_of(Role.VIEWER, "desk-bot").get("/api/books/")
+    assert requests_in(lines)[-1]["user"] == "desk-bot"
+
+
 def test_the_line_names_the_user_of_a_session(admin_client: Client, lines: list[dict[str, Any]]) -> None:
     admin_client.get("/admin/")
     assert requests_in(lines)[-1]["user"] == "admin"
@@ -132,7 +139,7 @@ def test_a_preflight_is_answered_without_credentials(client: Client) -> None:
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
     response = client.options("/api/books/", headers=headers)
     assert response.status_code == 204
-    assert "authorization" in response["Access-Control-Allow-Headers"]
+    assert {"authorization", "idempotency-key", "if-match"} <= set(response["Access-Control-Allow-Headers"].split(", "))
     assert "GET" in response["Access-Control-Allow-Methods"]
 
 

@@ -1,1 +1,1 @@
-"""`/api/modularity/`: flags, breakers and modules over HTTP, read only."""
+"""`/api/modularity/`: flags, breakers, modules and rollouts over HTTP."""

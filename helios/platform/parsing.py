@@ -1,0 +1,113 @@
+"""Reading JSON bodies: bounded in size and depth, and nothing in them that PostgreSQL or a client cannot hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, Final, NoReturn
+
+from rest_framework import exceptions, status
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+MAX_BYTES: Final = 1_048_576
+MAX_DEPTH: Final = 32
+MAX_WHOLE: Final = 2**63 - 1
+_TOO_DEEP: Final = f"must be nested at most {MAX_DEPTH} deep, was deeper"
+
+
+class TooLarge(exceptions.APIException):
+    """A body beyond what any request here needs."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = f"a body must have at most {MAX_BYTES} bytes, was larger"
+    default_code = "too_large"
+
+
+class StrictJson(BaseParser):
+    """`application/json` in UTF-8, without NaN, repeated names, NUL characters or numbers beyond 64 bits."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,  # noqa: ARG002 - DRF's signature
+        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> Any:
+        raw = stream.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise TooLarge
+        return read(raw)
+
+
+class OnlyJson(DefaultContentNegotiation):
+    """Answers are JSON whatever `Accept` says: there is nothing else to choose."""
+
+    def select_renderer(
+        self,
+        request: Request,  # noqa: ARG002 - DRF's signature
+        renderers: Any,
+        format_suffix: str | None = None,  # noqa: ARG002
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+def read(raw: bytes) -> Any:
+    """The value that `raw` holds; `ParseError`, one sentence, when it is not JSON of the kind above."""
+    if not raw.strip():
+        return {}
+    try:
+        value = json.loads(raw.decode(), parse_constant=_no_constant, object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise exceptions.ParseError(f"a body must be UTF-8, was not at byte {error.start}") from error
+    except RecursionError as error:
+        raise exceptions.ParseError(f"a body {_TOO_DEEP}") from error
+    except ValueError as error:
+        raise exceptions.ParseError(f"a body must be JSON, was not: {error}") from error
+    for pointer, reason in _unfit(value, "", 0):
+        raise exceptions.ParseError(f"{pointer or 'the body'} {reason}")
+    return value
+
+
+def escaped(name: object) -> str:
+    """A name as a part of a JSON pointer (RFC 6901)."""
+    return str(name).replace("~", "~0").replace("/", "~1")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"numbers must be finite, was {name}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"names must be given once, twice was {next(n for n in names if names.count(n) > 1)!r}")
+    return found
+
+
+def _unfit(value: Any, pointer: str, depth: int) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict | list) and depth >= MAX_DEPTH:
+        yield pointer, _TOO_DEEP
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from _unfit(name, f"{pointer}/{_printable(name)}", depth + 1)
+            yield from _unfit(each, f"{pointer}/{_printable(name)}", depth + 1)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _unfit(each, f"{pointer}/{index}", depth + 1)
+    elif isinstance(value, str):
+        if "\x00" in value:
+            yield pointer, "must not hold a NUL character, did"
+        elif any("\ud800" <= letter <= "\udfff" for letter in value):
+            yield pointer, "must be Unicode text, held half a surrogate pair"
+    elif (isinstance(value, int) and abs(value) > MAX_WHOLE) or value in {math.inf, -math.inf}:
+        yield pointer, "must be a number of at most 64 bits, was larger"
+
+
+def _printable(name: str) -> str:
+    return escaped(name.encode("ascii", "backslashreplace").decode().replace("\x00", "\\x00"))[:80]
