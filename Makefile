@@ -9,16 +9,16 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 WORKERS ?= 2
-SOURCES := helios trading tiers sentinel tests bench celery_app.py manage.py
+SOURCES := helios trading tiers sentinel tests bench examples celery_app.py manage.py
 # Values that look like production, for Django's deployment check; nothing connects to them.
 LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.example \
 	HELIOS_DATABASE_URL=postgresql://helios@db/helios HELIOS_REDIS_URL=redis://queue:6379/0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check up bench lint format clean distclean python
+.PHONY: help install demo test check up bench story-promoted story-faulty lint format clean distclean python
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
 
 demo: $(RUN)  ## set up everything, then a backtest and a replay on real data
 	@$(PY) -m helios.stack.demo
@@ -45,6 +45,12 @@ check: $(DEV)  ## style, types, import rules, sizes, migrations, deployment sett
 
 bench: $(BENCH)  ## measured figures beside their peers, kept in var/bench.json
 	@$(PY) -m bench
+
+story-promoted: $(RUN)  ## a challenger is tested, shadowed and rolled from 1 % to 100 % while cycles run
+	@$(PY) -m examples.stories promoted
+
+story-faulty: $(RUN)  ## a faulty challenger is rolled back by itself at its first step
+	@$(PY) -m examples.stories faulty
 
 lint: $(DEV)  ## style only
 	$(VENV)/bin/ruff check .

@@ -2,7 +2,7 @@
 
 import os
 
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from helios.celery import app
 
@@ -19,15 +19,25 @@ def _logs(**_: object) -> None:
 
 @worker_process_init.connect
 def _ready(**_: object) -> None:
-    """A pool process listens for flag changes, and does its slow first work before its first task."""
+    """A pool process listens for changes, and does its slow first work before its first task."""
     from helios import flags  # noqa: PLC0415 - in the child, after Django is set up
+    from helios.modules import listener as modules  # noqa: PLC0415
     from tiers import warmup  # noqa: PLC0415
 
     flags.start_listener()
+    modules.start_listener()
     if COMPONENT == "gpu":
         warmup.gpu()
     else:
         warmup.cpu()
+
+
+@worker_process_shutdown.connect
+def _gone(**_: object) -> None:
+    """A pool process that ends in order is not waited for by a swap."""
+    from helios.modules import listener as modules  # noqa: PLC0415
+
+    modules.stop_listener()
 
 
 __all__ = ["app"]

@@ -29,12 +29,18 @@ def main() -> None:
         django.setup()
         from django.core.management import call_command  # noqa: PLC0415
 
-        from bench import backtests, chain, numerics  # noqa: PLC0415
+        from bench import backtests, breakers, chain, flags, numerics, swaps  # noqa: PLC0415
 
         call_command("migrate", verbosity=0)
+        redis_url = endpoints.embedded(env.var_dir).redis_url
+        os.environ["HELIOS_DATABASE_URL"] = endpoints.embedded(env.var_dir).database_url
+        os.environ["HELIOS_REDIS_URL"] = redis_url
         rows: list[dict[str, Any]] = []
         for title, part in (
-            ("chain and cycle", lambda: chain.measure(env, endpoints.embedded(env.var_dir).redis_url)),
+            ("flags", flags.measure),
+            ("breakers", lambda: breakers.measure(redis_url)),
+            ("module swaps", swaps.measure),
+            ("chain and cycle", lambda: chain.measure(env, redis_url)),
             ("backtests", backtests.measure),
             ("numerics", numerics.measure),
         ):

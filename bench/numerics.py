@@ -1,30 +1,19 @@
-"""Features against bare TA-Lib calls, GARCH against arch, a flag lookup, a closed breaker."""
+"""Features against bare TA-Lib calls."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import talib
 
 from bench.chain import synthetic_bars
-
-
-def best_of(run: Callable[[], object], *, repeat: int = 5) -> float:
-    """The shortest of several runs, in seconds."""
-    times = []
-    for _ in range(repeat):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return min(times)
+from bench.timing import best_of
 
 
 def measure() -> list[dict[str, Any]]:
     """One row a kind of work."""
-    return [_features(), _flag("garch_volatility"), _breaker()]
+    return [_features()]
 
 
 def _features() -> dict[str, Any]:
@@ -58,49 +47,5 @@ def _features() -> dict[str, Any]:
         "peer": "ten bare TA-Lib indicators",
         "theirs": theirs * 1e9,
         "target": "<= 1.5x",
-        "detail": {},
-    }
-
-
-def _flag(name: str) -> dict[str, Any]:
-    from helios import flags  # noqa: PLC0415
-
-    flags.is_enabled(name)
-
-    def many() -> None:
-        for _ in range(100_000):
-            flags.is_enabled(name)
-
-    return {
-        "work": "flag evaluation, all_on",
-        "ours": best_of(many) / 100_000 * 1e6,
-        "unit": "us",
-        "peer": "target of DESIGN",
-        "theirs": None,
-        "target": "<= 1 us",
-        "detail": {},
-    }
-
-
-def _breaker() -> dict[str, Any]:
-    from helios.breakers import breaker  # noqa: PLC0415
-
-    def nothing() -> None:
-        return None
-
-    circuit = breaker("neural_network")
-    circuit.call(nothing)
-
-    def many() -> None:
-        for _ in range(20_000):
-            circuit.call(nothing)
-
-    return {
-        "work": "closed breaker call, shared state",
-        "ours": best_of(many) / 20_000 * 1e6,
-        "unit": "us",
-        "peer": "target of DESIGN",
-        "theirs": None,
-        "target": "<= 2 us",
         "detail": {},
     }

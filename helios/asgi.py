@@ -1,5 +1,7 @@
 """The web entry point: `uvicorn helios.asgi:application`."""
 
+from __future__ import annotations
+
 import logging
 import os
 
@@ -7,9 +9,12 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
-application = get_asgi_application()
+_django = get_asgi_application()
 
 from helios.logs import configure  # noqa: E402 - after Django's settings are known
+from helios.platform.lifespan import with_lifespan  # noqa: E402
 
 configure(os.environ.get("HELIOS_COMPONENT", "web"))
 logging.getLogger("uvicorn.access").disabled = True  # http.request tells the same, and more
+
+application = with_lifespan(_django)

@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+_RATE = r"^[1-9]\d{0,8}/(s|min|h|day)$"
 
 
 class Env(BaseSettings):
@@ -35,11 +36,20 @@ class Env(BaseSettings):
     cors_allowed_origins: str = ""
     var_dir: Path = BASE_DIR / "var"
 
+    module_packages: str = "tiers,trading,examples.modules"  # the only packages that modules are loaded from
+    modules_dir: Path | None = None  # where their code is laid out; absent: var_dir/modules
+
     database_url: SecretStr | None = None  # absent: the embedded PostgreSQL under var_dir
     redis_url: SecretStr | None = None  # absent: the embedded Valkey under var_dir
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
+
+    # Requests of one user (anon: of one address without a name) in a second, minute, hour or day.
+    api_rate_read: str = Field(default="1200/min", pattern=_RATE)
+    api_rate_write: str = Field(default="240/min", pattern=_RATE)
+    api_rate_sensitive: str = Field(default="60/min", pattern=_RATE)
+    api_rate_anon: str = Field(default="60/min", pattern=_RATE)
 
     web_port: int = Field(default=8000, ge=1, le=65535)
     flower_port: int = Field(default=5555, ge=1, le=65535)
@@ -57,10 +67,10 @@ class Env(BaseSettings):
     stalled_cycle_s: float = Field(default=30.0, gt=0)  # no progress for so long: the chain is sent again
     live_trading_armed: bool = False  # the first of the two keys; the second is `manage.py mode live --confirm`
 
-    @field_validator("var_dir")
+    @field_validator("var_dir", "modules_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().resolve() if value is not None else None
 
     @property
     def embedded_postgres(self) -> bool:

@@ -20,6 +20,27 @@ _embedded = endpoints.embedded(env.var_dir)
 DATABASE_URL = env.database_url.get_secret_value() if env.database_url else _embedded.database_url
 REDIS_URL = env.redis_url.get_secret_value() if env.redis_url else _embedded.redis_url
 VAR_DIR = env.var_dir
+MODULE_PACKAGES = tuple(part.strip() for part in env.module_packages.split(",") if part.strip())
+MODULES_DIR = env.modules_dir or VAR_DIR / "modules"
+# What a version must pass before it may fill a slot: suites by name, the suites that gate a slot (`generic` gates any
+# other), and the table of calls that the stages make.
+MODULE_SUITES = {
+    "generic": "helios.modules.suites.generic",
+    "ml": "tiers.gates.ml",
+    "trading": "tiers.gates.trading",
+    "data": "tiers.gates.data",
+    "risk": "tiers.gates.risk",
+}
+MODULE_GATES = {
+    "ingest": ("generic", "data"),
+    "features": ("generic", "data"),
+    "predict": ("generic", "ml"),
+    "risk": ("generic", "risk"),
+    "llm": ("generic", "risk"),
+    "portfolio": ("generic", "trading"),
+    "execute": ("generic", "trading"),
+}
+MODULE_CALLS = "tiers.gates.calls.CALLS"
 
 SECRET_KEY = env.resolved_secret_key()
 ENVIRONMENT = env.environment
@@ -49,6 +70,7 @@ INSTALLED_APPS = [
     "helios.flags",
     "helios.breakers",
     "helios.modules",
+    "helios.rollouts",
     "trading",
     "tiers",
     "sentinel",
@@ -116,15 +138,33 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PERMISSION_CLASSES": ["helios.platform.access.RolePermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["helios.platform.throttling.Limit"],
+    "DEFAULT_SCHEMA_CLASS": "helios.platform.schema.HeliosSchema",
+    "DEFAULT_PARSER_CLASSES": ["helios.platform.parsing.StrictJson"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "helios.platform.parsing.OnlyJson",
+    "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_PAGINATION_CLASS": "helios.platform.pagination.Pages",
     "EXCEPTION_HANDLER": "helios.platform.problems.handle",
 }
+# How often one user may read, write, and do what is slow; and one address without a name ask at all.
+API_RATES = {
+    "read": env.api_rate_read,
+    "write": env.api_rate_write,
+    "sensitive": env.api_rate_sensitive,
+    "anon": env.api_rate_anon,
+}
+# What staff of a role may add and change in the admin, by app, beyond the role before (helios.platform.access).
+ROLE_CHANGES: dict[str, tuple[str, ...]] = {
+    "viewer": (),
+    "operator": ("flags", "breakers", "modules", "rollouts", "sentinel"),
+    "trader": ("trading",),
+}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Helios",
-    "DESCRIPTION": "Read-only view of a running Helios; requests carry a token or an admin session.",
+    "DESCRIPTION": "Reads and steers a running Helios: flags, breakers, modules, rollouts, books and cycles. "
+    "Requests carry a token or an admin session; each operation names the role that it needs.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
@@ -135,6 +175,15 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "BookState": "trading.models.Book.State",
         "BreakerState": "helios.breakers.models.ShownState",
+        "BreakerMode": "helios.platform.modularity.breaker_shapes.MODES",
+        "FlagStrategy": "helios.platform.modularity.flag_shapes.ALL_STRATEGIES",
+        "ChosenStrategy": "helios.platform.modularity.flag_shapes.CHOSEN",
+        "RolloutState": "helios.platform.modularity.rollout_shapes.STATES",
+        "RolloutKind": "helios.platform.modularity.rollout_shapes.KINDS",
+        "GuardKind": "helios.platform.modularity.rollout_shapes.STRENGTHS",
+        "StepKind": "helios.platform.modularity.rollout_shapes.MODES",
+        "SwapKind": "helios.modules.models.ModuleSwap.Kind",
+        "SwapState": "helios.modules.models.SwapState",
         "ModuleState": "helios.modules.models.ModuleState",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
@@ -182,15 +231,31 @@ CELERY_TASK_ROUTES = {
     "tiers.execute": {"queue": "execution"},
     "trading.*": {"queue": "execution"},
     "sentinel.*": {"queue": "maintenance"},
+    "platform.*": {"queue": "maintenance"},
+    "rollouts.*": {"queue": "maintenance"},
+    "modules.*": {"queue": "maintenance"},
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "tiers.tick", "schedule": every(5.0), "options": {"expires": 5.0}},
     "recover": {"task": "tiers.recover", "schedule": every(15.0), "options": {"expires": 15.0}},
+    "modules": {"task": "modules.watch_files", "schedule": every(5.0), "options": {"expires": 5.0}},
+    "rollouts": {"task": "rollouts.advance", "schedule": every(5.0), "options": {"expires": 5.0}},
     "heartbeat": {"task": "sentinel.heartbeat", "schedule": every(15.0), "options": {"expires": 15.0}},
     "audit": {"task": "sentinel.audit", "schedule": every(60.0), "options": {"expires": 60.0}},
+    "idempotency": {
+        "task": "platform.forget_idempotency_keys",
+        "schedule": every(3_600.0),
+        "options": {"expires": 3_600.0},
+    },
 }
+
+# --- Rollouts: what helios asks of the floors above it, by dotted path. ---
+ROLLOUT_MEASURES = "tiers.delivery.measures.measure"  # (rollout_id, step, since) -> {arm: ArmMeasures}
+ROLLOUT_REPLAY = "tiers.delivery.replaying.replay"  # (rollout) -> the same, over stored history
+ROLLOUT_STRATEGIES = "tiers.delivery.strategies.check"  # (target, challenger, params) -> the champion's label
+ROLLOUT_PROMOTE_STRATEGY = "tiers.delivery.strategies.promote"  # (target, challenger, params, *, actor, reason)
 
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records
 UNFOLD = look.UNFOLD

@@ -7,14 +7,18 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from helios.platform import views
+from helios.platform.modularity import client
 
 urlpatterns = [
     path("", views.index, name="index"),
-    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}platform/sun.svg")),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}platform/sun.svg"), name="favicon"),
     path("health", views.alive, name="health"),
     path("health/ready", views.ready, name="ready"),
     path("api/system/info", views.SystemInfoView.as_view(), name="system-info"),
     path("api/modularity/", include("helios.platform.modularity.urls")),
+    path("api/client/features", client.ClientFeatures.as_view(), name="client-features"),
+    path("api/client/register", client.ClientRegister.as_view(), name="client-register"),
+    path("api/client/metrics", client.ClientMetrics.as_view(), name="client-metrics"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("trading.api.urls")),
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
@@ -26,5 +30,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
+handler400 = "helios.platform.problems.bad_request"
 handler404 = "helios.platform.problems.not_found"
 handler500 = "helios.platform.problems.server_error"

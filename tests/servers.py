@@ -69,6 +69,9 @@ def worker_url(url: str, worker: str) -> str:
     return f"{base}?db={int(worker.removeprefix('gw')) + 1}"
 
 
+# Laid out by content and compiled once: shared by all runs, as compiled files beside the sources are.
+os.environ.setdefault("HELIOS_MODULES_DIR", str(Path(__file__).resolve().parent.parent / "var" / "test-modules"))
+
 _worker = os.environ.get("PYTEST_XDIST_WORKER")
 if _worker:
     os.environ["HELIOS_REDIS_URL"] = worker_url(os.environ["HELIOS_REDIS_URL"], _worker)

@@ -15,10 +15,15 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("ingest", "features", "predict", "risk", "llm", "portfolio", "execute")
 PURE_FILES = sorted(
     [path for stage in STAGES for path in (ROOT / "tiers" / stage).rglob("*.py")]
-    + [ROOT / "helios" / "flags" / "core.py", ROOT / "helios" / "breakers" / "core.py"]
+    + [ROOT / "helios" / "flags" / "core.py"]
+    + [ROOT / "helios" / "breakers" / f"{name}.py" for name in ("core", "config", "window")]
     + [ROOT / "trading" / "accounting.py", ROOT / "trading" / "brokers" / "paper.py"]
     + list((ROOT / "trading" / "strategies").rglob("*.py"))
     + list((ROOT / "sentinel" / "audits").rglob("*.py"))
+    + [
+        ROOT / "helios" / "rollouts" / f"{name}.py"
+        for name in ("core", "plan", "machine", "measures", "statistics", "guards", "verdict")
+    ]
 )
 FOREIGN = (
     "django",
