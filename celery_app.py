@@ -25,10 +25,10 @@ def _ready(**_: object) -> None:
     from tiers import warmup  # noqa: PLC0415
 
     flags.start_listener()
-    modules.start_listener()
+    modules.start_listener(load=COMPONENT != "maintenance")
     if COMPONENT == "gpu":
         warmup.gpu()
-    else:
+    elif COMPONENT != "maintenance":  # which runs no tier, and should be there at once
         warmup.cpu()
 
 

@@ -94,16 +94,22 @@ class Deployment:
         self._say("the gate is passed" if run["passed"] else "the gate is NOT passed")
         return bool(run["passed"])
 
-    def roll_out(self, name: str, steps: list[dict[str, Any]], books: Sequence[str] = ()) -> dict[str, Any]:
-        """Start a rollout and follow it until it has ended or waits for a person; its last state."""
+    def roll_out(
+        self, name: str, steps: list[dict[str, Any]], *, patience: int, books: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Start a rollout and follow it until it has ended or waits for a person; its last state.
+
+        `patience`: analyses in a row that may find too few samples before the rollout pauses.
+        """
         plan = {"name": name, "target": self.slot, "challenger": self.label, "steps": steps, "books": list(books)}
+        plan["inconclusive_limit"] = patience
         self.helios.post("modularity/rollouts", {**plan, "reason": f"deploy {self.path}"})
         self.helios.post(f"modularity/rollouts/{name}/start", {"reason": "gate passed"})
         self._say(f"rollout {name} has started: {self.slot} {self.label}")
         last: dict[str, Any] = {}
         for kind, row in self._news(name):
             if kind == "analysis":
-                self._say(f"  {row['verdict']:<12} {serves(steps, row['step']):<28} {row['reason']}")
+                self._say(f"  {row['verdict']:<12} {serves(steps, row['step']):<21} {row['reason'].split('; ')[0]}")
             else:
                 last = row
         self._say(f"rollout {name} is {last['state']}" + (f": {last['reason']}" if last["reason"] else ""))
@@ -192,7 +198,8 @@ def deploy(helios: Helios, console: Console, options: argparse.Namespace) -> int
         samples=options.samples,
     )
     name = options.name or f"{options.slot}-{deployment.label.split('+')[-1]}-{int(time.time())}"
-    last = deployment.roll_out(name, steps, [book for book in options.books.split(",") if book])
+    books = [book for book in options.books.split(",") if book]
+    last = deployment.roll_out(name, steps, patience=options.patience, books=books)
     deployment.statistics(name)
     deployment.status()
     if last["state"] != "SUCCEEDED":
@@ -217,6 +224,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-shadow", action="store_true", help="serve symbols at once")
     parser.add_argument("--interval", type=float, default=10.0, help="seconds a step lasts at least")
     parser.add_argument("--samples", type=int, default=20, help="decisions a step needs")
+    parser.add_argument("--patience", type=int, default=20, help="inconclusive analyses in a row before it pauses")
     parser.add_argument("--books", default="", help="comma-separated; empty: all books")
     parser.add_argument("--name", default="", help="of the rollout")
     parser.add_argument("--keep", action="store_true", help="do not roll back at the end")

@@ -30,7 +30,7 @@ BOOK, BARS = "stories", 3_000
 STORIES = {
     "promoted": (
         *("--module", "examples.modules.predict_tempered", "--replay", "--shares", "1,5,25,50,100"),
-        *("--interval", "5", "--samples", "15", "--keep", "--name", "tempered"),
+        *("--interval", "5", "--samples", "20", "--keep", "--name", "tempered"),
     ),
     "faulty": (
         *("--module", "examples.modules.predict_brittle", "--shares", "1,5,25,50,100"),

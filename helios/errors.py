@@ -13,7 +13,7 @@ class Rejected(HeliosError):  # noqa: N818
     """Will not succeed when tried again: record it and go on."""
 
 
-class Conflict(Rejected):  # noqa: N818
+class Conflict(Rejected):
     """Somebody else was first: look at what they did, then repeat what still makes sense."""
 
 

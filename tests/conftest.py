@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
+from tests.desks import desk, modules_dir, shared_dir, trained
 from tests.harness import Stack, database_url, run_sql
+
+__all__ = ["desk", "modules_dir", "shared_dir", "trained"]
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 TEMPLATE = f"helios_template_{_WORKER}"

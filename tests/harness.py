@@ -24,6 +24,7 @@ from helios.stack.workers import answering
 from tests.servers import make_root, servers_in
 
 ROOT = Path(__file__).resolve().parent.parent
+CPU_QUEUES = (*processes.WORKER_QUEUES, *processes.MAINTENANCE_QUEUES)  # one worker for all of them starts sooner
 
 
 def dsn(url: str) -> str:
@@ -121,14 +122,14 @@ class Stack:
         self.processes[spec.name] = process
         return process
 
-    def start_worker(self, queues: Sequence[str] = processes.WORKER_QUEUES, *, name: str = "worker") -> None:
+    def start_worker(self, queues: Sequence[str] = CPU_QUEUES, *, name: str = "worker") -> None:
         """Start a worker with one child for the queues and wait until it answers."""
         self.start(processes.worker(1, queues, name=name))
         self.wait_for_workers(name)
 
     def start_workers(self) -> None:
         """Start the worker of the four CPU queues and the GPU worker, and wait until both answer."""
-        self.start(processes.worker(1))
+        self.start(processes.worker(1, CPU_QUEUES))
         self.start(processes.gpu_worker())
         self.wait_for_workers("worker", "gpu")
 

@@ -9,7 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -18,7 +18,10 @@ from helios.breakers.catalog import SHIPPED
 from helios.breakers.editing import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.errors import HeliosError
+from helios.platform import roles
+from helios.platform.admin_roles import RoledAdmin, RoledForm
 from helios.platform.readonly import ReadOnlyAdmin
+from helios.platform.roles import Role
 
 COLOURS = {
     "closed": "success",
@@ -29,7 +32,7 @@ COLOURS = {
 }
 
 
-class BreakerForm(forms.ModelForm[CircuitBreaker]):
+class BreakerForm(RoledForm):
     """Settings, the reason for changing them, and the version that the person saw."""
 
     reason = forms.CharField(
@@ -43,7 +46,12 @@ class BreakerForm(forms.ModelForm[CircuitBreaker]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.before = self.instance.order_path
         self.fields["seen_version"].initial = self.instance.version
+
+    def needed(self) -> Role:
+        """By whether it guards orders, before or after the change."""
+        return roles.for_breaker(order_path=self.before or bool(self.cleaned_data.get("order_path")))
 
 
 class EventInline(TabularInline):
@@ -56,6 +64,7 @@ class EventInline(TabularInline):
     extra = 0
     per_page = 20
     can_delete = False
+    hide_title = True
     tab = True
 
     @display(description="settings")
@@ -70,16 +79,23 @@ class EventInline(TabularInline):
 
 
 @admin.register(CircuitBreaker)
-class CircuitBreakerAdmin(ModelAdmin):
+class CircuitBreakerAdmin(RoledAdmin):
     form = BreakerForm
     list_display = ("name", "badge", "now", "description", "guards", "opens_at", "last_state_at")
     list_filter = ("order_path", "mode", "last_state")
     search_fields = ("name", "description")
-    actions: ClassVar = ["reset_selected", "open_selected", "close_selected", "measure_selected", "normal_selected"]
+    action_routes: ClassVar = {
+        "reset_selected": "POST breaker-reset",
+        "open_selected": "POST breaker-open",
+        "close_selected": "POST breaker-close",
+        "measure_selected": "POST breaker-metrics-only",
+        "normal_selected": "POST breaker-normal",
+    }
+    actions: ClassVar = [*action_routes]
     inlines: ClassVar = [EventInline]
-    readonly_fields = ("badge", "now", "last_state_at", "version", "created_at", "updated_at")
+    readonly_fields = ("badge", "now", "button_words", "last_state_at", "version", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("name", "description", "badge", "now", "last_state_at", "version")}),
+        (None, {"fields": ("name", "description", "badge", "now", "button_words", "last_state_at", "version")}),
         ("When it opens", {"fields": ("failure_threshold", "failure_rate", "slow_call_s", "slow_call_rate",
                                       "minimum_calls", "window_calls", "window_s", "order_path")}),
         ("How long it stays open", {"fields": ("open_s", "open_multiplier", "open_max_s", "open_jitter")}),
@@ -112,7 +128,7 @@ class CircuitBreakerAdmin(ModelAdmin):
         permissions=["change"],
     )
     def open_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
-        self._each(request, rows, services.force_open, "is now forced open")
+        self._each(request, rows, services.force_open, "is now forced open", opens=True)
 
     @action(description="Close: let calls pass again", permissions=["change"])
     def close_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
@@ -158,6 +174,16 @@ class CircuitBreakerAdmin(ModelAdmin):
             return HttpResponseRedirect(request.get_full_path())
         return response
 
+    def role_for(self, obj: CircuitBreaker | None) -> Role:
+        """What guards orders is set by a trader."""
+        return roles.for_breaker(order_path=obj is not None and obj.order_path)
+
+    def above_operator(self, obj: CircuitBreaker | None) -> str:
+        """What an operator may do where orders are guarded."""
+        if obj is not None and not obj.order_path:
+            return ""
+        return "A breaker that guards orders is changed by a trader only. Forcing one open is open to an operator."
+
     def get_readonly_fields(self, _request: HttpRequest, obj: CircuitBreaker | None = None) -> tuple[str, ...]:
         """The name is how code finds the breaker: it stays."""
         return (*self.readonly_fields, "name") if obj is not None else self.readonly_fields
@@ -178,8 +204,12 @@ class CircuitBreakerAdmin(ModelAdmin):
         rows: QuerySet[CircuitBreaker],
         change: Callable[..., bool | None],
         done: str,
+        *,
+        opens: bool = False,
     ) -> None:
         for row in rows:
+            if self.refused(request, row.name, roles.for_breaker(order_path=row.order_path, opens=opens)):
+                continue
             try:
                 changed = change(row.name, actor=request.user.get_username())
             except HeliosError as error:

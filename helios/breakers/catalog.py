@@ -15,6 +15,7 @@ class Settings:
     order_path: bool = False
     mode: Mode = Mode.NORMAL
     description: str = ""
+    read: bool = True  # False: as shipped, since nobody could look yet whether a person has changed them
 
 
 def _shipped(failures: int, open_s: float, description: str, *, order_path: bool = False) -> Settings:

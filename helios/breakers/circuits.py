@@ -42,11 +42,13 @@ from helios.breakers.store import Reply
 
 REFRESH_S = 0.1
 AWAY_S = 1.0
+OUTRUN_S = 5.0  # no reply is on its way for longer
 _ALONE = 1 << 62  # what a generation is lowered by while the process decides alone: always below zero
 _REASONS = {
     State.OPEN: "it is open after failures",
     State.HALF_OPEN: "it is half-open and its probes are under way",
 }
+_UNREAD = "nobody could read yet whether a person opened it, and orders are not sent without knowing"
 
 
 class Store(Protocol):
@@ -105,6 +107,7 @@ class ProcessCircuit:
         self._clock = clock
         self._lock = threading.Lock()
         self._view = Circuit()  # open_until and closed_at on this process's clock
+        self._heard = 0.0  # when the view was true, on Redis's clock
         self._ahead_s = 0.0  # this process's clock less that of Redis
         self._successes = 0  # of the view's generation, not shared yet
         self._alone = ""  # what was measured alone and not shared yet, on this process's clock
@@ -212,10 +215,12 @@ class ProcessCircuit:
         settings = self.settings
         enforce = settings.order_path or (settings.mode is not Mode.METRICS_ONLY and self._acting())
         self._enforce = enforce
-        if settings.mode is Mode.FORCED_OPEN and enforce:
+        if (settings.mode is Mode.FORCED_OPEN and enforce) or (settings.order_path and not settings.read):
             self._look()
             if self.settings.mode is Mode.FORCED_OPEN:
                 raise CircuitOpen(self.name, reason="a person opened it", retry_after_s=None)
+            if self.settings.order_path and not self.settings.read:
+                raise CircuitOpen(self.name, reason=_UNREAD, retry_after_s=AWAY_S)
         step = self._ask(now, enforce=enforce)
         if step.permit is None:
             raise CircuitOpen(self.name, reason=_REASONS[step.circuit.state], retry_after_s=step.retry_after_s)
@@ -265,15 +270,21 @@ class ProcessCircuit:
         ahead_s, circuit = now - reply.now, reply.step.circuit
         circuit = replace(circuit, open_until=now + reply.open_for_s, closed_at=circuit.closed_at + ahead_s)
         with self._lock:
-            if core.late(circuit, self._reporting()):
-                self._successes, self._alone = 0, ""
-            if self._view.generation < 0:
-                self._returned = self._view.generation
-            self._view, self._ahead_s = circuit, ahead_s
-            self._away_until = 0.0
-            self._refresh(now + (0.0 if self.settings.order_path else REFRESH_S))
+            if not self._outrun(reply):
+                if core.late(circuit, self._reporting()):
+                    self._successes, self._alone = 0, ""
+                if self._view.generation < 0:
+                    self._returned = self._view.generation
+                self._view, self._ahead_s, self._heard = circuit, ahead_s, reply.now
+                self._away_until = 0.0
+                self._refresh(now + (0.0 if self.settings.order_path else REFRESH_S))
         self._write_down(reply.step, moment(reply.now), shared=True, enforced=enforce)
         self._on_changes(reply.changes)
+
+    def _outrun(self, reply: Reply) -> bool:
+        """Whether another thread has heard of a later generation while this reply was on its way."""
+        older = 0.0 < self._heard - reply.now < OUTRUN_S  # by more: Redis's clock was turned back
+        return older and reply.step.circuit.generation < self._view.generation
 
     def _leave(self) -> None:
         """Redis is away: go on alone from the last view, under a generation that no shared one can equal."""
@@ -317,7 +328,7 @@ class ProcessCircuit:
             before = core.share(self._view, config, at, generation=self._view.generation, unshared=f"0S{successes}")
             step = core.record(before.circuit, config, at, permit=own, outcome=outcome)
             self._view = step.circuit
-            self._alone = window.add(self._alone, config, at.now, "S", successes)
+            self._alone = window.add(window.recent(self._alone, config, at.now), config, at.now, "S", successes)
             if sender == self._left and outcome is not Outcome.IGNORED:
                 self._alone = window.add(self._alone, config, at.now, outcome.value, 1)
             self._refresh(self._away_until)
@@ -349,7 +360,11 @@ class ProcessCircuit:
             return news
 
     def _give_back(self, news: News) -> None:
+        """Keep what could not be told, unless another thread has heard meanwhile that it comes too late."""
         with self._lock:
+            born = self._view.born + (_ALONE if self._view.generation < 0 else 0)
+            if born <= news.generation < self._reporting():
+                return
             self._successes += news.successes
             self._alone = ",".join(part for part in (news.alone, self._alone) if part)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
 import threading
@@ -92,7 +93,9 @@ class Breaker:
         circuit, permit = self._leaving()
         outcome = self._outcome(error)
         if permit.token or outcome not in (Outcome.SUCCESS, Outcome.IGNORED):
-            await asyncio.to_thread(circuit.record, permit, outcome)
+            tell = contextvars.copy_context().run
+            telling = asyncio.get_running_loop().run_in_executor(None, tell, circuit.record, permit, outcome)
+            await asyncio.shield(telling)  # a task that is cancelled here has still made its call
         else:
             circuit.record(permit, outcome)
 

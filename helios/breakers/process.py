@@ -6,6 +6,7 @@ import atexit
 import os
 import threading
 import time
+from dataclasses import replace
 from functools import cached_property
 
 from loguru import logger
@@ -26,9 +27,11 @@ class Process:
     def __init__(self) -> None:
         self.circuits: dict[str, ProcessCircuit] = {}
         self._settings: dict[str, Settings] = {}
+        self._known = False  # whether the settings were ever read
         self._seen: int | None = None  # configuration changes that the settings take into account
         self._next_attempt = 0.0
         self._making = threading.Lock()
+        self._reading = threading.Lock()  # rows that were read first must not be put in place last
         self.journal = Journal()
         self.sharer = Sharer(self.share)
 
@@ -54,7 +57,8 @@ class Process:
         try:
             self.hear(self.store.changes())
         except SharedStateAway:
-            self._read()
+            with self._reading:
+                self._read()
 
     def expire(self) -> None:
         """See what this process itself has just changed, without waiting for the next refresh."""
@@ -64,16 +68,20 @@ class Process:
 
     def hear(self, changes: int) -> None:
         """Read the settings again when Redis knows of another number of changes than they were read at."""
-        if changes != self._seen and self._read():
-            self._seen = changes
+        if changes != self._seen:
+            with self._reading:
+                if changes != self._seen and self._read():
+                    self._seen = changes
 
     def _make(self, name: str) -> ProcessCircuit:
-        with self._making:
+        with self._making, self._reading:
             if name in self.circuits:
                 return self.circuits[name]
             if name not in self._settings:
                 self._first_read()
             settings = self._settings.get(name) or SHIPPED.get(name)
+            if settings is not None and not self._known:
+                settings = replace(settings, read=False)
             if settings is None:
                 known = ", ".join(sorted({*SHIPPED, *self._settings}))
                 raise UnknownBreaker(f"no circuit breaker is named {name!r}; there are {known}")
@@ -105,7 +113,7 @@ class Process:
         if rows is None:
             self._next_attempt = time.monotonic() + RETRY_S
             return False
-        self._settings = rows
+        self._settings, self._known = rows, True
         for name, circuit in list(self.circuits.items()):
             settings = rows.get(name) or SHIPPED.get(name)
             if settings is None:  # a person deleted it

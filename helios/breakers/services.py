@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from loguru import logger
 
@@ -110,9 +110,11 @@ def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, re
     row = CircuitBreaker(name=name)
     changes = assign(row, fields or {})
     with transaction.atomic():
-        if CircuitBreaker.objects.filter(name=name).exists():
-            raise InvalidBreaker(f"a new breaker's name must be free, was taken: {name}")
-        row.save()
+        try:
+            with transaction.atomic():
+                row.save(force_insert=True)
+        except IntegrityError as error:  # who came first may have come this very moment
+            raise InvalidBreaker(f"a new breaker's name must be free, was taken: {name}") from error
         _record(row, Action.CREATE, actor=actor, reason=reason or "created by a person", changes=changes)
     return row
 

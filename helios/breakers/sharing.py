@@ -48,9 +48,10 @@ class Sharer:
         while True:
             if not self._woken.wait(self._idle_s):
                 with self._starting:
-                    if not self._woken.is_set():  # woken in this very moment: stay
-                        self._running = False
+                    self._running = False  # first: who wakes it from now on starts another
+                    if not self._woken.is_set():
                         return
+                    self._running = True  # woken in this very moment: stay
             self._woken.clear()
             if self._stopped.wait(self._share_s):
                 return

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from helios.errors import HeliosError
@@ -20,7 +20,10 @@ from helios.flags.changing import Change
 from helios.flags.definition import Strategy
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
+from helios.platform import roles
+from helios.platform.admin_roles import RoledAdmin
 from helios.platform.readonly import ReadOnlyAdmin
+from helios.platform.roles import MONEY_FLAGS, Role, Turn
 
 BADGES = {"on": "success", "off": "info", "killed": "danger"}
 FROM_LIST = "from the list in the admin"
@@ -36,6 +39,7 @@ class HistoryInline(TabularInline):
     extra = 0
     per_page = 20
     can_delete = False
+    hide_title = True
     tab = True
 
     @display(description="what changed")
@@ -53,7 +57,7 @@ class SegmentHistoryInline(HistoryInline):
     model = FlagSegmentHistory
 
 
-class ServicedAdmin(ModelAdmin):
+class ServicedAdmin(RoledAdmin):
     """Rows that services write: a refused change is a message, and nothing is deleted by hand."""
 
     list_per_page = 50
@@ -81,10 +85,16 @@ class ServicedAdmin(ModelAdmin):
 class FeatureFlagAdmin(ServicedAdmin):
     form = FlagForm
     action_form = FlagActionForm
-    list_display = ("name", "badge", "strategy", "serves", "wired", "owner", "updated_at")
+    list_display = ("name", "badge", "strategy", "serves", "acts", "owner", "updated_at")
     list_filter = ("enabled", "strategy", "owner")
     search_fields = ("name", "description", "owner")
-    actions: ClassVar = ["enable_selected", "disable_selected", "kill_selected", "set_percentage_of_selected"]
+    action_routes: ClassVar = {
+        "enable_selected": "POST flag-enable",
+        "disable_selected": "POST flag-disable",
+        "kill_selected": "POST flag-kill",
+        "set_percentage_of_selected": "POST flag-percentage",
+    }
+    actions: ClassVar = [*action_routes]
     inlines: ClassVar = [HistoryInline]
     readonly_fields = (
         *("badge", "serves", "wired", "buttons", "needed_by"),
@@ -123,27 +133,32 @@ class FeatureFlagAdmin(ServicedAdmin):
         return ", ".join(references.needing_flag(flag.name)) or "no other flag"
 
     @display(description="acts")
+    def acts(self, flag: FeatureFlag) -> str:
+        """In short, for the list."""
+        return str(self.wired(flag)).partition(":")[0]
+
+    @display(description="acts")
     def wired(self, flag: FeatureFlag) -> str:
         shipped = catalog.BY_NAME.get(flag.name)
         return shipped.wiring if shipped else "where your own code asks for it"
 
     @action(description="Enable: serve whom the strategy names; a killed flag comes back", permissions=["change"])
     def enable_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.enable)
+        self._each(request, flags, services.enable, Turn.ON)
 
     @action(description="Disable: off for everybody, the strategy is kept", permissions=["change"])
     def disable_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.disable)
+        self._each(request, flags, services.disable, Turn.OFF)
 
     @action(
         description="Kill: off for everybody at once, and held off until somebody enables it",
         permissions=["change"],
     )
     def kill_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.kill)
+        self._each(request, flags, services.kill, Turn.OFF)
 
     @action(
-        description="Set percentage: serve this share of the symbols (type it beside the actions)",
+        description="Set percentage: serve the share of the symbols that is typed here",
         permissions=["change"],
     )
     def set_percentage_of_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
@@ -153,7 +168,7 @@ class FeatureFlagAdmin(ServicedAdmin):
                 request, f"percentage must be a whole number from 0 to 100, was {typed!r}", messages.ERROR
             )
             return
-        self._each(request, flags, partial(_with_percentage, percentage=int(typed)))
+        self._each(request, flags, partial(_with_percentage, percentage=int(typed)), Turn.OTHER)
 
     def save_model(self, request: HttpRequest, obj: FeatureFlag, form: Any, change: bool) -> None:
         """Hand the changed fields to the services; the form itself writes nothing."""
@@ -172,10 +187,21 @@ class FeatureFlagAdmin(ServicedAdmin):
         killed = ("enabled", "strategy") if obj.strategy == Strategy.KILL_SWITCH else ()
         return (*self.readonly_fields, "name", *killed)
 
-    def _each(self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., Change]) -> None:
+    def above_operator(self, obj: FeatureFlag | None) -> str:
+        """The flags that move money: which way an operator may turn them."""
+        steers = references.steered_by_flag(obj.name) if obj is not None else ()
+        all_open = obj is not None and MONEY_FLAGS.keys().isdisjoint({obj.name, *steers})
+        return "" if all_open else roles.TRADERS_FLAGS
+
+    def _each(
+        self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., Change], turn: Turn
+    ) -> None:
         """Change every chosen flag by itself; what one refuses is told, and the others go on."""
         by = {"actor": request.user.get_username(), "reason": request.POST.get("reason") or FROM_LIST}
         for flag in flags:
+            needed = roles.for_flag(flag.name, turn, references.steered_by_flag(flag.name))
+            if self.refused(request, flag.name, needed):
+                continue
             was = selectors.effect(flag)
             try:
                 done = change(flag.name, **by)
@@ -198,7 +224,9 @@ class FlagSegmentAdmin(ServicedAdmin):
     form = SegmentForm
     list_display = ("name", "holds", "used_by", "updated_at")
     search_fields = ("name", "description")
+    none_yet = "No segment yet. One holds constraints under a name, which several flags then share."
     actions: ClassVar = ["remove_selected"]
+    action_routes: ClassVar = {"remove_selected": "DELETE segment-detail"}
     inlines: ClassVar = [SegmentHistoryInline]
     readonly_fields = ("holds", "used_by", "generation", "version", "created_at", "updated_at")
     fieldsets = (
@@ -215,9 +243,21 @@ class FlagSegmentAdmin(ServicedAdmin):
     def used_by(self, segment: FlagSegment) -> str:
         return ", ".join(references.needing_segment(segment.name)) or "no flag"
 
+    def role_for(self, obj: FlagSegment | None) -> Role:
+        """By the flags that hang on it."""
+        return roles.for_segment(references.steered_by_segment(obj.name) if obj is not None else ())
+
+    def above_operator(self, obj: FlagSegment | None) -> str:
+        """Which segments an operator may not touch."""
+        if obj is not None and self.role_for(obj) <= Role.OPERATOR:
+            return ""
+        return f"A segment that {', '.join(MONEY_FLAGS)} hangs on is changed by a trader only."
+
     @action(description="Remove: refused while a flag uses it", permissions=["change"])
     def remove_selected(self, request: HttpRequest, chosen: QuerySet[FlagSegment]) -> None:
         for segment in chosen:
+            if self.refused(request, segment.name, self.role_for(segment)):
+                continue
             try:
                 segments.remove(segment.name, actor=request.user.get_username(), reason=FROM_LIST)
             except HeliosError as error:

@@ -6,6 +6,7 @@ import getpass
 import io
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -136,12 +137,10 @@ def _stale(words: Words) -> list[Row]:
 
 def _import(words: Words) -> list[Row]:
     named = {**by(words), "reason": words["reason"] or f"imported from {Path(words['file']).name}"}
-    imported = importing.import_state(
-        _file(words["file"]), overwrite=words["overwrite"], dry_run=words["dry_run"], **named
-    )
+    options = {key: words[key] for key in ("overwrite", "dry_run", "strict")}
     return [
-        {"kind": each.kind, "name": each.name, "outcome": each.outcome, "dry_run": words["dry_run"]}
-        for each in imported
+        {**asdict(each), "dry_run": words["dry_run"]}
+        for each in importing.import_state(_file(words["file"]), **options, **named)
     ]
 
 

@@ -127,7 +127,7 @@ def _by_rule(rule: Rule, flag: str, numbers: Mapping[str, int]) -> Iterator[Json
     """A rule as it is, or split where its stickiness is "default", which knows symbols here."""
     plain: Json = {
         "name": rule.name,
-        "parameters": {**rule.parameters, "groupId": rule.parameters.get("groupId") or flag},
+        "parameters": {**rule.parameters, "groupId": _group(rule, flag)},
         "constraints": [_constraint(each) for each in rule.constraints],
         "segments": [numbers.get(name, NO_SEGMENT) for name in rule.segments],
         "variants": [_variant(each, None) for each in rule.variants],
@@ -144,6 +144,12 @@ def _by_rule(rule: Rule, flag: str, numbers: Mapping[str, int]) -> Iterator[Json
             "parameters": {**plain["parameters"], "stickiness": held_on},
             "constraints": [*plain["constraints"], *constraints],
         }
+
+
+def _group(rule: Rule, flag: str) -> str:
+    """Without a group a rollout and its variants have the flag's, the older gradual rollouts an empty one."""
+    older = rule.name.startswith("gradualRollout") and not rule.variants
+    return rule.parameters.get("groupId", "") or ("" if older else flag)
 
 
 def _with_variants(strategy: Json, flag: FlagDefinition) -> Iterator[Json]:

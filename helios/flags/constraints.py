@@ -28,7 +28,7 @@ Test = Callable[[FlagContext, datetime], bool]
 Network = IPv4Network | IPv6Network
 SemVer = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # one way to read each digit
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 _SEMVER = re.compile(  # semver.org, version 2.0.0
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
@@ -100,7 +100,7 @@ def parse_moment(text: str) -> datetime | None:
 
 def parse_semver(text: str) -> SemVer | None:
     """A version by semver.org as a key that sorts by precedence; build metadata does not count. Else None."""
-    match = _SEMVER.fullmatch(text.strip()) if len(text) <= MAX_VERSION else None
+    match = _SEMVER.fullmatch(text) if len(text) <= MAX_VERSION else None
     if match is None:
         return None
     major, minor, patch, pre = match.groups()
@@ -130,7 +130,7 @@ def in_networks(networks: Iterable[Network], text: str) -> bool:
 
 def parse_pattern(pattern: str, *, ignore_case: bool = False) -> Any | None:
     """The pattern in RE2's language, which knows no construct that takes exponential time; None when it is none."""
-    if not 1 <= len(pattern) <= MAX_PATTERN:
+    if len(pattern) > MAX_PATTERN:
         return None
     options = re2.Options()
     options.log_errors = False
@@ -202,7 +202,7 @@ def _compared(read: Callable[[str], Any], compare: Callable[[Any, Any], bool]) -
     """Both sides read by `read`; what cannot be read compares as false."""
 
     def build(constraint: Constraint) -> Holds:
-        limit = read(constraint.value)
+        limit = read(constraint.value.strip())
         if limit is None:
             return lambda _value: False
 
@@ -268,6 +268,10 @@ _BUILD: Mapping[str, Callable[[Constraint], Holds]] = {
 _OF_ONE: Mapping[str, tuple[str, Callable[[str], Any]]] = {  # operators that compare with `value`
     **dict.fromkeys(_NUMBERS, ("a number", parse_number)),
     **dict.fromkeys(_DATES, ("a moment in RFC 3339 with a zone", parse_moment)),
-    **dict.fromkeys(_VERSIONS, ("a version by semver.org", parse_semver)),
-    Operator.REGEX: (f"a pattern of RE2 with 1 to {MAX_PATTERN} letters", parse_pattern),
+    **dict.fromkeys(_VERSIONS, ("a version by semver.org", lambda text: parse_semver(text.strip()))),
+    # An empty pattern matches whatever is given; who sends one has most likely forgotten it.
+    Operator.REGEX: (
+        f"a pattern of RE2 with 1 to {MAX_PATTERN} letters",
+        lambda text: parse_pattern(text) if text else None,
+    ),
 }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import json
+from typing import Any, ClassVar, Final
 
 from django import forms
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from helios.errors import Conflict, HeliosError
-from helios.flags import segments, services
+from helios.flags import references, segments, services
 from helios.flags.checks import EDITABLE
 from helios.flags.definition import Strategy
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
+from helios.platform import roles
+from helios.platform.admin_roles import RoledForm
+from helios.platform.roles import Role, Turn
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
+MAX_ROWS: Final = 20
 _HELP = {
     "whitelist": "symbols, users, strategies or systems, separated by commas",
     "blacklist": "symbols, users, strategies or systems, separated by commas",
@@ -24,7 +29,14 @@ _HELP = {
 }
 
 
-class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
+class _Indented(json.JSONEncoder):
+    """JSON in lines; what is empty stays on one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"indent": 2})
+
+
+class ReasonedForm(RoledForm):
     """Editable fields, a reason for the history, and the version at which the person saw the row."""
 
     editable: ClassVar[tuple[str, ...]] = ()
@@ -40,9 +52,19 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.fields["seen_version"].initial = self.instance.version
 
+        for name, field in self.fields.items():
+            if isinstance(field, forms.JSONField):
+                field.encoder = _Indented
+                n_lines = str(field.prepare_value(self.initial.get(name))).count("\n") + 1
+                field.widget.attrs["rows"] = min(n_lines + 1, MAX_ROWS)
+
     def changes(self) -> dict[str, Any]:
         """The fields that the person changed, with their new values."""
-        return {name: self.cleaned_data[name] for name in self.changed_data if name in self.editable}
+        return {
+            name: self.cleaned_data[name]
+            for name in self.changed_data
+            if name in self.editable and name in self.cleaned_data
+        }
 
     def try_out(self) -> None:
         """Make the change as the services do, and take it back."""
@@ -86,6 +108,13 @@ class FlagForm(ReasonedForm):
             choices = [(each.value, each.value) for each in Strategy if each is not Strategy.KILL_SWITCH]
             self.fields["strategy"].choices = choices  # type: ignore[attr-defined]
 
+    def needed(self) -> Role:
+        """A new flag may do anything; an edit what its changed fields do."""
+        if self.instance.pk is None:
+            return roles.for_flag(self.cleaned_data.get("name", ""), Turn.OTHER)
+        turn = roles.turn_of(self.changes(), enabled=bool(self.cleaned_data.get("enabled")))
+        return roles.for_flag(self.instance.name, turn, references.steered_by_flag(self.instance.name))
+
     def try_out(self) -> None:
         """As a new flag, or as an edit of the one that was seen."""
         if self.instance.pk is None:
@@ -103,6 +132,15 @@ class SegmentForm(ReasonedForm):
         model = FlagSegment
         fields = ("name", *segments.EDITABLE)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "description" in self.fields:
+            self.fields["description"].widget.attrs["rows"] = 2
+
+    def needed(self) -> Role:
+        """By the flags that use it."""
+        return roles.for_segment(references.steered_by_segment(self.instance.name))
+
     def try_out(self) -> None:
         """As a new segment, or as an edit of the one that was seen."""
         if self.instance.pk is None:
@@ -111,12 +149,15 @@ class SegmentForm(ReasonedForm):
             segments.try_edit(self.instance.name, self.changes(), version=self.cleaned_data["seen_version"])
 
 
+def _named(name: str) -> dict[str, str]:
+    """A field that says itself what it is for."""
+    return {"placeholder": name, "aria-label": name}
+
+
 class FlagActionForm(ActionForm):  # type: ignore[misc]
     """What an action on several flags may be given: a share for `set percentage`, and a reason."""
 
     percentage = forms.CharField(  # a text: what is wrong with it is told by the action, not swallowed by the form
-        required=False, label="percentage", widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "percentage"})
+        required=False, label="", widget=UnfoldAdminTextInputWidget(attrs=_named("percentage"))
     )
-    reason = forms.CharField(
-        required=False, label="reason", widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "reason"})
-    )
+    reason = forms.CharField(required=False, label="", widget=UnfoldAdminTextInputWidget(attrs=_named("reason")))

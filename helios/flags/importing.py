@@ -5,15 +5,17 @@ A feature becomes a flag whose strategy is its rules, so that it answers here as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from helios.flags import catalog, segments, services
 from helios.flags.changing import Batch, Change, changes
 from helios.flags.core import FlagDefinition, Segment, Strategy
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag
+from helios.flags.unleash.conformance import fold_events
+from helios.flags.unleash.settling import Settled, settle
 from helios.flags.unleash.state import (
     State,
     constraint_to_json,
@@ -25,49 +27,79 @@ from helios.flags.unleash.state import (
 )
 
 _NAMELESS: Final = unknown_segment("")  # how the parser begins the name of a segment that has none
+Part = TypeVar("Part", FlagDefinition, Segment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What became of one flag or segment of the file: created, updated, unchanged, or kept as it was here."""
+    """What became of one flag or segment of the file: created, updated, unchanged, or kept as it was here.
+
+    `notes` say what of it could not be taken over as it stands, and what it means here.
+    """
 
     kind: str
     name: str
     outcome: str
+    notes: tuple[str, ...] = ()
 
 
 def import_state(
-    data: object, *, actor: str, reason: str = "imported", overwrite: bool = False, dry_run: bool = False
+    data: object,
+    *,
+    actor: str,
+    reason: str = "imported",
+    overwrite: bool = False,
+    dry_run: bool = False,
+    strict: bool = False,
 ) -> list[Imported]:
     """Write the segments and flags of a state {features, segments}, or of a file that holds one as `state`.
 
-    Flags that ship with Helios are kept unless `overwrite`. Raises `InvalidFlagError` with one sentence; then, as
-    after a `dry_run`, nothing is written.
+    What Unleash's clients evaluate as false, such as an operator of a later release, is written as what never holds,
+    with a note; `strict` refuses it. Flags that ship with Helios are kept unless `overwrite`. Raises
+    `InvalidFlagError` with one sentence; then, as after a `dry_run`, nothing is written.
     """
-    state = _read(data)
+    state = _read(data, strict=strict)
     with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
-        told = [
-            _told("segment", segments.put(batch, _segment_name(name), _segment_fields(segment), new=False))
-            for name, segment in sorted(state.segments.items())
-        ]
         present = set(FeatureFlag.objects.values_list("name", flat=True))
-        for name, flag in sorted(state.features.items()):
+        settled = _as_it_is(state) if strict else _settled(state, present)
+        told = [
+            _told("segment", segments.put(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
+            for name, segment, notes in _noted(settled.segments, settled)
+        ]
+        for name, flag, notes in _noted(settled.features, settled):
             if name in present and name in catalog.BY_NAME and not overwrite:
                 told.append(Imported(kind="flag", name=name, outcome="kept"))
             else:
-                told.append(_flag(batch, flag, state.descriptions.get(name, "")))
+                told.append(_flag(batch, flag, state.descriptions.get(name, ""), notes))
         return told
 
 
-def _read(data: object) -> State:
+def _read(data: object, *, strict: bool) -> State:
     held = data["state"] if isinstance(data, Mapping) and isinstance(data.get("state"), Mapping) else data
     try:
-        return parse_state(held)
+        whole = fold_events(held["events"]) if isinstance(held, Mapping) and "events" in held else held
+        return parse_state(whole, strict=strict, once=True)
     except ValueError as error:
         raise InvalidFlagError(str(error)) from error
 
 
-def _flag(batch: Batch, flag: FlagDefinition, description: str) -> Imported:
+def _settled(state: State, present: Collection[str]) -> Settled:
+    try:
+        return settle(state, present)
+    except ValueError as error:
+        raise InvalidFlagError(str(error)) from error
+
+
+def _as_it_is(state: State) -> Settled:
+    return Settled(features=dict(state.features), segments=dict(state.segments))
+
+
+def _noted(parts: Mapping[str, Part], settled: Settled) -> Iterator[tuple[str, Part, tuple[str, ...]]]:
+    for name in sorted(parts):
+        yield name, parts[name], tuple(settled.notes.get((type(parts[name]), name), ()))
+
+
+def _flag(batch: Batch, flag: FlagDefinition, description: str, notes: tuple[str, ...]) -> Imported:
     fields: dict[str, Any] = {
         "enabled": flag.enabled,
         "strategy": Strategy.RULES.value,
@@ -75,12 +107,12 @@ def _flag(batch: Batch, flag: FlagDefinition, description: str) -> Imported:
         "variants": [variant_to_json(each) for each in flag.variants],
         "prerequisites": [prerequisite_to_json(each) for each in flag.prerequisites],
         "segments": [_segment_name(name) for name in flag.segments],
-        "constraints": [],
+        "constraints": [constraint_to_json(each) for each in flag.constraints],
         "environments": [],
     }
     if description:
         fields["description"] = description
-    return _told("flag", services.put(batch, flag.name, fields, new=False))
+    return _told("flag", services.put(batch, flag.name, fields, new=False), notes)
 
 
 def _rule(plain: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +132,6 @@ def _segment_name(name: str) -> str:
     return f"segment-{name[len(_NAMELESS) :]}" if name.startswith(_NAMELESS) else name
 
 
-def _told(kind: str, change: Change) -> Imported:
+def _told(kind: str, change: Change, notes: tuple[str, ...]) -> Imported:
     outcome = "created" if change.before is None else "updated" if change.changed else "unchanged"
-    return Imported(kind=kind, name=change.name, outcome=outcome)
+    return Imported(kind=kind, name=change.name, outcome=outcome, notes=notes)

@@ -89,7 +89,8 @@ def _stale(row: Row) -> str:
 def _imported(row: Row) -> str:
     note = "  ships with Helios; --overwrite replaces it" if row["outcome"] == "kept" else ""
     would = "would be " if row["dry_run"] and row["outcome"] in {"created", "updated"} else ""
-    return f"{row['kind']:<8} {row['name']:<40} {would}{row['outcome']}{note}"
+    line = f"{row['kind']:<8} {row['name']:<40} {would}{row['outcome']}{note}"
+    return "\n".join([line, *(f"  warning: {row['name']}: {each}" for each in row["notes"])])
 
 
 def _conformance(row: Row) -> str:

@@ -47,6 +47,27 @@ def needing_segment(name: str) -> tuple[str, ...]:
     return tuple(sorted(flag for flag, refs in all_references().items() if name in refs.segments))
 
 
+def steered_by_flag(name: str) -> frozenset[str]:
+    """The flags that `name` can turn: those that need it, those that need these, and so on."""
+    return _steered({name}, all_references())
+
+
+def steered_by_segment(name: str) -> frozenset[str]:
+    """The flags that the segment can turn: those that use it, and all that need these."""
+    known = all_references()
+    users = {flag for flag, refs in known.items() if name in refs.segments}
+    return frozenset(users) | _steered(users, known)
+
+
+def _steered(starts: Collection[str], known: Mapping[str, References]) -> frozenset[str]:
+    found: set[str] = set()
+    ahead = set(starts)
+    while ahead:
+        ahead = {flag for flag, refs in known.items() if not ahead.isdisjoint(refs.flags)} - found
+        found |= ahead
+    return frozenset(found)
+
+
 def check_references(touched: Collection[str]) -> None:
     """Raise `InvalidFlagError` where a touched flag refers to what is not there, or closes a circle."""
     known = all_references()

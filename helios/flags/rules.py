@@ -27,7 +27,7 @@ def problem(rule: Rule) -> str:
     """What is wrong with the rule, as `field must be ..., was ...`; empty when it can serve somebody."""
     if rule.name not in _BUILD:
         return f"name must be one of {', '.join(_BUILD)}, was {rule.name!r}"
-    parameter = _SHARE_IN.get(rule.name)
+    parameter = SHARE_IN.get(rule.name)
     if parameter is None:
         return ""
     given = rule.parameters.get(parameter, "")
@@ -113,7 +113,7 @@ def _random_share(served: float, surroundings: Surroundings) -> Serves:
     return (lambda _context: int(draw() * BUCKETS) + 1 <= served) if served > 0 else _nobody
 
 
-_SHARE_IN: Mapping[str, str] = {
+SHARE_IN: Final[Mapping[str, str]] = {  # the parameter that holds the share
     "gradualRolloutUserId": "percentage",
     "gradualRolloutSessionId": "percentage",
     "gradualRolloutRandom": "percentage",

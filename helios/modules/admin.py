@@ -10,13 +10,15 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.errors import HeliosError
 from helios.modules import changing, history_admin, services, testing  # noqa: F401 - the history's page is there
 from helios.modules.errors import ModuleRefused
 from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
+from helios.platform.admin_roles import RoledAdmin, RoledForm
 from helios.platform.readonly import ReadOnlyAdmin
 
 COLOURS = {
@@ -28,14 +30,21 @@ COLOURS = {
 }
 
 
-class RegistrationForm(forms.ModelForm):  # type: ignore[type-arg]
+class RegistrationForm(RoledForm):
     """Code for a slot, new or known; the registry's refusals stand beside the form."""
 
-    version = forms.CharField(required=False, max_length=64, help_text="Empty: what the code states.")
+    version = forms.CharField(
+        required=False, max_length=64, widget=UnfoldAdminTextInputWidget(), help_text="Empty: what the code states."
+    )
 
     class Meta:
         model = Module
         fields = ("name", "path", "version", "dependencies", "hot_reloadable")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "dependencies" in self.fields:
+            self.fields["dependencies"].widget.attrs["rows"] = 2
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
@@ -55,6 +64,7 @@ class ShownInline(TabularInline):
 
     extra = 0
     can_delete = False
+    hide_title = True
     tab = True
     per_page = 20
 
@@ -95,24 +105,27 @@ class SwapInline(ShownInline):
 
 
 @admin.register(Module)
-class ModuleAdmin(ModelAdmin):
+class ModuleAdmin(RoledAdmin):
     list_display = ("name", "badge", "in_use", "before", "newest", "needs", "hot_reloadable", "trouble", "updated_at")
     form = RegistrationForm
     list_filter = ("state", "hot_reloadable")
     list_select_related = ("active", "previous")
     search_fields = ("name", "path")
-    actions: ClassVar = [
-        "load_selected",
-        "test_selected",
-        "swap_selected",
-        "roll_back_selected",
-        "activate_selected",
-        "unload_selected",
-    ]
+    action_routes: ClassVar = {
+        "load_selected": "POST module-load",
+        "test_selected": "POST module-test",
+        "swap_selected": "POST module-swap",
+        "roll_back_selected": "POST module-rollback",
+        "activate_selected": "POST module-activate",
+        "unload_selected": "POST module-unload",
+    }
+    actions: ClassVar = [*action_routes]
     readonly_fields = (
         "badge",
         "in_use",
+        "newest",
         "before",
+        "button_words",
         "error",
         "reload_error",
         "watching",
@@ -136,12 +149,12 @@ class ModuleAdmin(ModelAdmin):
 
     @display(description="a rollback brings")
     def before(self, row: Module) -> str:
-        return row.previous.label if row.previous is not None else "-"
+        return row.previous.label if row.previous is not None else "nothing"
 
     @display(description="a swap brings")
     def newest(self, row: Module) -> str:
         version = row.versions.order_by("-id").first()
-        return version.label if version is not None and version.pk != row.active_id else "-"
+        return version.label if version is not None and version.pk != row.active_id else "nothing"
 
     @display(description="needs")
     def needs(self, row: Module) -> str:
@@ -201,6 +214,13 @@ class ModuleAdmin(ModelAdmin):
         )
         obj.pk = version.module_id
         obj.refresh_from_db()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Module | None = None) -> Any:
+        """A module that is not there yet stands nowhere."""
+        if obj is not None:
+            return super().get_fieldsets(request, obj)
+        said = "Registering stores the code beside what runs, and changes nothing: a swap puts it in place."
+        return [(None, {"fields": self.form.Meta.fields, "description": said})]
 
     def get_inlines(self, request: HttpRequest, obj: Module | None) -> list[Any]:
         """Versions and swaps of a module that is there."""

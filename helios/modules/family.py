@@ -53,6 +53,7 @@ class Family:
         if self._ended:
             return
         self._ended = True
+        self._members()  # while the first one lives its children can be told by their parent
         for _ in range(ROUNDS):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._first.pid, signal.SIGKILL)

@@ -40,10 +40,10 @@ class Voice:
         self._descriptor, self._token, self._pid = descriptor, token, _getpid()
 
     def say(self, **word: Any) -> None:
-        """Tell the parent; a process that cannot tell has nothing left to do."""
+        """Tell the parent, on a line of its own even behind garbage; who cannot tell has nothing left to do."""
         if _getpid() != self._pid:
             _leave(0)
-        data = f"{self._token} {_dumps(word)}\n".encode()
+        data = f"\n{self._token} {_dumps(word)}\n".encode()
         try:
             while data:
                 data = data[_write(self._descriptor, data) :]

@@ -15,10 +15,22 @@ from helios.platform.readonly import ReadOnlyAdmin
 class ModuleTestRunAdmin(ReadOnlyAdmin):
     """One row a run; its page shows what each test said."""
 
+    none_yet = "No test has run yet. A swap runs them, and so does the button `Test` of the modules."
     list_display = ("started_at", "module", "version", "verdict", "told", "reason", "duration", "actor")
     list_filter = ("module", "passed", "started_at")
     search_fields = ("module", "version", "digest", "actor")
-    fields = ("started_at", "module", "version", "digest", "suites", "verdict", "tests", "output", "duration", "actor")
+    fields = (
+        "started_at",
+        "module",
+        "version",
+        "digest",
+        "suites_run",
+        "verdict",
+        "tests",
+        "output",
+        "duration",
+        "actor",
+    )
     readonly_fields = fields
 
     @display(description="verdict", label={"passed": "success", "failed": "danger"}, ordering="passed")
@@ -33,7 +45,11 @@ class ModuleTestRunAdmin(ReadOnlyAdmin):
     @display(description="why not")
     def reason(self, run: ModuleTestRun) -> str:
         blocking = (each for each in run.results if each["required"] and each["outcome"] != "passed")
-        return next((f"{each['name']}: {each['message']}" for each in blocking), "")
+        return next((f"{each['name']}: {each['message']}" for each in blocking), "-")
+
+    @display(description="suites")
+    def suites_run(self, run: ModuleTestRun) -> str:
+        return ", ".join(run.suites)
 
     @display(description="duration", ordering="duration_ms")
     def duration(self, run: ModuleTestRun) -> str:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import redis
@@ -18,12 +18,21 @@ from redis.client import PubSub
 from helios.errors import HeliosError
 from helios.modules import loading, presence, registry, watch
 from helios.modules.announce import channel, connect
-from helios.modules.models import ModuleSwap, SwapState
+from helios.modules.models import ModuleSwap, ModuleVersion, SwapState
 
 WAIT_S: Final = 0.5  # how long it waits for news before it looks around
 CHECK_EVERY_S: Final = 3.0  # with news arriving: in case one was lost
 RETRY_EVERY_S: Final = 0.5  # without Redis: the database is asked this often
 log = logger.bind(component="modules")
+
+Wanted = Callable[[], Iterable[ModuleVersion]]
+_wanted: list[Wanted] = []
+
+
+def also_load(wanted: Wanted) -> None:
+    """Have every process that runs tasks load what `wanted` names, too, before a task asks for it."""
+    if wanted not in _wanted:
+        _wanted.append(wanted)
 
 
 class Listener:
@@ -32,10 +41,11 @@ class Listener:
     The registry's snapshot is never touched here: it changes at the start of a task, so no task sees two versions.
     """
 
-    def __init__(self, url: str, component: str) -> None:
-        self._url, self._component = url, component
+    def __init__(self, url: str, component: str, *, tasks: bool = False) -> None:
+        self._url, self._component, self._tasks = url, component, tasks
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._answered: set[int] = set()
+        self._refused: set[int] = set()  # versions that could not be loaded ahead: told once, not tried again
         self._row: uuid.UUID | None = None
         self._beaten = 0.0
         self.present = threading.Event()  # set while the process's row is in the table
@@ -79,8 +89,14 @@ class Listener:
             try:
                 self._listen()
             except (redis.RedisError, OSError):
-                self._look_around()
-                self._stopping.wait(RETRY_EVERY_S)
+                self._go_on()
+            except Exception as error:  # noqa: BLE001 - a process that is no longer heard of would not be waited for
+                log.bind(error=repr(error)).error("modules.listener_failed")
+                self._go_on()
+
+    def _go_on(self) -> None:
+        self._look_around()
+        self._stopping.wait(RETRY_EVERY_S)
 
     def _listen(self) -> None:
         client = connect(self._url, timeout_s=CHECK_EVERY_S)
@@ -136,6 +152,8 @@ class Listener:
             self._wake.clear()
             if not self._stopping.is_set():
                 self._asking(self._prepare)
+            if self._tasks and not self._stopping.is_set():
+                self._asking(self._load_ahead)
 
     def _prepare(self) -> None:
         row = self._row
@@ -143,8 +161,16 @@ class Listener:
             return
         waiting = ModuleSwap.objects.select_related("to_version__module").filter(state=SwapState.PREPARING)
         for swap in waiting.exclude(pk__in=self._answered):
-            presence.answer(row, swap.pk, _loaded(swap))
+            presence.answer(row, swap.pk, _loaded(swap.to_version))
             self._answered.add(swap.pk)
+
+    def _load_ahead(self) -> None:
+        for version in [each for wanted in _wanted for each in wanted()]:
+            if loading.held(version.module.name, version.digest) is None and version.pk not in self._refused:
+                problem = _loaded(version)
+                if problem:
+                    self._refused.add(version.pk)
+                    log.bind(version=str(version), error=problem).warning("modules.not_loaded_ahead")
 
     def _asking(self, work: Callable[[], None]) -> None:
         """Run what asks the database; an error is logged, for a dead listener would hold up every swap."""
@@ -156,18 +182,18 @@ class Listener:
             presence.give_connection_back()
 
 
-def _loaded(swap: ModuleSwap) -> str:
-    """Load what the swap is about; empty, or why it cannot be."""
+def _loaded(version: ModuleVersion) -> str:
+    """Load a version beside what runs; empty, or why it cannot be."""
     started = time.perf_counter()
     try:
-        registry.load_version(swap.to_version)
+        registry.load_version(version)
     except HeliosError as error:
         return str(error)
     except DatabaseError:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever the code did, this process goes on
         return f"{type(error).__name__}: {error}"
-    log.bind(swap=swap.pk, ms=round((time.perf_counter() - started) * 1e3, 1)).info("modules.prepared")
+    log.bind(version=str(version), ms=round((time.perf_counter() - started) * 1e3, 1)).info("modules.prepared")
     return ""
 
 
@@ -187,7 +213,7 @@ def start_listener(*, load: bool = True) -> Listener:
         registry.load_active()
     with _starting:
         if _listener is None or not _listener.is_alive():
-            _listener = Listener(settings.REDIS_URL, os.environ.get("HELIOS_COMPONENT", "process"))
+            _listener = Listener(settings.REDIS_URL, os.environ.get("HELIOS_COMPONENT", "process"), tasks=load)
             _listener.start()
         return _listener
 

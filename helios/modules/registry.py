@@ -18,7 +18,7 @@ from loguru import logger
 
 from helios.errors import HeliosError
 from helios.modules import artefacts, changing, core, hooks, loading, watch
-from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule
+from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
 
 log = logger.bind(component="modules")
@@ -69,7 +69,7 @@ def resolve(name: str) -> ActiveModule:
     """The active implementation of `name`.
 
     Raises `UnknownModule`, `ModuleNotActive` where it is not in use, and `ModuleLoadFailed` where this
-    process cannot load what is registered.
+    process cannot load what is registered: as `WatchedCallFailed` while its first calls are watched.
     """
     snapshot = _current()
     found = snapshot.resolved.get(name)
@@ -200,7 +200,7 @@ def _resolve(snapshot: Snapshot, name: str, before: ActiveModule | None) -> Acti
     with _lock:
         if name in snapshot.resolved:
             return snapshot.resolved[name]
-        implementation = _implementation(name, row.digest, row.path, row.version)
+        implementation = _watched_load(name, row)
         found = ActiveModule(
             name=name,
             version=row.label,
@@ -213,6 +213,18 @@ def _resolve(snapshot: Snapshot, name: str, before: ActiveModule | None) -> Acti
             _switched(before, found)
         snapshot.resolved[name] = found
         return found
+
+
+def _watched_load(name: str, row: Row) -> loading.Implementation:
+    """Load a version for its calls; where these are watched, a process that cannot load it has made a failed one."""
+    try:
+        return _implementation(name, row.digest, row.path, row.version)
+    except ModuleLoadFailed as error:
+        if row.watch is None:
+            raise
+        failure = WatchedCallFailed(name, row.label, error)
+        watch.failed(row.watch, str(failure))
+        raise failure from error
 
 
 def _switched(before: ActiveModule | None, now: ActiveModule) -> None:

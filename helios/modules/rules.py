@@ -40,6 +40,19 @@ def check_users(version: ModuleVersion, rows: Mapping[str, Module]) -> None:
             raise ModuleRefused(f"module {user.name} in use needs {name} {wanted}, but {version.version} would fill it")
 
 
+def check_switch(version: ModuleVersion, rows: Mapping[str, Module]) -> None:
+    """Raises `ModuleRefused` where `version` may not fill its slot beside what is in use in the others.
+
+    What it needs must be in use in its range, who needs the slot must be content with it, and its needs, which may
+    be others than those of the version it replaces, must close no circle.
+    """
+    check_needs(version, rows, (ModuleState.ACTIVE,))
+    check_users(version, rows)
+    needs = {row.name: row.active.dependencies for row in rows.values() if row.active is not None}
+    needs[version.module.name] = version.dependencies
+    core.load_order({name: [other for other in wanted if other in needs] for name, wanted in needs.items()})
+
+
 def users_of(rows: Mapping[str, Module], name: str) -> list[str]:
     """Names of the slots with a loaded or active version that needs `name`."""
     return [

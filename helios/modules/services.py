@@ -111,7 +111,7 @@ def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVe
         if row.state != ModuleState.LOADED:
             raise ModuleRefused(f"module {name} must be LOADED to be activated, was {row.state}")
         _refuse_open(slot)
-        rules.check_needs(row, rows, (ModuleState.ACTIVE,))
+        rules.check_switch(row, rows)
         _take(slot, row, actor=actor)
     return row
 

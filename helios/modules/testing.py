@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -190,8 +191,7 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
 def report_of(ended: Ended, tested: ModuleVersion, suites: tuple[str, ...]) -> TestReport:
     """What a gate process said, and what it could no longer say."""
     results = [_result(*word["result"]) for word in ended.words if "result" in word]
-    if ended.kind != "finished":
-        results += _lost(ended, results)
+    results += _untold(ended, results) if ended.kind == "finished" else _lost(ended, results)
     required = [result for result in results if result.required]
     return TestReport(
         module=tested.module.name,
@@ -221,6 +221,16 @@ def _lost(ended: Ended, told: Sequence[TestResult]) -> list[TestResult]:
         _result(suite, name, required, outcome, ended.reason, 0.0),
         *(_result(*each, "error", why, 0.0) for each in waiting),
     ]
+
+
+def _untold(ended: Ended, told: Sequence[TestResult]) -> list[TestResult]:
+    """Of a process that came to its end: every test whose result was not heard. Silence is no pass."""
+    plans = [word["plan"] for word in ended.words if "plan" in word]
+    known = {(result.suite, result.name) for result in told}
+    missing = [each for each in (("gate", "loads", True), *chain(*plans)) if (each[0], each[1]) not in known]
+    if not plans and not any(result.blocks for result in told):
+        missing.append(("gate", "ends", True))  # which tests were to be run is not known
+    return [_result(*each, "error", "its result was not heard, something else wrote over it", 0.0) for each in missing]
 
 
 def _result(suite: str, name: str, required: bool, *said: Any) -> TestResult:

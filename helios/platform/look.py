@@ -80,7 +80,10 @@ SIDEBAR: Final = [
             _page("Heartbeats", "ecg_heart", "sentinel.heartbeat"),
             _page("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
             _page("Task results", "task_alt", "django_celery_results.taskresult"),
+            _page("Module tests", "science", "modules.moduletestrun"),
+            _page("Module processes", "memory", "modules.moduleprocess"),
             _page("Flag history", "history", "flags.featureflaghistory"),
+            _page("Segment history", "history", "flags.flagsegmenthistory"),
             _page("Breaker history", "history", "breakers.circuitbreakerevent"),
             _page("Mode history", "history", "trading.tradingmodechange"),
             _page("Instruments", "category", "trading.instrument"),
@@ -110,6 +113,7 @@ UNFOLD: Final[dict[str, Any]] = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
     "DASHBOARD_CALLBACK": "sentinel.dashboard.callback",
+    "STYLES": [lambda _request: static("platform/admin.css")],
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": SIDEBAR},
     "COLORS": {
         "primary": {  # amber; 600 is dark enough to carry white text

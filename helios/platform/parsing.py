@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Final, NoReturn
 
@@ -85,8 +86,8 @@ def _no_constant(name: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"names must be given once, twice was {next(n for n in names if names.count(n) > 1)!r}")
+        ((name, _times),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"names must be given once, twice was {name[:80]!r}")
     return found
 
 

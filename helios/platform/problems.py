@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
@@ -26,6 +27,7 @@ from helios.rollouts.errors import UnknownRollout
 CONTENT_TYPE: Final = "application/problem+json"
 API_PREFIX: Final = "/api/"
 RETRY_S: Final = 1
+_PLACE: Final = re.compile(r"[a-z_]+(?:\[\d+\]|\.[A-Za-z]\w*)*")
 
 
 class InvalidQuery(exceptions.ValidationError):
@@ -101,10 +103,17 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     else:
         detail = str(response.data.get("detail", error))
         if field:
-            extra["errors"] = [{"pointer": f"/{field}", "detail": detail}]
+            extra["errors"] = [{"pointer": _pointer(field, detail), "detail": detail}]
     response.data = problem(context["request"], response.status_code, detail, **extra)
     response.content_type = CONTENT_TYPE
     return response
+
+
+def _pointer(field: str, detail: str) -> str:
+    """The place in the field where the sentence begins with it, as in `rules[0].name must be ...`; else the field."""
+    found = _PLACE.match(detail)
+    place = found.group() if found and found.group().startswith(field) else field
+    return "/" + place.replace("[", "/").replace("]", "").replace(".", "/")
 
 
 def errors_of(error: exceptions.ValidationError) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ is never kept from an operator: killing `auto_trading`, forcing a breaker open, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
@@ -63,6 +63,10 @@ MONEY_FLAGS: Final[Mapping[str, bool]] = MappingProxyType(
 _FLAGS = ", ".join(sorted(MONEY_FLAGS))
 _SAFER_ON = ", ".join(sorted(name for name, safer in MONEY_FLAGS.items() if safer))
 _SAFER_OFF = ", ".join(sorted(name for name, safer in MONEY_FLAGS.items() if not safer))
+TRADERS_FLAGS: Final = (
+    f"Only a trader may turn on {_SAFER_OFF}, turn off {_SAFER_ON}, or edit these otherwise. "
+    "The other way, and their notes, are open to an operator. So it is with flags and segments that these hang on."
+)
 
 
 def _flag(raised: str) -> Rule:
@@ -81,15 +85,36 @@ class Turn(StrEnum):
     ON = "on"
     OFF = "off"
     OTHER = "other"  # a share, a list, a field: may do either
-    NOTES = "notes"  # description, owner, expiry: changes no answer
+    NOTES = "notes"  # changes no answer
 
 
-def for_flag(name: str, turn: Turn) -> Role:
-    """The role that may turn this flag this way."""
+NOTES: Final = frozenset({"description", "owner", "expires_at"})
+
+
+def for_flag(name: str, turn: Turn, steers: Iterable[str] = ()) -> Role:
+    """The role that may turn this flag this way; `steers` are the flags that have it as a prerequisite.
+
+    A flag that one of the money hangs on is a trader's both ways: which way is safer hangs on the prerequisite.
+    """
     safer = MONEY_FLAGS.get(name)
+    if turn is not Turn.NOTES and not MONEY_FLAGS.keys().isdisjoint(steers):
+        return Role.TRADER
     if safer is None or turn is Turn.NOTES or turn is (Turn.ON if safer else Turn.OFF):
         return Role.OPERATOR
     return Role.TRADER
+
+
+def turn_of(changes: Iterable[str], *, enabled: bool) -> Turn:
+    """Which way an edit of these fields turns a flag: notes apart, only `enabled` alone is as clear as the switch."""
+    moving = set(changes) - NOTES
+    if moving == {"enabled"}:
+        return Turn.ON if enabled else Turn.OFF
+    return Turn.OTHER if moving else Turn.NOTES
+
+
+def for_segment(steers: Iterable[str]) -> Role:
+    """The role that may change a segment: it says for whom the flags that use it, or need one that does, are on."""
+    return Role.OPERATOR if MONEY_FLAGS.keys().isdisjoint(steers) else Role.TRADER
 
 
 def for_breaker(*, order_path: bool, opens: bool = False) -> Role:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from rest_framework import serializers
 
 MAX_REASON: Final = 200
+MAX_NAMED: Final = 20  # unknown fields that one answer names; a body may hold tens of thousands
 
 
 class Truth(serializers.BooleanField):
@@ -79,7 +81,8 @@ class Body(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             known = [name for name, field in self.fields.items() if not field.read_only]
-            wrong = {str(name): _unknown(str(name), known) for name in data if name not in known}
+            strange = islice((str(name) for name in data if name not in known), MAX_NAMED)
+            wrong = {name: _unknown(name, known) for name in strange}
             if wrong:
                 raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)

@@ -13,6 +13,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from helios.errors import HeliosError
+from helios.platform.admin_roles import RoledAdmin, lines
 from helios.platform.readonly import ReadOnlyAdmin
 from helios.rollouts import report, services, words
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
@@ -27,6 +28,7 @@ BADGES = {
     "ABORTED": "default",
 }
 ARM_LINE = '<tr><th class="pr-6">{}</th><td class="pr-6">{}</td><td class="pr-6">{}</td><td>{}</td></tr>'
+HEADS = ("", "champion", "challenger", "difference")
 VERDICTS = {"Success": "success", "Failed": "danger", "Inconclusive": "warning", "Error": "warning"}
 
 
@@ -34,6 +36,7 @@ class _Inline(TabularInline):
     """What was written down can be read, nothing else."""
 
     extra = 0
+    hide_title = True
     per_page = 20
     can_delete = False
     tab = True
@@ -48,8 +51,12 @@ class _Inline(TabularInline):
 class AnalysisInline(_Inline):
     model = RolloutAnalysis
     verbose_name_plural = "analyses, newest first"
-    fields = ("at", "step", "badge", "reason")
+    fields = ("at", "serves", "badge", "reason")
     readonly_fields = fields
+
+    @display(description="step")
+    def serves(self, row: RolloutAnalysis) -> str:
+        return words.numbered(row)
 
     @display(description="verdict", label=VERDICTS)
     def badge(self, row: RolloutAnalysis) -> str:
@@ -68,18 +75,26 @@ class HistoryInline(_Inline):
 
 
 @admin.register(Rollout)
-class RolloutAdmin(ReadOnlyAdmin):
-    list_display = ("name", "badge", "target", "challenger", "champion", "now", "reason", "next_analysis_at")
+class RolloutAdmin(RoledAdmin, ReadOnlyAdmin):
+    list_display = ("name", "badge", "target", "challenger", "champion", "now", "why", "next_analysis_at")
     list_filter = ("state", "kind", "target")
     search_fields = ("name", "target", "challenger", "champion", "description")
-    actions: ClassVar = ["start_selected", "pause_selected", "resume_selected", "promote_selected", "abort_selected"]
+    action_routes: ClassVar = {
+        "start_selected": "POST rollout-start",
+        "pause_selected": "POST rollout-pause",
+        "resume_selected": "POST rollout-resume",
+        "promote_selected": "POST rollout-promote",
+        "abort_selected": "POST rollout-abort",
+    }
+    actions: ClassVar = [*action_routes]
     inlines: ClassVar = [AnalysisInline, HistoryInline]
+    none_yet = "No rollout yet. One is planned with `manage.py rollouts create` or over the API, and steered here."
     fieldsets = (
         (None, {"fields": ("name", "description", "badge", "progress", "now", "reason")}),
-        ("What the buttons of the list will do", {"fields": ("promoting", "aborting")}),
+        ("What the buttons of the list will do", {"fields": ("promoting", "aborting", "button_words")}),
         ("Both arms", {"fields": ("arms",)}),
-        ("What is delivered", {"fields": ("kind", "target", "champion", "challenger", "params", "books")}),
-        ("Plan", {"fields": ("steps", "guards", "inconclusive_limit", "error_limit")}),
+        ("What is delivered", {"fields": ("kind", "target", "champion", "challenger", "parameters", "books")}),
+        ("Plan", {"fields": ("plan", "limits", "inconclusive_limit", "error_limit")}),
         ("Times", {"fields": ("actor", "created_at", "started_at", "next_analysis_at", "ended_at", "generation")}),
     )
 
@@ -90,6 +105,22 @@ class RolloutAdmin(ReadOnlyAdmin):
     @display(description="now")
     def now(self, row: Rollout) -> str:
         return words.serves(row)
+
+    @display(description="why")
+    def why(self, row: Rollout) -> str:
+        return words.short(row.reason)
+
+    @display(description="steps")
+    def plan(self, row: Rollout) -> str:
+        return lines(words.plan(row))
+
+    @display(description="guards")
+    def limits(self, row: Rollout) -> str:
+        return lines(map(words.guard, row.guards))
+
+    @display(description="parameters")
+    def parameters(self, row: Rollout) -> str:
+        return ", ".join(f"{name}: {value}" for name, value in row.params.items()) or "none"
 
     @display(description="progress")
     def progress(self, row: Rollout) -> str:
@@ -103,12 +134,12 @@ class RolloutAdmin(ReadOnlyAdmin):
     def aborting(self, row: Rollout) -> str:
         return words.aborting(row)
 
-    @display(description="champion, challenger, difference; 95 % intervals")
+    @display(description="measured; in brackets 95 % intervals")
     def arms(self, row: Rollout) -> str:
-        lines = report.table(report.report(row)["arms"])
-        if not lines:
+        found = report.table(report.report(row)["arms"])
+        if not found:
             return "nothing measured yet"
-        return format_html('<table class="text-left">{}</table>', format_html_join("", ARM_LINE, lines))
+        return format_html('<table class="text-left">{}</table>', format_html_join("", ARM_LINE, [HEADS, *found]))
 
     @action(description="Start: begin with the first step", permissions=["steer"])
     def start_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
@@ -129,6 +160,10 @@ class RolloutAdmin(ReadOnlyAdmin):
     @action(description="Abort: the champion serves every symbol from the next cycle on", permissions=["steer"])
     def abort_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
         self._each(request, rows, services.abort)
+
+    def above_operator(self, _obj: Rollout | None) -> str:
+        """Buttons that only a trader has."""
+        return "Only a trader may start, resume or promote a rollout. Pausing and aborting are open to an operator."
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
         """The rows are read-only; whoever may change rollouts may steer them."""

@@ -7,7 +7,8 @@ they found is written only if the rollout still stands where it stood.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,13 +19,15 @@ from helios.errors import Rejected, Transient
 from helios.rollouts import changes, machine, providers, targets
 from helios.rollouts.changes import SYSTEM
 from helios.rollouts.claims import claimed
-from helios.rollouts.core import Mode
+from helios.rollouts.core import Kind, Mode
 from helios.rollouts.guards import parse_guards
 from helios.rollouts.machine import SERVING, Cause, Progress, State, Verdict
 from helios.rollouts.models import Rollout, RolloutAnalysis
 from helios.rollouts.numbers import arm_numbers
 from helios.rollouts.selectors import get, step_of
 from helios.rollouts.verdict import Judgement, breach, judge, unreadable
+
+WATCHED_FOR: Final = timedelta(days=90)  # after a promotion: 20 first calls of a book with a bar a day take a month
 
 
 def advance(rollout_id: int, now: datetime | None = None) -> RolloutAnalysis | None:
@@ -51,16 +54,26 @@ def react(rollout_id: int, now: datetime | None = None) -> RolloutAnalysis | Non
     Returns the analysis that rolled back, else None. A provider that raises is left to the next analysis.
     """
     moment, row = now or timezone.now(), get(rollout_id)
-    if row.state not in {State.RUNNING, State.PAUSED} or step_of(row).kind is Mode.REPLAY:
+    if row.state not in SERVING or step_of(row).kind is Mode.REPLAY:
         return None
+    if row.state != State.PROMOTING:
+        return _react(row, moment)
+    with claimed(rollout_id) as idle:  # a promotion that waits can still be stopped, one under way cannot
+        row = get(rollout_id)
+        return _react(row, moment) if idle and row.state == State.PROMOTING else None
+
+
+def _react(row: Rollout, now: datetime) -> RolloutAnalysis | None:
     try:
-        if row.state == State.RUNNING and _champion_changed(row, moment):
+        if row.state == State.RUNNING and _champion_changed(row, now):
             return None
+        if row.state == State.PROMOTING and targets.champion(row) != row.champion:
+            return None  # it was done already, or somebody else was quicker: the next promotion finds out
         judgement = _breach(row)
     except Exception as error:  # noqa: BLE001 - measures come from another floor, and a cycle must not end by them
         logger.bind(rollout=row.name, error=str(error)).warning("rollout.unmeasured")
         return None
-    return _write(row, judgement, moment) if judgement else None
+    return _write(row, judgement, now) if judgement else None
 
 
 def react_all(now: datetime | None = None) -> list[RolloutAnalysis]:
@@ -78,7 +91,18 @@ def run_due(now: datetime | None = None) -> list[int]:
             advance(pk, moment)
         except Exception:  # noqa: BLE001 - logged; the next beat tries again
             logger.bind(rollout=pk).exception("rollout.advance_failed")
+    _follow_watches(moment)
     return due
+
+
+def _follow_watches(now: datetime) -> None:
+    """A promoted module that its watch took back leaves a rollout that was rolled back, with the watch's reason."""
+    labels = targets.labels_taken_back(since=now - WATCHED_FOR)
+    done = Rollout.objects.filter(state=State.SUCCEEDED, kind=Kind.MODULE, challenger__in=labels) if labels else ()
+    for row in done:
+        if failure := targets.taken_back(row):
+            why = f"{row.challenger} was put in place and taken back by its watch: {failure}"
+            _if_unmoved(row, machine.taken_back, why, now)
 
 
 def _open(row: Rollout, now: datetime) -> bool:
@@ -137,7 +161,7 @@ def _write(seen: Rollout, judgement: Judgement, now: datetime) -> RolloutAnalysi
 
 def _after(progress: Progress, judgement: Judgement) -> Progress:
     if judgement.hard:
-        return machine.breached(progress)
+        return machine.breached(progress, idle=True)  # who judges while it is PROMOTING has the claim
     return machine.analysed(progress, judgement.verdict)
 
 

@@ -5,3 +5,9 @@ class RolloutsConfig(AppConfig):
     name = "helios.rollouts"
     label = "rollouts"
     verbose_name = "Rollouts"
+
+    def ready(self) -> None:
+        from helios.modules import listener  # noqa: PLC0415 - models load after the apps
+        from helios.rollouts import selectors  # noqa: PLC0415
+
+        listener.also_load(selectors.challengers)

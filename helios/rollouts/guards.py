@@ -15,7 +15,7 @@ from typing import Any, Final
 from helios.rollouts.core import Arm, Kind, Mode
 from helios.rollouts.errors import RolloutRefused
 from helios.rollouts.measures import ArmMeasures
-from helios.rollouts.plan import Step
+from helios.rollouts.plan import Step, is_number
 from helios.rollouts.statistics import bootstrap_interval, quantile, welch_interval
 
 LATENCY_FLOOR_MS: Final = 5.0  # below it a ratio of latencies is noise
@@ -222,7 +222,7 @@ def _guard(raw: Any) -> Guard:
     known = {"metric", "limit", "kind", "min_samples", "required"}
     if extra := sorted(set(map(str, raw)) - known):
         raise RolloutRefused(f"a guard must have no fields but {', '.join(sorted(known))}, had {extra[0]}")
-    if raw["metric"] not in METRICS:
+    if not isinstance(raw["metric"], str) or raw["metric"] not in METRICS:
         raise RolloutRefused(f"metric must be one of {', '.join(METRICS)}, was {raw['metric']!r}")
     if raw["kind"] not in tuple(Strength):
         raise RolloutRefused(f"kind of guard {raw['metric']} must be hard or soft, was {raw['kind']!r}")
@@ -233,7 +233,7 @@ def _guard(raw: Any) -> Guard:
 
 def _check(guard: Guard) -> None:
     limit = guard.limit
-    if not isinstance(limit, int | float) or isinstance(limit, bool) or not math.isfinite(limit) or limit < 0:
+    if not is_number(limit) or limit < 0:
         raise RolloutRefused(f"limit of guard {guard.metric} must be a number from 0, was {limit!r}")
     least = 2 if guard.metric in _NEEDS_TWO else 1
     if type(guard.min_samples) is not int or guard.min_samples < least:

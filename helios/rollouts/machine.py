@@ -1,10 +1,12 @@
 """The states of a rollout and what moves it between them. Nothing here knows a clock or a table.
 
     PENDING -> RUNNING <-> PAUSED -> PROMOTING -> SUCCEEDED
-               RUNNING, PAUSED -> ROLLED_BACK (a hard guard), ABORTED (a person)
+               any that serves -> ROLLED_BACK (a hard guard), ABORTED (a person)
+                                     SUCCEEDED -> ROLLED_BACK (the watch over a module's first calls)
 
 Argo Rollouts' vocabulary: an analysis is Success, Failed, Inconclusive or Error. Only a Success or a person
-moves a rollout forward; a hard failure ends it at once, whether it runs or is paused; nothing leaves an end.
+moves a rollout forward; a hard failure ends it at once, unless it is being swapped in at that moment. Nothing
+leaves an end, but that a success which did not last is told as what it became.
 """
 
 from __future__ import annotations
@@ -117,9 +119,9 @@ def analysed(now: Progress, verdict: Verdict, *, hard: bool = False) -> Progress
     return pause(counted, cause) if over else counted
 
 
-def breached(now: Progress) -> Progress:
-    """A hard guard failed: the champion serves everything from the next cycle on."""
-    _expect(now, "rolled back", State.RUNNING, State.PAUSED)
+def breached(now: Progress, *, idle: bool = False) -> Progress:
+    """A hard guard failed: the champion serves everything from the next cycle on. `idle` as in `abort`."""
+    _expect(now, "rolled back", State.RUNNING, State.PAUSED, *[State.PROMOTING] * idle)
     return replace(now, state=State.ROLLED_BACK, cause=Cause.NONE)
 
 
@@ -127,6 +129,12 @@ def promoted(now: Progress) -> Progress:
     """The challenger stands where the champion stood."""
     _expect(now, "completed", State.PROMOTING)
     return replace(now, state=State.SUCCEEDED)
+
+
+def taken_back(now: Progress) -> Progress:
+    """The first calls in the champion's place failed, and the champion stands there again."""
+    _expect(now, "taken back", State.SUCCEEDED)
+    return replace(now, state=State.ROLLED_BACK)
 
 
 def promotion_failed(now: Progress) -> Progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -80,7 +80,7 @@ def _check_numbers(number: int, step: Step) -> None:
     if type(step.percentage) is not int or not low <= step.percentage <= high:
         wanted = f"a whole number from {low} to {high}" if step.kind is Mode.LIVE else f"0 in {step.kind}"
         raise RolloutRefused(f"percentage of step {number} must be {wanted}, was {step.percentage!r}")
-    if not _number(step.interval_s) or not 0 < step.interval_s <= MAX_INTERVAL_S:
+    if not is_number(step.interval_s) or not 0 < step.interval_s <= MAX_INTERVAL_S:
         raise RolloutRefused(
             f"interval_s of step {number} must be above 0 and at most {MAX_INTERVAL_S}, was {step.interval_s!r}"
         )
@@ -88,8 +88,9 @@ def _check_numbers(number: int, step: Step) -> None:
         raise RolloutRefused(f"min_samples of step {number} must be a whole number from 1, was {step.min_samples!r}")
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: object) -> bool:
+    """Whether `value` is finite and no larger than a float holds; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _check_order(steps: tuple[Step, ...]) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from typing import Final
 
-from helios.rollouts.core import Assignment, Mode, arm_symbols
+from django.db.models import Q
+
+from helios.modules.models import ModuleVersion
+from helios.rollouts.core import Assignment, Kind, Mode, arm_symbols
 from helios.rollouts.errors import UnknownRollout
 from helios.rollouts.machine import LIVE, SERVING
 from helios.rollouts.models import Rollout, RolloutDecision
@@ -45,6 +50,13 @@ def assignment(row: Rollout, universe: tuple[str, ...]) -> Assignment:
         percentage=step.percentage,
         symbols=arm_symbols(row.name, universe, step.percentage) if live else universe,
     )
+
+
+def challengers() -> list[ModuleVersion]:
+    """The versions that rollouts under way have cycles ask for: each worker loads them ahead of its first cycle."""
+    serving = Rollout.objects.filter(state__in=sorted(SERVING), kind=Kind.MODULE).values_list("target", "challenger")
+    asked = [Q(module__name=target, label=label) for target, label in serving]
+    return list(ModuleVersion.objects.select_related("module").filter(reduce(or_, asked))) if asked else []
 
 
 def steps_of(row: Rollout) -> tuple[Step, ...]:

@@ -92,7 +92,10 @@ def create(
 def start(
     rollout_id: int, *, actor: str, reason: str = "", seen_generation: int | None = None, now: datetime | None = None
 ) -> Rollout:
-    """Begin with the first step. The champion is read again: it is the one that serves now."""
+    """Begin with the first step. The champion is read again: it is the one that serves now.
+
+    A challenging module must be LOADED by now: from here on it runs in workers.
+    """
     moment = now or timezone.now()
     return changes.move(
         rollout_id,
@@ -203,6 +206,7 @@ def _refuse_promoted(row: Rollout) -> bool:
 
 def _renew_champion(row: Rollout) -> bool:
     row.champion, _ = targets.check(row.kind, row.target, row.challenger, row.params)
+    targets.check_ready(row)
     return True
 
 

@@ -8,18 +8,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from helios.errors import Transient
-from helios.modules import changing
+from helios.modules import changing, rules
 from helios.modules import services as modules
 from helios.modules.errors import SwapRunning
-from helios.modules.models import Module
+from helios.modules.models import Module, ModuleSwap, ModuleVersion, SwapState
 from helios.rollouts.changes import SYSTEM
 from helios.rollouts.core import Kind
 from helios.rollouts.errors import RolloutRefused
 from helios.rollouts.models import Rollout
 from helios.rollouts.providers import named
+
+_TAKEN_BACK: Final = ModuleSwap.objects.filter(actor=SYSTEM, state=SwapState.ROLLED_BACK, watch_failed__gt=0)
 
 
 def check(kind: str, target: str, challenger: str, params: dict[str, Any]) -> tuple[str, str]:
@@ -36,6 +39,19 @@ def check(kind: str, target: str, challenger: str, params: dict[str, Any]) -> tu
     return champion, challenger
 
 
+def check_ready(row: Rollout) -> None:
+    """Raises `RolloutRefused` while the challenger's code has not been imported in a process of its own.
+
+    From its first step on it is loaded into workers: code that leaves or loops at import must not come so far.
+    """
+    if row.kind == Kind.MODULE:
+        version = changing.version_of(changing.slot(row.target), row.challenger)
+        if version.state not in changing.USABLE:
+            raise RolloutRefused(
+                f"challenger {version.label} must be LOADED before it meets a worker, was {version.state}: load it"
+            )
+
+
 def champion(row: Rollout) -> str:
     """The label of what stands in the rollout's place now; empty when nothing does."""
     if row.kind == Kind.MODULE:
@@ -49,17 +65,48 @@ def in_place(row: Rollout) -> bool:
     return row.kind == Kind.MODULE and champion(row) == row.challenger
 
 
+def taken_back(row: Rollout) -> str:
+    """Why the module that this rollout put in place was taken back by its watch; empty where it was not."""
+    if row.kind != Kind.MODULE or Rollout.objects.filter(name=row.name, target=row.target, pk__gt=row.pk).exists():
+        return ""  # a later rollout of the same words has swaps that look the same
+    swap = _TAKEN_BACK.filter(
+        module__name=row.target,
+        to_version__label=row.challenger,
+        reason=_reason(row),
+        started_at__gte=row.started_at,
+    ).first()
+    return swap.error if swap is not None else ""
+
+
+def labels_taken_back(*, since: datetime) -> list[str]:
+    """The labels of promoted modules that their watches took back since a moment; most often none."""
+    return list(_TAKEN_BACK.filter(finished_at__gte=since).values_list("to_version__label", flat=True))
+
+
 def promote(row: Rollout) -> None:
     """Put the challenger in the champion's place; it may take long, and does nothing when that was done already.
 
-    Raises `Transient` where it is to be tried again by itself, anything else where a person has to look.
+    Raises `Transient` where it is to be tried again by itself, anything else where a person has to look: also where
+    it was done and the module's watch took it back, and where somebody put a third version in the place.
     """
-    reason = f"rollout {row.name} reached its end"
     if row.kind == Kind.MODULE:
         if not in_place(row):
-            _swap(row, reason)
+            _refuse_moved(row)
+            _swap(row, _reason(row))
         return
+    reason = _reason(row)
     named("ROLLOUT_PROMOTE_STRATEGY")(row.target, row.challenger, row.params, actor=SYSTEM, reason=reason)
+
+
+def _reason(row: Rollout) -> str:
+    return f"rollout {row.name} reached its end"
+
+
+def _refuse_moved(row: Rollout) -> None:
+    if failure := taken_back(row):
+        raise RolloutRefused(f"{row.challenger} was put in place and taken back by its watch: {failure}")
+    if (current := champion(row)) != row.champion:
+        raise RolloutRefused(f"{row.target} must still be served by {row.champion}, is now by {current or 'nothing'}")
 
 
 def _swap(row: Rollout, reason: str) -> None:
@@ -80,4 +127,12 @@ def _check_module(target: str, challenger: str) -> tuple[str, str]:
         raise RolloutRefused(f"a challenger must differ from the champion, {version.label} serves {target} already")
     if version.error:
         raise RolloutRefused(f"challenger {version.label} must be loadable, failed: {version.error}")
+    _check_place(slot, version)
     return slot.active.label, version.label
+
+
+def _check_place(slot: Module, version: ModuleVersion) -> None:
+    """What the swap at the end asks is asked at the beginning too: the challenger serves symbols long before that."""
+    if not slot.hot_reloadable:
+        raise RolloutRefused(f"module {slot.name} must be hot-reloadable to be challenged, it is not")
+    rules.check_switch(version, {row.name: row for row in Module.objects.select_related("active")})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from helios.rollouts.core import Mode, arm_symbols
+from helios.rollouts.guards import METRICS, Strength
 from helios.rollouts.machine import State
-from helios.rollouts.models import Rollout
+from helios.rollouts.models import Rollout, RolloutAnalysis
 from helios.rollouts.plan import Step
 from helios.rollouts.selectors import seen_symbols, step_of, steps_of
 
@@ -48,6 +50,35 @@ def progress(row: Rollout) -> str:
     if row.state in (State.RUNNING, State.PAUSED, State.PROMOTING):
         words[row.step] = f"[{words[row.step]}]"
     return " > ".join(words)
+
+
+def plan(row: Rollout) -> list[str]:
+    """The steps, a sentence each."""
+    return [f"{number}. {_step(step)}" for number, step in enumerate(steps_of(row), start=1)]
+
+
+def guard(each: Mapping[str, Any]) -> str:
+    """One guard, from its JSON."""
+    follows = "rolled back at once" if each["kind"] == Strength.HARD else "paused for a person"
+    silent = "" if each["required"] else "; a step may succeed without it"
+    meaning = METRICS[each["metric"]].meaning
+    return f"{meaning}: above {each['limit']:g} {follows} (from {each['min_samples']} samples on{silent})"
+
+
+def numbered(analysis: RolloutAnalysis) -> str:
+    """The step that an analysis read, counted from one as people do."""
+    return f"{analysis.step + 1}: {steps_of(analysis.rollout)[analysis.step].serves}"
+
+
+def short(reason: str) -> str:
+    """The first clause of a reason, for a list."""
+    first, *others = reason.split("; ")
+    return f"{first}; {len(others)} more" if others else first
+
+
+def _step(step: Step) -> str:
+    when = "analysed at once" if step.kind is Mode.REPLAY else f"analysed every {step.interval_s:g} s"
+    return f"{step.serves}, {when}, from {step.min_samples} decisions of the challenger on"
 
 
 def _of(row: Rollout, step: Step) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from helios.env import BASE_DIR, Env
 
-WORKER_QUEUES = ("ingest", "default", "execution", "maintenance")
+WORKER_QUEUES = ("ingest", "default", "execution")
+MAINTENANCE_QUEUES = ("maintenance",)
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # the pool itself fills the cores
 
 
@@ -45,6 +46,13 @@ def gpu_worker() -> ProcessSpec:
     return ProcessSpec(name="gpu", argv=[*argv, "--", "worker.pool_start_method=spawn"])
 
 
+def maintenance_worker() -> ProcessSpec:
+    """The worker of queue `maintenance`, so that no cycle waits for a swap, a replay or an audit. Two children:
+    while one is busy for long, the other recovers cycles and beats the heart.
+    """
+    return worker(2, MAINTENANCE_QUEUES, name="maintenance")
+
+
 def beat() -> ProcessSpec:
     """The clock; a second one is harmless."""
     return ProcessSpec(name="beat", argv=_celery("beat", "--pidfile="))
@@ -57,17 +65,17 @@ def flower(env: Env) -> ProcessSpec:
 
 
 def web(env: Env) -> ProcessSpec:
-    """Admin, API and documents: this machine only."""
+    """Admin, API and documents: this machine only, so that nobody may speak for another address."""
     argv = [
         *(sys.executable, "-m", "uvicorn", "helios.asgi:application"),
-        *("--host", "127.0.0.1", "--port", str(env.web_port), "--no-access-log"),
+        *("--host", "127.0.0.1", "--port", str(env.web_port), "--no-access-log", "--no-proxy-headers"),
     ]
     return ProcessSpec(name="web", argv=argv, port=env.web_port, port_variable="HELIOS_WEB_PORT")
 
 
 def workers(env: Env) -> list[ProcessSpec]:
-    """The processes that carry a cycle."""
-    return [worker(env.worker_concurrency), gpu_worker()]
+    """The processes that carry a cycle, and the one that keeps house beside them."""
+    return [worker(env.worker_concurrency), gpu_worker(), maintenance_worker()]
 
 
 def everything(env: Env) -> list[ProcessSpec]:

@@ -25,7 +25,14 @@ LOAD = Step("Load the sample data", ["import_data", "--sample", "--json"])
 TRAIN = Step("Train the compact model", ["train", "--preset", "compact", "--json"])
 BOOK = Step("Paper book over replayed data", ["demo_book", "--json"])
 
-COLOURS = {"web": "cyan", "worker": "green", "gpu": "magenta", "beat": "yellow", "flower": "blue"}
+COLOURS = {
+    "web": "cyan",
+    "worker": "green",
+    "gpu": "magenta",
+    "maintenance": "white",
+    "beat": "yellow",
+    "flower": "blue",
+}
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ import redis
 
 from helios import flags
 from helios.breakers import process
+from helios.breakers.catalog import SHIPPED
 from helios.breakers.store import SharedStore
 
 
@@ -49,6 +50,12 @@ def client() -> Iterator[redis.Redis]:
 @pytest.fixture
 def store(client: redis.Redis, prefix: str) -> SharedStore:
     return SharedStore(client, prefix=prefix)
+
+
+@pytest.fixture
+def settings_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings as shipped, read without a database: unread ones keep the order path closed."""
+    monkeypatch.setattr(process, "_rows", lambda: dict(SHIPPED))
 
 
 @pytest.fixture

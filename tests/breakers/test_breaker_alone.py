@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from helios.breakers import window
 from helios.breakers.catalog import Settings
-from helios.breakers.circuits import AWAY_S, REFRESH_S
+from helios.breakers.circuits import AWAY_S, OUTRUN_S, REFRESH_S
 from helios.breakers.core import At, Outcome, State
+from helios.breakers.errors import SharedStateAway
 from tests.breakers.workbench import CONFIG, Bench
 
 
@@ -126,6 +129,19 @@ def test_what_was_measured_alone_grows_old_like_everything_else(store):
     bench.now += AWAY_S
     bench.call()
     assert store.peek("c", timed).step.circuit.counts.failures == 2
+
+
+def test_what_was_measured_alone_never_grows_beyond_its_window(store):
+    """Where only time bounds it too: an hour without Redis is not told as an hour of failures."""
+    bench = Bench(store)
+    timed = replace(CONFIG, window_calls=0, window_s=60.0, failure_threshold=0, failure_rate=1.0)
+    bench.circuit.configure(Settings(config=timed))
+    bench.call()
+    bench.store.away = True
+    for number in range(400):
+        bench.now += AWAY_S
+        bench.call(Outcome.FAILURE if number % 2 else Outcome.SUCCESS)
+    assert len(window.runs(bench.circuit._take().alone)) <= 61
 
 
 def test_without_redis_a_process_goes_on_with_the_window_by_time_that_it_last_saw(store):
@@ -249,3 +265,73 @@ def test_an_order_that_fails_as_redis_goes_leaves_the_path_closed_to_all(orders)
     orders.store.away = True
     orders.circuit.record(permit, Outcome.FAILURE)
     orders.refused()
+
+
+class Meanwhile:
+    """A store whose next answer to one question is held up by what others do."""
+
+    def __init__(self, bench: Bench, question: str, others: Callable[[], None], *, lost: bool = False) -> None:
+        self.bench, self.question, self.others, self.lost = bench, question, others, lost
+        bench.store.store = self
+
+    def __getattr__(self, name: str):
+        ask = getattr(self.bench.base, name)
+        if name != self.question:
+            return ask
+
+        def late(*args, **kwargs):
+            answer = None if self.lost else ask(*args, **kwargs)
+            self.bench.store.store = self.bench.base
+            self.others()
+            if self.lost:
+                raise SharedStateAway("gone")
+            return answer
+
+        return late
+
+
+def test_successes_of_an_earlier_generation_that_could_not_be_told_do_not_count_in_the_next(bench):
+    for _ in range(3):
+        bench.call()
+    failing = bench.circuit.acquire()
+
+    def others() -> None:
+        """A person closes the circuit, and another thread of this process hears of it."""
+        bench.base.close("c", CONFIG, reason="by hand")
+        bench.now += REFRESH_S
+        bench.circuit.acquire()
+
+    Meanwhile(bench, "record", others, lost=True)
+    bench.circuit.record(failing, Outcome.FAILURE)
+    bench.now += AWAY_S
+    bench.circuit.acquire()
+    assert bench.circuit.share()
+    assert bench.shared.letters == ""
+
+
+def test_an_answer_that_was_overtaken_does_not_bring_the_earlier_generation_back(bench):
+    permits = [bench.circuit.acquire() for _ in range(2)]
+    bench.now += REFRESH_S
+
+    def others() -> None:
+        for permit in permits:
+            bench.circuit.record(permit, Outcome.FAILURE)
+
+    Meanwhile(bench, "acquire", others)
+    overtaken = bench.circuit.acquire()
+    assert bench.circuit.view.state is State.OPEN
+    bench.refused()
+    bench.circuit.record(overtaken, Outcome.FAILURE)
+    assert bench.shared.generation > overtaken.generation
+    assert bench.shared.state is State.OPEN
+
+
+def test_a_redis_whose_clock_and_state_went_back_is_believed(bench):
+    bench.fail()
+    bench.circuit._heard += 2 * OUTRUN_S
+    bench.base.remove("c")
+    bench.base.record("c", CONFIG, At(now=0), 0, token="", outcome=Outcome.SUCCESS, unshared="")
+    bench.base._client.hset(f"{bench.base._prefix}:c", "generation", "1")
+    bench.now += REFRESH_S
+    bench.call()
+    assert (bench.circuit.view.generation, bench.circuit.view.state) == (1, State.CLOSED)

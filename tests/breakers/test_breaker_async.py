@@ -6,6 +6,7 @@ import asyncio
 import functools
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -254,3 +255,28 @@ def test_nobody_looks_at_the_clock_where_no_call_is_slow(monkeypatch):
 
     monkeypatch.setattr("helios.breakers.guard.perf_counter", clock)
     assert breaker("llm_api").call(str, 1) == "1"
+
+
+def test_a_failure_counts_even_where_its_task_is_cancelled_while_it_is_told():
+    async def story() -> None:
+        loop, leave = asyncio.get_running_loop(), threading.Event()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+
+        async def ask() -> None:
+            async with breaker("llm_api"):
+                raise VendorError
+
+        async with breaker("llm_api"):
+            pass
+        busy = loop.run_in_executor(None, leave.wait, 20)
+        task = asyncio.create_task(ask())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        leave.set()
+        await busy
+
+    asyncio.run(story())
+    process.current().share()
+    assert window() == "SF"

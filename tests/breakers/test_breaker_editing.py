@@ -39,6 +39,28 @@ def test_a_breaker_is_created_with_its_settings_and_a_line_of_history():
 
 
 @committed
+def test_of_two_who_create_one_name_at_once_the_second_is_told():
+    told = []
+
+    def second() -> None:
+        try:
+            services.create("news_api", actor="ben")
+        except InvalidBreaker as error:
+            told.append(str(error))
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=second)
+    with transaction.atomic():
+        services.create("news_api", actor="ann")
+        other.start()
+        other.join(0.3)  # it waits for the first one's transaction
+    other.join(20)
+    assert told == ["a new breaker's name must be free, was taken: news_api"]
+    assert [event.actor for event in events()] == ["ann"]
+
+
+@committed
 def test_settings_change_together_and_hold_from_the_next_call():
     breaker("llm_api").call(str, 1)
     changed = services.configure(

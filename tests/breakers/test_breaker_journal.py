@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from helios.breakers import breaker, process, refresh_if_behind, services
+from helios.breakers import CircuitOpen, breaker, process, refresh_if_behind, services
 from helios.breakers.journal import KEPT, Entry, Journal, aside
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.events.models import SystemEvent
@@ -177,6 +178,51 @@ def test_settings_are_read_once_and_again_when_they_changed():
     refresh_if_behind()
     refresh_if_behind()
     assert reads == [1]
+
+
+def test_orders_wait_until_it_is_known_whether_a_person_has_opened_their_breaker(monkeypatch):
+    """A process that begins while the database does not answer knows only the settings as shipped."""
+    services.force_open("valr_api", actor="ann")
+    process.forget()
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "aside", lambda _work: None)
+        for _ in range(2):
+            with pytest.raises(CircuitOpen, match="nobody could read yet whether a person opened it"):
+                breaker("valr_api").call(str, 1)
+        assert breaker("valr_api").call(str, 1, reducing=True) == "1"
+        assert breaker("llm_api").call(str, 1) == "1"  # guards no orders: as shipped
+    process.current()._next_attempt = 0.0
+    with pytest.raises(CircuitOpen, match="a person opened it; it may be tried again when"):
+        breaker("valr_api").call(str, 1)
+    services.close("valr_api", actor="ann")
+    assert breaker("valr_api").call(str, 1) == "1"
+
+
+def test_rows_that_were_read_first_are_not_put_in_place_last(monkeypatch):
+    """Else a forced-open breaker would go on passing orders here until its next change."""
+    current = process.current()
+    circuit, real = current.circuit("valr_api"), process.aside
+    slow, go = threading.Event(), threading.Event()
+
+    def held_up(work):
+        rows = real(work)
+        if not slow.is_set():
+            slow.set()
+            go.wait(20)
+        return rows
+
+    monkeypatch.setattr(process, "aside", held_up)
+    first = threading.Thread(target=current.hear, args=(1001,))
+    first.start()
+    assert slow.wait(20)
+    CircuitBreaker.objects.filter(name="valr_api").update(mode="forced_open")
+    second = threading.Thread(target=current.hear, args=(1002,))
+    second.start()
+    second.join(0.1)
+    go.set()
+    first.join(20)
+    second.join(20)
+    assert circuit.settings.mode == "forced_open"
 
 
 def test_a_breaker_added_later_is_found_and_a_broken_row_is_left_out():

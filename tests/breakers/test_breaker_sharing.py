@@ -56,6 +56,29 @@ def test_it_shares_after_it_was_woken_and_only_then(ears):
     sharer.stop()
 
 
+def test_a_wake_in_the_moment_it_ends_is_not_lost(ears):
+    sharer = Sharer(ears.share, share_s=0.001, idle_s=0.01)
+
+    class Woken(threading.Event):
+        """Wakes the sharer right after it has looked for the last time."""
+
+        armed = True
+
+        def is_set(self) -> bool:
+            seen = super().is_set()
+            if self.armed:
+                self.armed = False
+                other = threading.Thread(target=sharer.wake)
+                other.start()
+                other.join(0.1)
+            return seen
+
+    sharer._woken = Woken()
+    sharer._start()
+    assert ears.wait()
+    sharer.stop()
+
+
 def test_it_tries_again_until_redis_is_back(ears, monkeypatch):
     monkeypatch.setattr("helios.breakers.sharing.RETRY_S", 0.001)
     ears.back = False

@@ -13,7 +13,7 @@ from helios.breakers.store import SharedStore
 from helios.errors import Ambiguous, Rejected
 from trading.brokers.base import Ack, Guarded
 
-pytestmark = pytest.mark.usefixtures("clean_redis")
+pytestmark = pytest.mark.usefixtures("clean_redis", "settings_read")
 
 
 class Venue:

@@ -11,9 +11,6 @@ import pytest
 
 from helios.stack.processes import ProcessSpec
 from tests.harness import Stack
-from tests.pipeline.conftest import desk, modules_dir, trained
-
-__all__ = ["desk", "modules_dir", "trained"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

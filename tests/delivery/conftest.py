@@ -14,6 +14,7 @@ import pytest
 from helios.breakers import journal, process
 from helios.modules import loading, registry, watch
 from helios.modules import services as modules
+from helios.modules.models import ModuleVersion
 from helios.rollouts import services as rollouts
 from helios.rollouts.models import Rollout
 from tests.pipeline.market import make_bars
@@ -104,7 +105,9 @@ def challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -
     def register(slot: str, source: str, version: str = "1.1.0") -> str:
         name = f"{slot}_{uuid.uuid4().hex[:6]}"
         (tmp_path / package / f"{name}.py").write_text(f"VERSION = {version!r}\n{source}")
-        return modules.register(slot, f"{package}.{name}", actor="test").label
+        made = modules.register(slot, f"{package}.{name}", actor="test")
+        ModuleVersion.objects.filter(pk=made.pk).update(state="LOADED")  # its import apart has tests of its own
+        return made.label
 
     yield register
     for slot, digest in loading.loaded():

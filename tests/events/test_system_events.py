@@ -12,6 +12,12 @@ from helios.events.models import SystemEvent
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def _no_history(db: None) -> None:
+    """Setting a database up leaves events; these tests look at their own."""
+    SystemEvent.objects.all().delete()
+
+
 def strict() -> None:
     """The test database lets everything be cleaned up; production does not."""
     with connection.cursor() as cursor:

@@ -69,7 +69,9 @@ def test_the_list_shows_state_strategy_effect_and_wiring(desk: Client) -> None:
     services.kill("websocket_v2", actor="ada")
     page = text(desk.get(LIST))
     assert "killed: off for everybody until it is enabled again" in page
-    assert "not wired yet: changes nothing until the part it steers is built" in page
+    assert "not wired yet" in page
+    sentence = "not wired yet: changes nothing until the part it steers is built"
+    assert sentence in text(desk.get(address("websocket_v2")))
     assert "acts now" in page
 
 
@@ -222,3 +224,14 @@ def test_who_may_only_look_gets_no_actions(client: Client) -> None:
     act(client, "enable_selected", "auto_trading")
     assert not row("auto_trading").enabled
     assert client.get(address("auto_trading")).status_code == 200
+
+
+def test_json_is_shown_in_lines_and_what_is_empty_takes_little_room(desk: Client) -> None:
+    only = [{"contextName": "symbol", "operator": "IN", "values": ["AAPL"]}]
+    services.edit("garch_volatility", {"constraints": only}, actor="ada")
+    fields = desk.get(address("garch_volatility")).context["adminform"].form.fields
+    assert fields["constraints"].widget.attrs["rows"] == 10
+    assert fields["variants"].widget.attrs["rows"] == 2
+    assert fields["constraints"].prepare_value(only).splitlines()[:2] == ["[", "  {"]
+    assert desk.post(address("garch_volatility"), form(desk, address("garch_volatility"))).status_code == 302
+    assert row("garch_volatility").version == 1

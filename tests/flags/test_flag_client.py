@@ -201,6 +201,17 @@ def test_prerequisites_become_dependencies(engine) -> None:
         assert ask(engine, table, "other", context) is (symbol != "AAPL")
 
 
+@pytest.mark.parametrize("parameters", [{}, {"groupId": ""}, {"groupId": "g"}])
+def test_gradual_rollouts_hold_on_the_same_group_in_unleashs_engine(engine, parameters: dict[str, str]) -> None:
+    rule = Rule(name="gradualRolloutUserId", parameters={"percentage": "50", **parameters})
+    flag = FlagDefinition(name="a", enabled=True, strategy=Strategy.RULES, rules=(rule,))
+    ours = compile_flags({"a": flag}, SEGMENTS, HERE)["a"]
+    people = [FlagContext(user=f"user-{number}") for number in range(40)]
+    served = [ours.decide(each, NOW).enabled for each in people]
+    assert 5 < sum(served) < 35
+    assert [ask(engine, {"a": flag}, "a", each) for each in people] == served
+
+
 def test_a_flag_that_serves_nobody_is_off_and_not_on_for_everybody() -> None:
     nobody = [
         FlagDefinition(name="a", enabled=True, strategy=Strategy.WHITELIST),

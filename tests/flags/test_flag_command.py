@@ -298,9 +298,23 @@ def test_import_tells_what_became_of_each_flag(tmp_path: Path) -> None:
         "kind": "flag",
         "name": "garch_volatility",
         "outcome": "updated",
+        "notes": [],
         "dry_run": False,
     }
     assert FeatureFlagHistory.objects.filter(flag_id="Feature.A").get().reason == "imported from state.json"
+
+
+def test_import_warns_of_what_it_does_not_know_and_refuses_it_when_strict(tmp_path: Path) -> None:
+    later = {"contextName": "desk", "operator": "LIKE", "values": ["a%"]}
+    state = {"features": [{"name": "Feature.L", "strategies": [{"name": "default", "constraints": [later]}]}]}
+    path = saved(tmp_path, "later.json", state)
+    with pytest.raises(CommandError, match=r"features\[0\].strategies\[0\].constraints\[0\].operator must be one of"):
+        run("import", path, "--strict")
+    assert not FeatureFlag.objects.filter(name="Feature.L").exists()
+    assert run("import", path).strip().splitlines() == [
+        "flag     Feature.L                                created",
+        "  warning: Feature.L: strategies[0].constraints[0]: no operator is called 'LIKE' here: it never holds",
+    ]
 
 
 def test_conformance_prints_each_failure_and_exits_with_one(tmp_path: Path) -> None:

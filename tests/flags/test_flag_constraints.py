@@ -95,8 +95,26 @@ def test_a_missing_value_is_in_no_list() -> None:
     assert not holds("IN", None, "")
 
 
-@pytest.mark.parametrize("operator", ONE_VALUE)
-@pytest.mark.parametrize("limit", ["", "(nonsense"])
+def test_an_empty_pattern_matches_whatever_is_given_and_nobody_may_send_one() -> None:
+    assert holds("REGEX", "", value="")
+    assert holds("REGEX", "AAPL", value="")
+    assert "1 to 1000 letters, was ''" in problem(Constraint(context_name="symbol", operator="REGEX"))
+
+
+def test_a_version_with_a_space_is_none_but_its_limit_may_be_pasted_with_one() -> None:
+    assert not holds("SEMVER_EQ", " 1.2.3", value="1.2.3")
+    assert holds("SEMVER_EQ", "1.2.3", value=" 1.2.3 ")
+    assert not problem(Constraint(context_name="build", operator="SEMVER_EQ", value=" 1.2.3 "))
+
+
+def test_digits_without_end_take_no_time_to_be_no_number() -> None:
+    assert parse_number("1" * 300_000 + "x") is None
+
+
+@pytest.mark.parametrize(
+    ("operator", "limit"),
+    [*((each, limit) for each in ONE_VALUE for limit in ("", "(nonsense") if (each, limit) != (Operator.REGEX, ""))],
+)
 def test_a_limit_that_cannot_be_read_is_false_and_true_when_inverted(operator: Operator, limit: str) -> None:
     assert not holds(operator, limit, value=limit)
     assert holds(operator, limit, value=limit, inverted=True)

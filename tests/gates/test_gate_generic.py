@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -139,17 +141,39 @@ def test_a_submodule_that_appeared_is_no_change(victim):
     assert changes(lambda: setattr(victim, "below", ModuleType("victimised.part.below"))) == []
 
 
+def test_a_module_that_the_import_brought_in_may_hold_nothing_of_the_code(monkeypatch):
+    def work():
+        """What the code under test plants."""
+
+    def brings() -> None:
+        late = ModuleType("victimised.late")
+        late.work, late.own = work, SHIPPED
+        monkeypatch.setitem(sys.modules, "victimised.late", late)
+
+    assert changes(brings, own="elsewhere") == []
+    assert changes(brings) == []
+    monkeypatch.delitem(sys.modules, "victimised.late")
+    assert changes(brings, own=__name__) == ["it changed victimised.late.work"]
+    monkeypatch.delitem(sys.modules, "victimised.late")
+    assert changes(brings, own=__name__.rpartition(".")[0]) == ["it changed victimised.late.work"]
+
+
 def test_a_removed_module_is_named(victim):
     assert changes(lambda: sys.modules.pop("victimised.part")) == ["it removed the module victimised.part"]
 
 
 def test_a_replaced_builtin_is_named(monkeypatch):
     assert changes(lambda: monkeypatch.setattr(builtins, "sorted", list)) == ["it changed builtins.sorted"]
+    wrapped = partial(builtins.__import__)
+    patched = changes(lambda: monkeypatch.setattr(builtins, "__import__", wrapped))
+    assert patched == ["it changed builtins.__import__"]
 
 
 def test_paths_environment_folder_signals_and_streams_are_watched(monkeypatch, tmp_path):
     assert changes(lambda: monkeypatch.syspath_prepend(tmp_path)) == ["it changed sys.path"]
     assert changes(lambda: monkeypatch.setenv("ODD", "1")) == ["it changed the environment"]
+    assert changes(lambda: monkeypatch.setenv("KMP_INIT_AT_FORK", "FALSE")) == []  # as scikit-learn does
+    assert changes(lambda: monkeypatch.setenv("KMP_INIT_AT_FORK", "TRUE")) == ["it changed the environment"]
     assert changes(lambda: monkeypatch.chdir(tmp_path)) == ["it changed the working folder"]
     assert changes(lambda: monkeypatch.setattr(sys, "stdout", sys.stderr)) == [
         "it replaced standard streams or the exception hook"
@@ -202,6 +226,10 @@ class Pair:
         (Pair(np.zeros(2)), Pair(np.ones(2)), "it.left differs in 2 of 2 places"),
         (Pair((1, [2.0])), Pair((1, [2.5])), "it.left[1][0] was 2.0, then 2.5"),
         (object(), object(), ""),
+        (Decimal("NaN"), Decimal("NaN"), ""),
+        (Decimal(1), Decimal("NaN"), "it was Decimal('1'), then Decimal('NaN')"),
+        (np.array(["NaT"], "M8[s]"), np.array(["NaT"], "M8[s]"), ""),
+        (np.array(["NaT"], "M8[s]"), np.array([3], "M8[s]"), "it differs in 1 of 1 places"),
         (None, 0, "it was a NoneType, then a int"),
     ],
 )

@@ -99,6 +99,11 @@ def is_certain(model, values):
     return out
 
 
+def adapts_its_predictor(model, values):
+    model._mean += 0.01 * np.nanmean(values, axis=(0, 1))
+    return PLAIN(model, values)
+
+
 def has_another_shape(model, values):
     return PLAIN(model, values)[..., :2]
 
@@ -120,6 +125,7 @@ MUTANTS = [
     (knows_rows_in_part, "a row is known or unknown as a whole", "rows are so in part"),
     (never_speaks, "complete input gives a forecast", "must be finite, was nan"),
     (never_speaks, "probabilities lie between 0 and 1", "every row was NaN"),
+    (adapts_its_predictor, "the predictor is left as it was", "must forecast afterwards as before, but 450 values"),
     (says_the_same_always, "the forecast depends on the features", "they gave the same"),
     (mixes_symbols, "symbols are read by themselves", "should not move with another symbol's features"),
     (prefers_the_first_symbol, "the order of symbols does not matter", "symbols in another order"),

@@ -111,6 +111,21 @@ def test_a_process_that_ends_between_two_tests_never_passes(echo):
     assert lost.reason == "did not live through its tests: it left"
 
 
+@pytest.mark.parametrize(
+    ("left_out", "missing"),
+    [("result", {"loads", "runs"}), ("plan", {"ends"}), ("nothing", set())],
+)
+def test_a_result_that_was_not_heard_never_passes(echo, left_out: str, missing: set[str]):
+    echo()
+    tested = ModuleVersion.objects.select_related("module").get(module__name="echo")
+    passed = ["tiny", "runs", True, "passed", "", 1.0]
+    words = (*report_words("loads"), {"plan": [passed[:3]]}, {"begin": passed[:3]}, {"result": passed}, {"end": True})
+    heard = tuple(word for word in words if left_out not in word)
+    report = testing.report_of(Ended(kind="finished", reason="", words=heard, output="", duration_ms=1.0), tested, ())
+    assert {result.name for result in report.results if result.blocks} == missing
+    assert report.passed is (not missing)
+
+
 def report_words(name: str) -> tuple[dict[str, object], ...]:
     return ({"begin": ["gate", name, True]}, {"result": ["gate", name, True, "passed", "", 1.0]})
 

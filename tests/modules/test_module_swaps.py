@@ -10,8 +10,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from helios.events.models import SystemEvent
-from helios.modules import gating, listener, presence, registry, services, swapping
+from helios.modules import gating, listener, loading, presence, registry, services, swapping
 from helios.modules.errors import (
+    ModuleLoadFailed,
     ModuleRefused,
     SwapFailed,
     SwapRunning,
@@ -83,6 +84,34 @@ def test_what_a_version_needs_must_be_in_use_in_its_range(oracle, code):
         services.swap("user", row.label, actor="ann")
     services.swap("oracle", "1.1.0", actor="ann")
     assert services.swap("user", row.label, actor="ann").state == "SWITCHED"
+
+
+def test_versions_that_each_fit_must_not_close_a_circle_together(oracle, code):
+    """Neither registration shows it: each version is seen beside the ones in use, which need nothing of the sort."""
+    services.register("seer", code("seer"))
+    services.activate("seer")
+    circle = services.register("oracle", code("oracle", version="1.3.0"), dependencies={"seer": "*"})
+    closing = services.register("seer", code("seer", version="1.3.0"), dependencies={"oracle": "*"})
+    services.swap("oracle", circle.label, actor="ann")
+    with pytest.raises(ModuleRefused, match=r"modules depend on each other: (oracle -> seer -> |seer -> oracle -> )"):
+        services.swap("seer", closing.label, actor="ann")
+    assert Module.objects.get(name="seer").active.version == "1.0.0"
+
+
+def test_a_rollback_closes_no_circle_either(oracle, code):
+    services.register("seer", code("seer"))
+    services.activate("seer")
+    circle = services.register("oracle", code("oracle", version="1.3.0"), dependencies={"seer": "*"})
+    services.swap("oracle", circle.label, actor="ann")
+    services.swap("oracle", oracle["1.1.0"], actor="ann")
+    services.swap(
+        "seer",
+        services.register("seer", code("seer", version="1.3.0"), dependencies={"oracle": "*"}).label,
+        actor="ann",
+    )
+    with pytest.raises(ModuleRefused, match="modules depend on each other"):
+        services.rollback("oracle", actor="ann")
+    assert used() == oracle["1.1.0"]
 
 
 def test_a_module_that_is_not_hot_reloadable_is_not_swapped(oracle):
@@ -165,6 +194,15 @@ def test_a_swap_whose_lease_ran_out_is_failed_by_the_next_one(running, oracle):
     assert services.swap("oracle", "1.1.0", actor="ann").state == "SWITCHED"
     running.refresh_from_db()
     assert (running.state, running.error) == ("FAILED", "its owner elsewhere:1 died while it was checking versions")
+
+
+def test_a_clock_that_is_wrong_here_takes_no_living_swap_for_dead(running, monkeypatch):
+    """A lease is written and read by the database's clock, the only one that all processes share."""
+    ahead = timezone.now() + timedelta(hours=1)
+    monkeypatch.setattr(timezone, "now", lambda: ahead)
+    assert swapping.recover() == []
+    running.refresh_from_db()
+    assert running.state == "CHECKING"
 
 
 def test_a_swap_whose_owner_is_gone_from_this_machine_is_failed_at_once(running):
@@ -271,6 +309,52 @@ def test_a_process_keeps_its_last_answers_only():
 
 
 def test_a_listener_answers_for_the_version_it_loaded_or_could_not(running, monkeypatch):
-    assert listener._loaded(running) == ""
+    assert listener._loaded(running.to_version) == ""
     monkeypatch.setattr(registry, "load_version", lambda _: (_ for _ in ()).throw(SystemExit(3)))
-    assert listener._loaded(running) == "SystemExit: 3"
+    assert listener._loaded(running.to_version) == "SystemExit: 3"
+
+
+@pytest.fixture
+def wanted(oracle, monkeypatch) -> list[ModuleVersion]:
+    """What a floor above has every worker load ahead."""
+    asked = [ModuleVersion.objects.get(label=oracle["1.1.0"])]
+    monkeypatch.setattr(listener, "_wanted", [lambda: asked])
+    return asked
+
+
+def test_what_is_wanted_ahead_is_loaded_before_a_task_asks(wanted):
+    (version,) = wanted
+    worker = listener.Listener("redis://nowhere", "worker", tasks=True)
+    loading.forget_code("oracle", version.digest)
+    worker._load_ahead()
+    assert loading.held("oracle", version.digest) is not None
+
+
+def test_what_cannot_be_loaded_ahead_is_told_once_and_left_to_the_task(wanted, monkeypatch, logged):
+    def missing(_: object) -> None:
+        raise ModuleLoadFailed("no such library here")
+
+    loading.forget_code("oracle", wanted[0].digest)
+    monkeypatch.setattr(registry, "load_version", missing)
+    worker = listener.Listener("redis://nowhere", "worker", tasks=True)
+    worker._load_ahead()
+    worker._load_ahead()
+    assert logged == ["modules.not_loaded_ahead"]
+
+
+def test_a_listener_outlives_an_error_that_nobody_foresaw(monkeypatch, logged):
+    """Without it the process would no longer be heard of, and swaps would not wait for it."""
+    heard = []
+    process = listener.Listener("redis://nowhere", "worker")
+
+    def listen() -> None:
+        heard.append(1)
+        if len(heard) > 1:
+            process._stopping.set()
+        raise AttributeError("a client that was closed while it was read")
+
+    monkeypatch.setattr(process, "_listen", listen)
+    monkeypatch.setattr(process, "_keep_alive", lambda: None)
+    monkeypatch.setattr(listener, "RETRY_EVERY_S", 0.0)
+    process._hear()
+    assert (len(heard), logged) == (2, ["modules.listener_failed"] * 2)

@@ -8,7 +8,7 @@ import pytest
 
 from helios.events.models import SystemEvent
 from helios.modules import gating, presence, registry, services, swapping, watch
-from helios.modules.errors import ModuleRefused, SwapFailed, WatchedCallFailed
+from helios.modules.errors import ModuleLoadFailed, ModuleRefused, SwapFailed, WatchedCallFailed
 from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -90,6 +90,36 @@ def test_whoever_marks_is_told_before_and_after_each_watched_call(oracle, faulty
     with pytest.raises(WatchedCallFailed):
         call()
     assert marks == [Module.objects.get(name="oracle").watch_id, None]
+
+
+def test_a_process_that_cannot_load_it_takes_a_watched_version_back(oracle, monkeypatch):
+    """One that came up after the others had it ready: on another machine, or on a full disk."""
+    services.swap("oracle", "1.1.0", actor="ann")
+    real = registry._implementation
+
+    def full(name: str, digest: str, path: str, version: str) -> object:
+        if version == "1.1.0":
+            raise ModuleLoadFailed("module oracle could not be laid out: no space left")
+        return real(name, digest, path, version)
+
+    monkeypatch.setattr(registry, "_implementation", full)
+    registry.forget()
+    with pytest.raises(WatchedCallFailed, match="ModuleLoadFailed: module oracle could not be laid out") as caught:
+        registry.resolve("oracle")
+    assert isinstance(caught.value.cause, ModuleLoadFailed)
+    assert watch.flush() == ["oracle"]
+    assert used() == oracle["1.0.0"]
+
+
+def test_after_the_watch_a_process_that_cannot_load_says_so_and_nobody_else_changes(oracle, monkeypatch):
+    def full(*_: object) -> object:
+        raise ModuleLoadFailed("no space left")
+
+    monkeypatch.setattr(registry, "_implementation", full)
+    registry.forget()
+    with pytest.raises(ModuleLoadFailed, match="no space left"):
+        registry.resolve("oracle")
+    assert watch.flush() == []
 
 
 def test_more_failures_can_be_allowed(oracle, faulty):

@@ -31,7 +31,7 @@ GUARDS = '[{"metric": "latency_p95_ms", "limit": 1e6, "kind": "hard"}]'
 
 @pytest.fixture
 def version(desk, tmp_path):
-    """Register new code for a slot; returns its label."""
+    """Register and load new code for a slot; returns its label."""
     package = tmp_path / "scratch_live"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -39,7 +39,9 @@ def version(desk, tmp_path):
 
     def register(slot, name, source):
         (package / f"{name}.py").write_text(source)
-        return desk.manage_json("modules", "register", slot, f"scratch_live.{name}")["label"]
+        label = desk.manage_json("modules", "register", slot, f"scratch_live.{name}")["label"]
+        desk.manage("modules", "load", slot, label)
+        return label
 
     return register
 

@@ -375,3 +375,12 @@ def test_an_expired_flag_is_reported_with_what_to_do(viewer: Api) -> None:
     found = [each for each in report["flags"] if each["name"] == "old_idea"]
     assert (found[0]["reason"], found[0]["owner"]) == ("expired", "ann")
     assert viewer.get("feature-flags/stale", {"days": 0}).status_code == 400
+
+
+def test_what_only_the_service_refuses_is_pointed_at_as_well(operator: Api) -> None:
+    limit = {"contextName": "price", "operator": "NUM_GT", "value": "much"}
+    refused = operator.patch(FLAG, {"strategy": "rules", "rules": [{"name": "default", "constraints": [limit]}]})
+    assert (refused.status_code, first_error(refused)["pointer"]) == (422, "/rules/0/constraints/0/value")
+    share = {"name": "flexibleRollout", "parameters": {"rollout": "half"}}
+    refused = operator.patch(FLAG, {"rules": [{"name": "default"}, share]})
+    assert first_error(refused)["pointer"] == "/rules/1/parameters/rollout"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError
 
-from helios.platform import parsing
+from helios.platform import parsing, strict
 from tests.platform.people import Api
 
 JSON = st.recursive(
@@ -113,3 +113,15 @@ def test_a_method_that_a_route_does_not_have_is_named(operator: Api) -> None:
     response = operator.send("PUT", "feature-flags/garch_volatility")
     assert response.status_code == 405
     assert set(response["Allow"].split(", ")) == {"GET", "PATCH", "DELETE", "HEAD", "OPTIONS"}
+
+
+def test_a_name_twice_among_many_is_found_at_once() -> None:
+    names = b",".join(b'"n%d": 1' % number for number in range(60_000))
+    with pytest.raises(ParseError, match="twice was 'n7'"):
+        parsing.read(b'{%b, "n7": 1}' % names)
+
+
+def test_of_many_unknown_fields_some_are_named(operator: Api) -> None:
+    answer = operator.post("feature-flags", {"name": "many", **{f"percentag{number}": 1 for number in range(20_000)}})
+    assert answer.status_code == 400
+    assert len(answer.json()["errors"]) == strict.MAX_NAMED

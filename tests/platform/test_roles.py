@@ -143,6 +143,22 @@ def test_other_flags_are_an_operators(operator: Api) -> None:
         assert operator.post(f"feature-flags/garch_volatility/{action}").status_code == 200
 
 
+def test_a_flag_that_money_hangs_on_is_a_traders_at_whatever_remove(operator: Api, trader: Api) -> None:
+    segments.create("pilots", actor="tests")
+    services.create("desk_open", {"segments": ["pilots"]}, actor="tests")
+    services.create("week_day", {"prerequisites": [{"feature": "desk_open"}]}, actor="tests")
+    assert operator.post("feature-flags/desk_open/enable").status_code == 200
+    services.edit("auto_trading", {"prerequisites": [{"feature": "week_day"}]}, actor="tests")
+    assert operator.patch("feature-flags/desk_open", {"owner": "desk"}).status_code == 200
+    for action in ("enable", "disable", "kill-switch"):
+        assert operator.post(f"feature-flags/desk_open/{action}").status_code == 403
+    assert operator.post("feature-flags/percentage", {"name": "week_day", "percentage": 5}).status_code == 403
+    assert operator.patch("feature-flags/desk_open", {"segments": []}).status_code == 403
+    assert operator.patch("segments/pilots", {"constraints": []}).status_code == 403
+    assert trader.post("feature-flags/desk_open/disable").status_code == 200
+    assert operator.post("feature-flags/auto_trading/kill-switch").status_code == 200
+
+
 def test_a_segment_that_money_depends_on_is_a_traders(operator: Api, trader: Api) -> None:
     segments.create("pilots", {"constraints": []}, actor="tests")
     assert operator.patch("segments/pilots", {"description": "free"}).status_code == 200

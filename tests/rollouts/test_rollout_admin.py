@@ -8,7 +8,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from helios.rollouts import recording, selectors, services
+from helios.platform.access import give_role
+from helios.platform.roles import Role
+from helios.rollouts import recording, selectors, services, words
 from helios.rollouts.models import RolloutEvent
 from helios.rollouts.recording import ArmDecision
 from tests.rollouts.arms import arm, reading
@@ -43,6 +45,11 @@ def test_a_page_shows_arms_analyses_history_and_what_the_buttons_will_do(admin_c
         "promote will serve 50 % of symbols: ",
         "abort will leave every symbol to sma_cross",
         "PnL net of cost, bps a decision",
+        "1. replay over stored history, analysed at once, from 10 decisions of the challenger on",
+        "2. shadow, nothing served, analysed every 60 s",
+        "above 2 rolled back at once (from 1 samples on)",
+        "2: shadow, nothing served",
+        "Abort: the champion serves every symbol from the next cycle on",
         "every guard kept",
         "stepped",
     ):
@@ -83,6 +90,11 @@ def test_a_rolled_back_one_shows_its_reason(admin_client: Client, at_step, desk)
     assert "exceptions 9 is above its hard limit 2" in page
 
 
+def test_a_list_shows_the_first_clause_of_a_long_reason() -> None:
+    assert words.short("too few; too slow; too dear") == "too few; 2 more"
+    assert words.short("too few") == "too few"
+
+
 def test_who_may_only_look_cannot_steer(client: Client, plan, django_user_model: type[User]) -> None:
     row = plan()
     viewer = django_user_model.objects.create_user("viewer", is_staff=True)
@@ -94,6 +106,7 @@ def test_who_may_only_look_cannot_steer(client: Client, plan, django_user_model:
     press(client, "start", row)
     assert selectors.get(row.pk).state == "PENDING"
     viewer.user_permissions.add(Permission.objects.get(codename="change_rollout"))
+    give_role(viewer, Role.TRADER)
     press(client, "start", row)
     assert selectors.get(row.pk).state == "RUNNING"
 

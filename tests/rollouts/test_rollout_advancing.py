@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
@@ -181,6 +182,30 @@ def test_a_paused_rollout_still_serves_so_its_hard_guards_still_act(at_step, des
     services.react(row.pk)
     row.refresh_from_db()
     assert (row.state, row.reason) == ("ROLLED_BACK", "drawdown 0.3 is above its hard limit 0.25")
+
+
+def test_a_promotion_that_waits_for_its_turn_is_still_guarded(at_step, desk: Desk) -> None:
+    row = at_step(4)
+    desk.refusal = Transient("another swap runs")
+    services.advance(row.pk, due(row))
+    assert selectors.get(row.pk).state == "PROMOTING"
+    assert services.react(row.pk) is None
+    desk.arms = reading(arm(drawdown=0.3))
+    services.react(row.pk)
+    assert (selectors.get(row.pk).state, served()) == ("ROLLED_BACK", 0)
+    assert services.run_due() == []
+    assert desk.promoted == []
+
+
+def test_a_promotion_that_was_done_or_is_being_done_is_not_called_back(at_step, desk: Desk, monkeypatch) -> None:
+    row = services.promote(at_step(4).pk, actor="ada")
+    desk.arms = reading(arm(drawdown=0.3))
+    desk.champion = "momentum"
+    assert services.react(row.pk) is None
+    desk.champion = "sma_cross"
+    monkeypatch.setattr(advancing, "claimed", lambda _: nullcontext(enter_result=False))
+    assert services.react(row.pk) is None
+    assert selectors.get(row.pk).state == "PROMOTING"
 
 
 @pytest.mark.parametrize("reported", [reading(), reading(arm(500, pnl=-40.0)), reading(arm(2)), None])

@@ -141,6 +141,8 @@ def test_calibration_is_guarded_where_there_are_forecasts() -> None:
         ([], "must have a hard guard, had none"),
         ([{"metric": "pnl_deficit_bps", "limit": 5, "kind": "soft"}], "must have a hard guard"),
         ([{"metric": "profit", "limit": 5, "kind": "hard"}], "metric must be one of exceptions, exception_rate,"),
+        ([{"metric": {}, "limit": 5, "kind": "hard"}], "log_loss_excess, was {}"),
+        ([{"metric": "exceptions", "limit": 10**400, "kind": "hard"}], "must be a number from 0, was 1000"),
         ([{"metric": "exceptions", "limit": 5, "kind": "firm"}], "must be hard or soft, was 'firm'"),
         ([{"metric": "exceptions", "kind": "hard"}], "an object with metric, limit and kind"),
         ([{"metric": "exceptions", "limit": -1, "kind": "hard"}], "must be a number from 0, was -1"),

@@ -101,9 +101,19 @@ class Machine(RuleBasedStateMachine):
             self.model |= {"state": "ROLLED_BACK", "hard": True}
 
     @rule()
+    def breach_while_nobody_swaps(self) -> None:
+        if self._try(machine.breached, {"RUNNING", "PAUSED", "PROMOTING"}, idle=True):
+            self.model |= {"state": "ROLLED_BACK", "hard": True}
+
+    @rule()
     def swapped(self) -> None:
         if self._try(machine.promoted, {"PROMOTING"}):
             self.model["state"] = "SUCCEEDED"
+
+    @rule()
+    def taken_back(self) -> None:
+        if self._try(machine.taken_back, {"SUCCEEDED"}):
+            self.model["state"] = "ROLLED_BACK"
 
     @rule()
     def not_swapped(self) -> None:

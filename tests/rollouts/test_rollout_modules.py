@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from helios.errors import Rejected
-from helios.modules.models import Module, ModuleVersion
+from helios.events.models import SystemEvent
+from helios.modules import listener
+from helios.modules.models import Module, ModuleSwap, ModuleVersion
 from helios.rollouts import selectors, services, targets
 from helios.rollouts.models import Rollout
 from tests.harness import ROOT, run_sql
@@ -73,6 +75,142 @@ def test_a_slot_without_a_champion_cannot_be_challenged(slot: Module) -> None:
         plan("1.1.0")
 
 
+@pytest.mark.parametrize("state", ["UNLOADED", "LOADING"])
+def test_code_that_was_never_imported_apart_does_not_meet_a_worker(slot: Module, state: str) -> None:
+    row = plan("1.1.0+cccccccc")
+    ModuleVersion.objects.filter(label=row.challenger).update(state=state)
+    with pytest.raises(
+        Rejected, match=rf"1.1.0\+cccccccc must be LOADED before it meets a worker, was {state}: load it"
+    ):
+        services.start(row.pk, actor="ada", now=T0)
+    assert selectors.get(row.pk).state == "PENDING"
+
+
+def test_a_challenger_that_was_unloaded_meanwhile_is_not_resumed(slot: Module) -> None:
+    row = services.start(plan("1.1.0+bbbbbbbb").pk, actor="ada", now=T0)
+    services.pause(row.pk, actor="ada")
+    ModuleVersion.objects.filter(label=row.challenger).update(state="UNLOADED")
+    with pytest.raises(Rejected, match="must be LOADED before it meets a worker, was UNLOADED"):
+        services.resume(row.pk, actor="ada")
+
+
+def test_a_slot_that_may_not_be_swapped_cannot_be_challenged(slot: Module) -> None:
+    Module.objects.filter(pk=slot.pk).update(hot_reloadable=False)
+    with pytest.raises(Rejected, match="module scorer must be hot-reloadable to be challenged, it is not"):
+        plan("1.1.0")
+
+
+def test_a_challenger_serves_nothing_beside_versions_that_it_does_not_fit(slot: Module) -> None:
+    ModuleVersion.objects.filter(label="1.1.0+bbbbbbbb").update(dependencies={"feeder": "^2.0.0"})
+    with pytest.raises(Rejected, match="module scorer depends on feeder, which is not registered"):
+        plan("1.1.0+bbbbbbbb")
+    feeder = Module.objects.create(name="feeder", path="x.feeder", version="1.0.0", state="ACTIVE", generation=901)
+    feeder.active = ModuleVersion.objects.create(
+        module=feeder, label="1.0.0+f", version="1.0.0", path="x.feeder", state="ACTIVE", registered_by="ada"
+    )
+    feeder.save()
+    with pytest.raises(Rejected, match=r"module scorer needs feeder \^2.0.0, but 1.0.0 is registered"):
+        plan("1.1.0+bbbbbbbb")
+    assert not Rollout.objects.exists()
+
+
+def test_workers_load_the_challengers_of_rollouts_under_way_ahead(slot: Module) -> None:
+    assert selectors.challengers() == []
+    row = plan("1.1.0+bbbbbbbb")
+    assert selectors.challengers() == []
+    services.start(row.pk, actor="ada", now=T0)
+    assert [version.label for version in selectors.challengers()] == ["1.1.0+bbbbbbbb"]
+    assert selectors.challengers in listener._wanted
+    services.abort(row.pk, actor="ada")
+    assert selectors.challengers() == []
+
+
+def promotion(slot: Module, row: Rollout, **other) -> ModuleSwap:
+    """The swap of a promotion, as the modules' own history keeps it."""
+    kept = {
+        "module": slot,
+        "to_version": ModuleVersion.objects.get(label=row.challenger),
+        "actor": "rollouts",
+        "reason": f"rollout {row.name} reached its end",
+        "owner": "here:1",
+        "expires_at": T0,
+        "state": "SWITCHED",
+    }
+    return ModuleSwap.objects.create(**{**kept, **other})
+
+
+@pytest.fixture
+def promoted(slot: Module) -> tuple[Rollout, ModuleSwap]:
+    """A rollout that succeeded; the challenger's first calls are watched."""
+    row = services.start(plan("1.1.0+bbbbbbbb").pk, actor="ada", now=T0)
+    services.promote(row.pk, full=True, actor="ada", now=T0)
+    swap = promotion(slot, row)
+    activate(slot, row.challenger)
+    services.run_due(T0)
+    assert selectors.get(row.pk).state == "SUCCEEDED"
+    return row, swap
+
+
+def take_back(swap: ModuleSwap, failed: int) -> None:
+    ModuleSwap.objects.filter(pk=swap.pk).update(
+        state="ROLLED_BACK", error="it raised", watch_failed=failed, finished_at=T0
+    )
+
+
+def test_a_success_that_its_watch_takes_back_is_told_as_rolled_back(promoted, slot: Module) -> None:
+    row, swap = promoted
+    take_back(swap, failed=1)
+    activate(slot, "1.0.0+aaaaaaaa")
+    services.run_due(T0)
+    services.run_due(T0)
+    row = selectors.get(row.pk)
+    assert row.state == "ROLLED_BACK"
+    assert row.reason == "1.1.0+bbbbbbbb was put in place and taken back by its watch: it raised"
+    (event,) = SystemEvent.objects.filter(kind="rollout.rolled_back")
+    assert (event.severity, event.data["before"]["state"]) == ("critical", "SUCCEEDED")
+    assert row.history.first().action == "rolled_back"
+
+
+def test_what_people_do_to_the_slot_later_leaves_the_success_as_it_was(promoted) -> None:
+    row, swap = promoted
+    take_back(swap, failed=0)
+    services.run_due(T0)
+    assert selectors.get(row.pk).state == "SUCCEEDED"
+
+
+def test_of_two_rollouts_of_the_same_words_only_the_later_one_is_taken_back(promoted, slot: Module) -> None:
+    first, _ = promoted
+    activate(slot, "1.0.0+aaaaaaaa")
+    second = services.start(plan("1.1.0+bbbbbbbb").pk, actor="ada", now=T0)
+    services.promote(second.pk, full=True, actor="ada", now=T0)
+    take_back(promotion(slot, second), failed=1)
+    activate(slot, "1.1.0+bbbbbbbb")
+    services.run_due(T0)
+    assert (selectors.get(first.pk).state, selectors.get(second.pk).state) == ("SUCCEEDED", "ROLLED_BACK")
+
+
+def test_a_promotion_that_was_taken_back_before_it_was_written_down_is_not_done_again(slot: Module) -> None:
+    row = services.start(plan("1.1.0+bbbbbbbb").pk, actor="ada", now=T0)
+    services.promote(row.pk, full=True, actor="ada", now=T0)
+    take_back(promotion(slot, row), failed=1)
+    services.run_due(T0)
+    row = selectors.get(row.pk)
+    assert (row.state, row.cause) == ("PAUSED", "promotion failed")
+    assert "was put in place and taken back by its watch: it raised" in row.reason
+    assert ModuleSwap.objects.count() == 1
+
+
+def test_a_promotion_does_not_push_a_third_version_out(slot: Module) -> None:
+    row = services.start(plan("1.1.0+bbbbbbbb").pk, actor="ada", now=T0)
+    services.promote(row.pk, full=True, actor="ada", now=T0)
+    activate(slot, "1.1.0+cccccccc")
+    services.run_due(T0)
+    row = selectors.get(row.pk)
+    assert (row.state, row.cause) == ("PAUSED", "promotion failed")
+    assert "scorer must still be served by 1.0.0+aaaaaaaa, is now by 1.1.0+cccccccc" in row.reason
+    assert not ModuleSwap.objects.exists()
+
+
 def activate(slot: Module, label: str) -> None:
     """As a swap by somebody else leaves the slot."""
     Module.objects.filter(pk=slot.pk).update(active=ModuleVersion.objects.get(label=label))
@@ -116,6 +254,7 @@ django.setup()
 from django.conf import settings
 from helios.modules import registry
 from helios.modules import services as modules
+from helios.modules.models import ModuleVersion
 from helios.rollouts import selectors, services
 
 package = sys.argv[1]
@@ -142,6 +281,8 @@ def deliver(label):
     return [row.state, row.reason, registry.resolve("scorer").version]
 
 good, bad = write("two", "1.1.0"), write("three", "1.2.0", "raise SystemExit(3)")
+modules.load("scorer", good)
+ModuleVersion.objects.filter(label=bad).update(state="LOADED")  # as if it had behaved when it was loaded
 print(json.dumps({"good": deliver(good), "bad": deliver(bad), "labels": [champion, good, bad]}))
 """
 

@@ -60,6 +60,8 @@ def test_growing_shares_after_replay_and_shadow_are_a_plan(shares, replay, shado
         ([{"kind": "canary"}], "kind of step 1 must be replay, shadow, live, was 'canary'"),
         ([{"percentage": 100}], "was None"),
         ([{"kind": []}], "was []"),
+        ([{"kind": {}}], "was {}"),
+        ([{"kind": "live", "percentage": 100, "interval_s": 10**400}], "interval_s of step 1 must be above 0"),
         ([{"kind": "live", "percentage": 100, "interval_s": 0}], "interval_s of step 1 must be above 0"),
         ([{"kind": "live", "percentage": 100, "interval_s": float("nan")}], "was nan"),
         ([{"kind": "live", "percentage": 100, "interval_s": "1h"}], "was '1h'"),

@@ -44,6 +44,12 @@ def opened() -> set[str]:
     return set(Finding.objects.filter(resolved_at__isnull=True).values_list("subject", flat=True))
 
 
+@pytest.fixture(autouse=True)
+def _no_history(db: None) -> None:
+    """Setting a database up leaves events; these tests look at their own."""
+    SystemEvent.objects.all().delete()
+
+
 def test_a_finding_is_opened_with_what_was_measured_and_an_event() -> None:
     assert record(finding()).opened == ("QUEUE_WITHOUT_WORKER:gpu",)
     row = Finding.objects.get()

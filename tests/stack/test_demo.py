@@ -114,7 +114,7 @@ def test_training_is_skipped_when_the_model_is_there(
 
 
 def test_the_workers_of_a_running_stack_are_used(recorder: Recorder, env: Env) -> None:
-    recorder.answering = {"worker", "gpu"}
+    recorder.answering = {"worker", "gpu", "maintenance"}
     demo.run(env, Console(file=io.StringIO()))
     assert words(recorder)[-2:] == ["replay", "sentinel"]
     assert "workers" not in words(recorder)

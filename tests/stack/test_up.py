@@ -89,7 +89,7 @@ def test_each_line_carries_its_process_and_brackets_stay_as_they_are() -> None:
     emit("web", "[red] is text")
     emit("new", "x" * 60)
     assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue().splitlines() == ["web    | [red] is text", "new    | " + "x" * 60]
+    assert console.file.getvalue().splitlines() == ["web         | [red] is text", "new         | " + "x" * 60]
 
 
 def ports(count: int) -> list[int]:

@@ -26,8 +26,8 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
     env = Env(_env_file=None, worker_concurrency=1)
     with workers.running_workers(env, beside=[processes.beat()]) as runner:
         pids = list(runner.pids().values())
-        assert workers.answering(endpoints.celery_broker(stack.valkey.url())) >= {"worker", "gpu"}
-        assert set(runner.pids()) == {"worker", "gpu", "beat"}
+        assert workers.answering(endpoints.celery_broker(stack.valkey.url())) >= {"worker", "gpu", "maintenance"}
+        assert set(runner.pids()) == {"worker", "gpu", "maintenance", "beat"}
         (child,) = children.descendants(runner.pids()["gpu"])[-1:]
         assert "spawn" in " ".join(children.psutil.Process(child).cmdline()), "CUDA must not be forked"
     assert [pid for pid in pids if children.is_alive(pid)] == []
@@ -73,7 +73,7 @@ def test_a_process_keeps_the_callers_environment_and_learns_its_name() -> None:
 def test_web_and_flower_are_for_this_machine_only(make_env: Callable[..., Env]) -> None:
     env = make_env(web_port=8123, flower_port=5123)
     specs = {spec.name: spec for spec in processes.everything(env)}
-    assert list(specs) == ["worker", "gpu", "web", "flower", "beat"]
+    assert list(specs) == ["worker", "gpu", "maintenance", "web", "flower", "beat"]
     assert "--host 127.0.0.1 --port 8123" in " ".join(specs["web"].argv)
     assert {"--address=127.0.0.1", "--port=5123", "--read_only=True"} <= set(specs["flower"].argv)
 

@@ -87,6 +87,13 @@ def a_live_row_equals_the_batch(candidate: Candidate, seed: int) -> None:
         checks.same(batch[row], live[-1], f"bar {row} from its last {RECEPTIVE} rows must equal the batch")
 
 
+def the_predictor_is_left_as_it_was(candidate: Candidate, seed: int) -> None:
+    used, values = predictor(seed), features(seed + 1)
+    candidate.run(used, features(seed))
+    sentence = "a worker keeps its predictor, which must forecast afterwards as before"
+    checks.same(predictor(seed).probabilities(values), used.probabilities(values), sentence)
+
+
 def the_forecast_depends_on_the_features(candidate: Candidate, seed: int) -> None:
     one, other = _run(candidate, seed, features(seed)), _run(candidate, seed, features(seed + 1))
     moved = np.nanmax(np.abs(one - other))
@@ -140,6 +147,7 @@ TESTS = (
     ),
     GateTest(name="the future changes nothing", function=the_future_changes_nothing, contracts=PREDICT),
     GateTest(name="a live row equals the batch", function=a_live_row_equals_the_batch, contracts=PREDICT),
+    GateTest(name="the predictor is left as it was", function=the_predictor_is_left_as_it_was, contracts=PREDICT),
     GateTest(
         name="the forecast depends on the features",
         function=the_forecast_depends_on_the_features,

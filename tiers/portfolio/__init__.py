@@ -1,7 +1,29 @@
 """Tier 6: from the risk decision to target weights."""
 
+import numpy as np
+
+from tiers.portfolio.covariance import shrunk_correlation
+from tiers.portfolio.optimise import solve
 from tiers.portfolio.rebalance import rebalance as run
 
 VERSION = "1.0.0"
 
-__all__ = ["VERSION", "run"]
+
+def on_load() -> None:
+    """Compile, or load, what numba compiles here: the first bar after a switch does not wait for it."""
+    returns, zeros, ones = np.eye(3, 2), np.zeros(2), np.ones(2)
+    correlation, _ = shrunk_correlation(returns, 2)
+    solve(
+        mu=zeros,
+        sigma=ones,
+        correlation=correlation,
+        previous=zeros,
+        low=zeros,
+        high=ones,
+        budget=1.0,
+        risk_aversion=4.0,
+        cost=0.0,
+    )
+
+
+__all__ = ["VERSION", "on_load", "run"]

@@ -1,7 +1,16 @@
 """Tier 4, "Aether": volatility, sizes, leverage and limits."""
 
+import numpy as np
+
 from tiers.risk.decide import decide as run
+from tiers.risk.limits import mean_correlations
 
 VERSION = "1.0.0"
 
-__all__ = ["VERSION", "run"]
+
+def on_load() -> None:
+    """Compile, or load, what numba compiles here: the first bar after a switch does not wait for it."""
+    mean_correlations(np.eye(3), 2)
+
+
+__all__ = ["VERSION", "on_load", "run"]

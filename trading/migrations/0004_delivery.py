@@ -7,9 +7,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="pipelinecycle",
             name="rollouts",
-            field=models.JSONField(
-                blank=True, default=list, help_text="challengers pinned: who decides which symbol"
-            ),
+            field=models.JSONField(blank=True, default=list, help_text="challengers pinned: who decides which symbol"),
         ),
         migrations.AlterField(
             model_name="stagerun",

@@ -257,8 +257,8 @@ def feature_to_json(flag: FlagDefinition) -> dict[str, Any]:
     }
 
 
-def parse_state(data: object, *, strict: bool = True) -> State:
-    """{features, segments} as flags and segments by name; a name that comes twice is wrong when strict."""
+def parse_state(data: object, *, strict: bool = True, once: bool = False) -> State:
+    """{features, segments} as flags and segments by name; a name that comes twice is wrong when strict or `once`."""
     plain = fields.mapping(data, "the state")
     if not isinstance(plain.get("features"), list):
         raise fields.wrong("features", "a list", plain.get("features"))
@@ -266,7 +266,7 @@ def parse_state(data: object, *, strict: bool = True) -> State:
     features = fields.each(
         plain["features"], "features", lambda each, at: feature_from_json(each, at, strict=strict, segments=names)
     )
-    if strict:
+    if strict or once:
         _refuse_twice("features", [each.name for each in features])
     return State(
         features={each.name: each for each in features},

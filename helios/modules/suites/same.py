@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,10 @@ def _arrays(one: Any, other: Any, place: str) -> Iterator[str]:
         apart = (one != other) & ~(np.isnan(one) & np.isnan(other))
         if apart.any():
             yield f"{place} differs in {int(apart.sum())} of {apart.size} places"
-    elif not (one == other).all():
-        yield f"{place} differs in {int((one != other).sum())} of {one.size} places"
+    else:
+        apart = (one != other) & ~((one != one) & (other != other))  # noqa: PLR0124 - not a time, like not a number
+        if apart.any():
+            yield f"{place} differs in {int(apart.sum())} of {one.size} places"
 
 
 def _mappings(one: Mapping[Any, Any], other: Mapping[Any, Any], place: str) -> Iterator[str]:
@@ -60,7 +63,7 @@ def _sequences(one: Sequence[Any], other: Sequence[Any], place: str) -> Iterator
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, float):
+    if isinstance(one, float | Decimal):
         return one == other or (math.isnan(one) and math.isnan(other))
     kind: Any = type(one)
     if kind.__eq__ is object.__eq__:  # such as a predictor: one object cannot say that it equals another

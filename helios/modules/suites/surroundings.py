@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+_HOOKS = ("__import__", "__build_class__")  # names with underscores that no import sets by itself
+_LIBRARIES = ("_RJEM_MALLOC_CONF", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")  # of polars and scikit-learn
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD)
 
 
@@ -48,7 +50,7 @@ class Surroundings:
             for differs, sentence in (
                 (now.threads - self.threads, f"it left {len(now.threads - self.threads)} threads running"),
                 (now.path != self.path, "it changed sys.path"),
-                (now.environment != self.environment, "it changed the environment"),
+                (_own_doing(now.environment, self.environment), "it changed the environment"),
                 (now.folder != self.folder, "it changed the working folder"),
                 (not _same(now.handlers, self.handlers), "it changed signal handlers"),
                 (not _same(now.streams, self.streams), "it replaced standard streams or the exception hook"),
@@ -58,7 +60,15 @@ class Surroundings:
         for name, before in self.names.items():
             if name != own and not name.startswith(f"{own}."):
                 found += _rebound(name, before, now.names.get(name))
+        for name in sorted(now.names.keys() - self.names.keys()):
+            if own and name != own and not name.startswith(f"{own}."):
+                found += _planted(name, now.names[name], own)
         return found
+
+
+def _own_doing(now: Mapping[str, str], before: Mapping[str, str]) -> bool:
+    """Whether the environment differs by more than what libraries add to it when they are imported."""
+    return {name: value for name, value in now.items() if name in before or name not in _LIBRARIES} != before
 
 
 def _watched(packages: tuple[str, ...]) -> Iterator[tuple[str, ModuleType]]:
@@ -74,11 +84,19 @@ def _rebound(name: str, before: Mapping[str, Any], now: Mapping[str, Any] | None
         yield f"it removed the module {name}"
         return
     for key in sorted(before.keys() | now.keys()):
-        if key.startswith("__") or key == "_":
+        if (key.startswith("__") and key not in _HOOKS) or key == "_":
             continue
         absent = object()
         was, value = before.get(key, absent), now.get(key, absent)
         if was is not value and not (was is absent and isinstance(value, ModuleType)):
+            yield f"it changed {name}.{key}"
+
+
+def _planted(name: str, now: Mapping[str, Any], own: str) -> Iterator[str]:
+    """The names of a module that the import brought in which hold something that the code itself made."""
+    for key, value in sorted(now.items()):
+        maker = str(getattr(value, "__module__", ""))
+        if not isinstance(value, ModuleType) and (maker == own or maker.startswith(f"{own}.")):
             yield f"it changed {name}.{key}"
 
 

@@ -298,6 +298,7 @@ class FlagCheck(serializers.Serializer[Any]):
     reason = serializers.CharField()
     variant = VariantShown()
     generation = serializers.IntegerField(help_text="of the flags that answered")
+    status = serializers.CharField(help_text="LIVE, or STALE while a newer state of the flags may exist")
 
 
 class CheckQuery(serializers.Serializer[Any]):

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios import flags
-from helios.flags import selectors, services
+from helios.flags import references, selectors, services
 from helios.flags.changing import Change
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 from helios.platform import roles
@@ -72,7 +72,7 @@ class FlagList(ListView[FeatureFlag]):
         no_query(request)
         wanted = body(request, shapes.NewFlag)
         name, reason = wanted.pop("name"), wanted.pop("reason")
-        demand(request, roles.for_flag(name, Turn.OTHER))
+        _demand(request, name, Turn.OTHER)
         services.create(name, wanted, actor=actor(request), reason=reason)
         return shown(name, status=HTTPStatus.CREATED)
 
@@ -101,7 +101,7 @@ class FlagDetail(ApiView):
         wanted = body(request, shapes.FlagPatch)
         reason, version = wanted.pop("reason"), seen_version(request, wanted.pop("version", None))
         selectors.get(name)
-        demand(request, roles.for_flag(name, _turn(wanted)))
+        _demand(request, name, roles.turn_of(wanted, enabled=bool(wanted.get("enabled"))))
         services.edit(name, wanted, actor=actor(request), reason=reason, version=version)
         return shown(name)
 
@@ -117,16 +117,9 @@ class FlagDetail(ApiView):
         """Take the flag away; its history stays, and `restore` brings it back. Flags of the catalogue stay."""
         wanted = query(request, ReasonQuery)
         selectors.get(name)
-        demand(request, roles.for_flag(name, Turn.OTHER))
+        _demand(request, name, Turn.OTHER)
         services.archive(name, actor=actor(request), reason=wanted["reason"], version=seen_version(request, None))
         return Response(status=HTTPStatus.NO_CONTENT)
-
-
-def _turn(wanted: dict[str, Any]) -> Turn:
-    """Which way an edit turns the flag: only one that sets nothing but `enabled` is as clear as the switch."""
-    if set(wanted) == {"enabled"}:
-        return Turn.ON if wanted["enabled"] else Turn.OFF
-    return Turn.OTHER if set(wanted) - {"description", "owner", "expires_at"} else Turn.NOTES
 
 
 class FlagHistory(ListView[FeatureFlagHistory]):
@@ -168,8 +161,13 @@ class FlagCheck(ApiView):
             "reason": str(decision.reason),
             "variant": flags.variant(name, context).to_json(),
             "generation": flags.snapshot().generation,
+            "status": flags.snapshot().status,
         }
         return Response(answer)
+
+
+def _demand(request: Request, name: str, turn: Turn) -> None:
+    demand(request, roles.for_flag(name, turn, references.steered_by_flag(name)))
 
 
 def _context(request: Request) -> flags.FlagContext:
@@ -198,7 +196,7 @@ class _Turned(ApiView):
 
     def change(self, request: Request, name: str, wanted: dict[str, Any]) -> Response:
         selectors.get(name)
-        demand(request, roles.for_flag(name, self.turn))
+        _demand(request, name, self.turn)
         version = seen_version(request, wanted.pop("version", None))
         self.apply(name, wanted, actor=actor(request), reason=wanted.pop("reason"), version=version)
         return shown(name)
@@ -334,6 +332,6 @@ class FlagRestore(ApiView):
         no_query(request)
         wanted = body(request, shapes.Restored)
         version = seen_version(request, wanted.get("version"))
-        demand(request, roles.for_flag(name, Turn.OTHER))
+        _demand(request, name, Turn.OTHER)
         services.restore(name, wanted.get("entry"), actor=actor(request), reason=wanted["reason"], version=version)
         return shown(name)

@@ -11,8 +11,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from helios.flags import segments, selectors, stale
-from helios.flags.models import FeatureFlag, FlagSegment
+from helios.flags import references, segments, selectors, stale
+from helios.flags.models import FlagSegment
 from helios.platform import roles
 from helios.platform.access import demand
 from helios.platform.api import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version
@@ -35,9 +35,8 @@ def shown(name: str, *, status: int = HTTPStatus.OK) -> Response:
 
 
 def role_for(name: str) -> Role:
-    """A segment that a flag of the money uses is a trader's: it says for whom that flag is on."""
-    used = FeatureFlag.objects.filter(name__in=roles.MONEY_FLAGS, segments__contains=[name]).exists()
-    return Role.TRADER if used else Role.OPERATOR
+    """A segment that a flag of the money uses, itself, in a rule or through a prerequisite, is a trader's."""
+    return roles.for_segment(references.steered_by_segment(name))
 
 
 class SegmentList(ListView[FlagSegment]):

@@ -30,7 +30,7 @@ class ControlPlaneStatus(serializers.Serializer[Any]):
     flags_off = serializers.IntegerField()
     flags_killed = serializers.IntegerField()
     flag_generation = serializers.IntegerField()
-    flags_stale = serializers.BooleanField(help_text="the last snapshot serves, because neither server answers")
+    flags_stale = serializers.BooleanField(help_text="Redis or the database is away: a newer state may exist")
     breakers = serializers.DictField(child=serializers.IntegerField(), help_text="number of breakers by state")
     modules = serializers.DictField(child=serializers.IntegerField(), help_text="number of modules by state")
     swaps_open = serializers.IntegerField()

@@ -128,6 +128,7 @@ def _of_import(action: CommandParser) -> None:
     action.add_argument("file", help="{features, segments}, or a file of the specification with such a state in it")
     action.add_argument("--overwrite", action="store_true", help="replace flags that ship with Helios as well")
     action.add_argument("--dry-run", action="store_true", help="tell what would happen, and change nothing")
+    action.add_argument("--strict", action="store_true", help="refuse what could never hold, instead of a warning")
 
 
 def _of_conformance(action: CommandParser) -> None:
