@@ -56,11 +56,12 @@ def start(book: Book, bar_ts: datetime, *, shard: int = 0, send: bool = True) ->
     if shard != 0:
         raise Rejected(f"shard must be 0, was {shard}: a book's universe is not divided yet")
     flags.refresh_if_behind()
-    modules.refresh_if_behind()
     with transaction.atomic():
         Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
         if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
             return None
+        arms = delivery.pins(book)
+        modules.refresh_if_behind()  # after the arms: a promotion between the two shows here, never in neither
         cycle = PipelineCycle.objects.create(
             book=book,
             timeframe=book.timeframe,
@@ -69,7 +70,7 @@ def start(book: Book, bar_ts: datetime, *, shard: int = 0, send: bool = True) ->
             mode=book.mode,
             switches=switchboard.to_json(switchboard.read(book)),
             modules=modules.pins(),
-            rollouts=delivery.pins(book),
+            rollouts=arms,
         )
     if send:
         send_chain(cycle.pk, Stage.INGEST)

@@ -213,6 +213,7 @@ class ModuleProcess(models.Model):
     class Meta:
         db_table = "module_processes"
         ordering = ["started_at"]
+        verbose_name_plural = "module processes"
 
     def __str__(self) -> str:
         return f"{self.component} {self.host}:{self.pid}"

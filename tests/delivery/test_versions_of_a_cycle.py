@@ -152,3 +152,15 @@ def test_a_rolled_back_stage_leaves_nothing_of_the_failed_version(book, times, s
     cycle = run(book, times[FIRST])
     assert cycle.stage_runs.count() == 7
     assert LedgerEntry.objects.filter(cycle_id=cycle.pk, kind="execute").count() == 1
+
+
+def test_a_cycle_that_starts_while_a_slot_is_empty_ends_with_that_reason_and_no_order(book, times):
+    modules.unload("execute", actor="test")
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == (
+        "FAILED",
+        "execute: module execute must be in use when a cycle starts, none was",
+    )
+    assert orders_of(book) == []
+    modules.activate("execute", actor="test")
+    assert run(book, times[FIRST + 1]).status == "DONE"

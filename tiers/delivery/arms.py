@@ -6,6 +6,7 @@ of its input, under a time limit; whatever it does wrong is noted, and the champ
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -23,7 +24,7 @@ from helios.modules.errors import WatchedCallFailed
 from helios.rollouts.core import Assignment, Kind
 from tiers.delivery import contract
 from tiers.delivery.deadline import within
-from tiers.errors import HeliosError, Transient
+from tiers.errors import HeliosError, Rejected, Transient
 from trading.models import PipelineCycle, Stage
 
 T = TypeVar("T")
@@ -105,6 +106,7 @@ def ask(
             trials.append(Trial(assignment=assignment, assigned=assigned, value=None, latency_ms=0.0))
             continue
         if assignment.kind == Kind.MODULE:
+            _load_ahead(stage, assignment)
             made = _attempt(_module_trial(trial or call, stage, assignment), assignment, assigned, excused)
         elif strategy is not None:
             made = _attempt(_strategy_trial(strategy, assignment), assignment, assigned, excused)
@@ -119,7 +121,9 @@ def champion(cycle: PipelineCycle, stage: Stage) -> Run:
 
     A failure of a version that the slot has left since the cycle began is told as one of a watched version is.
     """
-    label = cycle.modules[stage.value]
+    label = cycle.modules.get(stage.value)
+    if label is None:
+        raise Rejected(f"module {stage.value} must be in use when a cycle starts, none was")
     active = modules.resolve_pinned(stage.value, label)
     run = watch.guarded(replace(active, implementation=_checking(active.implementation, stage))).run
     return cast("Run", run) if not left(cycle, stage) else _failing_over(run, stage, label)
@@ -169,6 +173,12 @@ def _assigned(assignment: Assignment, stage: Stage, cycle: PipelineCycle) -> fro
     if assignment.shadow or (stage in BY_BOOK and assignment.serves_book(cycle.book.name)):
         return frozenset(cycle.book.symbols)
     return frozenset() if stage in BY_BOOK else frozenset(assignment.symbols)
+
+
+def _load_ahead(stage: Stage, assignment: Assignment) -> None:
+    """Load a challenger before its clock starts; what goes wrong here goes wrong again, and is told, in its trial."""
+    with contextlib.suppress(Exception, SystemExit):
+        modules.resolve_pinned(stage.value, assignment.challenger)
 
 
 def _module_trial(call: Callable[[Run], T], stage: Stage, assignment: Assignment) -> Callable[[], T]:

@@ -64,6 +64,7 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "module_processes",
                 "ordering": ["started_at"],
+                "verbose_name_plural": "module processes",
             },
         ),
         migrations.AddField(
