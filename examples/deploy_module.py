@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 WAIT_S, POLL_S = 900.0, 0.5
+DEFAULT_URL = f"http://127.0.0.1:{os.environ.get('HELIOS_WEB_PORT', '8000')}"
 ENDED = {"SUCCEEDED", "ROLLED_BACK", "ABORTED"}
 
 
@@ -214,7 +215,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """What may be chosen."""
     parser = argparse.ArgumentParser(prog="python -m examples.deploy_module", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="where Helios answers")
+    parser.add_argument("--url", default=DEFAULT_URL, help=f"where Helios answers; {DEFAULT_URL} when left out")
     parser.add_argument("--token", default=os.environ.get("HELIOS_API_TOKEN", ""), help="or HELIOS_API_TOKEN")
     parser.add_argument("--slot", default="predict", help="the module whose place is meant")
     parser.add_argument("--module", default="examples.modules.predict_tempered", help="dotted path of the challenger")
@@ -242,7 +243,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return deploy(helios, console, options)
     except (Refused, httpx.HTTPError) as error:
-        Console(stderr=True).print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
+        said = str(error) if isinstance(error, Refused) else f"{options.url} must answer, did not: {error}"
+        Console(stderr=True).print(said, markup=False, soft_wrap=True)
         return 2
     finally:
         helios.close()

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "stories.md"
+HOME = ROOT / "var" / "stories"
 BOOK, BARS = "stories", 3_000
 STORIES = {
     "promoted": (
@@ -43,7 +45,8 @@ EXPECTED = {"promoted": 0, "faulty": 3}
 def prepare_environment() -> int:
     """Servers, data and ports of this run's own; returns the port of the web process."""
     port = free_port()
-    os.environ["HELIOS_VAR_DIR"] = str(ROOT / "var" / "stories")
+    shutil.rmtree(HOME, ignore_errors=True)  # each telling begins with the versions that ship
+    os.environ["HELIOS_VAR_DIR"] = str(HOME)
     os.environ["HELIOS_WEB_PORT"] = str(port)
     os.environ["HELIOS_WORKER_CONCURRENCY"] = "1"
     os.environ["DJANGO_SETTINGS_MODULE"] = "helios.settings"
@@ -119,17 +122,17 @@ def wait_for_web(port: int, *, limit_s: float = 60.0) -> None:
 
 
 @contextmanager
-def running_cycles() -> Iterator[None]:
-    """A replay of stored daily bars through the workers, one cycle after the other, until the block ends."""
+def running_cycles() -> Iterator[str]:
+    """A replay of stored daily bars through the workers until the block ends; yields the name of its book."""
     name = f"{BOOK}-{secrets.token_hex(3)}"
     argv = [sys.executable, "manage.py", "replay", "--bars", str(BARS), "--name", name]
-    log = ROOT / "var" / "stories" / "logs" / "replay.out"
+    log = HOME / "logs" / "replay.out"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         replay = subprocess.Popen(argv, cwd=ROOT, stdout=out, stderr=out)
         try:
             wait_for_cycles(name, 3)
-            yield
+            yield name
             if replay.poll() not in (None, 0):
                 raise SystemExit(f"the cycles must run until the story ends, they stopped: see {log}")
         finally:
@@ -162,16 +165,17 @@ def tell(story: str, port: int, token: str) -> str:
     return "".join(said)
 
 
-def cycles_meanwhile() -> str:
-    """How the pipeline fared: cycles by state, orders by state, whether the ledger is intact."""
+def cycles_meanwhile(book: str) -> str:
+    """How the book fared: cycles by state, orders by state, whether its ledger is intact."""
     code = (
         "import json\n"
         "from collections import Counter\n"
-        "from trading.models import Order, PipelineCycle, Book\n"
+        "from trading.models import Book\n"
         "from trading.services import ledger\n"
-        "print(json.dumps({'cycles': Counter(PipelineCycle.objects.values_list('status', flat=True)),\n"
-        "    'orders': Counter(Order.objects.values_list('status', flat=True)),\n"
-        "    'ledger intact': all(ledger.verify(book.pk) is None for book in Book.objects.all())}))"
+        f"book = Book.objects.get(name={book!r})\n"
+        "print(json.dumps({'cycles': Counter(book.cycles.values_list('status', flat=True)),\n"
+        "    'orders': Counter(book.orders.values_list('status', flat=True)),\n"
+        "    'ledger intact': ledger.verify(book.pk) is None}))"
     )
     return manage("shell", "--no-imports", "-c", code).splitlines()[-1]
 
@@ -196,9 +200,9 @@ def main(words: Sequence[str] | None = None) -> int:
     with running_stack(port) as token:
         for story in chosen:
             console.print(f"\n--- {story} ---")
-            with running_cycles():
+            with running_cycles() as book:
                 said = tell(story, port, token)
-            closing = f"the pipeline meanwhile: {cycles_meanwhile()}\n"
+            closing = f"the pipeline meanwhile: {cycles_meanwhile(book)}\n"
             sys.stdout.write(closing)
             if options.write:
                 write(story, said + closing)

@@ -53,7 +53,7 @@ class Command(BaseCommand):
                 action.add_argument("--all", action="store_true", help="reset every breaker")
             if name in {"create", "configure"}:
                 nargs = "*" if name == "create" else "+"
-                action.add_argument("settings", nargs=nargs, metavar="SETTING=VALUE", help="such as open_s=30")
+                action.add_argument("assignments", nargs=nargs, metavar="SETTING=VALUE", help="such as open_s=30")
             if name in {"configure", "delete"}:
                 action.add_argument("--version", dest="seen", type=int, help="refuse if it has another version by now")
             if name == "history":
@@ -104,11 +104,11 @@ class Command(BaseCommand):
         return {"reset": services.reset_all(**_by(options))}
 
     def _create(self, options: Row) -> Row:
-        row = services.create(options["name"], _assignments(options["settings"]), **_by(options))
+        row = services.create(options["name"], _assignments(options["assignments"]), **_by(options))
         return {**_summary(row), "settings": _settings(row)}
 
     def _configure(self, options: Row) -> Row:
-        changes = _assignments(options["settings"])
+        changes = _assignments(options["assignments"])
         row = services.configure(options["name"], changes, version=options["seen"], **_by(options))
         return {**_summary(row), "settings": _settings(row)}
 
