@@ -68,7 +68,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table, with the ratio where there is a peer."""
     lines = ["| work | ours | peer | theirs | ours / theirs | target |", "|---|---|---|---|---|---|"]
     for row in rows:
-        ratio = f"{row['ours'] / row['theirs']:.2f}x" if row["theirs"] else ""
+        ratio = f"{row['ours'] / row['theirs']:.3g}x" if row["theirs"] else ""
         theirs = f"{row['theirs']:,.2f} {row['unit']}" if row["theirs"] else ""
         lines.append(
             f"| {row['work']} | {row['ours']:,.2f} {row['unit']} | {row['peer']} | {theirs} | {ratio} | "
