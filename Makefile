@@ -15,7 +15,7 @@ LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.
 	HELIOS_DATABASE_URL=postgresql://helios@db/helios HELIOS_REDIS_URL=redis://queue:6379/0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check up bench story-promoted story-faulty lint format clean distclean python
+.PHONY: help install demo test soak check up bench story-promoted story-faulty lint format clean distclean python
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -29,6 +29,9 @@ up: $(RUN)  ## run the whole stack until Ctrl-C: web on 8000, Flower on 5555
 test: $(DEV)  ## the whole test suite against real servers, with coverage
 	@mkdir -p var/coverage && rm -f var/coverage/data*
 	@$(PY) -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=90
+
+soak: $(DEV)  ## what takes minutes: processes and servers killed at random, for as long as that takes
+	@$(PY) -m pytest -q -m soak
 
 check: $(DEV)  ## style, types, import rules, sizes, migrations, deployment settings
 	$(VENV)/bin/ruff check .

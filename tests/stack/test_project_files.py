@@ -21,7 +21,7 @@ from tests.harness import ROOT
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 TARGETS = (
-    *("help", "demo", "up", "test", "check", "bench", "story-promoted", "story-faulty"),
+    *("help", "demo", "up", "test", "soak", "check", "bench", "story-promoted", "story-faulty"),
     *("lint", "format", "install", "clean", "distclean"),
 )
 
