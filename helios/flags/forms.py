@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 from typing import Any, ClassVar, Final
 
 from django import forms
@@ -40,6 +41,7 @@ class ReasonedForm(RoledForm):
     """Editable fields, a reason for the history, and the version at which the person saw the row."""
 
     editable: ClassVar[tuple[str, ...]] = ()
+    service: ClassVar[ModuleType]  # its try_create and try_edit make the change and take it back
 
     reason = forms.CharField(
         required=False,
@@ -67,8 +69,11 @@ class ReasonedForm(RoledForm):
         }
 
     def try_out(self) -> None:
-        """Make the change as the services do, and take it back."""
-        raise NotImplementedError
+        """Make the change as the services do, as a new row or as an edit of the one that was seen, and take it back."""
+        if self.instance.pk is None:
+            self.service.try_create(self.cleaned_data["name"], self.changes())
+        else:
+            self.service.try_edit(self.instance.name, self.changes(), version=self.cleaned_data["seen_version"])
 
     def clean(self) -> dict[str, Any]:
         """Try the change out, so that a refusal is shown where it belongs and nothing that was typed is lost."""
@@ -90,6 +95,7 @@ class FlagForm(ReasonedForm):
     """A flag. A killed one comes back by the button alone."""
 
     editable = EDITABLE
+    service: ClassVar[ModuleType] = services
 
     class Meta:
         model = FeatureFlag
@@ -115,18 +121,12 @@ class FlagForm(ReasonedForm):
         turn = roles.turn_of(self.changes(), enabled=bool(self.cleaned_data.get("enabled")))
         return roles.for_flag(self.instance.name, turn, references.steered_by_flag(self.instance.name))
 
-    def try_out(self) -> None:
-        """As a new flag, or as an edit of the one that was seen."""
-        if self.instance.pk is None:
-            services.try_create(self.cleaned_data["name"], self.changes())
-        else:
-            services.try_edit(self.instance.name, self.changes(), version=self.cleaned_data["seen_version"])
-
 
 class SegmentForm(ReasonedForm):
     """A segment; its constraints in Unleash's form."""
 
     editable = segments.EDITABLE
+    service: ClassVar[ModuleType] = segments
 
     class Meta:
         model = FlagSegment
@@ -140,13 +140,6 @@ class SegmentForm(ReasonedForm):
     def needed(self) -> Role:
         """By the flags that use it."""
         return roles.for_segment(references.steered_by_segment(self.instance.name))
-
-    def try_out(self) -> None:
-        """As a new segment, or as an edit of the one that was seen."""
-        if self.instance.pk is None:
-            segments.try_create(self.cleaned_data["name"], self.changes())
-        else:
-            segments.try_edit(self.instance.name, self.changes(), version=self.cleaned_data["seen_version"])
 
 
 def _named(name: str) -> dict[str, str]:

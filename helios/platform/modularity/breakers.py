@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -152,16 +153,14 @@ class _Act(ApiView):
     """One thing a person does to one breaker."""
 
     opens = False
-
-    def act(self, name: str, **by: Any) -> object:
-        raise NotImplementedError
+    service: ClassVar[Callable[..., object]]
 
     @idempotent()
     def post(self, request: Request, name: str) -> Response:
         no_query(request)
         reason = body(request, Reasoned)["reason"]
         demand(request, roles.for_breaker(order_path=found(name).order_path, opens=self.opens))
-        self.act(name, actor=actor(request), reason=reason)
+        type(self).service(name, actor=actor(request), reason=reason)
         return shown(name)
 
 
@@ -182,41 +181,35 @@ class Open(_Act):
 
     opens = True
 
-    def act(self, name: str, **by: Any) -> object:
-        return services.force_open(name, **by)
+    service = staticmethod(services.force_open)
 
 
 @_documented("Close a breaker", "breakers_close")
 class Close(_Act):
     """Let calls pass from now on."""
 
-    def act(self, name: str, **by: Any) -> object:
-        return services.close(name, **by)
+    service = staticmethod(services.close)
 
 
 @_documented("Reset a breaker", "breakers_reset")
 class Reset(_Act):
     """Close it and forget its outcomes; calls under way no longer count."""
 
-    def act(self, name: str, **by: Any) -> object:
-        services.reset(name, **by)
-        return True
+    service = staticmethod(services.reset)
 
 
 @_documented("Let a breaker only measure", "breakers_metrics_only")
 class MetricsOnly(_Act):
     """Every call passes; what it would have done is in its history. Refused for one that guards orders."""
 
-    def act(self, name: str, **by: Any) -> object:
-        return services.metrics_only(name, **by)
+    service = staticmethod(services.metrics_only)
 
 
 @_documented("Let a breaker act again", "breakers_normal")
 class Normal(_Act):
     """It acts by what it measures, from the state it stands in."""
 
-    def act(self, name: str, **by: Any) -> object:
-        return services.normal(name, **by)
+    service = staticmethod(services.normal)
 
 
 class ResetAll(ApiView):

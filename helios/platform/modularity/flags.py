@@ -182,23 +182,18 @@ def _context(request: Request) -> flags.FlagContext:
     return flags.FlagContext(**fields, attributes=attributes)
 
 
-Apply = Callable[..., Change]
-
-
 class _Turned(ApiView):
     """A change of one flag: the body's shape, which way it turns, and the service that does it."""
 
     shape: ClassVar[type[Body]] = shapes.Versioned
     turn: ClassVar[Turn] = Turn.OTHER
-
-    def apply(self, name: str, wanted: dict[str, Any], **by: Any) -> Change:
-        raise NotImplementedError
+    service: ClassVar[Callable[..., Change]]  # takes the fields of the body by their names
 
     def change(self, request: Request, name: str, wanted: dict[str, Any]) -> Response:
         selectors.get(name)
         _demand(request, name, self.turn)
         version = seen_version(request, wanted.pop("version", None))
-        self.apply(name, wanted, actor=actor(request), reason=wanted.pop("reason"), version=version)
+        type(self).service(name, actor=actor(request), version=version, **wanted)
         return shown(name)
 
 
@@ -226,23 +221,16 @@ class _ByBody(_Turned):
 
 class _Enable(_Turned):
     turn = Turn.ON
-
-    def apply(self, name: str, wanted: dict[str, Any], **by: Any) -> Change:
-        del wanted
-        return services.enable(name, **by)
+    service = staticmethod(services.enable)
 
 
 class _Disable(_Turned):
     turn = Turn.OFF
-
-    def apply(self, name: str, wanted: dict[str, Any], **by: Any) -> Change:
-        del wanted
-        return services.disable(name, **by)
+    service = staticmethod(services.disable)
 
 
 class _Percentage(_Turned):
-    def apply(self, name: str, wanted: dict[str, Any], **by: Any) -> Change:
-        return services.set_percentage(name, wanted["percentage"], **by)
+    service = staticmethod(services.set_percentage)
 
 
 def _documented(summary: str, identity: str, shape: type[Body], *, named: bool = False) -> Any:
@@ -280,10 +268,7 @@ class FlagKill(_ByPath):
     """Off for everybody at once, and held off until somebody enables it."""
 
     turn = Turn.OFF
-
-    def apply(self, name: str, wanted: dict[str, Any], **by: Any) -> Change:
-        del wanted
-        return services.kill(name, **by)
+    service = staticmethod(services.kill)
 
 
 @_documented("Add to the whitelist", "flags_whitelist_add", shapes.Entries)
@@ -291,9 +276,7 @@ class WhitelistAdd(_ByPath):
     """The list acts under the strategy `whitelist` only."""
 
     shape = shapes.Entries
-
-    def apply(self, name: str, wanted: dict[str, Any], **by: Any) -> Change:
-        return services.whitelist_add(name, wanted["entries"], **by)
+    service = staticmethod(services.whitelist_add)
 
 
 @_documented("Take off the whitelist", "flags_whitelist_remove", shapes.Entries)
@@ -301,9 +284,7 @@ class WhitelistRemove(_ByPath):
     """An entry that is not on it is refused: it is most likely misspelt."""
 
     shape = shapes.Entries
-
-    def apply(self, name: str, wanted: dict[str, Any], **by: Any) -> Change:
-        return services.whitelist_remove(name, wanted["entries"], **by)
+    service = staticmethod(services.whitelist_remove)
 
 
 @_documented("Enable the named flag", "flags_enable_named", shapes.NamedVersioned, named=True)

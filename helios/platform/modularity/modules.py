@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -154,6 +155,13 @@ class Register(ApiView):
         return Response(shapes.VersionSerializer(version).data, status=HTTPStatus.CREATED, headers=headers)
 
 
+def _with_version(request: Request, name: str, service: Callable[..., ModuleVersion]) -> Response:
+    """Do something with the version that the body names, or the newest, and show it afterwards."""
+    no_query(request)
+    wanted = body(request, shapes.WhichVersion)
+    return Response(shapes.VersionSerializer(service(found(name).name, wanted["version"], actor=actor(request))).data)
+
+
 class Load(ApiView):
     """Check that a version can be used, without using it yet."""
 
@@ -167,10 +175,7 @@ class Load(ApiView):
     @idempotent(atomic=False)
     def post(self, request: Request, name: str) -> Response:
         """Imports the code in a process of its own; 422 with the reason when it cannot be used."""
-        no_query(request)
-        wanted = body(request, shapes.WhichVersion)
-        version = services.load(found(name).name, wanted["version"], actor=actor(request))
-        return Response(shapes.VersionSerializer(version).data)
+        return _with_version(request, name, services.load)
 
 
 class Activate(ApiView):
@@ -186,10 +191,7 @@ class Activate(ApiView):
     @idempotent(atomic=False)
     def post(self, request: Request, name: str) -> Response:
         """For a slot that no version fills; one that is in use is swapped."""
-        no_query(request)
-        wanted = body(request, shapes.WhichVersion)
-        version = services.activate(found(name).name, wanted["version"], actor=actor(request))
-        return Response(shapes.VersionSerializer(version).data)
+        return _with_version(request, name, services.activate)
 
 
 class Unload(ApiView):
