@@ -20,6 +20,8 @@ import psutil
 from helios.errors import HeliosError
 
 SERVICE_USER = "pgserver"
+LONGEST_PAUSE_S = 30.0
+STABLE_AFTER_S = 60.0  # what lived for so long begins with the shortest pause again
 _PR_SET_PDEATHSIG = 1
 _ours: dict[int, subprocess.Popen[bytes]] = {}  # kept until collected, so that none stays a zombie
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -130,19 +132,24 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: floa
     return True
 
 
+def pause_s(failures: int) -> float:
+    """Seconds to wait before the start after the n-th failure in a row: 1, 2, 4 … 30."""
+    return float(min(LONGEST_PAUSE_S, 2.0 ** max(0, failures - 1)))
+
+
 def end(pid: int, *, first: signal.Signals, timeout_s: float) -> bool:
     """Signal a process, wait, then SIGKILL it. Returns whether it went without the kill."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, first)
-    if wait_until(lambda: not _collect_or_alive(pid), timeout_s=timeout_s):
+    if wait_until(lambda: not collect(pid), timeout_s=timeout_s):
         return True
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not _collect_or_alive(pid), timeout_s=10)
+    wait_until(lambda: not collect(pid), timeout_s=10)
     return False
 
 
-def _collect_or_alive(pid: int) -> bool:
+def collect(pid: int) -> bool:
     """Whether the process still runs; collects it when it is our own dead child."""
     process = _ours.get(pid)
     if process is None:

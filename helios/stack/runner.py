@@ -15,19 +15,13 @@ from types import FrameType
 import psutil
 
 from helios.stack import children
+from helios.stack.children import pause_s
 from helios.stack.ports import check_ports
 from helios.stack.processes import WORKING_DIRECTORY, ProcessSpec
 
 GRACE_S = 45.0  # a worker finishes the task it holds
-STABLE_AFTER_S = 60.0
-LONGEST_PAUSE_S = 30.0
 
 Emit = Callable[[str, str], None]
-
-
-def pause_s(crashes: int) -> float:
-    """Seconds to wait before the start after the n-th crash in a row: 1, 2, 4 … 30."""
-    return float(min(LONGEST_PAUSE_S, 2.0 ** max(0, crashes - 1)))
 
 
 @dataclass(slots=True)
@@ -127,7 +121,7 @@ class Runner:
             return
         status = child.process.returncode
         kill_sessions([child.process.pid])  # what it forked must not work beside its successor
-        child.crashes = 1 if now - child.started_at > STABLE_AFTER_S else child.crashes + 1
+        child.crashes = 1 if now - child.started_at > children.STABLE_AFTER_S else child.crashes + 1
         child.start_at = now + pause_s(child.crashes)
         child.process = None
         pause = pause_s(child.crashes)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
+from loguru import logger
 
+from helios import liveness
 from helios.env import Env
-from helios.stack.children import StackError
+from helios.stack import children
+from helios.stack.children import StackError, pause_s
 from helios.stack.endpoints import server_home, socket_dir
 from helios.stack.postgres import EmbeddedPostgres
 from helios.stack.valkey import EmbeddedValkey
@@ -30,6 +35,12 @@ __all__ = [
 ]
 
 
+CHECK_EVERY_S = 0.25  # how soon a server that ended is missed
+
+Server = EmbeddedPostgres | EmbeddedValkey
+Say = Callable[[str, str], None]  # name, sentence
+
+
 @dataclass(frozen=True, slots=True)
 class Servers:
     """The embedded servers that this configuration asks for; None where an external one is configured."""
@@ -39,12 +50,12 @@ class Servers:
 
     def start(self) -> list[str]:
         """Start what does not run; returns the names of what was started."""
-        started: list[str] = []
-        if self.postgres and self.postgres.start():
-            started.append("PostgreSQL")
-        if self.valkey and self.valkey.start():
-            started.append("Valkey")
-        return started
+        return [name for name, server in self.named().items() if server.start()]
+
+    def named(self) -> dict[str, Server]:
+        """The servers that are ours, by name."""
+        both: dict[str, Server | None] = {"PostgreSQL": self.postgres, "Valkey": self.valkey}
+        return {name: server for name, server in both.items() if server is not None}
 
     def stop(self) -> None:
         """Stop both; safe when they do not run."""
@@ -62,13 +73,19 @@ def embedded_servers(env: Env) -> Servers:
     return Servers(postgres if env.embedded_postgres else None, valkey if env.embedded_valkey else None)
 
 
+def warn(name: str, sentence: str) -> None:
+    """Say what became of a server in the log of this process."""
+    logger.bind(server=name).warning(sentence)
+
+
 class Lease:
     """The right of one process to use the embedded servers. When the last living holder lets go, they stop.
 
-    A holder that was killed counts as gone: a lease names the process id and when that process began.
+    Whoever holds one starts a server again that ended without being asked. A holder that was killed counts as gone: a
+    lease names the process id and when, by the kernel's clock, that process began.
     """
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, say: Say = warn) -> None:
         """Take the lease and start what does not run. Raises: StackError with one sentence."""
         self.servers = embedded_servers(env)
         self._folder = env.var_dir / "leases"
@@ -77,15 +94,24 @@ class Lease:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
-                self._file.write_text(repr(psutil.Process().create_time()))
+                draft = self._file.with_suffix(".new")  # nobody reads half a lease and takes it for a dead one's
+                draft.write_text(liveness.own_birth())
+                draft.rename(self._file)
                 self.started = self.servers.start()
         except OSError as error:
             raise StackError(f"Helios cannot write to {env.var_dir}: {error.strerror or error}") from error
+        self._keepers = [
+            _Keeper(name, server, lock=self._locked, say=say) for name, server in self.servers.named().items()
+        ]
+        for keeper in self._keepers:
+            keeper.start()
 
     def release(self) -> bool:
         """Let go; True when this was the last lease and the servers stopped. Forked children own none."""
         if os.getpid() != self._owner or not self._file.exists():
             return False
+        for keeper in self._keepers:
+            keeper.stop()
         with self._locked():
             self._file.unlink(missing_ok=True)
             if _living(self._folder):
@@ -108,9 +134,56 @@ class Lease:
             yield
 
 
-def ensure_running(env: Env) -> Lease:
-    """Start whichever server is embedded and not running, and hold both until the lease is released."""
-    return Lease(env)
+class _Keeper(threading.Thread):
+    """Starts one server again whenever it ended; of several holders of a lease one does, the others look on."""
+
+    def __init__(
+        self, name: str, server: Server, *, lock: Callable[[], AbstractContextManager[None]], say: Say
+    ) -> None:
+        super().__init__(name=f"keeper of {name}", daemon=True)
+        self._server, self._called, self._lock, self._say = server, name, lock, say
+        self._stopping = threading.Event()
+        self._ended = 0  # times in a row, without a stable minute between them
+        self._note()
+
+    def run(self) -> None:
+        """Look a few times a second until stopped."""
+        while not self._stopping.wait(CHECK_EVERY_S):
+            if self._pid is None or not liveness.lives(self._pid, self._born):
+                self._replace(missed_at=time.monotonic())
+
+    def stop(self) -> None:
+        """Start nothing from now on."""
+        self._stopping.set()
+        self.join()
+
+    def _note(self) -> None:
+        self._pid, self._since = self._server.pid(), time.monotonic()
+        self._born = (liveness.birth(self._pid) or "") if self._pid is not None else ""
+
+    def _replace(self, missed_at: float) -> None:
+        if self._pid is not None:
+            children.collect(self._pid)
+        self._ended = 0 if missed_at - self._since > children.STABLE_AFTER_S else self._ended
+        while not self._stopping.wait(pause_s(self._ended) if self._ended else 0):
+            self._ended += 1
+            try:
+                with self._lock():
+                    again = self._server.start()
+            except (StackError, OSError) as error:
+                reason = " ".join(str(error).split())
+                again_in = f"next try in {pause_s(self._ended):.0f} s"
+                self._say(self._called, f"ended unexpectedly and cannot be started, {again_in}: {reason}")
+                continue
+            if again:
+                self._say(self._called, f"ended unexpectedly; runs again after {time.monotonic() - missed_at:.1f} s")
+            self._note()
+            return
+
+
+def ensure_running(env: Env, say: Say = warn) -> Lease:
+    """Start whichever server is embedded and not running, and hold and keep both until the lease is released."""
+    return Lease(env, say)
 
 
 def living_leases(env: Env) -> list[int]:
@@ -125,9 +198,8 @@ def _living(folder: Path) -> list[int]:
 
 def _holds(path: Path) -> bool:
     """Whether the lease's process still lives; forgets the lease when not."""
-    with contextlib.suppress(OSError, ValueError, psutil.Error):
-        process = psutil.Process(int(path.name))
-        if process.status() != psutil.STATUS_ZOMBIE and process.create_time() == float(path.read_text()):
+    with contextlib.suppress(OSError):
+        if liveness.lives(int(path.name), path.read_text()):
             return True
     path.unlink(missing_ok=True)
     return False

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 
@@ -101,9 +105,83 @@ def test_a_lease_with_a_reused_number_counts_as_gone(make_env: MakeEnv) -> None:
     env = make_env()
     leases = env.var_dir / "leases"
     leases.mkdir(parents=True)
-    (leases / "1").write_text("0.0")  # process 1 lives, but it did not begin at the epoch
+    (leases / "1").write_text("boot:0")  # process 1 lives, but it did not begin in that moment
     assert living_leases(env) == []
     assert not (leases / "1").exists()
+
+
+def test_a_step_of_the_wall_clock_takes_nobodys_lease(make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_env()
+    other = hold_elsewhere(env)
+    since_boot = psutil._pslinux.boot_time()  # psutil tells when a process began by this, and the clock moves it
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: since_boot + 3_600)
+    with ensure_running(env):
+        assert living_leases(env) == sorted([os.getpid(), other.pid])
+    assert running(env) == (True, True)
+    other.communicate(b"\n")
+    assert running(env) == (False, False)
+
+
+def test_a_lease_is_never_read_half_written(make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_env(database_url="postgresql://h/x", redis_url="redis://h")
+    write = Path.write_text
+    seen: list[list[int]] = []
+
+    def look(path: Path, text: str) -> int:
+        path.touch()
+        seen.append(living_leases(env))  # somebody asks while we write, and forgets what is no living lease
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", look)
+    with ensure_running(env):
+        assert seen == [[]]
+        assert living_leases(env) == [os.getpid()]
+
+
+def test_a_server_that_is_killed_runs_again_while_somebody_holds_a_lease(make_env: MakeEnv) -> None:
+    env = make_env()
+    said: list[str] = []
+    with ensure_running(env, lambda name, sentence: said.append(f"{name} {sentence}")) as lease:
+        for name, server in lease.servers.named().items():
+            pid = server.pid()
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            assert children.wait_until(lambda name=name: any(name in each for each in said), timeout_s=120)
+            assert server.pid() not in {None, pid}
+        assert [re.sub(r"\d+\.\d", "N", each) for each in said] == [
+            "PostgreSQL ended unexpectedly; runs again after N s",
+            "Valkey ended unexpectedly; runs again after N s",
+        ]
+    assert running(env) == (False, False)
+
+
+class Failing:
+    """A server that is gone and cannot be started."""
+
+    def __init__(self, until: int) -> None:
+        self.tries, self._until = 0, until
+
+    def pid(self) -> int | None:
+        return None
+
+    def start(self) -> bool:
+        self.tries += 1
+        if self.tries < self._until:
+            raise StackError("its folder\nis full")
+        return True
+
+
+def test_a_server_that_cannot_start_is_tried_again_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: list[int] = []
+    monkeypatch.setattr(servers, "pause_s", lambda n: paused.append(n) or 0.0)
+    said: list[str] = []
+    server = Failing(until=3)
+    keeper = servers._Keeper("Valkey", server, lock=nullcontext, say=lambda *words: said.append(" ".join(words)))
+    keeper._replace(missed_at=0.0)
+    assert server.tries == 3
+    assert said[0] == "Valkey ended unexpectedly and cannot be started, next try in 0 s: its folder is full"
+    assert "runs again after" in said[2]
+    assert sorted(set(paused)) == [1, 2]
 
 
 def test_external_servers_are_neither_started_nor_stopped(make_env: MakeEnv) -> None:

@@ -19,7 +19,7 @@ from helios.stack import children, runner
 from helios.stack.children import StackError
 from helios.stack.ports import check_ports, is_free
 from helios.stack.processes import ProcessSpec
-from helios.stack.runner import Runner, pause_s, until_signalled
+from helios.stack.runner import Runner, until_signalled
 from tests.harness import ROOT
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
@@ -135,13 +135,13 @@ def test_what_a_crashed_process_forked_is_gone_before_it_starts_again(lines: Lin
 
 
 def test_pauses_grow_to_half_a_minute() -> None:
-    assert [pause_s(n) for n in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [children.pause_s(n) for n in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_a_long_lived_process_begins_with_the_shortest_pause_again(
     lines: Lines, made: list[Runner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "STABLE_AFTER_S", -1.0)
+    monkeypatch.setattr(children, "STABLE_AFTER_S", -1.0)
     made.append(Runner([spec("crashes", "raise SystemExit(1)")], lines))
     made[0].start()
     for n in range(2):

@@ -1,0 +1,40 @@
+"""Whether a process still lives, when its number may have been given to another one and the wall clock may be set."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+_STATE, _START_TICKS = 0, 19  # fields 3 and 22 of /proc/<pid>/stat, counted after the program's name
+_DEAD = frozenset("ZXx")
+
+
+def birth(pid: int) -> str | None:
+    """The boot and the kernel's clock tick at which the process began; None when there is none, or a zombie.
+
+    psutil's `create_time` adds the wall clock's idea of the boot to these ticks, and so moves whenever that is set.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[_STATE] in _DEAD else f"{_boot()}:{fields[_START_TICKS]}"
+
+
+def lives(pid: int, born: str) -> bool:
+    """Whether the process that began at `born` still lives."""
+    return birth(pid) == born
+
+
+def own_birth() -> str:
+    """When this process began."""
+    return birth(os.getpid()) or ""
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # some sandboxes hide it; ticks alone tell the processes of one boot apart
+        return ""
