@@ -21,11 +21,14 @@ from trading.selectors import wire
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
+FEATURE_REACH_BARS = 1_000  # a bar is in the features of so many later bars of its symbol at most
 
 _COLUMNS = "symbol, timeframe, source, bar_ts, open, high, low, close, volume"
 _ANY_KEPT = """
 SELECT EXISTS (SELECT FROM market_ohlc
-    WHERE symbol = ANY(%s) AND timeframe = %s AND bar_ts >= %s AND bar_ts <= %s)
+    WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s AND bar_ts >= %(first)s AND bar_ts <= %(last)s),
+EXISTS (SELECT FROM engineered_features
+    WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s AND bar_ts >= %(first)s)
 """
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
@@ -43,10 +46,23 @@ WITH written AS (
         volume = excluded.volume, source = excluded.source, revision = kept.revision + 1, ingested_at = now()
     WHERE (kept.open, kept.high, kept.low, kept.close, kept.volume)
         IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
-    RETURNING revision
+    RETURNING symbol, bar_ts, revision
 )
-SELECT count(*) FILTER (WHERE revision = 0), count(*) FILTER (WHERE revision > 0) FROM written
+SELECT symbol, count(*) FILTER (WHERE revision = 0), count(*) FILTER (WHERE revision > 0), min(bar_ts), max(bar_ts)
+FROM written GROUP BY symbol
 """  # noqa: S608 - the column list is a constant of this module
+_FORGET = """
+DELETE FROM engineered_features f
+USING unnest(%(symbols)s::text[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[]) AS changed(symbol, first, last)
+CROSS JOIN LATERAL (SELECT coalesce((
+    SELECT bar_ts FROM market_ohlc o
+    WHERE o.symbol = changed.symbol AND o.timeframe = %(timeframe)s AND o.bar_ts > changed.last
+    ORDER BY bar_ts OFFSET %(reach)s - 1 LIMIT 1
+), 'infinity') AS bar_ts) AS reached
+WHERE f.symbol = changed.symbol AND f.timeframe = %(timeframe)s
+    AND f.bar_ts >= changed.first AND f.bar_ts <= reached.bar_ts
+"""
+Changed = tuple[str, datetime, datetime]  # a symbol, and the first and last of its bars that are new or differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,16 +203,27 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
     No other writer can fill the span in between: the symbols are locked.
     """
     data, n_rows = wire.encode(part, source)
-    cursor.execute(_ANY_KEPT, [list(part.symbols), part.timeframe, _moment(part.ts[0]), _moment(part.ts[-1])])
-    if not cursor.fetchone()[0]:
+    span = {"first": _moment(part.ts[0]), "last": _moment(part.ts[-1])}
+    cursor.execute(_ANY_KEPT, {"symbols": list(part.symbols), "timeframe": part.timeframe, **span})
+    kept, known = cursor.fetchone()
+    if not kept:
         _copy(cursor, "market_ohlc", data)
-        return UpsertResult(inserted=n_rows), n_rows
-    cursor.execute(_STAGE)
-    _copy(cursor, "market_ohlc_incoming", data)
-    cursor.execute(_MERGE)
-    inserted, corrected = cursor.fetchone()
-    unchanged = n_rows - inserted - corrected
-    return UpsertResult(inserted=inserted, corrected=corrected, unchanged=unchanged), n_rows
+        written, inserted, corrected = _spans(part), n_rows, 0
+    else:
+        cursor.execute(_STAGE)
+        _copy(cursor, "market_ohlc_incoming", data)
+        cursor.execute(_MERGE)
+        rows = cursor.fetchall()
+        written = [(symbol, first, last) for symbol, _, _, first, last in rows]
+        inserted, corrected = (sum(row[place] for row in rows) for place in (1, 2))
+    if known and written:
+        _forget_features(cursor, part.timeframe, written)
+    return UpsertResult(inserted=inserted, corrected=corrected, unchanged=n_rows - inserted - corrected), n_rows
+
+
+def _spans(bars: Bars) -> list[Changed]:
+    own = ((symbol, bars.ts[~np.isnan(bars.close[:, column])]) for column, symbol in enumerate(bars.symbols))
+    return [(symbol, _moment(ts[0]), _moment(ts[-1])) for symbol, ts in own if len(ts)]
 
 
 def _copy(cursor: CursorWrapper, table: str, data: bytes) -> None:
@@ -206,7 +233,6 @@ def _copy(cursor: CursorWrapper, table: str, data: bytes) -> None:
 
 def _tell(batches: Sequence[Bars], source: str, total: UpsertResult) -> None:
     symbols = sorted({symbol for batch in batches for symbol in batch.symbols})
-    _forget_features(batches)
     record(
         kind="market.corrected",
         source=source,
@@ -215,14 +241,11 @@ def _tell(batches: Sequence[Bars], source: str, total: UpsertResult) -> None:
     )
 
 
-def _forget_features(batches: Sequence[Bars]) -> None:
-    """Features made of bars that were corrected are made again when they are next needed."""
-    with connection.cursor() as cursor:
-        for batch in batches:
-            cursor.execute(
-                "DELETE FROM engineered_features WHERE symbol = ANY(%s) AND timeframe = %s AND bar_ts >= %s",
-                [list(batch.symbols), batch.timeframe, _moment(batch.ts[0])],
-            )
+def _forget_features(cursor: CursorWrapper, timeframe: str, written: Sequence[Changed]) -> None:
+    """Features that were made before a bar was corrected, or came late, are made again when they are next needed."""
+    symbols, firsts, lasts = map(list, zip(*written, strict=True))
+    reach = {"timeframe": timeframe, "reach": FEATURE_REACH_BARS}
+    cursor.execute(_FORGET, {"symbols": symbols, "firsts": firsts, "lasts": lasts, **reach})
 
 
 def _refuse_not_finite(bars: Bars) -> None:
