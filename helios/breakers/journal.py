@@ -114,7 +114,7 @@ def write(entry: Entry) -> None:
             before=entry.before,
             after=entry.after,
             reason=entry.reason[:200],
-            actor=entry.actor[:64],
+            actor=entry.actor,
             action=entry.action,
             shared=entry.shared,
             enforced=entry.enforced,

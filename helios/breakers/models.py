@@ -195,7 +195,7 @@ class CircuitBreakerEvent(models.Model):
     before = models.CharField(max_length=16, choices=ShownState.choices)
     after = models.CharField(max_length=16, choices=ShownState.choices)
     reason = models.CharField(max_length=200, blank=True)
-    actor = models.CharField(max_length=64, default="system")
+    actor = models.CharField(max_length=150, default="system")
     action = models.CharField(max_length=16, choices=Action.choices, default=Action.TRANSITION)
     shared = models.BooleanField(default=True, help_text="False: one worker decided alone while Redis was away.")
     enforced = models.BooleanField(default=True, help_text="False: it only measured, and refused nothing.")

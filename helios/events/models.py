@@ -12,7 +12,7 @@ class SystemEvent(models.Model):
     ts = models.DateTimeField(auto_now_add=True, db_index=True)
     kind = models.CharField(max_length=64, db_index=True)
     severity = models.CharField(max_length=8, choices=Severity.choices, default=Severity.INFO)
-    source = models.CharField(max_length=64)
+    source = models.CharField(max_length=255)
     subject = models.CharField(max_length=128, blank=True)
     data = models.JSONField(default=dict, blank=True)
 

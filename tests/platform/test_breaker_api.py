@@ -141,7 +141,7 @@ def test_a_long_user_name_fits_into_the_history(control_plane: None) -> None:
 
     api = api_of(Role.OPERATOR, "o" * 150)
     assert api.post(f"{LLM}/open").status_code == 200
-    assert api.get(f"{LLM}/history").json()["results"][0]["actor"] == "o" * 64
+    assert api.get(f"{LLM}/history").json()["results"][0]["actor"] == "o" * 150
 
 
 def test_a_reason_that_is_too_long_is_refused(operator: Api) -> None:

@@ -17,6 +17,7 @@ from tiers.features.catalog import NAMES
 from tiers.llm.schema import MAX_MULTIPLIER
 
 SUM_TOLERANCE = 1e-6
+LONGEST = {"method": 32, "reason": 64, "provider": 32, "client_order_id": 48}  # letters that their columns hold
 
 
 def checked(stage: str, result: Any, *inputs: Any, **named: Any) -> Any:
@@ -72,6 +73,7 @@ def _llm(result: Any, _inputs: tuple[Any, ...], _named: dict[str, Any]) -> Any:
             f"llm must give a conviction from 0 to 1 and a multiplier from 0 to {MAX_MULTIPLIER}, were "
             f"{result.conviction} and {result.risk_multiplier}"
         )
+    _short("llm", result, "provider")
     return result
 
 
@@ -82,6 +84,7 @@ def _portfolio(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> 
     weights = _floats("weights of portfolio", result.weights, (len(symbols),))
     if not np.isfinite(weights).all():
         raise DataError("weights of portfolio must be finite, some were not")
+    _short("portfolio", result, "method", "reason")
     return result
 
 
@@ -91,6 +94,7 @@ def _execute(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> Pl
     seen: set[str] = set()
     for intent in result.intents:
         _fields("an order of execute", intent, "client_order_id", "symbol", "side", "quantity", "reference_price")
+        _short("an order of execute", intent, "client_order_id")
         if intent.symbol not in symbols or intent.symbol in seen:
             raise DataError(
                 f"execute must give one order at most for each symbol of the book, {intent.symbol!r} broke it"
@@ -116,6 +120,13 @@ def _fields(what: str, result: Any, *names: str) -> None:
     missing = [name for name in names if not hasattr(result, name)]
     if missing:
         raise DataError(f"{what} must have {', '.join(missing)}, was {type(result).__name__} without")
+
+
+def _short(what: str, result: Any, *names: str) -> None:
+    for name in names:
+        text = getattr(result, name)
+        if not isinstance(text, str) or len(text) > LONGEST[name]:
+            raise DataError(f"{name} of {what} must be a text of at most {LONGEST[name]} letters, was {text!r:.99}")
 
 
 def _floats(what: str, values: Any, shape: tuple[int, ...]) -> FloatArray:

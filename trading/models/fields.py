@@ -20,6 +20,11 @@ def symbol_field(**options: Any) -> models.CharField[Any, Any]:
     return models.CharField(max_length=32, **options)
 
 
+def source_field(**options: Any) -> models.CharField[Any, Any]:
+    """Where bars come from: table, sample:NAME or file:PATH."""
+    return models.CharField(max_length=255, **options)
+
+
 def timeframe_field(**options: Any) -> models.CharField[Any, Any]:
     """The length of a bar, such as 1m or 1d."""
     return models.CharField(max_length=4, **options)

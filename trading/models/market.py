@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from trading.models.fields import money, symbol_field, timeframe_field
+from trading.models.fields import money, source_field, symbol_field, timeframe_field
 
 
 class Timeframe(models.TextChoices):
@@ -59,7 +59,7 @@ class MarketOHLC(models.Model):
     low = models.FloatField()
     close = models.FloatField()
     volume = models.FloatField()
-    source = models.CharField(max_length=64)
+    source = source_field()
     revision = models.PositiveIntegerField(default=0, db_default=0)
     ingested_at = models.DateTimeField(auto_now_add=True, db_default=Now())
 

@@ -7,7 +7,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from trading.models.fields import ZERO, money, one_of, symbol_field, timeframe_field
+from trading.models.fields import ZERO, money, one_of, source_field, symbol_field, timeframe_field
 
 
 class Book(models.Model):
@@ -28,9 +28,7 @@ class Book(models.Model):
     active = models.BooleanField(default=False, help_text="beat starts cycles for active books")
     timeframe = timeframe_field()
     symbols = ArrayField(symbol_field())
-    source = models.CharField(
-        max_length=255, default="table", help_text="where ingest reads bars: sample, table or file:PATH"
-    )
+    source = source_field(default="table", help_text="where ingest reads bars: sample, table or file:PATH")
     initial_cash = money()
     cash = money()
     peak_equity = money()

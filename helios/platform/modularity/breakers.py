@@ -16,8 +16,7 @@ from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.errors import Conflict
 from helios.platform import roles
 from helios.platform.access import demand
-from helios.platform.api import ApiView, ListView, body, narrowed, no_query, query, seen_version, unknown
-from helios.platform.api import actor as name_of
+from helios.platform.api import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version, unknown
 from helios.platform.idempotency import idempotent
 from helios.platform.modularity import breaker_shapes as shapes
 from helios.platform.schema import IF_MATCH
@@ -25,12 +24,6 @@ from helios.platform.strict import Reasoned, ReasonQuery
 
 TAG: Final = ["circuit-breakers"]
 _LOOKUPS: Final = {"order_path": "order_path", "mode": "mode"}
-MAX_ACTOR: Final = 64  # of circuit_breaker_events.actor
-
-
-def actor(request: Request) -> str:
-    """The name that the transitions keep, cut to what they hold."""
-    return name_of(request)[:MAX_ACTOR]
 
 
 def found(name: str) -> CircuitBreaker:

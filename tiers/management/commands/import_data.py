@@ -118,7 +118,7 @@ def _asset_class(symbol: str) -> str:
 
 
 def _series(prepared: Prepared, asset_class: str, source: str) -> market.Series:
-    return market.Series(symbol=prepared.symbol, asset_class=asset_class, source=source[:64], batches=prepared.batches)
+    return market.Series(symbol=prepared.symbol, asset_class=asset_class, source=source, batches=prepared.batches)
 
 
 def _row(timeframe: str, n_bars: int, result: market.UpsertResult, prepared: Prepared) -> dict[str, Any]:
