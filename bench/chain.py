@@ -100,9 +100,9 @@ def _cycles() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         source="table",
         auto_trading=True,
     )
-    with running_workers():
+    with running_workers(), replaying.begun(plan) as book:
         ids = replaying.run(plan, timeout_s=60)
-    table = replaying.summary(plan.book.pk, ids[5:], elapsed_s=0)["latency"]
+    table = replaying.summary(book.pk, ids[5:], elapsed_s=0)["latency"]
     return table.pop("cycle"), table
 
 

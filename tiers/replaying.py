@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +19,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from helios.env import get_env
 from helios.errors import Rejected, Transient
-from tiers import inference, pipeline
+from tiers import inference, pipeline, sources
 from trading import timeframes
 from trading.models import Book, LedgerEntry, PipelineCycle, StageRun
 from trading.selectors import timeline
@@ -30,7 +31,7 @@ CHECK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A replay that can run: a book and the bars it will decide on."""
+    """A replay that can run: a book, which `begun` stores where it is new, and the bars it will decide on."""
 
     book: Book
     bars: tuple[datetime, ...]
@@ -47,7 +48,7 @@ def prepare(
     source: str,
     auto_trading: bool,
 ) -> Plan:
-    """Check everything that can be checked, then make the replay's own book.
+    """Check everything that can be checked, and draft the replay's own book.
 
     Without `first` the last `n_bars` bars are replayed. `Rejected` says what is missing: bars, a model, a name.
     """
@@ -61,7 +62,7 @@ def prepare(
     env = get_env()
     book = Book(name="check", timeframe=timeframe)
     inference.model_for(book)
-    made = books.create_book(
+    drafted = books.draft_book(
         name or f"replay-{timezone.now():%Y%m%d-%H%M%S-%f}",
         mode=Book.Mode.REPLAY,
         timeframe=timeframe,
@@ -74,7 +75,39 @@ def prepare(
         replay_from=wanted[0],
         replay_until=wanted[-1],
     )
-    return Plan(book=made, bars=tuple(wanted))
+    sources.check(drafted)
+    return Plan(book=drafted, bars=tuple(wanted))
+
+
+def resume(name: str) -> Plan:
+    """What a replay that was interrupted has left to do; `Rejected` where that is nothing, or beat does it."""
+    book = books.get_book(name)
+    if book.replay_until is None or book.mode != Book.Mode.REPLAY or book.active:
+        state = "active" if book.active else f"in mode {book.mode}"
+        raise Rejected(f"a book to resume must be a replay's that stands still, {name!r} is {state}")
+    last = books.last_bar(book)
+    times = timeline.bar_times(book.symbols, book.timeframe, book.replay_from)
+    left = tuple(ts for ts in times if ts <= book.replay_until and (last is None or ts > last))
+    if not left and not book.cycles.filter(status=PipelineCycle.Status.RUNNING).exists():
+        raise Rejected(f"a book to resume must have bars left, {name!r} has decided on all of its")
+    return Plan(book=book, bars=left)
+
+
+@contextmanager
+def begun(plan: Plan) -> Iterator[Book]:
+    """The plan's book for the length of the block, stored when it is new.
+
+    A new one that did not come to its first cycle, whatever ended the block, is removed again; any other stays, and
+    `resume` goes on with it.
+    """
+    new = plan.book.pk is None
+    book = books.add_book(plan.book) if new else plan.book
+    try:
+        yield book
+    except BaseException:
+        if new:
+            books.remove_unused(book)
+        raise
 
 
 def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 2.0) -> None:
@@ -90,11 +123,16 @@ def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 2.0) -> N
 
 
 def run(plan: Plan, *, timeout_s: float, progress: Callable[[PipelineCycle], None] = lambda _: None) -> list[int]:
-    """Start one cycle after the other and wait for each; the ids of the cycles, in order."""
+    """Start one cycle after the other and wait for each; the ids of the cycles, in order.
+
+    A cycle that an interrupted run left is waited for first; it counts there.
+    """
     ids = []
     with connection.cursor() as cursor:
         cursor.execute("LISTEN helios_cycles")
     try:
+        for left in plan.book.cycles.filter(status=PipelineCycle.Status.RUNNING):
+            wait_for(left.pk, timeout_s=timeout_s)
         for bar_ts in plan.bars:
             cycle = pipeline.start(plan.book, bar_ts)
             if cycle is None:

@@ -46,6 +46,13 @@ def rows(book: Book, start: datetime, end: datetime) -> list[BarTable]:
     return [source.bars(symbol, book.timeframe, start, end) for symbol in book.symbols]
 
 
+def check(book: Book) -> None:
+    """`DataError` when the book names a source that does not exist."""
+    source = None if book.source == "table" else _source(book)
+    if isinstance(source, FileSource) and not source.path.is_file():
+        raise DataError(f"a book's source must be a file that exists, was {book.source!r}")
+
+
 def _stored(book: Book, start: datetime, end: datetime) -> list[BarTable]:
     """Bars that were imported before, of all symbols in one query."""
     n_bars = int((end - start).total_seconds()) // seconds(book.timeframe) + 2

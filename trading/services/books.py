@@ -17,7 +17,7 @@ from trading.accounting import Account, Holding
 from trading.models import Book, Instrument, Position, TradingModeChange
 
 
-def create_book(
+def draft_book(
     name: str,
     *,
     mode: str,
@@ -28,12 +28,14 @@ def create_book(
     slippage_bps: Decimal,
     **options: Any,
 ) -> Book:
-    """A new, empty book. `Rejected` names a wrong field, an unknown symbol or a name already taken."""
+    """A book that could be added, and is not yet. `Rejected` names a wrong field, an unknown symbol or a taken name."""
     timeframes.seconds(timeframe)
     known = set(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", flat=True))
     unknown = [symbol for symbol in symbols if symbol not in known]
     if unknown:
         raise Rejected(f"a book needs known symbols, unknown: {', '.join(unknown)}")
+    if Book.objects.filter(name=name).exists():
+        raise Rejected(f"a new book's name must be free, was taken: {name}")
     book = Book(
         name=name,
         mode=mode,
@@ -47,16 +49,38 @@ def create_book(
         **options,
     )
     try:
-        book.clean_fields()
-        with transaction.atomic():
-            book.save(force_insert=True)
-            Position.objects.bulk_create(Position(book=book, symbol=symbol) for symbol in book.symbols)
+        book.full_clean(validate_unique=False)
     except ValidationError as error:
         detail = "; ".join(f"{field}: {' '.join(messages)}" for field, messages in error.message_dict.items())
         raise Rejected(f"book {name!r} cannot be made: {detail}") from error
-    except IntegrityError as error:
-        raise Rejected(f"book {name!r} cannot be made: {str(error).splitlines()[0]}") from error
     return book
+
+
+def add_book(book: Book) -> Book:
+    """Store a drafted book and its empty positions."""
+    try:
+        with transaction.atomic():
+            book.save(force_insert=True)
+            Position.objects.bulk_create(Position(book=book, symbol=symbol) for symbol in book.symbols)
+    except IntegrityError as error:
+        raise Rejected(f"book {book.name!r} cannot be made: {str(error).splitlines()[0]}") from error
+    return book
+
+
+def create_book(name: str, **fields: Any) -> Book:
+    """A new, empty book out of the fields of `draft_book`."""
+    return add_book(draft_book(name, **fields))
+
+
+def remove_unused(book: Book) -> bool:
+    """Take away a book that never began a cycle; what has begun one is history, and stays."""
+    with transaction.atomic():
+        Book.objects.select_for_update().get(pk=book.pk)
+        if book.cycles.exists():
+            return False
+        book.positions.all().delete()
+        book.delete()
+    return True
 
 
 def get_book(name: str) -> Book:

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from helios.errors import HeliosError
 from tiers import inference, replaying
@@ -51,7 +52,9 @@ class Command(BaseCommand):
             source="table",
             auto_trading=True,
         )
-        return books.set_active(plan.book.name, active=True, actor="demo_book", reason="first start"), True
+        with transaction.atomic():
+            book = books.add_book(plan.book)
+            return books.set_active(book.name, active=True, actor="demo_book", reason="first start"), True
 
     def _bars_left(self, book: Book) -> bool:
         last = books.last_bar(book)

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -31,6 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--from", dest="first", help="first bar, YYYYMMDD; default: the last bars there are")
         parser.add_argument("--cash", help="money at the start")
         parser.add_argument("--name", help="name of the new book")
+        parser.add_argument("--resume", metavar="BOOK", help="go on with the book of a replay that was interrupted")
         parser.add_argument("--source", default="table", help="table, sample or file:PATH")
         parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for one cycle")
         parser.add_argument("--workers", action="store_true", help="start workers for this replay only")
@@ -50,7 +52,31 @@ class Command(BaseCommand):
             raise CommandError(f"{result['cycles']['failed']} cycles failed; see them in the admin under Cycles")
 
     def _replay(self, options: dict[str, Any]) -> dict[str, Any]:
-        plan = replaying.prepare(
+        if not options["timeout"] > 0:
+            raise CommandError(f"--timeout must be more than zero seconds, was {options['timeout']:g}")
+        plan = replaying.resume(options["resume"]) if options["resume"] else self._plan(options)
+        if options["continuous"]:
+            with transaction.atomic():
+                book = plan.book if plan.book.pk else books.add_book(plan.book)
+                books.set_active(book.name, active=True, actor="replay", reason="replay --continuous")
+            return {"book": book.name, "bars": len(plan.bars), "active": True}
+        started = time.perf_counter()
+        if not options["workers"]:
+            replaying.require_workers()
+        try:
+            with (
+                running_workers() if options["workers"] else nullcontext(),
+                replaying.begun(plan) as book,
+                _progress(len(plan.bars)) as advance,
+            ):
+                ids = replaying.run(plan, timeout_s=options["timeout"], progress=lambda _: advance())
+        except BaseException:
+            self._say_what_stays(plan)
+            raise
+        return replaying.summary(book.pk, ids, elapsed_s=time.perf_counter() - started)
+
+    def _plan(self, options: dict[str, Any]) -> replaying.Plan:
+        return replaying.prepare(
             symbols=[s for s in options["symbols"].split(",") if s],
             timeframe=options["timeframe"],
             n_bars=options["bars"],
@@ -60,16 +86,12 @@ class Command(BaseCommand):
             source=options["source"],
             auto_trading=not options["no_auto_trading"],
         )
-        if options["continuous"]:
-            books.set_active(plan.book.name, active=True, actor="replay", reason="replay --continuous")
-            return {"book": plan.book.name, "bars": len(plan.bars), "active": True}
-        started = time.perf_counter()
-        with running_workers() if options["workers"] else nullcontext():
-            if not options["workers"]:
-                replaying.require_workers()
-            with _progress(len(plan.bars)) as advance:
-                ids = replaying.run(plan, timeout_s=options["timeout"], progress=lambda _: advance())
-        return replaying.summary(plan.book.pk, ids, elapsed_s=time.perf_counter() - started)
+
+    def _say_what_stays(self, plan: replaying.Plan) -> None:
+        """Cycles are history and stay, so a replay that was begun can be finished; one that was not left nothing."""
+        if plan.book.pk is not None:
+            name = plan.book.name
+            self.stderr.write(f"Book {name} stays; `manage.py replay --resume {name}` decides on its other bars.")
 
 
 class _progress:  # noqa: N801 - reads as a statement
