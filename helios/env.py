@@ -57,7 +57,7 @@ class Env(BaseSettings):
 
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     anthropic_base_url: str | None = None
-    llm_model: str = "claude-sonnet-4-5"
+    llm_model: str = "claude-sonnet-5-5"
     llm_timeout_s: float = Field(default=20.0, gt=0, le=120)
 
     initial_cash: Decimal = Decimal(100_000)

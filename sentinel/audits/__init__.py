@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sentinel.audits import accounts, host, market, pipeline, processes, servers
+from sentinel.audits import accounts, host, language_model, market, pipeline, processes, servers
 from sentinel.audits.facts import Reading, Snapshot
 from sentinel.audits.findings import Finding, Limits, Severity, Verdict, verdict_of
 
@@ -26,6 +26,7 @@ CHECKS: Final[dict[str, Judge]] = {
     "workers": processes.workers,
     "beat": processes.beat,
     "disk": host.disk,
+    "language_model": language_model.ending,
     "stale_data": market.stale,
     "gaps": market.gaps,
     "cycles": pipeline.cycles,

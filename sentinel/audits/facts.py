@@ -124,6 +124,7 @@ class Snapshot:
     pending_migrations: tuple[str, ...] = ()
     consumers: Mapping[str, int] = field(default_factory=dict)  # live workers by queue
     beat_at: datetime | None = None
+    llm_model: str = ""  # empty where none is asked
     live_trading: bool = False  # an active live book exists
     series: tuple[Series, ...] = ()
     cycles: tuple[RunningCycle, ...] = ()

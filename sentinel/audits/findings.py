@@ -53,6 +53,7 @@ class Limits:
     cycle_stalled_s: float = 300.0  # the hard limit of a task
     order_unclear_s: float = 60.0
     outbox_age_s: float = 60.0
+    model_ending_days: int = 60
     disk_warning_bytes: int = 2 * 1024**3
     disk_critical_bytes: int = 512 * 1024**2
 

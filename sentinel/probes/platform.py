@@ -11,6 +11,7 @@ from celery import Celery
 from django.conf import settings
 from django.db import connection
 
+from helios.env import get_env
 from helios.platform import health
 from sentinel.audits.facts import Disk
 from sentinel.models import Heartbeat
@@ -82,3 +83,11 @@ def disk() -> tuple[tuple[Disk, ...], str]:
     usage = shutil.disk_usage(folder)
     volume = Disk(folder=str(folder), free=usage.free, total=usage.total)
     return (volume,), f"{usage.free / 1024**3:.1f} GiB free"
+
+
+def language_model() -> tuple[str, str]:
+    """The language model that tier 5 asks; empty without a key, when the rules speak."""
+    env = get_env()
+    if env.anthropic_api_key is None:
+        return "", "none: the rule-based analyst"
+    return env.llm_model, env.llm_model

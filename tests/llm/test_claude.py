@@ -52,6 +52,7 @@ def test_the_request_asks_for_the_schema_and_holds_only_the_context(client, stan
     assert sent["system"] == claude.SYSTEM
     form = sent["output_config"]["format"]
     assert form["type"] == "json_schema"
+    assert not {"temperature", "top_p", "top_k"} & sent.keys()  # the API has them no more
     assert form["schema"]["required"] == ["stance", "conviction", "risk_multiplier", "reasoning"]
     assert "maximum" not in form["schema"]["properties"]["conviction"]
     (turn,) = sent["messages"]
@@ -103,6 +104,10 @@ def test_an_error_page_of_a_proxy_is_named_by_its_status(client, stand_in):
         (message("[]"), "must follow the schema"),
         (message(json.dumps(REPLY)[:30], stop_reason="max_tokens"), "stopped with 'max_tokens'"),
         (message("", stop_reason="refusal", content=[]), "stopped with 'refusal'"),
+        (
+            message(json.dumps(REPLY), stop_reason="model_context_window_exceeded"),
+            "stopped with 'model_context_window_exceeded'",
+        ),
     ],
 )
 def test_a_malformed_reply_is_rejected(client, stand_in, body, says):
