@@ -15,6 +15,7 @@ from loguru import logger
 from helios.breakers import breaker
 from helios.breakers.guard import IGNORED
 from helios.modules.errors import WatchedCallFailed
+from helios.platform.db import UNAVAILABLE, savepoint
 from tiers.contracts import BoolArray, FloatArray, Forecast, Switches
 from tiers.delivery import merge
 from tiers.errors import HeliosError, ModelMissing
@@ -25,6 +26,7 @@ _predictors: dict[tuple[str, str], Any] = {}
 Run = Callable[[Any, FloatArray], FloatArray]
 NEUTRAL, NEUTRAL_HORIZON = "neutral_forecast", 1
 DEFAULT_RECEPTIVE_BARS = 64
+PASSED_ON = (WatchedCallFailed, *UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +75,13 @@ def receptive_bars(book: Book) -> int:
 def forecast(ask: Callable[[Run], Outcome], run: Run, *, bar_ts: datetime, symbols: tuple[str, ...]) -> Outcome:
     """Probabilities of every symbol, by `ask` behind the breaker; the neutral forecast whatever goes wrong.
 
-    Only the failure of a version that is under watch passes: the pipeline then runs the stage with the one before it.
+    The failure of a version that is under watch passes: the pipeline then runs the stage with the one before it. So
+    does a database that is away: the task is tried again.
     """
     try:
-        with breaker("neural_network", ignore=(*IGNORED, WatchedCallFailed)):
+        with breaker("neural_network", ignore=(*IGNORED, *PASSED_ON)), savepoint():
             return ask(run)
-    except WatchedCallFailed:
+    except PASSED_ON:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a model does, the cycle goes on without its forecast
         logger.bind(error=str(error)).warning("predict.neutral")
@@ -96,8 +99,9 @@ def ask(book: Book, switches: Switches, run: Run, *, bar_ts: datetime, load: Cal
     names, served = [champion.name] * len(symbols), {champion.name: champion}
     fallback = reason = ""
     try:
-        _let_challenger_serve(book, switches, probability, names, served, run=run, load=load)
-    except WatchedCallFailed:
+        with savepoint():
+            _let_challenger_serve(book, switches, probability, names, served, run=run, load=load)
+    except PASSED_ON:
         raise
     except Exception as error:  # noqa: BLE001 - a challenger on trial may fail; the champion then serves its symbols
         fallback, reason = "champion_for_challenger", _said(error)
@@ -148,7 +152,7 @@ def _let_challenger_serve(
 
 def _said(error: Exception) -> str:
     """An error as a reason: our own in their words, others with their kind."""
-    return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}".rstrip()
 
 
 def _ask(model: MLModel, run: Run, load: Callable[[int], FloatArray]) -> tuple[FloatArray, int]:

@@ -24,6 +24,7 @@ from helios.flags.unleash.state import (
     step_from_json,
     variant_from_json,
 )
+from helios.platform.db import savepoint
 
 log = logger.bind(component="flags")
 _FIELDS = (
@@ -49,7 +50,8 @@ class DatabaseReader:
         from helios.flags.models import FlagGeneration  # noqa: PLC0415 - models load after the apps
 
         try:
-            row = FlagGeneration.objects.filter(pk=1).values_list("value", "token").first()
+            with savepoint():
+                row = FlagGeneration.objects.filter(pk=1).values_list("value", "token").first()
         except DatabaseError as error:
             raise _away("the generation of the flags", error) from error
         return Generation(*row) if row else Generation(0)
@@ -60,8 +62,9 @@ class DatabaseReader:
 
         generation = self.generation()
         try:
-            flags = list(FeatureFlag.objects.values(*_FIELDS))
-            segments = list(FlagSegment.objects.values("name", "description", "constraints"))
+            with savepoint():
+                flags = list(FeatureFlag.objects.values(*_FIELDS))
+                segments = list(FlagSegment.objects.values("name", "description", "constraints"))
         except DatabaseError as error:
             raise _away("the flags", error) from error
         return generation, _readable(flags, definition_from), _readable(segments, segment_from)

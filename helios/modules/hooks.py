@@ -36,11 +36,14 @@ def loaded(implementation: Any, slot: str) -> None:
 
 def switched(slot: str, old: Any, new: Any, from_version: str) -> list[str]:
     """Carry the state over and tell both; returns what failed, a sentence each. `old`: None for a first activation."""
+    from helios.platform.db import savepoint  # noqa: PLC0415 - the gate's own process switches nothing
+
     failed: list[str] = []
 
     def attempt(what: str, work: Callable[[], Any]) -> Any:
         try:
-            return work()
+            with savepoint():
+                return work()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the switch has happened: it is told, not undone here
             failed.append(f"{what} of module {slot} failed: {type(error).__name__}: {error}")
             log.bind(module=slot, error=repr(error)).error("modules.hook_failed")

@@ -20,6 +20,7 @@ from helios.errors import HeliosError
 from helios.modules import artefacts, changing, core, hooks, loading, watch
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
+from helios.platform.db import savepoint
 
 log = logger.bind(component="modules")
 
@@ -184,7 +185,8 @@ def _carry_over(now: Snapshot, name: str, old: ActiveModule) -> None:
     if row is None or row.state != ModuleState.ACTIVE:
         return
     try:
-        _resolve(now, name, old)
+        with savepoint():  # a module's own code runs when it is loaded
+            _resolve(now, name, old)
     except HeliosError as error:
         log.bind(module=name, error=str(error)).error("modules.not_loaded")  # told again to whoever asks for it
 
@@ -233,7 +235,8 @@ def _switched(before: ActiveModule | None, now: ActiveModule) -> None:
         watch.failed(now.watch, sentence)
     for callback in _callbacks:
         try:
-            callback(now.name, before, now)
+            with savepoint():
+                callback(now.name, before, now)
         except Exception as error:  # noqa: BLE001 - a listener must not keep a task from its module
             log.bind(module=now.name, error=repr(error)).error("modules.callback_failed")
 

@@ -1,11 +1,15 @@
-"""SQL that migrations share: append-only history, and yearly or monthly partitions made on demand."""
+"""SQL that migrations share: append-only history, partitions made on demand; and a savepoint where one is needed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+UNAVAILABLE = (OperationalError, InterfaceError)  # the database is away, or gave up a statement: worth another attempt
 
 Period = Literal["year", "month"]
 
@@ -70,3 +74,16 @@ def ensure_partitions(table: str, period: Period, first: datetime, last: datetim
             if end > last:
                 return made
             moment = end
+
+
+@contextmanager
+def savepoint() -> Iterator[None]:
+    """For work whose errors the caller catches: a statement that fails in it leaves the transaction around it usable.
+
+    PostgreSQL refuses every statement after a failed one until it is rolled back. Outside of a transaction it is free.
+    """
+    if not connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        yield

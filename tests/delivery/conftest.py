@@ -20,6 +20,7 @@ from helios.rollouts.models import Rollout
 from tests.pipeline.market import make_bars
 from tests.predict.predict_world import save_model
 from tiers import inference, pipeline, stages
+from tiers.delivery import arms
 from trading.bars import Bars
 from trading.models import Book, Order, PipelineCycle, Stage
 from trading.services import books
@@ -36,6 +37,7 @@ def _own_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """Modules, breakers and models as a fresh process has them."""
     monkeypatch.setattr(journal, "write", lambda _entry: None)  # it commits past this test; its own tests cover it
     monkeypatch.setattr(inference, "_predictors", {})
+    monkeypatch.setattr(arms, "TIME_LIMIT_S", 600.0)  # a busy machine is slow; the limit has tests of its own
     for each in (registry, watch, process):
         each.forget()
     yield

@@ -24,6 +24,14 @@ def run(predictor, features):
 BROKEN = "def run(*args, **named):\n    raise RuntimeError('the new code is broken')\n"
 
 
+ASKS_WRONGLY = """
+from django.db import connection
+def run(*args, **named):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+"""
+
+
 def arm(slot, name="challenger"):
     return RolloutDecision.objects.filter(arm=name).order_by("symbol")
 
@@ -98,6 +106,23 @@ def test_the_champion_serves_the_symbols_of_a_challenger_that_fails(desk, times,
     assert orders_of(tried) == orders_of(calm)
     assert {row.error for row in arm(slot)} == {"RuntimeError: the new code is broken"}
     assert arm(slot).count() == len(SYMBOLS)
+
+
+@pytest.mark.parametrize("slot", ["features", "predict", "execute"])
+def test_a_database_error_of_a_challenger_leaves_the_champions_stage_its_transaction(book, times, challenger, slot):
+    roll_out("module", slot, challenger(slot, ASKS_WRONGLY), live=100)
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("DONE", "")
+    assert {row.error for row in arm(slot)} == {"DataError: division by zero"}
+    assert orders_of(book)
+
+
+def test_a_challenger_that_cannot_even_be_loaded_for_a_database_error_is_an_error_of_its_own(book, times, challenger):
+    label = challenger("risk", ASKS_WRONGLY + "on_load = run\n")
+    roll_out("module", "risk", label, live=100)
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("DONE", "")
+    assert all("on_load: DataError: division by zero" in row.error for row in arm("risk"))
 
 
 @pytest.mark.parametrize(

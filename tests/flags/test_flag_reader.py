@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from helios import flags
+from helios.errors import Transient
 from helios.flags.core import (
     Constraint,
     FlagContext,
@@ -30,6 +32,14 @@ pytestmark = pytest.mark.django_db
 
 def row(**fields: object) -> FeatureFlag:
     return FeatureFlag.objects.create(**{"name": "a_flag", "enabled": True, **fields})
+
+
+def test_a_read_that_fails_leaves_the_callers_transaction_usable() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE feature_flags RENAME TO elsewhere")  # undone with this test
+    with pytest.raises(Transient, match="the flags must be readable"):
+        DatabaseReader().load()
+    assert FlagSegment.objects.count() == 0
 
 
 def test_every_column_reaches_the_definition() -> None:

@@ -231,6 +231,28 @@ def test_a_listener_that_fails_keeps_no_task_from_its_module(replace, logged):
     assert "modules.callback_failed" in logged
 
 
+ASKS_WRONGLY = """
+def on_activate():
+    from django.db import connection
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+"""
+
+
+def test_a_hook_that_asks_the_database_wrongly_leaves_the_callers_transaction_usable(replace, logged):
+    replace(STATEFUL.format(version="1.0.0"))
+    assert replace(STATEFUL.format(version="1.1.0") + ASKS_WRONGLY).implementation.VERSION == "1.1.0"
+    assert "modules.hook_failed" in logged
+    assert Module.objects.filter(name="oracle").exists()
+
+
+def test_a_listener_that_asks_the_database_wrongly_leaves_the_callers_transaction_usable(replace, logged):
+    registry.on_switch(lambda *_: Module.objects.raw("SELECT 1 / 0")[0])
+    assert replace(STATEFUL.format(version="1.0.0")).implementation.VERSION == "1.0.0"
+    assert "modules.callback_failed" in logged
+    assert Module.objects.filter(name="oracle").exists()
+
+
 def test_a_version_that_cannot_be_loaded_here_is_told_when_it_is_asked_for(replace, monkeypatch, logged):
     replace(STATEFUL.format(version="1.0.0"))
     real = loading.load_code

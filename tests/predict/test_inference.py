@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from django.db import OperationalError, connection
 
 from helios.breakers import journal, process
 from helios.errors import ModelMissing
@@ -156,6 +157,57 @@ def test_a_breaker_that_is_open_gives_the_neutral_forecast(book: Book, tmp_path:
     for _ in range(3):
         assert behind_the_breaker(book, broken).fallback == "neutral_forecast"
     assert_neutral(ask(book), "neural_network")
+
+
+def loading(*answers: object) -> object:
+    """A load of features that fails in its turn."""
+    left = list(answers)
+
+    def load(n_rows: int) -> np.ndarray:
+        answer = left.pop(0)
+        if callable(answer):
+            answer()
+        return FEATURES[-n_rows:]
+
+    return load
+
+
+def ask_wrongly() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+
+
+def lose() -> None:
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+@pytest.mark.parametrize(
+    ("answers", "fallback"),
+    [((None, ask_wrongly), "champion_for_challenger"), ((ask_wrongly,), "neutral_forecast")],
+)
+def test_a_read_that_fails_leaves_the_stage_its_transaction(
+    book: Book, tmp_path: Path, answers: tuple[object, ...], fallback: str
+) -> None:
+    registered(tmp_path, "first", 3)
+    registered(tmp_path, "second", 4, role="challenger")
+    asked = partial(inference.ask, book, Switches(neural_network_v2=("BBB",)), bar_ts=AT, load=loading(*answers))
+    got = inference.forecast(asked, predict.run, bar_ts=AT, symbols=tuple(book.symbols))
+    assert (got.fallback, got.reason) == (fallback, "DataError: division by zero")
+    assert Book.objects.get() == book
+
+
+@pytest.mark.parametrize("answers", [(None, lose), (lose,)])
+def test_a_database_that_is_away_is_no_failure_of_a_model(
+    book: Book, tmp_path: Path, answers: tuple[object, ...]
+) -> None:
+    registered(tmp_path, "first", 3)
+    registered(tmp_path, "second", 4, role="challenger")
+    switches = Switches(neural_network_v2=("BBB",))
+    for _ in range(4):  # as many as open the breaker
+        asked = partial(inference.ask, book, switches, bar_ts=AT, load=loading(*answers))
+        with pytest.raises(OperationalError):
+            inference.forecast(asked, predict.run, bar_ts=AT, symbols=tuple(book.symbols))
+    assert ask(book).fallback == ""
 
 
 def test_the_failure_of_a_version_under_watch_passes_and_opens_no_breaker(book: Book, tmp_path: Path) -> None:

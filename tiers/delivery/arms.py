@@ -15,12 +15,12 @@ from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from billiard.exceptions import SoftTimeLimitExceeded
-from django.db import Error as DatabaseFault
 from loguru import logger
 
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
+from helios.platform.db import UNAVAILABLE, savepoint
 from helios.rollouts.core import Assignment, Kind
 from tiers.delivery import contract
 from tiers.delivery.deadline import within
@@ -177,7 +177,7 @@ def _assigned(assignment: Assignment, stage: Stage, cycle: PipelineCycle) -> fro
 
 def _load_ahead(stage: Stage, assignment: Assignment) -> None:
     """Load a challenger before its clock starts; what goes wrong here goes wrong again, and is told, in its trial."""
-    with contextlib.suppress(Exception, SystemExit):
+    with contextlib.suppress(Exception, SystemExit), savepoint():
         modules.resolve_pinned(stage.value, assignment.challenger)
 
 
@@ -196,12 +196,15 @@ def _strategy_trial(strategy: Callable[[Assignment], T], assignment: Assignment)
 def _attempt(
     work: Callable[[], T], assignment: Assignment, assigned: frozenset[str], excused: tuple[type[Exception], ...]
 ) -> Trial[T] | None:
-    """The challenger's answer, or its error; faults of the database and the task's own limit are not its own."""
+    """The challenger's answer, or its error; a database that is away and the task's own limit are not its own.
+
+    The savepoint takes back what the trial did, so that the champion's stage goes on after any error of it.
+    """
     started, value, error = time.perf_counter(), None, ""
     try:
-        with within(TIME_LIMIT_S):
+        with savepoint(), within(TIME_LIMIT_S):
             value = work()
-    except (DatabaseFault, SoftTimeLimitExceeded):
+    except (*UNAVAILABLE, SoftTimeLimitExceeded):
         raise
     except excused:
         return None
@@ -214,7 +217,7 @@ def _attempt(
 
 def said(error: BaseException) -> str:
     """An error as a reason: our own in their words, others with their kind."""
-    return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}".rstrip()
 
 
 def _checking(implementation: Any, stage: Stage) -> Any:
