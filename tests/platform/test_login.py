@@ -1,0 +1,100 @@
+"""Logging in and out, from wherever one comes, ends at a page that is there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.shortcuts import resolve_url
+from django.test import Client
+from django.urls import Resolver404, resolve
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
+
+PASSWORD = "a long enough password"
+ADDRESS = re.compile(r"""(?:href|action)=["'](/[^"'?#]*)""")
+
+
+@pytest.fixture
+def staff(django_user_model: type[User]) -> User:
+    return django_user_model.objects.create_user("ann", password=PASSWORD, is_staff=True)
+
+
+def log_in(client: Client, address: str, **more: str) -> Any:
+    return client.post(address, {"username": "ann", "password": PASSWORD, **more}, follow=True)
+
+
+def leads_somewhere(address: str) -> bool:
+    """Whether an address has a view of its own; the admin answers every other one below it by a 404."""
+    try:
+        found = resolve(address)
+    except Resolver404:
+        return address.startswith(f"/{settings.STATIC_URL.strip('/')}/")
+    return found.url_name is not None
+
+
+@pytest.mark.usefixtures("staff")
+@pytest.mark.parametrize(
+    ("address", "more", "end"),
+    [
+        ("/admin/login/", {}, "/admin/"),
+        ("/admin/login/", {"next": "/admin/flags/featureflag/"}, "/admin/flags/featureflag/"),
+        ("/admin/login/?next=/docs", {}, "/docs"),
+        ("/admin/login/?next=https://elsewhere.example/", {}, "/admin/"),
+    ],
+)
+def test_logging_in_ends_where_one_was_going_or_at_the_start_page(
+    client: Client, address: str, more: dict[str, str], end: str
+) -> None:
+    response = log_in(client, address, **more)
+    assert [place for place, _ in response.redirect_chain] == [end]
+    assert response.status_code in {200, 403}  # ann has no role: she may be told so, at a page that is there
+
+
+@pytest.mark.usefixtures("staff")
+def test_who_is_logged_in_already_is_sent_to_the_start_page(client: Client) -> None:
+    log_in(client, "/admin/login/")
+    assert client.get("/admin/login/", follow=True).redirect_chain == [("/admin/", 302)]
+
+
+@pytest.mark.usefixtures("staff")
+def test_the_password_is_changed_and_the_page_after_it_is_there(client: Client) -> None:
+    log_in(client, "/admin/login/")
+    new = {"old_password": PASSWORD, "new_password1": f"another {PASSWORD}", "new_password2": f"another {PASSWORD}"}
+    response = client.post("/admin/password_change/", new, follow=True)
+    assert response.redirect_chain == [("/admin/password_change/done/", 302)]
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/admin/", "/admin/logout/", "/admin/password_change/"])
+def test_a_stranger_is_sent_to_the_login_page(client: Client, address: str) -> None:
+    response = client.get(address, follow=True)
+    assert response.redirect_chain[-1][0].startswith("/admin/login/")
+    assert response.status_code == 200
+
+
+def test_logging_out_shows_a_page_whose_links_lead_on(admin_client: Client) -> None:
+    response = admin_client.post("/admin/logout/", follow=True)
+    assert response.status_code == 200
+    assert "/admin/" in ADDRESS.findall(response.content.decode())
+
+
+@pytest.mark.parametrize(
+    "setting", ["LOGIN_URL", "LOGIN_REDIRECT_URL", "LOGOUT_REDIRECT_URL", "ABSOLUTE_URL_OVERRIDES"]
+)
+def test_no_default_address_of_django_leads_nowhere(setting: str) -> None:
+    value = getattr(settings, setting)
+    assert not value or leads_somewhere(resolve_url(value))
+
+
+@pytest.mark.parametrize("address", ["/", "/admin/", "/admin/login/", "/admin/password_change/", "/admin/logout/"])
+def test_every_address_on_a_page_leads_somewhere(admin_client: Client, client: Client, address: str) -> None:
+    asking = client if address == "/admin/login/" else admin_client
+    post = address == "/admin/logout/"
+    response = asking.post(address) if post else asking.get(address, headers={"Accept": "text/html"})
+    found = set(ADDRESS.findall(response.content.decode()))
+    assert found
+    assert [each for each in sorted(found) if not leads_somewhere(each)] == []
