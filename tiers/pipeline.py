@@ -231,7 +231,8 @@ def _end(cycle: PipelineCycle, status: str, reason: str) -> None:
     if closed != 1:
         return
     cycle.status = status
-    ledger.append(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
+    last = ledger.append(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
+    PipelineCycle.objects.filter(pk=cycle.pk).update(ledger_hash=last.hash)
     if status != Status.DONE:
         severity = "critical" if status == Status.FAILED else "info"
         events.record(

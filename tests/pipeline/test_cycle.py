@@ -13,6 +13,7 @@ from helios.errors import Rejected, Transient
 from helios.modules import registry as modules
 from tests.pipeline.market import make_bars
 from tiers import clock, lateness, pipeline, replaying, stages
+from trading.api.serializers import CycleSerializer
 from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
 from trading.services import books, ledger, orders
 from trading.services import market as market_service
@@ -74,6 +75,19 @@ def test_every_tier_is_on_the_ledger(book, times):
     kinds = list(LedgerEntry.objects.order_by("sequence").values_list("kind", flat=True))
     assert kinds == [s.value for s in pipeline.STAGES] + ["end"]
     assert ledger.verify(book.pk) is None
+
+
+def test_the_api_shows_the_hash_that_a_cycle_ended_with(book, times, monkeypatch):
+    ends = [run(book, times[350]), run(book, times[351] - timedelta(hours=1))]
+    with monkeypatch.context() as broken:
+        broken.setitem(pipeline.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
+        ends.append(run(book, times[351]))
+    assert [cycle.status for cycle in ends] == ["DONE", "SKIPPED", "FAILED"]
+    for cycle in ends:
+        last = LedgerEntry.objects.filter(cycle=cycle).order_by("sequence").last()
+        assert CycleSerializer(cycle).data["ledger_hash"] == last.hash
+    running = pipeline.start(book, times[352], send=False)
+    assert CycleSerializer(running).data["ledger_hash"] == ""
 
 
 def test_without_a_model_the_forecast_is_neutral_and_says_so(book, times):
