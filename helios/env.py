@@ -8,13 +8,16 @@ import secrets
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 _RATE = r"^[1-9]\d{0,8}/(s|min|h|day)$"
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+ByTimeframe = Annotated[dict[Literal["1m", "5m", "15m", "1h", "1d"], Seconds], NoDecode]
 
 
 class Env(BaseSettings):
@@ -63,7 +66,10 @@ class Env(BaseSettings):
     initial_cash: Decimal = Decimal(100_000)
     fee_bps: float = Field(default=5.0, ge=0, le=1000)
     slippage_bps: float = Field(default=2.0, ge=0, le=1000)
-    max_bar_lateness_s: float = Field(default=120.0, gt=0)
+    # A quarter of the bar, at least 30 s and at most an hour.
+    max_bar_lateness_s: ByTimeframe = {"1m": 30.0, "5m": 75.0, "15m": 225.0, "1h": 900.0, "1d": 3600.0}
+    # For the symbols that are still without the bar: a tenth of it, at least 5 s and at most 5 minutes.
+    bar_wait_s: ByTimeframe = {"1m": 6.0, "5m": 30.0, "15m": 90.0, "1h": 300.0, "1d": 300.0}
     stalled_cycle_s: float = Field(default=30.0, gt=0)  # no progress for so long: the chain is sent again
     live_trading_armed: bool = False  # the first of the two keys; the second is `manage.py mode live --confirm`
 
@@ -71,6 +77,29 @@ class Env(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().resolve() if value is not None else None
+
+    @field_validator("max_bar_lateness_s", "bar_wait_s", mode="before")
+    @classmethod
+    def _by_timeframe(cls, value: Any, info: ValidationInfo) -> Any:
+        """`1m=20,1d=1800`; a timeframe that is left out keeps its default."""
+        default: dict[str, float] = cls.model_fields[str(info.field_name)].default
+        if not isinstance(value, str):
+            return default | value
+        pairs = [[part.strip() for part in each.split("=")] for each in value.split(",")]
+        if any(len(pair) != 2 for pair in pairs) or len(dict(pairs)) != len(pairs):
+            raise ValueError("should name seconds by timeframe, each once, such as 1m=20,1d=1800")
+        return default | dict(pairs)
+
+    @model_validator(mode="after")
+    def _waits_end_in_time(self) -> Self:
+        for timeframe, wait_s in self.bar_wait_s.items():
+            limit_s = self.max_bar_lateness_s[timeframe]
+            if wait_s >= limit_s:
+                raise ValueError(
+                    "HELIOS_BAR_WAIT_S must be below HELIOS_MAX_BAR_LATENESS_S, or what was waited for is never "
+                    f"traded; of {timeframe} bars they were {wait_s:g} and {limit_s:g}"
+                )
+        return self
 
     @property
     def embedded_postgres(self) -> bool:

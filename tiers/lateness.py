@@ -16,5 +16,5 @@ def is_late(book: Book, bar_ts: datetime, *, now: datetime, limit_s: float) -> b
 
 
 def late_now(book: Book, bar_ts: datetime) -> bool:
-    """`is_late` by the wall clock and the configured limit."""
-    return is_late(book, bar_ts, now=timezone.now(), limit_s=get_env().max_bar_lateness_s)
+    """`is_late` by the wall clock and the limit of the book's timeframe."""
+    return is_late(book, bar_ts, now=timezone.now(), limit_s=get_env().max_bar_lateness_s[book.timeframe])

@@ -32,9 +32,12 @@ def load_env() -> Env:
 
 def _sentence(detail: ErrorDetails) -> str:
     """`HELIOS_WEB_PORT: input should be …, was 'abc'`; a secret's value is never shown."""
-    name = str(detail["loc"][0]) if detail["loc"] else "the environment"
+    said = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:  # of several settings together: its sentence names them
+        return said
+    name = str(detail["loc"][0])
     field = Env.model_fields.get(name.lower())
     secret = field is not None and "Secret" in str(field.annotation)
     variable = name if name.isupper() else f"HELIOS_{name.upper()}"
-    message = detail["msg"][0].lower() + detail["msg"][1:]
+    message = said[0].lower() + said[1:]
     return f"{variable}: {message}" + ("" if secret else f", was {detail['input']!r}")

@@ -42,6 +42,15 @@ def _fresh_settings() -> Iterator[None]:
             "HELIOS_DATABASE_URL must start with postgresql://, was mysql://",
         ),
         ("HELIOS_REDIS_URL", "http://h", "HELIOS_REDIS_URL must start with redis://"),
+        (
+            "HELIOS_MAX_BAR_LATENESS_S",
+            "120",
+            "^HELIOS_MAX_BAR_LATENESS_S: should name seconds by timeframe.*'120'$",
+        ),
+        ("HELIOS_MAX_BAR_LATENESS_S", "7m=3", "HELIOS_MAX_BAR_LATENESS_S: input should be '1m', .*, was '7m'"),
+        ("HELIOS_MAX_BAR_LATENESS_S", "1m=40,1m=50", "HELIOS_MAX_BAR_LATENESS_S: .* each once"),
+        ("HELIOS_BAR_WAIT_S", "1m=0", "HELIOS_BAR_WAIT_S: input should be greater than 0"),
+        ("HELIOS_BAR_WAIT_S", "1h=900", "^HELIOS_BAR_WAIT_S must be below .* of 1h bars they were 900 and 900$"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(
