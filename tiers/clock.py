@@ -1,4 +1,8 @@
-"""Which bar is due for which book. Replays advance bar by bar; paper and live books follow the market."""
+"""Which bar is due for which book. Replays advance bar by bar; paper and live books follow the market.
+
+A bar is due once every symbol has it whose market closes one then, or `HELIOS_BAR_WAIT_S` after the first had it: the
+ingest stage then names those that are still without. What comes later than that is part of later windows.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from loguru import logger
 
-from tiers import pipeline
+from helios.env import get_env
+from tiers import pipeline, sources
 from trading.models import Book, PipelineCycle
 from trading.selectors import market, timeline
 from trading.services.books import last_bar
@@ -40,5 +45,11 @@ def due_bar(book: Book) -> datetime | None:
             Book.objects.filter(pk=book.pk, active=True).update(active=False)
             logger.bind(book=book.name).info("replay.ended")
         return following
-    newest = timeline.latest_bar_ts(book.symbols, book.timeframe)
-    return newest if newest is not None and (previous is None or newest > previous) else None
+    newest = timeline.newest_bar(book.symbols, book.timeframe)
+    if newest is None or (previous is not None and newest.bar_ts <= previous):
+        return None
+    if newest.absent and newest.since_s < get_env().bar_wait_s[book.timeframe]:
+        named = sources.calendars(newest.absent)
+        if sources.awaited(newest.absent, named, book.timeframe, newest.bar_ts):
+            return None
+    return newest.bar_ts

@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import numpy as np
+from loguru import logger
 
+from helios import events
 from tiers import sources
 from tiers.contracts import Bars
 from tiers.delivery import arms, recording
@@ -41,6 +43,9 @@ def ingest(ctx: StageContext) -> StageResult:
     fills = settle(locked, bar_ts)
     mark(locked, _closes(result.accepted))
     late = late_now(book, bar_ts)
+    without = sources.awaited(result.missing, calendars, book.timeframe, bar_ts)
+    if without and book.mode != Book.Mode.REPLAY:
+        _tell_missing(ctx, without)
     return StageResult(
         skip=f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is too old to be traded" if late else "",
         summary={
@@ -51,7 +56,19 @@ def ingest(ctx: StageContext) -> StageResult:
             "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in fills],
             **of_arms(answer),
         },
+        reason=f"no bar of {', '.join(without)}" if without else "",
     )
+
+
+def _tell_missing(ctx: StageContext, symbols: list[str]) -> None:
+    events.record(
+        kind="bars.missing",
+        severity="warning",
+        source="tiers.ingest",
+        subject=str(ctx.cycle),
+        data={"book": ctx.book.name, "symbols": symbols},
+    )
+    logger.bind(book=ctx.book.name, symbols=symbols).warning("bars.missing")
 
 
 def _closes(bars: Bars) -> dict[str, Decimal]:

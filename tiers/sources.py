@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tiers.errors import DataError
+from tiers.ingest.calendars import CALENDARS, calendar
 from tiers.ingest.sources import BarSource, FileSource, table_from_frame
 from tiers.ingest.table import BarTable, split
 from tiers.ingest.validate import stamp
@@ -69,6 +71,11 @@ def _source(book: Book) -> BarSource:
     raise DataError(f"a book's source must be table, sample or file:PATH (one symbol), was {book.source!r}")
 
 
-def calendars(symbols: list[str]) -> dict[str, str]:
+def awaited(absent: Sequence[str], named: Mapping[str, str], timeframe: str, bar_ts: datetime) -> list[str]:
+    """Those of the absent symbols whose market closes a bar then, by its named calendar; an unknown one always does."""
+    return [s for s in absent if named.get(s) not in CALENDARS or calendar(named[s]).closes_at(timeframe, bar_ts)]
+
+
+def calendars(symbols: Sequence[str]) -> dict[str, str]:
     """The trading calendar of each symbol."""
     return dict(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "calendar"))

@@ -15,6 +15,7 @@ from tiers.contracts import TimeArray
 from tiers.errors import DataError
 
 ALWAYS, US_EQUITIES = "24/7", "XNYS"
+CALENDARS = (ALWAYS, US_EQUITIES)
 NEW_YORK = ZoneInfo("America/New_York")
 MICROSECONDS = 1_000_000
 MON, THU, FRI, SAT, SUN = 0, 3, 4, 5, 6
@@ -55,6 +56,11 @@ class Calendar:
         closes = _multiples(low, high, step) if self.name == ALWAYS else _session_closes(low, high, timeframe, step)
         return closes.astype("datetime64[us]")
 
+    def closes_at(self, timeframe: str, bar_ts: datetime) -> bool:
+        """Whether a bar of a complete series closes at that moment."""
+        at = np.datetime64(bar_ts.astimezone(UTC).replace(tzinfo=None), "us")
+        return len(self.grid(timeframe, at - np.timedelta64(1, "us"), at)) > 0
+
     def named_day(self, day: date) -> datetime:
         """The UTC close that names the daily bar of a date."""
         if self.name == ALWAYS:
@@ -64,8 +70,8 @@ class Calendar:
 
 def calendar(name: str) -> Calendar:
     """The calendar of that name; `DataError` names those that exist."""
-    if name not in {ALWAYS, US_EQUITIES}:
-        raise DataError(f"calendar must be {ALWAYS} or {US_EQUITIES}, was {name!r}")
+    if name not in CALENDARS:
+        raise DataError(f"calendar must be {' or '.join(CALENDARS)}, was {name!r}")
     return Calendar(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
@@ -19,13 +20,31 @@ def bar_times(symbols: Sequence[str], timeframe: str, first: datetime | None = N
         return [row[0] for row in cursor.fetchall()]
 
 
-def latest_bar_ts(symbols: Sequence[str], timeframe: str) -> datetime | None:
-    """The newest close at which any of the symbols has a bar, or None."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """The newest close of any of some symbols, the symbols that have no bar there, and since when the first one has."""
+
+    bar_ts: datetime
+    absent: tuple[str, ...]
+    since_s: float
+
+
+def newest_bar(symbols: Sequence[str], timeframe: str) -> Newest | None:
+    """The newest bar of any of the symbols, None where there is none; a corrected one is there since its close."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT max(m.bar_ts) FROM unnest(%s::text[]) AS s(symbol) CROSS JOIN LATERAL (SELECT bar_ts "
-            "FROM market_ohlc o WHERE o.symbol = s.symbol AND o.timeframe = %s ORDER BY bar_ts DESC LIMIT 1) m",
+            "SELECT s.symbol, m.bar_ts, extract(epoch FROM clock_timestamp() - m.seen)::float8 "
+            "FROM unnest(%s::text[]) AS s(symbol) LEFT JOIN LATERAL ("
+            "  SELECT bar_ts, CASE WHEN revision = 0 THEN ingested_at ELSE bar_ts END AS seen FROM market_ohlc o "
+            "  WHERE o.symbol = s.symbol AND o.timeframe = %s ORDER BY bar_ts DESC LIMIT 1) m ON true",
             [list(symbols), timeframe],
         )
-        row = cursor.fetchone()
-        return row[0] if row else None
+        rows = cursor.fetchall()
+    bar_ts = max((ts for _, ts, _ in rows if ts is not None), default=None)
+    if bar_ts is None:
+        return None
+    return Newest(
+        bar_ts=bar_ts,
+        absent=tuple(symbol for symbol, ts, _ in rows if ts != bar_ts),
+        since_s=max(since_s for _, ts, since_s in rows if ts == bar_ts),
+    )
