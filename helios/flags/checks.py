@@ -32,7 +32,7 @@ def check_field(name: str, value: Any) -> None:
 def check_actor(actor: str) -> None:
     """Every change names who made it."""
     check_text("actor", actor)
-    if not actor or len(actor) > MAX_ACTOR:
+    if not actor.strip() or len(actor) > MAX_ACTOR:
         raise InvalidFlagError(f"a change must name its actor in 1 to {MAX_ACTOR} letters, was {actor[:20]!r}")
 
 

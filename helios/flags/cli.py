@@ -11,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from helios.entries import split, trimmed
 from helios.flags import catalog, importing, process, references, segments, selectors, services, stale
 from helios.flags.changing import Change
 from helios.flags.constraints import parse_moment
-from helios.flags.context import FlagContext
+from helios.flags.context import IDENTITIES, FlagContext
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
 from helios.flags.unleash.report import conformance
@@ -92,7 +93,16 @@ def _ramp(words: Words) -> Row:
 
 def _whitelist(words: Words) -> Row:
     change = services.whitelist_add if words["change"] == "add" else services.whitelist_remove
-    return told(change(words["name"], words["entries"], **_locked(words)))
+    return told(change(words["name"], _entries(words), **_locked(words)))
+
+
+def _entries(words: Words) -> list[str]:
+    """The entries, of which one word may hold several with commas between them; one that is listed so is itself."""
+    kept = selectors.get(words["name"]).whitelist if words["change"] == "remove" else []
+    try:
+        return [each for text in words["entries"] for each in ([text] if text in kept else split(text) or [text])]
+    except ValueError as error:
+        raise InvalidFlagError(f"an entry {error}") from error
 
 
 def _history(words: Words) -> list[Row]:
@@ -157,11 +167,7 @@ def context(words: Words) -> FlagContext:
         if not name or not found:
             raise InvalidFlagError(f"--attribute must read NAME=VALUE, was {name!r}")
     return FlagContext(
-        symbol=words["symbol"],
-        user=words["user"],
-        strategy=words["strategy"],
-        system=words["system"],
-        environment=words["environment"],
+        **{name: trimmed(words[name]) for name in (*IDENTITIES, "environment")},
         attributes={name: value for name, _, value in pairs},
     )
 

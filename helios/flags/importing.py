@@ -9,11 +9,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from helios.entries import shown
 from helios.flags import catalog, segments, services
 from helios.flags.changing import Batch, Change, changes
 from helios.flags.core import FlagDefinition, Segment, Strategy
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag
+from helios.flags.tidying import tidied
 from helios.flags.unleash.conformance import fold_events
 from helios.flags.unleash.settling import Settled, settle
 from helios.flags.unleash.state import (
@@ -27,6 +29,15 @@ from helios.flags.unleash.state import (
 )
 
 _NAMELESS: Final = unknown_segment("")  # how the parser begins the name of a segment that has none
+_ENTRIES: Final = {  # what of a file's parts holds entries, and as which of a flag's fields they are read
+    "features": {
+        "strategies": "rules",
+        "variants": "variants",
+        "dependencies": "prerequisites",
+        "segments": "segments",
+    },
+    "segments": {"constraints": "constraints"},
+}
 Part = TypeVar("Part", FlagDefinition, Segment)
 
 
@@ -58,15 +69,16 @@ def import_state(
     with a note; `strict` refuses it. Flags that ship with Helios are kept unless `overwrite`. Raises
     `InvalidFlagError` with one sentence; then, as after a `dry_run`, nothing is written.
     """
-    state = _read(data, strict=strict)
+    whole, trimmed = _tidied(_whole(data), strict=strict)
+    state = _read(whole, strict=strict)
     with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
         present = set(FeatureFlag.objects.values_list("name", flat=True))
         settled = _as_it_is(state) if strict else _settled(state, present)
         told = [
             _told("segment", segments.put(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
-            for name, segment, notes in _noted(settled.segments, settled)
+            for name, segment, notes in _noted(settled.segments, settled, trimmed["segments"])
         ]
-        for name, flag, notes in _noted(settled.features, settled):
+        for name, flag, notes in _noted(settled.features, settled, trimmed["features"]):
             if name in present and name in catalog.BY_NAME and not overwrite:
                 told.append(Imported(kind="flag", name=name, outcome="kept"))
             else:
@@ -74,10 +86,48 @@ def import_state(
         return told
 
 
-def _read(data: object, *, strict: bool) -> State:
+def _whole(data: object) -> object:
     held = data["state"] if isinstance(data, Mapping) and isinstance(data.get("state"), Mapping) else data
     try:
-        whole = fold_events(held["events"]) if isinstance(held, Mapping) and "events" in held else held
+        return fold_events(held["events"]) if isinstance(held, Mapping) and "events" in held else held
+    except ValueError as error:
+        raise InvalidFlagError(str(error)) from error
+
+
+def _tidied(whole: object, *, strict: bool) -> tuple[object, dict[str, list[list[str]]]]:
+    """The state with its entries trimmed, and for each feature and segment, in the file's order, which were not."""
+    notes: dict[str, list[list[str]]] = {kind: [] for kind in _ENTRIES}
+    if not isinstance(whole, Mapping):
+        return whole, notes
+    tidy = dict(whole)
+    for kind, shapes in _ENTRIES.items():
+        listed = whole.get(kind)
+        if isinstance(listed, list | tuple):
+            tidy[kind] = [
+                _tidied_part(each, f"{kind}[{at}]", shapes, notes[kind], strict=strict)
+                for at, each in enumerate(listed)
+            ]
+    return tidy, notes
+
+
+def _tidied_part(part: Any, path: str, shapes: Mapping[str, str], notes: list[list[str]], *, strict: bool) -> Any:
+    notes.append([])
+
+    def note(where: str, text: str) -> None:
+        if strict:
+            raise InvalidFlagError(f"{where} must have no blanks around it, was {shown(text)}")
+        notes[-1].append(f"{where}: the blanks around {shown(text)} are left out")
+
+    if not isinstance(part, Mapping):
+        return part
+    return {
+        key: tidied(shapes[key], value, note, path=f"{path}.{key}") if key in shapes else value
+        for key, value in part.items()
+    }
+
+
+def _read(whole: object, *, strict: bool) -> State:
+    try:
         return parse_state(whole, strict=strict, once=True)
     except ValueError as error:
         raise InvalidFlagError(str(error)) from error
@@ -94,9 +144,12 @@ def _as_it_is(state: State) -> Settled:
     return Settled(features=dict(state.features), segments=dict(state.segments))
 
 
-def _noted(parts: Mapping[str, Part], settled: Settled) -> Iterator[tuple[str, Part, tuple[str, ...]]]:
+def _noted(
+    parts: Mapping[str, Part], settled: Settled, trimmed: list[list[str]]
+) -> Iterator[tuple[str, Part, tuple[str, ...]]]:
+    first = dict(zip(parts, trimmed, strict=True))  # settling keeps the file's order
     for name in sorted(parts):
-        yield name, parts[name], tuple(settled.notes.get((type(parts[name]), name), ()))
+        yield name, parts[name], (*first[name], *settled.notes.get((type(parts[name]), name), ()))
 
 
 def _flag(batch: Batch, flag: FlagDefinition, description: str, notes: tuple[str, ...]) -> Imported:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from helios.entries import trimmed
 from helios.flags.constraints import in_networks, parse_network, parse_number
 from helios.flags.context import FlagContext, reader
 from helios.flags.definition import BUCKETS
@@ -46,7 +47,7 @@ def _nobody(_context: FlagContext) -> bool:
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in text.split(",") if each.strip())
+    return tuple(found for each in text.split(",") if (found := trimmed(each)))
 
 
 def _default(_parameters: Mapping[str, str], _flag: str, _surroundings: Surroundings) -> Serves:

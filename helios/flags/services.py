@@ -21,6 +21,7 @@ from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FeatureFlag, State
 from helios.flags.references import needing_flag
 from helios.flags.selectors import history_entry, last_state, state
+from helios.flags.tidying import tidied
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
 STEPS: Final = (1, 2, 5, 10, 25, 50, 100)  # the shares of a schedule that nobody spelled out
@@ -139,9 +140,11 @@ def whitelist_remove(
     name: str, entries: Iterable[str], *, actor: str, reason: str = "", version: int | None = None
 ) -> Change:
     """Take entries off the whitelist; one that is not on it is an error, for it is most likely misspelt."""
-    unwanted = set(_entries(entries))
+    given = _checked(entries)
 
     def apply(flag: FeatureFlag) -> None:
+        kept = set(flag.whitelist)  # with their blanks and commas, where an older release stored them
+        unwanted = {each for each in given if each in kept}.union(_entries(each for each in given if each not in kept))
         absent = sorted(unwanted.difference(flag.whitelist))
         if absent:
             raise InvalidFlagError(
@@ -253,7 +256,7 @@ def _change(
 def _assign(flag: FeatureFlag, fields: Mapping[str, Any]) -> None:
     for field, value in fields.items():
         check_field(field, value)
-        setattr(flag, field, _plain(field, value))
+        setattr(flag, field, _plain(field, tidied(field, value)))
 
 
 def _plain(field: str, value: Any) -> Any:
@@ -270,7 +273,9 @@ def _assign_past(flag: FeatureFlag, past: State) -> None:
     blank = FeatureFlag()
     for field in (*EDITABLE, "resume_strategy"):
         value = past.get(field, getattr(blank, field))
-        setattr(flag, field, parse_datetime(value) if field in _MOMENTS and value else value)
+        setattr(
+            flag, field, parse_datetime(value) if field in _MOMENTS and value else _plain(field, tidied(field, value))
+        )
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -283,7 +288,12 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _entries(entries: Iterable[str]) -> list[str]:
-    """The entries, checked; a bare text stays one, so that it is refused instead of read letter by letter."""
+    """The entries, checked and trimmed."""
+    return list(tidied("whitelist", _checked(entries)))
+
+
+def _checked(entries: Iterable[str]) -> list[str]:
+    """The entries as they came; a bare text stays one, so that it is refused instead of read letter by letter."""
     listed = entries if isinstance(entries, str) else list(entries)
     check_field("whitelist", listed)
     return list(listed)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from helios.entries import entry
 from helios.rollouts import changes, machine, targets
 from helios.rollouts.advancing import advance, react, react_all, run_due
 from helios.rollouts.claims import claimed
@@ -239,4 +240,7 @@ def _books(books: Any) -> list[str]:
     names: list[Any] = list(books) if isinstance(books, Iterable) and not isinstance(books, str) else [None]
     if not all(isinstance(name, str) and 1 <= len(name) <= MAX_BOOK for name in names):
         raise RolloutRefused(f"books must be a list of names of 1 to {MAX_BOOK} letters, was {books!r}")
-    return list(dict.fromkeys(names))
+    try:
+        return list(dict.fromkeys(map(entry, names)))
+    except ValueError as error:
+        raise RolloutRefused(f"each of books {error}") from error

@@ -208,6 +208,17 @@ def test_entries_go_on_the_whitelist_and_off_it(trader: Api) -> None:
     assert "AAPLE" in misspelt.json()["detail"]
 
 
+def test_entries_are_stored_without_blanks_around_them_or_refused(trader: Api) -> None:
+    path = "feature-flags/advanced_risk_engine"
+    assert trader.patch(path, {"whitelist": ["AAPL\n", " MSFT"]}).json()["whitelist"] == ["AAPL", "MSFT"]
+    blank = trader.patch(path, {"whitelist": ["AAPL\n", "  "]})
+    assert (blank.status_code, blank.json()["detail"]) == (422, "whitelist[1] must not be blank, was '  '")
+    joined = trader.post(f"{path}/whitelist/add", {"entries": ["IBM,GOOG"]})
+    assert joined.status_code == 422
+    assert "one entry without a comma" in joined.json()["detail"]
+    assert trader.get(path).json()["whitelist"] == ["AAPL", "MSFT"]
+
+
 def test_a_flag_is_made_and_archived_and_brought_back(operator: Api) -> None:
     made = operator.post("feature-flags", {"name": "new_signal", "strategy": "percentage", "percentage": 5})
     assert (made.status_code, made["Location"]) == (201, "/api/modularity/feature-flags/new_signal")

@@ -28,7 +28,7 @@ def counts() -> tuple[int, int, int]:
 
 
 def test_a_new_rollout_waits_with_its_plan_its_guards_and_its_champion(plan) -> None:
-    row = plan(params={"fast": 10}, books=["demo", "demo", "other"], description="quicker", reason="too slow")
+    row = plan(params={"fast": 10}, books=["demo", "demo ", "other"], description="quicker", reason="too slow")
     assert (row.state, row.champion, row.challenger, row.params) == ("PENDING", "sma_cross", "momentum", {"fast": 10})
     assert [step["percentage"] for step in row.steps] == [0, 0, 1, 50, 100]
     assert row.books == ["demo", "other"]
@@ -64,6 +64,8 @@ def test_without_a_plan_and_guards_the_defaults_are_written_down(plan) -> None:
         ({"books": "demo"}, "books must be a list of names of 1 to 100 letters, was 'demo'"),
         ({"books": [1]}, "books must be a list of names"),
         ({"books": 7}, "books must be a list of names"),
+        ({"books": ["demo,other"]}, "each of books must be one entry without a comma, was 'demo,other'"),
+        ({"books": ["  "]}, "each of books must not be blank"),
         ({"steps": []}, "a plan must have 1 to 32 steps"),
         ({"guards": []}, "must have a hard guard"),
         ({"inconclusive_limit": 0}, "whole number from 1 to 1000, was 0"),

@@ -1,0 +1,53 @@
+"""The texts that people list: one rule of what stands around an entry, and what may not stand inside it.
+
+What surrounds an entry (blanks, tabs, line breaks, no-break spaces, zero-width characters) is never meant, and an entry
+that keeps it matches nothing. Inside one, whatever cannot be seen is refused. Case counts and is kept.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from itertools import dropwhile
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (zero-width), half characters, line and paragraph breaks
+
+
+def trimmed(text: str) -> str:
+    """The text without the blanks and the invisible characters around it."""
+    front = "".join(dropwhile(_is_blank, text))
+    return "".join(dropwhile(_is_blank, reversed(front)))[::-1]
+
+
+def line(text: str) -> str:
+    """The text trimmed: one line of visible letters, or empty where it was. ValueError: `must be ..., was ...`."""
+    found = trimmed(text)
+    if text and not found:
+        raise ValueError(f"must not be blank, was {shown(text)}")
+    if any(_is_blank(letter) and letter != " " for letter in found):
+        raise ValueError(f"must be one line of visible letters, was {shown(text)}")
+    return found
+
+
+def entry(text: str) -> str:
+    """One entry of a list: a line that is not empty and holds no comma. ValueError: `must be ..., was ...`."""
+    found = line(text)
+    if not found:
+        raise ValueError("must not be empty, was ''")
+    if "," in found:
+        raise ValueError(f"must be one entry without a comma, was {shown(text)}")
+    return found
+
+
+def split(text: str) -> list[str]:
+    """The entries of a list that was typed with commas between them; ValueError as for `entry`."""
+    return [entry(part) for part in text.split(",") if trimmed(part)]
+
+
+def shown(text: str) -> str:
+    """A text as an error shows it: what cannot be seen by its number, and not at any length."""
+    quoted = ascii(text) if any(_is_blank(letter) and letter != " " for letter in text) else repr(text)
+    return quoted if len(quoted) <= 80 else f"{quoted[:77]}..."
+
+
+def _is_blank(letter: str) -> bool:
+    return letter.isspace() or unicodedata.category(letter) in _UNSEEN
