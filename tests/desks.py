@@ -56,11 +56,13 @@ def _train(name: str, var_dir: Path, modules_dir: Path) -> None:
 
 
 @pytest.fixture
-def desk(trained: str, modules_dir: Path) -> Iterator[Stack]:
+def desk(trained: str, shared_dir: Path, modules_dir: Path) -> Iterator[Stack]:
     """A stack on a copy of the trained database; a cycle counts as stalled after a second."""
     name = f"helios_{_WORKER or 'main'}_{uuid.uuid4().hex[:10]}"
     stack = Stack(clone(trained, name))
     stack.environ |= {"HELIOS_STALLED_CYCLE_S": "1.0", "HELIOS_MODULES_DIR": str(modules_dir)}
+    (stack.root / "var").mkdir(exist_ok=True)
+    (stack.root / "var" / "models").symlink_to(shared_dir / "training" / "models")
     yield stack
     stack.close()
     run_sql(_admin(), f'DROP DATABASE "{name}" WITH (FORCE)')

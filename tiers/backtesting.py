@@ -254,7 +254,7 @@ def summary_of(model: MLModel, trained_until: datetime | None) -> report.ModelSu
         ("trained on", f"{', '.join(model.symbols)} {model.timeframe}"),
         ("training data", f"{model.trained_from:%Y-%m-%d} to {model.trained_to:%Y-%m-%d}"),
         ("seed", str(model.seed)),
-        ("weights", f"sha256 {model.weights_sha256[:12]}…"),
+        ("artifact", f"sha256 {model.artifact_sha256[:12]}…"),
     ]
     numbers = {name: value for name, value in _flat(model.metrics).items() if isinstance(value, int | float)}
     facts += [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers.items()]

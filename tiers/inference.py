@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,14 +49,17 @@ def model_for(book: Book) -> MLModel:
 
 
 def predictor(model: MLModel) -> Any:
-    """The loaded model, kept for the life of the process; its hash is checked when it is read."""
+    """The loaded model, kept for the life of the process; the hash over all of it is checked when it is read."""
     from tiers.predict import artifact  # noqa: PLC0415 - torch loads only where models run
 
-    key = (model.name, model.weights_sha256)
+    key = (model.name, model.artifact_sha256)
     if key not in _predictors:
-        loaded = artifact.load(Path(model.path))
-        if loaded.card.weights_sha256 != model.weights_sha256:
-            raise ModelMissing(f"the weights of {model.name} do not have the hash that was registered")
+        folder = registry.folder_of(model)
+        loaded = artifact.load(folder)
+        if loaded.card.sha256 != model.artifact_sha256:
+            raise ModelMissing(
+                f"{folder / artifact.CARD} and its weights must have the hash that was registered, do not"
+            )
         _predictors[key] = loaded
     return _predictors[key]
 

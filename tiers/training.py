@@ -51,7 +51,8 @@ def train_and_register(
     bars = _bars(list(symbols), timeframe, span)
     identity = _identity(bars, params, seed)
     name = f"{preset}-{timeframe}-{identity[:8]}"
-    folder = Path(settings.VAR_DIR) / "models" / name
+    path = f"models/{name}"
+    folder = Path(settings.VAR_DIR) / path
     card = _existing(folder, identity)
     reused = card is not None
     if card is None:
@@ -60,7 +61,7 @@ def train_and_register(
         weights = artifact.weights_bytes(trained.model.weights)
         card = _card(name, bars, params, seed, trained, identity, artifact.digest(weights))
         artifact.save(folder, card, weights)
-    model = registry.register_model(card.to_json(), path=str(folder), role=role)
+    model = registry.register_model(card.to_json(), path=path, role=role)
     return {
         "name": name,
         "role": model.role,
@@ -107,12 +108,14 @@ def _code_version() -> str:
 
 
 def _existing(folder: Path, identity: str) -> Card | None:
-    """The card of an artifact that was made from the same things and is still whole."""
+    """The card of an artifact that was made from the same things and is still as it was made and registered."""
     try:
         card = artifact.load(folder).card
     except ModelMissing:
         return None
-    return card if card.data_sha256 == identity else None
+    known = registry.registered(folder.name)
+    as_registered = known is None or known.artifact_sha256 == card.sha256
+    return card if card.data_sha256 == identity and as_registered else None
 
 
 def _card(

@@ -46,8 +46,9 @@ def _own_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def bars(db: None, tmp_path: Path) -> Bars:
+def bars(db: None, tmp_path: Path, settings: Any) -> Bars:
     """Three symbols, and a model whose untrained network has opinions all the same."""
+    settings.VAR_DIR = tmp_path
     made = make_bars(SYMBOLS, n_bars=N, seed=3)
     for symbol in made.symbols:
         market_service.ensure_instrument(symbol, "equity")
@@ -60,7 +61,7 @@ def bars(db: None, tmp_path: Path) -> Bars:
         prior=[0.1, 0.2, 0.7],
         symbols=[*SYMBOLS],
     )
-    models_service.register_model(card.to_json(), path=str(tmp_path / "model"), role="champion")
+    models_service.register_model(card.to_json(), path="model", role="champion")
     return made
 
 

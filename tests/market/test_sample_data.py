@@ -27,6 +27,14 @@ def test_the_catalogue_names_what_the_folder_holds():
     assert files == {one.file for one in entries.values()}
 
 
+def test_a_file_that_was_changed_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    dataset = sample_data.catalogue()[0]
+    (tmp_path / dataset.file).write_bytes((sample_data.FOLDER / dataset.file).read_bytes() + b"more")
+    monkeypatch.setattr(sample_data, "FOLDER", tmp_path)
+    with pytest.raises(DataError, match=f"{tmp_path / dataset.file} must have SHA-256 {dataset.sha256}, was"):
+        sample_data.load(dataset.symbol, dataset.timeframe)
+
+
 @pytest.mark.parametrize("dataset", sample_data.catalogue(), ids=lambda one: one.file)
 def test_every_file_is_the_one_that_was_built(dataset: sample_data.Dataset):
     content = (sample_data.FOLDER / dataset.file).read_bytes()

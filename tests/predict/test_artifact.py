@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.predict.predict_world import RECEPTIVE, card, network, save_model
 from tiers import predict
@@ -32,6 +34,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change_card(folder: Path, **changes: object) -> None:
+    """As if training had written it like that."""
+    (folder / CARD).write_text(json.dumps(replace(artifact.read_card(folder), **changes).to_json()))  # type: ignore[arg-type]
+
+
+def edit_card(folder: Path, **changes: object) -> None:
+    """As somebody with an editor does."""
     kept = json.loads((folder / CARD).read_text())
     (folder / CARD).write_text(json.dumps({**kept, **changes}))
 
@@ -99,6 +107,32 @@ def test_tampered_weights_are_not_loaded(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(data)
     with pytest.raises(ModelMissing, match="must have the hash of their card, they have another one"):
         artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": 1.71},
+        {"mean": [0.0, 0.1, 0.1]},
+        {"scale": [1.5, 1.5, 1.4]},
+        {"prior": [0.4, 0.3, 0.3]},
+        {"feature_names": ["b", "a", "c"]},
+        {"horizon_bars": 6},
+        {"params": {"volatility_bars": 21}},
+        {"artifact_sha256": "0" * 64},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_an_edited_card_is_not_loaded(folder: Path, changes: dict[str, object]) -> None:
+    edit_card(folder, **changes)
+    with pytest.raises(ModelMissing, match=f"{folder / CARD} must be as it was written"):
+        artifact.load(folder)
+
+
+@given(st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.integers(), max_size=5))
+def test_a_hash_outlives_a_json_store_that_tells_no_one_from_one_point_nought(values: dict[str, float]) -> None:
+    stored = {key: int(one) if isinstance(one, float) and one.is_integer() else one for key, one in values.items()}
+    assert card(b"", metrics=values).sha256 == card(b"", metrics=stored).sha256
 
 
 def test_weights_that_fit_another_network_are_not_loaded(folder: Path, tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from django.db import OperationalError, connection
 
 from helios.breakers import journal, process
-from helios.errors import ModelMissing
+from helios.errors import ModelMissing, Rejected
 from helios.modules.errors import WatchedCallFailed
 from tests.predict.predict_world import RECEPTIVE, save_model
 from tiers import inference, predict
@@ -21,6 +25,7 @@ from tiers.features import catalog
 from tiers.inference import Outcome
 from tiers.predict import artifact
 from trading.models import Book, MLModel
+from trading.selectors import models as selectors
 from trading.services import market
 from trading.services import models as registry
 from trading.services.books import create_book
@@ -31,8 +36,9 @@ FEATURES = np.random.default_rng(1).normal(size=(RECEPTIVE + 9, 2, len(catalog.N
 
 
 @pytest.fixture
-def _own_process(clean_redis: object, monkeypatch: pytest.MonkeyPatch) -> object:
+def _own_process(clean_redis: object, monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> object:
     """Breakers and models as a fresh process has them."""
+    settings.VAR_DIR = tmp_path
     process.forget()
     # The journal commits on a connection of its own, past this test's transaction; its own tests cover it.
     monkeypatch.setattr(journal, "write", lambda _entry: None)
@@ -51,11 +57,11 @@ def book() -> Book:
 
 def registered(folder: Path, name: str, seed: int, role: str = "champion", horizon: int = 5) -> MLModel:
     written = save_model(folder / name, seed=seed, name=name, horizon_bars=horizon)
-    return registry.register_model(written.to_json(), path=str(folder / name), role=role)
+    return registry.register_model(written.to_json(), path=name, role=role)
 
 
 def own(model: MLModel) -> np.ndarray:
-    return artifact.load(Path(model.path)).probabilities(FEATURES)[-1]
+    return artifact.load(selectors.folder_of(model)).probabilities(FEATURES)[-1]
 
 
 def ask(book: Book, *served: str, features: np.ndarray = FEATURES) -> Outcome:
@@ -112,15 +118,60 @@ def test_without_a_model_the_forecast_is_neutral_and_names_the_command(book: Boo
 
 
 def test_weights_of_another_hash_are_not_served(book: Book, tmp_path: Path) -> None:
-    model = registered(tmp_path, "first", 3)
-    save_model(Path(model.path), seed=4, name="first")
-    assert_neutral(ask(book), "the weights of first do not have the hash that was registered")
+    registered(tmp_path, "first", 3)
+    save_model(tmp_path / "first", seed=4, name="first")
+    assert_neutral(
+        ask(book), f"{tmp_path / 'first' / 'card.json'} and its weights must have the hash that was registered"
+    )
     assert inference._predictors == {}
+
+
+def test_a_card_that_was_edited_with_its_hash_is_not_served(book: Book, tmp_path: Path) -> None:
+    """Whoever writes the card can write a hash into it as well; the registry's they do not reach."""
+    registered(tmp_path, "first", 3)
+    card = artifact.read_card(tmp_path / "first")
+    edited = replace(card, temperature=card.temperature / 2).to_json()
+    (tmp_path / "first" / artifact.CARD).write_text(json.dumps(edited))
+    assert_neutral(
+        ask(book), f"{tmp_path / 'first' / 'card.json'} and its weights must have the hash that was registered"
+    )
+
+
+def test_a_card_from_before_cards_carried_their_hash_is_served(book: Book, tmp_path: Path) -> None:
+    registered(tmp_path, "first", 3)
+    old = artifact.read_card(tmp_path / "first").to_json()
+    del old[artifact.SHA256]
+    (tmp_path / "first" / artifact.CARD).write_text(json.dumps(old))
+    assert ask(book).fallback == ""
+
+
+def test_a_project_that_was_moved_finds_its_models(book: Book, tmp_path: Path, settings: Any) -> None:
+    settings.VAR_DIR = tmp_path / "var"
+    champion = registered(tmp_path / "var", "first", 3)
+    settings.VAR_DIR = (tmp_path / "var").rename(tmp_path / "renamed")
+    assert ask(book).served_by == {"first": champion}
+
+
+def test_a_copied_project_reads_its_own_models(book: Book, tmp_path: Path, settings: Any) -> None:
+    settings.VAR_DIR = tmp_path / "var"
+    registered(tmp_path / "var", "first", 3)
+    settings.VAR_DIR = shutil.copytree(tmp_path / "var", tmp_path / "copy")
+    (tmp_path / "copy" / "first" / artifact.WEIGHTS).write_bytes(b"torn")
+    assert_neutral(ask(book), str(tmp_path / "copy" / "first"))
+
+
+@pytest.mark.parametrize("path", ["/elsewhere/first", "../first", "models/../../first", ""])
+def test_a_model_lies_below_var(book: Book, tmp_path: Path, path: str) -> None:
+    model = registered(tmp_path, "first", 3)
+    MLModel.objects.filter(pk=model.pk).update(path=path)
+    assert_neutral(ask(book), f"the folder of model first must be relative to var/ and below it, was {path!r}")
+    with pytest.raises(Rejected, match="path of model first must be relative to var/ and stay below it"):
+        registry.register_model(model.card, path=path)
 
 
 def test_damaged_weights_are_not_served(book: Book, tmp_path: Path) -> None:
     model = registered(tmp_path, "first", 3)
-    (Path(model.path) / artifact.WEIGHTS).write_bytes(b"torn")
+    (selectors.folder_of(model) / artifact.WEIGHTS).write_bytes(b"torn")
     assert_neutral(ask(book), "must have the hash of their card")
 
 
@@ -242,10 +293,10 @@ def test_warming_loads_every_model_in_service(tmp_path: Path) -> None:
     second = registered(tmp_path, "second", 4, role="challenger")
     registered(tmp_path, "third", 5, role="archived")
     assert inference.warm() == 2
-    assert set(inference._predictors) == {(each.name, each.weights_sha256) for each in (first, second)}
+    assert set(inference._predictors) == {(each.name, each.artifact_sha256) for each in (first, second)}
 
 
 def test_a_model_that_cannot_be_warmed_stops_nothing(tmp_path: Path) -> None:
     broken = registered(tmp_path, "first", 3)
-    (Path(broken.path) / artifact.CARD).unlink()
+    (selectors.folder_of(broken) / artifact.CARD).unlink()
     assert inference.warm() == 0

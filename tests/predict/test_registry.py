@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 
 from helios.errors import DataError, ModelMissing, Rejected
@@ -71,8 +73,10 @@ def test_the_first_seventy_percent_train_a_champion(stored: Path) -> None:
     assert model.trained_to.isoformat() == got["trained_to"] == training.utc(BARS.ts[839]).isoformat()
     assert selectors.champion("1d") == model
     loaded = artifact.load(stored / got["name"])
-    assert Path(model.path) == stored / got["name"]
+    assert model.path == f"models/{got['name']}"
+    assert selectors.folder_of(model) == stored / got["name"]
     assert loaded.card.weights_sha256 == model.weights_sha256
+    assert loaded.card.sha256 == model.artifact_sha256
     assert loaded.card.symbols == list(SYMBOLS)
     assert model.card == json.loads(json.dumps(loaded.card.to_json()))
     assert np.isfinite(loaded.probabilities(compute(BARS))[-1]).all()
@@ -91,6 +95,17 @@ def test_the_same_training_again_is_reused_and_a_damaged_one_is_made_again(store
     third = trained()
     assert third["reused"] is False
     assert MLModel.objects.get().weights_sha256 == before, "the same bits from the same data and seed"
+
+
+def test_an_edited_card_is_made_again_also_where_its_hash_was_edited_too(stored: Path) -> None:
+    name = trained()["name"]
+    whole = artifact.read_card(stored / name)
+    edited = replace(whole, temperature=whole.temperature * 2).to_json()
+    for card_of_theirs in (edited, {**edited, artifact.SHA256: whole.sha256}):
+        (stored / name / artifact.CARD).write_text(json.dumps(card_of_theirs))
+        assert trained()["reused"] is False
+        assert artifact.read_card(stored / name).temperature == whole.temperature
+        assert MLModel.objects.get().artifact_sha256 == artifact.read_card(stored / name).sha256
 
 
 def test_a_second_champion_archives_the_first_and_a_challenger_stands_beside_it(stored: Path) -> None:
@@ -180,7 +195,7 @@ def test_the_command_says_when_the_model_cannot_be_written(stored: Path) -> None
 
 
 def entry(name: str, **changes: Any) -> dict[str, Any]:
-    return {**card(b"weights").to_json(), "name": name, **changes}
+    return replace(card(b"weights"), name=name, **changes).to_json()
 
 
 def test_a_model_without_a_role_becomes_champion_of_its_timeframe_only() -> None:
@@ -202,6 +217,19 @@ def test_the_same_name_again_renews_the_row() -> None:
     told = SystemEvent.objects.filter(subject="one").order_by("id")
     assert [event.kind for event in told] == ["model.registered", "model.renewed"]
     assert [event.data["role"] for event in told] == ["challenger", "champion"]
+
+
+def test_models_of_before_get_their_hash_and_a_path_below_var(stored: Path, settings: Any) -> None:
+    moves = importlib.import_module("trading.migrations.0007_models_below_var")
+    model = registry.register_model(entry("one", temperature=2.0), path="models/one")
+    old = {key: value for key, value in model.card.items() if key != "artifact_sha256"}
+    absolute = f"{settings.VAR_DIR}/models/one"
+    MLModel.objects.update(card=old, artifact_sha256="", path=absolute)
+    moves.forward(apps, None)
+    assert MLModel.objects.get() == model
+    assert MLModel.objects.values_list("artifact_sha256", "path").get() == (model.artifact_sha256, "models/one")
+    moves.backward(apps, None)
+    assert MLModel.objects.get().path == absolute
 
 
 def test_archived_models_stand_beside_each_other() -> None:

@@ -1,4 +1,4 @@
-"""A trained model on disk: weights as safetensors, everything else as a JSON card; hashed, replaced whole."""
+"""A trained model on disk: weights as safetensors, everything else as a JSON card; all hashed, replaced whole."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tiers.predict.network import PRESETS, CausalNetwork, evaluate, preset, rest
 from tiers.predict.packing import pack
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
+SHA256 = "artifact_sha256"  # the field of a card that holds its own hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,26 @@ class Card:
     inference_dtype: str = "float64"
     holdout_from: str | None = None  # ISO 8601, the first stored bar after the training span; None: there was none
 
+    @property
+    def sha256(self) -> str:
+        """One hash over all of the artifact: every field, and the weights by theirs.
+
+        A JSON store may give a whole number back as an integer, so 1.0 and 1 hash alike.
+        """
+        text = json.dumps(_whole(asdict(self)), sort_keys=True, separators=(",", ":"))
+        return digest(text.encode())
+
     def to_json(self) -> dict[str, Any]:
-        """The card as a JSON object."""
-        return asdict(self)
+        """The card as a JSON object, with its hash."""
+        return {**asdict(self), SHA256: self.sha256}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 class Predictor:
@@ -132,14 +150,20 @@ def save(folder: Path, card: Card, weights: bytes) -> None:
 
 
 def read_card(folder: Path) -> Card:
-    """The card in a folder. `ModelMissing` when it is not there or not readable."""
+    """The card in a folder. `ModelMissing` when it is not there, not readable or not as it was written.
+
+    One from before cards carried their hash passes: the registry knows it.
+    """
     try:
         data = json.loads((folder / CARD).read_text())
-        return Card(**{item.name: data[item.name] for item in fields(Card)})
+        card = Card(**{item.name: data[item.name] for item in fields(Card)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelMissing(
             f"model folder {folder} must hold a readable {CARD}: {type(error).__name__} {error}"
         ) from error
+    if data.get(SHA256, card.sha256) != card.sha256:
+        raise ModelMissing(f"{folder / CARD} must be as it was written, its {SHA256} is that of other content")
+    return card
 
 
 def _refuse_contradiction(card: Card, folder: Path) -> None:
@@ -155,7 +179,7 @@ def _refuse_contradiction(card: Card, folder: Path) -> None:
 def load(folder: Path) -> Predictor:
     """The model in a folder, ready to predict.
 
-    `ModelMissing` when a file is missing or damaged, or when the weights do not have the hash of the card.
+    `ModelMissing` when a file is missing, damaged or edited: card and weights must have the hashes that the card holds.
     """
     card = read_card(folder)
     try:

@@ -10,7 +10,7 @@ from trading.models.fields import one_of, symbol_field, timeframe_field, within
 
 
 class MLModel(models.Model):
-    """A trained model: where its weights lie, what they hash to, and how it did out of sample."""
+    """A trained model: where it lies, what all of it hashes to, and how it did out of sample."""
 
     class Role(models.TextChoices):
         CHAMPION = "champion"
@@ -25,8 +25,9 @@ class MLModel(models.Model):
     symbols = ArrayField(symbol_field())
     horizon_bars = models.PositiveIntegerField()
     seed = models.BigIntegerField()
-    path = models.TextField()
+    path = models.TextField(help_text="its folder, relative to var/")
     weights_sha256 = models.CharField(max_length=64)
+    artifact_sha256 = models.CharField(max_length=64, default="", help_text="over its whole card, weights included")
     card = models.JSONField(default=dict)
     metrics = models.JSONField(default=dict)
     trained_from = models.DateTimeField()
@@ -51,6 +52,9 @@ class MLModel(models.Model):
             one_of("role", ["champion", "challenger", "archived"], "ml_models_role"),
             models.CheckConstraint(condition=Q(horizon_bars__gt=0), name="ml_models_horizon_positive"),
             models.CheckConstraint(condition=Q(weights_sha256__regex=r"^[0-9a-f]{64}$"), name="ml_models_sha256"),
+            models.CheckConstraint(
+                condition=Q(artifact_sha256__regex=r"^([0-9a-f]{64})?$"), name="ml_models_artifact_sha256"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,11 +54,14 @@ def catalogue() -> tuple[Dataset, ...]:
 def load(symbol: str, timeframe: str) -> pl.DataFrame:
     """One series as columns ts (datetime[us, UTC], closes), open, high, low, close, volume (float64).
 
-    Rows are in order of time and hold no missing value; `DataError` names what there is.
+    Rows are in order of time and hold no missing value; `DataError` names what there is, or a file that was changed.
     """
     for dataset in catalogue():
         if (dataset.symbol, dataset.timeframe) == (symbol, timeframe):
-            return pl.read_parquet(FOLDER / dataset.file)
+            content = (FOLDER / dataset.file).read_bytes()
+            if (found := hashlib.sha256(content).hexdigest()) != dataset.sha256:
+                raise DataError(f"{FOLDER / dataset.file} must have SHA-256 {dataset.sha256}, was {found}")
+            return pl.read_parquet(io.BytesIO(content))
     there_is = ", ".join(f"{dataset.symbol} {dataset.timeframe}" for dataset in catalogue())
     raise DataError(f"sample data holds {there_is}, not {symbol} {timeframe}")
 

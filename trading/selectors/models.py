@@ -1,6 +1,10 @@
-"""Which model serves a timeframe."""
+"""Which model serves a timeframe, and where it lies."""
 
 from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from django.conf import settings
 
 from helios.errors import ModelMissing
 from trading.models import MLModel
@@ -24,3 +28,18 @@ def challenger(timeframe: str) -> MLModel | None:
 def in_service(timeframe: str) -> list[MLModel]:
     """Champion and challenger of a timeframe, as far as there are any."""
     return list(MLModel.objects.filter(timeframe=timeframe, role__in=[MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER]))
+
+
+def folder_of(model: MLModel) -> Path:
+    """The model's folder below this process's var/. `ModelMissing` where its row names one elsewhere."""
+    if not lies_below(model.path):
+        raise ModelMissing(
+            f"the folder of model {model.name} must be relative to var/ and below it, was {model.path!r}"
+        )
+    return Path(settings.VAR_DIR) / model.path
+
+
+def lies_below(path: str) -> bool:
+    """Whether a path is relative and leads nowhere up."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and parts[0] != "/" and ".." not in parts

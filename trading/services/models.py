@@ -11,6 +11,7 @@ from django.db import transaction
 from helios import events
 from helios.errors import Rejected
 from trading.models import MLModel
+from trading.selectors.models import lies_below
 
 Role = MLModel.Role
 
@@ -19,11 +20,13 @@ def register_model(card: Mapping[str, Any], *, path: str, role: str | None = Non
     """Register an artifact by its card, and give it its role; the model that had the role is archived.
 
     Without a role a model becomes the champion of its timeframe, except that a challenger stays one. The same
-    name again renews the row. `Rejected` for an unknown role.
+    name again renews the row. `path` is relative to var/. `Rejected` for an unknown role or another path.
     """
     wanted = role or _role_without_a_word(card["name"])
     if wanted not in Role.values:
         raise Rejected(f"role must be one of {', '.join(Role.values)}, was {wanted!r}")
+    if not lies_below(path):
+        raise Rejected(f"path of model {card['name']} must be relative to var/ and stay below it, was {path!r}")
     with transaction.atomic():
         held = MLModel.objects.select_for_update().filter(timeframe=card["timeframe"], role=wanted)
         if wanted != Role.ARCHIVED:
@@ -42,6 +45,7 @@ def register_model(card: Mapping[str, Any], *, path: str, role: str | None = Non
                 "seed": card["seed"],
                 "path": path,
                 "weights_sha256": card["weights_sha256"],
+                "artifact_sha256": card["artifact_sha256"],
                 "card": dict(card),
                 "metrics": card["metrics"],
                 "trained_from": datetime.fromisoformat(card["trained_from"]),
@@ -52,7 +56,7 @@ def register_model(card: Mapping[str, Any], *, path: str, role: str | None = Non
             kind="model.registered" if created else "model.renewed",
             source="trading.models",
             subject=model.name,
-            data={"role": wanted, "weights_sha256": model.weights_sha256},
+            data={"role": wanted, "artifact_sha256": model.artifact_sha256},
         )
     return model
 
