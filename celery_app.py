@@ -5,7 +5,9 @@ import os
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from helios.celery import app
+from helios.stack.environment import load_env_or_exit
 
+load_env_or_exit()
 COMPONENT = os.environ.get("HELIOS_COMPONENT", "worker")
 
 

@@ -7,6 +7,9 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from helios.stack.environment import load_env_or_exit
+
+load_env_or_exit()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
 _django = get_asgi_application()

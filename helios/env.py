@@ -1,22 +1,42 @@
-"""The environment, read once and strictly: every setting a person can change has its type here."""
+"""The environment, read once and strictly: every setting a person can change has its type here.
+
+A setting that is wrong, unknown or unreadable is one sentence that names it, before any command does anything.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
+import re
 import secrets
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-_RATE = r"^[1-9]\d{0,8}/(s|min|h|day)$"
+from helios import env_file, server_urls
+from helios.errors import SettingsError
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENV_FILE = BASE_DIR / ".env"
+PREFIX = "HELIOS_"
+# Names with our prefix that are read elsewhere: what a process is called, the mark of a gate's processes, the
+# examples' token, and where docker compose publishes its ports.
+ELSEWHERE = frozenset(
+    {"HELIOS_COMPONENT", "HELIOS_GATE_RUN", "HELIOS_API_TOKEN", "HELIOS_WEB_BIND", "HELIOS_FLOWER_BIND"}
+)
+_RATE = r"^[1-9]\d{0,8}/(s|min|h|day)$"
+_WEB_ADDRESS = re.compile(
+    r"https?://[\w.-]+(:\d{1,5})?(/[\w./~-]*)?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?(/[\w./~-]*)?"
+)
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 ByTimeframe = Annotated[dict[Literal["1m", "5m", "15m", "1h", "1d"], Seconds], NoDecode]
 
 
@@ -25,9 +45,11 @@ class Env(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="HELIOS_",
-        env_file=BASE_DIR / ".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,
-        extra="ignore",
+        extra="ignore",  # get_env() refuses what is unknown; other tools keep their names in the same file
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # which may be a secret
         frozen=True,
         populate_by_name=True,
     )
@@ -63,20 +85,62 @@ class Env(BaseSettings):
     llm_model: str = "claude-sonnet-5-5"
     llm_timeout_s: float = Field(default=20.0, gt=0, le=120)
 
-    initial_cash: Decimal = Decimal(100_000)
+    initial_cash: Decimal = Field(default=Decimal(100_000), gt=0, lt=Decimal(10) ** 12, decimal_places=8)
     fee_bps: float = Field(default=5.0, ge=0, le=1000)
     slippage_bps: float = Field(default=2.0, ge=0, le=1000)
     # A quarter of the bar, at least 30 s and at most an hour.
     max_bar_lateness_s: ByTimeframe = {"1m": 30.0, "5m": 75.0, "15m": 225.0, "1h": 900.0, "1d": 3600.0}
     # For the symbols that are still without the bar: a tenth of it, at least 5 s and at most 5 minutes.
     bar_wait_s: ByTimeframe = {"1m": 6.0, "5m": 30.0, "15m": 90.0, "1h": 300.0, "1d": 300.0}
-    stalled_cycle_s: float = Field(default=30.0, gt=0)  # no progress for so long: the chain is sent again
+    stalled_cycle_s: float = Field(default=30.0, gt=0, le=86_400)  # no progress for so long: the chain is sent again
     live_trading_armed: bool = False  # the first of the two keys; the second is `manage.py mode live --confirm`
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_blank(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str) and value and not value.strip():
+            raise ValueError(f"{variable(info.field_name)} must be a value, or empty for its default, was {value!r}")
+        return value
 
     @field_validator("var_dir", "modules_dir")
     @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return value.expanduser().resolve() if value is not None else None
+    def _absolute(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """A relative folder lies in the project's, beside `.env`, wherever a command is called from."""
+        try:
+            return (BASE_DIR / value.expanduser()).resolve() if value is not None else None
+        except (RuntimeError, ValueError, OSError) as error:  # no such user, a loop of links, a zero byte
+            raise ValueError(f"{variable(info.field_name)} must be a folder, was {str(value)!r}: {error}") from error
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _readable_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            kind = server_urls.DATABASE if info.field_name == "database_url" else server_urls.REDIS
+            server_urls.read(value.get_secret_value(), kind)
+        return value
+
+    @field_validator("anthropic_api_key")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        """A key goes into a header, where a line break or an umlaut would end in an error that shows it."""
+        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("ANTHROPIC_API_KEY must be printable ASCII without blanks or line breaks")
+        return value
+
+    @field_validator("anthropic_base_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None and not _WEB_ADDRESS.fullmatch(value):
+            raise ValueError("HELIOS_ANTHROPIC_BASE_URL must be http(s)://host[:port][/path] without a user, was not")
+        return value
+
+    @field_validator("module_packages")
+    @classmethod
+    def _packages(cls, value: str) -> str:
+        for name in listed(value):
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise ValueError(f"HELIOS_MODULE_PACKAGES must be names of packages between commas, one was {name!r}")
+        return value
 
     @field_validator("max_bar_lateness_s", "bar_wait_s", mode="before")
     @classmethod
@@ -114,7 +178,7 @@ class Env(BaseSettings):
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
         if self.environment == "prod":
-            raise ValueError("HELIOS_SECRET_KEY must be set when HELIOS_ENVIRONMENT is prod")
+            raise SettingsError("HELIOS_SECRET_KEY must be set when HELIOS_ENVIRONMENT is prod")
         path = self.var_dir / "secret_key"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,10 +188,57 @@ class Env(BaseSettings):
             with contextlib.suppress(FileExistsError):
                 os.link(draft, path)  # the first of several starts wins, and nobody reads half a key
             draft.unlink()
-        return path.read_text().strip()
+        key = path.read_bytes().decode("ascii", errors="replace").strip()
+        if not key:
+            raise SettingsError(f"{path} must hold the signing key, was empty: remove it, and a new one is made")
+        return key
+
+
+def listed(value: str) -> list[str]:
+    """The entries of a list between commas, without blanks around them."""
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 @lru_cache(maxsize=1)
 def get_env() -> Env:
-    """The process's settings, read once."""
-    return Env()
+    """The process's settings, read once. Raises: SettingsError with one sentence that names every wrong setting."""
+    _refuse_unknown(os.environ, "the environment")
+    _refuse_unknown(dict(env_file.assignments(ENV_FILE)), str(ENV_FILE))
+    try:
+        return Env(_env_file=ENV_FILE)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(detail) for detail in error.errors())) from None
+
+
+def variable(field: str | None) -> str:
+    """The name of a field's variable."""
+    alias = Env.model_fields[field or ""].validation_alias
+    return str(alias or f"{PREFIX}{(field or '').upper()}")
+
+
+def _refuse_unknown(names: Iterable[str], where: str) -> None:
+    known = {variable(field) for field in Env.model_fields} | ELSEWHERE
+    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        told = [f"{name} in {where} is no setting of Helios{_nearest(name, known)}" for name in unknown]
+        raise SettingsError("; ".join(told))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    bare = {each.removeprefix(PREFIX): each for each in known}
+    found = difflib.get_close_matches(name.upper().removeprefix(PREFIX), bare, n=1)
+    return f", did you mean {bare[found[0]]}?" if found else ": .env.example lists them all"
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    """`HELIOS_WEB_PORT: input should be …, was 'abc'`; a secret's value is never shown."""
+    said = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:  # of several settings together: its sentence names them
+        return said
+    name = str(detail["loc"][0])
+    field = Env.model_fields.get(name.lower())
+    own = variable(name.lower()) if field else name.upper()
+    if said.startswith(own):  # a validator's whole sentence
+        return said
+    secret = field is None or "Secret" in str(field.annotation)
+    return f"{own}: {said[0].lower()}{said[1:]}" + ("" if secret else f", was {detail['input']!r}")

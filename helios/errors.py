@@ -27,3 +27,7 @@ class DataError(Rejected):
 
 class ModelMissing(Rejected):
     """No trained model fits the request."""
+
+
+class SettingsError(HeliosError):
+    """The environment or `.env` cannot be used; the text names each wrong setting and shows no secret."""

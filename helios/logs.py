@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gzip
+import html
 import json
 import logging
 import os
@@ -18,9 +19,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from loguru import logger
 from pydantic import SecretStr
@@ -38,7 +40,8 @@ _NAMED_SECRET = re.compile(
     r"""(["']?\s*[:=]\s*["']?)((?:bearer|token|basic)\s+)?[^\s"',;&}\\]+"""
 )
 _PATTERNS = (
-    (re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@"), rf"\1:{MASK}@"),
+    # up to the last @ of a word, as a password may hold / and @; a port and a path are no password
+    (re.compile(r"(\w+://[^\s:/@]*):(?!\d+(?:[/?#\s]|$))[^\s\"']+@"), rf"\1:{MASK}@"),
     (_NAMED_SECRET, rf"\1\2{MASK}"),
     (re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}"), rf"\1 {MASK}"),
     (re.compile(r"\bsk-[\w-]{16,}"), MASK),
@@ -154,21 +157,38 @@ def configure(component: str, *, console_level: str | None = None) -> None:
     _take_over(env.log_level)
 
 
+@lru_cache(maxsize=1)
+def _own_redactor() -> Redactor:
+    return redactor(secret_values(get_env(), os.environ))
+
+
+def redact(text: str) -> str:
+    """The text without this process's secrets, for whatever leaves it by another way than a log."""
+    return _own_redactor()(text)
+
+
 def secret_values(env: Env, environ: Mapping[str, str]) -> set[str]:
     """Every secret of this process: secret settings, passwords in URLs, variables named like secrets."""
     values = {value.get_secret_value() for _, value in env if isinstance(value, SecretStr)}
     values |= {value for name, value in environ.items() if _SECRET_NAME.search(name)}
-    with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(HeliosError, OSError):
         values.add(env.resolved_secret_key())
-    for url in [value for value in values if "://" in value]:
-        values.remove(url)
-        values.add(urlsplit(url).password or "")
-    return {value for value in values if len(value) >= _SHORTEST_SECRET}
+    found = {part for value in values for part in (_passwords(value) if "://" in value else [value])}
+    return {value for value in found if len(value) >= _SHORTEST_SECRET}
+
+
+def _passwords(url: str) -> list[str]:
+    """The password of a URL as it is written there and as it is; all of a text that is no URL after all."""
+    try:
+        password = urlsplit(url).password or ""
+    except ValueError:
+        return [url]
+    return [password, unquote(password)]
 
 
 def redactor(secrets: Iterable[str]) -> Redactor:
     """A function that masks the given values and whatever looks like a key, a password or a token."""
-    spellings = {form for value in secrets for form in (value, quote(value, safe=""), json.dumps(value)[1:-1])}
+    spellings = {form for value in secrets for form in _spellings(value)}
     known = re.compile("|".join(re.escape(value) for value in sorted(spellings, key=len, reverse=True)) or r"(?!)")
 
     def redact(line: str) -> str:
@@ -178,6 +198,14 @@ def redactor(secrets: Iterable[str]) -> Redactor:
         return line
 
     return redact
+
+
+def _spellings(value: str) -> set[str]:
+    """How a secret is written in texts, JSON, Python's reprs, HTML and URLs."""
+    encoded = {quote(value, safe=safe, errors="replace") for safe in ("", "/")}
+    encoded |= {quote_plus(value, errors="replace")}
+    encoded |= {re.sub("%..", lambda found: found[0].lower(), each) for each in encoded}
+    return {value, json.dumps(value)[1:-1], repr(value)[1:-1], html.escape(value), *encoded}
 
 
 def as_text(record: Mapping[str, Any]) -> str:

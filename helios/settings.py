@@ -8,19 +8,18 @@ import django_stubs_ext
 from celery.schedules import schedule as every
 from kombu import Queue
 
-from helios.env import BASE_DIR, get_env
+from helios.env import BASE_DIR, get_env, listed
 from helios.platform import VERSION, look
 from helios.stack import endpoints
 
 django_stubs_ext.monkeypatch()  # lets annotations such as ModelAdmin[Book] exist at run time
 
 env = get_env()
-_embedded = endpoints.embedded(env.var_dir)
+_servers = endpoints.configured(env)
 
-DATABASE_URL = env.database_url.get_secret_value() if env.database_url else _embedded.database_url
-REDIS_URL = env.redis_url.get_secret_value() if env.redis_url else _embedded.redis_url
+REDIS_URL = _servers.redis_url
 VAR_DIR = env.var_dir
-MODULE_PACKAGES = tuple(part.strip() for part in env.module_packages.split(",") if part.strip())
+MODULE_PACKAGES = tuple(listed(env.module_packages))
 MODULES_DIR = env.modules_dir or VAR_DIR / "modules"
 # What a version must pass before it may fill a slot: suites by name, the suites that gate a slot (`generic` gates any
 # other), and the table of calls that the stages make.
@@ -45,8 +44,8 @@ MODULE_CALLS = "tiers.gates.calls.CALLS"
 SECRET_KEY = env.resolved_secret_key()
 ENVIRONMENT = env.environment
 DEBUG = env.debug
-ALLOWED_HOSTS = [host.strip() for host in env.allowed_hosts.split(",") if host.strip()]
-CORS_ALLOWED_ORIGINS = [part.strip().rstrip("/") for part in env.cors_allowed_origins.split(",") if part.strip()]
+ALLOWED_HOSTS = listed(env.allowed_hosts)
+CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in listed(env.cors_allowed_origins)]
 ROOT_URLCONF = "helios.urls"
 ASGI_APPLICATION = "helios.asgi.application"
 
@@ -105,9 +104,10 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-DATABASES = {"default": endpoints.django_database(DATABASE_URL)}
+DATABASES = {"default": endpoints.django_database(_servers.database_url)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+# a list: Django would split a string at every comma and semicolon, also at one in a password
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": [REDIS_URL]}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -260,6 +260,7 @@ ROLLOUT_REPLAY = "tiers.delivery.replaying.replay"  # (rollout) -> the same, ove
 ROLLOUT_STRATEGIES = "tiers.delivery.strategies.check"  # (target, challenger, params) -> the champion's label
 ROLLOUT_PROMOTE_STRATEGY = "tiers.delivery.strategies.promote"  # (target, challenger, params, *, actor, reason)
 
+DEFAULT_EXCEPTION_REPORTER = "helios.platform.debugging.Reporter"
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records
 UNFOLD = look.UNFOLD
 FORMS_URLFIELD_ASSUME_HTTPS = True

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import logging
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -190,6 +193,25 @@ def test_the_secrets_of_a_process_are_settings_urls_and_named_variables(tmp_path
     assert not found & {"/home/me", "abc", "redis://:queue-pass@q/0"}
 
 
+@pytest.mark.parametrize("password", ["S3cr/et #[1]", "p@ss:w?rd%", "pässwört +&'\"", "12/34567", "a<b>c\\d"])
+def test_a_password_of_a_url_is_masked_in_every_spelling(password: str, tmp_path: Path) -> None:
+    env = Env(_env_file=None, var_dir=tmp_path, redis_url=f"redis://:{quote(password, safe='')}@q/0")
+    redact = redactor(secret_values(env, {}))
+    written = quote(password, safe="")
+    lower = re.sub("%..", lambda found: found[0].lower(), written)
+    for text in (password, written, lower, quote(password), quote_plus(password), html.escape(password)):
+        assert redact(f"a {text} b") == "a *** b"
+        assert redact(f"redis://:{text}@q/0") == "redis://:***@q/0"
+    assert redact(json.dumps({"password": "x", "n": password})) == '{"password": "***", "n": "***"}'
+    assert redact(str({"n": password})) in {"{'n': '***'}", "{'n': \"***\"}"}
+
+
+def test_a_secret_that_is_no_utf8_and_one_that_is_no_url_break_no_log(tmp_path: Path) -> None:
+    env = Env(_env_file=None, var_dir=tmp_path)
+    found = secret_values(env, {"A_TOKEN": "abcdef\udce9", "B_SECRET": "http://[broken-secret"})
+    assert redactor(found)("x abcdef\udce9 http://[broken-secret y") == "x *** *** y"
+
+
 @pytest.mark.parametrize(
     ("line", "redacted"),
     [
@@ -200,6 +222,10 @@ def test_the_secrets_of_a_process_are_settings_urls_and_named_variables(tmp_path
         ("sent bearer abcdefgh12345", "sent bearer ***"),
         ("redis://:pass@host:6379/0 lost", "redis://:***@host:6379/0 lost"),
         ("https://user:pass@host/path", "https://user:***@host/path"),
+        ("redis://:S3cr/et#[1]@host:6379/0 lost", "redis://:***@host:6379/0 lost"),
+        ("redis://:p@ss@host:6379/0 lost", "redis://:***@host:6379/0 lost"),
+        ("http://127.0.0.1:8000/users/me@example.com", "http://127.0.0.1:8000/users/me@example.com"),
+        ('{"a":"redis://:x@h","b":"c@d"}', '{"a":"redis://:***@h","b":"c@d"}'),
         (f"key sk-{'a1B2' * 6} ends", "key *** ends"),
         ("GET /x?token=abc&n=1", "GET /x?token=***&n=1"),
         ("max_tokens is 12 and secrets are safe", "max_tokens is 12 and secrets are safe"),

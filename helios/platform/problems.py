@@ -21,6 +21,7 @@ from rest_framework.views import exception_handler
 from helios.breakers.errors import UnknownBreaker
 from helios.errors import Ambiguous, Conflict, HeliosError, Rejected, Transient
 from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
+from helios.logs import redact
 from helios.modules.errors import UnknownModule
 from helios.rollouts.errors import UnknownRollout
 
@@ -143,7 +144,7 @@ def _flat(detail: Any, pointer: str) -> Iterator[tuple[str, str]]:
 
 def _as_api_error(error: HeliosError) -> exceptions.APIException:
     kind = next((api for own, api in _BY_ERROR if isinstance(error, own)), exceptions.APIException)
-    return kind(str(error))
+    return kind(redact(str(error)))
 
 
 def _of_the_database(error: Exception) -> Exception:

@@ -6,6 +6,7 @@ import shutil
 import sys
 
 from helios.env import Env
+from helios.errors import HeliosError
 from helios.stack.children import StackError
 from helios.stack.endpoints import server_home, socket_dir
 from helios.stack.environment import load_env
@@ -16,7 +17,7 @@ def main() -> int:
     """Clean up; returns the exit status."""
     try:
         run(load_env())
-    except StackError as error:
+    except HeliosError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -10,8 +10,8 @@ from django.core.management import execute_from_command_line
 from django.db import DatabaseError, OperationalError
 from psycopg2 import errorcodes
 
-from helios.errors import HeliosError
-from helios.logs import configure
+from helios.errors import HeliosError, SettingsError
+from helios.logs import configure, redact
 from helios.stack import children
 from helios.stack.environment import load_env
 from helios.stack.servers import ensure_running
@@ -41,13 +41,13 @@ def run(argv: list[str]) -> int:
             execute_from_command_line(argv)
     except KeyboardInterrupt:
         return _fail("Interrupted", 130)
-    except (HeliosError, DatabaseError, redis.ConnectionError) as error:
+    except (HeliosError, DatabaseError, redis.ConnectionError, redis.TimeoutError) as error:
         if "--traceback" in argv:
             raise
         sentence = explain(error)
         if sentence is None:
             raise
-        return _fail(sentence, 1)
+        return _fail(sentence if isinstance(error, SettingsError) else redact(sentence), 1)
     return 0
 
 
@@ -61,7 +61,7 @@ def explain(error: Exception) -> str | None:
     """One sentence for a person; None where only the traceback helps."""
     if isinstance(error, HeliosError):
         return str(error)
-    if isinstance(error, redis.ConnectionError):
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return f"Redis or Valkey (HELIOS_REDIS_URL) cannot be reached: {error}"
     reason = " ".join(str(error).split())
     if getattr(error.__cause__, "pgcode", None) in _BEHIND:

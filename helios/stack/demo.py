@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from rich.console import Console
 
 from helios.env import Env
+from helios.errors import HeliosError
 from helios.stack import children, endpoints, summary, training
-from helios.stack.children import StackError
 from helios.stack.environment import load_env
 from helios.stack.processes import beat, workers
 from helios.stack.servers import ensure_running
@@ -33,7 +33,7 @@ def main() -> int:
     try:
         outcome = run(load_env(), console)
         summary.show(console, outcome)
-    except StackError as error:
+    except HeliosError as error:
         return _say(str(error), 1)
     except KeyboardInterrupt:
         return _say("Interrupted", 130)
@@ -101,7 +101,7 @@ def _replay_and_audit(env: Env, steps: Steps) -> tuple[object, object]:
     """Replay through workers of our own, unless a running stack has them already; audit while they live."""
     words = ["replay", "--symbols", SYMBOLS, "--timeframe", "1d", "--bars", "60", "--json"]
     replay = Step("Replay 60 bars through the workers", words)
-    redis_url = env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
+    redis_url = endpoints.configured(env).redis_url
     if {spec.name for spec in workers(env)} <= answering(endpoints.celery_broker(redis_url)):
         return steps.run(replay), steps.run(AUDIT)
     started = time.monotonic()

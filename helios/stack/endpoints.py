@@ -9,7 +9,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import quote, urlencode
+
+from helios import server_urls
+from helios.env import Env
 
 MAX_SOCKET_PATH = 90  # the kernel's limit is 107 bytes; leave room for the file's name
 ROOT_STATE = Path("/var/lib/helios")  # where root keeps the server files of a checkout nobody else may enter
@@ -64,38 +67,42 @@ def embedded(var_dir: Path) -> Endpoints:
     )
 
 
+def configured(env: Env) -> Endpoints:
+    """The addresses that these settings name; of the embedded servers where they name none."""
+    own = embedded(env.var_dir)
+    return Endpoints(
+        database_url=env.database_url.get_secret_value() if env.database_url else own.database_url,
+        redis_url=env.redis_url.get_secret_value() if env.redis_url else own.redis_url,
+    )
+
+
 def django_database(url: str) -> dict[str, Any]:
-    """Django's DATABASES entry for a `postgresql://` URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"}:
-        raise ValueError(f"HELIOS_DATABASE_URL must start with postgresql://, was {parts.scheme or 'empty'}://")
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    options: dict[str, Any] = {"connect_timeout": 5, "application_name": "helios"}
-    if "sslmode" in query:
-        options["sslmode"] = query["sslmode"]
-    if "options" in query:
-        options["options"] = query["options"]
+    """Django's DATABASES entry for a `postgresql://` URL. Raises: ValueError with one sentence."""
+    parts = server_urls.read(url, server_urls.DATABASE)
+    query = dict(parts.query)
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")) or "helios",
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": query.get("host", parts.hostname or ""),
-        "PORT": query.get("port", str(parts.port or "")),
+        "NAME": parts.path.lstrip("/") or "helios",
+        "USER": parts.user,
+        "PASSWORD": parts.password,
+        "HOST": query.pop("host", parts.host),
+        "PORT": query.pop("port", str(parts.port or "")),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options,
+        "OPTIONS": {"connect_timeout": 5, "application_name": "helios", **query},
     }
 
 
 def celery_broker(url: str) -> str:
-    """Celery's form of a redis URL: kombu spells a Unix socket `redis+socket://`."""
-    parts = urlsplit(url)
+    """Celery's form of a redis URL. Raises: ValueError with one sentence.
+
+    kombu spells a Unix socket `redis+socket://`, takes `;` for the end of a URL, and checks no certificate unless told.
+    """
+    parts = server_urls.read(url, server_urls.REDIS)
+    login = f"{quote(parts.user, safe='')}:{quote(parts.password, safe='')}@" if parts.user or parts.password else ""
     if parts.scheme == "unix":
-        db = parse_qs(parts.query).get("db", ["0"])[-1]
-        return f"redis+socket://{parts.path}?virtual_host={db}"
-    if parts.scheme not in {"redis", "rediss"}:
-        raise ValueError(
-            f"HELIOS_REDIS_URL must start with redis://, rediss:// or unix://, was {parts.scheme or 'empty'}://"
-        )
-    return url
+        return f"redis+socket://{login}{quote(parts.path)}?virtual_host={parts.query.get('db', '0')}"
+    query = {"ssl_cert_reqs": "required"} if parts.scheme == "rediss" else {}
+    host = f"[{parts.host}]" if ":" in parts.host else parts.host
+    address = f"{parts.scheme}://{login}{host}" + (f":{parts.port}" if parts.port else "") + parts.path
+    return f"{address}?{urlencode(query | dict(parts.query))}".rstrip("?")

@@ -42,7 +42,7 @@ def recall(env: Env) -> Any | None:
 
 def exists(env: Env, query: str) -> bool:
     """Whether the query finds a row; False when the table is not there yet."""
-    url = env.database_url.get_secret_value() if env.database_url else endpoints.embedded(env.var_dir).database_url
+    url = endpoints.configured(env).database_url
     entry = endpoints.django_database(url)
     given = {key.lower(): entry[key] for key in ("USER", "PASSWORD", "HOST", "PORT") if entry[key]}
     connection = psycopg2.connect(dbname=entry["NAME"], **given, **entry["OPTIONS"])

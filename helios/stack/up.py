@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.env import Env
+from helios.errors import HeliosError
 from helios.stack import children, processes, training
-from helios.stack.children import StackError
 from helios.stack.environment import load_env
 from helios.stack.ports import check_ports, is_free
 from helios.stack.runner import Emit, Runner, until_signalled
@@ -41,7 +41,7 @@ def main() -> int:
     children.leave_on_sigterm()
     try:
         run(load_env(), console)
-    except StackError as error:
+    except HeliosError as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:

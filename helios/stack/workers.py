@@ -69,7 +69,7 @@ def running_workers(env: Env | None = None, *, beside: Sequence[ProcessSpec] = (
     Raises: StackError when a worker does not start.
     """
     env = env or get_env()
-    redis_url = env.redis_url.get_secret_value() if env.redis_url else endpoints.embedded(env.var_dir).redis_url
+    redis_url = endpoints.configured(env).redis_url
     specs, logs = processes.workers(env), env.var_dir / "logs"
     runner = Runner([*specs, *beside], log_files(logs))
     try:

@@ -15,6 +15,7 @@ from kombu.exceptions import KombuError
 from loguru import logger
 
 from helios.errors import HeliosError
+from helios.logs import redact
 from sentinel.audits.facts import Reading
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class Runner:
 
 def sentence(error: BaseException) -> str:
     """The first line of an error, for people; its type where it has no text."""
-    lines = str(error).strip().splitlines()
+    lines = redact(str(error)).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__
 
 

@@ -73,7 +73,9 @@ def test_another_kind_of_database_is_refused(url: str) -> None:
         ("unix:///run/v.sock?db=3", "redis+socket:///run/v.sock?virtual_host=3"),
         ("unix:///run/v.sock", "redis+socket:///run/v.sock?virtual_host=0"),
         ("redis://q:6379/1", "redis://q:6379/1"),
-        ("rediss://q:6379/1", "rediss://q:6379/1"),
+        ("rediss://q:6379/1", "rediss://q:6379/1?ssl_cert_reqs=required"),
+        ("rediss://q/1?ssl_cert_reqs=none", "rediss://q/1?ssl_cert_reqs=none"),
+        ("redis://[::1]:6379/1", "redis://[::1]:6379/1"),
     ],
 )
 def test_a_redis_url_becomes_celerys(url: str, broker: str) -> None:
