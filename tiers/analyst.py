@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -33,10 +34,13 @@ def ask(context: MarketContext, switches: Switches, *, env: Env, rules: Rules, h
     try:
         client = _client(env.anthropic_api_key.get_secret_value(), env.anthropic_base_url)
         with breaker("llm_api"):
-            return claude.analyse(client, context, model=env.llm_model, timeout_s=env.llm_timeout_s), "", ""
+            view = claude.analyse(
+                client, context, model=env.llm_model, timeout_s=env.llm_timeout_s, clock=time.monotonic
+            )
     except HeliosError as error:
         logger.bind(error=str(error)).warning("llm.fallback")
         return rules(context), "rule_based_analyst", str(error)
+    return view, "", ""
 
 
 def merged(own: Reply, other: Reply, _served: frozenset[str]) -> Reply:

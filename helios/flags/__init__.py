@@ -13,24 +13,39 @@ the start of every task, `start_listener()` into every process that stays. Chang
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from helios.flags.core import Decision, FlagContext, FlagDefinition, Reason, Strategy, VariantResult
-from helios.flags.process import (
-    ais_enabled,
-    avariant,
-    explain,
-    forget,
-    is_enabled,
-    on_change,
-    on_staleness,
-    refresh_if_behind,
-    snapshot,
-    start_listener,
-    stop_listener,
-    unknown,
-    variant,
-    wait_until,
-)
-from helios.flags.store import Snapshot
+
+if TYPE_CHECKING:
+    from helios.flags.process import (
+        ais_enabled,
+        avariant,
+        explain,
+        forget,
+        is_enabled,
+        on_change,
+        on_staleness,
+        refresh_if_behind,
+        snapshot,
+        start_listener,
+        stop_listener,
+        unknown,
+        variant,
+        wait_until,
+    )
+    from helios.flags.store import Snapshot
+else:
+
+    def __getattr__(name: str) -> Any:
+        """What reads tables and Redis is loaded when it is first asked for: the core is importable without them."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = import_module("helios.flags.store" if name == "Snapshot" else "helios.flags.process")
+        globals()[name] = getattr(home, name)
+        return globals()[name]
+
 
 __all__ = [
     "Decision",

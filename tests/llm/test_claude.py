@@ -16,8 +16,8 @@ from tiers.llm import claude
 REPLY = {"stance": "RISK_OFF", "conviction": 0.8, "risk_multiplier": 0.6, "reasoning": "Volatility doubled."}
 
 
-def ask(client, *, timeout_s=5.0, context=None, **more):
-    return claude.analyse(client, context or market_context(), model="claude-test", timeout_s=timeout_s, **more)
+def ask(client, *, timeout_s=5.0, context=None, clock=time.monotonic):
+    return claude.analyse(client, context or market_context(), model="claude-test", timeout_s=timeout_s, clock=clock)
 
 
 def error_body(kind):

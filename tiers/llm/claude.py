@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator
 
 import anthropic
@@ -39,13 +38,14 @@ def analyse(
     *,
     model: str,
     timeout_s: float,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float],
 ) -> StrategicView:
     """Ask the model for its view of the context.
 
-    `timeout_s` bounds the wait for the connection and for each part of the reply, and the whole of the reply
-    once it has begun. Tokens used are in `usage`. `Transient` for time-outs, lost or refused connections,
-    408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a refusal, and a reply that breaks the schema.
+    `timeout_s` bounds the wait for the connection and for each part of the reply, and by `clock` (seconds that
+    only grow) the whole of the reply once it has begun. Tokens used are in `usage`. `Transient` for time-outs, lost
+    or refused connections, 408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a refusal, and a reply that
+    breaks the schema.
     """
     try:
         raw = _ask(client, context, model=model, timeout_s=timeout_s, clock=clock)
