@@ -1,13 +1,17 @@
 """The Celery entry point: `celery -A celery_app worker|beat`."""
 
 import os
+import warnings
 
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from helios.celery import app
 from helios.stack.environment import load_env_or_exit
 
 load_env_or_exit()
+warnings.filterwarnings("ignore", category=SecurityWarning)  # root is served, too: messages are JSON, never pickles
+
 COMPONENT = os.environ.get("HELIOS_COMPONENT", "worker")
 
 

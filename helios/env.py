@@ -68,6 +68,7 @@ class Env(BaseSettings):
     redis_url: SecretStr | None = None  # absent: the embedded Valkey under var_dir
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    console_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None  # absent: log_level
     log_format: Literal["text", "json"] = "text"
 
     # Requests of one user (anon: of one address without a name) in a second, minute, hour or day.

@@ -27,12 +27,15 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 from loguru import logger
 from pydantic import SecretStr
 
+from helios import outage
 from helios.env import Env, get_env
 from helios.errors import HeliosError
 
 ROTATE_BYTES = 10 * 1024 * 1024
 KEEP_FILES = 30
 MASK = "***"
+ALWAYS_SHOWN = frozenset({"cycle.ended"})  # on consoles that are otherwise left to warnings
+_RECONNECTS = ("celery.bootsteps", "celery.worker", "celery.beat", "kombu")  # loggers about connections, not tasks
 _SHORTEST_SECRET = 6  # shorter values would blank ordinary words
 
 _NAMED_SECRET = re.compile(
@@ -119,7 +122,12 @@ class InterceptHandler(logging.Handler):
     """Hands records of the standard library to loguru, with their own place and level."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one record on."""
+        """Pass one record on; what libraries say about a server that is away is said once, by `outage`."""
+        error = _error_of(record) if record.levelno >= logging.WARNING else None
+        if error is not None:
+            clearing_up = record.name.startswith(_RECONNECTS)
+            if outage.noticed(error, during=record.getMessage().partition("\n")[0][:200], clearing_up=clearing_up):
+                return
         try:
             level: str | int = logger.level(record.levelname).name
         except ValueError:
@@ -132,10 +140,19 @@ class InterceptHandler(logging.Handler):
             logger.patch(own_place).opt(exception=record.exc_info).log(level, "{}", record.getMessage().rstrip())
 
 
+def _error_of(record: logging.LogRecord) -> BaseException | None:
+    """The error that a record is about: the one whose traceback it carries, or one among its arguments."""
+    if record.exc_info and record.exc_info[1] is not None:
+        return record.exc_info[1]
+    given = record.args if isinstance(record.args, tuple) else ()
+    return next((each for each in given if isinstance(each, BaseException)), None)
+
+
 def configure(component: str, *, console_level: str | None = None) -> None:
     """Install the sinks of this process: console and `var/logs/<component>.log`. May be called again.
 
-    `console_level` quietens the console only. Raises: HeliosError when the file cannot be written.
+    `console_level` and the setting of this name quieten the console only; the setting leaves it a line a cycle.
+    Raises: HeliosError when the file cannot be written.
     """
     env = get_env()
     redact = redactor(secret_values(env, os.environ))
@@ -153,7 +170,13 @@ def configure(component: str, *, console_level: str | None = None) -> None:
     }  # diagnose shows values
     logger.add(_sink(file.write, render, redact), level=env.log_level, **options)
     console = _console(sys.stderr)
-    logger.add(_sink(console, render, redact), level=console_level or env.log_level, **options)
+    shown = logger.level(console_level or env.console_level or env.log_level).no
+    always = ALWAYS_SHOWN if console_level is None else frozenset()
+
+    def on_console(record: Any) -> bool:
+        return bool(record["level"].no >= shown or record["message"] in always)
+
+    logger.add(_sink(console, render, redact), level=env.log_level, filter=on_console, **options)
     _take_over(env.log_level)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
+from helios import outage
 from tests.desks import desk, modules_dir, shared_dir, trained
 from tests.harness import Stack, database_url, run_sql
 
@@ -27,6 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         wants = _CLONERS & set(getattr(item, "fixturenames", ()))
         if wants and item.get_closest_marker("django_db") is None:
             item.add_marker(pytest.mark.django_db)
+
+
+@pytest.fixture(autouse=True)
+def no_outage() -> Iterator[None]:
+    """A server that one test took away is not away for the next."""
+    yield
+    outage.forget()
 
 
 @pytest.fixture(scope="session")

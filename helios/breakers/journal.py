@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 
 from loguru import logger
 
+from helios import outage
+
 WAIT_S = 2.0
 KEPT = 200  # transitions kept while the database is away; the oldest go first
 
@@ -90,7 +92,8 @@ def aside(work: Callable[[], T]) -> T | None:
         try:
             results.append(work())
         except Exception as error:  # noqa: BLE001 - best effort: the caller's own work goes on
-            logger.bind(error=f"{type(error).__name__}: {error}").warning("circuit.database_away")
+            if not outage.noticed(error, during="reading or writing about breakers"):
+                logger.bind(error=f"{type(error).__name__}: {error}").warning("circuit.database_failed")
         finally:
             connection.close()
 

@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.client import PubSub
 from redis.retry import Retry
 
+from helios import outage
 from helios.flags.store import FlagStore
 
 CHANNEL: Final = "helios:flags"  # and the number of the Redis database behind it, see `channel`
@@ -71,11 +72,19 @@ class Listener(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except (redis.RedisError, OSError):
+            except (redis.RedisError, OSError) as error:
+                outage.noticed(error, during="listening for changed flags")
                 self.listening.clear()
                 self._store.mark("redis", present=True)
-                self._refresh()
-                self._stopping.wait(RETRY_EVERY_S)
+                self._ask_the_database()
+
+    def _ask_the_database(self) -> None:
+        """In the place of news, until Redis answers again."""
+        while not self._stopping.is_set():
+            self._refresh()
+            self._stopping.wait(RETRY_EVERY_S)
+            if not outage.VALKEY.away:
+                return
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the thread and wait for it."""
@@ -113,4 +122,6 @@ class Listener(threading.Thread):
             try:
                 step()
             except Exception as error:  # noqa: BLE001 - a dead listener would leave its process behind for good
+                if outage.noticed(error, during="reading the flags"):
+                    continue
                 log.bind(error=repr(error)).error("flags.refresh_failed")

@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from loguru import logger
 
+from helios import outage
 from helios.errors import Transient
 from helios.flags.definition import FlagDefinition, Strategy, check_product
 from helios.flags.parts import Segment
@@ -71,6 +72,7 @@ class DatabaseReader:
 
 
 def _away(what: str, error: DatabaseError) -> Transient:
+    outage.noticed(error, during=f"reading {what}")
     if not connection.in_atomic_block:  # a transaction is its owner's to end
         connection.close_if_unusable_or_obsolete()  # so that the next attempt opens a new one
     return Transient(f"{what} must be readable from the database, was not: {error}")

@@ -184,7 +184,7 @@ class FlagStore:
             if not present:
                 self._settle(fault)
             elif fault not in self._snapshot.faults:
-                log.bind(source=fault).warning("flags.stale")
+                log.bind(source=fault).info("flags.stale")  # the outage itself is said once, by its own line
                 held = self.snapshot()
                 since = held.stale_since or self._clock()
                 self._replace(replace(held, faults=held.faults | {fault}, stale_since=since))

@@ -15,6 +15,7 @@ from django.db import Error as DatabaseError
 from loguru import logger
 from redis.client import PubSub
 
+from helios import outage
 from helios.errors import HeliosError
 from helios.modules import loading, presence, registry, watch
 from helios.modules.announce import channel, connect
@@ -88,15 +89,20 @@ class Listener:
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except (redis.RedisError, OSError):
+            except (redis.RedisError, OSError) as error:
+                outage.noticed(error, during="listening for swaps")
                 self._go_on()
             except Exception as error:  # noqa: BLE001 - a process that is no longer heard of would not be waited for
                 log.bind(error=repr(error)).error("modules.listener_failed")
                 self._go_on()
 
     def _go_on(self) -> None:
-        self._look_around()
-        self._stopping.wait(RETRY_EVERY_S)
+        """Ask the database in the place of news, until Redis answers again."""
+        while not self._stopping.is_set():
+            self._look_around()
+            self._stopping.wait(RETRY_EVERY_S)
+            if not outage.VALKEY.away:
+                return
 
     def _listen(self) -> None:
         client = connect(self._url, timeout_s=CHECK_EVERY_S)
@@ -173,11 +179,17 @@ class Listener:
                     log.bind(version=str(version), error=problem).warning("modules.not_loaded_ahead")
 
     def _asking(self, work: Callable[[], None]) -> None:
-        """Run what asks the database; an error is logged, for a dead listener would hold up every swap."""
+        """Run what asks the database, unless it is away.
+
+        An error is logged, for a dead listener would hold up every swap.
+        """
+        if outage.POSTGRES.away:
+            return
         try:
             work()
         except Exception as error:  # noqa: BLE001
-            log.bind(error=repr(error)).error("modules.listener_failed")
+            if not outage.noticed(error, during="taking part in swaps"):
+                log.bind(error=repr(error)).error("modules.listener_failed")
         finally:
             presence.give_connection_back()
 

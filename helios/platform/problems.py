@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
+from helios import outage
 from helios.breakers.errors import UnknownBreaker
 from helios.errors import Ambiguous, Conflict, HeliosError, Rejected, Transient
 from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
@@ -153,7 +154,8 @@ def _of_the_database(error: Exception) -> Exception:
     The last two mean that a check before it is missing, so the log gets the cause.
     """
     if isinstance(error, OperationalError | InterfaceError):
-        logger.bind(error=str(error)).warning("api.database_away")
+        if not outage.noticed(error, during="answering a request"):
+            logger.bind(error=str(error)).warning("api.database_failed")
         return Unavailable("the database does not answer; try again")
     if isinstance(error, IntegrityError | DatabaseRefused):
         logger.bind(error=str(error)).error("api.unchecked_input")

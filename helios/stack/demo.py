@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime, timedelta
+from functools import partial
 
 from rich.console import Console
 
@@ -47,13 +48,17 @@ def _say(sentence: str, status: int) -> int:
     return status
 
 
+def _note(console: Console, name: str, sentence: str) -> None:
+    console.print(f"{name} {sentence}", markup=False, highlight=False, soft_wrap=True)
+
+
 def run(env: Env, console: Console) -> summary.Outcome:
     """Every step in order. Raises: StackError with one sentence when one fails; servers stop either way."""
     steps = Steps(console, env.var_dir / "logs", "demo")
     report = env.var_dir / "reports" / "demo.html"
     report.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with ensure_running(env) as lease:
+    with ensure_running(env, partial(_note, console)) as lease:
         steps.note(f"Servers ({', '.join(lease.started) or 'running already'})", time.monotonic() - started)
         steps.run(MIGRATE)
         data = steps.run(LOAD)
@@ -105,7 +110,7 @@ def _replay_and_audit(env: Env, steps: Steps) -> tuple[object, object]:
     if {spec.name for spec in workers(env)} <= answering(endpoints.celery_broker(redis_url)):
         return steps.run(replay), steps.run(AUDIT)
     started = time.monotonic()
-    with running_workers(env, beside=[beat()]) as runner:
+    with running_workers(env, beside=[beat()], say=partial(_note, steps.console)) as runner:
         steps.note("Start workers and beat", time.monotonic() - started)
         done = steps.run(replay, idle=runner.tick)
         while not training.exists(env, HEARTBEAT) and time.monotonic() - started < BEAT_WITHIN_S:

@@ -11,17 +11,36 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import IO
 
 import psutil
 
 from helios.stack import children
-from helios.stack.children import pause_s
+from helios.stack.children import StackError, pause_s
 from helios.stack.ports import check_ports
 from helios.stack.processes import WORKING_DIRECTORY, ProcessSpec
 
 GRACE_S = 45.0  # a worker finishes the task it holds
 
 Emit = Callable[[str, str], None]
+
+
+def both(first: Emit, second: Emit) -> Emit:
+    """An `emit` that hands each line to two."""
+
+    def emit(name: str, line: str) -> None:
+        first(name, line)
+        second(name, line)
+
+    return emit
+
+
+class CrashLoopError(StackError):
+    """A process crashes whenever it is started."""
+
+    def __init__(self, name: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.name = name
 
 
 @dataclass(slots=True)
@@ -31,7 +50,7 @@ class _Child:
     started_at: float = 0.0
     crashes: int = 0
     start_at: float = 0.0
-    reader: threading.Thread | None = field(default=None, repr=False)
+    readers: list[threading.Thread] = field(default_factory=list, repr=False)
 
 
 class Runner:
@@ -41,11 +60,24 @@ class Runner:
     found. The kernel ends the processes should we be killed.
     """
 
-    def __init__(self, specs: Sequence[ProcessSpec], emit: Emit, *, grace_s: float = GRACE_S) -> None:
-        """`emit(name, line)` receives every line of output, from several threads."""
+    def __init__(
+        self,
+        specs: Sequence[ProcessSpec],
+        emit: Emit,
+        *,
+        quietly: Emit | None = None,
+        note: Emit | None = None,
+        grace_s: float = GRACE_S,
+        give_up_after: int | None = None,
+    ) -> None:
+        """`emit(name, line)` receives every line of output, from several threads, and what the runner has to say.
+
+        `quietly` receives the lines of standard output in its place, `note` the runner's own. So many crashes of one
+        process as `give_up_after`, without a stable minute between them, end the supervision.
+        """
         self._children = [_Child(spec) for spec in specs]
-        self._emit = emit
-        self._grace_s = grace_s
+        self._emit, self._quietly, self._note = emit, quietly or emit, note or emit
+        self._grace_s, self._give_up_after = grace_s, give_up_after
 
     def start(self) -> None:
         """Start everything. Raises: StackError before the first start when a port is taken."""
@@ -54,7 +86,10 @@ class Runner:
             self._launch(child)
 
     def tick(self, *, now: float | None = None) -> None:
-        """Start crashed processes again when their pause is over; call this a few times a second."""
+        """Start crashed processes again when their pause is over; call this a few times a second.
+
+        Raises: CrashLoopError when one has crashed too often in a row to go on.
+        """
         moment = time.monotonic() if now is None else now
         for child in self._children:
             if child.process is not None and child.process.poll() is not None:
@@ -88,8 +123,8 @@ class Runner:
         for child in self._children:
             if child.process is not None:
                 child.process.wait()
-            if child.reader is not None:
-                child.reader.join(5)
+            for reader in child.readers:
+                reader.join(5)
 
     def _any_running(self) -> bool:
         return any(each.process is not None and each.process.poll() is None for each in self._children)
@@ -101,31 +136,50 @@ class Runner:
             env=child.spec.environ(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             start_new_session=True,
             preexec_fn=children.dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - prctl only
         )
         child.process, child.started_at = process, time.monotonic()
-        child.reader = threading.Thread(target=self._read, args=(child.spec.name, process), daemon=True)
-        child.reader.start()
-
-    def _read(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        if process.stdout is None:
-            return
-        with process.stdout as lines:
-            for line in lines:
-                self._emit(name, line.decode(errors="replace").rstrip("\n"))
+        child.readers = [
+            threading.Thread(target=_read, args=(child.spec.name, stream, to), daemon=True)
+            for stream, to in ((process.stdout, self._quietly), (process.stderr, self._emit))
+        ]
+        for reader in child.readers:
+            reader.start()
 
     def _note_crash(self, child: _Child, now: float) -> None:
         if child.process is None:
             return
-        status = child.process.returncode
+        how = ending(child.process.returncode)
         kill_sessions([child.process.pid])  # what it forked must not work beside its successor
         child.crashes = 1 if now - child.started_at > children.STABLE_AFTER_S else child.crashes + 1
-        child.start_at = now + pause_s(child.crashes)
         child.process = None
+        if child.crashes == self._give_up_after:
+            raise CrashLoopError(
+                child.spec.name, f"The {child.spec.name} process {how}, {child.crashes} times in a row"
+            )
         pause = pause_s(child.crashes)
-        self._emit(child.spec.name, f"ended unexpectedly with status {status}; starts again in {pause:.0f} s")
+        child.start_at = now + pause
+        self._note(child.spec.name, f"{how}; starts again in {pause:.0f} s")
+
+
+def ending(status: int) -> str:
+    """How a process ended that nobody had asked to: `was killed by SIGKILL`, `ended unexpectedly with status 3`."""
+    if status >= 0:
+        return f"ended unexpectedly with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def _read(name: str, stream: IO[bytes] | None, to: Emit) -> None:
+    if stream is None:
+        return
+    with stream as lines:
+        for line in lines:
+            to(name, line.decode(errors="replace").rstrip("\n"))
 
 
 def kill_sessions(leaders: Sequence[int]) -> None:

@@ -74,8 +74,8 @@ def embedded_servers(env: Env) -> Servers:
 
 
 def warn(name: str, sentence: str) -> None:
-    """Say what became of a server in the log of this process."""
-    logger.bind(server=name).warning(sentence)
+    """Say what became of a server or a process in the log of this process."""
+    logger.warning(f"{name} {sentence}")
 
 
 class Lease:

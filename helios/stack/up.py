@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import replace
 from itertools import cycle
 
 from rich.console import Console
@@ -14,9 +15,11 @@ from helios.errors import HeliosError
 from helios.stack import children, processes, training
 from helios.stack.environment import load_env
 from helios.stack.ports import check_ports, is_free
-from helios.stack.runner import Emit, Runner, until_signalled
+from helios.stack.processes import ProcessSpec
+from helios.stack.runner import Emit, Runner, both, until_signalled
 from helios.stack.servers import ensure_running
 from helios.stack.steps import Step, Steps
+from helios.stack.workers import log_files
 
 MIGRATE = Step("Apply migrations", ["migrate", "--noinput", "-v", "0"])
 STATIC = Step("Collect static files", ["collectstatic", "--noinput", "-v", "0"])
@@ -51,12 +54,13 @@ def main() -> int:
 
 def run(env: Env, console: Console) -> None:
     """Set up, supervise until a signal asks for the end, stop everything. Raises: StackError."""
-    specs = processes.everything(env)
+    specs = [quietened(spec, env) for spec in processes.everything(env)]
     check_ports(specs)  # before anything is started
-    with ensure_running(env):
+    emit, write = coloured(console), log_files(env.var_dir / "logs")
+    with ensure_running(env, emit):
         admin = set_up(env, Steps(console, env.var_dir / "logs", "up"))
         with until_signalled() as (asked, hurry):
-            runner = Runner(specs, coloured(console))
+            runner = Runner(specs, both(emit, write), quietly=write)
             try:
                 runner.start()
                 _await_web(env, runner, asked)
@@ -66,6 +70,11 @@ def run(env: Env, console: Console) -> None:
             finally:
                 runner.stop(hurry)
     console.print("Everything is stopped.")
+
+
+def quietened(spec: ProcessSpec, env: Env) -> ProcessSpec:
+    """The process with warnings and a line a cycle on its console; its log file keeps the rest."""
+    return replace(spec, env={**spec.env, "HELIOS_CONSOLE_LEVEL": env.console_level or "WARNING"})
 
 
 def set_up(env: Env, steps: Steps) -> dict[str, str] | None:

@@ -16,10 +16,12 @@ from helios.env import Env, get_env
 from helios.stack import children, endpoints, processes
 from helios.stack.children import StackError
 from helios.stack.processes import ProcessSpec
-from helios.stack.runner import Emit, Runner
+from helios.stack.runner import CrashLoopError, Emit, Runner, both
+from helios.stack.servers import warn
 
 READY_TIMEOUT_S = 120.0  # the GPU worker loads and warms its models first
 PING_S = 0.5
+CRASHES = 3  # of one process in a row: whatever it is, another start does not mend it
 
 
 def answering(broker_url: str) -> set[str]:
@@ -48,34 +50,39 @@ def log_files(folder: Path) -> Emit:
     return emit
 
 
-def await_workers(runner: Runner, names: Collection[str], *, broker_url: str, logs: Path) -> None:
-    """Wait until the named workers answer. Raises: StackError with the log's end of one that does not."""
+def await_workers(runner: Runner, names: Collection[str], *, broker_url: str) -> None:
+    """Wait until the named workers answer; one that dies meanwhile starts again, a few times.
+
+    Raises: StackError for one that does not come up.
+    """
     deadline = time.monotonic() + READY_TIMEOUT_S
     missing = set(names)
     while missing := missing - answering(broker_url):
-        crashed = runner.crashed()
-        if crashed or time.monotonic() > deadline:
-            name = next(iter(crashed or missing))
-            raise StackError(f"The {name} worker did not start; its log ends:\n{children.tail(logs / f'{name}.out')}")
+        runner.tick()
+        if time.monotonic() > deadline:
+            raise StackError(f"The {min(missing)} process must be ready within {READY_TIMEOUT_S:.0f} s, was not")
 
 
 @contextmanager
-def running_workers(env: Env | None = None, *, beside: Sequence[ProcessSpec] = ()) -> Iterator[Runner]:
+def running_workers(
+    env: Env | None = None, *, beside: Sequence[ProcessSpec] = (), say: Emit = warn
+) -> Iterator[Runner]:
     """The workers of all queues, ready, for the length of the block; their output goes to `var/logs/*.out`.
 
+    The runner's `tick` is the caller's to call a few times a second: it starts again what crashed, and `say` tells so.
     `beside` are processes to run with them that nobody waits for.
-
-    The runner's `tick` is the caller's to call if a crashed worker shall come back.
-    Raises: StackError when a worker does not start.
+    Raises: StackError when a worker does not start, and from inside the block when one crashes again and again.
     """
     env = env or get_env()
     redis_url = endpoints.configured(env).redis_url
     specs, logs = processes.workers(env), env.var_dir / "logs"
-    runner = Runner([*specs, *beside], log_files(logs))
+    write = log_files(logs)
+    runner = Runner([*specs, *beside], write, note=both(say, write), give_up_after=CRASHES)
     try:
         runner.start()
-        names = {spec.name for spec in specs}
-        await_workers(runner, names, broker_url=endpoints.celery_broker(redis_url), logs=logs)
+        await_workers(runner, {spec.name for spec in specs}, broker_url=endpoints.celery_broker(redis_url))
         yield runner
+    except CrashLoopError as error:
+        raise StackError(f"{error}; its log ends:\n{children.tail(logs / f'{error.name}.out')}") from None
     finally:
         runner.stop()

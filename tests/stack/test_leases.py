@@ -124,13 +124,12 @@ def test_a_step_of_the_wall_clock_takes_nobodys_lease(make_env: MakeEnv, monkeyp
 
 def test_a_lease_is_never_read_half_written(make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     env = make_env(database_url="postgresql://h/x", redis_url="redis://h")
-    write = Path.write_text
     seen: list[list[int]] = []
 
-    def look(path: Path, text: str) -> int:
-        path.touch()
-        seen.append(living_leases(env))  # somebody asks while we write, and forgets what is no living lease
-        return write(path, text)
+    def look(path: Path, text: str) -> None:
+        with path.open("w") as half:
+            seen.append(living_leases(env))  # somebody asks while we write, and forgets what is no living lease
+            half.write(text)
 
     monkeypatch.setattr(Path, "write_text", look)
     with ensure_running(env):

@@ -19,7 +19,7 @@ from helios.stack import children, runner
 from helios.stack.children import StackError
 from helios.stack.ports import check_ports, is_free
 from helios.stack.processes import ProcessSpec
-from helios.stack.runner import Runner, until_signalled
+from helios.stack.runner import CrashLoopError, Runner, until_signalled
 from tests.harness import ROOT
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
@@ -124,6 +124,39 @@ def test_a_crashed_process_starts_again_after_a_pause(lines: Lines, made: list[R
     lines.await_count("up", 2)
 
 
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (0, "ended unexpectedly with status 0"),
+        (3, "ended unexpectedly with status 3"),
+        (-9, "was killed by SIGKILL"),
+        (-99, "was killed by signal 99"),
+    ],
+)
+def test_how_a_process_ended_is_said_by_the_signals_name(status: int, sentence: str) -> None:
+    assert runner.ending(status) == sentence
+
+
+def test_a_process_that_crashes_again_and_again_ends_the_supervision(lines: Lines, made: list[Runner]) -> None:
+    made.append(Runner([spec("crashes", "raise SystemExit(3)")], lines, give_up_after=2))
+    made[0].start()
+    with pytest.raises(CrashLoopError, match="The crashes process ended unexpectedly with status 3, 2 times in a row"):
+        children.wait_until(lambda: made[0].tick(now=time.monotonic() + 40) or False, timeout_s=30)
+    assert lines.count("starts again in 1 s") == 1
+
+
+def test_standard_output_errors_and_notes_may_go_three_ways(made: list[Runner]) -> None:
+    out, errors, notes = Lines(), Lines(), Lines()
+    program = "import sys; print('banner'); print('warning', file=sys.stderr); sys.exit(1)"
+    made.append(Runner([spec("a", program)], errors, quietly=out, note=notes))
+    made[0].start()
+    out.await_count("banner", 1)
+    errors.await_count("warning", 1)
+    assert children.wait_until(lambda: made[0].tick() or bool(notes.seen), timeout_s=30)
+    assert (out.seen, errors.seen) == ([("a", "banner")], [("a", "warning")])
+    assert notes.seen == [("a", "ended unexpectedly with status 1; starts again in 1 s")]
+
+
 def test_what_a_crashed_process_forked_is_gone_before_it_starts_again(lines: Lines, made: list[Runner]) -> None:
     made.append(Runner([spec("forks", FORKS_AND_GOES)], lines))
     made[0].start()
@@ -193,7 +226,7 @@ def test_the_first_signal_asks_and_the_second_hurries() -> None:
 SUPERVISOR = f"""
 import os, sys
 from helios.stack.processes import ProcessSpec
-from helios.stack.runner import Runner, until_signalled
+from helios.stack.runner import CrashLoopError, Runner, until_signalled
 specs = [ProcessSpec(name=str(n), argv=[sys.executable, "-c", {FORKS!r}]) for n in range(2)]
 with until_signalled() as (asked, hurry):
     runner = Runner(specs, lambda _, line: os.write(1, line.encode() + bytes([10])), grace_s=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helios.env import Env
-from helios.stack import children, endpoints, processes, workers
+from helios.stack import children, endpoints, processes, runner, workers
 from helios.stack.children import StackError
 from helios.stack.processes import ProcessSpec
 from helios.stack.valkey import EmbeddedValkey
@@ -24,11 +24,11 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
         if name.startswith("HELIOS_"):
             monkeypatch.setenv(name, value)
     env = Env(_env_file=None, worker_concurrency=1)
-    with workers.running_workers(env, beside=[processes.beat()]) as runner:
-        pids = list(runner.pids().values())
+    with workers.running_workers(env, beside=[processes.beat()]) as running:
+        pids = list(running.pids().values())
         assert workers.answering(endpoints.celery_broker(stack.valkey.url())) >= {"worker", "gpu", "maintenance"}
-        assert set(runner.pids()) == {"worker", "gpu", "maintenance", "beat"}
-        (child,) = children.descendants(runner.pids()["gpu"])[-1:]
+        assert set(running.pids()) == {"worker", "gpu", "maintenance", "beat"}
+        (child,) = children.descendants(running.pids()["gpu"])[-1:]
         assert "spawn" in " ".join(children.psutil.Process(child).cmdline()), "CUDA must not be forked"
     assert [pid for pid in pids if children.is_alive(pid)] == []
     assert (env.var_dir / "logs" / "worker.out").stat().st_size > 0
@@ -37,14 +37,40 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
 def test_a_worker_that_cannot_start_is_one_error_with_its_log(
     make_env: Callable[..., Env], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    argv = [sys.executable, "-c", "raise SystemExit('no module named so')"]
+    argv = [sys.executable, "-c", "raise SystemExit('no module so')"]
     monkeypatch.setattr(processes, "workers", lambda _: [ProcessSpec(name="worker", argv=argv)])
     monkeypatch.setattr(workers, "PING_S", 0.05)
+    monkeypatch.setattr(runner, "pause_s", lambda _: 0.0)
+    sentence = r"(?s)The worker process ended unexpectedly with status 1, 3 times in a row; its log ends:\nno module so"
     with (
-        pytest.raises(StackError, match=r"The worker worker did not start; its log ends:\nno module named so"),
+        pytest.raises(StackError, match=sentence),
         workers.running_workers(make_env(database_url="postgresql://h/x")),
     ):
         pass
+
+
+DIES_ONCE = """
+import os, signal, sys
+if not os.path.exists(sys.argv[1]):
+    open(sys.argv[1], "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+print("up", flush=True)
+signal.pause()
+"""
+
+
+def test_a_worker_killed_while_it_starts_is_started_again_and_one_line_says_so(
+    make_env: Callable[..., Env], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    argv = [sys.executable, "-c", DIES_ONCE, str(tmp_path / "died")]
+    env, said = make_env(database_url="postgresql://h/x"), []
+    monkeypatch.setattr(processes, "workers", lambda _: [ProcessSpec(name="gpu", argv=argv)])
+    monkeypatch.setattr(runner, "pause_s", lambda _: 0.0)
+    log = env.var_dir / "logs" / "gpu.out"
+    monkeypatch.setattr(workers, "answering", lambda _: {"gpu"} if "up" in children.tail(log).splitlines() else set())
+    with workers.running_workers(env, say=lambda *words: said.append(words)) as running:
+        assert set(running.pids()) == {"gpu"}
+    assert said == [("gpu", "was killed by SIGKILL; starts again in 0 s")]
 
 
 def test_nobody_answers_where_no_broker_is(root: Path) -> None:

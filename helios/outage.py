@@ -1,0 +1,161 @@
+"""A server that is away: said once when that begins and once when it is over, in the same words in every process.
+
+Whoever meets an error hands it to `noticed`; one that is no outage is the caller's to report. While a server is away
+a thread asks it, with growing pauses, whether it answers again, so that nobody else has to try, and what the libraries
+say about each of their own attempts is counted instead of logged.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import django.db
+import psycopg2
+import redis
+from kombu.exceptions import OperationalError as BrokerError
+from loguru import logger
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 4.0
+PROBE_TIMEOUT_S: Final = 2
+_LOST_SESSION: Final = ("57P01", "57P02", "57P03", "08")  # shut down, crashed, starting up; connection exceptions
+
+
+class Outage:
+    """What this process knows of one server."""
+
+    def __init__(self, server: str, ask: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
+        """`ask` raises one of `errors` while the server does not answer."""
+        self._server, self._ask, self._errors = server, ask, errors
+        self.forget()
+
+    @property
+    def away(self) -> bool:
+        """Whether the server does not answer now."""
+        return not self._over.is_set()
+
+    def forget(self) -> None:
+        """Begin anew, as a forked process must: neither the thread nor a held lock came with it."""
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._over.set()
+        self._silenced = 0
+
+    def wait_over(self, timeout_s: float) -> bool:
+        """Wait until the server answers again; False when it did not in time."""
+        return self._over.wait(timeout_s)
+
+    def met(self, error: BaseException, during: str) -> None:
+        """Somebody could not reach the server, or lost a connection to it."""
+        with self._lock:
+            if self.away:
+                self._silenced += 1
+                return
+            reason = self._refusal()
+            if reason is None:  # the connection broke, the server is there
+                logger.bind(server=self._server, error=_short(error), during=during).warning("connection.lost")
+                return
+            self._over.clear()
+            self._silenced = 0
+            logger.bind(server=self._server, error=_short(reason)).warning("outage.began")
+            threading.Thread(
+                target=self._await_end, args=(self._over, time.monotonic()), name=f"outage-{self._server}", daemon=True
+            ).start()
+
+    def _refusal(self) -> Exception | None:
+        try:
+            self._ask()
+        except self._errors as error:
+            return error
+        return None
+
+    def _await_end(self, over: threading.Event, since: float) -> None:
+        pause_s = FIRST_PAUSE_S
+        while over is self._over and self._refusal() is not None:
+            time.sleep(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+        lasted_s = round(time.monotonic() - since, 1)
+        with self._lock:
+            if over is not self._over:  # forgotten meanwhile
+                return
+            over.set()
+            logger.bind(server=self._server, lasted_s=lasted_s, silenced=self._silenced).warning("outage.ended")
+
+
+def _ask_postgres() -> None:
+    connection = django.db.connections[django.db.DEFAULT_DB_ALIAS]
+    given = {**connection.get_connection_params(), "connect_timeout": PROBE_TIMEOUT_S}
+    psycopg2.connect(**given).close()
+
+
+def _ask_valkey() -> None:
+    from django.conf import settings  # noqa: PLC0415 - at the address that is configured when it is asked
+
+    client = redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=PROBE_TIMEOUT_S,
+        socket_connect_timeout=PROBE_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        client.ping()
+    finally:
+        client.close()
+
+
+POSTGRES: Final = Outage("PostgreSQL", _ask_postgres, (psycopg2.Error,))
+VALKEY: Final = Outage("Valkey", _ask_valkey, (redis.RedisError, OSError))
+
+
+def noticed(error: BaseException, *, during: str = "", clearing_up: bool = False) -> bool:
+    """Whether the error means that a server is away or dropped a connection; then it is reported here, once an outage.
+
+    `during` says in a few words what could not be done. `clearing_up`: what a library raises while it deals with such
+    an error is part of it, too.
+    """
+    for each in _causes(error, clearing_up):
+        if _lost_postgres(each):
+            POSTGRES.met(each, during)
+            return True
+        if isinstance(each, redis.ConnectionError | redis.TimeoutError | BrokerError):
+            VALKEY.met(each, during)
+            return True
+    return False
+
+
+def _causes(error: BaseException, clearing_up: bool) -> Iterator[BaseException]:
+    """The error and what led to it, the first cause first."""
+    chain: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in chain:
+        chain.append(found)
+        found = found.__cause__ or (found.__context__ if clearing_up else None)
+    return reversed(chain)
+
+
+def _lost_postgres(error: BaseException) -> bool:
+    """A connection that failed or broke has no code, other than a deadlock or a time limit."""
+    if isinstance(error, psycopg2.InterfaceError | django.db.InterfaceError):
+        return "closed" in str(error)
+    if not isinstance(error, psycopg2.OperationalError):
+        return False
+    return error.pgcode is None or error.pgcode.startswith(_LOST_SESSION)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def forget() -> None:
+    """Begin anew in this process."""
+    for each in (POSTGRES, VALKEY):
+        each.forget()
+
+
+os.register_at_fork(after_in_child=forget)
