@@ -18,7 +18,7 @@ from typing import Any
 
 from celery import chain, signature
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
@@ -201,6 +201,7 @@ def finish(cycle_id: int) -> None:
             return
         cycle = (
             PipelineCycle.objects.select_related("book")
+            .annotate(n_orders=Count("orders"))
             .filter(pk=cycle_id, status=Status.RUNNING, stage=Stage.DONE)
             .first()
         )
@@ -211,7 +212,7 @@ def finish(cycle_id: int) -> None:
             logger.bind(cycle=cycle.pk, orders=unclear).warning("cycle.orders_unclear")
             return  # recovery comes back and asks the venue again
         with transaction.atomic():
-            _end(cycle, Status.DONE, "")
+            _end(cycle, Status.DONE, "", n_orders=cycle.n_orders)
     delivery.react(cycle)
 
 
@@ -223,7 +224,7 @@ def _no_longer(cycle: PipelineCycle) -> str:
     return "" if switchboard.read(cycle.book).auto_trading else "auto_trading is off"
 
 
-def _end(cycle: PipelineCycle, status: str, reason: str) -> None:
+def _end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) -> None:
     """Close a cycle once, on the ledger, and wake whoever waits for it."""
     closed = PipelineCycle.objects.filter(pk=cycle.pk, status=Status.RUNNING).update(
         status=status, reason=reason, finished_at=Now(), progressed_at=Now()
@@ -242,7 +243,9 @@ def _end(cycle: PipelineCycle, status: str, reason: str) -> None:
             subject=str(cycle),
             data={"reason": reason},
         )
-    logger.bind(cycle=cycle.pk, status=str(status), reason=reason).info("cycle.ended")
+    took_s = round((timezone.now() - cycle.started_at).total_seconds(), 2)
+    done = {"book": cycle.book.name, "bar": cycle.bar_ts.isoformat(), "orders": n_orders, "took_s": took_s}
+    logger.bind(cycle=cycle.pk, **done, status=str(status), reason=reason).info("cycle.ended")
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify('helios_cycles', %s)", [str(cycle.pk)])
 
@@ -285,7 +288,8 @@ def recover(*, stalled_s: float) -> int:
                 continue
             if cycle.redriven >= MAX_REDRIVES:
                 orders.abandon(cycle, "the cycle was given up")
-                _end(cycle, Status.FAILED, f"gave up at {cycle.stage} after {cycle.redriven} attempts")
+                reason = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
+                _end(cycle, Status.FAILED, reason, n_orders=cycle.orders.count())
                 continue
             PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
         due = Stage(cycle.stage)

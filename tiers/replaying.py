@@ -5,18 +5,22 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import psycopg2
 from celery import current_app
+from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import Count, Max, Sum
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
+from helios import outage
 from helios.env import get_env
 from helios.errors import Rejected, Transient
 from tiers import inference, pipeline, sources
@@ -27,6 +31,7 @@ from trading.services import books, ledger
 
 QUEUES = ("ingest", "default", "gpu", "execution")
 CHECK_EVERY_S = 1.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,36 +127,78 @@ def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 2.0) -> N
         raise Rejected(f"no worker listens on {', '.join(idle)}: start the stack with `make up`, or pass --workers")
 
 
-def run(plan: Plan, *, timeout_s: float, progress: Callable[[PipelineCycle], None] = lambda _: None) -> list[int]:
-    """Start one cycle after the other and wait for each; the ids of the cycles, in order.
+def run(
+    plan: Plan,
+    *,
+    timeout_s: float,
+    progress: Callable[[PipelineCycle], None] = lambda _: None,
+    idle: Callable[[], object] = lambda: None,
+) -> list[int]:
+    """Start one cycle after the other and wait for each; the ids of the cycles, in order. `idle` is called meanwhile.
 
-    A cycle that an interrupted run left is waited for first; it counts there.
+    A cycle that an interrupted run left is waited for first; it counts there. A database that goes away and comes back
+    within `timeout_s` is waited for, too.
     """
     ids = []
-    with connection.cursor() as cursor:
-        cursor.execute("LISTEN helios_cycles")
+    _listen()
     try:
         for left in plan.book.cycles.filter(status=PipelineCycle.Status.RUNNING):
-            wait_for(left.pk, timeout_s=timeout_s)
+            _through_outages(partial(wait_for, left.pk, timeout_s=timeout_s, idle=idle), timeout_s, idle)
         for bar_ts in plan.bars:
-            cycle = pipeline.start(plan.book, bar_ts)
-            if cycle is None:
-                raise Rejected(f"book {plan.book.name!r} has a cycle for {bar_ts.isoformat()} already")
+            cycle = _through_outages(_Start(plan.book, bar_ts), timeout_s, idle)
             ids.append(cycle.pk)
-            progress(wait_for(cycle.pk, timeout_s=timeout_s))
+            progress(_through_outages(partial(wait_for, cycle.pk, timeout_s=timeout_s, idle=idle), timeout_s, idle))
     finally:
-        with connection.cursor() as cursor:
+        with suppress(DatabaseError), connection.cursor() as cursor:
             cursor.execute("UNLISTEN helios_cycles")
     return ids
 
 
-def wait_for(cycle_id: int, *, timeout_s: float) -> PipelineCycle:
+class _Start:
+    """Starts the cycle of a bar. Called again, it first looks whether the one before came through after all."""
+
+    def __init__(self, book: Book, bar_ts: datetime) -> None:
+        self._book, self._bar_ts, self._tried = book, bar_ts, False
+
+    def __call__(self) -> PipelineCycle:
+        made = self._book.cycles.filter(bar_ts=self._bar_ts).first() if self._tried else None
+        self._tried = True
+        cycle = made or pipeline.start(self._book, self._bar_ts)
+        if cycle is None:
+            raise Rejected(f"book {self._book.name!r} has a cycle for {self._bar_ts.isoformat()} already")
+        return cycle
+
+
+def _through_outages(work: Callable[[], T], timeout_s: float, idle: Callable[[], object]) -> T:
+    """Do what asks the database; when it goes away meanwhile, do it again once it answers."""
+    while True:
+        try:
+            return work()
+        except (DatabaseError, psycopg2.Error, Transient) as error:
+            if not outage.noticed(error, during="a replay"):
+                raise
+            connection.close()
+            deadline = time.monotonic() + timeout_s
+            while not outage.POSTGRES.wait_over(CHECK_EVERY_S):
+                idle()
+                if time.monotonic() > deadline:
+                    raise
+            _listen()
+
+
+def _listen() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("LISTEN helios_cycles")
+
+
+def wait_for(cycle_id: int, *, timeout_s: float, idle: Callable[[], object] = lambda: None) -> PipelineCycle:
     """The cycle once it is over; chains that were lost on the way are sent again.
 
     `Transient` when it has not ended within `timeout_s`; the cycle goes on without us.
     """
     deadline = time.monotonic() + timeout_s
     while True:
+        idle()
         cycle = PipelineCycle.objects.get(pk=cycle_id)
         if cycle.status != PipelineCycle.Status.RUNNING:
             return cycle

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.core.management import CommandError, call_command
 
-from helios.stack import processes, workers
+from helios.stack import processes, runner, workers
 from helios.stack.processes import ProcessSpec
 from tests.pipeline.market import make_bars
 from tiers import pipeline, replaying
@@ -80,6 +80,7 @@ def test_workers_that_do_not_start_leave_no_book(market, monkeypatch):
     argv = [sys.executable, "-c", "raise SystemExit('no module named so')"]
     monkeypatch.setattr(processes, "workers", lambda _: [ProcessSpec(name="worker", argv=argv)])
     monkeypatch.setattr(workers, "PING_S", 0.05)
+    monkeypatch.setattr(runner, "pause_s", lambda _: 0.0)
     with pytest.raises(CommandError, match="no module named so"):
         replay(*DESK, "--workers")
     assert not Book.objects.exists()

@@ -65,11 +65,16 @@ class Command(BaseCommand):
             replaying.require_workers()
         try:
             with (
-                running_workers() if options["workers"] else nullcontext(),
+                running_workers() if options["workers"] else nullcontext() as workers,
                 replaying.begun(plan) as book,
                 _progress(len(plan.bars)) as advance,
             ):
-                ids = replaying.run(plan, timeout_s=options["timeout"], progress=lambda _: advance())
+                ids = replaying.run(
+                    plan,
+                    timeout_s=options["timeout"],
+                    progress=lambda _: advance(),
+                    idle=workers.tick if workers is not None else lambda: None,
+                )
         except BaseException:
             self._say_what_stays(plan)
             raise
