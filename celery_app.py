@@ -23,6 +23,10 @@ def _logs(**_: object) -> None:
     configure(COMPONENT)
 
 
+if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it from a set-up of its own
+    _logs()
+
+
 @worker_process_init.connect
 def _ready(**_: object) -> None:
     """A pool process listens for changes, and does its slow first work before its first task."""

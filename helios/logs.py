@@ -122,12 +122,12 @@ class InterceptHandler(logging.Handler):
     """Hands records of the standard library to loguru, with their own place and level."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one record on; what libraries say about a server that is away is said once, by `outage`."""
-        error = _error_of(record) if record.levelno >= logging.WARNING else None
-        if error is not None:
-            clearing_up = record.name.startswith(_RECONNECTS)
-            if outage.noticed(error, during=record.getMessage().partition("\n")[0][:200], clearing_up=clearing_up):
+        """Pass one record on; what libraries say about a server that is away, `outage` says once."""
+        trace = record.exc_info
+        if _is_outage(record):
+            if record.levelno < logging.CRITICAL:
                 return
+            trace = None  # a process that ends over it says so, in a line
         try:
             level: str | int = logger.level(record.levelname).name
         except ValueError:
@@ -137,15 +137,20 @@ class InterceptHandler(logging.Handler):
             fields.update(name=record.name, function=record.funcName, line=record.lineno)
 
         with contextlib.suppress(ValueError):
-            logger.patch(own_place).opt(exception=record.exc_info).log(level, "{}", record.getMessage().rstrip())
+            logger.patch(own_place).opt(exception=trace).log(level, "{}", record.getMessage().rstrip())
 
 
-def _error_of(record: logging.LogRecord) -> BaseException | None:
-    """The error that a record is about: the one whose traceback it carries, or one among its arguments."""
-    if record.exc_info and record.exc_info[1] is not None:
-        return record.exc_info[1]
+def _is_outage(record: logging.LogRecord) -> bool:
+    """Whether a warning or worse is about a server that is away: by its traceback, or an error among its arguments."""
+    if record.levelno < logging.WARNING:
+        return False
     given = record.args if isinstance(record.args, tuple) else ()
-    return next((each for each in given if isinstance(each, BaseException)), None)
+    errors = (record.exc_info[1] if record.exc_info else None, *given)
+    error = next((each for each in errors if isinstance(each, BaseException)), None)
+    if error is None:
+        return False
+    during = record.getMessage().partition("\n")[0][:200]
+    return outage.noticed(error, during=during, clearing_up=record.name.startswith(_RECONNECTS))
 
 
 def configure(component: str, *, console_level: str | None = None) -> None:
@@ -291,6 +296,7 @@ def _take_over(level: str) -> None:
     root.setLevel(level)
     for noisy in ("httpcore", "httpx", "numba", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("flower.inspector").setLevel(logging.ERROR)  # it asks workers that are not up yet, and again
 
 
 def _prints(handler: logging.Handler) -> bool:

@@ -189,12 +189,13 @@ class EmbeddedPostgres:
         (self.data_dir / "postgresql.conf").write_text("".join(lines))
 
     def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline, pause_s = time.monotonic() + START_TIMEOUT_S, 0.02
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 children.end(process.pid, first=signal.SIGKILL, timeout_s=5)
                 raise StackError(f"PostgreSQL did not start; its log ends:\n{children.tail(self.log)}")
-            time.sleep(0.02)
+            time.sleep(pause_s)
+            pause_s = min(0.5, 1.3 * pause_s)  # while it recovers from a crash, it logs each question
 
 
 def _make_private(folder: Path, identity: Identity | None) -> None:

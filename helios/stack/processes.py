@@ -60,7 +60,7 @@ def beat() -> ProcessSpec:
 
 def flower(env: Env) -> ProcessSpec:
     """The task monitor: this machine only, reading only."""
-    argv = _celery("flower", "--address=127.0.0.1", f"--port={env.flower_port}", "--read_only=True")
+    argv = _celery("flower", "--address=127.0.0.1", f"--port={env.flower_port}", "--read_only=True", "--logging=none")
     return ProcessSpec(name="flower", argv=argv, port=env.flower_port, port_variable="HELIOS_FLOWER_PORT")
 
 
