@@ -34,10 +34,10 @@ soak: $(DEV)  ## what takes minutes: processes and servers killed at random, for
 	@$(PY) -m pytest -q -m soak
 
 check: $(DEV)  ## style, types, import rules, sizes, migrations, deployment settings
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) $(VENV)/bin/lint-imports
 	$(PY) .ci/lengths.py $(SOURCES)
 	HELIOS_VAR_DIR=var/check $(PY) manage.py makemigrations --check --dry-run
 	HELIOS_VAR_DIR=var/check $(PY) manage.py migrate -v 0
@@ -56,12 +56,12 @@ story-faulty: $(RUN)  ## a faulty challenger is rolled back by itself at its fir
 	@$(PY) -m examples.stories faulty
 
 lint: $(DEV)  ## style only
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 format: $(DEV)  ## rewrite the sources in the project's style
-	$(VENV)/bin/ruff check --fix .
-	$(VENV)/bin/ruff format .
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 
 install: $(RUN)  ## .venv with the pinned requirements
 

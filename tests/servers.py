@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from helios.stack.endpoints import postgres_url
 from helios.stack.postgres import UNSAFE_SETTINGS, EmbeddedPostgres
 from helios.stack.valkey import EmbeddedValkey
 
@@ -51,8 +52,7 @@ def _start() -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # as it is, SIGTERM would skip atexit
     postgres.start(die_with_us=True)  # should even SIGKILL come, the kernel ends both servers
     valkey.start(die_with_us=True)
-    address = f"postgresql://postgres@/helios?host={root / 'run'}&port=5432"
-    os.environ["HELIOS_DATABASE_URL"] = f"{address}&{MAINTENANCE}"
+    os.environ["HELIOS_DATABASE_URL"] = f"{postgres_url(root / 'run')}&{MAINTENANCE}"
     os.environ["HELIOS_REDIS_URL"] = valkey.url()
     os.environ["HELIOS_VAR_DIR"] = str(root / "var")
 

@@ -61,6 +61,20 @@ def service_identity() -> Identity | None:
     return Identity(entry.pw_uid, entry.pw_gid)
 
 
+def make_private(folder: Path, identity: Identity | None) -> None:
+    """A folder that only its server's user enters; refuses one that somebody else put there.
+
+    Raises: StackError.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    ours = {os.geteuid(), identity.uid if identity else os.geteuid()}
+    if folder.is_symlink() or folder.stat().st_uid not in ours:
+        raise StackError(f"{folder} is another user's: remove it or choose another HELIOS_VAR_DIR")
+    folder.chmod(0o700)
+    if identity:
+        os.chown(folder, identity.uid, identity.gid)
+
+
 def dying_with_parent(signum: signal.Signals) -> Callable[[], None] | None:
     """A function for the new child that has the kernel signal it when its parent dies (Linux only)."""
     libc = _libc

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from helios import server_urls
 from helios.env import Env
 
 MAX_SOCKET_PATH = 90  # the kernel's limit is 107 bytes; leave room for the file's name
+# What libpq (a comma parts two hosts), PostgreSQL's lists, URLs and the kernel all read the same.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+_SHORT = Path("/tmp")  # noqa: S108 - not TMPDIR, by which two shells would miss each other's servers; the folder is private
 ROOT_STATE = Path("/var/lib/helios")  # where root keeps the server files of a checkout nobody else may enter
 
 
@@ -28,7 +31,7 @@ class Endpoints:
 
 def digest(path: Path) -> str:
     """A short name for a folder, stable between runs."""
-    return hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
 
 
 def closed_folder(path: Path) -> Path | None:
@@ -51,20 +54,27 @@ def server_home(var_dir: Path) -> Path:
 
 
 def socket_dir(var_dir: Path) -> Path:
-    """The folder of the embedded servers' sockets: under `var`, or a short one when that path is too long."""
+    """The folder of the embedded servers' sockets: under `var`, or a short and plain one where that path is neither."""
     wanted = server_home(var_dir) / "run"
-    if len(str(wanted)) <= MAX_SOCKET_PATH - len("/.s.PGSQL.5432"):
+    if _PLAIN_PATH.fullmatch(str(wanted)) and len(str(wanted)) <= MAX_SOCKET_PATH - len("/.s.PGSQL.5432"):
         return wanted
-    return Path(tempfile.gettempdir()) / f"helios-{digest(var_dir)}"
+    return _SHORT / f"helios-{digest(var_dir)}"
+
+
+def postgres_url(folder: Path, database: str = "helios") -> str:
+    """The address of a database of the server whose socket lies in `folder`, as `HELIOS_DATABASE_URL` takes it."""
+    return f"postgresql://postgres@/{database}?host={quote(os.fsencode(folder))}&port=5432"
+
+
+def valkey_url(socket: Path, db: int = 0) -> str:
+    """The address of a Unix socket, as `HELIOS_REDIS_URL` takes it."""
+    return f"unix://{quote(os.fsencode(socket))}?db={db}"
 
 
 def embedded(var_dir: Path) -> Endpoints:
     """The addresses of the embedded servers of this `var` folder, running or not."""
     folder = socket_dir(var_dir)
-    return Endpoints(
-        database_url=f"postgresql://postgres@/helios?host={folder}&port=5432",
-        redis_url=f"unix://{folder}/valkey.sock?db=0",
-    )
+    return Endpoints(database_url=postgres_url(folder), redis_url=valkey_url(folder / "valkey.sock"))
 
 
 def configured(env: Env) -> Endpoints:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import make_dsn
 
 from helios.stack import children
 from helios.stack.children import Identity, StackError
@@ -92,14 +93,15 @@ class EmbeddedPostgres:
         A stale pid file counts as not running, even when its number was given to another process.
         """
         try:
-            pid = int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
+            pid = int((self.data_dir / "postmaster.pid").read_bytes().split(b"\n", 1)[0])
         except (OSError, ValueError):
             return None
         return pid if pid in children.processes_in(self.data_dir) else None
 
     def dsn(self, database: str = "helios") -> str:
         """A libpq connection string."""
-        return f"host={self.socket_dir} port=5432 user=postgres dbname={database} connect_timeout=5"
+        where = {"host": str(self.socket_dir), "port": 5432, "user": "postgres", "dbname": database}
+        return make_dsn(**where, connect_timeout=5)
 
     def create_database(self, name: str, *, template: str | None = None) -> bool:
         """Make a database unless it exists (then False), as a copy of `template` when one is named."""
@@ -140,7 +142,7 @@ class EmbeddedPostgres:
                 f"PostgreSQL runs as user {children.SERVICE_USER!r}, which may not enter {closed}: "
                 "choose another HELIOS_VAR_DIR or run Helios as an ordinary user"
             )
-        _make_private(self.socket_dir, identity)
+        children.make_private(self.socket_dir, identity)
 
     def _clear_leftovers(self) -> None:
         """Wait for children of a killed server, then drop the pid and lock files it left.
@@ -157,20 +159,28 @@ class EmbeddedPostgres:
     def _initialise(self, bin_dir: Path, identity: Identity | None) -> None:
         """Make the data folder when there is none: whole or not at all."""
         if (self.data_dir / "PG_VERSION").exists():
-            _make_private(self.data_dir, identity)
+            children.make_private(self.data_dir, identity)
             return
         unfinished = self.data_dir.with_name(f"{self.data_dir.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _make_private(unfinished, identity)
+        children.make_private(unfinished, identity)
         result = subprocess.run(
             [
-                *(str(bin_dir / "initdb"), "-D", str(unfinished), "-U", "postgres", "--auth=trust"),
+                *(
+                    str(bin_dir / "initdb"),
+                    "-D",
+                    ".",
+                    "-U",
+                    "postgres",
+                    "--auth=trust",
+                ),  # a path may hold what it refuses
                 *("--encoding=UTF8", "--locale=C"),
                 *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 *(["--no-sync"] if self.settings.get("fsync") == "off" else []),
             ],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             cwd=unfinished,
             env={"PATH": os.environ.get("PATH", "")},
@@ -196,17 +206,6 @@ class EmbeddedPostgres:
                 raise StackError(f"PostgreSQL did not start; its log ends:\n{children.tail(self.log)}")
             time.sleep(pause_s)
             pause_s = min(0.5, 1.3 * pause_s)  # while it recovers from a crash, it logs each question
-
-
-def _make_private(folder: Path, identity: Identity | None) -> None:
-    """A folder that only its server's user enters; refuses one that somebody else put there."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    ours = {os.geteuid(), identity.uid if identity else os.geteuid()}
-    if folder.is_symlink() or folder.stat().st_uid not in ours:
-        raise StackError(f"{folder} is another user's: remove it or choose another HELIOS_VAR_DIR")
-    folder.chmod(0o700)
-    if identity:
-        os.chown(folder, identity.uid, identity.gid)
 
 
 def reachable_binaries(identity: Identity | None) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from helios.stack import children
+from helios.stack import children, endpoints
 from helios.stack.children import StackError
 
 START_TIMEOUT_S = 30.0
@@ -37,9 +38,9 @@ class EmbeddedValkey:
         """Start the server unless it runs (then False). Raises: StackError with one sentence."""
         if self._answers():
             return False
-        for folder in (self.data_dir, self.socket.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
+        self._make_socket_folder()
         self.socket.unlink(missing_ok=True)
         process = children.spawn(
             [str(binary()), *self._arguments()],
@@ -62,7 +63,14 @@ class EmbeddedValkey:
 
     def url(self, db: int = 0) -> str:
         """The address as `HELIOS_REDIS_URL` takes it."""
-        return f"unix://{self.socket}?db={db}"
+        return endpoints.valkey_url(self.socket, db)
+
+    def _make_socket_folder(self) -> None:
+        """The folder that PostgreSQL's socket lies in too, which is its system user's where we are root."""
+        folder = self.socket.parent
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shared = folder.exists() and folder.stat().st_uid != os.geteuid()
+        children.make_private(folder, children.service_identity() if shared else None)
 
     def _arguments(self) -> list[str]:
         options = {

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
 import redis
+from kombu import Connection
 
-from helios.stack import children, postgres
+from helios.env import Env
+from helios.stack import children, endpoints, postgres, training
 from helios.stack.children import StackError
 from helios.stack.postgres import EmbeddedPostgres
+from helios.stack.servers import embedded_servers
 from helios.stack.valkey import EmbeddedValkey
 from tests.harness import ROOT
 from tests.servers import servers_in
@@ -247,3 +251,31 @@ def test_servers_of_a_killed_test_run_die_with_it(root: Path) -> None:
     owner.communicate()
     gone = children.wait_until(lambda: not any(children.processes_in(folder) for folder in folders), timeout_s=20)
     assert gone
+
+
+@pytest.mark.parametrize("folder", [b"-a b#c&d+e%25f,g\\h'i\"j?k:l=m@n;\no\xfc" + "ü".encode() * 60])
+def test_servers_work_in_a_folder_of_any_name(make_env: Callable[..., Env], root: Path, folder: bytes) -> None:
+    env = make_env(var_dir=root / os.fsdecode(folder) / "var")
+    servers, found = embedded_servers(env), endpoints.embedded(env.var_dir)
+    assert servers.start() == ["PostgreSQL", "Valkey"]
+    assert servers.start() == []
+    assert training.exists(env, "SELECT 1")
+    assert redis.Redis.from_url(found.redis_url).ping()
+    with Connection(endpoints.celery_broker(found.redis_url)) as broker:
+        broker.ensure_connection(max_retries=1)
+    folders = [server.data_dir for server in servers.named().values()]
+    assert [each.parent for each in folders] == [env.var_dir] * 2
+    servers.stop()
+    assert [pid for each in folders for pid in children.processes_in(each)] == []
+    shutil.rmtree(endpoints.socket_dir(env.var_dir))
+
+
+def test_valkey_takes_no_socket_folder_of_somebody_else(valkey: EmbeddedValkey) -> None:
+    valkey.socket.parent.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(valkey.socket.parent, 12_345, 12_345)
+    else:
+        valkey.socket.parent.rmdir()
+        valkey.socket.parent.symlink_to("/tmp")  # noqa: S108 - the attack itself
+    with pytest.raises(StackError, match="is another user's: remove it or choose another HELIOS_VAR_DIR"):
+        valkey.start()

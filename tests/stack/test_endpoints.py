@@ -26,6 +26,26 @@ def test_a_long_folder_gets_a_short_socket_path_that_stays_the_same(monkeypatch:
     assert folder != endpoints.socket_dir(deep.with_name("other"))
 
 
+@pytest.mark.parametrize("sign", list(" #&+%,\\'\"?:=@;~[]{}()<>|*$!\nü\udce9"))
+def test_a_folder_that_clients_would_read_otherwise_gets_sockets_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    folder = endpoints.socket_dir(Path(f"/srv/a{sign}b/var"))
+    assert folder.parent == Path("/tmp")  # noqa: S108 - the folder below it is private
+    assert folder not in {endpoints.socket_dir(Path(f"/srv/a{other}b/var")) for other in "-_._" if other != sign}
+    monkeypatch.setenv("TMPDIR", "/elsewhere")
+    assert folder == endpoints.socket_dir(Path(f"/srv/a{sign}b/var"))
+
+
+def test_a_plus_and_a_blank_are_two_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert endpoints.embedded(Path("/srv/a b/var")) != endpoints.embedded(Path("/srv/a+b/var"))
+    for url in (endpoints.postgres_url(Path("/srv/a+b")), endpoints.postgres_url(Path("/srv/a b"))):
+        assert endpoints.django_database(url)["HOST"] in {"/srv/a+b", "/srv/a b"}
+    assert endpoints.django_database(endpoints.postgres_url(Path("/srv/a+b")))["HOST"] == "/srv/a+b"
+
+
 def test_root_keeps_its_servers_outside_a_closed_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     (tmp_path / "home").mkdir(mode=0o700)
