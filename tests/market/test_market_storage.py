@@ -238,11 +238,14 @@ def test_odd_requests_are_refused():
         selectors.bar_range(["A"], "2m")
 
 
-def test_symbols_with_quotes_and_percent_signs_are_only_text():
-    odd = "A'; DROP TABLE x; --%s"
+def test_signs_that_sql_and_paths_know_are_only_text():
+    odd, text = "$A/B--#&*~", "100 % real'; DROP TABLE x; --%s"
     bars = make_bars(3, odd)
-    market.upsert_bars(bars, "100 % real")
+    market.upsert_bars(bars, text)
     same(selectors.bar_range([odd], "1m"), bars)
+    assert selectors.inventory()[0].sources == (text,)
+    with pytest.raises(DataError, match="no 1m bars of A'; DROP"):
+        selectors.bar_range(["A'; DROP TABLE x; --%s"], "1m")
 
 
 def test_the_next_bar_is_the_earliest_of_any_symbol():

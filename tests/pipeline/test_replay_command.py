@@ -141,7 +141,7 @@ def test_only_a_replay_with_bars_left_is_gone_on_with(market, inline):
         (("--source", "file:gone.csv", "--symbols", "IBM"), "must be a file that exists"),
         (("--timeout", "0"), "--timeout must be more than zero"),
         (("--timeout", "nan"), "--timeout must be more than zero"),
-        (("--symbols", "NOPE"), "there are 0"),
+        (("--symbols", "NOPE,aapl"), "unknown: NOPE, aapl"),
         (("--symbols", "AAPL,NOPE"), "unknown: NOPE"),
     ],
 )

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.db import models
 
+from trading.symbols import MAX_LETTERS, PATTERN
+
 ZERO = Decimal(0)
 
 
@@ -17,12 +19,17 @@ def money(**options: Any) -> models.DecimalField[Any, Any]:
 
 def symbol_field(**options: Any) -> models.CharField[Any, Any]:
     """The name of an instrument, such as AAPL or BTC/USD."""
-    return models.CharField(max_length=32, **options)
+    return models.CharField(max_length=MAX_LETTERS, **options)
 
 
 def source_field(**options: Any) -> models.CharField[Any, Any]:
     """Where bars come from: table, sample:NAME or file:PATH."""
     return models.CharField(max_length=255, **options)
+
+
+def is_symbol(table: str) -> models.CheckConstraint:
+    """A check that the column `symbol` holds what `trading.symbols` calls a symbol."""
+    return models.CheckConstraint(condition=models.Q(symbol__regex=PATTERN), name=f"{table}_symbol")
 
 
 def timeframe_field(**options: Any) -> models.CharField[Any, Any]:

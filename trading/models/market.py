@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from trading.models.fields import money, source_field, symbol_field, timeframe_field
+from trading.models.fields import is_symbol, money, source_field, symbol_field, timeframe_field
 
 
 class Timeframe(models.TextChoices):
@@ -36,6 +36,7 @@ class Instrument(models.Model):
         db_table = "instruments"
         ordering = ["symbol"]
         constraints = [
+            is_symbol("instruments"),
             models.CheckConstraint(condition=Q(quantity_step__gt=0), name="instruments_quantity_step_positive"),
             models.CheckConstraint(condition=Q(price_tick__gt=0), name="instruments_price_tick_positive"),
         ]
@@ -66,6 +67,7 @@ class MarketOHLC(models.Model):
     class Meta:
         db_table = "market_ohlc"
         constraints = [
+            is_symbol("market_ohlc"),
             models.CheckConstraint(
                 condition=Q(low__gt=0)
                 & Q(low__lte=F("open"))
@@ -97,6 +99,7 @@ class MarketTrade(models.Model):
     class Meta:
         db_table = "market_trades"
         constraints = [
+            is_symbol("market_trades"),
             models.CheckConstraint(condition=Q(price__gt=0) & Q(quantity__gt=0), name="market_trades_positive"),
             models.CheckConstraint(condition=Q(side__in=["BUY", "SELL"]), name="market_trades_side"),
         ]
@@ -118,6 +121,7 @@ class OrderBookSnapshot(models.Model):
 
     class Meta:
         db_table = "orderbook_snapshots"
+        constraints = [is_symbol("orderbook_snapshots")]
 
     def __str__(self) -> str:
         return f"{self.venue} {self.symbol} {self.ts:%Y-%m-%d %H:%M:%S}"

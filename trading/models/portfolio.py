@@ -7,7 +7,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from trading.models.fields import ZERO, money, one_of, source_field, symbol_field, timeframe_field
+from trading.models.fields import ZERO, is_symbol, money, one_of, source_field, symbol_field, timeframe_field
 
 
 class Book(models.Model):
@@ -23,7 +23,7 @@ class Book(models.Model):
         REDUCING = "REDUCING"
         HALTED = "HALTED"
 
-    name = models.CharField(max_length=64, unique=True, validators=[RegexValidator(r"^[a-z0-9][a-z0-9_.-]*$")])
+    name = models.CharField(max_length=64, unique=True, validators=[RegexValidator(r"^[a-z0-9][a-z0-9_.-]*\Z")])
     mode = models.CharField(max_length=8, choices=Mode.choices)
     active = models.BooleanField(default=False, help_text="beat starts cycles for active books")
     timeframe = timeframe_field()
@@ -88,6 +88,7 @@ class Position(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["book", "symbol"], name="positions_one_per_symbol"),
             models.CheckConstraint(condition=Q(average_price__gte=0), name="positions_average_price"),
+            is_symbol("positions"),
         ]
 
     def __str__(self) -> str:

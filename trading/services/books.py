@@ -15,6 +15,7 @@ from helios.errors import Rejected
 from trading import timeframes
 from trading.accounting import Account, Holding
 from trading.models import Book, Instrument, Position, TradingModeChange
+from trading.symbols import check as check_symbol
 
 
 def draft_book(
@@ -30,10 +31,7 @@ def draft_book(
 ) -> Book:
     """A book that could be added, and is not yet. `Rejected` names a wrong field, an unknown symbol or a taken name."""
     timeframes.seconds(timeframe)
-    known = set(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", flat=True))
-    unknown = [symbol for symbol in symbols if symbol not in known]
-    if unknown:
-        raise Rejected(f"a book needs known symbols, unknown: {', '.join(unknown)}")
+    check_symbols(symbols)
     if Book.objects.filter(name=name).exists():
         raise Rejected(f"a new book's name must be free, was taken: {name}")
     book = Book(
@@ -54,6 +52,18 @@ def draft_book(
         detail = "; ".join(f"{field}: {' '.join(messages)}" for field, messages in error.message_dict.items())
         raise Rejected(f"book {name!r} cannot be made: {detail}") from error
     return book
+
+
+def check_symbols(symbols: Sequence[str]) -> None:
+    """`Rejected` names what is no symbol, and symbols that no instrument has; one may only be written otherwise."""
+    for symbol in symbols:
+        check_symbol(symbol)
+    known = set(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", flat=True))
+    unknown = [symbol for symbol in symbols if symbol not in known]
+    if unknown:
+        alike = Instrument.objects.filter(symbol__iexact=unknown[0]).first()
+        hint = f"; did you mean {alike.symbol}?" if alike else ""
+        raise Rejected(f"a book needs known symbols, unknown: {', '.join(unknown)}{hint}")
 
 
 def add_book(book: Book) -> Book:

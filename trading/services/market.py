@@ -18,6 +18,7 @@ from helios.platform.db import ensure_partitions
 from trading.bars import Bars
 from trading.models import Instrument
 from trading.selectors import wire
+from trading.symbols import check as check_symbol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
@@ -110,8 +111,10 @@ LOTS = {
 def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
     """The instrument of that name; made with the usual lots of its asset class when there is none.
 
-    `DataError` when the asset class is unknown, or another one than the existing instrument's.
+    `DataError` when the symbol is none or that of another instrument in other case, and when the asset class is
+    unknown or another one than the existing instrument's.
     """
+    check_symbol(symbol)
     if asset_class not in LOTS:
         raise DataError(f"asset class must be one of {', '.join(sorted(LOTS))}, was {asset_class!r}")
     lots = LOTS[Instrument.AssetClass(asset_class)]
@@ -122,6 +125,9 @@ def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
         "min_notional": lots.min_notional,
         "calendar": lots.calendar,
     }
+    alike = Instrument.objects.filter(symbol__iexact=symbol).exclude(symbol=symbol).first()
+    if alike is not None:
+        raise DataError(f"the symbol must be written {alike.symbol}, as it is stored, was {symbol}")
     instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=defaults)
     if instrument.asset_class != asset_class:
         raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
@@ -168,7 +174,7 @@ def upsert_bars(
 
 def _prepare(batches: Sequence[Bars]) -> None:
     """Partitions before rows, then locks in one order: writers may wait, but never in a circle."""
-    symbols = sorted({symbol for batch in batches for symbol in batch.symbols})
+    symbols = sorted({check_symbol(symbol) for batch in batches for symbol in batch.symbols})
     if not symbols:
         return
     ensure_partitions(

@@ -20,6 +20,7 @@ from tiers import backtesting
 from tiers.backtest import figures
 from tiers.backtest.simulator import Costs, Initial
 from tiers.errors import DataError
+from trading import symbols
 
 QUIET_S = 2.0  # shorter work needs no progress
 FEW = 10  # steps that are named rather than counted
@@ -66,7 +67,7 @@ def request_of(options: dict[str, Any]) -> backtesting.Request:
     start, end = backtesting.parse_range(options["timerange"])
     return backtesting.Request(
         strategy=options["strategy"],
-        symbols=tuple(sorted({name.strip() for name in options["symbols"].split(",")} - {""})),
+        symbols=tuple(sorted(symbols.listed(options["symbols"]))),
         timeframe=options["timeframe"],
         start=start,
         end=end,

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from helios.errors import HeliosError
 from tiers import inference, replaying
+from trading import symbols
 from trading.models import Book
 from trading.selectors import timeline
 from trading.services import books
@@ -28,22 +29,22 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            book, created = self._book(options["symbols"].split(","), options["timeframe"])
+            book, created = self._book(symbols.listed(options["symbols"]), options["timeframe"])
         except HeliosError as error:
             raise CommandError(str(error)) from error
         result = {"book": book.name, "created": created, "active": book.active}
         self.stdout.write(json.dumps(result) if options["json"] else f"Book {book.name} is active.")
 
-    def _book(self, symbols: list[str], timeframe: str) -> tuple[Book, bool]:
+    def _book(self, wanted: tuple[str, ...], timeframe: str) -> tuple[Book, bool]:
         """The demo book that has bars left, or the next one."""
         mine = Book.objects.filter(name__startswith=f"{NAME}-")
         newest = mine.first()
         if newest is not None and self._bars_left(newest):
             return books.set_active(newest.name, active=True, actor="demo_book", reason="started again"), False
         trained_to = inference.model_for(Book(name=NAME, timeframe=timeframe)).trained_to
-        later = [ts for ts in timeline.bar_times(symbols, timeframe) if ts > trained_to]
+        later = [ts for ts in timeline.bar_times(wanted, timeframe) if ts > trained_to]
         plan = replaying.prepare(
-            symbols=symbols,
+            symbols=wanted,
             timeframe=timeframe,
             n_bars=max(1, len(later)),
             first=later[0] if later else None,

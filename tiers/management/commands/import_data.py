@@ -19,7 +19,7 @@ from tiers.errors import DataError
 from tiers.ingest.prepare import Prepared, prepare
 from tiers.ingest.sources import FileSource, table_from_frame
 from tiers.timeframes import TIMEFRAMES
-from trading import sample_data
+from trading import sample_data, symbols
 from trading.models import Instrument
 from trading.services import market
 
@@ -94,7 +94,7 @@ def _file(options: dict[str, Any]) -> tuple[market.Series, Prepared]:
     if missing:
         wanted = ", ".join(name.upper() if name == "file" else f"--{name}" for name in missing)
         raise DataError(f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {wanted}")
-    path, symbol = options["file"], options["symbol"]
+    path, symbol = options["file"], symbols.parse(options["symbol"])
     asset_class = options["asset_class"] or _asset_class(symbol)
     calendar = market.LOTS[Instrument.AssetClass(asset_class)].calendar
     source = FileSource(

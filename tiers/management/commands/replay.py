@@ -19,6 +19,7 @@ from rich.table import Table
 from helios.errors import HeliosError
 from helios.stack.workers import running_workers
 from tiers import replaying
+from trading import symbols
 from trading.services import books
 
 
@@ -82,7 +83,7 @@ class Command(BaseCommand):
 
     def _plan(self, options: dict[str, Any]) -> replaying.Plan:
         return replaying.prepare(
-            symbols=[s for s in options["symbols"].split(",") if s],
+            symbols=symbols.listed(options["symbols"]),
             timeframe=options["timeframe"],
             n_bars=options["bars"],
             first=_day(options["first"]),

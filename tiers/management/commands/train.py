@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.errors import HeliosError
+from trading import symbols
 
 SAMPLE = "AAPL,GOOG,IBM,MSFT"
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         try:
             with _Shown() as shown:
                 result = train_and_register(
-                    symbols=[s for s in options["symbols"].split(",") if s],
+                    symbols=symbols.listed(options["symbols"]),
                     timeframe=options["timeframe"],
                     preset=options["preset"],
                     seed=options["seed"],
