@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 from rich.console import Console
@@ -22,12 +17,14 @@ from rich.console import Console
 from helios.env import Env
 from helios.stack import children, training, up
 from helios.stack.steps import Step, Steps
-from tests.harness import ROOT
+from tests.harness import run_sql
+from tests.running import OUTAGE, Up, answers, free_ports
 
 # The real thing, less the steps that load data and train: those are the demo's business.
 SHORT_UP = """
 import sys
-from helios.stack import up
+from helios.stack import postgres, up
+postgres.SETTINGS = {**postgres.SETTINGS, **postgres.UNSAFE_SETTINGS}  # it need not outlive the machine
 def set_up(env, steps):
     steps.run(up.MIGRATE)
     return steps.run(up.ADMIN)
@@ -92,62 +89,12 @@ def test_each_line_carries_its_process_and_brackets_stay_as_they_are() -> None:
     assert console.file.getvalue().splitlines() == ["web         | [red] is text", "new         | " + "x" * 60]
 
 
-def ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    found = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
-
-
-class Up:
-    """`make up` as a process, and what it printed."""
-
-    def __init__(self, root: Path, **env: str) -> None:
-        self.lines: list[str] = []
-        environ = {**os.environ, "HELIOS_VAR_DIR": str(root / "var"), "HELIOS_WORKER_CONCURRENCY": "1", **env}
-        for name in ("HELIOS_DATABASE_URL", "HELIOS_REDIS_URL"):
-            environ.pop(name)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SHORT_UP],
-            cwd=ROOT,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as stream:
-            self.lines.extend(iter(stream.readline, ""))
-
-    def text(self) -> str:
-        return "".join(self.lines)
-
-    def await_text(self, text: str) -> None:
-        here = children.wait_until(lambda: text in self.text() or self.process.poll() is not None, timeout_s=120)
-        assert here, self.text()
-        assert text in self.text(), self.text()
-
-    def end(self, signum: signal.Signals) -> int:
-        self.process.send_signal(signum)
-        status = self.process.wait(120)
-        self._reader.join(10)
-        return status
-
-
 @pytest.fixture
 def start(root: Path) -> Iterator[Callable[..., Up]]:
     made: list[Up] = []
 
     def launch(**env: str) -> Up:
-        made.append(Up(root, **env))
+        made.append(Up(root, ["-c", SHORT_UP], **env))
         return made[-1]
 
     yield launch
@@ -157,13 +104,17 @@ def start(root: Path) -> Iterator[Callable[..., Up]]:
 
 
 @pytest.mark.stack
-def test_the_whole_stack_comes_up_and_leaves_nothing_after_ctrl_c(start: Callable[..., Up], root: Path) -> None:
-    web, flower = ports(2)
+def test_the_whole_stack_comes_up_mends_itself_and_leaves_nothing_after_ctrl_c(
+    start: Callable[..., Up], root: Path
+) -> None:
+    web, flower = free_ports(2)
     running = start(HELIOS_WEB_PORT=str(web), HELIOS_FLOWER_PORT=str(flower))
     running.await_text("Helios is running")
     assert re.search(r"Login\s+│\s+admin / \S{16,}", running.text()), running.text()
     assert answers(f"http://127.0.0.1:{web}/health")
-    assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/healthcheck"), timeout_s=60)
+    assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/healthcheck"), timeout_s=120)
+    assert children.wait_until(lambda: running.answering() >= {"worker", "gpu", "maintenance"}, timeout_s=120)
+    kills_are_mended(running, web)
     family = psutil.Process(running.process.pid).children(recursive=True)
     assert len(family) >= 5
     assert running.end(signal.SIGINT) == 0
@@ -171,13 +122,31 @@ def test_the_whole_stack_comes_up_and_leaves_nothing_after_ctrl_c(start: Callabl
     assert [each.pid for each in family if children.is_alive(each.pid)] == []
     for folder in ("postgres", "valkey"):
         assert children.processes_in(root / "var" / folder) == []
+    assert_few_words(running)
 
 
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
+def kills_are_mended(running: Up, web: int) -> None:
+    """`kill -9` of PostgreSQL, of Valkey and of a worker: all are there again, and beat's tasks are carried out."""
+    killed = {name: running.kill(name) for name in ("PostgreSQL", "Valkey", "worker")}
+    running.await_text("PostgreSQL  | ended unexpectedly; runs again after")
+    running.await_text("Valkey      | ended unexpectedly; runs again after")
+    running.await_text("worker      | was killed by SIGKILL; starts again in 1 s")
+    at = run_sql(running.endpoints.database_url, "SELECT now()")[0][0]
+    assert children.wait_until(lambda: running.answering() >= {"worker", "gpu", "maintenance"}, timeout_s=120)
+    assert children.wait_until(lambda: answers(f"http://127.0.0.1:{web}/health/ready"), timeout_s=120)
+    beaten = "SELECT count(*) FROM sentinel_heartbeats WHERE name = 'beat' AND ts > %s"
+    assert children.wait_until(
+        lambda: run_sql(running.endpoints.database_url, beaten, [at])[0][0] == 1, timeout_s=120, every_s=0.2
+    ), running.text()
+    assert {name: running.pid(name) for name in killed}.items().isdisjoint(killed.items())
+
+
+def assert_few_words(running: Up) -> None:
+    """A person can read what the console showed: no traceback, an outage in the same words whoever tells of it."""
+    assert "Traceback" not in running.text()
+    assert "Traceback" not in running.logged()
+    assert [line for line in running.outages() if not OUTAGE.search(line)] == []
+    assert len(running.lines) < 100, running.text()
 
 
 def test_a_port_in_use_is_one_sentence_and_nothing_is_started(start: Callable[..., Up], root: Path) -> None:
@@ -185,7 +154,7 @@ def test_a_port_in_use_is_one_sentence_and_nothing_is_started(start: Callable[..
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        running = start(HELIOS_WEB_PORT=str(port), HELIOS_FLOWER_PORT=str(ports(1)[0]))
+        running = start(HELIOS_WEB_PORT=str(port), HELIOS_FLOWER_PORT=str(free_ports(1)[0]))
         assert running.process.wait(60) == 1
         running._reader.join(10)
     assert running.text().startswith(f"Port {port} for web is already in use")
