@@ -210,4 +210,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from helios.stack import terminal
+
+    terminal.leave(main)

@@ -189,7 +189,7 @@ def tail(log: Path, lines: int = 15) -> str:
     """The last lines of a log, for an error message."""
     if not log.exists():
         return ""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
 def descendants(pid: int) -> list[int]:

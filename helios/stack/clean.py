@@ -7,6 +7,7 @@ import sys
 
 from helios.env import Env
 from helios.errors import HeliosError
+from helios.stack import terminal
 from helios.stack.children import StackError
 from helios.stack.endpoints import server_home, socket_dir
 from helios.stack.environment import load_env
@@ -35,4 +36,4 @@ def run(env: Env) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.leave(main)

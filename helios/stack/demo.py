@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from helios.env import Env
 from helios.errors import HeliosError
-from helios.stack import children, endpoints, summary, training
+from helios.stack import children, endpoints, summary, terminal, training
 from helios.stack.environment import load_env
 from helios.stack.processes import beat, workers
 from helios.stack.servers import ensure_running
@@ -120,4 +119,4 @@ def _replay_and_audit(env: Env, steps: Steps) -> tuple[object, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.leave(main)

@@ -118,7 +118,7 @@ class _Command:
     def _tell(self) -> None:
         if self._process.stderr is None:
             return
-        with self._process.stderr as stream, self._log.open("a") as log:
+        with self._process.stderr as stream, self._log.open("a", encoding="utf-8") as log:
             for line in stream:
                 log.write(line)
                 log.flush()

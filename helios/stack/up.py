@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from dataclasses import replace
 from itertools import cycle
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from helios.env import Env
 from helios.errors import HeliosError
-from helios.stack import children, processes, training
+from helios.stack import children, processes, terminal, training
 from helios.stack.environment import load_env
 from helios.stack.ports import check_ports, is_free
 from helios.stack.processes import ProcessSpec
@@ -132,4 +131,4 @@ def _await_web(env: Env, runner: Runner, asked: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.leave(main)

@@ -44,7 +44,7 @@ def log_files(folder: Path) -> Emit:
     lock = threading.Lock()
 
     def emit(name: str, line: str) -> None:
-        with lock, (folder / f"{name}.out").open("a") as log:
+        with lock, (folder / f"{name}.out").open("a", encoding="utf-8") as log:
             log.write(f"{line}\n")
 
     return emit

@@ -1,0 +1,122 @@
+"""Commands on terminals that know few characters, and with readers that leave early."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from helios.stack import terminal
+from tests.harness import ROOT
+
+
+def table() -> Table:
+    made = Table("symbol", "return", title="ü — a table …")
+    made.add_row("BTC/USD", "\N{MULTIPLICATION SIGN}2 → \N{MINUS SIGN}1")
+    return made
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Callable[[], str]]:
+    """Standard output in an encoding, and what arrived there."""
+
+    def make(encoding: str) -> Callable[[], str]:
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding=encoding, errors="strict", write_through=True)
+        monkeypatch.setattr(sys, "stdout", stream)
+        terminal.prepare()
+        return lambda: raw.getvalue().decode(encoding)
+
+    return make
+
+
+def test_a_table_on_an_ascii_terminal_is_drawn_in_ascii(written: Callable[[str], Callable[[], str]]) -> None:
+    found = written("ascii")
+    Console(width=40).print(table())
+    assert "? - a table ..." in found()
+    assert "| BTC/USD | x2 > -1 |" in found()
+
+
+def test_a_table_that_was_drawn_before_loses_its_boxes_only(written: Callable[[str], Callable[[], str]]) -> None:
+    found, drawn = written("ascii"), io.StringIO()
+    Console(file=drawn, width=40).print(table())
+    sys.stdout.write(drawn.getvalue())
+    assert "| BTC/USD | x2 > -1 |" in found()
+    assert "+---------+---------+" in found()
+
+
+def test_what_a_terminal_knows_it_shows(written: Callable[[str], Callable[[], str]]) -> None:
+    latin = written("latin-1")
+    sys.stdout.write("ü \N{MULTIPLICATION SIGN} — \udce9")
+    assert latin() == "ü \N{MULTIPLICATION SIGN} - ?"
+    unicode = written("utf-8")
+    sys.stdout.write("ü \N{MULTIPLICATION SIGN} — ─ \udce9")
+    assert unicode() == "ü \N{MULTIPLICATION SIGN} — ─ ?"
+
+
+def test_closed_streams_swallow_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as end:
+        terminal.leave(lambda: sys.stdout.write("x") + 6)
+    assert end.value.code == 7
+    sys.stdout.close()
+
+
+def test_a_broken_pipe_of_something_else_is_still_an_error() -> None:
+    def broken() -> int:
+        raise BrokenPipeError("the broker")
+
+    with pytest.raises(BrokenPipeError, match="the broker"):
+        terminal.leave(broken)
+
+
+def run(*words: str, stdout: int, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, *words]
+    return subprocess.run(
+        argv, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+    )
+
+
+def test_a_reader_that_leaves_ends_a_command_without_a_word() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = run("manage.py", "help", stdout=writer)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (terminal.READER_LEFT, "")
+
+
+def test_a_full_disk_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = run("manage.py", "help", stdout=full.fileno())
+    assert (ended.returncode, ended.stderr) == (1, "The output cannot be written: No space left on device\n")
+
+
+def test_a_command_in_a_bare_ascii_environment_prints_what_it_can() -> None:
+    bare = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    ended = run(
+        "-c",
+        "from rich.console import Console; from helios.stack import terminal\n"
+        "terminal.leave(lambda: Console().print('\\xfc \\u2500 \\u2014 \\u2026') or 0)",
+        stdout=subprocess.PIPE,
+        env=bare,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "? - - ...\n", "")
+
+
+def test_every_entry_point_leaves_by_the_terminal() -> None:
+    found = subprocess.run(["git", "grep", "-l", "__main__"], cwd=ROOT, capture_output=True, text=True, check=True)
+    floors = ("helios/", "trading/", "tiers/", "sentinel/", "examples/")
+    own = [name for name in found.stdout.split() if name.startswith(floors)]
+    children = {"helios/modules/gate.py"}  # a gate's process, which a pipe is read of
+    assert {"helios/stack/up.py", "examples/stories.py"} <= set(own)
+    for name in {"manage.py", *own} - children:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "terminal.leave(" in text, name
+        assert "sys.exit(main())" not in text, name
