@@ -173,7 +173,7 @@ def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, queue_ms: 
         cycle=cycle,
         stage=stage,
         worker=worker_name(),
-        module_version=cycle.modules.get(stage.value, ""),
+        module_version=result.version or cycle.modules.get(stage.value, ""),
         queue_ms=queue_ms,
         duration_ms=duration_ms,
         fallback=result.fallback,

@@ -29,7 +29,7 @@ from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
 from tiers.risk.garch import FitCache
 from tiers.staging import Handler, Skip, StageContext, StageResult, of_arms, params_of
-from trading.models import Book, Instrument, Stage
+from trading.models import Book, Instrument, PipelineCycle, Stage
 from trading.selectors import market
 from trading.services import orders
 
@@ -54,9 +54,10 @@ def features(ctx: StageContext) -> StageResult:
     )
     rows = _feature_rows(bars, values, needed)
     times = [ts for _, ts, _ in rows]
-    stored = store.stored_feature_times(book.timeframe, FEATURE_SET, book.symbols, min(times), max(times))
-    new = [row for row in rows if (row[0], row[1]) not in stored]
-    written = store.save_features(book.timeframe, FEATURE_SET, new)
+    version = answer.version(ctx.cycle.modules[Stage.FEATURES])
+    made = store.FeatureVersion(timeframe=book.timeframe, feature_set=FEATURE_SET, version=version)
+    stored = store.stored_feature_times(made, book.symbols, min(times), max(times))
+    written = store.save_features(made, [row for row in rows if (row[0], row[1]) not in stored])
     newest = values[-1]
     return StageResult(
         summary={
@@ -64,8 +65,15 @@ def features(ctx: StageContext) -> StageResult:
             "missing_values": int(np.isnan(newest).sum()),
             "feature_set": FEATURE_SET,
             **of_arms(answer),
-        }
+        },
+        version=version,
     )
+
+
+def features_of(cycle: PipelineCycle) -> store.FeatureVersion:
+    """Whose features a cycle is served by."""
+    version = cycle.stage_runs.values_list("module_version", flat=True).get(stage=Stage.FEATURES)
+    return store.FeatureVersion(timeframe=cycle.timeframe, feature_set=FEATURE_SET, version=version)
 
 
 def _feature_rows(bars: Bars, values: FloatArray, needed: int) -> list[tuple[str, datetime, FloatArray]]:
@@ -121,13 +129,14 @@ def predict(ctx: StageContext) -> StageResult:
 
 
 def _features_of(ctx: StageContext, symbols: tuple[str, ...]) -> Callable[[int], FloatArray]:
-    """Loads the last feature rows; what one arm has loaded the other need not load again."""
+    """Loads the last feature rows of the version that served this cycle.
+
+    What one arm has loaded the other need not load again.
+    """
 
     @lru_cache(maxsize=2)
     def load(n_rows: int) -> FloatArray:
-        return store.load_features(
-            ctx.book.timeframe, FEATURE_SET, symbols, ctx.bar_ts, n_rows=n_rows, n_features=len(NAMES)
-        )
+        return store.load_features(features_of(ctx.cycle), symbols, ctx.bar_ts, n_rows=n_rows, n_features=len(NAMES))
 
     return load
 

@@ -36,12 +36,16 @@ class StageContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageResult:
-    """What goes on the ledger, the fallback that was used if one was, and why the cycle ends here if it does."""
+    """What goes on the ledger, the fallback that was used if one was, and why the cycle ends here if it does.
+
+    `version` is that of the module that answered, where it is not the one that the cycle is pinned to.
+    """
 
     summary: dict[str, Any]
     skip: str = ""
     fallback: str = ""
     reason: str = ""
+    version: str = ""
 
 
 Handler = Callable[[StageContext], StageResult]

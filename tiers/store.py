@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -67,17 +67,26 @@ def book_view(book: Book, bars: Bars, bar_ts: datetime) -> BookView:
 # --- features ---
 
 
-def save_features(timeframe: str, feature_set: str, rows: list[tuple[str, datetime, FloatArray]]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureVersion:
+    """Whose features: the bars that they are made of, the set, and the module version that made them."""
+
+    timeframe: str
+    feature_set: str
+    version: str
+
+
+def save_features(of: FeatureVersion, rows: list[tuple[str, datetime, FloatArray]]) -> int:
     """Insert feature rows that are not there yet; returns how many were new."""
     if not rows:
         return 0
     times = [ts for _, ts, _ in rows]
     ensure_partitions("engineered_features", "year", min(times), max(times))
-    values = [(symbol, timeframe, ts, feature_set, row.tolist()) for symbol, ts, row in rows]
+    values = [(symbol, of.timeframe, ts, of.feature_set, of.version, row.tolist()) for symbol, ts, row in rows]
     with connection.cursor() as cursor:
         new = execute_values(
             cursor.cursor,
-            "INSERT INTO engineered_features (symbol, timeframe, bar_ts, feature_set, values) VALUES %s "
+            "INSERT INTO engineered_features (symbol, timeframe, bar_ts, feature_set, version, values) VALUES %s "
             "ON CONFLICT DO NOTHING RETURNING 1",
             values,
             page_size=500,
@@ -87,20 +96,20 @@ def save_features(timeframe: str, feature_set: str, rows: list[tuple[str, dateti
 
 
 def stored_feature_times(
-    timeframe: str, feature_set: str, symbols: Sequence[str], first: datetime, last: datetime
+    of: FeatureVersion, symbols: Sequence[str], first: datetime, last: datetime
 ) -> set[tuple[str, datetime]]:
     """The (symbol, bar) pairs in first..last whose features are stored."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT symbol, bar_ts FROM engineered_features WHERE symbol = ANY(%s) AND timeframe = %s "
-            "AND feature_set = %s AND bar_ts BETWEEN %s AND %s",
-            [list(symbols), timeframe, feature_set, first, last],
+            "AND feature_set = %s AND version = %s AND bar_ts BETWEEN %s AND %s",
+            [list(symbols), of.timeframe, of.feature_set, of.version, first, last],
         )
         return set(cursor.fetchall())
 
 
 def load_features(
-    timeframe: str, feature_set: str, symbols: Sequence[str], bar_ts: datetime, *, n_rows: int, n_features: int
+    of: FeatureVersion, symbols: Sequence[str], bar_ts: datetime, *, n_rows: int, n_features: int
 ) -> FloatArray:
     """The last `n_rows` own feature rows of each symbol that end at `bar_ts`: (n_rows, n_symbols, n_features).
 
@@ -112,8 +121,9 @@ def load_features(
             "SELECT s.i, max(f.bar_ts), string_agg(array_send(f.values), ''::bytea ORDER BY f.bar_ts) "
             "FROM unnest(%s::text[]) WITH ORDINALITY AS s(symbol, i) CROSS JOIN LATERAL ("
             "  SELECT bar_ts, values FROM engineered_features e WHERE e.symbol = s.symbol AND e.timeframe = %s "
-            "  AND e.feature_set = %s AND e.bar_ts <= %s ORDER BY bar_ts DESC LIMIT %s) f GROUP BY s.i",
-            [list(symbols), timeframe, feature_set, bar_ts, n_rows],
+            "  AND e.feature_set = %s AND e.version = %s AND e.bar_ts <= %s ORDER BY bar_ts DESC LIMIT %s) f "
+            "GROUP BY s.i",
+            [list(symbols), of.timeframe, of.feature_set, of.version, bar_ts, n_rows],
         )
         for index, newest, data in cursor.fetchall():
             if newest == bar_ts:

@@ -37,7 +37,9 @@ def features_of(bars: Bars, timeframe: str = "1h") -> None:
     """A row of features for every bar."""
     ensure_partitions("engineered_features", "year", utc(bars.ts[0]), utc(bars.ts[-1]))
     EngineeredFeatures.objects.bulk_create(
-        EngineeredFeatures(symbol=symbol, timeframe=timeframe, bar_ts=utc(ts), feature_set="base", values=[1.0])
+        EngineeredFeatures(
+            symbol=symbol, timeframe=timeframe, bar_ts=utc(ts), feature_set="base", version="1", values=[1.0]
+        )
         for symbol in bars.symbols
         for ts in bars.ts
     )

@@ -42,16 +42,15 @@ def main(name: str) -> dict[str, Any]:
 
 def _distances(book: Any, cycles: list[Any], result: Any) -> dict[str, float]:
     """The largest absolute difference of each kind over all cycles."""
-    from tiers import store
-    from tiers.features.catalog import FEATURE_SET, NAMES
+    from tiers import stages, store
+    from tiers.features.catalog import NAMES
 
     symbols, log = tuple(book.symbols), result.log
     worst = dict.fromkeys(("features", "probability", "sigma", "weights", "equity"), 0.0)
     for row, cycle in enumerate(cycles):
-        live = store.load_features(book.timeframe, FEATURE_SET, symbols, cycle.bar_ts, n_rows=1, n_features=len(NAMES))[
-            0
-        ]
-        _compare(worst, "features", live, log.features[row])
+        version = stages.features_of(cycle)
+        live = store.load_features(version, symbols, cycle.bar_ts, n_rows=1, n_features=len(NAMES))
+        _compare(worst, "features", live[0], log.features[row])
         _compare(worst, "probability", store.load_forecast(cycle, symbols).probability, log.probability[row])
         _compare(worst, "sigma", store.load_risk(cycle).sigma, log.sigma[row])
         _compare(worst, "weights", store.load_targets(cycle).weights, log.weights[row])

@@ -16,6 +16,7 @@ PAIRS = [  # where a text comes from, and the column that it ends in
     ("trading.MLModel.name", "trading.Book.model_name"),
     ("trading.MLModel.feature_set", "trading.EngineeredFeatures.feature_set"),
     ("modules.ModuleVersion.label", "trading.StageRun.module_version"),
+    ("trading.StageRun.module_version", "trading.EngineeredFeatures.version"),
     ("modules.ModuleVersion.label", "rollouts.Rollout.champion"),
     ("modules.ModuleVersion.label", "rollouts.Rollout.challenger"),
     ("modules.Module.name", "rollouts.Rollout.target"),

@@ -68,6 +68,11 @@ class Answer(Generic[T]):
         """The same for a stage that answers for the whole book."""
         return self.merged(lambda _own, other, _served: other)
 
+    def version(self, champion: str) -> str:
+        """The version that gave `whole()`: the champion's label, or the challenger's that serves the book."""
+        serving = [t.assignment.challenger for t in self.trials if t.served and t.value is not None]
+        return serving[-1] if serving else champion
+
     def summary(self) -> list[dict[str, Any]]:
         """The trials as the ledger keeps them."""
         return [

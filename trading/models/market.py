@@ -130,14 +130,15 @@ class OrderBookSnapshot(models.Model):
 class EngineeredFeatures(models.Model):
     """The features of one bar, in the order that the feature set names; NaN is a missing value.
 
-    Partitioned by year on `bar_ts`.
+    A row belongs to the module version that made it, and is never read for another. Partitioned by year on `bar_ts`.
     """
 
-    pk = models.CompositePrimaryKey("symbol", "timeframe", "bar_ts", "feature_set")
+    pk = models.CompositePrimaryKey("symbol", "timeframe", "feature_set", "version", "bar_ts")
     symbol = symbol_field()
     timeframe = timeframe_field()
     bar_ts = models.DateTimeField()
     feature_set = models.CharField(max_length=32)
+    version = models.CharField(max_length=96, help_text="label of the module version")
     values = ArrayField(models.FloatField())
     created_at = models.DateTimeField(auto_now_add=True, db_default=Now())
 
