@@ -3,6 +3,10 @@
 A stage runs in one transaction that holds the cycle's row: it compares and sets `cycle.stage`, writes its output, its
 `StageRun` and its ledger entry, and commits them together. A worker that dies leaves the row as it was; a message that
 comes twice finds the stage passed and hands the id on.
+
+A stage that may wait on a network (`stages.WAITS`) does its work before that transaction, which only writes; a session
+lock keeps a second worker from the same call. A worker that dies in between has written nothing, and the call is made
+again.
 """
 
 from __future__ import annotations
@@ -11,14 +15,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from celery import chain, signature
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
@@ -33,7 +37,7 @@ from tiers.delivery import arms
 from tiers.delivery import cycles as delivery
 from tiers.errors import HeliosError, Rejected, Transient
 from tiers.lateness import late_now
-from tiers.stages import HANDLERS, Skip, StageContext, StageResult
+from tiers.stages import HANDLERS, WAITS, Skip, StageContext, StageResult
 from trading.models import Book, PipelineCycle, Stage, StageRun
 from trading.services import ledger, orders
 
@@ -97,16 +101,11 @@ def run_stage(cycle_id: int, stage: Stage) -> int:
     started = time.perf_counter()
     modules.refresh_if_behind()
     breakers.refresh_if_behind()
-    with transaction.atomic():
-        cycle = (
-            PipelineCycle.objects.select_for_update(of=("self",), skip_locked=True)
-            .select_related("book")
-            .filter(pk=cycle_id, status=Status.RUNNING, stage=stage)
-            .first()
-        )
-        if cycle is not None:
-            with logger.contextualize(cycle=cycle_id, tier=stage.value):
-                _run_claimed(cycle, stage, started)
+    cycle: PipelineCycle | None = None
+    alone = _owning(cycle_id) if stage in WAITS else nullcontext(enter_result=True)
+    with logger.contextualize(cycle=cycle_id, tier=stage.value), alone as mine:
+        if mine:
+            cycle = _run(cycle_id, stage, started)
     watch.flush()
     if cycle is not None and cycle.status != Status.RUNNING:
         delivery.react(cycle)
@@ -115,66 +114,105 @@ def run_stage(cycle_id: int, stage: Stage) -> int:
     return cycle_id
 
 
-def _run_claimed(cycle: PipelineCycle, stage: Stage, started: float) -> None:
-    queue_ms = max(0.0, (timezone.now() - cycle.progressed_at).total_seconds() * 1e3)
-    context = StageContext(cycle=cycle, book=cycle.book, switches=switchboard.from_json(cycle.switches))
+def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
+    """Run the stage; when a version that was just switched in raises, once more with the one before it.
+
+    What raises has written nothing, so that a stage is made of one version. None where the stage was not due.
+    """
     try:
-        result = _handle(context, stage)
+        try:
+            return _attempt(cycle_id, stage, started)
+        except WatchedCallFailed as failure:
+            return _attempt(cycle_id, stage, started, after=failure)
     except Skip as skip:
-        _end(cycle, Status.SKIPPED, str(skip))
-        return
+        status, reason = Status.SKIPPED, str(skip)
     except (Transient, OperationalError, InterfaceError):
         raise  # the task is tried again, a bounded number of times
     except HeliosError as error:
-        _end(cycle, Status.FAILED, f"{stage.value}: {error}")
-        return
+        status, reason = Status.FAILED, f"{stage.value}: {error}"
     except Exception as error:  # noqa: BLE001 - a defect in a tier ends its cycle with a reason; it must not stop the book
         logger.opt(exception=True).error("tier.defect")
-        _end(cycle, Status.FAILED, f"{stage.value}: {type(error).__name__}: {error}")
-        return
-    _pass_on(cycle, stage, result, queue_ms, (time.perf_counter() - started) * 1e3)
-    if result.skip:
-        _end(cycle, Status.SKIPPED, result.skip)
+        status, reason = Status.FAILED, f"{stage.value}: {type(error).__name__}: {error}"
+    with transaction.atomic():
+        cycle = _claimed(cycle_id, stage)
+        if cycle is not None:
+            _end(cycle, status, reason)
+    return cycle
 
 
-def _handle(context: StageContext, stage: Stage) -> StageResult:
-    """Run the stage; when a version that was just switched in raises, once more with the one before it.
+def _attempt(
+    cycle_id: int, stage: Stage, started: float, *, after: WatchedCallFailed | None = None
+) -> PipelineCycle | None:
+    """One try at a stage that is due, `after` a failed one with the version before. Raises what the stage raises."""
+    result: StageResult | None = None
+    modules_used: dict[str, str] = {}
+    if stage in WAITS:
+        seen = _due(cycle_id, stage).first()
+        if seen is None:
+            return None
+        result, modules_used = _work(seen, stage, after), seen.modules
+    with transaction.atomic():
+        cycle = _claimed(cycle_id, stage)
+        if cycle is None:
+            return None
+        if result is None:
+            result = _work(cycle, stage, after)
+        else:
+            cycle.modules = modules_used
+        _pass_on(cycle, stage, result, (time.perf_counter() - started) * 1e3)
+        if result.skip:
+            _end(cycle, Status.SKIPPED, result.skip)
+    return cycle
 
-    The savepoint takes back all that the failed version led to, so that the stage is made of one version. The cycle is
-    pinned to that one from then on; the watch itself rolls the slot back once this transaction is over.
+
+def _due(cycle_id: int, stage: Stage) -> QuerySet[PipelineCycle]:
+    return PipelineCycle.objects.select_related("book").filter(pk=cycle_id, status=Status.RUNNING, stage=stage)
+
+
+def _claimed(cycle_id: int, stage: Stage) -> PipelineCycle | None:
+    """The cycle with its row locked, None where the stage is not due or another worker is at it."""
+    return _due(cycle_id, stage).select_for_update(of=("self",), skip_locked=stage not in WAITS).first()
+
+
+def _work(cycle: PipelineCycle, stage: Stage, after: WatchedCallFailed | None) -> StageResult:
+    """What the stage says; `after` a failure with the version before, to which the cycle is pinned from then on.
+
+    The watch itself rolls the slot back once the stage is over. Raises the failure where there is no version before.
     """
-    try:
-        with transaction.atomic():
-            return HANDLERS[stage](context)
-    except WatchedCallFailed as failure:
-        cycle, previous = context.cycle, arms.fallback(context.cycle, stage)
-        if not previous:
-            raise
-        failed = cycle.modules[stage.value]
-        cycle.modules = {**cycle.modules, stage.value: previous}
-        PipelineCycle.objects.filter(pk=cycle.pk).update(modules=cycle.modules)
-        logger.bind(failed=failed, serves=previous, error=str(failure)).warning("tier.previous_version")
-        with transaction.atomic():
-            result = HANDLERS[stage](context)
-        again = {"failed": failed, "serves": previous, "error": str(failure)}
-        reason = "; ".join(filter(None, [str(failure), result.reason]))
-        return replace(
-            result, fallback="previous_version", reason=reason, summary={**result.summary, "previous_version": again}
-        )
+    if after is None:
+        return HANDLERS[stage](_context(cycle))
+    previous = arms.fallback(cycle, stage)
+    if not previous:
+        raise after
+    failed = cycle.modules[stage.value]
+    cycle.modules = {**cycle.modules, stage.value: previous}
+    logger.bind(failed=failed, serves=previous, error=str(after)).warning("tier.previous_version")
+    result = HANDLERS[stage](_context(cycle))
+    again = {"failed": failed, "serves": previous, "error": str(after)}
+    reason = "; ".join(filter(None, [str(after), result.reason]))
+    return replace(
+        result, fallback="previous_version", reason=reason, summary={**result.summary, "previous_version": again}
+    )
 
 
-def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, queue_ms: float, duration_ms: float) -> None:
+def _context(cycle: PipelineCycle) -> StageContext:
+    return StageContext(cycle=cycle, book=cycle.book, switches=switchboard.from_json(cycle.switches))
+
+
+def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_ms: float) -> None:
+    queue_ms = (timezone.now() - cycle.progressed_at).total_seconds() * 1e3 - duration_ms
     moved = PipelineCycle.objects.filter(pk=cycle.pk, stage=stage, status=Status.RUNNING).update(
-        stage=stage.following, progressed_at=Now(), redriven=0
+        stage=stage.following, progressed_at=Now(), redriven=0, modules=cycle.modules
     )
     if moved != 1:
         raise RuntimeError(f"cycle {cycle.pk} must be at {stage.value}, it moved while its row was locked")
+    result.write(cycle)
     StageRun.objects.create(
         cycle=cycle,
         stage=stage,
         worker=worker_name(),
         module_version=result.version or cycle.modules.get(stage.value, ""),
-        queue_ms=queue_ms,
+        queue_ms=max(0.0, queue_ms),
         duration_ms=duration_ms,
         fallback=result.fallback,
         reason=result.reason,
@@ -226,14 +264,14 @@ def _no_longer(cycle: PipelineCycle) -> str:
 
 def _end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) -> None:
     """Close a cycle once, on the ledger, and wake whoever waits for it."""
+    last = ledger.following(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
     closed = PipelineCycle.objects.filter(pk=cycle.pk, status=Status.RUNNING).update(
-        status=status, reason=reason, finished_at=Now(), progressed_at=Now()
+        status=status, reason=reason, finished_at=Now(), progressed_at=Now(), ledger_hash=last.hash
     )
     if closed != 1:
         return
+    last.save(force_insert=True)
     cycle.status = status
-    last = ledger.append(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
-    PipelineCycle.objects.filter(pk=cycle.pk).update(ledger_hash=last.hash)
     if status != Status.DONE:
         severity = "critical" if status == Status.FAILED else "info"
         events.record(

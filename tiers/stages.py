@@ -198,7 +198,10 @@ def _volatility(ctx: StageContext, bars: Bars) -> VolatilityForecast:
 
 
 def llm(ctx: StageContext) -> StageResult:
-    """Show the market to the strategic analyst: the language model when there is a key, else the rules."""
+    """Show the market to the strategic analyst: the language model when there is a key, else the rules.
+
+    Runs before the stage's transaction, since a language model takes its time.
+    """
     bars = windows.close_window(ctx.cycle, ctx.params)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
     path = market_context.statistics(bars.close)
@@ -218,13 +221,16 @@ def llm(ctx: StageContext) -> StageResult:
         trial=lambda run: (run(context), "", ""),
     )
     reply, fallback, reason = answer.merged(analyst.merged)
-    recording.record(
-        ctx.cycle,
-        answer,
-        lambda found: recording.of_book(ctx.book.symbols, {"risk_multiplier": found[0].risk_multiplier}),
-    )
     applied = ctx.switches.llm_strategic_analysis and ctx.switches.llm_enhanced_decisions
-    store.save_view(ctx.cycle, context, reply, applied=applied)
+
+    def write(cycle: PipelineCycle) -> None:
+        recording.record(
+            cycle,
+            answer,
+            lambda found: recording.of_book(cycle.book.symbols, {"risk_multiplier": found[0].risk_multiplier}),
+        )
+        store.save_view(cycle, context, reply, applied=applied)
+
     return StageResult(
         summary={
             "provider": reply.provider,
@@ -235,6 +241,7 @@ def llm(ctx: StageContext) -> StageResult:
         },
         fallback=fallback,
         reason=reason,
+        write=write,
     )
 
 
@@ -328,5 +335,18 @@ HANDLERS: dict[Stage, Handler] = {
     Stage.PORTFOLIO: portfolio,
     Stage.EXECUTE: execute,
 }
+WAITS = frozenset({Stage.LLM})  # may wait on a network: the handler runs before the transaction, and `write`s in it
 
-__all__ = ["HANDLERS", "Handler", "Skip", "StageContext", "StageResult", "lots", "order_key", "params_of", "utc"]
+__all__ = [
+    "HANDLERS",
+    "WAITS",
+    "Handler",
+    "Skip",
+    "StageContext",
+    "StageResult",
+    "features_of",
+    "lots",
+    "order_key",
+    "params_of",
+    "utc",
+]

@@ -38,7 +38,8 @@ class StageContext:
 class StageResult:
     """What goes on the ledger, the fallback that was used if one was, and why the cycle ends here if it does.
 
-    `version` is that of the module that answered, where it is not the one that the cycle is pinned to.
+    `version` is that of the module that answered, where it is not the one that the cycle is pinned to. `write` writes
+    the output of a stage whose handler ran before its transaction.
     """
 
     summary: dict[str, Any]
@@ -46,6 +47,7 @@ class StageResult:
     fallback: str = ""
     reason: str = ""
     version: str = ""
+    write: Callable[[PipelineCycle], None] = lambda _cycle: None
 
 
 Handler = Callable[[StageContext], StageResult]

@@ -56,24 +56,33 @@ def ensure_partitions(table: str, period: Period, first: datetime, last: datetim
 
     Safe to call from several processes at once: an advisory lock serialises the makers of one table.
     """
-    made: list[str] = []
-    with transaction.atomic(), connection.cursor() as cursor:  # the lock below lasts as long as its transaction
+    with connection.cursor() as cursor:
         cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [table])
         existing = {row[0] for row in cursor.fetchall()}
-        moment = first
-        while True:
-            suffix, start, end = partition_bounds(moment, period)
-            name = f"{table}_{suffix}"
-            if name not in existing:
-                cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [table])
-                cursor.execute(
-                    f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
-                    f"FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
-                )
-                made.append(name)
-            if end > last:
-                return made
-            moment = end
+    bounds = {name: span for name, span in _partitions(table, period, first, last) if name not in existing}
+    if not bounds:
+        return []
+    with transaction.atomic(), connection.cursor() as cursor:  # the lock lasts as long as its transaction
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [table])
+        for name, (start, end) in bounds.items():
+            cursor.execute(
+                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
+                f"FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
+            )
+    return list(bounds)
+
+
+def _partitions(
+    table: str, period: Period, first: datetime, last: datetime
+) -> Iterator[tuple[str, tuple[datetime, datetime]]]:
+    """The names of the partitions that hold first..last, with their bounds."""
+    moment = first
+    while True:
+        suffix, start, end = partition_bounds(moment, period)
+        yield f"{table}_{suffix}", (start, end)
+        if end > last:
+            return
+        moment = end
 
 
 @contextmanager

@@ -1,0 +1,182 @@
+"""A stage that waits on a network holds no transaction meanwhile, and its answer is written once.
+
+On a database of the tests' own, since workers in threads commit.
+"""
+
+import os
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal as D
+
+import pytest
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections, transaction
+from django.utils import timezone
+
+from helios.env import Env
+from tests.conftest import TEMPLATE
+from tests.delivery.conftest import _own_process  # noqa: F401 - every test as a fresh process has it
+from tests.desks import clone
+from tests.harness import database_url, run_sql
+from tests.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
+from tests.pipeline.market import make_bars
+from tiers import intake, pipeline, stages
+from trading.models import Book, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
+from trading.services import books
+from trading.services import market as market_service
+
+PATIENCE_S = 300.0  # of a machine under load; every wait ends with its condition
+REPLY = message('{"stance": "RISK_OFF", "conviction": 0.5, "risk_multiplier": 0.5, "reasoning": "thin"}')
+
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def connected_to(name):
+    """The connections of this thread, and those that other threads make meanwhile, lead to another database."""
+    before = connections[DEFAULT_DB_ALIAS]
+    connections.settings[DEFAULT_DB_ALIAS] = {**before.settings_dict, "NAME": name}
+    del connections[DEFAULT_DB_ALIAS]
+    try:
+        yield
+    finally:
+        connection.close()
+        connections.settings[DEFAULT_DB_ALIAS] = before.settings_dict
+        connections[DEFAULT_DB_ALIAS] = before
+
+
+@pytest.fixture(scope="module")
+def market(django_db_setup, django_db_blocker):
+    """The name of a database with a paper book on a small market, and the bars that it has not decided on yet."""
+    name = f"helios_{uuid.uuid4().hex}"
+    clone(TEMPLATE, name)
+    with django_db_blocker.unblock(), connected_to(name):
+        bars = make_bars(("AAPL", "IBM"), n_bars=400, seed=3)
+        for symbol in bars.symbols:
+            market_service.ensure_instrument(symbol, "equity")
+        market_service.upsert_bars(bars, source="test")
+        money = {"initial_cash": D(100_000), "fee_bps": D(5), "slippage_bps": D(2)}
+        books.create_book("desk", mode="paper", timeframe="1d", symbols=bars.symbols, **money)
+    yield name, iter([stages.utc(ts) for ts in bars.ts[350:]])
+    run_sql(database_url(os.environ["HELIOS_DATABASE_URL"], "postgres"), f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def cycle(db, market, stand_in, monkeypatch):  # noqa: F811
+    """A cycle that is due at the analyst, who is the stand-in."""
+    env = Env(anthropic_api_key=KEY, anthropic_base_url=stand_in.url, llm_timeout_s=120.0)
+    monkeypatch.setattr(stages, "get_env", lambda: env)
+    monkeypatch.setattr(intake, "late_now", lambda *_: False)
+    name, bars = market
+    with connected_to(name):
+        started = pipeline.start(Book.objects.get(), next(bars), send=False)
+        for stage in pipeline.STAGES[: pipeline.STAGES.index(Stage.LLM)]:
+            pipeline.run_stage(started.pk, stage)
+        started.refresh_from_db()
+        assert (started.status, started.stage) == ("RUNNING", "llm")
+        yield started
+        connection.close()
+        PipelineCycle.objects.filter(status="RUNNING").update(status="DONE", finished_at=timezone.now())
+
+
+@pytest.fixture
+def thinking(cycle, stand_in):  # noqa: F811
+    """A worker in a thread, from the moment on in which its analyst has the question; ends when the block does."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def behave(handler):
+        asked.set()
+        assert answer.wait(PATIENCE_S)
+        stand_in.behave = None
+        stand_in.body = REPLY
+        type(handler)._answer(handler, handler)
+
+    def work():
+        try:
+            return pipeline.run_stage(cycle.pk, Stage.LLM)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def worker():
+        stand_in.behave = behave
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(work)
+            try:
+                assert asked.wait(PATIENCE_S)
+                yield running
+            finally:
+                answer.set()
+
+    return worker
+
+
+def sessions():
+    """The states of the other sessions, and whether each is in a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, state, xact_start IS NOT NULL FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        return cursor.fetchall()
+
+
+def said_once(cycle):
+    """The analyst's answer is there, with one of everything that goes with it."""
+    cycle.refresh_from_db()
+    assert (cycle.status, cycle.stage) == ("RUNNING", "portfolio")
+    assert StrategicDecision.objects.get(cycle=cycle).provider == "anthropic"
+    assert StageRun.objects.filter(cycle=cycle, stage="llm").count() == 1
+    assert LedgerEntry.objects.filter(cycle=cycle, kind="llm").count() == 1
+
+
+def test_no_transaction_is_open_while_the_analyst_thinks(cycle, thinking):
+    with thinking() as running:
+        assert [(state, in_transaction) for _, state, in_transaction in sessions()] == [("idle", False)]
+        with transaction.atomic():
+            assert PipelineCycle.objects.select_for_update(nowait=True).get(pk=cycle.pk).stage == "llm"
+    assert running.result() == cycle.pk
+    said_once(cycle)
+    run = cycle.stage_runs.get(stage="llm")
+    assert run.fallback == ""
+    assert run.queue_ms + run.duration_ms <= (run.finished_at - cycle.started_at) / timedelta(milliseconds=1)
+
+
+def test_a_second_worker_with_the_same_message_does_not_ask_too(cycle, thinking, stand_in):  # noqa: F811
+    with thinking() as running:
+        assert pipeline.run_stage(cycle.pk, Stage.LLM) == cycle.pk
+        assert not running.done()
+    assert pipeline.run_stage(cycle.pk, Stage.LLM) == cycle.pk  # it came again
+    assert len(stand_in.requests) == 1
+    said_once(cycle)
+
+
+def test_a_worker_that_dies_while_it_waits_has_written_nothing_and_its_message_asks_again(
+    cycle,
+    thinking,
+    stand_in,  # noqa: F811
+):
+    with thinking() as running, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 60000)", [sessions()[0][0]])
+    with pytest.raises((OperationalError, InterfaceError)):  # the task is tried again after either
+        running.result()
+    cycle.refresh_from_db()
+    assert cycle.stage == "llm"
+    assert not StrategicDecision.objects.filter(cycle=cycle).exists()
+    assert pipeline.run_stage(cycle.pk, Stage.LLM) == cycle.pk
+    assert len(stand_in.requests) == 2
+    said_once(cycle)
+
+
+def test_an_answer_for_a_cycle_that_has_ended_meanwhile_is_dropped(cycle, thinking):
+    with thinking() as running:
+        ended = {"status": "FAILED", "reason": "given up", "finished_at": timezone.now()}
+        PipelineCycle.objects.filter(pk=cycle.pk).update(**ended)
+    assert running.result() == cycle.pk
+    cycle.refresh_from_db()
+    assert (cycle.status, cycle.stage, cycle.reason) == ("FAILED", "llm", "given up")
+    assert not StageRun.objects.filter(cycle=cycle, stage="llm").exists()
+    assert not StrategicDecision.objects.filter(cycle=cycle).exists()
