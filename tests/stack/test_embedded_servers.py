@@ -9,13 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg2
 import pytest
 import redis
+from django.core.cache.backends.redis import RedisCache
+from flower.utils.broker import Broker as Monitor
 from kombu import Connection
 
+from helios.breakers.store import SharedStore
 from helios.env import Env
+from helios.flags.announce import announce
 from helios.stack import children, endpoints, postgres, training
 from helios.stack.children import StackError
 from helios.stack.postgres import EmbeddedPostgres
@@ -279,3 +284,25 @@ def test_valkey_takes_no_socket_folder_of_somebody_else(valkey: EmbeddedValkey) 
         valkey.socket.parent.symlink_to("/tmp")  # noqa: S108 - the attack itself
     with pytest.raises(StackError, match="is another user's: remove it or choose another HELIOS_VAR_DIR"):
         valkey.start()
+
+
+def test_every_client_of_valkey_logs_in_with_a_password_of_any_signs(valkey: EmbeddedValkey) -> None:
+    password = "/#[]?@:% ü;,+'\"&=\\{}|^`<>~!$*()é€"
+    valkey.start()
+    redis.Redis(unix_socket_path=str(valkey.socket)).config_set("requirepass", password)
+    url = valkey.url(3).replace("unix://", f"unix://:{quote(password, safe='')}@")
+    assert redis.Redis.from_url(url).ping()
+    assert SharedStore.from_url(url).changes() == 0
+    assert announce(url, 7)
+    cache = RedisCache([url], {})
+    cache.set("key", "value")
+    assert cache.get("key") == "value"
+    broker = endpoints.celery_broker(url)
+    with Connection(broker) as connection, connection.SimpleQueue("queue") as queue:
+        queue.put("task")
+        assert queue.get(timeout=10).payload == "task"
+    assert Monitor(broker).redis.connection_pool.connection_kwargs["password"] == password
+    assert password not in Connection(broker).as_uri()
+    assert quote(password, safe="") not in Connection(broker).as_uri()
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(unix_socket_path=str(valkey.socket)).ping()
