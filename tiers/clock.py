@@ -29,8 +29,16 @@ def _start_due(book: Book) -> int:
         return 0
     bar_ts = due_bar(book)
     if bar_ts is None:
+        _end_replay(book)
         return 0
     return 0 if pipeline.start(book, bar_ts) is None else 1
+
+
+def _end_replay(book: Book) -> None:
+    """A replay without a bar has come to its end; other books wait for theirs."""
+    if book.mode == Book.Mode.REPLAY:
+        Book.objects.filter(pk=book.pk, active=True).update(active=False)
+        logger.bind(book=book.name).info("replay.ended")
 
 
 def due_bar(book: Book) -> datetime | None:
@@ -41,9 +49,6 @@ def due_bar(book: Book) -> datetime | None:
         following = market.next_bar_ts(book.symbols, book.timeframe, after)
         if following is not None and book.replay_until is not None and following > book.replay_until:
             following = None
-        if following is None:
-            Book.objects.filter(pk=book.pk, active=True).update(active=False)
-            logger.bind(book=book.name).info("replay.ended")
         return following
     newest = timeline.newest_bar(book.symbols, book.timeframe)
     if newest is None or (previous is not None and newest.bar_ts <= previous):

@@ -116,6 +116,12 @@ def begun(plan: Plan) -> Iterator[Book]:
         raise
 
 
+def check_timeout(timeout_s: float) -> None:
+    """`Rejected` unless a cycle is given time."""
+    if not timeout_s > 0:
+        raise Rejected(f"--timeout must be more than zero seconds, was {timeout_s:g}")
+
+
 def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 2.0) -> None:
     """`Rejected` names the queues nobody listens on; `Transient` when the broker cannot be reached."""
     try:

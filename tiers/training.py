@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -61,7 +62,12 @@ def train_and_register(
         weights = artifact.weights_bytes(trained.model.weights)
         card = _card(name, bars, params, seed, trained, identity, artifact.digest(weights))
         artifact.save(folder, card, weights)
-    model = registry.register_model(card.to_json(), path=path, role=role)
+    try:
+        model = registry.register_model(card.to_json(), path=path, role=role)
+    except BaseException:
+        if not reused:  # a folder that no row names would be nobody's
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return {
         "name": name,
         "role": model.role,

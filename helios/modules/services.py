@@ -83,8 +83,13 @@ def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersio
         _refuse_open(slot)
         core.check_path(row.path, loading.allowed_packages())
         rules.check_needs(row, rows, changing.USABLE)
+        before = ModuleState(row.state)
         changing.move(slot, row, ModuleState.LOADING, actor=actor)
-    problem = gating.loads(row)
+    try:
+        problem = gating.loads(row)
+    except BaseException:
+        _finish(row, ModuleState.UNLOADED if before == ModuleState.LOADING else before, actor=actor)
+        raise
     if problem:
         _finish(row, ModuleState.FAILED, actor=actor, error=f"module {name} {problem}")
         raise ModuleLoadFailed(f"module {name} {problem}")
@@ -97,7 +102,11 @@ def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVe
     Raises as `load` does, and `ModuleRefused` where a dependency is not ACTIVE or another version is in use:
     that one is swapped.
     """
-    row = changing.version_of(get(name), version)
+    slot = get(name)
+    row = changing.version_of(slot, version)
+    if row.state != ModuleState.ACTIVE:
+        _refuse_taken(slot, row)
+        rules.check_switch(row, {each.name: each for each in Module.objects.select_related("active")})
     if row.state not in changing.USABLE:
         row = load(name, row.label, actor=actor)
     with transaction.atomic():
@@ -106,8 +115,7 @@ def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVe
         row = changing.version_of(slot, row.label)
         if row.state == ModuleState.ACTIVE:
             return row
-        if slot.active is not None:
-            raise ModuleRefused(f"module {name} is in use as {slot.active.label}: swap it to {row.label}")
+        _refuse_taken(slot, row)
         if row.state != ModuleState.LOADED:
             raise ModuleRefused(f"module {name} must be LOADED to be activated, was {row.state}")
         _refuse_open(slot)
@@ -260,6 +268,11 @@ def _last_usable(slot: Module, row: ModuleVersion) -> bool:
     """Whether nothing that others could use would be left in the slot."""
     others = slot.versions.filter(state__in=changing.USABLE).exclude(pk=row.pk)
     return row.state == ModuleState.ACTIVE or not others.exists()
+
+
+def _refuse_taken(slot: Module, row: ModuleVersion) -> None:
+    if slot.active is not None:
+        raise ModuleRefused(f"module {slot.name} is in use as {slot.active.label}: swap it to {row.label}")
 
 
 def _refuse_open(slot: Module) -> None:

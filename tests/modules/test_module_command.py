@@ -53,7 +53,7 @@ def test_registering_loading_activating_and_unloading(code):
     path = code("oracle", version="1.2.0")
     services.register("source", code("source"), "1.0.0")
     command("activate", "source")
-    entered = read("register", "oracle", path, "1.2.0", "--needs", "source=>=1.0.0", "--fixed")
+    entered = read("register", "oracle", path, "1.2.0", "--needs", "source=>=1.0.0", "--fixed", "--new-slot")
     assert (entered["state"], entered["dependencies"]) == ("UNLOADED", {"source": ">=1.0.0"})
     assert read("show", "oracle")["hot_reloadable"] is False
     assert read("load", "oracle")["state"] == "LOADED"
@@ -128,6 +128,7 @@ def test_tests_are_run_by_the_gate_and_a_failure_fails_the_command(oracle, monke
     ("arguments", "message"),
     [
         (("show", "seer"), "no module is named 'seer'"),
+        (("register", "predikt", "tiers.predict"), "no module is named 'predikt'; there are .* --new-slot makes one"),
         (("register", "oracle", "os"), "modules may be loaded from"),
         (("register", "oracle", "tiers.risk", "--needs", "features"), "--needs must read NAME=RANGE"),
         (("swap", "oracle", "9.0.0"), "module oracle has no version 9.0.0"),
@@ -141,5 +142,5 @@ def test_what_is_refused_is_refused_in_one_sentence(oracle, arguments: tuple[str
 
 def test_a_terminal_without_a_name_is_still_somebody(monkeypatch, code):
     monkeypatch.setattr("getpass.getuser", lambda: (_ for _ in ()).throw(KeyError("uid")))
-    command("register", "oracle", code("oracle"), "1.0.0")
+    command("register", "oracle", code("oracle"), "1.0.0", "--new-slot")
     assert SystemEvent.objects.get(kind="module.registered", subject="oracle").data["actor"] == "command line"

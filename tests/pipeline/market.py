@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from trading.bars import Bars
+from trading.models import MLModel
+from trading.services import market
 
 
 def make_bars(symbols: tuple[str, ...], *, n_bars: int, seed: int, start: str = "2021-01-04") -> Bars:
@@ -29,3 +31,25 @@ def _close(day: date) -> datetime:
     """16:00 in New York as naive UTC."""
     local = datetime(day.year, day.month, day.day, 16, tzinfo=ZoneInfo("America/New_York"))
     return local.astimezone(UTC).replace(tzinfo=None)
+
+
+def stored_market() -> None:
+    """Bars of AAPL and IBM, and a champion whose weights nobody will find: its forecasts are neutral."""
+    bars = make_bars(("AAPL", "IBM"), n_bars=120, seed=3)
+    for symbol in bars.symbols:
+        market.ensure_instrument(symbol, "equity")
+    market.upsert_bars(bars, source="test")
+    MLModel.objects.create(
+        name="m",
+        preset="compact",
+        role="champion",
+        feature_set="v1",
+        timeframe="1d",
+        symbols=["AAPL"],
+        horizon_bars=5,
+        seed=7,
+        path="models/gone",
+        weights_sha256="0" * 64,
+        trained_from=datetime(2020, 1, 1, tzinfo=UTC),
+        trained_to=datetime(2021, 1, 1, tzinfo=UTC),
+    )

@@ -3,19 +3,17 @@
 import io
 import json
 import sys
-from datetime import UTC, datetime
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from helios.stack import processes, runner, workers
 from helios.stack.processes import ProcessSpec
-from tests.pipeline.market import make_bars
+from tests.pipeline.market import stored_market
 from tiers import pipeline, replaying
 from tiers.management.commands import demo_book
-from trading.models import Book, MLModel, Position, TradingModeChange
+from trading.models import Book, Position, TradingModeChange
 from trading.services import books
-from trading.services import market as market_service
 
 pytestmark = pytest.mark.django_db
 
@@ -23,24 +21,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def market(db, clean_redis):
     """Bars of two symbols, and a champion whose weights nobody will find: its forecasts are neutral."""
-    bars = make_bars(("AAPL", "IBM"), n_bars=120, seed=3)
-    for symbol in bars.symbols:
-        market_service.ensure_instrument(symbol, "equity")
-    market_service.upsert_bars(bars, source="test")
-    MLModel.objects.create(
-        name="m",
-        preset="compact",
-        role="champion",
-        feature_set="v1",
-        timeframe="1d",
-        symbols=["AAPL"],
-        horizon_bars=5,
-        seed=7,
-        path="gone",
-        weights_sha256="0" * 64,
-        trained_from=datetime(2020, 1, 1, tzinfo=UTC),
-        trained_to=datetime(2021, 1, 1, tzinfo=UTC),
-    )
+    stored_market()
 
 
 @pytest.fixture

@@ -85,9 +85,10 @@ def write(path: Path, html: str) -> None:
         partial.chmod(0o644)
         os.replace(partial, path)  # noqa: PTH105 - the atomic one
     except OSError as error:
+        raise Rejected(f"the report cannot be written to {path}: {error.strerror}") from error
+    finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
-        raise Rejected(f"the report cannot be written to {path}: {error.strerror}") from error
 
 
 def render(result: Result, context: Context) -> str:

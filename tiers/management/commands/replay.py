@@ -53,8 +53,7 @@ class Command(BaseCommand):
             raise CommandError(f"{result['cycles']['failed']} cycles failed; see them in the admin under Cycles")
 
     def _replay(self, options: dict[str, Any]) -> dict[str, Any]:
-        if not options["timeout"] > 0:
-            raise CommandError(f"--timeout must be more than zero seconds, was {options['timeout']:g}")
+        replaying.check_timeout(options["timeout"])
         plan = replaying.resume(options["resume"]) if options["resume"] else self._plan(options)
         if options["continuous"]:
             with transaction.atomic():

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from helios.errors import HeliosError
 from helios.modules import core, presence, selectors, services, testing, testing_report
+from helios.modules.errors import UnknownModule
 from helios.modules.models import Module
 
 TEXTS = {
@@ -81,6 +82,11 @@ class Command(BaseCommand):
         return [selectors.process(row) for row in presence.live()]
 
     def _register(self, options: dict[str, Any]) -> dict[str, Any]:
+        if not options["new_slot"]:
+            try:
+                services.get(options["name"])
+            except UnknownModule as error:  # most likely misspelt, and a slot cannot be taken away again
+                raise CommandError(f"{error}; --new-slot makes one") from error
         needs = dict(_pair(text) for text in options["needs"]) if options["needs"] else None
         row = services.register(
             options["name"],
@@ -144,6 +150,7 @@ def _register_arguments(action: CommandParser) -> None:
     action.add_argument(
         "--needs", action="append", default=[], metavar="NAME=RANGE", help="features=^1.0.0; repeatable"
     )
+    action.add_argument("--new-slot", action="store_true", help="make a slot of this name where there is none")
     action.add_argument("--fixed", action="store_true", help="not to be swapped while running")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, transaction
 
 from helios.errors import HeliosError
 from helios.rollouts import printing, report, selectors, services
@@ -78,20 +78,21 @@ class Command(BaseCommand):
         return report.report(_named(options["name"]))
 
     def _create(self, options: dict[str, Any]) -> dict[str, Any]:
-        row = services.create(
-            options["name"],
-            kind=options["kind"],
-            target=options["target"],
-            challenger=options["challenger"],
-            params=_json(options["params"]),
-            books=options["book"],
-            steps=_json(options["steps"]),
-            guards=_json(options["guards"]),
-            description=options["description"],
-            **_by(options),
-        )
-        if options["start"]:
-            row = services.start(row.pk, **_by(options))
+        with transaction.atomic():  # one that cannot be started is not there for the retry either
+            row = services.create(
+                options["name"],
+                kind=options["kind"],
+                target=options["target"],
+                challenger=options["challenger"],
+                params=_json(options["params"]),
+                books=[name for text in options["book"] for name in text.split(",")],
+                steps=_json(options["steps"]),
+                guards=_json(options["guards"]),
+                description=options["description"],
+                **_by(options),
+            )
+            if options["start"]:
+                row = services.start(row.pk, **_by(options))
         return report.state(row)
 
     def _start(self, options: dict[str, Any]) -> dict[str, Any]:
