@@ -73,6 +73,19 @@ def embedded_servers(env: Env) -> Servers:
     return Servers(postgres if env.embedded_postgres else None, valkey if env.embedded_valkey else None)
 
 
+def follow(var_dir: Path) -> None:
+    """Take along the servers' files that lie outside of a `var` folder which was moved; a copy begins with new ones."""
+    home, mark = server_home(var_dir), var_dir / "server_home_of"
+    if home == var_dir:
+        return
+    if mark.exists() and not home.exists():
+        before = Path(os.fsdecode(mark.read_bytes()))
+        left = server_home(before)
+        if left.is_dir() and left != home and not before.exists():
+            left.rename(home)
+    mark.write_bytes(os.fsencode(var_dir))
+
+
 def warn(name: str, sentence: str) -> None:
     """Say what became of a server or a process in the log of this process."""
     logger.warning(f"{name} {sentence}")
@@ -97,7 +110,8 @@ class Lease:
                 draft = self._file.with_suffix(".new")  # nobody reads half a lease and takes it for a dead one's
                 draft.write_text(liveness.own_birth())
                 draft.rename(self._file)
-                self.started = self.servers.start()
+                follow(env.var_dir)
+                self.started = self._start()
         except OSError as error:
             raise StackError(f"Helios cannot write to {env.var_dir}: {error.strerror or error}") from error
         self._keepers = [
@@ -105,6 +119,16 @@ class Lease:
         ]
         for keeper in self._keepers:
             keeper.start()
+
+    def _start(self) -> list[str]:
+        """Start the servers, or leave none behind that only we wanted."""
+        try:
+            return self.servers.start()
+        except BaseException:
+            self._file.unlink(missing_ok=True)
+            if not _living(self._folder):
+                self.servers.stop()
+            raise
 
     def release(self) -> bool:
         """Let go; True when this was the last lease and the servers stopped. Forked children own none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,3 +253,41 @@ def test_a_process_that_ignores_a_polite_signal_is_killed() -> None:
     stubborn.communicate()
     assert children.is_alive(stubborn.pid) is False
     assert children.end(stubborn.pid, first=children.signal.SIGTERM, timeout_s=0.2) is True
+
+
+def test_a_server_that_cannot_start_leaves_the_other_one_not_running(
+    make_env: Callable[..., Env], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> Path:
+        raise StackError("The embedded Valkey is not installed")
+
+    monkeypatch.setattr("helios.stack.valkey.binary", missing)
+    env = make_env()
+    with pytest.raises(StackError, match="The embedded Valkey is not installed"):
+        servers.ensure_running(env)
+    assert (env.var_dir / "postgres" / "PG_VERSION").exists()
+    assert children.processes_in(env.var_dir / "postgres") == []
+    assert servers.living_leases(env) == []
+
+
+def test_the_servers_files_of_root_follow_a_moved_project_and_not_a_copied_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(endpoints, "ROOT_STATE", root / "state")
+    closed = root / "closed"
+    closed.mkdir(mode=0o700)
+    first, moved, copied = (closed / name / "var" for name in ("helios \udce9\n", "moved", "copied"))
+    first.mkdir(parents=True)
+    servers.follow(first)
+    (endpoints.server_home(first) / "postgres").mkdir(parents=True)
+
+    first.parent.rename(moved.parent)
+    servers.follow(moved)
+    assert (endpoints.server_home(moved) / "postgres").is_dir()
+    assert not endpoints.server_home(first).exists()
+
+    shutil.copytree(moved.parent, copied.parent)
+    servers.follow(copied)
+    assert (endpoints.server_home(moved) / "postgres").is_dir()
+    assert not endpoints.server_home(copied).exists()
