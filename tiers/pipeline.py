@@ -245,21 +245,24 @@ def finish(cycle_id: int) -> None:
         )
         if cycle is None:
             return
-        unclear = orders.flush(cycle, withhold=_no_longer(cycle))
+        unclear = orders.flush(cycle, refusal=lambda book: _no_longer(book, cycle.bar_ts))
         if unclear:
             logger.bind(cycle=cycle.pk, orders=unclear).warning("cycle.orders_unclear")
-            return  # recovery comes back and asks the venue again
+            return  # recovery comes back, asks the venue again and sends what waits
         with transaction.atomic():
             _end(cycle, Status.DONE, "", n_orders=cycle.n_orders)
     delivery.react(cycle)
 
 
-def _no_longer(cycle: PipelineCycle) -> str:
-    """Why orders that wait must not leave any more; empty when they may."""
-    if late_now(cycle.book, cycle.bar_ts):
+def _no_longer(book: Book, bar_ts: datetime) -> str:
+    """Why an order that waits must not leave any more; empty when it may. Asked before each order.
+
+    A book that was stopped still carries out the cycle that runs: `active` speaks of new cycles only.
+    """
+    if late_now(book, bar_ts):
         return "the bar is too late to be traded"
     flags.refresh_if_behind()
-    return "" if switchboard.read(cycle.book).auto_trading else "auto_trading is off"
+    return "" if switchboard.read(book).auto_trading else "auto_trading is off"
 
 
 def _end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) -> None:
@@ -326,8 +329,9 @@ def recover(*, stalled_s: float) -> int:
                 continue
             if cycle.redriven >= MAX_REDRIVES:
                 orders.abandon(cycle, "the cycle was given up")
-                reason = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
-                _end(cycle, Status.FAILED, reason, n_orders=cycle.orders.count())
+                gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
+                unclear = [f"{order.client_order_id} is still {order.status}" for order in orders.unsettled(cycle)]
+                _end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]), n_orders=cycle.orders.count())
                 continue
             PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
         due = Stage(cycle.stage)

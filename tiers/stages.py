@@ -14,7 +14,15 @@ from loguru import logger
 from helios.env import get_env
 from tiers import analyst, inference, store, windows
 from tiers.analyst import Reply
-from tiers.contracts import Bars, FloatArray, RiskDecision, TargetWeights, VolatilityForecast
+from tiers.contracts import (
+    Bars,
+    BookView,
+    FloatArray,
+    RiskDecision,
+    TargetWeights,
+    TradingState,
+    VolatilityForecast,
+)
 from tiers.delivery import arms, merge, merge_orders, recording, strategies
 from tiers.delivery.arms import Answer
 from tiers.errors import ModelMissing
@@ -31,7 +39,7 @@ from tiers.risk.garch import FitCache
 from tiers.staging import Handler, Skip, StageContext, StageResult, of_arms, params_of
 from trading.models import Book, Instrument, PipelineCycle, Stage
 from trading.selectors import market
-from trading.services import orders
+from trading.services import books, orders
 
 FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spares time and never changes a value
 MAX_CACHED_FITS = 4_096
@@ -160,8 +168,8 @@ def risk(ctx: StageContext) -> StageResult:
     answer: Answer[RiskDecision] = arms.ask(ctx.cycle, Stage.RISK, lambda run: run(**inputs))
     decision = answer.merged(lambda own, other, served: merge.risks(own, other, served, params.risk))
     recording.record(ctx.cycle, answer, recording.of_risk)
+    decision = replace(decision, state=_written_state(ctx.book, decision, view))
     store.save_risk(ctx.cycle, volatility, decision)
-    Book.objects.filter(pk=ctx.book.pk).exclude(state=decision.state).update(state=decision.state)
     ewma = [s for s, m in zip(bars.symbols, volatility.methods, strict=True) if m == "ewma"]
     degraded = bool(ewma) and ctx.switches.garch_volatility
     return StageResult(
@@ -175,6 +183,12 @@ def risk(ctx: StageContext) -> StageResult:
         fallback="ewma_volatility" if degraded else "",
         reason=f"GARCH could not be fitted for {', '.join(ewma)}" if degraded else "",
     )
+
+
+def _written_state(book: Book, decision: RiskDecision, view: BookView) -> TradingState:
+    """The decided state on the book, as far as the tier may set it; what a person set since binds this cycle too."""
+    reason = f"drawdown of {view.drawdown:.2%}"
+    return TradingState(books.set_state_by_risk(book.pk, decision.state, seen=view.state, reason=reason))
 
 
 def _volatility(ctx: StageContext, bars: Bars) -> VolatilityForecast:
@@ -280,12 +294,12 @@ def portfolio(ctx: StageContext) -> StageResult:
 
 
 def execute(ctx: StageContext) -> StageResult:
-    """Write orders to the outbox and the book's snapshot; the orders are sent once this is committed."""
-    book = Book.objects.select_for_update().get(pk=ctx.book.pk)
+    """Write orders and cancels to the outbox, and the book's snapshot; they are sent once this is committed."""
+    book = ctx.book  # not locked: a halt need not wait for the tier, the sender obeys it
     bars = windows.close_window(ctx.cycle, ctx.params)
     decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
     view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
-    withdrawn = orders.cancel_superseded(ctx.cycle)
+    superseded = orders.supersede(ctx.cycle)
     inputs: dict[str, Any] = {
         "targets": targets,
         "book": view,
@@ -305,7 +319,7 @@ def execute(ctx: StageContext) -> StageResult:
             "equity": view.equity,
             "orders": [[i.client_order_id, i.side.value, i.symbol, i.quantity] for i in plan.intents],
             "withheld": withhold,
-            "superseded": withdrawn,
+            "superseded": superseded,
             "denials": store.denials_json(plan.denials),
             **of_arms(answer),
         }

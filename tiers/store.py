@@ -31,7 +31,7 @@ from tiers.contracts import (
 from trading import models
 from trading.accounting import ZERO, exact
 from trading.models import Book, MLModel, PipelineCycle
-from trading.services.books import account_of
+from trading.services.books import account_of, worst
 
 _HEADER, _ITEM = 20, 12  # bytes that PostgreSQL's array_send puts before the array, and per element
 
@@ -214,7 +214,7 @@ def save_risk(cycle: PipelineCycle, volatility: VolatilityForecast, decision: Ri
 
 
 def load_risk(cycle: PipelineCycle) -> RiskDecision:
-    """The risk decision of this cycle with its volatilities."""
+    """The risk decision of this cycle with its volatilities, in the book's state where that has become worse since."""
     row = models.RiskDecision.objects.get(cycle=cycle)
     sigma = dict(cycle.volatilities.values_list("symbol", "sigma"))
     return RiskDecision(
@@ -225,7 +225,7 @@ def load_risk(cycle: PipelineCycle) -> RiskDecision:
         size=np.array(row.size),
         max_weight=np.array(row.max_weight),
         leverage=row.leverage,
-        state=TradingState(row.state),
+        state=TradingState(worst(row.state, cycle.book.state)),
         denials=tuple(Denial(**item) for item in row.denials),
     )
 

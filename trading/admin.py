@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -11,6 +13,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.errors import HeliosError
 from trading import models
@@ -83,8 +87,19 @@ class PipelineCycleAdmin(ReadOnlyAdmin):
         return f"{(end - row.started_at).total_seconds() * 1e3:,.0f} ms"
 
 
+class ReasonForm(ActionForm):
+    """An action and why it is taken."""
+
+    reason = forms.CharField(required=False, max_length=500, label="", widget=UnfoldAdminTextInputWidget)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["reason"].widget.attrs["placeholder"] = "reason, kept in the history"
+
+
 @admin.register(models.Book)
 class BookAdmin(ReadOnlyAdmin):
+    action_form = ReasonForm
     list_display = (
         "name",
         "mode",
@@ -97,7 +112,7 @@ class BookAdmin(ReadOnlyAdmin):
         "cash_shown",
     )
     list_filter = ("mode", "active", "state", "timeframe")
-    actions = ("start_books", "stop_books", "halt_books", "resume_books")
+    actions = ("start_books", "stop_books", "halt_books", "reduce_books", "resume_books")
 
     @display(description="runs", boolean=True)
     def running(self, row: models.Book) -> bool:
@@ -140,7 +155,15 @@ class BookAdmin(ReadOnlyAdmin):
         self._set_state(request, queryset, "HALTED")
 
     @admin.action(
-        description="Resume: these books trade again; their drawdown counts from now", permissions=["operate"]
+        description="Reduce: these books only shrink positions until a person lets them trade again",
+        permissions=["operate"],
+    )
+    def reduce_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
+        self._set_state(request, queryset, "REDUCING")
+
+    @admin.action(
+        description="Resume, with a reason: these books trade again; their drawdown counts from now",
+        permissions=["operate"],
     )
     def resume_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_state(request, queryset, "ACTIVE")
@@ -150,17 +173,25 @@ class BookAdmin(ReadOnlyAdmin):
         return request.user.has_perm("trading.change_book")
 
     def _set_state(self, request: HttpRequest, queryset: QuerySet[models.Book], state: str) -> None:
-        for book in queryset:
-            books.set_state(book.name, state, actor=request.user.get_username(), reason="admin action")
-        self.message_user(request, f"{queryset.count()} book(s) are {state} now.")
+        self._each(request, queryset, state, lambda name, **by: books.set_state(name, state, **by))
 
     def _set_active(self, request: HttpRequest, queryset: QuerySet[models.Book], *, active: bool) -> None:
-        for book in queryset:
+        word = "started" if active else "stopped"
+        self._each(request, queryset, word, lambda name, **by: books.set_active(name, active=active, **by))
+
+    def _each(
+        self, request: HttpRequest, queryset: QuerySet[models.Book], word: str, change: Callable[..., object]
+    ) -> None:
+        """Change each book in the name of who asked, and say which were and which were not."""
+        by, done = {"actor": request.user.get_username(), "reason": request.POST.get("reason", "").strip()}, 0
+        for name in queryset.values_list("name", flat=True):
             try:
-                books.set_active(book.name, active=active, actor=request.user.get_username(), reason="admin action")
+                change(name, **by)
+                done += 1
             except HeliosError as error:
                 self.message_user(request, str(error), level="error")
-        self.message_user(request, f"{queryset.count()} book(s) {'started' if active else 'stopped'}.")
+        if done:
+            self.message_user(request, f"{done} book(s) {word}.")
 
 
 @admin.register(models.Order)

@@ -9,11 +9,13 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from helios.breakers import CircuitOpen
 from helios.errors import Rejected, Transient
 from helios.modules import registry as modules
 from tests.pipeline.market import make_bars
 from tiers import clock, lateness, pipeline, replaying, stages
 from trading.api.serializers import CycleSerializer
+from trading.brokers.paper_venue import PaperVenue
 from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
 from trading.services import books, ledger, orders
 from trading.services import market as market_service
@@ -182,6 +184,42 @@ def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
     pipeline.finish(cycle.pk)
     order = Order.objects.get()
     assert (order.status, order.reason) == ("WITHHELD", "auto_trading is off")
+
+
+class _Closed(PaperVenue):
+    """A venue behind a circuit that lets nothing through."""
+
+    def submit(self, order):
+        raise CircuitOpen("valr_api", reason="a person opened it", retry_after_s=None)
+
+
+def test_an_order_that_a_circuit_held_back_waits_and_is_withheld_once_its_bar_is_late(book, times, monkeypatch):
+    cycle = run(book, times[350], upto=Stage.EXECUTE)
+    orders.record_intents(cycle, [_Intent(times[350])])
+    PipelineCycle.objects.update(stage="done")
+    monkeypatch.setattr(orders, "broker_for", lambda _book: _Closed())
+    pipeline.finish(cycle.pk)
+    cycle.refresh_from_db()
+    assert (cycle.status, Order.objects.get().status) == ("RUNNING", "NEW")
+    monkeypatch.setattr(pipeline, "late_now", lambda *_: True)
+    pipeline.finish(cycle.pk)
+    cycle.refresh_from_db()
+    assert (cycle.status, Order.objects.get().status) == ("DONE", "WITHHELD")
+    assert Order.objects.get().reason.startswith("the bar is too late to be traded; until then: circuit valr_api")
+
+
+def test_a_cycle_that_is_given_up_names_the_orders_whose_fate_nobody_knows(book, times, monkeypatch):
+    monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
+    cycle = run(book, times[350], upto=Stage.EXECUTE)
+    orders.record_intents(cycle, [_Intent(times[350]), _Intent(times[350], symbol="IBM", client_order_id="h-new")])
+    Order.objects.filter(client_order_id="h-test").update(status="UNKNOWN")
+    PipelineCycle.objects.update(
+        stage="done", progressed_at=timezone.now() - timedelta(hours=1), redriven=pipeline.MAX_REDRIVES
+    )
+    pipeline.recover(stalled_s=60)
+    cycle.refresh_from_db()
+    assert cycle.reason == f"gave up at done after {pipeline.MAX_REDRIVES} attempts; h-test is still UNKNOWN"
+    assert list(Order.objects.order_by("id").values_list("status", flat=True)) == ["UNKNOWN", "WITHHELD"]
 
 
 def test_an_order_fills_at_its_own_next_bar_even_when_that_cycle_failed(book, times, monkeypatch, bars):

@@ -1,5 +1,6 @@
 """Books: made whole or not at all, moved with history, live only with two keys."""
 
+import random
 from decimal import Decimal
 
 import pytest
@@ -106,3 +107,50 @@ def test_a_halted_book_is_let_trade_again_by_a_person_with_its_drawdown_counted_
 def test_an_unknown_state_is_refused(book):
     with pytest.raises(Rejected, match="state must be one of"):
         books.set_state("desk", "ASLEEP", actor="ana", reason="")
+
+
+def test_letting_a_book_trade_that_trades_changes_nothing(book):
+    book.peak_equity = Decimal(50_000)
+    book.save()
+    assert books.set_state("desk", "ACTIVE", actor="ana", reason="").peak_equity == 50_000
+    assert not TradingModeChange.objects.exists()
+
+
+def test_reducing_by_the_risk_tier_is_taken_over_by_a_person_on_record(book):
+    books.set_state_by_risk(book.pk, "REDUCING", seen="ACTIVE", reason="drawdown")
+    books.set_state("desk", "REDUCING", actor="ana", reason="so it stays")
+    assert books.set_state_by_risk(book.pk, "ACTIVE", seen="REDUCING", reason="drawdown") == "REDUCING"
+    rows = TradingModeChange.objects.order_by("id").values_list("before", "after", "actor")
+    assert list(rows) == [("ACTIVE", "REDUCING", "risk"), ("REDUCING", "REDUCING", "ana")]
+
+
+RANK = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_comes_in_between_a_state_is_loosened_by_a_person_or_by_the_published_rule_only(book, seed):
+    """People and risk stages at random; a stage decides on what it saw some steps ago."""
+    rng = random.Random(seed)
+    seen, held = "ACTIVE", False
+    for _ in range(40):
+        before = books.get_book("desk").state
+        move = rng.choice(["look", "person", "risk", "risk"])
+        if move == "look":
+            seen = before
+        elif move == "person":
+            state = rng.choice(list(RANK))
+            books.set_state("desk", state, actor="ana", reason="why not")
+            held = state != "ACTIVE"
+            assert books.get_book("desk").state == state
+        else:
+            wanted = rng.choice(list(RANK))
+            binding = books.set_state_by_risk(book.pk, wanted, seen=seen, reason="drawdown")
+            after = books.get_book("desk").state
+            assert RANK[binding] >= max(RANK[wanted], RANK[after])
+            if RANK[after] < RANK[before]:
+                assert (seen, before, after, held) == ("REDUCING", "REDUCING", "ACTIVE", False)
+            if RANK[seen] > RANK[before]:
+                assert after == before  # a person loosened it after the stage had looked
+    chain = list(TradingModeChange.objects.order_by("id").values_list("before", "after"))
+    assert [after for _, after in chain][:-1] == [before for before, _ in chain][1:]
+    assert (chain[0][0], chain[-1][1]) == ("ACTIVE", books.get_book("desk").state)

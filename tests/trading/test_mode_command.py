@@ -59,6 +59,13 @@ def test_a_book_is_halted_or_reduced_and_resumed(book, word, state):
     assert changes() == [("ACTIVE", state, "news"), (state, "ACTIVE", "over")]
 
 
+def test_a_halt_needs_no_reason_and_its_end_does(book):
+    mode("halt", "--book", "desk")
+    with pytest.raises(CommandError, match="goes back from HALTED to ACTIVE for a reason only"):
+        mode("resume", "--book", "desk")
+    assert Book.objects.get().state == "HALTED"
+
+
 def test_a_book_moves_between_paper_and_replay(book):
     assert mode("replay", "--book", "desk", "--reason", "test")[0]["mode"] == "replay"
     assert mode("replay", "--book", "desk")[0]["mode"] == "replay"

@@ -159,20 +159,35 @@ def later(book, days=1):
     return PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=T + timedelta(days=days), mode="paper")
 
 
-@pytest.mark.parametrize("before", ["NEW", "UNKNOWN", "SENDING"])
-def test_what_an_earlier_bar_never_sent_is_cancelled_too(cycle, book, before):
+def test_what_an_earlier_bar_never_sent_ends_with_the_decision_that_supersedes_it(cycle, book):
     orders.record_intents(cycle, [Intent()])
-    Order.objects.update(status=before)
-    assert orders.cancel_superseded(later(book)) == 1
+    assert orders.supersede(later(book)) == 1
     assert status() == ["CANCELLED"]
 
 
-def test_what_an_earlier_bar_left_open_is_cancelled_by_a_later_decision(cycle, book):
+@pytest.mark.parametrize("before", ["ACCEPTED", "UNKNOWN", "SENDING"])
+def test_what_may_be_with_the_venue_is_cancelled_there_once_the_decision_is_committed(cycle, book, before):
     orders.record_intents(cycle, [Intent()])
     orders.flush(cycle)
-    assert orders.cancel_superseded(later(book)) == 1
-    assert status() == ["CANCELLED"]
-    assert PaperOrder.objects.get().status == "CANCELLED"
+    Order.objects.update(status=before)
+    following = later(book)
+    assert orders.supersede(following) == 1
+    assert status() == [before]
+    assert PaperOrder.objects.get().status == "OPEN"
+    assert orders.flush(following) == 0
+    assert (status(), PaperOrder.objects.get().status) == (["CANCELLED"], "CANCELLED")
+    assert Order.objects.get().reason == "superseded by a later decision"
+
+
+def test_a_decision_that_is_rolled_back_cancels_nothing(cycle, book):
+    from django.db import transaction
+
+    orders.record_intents(cycle, [Intent()])
+    orders.flush(cycle)
+    with transaction.atomic():
+        orders.supersede(later(book))
+        transaction.set_rollback(True)
+    assert (status(), PaperOrder.objects.get().status) == (["ACCEPTED"], "OPEN")
 
 
 def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):

@@ -42,8 +42,9 @@ def viewer(client, django_user_model):
     return client
 
 
-def act(client, action, book):
-    return client.post(reverse(BOOKS), {"action": action, "_selected_action": [book.pk]}, follow=True)
+def act(client, action, book, reason=""):
+    data = {"action": action, "_selected_action": [book.pk], "reason": reason}
+    return client.post(reverse(BOOKS), data, follow=True)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
@@ -69,7 +70,7 @@ def test_a_cycle_shows_its_stages(admin_client, world, cycle):
 
 @pytest.mark.parametrize(
     ("action", "field", "value"),
-    [("start_books", "active", True), ("halt_books", "state", "HALTED")],
+    [("start_books", "active", True), ("halt_books", "state", "HALTED"), ("reduce_books", "state", "REDUCING")],
 )
 def test_an_action_moves_the_book_and_keeps_who_did_it(admin_client, admin_user, world, action, field, value):
     assert act(admin_client, action, world).status_code == 200
@@ -80,12 +81,22 @@ def test_an_action_moves_the_book_and_keeps_who_did_it(admin_client, admin_user,
 
 def test_actions_can_be_undone(admin_client, world):
     for action in ("start_books", "halt_books", "resume_books", "stop_books"):
-        act(admin_client, action, world)
+        act(admin_client, action, world, reason="calm")
     world.refresh_from_db()
     assert (world.active, world.state) == (False, "ACTIVE")
+    assert set(TradingModeChange.objects.values_list("reason", flat=True)) == {"calm"}
 
 
-@pytest.mark.parametrize("action", ["start_books", "stop_books", "halt_books", "resume_books"])
+def test_a_halt_needs_no_reason_and_its_end_does(admin_client, world):
+    assert 'name="reason"' in admin_client.get(reverse(BOOKS)).content.decode()
+    act(admin_client, "halt_books", world)
+    page = act(admin_client, "resume_books", world).content.decode()
+    assert "goes back from HALTED to ACTIVE for a reason only" in page
+    world.refresh_from_db()
+    assert world.state == "HALTED"
+
+
+@pytest.mark.parametrize("action", ["start_books", "stop_books", "halt_books", "reduce_books", "resume_books"])
 def test_who_may_only_look_is_offered_no_action(viewer, world, action):
     assert action not in viewer.get(reverse(BOOKS)).content.decode()
     act(viewer, action, world)

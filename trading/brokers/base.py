@@ -9,27 +9,43 @@ from typing import Protocol
 from helios.breakers import breaker
 from trading.models import Order
 
+ANSWERS = ("ACCEPTED", "REJECTED", "FILLED", "CANCELLED")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
     """The venue's word on one order."""
 
     venue_order_id: str
-    status: str  # ACCEPTED, REJECTED, FILLED or CANCELLED
+    status: str  # one of ANSWERS
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in ANSWERS:
+            raise ValueError(f"a venue's answer must be one of {', '.join(ANSWERS)}, was {self.status!r}")
 
 
 class Broker(Protocol):
-    """Submitting twice under one client order id must not make a second order.
+    """Submitting twice under one client order id must not make a second order while the first is open.
 
-    `submit` raises `helios.errors.Ambiguous` when it cannot tell whether the order arrived.
+    `submit` raises a plain `Rejected` where the venue refused the order, and `CircuitOpen` only where nothing has left
+    this machine. After any other error the order may have arrived: `helios.errors.Ambiguous` says so on purpose.
     """
+
+    @property
+    def grace_s(self) -> float:
+        """For so long after it was sent an order that the venue does not know may still turn up there."""
+        ...
 
     def submit(self, order: Order) -> Ack: ...
 
-    def find(self, client_order_id: str) -> Ack | None: ...
+    def find(self, client_order_id: str) -> Ack | None:
+        """The order among open orders and history; None when it is in neither, an error when that is not known."""
+        ...
 
-    def cancel(self, client_order_id: str) -> Ack | None: ...
+    def cancel(self, client_order_id: str) -> Ack | None:
+        """Ask for the order's end and say how it stands then: ACCEPTED while it is still open, None when unknown."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +60,10 @@ class Guarded:
     venue: Broker
     breaker: str  # one that guards orders: "valr_api", "alpaca_api"
     reduces: Callable[[Order], bool]
+
+    @property
+    def grace_s(self) -> float:
+        return self.venue.grace_s
 
     def submit(self, order: Order) -> Ack:
         return breaker(self.breaker).call(self.venue.submit, order, reducing=self.reduces(order))

@@ -15,7 +15,7 @@ class Order(models.Model):
 
     class Status(models.TextChoices):
         NEW = "NEW"
-        WITHHELD = "WITHHELD", "Withheld (auto_trading was off)"
+        WITHHELD = "WITHHELD", "Withheld (never sent, see its reason)"
         SENDING = "SENDING"
         UNKNOWN = "UNKNOWN", "Unknown (venue has to be asked)"
         ACCEPTED = "ACCEPTED"
@@ -38,6 +38,14 @@ class Order(models.Model):
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.NEW)
     reason = models.TextField(blank=True)
     sending_at = models.DateTimeField(null=True, blank=True)
+    superseded_by = models.ForeignKey(
+        "trading.PipelineCycle",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="superseded",
+        help_text="the later decision that counts on this order not being there; its sender asks for the cancel",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -52,6 +60,9 @@ class Order(models.Model):
                 "orders_status",
             ),
             models.UniqueConstraint(fields=["cycle", "symbol", "side"], name="orders_one_per_decision"),
+            models.CheckConstraint(
+                condition=Q(superseded_by__isnull=True) | ~Q(status="NEW"), name="orders_superseded_never_sent"
+            ),
             models.CheckConstraint(
                 condition=Q(quantity__gt=0) & Q(filled_quantity__gte=0) & Q(filled_quantity__lte=F("quantity")),
                 name="orders_quantities",

@@ -33,6 +33,9 @@ class Book(models.Model):
     cash = money()
     peak_equity = money()
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    held_by_person = models.BooleanField(
+        default=False, help_text="a person set this state: the risk tier may worsen it and never ends it"
+    )
     fee_bps = models.DecimalField(max_digits=8, decimal_places=4)
     slippage_bps = models.DecimalField(max_digits=8, decimal_places=4)
     params = models.JSONField(default=dict, blank=True)

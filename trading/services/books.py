@@ -17,6 +17,8 @@ from trading.accounting import Account, Holding
 from trading.models import Book, Instrument, Position, TradingModeChange
 from trading.symbols import check as check_symbol
 
+SEVERITY: list[str] = list(Book.State.values)  # ACTIVE, REDUCING, HALTED: each more careful than the one before
+
 
 def draft_book(
     name: str,
@@ -159,23 +161,56 @@ def set_active(name: str, *, active: bool, actor: str, reason: str) -> Book:
     return book
 
 
-def set_state(name: str, state: str, *, actor: str, reason: str) -> Book:
-    """Halt a book, let it only reduce, or let it trade again, with history.
+def worst(*states: str) -> str:
+    """The most careful of some trading states."""
+    return max(states, key=SEVERITY.index)
 
-    Trading again counts the drawdown from today's equity: the old peak would halt the book at its next bar.
+
+def set_state(name: str, state: str, *, actor: str, reason: str) -> Book:
+    """Halt a book, let it only reduce, or let it trade again, with history: the word of a person.
+
+    A state may be worsened at any moment, and is loosened for a reason only. Trading again counts the drawdown from
+    today's equity: the old peak would halt the book at its next bar.
     """
-    if state not in Book.State.values:
-        raise Rejected(f"state must be one of {', '.join(Book.State.values)}, was {state!r}")
+    if state not in SEVERITY:
+        raise Rejected(f"state must be one of {', '.join(SEVERITY)}, was {state!r}")
     with transaction.atomic():
         book = Book.objects.select_for_update().get(pk=get_book(name).pk)
-        before, book.state = book.state, state
-        if state == Book.State.ACTIVE:
-            prices = {p.symbol: p.last_price for p in book.positions.all() if p.last_price is not None}
-            book.peak_equity = account_of(book).equity(prices)
-        book.save(update_fields=["state", "peak_equity", "updated_at"])
-        if before != state:
-            TradingModeChange.objects.create(book=book, before=before, after=state, actor=actor, reason=reason)
+        held = state != Book.State.ACTIVE
+        if (book.state, book.held_by_person) == (state, held):
+            return book
+        if worst(state, book.state) != state:
+            if not reason.strip():
+                raise Rejected(f"book {name!r} goes back from {book.state} to {state} for a reason only, none given")
+            if state == Book.State.ACTIVE:
+                prices = {p.symbol: p.last_price for p in book.positions.all() if p.last_price is not None}
+                book.peak_equity = account_of(book).equity(prices)
+        book.held_by_person = held
+        _move(book, state, actor=actor, reason=reason)
     return book
+
+
+def set_state_by_risk(book_id: int, state: str, *, seen: str, reason: str) -> str:
+    """Write the state that the risk tier decided on seeing another; returns the one that its cycle must obey.
+
+    The tier may worsen the state, unless a person loosened it since, and end a REDUCING that no person set. What it may
+    not write still binds its own cycle where it is the more careful. Runs in the caller's transaction.
+    """
+    book = Book.objects.select_for_update(no_key=True).get(pk=book_id)
+    rank = SEVERITY.index
+    worsens = rank(seen) <= rank(book.state) < rank(state)
+    ends = seen == book.state == Book.State.REDUCING and state == Book.State.ACTIVE and not book.held_by_person
+    if not (worsens or ends):
+        return worst(state, book.state)
+    _move(book, state, actor="risk", reason=reason)
+    return state
+
+
+def _move(book: Book, state: str, *, actor: str, reason: str) -> None:
+    """Write the state of a locked book, and who moved it."""
+    before, book.state = book.state, state
+    book.save(update_fields=["state", "held_by_person", "peak_equity", "updated_at"])
+    TradingModeChange.objects.create(book=book, before=before, after=state, actor=actor, reason=reason)
 
 
 def last_bar(book: Book) -> datetime | None:

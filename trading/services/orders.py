@@ -1,21 +1,32 @@
-"""The outbox: intents become orders, a sender claims each one, and an unclear answer is asked about, never resent."""
+"""The outbox: intents become orders, a sender carries them out, and an unclear answer is asked about, never resent.
+
+Cancels go the same way: a decision marks what it supersedes in its own transaction, and the sender asks the venue once
+that is committed. Both can be repeated after a crash at any point.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
-from django.db.models.functions import Now
+from django.db import transaction
+from django.db.models import Case, F, Q, QuerySet, Sum, TextField, Value, When
+from django.db.models.functions import Coalesce, Concat, Now
 from loguru import logger
 
-from helios.errors import Ambiguous, HeliosError, Rejected
+from helios.breakers import CircuitOpen, UnknownBreaker
+from helios.errors import Rejected
 from trading.brokers.base import Ack, Broker
 from trading.brokers.paper_venue import PaperVenue
-from trading.models import Book, Order, PipelineCycle
+from trading.models import Book, Order, PipelineCycle, Position
+from trading.models.fields import ZERO
 
 S = Order.Status
+SUPERSEDED = "superseded by a later decision"
+Refusal = Callable[[Book], str]  # why an order of this book must not leave any more; empty when it may
 
 
 class Intent(Protocol):
@@ -42,8 +53,11 @@ def broker_for(book: Book) -> Broker:
     raise Rejected(f"book {book.name!r} is live, and this version has only the paper broker")
 
 
+# --- what a decision writes, in its own transaction ---
+
+
 def record_intents(cycle: PipelineCycle, intents: Iterable[Intent], *, withhold: str = "") -> list[Order]:
-    """Write intents to the outbox in the caller's transaction; with a reason to withhold they are never sent."""
+    """Write intents to the outbox; with a reason to withhold they are never sent."""
     status = S.WITHHELD if withhold else S.NEW
     return Order.objects.bulk_create(
         Order(
@@ -62,80 +76,173 @@ def record_intents(cycle: PipelineCycle, intents: Iterable[Intent], *, withhold:
     )
 
 
-def cancel_superseded(cycle: PipelineCycle) -> int:
-    """Close what earlier bars left open: this cycle's targets already count on it not being there.
+def supersede(cycle: PipelineCycle) -> int:
+    """Mark what earlier bars left open: this cycle's targets count on it not being there.
 
-    What was never sent is cancelled; of what may have been sent the venue is asked first.
+    What was never sent ends here; the rest ends when the venue says so, which `flush` asks it to.
     """
-    broker, closed = broker_for(cycle.book), 0
-    left = Order.objects.filter(book_id=cycle.book_id, status__in=Order.OPEN, bar_ts__lt=cycle.bar_ts)
-    for order in left:
-        ack = None if order.status == S.NEW else broker.cancel(order.client_order_id)
-        closed += Order.objects.filter(pk=order.pk, status=order.status).update(
-            status=S.CANCELLED if ack is None else S(ack.status),
-            reason="superseded by a later decision",
-            updated_at=Now(),
-        )
-    return closed
+    return Order.objects.filter(book_id=cycle.book_id, status__in=Order.OPEN, bar_ts__lt=cycle.bar_ts).update(
+        superseded_by=cycle,
+        status=Case(When(status=S.NEW, then=Value(S.CANCELLED)), default=F("status")),
+        reason=SUPERSEDED,
+        updated_at=Now(),
+    )
 
 
-def flush(cycle: PipelineCycle, *, withhold: str = "") -> int:
-    """Send every order of a cycle that waits in the outbox; returns how many have no known fate.
+# --- the sender ---
 
-    The caller owns the cycle (see `pipeline.finish`). Orders found in SENDING belong to a sender that died: the venue
-    is asked about them first. With a reason to withhold, what has not left yet stays here.
+
+def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
+    """Carry out a cycle's cancels, then its orders; returns how many of both are not over yet.
+
+    The caller owns the cycle (see `pipeline.finish`). First the venue is asked about orders of unknown fate, and to
+    cancel what the decision superseded. A new order waits while a superseded one of its symbol is open, and is withheld
+    when that one filled after all: this decision did not count on it, the next bar's will.
     """
-    reconcile(cycle)
-    if withhold:
-        abandon(cycle, withhold)
+    rows = list(Order.objects.filter(_unsettled(cycle) | Q(superseded_by=cycle)).order_by("id"))
+    if not rows:
+        return 0
     broker = broker_for(cycle.book)
-    for order in cycle.orders.filter(status=S.NEW).order_by("id"):
-        claimed = Order.objects.filter(pk=order.pk, status=S.NEW).update(status=S.SENDING, sending_at=Now())
-        if claimed == 1:
+    superseded: dict[str, set[str]] = defaultdict(set)
+    for order in rows:
+        if order.status != S.NEW and order.status in Order.OPEN:
+            _ask(broker, order)
+        if order.superseded_by_id == cycle.pk:
+            superseded[order.symbol].add(order.status)
+    for order in rows:
+        if order.status == S.NEW and _claim(order, cycle, refusal, superseded[order.symbol]):
             _send(broker, order)
-    return cycle.orders.filter(status__in=[S.SENDING, S.UNKNOWN]).count()
+    return unsettled(cycle).count()
+
+
+def unsettled(cycle: PipelineCycle) -> QuerySet[Order]:
+    """What a cycle has still to send, to cancel or to ask about."""
+    return Order.objects.filter(_unsettled(cycle))
+
+
+def _unsettled(cycle: PipelineCycle) -> Q:
+    own = Q(cycle=cycle, status__in=[S.NEW, S.SENDING, S.UNKNOWN])
+    return own | Q(superseded_by=cycle, status__in=Order.OPEN)
 
 
 def abandon(cycle: PipelineCycle, reason: str) -> int:
-    """Withhold for good what a cycle has not sent."""
-    return cycle.orders.filter(status=S.NEW).update(status=S.WITHHELD, reason=reason, updated_at=Now())
+    """Withhold for good what a cycle has not sent; what may have been sent keeps its unknown fate."""
+    return _withhold(cycle.orders.filter(status=S.NEW), reason)
+
+
+def reduces(order: Order) -> bool:
+    """Whether an order only shrinks a position, with all that is on its way in the same direction."""
+    others = Order.objects.filter(
+        book_id=order.book_id, symbol=order.symbol, side=order.side, status__in=[S.SENDING, S.UNKNOWN, S.ACCEPTED]
+    ).exclude(pk=order.pk)
+    leaving = others.aggregate(sum=Sum(F("quantity") - F("filled_quantity")))["sum"] or ZERO
+    position = Position.objects.filter(book_id=order.book_id, symbol=order.symbol).first()
+    held = ZERO if position is None else position.quantity
+    return bool(order.quantity + leaving <= (held if order.side == "SELL" else -held))
+
+
+def _claim(order: Order, cycle: PipelineCycle, refusal: Refusal, superseded: set[str]) -> bool:
+    """Take the right to send one order, or withhold it for good; False too where it has to wait.
+
+    The book's row is locked while that is decided, so every claim obeys a halt that was committed before it.
+    """
+    with transaction.atomic():
+        book = Book.objects.select_for_update(no_key=True).get(pk=order.book_id)
+        waiting = Order.objects.filter(pk=order.pk, status=S.NEW)
+        reason = _refused(book, cycle, order) or refusal(book)
+        if not reason and S.FILLED in superseded:
+            reason = f"an earlier order in {order.symbol} filled although this decision superseded it"
+        if reason:
+            _withhold(waiting, reason)
+            return False
+        if superseded & set(Order.OPEN):
+            return False
+        return waiting.update(status=S.SENDING, reason="", sending_at=Now(), updated_at=Now()) == 1
+
+
+def _refused(book: Book, cycle: PipelineCycle, order: Order) -> str:
+    """Why the book as it is now lets an order not leave; empty when it does."""
+    if book.mode != cycle.mode:
+        return f"the book is in {book.mode} mode now"
+    if book.state == Book.State.HALTED:
+        return "the book is halted"
+    if book.state == Book.State.REDUCING and not reduces(order):
+        return "the book may only reduce its positions"
+    return ""
+
+
+def _withhold(waiting: QuerySet[Order], reason: str) -> int:
+    """End orders unsent, with what kept them waiting until then."""
+    text = TextField()
+    waited = Concat(Value(f"{reason}; until then: ", text), F("reason"), output_field=text)
+    told = Case(When(reason="", then=Value(reason, text)), default=waited, output_field=text)
+    return waiting.update(status=S.WITHHELD, reason=told, updated_at=Now())
 
 
 def _send(broker: Broker, order: Order) -> None:
-    """Submit one claimed order and record the answer."""
+    """Submit one claimed order and record the answer; whatever is not clear may have arrived."""
+    claimed = Order.objects.filter(pk=order.pk, status__in=[S.SENDING, S.UNKNOWN])
     try:
         ack = broker.submit(order)
-    except Ambiguous as error:
-        _record(order, S.UNKNOWN, reason=str(error))
-    except HeliosError as error:
-        _record(order, S.REJECTED, reason=str(error))
+    except (CircuitOpen, UnknownBreaker) as error:
+        _never_arrived(claimed, str(error))
+    except Exception as error:  # noqa: BLE001 - a defect in a venue's client says nothing about the order's fate
+        # Subclasses of Rejected are our own code's complaints; the plain one is the venue's refusal.
+        status = S.REJECTED if type(error) is Rejected else S.UNKNOWN
+        claimed.update(status=status, reason=str(error) or repr(error), updated_at=Now())
+        logger.bind(order=order.client_order_id, status=str(status), error=repr(error)).warning("order.not_accepted")
     else:
-        _record_ack(order, ack)
+        _record(order, ack)
 
 
-def reconcile(cycle: PipelineCycle) -> int:
-    """Ask the venue about orders whose sending has no known end; the count of those that are clear now.
+# --- what the venue knows ---
 
-    An order the venue does not know was never accepted, so it goes back to NEW and may be sent.
+
+def _ask(broker: Broker, order: Order) -> None:
+    """Learn the fate of one order, and end it where it is superseded; the order carries its new status.
+
+    Without an answer, or before its grace is over, it stays as unclear as it is.
     """
-    cleared = 0
-    for order in cycle.orders.filter(status__in=[S.SENDING, S.UNKNOWN]):
-        Order.objects.filter(pk=order.pk, status=S.SENDING).update(status=S.UNKNOWN)
-        ack = broker_for(cycle.book).find(order.client_order_id)
-        if ack is None:
-            cleared += Order.objects.filter(pk=order.pk, status=S.UNKNOWN).update(status=S.NEW, sending_at=None)
-        else:
-            _record_ack(order, ack)
-            cleared += 1
-        logger.bind(order=order.client_order_id, found=ack is not None).warning("order.reconciled")
-    return cleared
+    Order.objects.filter(pk=order.pk, status=S.SENDING).update(status=S.UNKNOWN, updated_at=Now())  # its sender died
+    asked: Any = logger.bind(order=order.client_order_id, superseded=order.superseded_by_id is not None)
+    try:
+        ack = broker.find(order.client_order_id) if order.superseded_by_id is None else _cancelled(broker, order)
+    except Exception as error:  # noqa: BLE001 - no answer, for whatever reason, is no evidence
+        asked.bind(error=repr(error)).warning("order.unanswered")
+        return
+    if ack is not None:
+        _record(order, ack)
+    else:
+        grace = Now() - timedelta(seconds=broker.grace_s)
+        absent = Order.objects.annotate(sent=Coalesce("sending_at", "created_at")).filter(pk=order.pk, sent__lte=grace)
+        _never_arrived(absent.filter(status__in=[S.UNKNOWN, S.ACCEPTED]), "")
+    order.refresh_from_db(fields=["status"])
+    asked.bind(found=ack is not None, status=order.status).warning("order.reconciled")
 
 
-def _record_ack(order: Order, ack: Ack) -> None:
-    _record(order, S(ack.status), reason=ack.reason, venue_order_id=ack.venue_order_id)
+def _cancelled(broker: Broker, order: Order) -> Ack | None:
+    """Ask for a cancel, and after the order where that was refused or the venue has none to cancel."""
+    try:
+        ack = broker.cancel(order.client_order_id)
+    except Rejected:
+        ack = None
+    return broker.find(order.client_order_id) if ack is None else ack
 
 
-def _record(order: Order, status: S, *, reason: str = "", venue_order_id: str = "") -> None:
-    Order.objects.filter(pk=order.pk, status__in=[S.SENDING, S.UNKNOWN]).update(
-        status=status, reason=reason, venue_order_id=venue_order_id, updated_at=Now()
+def _never_arrived(orders: QuerySet[Order], reason: str) -> None:
+    """What the venue surely does not have waits again, or ends where a later decision took its place."""
+    superseded = When(superseded_by__isnull=False, then=Value(S.CANCELLED))
+    orders.update(
+        status=Case(superseded, default=Value(S.NEW)),
+        reason=Case(When(superseded_by__isnull=False, then=Value(SUPERSEDED)), default=Value(reason)),
+        sending_at=None,
+        updated_at=Now(),
+    )
+
+
+def _record(order: Order, ack: Ack) -> None:
+    """The venue's word on an order that is not over here."""
+    reason = ack.reason or (SUPERSEDED if order.superseded_by_id and ack.status == S.CANCELLED else "")
+    Order.objects.filter(pk=order.pk, status__in=Order.OPEN).update(
+        status=S(ack.status), reason=reason, venue_order_id=ack.venue_order_id, updated_at=Now()
     )
