@@ -130,7 +130,7 @@ def _judgement(row: Rollout) -> Judgement:
 
 
 def _breach(row: Rollout) -> Judgement | None:
-    arms = providers.measure(row)
+    arms = providers.reading(row)
     found = breach(arms, parse_guards(row.guards), step_of(row), seed=_seed(row))
     return replace(found, numbers=arm_numbers(arms)) if found else None
 

@@ -30,3 +30,10 @@ def measure(row: Rollout) -> dict[str, ArmMeasures]:
         return checked(named("ROLLOUT_REPLAY")(row))
     with transaction.atomic():  # a query that fails in the provider leaves the caller's transaction usable
         return checked(named("ROLLOUT_MEASURES")(row.pk, row.step, row.measured_since))
+
+
+def reading(row: Rollout) -> dict[str, ArmMeasures]:
+    """The same for guards, which look after every cycle: a provider's `remembering` reads only what is new to it."""
+    provider = named("ROLLOUT_MEASURES")
+    with transaction.atomic():
+        return checked(getattr(provider, "remembering", provider)(row.pk, row.step, row.measured_since))

@@ -1,6 +1,7 @@
 """From decisions and what came of them to the figures of an arm: pure arithmetic, checked against plain sums."""
 
 import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from helios.rollouts.measures import ArmMeasures
 from tiers.delivery import figures
-from tiers.delivery.figures import Observation
+from tiers.delivery.figures import Observation, Totals
 
 
 def seen(cycle=1, symbol="AAPL", arm="challenger", book=1, **values):
@@ -84,3 +85,41 @@ def test_a_position_made_its_change_of_value_and_the_cash_of_its_fills():
 def test_a_forecast_that_ruled_out_what_happened_costs_much_and_not_infinitely():
     assert figures.log_loss([0.2, 0.3, 0.5], 2) == pytest.approx(-math.log(0.5))
     assert figures.log_loss([0.0, 0.5, 0.5], 0) == pytest.approx(27.63, abs=0.01)
+
+
+# --- totals that are kept ---
+
+NUMBER = st.none() | st.floats(-200, 200)
+OBSERVED = st.fixed_dictionaries(
+    {
+        "failed": st.booleans(),
+        "latency_ms": st.none() | st.floats(0, 50),
+        "weight": NUMBER,
+        "pnl_bps": NUMBER,
+        "loss": NUMBER,
+        "n_orders": st.integers(0, 2),
+        "n_rejected": st.integers(0, 2),
+    }
+)
+CYCLE = st.tuples(st.integers(1, 3), st.lists(OBSERVED, min_size=1, max_size=3))  # of a book, an observation a symbol
+
+
+@given(st.lists(CYCLE, max_size=14), st.dictionaries(st.integers(1, 3), st.integers(0, 8)))
+def test_totals_that_are_kept_give_the_figures_of_the_whole_however_far_each_book_is_settled(cycles, settled):
+    seen_so_far = [
+        (book, (datetime(2024, 1, 1 + number, tzinfo=UTC), number), [
+            seen(number, f"S{place}", book=book, **values) for place, values in enumerate(observed)
+        ])
+        for number, (book, observed) in enumerate(cycles)
+    ]  # fmt: skip
+    of_book = {book: [one for one in seen_so_far if one[0] == book] for book in (3, 2, 1)}
+    kept = Totals()
+    for book, found in of_book.items():  # a book that is settled further is ahead of the others
+        for _, key, observations in found[: settled.get(book, 0)]:
+            kept.add(key, observations)
+    fresh = kept.continued()
+    for book, found in of_book.items():
+        for _, key, observations in found[settled.get(book, 0) :]:
+            fresh.add(key, observations)
+    whole = challenger(*(each for _, _, observations in seen_so_far for each in observations))
+    assert kept.measures(fresh) == whole

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import numpy as np
 
@@ -78,6 +80,104 @@ def _drawdown(found: Iterable[Observation]) -> float | None:
 def _fall(steps: list[float]) -> float:
     curve = np.concatenate([[0.0], np.cumsum(steps)])
     return float((np.maximum.accumulate(curve) - curve).max())
+
+
+Key = tuple[datetime, int]  # bar and number of a cycle
+
+
+@dataclass(slots=True)
+class Series:
+    """Numbers in the order of their cycles, whatever the order they come in."""
+
+    keys: list[Key] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, key: Key, values: Sequence[float]) -> None:
+        """Put in what one cycle gave."""
+        place = bisect_right(self.keys, key)
+        self.keys[place:place], self.values[place:place] = [key] * len(values), values
+
+    def joined(self, other: Series) -> tuple[float, ...]:
+        """The numbers of both."""
+        if not self.keys or not other.keys or self.keys[-1] < other.keys[0]:
+            return (*self.values, *other.values)
+        both = zip([*self.keys, *other.keys], [*self.values, *other.values], strict=True)
+        return tuple(value for _, value in sorted(both, key=lambda one: one[0]))
+
+
+@dataclass(slots=True)
+class Path:
+    """The summed PnL of a book's cycles so far, its peak and its largest fall from a peak, in bps."""
+
+    total: float = 0.0
+    peak: float = 0.0
+    fall: float = 0.0
+
+    def step(self, pnl_bps: Iterable[float]) -> None:
+        """One more cycle, with what each symbol made in it."""
+        made = 0.0
+        for each in pnl_bps:
+            made += each
+        self.total += made
+        self.peak = max(self.peak, self.total)
+        self.fall = max(self.fall, self.peak - self.total)
+
+
+@dataclass(slots=True)
+class Totals:
+    """The figures of one arm's settled cycles, kept so that they need not be read again. `measures` is the plain form.
+
+    The cycles of one book are added in the order of its bars.
+    """
+
+    n_decisions: int = 0
+    n_errors: int = 0
+    n_orders: int = 0
+    n_rejected: int = 0
+    exposure: float | None = None
+    latency_ms: Series = field(default_factory=Series)
+    pnl_bps: Series = field(default_factory=Series)
+    losses: Series = field(default_factory=Series)
+    paths: dict[int, Path] = field(default_factory=dict)  # by book
+
+    def add(self, key: Key, found: Sequence[Observation]) -> None:
+        """Count the observations of one cycle."""
+        one = _of_arm(found)
+        self.n_decisions += one.n_decisions
+        self.n_errors += one.n_errors
+        self.n_orders += one.n_orders
+        self.n_rejected += one.n_rejected
+        self.exposure = _larger(self.exposure, one.exposure)
+        for series, values in (
+            (self.latency_ms, one.latency_ms),
+            (self.pnl_bps, one.pnl_bps),
+            (self.losses, one.losses),
+        ):
+            series.add(key, values)
+        if one.pnl_bps:
+            self.paths.setdefault(found[0].book, Path()).step(one.pnl_bps)
+
+    def continued(self) -> Totals:
+        """Empty totals for the cycles that follow: only the PnL goes on from where it stands."""
+        return Totals(paths={book: replace(path) for book, path in self.paths.items()})
+
+    def measures(self, fresh: Totals) -> ArmMeasures:
+        """The arm's figures together with what was counted into `continued()` since."""
+        return ArmMeasures(
+            n_decisions=self.n_decisions + fresh.n_decisions,
+            n_errors=self.n_errors + fresh.n_errors,
+            latency_ms=self.latency_ms.joined(fresh.latency_ms),
+            pnl_bps=self.pnl_bps.joined(fresh.pnl_bps),
+            losses=self.losses.joined(fresh.losses),
+            n_orders=self.n_orders + fresh.n_orders,
+            n_rejected=self.n_rejected + fresh.n_rejected,
+            exposure=_larger(self.exposure, fresh.exposure),
+            drawdown=max((path.fall / BPS for path in fresh.paths.values()), default=None),
+        )
+
+
+def _larger(a: float | None, b: float | None) -> float | None:
+    return max((each for each in (a, b) if each is not None), default=None)
 
 
 def hypothetical_bps(weight: float, before: float, close: float, following: float, cost_bps: float) -> float:

@@ -11,15 +11,20 @@ import json
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from itertools import groupby, takewhile
+from typing import Any, Final
 
 from django.db import connection
 
+from helios.rollouts.core import Arm
 from helios.rollouts.measures import ArmMeasures
 from tiers.delivery import figures, outcomes
-from tiers.delivery.figures import Observation
+from tiers.delivery.figures import Observation, Totals
+
+SETTLED_AFTER: Final = 10  # decisions of a book: by then the orders of a cycle have ended, and the next bars are there
+MAX_MEMORIES: Final = 32  # rollouts that a process remembers
 
 # One pass over the decisions of a step; each finds its two closes and its orders by index.
 _DECISIONS = """
@@ -40,16 +45,19 @@ LEFT JOIN LATERAL (
     SELECT count(*) AS n, count(*) FILTER (WHERE x.status = 'REJECTED') AS rejected
     FROM orders x WHERE x.cycle_id = d.cycle_id AND x.symbol = d.symbol
 ) o ON NOT d.shadow
-WHERE d.rollout_id = %s AND d.step = %s AND d.recorded_at >= %s
+WHERE d.rollout_id = %s AND d.step = %s AND d.recorded_at >= %s AND (d.cycle_id > %s OR d.cycle_id = ANY(%s))
 ORDER BY d.bar_ts, d.cycle_id, d.symbol
 """
+_RUNNING = "SELECT id FROM pipeline_cycles WHERE status = 'RUNNING' AND id <= %s"
 _SNAPSHOTS = """
-SELECT book_id, bar_ts, equity::float8, weights FROM portfolio_snapshots
-WHERE book_id = ANY(%s) AND bar_ts >= %s ORDER BY book_id, bar_ts
+SELECT s.book_id, s.bar_ts, s.equity::float8, s.weights
+FROM unnest(%s::bigint[], %s::timestamptz[]) AS mine(book_id, first)
+JOIN portfolio_snapshots s ON s.book_id = mine.book_id AND s.bar_ts >= mine.first ORDER BY s.book_id, s.bar_ts
 """
 _FLOWS = """
-SELECT book_id, symbol, bar_ts, sum(CASE side WHEN 'BUY' THEN -notional ELSE notional END - fee)::float8
-FROM trade_executions WHERE book_id = ANY(%s) AND bar_ts > %s GROUP BY 1, 2, 3
+SELECT x.book_id, x.symbol, x.bar_ts, sum(CASE x.side WHEN 'BUY' THEN -x.notional ELSE x.notional END - x.fee)::float8
+FROM unnest(%s::bigint[], %s::timestamptz[]) AS mine(book_id, first)
+JOIN trade_executions x ON x.book_id = mine.book_id AND x.bar_ts > mine.first GROUP BY 1, 2, 3
 """
 
 
@@ -74,23 +82,112 @@ class Decision:
     n_rejected: int
 
 
-def measure(rollout_id: int, step: int, since: datetime) -> dict[str, ArmMeasures]:
-    """Both arms of a step of a rollout, from the decisions recorded since a moment."""
-    decisions = [Decision(**row) for row in _rows(_DECISIONS, [rollout_id, step, since])]
-    if not decisions:
-        return figures.measures([])
-    losses = outcomes.losses(decisions)
-    held = _held([one for one in decisions if not one.shadow])
-    before: dict[tuple[str, int, str], float] = defaultdict(float)  # the weight that an arm's last answer would hold
-    return figures.measures(_observed(one, losses.get(index), held, before) for index, one in enumerate(decisions))
+class Measures:
+    """The provider: a call reads the whole step, `remembering` only what may have changed since it last did."""
+
+    def __init__(self) -> None:
+        self._memories: dict[int, Memory] = {}
+
+    def __call__(self, rollout_id: int, step: int, since: datetime) -> dict[str, ArmMeasures]:
+        """Both arms of a step of a rollout, from the decisions recorded since a moment."""
+        reading = _read([rollout_id, step, since, 0, []])
+        before: Before = defaultdict(float)
+        return figures.measures(reading.observed(place, before) for place in range(len(reading.decisions)))
+
+    def remembering(self, rollout_id: int, step: int, since: datetime) -> dict[str, ArmMeasures]:
+        """The same figures, where this process has read before what is settled. A step begun anew is read anew."""
+        memory = self._memories.pop(rollout_id, None)  # one that fails half-way is forgotten
+        if memory is None or (memory.step, memory.since) != (step, since):
+            memory = Memory(rollout_id=rollout_id, step=step, since=since)
+        found = memory.measures()
+        self._memories[rollout_id] = memory
+        for oldest in list(self._memories)[:-MAX_MEMORIES]:
+            del self._memories[oldest]
+        return found
 
 
+measure = Measures()
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """What a process has read of a step: its settled cycles as totals, the others by number, to be read once more.
+
+    A cycle is settled when its book has decided `SETTLED_AFTER` times since, and as often more as its forecasts look
+    ahead, and its positions are valued. What changes later still, such as a bar corrected long after, shows in the
+    next analysis, which measures the whole.
+    """
+
+    rollout_id: int
+    step: int
+    since: datetime
+    last_cycle: int = 0
+    unsettled: set[int] = field(default_factory=set)
+    totals: dict[str, Totals] = field(default_factory=lambda: {arm.value: Totals() for arm in Arm})
+    before: Before = field(default_factory=lambda: defaultdict(float))
+
+    def measures(self) -> dict[str, ArmMeasures]:
+        """Both arms as of now."""
+        running = {row[0] for row in _tuples(_RUNNING, [self.last_cycle])}  # their decisions may be yet to come
+        again = sorted(self.unsettled | running)
+        reading = _read([self.rollout_id, self.step, self.since, self.last_cycle, again])
+        settled, cycles = reading.settled(), {one.cycle_id for one in reading.decisions}
+        self.last_cycle, self.unsettled = max(self.last_cycle, *cycles, 0), cycles - settled
+        _add(self.totals, reading, settled, self.before)
+        fresh = {arm: totals.continued() for arm, totals in self.totals.items()}
+        _add(fresh, reading, self.unsettled, self.before.copy())
+        return {arm: totals.measures(fresh[arm]) for arm, totals in self.totals.items()}
+
+
+def _add(totals: dict[str, Totals], reading: Reading, wanted: set[int], before: Before) -> None:
+    places = range(len(reading.decisions))
+    for cycle, here in groupby(places, key=lambda place: reading.decisions[place].cycle_id):
+        if cycle not in wanted:
+            continue
+        observed = [(reading.decisions[place].bar_ts, reading.observed(place, before)) for place in here]
+        for arm, total in totals.items():
+            total.add((observed[0][0], cycle), [one for _, one in observed if one.arm == arm])
+
+
+Before = defaultdict[tuple[str, int, str], float]  # the weight that an arm's last answer would hold
 Held = dict[tuple[int, datetime, str], tuple[float, float]]  # weight after a decision's fills, and the PnL in bps
 
 
-def _observed(
-    decision: Decision, loss: float | None, held: Held, before: dict[tuple[str, int, str], float]
-) -> Observation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Decisions in the order of their bars, with what came of them."""
+
+    decisions: list[Decision]
+    losses: dict[int, float]  # by place in `decisions`
+    held: Held
+    unvalued: set[tuple[int, datetime]]  # the newest snapshot of each book: what it holds is worth something only later
+
+    def observed(self, place: int, before: Before) -> Observation:
+        """The decision at a place as the figures take it; `before` is brought up to it."""
+        return _observed(self.decisions[place], self.losses.get(place), self.held, before)
+
+    def settled(self) -> set[int]:
+        """The cycles of which nothing changes any more: of each book the older ones, up to the first that may."""
+        found: set[int] = set()
+        books: defaultdict[int, dict[int, datetime]] = defaultdict(dict)
+        ahead: defaultdict[int, int] = defaultdict(int)
+        for one in self.decisions:
+            books[one.book_id][one.cycle_id] = one.bar_ts
+            ahead[one.book_id] = max(ahead[one.book_id], one.value.get("horizon_bars", 0))
+        for book, cycles in books.items():
+            old = list(cycles.items())[: -SETTLED_AFTER - ahead[book]]
+            found |= {cycle for cycle, _ in takewhile(lambda one, book=book: (book, one[1]) not in self.unvalued, old)}
+        return found
+
+
+def _read(params: list[Any]) -> Reading:
+    """`params` of `_DECISIONS`."""
+    decisions = [Decision(**row) for row in _rows(_DECISIONS, params)]
+    held, unvalued = _held([one for one in decisions if not one.shadow])
+    return Reading(decisions=decisions, losses=outcomes.losses(decisions), held=held, unvalued=unvalued)
+
+
+def _observed(decision: Decision, loss: float | None, held: Held, before: Before) -> Observation:
     if decision.shadow:
         weight, pnl_bps = _hypothetical(decision, before)
     else:
@@ -110,7 +207,7 @@ def _observed(
     )
 
 
-def _hypothetical(decision: Decision, before: dict[tuple[str, int, str], float]) -> tuple[float | None, float | None]:
+def _hypothetical(decision: Decision, before: Before) -> tuple[float | None, float | None]:
     """The weight that the answer alone would hold, and what it earns until the symbol's next bar."""
     weight = decision.value.get("weight")
     if weight is None:
@@ -122,15 +219,18 @@ def _hypothetical(decision: Decision, before: dict[tuple[str, int, str], float])
     return weight, figures.hypothetical_bps(weight, last, decision.close, decision.following, decision.cost_bps)
 
 
-def _held(decisions: list[Decision]) -> Held:
-    """What the books made in each symbol between the snapshot of a decision and the next one."""
+def _held(decisions: list[Decision]) -> tuple[Held, set[tuple[int, datetime]]]:
+    """What the books made in each symbol between the snapshot of a decision and the next one; the last snapshots."""
     if not decisions:
-        return {}
-    books, first = sorted({one.book_id for one in decisions}), min(one.bar_ts for one in decisions)
+        return {}, set()
+    first: dict[int, datetime] = {}
+    for one in decisions:
+        first.setdefault(one.book_id, one.bar_ts)
+    books = [list(first), list(first.values())]
     snapshots: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in _rows(_SNAPSHOTS, [books, first]):
+    for row in _rows(_SNAPSHOTS, books):
         snapshots[row["book_id"]].append({**row, "weights": _json(row["weights"])})
-    flows = _flows(snapshots, _tuples(_FLOWS, [books, first]))
+    flows = _flows(snapshots, _tuples(_FLOWS, books))
     wanted = {(one.book_id, one.bar_ts) for one in decisions}
     symbols: defaultdict[int, set[str]] = defaultdict(set)
     for one in decisions:
@@ -150,7 +250,7 @@ def _held(decisions: list[Decision]) -> Held:
                     now["equity"],
                 )
                 held[book, now["bar_ts"], symbol] = (weight, pnl_bps)
-    return held
+    return held, {(book, path[-1]["bar_ts"]) for book, path in snapshots.items()}
 
 
 def _flows(

@@ -18,7 +18,7 @@ from trading.selectors import market
 if TYPE_CHECKING:
     from tiers.delivery.measures import Decision
 
-Rule = tuple[str, int, float, int]  # timeframe, horizon in bars, threshold, bars of volatility
+Rule = tuple[int, str, int, float, int]  # book, timeframe, horizon in bars, threshold, bars of volatility
 
 
 def losses(decisions: Sequence[Decision]) -> dict[int, float]:
@@ -29,7 +29,7 @@ def losses(decisions: Sequence[Decision]) -> dict[int, float]:
     for index, one in forecasts.items():
         if one.value["model"] in rules:
             theta, volatility_bars = rules[one.value["model"]]
-            groups[one.timeframe, one.value["horizon_bars"], theta, volatility_bars].append(index)
+            groups[one.book_id, one.timeframe, one.value["horizon_bars"], theta, volatility_bars].append(index)
     found: dict[int, float] = {}
     for rule, places in groups.items():
         happened = _happened(rule, [decisions[place] for place in places])
@@ -51,11 +51,11 @@ def _rules(models: set[str]) -> dict[str, tuple[float, int]]:
 
 
 def _happened(rule: Rule, decisions: list[Decision]) -> dict[tuple[str, datetime], int]:
-    """The outcome at each bar from the first decision to the last bar that the books have reached."""
-    timeframe, horizon, theta, volatility_bars = rule
+    """The outcome at each bar from the first decision to the last bar that the book has reached."""
+    book, timeframe, horizon, theta, volatility_bars = rule
     symbols = tuple(sorted({one.symbol for one in decisions}))
-    first, books = min(one.bar_ts for one in decisions), {one.book_id for one in decisions}
-    reached = PipelineCycle.objects.filter(book__in=books).order_by("-bar_ts").values_list("bar_ts", flat=True).first()
+    first = min(one.bar_ts for one in decisions)
+    reached = PipelineCycle.objects.filter(book=book).order_by("-bar_ts").values_list("bar_ts", flat=True).first()
     bars = market.bar_range(symbols, timeframe, first, reached, at_least_one=False)
     before = market.bar_window(symbols, timeframe, first, volatility_bars + 1, at_least_one=False)
     close, times = _joined(before, bars)
