@@ -6,7 +6,7 @@ import sys
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
-    from helios.stack import terminal
+    from helios import terminal
     from helios.stack.commandline import run
 
     terminal.leave(lambda: run(sys.argv))

@@ -250,6 +250,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from helios.stack import terminal
+    from helios import terminal
 
     terminal.leave(main)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 
+from helios import terminal
 from helios.env import Env
 from helios.errors import HeliosError
-from helios.stack import terminal
 from helios.stack.children import StackError
 from helios.stack.endpoints import server_home, socket_dir
 from helios.stack.environment import load_env

@@ -8,9 +8,10 @@ from functools import partial
 
 from rich.console import Console
 
+from helios import terminal
 from helios.env import Env
 from helios.errors import HeliosError
-from helios.stack import children, endpoints, summary, terminal, training
+from helios.stack import children, endpoints, summary, training
 from helios.stack.environment import load_env
 from helios.stack.processes import beat, workers
 from helios.stack.servers import ensure_running

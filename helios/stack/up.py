@@ -9,9 +9,10 @@ from itertools import cycle
 from rich.console import Console
 from rich.table import Table
 
+from helios import terminal
 from helios.env import Env
 from helios.errors import HeliosError
-from helios.stack import children, processes, terminal, training
+from helios.stack import children, processes, training
 from helios.stack.environment import load_env
 from helios.stack.ports import check_ports, is_free
 from helios.stack.processes import ProcessSpec

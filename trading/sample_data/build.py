@@ -197,6 +197,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from helios.stack import terminal
+    from helios import terminal
 
     terminal.leave(main)

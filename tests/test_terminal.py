@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from helios.stack import terminal
+from helios import terminal
 from tests.harness import ROOT
 
 
@@ -102,7 +102,7 @@ def test_a_command_in_a_bare_ascii_environment_prints_what_it_can() -> None:
     bare = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     ended = run(
         "-c",
-        "from rich.console import Console; from helios.stack import terminal\n"
+        "from rich.console import Console; from helios import terminal\n"
         "terminal.leave(lambda: Console().print('\\xfc \\u2500 \\u2014 \\u2026') or 0)",
         stdout=subprocess.PIPE,
         env=bare,
