@@ -56,7 +56,7 @@ def leave(main: Callable[[], int]) -> NoReturn:
         sys.stderr.write(f"The output cannot be written: {error.strerror}\n")
         status = 1
         _swallow_the_rest()
-    sys.exit(status)  # type: ignore[arg-type]
+    sys.exit(status)
 
 
 def prepare() -> None:

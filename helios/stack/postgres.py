@@ -101,7 +101,7 @@ class EmbeddedPostgres:
     def dsn(self, database: str = "helios") -> str:
         """A libpq connection string."""
         where = {"host": str(self.socket_dir), "port": 5432, "user": "postgres", "dbname": database}
-        return make_dsn(**where, connect_timeout=5)
+        return str(make_dsn(**where, connect_timeout=5))
 
     def create_database(self, name: str, *, template: str | None = None) -> bool:
         """Make a database unless it exists (then False), as a copy of `template` when one is named."""
