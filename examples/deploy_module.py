@@ -35,7 +35,7 @@ class Helios:
 
     def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Token {token}", "Accept": "application/json"}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=180.0)
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=30.0)
         self._run, self._sent = f"deploy-{os.getpid()}-{time.time_ns()}", 0
 
     def get(self, path: str, **query: Any) -> Any:
@@ -43,10 +43,23 @@ class Helios:
         return self._answer(self._client.get(f"/api/{path}", params=query))
 
     def post(self, path: str, body: dict[str, Any] | None = None, **query: Any) -> Any:
-        """The same for a POST."""
+        """The same for a POST; what a worker does (202) is waited for, and raises `Refused` where it failed."""
         self._sent += 1
         headers = {"Idempotency-Key": f"{self._run}-{self._sent}"}  # a retry of the same request acts once
-        return self._answer(self._client.post(f"/api/{path}", json=body or {}, params=query, headers=headers))
+        response = self._client.post(f"/api/{path}", json=body or {}, params=query, headers=headers)
+        answer = self._answer(response)
+        return answer if response.status_code != httpx.codes.ACCEPTED else self._done(response.headers["Location"])
+
+    def _done(self, location: str) -> Any:
+        """The job at `location` once it has ended."""
+        deadline = time.monotonic() + WAIT_S
+        while (job := self._answer(self._client.get(location)))["state"] in {"QUEUED", "RUNNING"}:
+            if time.monotonic() > deadline:
+                raise Refused(f"job {job['id']} must end within {WAIT_S:g} s, it is {job['state']}: {job['detail']}")
+            time.sleep(POLL_S)
+        if job["state"] != "SUCCEEDED":
+            raise Refused(f"job {job['id']} failed: {job['detail']}")
+        return job
 
     def close(self) -> None:
         """Give the connection back."""
@@ -79,13 +92,13 @@ class Deployment:
 
     def load(self) -> None:
         """Import it in a process of its own."""
-        version = self.helios.post(f"modularity/modules/{self.slot}/load", {"version": self.label})
-        self._say(f"loaded, its state is {version['state']}")
+        job = self.helios.post(f"modularity/modules/{self.slot}/load", {"version": self.label})
+        self._say(f"loaded, its state is {job['version']['state']}")
 
     def test(self, module_type: str) -> bool:
         """Run one suite of gate tests and show every result."""
         order = {"version": self.label}
-        run = self.helios.post(f"modularity/modules/{self.slot}/test", order, module_type=module_type)
+        run = self.helios.post(f"modularity/modules/{self.slot}/test", order, module_type=module_type)["test"]
         table = Table("test", "required", "outcome", "ms", title=f"{module_type} suite on {self.slot} {self.label}")
         for each in run["results"]:
             required = "yes" if each["required"] else "no"

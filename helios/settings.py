@@ -186,6 +186,8 @@ SPECTACULAR_SETTINGS = {
         "StepKind": "helios.platform.modularity.rollout_shapes.MODES",
         "SwapKind": "helios.modules.models.ModuleSwap.Kind",
         "SwapState": "helios.modules.models.SwapState",
+        "JobKind": "helios.modules.models.ModuleJob.Kind",
+        "JobState": "helios.modules.models.JobState",
         "ModuleState": "helios.modules.models.ModuleState",
     },
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -10,14 +10,16 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.errors import HeliosError
-from helios.modules import changing, history_admin, services, testing  # noqa: F401 - the history's page is there
+from helios.modules import history_admin, jobs, services  # noqa: F401 - the history's page is there
 from helios.modules.errors import ModuleRefused
-from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
+from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleVersion
 from helios.platform.admin_roles import RoledAdmin, RoledForm
 from helios.platform.readonly import ReadOnlyAdmin
 
@@ -28,6 +30,7 @@ COLOURS = {
     "unloaded": "default",
     "failed": "danger",
 }
+JOB_COLOURS = {"queued": "info", "running": "warning", "succeeded": "success", "failed": "danger"}
 
 
 class RegistrationForm(RoledForm):
@@ -174,18 +177,18 @@ class ModuleAdmin(RoledAdmin):
         description="Load: import the newest version in a process of its own, without using it", permissions=["change"]
     )
     def load_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._each(request, rows, services.load, "is loaded")
+        self._order(request, rows, ModuleJob.Kind.LOAD)
 
     @action(description="Test: run the suites that gate it on the newest version", permissions=["change"])
     def test_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._each(request, rows, _tested, "passed its tests")
+        self._order(request, rows, ModuleJob.Kind.TEST)
 
     @action(
         description="Swap: test the newest version and put it in place in every process, from its next task on",
         permissions=["change"],
     )
     def swap_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._each(request, rows, _swapped, "is swapped, its first calls are watched")
+        self._order(request, rows, ModuleJob.Kind.SWAP)
 
     @action(description="Roll back: put the version before back, at once", permissions=["change"])
     def roll_back_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
@@ -193,7 +196,7 @@ class ModuleAdmin(RoledAdmin):
 
     @action(description="Activate: fill an empty slot, from the next task on", permissions=["change"])
     def activate_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._each(request, rows, services.activate, "is in use")
+        self._order(request, rows, ModuleJob.Kind.ACTIVATE)
 
     @action(
         description="Unload: the pipeline stops using it, and new cycles end at that stage",
@@ -237,14 +240,26 @@ class ModuleAdmin(RoledAdmin):
         """History and cycles name modules: they are unloaded, not deleted."""
         return False
 
-    def _each(self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., object], done: str) -> None:
+    def _order(self, request: HttpRequest, rows: QuerySet[Module], kind: ModuleJob.Kind) -> None:
+        """A worker does it to the newest version of each; how it ended stands on the page of its job."""
+
+        def ask(name: str, *, actor: str) -> str:
+            job = jobs.order(kind, name, actor=actor, reason="chosen in the admin")
+            page = reverse("admin:modules_modulejob_change", args=[job.pk])
+            return format_html('{} {}: <a href="{}">{} is queued</a>', name, job.version.label, page, kind.label)
+
+        self._each(request, rows, ask)
+
+    def _each(
+        self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., object], done: str = ""
+    ) -> None:
         for row in rows:
             try:
-                change(row.name, actor=request.user.get_username())
+                said = change(row.name, actor=request.user.get_username())
             except HeliosError as error:
                 self.message_user(request, str(error), messages.ERROR)
             else:
-                self.message_user(request, f"{row.name} {done}", messages.SUCCESS)
+                self.message_user(request, f"{row.name} {done}" if done else str(said), messages.SUCCESS)
 
 
 @admin.register(ModuleProcess)
@@ -253,12 +268,19 @@ class ModuleProcessAdmin(ReadOnlyAdmin):
     list_filter = ("component",)
 
 
-def _swapped(name: str, *, actor: str) -> None:
-    newest = changing.version_of(services.get(name))
-    services.swap(name, newest.label, actor=actor, reason="chosen in the admin")
+@admin.register(ModuleJob)
+class ModuleJobAdmin(ReadOnlyAdmin):
+    """Loads, activations, tests and swaps that people asked for: how far they are, how they ended."""
 
+    list_display = ("created_at", "kind", "version", "badge", "detail", "actor", "finished_at")
+    list_filter = ("kind", "state", "module")
+    list_select_related = ("version__module",)
 
-def _tested(name: str, *, actor: str) -> None:
-    report = testing.run_suites(name, changing.version_of(services.get(name)).label, actor=actor)
-    if not report.passed:
-        raise ModuleRefused(f"{name} {report.version}: {report.reason}")
+    @display(description="state", label=JOB_COLOURS, ordering="state")
+    def badge(self, job: ModuleJob) -> str:
+        return str(job.get_state_display())
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ModuleJob | None:
+        """The job as it stands now: one whose worker died is not shown as running."""
+        job: ModuleJob | None = super().get_object(request, object_id, from_field)
+        return jobs.get(job.pk) if job is not None else None

@@ -3,7 +3,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from helios.modules.history import ModuleTestRun  # noqa: F401 - Django looks for models here
+from helios.modules.history import ModuleTestRun
 
 
 class ModuleState(models.TextChoices):
@@ -194,6 +194,62 @@ class ModuleSwap(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk} to {self.to_version_id}: {self.state}"
+
+
+class JobState(models.TextChoices):
+    """Asked for, taken by a worker, ended."""
+
+    QUEUED = "QUEUED", "queued"
+    RUNNING = "RUNNING", "running"
+    SUCCEEDED = "SUCCEEDED", "succeeded"
+    FAILED = "FAILED", "failed"
+
+
+OPEN_JOBS = (JobState.QUEUED, JobState.RUNNING)
+
+
+class ModuleJob(models.Model):
+    """Work that takes longer than a request may: asked for by a person, done by a worker of queue maintenance."""
+
+    class Kind(models.TextChoices):
+        LOAD = "load"
+        ACTIVATE = "activate"
+        TEST = "test"
+        SWAP = "swap"
+
+    module = models.ForeignKey(Module, on_delete=models.CASCADE, related_name="jobs")
+    version = models.ForeignKey(ModuleVersion, on_delete=models.CASCADE, related_name="jobs")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    suites = models.JSONField(default=list, blank=True, help_text="Empty: those that gate the slot.")
+    state = models.CharField(max_length=16, choices=JobState.choices, default=JobState.QUEUED)
+    detail = models.TextField(blank=True, help_text="What it waits for, or why it failed.")
+    actor = models.CharField(max_length=150)
+    reason = models.TextField(blank=True)
+    swap = models.ForeignKey(ModuleSwap, null=True, on_delete=models.SET_NULL, related_name="+")
+    test = models.ForeignKey(ModuleTestRun, null=True, on_delete=models.SET_NULL, related_name="+")
+    owner = models.CharField(max_length=200, blank=True, help_text="The process that does it: host and id.")
+    sent_at = models.DateTimeField(auto_now_add=True, help_text="When its message was last given to the broker.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "module_jobs"
+        ordering = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["module"],
+                condition=models.Q(kind="swap", state__in=["QUEUED", "RUNNING"]),
+                name="module_jobs_one_open_swap",
+            ),
+            models.CheckConstraint(condition=models.Q(state__in=JobState.values), name="module_jobs_state"),
+            models.CheckConstraint(
+                condition=~models.Q(state="FAILED") | ~models.Q(detail=""), name="module_jobs_failed_with_reason"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.version}: {self.state}"
 
 
 class ModuleProcess(models.Model):

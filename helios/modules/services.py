@@ -76,15 +76,11 @@ def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersio
     """
     with transaction.atomic():
         rows = changing.locked()
-        slot = changing.named(rows, name)
-        row = changing.version_of(slot, version)
+        row = loadable(rows, name, version)
         if row.state == ModuleState.ACTIVE:
             return row
-        _refuse_open(slot)
-        core.check_path(row.path, loading.allowed_packages())
-        rules.check_needs(row, rows, changing.USABLE)
         before = ModuleState(row.state)
-        changing.move(slot, row, ModuleState.LOADING, actor=actor)
+        changing.move(rows[name], row, ModuleState.LOADING, actor=actor)
     try:
         problem = gating.loads(row)
     except BaseException:
@@ -102,25 +98,41 @@ def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVe
     Raises as `load` does, and `ModuleRefused` where a dependency is not ACTIVE or another version is in use:
     that one is swapped.
     """
-    slot = get(name)
-    row = changing.version_of(slot, version)
-    if row.state != ModuleState.ACTIVE:
-        _refuse_taken(slot, row)
-        rules.check_switch(row, {each.name: each for each in Module.objects.select_related("active")})
+    with transaction.atomic():
+        row = activatable(changing.locked(), name, version)
     if row.state not in changing.USABLE:
         row = load(name, row.label, actor=actor)
     with transaction.atomic():
         rows = changing.locked()
-        slot = changing.named(rows, name)
-        row = changing.version_of(slot, row.label)
+        row = activatable(rows, name, row.label)
         if row.state == ModuleState.ACTIVE:
             return row
-        _refuse_taken(slot, row)
         if row.state != ModuleState.LOADED:
             raise ModuleRefused(f"module {name} must be LOADED to be activated, was {row.state}")
+        _take(rows[name], row, actor=actor)
+    return row
+
+
+def loadable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
+    """The version, if it may be imported now; raises `ModuleRefused` as `load` does."""
+    slot = changing.named(rows, name)
+    row = changing.version_of(slot, version)
+    if row.state != ModuleState.ACTIVE:
+        _refuse_open(slot)
+        core.check_path(row.path, loading.allowed_packages())
+        rules.check_needs(row, rows, changing.USABLE)
+    return row
+
+
+def activatable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
+    """The version, if it may fill its slot now, or once it is loaded; raises `ModuleRefused` as `activate` does."""
+    slot = changing.named(rows, name)
+    row = changing.version_of(slot, version)
+    if row.state != ModuleState.ACTIVE:
+        if slot.active is not None:
+            raise ModuleRefused(f"module {name} is in use as {slot.active.label}: swap it to {row.label}")
         _refuse_open(slot)
         rules.check_switch(row, rows)
-        _take(slot, row, actor=actor)
     return row
 
 
@@ -268,11 +280,6 @@ def _last_usable(slot: Module, row: ModuleVersion) -> bool:
     """Whether nothing that others could use would be left in the slot."""
     others = slot.versions.filter(state__in=changing.USABLE).exclude(pk=row.pk)
     return row.state == ModuleState.ACTIVE or not others.exists()
-
-
-def _refuse_taken(slot: Module, row: ModuleVersion) -> None:
-    if slot.active is not None:
-        raise ModuleRefused(f"module {slot.name} is in use as {slot.active.label}: swap it to {row.label}")
 
 
 def _refuse_open(slot: Module) -> None:

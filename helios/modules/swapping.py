@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -50,14 +50,18 @@ def swap(
     another swap of the slot runs; `SwapFailed` where a test fails or a process cannot load the code: the swap's row
     and the event keep the reason, and every process goes on with what it had.
     """
+    return carry_out(begin(name, version, actor=actor, reason=reason), suites, progress=progress)
+
+
+def carry_out(row: ModuleSwap, suites: Sequence[str] | None = None, *, progress: Progress | None = None) -> ModuleSwap:
+    """The steps of a swap that `begin` made, up to the switch; raises as `swap` does."""
     tell = progress or (lambda _: None)
-    row = _begin(name, version, actor=actor, reason=reason)
-    to = row.to_version
+    name, to = row.module.name, row.to_version
     try:
         with _Lease(row.pk):
             _step(row, SwapState.TESTING)
             tell(f"{name} {to.label}: versions fit; running its tests in a process of its own")
-            _require(gating.passes(to, suites, actor=actor), f"module {name} {to.label} did not pass its tests")
+            _require(gating.passes(to, suites, actor=row.actor), f"module {name} {to.label} did not pass its tests")
             _step(row, SwapState.PREPARING)
             tell(f"{name} {to.label}: tests passed; loading it beside, in every process")
             row.processes = _prepared(row, tell)
@@ -119,23 +123,15 @@ def recover() -> list[str]:
 # --- begin ---
 
 
-def _begin(name: str, version: str, *, actor: str, reason: str) -> ModuleSwap:
+def begin(name: str, version: str, *, actor: str, reason: str) -> ModuleSwap:
+    """The row of a swap that may be made, which keeps every other one of the slot out until it has ended."""
     if not actor:
         raise ModuleRefused("a swap must name its actor, was empty")
     recover()
     with transaction.atomic():
         rows = changing.locked()
-        slot = changing.named(rows, name)
-        _refuse_open(slot)
-        to = changing.version_of(slot, version)
-        if slot.active_id == to.pk:
-            raise ModuleRefused(f"module {name} {to.label} is in use already")
-        if slot.active is not None and not slot.hot_reloadable:
-            raise ModuleRefused(
-                f"module {name} may not be swapped while the pipeline runs: unload it, then activate {to.label}"
-            )
-        core.check_path(to.path, loading.allowed_packages())
-        rules.check_switch(to, rows)
+        to = swappable(rows, name, version)
+        slot = rows[name]
         return ModuleSwap.objects.create(
             module=slot,
             from_version=slot.active,
@@ -146,6 +142,22 @@ def _begin(name: str, version: str, *, actor: str, reason: str) -> ModuleSwap:
             expires_at=Now() + timedelta(seconds=LEASE_S),
             watch_calls=slot.watch_calls,
         )
+
+
+def swappable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
+    """The version, if the slot may be swapped to it now; raises as `swap` does."""
+    slot = changing.named(rows, name)
+    _refuse_open(slot)
+    to = changing.version_of(slot, version)
+    if slot.active_id == to.pk:
+        raise ModuleRefused(f"module {name} {to.label} is in use already")
+    if slot.active is not None and not slot.hot_reloadable:
+        raise ModuleRefused(
+            f"module {name} may not be swapped while the pipeline runs: unload it, then activate {to.label}"
+        )
+    core.check_path(to.path, loading.allowed_packages())
+    rules.check_switch(to, rows)
+    return to
 
 
 def _refuse_open(slot: Module) -> None:

@@ -1,13 +1,21 @@
-"""What beat asks of the modules."""
+"""What beat and the API ask of the modules."""
 
 from __future__ import annotations
 
 from celery import shared_task
 
-from helios.modules import reloading
+from helios.modules import jobs, reloading
 
 
 @shared_task(name="modules.watch_files")
 def watch_files() -> dict[str, str]:
-    """Notice changed files of modules in use, and swaps whose owners died."""
-    return reloading.watch_files()
+    """Notice changed files of modules in use, and swaps and jobs whose owners died."""
+    done = reloading.watch_files()
+    jobs.recover()
+    return done
+
+
+@shared_task(name=jobs.TASK)
+def work(job_id: int) -> None:
+    """Do what a request asked for, unless another worker has taken it."""
+    jobs.run(job_id)

@@ -80,6 +80,7 @@ SIDEBAR: Final = [
             _page("Heartbeats", "ecg_heart", "sentinel.heartbeat"),
             _page("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
             _page("Task results", "task_alt", "django_celery_results.taskresult"),
+            _page("Module jobs", "pending_actions", "modules.modulejob"),
             _page("Module tests", "science", "modules.moduletestrun"),
             _page("Module processes", "memory", "modules.moduleprocess"),
             _page("Flag history", "history", "flags.featureflaghistory"),

@@ -181,6 +181,7 @@ POLICY: Final[Mapping[str, Mapping[str, Rule]]] = MappingProxyType(
         "module-status": {"GET": READ},
         "module-versions": {"GET": READ},
         "module-test-history": {"GET": READ},
+        "module-job": {"GET": READ},
         "module-register": {"POST": HEAVY},
         "module-load": {"POST": HEAVY},
         "module-activate": {"POST": HEAVY},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from helios.events.models import SystemEvent
-from helios.modules import gating, presence, services, testing
+from helios.modules import gating, jobs, presence, services, testing
 from helios.modules.models import Module
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -36,10 +37,20 @@ def act(page, action: str, name: str) -> str:
     return page.post(reverse(LIST), form, follow=True).content.decode()
 
 
+def worked(page, action: str, name: str) -> str:
+    """Ask for work, have it done, and read the page of the job that the message leads to."""
+    address = re.search(r'href="(/admin/modules/modulejob/(\d+)/change/)">', act(page, action, name))
+    assert address
+    jobs.run(int(address[2]))
+    return page.get(address[1]).content.decode()
+
+
 @pytest.mark.usefixtures("chain")
 def test_the_actions_load_activate_and_unload(page):
-    assert "source is loaded" in act(page, "load_selected", "source")
-    assert "source is in use" in act(page, "activate_selected", "source")
+    assert "succeeded" in worked(page, "load_selected", "source")
+    assert Module.objects.get(name="source").state == "LOADED"
+    assert "succeeded" in worked(page, "activate_selected", "source")
+    assert Module.objects.get(name="source").state == "ACTIVE"
     assert "source is unloaded" in act(page, "unload_selected", "source")
     assert "needs source to be LOADED or ACTIVE" in act(page, "load_selected", "sink")
     assert "source ^1.0.0" in page.get(reverse(LIST)).content.decode()
@@ -52,8 +63,8 @@ def test_the_newest_version_is_swapped_in_and_rolled_back(page, code, monkeypatc
     assert newest in page.get(reverse(LIST)).content.decode()
     with monkeypatch.context() as strict:
         strict.setattr(gating, "passes", lambda *_, **__: "not finite")
-        assert "did not pass its tests: not finite" in act(page, "swap_selected", "source")
-    assert "source is swapped, its first calls are watched" in act(page, "swap_selected", "source")
+        assert "did not pass its tests: not finite" in worked(page, "swap_selected", "source")
+    assert "succeeded" in worked(page, "swap_selected", "source")
     row = Module.objects.get(name="source")
     assert row.active.label == newest
     shown = page.get(reverse("admin:modules_module_change", args=[row.pk])).content.decode()
@@ -66,11 +77,12 @@ def test_the_newest_version_is_swapped_in_and_rolled_back(page, code, monkeypatc
 
 @pytest.mark.usefixtures("chain")
 def test_the_newest_version_is_tested(page, monkeypatch):
-    said = SimpleNamespace(passed=True, reason="", version="1.0.0+x")
-    monkeypatch.setattr(testing, "run_suites", lambda *_, **__: said)
-    assert "source passed its tests" in act(page, "test_selected", "source")
-    said.passed, said.reason = False, "the generic test failed"
-    assert "source 1.0.0+x: the generic test failed" in act(page, "test_selected", "source")
+    asked: list[tuple[object, ...]] = []
+    said = SimpleNamespace(run_id=None)
+    monkeypatch.setattr(testing, "run_suites", lambda *words, **named: asked.append((*words, named["actor"])) or said)
+    assert "succeeded" in worked(page, "test_selected", "source")
+    label = Module.objects.get(name="source").versions.get().label
+    assert asked == [("source", label, None, "ann")]
 
 
 def test_a_module_is_registered_under_the_same_rules(page, code):

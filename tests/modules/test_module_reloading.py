@@ -170,7 +170,7 @@ def test_a_file_that_goes_while_it_is_looked_at_is_looked_at_again(oracle, monke
 
 def test_a_swap_that_runs_already_is_waited_for(oracle):
     other = services.register("oracle", oracle(version="1.3.0"))
-    swapping._begin("oracle", other.label, actor="bob", reason="")
+    swapping.begin("oracle", other.label, actor="bob", reason="")
     oracle(version="1.1.0")
     assert watch_files() == {}
     assert slot().reload_error == ""
@@ -180,7 +180,7 @@ def test_a_swap_that_runs_already_is_waited_for(oracle):
 
 def test_a_dead_swap_is_cleared_on_the_way(oracle):
     other = services.register("oracle", oracle(version="1.3.0"))
-    swapping._begin("oracle", other.label, actor="bob", reason="")
+    swapping.begin("oracle", other.label, actor="bob", reason="")
     oracle()
     ModuleSwap.objects.update(expires_at="2020-01-01T00:00Z", owner="elsewhere:1")
     watch_files()

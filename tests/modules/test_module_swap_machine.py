@@ -58,12 +58,12 @@ class Swaps(RuleBasedStateMachine):
     def ask_for(self, label: str) -> None:
         if self.open is not None:
             with pytest.raises(SwapRunning):
-                swapping._begin("machine", label, actor="ann", reason="")
+                swapping.begin("machine", label, actor="ann", reason="")
         elif label == self.active:
             with pytest.raises(ModuleRefused, match="is in use already"):
-                swapping._begin("machine", label, actor="ann", reason="")
+                swapping.begin("machine", label, actor="ann", reason="")
         else:
-            self.open = swapping._begin("machine", label, actor="ann", reason="")
+            self.open = swapping.begin("machine", label, actor="ann", reason="")
 
     @precondition(lambda self: self.open is not None)
     @rule()

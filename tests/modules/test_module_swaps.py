@@ -162,7 +162,7 @@ def test_an_interrupted_swap_is_failed_and_the_interruption_goes_on(oracle, monk
 @pytest.fixture
 def running(oracle) -> ModuleSwap:
     """A swap that somebody else has begun."""
-    return swapping._begin("oracle", "1.1.0", actor="bob", reason="")
+    return swapping.begin("oracle", "1.1.0", actor="bob", reason="")
 
 
 def test_a_swap_during_a_swap_is_refused_by_name_and_time(running):

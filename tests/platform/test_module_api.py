@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from helios.modules import gating, loading, registry, services
+from helios.modules import gating, jobs, loading, registry, services
 from helios.modules.errors import ModuleLoadFailed
-from helios.modules.models import Module, ModuleSwap, ModuleVersion
+from helios.modules.models import Module, ModuleJob, ModuleSwap, ModuleVersion
 from tests.platform.people import Api
 
 pytestmark = pytest.mark.django_db
@@ -58,6 +58,22 @@ def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gating, "passes", imports)
 
 
+def done(api: Api, response: Any) -> Any:
+    """The job that a request asked for, as its Location shows it after a worker has done it."""
+    assert response.status_code == 202, response.content
+    asked = response.json()
+    assert (asked["state"], asked["detail"]) == ("QUEUED", "waits for a worker of queue maintenance")
+    assert api.get(response["Location"]).json() == asked
+    jobs.run(asked["id"])
+    return api.get(response["Location"]).json()
+
+
+def refused(response: Any, status: int, text: str) -> None:
+    """Refused at once, with nothing queued."""
+    assert (response.status_code, text in response.json()["detail"]) == (status, True), response.content
+    assert not ModuleJob.objects.filter(state="QUEUED").exists()
+
+
 @pytest.fixture
 def oracle(operator: Api, code: Write, open_gate: None) -> dict[str, str]:
     """A slot in use with 1.0.0 and with 1.1.0 registered: label by version."""
@@ -66,8 +82,9 @@ def oracle(operator: Api, code: Write, open_gate: None) -> dict[str, str]:
         made = operator.post("modules/register", {"name": "oracle", "path": code("oracle", version)})
         assert made.status_code == 201, made.content
         labels[version] = made.json()["label"]
-    assert operator.post("modules/oracle/load", {"version": "1.0.0"}).json()["state"] == "LOADED"
-    assert operator.post("modules/oracle/activate", {"version": "1.0.0"}).json()["state"] == "ACTIVE"
+    for action, state in (("load", "LOADED"), ("activate", "ACTIVE")):
+        job = done(operator, operator.post(f"modules/oracle/{action}", {"version": "1.0.0"}))
+        assert (job["kind"], job["state"], job["version"]["state"]) == (action, "SUCCEEDED", state)
     return labels
 
 
@@ -146,9 +163,9 @@ def test_what_cannot_be_registered_is_refused(operator: Api, body: dict[str, Any
 def test_code_that_raises_at_import_is_refused_with_its_reason(operator: Api, code: Write, open_gate: None) -> None:
     path = code("broken", source="VERSION = '1.0.0'\nraise RuntimeError('no licence')\ndef run(value): return value\n")
     assert operator.post("modules/register", {"name": "broken", "path": path}).status_code == 201
-    response = operator.post("modules/broken/load")
-    assert response.status_code == 422
-    assert "no licence" in response.json()["detail"]
+    job = done(operator, operator.post("modules/broken/load"))
+    assert (job["state"], job["version"]["state"]) == ("FAILED", "FAILED")
+    assert "no licence" in job["detail"]
     assert "no licence" in operator.get("modules/broken/status").json()["error"]
 
 
@@ -163,27 +180,36 @@ def test_a_slot_is_emptied(operator: Api, oracle: dict[str, str]) -> None:
 
 
 def test_an_unknown_version_is_not_there(operator: Api, oracle: dict[str, str]) -> None:
-    assert operator.post("modules/oracle/load", {"version": "9.9.9"}).status_code == 404
-    assert operator.post("modules/swap", {"name": "oracle", "version": "9.9.9"}).status_code == 404
+    for action in ("load", "activate", "test"):
+        refused(operator.post(f"modules/oracle/{action}", {"version": "9.9.9"}), 404, "has no version 9.9.9")
+    refused(operator.post("modules/swap", {"name": "oracle", "version": "9.9.9"}), 404, "has no version 9.9.9")
+
+
+def test_what_does_not_fit_is_refused_at_once(operator: Api, oracle: dict[str, str], code: Write) -> None:
+    needing = {"name": "needing", "path": code("needing"), "dependencies": {"oracle": "^2.0.0"}}
+    assert operator.post("modules/register", needing).status_code == 201
+    refused(operator.post("modules/needing/load"), 422, "needs oracle")
+    refused(operator.post("modules/needing/activate"), 422, "needs oracle")
+    refused(operator.post("modules/oracle/activate", {"version": "1.1.0"}), 422, "is in use as")
 
 
 # --- swap and rollback ---
 
 
 def test_a_swap_answers_with_its_record(operator: Api, oracle: dict[str, str]) -> None:
-    response = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0", "reason": "sharper"})
-    swap = response.json()
-    assert (response.status_code, swap["state"], swap["error"]) == (200, "SWITCHED", "")
+    job = done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0", "reason": "sharper"}))
+    swap = job["swap"]
+    assert (job["state"], job["reason"], swap["state"], swap["error"]) == ("SUCCEEDED", "sharper", "SWITCHED", "")
     assert (swap["from_version"], swap["to_version"]) == (oracle["1.0.0"], oracle["1.1.0"])
     assert (swap["actor"], swap["reason"], swap["module"]) == ("operator", "sharper", "oracle")
-    assert operator.get(response["Location"]).json() == swap
+    assert operator.get(f"modules/swaps/{swap['id']}").json() == swap
     status = operator.get("modules/oracle/status").json()
     assert (status["active"], status["previous"]) == (oracle["1.1.0"], oracle["1.0.0"])
     assert status["swap"]["id"] == swap["id"]
 
 
 def test_a_swap_is_taken_back(operator: Api, oracle: dict[str, str]) -> None:
-    operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
+    done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
     back = operator.post("modules/oracle/rollback", {"reason": "I liked the old one"}).json()
     assert (back["kind"], back["to_version"]) == ("rollback", oracle["1.0.0"])
     assert operator.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
@@ -196,7 +222,11 @@ def test_a_swap_sent_twice_under_one_key_happens_once(operator: Api, oracle: dic
     first = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
     again = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
     assert again["Idempotency-Replayed"] == "true"
-    assert again.json() == first.json()
+    assert (again.status_code, again["Location"], again.json()) == (202, first["Location"], first.json())
+    done(operator, first)
+    third = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
+    assert (third.status_code, third["Location"]) == (202, first["Location"])
+    assert ModuleJob.objects.filter(kind="swap").count() == 1
     assert ModuleSwap.objects.filter(module__name="oracle", kind="swap").count() == 1
 
 
@@ -204,9 +234,9 @@ def test_a_swap_that_fails_its_tests_leaves_all_as_it_was(
     operator: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gating, "passes", lambda *_, **__: "probabilities sum to 0.7")
-    response = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
-    assert response.status_code == 422
-    assert "probabilities sum to 0.7" in response.json()["detail"]
+    job = done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
+    assert (job["state"], job["swap"]["state"]) == ("FAILED", "FAILED")
+    assert "probabilities sum to 0.7" in job["detail"]
     assert operator.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
     failed = operator.get("modules/swaps", {"state": "FAILED"}).json()["results"][0]
     assert "probabilities sum to 0.7" in failed["error"]
@@ -222,7 +252,11 @@ def test_a_swap_during_a_swap_is_a_conflict(
         return ""
 
     monkeypatch.setattr(gating, "passes", ask_again)
-    assert operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}).status_code == 200
+    first = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
+    waiting = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
+    assert waiting.status_code == 409
+    assert "was asked for by operator at" in waiting.json()["detail"]
+    assert done(operator, first)["state"] == "SUCCEEDED"
     assert during == [409]
 
 
@@ -232,8 +266,9 @@ def test_a_swap_to_what_is_in_use_is_refused(operator: Api, oracle: dict[str, st
 
 
 @pytest.mark.parametrize("number", ["999999", "9223372036854775808"])
-def test_a_swap_that_never_was_is_not_there(viewer: Api, number: str) -> None:
-    assert viewer.get(f"modules/swaps/{number}").status_code == 404
+@pytest.mark.parametrize("kind", ["swaps", "jobs"])
+def test_a_swap_and_a_job_that_never_were_are_not_there(viewer: Api, kind: str, number: str) -> None:
+    assert viewer.get(f"modules/{kind}/{number}").status_code == 404
 
 
 # --- tests in a process of their own ---
@@ -243,9 +278,9 @@ def test_a_version_is_tested_in_a_process_of_its_own_and_the_result_is_kept(
     operator: Api, code: Write, open_gate: None
 ) -> None:
     operator.post("modules/register", {"name": "oracle", "path": code("oracle")})
-    response = operator.post("modules/oracle/test?module_type=generic")
-    assert response.status_code == 200, response.content
-    run = response.json()
+    job = done(operator, operator.post("modules/oracle/test?module_type=generic"))
+    assert (job["state"], job["suites"]) == ("SUCCEEDED", ["generic"])
+    run = job["test"]
     assert (run["module"], run["suites"], run["actor"]) == ("oracle", ["generic"], "operator")
     assert "generic" in {result["suite"] for result in run["results"]}, run
     history = operator.get("modules/oracle/test-history").json()["results"]
@@ -270,7 +305,8 @@ def test_suites_that_are_none_are_named(operator: Api, query: str, body: dict[st
 
 
 def test_nothing_is_forgotten_between_the_services_and_the_api() -> None:
-    assert set(services.__all__) - {"check_registration", "configure", "get", "recover", "restore_shipped", "seal"} == {
+    inner = {"check_registration", "configure", "get", "recover", "restore_shipped", "seal"}
+    assert set(services.__all__) - inner == {
         "activate",
         "load",
         "register",

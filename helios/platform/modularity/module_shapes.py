@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from helios.modules.history import ModuleTestRun
-from helios.modules.models import Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
+from helios.modules.models import Module, ModuleJob, ModuleState, ModuleSwap, ModuleVersion, SwapState
 from helios.platform.api import ordering
 from helios.platform.strict import Body, Query, Reasoned, Text, Truth
 
@@ -206,6 +206,36 @@ class TestRunSerializer(serializers.ModelSerializer[ModuleTestRun]):
             "actor",
             "started_at",
             "duration_ms",
+        )
+        read_only_fields = fields
+
+
+class JobSerializer(serializers.ModelSerializer[ModuleJob]):
+    """Work that outlasts a request; `detail` says what it waits for, or why it failed."""
+
+    module = serializers.SlugRelatedField[Module](slug_field="name", read_only=True)
+    version = VersionSerializer(read_only=True)
+    suites = serializers.ListField(child=serializers.CharField(), read_only=True, help_text="empty: the slot's own")
+    swap = SwapSerializer(read_only=True, allow_null=True)
+    test = TestRunSerializer(read_only=True, allow_null=True)
+
+    class Meta:
+        model = ModuleJob
+        fields = (
+            "id",
+            "kind",
+            "module",
+            "version",
+            "suites",
+            "state",
+            "detail",
+            "actor",
+            "reason",
+            "swap",
+            "test",
+            "created_at",
+            "started_at",
+            "finished_at",
         )
         read_only_fields = fields
 

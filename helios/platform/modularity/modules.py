@@ -1,9 +1,8 @@
-"""Modules over HTTP: register, load, test, swap and roll back. A swap answers when it has ended."""
+"""Modules over HTTP: register, load, test, swap and roll back. What takes long is a job, done by a worker."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,15 +12,16 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from helios.modules import presence, registry, services, testing
+from helios.modules import jobs, presence, registry, services
 from helios.modules.history import ModuleTestRun
-from helios.modules.models import OPEN_SWAPS, Module, ModuleSwap, ModuleVersion
+from helios.modules.models import OPEN_SWAPS, Module, ModuleJob, ModuleSwap, ModuleVersion
 from helios.platform.api import ApiView, ListView, actor, body, narrowed, no_query, query, unknown
 from helios.platform.idempotency import idempotent
 from helios.platform.modularity import module_shapes as shapes
 from helios.platform.strict import Reasoned
 
 TAG: Final = ["modules"]
+Kind = ModuleJob.Kind
 
 
 def found(name: str) -> Module:
@@ -155,11 +155,10 @@ class Register(ApiView):
         return Response(shapes.VersionSerializer(version).data, status=HTTPStatus.CREATED, headers=headers)
 
 
-def _with_version(request: Request, name: str, service: Callable[..., ModuleVersion]) -> Response:
-    """Do something with the version that the body names, or the newest, and show it afterwards."""
-    no_query(request)
-    wanted = body(request, shapes.WhichVersion)
-    return Response(shapes.VersionSerializer(service(found(name).name, wanted["version"], actor=actor(request))).data)
+def _ordered(job: ModuleJob) -> Response:
+    """202: a worker does it, and the job at Location says how far it is and how it ended."""
+    headers = {"Location": f"/api/modularity/modules/jobs/{job.pk}"}
+    return Response(shapes.JobSerializer(job).data, status=HTTPStatus.ACCEPTED, headers=headers)
 
 
 class Load(ApiView):
@@ -170,12 +169,14 @@ class Load(ApiView):
         summary="Load a version",
         operation_id="modules_load",
         request=shapes.WhichVersion,
-        responses={200: shapes.VersionSerializer},
+        responses={202: shapes.JobSerializer},
     )
-    @idempotent(atomic=False)
+    @idempotent()
     def post(self, request: Request, name: str) -> Response:
-        """Imports the code in a process of its own; 422 with the reason when it cannot be used."""
-        return _with_version(request, name, services.load)
+        """Has a worker import the code in a process of its own; the job at Location says whether it can be used."""
+        no_query(request)
+        version = body(request, shapes.WhichVersion)["version"]
+        return _ordered(jobs.order(Kind.LOAD, found(name).name, version, actor=actor(request)))
 
 
 class Activate(ApiView):
@@ -186,12 +187,14 @@ class Activate(ApiView):
         summary="Activate a version",
         operation_id="modules_activate",
         request=shapes.WhichVersion,
-        responses={200: shapes.VersionSerializer},
+        responses={202: shapes.JobSerializer},
     )
-    @idempotent(atomic=False)
+    @idempotent()
     def post(self, request: Request, name: str) -> Response:
-        """For a slot that no version fills; one that is in use is swapped."""
-        return _with_version(request, name, services.activate)
+        """For a slot that no version fills; one that is in use is swapped. A worker loads it first, if need be."""
+        no_query(request)
+        version = body(request, shapes.WhichVersion)["version"]
+        return _ordered(jobs.order(Kind.ACTIVATE, found(name).name, version, actor=actor(request)))
 
 
 class Unload(ApiView):
@@ -222,18 +225,18 @@ class Test(ApiView):
         operation_id="modules_test",
         parameters=[shapes.TestQuery],
         request=shapes.TestOrder,
-        responses={200: shapes.TestRunSerializer},
+        responses={202: shapes.JobSerializer},
     )
-    @idempotent(atomic=False)
+    @idempotent()
     def post(self, request: Request, name: str) -> Response:
-        """Runs suites on a version in a process of its own and keeps the result; `passed` says how it went."""
+        """Has a worker run suites on a version in a process of its own; `test` of the job at Location is the result."""
         kind = query(request, shapes.TestQuery).get("module_type")
         wanted = body(request, shapes.TestOrder)
         if kind and "suites" in wanted:
             raise exceptions.ValidationError({"suites": ["must be left out where module_type names the suite"]})
         suites = [kind] if kind else wanted.get("suites")
-        report = testing.run_suites(found(name).name, wanted["version"], suites, actor=actor(request))
-        return Response(shapes.TestRunSerializer(ModuleTestRun.objects.get(pk=report.run_id)).data)
+        name, version = found(name).name, wanted["version"]
+        return _ordered(jobs.order(Kind.TEST, name, version, suites=suites, actor=actor(request)))
 
 
 class Swap(ApiView):
@@ -244,21 +247,33 @@ class Swap(ApiView):
         summary="Swap a module's version",
         operation_id="modules_swap",
         request=shapes.NewSwap,
-        responses={200: shapes.SwapSerializer},
+        responses={202: shapes.JobSerializer},
     )
-    @idempotent(atomic=False)
+    @idempotent()
     def post(self, request: Request) -> Response:
-        """Checks, tests, loads beside in every process, then switches; answers when all of that has happened.
+        """Checks; then a worker tests it, loads it beside in every process, and switches. The job at Location follows.
 
-        Refused or failed (422), everything goes on with the version it had; 409 while another swap of the slot runs.
+        Refused (422) or failed, everything goes on with the version it had; 409 while another swap of the slot is
+        asked for or runs.
         """
         no_query(request)
         wanted = body(request, shapes.NewSwap)
-        name = found(wanted["name"]).name
-        swap = services.swap(
-            name, wanted["version"], actor=actor(request), reason=wanted["reason"], suites=wanted.get("suites")
-        )
-        return _swapped(swap.pk)
+        name, version, suites = found(wanted["name"]).name, wanted["version"], wanted.get("suites")
+        job = jobs.order(Kind.SWAP, name, version, suites=suites, actor=actor(request), reason=wanted["reason"])
+        return _ordered(job)
+
+
+class JobDetail(ApiView):
+    """Work that a request asked for."""
+
+    @extend_schema(tags=TAG, summary="Read a job", operation_id="module_jobs_read", responses=shapes.JobSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """How far it is, what it waits for, and how it ended: `swap` and `test` are its results."""
+        no_query(request)
+        job = jobs.get(pk)
+        if job is None:
+            raise exceptions.NotFound(f"no job has the number {pk}")
+        return Response(shapes.JobSerializer(job).data)
 
 
 class Rollback(ApiView):

@@ -36,6 +36,7 @@ urlpatterns = [
     path("modules/status", modules.ModuleStatuses.as_view(), name="module-statuses"),
     path("modules/register", modules.Register.as_view(), name="module-register"),
     path("modules/swap", modules.Swap.as_view(), name="module-swap"),
+    path("modules/jobs/<int:pk>", modules.JobDetail.as_view(), name="module-job"),
     path("modules/swaps", modules.SwapList.as_view(), name="swap-list"),
     path("modules/swaps/<int:pk>", modules.SwapDetail.as_view(), name="swap-detail"),
     path("modules/<str:name>/status", modules.ModuleStatus.as_view(), name="module-status"),

@@ -1,0 +1,189 @@
+"""Work on modules that outlasts a request: loading, activating, testing and swapping, done by a worker.
+
+A job is a row, made together with the answer to the request, before its message is sent. Only a QUEUED one is taken,
+by compare-and-set, so a message that comes twice does nothing. A message that was lost is sent again; a worker that
+died leaves a FAILED job with that reason, never one that runs for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from kombu.exceptions import OperationalError
+from loguru import logger
+
+from helios.errors import HeliosError
+from helios.modules import changing, presence, services, swapping, testing
+from helios.modules.errors import SwapRunning
+from helios.modules.models import OPEN_JOBS, JobState, Module, ModuleJob, ModuleVersion
+
+TASK: Final = "modules.work"
+QUEUED_S: Final = 600.0  # for so long it waits for a worker
+RESEND_S: Final = 15.0  # a message that nobody has taken by then may be lost: another one does no harm
+GRACE_S: Final = 30.0  # beyond the hard limit of every task
+WAITS: Final = "waits for a worker of queue maintenance"
+AWAY: Final = "the broker could not be reached: it is sent again when it can be"
+Kind = ModuleJob.Kind
+log = logger.bind(component="modules")
+
+
+def order(
+    kind: ModuleJob.Kind,
+    name: str,
+    version: str = "",
+    *,
+    actor: str,
+    reason: str = "",
+    suites: Sequence[str] | None = None,
+) -> ModuleJob:
+    """Check what can be checked at once, and have a worker do the rest; returns the queued job.
+
+    Raises `UnknownModule`, `ModuleRefused` and `SwapRunning` as the services do, with nothing queued.
+    """
+    if suites is not None or kind is Kind.TEST:
+        testing.suites_of(name, suites)
+    with transaction.atomic():
+        rows = changing.locked()
+        wanted = _CHECKS[kind](rows, name, version)
+        slot = rows[name]
+        if kind is Kind.SWAP:
+            _refuse_ordered(slot)
+        job = ModuleJob.objects.create(
+            module=slot, version=wanted, kind=kind, suites=list(suites or ()), actor=actor, reason=reason, detail=WAITS
+        )
+        transaction.on_commit(partial(_send, job.pk), robust=True)
+    return job
+
+
+def run(job_id: int) -> None:
+    """Do the job, if it is still queued; its row keeps how it ended."""
+    taken = ModuleJob.objects.filter(pk=job_id, state=JobState.QUEUED).update(
+        state=JobState.RUNNING, detail="", owner=presence.owner(), started_at=Now()
+    )
+    if taken != 1:
+        return
+    job = _jobs().get(pk=job_id)
+    try:
+        _WORK[Kind(job.kind)](job)
+    except HeliosError as error:
+        _end(job, JobState.FAILED, str(error))
+    except BaseException as error:
+        _end(job, JobState.FAILED, f"{type(error).__name__}: {error}")
+        raise
+    else:
+        _end(job, JobState.SUCCEEDED)
+
+
+def get(job_id: int) -> ModuleJob | None:
+    """The job as it stands now: one whose time is over, or whose worker died, has failed."""
+    job = _jobs().filter(pk=job_id).first() if job_id < 2**63 else None
+    if job is not None and job.state in OPEN_JOBS:
+        _settle(job)
+        job = _jobs().get(pk=job_id)
+    return job
+
+
+def recover() -> None:
+    """End the jobs whose time is over or whose workers died, and send the messages again that may be lost."""
+    for job in _jobs().filter(state__in=OPEN_JOBS):
+        _settle(job)
+    waiting = ModuleJob.objects.filter(state=JobState.QUEUED, sent_at__lt=Now() - timedelta(seconds=RESEND_S))
+    for job_id in waiting.values_list("pk", flat=True):
+        _send(job_id)
+
+
+def _jobs() -> QuerySet[ModuleJob]:
+    return ModuleJob.objects.select_related(
+        "module", "version__module", "test", "swap__module", "swap__from_version", "swap__to_version"
+    )
+
+
+def _testable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
+    return changing.version_of(changing.named(rows, name), version)
+
+
+_CHECKS: Final[dict[str, Callable[[Mapping[str, Module], str, str], ModuleVersion]]] = {
+    Kind.LOAD: services.loadable,
+    Kind.ACTIVATE: services.activatable,
+    Kind.TEST: _testable,
+    Kind.SWAP: swapping.swappable,
+}
+
+
+def _refuse_ordered(slot: Module) -> None:
+    for job in _jobs().filter(module=slot, kind=Kind.SWAP, state__in=OPEN_JOBS):
+        _settle(job)
+    open_one = _jobs().filter(module=slot, kind=Kind.SWAP, state__in=OPEN_JOBS).first()
+    if open_one is not None:
+        raise SwapRunning(
+            f"a swap of module {slot.name} to {open_one.version.label} was asked for by {open_one.actor} at "
+            f"{open_one.created_at:%Y-%m-%d %H:%M:%S} UTC (job {open_one.pk}, {open_one.get_state_display()}): "
+            "wait until that has ended"
+        )
+
+
+def _send(job_id: int) -> None:
+    queued = ModuleJob.objects.filter(pk=job_id, state=JobState.QUEUED)
+    try:
+        current_app.send_task(TASK, args=[job_id], retry=False)
+    except (OperationalError, OSError) as error:
+        log.bind(job=job_id, error=str(error)).warning("modules.job_not_sent")
+        queued.update(detail=AWAY)
+    else:
+        queued.update(sent_at=Now(), detail=WAITS)
+
+
+def _load(job: ModuleJob) -> None:
+    services.load(job.module.name, job.version.label, actor=job.actor)
+
+
+def _activate(job: ModuleJob) -> None:
+    services.activate(job.module.name, job.version.label, actor=job.actor)
+
+
+def _test(job: ModuleJob) -> None:
+    report = testing.run_suites(job.module.name, job.version.label, job.suites or None, actor=job.actor)
+    ModuleJob.objects.filter(pk=job.pk).update(test=report.run_id)
+
+
+def _swap(job: ModuleJob) -> None:
+    row = swapping.begin(job.module.name, job.version.label, actor=job.actor, reason=job.reason)
+    ModuleJob.objects.filter(pk=job.pk).update(swap=row)
+    swapping.carry_out(row, job.suites or None)
+
+
+_WORK: Final[dict[str, Callable[[ModuleJob], None]]] = {
+    Kind.LOAD: _load,
+    Kind.ACTIVATE: _activate,
+    Kind.TEST: _test,
+    Kind.SWAP: _swap,
+}
+
+
+def _settle(job: ModuleJob) -> None:
+    """End an open job whose time is over, by the clock of the database, or whose worker is gone."""
+    mine = ModuleJob.objects.filter(pk=job.pk, state=job.state)
+    if job.state == JobState.QUEUED:
+        if mine.filter(created_at__lt=Now() - timedelta(seconds=QUEUED_S)).exists():
+            _end(job, JobState.FAILED, f"no worker of queue maintenance took it within {QUEUED_S:g} s: is one running?")
+        return
+    limit = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + GRACE_S)
+    if presence.owner_gone(job.owner) or mine.filter(started_at__lt=Now() - limit).exists():
+        if job.swap is not None and job.swap.switched_at is not None:
+            _end(job, JobState.SUCCEEDED)
+        else:
+            _end(job, JobState.FAILED, f"its worker {job.owner} died while it ran")
+
+
+def _end(job: ModuleJob, state: JobState, detail: str = "") -> None:
+    """Once only: whoever finds it still in the state it was read in."""
+    found = JobState.RUNNING if job.started_at else JobState.QUEUED
+    ModuleJob.objects.filter(pk=job.pk, state=found).update(state=state, detail=detail, finished_at=Now())

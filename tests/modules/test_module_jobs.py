@@ -1,0 +1,195 @@
+"""Work that outlasts a request: a lost message, a lost worker and a lost broker each end it, or pick it up again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from helios.modules import gating, jobs, presence, services, swapping, tasks, testing
+from helios.modules.errors import ModuleRefused, SwapRunning
+from helios.modules.models import Module, ModuleJob, ModuleSwap
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
+Kind = ModuleJob.Kind
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch) -> list[int]:
+    """Numbers of the jobs whose messages were sent, in order."""
+    numbers: list[int] = []
+    monkeypatch.setattr(jobs.current_app, "send_task", lambda name, args, **_: numbers.append(*args))
+    return numbers
+
+
+@pytest.fixture
+def job(three_versions, django_capture_on_commit_callbacks) -> ModuleJob:
+    """A swap that was asked for and is waiting."""
+    with django_capture_on_commit_callbacks(execute=True):
+        return jobs.order(Kind.SWAP, "oracle", "1.1.0", actor="ann", reason="sharper")
+
+
+@pytest.fixture
+def gone() -> str:
+    """The name of a process of this machine that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return f"{presence.host()}:{ended.pid}"
+
+
+def now(job: ModuleJob) -> tuple[str, str]:
+    found = jobs.get(job.pk)
+    assert found
+    return found.state, found.detail
+
+
+def older(job: ModuleJob, **seconds: float) -> None:
+    """Move moments of the job into the past."""
+    moments = {name: timezone.now() - timedelta(seconds=value) for name, value in seconds.items()}
+    ModuleJob.objects.filter(pk=job.pk).update(**moments)
+
+
+def test_the_row_is_there_before_its_message_and_the_message_only_with_the_row(
+    three_versions, sent, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        job = jobs.order(Kind.LOAD, "oracle", "1.1.0", actor="ann")
+        assert sent == []
+    assert sent == [job.pk]
+    with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+        jobs.order(Kind.LOAD, "oracle", "1.1.0", actor="ann")
+        transaction.set_rollback(True)
+    assert (sent, ModuleJob.objects.count()) == ([job.pk], 1)
+
+
+def test_the_task_does_the_job_once_however_often_its_message_comes(job):
+    for _ in range(3):
+        tasks.work(job.pk)
+    assert now(job) == ("SUCCEEDED", "")
+    swap = ModuleSwap.objects.get()
+    assert (swap.actor, swap.reason, swap.state) == ("ann", "sharper", "SWITCHED")
+    assert ModuleJob.objects.get().swap_id == swap.pk
+    assert Module.objects.get(name="oracle").active.version == "1.1.0"
+
+
+def test_what_the_services_refuse_later_is_the_jobs_reason(job):
+    services.swap("oracle", "1.1.0", actor="bob")  # a person at the terminal was quicker than the worker
+    jobs.run(job.pk)
+    state, detail = now(job)
+    assert state == "FAILED"
+    assert "is in use already" in detail
+    assert ModuleSwap.objects.count() == 1
+
+
+def test_a_second_swap_waits_for_the_first_one_and_may_follow_it(job):
+    with pytest.raises(SwapRunning, match=r"oracle to 1\.1\.0.* asked for by ann .*queued"):
+        jobs.order(Kind.SWAP, "oracle", "1.1.0", actor="bob")
+    with pytest.raises(IntegrityError, match="module_jobs_one_open_swap"), transaction.atomic():
+        ModuleJob.objects.create(module=job.module, version=job.version, kind="swap", actor="x", detail="x")
+    jobs.order(Kind.TEST, "oracle", "1.1.0", actor="bob")
+    older(job, created_at=jobs.QUEUED_S + 1)
+    assert jobs.order(Kind.SWAP, "oracle", "1.1.0", actor="bob").state == "QUEUED"
+    assert now(job)[0] == "FAILED"
+
+
+@pytest.mark.parametrize(("kind", "suites"), [(Kind.TEST, ["astrology"]), (Kind.SWAP, ["astrology"]), (Kind.TEST, [])])
+def test_suites_that_are_none_are_refused_at_once(three_versions, kind, suites):
+    with pytest.raises(ModuleRefused, match="a test suite must be one of"):
+        jobs.order(kind, "oracle", "1.1.0", suites=suites, actor="ann")
+    assert not ModuleJob.objects.exists()
+
+
+def test_the_wanted_suites_reach_the_tests(three_versions, monkeypatch):
+    asked: list[object] = []
+    monkeypatch.setattr(gating, "passes", lambda version, suites, **_: asked.append(suites) or "no")
+    monkeypatch.setattr(testing, "run_suites", lambda name, label, suites, **_: asked.append(suites) or 1 / 0)
+    jobs.run(jobs.order(Kind.SWAP, "oracle", "1.1.0", suites=["generic"], actor="ann").pk)
+    with pytest.raises(ZeroDivisionError):
+        jobs.run(jobs.order(Kind.TEST, "oracle", "1.1.0", actor="ann").pk)
+    assert asked == [["generic"], None]
+
+
+# --- no worker, no broker, no message ---
+
+
+def test_without_a_worker_a_job_says_what_it_waits_for_and_ends_after_a_while(job):
+    assert now(job) == ("QUEUED", "waits for a worker of queue maintenance")
+    older(job, created_at=jobs.QUEUED_S + 1)
+    assert now(job) == ("FAILED", "no worker of queue maintenance took it within 600 s: is one running?")
+    jobs.run(job.pk)  # its message arrives after all
+    assert now(job)[0] == "FAILED"
+    assert not ModuleSwap.objects.exists()
+
+
+def test_a_message_that_was_lost_is_sent_again_and_one_under_way_is_not(job, sent):
+    jobs.recover()
+    assert sent == [job.pk]
+    older(job, sent_at=jobs.RESEND_S + 1)
+    jobs.recover()
+    jobs.recover()
+    assert sent == [job.pk, job.pk]
+
+
+def test_a_broker_that_is_away_leaves_the_job_queued_with_that_reason_until_it_is_back(
+    three_versions, monkeypatch, sent, django_capture_on_commit_callbacks
+):
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("connection refused")
+
+    with monkeypatch.context() as broken, django_capture_on_commit_callbacks(execute=True):
+        broken.setattr(jobs.current_app, "send_task", away)
+        job = jobs.order(Kind.SWAP, "oracle", "1.1.0", actor="ann")
+    assert now(job) == ("QUEUED", "the broker could not be reached: it is sent again when it can be")
+    older(job, sent_at=jobs.RESEND_S + 1)
+    jobs.recover()
+    assert sent[-1] == job.pk
+    assert now(job) == ("QUEUED", "waits for a worker of queue maintenance")
+
+
+# --- a worker that dies ---
+
+
+def test_a_job_whose_worker_died_has_failed_with_that_reason(job, gone):
+    ModuleJob.objects.filter(pk=job.pk).update(state="RUNNING", owner=gone, started_at=timezone.now(), detail="")
+    assert now(job) == ("FAILED", f"its worker {gone} died while it ran")
+
+
+def test_a_worker_of_another_machine_is_given_until_the_limit_of_every_task(job):
+    running = {"state": "RUNNING", "owner": "elsewhere:1", "started_at": timezone.now(), "detail": ""}
+    ModuleJob.objects.filter(pk=job.pk).update(**running)
+    assert now(job)[0] == "RUNNING"
+    older(job, started_at=settings.CELERY_TASK_TIME_LIMIT + jobs.GRACE_S + 1)
+    jobs.recover()
+    assert now(job) == ("FAILED", "its worker elsewhere:1 died while it ran")
+
+
+def test_a_swap_whose_worker_died_after_the_switch_has_succeeded(job, gone):
+    swap = swapping.swap("oracle", "1.1.0", actor="ann")
+    running = {"state": "RUNNING", "owner": gone, "started_at": timezone.now(), "detail": "", "swap": swap}
+    ModuleJob.objects.filter(pk=job.pk).update(**running)
+    assert now(job) == ("SUCCEEDED", "")
+
+
+def test_a_job_that_runs_into_the_soft_limit_says_so_and_the_worker_hears_of_it(job, monkeypatch):
+    def slow(*_: object, **__: object) -> str:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(gating, "passes", slow)
+    with pytest.raises(SoftTimeLimitExceeded):
+        jobs.run(job.pk)
+    state, detail = now(job)
+    assert (state, "SoftTimeLimitExceeded" in detail) == ("FAILED", True)
+    assert ModuleSwap.objects.get().state == "FAILED"
+
+
+def test_the_beat_looks_after_the_jobs(job, gone):
+    ModuleJob.objects.filter(pk=job.pk).update(state="RUNNING", owner=gone, started_at=timezone.now(), detail="")
+    tasks.watch_files()
+    assert ModuleJob.objects.get().state == "FAILED"
