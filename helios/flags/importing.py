@@ -74,11 +74,13 @@ def import_state(
     with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
         present = set(FeatureFlag.objects.values_list("name", flat=True))
         settled = _as_it_is(state) if strict else _settled(state, present)
+        _note_trimmed(settled.segments, trimmed["segments"], settled)
+        _note_trimmed(settled.features, trimmed["features"], settled)
         told = [
             _told("segment", segments.put(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
-            for name, segment, notes in _noted(settled.segments, settled, trimmed["segments"])
+            for name, segment, notes in _noted(settled.segments, settled)
         ]
-        for name, flag, notes in _noted(settled.features, settled, trimmed["features"]):
+        for name, flag, notes in _noted(settled.features, settled):
             if name in present and name in catalog.BY_NAME and not overwrite:
                 told.append(Imported(kind="flag", name=name, outcome="kept"))
             else:
@@ -144,12 +146,16 @@ def _as_it_is(state: State) -> Settled:
     return Settled(features=dict(state.features), segments=dict(state.segments))
 
 
-def _noted(
-    parts: Mapping[str, Part], settled: Settled, trimmed: list[list[str]]
-) -> Iterator[tuple[str, Part, tuple[str, ...]]]:
-    first = dict(zip(parts, trimmed, strict=True))  # settling keeps the file's order
+def _noted(parts: Mapping[str, Part], settled: Settled) -> Iterator[tuple[str, Part, tuple[str, ...]]]:
     for name in sorted(parts):
-        yield name, parts[name], (*first[name], *settled.notes.get((type(parts[name]), name), ()))
+        yield name, parts[name], tuple(settled.notes.get((type(parts[name]), name), ()))
+
+
+def _note_trimmed(parts: Mapping[str, FlagDefinition | Segment], trimmed: list[list[str]], settled: Settled) -> None:
+    """Put what was trimmed in front of a part's notes; settling keeps the file's order."""
+    for (name, part), found in zip(parts.items(), trimmed, strict=True):
+        if found:
+            settled.notes[type(part), name] = [*found, *settled.notes.get((type(part), name), ())]
 
 
 def _flag(batch: Batch, flag: FlagDefinition, description: str, notes: tuple[str, ...]) -> Imported:

@@ -93,7 +93,7 @@ def _values(name: Any, values: Any, path: str, note: Note, *, whole: bool = True
 
 
 def _constraint(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, Any]:
-    named = _fields({"contextName": _named})(plain, path, note)
+    named: dict[str, Any] = _fields({"contextName": _named})(plain, path, note)
     if "values" in named:
         whole = named.get("operator") in _LISTED
         named["values"] = _values(named.get("contextName"), named["values"], f"{path}.values", note, whole=whole)
@@ -101,7 +101,7 @@ def _constraint(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, An
 
 
 def _override(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, Any]:
-    named = _fields({"contextName": _named})(plain, path, note)
+    named: dict[str, Any] = _fields({"contextName": _named})(plain, path, note)
     if "values" in named:
         named["values"] = _values(named.get("contextName"), named["values"], f"{path}.values", note)
     return named

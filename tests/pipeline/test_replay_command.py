@@ -152,3 +152,12 @@ def test_a_book_for_beat_is_made_and_started_at_once_or_not_at_all(market, monke
     call_command(*command, stdout=io.StringIO())
     assert Book.objects.get().active
     assert TradingModeChange.objects.get().after == "active"
+
+
+def test_a_cycle_is_made_only_for_a_bar_that_exists(market, inline):
+    """One for a bar of the future would stand before every real one."""
+    money = {"initial_cash": 1000, "fee_bps": 0, "slippage_bps": 0}
+    book = books.create_book("paper", mode="paper", timeframe="1d", symbols=["AAPL"], **money)
+    with pytest.raises(CommandError, match="book 'paper' has no bar at 2099-01-02T21:00:00"):
+        call_command("run_cycle", "--book", "paper", "--bar", "2099-01-02T21:00")
+    assert not book.cycles.exists()
