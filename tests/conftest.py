@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 import redis
+from filelock import FileLock
+from hypothesis import HealthCheck
 
 from helios import outage
-from tests.desks import desk, modules_dir, shared_dir, trained
-from tests.harness import Stack, database_url, run_sql
+from tests.desks import desk, modules_dir, shared_desk, shared_dir, trained
+from tests.harness import Stack, clone, copies, drop
 
-__all__ = ["desk", "modules_dir", "shared_dir", "trained"]
+__all__ = ["desk", "modules_dir", "shared_desk", "shared_dir", "trained"]
 
-_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-TEMPLATE = f"helios_template_{_WORKER}"
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+_RUN = os.getppid() if _WORKER else os.getpid()
 
 
-_CLONERS = {"fresh_database", "stack", "stack_factory", "trained", "desk"}
+def pytest_configure() -> None:
+    """No test depends on how busy the machine is, and none spends half a second on the hash of a password."""
+    from django.conf import settings
+
+    hypothesis.settings.register_profile("helios", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis.settings.load_profile("helios")
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that copy the test database as using it: pytest-django migrates it only then."""
-    for item in items:
-        wants = _CLONERS & set(getattr(item, "fixturenames", ()))
-        if wants and item.get_closest_marker("django_db") is None:
-            item.add_marker(pytest.mark.django_db)
+    """Tests with real processes first: what takes longest must not be what everybody waits for in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -38,16 +45,41 @@ def no_outage() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
-    """pytest-django's migrated test database, of which we keep an untouched copy as a template."""
+def template(django_test_environment: None, django_db_blocker: Any, shared_dir: Path) -> str:
+    """Name of a migrated database that nobody uses, made once a run: every other database is a copy of it."""
+    from django.core.management import call_command
+
+    name, done = f"helios_template_{_RUN}", shared_dir / "migrated"
+    with FileLock(shared_dir / "migrated.lock"), django_db_blocker.unblock():
+        if not done.exists():
+            clone("template1", name)
+            _use(name)
+            call_command("migrate", verbosity=0)
+            _use("postgres")  # PostgreSQL copies only databases that nobody uses
+            done.touch()
+    return name
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(template: str, django_db_blocker: Any) -> Iterator[None]:
+    """The database of this process's own tests, in place of pytest-django's, which would migrate in every process."""
+    name = f"helios_test_{_RUN}_{_WORKER or 'main'}"
+    clone(template, name)
+    with django_db_blocker.unblock():
+        _use(name)
+    yield
+    with django_db_blocker.unblock():
+        _use("postgres")
+    drop(name)
+
+
+def _use(name: str) -> None:
+    """Turn Django to a database of the same server."""
+    from django.conf import settings
     from django.db import connection
 
-    with django_db_blocker.unblock():  # type: ignore[attr-defined]
-        name = connection.settings_dict["NAME"]
-        connection.close()  # PostgreSQL copies only databases that nobody uses
-    admin = database_url(os.environ["HELIOS_DATABASE_URL"], "postgres")
-    run_sql(admin, f'DROP DATABASE IF EXISTS "{TEMPLATE}"')
-    run_sql(admin, f'CREATE DATABASE "{TEMPLATE}" TEMPLATE "{name}"')
+    connection.close()
+    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
 
 
 @pytest.fixture
@@ -63,13 +95,13 @@ def clean_redis() -> Iterator[redis.Redis]:
 @pytest.fixture
 def empty_database() -> Iterator[str]:
     """URL of a database without a single table."""
-    yield from _database(None)
+    yield from copies("template1")
 
 
 @pytest.fixture
-def fresh_database(django_db_setup: None) -> Iterator[str]:
+def fresh_database(template: str) -> Iterator[str]:
     """URL of a migrated database of this test's own, for processes that commit."""
-    yield from _database(TEMPLATE)
+    yield from copies(template)
 
 
 @pytest.fixture
@@ -81,12 +113,12 @@ def stack(fresh_database: str) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def stack_factory(django_db_setup: None) -> Iterator[Callable[[], Stack]]:
+def stack_factory(template: str) -> Iterator[Callable[[], Stack]]:
     """Make several stacks in one test."""
     made: list[tuple[Stack, Iterator[str]]] = []
 
     def make() -> Stack:
-        databases = _database(TEMPLATE)
+        databases = copies(template)
         made.append((Stack(next(databases)), databases))
         return made[-1][0]
 
@@ -94,12 +126,3 @@ def stack_factory(django_db_setup: None) -> Iterator[Callable[[], Stack]]:
     for each, databases in made:
         each.close()
         next(databases, None)
-
-
-def _database(template: str | None) -> Iterator[str]:
-    base = os.environ["HELIOS_DATABASE_URL"]
-    name = f"helios_{_WORKER}_{uuid.uuid4().hex[:10]}"
-    admin = database_url(base, "postgres")
-    run_sql(admin, f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
-    yield database_url(base, name)
-    run_sql(admin, f'DROP DATABASE "{name}" WITH (FORCE)')

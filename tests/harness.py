@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,10 +22,13 @@ import psycopg2.extensions
 from helios.stack import children, endpoints, processes
 from helios.stack.processes import ProcessSpec
 from helios.stack.workers import answering
+from tests import warm
 from tests.servers import make_root, servers_in
+from tests.warm import Forked
 
 ROOT = Path(__file__).resolve().parent.parent
-CPU_QUEUES = (*processes.WORKER_QUEUES, *processes.MAINTENANCE_QUEUES)  # one worker for all of them starts sooner
+CPU_QUEUES = (*processes.WORKER_QUEUES, *processes.MAINTENANCE_QUEUES)
+ALL_QUEUES = (*CPU_QUEUES, "gpu")  # one worker for all of them starts sooner
 
 
 def dsn(url: str) -> str:
@@ -52,6 +56,28 @@ def database_url(base: str, name: str) -> str:
     return urlsplit(base)._replace(path=f"/{name}", query=query).geturl()
 
 
+def clone(template: str, name: str) -> str:
+    """Copy a database of the tests' server; returns the URL of the copy."""
+    run_sql(_server(), f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return database_url(os.environ["HELIOS_DATABASE_URL"], name)
+
+
+def copies(template: str) -> Iterator[str]:
+    """URL of one copy of a database, dropped afterwards; for `yield from` in a fixture."""
+    name = f"helios_copy_{uuid.uuid4().hex}"
+    yield clone(template, name)
+    drop(name)
+
+
+def drop(name: str) -> None:
+    """Remove a database, whoever still uses it."""
+    run_sql(_server(), f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _server() -> str:
+    return database_url(os.environ["HELIOS_DATABASE_URL"], "postgres")
+
+
 class Stack:
     """Real workers against servers of their own. What waits, waits for a condition and within a limit."""
 
@@ -61,7 +87,7 @@ class Stack:
         self.database = database
         _, self.valkey = servers_in(self.root)
         self.valkey.start(die_with_us=True)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Forked] = {}
         self.environ: dict[str, str] = {
             **{name: value for name, value in os.environ.items() if name != "ANTHROPIC_API_KEY"},
             "DJANGO_SETTINGS_MODULE": "helios.settings",
@@ -83,57 +109,62 @@ class Stack:
     # --- commands ---
 
     def manage(
-        self, *words: str, timeout_s: float = 240, check: bool = True, env: Mapping[str, str] | None = None
+        self, *words: str, timeout_s: float = 540, check: bool = True, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `manage.py` to its end; with `check`, a failure fails the test and shows the output."""
-        result = subprocess.run(
-            [sys.executable, "manage.py", *words],
-            cwd=ROOT,
-            env={**self.environ, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        result = self.run("manage.py", *words, timeout_s=timeout_s, env=env)
         if check and result.returncode != 0:
             said = f"{result.stdout}\n{result.stderr}"
             raise AssertionError(f"manage.py {' '.join(words)} ended with {result.returncode}:\n{said}")
         return result
 
-    def manage_json(self, *words: str, timeout_s: float = 240) -> Any:
+    def run(
+        self, *argv: str, timeout_s: float = 540, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `python ARGV` to its end; a process that takes longer is killed, and the test fails."""
+        stdout, stderr = (self.root / f"{uuid.uuid4().hex}.{end}" for end in ("out", "err"))
+        process = warm.shared().start(argv, env={**self.environ, **(env or {})}, stdout=stdout, stderr=stderr)
+        try:
+            status = process.wait(timeout_s)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        return subprocess.CompletedProcess(list(argv), status, stdout.read_text(), stderr.read_text())
+
+    def manage_json(self, *words: str, timeout_s: float = 540) -> Any:
         """Run `manage.py … --json` and return what it printed."""
         return json.loads(self.manage(*words, "--json", timeout_s=timeout_s).stdout)
 
-    def start_manage(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+    def start_manage(self, name: str, *words: str) -> Forked:
         """Run `manage.py` beside the test; its output goes to `log(name)`."""
         return self.start(ProcessSpec(name=name, argv=[sys.executable, "manage.py", *words]))
 
     # --- processes ---
 
-    def start(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
-        """Start a process in a group of its own, under its spec's name."""
-        process = children.spawn(
-            spec.argv,
-            log=self.log(spec.name),
-            cwd=ROOT,
-            env=spec.environ(self.environ),
-            die_with_parent=signal.SIGKILL,
-        )
+    def start(self, spec: ProcessSpec) -> Forked:
+        """Start a process of Python's in a group of its own, under its spec's name."""
+        python, *argv = spec.argv
+        assert python == sys.executable, f"only Python is kept warm, was {python}"
+        process = warm.shared().start(argv, env=spec.environ(self.environ), stdout=self.log(spec.name))
         self.processes[spec.name] = process
         return process
 
-    def start_worker(self, queues: Sequence[str] = CPU_QUEUES, *, name: str = "worker") -> None:
+    def start_worker(self, queues: Sequence[str] = ALL_QUEUES, *, name: str = "worker") -> None:
         """Start a worker with one child for the queues and wait until it answers."""
         self.start(processes.worker(1, queues, name=name))
         self.wait_for_workers(name)
 
+    def need_worker(self) -> None:
+        """Have a worker of all queues, whether it is there already or not."""
+        if "worker" not in self.processes or self.processes["worker"].poll() is not None:
+            self.start_worker()
+
     def start_workers(self) -> None:
-        """Start the worker of the four CPU queues and the GPU worker, and wait until both answer."""
+        """Start a worker for the CPU queues and the GPU worker, as users have them, and wait until both answer."""
         self.start(processes.worker(1, CPU_QUEUES))
         self.start(processes.gpu_worker())
         self.wait_for_workers("worker", "gpu")
 
-    def wait_for_workers(self, *names: str, timeout_s: float = 90) -> None:
+    def wait_for_workers(self, *names: str) -> None:
         """Wait until the named workers answer a ping through the broker."""
 
         def ready() -> bool:
@@ -141,7 +172,7 @@ class Stack:
                 assert self.processes[name].poll() is None, f"{name} ended:\n{children.tail(self.log(name), 30)}"
             return set(names) <= self.answering()
 
-        self.wait_for(ready, timeout_s=timeout_s, what=f"workers {names}")
+        self.wait_for(ready, what=f"workers {names}")
 
     def answering(self) -> set[str]:
         """Names of the workers that answer a ping now."""
@@ -186,7 +217,7 @@ class Stack:
 
     # --- waiting ---
 
-    def wait_for(self, condition: Callable[[], object], *, timeout_s: float = 60, what: str = "the condition") -> None:
+    def wait_for(self, condition: Callable[[], object], *, timeout_s: float = 400, what: str = "the condition") -> None:
         """Poll until `condition` is truthy; the failure shows the end of each process's output."""
         deadline = time.monotonic() + timeout_s
         while not condition():

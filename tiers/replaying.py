@@ -31,6 +31,7 @@ from trading.services import books, ledger
 
 QUEUES = ("ingest", "default", "gpu", "execution")
 CHECK_EVERY_S = 1.0
+ASK_S = 0.5  # workers answer within milliseconds unless the machine is busy
 T = TypeVar("T")
 
 
@@ -122,16 +123,18 @@ def check_timeout(timeout_s: float) -> None:
         raise Rejected(f"--timeout must be more than zero seconds, was {timeout_s:g}")
 
 
-def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 2.0) -> None:
-    """`Rejected` names the queues nobody listens on; `Transient` when the broker cannot be reached."""
-    try:
-        replies = current_app.control.inspect(timeout=wait_s).active_queues() or {}
-    except (BrokerError, ConnectionError) as error:
-        raise Transient(f"the broker must be reachable for a replay, was not: {error}") from error
-    served = {queue["name"] for listed in replies.values() for queue in listed}
-    idle = [queue for queue in queues if queue not in served]
-    if idle:
-        raise Rejected(f"no worker listens on {', '.join(idle)}: start the stack with `make up`, or pass --workers")
+def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 10.0) -> None:
+    """`Rejected` names the queues on which nobody answered within `wait_s`; `Transient` when the broker is away."""
+    deadline, idle = time.monotonic() + wait_s, set(queues)
+    while idle:
+        try:
+            replies = current_app.control.inspect(timeout=min(ASK_S, wait_s)).active_queues() or {}
+        except (BrokerError, ConnectionError) as error:
+            raise Transient(f"the broker must be reachable for a replay, was not: {error}") from error
+        idle -= {queue["name"] for listed in replies.values() for queue in listed}
+        if idle and time.monotonic() >= deadline:
+            named = ", ".join(queue for queue in queues if queue in idle)
+            raise Rejected(f"no worker listens on {named}: start the stack with `make up`, or pass --workers")
 
 
 def run(

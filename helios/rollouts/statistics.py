@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtrit
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -102,7 +102,7 @@ def wilson_interval(n_hits: int, n: int, *, confidence: float = CONFIDENCE) -> I
         raise ValueError(f"n_hits must be from 0 to n {n}, was {n_hits}")
     if n == 0:
         return Interval(math.nan, 0.0, 1.0)
-    z = float(ndtri((1 + confidence) / 2))
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
     rate = n_hits / n
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
@@ -131,6 +131,8 @@ def _finite(*samples: FloatArray) -> bool:
 
 
 def _t(confidence: float, df: float) -> float:
+    from scipy.special import stdtrit  # noqa: PLC0415 - half a second at the start of every process that never asks
+
     return float(stdtrit(df, (1 + confidence) / 2))
 
 

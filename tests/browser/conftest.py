@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import sys
@@ -39,13 +38,13 @@ def start_web(stack: Stack) -> str:
             return False
         return True
 
-    stack.wait_for(listening, timeout_s=60, what="the web process")
+    stack.wait_for(listening, what="the web process")
     return f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
 def site(desk: Stack) -> tuple[Stack, str, dict[str, str]]:
     """A desk with workers and web, its address, and the first administrator's login."""
-    login = json.loads(desk.manage("ensure_admin", "--json").stdout)
-    desk.start_workers()
+    login = desk.manage_json("ensure_admin")
+    desk.start_worker()
     return desk, start_web(desk), login

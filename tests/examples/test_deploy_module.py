@@ -2,69 +2,52 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from examples import deploy_module
+from helios.stack import processes
 from tests.browser.conftest import start_web
-from tests.harness import ROOT, Stack
+from tests.harness import Stack
 
 
-@contextmanager
-def cycles(desk: Stack, book: str) -> Iterator[None]:
-    """A long replay beside the test."""
-    desk.start_manage("replay", "replay", "--bars", "2000", "--name", book)
-    try:
-        done = "SELECT count(*) FROM pipeline_cycles WHERE status = 'DONE'"
-        desk.wait_for(lambda: desk.value(done) >= 2, timeout_s=90, what="the first cycles")
-        yield
-    finally:
-        desk.end("replay")
+@pytest.fixture
+def trading(desk: Stack) -> Stack:
+    """A desk that trades: beat, at ten times its pace, gives a book a bar every half second."""
+    desk.environ["DJANGO_SETTINGS_MODULE"] = "tests.fast_beat"
+    desk.manage("replay", "--bars", "1000", "--name", "example", "--continuous")
+    desk.start_worker([*processes.WORKER_QUEUES, "gpu"])
+    desk.start_worker(processes.MAINTENANCE_QUEUES, name="maintenance")
+    desk.start(processes.beat())
+    done = "SELECT count(*) FROM pipeline_cycles WHERE status = 'DONE'"
+    desk.wait_for(lambda: desk.value(done) >= 2, what="the first cycles")
+    return desk
 
 
-def deploy(url: str, token: str, *words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "examples.deploy_module", "--url", url, "--interval", "1", "--samples", "8", *words]
+def deploy(desk: Stack, url: str, token: str, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = ["-m", "examples.deploy_module", "--url", url, "--interval", "0.5", "--samples", "8", *words]
     argv += ["--patience", "60", "--shares", "50,100"]
-    environment = {**os.environ, "HELIOS_API_TOKEN": token, "COLUMNS": "160"}
-    return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    return desk.run(*argv, env={"HELIOS_API_TOKEN": token, "COLUMNS": "160"})
 
 
 @pytest.mark.stack
-def test_the_example_rolls_a_good_module_out_and_back_and_a_faulty_one_ends_at_its_first_step(desk: Stack) -> None:
-    desk.start_workers()
-    url = start_web(desk)
-    desk.start(_beat())
-    token = json.loads(desk.manage("api_token", "example", "--role", "trader", "--json").stdout)["token"]
-    with cycles(desk, "example"):
-        good = deploy(url, token)
-        assert good.returncode == 0, good.stdout + good.stderr
-        for words in ("the gate is passed", "100 % of the symbols", "SUCCEEDED", "rolled back from 1.1.0+"):
-            assert words in good.stdout
-        faulty = deploy(url, token, "--module", "examples.modules.predict_brittle")
+def test_the_example_rolls_a_good_module_out_and_back_and_a_faulty_one_ends_at_its_first_step(trading: Stack) -> None:
+    url = start_web(trading)
+    token = trading.manage_json("api_token", "example", "--role", "trader")["token"]
+    good = deploy(trading, url, token)
+    assert good.returncode == 0, good.stdout + good.stderr
+    for words in ("the gate is passed", "100 % of the symbols", "SUCCEEDED", "rolled back from 1.1.0+"):
+        assert words in good.stdout
+    faulty = deploy(trading, url, token, "--module", "examples.modules.predict_brittle")
     assert faulty.returncode == 3, faulty.stdout + faulty.stderr
     assert "the gate is passed" in faulty.stdout
     assert "ROLLED_BACK: exceptions" in faulty.stdout
     assert "50 % of the symbols" not in faulty.stdout
-    states = {state for (state,) in desk.query("SELECT DISTINCT status FROM pipeline_cycles")}
+    states = {state for (state,) in trading.query("SELECT DISTINCT status FROM pipeline_cycles")}
     assert states <= {"DONE", "RUNNING"}
-    assert (
-        desk.value(
-            "SELECT v.version FROM modules m JOIN module_versions v ON v.id = m.active_id WHERE m.name = 'predict'"
-        )
-        == "1.0.0"
-    )
-
-
-def _beat() -> object:
-    from helios.stack.processes import beat
-
-    return beat()
+    active = "SELECT v.version FROM modules m JOIN module_versions v ON v.id = m.active_id WHERE m.name = 'predict'"
+    assert trading.value(active) == "1.0.0"
 
 
 def test_without_a_token_it_says_so_and_ends_with_2(

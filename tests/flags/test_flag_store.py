@@ -201,7 +201,7 @@ def test_waiting_ends_with_the_snapshot_waited_for_or_in_time() -> None:
     tables.write(a=True)
     worker = threading.Thread(target=store.refresh_if_behind)
     worker.start()
-    assert store.wait_until(lambda snapshot: snapshot.generation == 2, timeout_s=10)
+    assert store.wait_until(lambda snapshot: snapshot.generation == 2, timeout_s=120)
     worker.join()
     assert not store.wait_until(lambda snapshot: snapshot.generation == 9, timeout_s=0.01)
 

@@ -60,4 +60,6 @@ def gate(desk: Stack) -> Iterator[Gate]:
         f"$$ BEGIN PERFORM pg_advisory_xact_lock({GATE}); RETURN NEW; END $$"
     )
     yield Gate(cursor)
+    cursor.execute("SELECT pg_advisory_unlock_all()")
+    cursor.execute("DROP FUNCTION gate CASCADE")  # and with it a trigger that a failed test has left
     connection.close()

@@ -1,4 +1,4 @@
-"""Logging in costs a password hash; tests of pages need no strong one. People of every role, and their clients."""
+"""People of every role, and their clients."""
 
 from __future__ import annotations
 
@@ -18,11 +18,6 @@ from helios.modules import services as modules
 from helios.platform import throttling
 from helios.platform.roles import Role
 from tests.platform.people import Api, api_of
-
-
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

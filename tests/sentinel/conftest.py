@@ -79,9 +79,3 @@ def make_partitions(first: datetime, last: datetime) -> None:
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
-
-
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings: Any) -> None:
-    """Logging in costs a password hash; tests of pages need no strong one."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

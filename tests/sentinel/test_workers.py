@@ -42,9 +42,7 @@ def test_a_real_worker_is_seen_on_its_queues_and_does_what_beat_sends(stack: Sta
     with Celery("test", broker=endpoints.celery_broker(stack.valkey.url()), set_as_current=False) as app:
         for name in ("sentinel.heartbeat", "sentinel.audit"):
             app.send_task(name, queue="maintenance", ignore_result=True)
-    stack.wait_for(
-        lambda: stack.value("SELECT count(*) FROM sentinel_audit_runs"), timeout_s=30, what="an audit by a worker"
-    )
+    stack.wait_for(lambda: stack.value("SELECT count(*) FROM sentinel_audit_runs"), what="an audit by a worker")
     assert stack.query("SELECT name FROM sentinel_heartbeats") == [("beat",)]
     missing = stack.query("SELECT subject FROM sentinel_findings WHERE code = 'QUEUE_WITHOUT_WORKER'")
     assert sorted(row[0] for row in missing) == ["execution", "gpu", "ingest"]

@@ -101,7 +101,7 @@ def test_the_servers_of_a_test_run_end_with_it(tmp_path: Path, signum: signal.Si
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert children.wait_until(lambda: ready.exists() and bool(ready.read_text()), timeout_s=90)
+    assert children.wait_until(lambda: ready.exists() and bool(ready.read_text()), timeout_s=120)
     folder = Path(ready.read_text().removeprefix("unix://").split("/run/")[0])
     assert children.processes_in(folder / "pg")
     run.send_signal(signum)

@@ -254,7 +254,7 @@ def test_servers_of_a_killed_test_run_die_with_it(root: Path) -> None:
     assert all(children.processes_in(folder) for folder in folders)
     owner.kill()
     owner.communicate()
-    gone = children.wait_until(lambda: not any(children.processes_in(folder) for folder in folders), timeout_s=20)
+    gone = children.wait_until(lambda: not any(children.processes_in(folder) for folder in folders), timeout_s=120)
     assert gone
 
 
