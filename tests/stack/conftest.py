@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from helios.env import Env
+from helios.stack import postgres
+from helios.stack.postgres import EmbeddedPostgres
 from helios.stack.servers import embedded_servers
-from tests.servers import make_root
+from tests.servers import make_root, servers_in
 
 
 @pytest.fixture
@@ -20,6 +23,29 @@ def root() -> Iterator[Path]:
     folder = make_root()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Path]:
+    """A data folder of PostgreSQL with the database `helios`, to be copied: quicker than making one each time."""
+    folder = make_root()
+    server, _ = servers_in(folder)
+    server.start(die_with_us=True)
+    server.stop()
+    yield server.data_dir
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def quick_servers(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embedded servers that begin with a copy, and need not outlive the machine."""
+
+    def copy(server: EmbeddedPostgres, *_: object) -> None:
+        if not server.data_dir.exists():
+            subprocess.run(["cp", "-a", str(cluster), str(server.data_dir)], check=True)
+
+    monkeypatch.setattr(EmbeddedPostgres, "_initialise", copy)
+    monkeypatch.setattr(postgres, "SETTINGS", {**postgres.SETTINGS, **postgres.UNSAFE_SETTINGS})
 
 
 @pytest.fixture

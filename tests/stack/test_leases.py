@@ -22,6 +22,7 @@ from helios.stack.children import StackError
 from helios.stack.servers import Lease, embedded_servers, ensure_running, living_leases
 from tests.harness import ROOT
 
+pytestmark = pytest.mark.usefixtures("quick_servers")
 MakeEnv = Callable[..., Env]
 HOLD = """
 import sys
@@ -50,7 +51,11 @@ def running(env: Env) -> tuple[bool, bool]:
 
 
 def hold_elsewhere(env: Env) -> subprocess.Popen[bytes]:
-    """Another process that holds a lease until it gets a line."""
+    """Another process that holds a lease until it gets a line; it finds a data folder there."""
+    server = embedded_servers(env).postgres
+    assert server is not None
+    server.data_dir.parent.mkdir(parents=True, exist_ok=True)
+    server._initialise(Path(), None)
     other = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(env.var_dir)],
         stdin=subprocess.PIPE,
