@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
+import psycopg2
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from helios import outage
 from helios.events.models import SystemEvent
 from helios.modules import gating, listener, loading, presence, registry, services, swapping
 from helios.modules.errors import (
@@ -358,3 +360,19 @@ def test_a_listener_outlives_an_error_that_nobody_foresaw(monkeypatch, logged):
     monkeypatch.setattr(listener, "RETRY_EVERY_S", 0.0)
     process._hear()
     assert (len(heard), logged) == (2, ["modules.listener_failed"] * 2)
+
+
+def test_a_listener_asks_nothing_of_a_database_that_is_away(monkeypatch, logged):
+    """It looks around several times a second, and each time it would fail and say so."""
+    process = listener.Listener("redis://nowhere", "worker")
+    asked = []
+
+    def work() -> None:
+        asked.append(1)
+        raise psycopg2.OperationalError("connection refused")
+
+    monkeypatch.setattr(outage.POSTGRES, "_ask", work)
+    for _ in range(20):
+        process._asking(work)
+    assert logged == ["outage.began"]
+    assert len(asked) <= 3  # by the listener once, and by the thread that waits for the end
