@@ -196,6 +196,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Celery: state lives in PostgreSQL; Valkey holds queues only, all of them rebuildable. ---
+CELERY_IMPORTS = ("celery_app",)  # its handlers ready a pool process; a spawned one has imported nothing yet
 CELERY_BROKER_URL = endpoints.celery_broker(REDIS_URL)
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_TASK_IGNORE_RESULT = True

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from django.db import DatabaseError
 from loguru import logger
 
+from helios import events
 from helios.breakers import breaker
 from helios.breakers.guard import IGNORED
 from helios.modules.errors import WatchedCallFailed
@@ -21,7 +22,11 @@ from tiers.errors import HeliosError, ModelMissing
 from trading.models import Book, MLModel
 from trading.selectors import models as registry
 
-_predictors: dict[tuple[str, str], Any] = {}
+MAX_LOADED = 16  # models that a process keeps; of more, the least recently used goes
+Key = tuple[str, str]  # name and hash of a model
+_predictors: dict[Key, Any] = {}  # in the order of their last use
+_told: dict[int, str] = {}  # why a model could not be warmed, by its row's number: told once
+_keeping, _loading = threading.Lock(), threading.Lock()
 Run = Callable[[Any, FloatArray], FloatArray]
 NEUTRAL, NEUTRAL_HORIZON = "neutral_forecast", 1
 DEFAULT_RECEPTIVE_BARS = 64
@@ -49,19 +54,45 @@ def model_for(book: Book) -> MLModel:
 
 
 def predictor(model: MLModel) -> Any:
-    """The loaded model, kept for the life of the process; the hash over all of it is checked when it is read."""
+    """The loaded model, of which a process keeps `MAX_LOADED`; the hash over all of it is checked when it is read."""
+    found = _held(_key(model))
+    if found is None:
+        with _loading:  # whoever waited here for another thread finds it held
+            found = _held(_key(model))
+            if found is None:
+                found = _read(model)
+                _hold(_key(model), found)
+    return found
+
+
+def _key(model: MLModel) -> Key:
+    return model.name, model.artifact_sha256
+
+
+def _held(key: Key) -> Any:
+    with _keeping:
+        found = _predictors.pop(key, None)
+        if found is not None:
+            _predictors[key] = found
+        return found
+
+
+def _hold(key: Key, loaded: Any) -> None:
+    with _keeping:
+        _predictors[key] = loaded
+        for oldest in list(_predictors)[:-MAX_LOADED]:
+            del _predictors[oldest]
+
+
+def _read(model: MLModel) -> Any:
     from tiers.predict import artifact  # noqa: PLC0415 - torch loads only where models run
 
-    key = (model.name, model.artifact_sha256)
-    if key not in _predictors:
-        folder = registry.folder_of(model)
-        loaded = artifact.load(folder)
-        if loaded.card.sha256 != model.artifact_sha256:
-            raise ModelMissing(
-                f"{folder / artifact.CARD} and its weights must have the hash that was registered, do not"
-            )
-        _predictors[key] = loaded
-    return _predictors[key]
+    folder = registry.folder_of(model)
+    loaded = artifact.load(folder)
+    if loaded.card.sha256 != model.artifact_sha256:
+        card = folder / artifact.CARD
+        raise ModelMissing(f"{card} and its weights must have the hash that was registered, they have another one")
+    return loaded
 
 
 def receptive_bars(book: Book) -> int:
@@ -178,18 +209,38 @@ def _neutral(bar_ts: datetime, symbols: tuple[str, ...], reason: str) -> Outcome
 
 
 def warm() -> int:
-    """Load every champion and challenger and run each once on empty input; returns how many are ready.
+    """Load every model in service and run each once on empty input; let go of the others. Returns how many are ready.
 
-    Called when a worker's process starts. A model that cannot be loaded is logged; its cycles are then neutral.
+    Called when a worker's process starts, and every few seconds after, so that no cycle waits for a model that was
+    promoted meanwhile. One that cannot be loaded is told once, in the log and as an event; its cycles are neutral.
     """
+    wanted = registry.all_in_service()[:MAX_LOADED]
+    keys = set(map(_key, wanted))
+    with _keeping:
+        for gone in _predictors.keys() - keys:
+            del _predictors[gone]
+    return sum(map(_warmed, wanted))
+
+
+def _warmed(model: MLModel) -> bool:
     from tiers.predict import run  # noqa: PLC0415 - torch loads only where models run
 
-    ready = 0
+    if _key(model) in _predictors:
+        return True
     try:
-        for model in MLModel.objects.filter(role__in=[MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER]):
-            loaded = predictor(model)
-            run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
-            ready += 1
-    except (HeliosError, DatabaseError, OSError) as error:
-        logger.bind(error=str(error)).warning("predict.not_warmed")
-    return ready
+        loaded = predictor(model)
+        run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
+    except Exception as error:  # noqa: BLE001 - one bad model must not keep the others cold
+        _tell_not_warmed(model, _said(error))
+        return False
+    return True
+
+
+def _tell_not_warmed(model: MLModel, why: str) -> None:
+    if _told.get(model.pk) == why:
+        return
+    _told[model.pk] = why
+    logger.bind(model=model.name, error=why).warning("predict.not_warmed")
+    events.record(
+        kind="model.not_warmed", source="tiers.inference", subject=model.name, severity="warning", data={"error": why}
+    )

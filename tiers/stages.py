@@ -14,6 +14,7 @@ from loguru import logger
 from helios.env import get_env
 from tiers import analyst, inference, store, windows
 from tiers.analyst import Reply
+from tiers.config import VolatilityParams
 from tiers.contracts import (
     Bars,
     BookView,
@@ -155,7 +156,7 @@ def _features_of(ctx: StageContext, symbols: tuple[str, ...]) -> Callable[[int],
 def risk(ctx: StageContext) -> StageResult:
     """Forecast volatility and decide how much of each symbol may be held."""
     bars, params = windows.close_window(ctx.cycle, ctx.params), ctx.params
-    volatility = _volatility(ctx, bars)
+    volatility = forecast_volatility(bars, ctx.bar_ts, params.volatility, garch=ctx.switches.garch_volatility)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
     inputs = {
         "forecast": store.load_forecast(ctx.cycle, bars.symbols),
@@ -191,21 +192,13 @@ def _written_state(book: Book, decision: RiskDecision, view: BookView) -> Tradin
     return TradingState(books.set_state_by_risk(book.pk, decision.state, seen=view.state, reason=reason))
 
 
-def _volatility(ctx: StageContext, bars: Bars) -> VolatilityForecast:
+def forecast_volatility(bars: Bars, bar_ts: datetime, params: VolatilityParams, *, garch: bool) -> VolatilityForecast:
+    """The forecast at the last bar; what was fitted is kept for the next bars of this process."""
     if len(FIT_CACHE) > MAX_CACHED_FITS:
         FIT_CACHE.clear()
     last = bars.n_bars - 1
-    path = vol.volatility(
-        bars.ts,
-        bars.close,
-        params=ctx.params.volatility,
-        garch=ctx.switches.garch_volatility,
-        first_row=last,
-        cache=FIT_CACHE,
-    )
-    return VolatilityForecast(
-        bar_ts=ctx.bar_ts, symbols=bars.symbols, sigma=path.sigma[last], methods=path.methods(last)
-    )
+    path = vol.volatility(bars.ts, bars.close, params=params, garch=garch, first_row=last, cache=FIT_CACHE)
+    return VolatilityForecast(bar_ts=bar_ts, symbols=bars.symbols, sigma=path.sigma[last], methods=path.methods(last))
 
 
 # --- 5 llm ---

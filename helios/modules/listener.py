@@ -28,12 +28,19 @@ log = logger.bind(component="modules")
 
 Wanted = Callable[[], Iterable[ModuleVersion]]
 _wanted: list[Wanted] = []
+_beside: list[Callable[[], object]] = []
 
 
 def also_load(wanted: Wanted) -> None:
     """Have every process that runs tasks load what `wanted` names, too, before a task asks for it."""
     if wanted not in _wanted:
         _wanted.append(wanted)
+
+
+def also_do(work: Callable[[], object]) -> None:
+    """Have this process do `work` beside its tasks, whenever there is news and every few seconds."""
+    if work not in _beside:
+        _beside.append(work)
 
 
 class Listener:
@@ -160,6 +167,9 @@ class Listener:
                 self._asking(self._prepare)
             if self._tasks and not self._stopping.is_set():
                 self._asking(self._load_ahead)
+            for work in _beside:
+                if not self._stopping.is_set():
+                    self._asking(work)
 
     def _prepare(self) -> None:
         row = self._row
@@ -178,7 +188,7 @@ class Listener:
                     self._refused.add(version.pk)
                     log.bind(version=str(version), error=problem).warning("modules.not_loaded_ahead")
 
-    def _asking(self, work: Callable[[], None]) -> None:
+    def _asking(self, work: Callable[[], object]) -> None:
         """Run what asks the database, unless it is away.
 
         An error is logged, for a dead listener would hold up every swap.

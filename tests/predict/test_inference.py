@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +19,7 @@ from django.db import OperationalError, connection
 
 from helios.breakers import journal, process
 from helios.errors import ModelMissing, Rejected
+from helios.events.models import SystemEvent
 from helios.modules.errors import WatchedCallFailed
 from tests.predict.predict_world import RECEPTIVE, save_model
 from tiers import inference, predict
@@ -55,8 +58,10 @@ def book() -> Book:
     return create_book("desk", mode="paper", timeframe="1d", symbols=["AAA", "BBB"], **money)
 
 
-def registered(folder: Path, name: str, seed: int, role: str = "champion", horizon: int = 5) -> MLModel:
-    written = save_model(folder / name, seed=seed, name=name, horizon_bars=horizon)
+def registered(
+    folder: Path, name: str, seed: int, role: str = "champion", horizon: int = 5, timeframe: str = "1d"
+) -> MLModel:
+    written = save_model(folder / name, seed=seed, name=name, horizon_bars=horizon, timeframe=timeframe)
     return registry.register_model(written.to_json(), path=name, role=role)
 
 
@@ -296,7 +301,56 @@ def test_warming_loads_every_model_in_service(tmp_path: Path) -> None:
     assert set(inference._predictors) == {(each.name, each.artifact_sha256) for each in (first, second)}
 
 
-def test_a_model_that_cannot_be_warmed_stops_nothing(tmp_path: Path) -> None:
-    broken = registered(tmp_path, "first", 3)
+def test_a_model_that_cannot_be_warmed_is_named_once_and_keeps_no_other_cold(tmp_path: Path) -> None:
+    good = [registered(tmp_path, "first", 3), registered(tmp_path, "last", 5, role="challenger")]
+    broken = registered(tmp_path, "hourly", 4, timeframe="1h")
     (selectors.folder_of(broken) / artifact.CARD).unlink()
-    assert inference.warm() == 0
+    for _ in range(2):
+        assert inference.warm() == 2
+    assert {name for name, _ in inference._predictors} == {each.name for each in good}
+    told = SystemEvent.objects.get(kind="model.not_warmed")
+    assert (told.subject, told.severity) == ("hourly", "warning")
+    assert "must hold a readable card.json" in told.data["error"]
+
+
+def test_a_model_that_was_promoted_is_warmed_and_what_no_longer_serves_is_let_go(
+    book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(tmp_path, "first", 3)
+    inference.warm()
+    registered(tmp_path, "second", 4)
+    pinned = registered(tmp_path, "third", 5, role="archived")
+    assert inference.warm() == 1
+    assert [name for name, _ in inference._predictors] == ["second"]
+    Book.objects.filter(pk=book.pk).update(model_name=pinned.name, active=True)
+    assert inference.warm() == 2
+    monkeypatch.setattr(artifact, "load", lambda _: pytest.fail("read in a cycle"))
+    assert ask(book).served_by.keys() == {"second"}
+    book.model_name = pinned.name
+    assert ask(book).served_by.keys() == {"third"}
+
+
+def test_of_many_models_the_least_recently_used_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "MAX_LOADED", 2)
+    first, second, third = (registered(tmp_path, f"model-{n}", n, role="archived") for n in range(3))
+    for each in (first, second, first, third):
+        inference.predictor(each)
+    assert [name for name, _ in inference._predictors] == [first.name, third.name]
+
+
+def test_threads_that_want_a_model_at_once_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, real, read = registered(tmp_path, "first", 3), artifact.load, []
+    together = threading.Barrier(4)
+
+    def load(folder: Path) -> artifact.Predictor:
+        read.append(folder)
+        return real(folder)
+
+    def want(_: int) -> object:
+        together.wait()
+        return inference.predictor(model)
+
+    monkeypatch.setattr(artifact, "load", load)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(map(id, pool.map(want, range(4))))) == 1
+    assert len(read) == 1

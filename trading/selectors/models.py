@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from django.conf import settings
+from django.db.models import Q
 
 from helios.errors import ModelMissing
-from trading.models import MLModel
+from trading.models import Book, MLModel
 
 
 def champion(timeframe: str) -> MLModel:
@@ -28,6 +29,13 @@ def challenger(timeframe: str) -> MLModel | None:
 def in_service(timeframe: str) -> list[MLModel]:
     """Champion and challenger of a timeframe, as far as there are any."""
     return list(MLModel.objects.filter(timeframe=timeframe, role__in=[MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER]))
+
+
+def all_in_service() -> list[MLModel]:
+    """Champions and challengers of every timeframe, and what an active book is pinned to."""
+    pinned = Book.objects.filter(active=True).exclude(model_name="").values("model_name")
+    serving = Q(role__in=[MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER])
+    return list(MLModel.objects.filter(serving | Q(name__in=pinned)))
 
 
 def folder_of(model: MLModel) -> Path:
