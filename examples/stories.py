@@ -8,6 +8,7 @@ docs/stories.md.
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import json
 import os
@@ -24,6 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+
+from helios.errors import HeliosError
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "stories.md"
@@ -97,7 +100,12 @@ def ticking(tick: Callable[[], None]) -> Iterator[None]:
 
     def loop() -> None:
         while not done.wait(0.5):
-            tick()
+            try:
+                tick()
+            except HeliosError as error:  # a process crashes again and again
+                sys.stderr.write(f"{error}\n")
+                _thread.interrupt_main()
+                return
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()

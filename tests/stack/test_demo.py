@@ -51,7 +51,7 @@ class Recorder:
         return run
 
     @contextlib.contextmanager
-    def workers(self, _env: Env, *, beside: Any) -> Iterator[Recorder]:
+    def workers(self, _env: Env, *, beside: Any, **_: Any) -> Iterator[Recorder]:
         self.asked.append("workers up, with " + ", ".join(spec.name for spec in beside))
         yield self
         self.asked.append("workers down")
