@@ -58,7 +58,9 @@ def test_what_a_person_does_in_the_admin_is_what_the_next_cycle_does(
         assert "off for everybody" in said
 
         said = act(page, f"{address}/admin/modules/module/", "predict", "swap_selected")
-        assert re.search(r"1\.1\.0\+[0-9a-f]{8}", said)
+        assert re.search(r"1\.1\.0\+[0-9a-f]{8}: Swap is queued", said)
+        ended = "SELECT count(*) FROM module_jobs WHERE state = 'SUCCEEDED'"
+        desk.wait_for(lambda: desk.value(ended) == 1, timeout_s=180, what="the swap that the page asked for")
 
         followed = one_cycle(desk)
         assert followed["switches"]["llm_strategic_analysis"] is False
