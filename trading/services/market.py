@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from django.db import connection, transaction
@@ -250,8 +251,8 @@ def _tell(batches: Sequence[Bars], source: str, total: UpsertResult) -> None:
 def _forget_features(cursor: CursorWrapper, timeframe: str, written: Sequence[Changed]) -> None:
     """Features that were made before a bar was corrected, or came late, are made again when they are next needed."""
     symbols, firsts, lasts = map(list, zip(*written, strict=True))
-    reach = {"timeframe": timeframe, "reach": FEATURE_REACH_BARS}
-    cursor.execute(_FORGET, {"symbols": symbols, "firsts": firsts, "lasts": lasts, **reach})
+    changed: dict[str, Any] = {"symbols": symbols, "firsts": firsts, "lasts": lasts}
+    cursor.execute(_FORGET, {**changed, "timeframe": timeframe, "reach": FEATURE_REACH_BARS})
 
 
 def _refuse_not_finite(bars: Bars) -> None:
