@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import numpy as np
 from loguru import logger
@@ -16,7 +18,7 @@ from tiers.ingest.cycle import IngestResult, window_start
 from tiers.lateness import late_now
 from tiers.staging import Skip, StageContext, StageResult, of_arms
 from trading.accounting import exact
-from trading.models import Book, Position, Stage
+from trading.models import Book, PipelineCycle, Position, Stage
 from trading.services import market as market_service
 from trading.services.books import account_of
 from trading.services.settlement import settle
@@ -33,42 +35,50 @@ def ingest(ctx: StageContext) -> StageResult:
         lambda run: run(rows, timeframe=book.timeframe, bar_ts=bar_ts, calendars=calendars),
     )
     result = answer.whole()
-    recording.record(ctx.cycle, answer, lambda found: recording.of_book(book.symbols, {"missing": len(found.missing)}))
     if len(result.missing) == len(book.symbols):
         raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
-    # What was read from the table is in it: only the higher bars that close here may be new.
-    fresh = list(result.higher) if book.source == "table" else [result.accepted, *result.higher]
-    inserted = market_service.upsert_bars(fresh, source=book.source).inserted if fresh else 0
-    locked = Book.objects.select_for_update().get(pk=book.pk)
-    fills = settle(locked, bar_ts)
-    mark(locked, _closes(result.accepted))
     late = late_now(book, bar_ts)
     without = sources.awaited(result.missing, calendars, book.timeframe, bar_ts)
-    if without and book.mode != Book.Mode.REPLAY:
-        _tell_missing(ctx, without)
     return StageResult(
         skip=f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is too old to be traded" if late else "",
         summary={
             "bars": result.accepted.n_symbols - len(result.missing),
             "missing": list(result.missing),
             "problems": [str(problem) for problem in result.problems],
-            "inserted": inserted,
-            "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in fills],
             **of_arms(answer),
         },
         reason=f"no bar of {', '.join(without)}" if without else "",
+        write=partial(_write, answer=answer, without=without),
     )
 
 
-def _tell_missing(ctx: StageContext, symbols: list[str]) -> None:
+def _write(cycle: PipelineCycle, *, answer: Answer[IngestResult], without: list[str]) -> dict[str, Any]:
+    """Store the bars, fill the orders that waited for them, value the book."""
+    result, book, symbols = answer.whole(), cycle.book, cycle.book.symbols
+    recording.record(cycle, answer, lambda found: recording.of_book(symbols, {"missing": len(found.missing)}))
+    # What was read from the table is in it: only the higher bars that close here may be new.
+    fresh = list(result.higher) if book.source == "table" else [result.accepted, *result.higher]
+    inserted = market_service.upsert_bars(fresh, source=book.source).inserted if fresh else 0
+    locked = Book.objects.select_for_update().get(pk=book.pk)
+    fills = settle(locked, cycle.bar_ts)
+    mark(locked, _closes(result.accepted))
+    if without and book.mode != Book.Mode.REPLAY:
+        _tell_missing(cycle, without)
+    return {
+        "inserted": inserted,
+        "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in fills],
+    }
+
+
+def _tell_missing(cycle: PipelineCycle, symbols: list[str]) -> None:
     events.record(
         kind="bars.missing",
         severity="warning",
         source="tiers.ingest",
-        subject=str(ctx.cycle),
-        data={"book": ctx.book.name, "symbols": symbols},
+        subject=str(cycle),
+        data={"book": cycle.book.name, "symbols": symbols},
     )
-    logger.bind(book=ctx.book.name, symbols=symbols).warning("bars.missing")
+    logger.bind(book=cycle.book.name, symbols=symbols).warning("bars.missing")
 
 
 def _closes(bars: Bars) -> dict[str, Decimal]:

@@ -206,7 +206,7 @@ def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_m
     )
     if moved != 1:
         raise RuntimeError(f"cycle {cycle.pk} must be at {stage.value}, it moved while its row was locked")
-    result.write(cycle)
+    summary = {**result.summary, **result.write(cycle)}
     StageRun.objects.create(
         cycle=cycle,
         stage=stage,
@@ -217,7 +217,7 @@ def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_m
         fallback=result.fallback,
         reason=result.reason,
     )
-    ledger.append(cycle.book_id, cycle.pk, stage.value, {"bar_ts": cycle.bar_ts.isoformat(), **result.summary})
+    ledger.append(cycle.book_id, cycle.pk, stage.value, {"bar_ts": cycle.bar_ts.isoformat(), **summary})
     if result.fallback:
         events.record(
             kind="tier.fallback",

@@ -116,13 +116,17 @@ def predict(ctx: StageContext) -> StageResult:
         excused=(ModelMissing,),  # without a model neither arm has anything to say
     )
     outcome = answer.merged(inference.merged)
-    recording.record(
-        ctx.cycle,
-        answer,
-        lambda found: recording.of_forecast(found.forecast),
-        error=answer.value.reason if answer.value.fallback == inference.NEUTRAL else "",
-    )
-    store.save_forecast(ctx.cycle, outcome.forecast, outcome.served_by)
+
+    def write(cycle: PipelineCycle) -> dict[str, Any]:
+        recording.record(
+            cycle,
+            answer,
+            lambda found: recording.of_forecast(found.forecast),
+            error=answer.value.reason if answer.value.fallback == inference.NEUTRAL else "",
+        )
+        store.save_forecast(cycle, outcome.forecast, outcome.served_by)
+        return {}
+
     probability = outcome.forecast.probability
     return StageResult(
         summary={
@@ -134,6 +138,7 @@ def predict(ctx: StageContext) -> StageResult:
         },
         fallback=outcome.fallback,
         reason=outcome.reason,
+        write=write,
     )
 
 
@@ -205,10 +210,7 @@ def forecast_volatility(bars: Bars, bar_ts: datetime, params: VolatilityParams, 
 
 
 def llm(ctx: StageContext) -> StageResult:
-    """Show the market to the strategic analyst: the language model when there is a key, else the rules.
-
-    Runs before the stage's transaction, since a language model takes its time.
-    """
+    """Show the market to the strategic analyst: the language model when there is a key, else the rules."""
     bars = windows.close_window(ctx.cycle, ctx.params)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
     path = market_context.statistics(bars.close)
@@ -230,13 +232,14 @@ def llm(ctx: StageContext) -> StageResult:
     reply, fallback, reason = answer.merged(analyst.merged)
     applied = ctx.switches.llm_strategic_analysis and ctx.switches.llm_enhanced_decisions
 
-    def write(cycle: PipelineCycle) -> None:
+    def write(cycle: PipelineCycle) -> dict[str, Any]:
         recording.record(
             cycle,
             answer,
             lambda found: recording.of_book(cycle.book.symbols, {"risk_multiplier": found[0].risk_multiplier}),
         )
         store.save_view(cycle, context, reply, applied=applied)
+        return {}
 
     return StageResult(
         summary={
@@ -342,7 +345,9 @@ HANDLERS: dict[Stage, Handler] = {
     Stage.PORTFOLIO: portfolio,
     Stage.EXECUTE: execute,
 }
-WAITS = frozenset({Stage.LLM})  # may wait on a network: the handler runs before the transaction, and `write`s in it
+# May wait on a network (a source of bars, the state that breakers share, a language model): the handler runs before the
+# stage's transaction, and `write`s in it.
+WAITS = frozenset({Stage.INGEST, Stage.PREDICT, Stage.LLM})
 
 __all__ = [
     "HANDLERS",

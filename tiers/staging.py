@@ -39,7 +39,7 @@ class StageResult:
     """What goes on the ledger, the fallback that was used if one was, and why the cycle ends here if it does.
 
     `version` is that of the module that answered, where it is not the one that the cycle is pinned to. `write` writes
-    the output of a stage whose handler ran before its transaction.
+    the output of a stage whose handler ran before its transaction, and says what the ledger keeps of that.
     """
 
     summary: dict[str, Any]
@@ -47,7 +47,7 @@ class StageResult:
     fallback: str = ""
     reason: str = ""
     version: str = ""
-    write: Callable[[PipelineCycle], None] = lambda _cycle: None
+    write: Callable[[PipelineCycle], dict[str, Any]] = lambda _cycle: {}
 
 
 Handler = Callable[[StageContext], StageResult]

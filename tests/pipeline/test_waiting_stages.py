@@ -65,21 +65,26 @@ def market(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture
-def cycle(db, market, stand_in, monkeypatch):  # noqa: F811
-    """A cycle that is due at the analyst, who is the stand-in."""
+def started(db, market, stand_in, monkeypatch):  # noqa: F811
+    """A cycle of the next bar, whose analyst is the stand-in."""
     env = Env(anthropic_api_key=KEY, anthropic_base_url=stand_in.url, llm_timeout_s=120.0)
     monkeypatch.setattr(stages, "get_env", lambda: env)
     monkeypatch.setattr(intake, "late_now", lambda *_: False)
     name, bars = market
     with connected_to(name):
-        started = pipeline.start(Book.objects.get(), next(bars), send=False)
-        for stage in pipeline.STAGES[: pipeline.STAGES.index(Stage.LLM)]:
-            pipeline.run_stage(started.pk, stage)
-        started.refresh_from_db()
-        assert (started.status, started.stage) == ("RUNNING", "llm")
-        yield started
+        yield pipeline.start(Book.objects.get(), next(bars), send=False)
         connection.close()
         PipelineCycle.objects.filter(status="RUNNING").update(status="DONE", finished_at=timezone.now())
+
+
+@pytest.fixture
+def cycle(started):
+    """One that is due at the analyst."""
+    for stage in pipeline.STAGES[: pipeline.STAGES.index(Stage.LLM)]:
+        pipeline.run_stage(started.pk, stage)
+    started.refresh_from_db()
+    assert (started.status, started.stage) == ("RUNNING", "llm")
+    return started
 
 
 @pytest.fixture
@@ -131,6 +136,25 @@ def said_once(cycle):
     assert StrategicDecision.objects.get(cycle=cycle).provider == "anthropic"
     assert StageRun.objects.filter(cycle=cycle, stage="llm").count() == 1
     assert LedgerEntry.objects.filter(cycle=cycle, kind="llm").count() == 1
+
+
+def test_stages_that_may_wait_work_outside_of_a_transaction(started, stand_in, monkeypatch):  # noqa: F811
+    inside, stand_in.body = {}, REPLY
+
+    def watched(stage, handler):
+        def run(context):
+            inside[stage] = connection.in_atomic_block
+            return handler(context)
+
+        return run
+
+    for stage, handler in pipeline.HANDLERS.items():
+        monkeypatch.setitem(pipeline.HANDLERS, stage, watched(stage, handler))
+    for stage in pipeline.STAGES:
+        pipeline.run_stage(started.pk, stage)
+    started.refresh_from_db()
+    assert started.status == "DONE"
+    assert {stage for stage, within in inside.items() if not within} == stages.WAITS
 
 
 def test_no_transaction_is_open_while_the_analyst_thinks(cycle, thinking):
