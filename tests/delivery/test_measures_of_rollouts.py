@@ -8,11 +8,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from helios.breakers import CircuitOpen
 from tests.delivery.conftest import FIRST, SYMBOLS, roll_out, run
 from tests.delivery.test_arms_of_a_cycle import BROKEN, BUYS, SAME
+from tiers import pipeline
 from tiers.delivery import measures
 from tiers.predict import labels
+from trading.brokers.paper_venue import PaperVenue
 from trading.models import Order, PipelineCycle, TradeExecution
+from trading.services import orders
 
 pytestmark = pytest.mark.django_db
 
@@ -97,6 +101,22 @@ def test_rejected_orders_belong_to_the_arm_of_their_symbol(book, times, challeng
     both = measured(row)
     assert both["challenger"].n_rejected == both["challenger"].n_orders == len(ordered & set(served))
     assert (both["champion"].n_rejected, both["champion"].n_orders) == (0, len(ordered - set(served)))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_orders_that_a_circuit_held_back_say_nothing_about_an_arm(book, times, challenger, monkeypatch, late):
+    class Closed(PaperVenue):
+        def submit(self, order):
+            raise CircuitOpen("valr_api", reason="a person opened it", retry_after_s=None)
+
+    monkeypatch.setattr(orders, "broker_for", lambda _book: Closed())
+    row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
+    cycle = run(book, times[FIRST])
+    if late:
+        monkeypatch.setattr(pipeline, "late_now", lambda *_: True)
+        pipeline.finish(cycle.pk)
+    assert set(Order.objects.values_list("status", flat=True)) == {"WITHHELD" if late else "NEW"}
+    assert {(arm.n_rejected, arm.n_orders) for arm in measured(row).values()} == {(0, 0)}
 
 
 def test_the_number_of_queries_does_not_grow_with_the_decisions(book, times, challenger):
