@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import numpy as np
@@ -114,7 +114,8 @@ def _next_bar(book: Book) -> datetime | None:
     if book.mode != Book.Mode.REPLAY:
         newest = timeline.newest_bar(book.symbols, book.timeframe)
         return None if newest is None else newest.bar_ts
-    after = last_bar(book) or book.replay_from
+    begin = book.replay_from and book.replay_from - timedelta(microseconds=1)  # its first bar is that one
+    after = last_bar(book) or begin
     return market.next_bar_ts(book.symbols, book.timeframe, after) if after else None
 
 
