@@ -1,3 +1,3 @@
 """The web base: middleware, health, problem JSON, roles, the control plane's API and the admin's house style."""
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
