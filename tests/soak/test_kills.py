@@ -27,6 +27,7 @@ PARTS = ("web", "worker", "gpu", "maintenance", "beat", "PostgreSQL", "Valkey")
 CHILDREN_OF = ("worker", "gpu", "maintenance")
 LINES_OF_A_KILL = 60  # on the console: what died, the outage in each process, the cycles that were sent again
 N_BARS = 790  # as many as the sample data has from then on
+replays: list[subprocess.Popen[str]] = []
 ALL_UP = {"worker", "gpu", "maintenance"}
 
 
@@ -42,6 +43,9 @@ def stack() -> Iterator[Up]:
         assert children.wait_until(lambda: running.answering() >= ALL_UP, timeout_s=300), running.text()
         yield running
     finally:
+        for process in replays:  # first, for each holds a lease on the servers
+            process.kill()
+            process.communicate()
         if running.process.poll() is None:
             running.end(signal.SIGINT)
         shutil.rmtree(root, ignore_errors=True)
@@ -50,9 +54,9 @@ def stack() -> Iterator[Up]:
 def replay(stack: Up, name: str, n_bars: int, *more: str) -> subprocess.Popen[str]:
     words = ["replay", "--from", "20100104", "--bars", str(n_bars), "--name", name, *more]
     argv = [sys.executable, "manage.py", *words]
-    return subprocess.Popen(
-        argv, cwd=ROOT, env=stack.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipe = subprocess.PIPE
+    replays.append(subprocess.Popen(argv, cwd=ROOT, env=stack.environ, stdout=pipe, stderr=pipe, text=True))
+    return replays[-1]
 
 
 def finished(process: subprocess.Popen[str], timeout_s: float) -> dict:
