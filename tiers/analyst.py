@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
-import anthropic
 from loguru import logger
 
 from helios.breakers import breaker
 from helios.env import Env
 from tiers.contracts import MarketContext, StrategicView, Switches
 from tiers.errors import HeliosError
-from tiers.llm import claude, schema
+from tiers.llm import schema
 
 Rules = Callable[[MarketContext], StrategicView]
 Reply = tuple[StrategicView, str, str]  # the view, and the name and reason of the fallback
@@ -31,8 +29,10 @@ def ask(context: MarketContext, switches: Switches, *, env: Env, rules: Rules, h
         return off, "", ""
     if history or env.anthropic_api_key is None:
         return rules(context), "", ""
+    from tiers.llm import claude  # noqa: PLC0415 - three seconds of imports, for books that ask a language model
+
     try:
-        client = _client(env.anthropic_api_key.get_secret_value(), env.anthropic_base_url)
+        client = claude.client(env.anthropic_api_key.get_secret_value(), env.anthropic_base_url)
         with breaker("llm_api"):
             view = claude.analyse(
                 client, context, model=env.llm_model, timeout_s=env.llm_timeout_s, clock=time.monotonic
@@ -46,9 +46,3 @@ def ask(context: MarketContext, switches: Switches, *, env: Env, rules: Rules, h
 def merged(own: Reply, other: Reply, _served: frozenset[str]) -> Reply:
     """The challenging rules' reply in place of the rules' own; a language model's reply, or none, stays."""
     return own if own[0].provider in {"anthropic", "off"} else (other[0], *own[1:])
-
-
-@lru_cache(maxsize=2)
-def _client(api_key: str, base_url: str | None) -> anthropic.Anthropic:
-    """One client a process; it does not retry by itself, the breaker and the next bar do."""
-    return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0)

@@ -3,7 +3,6 @@
 On a database of the tests' own, since workers in threads commit.
 """
 
-import os
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +15,8 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connec
 from django.utils import timezone
 
 from helios.env import Env
-from tests.conftest import TEMPLATE
 from tests.delivery.conftest import _own_process  # noqa: F401 - every test as a fresh process has it
-from tests.desks import clone
-from tests.harness import database_url, run_sql
+from tests.harness import clone, drop
 from tests.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
 from tests.pipeline.market import make_bars
 from tiers import intake, pipeline, stages
@@ -49,10 +46,10 @@ def connected_to(name):
 
 
 @pytest.fixture(scope="module")
-def market(django_db_setup, django_db_blocker):
+def market(template, django_db_setup, django_db_blocker):
     """The name of a database with a paper book on a small market, and the bars that it has not decided on yet."""
     name = f"helios_{uuid.uuid4().hex}"
-    clone(TEMPLATE, name)
+    clone(template, name)
     with django_db_blocker.unblock(), connected_to(name):
         bars = make_bars(("AAPL", "IBM"), n_bars=400, seed=3)
         for symbol in bars.symbols:
@@ -61,7 +58,7 @@ def market(django_db_setup, django_db_blocker):
         money = {"initial_cash": D(100_000), "fee_bps": D(5), "slippage_bps": D(2)}
         books.create_book("desk", mode="paper", timeframe="1d", symbols=bars.symbols, **money)
     yield name, iter([stages.utc(ts) for ts in bars.ts[350:]])
-    run_sql(database_url(os.environ["HELIOS_DATABASE_URL"], "postgres"), f'DROP DATABASE "{name}" WITH (FORCE)')
+    drop(name)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import anthropic
 import httpx2
@@ -30,6 +31,12 @@ SYSTEM = (
     "lowers it, above 1 raises it. Without clear evidence stay NEUTRAL with a multiplier of 1. "
     "A figure that reads unknown is not known; do not guess it."
 )
+
+
+@lru_cache(maxsize=2)
+def client(api_key: str, base_url: str | None) -> anthropic.Anthropic:
+    """One client a process; it does not retry by itself, the breaker and the next bar do."""
+    return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0)
 
 
 def analyse(
