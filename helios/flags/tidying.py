@@ -7,6 +7,7 @@ refused by the checks of the fields. Pure functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from helios import entries
@@ -16,7 +17,8 @@ from helios.flags.parts import Operator
 
 Note = Callable[[str, str], None]
 Rule = Callable[[str], str]
-_LISTED: Final = frozenset({Operator.IN, Operator.NOT_IN, Operator.IN_CIDR})  # operators that take whole values
+Tidy = Callable[[Any, str, Note], Any]
+_WHOLE: Final = (Operator.IN, Operator.NOT_IN, Operator.IN_CIDR)  # operators that take whole values
 
 
 def _nobody(_path: str, _text: str) -> None:
@@ -44,17 +46,12 @@ def _text(value: Any, path: str, note: Note, rule: Rule) -> Any:
     return found
 
 
-def _named(value: Any, path: str, note: Note) -> Any:
-    """A text that names one thing, or none."""
-    return _text(value, path, note, _entry_or_empty)
-
-
-def _line(value: Any, path: str, note: Note) -> Any:
-    return _text(value, path, note, entries.line)
-
-
 def _entry_or_empty(text: str) -> str:
     return entries.entry(text) if text else text
+
+
+_named: Final = partial(_text, rule=_entry_or_empty)
+_line: Final = partial(_text, rule=entries.line)
 
 
 def _list(value: Any, path: str, note: Note, rule: Rule = entries.entry) -> Any:
@@ -63,7 +60,7 @@ def _list(value: Any, path: str, note: Note, rule: Rule = entries.entry) -> Any:
     return [_text(each, f"{path}[{at}]", note, rule) for at, each in enumerate(value)]
 
 
-def _objects(tidy: Callable[[Mapping[str, Any], str, Note], Any]) -> Callable[[Any, str, Note], Any]:
+def _objects(tidy: Tidy) -> Tidy:
     """Each object of a list; other things pass."""
 
     def each_of(value: Any, path: str, note: Note) -> Any:
@@ -76,7 +73,7 @@ def _objects(tidy: Callable[[Mapping[str, Any], str, Note], Any]) -> Callable[[A
     return each_of
 
 
-def _fields(of: Mapping[str, Callable[[Any, str, Note], Any]]) -> Callable[[Mapping[str, Any], str, Note], Any]:
+def _fields(of: Mapping[str, Tidy]) -> Tidy:
     """An object whose named fields are tidied."""
 
     def tidy(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, Any]:
@@ -85,26 +82,20 @@ def _fields(of: Mapping[str, Callable[[Any, str, Note], Any]]) -> Callable[[Mapp
     return tidy
 
 
-def _values(name: Any, values: Any, path: str, note: Note, *, whole: bool = True) -> Any:
-    """Values to compare with a value of the context. No identity holds a blank or a comma; a city may hold a comma."""
-    if ALIASES.get(name, name) in FIELDS:
-        return _list(values, path, note, _entry_or_empty)
-    return _list(values, path, note, entries.line) if whole else values
+def _compared(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, Any]:
+    """A constraint or an override, whose values are compared with one of the context.
 
-
-def _constraint(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, Any]:
-    named: dict[str, Any] = _fields({"contextName": _named})(plain, path, note)
-    if "values" in named:
-        whole = named.get("operator") in _LISTED
-        named["values"] = _values(named.get("contextName"), named["values"], f"{path}.values", note, whole=whole)
-    return named
-
-
-def _override(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, Any]:
-    named: dict[str, Any] = _fields({"contextName": _named})(plain, path, note)
-    if "values" in named:
-        named["values"] = _values(named.get("contextName"), named["values"], f"{path}.values", note)
-    return named
+    No identity holds a blank or a comma; a city may hold a comma, and a part of a text a blank at its end.
+    """
+    found: dict[str, Any] = _fields({"contextName": _named})(plain, path, note)
+    name = found.get("contextName")
+    if isinstance(name, str) and ALIASES.get(name, name) in FIELDS:
+        rule = _entry_or_empty
+    elif found.get("operator", Operator.IN) in _WHOLE:  # an override has none
+        rule = entries.line
+    else:
+        return found
+    return _fields({"values": partial(_list, rule=rule)})(found, path, note)
 
 
 def _parameters(value: Any, path: str, note: Note) -> Any:
@@ -112,15 +103,12 @@ def _parameters(value: Any, path: str, note: Note) -> Any:
     return _fields({"stickiness": _named})(value, path, note) if isinstance(value, Mapping) else value
 
 
-_CONSTRAINTS: Final = _objects(_constraint)
-_VARIANTS: Final = _objects(
-    _fields({"name": _line, "stickiness": _named, "overrides": _objects(_override)}),
-)
+_COMPARED: Final = _objects(_compared)
+_VARIANTS: Final = _objects(_fields({"name": _line, "stickiness": _named, "overrides": _COMPARED}))
 _RULES: Final = _objects(
-    _fields({"parameters": _parameters, "constraints": _CONSTRAINTS, "segments": _list, "variants": _VARIANTS}),
+    _fields({"parameters": _parameters, "constraints": _COMPARED, "segments": _list, "variants": _VARIANTS}),
 )
-_LINES: Final = lambda value, path, note: _list(value, path, note, entries.line)  # noqa: E731 - names of variants
-_TIDY: Final[Mapping[str, Callable[[Any, str, Note], Any]]] = {
+_TIDY: Final[Mapping[str, Tidy]] = {
     "whitelist": _list,
     "blacklist": _list,
     "environments": _list,
@@ -128,8 +116,8 @@ _TIDY: Final[Mapping[str, Callable[[Any, str, Note], Any]]] = {
     "stickiness": _named,
     "group_id": _named,
     "owner": _line,
-    "constraints": _CONSTRAINTS,
-    "prerequisites": _objects(_fields({"feature": _named, "variants": _LINES})),
+    "constraints": _COMPARED,
+    "prerequisites": _objects(_fields({"feature": _named, "variants": partial(_list, rule=entries.line)})),
     "rules": _RULES,
     "variants": _VARIANTS,
 }

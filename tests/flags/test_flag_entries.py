@@ -183,6 +183,20 @@ def test_an_imported_state_is_trimmed_and_says_where() -> None:
     assert is_on("listed")
 
 
+@pytest.mark.parametrize("odd", [[], {}, None], ids=repr)
+@pytest.mark.parametrize("key", ["contextName", "operator"])
+def test_a_constraint_named_by_no_text_is_left_to_the_checks_and_refused_in_one_sentence(key: str, odd: Any) -> None:
+    named = {**TIDY, key: odd}
+    overrides = [{"contextName": odd, "values": ["a"]}]
+    assert tidied("constraints", [named]) == [named]
+    assert tidied("variants", [{"name": "a", "overrides": overrides}]) == [{"name": "a", "overrides": overrides}]
+    whole = state(["MSFT"])
+    whole["segments"][0]["constraints"] = [named]
+    with pytest.raises(InvalidFlagError, match=key):
+        importing.import_state(whole, actor="ada")
+    assert not FlagSegment.objects.exists()
+
+
 @pytest.mark.parametrize(("values", "strict"), [(["AAPL,MSFT"], False), (["MS\nFT"], False), ([" MSFT"], True)])
 def test_an_imported_state_that_cannot_be_meant_is_refused_whole(values: list[str], strict: bool) -> None:
     with pytest.raises(InvalidFlagError, match=r"^features\[1\]\.strategies\[0\]\.constraints\[0\]\.values\[0\] must "):
