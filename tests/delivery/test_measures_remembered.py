@@ -190,19 +190,24 @@ def test_the_work_after_a_cycle_does_not_grow_with_the_cycles_before_it(
     assert sum(read) > 2 * late[-1][1], "the whole is more, or this proves nothing"
 
 
-def test_decisions_of_a_cycle_that_still_ran_are_read_when_they_come(past: Any) -> None:
-    """A slow book's cycle has the lower number, and says what it says after the other one's end."""
+@pytest.mark.parametrize("readings", [1, 9])
+def test_decisions_of_a_cycle_that_still_ran_are_read_when_they_come(past: Any, readings: int) -> None:
+    """A slow book's cycle has the lower number, and says what it says, and ends, between two readings."""
     made, provider = past(shadow=True), Measures()
     slow = PipelineCycle.objects.create(
         book=made.books[1], timeframe="1d", bar_ts=made.times[FIRST], mode="replay", status="RUNNING"
     )
-    for _ in range(9):
+    for _ in range(readings):
         made.cycle(made.books[0])
         provider.remembering(made.row.pk, made.row.step, made.row.measured_since)
     for symbol in SYMBOLS:
         made._decision(slow, symbol, "challenger")
-    remembered, whole = both(provider, made.row)
-    assert remembered == whole
+    PipelineCycle.objects.filter(pk=slow.pk).update(status="DONE", stage="done", finished_at=made.times[FIRST])
+    for _ in range(4):
+        remembered, whole = both(provider, made.row)
+        assert remembered == whole
+        assert whole["challenger"].n_decisions > 0
+        made.cycle(made.books[0])
 
 
 def test_a_step_that_begins_anew_is_read_anew(past: Any) -> None:

@@ -48,7 +48,7 @@ LEFT JOIN LATERAL (
 WHERE d.rollout_id = %s AND d.step = %s AND d.recorded_at >= %s AND (d.cycle_id > %s OR d.cycle_id = ANY(%s))
 ORDER BY d.bar_ts, d.cycle_id, d.symbol
 """
-_RUNNING = "SELECT id FROM pipeline_cycles WHERE status = 'RUNNING' AND id <= %s"
+_RUNNING = "SELECT id FROM pipeline_cycles WHERE status = 'RUNNING'"
 _SNAPSHOTS = """
 SELECT s.book_id, s.bar_ts, s.equity::float8, s.weights
 FROM unnest(%s::bigint[], %s::timestamptz[]) AS mine(book_id, first)
@@ -123,16 +123,20 @@ class Memory:
     since: datetime
     last_cycle: int = 0
     unsettled: set[int] = field(default_factory=set)
+    awaited: set[int] = field(
+        default_factory=set
+    )  # cycles that still ran: they may decide after others of higher number
     totals: dict[str, Totals] = field(default_factory=lambda: {arm.value: Totals() for arm in Arm})
     before: Before = field(default_factory=lambda: defaultdict(float))
 
     def measures(self) -> dict[str, ArmMeasures]:
         """Both arms as of now."""
-        running = {row[0] for row in _tuples(_RUNNING, [self.last_cycle])}  # their decisions may be yet to come
-        again = sorted(self.unsettled | running)
+        running = {row[0] for row in _tuples(_RUNNING, [])}  # before the decisions: none may come in between unseen
+        again = sorted(self.unsettled | self.awaited | running)
         reading = _read([self.rollout_id, self.step, self.since, self.last_cycle, again])
         settled, cycles = reading.settled(), {one.cycle_id for one in reading.decisions}
         self.last_cycle, self.unsettled = max(self.last_cycle, *cycles, 0), cycles - settled
+        self.awaited = running - settled
         _add(self.totals, reading, settled, self.before)
         fresh = {arm: totals.continued() for arm, totals in self.totals.items()}
         _add(fresh, reading, self.unsettled, self.before.copy())
