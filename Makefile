@@ -14,6 +14,9 @@ SOURCES := helios trading tiers sentinel tests bench examples celery_app.py mana
 LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.example \
 	HELIOS_DATABASE_URL=postgresql://helios@db/helios HELIOS_REDIS_URL=redis://queue:6379/0
 
+# Where no bytecode is kept, every one of our processes compiles every file again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test soak check up bench story-promoted story-faulty lint format clean distclean python
 

@@ -14,10 +14,10 @@ from filelock import FileLock
 from hypothesis import HealthCheck
 
 from helios import outage
-from tests.desks import desk, modules_dir, shared_desk, shared_dir, trained
+from tests.desks import desk, shared_desk, shared_dir, trained
 from tests.harness import Stack, clone, copies, drop
 
-__all__ = ["desk", "modules_dir", "shared_desk", "shared_dir", "trained"]
+__all__ = ["desk", "shared_desk", "shared_dir", "trained"]
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _RUN = os.getppid() if _WORKER else os.getpid()
@@ -33,8 +33,21 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with real processes first: what takes longest must not be what everybody waits for in the end."""
-    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+    """What takes longest must not be what everybody waits for in the end: tests with real processes go first.
+
+    Those that want a trained model wait for one another while it is made: they come in behind the others, but for one
+    file, whose process makes it.
+    """
+    stack = [item for item in items if item.get_closest_marker("stack") is not None]
+    models = {item.path for item in stack if "trained" in getattr(item, "fixturenames", ())}
+    first = min(models, default=None)
+
+    def turn(item: pytest.Item) -> int:
+        if item.get_closest_marker("stack") is None:
+            return 3
+        return 0 if item.path == first else 2 if item.path in models else 1
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(autouse=True)

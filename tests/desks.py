@@ -25,28 +25,22 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def modules_dir(shared_dir: Path) -> Path:
-    """Where the stacks of one run lay out their modules: what numba compiled for one serves the next."""
-    return shared_dir / "modules"
-
-
-@pytest.fixture(scope="session")
-def trained(template: str, shared_dir: Path, modules_dir: Path) -> str:
+def trained(template: str, shared_dir: Path) -> str:
     """Name of a database with the sample data and a model for 1d and for 1m; made once a run, its weights beside it."""
     name, done = f"helios_trained_{os.getppid() if _WORKER else os.getpid()}", shared_dir / "trained"
     with FileLock(shared_dir / "trained.lock"):
         if not done.exists():
-            _train(clone(template, name), shared_dir / "training", modules_dir)
+            _train(clone(template, name), shared_dir / "training")
             done.touch()
     return name
 
 
-def _train(database: str, var_dir: Path, modules_dir: Path) -> None:
+def _train(database: str, var_dir: Path) -> None:
     maker = Stack(database)
-    maker.environ |= {"HELIOS_MODULES_DIR": str(modules_dir), "HELIOS_VAR_DIR": str(var_dir)}
+    maker.environ["HELIOS_VAR_DIR"] = str(var_dir)
     try:
         maker.manage("import_data", "--sample")
-        for symbols, timeframe, span in ((DAILY, "1d", "20080101-20110228"), ("SPY", "1m", "20180102-20180105")):
+        for symbols, timeframe, span in ((DAILY, "1d", "20081001-20110301"), ("SPY", "1m", "20180102-20180105")):
             wanted = ("--symbols", symbols, "--timeframe", timeframe, "--timerange", span, "--seed", "7")
             maker.manage("train", *wanted, timeout_s=1_200)
     finally:
@@ -54,21 +48,21 @@ def _train(database: str, var_dir: Path, modules_dir: Path) -> None:
 
 
 @pytest.fixture
-def desk(trained: str, shared_dir: Path, modules_dir: Path) -> Iterator[Stack]:
+def desk(trained: str, shared_dir: Path) -> Iterator[Stack]:
     """A stack on a copy of the trained database; a cycle counts as stalled after a second."""
-    yield from _desk(trained, shared_dir, modules_dir)
+    yield from _desk(trained, shared_dir)
 
 
 @pytest.fixture(scope="module")
-def shared_desk(trained: str, shared_dir: Path, modules_dir: Path) -> Iterator[Stack]:
+def shared_desk(trained: str, shared_dir: Path) -> Iterator[Stack]:
     """A desk for all tests of a module: each has books of its own and leaves everything else as it was."""
-    yield from _desk(trained, shared_dir, modules_dir)
+    yield from _desk(trained, shared_dir)
 
 
-def _desk(trained: str, shared_dir: Path, modules_dir: Path) -> Iterator[Stack]:
+def _desk(trained: str, shared_dir: Path) -> Iterator[Stack]:
     databases = copies(trained)
     stack = Stack(next(databases))
-    stack.environ |= {"HELIOS_STALLED_CYCLE_S": "1.0", "HELIOS_MODULES_DIR": str(modules_dir)}
+    stack.environ["HELIOS_STALLED_CYCLE_S"] = "1.0"
     (stack.root / "var").mkdir(exist_ok=True)
     (stack.root / "var" / "models").symlink_to(shared_dir / "training" / "models")
     yield stack

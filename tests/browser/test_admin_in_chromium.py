@@ -25,7 +25,7 @@ def act(page: Page, address: str, row: str, action: str) -> str:
 
 def one_cycle(desk: Stack) -> dict[str, object]:
     """Let one bar go through the workers; its switches, pins and fallbacks."""
-    desk.manage("replay", "--bars", "1")
+    desk.manage("replay", "--bars", "1", "--timeout", "540")
     switches, modules, cycle = (desk.value(LAST_CYCLE.format(column)) for column in ("switches", "modules", "id"))
     fallbacks = desk.query("SELECT stage, fallback FROM pipeline_stage_runs WHERE cycle_id = %s", [cycle])
     return {"switches": switches, "modules": modules, "fallbacks": dict(fallbacks)}
