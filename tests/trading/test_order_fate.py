@@ -4,6 +4,7 @@ import random
 from datetime import timedelta
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
@@ -173,6 +174,27 @@ def test_a_question_without_an_answer_proves_nothing(cycle, venue, error):
     pass_grace()
     assert orders.flush(cycle) == 1
     assert fates() == ["UNKNOWN"]
+
+
+# --- a sender that is told to stop ---
+
+
+def test_a_sender_whose_time_is_over_while_it_sends_stops_and_sends_no_further_order(cycle, venue):
+    orders.record_intents(cycle, [Intent(), Intent("IBM")])
+    venue.errors = [SoftTimeLimitExceeded()]
+    with pytest.raises(SoftTimeLimitExceeded):
+        orders.flush(cycle)
+    assert (fates(), venue.book) == (["UNKNOWN", "NEW"], {})
+
+
+def test_a_sender_whose_time_is_over_while_it_asks_stops_and_sends_no_further_order(cycle, venue):
+    orders.record_intents(cycle, [Intent()])
+    venue.errors = [Ambiguous("no answer"), SoftTimeLimitExceeded()]
+    orders.flush(cycle)
+    orders.record_intents(cycle, [Intent("IBM")])
+    with pytest.raises(SoftTimeLimitExceeded):
+        orders.flush(cycle)
+    assert (fates(), venue.book) == (["UNKNOWN", "NEW"], {})
 
 
 # --- superseded ---

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, Sum, TextField, Value, When
 from django.db.models.functions import Coalesce, Concat, Now
@@ -186,11 +187,13 @@ def _send(broker: Broker, order: Order) -> None:
         ack = broker.submit(order)
     except (CircuitOpen, UnknownBreaker) as error:
         _never_arrived(claimed, str(error))
-    except Exception as error:  # noqa: BLE001 - a defect in a venue's client says nothing about the order's fate
-        # Subclasses of Rejected are our own code's complaints; the plain one is the venue's refusal.
+    except Exception as error:
+        # A defect in a client says nothing about the fate, nor does a complaint of our own code, a subclass of Rejected.
         status = S.REJECTED if type(error) is Rejected else S.UNKNOWN
         claimed.update(status=status, reason=str(error) or repr(error), updated_at=Now())
         logger.bind(order=order.client_order_id, status=str(status), error=repr(error)).warning("order.not_accepted")
+        if isinstance(error, SoftTimeLimitExceeded):
+            raise  # the sender itself is to stop
     else:
         _record(order, ack)
 
@@ -207,6 +210,8 @@ def _ask(broker: Broker, order: Order) -> None:
     asked: Any = logger.bind(order=order.client_order_id, superseded=order.superseded_by_id is not None)
     try:
         ack = broker.find(order.client_order_id) if order.superseded_by_id is None else _cancelled(broker, order)
+    except SoftTimeLimitExceeded:
+        raise  # the sender itself is to stop
     except Exception as error:  # noqa: BLE001 - no answer, for whatever reason, is no evidence
         asked.bind(error=repr(error)).warning("order.unanswered")
         return
