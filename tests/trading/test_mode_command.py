@@ -66,6 +66,13 @@ def test_a_halt_needs_no_reason_and_its_end_does(book):
     assert Book.objects.get().state == "HALTED"
 
 
+def test_a_word_to_be_careful_never_loosens_a_halt(book):
+    mode("halt", "--book", "desk", "--reason", "storm")
+    with pytest.raises(CommandError, match="book 'desk' is HALTED, which only a resume ends: it was not set to REDUC"):
+        mode("reduce", "--book", "desk", "--reason", "volatile")
+    assert changes() == [("ACTIVE", "HALTED", "storm")]
+
+
 def test_a_book_moves_between_paper_and_replay(book):
     assert mode("replay", "--book", "desk", "--reason", "test")[0]["mode"] == "replay"
     assert mode("replay", "--book", "desk")[0]["mode"] == "replay"

@@ -8,6 +8,7 @@ from django.urls import reverse
 from tests.trading.conftest import T
 from trading.models import Book, MLPrediction, Order, StageRun, TradingModeChange
 from trading.services import ledger
+from trading.services.books import create_book
 
 pytestmark = pytest.mark.django_db
 MODELS = [model for model in admin.site._registry if model._meta.app_label == "trading"]
@@ -94,6 +95,18 @@ def test_a_halt_needs_no_reason_and_its_end_does(admin_client, world):
     assert "goes back from HALTED to ACTIVE for a reason only" in page
     world.refresh_from_db()
     assert world.state == "HALTED"
+
+
+def test_reducing_many_books_at_once_leaves_halted_ones_halted_and_says_so(admin_client, world):
+    other = create_book(
+        "calm", mode="paper", timeframe="1d", symbols=["IBM"], initial_cash=1000, fee_bps=1, slippage_bps=0
+    )
+    act(admin_client, "halt_books", world)
+    data = {"action": "reduce_books", "_selected_action": [world.pk, other.pk], "reason": "volatile"}
+    page = admin_client.post(reverse(BOOKS), data, follow=True).content.decode()
+    assert "is HALTED, which only a resume ends" in page
+    assert "1 book(s) REDUCING." in page
+    assert dict(Book.objects.values_list("name", "state")) == {"desk": "HALTED", "calm": "REDUCING"}
 
 
 @pytest.mark.parametrize("action", ["start_books", "stop_books", "halt_books", "reduce_books", "resume_books"])

@@ -169,8 +169,9 @@ def worst(*states: str) -> str:
 def set_state(name: str, state: str, *, actor: str, reason: str) -> Book:
     """Halt a book, let it only reduce, or let it trade again, with history: the word of a person.
 
-    A state may be worsened at any moment, and is loosened for a reason only. Trading again counts the drawdown from
-    today's equity: the old peak would halt the book at its next bar.
+    A state may be worsened at any moment. Only the word to trade again loosens one, for a reason: whoever asks for
+    reductions means to be more careful than now. It counts the drawdown from today's equity, since the old peak would
+    halt the book at its next bar.
     """
     if state not in SEVERITY:
         raise Rejected(f"state must be one of {', '.join(SEVERITY)}, was {state!r}")
@@ -180,11 +181,12 @@ def set_state(name: str, state: str, *, actor: str, reason: str) -> Book:
         if (book.state, book.held_by_person) == (state, held):
             return book
         if worst(state, book.state) != state:
+            if held:
+                raise Rejected(f"book {name!r} is {book.state}, which only a resume ends: it was not set to {state}")
             if not reason.strip():
                 raise Rejected(f"book {name!r} goes back from {book.state} to {state} for a reason only, none given")
-            if state == Book.State.ACTIVE:
-                prices = {p.symbol: p.last_price for p in book.positions.all() if p.last_price is not None}
-                book.peak_equity = account_of(book).equity(prices)
+            prices = {p.symbol: p.last_price for p in book.positions.all() if p.last_price is not None}
+            book.peak_equity = account_of(book).equity(prices)
         book.held_by_person = held
         _move(book, state, actor=actor, reason=reason)
     return book
