@@ -188,7 +188,8 @@ def _send(broker: Broker, order: Order) -> None:
     except (CircuitOpen, UnknownBreaker) as error:
         _never_arrived(claimed, str(error))
     except Exception as error:
-        # A defect in a client says nothing about the fate, nor does a complaint of our own code, a subclass of Rejected.
+        # A defect in a venue's client says nothing about the order's fate. Nor do the subclasses of Rejected, our own
+        # code's complaints: the plain one is the venue's refusal.
         status = S.REJECTED if type(error) is Rejected else S.UNKNOWN
         claimed.update(status=status, reason=str(error) or repr(error), updated_at=Now())
         logger.bind(order=order.client_order_id, status=str(status), error=repr(error)).warning("order.not_accepted")
