@@ -62,7 +62,6 @@ class Desk:
         stack.environ |= {
             "PYTHONPATH": str(folder),
             "HELIOS_MODULE_PACKAGES": "scratch_desk,tiers",
-            "HELIOS_MODULES_DIR": str(folder / "laid_out"),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.write("1.0.0")
