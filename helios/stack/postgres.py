@@ -78,7 +78,11 @@ class EmbeddedPostgres:
             die_with_parent=signal.SIGQUIT if die_with_us else None,
         )
         self._await_ready(process)
-        self.create_database("helios")
+        try:
+            self.create_database("helios")
+        except psycopg2.Error as error:  # it answered, and ended or was ended right after
+            reason = " ".join(str(error).split())
+            raise StackError(f"PostgreSQL started, but its database cannot be made: {reason}") from error
         return True
 
     def stop(self) -> None:

@@ -189,19 +189,21 @@ class _Keeper(threading.Thread):
         if self._pid is not None:
             children.collect(self._pid)
         self._ended = 0 if missed_at - self._since > children.STABLE_AFTER_S else self._ended
+        complained = False
         while not self._stopping.wait(pause_s(self._ended) if self._ended else 0):
             self._ended += 1
             try:
                 with self._lock():
-                    again = self._server.start()
-            except (StackError, OSError) as error:
-                reason = " ".join(str(error).split())
+                    again = self._server.start() or complained
+                self._note()
+            except Exception as error:  # noqa: BLE001 - nobody else watches the server: whatever it is, try again
+                reason = " ".join(str(error).split()) or type(error).__name__
                 again_in = f"next try in {pause_s(self._ended):.0f} s"
                 self._say(self._called, f"ended unexpectedly and cannot be started, {again_in}: {reason}")
+                complained = True
                 continue
             if again:
                 self._say(self._called, f"ended unexpectedly; runs again after {time.monotonic() - missed_at:.1f} s")
-            self._note()
             return
 
 

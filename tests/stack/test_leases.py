@@ -163,8 +163,8 @@ def test_a_server_that_is_killed_runs_again_while_somebody_holds_a_lease(make_en
 class Failing:
     """A server that is gone and cannot be started."""
 
-    def __init__(self, until: int) -> None:
-        self.tries, self._until = 0, until
+    def __init__(self, error: Exception, until: int) -> None:
+        self.tries, self._error, self._until = 0, error, until
 
     def pid(self) -> int | None:
         return None
@@ -172,21 +172,38 @@ class Failing:
     def start(self) -> bool:
         self.tries += 1
         if self.tries < self._until:
-            raise StackError("its folder\nis full")
+            raise self._error
         return True
 
 
-def test_a_server_that_cannot_start_is_tried_again_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [StackError, OSError, psycopg2.OperationalError, RuntimeError])
+def test_a_server_that_cannot_start_is_tried_again_with_pauses(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     paused: list[int] = []
     monkeypatch.setattr(servers, "pause_s", lambda n: paused.append(n) or 0.0)
     said: list[str] = []
-    server = Failing(until=3)
+    server = Failing(kind("its folder\nis full"), until=3)
     keeper = servers._Keeper("Valkey", server, lock=nullcontext, say=lambda *words: said.append(" ".join(words)))
     keeper._replace(missed_at=0.0)
     assert server.tries == 3
     assert said[0] == "Valkey ended unexpectedly and cannot be started, next try in 0 s: its folder is full"
     assert "runs again after" in said[2]
     assert sorted(set(paused)) == [1, 2]
+
+
+def test_a_server_that_ends_while_its_database_is_made_is_one_sentence(
+    make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise psycopg2.OperationalError("server closed the connection\nunexpectedly")
+
+    monkeypatch.setattr(servers.EmbeddedPostgres, "create_database", gone)
+    env = make_env(redis_url="redis://h")
+    with pytest.raises(StackError, match=r"cannot be made: server closed the connection unexpectedly$"):
+        ensure_running(env)
+    assert children.processes_in(env.var_dir / "postgres") == []
+    assert living_leases(env) == []
 
 
 def test_external_servers_are_neither_started_nor_stopped(make_env: MakeEnv) -> None:
