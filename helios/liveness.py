@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,16 +19,6 @@ def birth(pid: int) -> str | None:
     except OSError:
         return None
     return None if fields[_STATE] in _DEAD else f"{_boot()}:{fields[_START_TICKS]}"
-
-
-def lives(pid: int, born: str) -> bool:
-    """Whether the process that began at `born` still lives."""
-    return birth(pid) == born
-
-
-def own_birth() -> str:
-    """When this process began."""
-    return birth(os.getpid()) or ""
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from typing import Final
 from django.db import connection
 from django.db.models.functions import Now
 
+from helios import liveness
 from helios.modules.models import ModuleProcess
 
 HEARTBEAT_S: Final = 3.0
@@ -97,15 +98,7 @@ def owner_gone(name: str) -> bool:
 
 def gone(where: str, pid: int) -> bool:
     """Whether a process of this machine has ended; False for other machines, where nobody here can look."""
-    if where != host():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return where == host() and liveness.birth(pid) is None
 
 
 def give_connection_back() -> None:

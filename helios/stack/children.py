@@ -17,6 +17,7 @@ from types import FrameType
 
 import psutil
 
+from helios import liveness
 from helios.errors import HeliosError
 
 SERVICE_USER = "pgserver"
@@ -130,10 +131,7 @@ def leave_on_sigterm() -> None:
 
 def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    return liveness.birth(pid) is not None
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: float = 0.02) -> bool:

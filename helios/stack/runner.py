@@ -101,10 +101,6 @@ class Runner:
         """Process ids by name, of those that run."""
         return {each.spec.name: each.process.pid for each in self._children if each.process is not None}
 
-    def crashed(self) -> set[str]:
-        """Names of the processes that ended without being asked since they were last started."""
-        return {each.spec.name for each in self._children if each.process is None or each.process.poll() is not None}
-
     def run(self, asked: threading.Event) -> None:
         """Supervise until `asked` is set."""
         while not asked.wait(0.2):

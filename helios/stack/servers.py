@@ -59,10 +59,8 @@ class Servers:
 
     def stop(self) -> None:
         """Stop both; safe when they do not run."""
-        if self.valkey:
-            self.valkey.stop()
-        if self.postgres:
-            self.postgres.stop()
+        for server in reversed(self.named().values()):
+            server.stop()
 
 
 def embedded_servers(env: Env) -> Servers:
@@ -108,7 +106,7 @@ class Lease:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
                 draft = self._file.with_suffix(".new")  # nobody reads half a lease and takes it for a dead one's
-                draft.write_text(liveness.own_birth())
+                draft.write_text(liveness.birth(self._owner) or "")
                 draft.rename(self._file)
                 follow(env.var_dir)
                 self.started = self._start()
@@ -173,7 +171,7 @@ class _Keeper(threading.Thread):
     def run(self) -> None:
         """Look a few times a second until stopped."""
         while not self._stopping.wait(CHECK_EVERY_S):
-            if self._pid is None or not liveness.lives(self._pid, self._born):
+            if self._pid is None or liveness.birth(self._pid) != self._born:
                 self._replace(missed_at=time.monotonic())
 
     def stop(self) -> None:
@@ -225,7 +223,7 @@ def _living(folder: Path) -> list[int]:
 def _holds(path: Path) -> bool:
     """Whether the lease's process still lives; forgets the lease when not."""
     with contextlib.suppress(OSError):
-        if liveness.lives(int(path.name), path.read_text()):
+        if liveness.birth(int(path.name)) == path.read_text():
             return True
     path.unlink(missing_ok=True)
     return False
