@@ -88,6 +88,14 @@ class Outage:
             logger.bind(server=self._server, lasted_s=lasted_s, silenced=self._silenced).warning("outage.ended")
 
 
+def connect(url: str, *, timeout_s: float) -> redis.Redis:
+    """A client of Valkey that fails at once instead of retrying."""
+    client: redis.Redis = redis.Redis.from_url(
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+    )
+    return client
+
+
 def _ask_postgres() -> None:
     connection = django.db.connections[django.db.DEFAULT_DB_ALIAS]
     given = {**connection.get_connection_params(), "connect_timeout": PROBE_TIMEOUT_S}
@@ -97,12 +105,7 @@ def _ask_postgres() -> None:
 def _ask_valkey() -> None:
     from django.conf import settings  # noqa: PLC0415 - at the address that is configured when it is asked
 
-    client = redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=PROBE_TIMEOUT_S,
-        socket_connect_timeout=PROBE_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
+    client = connect(settings.REDIS_URL, timeout_s=PROBE_TIMEOUT_S)
     try:
         client.ping()
     finally:

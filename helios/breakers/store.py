@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from helios import outage
 from helios.breakers.config import Config
 from helios.breakers.core import At, Circuit, Outcome, Permit, State, Step, Transition
 from helios.breakers.errors import SharedStateAway
@@ -59,10 +58,7 @@ class SharedStore:
     @classmethod
     def from_url(cls, url: str, *, prefix: str = KEY) -> SharedStore:
         """A store that gives up quickly and never asks twice: a failure must not be counted two times."""
-        client = redis.Redis.from_url(
-            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
-        return cls(client, prefix=prefix)
+        return cls(outage.connect(url, timeout_s=TIMEOUT_S), prefix=prefix)
 
     def acquire(self, name: str, config: Config, at: At, generation: int, *, token: str, unshared: str) -> Reply:
         """Ask for a permit, and share outcomes of `generation`; see `core.acquire`."""

@@ -8,9 +8,7 @@ from typing import Final
 
 import redis
 from loguru import logger
-from redis.backoff import NoBackoff
 from redis.client import PubSub
-from redis.retry import Retry
 
 from helios import outage
 from helios.flags.store import FlagStore
@@ -21,14 +19,6 @@ WAIT_S: Final = 1.0  # how long a listener waits for news before it looks at the
 CHECK_EVERY_S: Final = 5.0  # with news arriving: in case one was lost
 RETRY_EVERY_S: Final = 0.5  # without Redis: the database is asked this often
 log = logger.bind(component="flags")
-
-
-def connect(url: str, timeout_s: float = ANNOUNCE_TIMEOUT_S) -> redis.Redis:
-    """A client that fails at once instead of retrying: a change must not hang on the news about it."""
-    client: redis.Redis = redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-    )
-    return client
 
 
 def channel(client: redis.Redis) -> str:
@@ -45,7 +35,7 @@ def announce(url: str, generation: int) -> bool:
 
     Nothing is lost then: every task asks the database for the generation before it starts.
     """
-    client = connect(url)
+    client = outage.connect(url, timeout_s=ANNOUNCE_TIMEOUT_S)  # a change must not hang on the news about it
     try:
         client.publish(channel(client), str(generation))
     except (redis.RedisError, OSError) as error:
@@ -92,7 +82,7 @@ class Listener(threading.Thread):
         self.join(timeout_s)
 
     def _listen(self) -> None:
-        client = connect(self._url, timeout_s=CHECK_EVERY_S)
+        client = outage.connect(self._url, timeout_s=CHECK_EVERY_S)
         try:
             with client.pubsub() as news:  # type: ignore[no-untyped-call]
                 news.subscribe(channel(client))

@@ -6,19 +6,11 @@ from typing import Final
 
 import redis
 from loguru import logger
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from helios import outage
 
 TIMEOUT_S: Final = 1.0
 log = logger.bind(component="modules")
-
-
-def connect(url: str, timeout_s: float = TIMEOUT_S) -> redis.Redis:
-    """A client that fails at once instead of retrying: a change must not hang on the news about it."""
-    client: redis.Redis = redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-    )
-    return client
 
 
 def channel(client: redis.Redis) -> str:
@@ -28,7 +20,7 @@ def channel(client: redis.Redis) -> str:
 
 def announce(url: str, news: str) -> bool:
     """Publish one line; False (and a line in the log) when Redis cannot be reached: nothing is lost then."""
-    client = connect(url)
+    client = outage.connect(url, timeout_s=TIMEOUT_S)
     try:
         client.publish(channel(client), news)
     except (redis.RedisError, OSError) as error:

@@ -18,7 +18,7 @@ from redis.client import PubSub
 from helios import outage
 from helios.errors import HeliosError
 from helios.modules import loading, presence, registry, watch
-from helios.modules.announce import channel, connect
+from helios.modules.announce import channel
 from helios.modules.models import ModuleSwap, ModuleVersion, SwapState
 
 WAIT_S: Final = 0.5  # how long it waits for news before it looks around
@@ -112,7 +112,7 @@ class Listener:
                 return
 
     def _listen(self) -> None:
-        client = connect(self._url, timeout_s=CHECK_EVERY_S)
+        client = outage.connect(self._url, timeout_s=CHECK_EVERY_S)
         try:
             with client.pubsub() as news:  # type: ignore[no-untyped-call]
                 news.subscribe(channel(client))

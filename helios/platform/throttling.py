@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 from django.conf import settings
 from loguru import logger
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from helios import outage
 from helios.platform import roles
 from helios.platform.roles import Scope
 
@@ -119,7 +118,4 @@ def _count(client: redis.Redis, who: str, rate: Rate, *, now: float) -> float:
 
 @lru_cache(maxsize=4)
 def _client(url: str) -> redis.Redis:
-    client: redis.Redis = redis.Redis.from_url(
-        url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-    )
-    return client
+    return outage.connect(url, timeout_s=TIMEOUT_S)
