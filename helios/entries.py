@@ -38,9 +38,14 @@ def entry(text: str) -> str:
     return found
 
 
+def parts(text: str) -> list[str]:
+    """What stands between the commas, trimmed, without what is blank."""
+    return [found for each in text.split(",") if (found := trimmed(each))]
+
+
 def split(text: str) -> list[str]:
     """The entries of a list that was typed with commas between them; ValueError as for `entry`."""
-    return [entry(part) for part in text.split(",") if trimmed(part)]
+    return [entry(part) for part in parts(text)]
 
 
 def shown(text: str) -> str:

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from helios import env_file, server_urls
+from helios.entries import parts
 from helios.errors import SettingsError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -44,7 +45,7 @@ class Env(BaseSettings):
     """Settings from the environment and `.env`; names carry the prefix `HELIOS_`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HELIOS_",
+        env_prefix=PREFIX,
         env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",  # get_env() refuses what is unknown; other tools keep their names in the same file
@@ -138,7 +139,7 @@ class Env(BaseSettings):
     @field_validator("module_packages")
     @classmethod
     def _packages(cls, value: str) -> str:
-        for name in listed(value):
+        for name in parts(value):
             if not all(part.isidentifier() for part in name.split(".")):
                 raise ValueError(f"HELIOS_MODULE_PACKAGES must be names of packages between commas, one was {name!r}")
         return value
@@ -195,16 +196,11 @@ class Env(BaseSettings):
         return key
 
 
-def listed(value: str) -> list[str]:
-    """The entries of a list between commas, without blanks around them."""
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
 @lru_cache(maxsize=1)
 def get_env() -> Env:
     """The process's settings, read once. Raises: SettingsError with one sentence that names every wrong setting."""
     _refuse_unknown(os.environ, "the environment")
-    _refuse_unknown(dict(env_file.assignments(ENV_FILE)), str(ENV_FILE))
+    _refuse_unknown(env_file.names(ENV_FILE), str(ENV_FILE))
     try:
         return Env(_env_file=ENV_FILE)
     except ValidationError as error:

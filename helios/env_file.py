@@ -11,8 +11,8 @@ from dotenv.parser import parse_stream
 from helios.errors import SettingsError
 
 
-def assignments(path: Path) -> Iterator[tuple[str, str]]:
-    """Names and values of an env file. Raises: SettingsError that names the file and the line."""
+def names(path: Path) -> Iterator[str]:
+    """The names that an env file gives values to. Raises: SettingsError that names the file and the line."""
     if not path.is_file():
         return
     try:
@@ -27,4 +27,4 @@ def assignments(path: Path) -> Iterator[tuple[str, str]]:
         if found.error or (found.key and found.value is None):
             raise SettingsError(f"{path}: line {found.original.line} must be NAME=value, was not")
         if found.key:
-            yield found.key, found.value or ""
+            yield found.key

@@ -8,7 +8,8 @@ import django_stubs_ext
 from celery.schedules import schedule as every
 from kombu import Queue
 
-from helios.env import BASE_DIR, get_env, listed
+from helios.entries import parts
+from helios.env import BASE_DIR, get_env
 from helios.platform import VERSION, look
 from helios.stack import endpoints
 
@@ -19,7 +20,7 @@ _servers = endpoints.configured(env)
 
 REDIS_URL = _servers.redis_url
 VAR_DIR = env.var_dir
-MODULE_PACKAGES = tuple(listed(env.module_packages))
+MODULE_PACKAGES = tuple(parts(env.module_packages))
 MODULES_DIR = env.modules_dir or VAR_DIR / "modules"
 # What a version must pass before it may fill a slot: suites by name, the suites that gate a slot (`generic` gates any
 # other), and the table of calls that the stages make.
@@ -44,8 +45,8 @@ MODULE_CALLS = "tiers.gates.calls.CALLS"
 SECRET_KEY = env.resolved_secret_key()
 ENVIRONMENT = env.environment
 DEBUG = env.debug
-ALLOWED_HOSTS = listed(env.allowed_hosts)
-CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in listed(env.cors_allowed_origins)]
+ALLOWED_HOSTS = parts(env.allowed_hosts)
+CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in parts(env.cors_allowed_origins)]
 ROOT_URLCONF = "helios.urls"
 ASGI_APPLICATION = "helios.asgi.application"
 

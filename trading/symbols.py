@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from helios.entries import shown, trimmed
+from helios.entries import parts, shown, trimmed
 from helios.errors import DataError
 
 MAX_LETTERS: Final = 32
@@ -34,7 +34,7 @@ def parse(text: str) -> str:
 
 def listed(text: str) -> tuple[str, ...]:
     """The symbols of a list with commas between them, each once. Raises: DataError as `check`, or where none is."""
-    found = tuple(dict.fromkeys(parse(part) for part in text.split(",") if trimmed(part)))
+    found = tuple(dict.fromkeys(map(check, parts(text))))
     if not found:
         raise DataError(f"--symbols must name at least one symbol, was {shown(text)}")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from helios.entries import trimmed
+from helios.entries import parts
 from helios.flags.constraints import in_networks, parse_network, parse_number
 from helios.flags.context import FlagContext, reader
 from helios.flags.definition import BUCKETS
@@ -46,27 +46,23 @@ def _nobody(_context: FlagContext) -> bool:
     return False
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(found for each in text.split(",") if (found := trimmed(each)))
-
-
 def _default(_parameters: Mapping[str, str], _flag: str, _surroundings: Surroundings) -> Serves:
     return _everybody
 
 
 def _user_with_id(parameters: Mapping[str, str], _flag: str, _surroundings: Surroundings) -> Serves:
-    users, read = frozenset(_listed(parameters.get("userIds", ""))), reader("userId")
+    users, read = frozenset(parts(parameters.get("userIds", ""))), reader("userId")
     return lambda context: read(context) in users
 
 
 def _remote_address(parameters: Mapping[str, str], _flag: str, _surroundings: Surroundings) -> Serves:
-    parsed = map(parse_network, _listed(parameters.get("IPs", "")))
+    parsed = map(parse_network, parts(parameters.get("IPs", "")))
     networks, read = tuple(each for each in parsed if each is not None), reader("remoteAddress")
     return lambda context: in_networks(networks, read(context) or "")
 
 
 def _application_hostname(parameters: Mapping[str, str], _flag: str, surroundings: Surroundings) -> Serves:
-    served = surroundings.hostname.lower() in _listed(parameters.get("hostNames", "").lower())
+    served = surroundings.hostname.lower() in parts(parameters.get("hostNames", "").lower())
     return _everybody if served else _nobody
 
 

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from helios import env as env_module
-from helios.env import Env, get_env, listed
+from helios.env import Env, get_env
 from helios.errors import SettingsError
 from helios.stack import commandline
 from helios.stack.environment import load_env
@@ -276,10 +276,6 @@ def test_a_pydantic_error_itself_shows_no_value(tmp_path: Path) -> None:
     with pytest.raises(ValidationError) as error:
         Env(_env_file=None, var_dir=tmp_path, redis_url="redis://:S3cr#et@h", fee_bps="S3cret")
     assert "S3c" not in str(error.value)
-
-
-def test_the_lists_of_settings_are_trimmed() -> None:
-    assert listed(" a.example , b.example,, ") == ["a.example", "b.example"]
 
 
 @pytest.mark.parametrize("entry_point", ["celery_app", "helios.asgi"])
