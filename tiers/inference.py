@@ -18,7 +18,8 @@ from helios.modules.errors import WatchedCallFailed
 from helios.platform.db import UNAVAILABLE, savepoint
 from tiers.contracts import BoolArray, FloatArray, Forecast, Switches
 from tiers.delivery import merge
-from tiers.errors import HeliosError, ModelMissing
+from tiers.delivery.arms import said
+from tiers.errors import ModelMissing
 from trading.models import Book, MLModel
 from trading.selectors import models as registry
 
@@ -118,7 +119,7 @@ def forecast(ask: Callable[[Run], Outcome], run: Run, *, bar_ts: datetime, symbo
         raise
     except Exception as error:  # noqa: BLE001 - whatever a model does, the cycle goes on without its forecast
         logger.bind(error=str(error)).warning("predict.neutral")
-        return _neutral(bar_ts, symbols, _said(error))
+        return _neutral(bar_ts, symbols, said(error))
 
 
 def ask(book: Book, switches: Switches, run: Run, *, bar_ts: datetime, load: Callable[[int], FloatArray]) -> Outcome:
@@ -137,7 +138,7 @@ def ask(book: Book, switches: Switches, run: Run, *, bar_ts: datetime, load: Cal
     except PASSED_ON:
         raise
     except Exception as error:  # noqa: BLE001 - a challenger on trial may fail; the champion then serves its symbols
-        fallback, reason = "champion_for_challenger", _said(error)
+        fallback, reason = "champion_for_challenger", said(error)
     known: BoolArray = np.asarray(np.isfinite(probability).all(axis=1))
     return Outcome(
         forecast=Forecast(
@@ -183,11 +184,6 @@ def _let_challenger_serve(
     served[challenger.name] = challenger
 
 
-def _said(error: Exception) -> str:
-    """An error as a reason: our own in their words, others with their kind."""
-    return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}".rstrip()
-
-
 def _ask(model: MLModel, run: Run, load: Callable[[int], FloatArray]) -> tuple[FloatArray, int]:
     ready = predictor(model)
     return run(ready, load(ready.receptive_bars))[-1].copy(), ready.horizon_bars
@@ -231,7 +227,7 @@ def _warmed(model: MLModel) -> bool:
         loaded = predictor(model)
         run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
     except Exception as error:  # noqa: BLE001 - one bad model must not keep the others cold
-        _tell_not_warmed(model, _said(error))
+        _tell_not_warmed(model, said(error))
         return False
     return True
 

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celery import chain, signature
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -32,6 +32,7 @@ from helios import breakers, events, flags
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
+from helios.platform.db import UNAVAILABLE
 from tiers import switches as switchboard
 from tiers.delivery import arms
 from tiers.delivery import cycles as delivery
@@ -126,7 +127,7 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
             return _attempt(cycle_id, stage, started, after=failure)
     except Skip as skip:
         status, reason = Status.SKIPPED, str(skip)
-    except (Transient, OperationalError, InterfaceError):
+    except (Transient, *UNAVAILABLE):
         raise  # the task is tried again, a bounded number of times
     except HeliosError as error:
         status, reason = Status.FAILED, f"{stage.value}: {error}"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
-from django.db import InterfaceError, OperationalError
 
 from helios.env import get_env
 from helios.errors import Transient
+from helios.platform.db import UNAVAILABLE
 from tiers import clock, pipeline
 from trading.models import Stage
 
 _OPTIONS: dict[str, Any] = {
-    "autoretry_for": (OperationalError, InterfaceError, Transient),
+    "autoretry_for": (*UNAVAILABLE, Transient),
     "retry_backoff": 1,
     "retry_backoff_max": 15,
     "max_retries": 8,

@@ -256,11 +256,12 @@ def _change(
 def _assign(flag: FeatureFlag, fields: Mapping[str, Any]) -> None:
     for field, value in fields.items():
         check_field(field, value)
-        setattr(flag, field, _plain(field, tidied(field, value)))
+        setattr(flag, field, _plain(field, value))
 
 
 def _plain(field: str, value: Any) -> Any:
-    """The value as the column holds it: sets sorted and without doubles, so that equal ones look equal."""
+    """The value as the column holds it: trimmed, sets sorted and without doubles, so that equal ones look equal."""
+    value = tidied(field, value)
     if field in NAME_LISTS:
         return sorted(set(value))
     if isinstance(value, tuple):
@@ -273,9 +274,7 @@ def _assign_past(flag: FeatureFlag, past: State) -> None:
     blank = FeatureFlag()
     for field in (*EDITABLE, "resume_strategy"):
         value = past.get(field, getattr(blank, field))
-        setattr(
-            flag, field, parse_datetime(value) if field in _MOMENTS and value else _plain(field, tidied(field, value))
-        )
+        setattr(flag, field, parse_datetime(value) if field in _MOMENTS and value else _plain(field, value))
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -82,12 +82,12 @@ def _fields(of: Mapping[str, Tidy]) -> Tidy:
     return tidy
 
 
-def _compared(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, Any]:
+def _compared(plain: Mapping[str, Any], path: str, note: Note) -> Any:
     """A constraint or an override, whose values are compared with one of the context.
 
     No identity holds a blank or a comma; a city may hold a comma, and a part of a text a blank at its end.
     """
-    found: dict[str, Any] = _fields({"contextName": _named})(plain, path, note)
+    found = _fields({"contextName": _named})(plain, path, note)
     name = found.get("contextName")
     if isinstance(name, str) and ALIASES.get(name, name) in FIELDS:
         rule = _entry_or_empty

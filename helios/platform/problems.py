@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.db import DataError as DatabaseRefused
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views import defaults
 from loguru import logger
@@ -24,6 +24,7 @@ from helios.errors import Ambiguous, Conflict, HeliosError, Rejected, Transient
 from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
 from helios.logs import redact
 from helios.modules.errors import UnknownModule
+from helios.platform.db import UNAVAILABLE
 from helios.rollouts.errors import UnknownRollout
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -153,7 +154,7 @@ def _of_the_database(error: Exception) -> Exception:
 
     The last two mean that a check before it is missing, so the log gets the cause.
     """
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, UNAVAILABLE):
         if not outage.noticed(error, during="answering a request"):
             logger.bind(error=str(error)).warning("api.database_failed")
         return Unavailable("the database does not answer; try again")

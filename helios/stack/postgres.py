@@ -170,14 +170,8 @@ class EmbeddedPostgres:
         children.make_private(unfinished, identity)
         result = subprocess.run(
             [
-                *(
-                    str(bin_dir / "initdb"),
-                    "-D",
-                    ".",
-                    "-U",
-                    "postgres",
-                    "--auth=trust",
-                ),  # a path may hold what it refuses
+                *(str(bin_dir / "initdb"), "-D", "."),  # a path may hold what it refuses
+                *("-U", "postgres", "--auth=trust"),
                 *("--encoding=UTF8", "--locale=C"),
                 *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 *(["--no-sync"] if self.settings.get("fsync") == "off" else []),

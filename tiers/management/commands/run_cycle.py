@@ -13,7 +13,6 @@ from rich.table import Table
 
 from helios.errors import HeliosError, Rejected
 from tiers import clock, pipeline, replaying, sources
-from tiers.replaying import check_timeout
 from trading.models import LedgerEntry, PipelineCycle
 from trading.services.books import get_book
 
@@ -33,7 +32,7 @@ class Command(BaseCommand):
             bar_ts = _moment(options["bar"]) if options["bar"] else clock.due_bar(book)
             if bar_ts is None:
                 raise Rejected(f"book {book.name!r} has no bar that is due")
-            check_timeout(options["timeout"])
+            replaying.check_timeout(options["timeout"])
             if not any(table.n_rows for table in sources.rows(book, bar_ts, bar_ts)):
                 raise Rejected(f"book {book.name!r} has no bar at {bar_ts.isoformat()}")
             replaying.require_workers()
