@@ -17,14 +17,13 @@ from helios.modules import services as modules
 from helios.modules.models import ModuleVersion
 from helios.rollouts import services as rollouts
 from helios.rollouts.models import Rollout
-from tests.pipeline.market import make_bars
+from tests.pipeline.market import make_bars, stored
 from tests.predict.predict_world import save_model
 from tiers import inference, pipeline, stages
 from tiers.delivery import arms
 from trading.bars import Bars
 from trading.models import Book, Order, PipelineCycle, Stage
 from trading.services import books
-from trading.services import market as market_service
 from trading.services import models as models_service
 
 N, FIRST = 400, 350
@@ -49,10 +48,7 @@ def _own_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def bars(db: None, tmp_path: Path, settings: Any) -> Bars:
     """Three symbols, and a model whose untrained network has opinions all the same."""
     settings.VAR_DIR = tmp_path
-    made = make_bars(SYMBOLS, n_bars=N, seed=3)
-    for symbol in made.symbols:
-        market_service.ensure_instrument(symbol, "equity")
-    market_service.upsert_bars(made, source="test")
+    made = stored(make_bars(SYMBOLS, n_bars=N, seed=3))
     card = save_model(
         tmp_path / "model",
         seed=3,

@@ -7,13 +7,13 @@ from helios.modules import gating
 from helios.modules import services as modules
 from helios.rollouts import services as rollouts
 from tests.delivery.conftest import FIRST, SYMBOLS, roll_out, run
+from tests.delivery.test_arms_of_a_cycle import BROKEN
 from tiers import inference, store
 from trading.models import EngineeredFeatures, Stage
 
 pytestmark = pytest.mark.django_db
 STILL = "from tiers.features import run as base\ndef run(bars):\n    return base(bars) * 0.0 + 1.0\n"
 SECOND = "1.2.0"
-BROKEN = "def run(bars):\n    raise RuntimeError('the new code is broken')\n"
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from helios.breakers import CircuitOpen
 from tests.delivery.conftest import FIRST, SYMBOLS, roll_out, run
 from tests.delivery.test_arms_of_a_cycle import BROKEN, BUYS, SAME
+from tests.pipeline.market import ClosedVenue
 from tiers import pipeline
 from tiers.delivery import measures
 from tiers.predict import labels
-from trading.brokers.paper_venue import PaperVenue
 from trading.models import Order, PipelineCycle, TradeExecution
 from trading.services import orders
 
@@ -105,11 +104,7 @@ def test_rejected_orders_belong_to_the_arm_of_their_symbol(book, times, challeng
 
 @pytest.mark.parametrize("late", [False, True])
 def test_orders_that_a_circuit_held_back_say_nothing_about_an_arm(book, times, challenger, monkeypatch, late):
-    class Closed(PaperVenue):
-        def submit(self, order):
-            raise CircuitOpen("valr_api", reason="a person opened it", retry_after_s=None)
-
-    monkeypatch.setattr(orders, "broker_for", lambda _book: Closed())
+    monkeypatch.setattr(orders, "broker_for", lambda _book: ClosedVenue())
     row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
     cycle = run(book, times[FIRST])
     if late:

@@ -6,6 +6,7 @@ from helios.modules import gating, registry, watch
 from helios.modules import services as modules
 from helios.modules.models import Module
 from tests.delivery.conftest import FIRST, finish, orders_of, run
+from tests.delivery.test_arms_of_a_cycle import BROKEN
 from tiers import store
 from trading.models import LedgerEntry, Stage
 
@@ -17,7 +18,6 @@ def run(**named):
     found = base(**named)
     return replace(found, leverage=found.leverage / 2)
 """
-BROKEN = "def run(*args, **named):\n    raise RuntimeError('the new code is broken')\n"
 NONSENSE = """
 from dataclasses import replace
 import numpy as np

@@ -7,8 +7,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from helios.breakers import CircuitOpen
 from trading.bars import Bars
-from trading.models import MLModel
+from trading.brokers.base import Ack
+from trading.brokers.paper_venue import PaperVenue
+from trading.models import MLModel, Order
 from trading.services import market
 
 
@@ -33,12 +36,24 @@ def _close(day: date) -> datetime:
     return local.astimezone(UTC).replace(tzinfo=None)
 
 
-def stored_market() -> None:
-    """Bars of AAPL and IBM, and a champion whose weights nobody will find: its forecasts are neutral."""
-    bars = make_bars(("AAPL", "IBM"), n_bars=120, seed=3)
+def stored(bars: Bars) -> Bars:
+    """The bars, which are in the database now with their instruments."""
     for symbol in bars.symbols:
         market.ensure_instrument(symbol, "equity")
     market.upsert_bars(bars, source="test")
+    return bars
+
+
+class ClosedVenue(PaperVenue):
+    """A venue behind a circuit that lets nothing through."""
+
+    def submit(self, order: Order) -> Ack:
+        raise CircuitOpen("valr_api", reason="a person opened it", retry_after_s=None)
+
+
+def stored_market() -> None:
+    """Bars of AAPL and IBM, and a champion whose weights nobody will find: its forecasts are neutral."""
+    stored(make_bars(("AAPL", "IBM"), n_bars=120, seed=3))
     MLModel.objects.create(
         name="m",
         preset="compact",

@@ -11,7 +11,7 @@ from django.utils import timezone
 from helios.env import Env
 from helios.events.models import SystemEvent
 from tests.market.bars import make_bars as make_minutes
-from tests.pipeline.market import make_bars
+from tests.pipeline.market import make_bars, stored
 from tiers import clock, intake, lateness, pipeline, stages
 from trading import timeframes
 from trading.models import Book, EngineeredFeatures, Instrument, LedgerEntry, MarketOHLC, Stage
@@ -24,11 +24,7 @@ N = 120
 
 @pytest.fixture
 def bars(db):
-    made = make_bars(("AAPL", "IBM"), n_bars=N, seed=3)
-    for symbol in made.symbols:
-        market_service.ensure_instrument(symbol, "equity")
-    market_service.upsert_bars(made, source="test")
-    return made
+    return stored(make_bars(("AAPL", "IBM"), n_bars=N, seed=3))
 
 
 @pytest.fixture

@@ -9,13 +9,11 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from helios.breakers import CircuitOpen
 from helios.errors import Rejected, Transient
 from helios.modules import registry as modules
-from tests.pipeline.market import make_bars
+from tests.pipeline.market import ClosedVenue, make_bars, stored
 from tiers import clock, lateness, pipeline, replaying, stages
 from trading.api.serializers import CycleSerializer
-from trading.brokers.paper_venue import PaperVenue
 from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
 from trading.services import books, ledger, orders
 from trading.services import market as market_service
@@ -26,11 +24,7 @@ N = 400
 
 @pytest.fixture
 def bars(db):
-    made = make_bars(("AAPL", "IBM"), n_bars=N, seed=3)
-    for symbol in made.symbols:
-        market_service.ensure_instrument(symbol, "equity")
-    market_service.upsert_bars(made, source="test")
-    return made
+    return stored(make_bars(("AAPL", "IBM"), n_bars=N, seed=3))
 
 
 @pytest.fixture
@@ -186,18 +180,11 @@ def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
     assert (order.status, order.reason) == ("WITHHELD", "auto_trading is off")
 
 
-class _Closed(PaperVenue):
-    """A venue behind a circuit that lets nothing through."""
-
-    def submit(self, order):
-        raise CircuitOpen("valr_api", reason="a person opened it", retry_after_s=None)
-
-
 def test_an_order_that_a_circuit_held_back_waits_and_is_withheld_once_its_bar_is_late(book, times, monkeypatch):
     cycle = run(book, times[350], upto=Stage.EXECUTE)
     orders.record_intents(cycle, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
-    monkeypatch.setattr(orders, "broker_for", lambda _book: _Closed())
+    monkeypatch.setattr(orders, "broker_for", lambda _book: ClosedVenue())
     pipeline.finish(cycle.pk)
     cycle.refresh_from_db()
     assert (cycle.status, Order.objects.get().status) == ("RUNNING", "NEW")

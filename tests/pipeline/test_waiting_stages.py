@@ -18,11 +18,10 @@ from helios.env import Env
 from tests.delivery.conftest import _own_process  # noqa: F401 - every test as a fresh process has it
 from tests.harness import clone, drop
 from tests.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
-from tests.pipeline.market import make_bars
+from tests.pipeline.market import make_bars, stored
 from tiers import intake, pipeline, stages
 from trading.models import Book, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
 from trading.services import books
-from trading.services import market as market_service
 
 PATIENCE_S = 300.0  # of a machine under load; every wait ends with its condition
 REPLY = message('{"stance": "RISK_OFF", "conviction": 0.5, "risk_multiplier": 0.5, "reasoning": "thin"}')
@@ -51,10 +50,7 @@ def market(template, django_db_setup, django_db_blocker):
     name = f"helios_{uuid.uuid4().hex}"
     clone(template, name)
     with django_db_blocker.unblock(), connected_to(name):
-        bars = make_bars(("AAPL", "IBM"), n_bars=400, seed=3)
-        for symbol in bars.symbols:
-            market_service.ensure_instrument(symbol, "equity")
-        market_service.upsert_bars(bars, source="test")
+        bars = stored(make_bars(("AAPL", "IBM"), n_bars=400, seed=3))
         money = {"initial_cash": D(100_000), "fee_bps": D(5), "slippage_bps": D(2)}
         books.create_book("desk", mode="paper", timeframe="1d", symbols=bars.symbols, **money)
     yield name, iter([stages.utc(ts) for ts in bars.ts[350:]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -122,24 +123,26 @@ def test_without_a_model_the_forecast_is_neutral_and_names_the_command(book: Boo
     assert inference.receptive_bars(book) == inference.DEFAULT_RECEPTIVE_BARS
 
 
-def test_weights_of_another_hash_are_not_served(book: Book, tmp_path: Path) -> None:
-    registered(tmp_path, "first", 3)
-    save_model(tmp_path / "first", seed=4, name="first")
-    assert_neutral(
-        ask(book), f"{tmp_path / 'first' / 'card.json'} and its weights must have the hash that was registered"
-    )
-    assert inference._predictors == {}
+def another_network(folder: Path) -> None:
+    save_model(folder, seed=4, name="first")
 
 
-def test_a_card_that_was_edited_with_its_hash_is_not_served(book: Book, tmp_path: Path) -> None:
+def another_card(folder: Path) -> None:
     """Whoever writes the card can write a hash into it as well; the registry's they do not reach."""
-    registered(tmp_path, "first", 3)
-    card = artifact.read_card(tmp_path / "first")
+    card = artifact.read_card(folder)
     edited = replace(card, temperature=card.temperature / 2).to_json()
-    (tmp_path / "first" / artifact.CARD).write_text(json.dumps(edited))
-    assert_neutral(
-        ask(book), f"{tmp_path / 'first' / 'card.json'} and its weights must have the hash that was registered"
-    )
+    (folder / artifact.CARD).write_text(json.dumps(edited))
+
+
+@pytest.mark.parametrize("put_in_its_place", [another_network, another_card])
+def test_what_has_another_hash_is_not_served(
+    book: Book, tmp_path: Path, put_in_its_place: Callable[[Path], None]
+) -> None:
+    registered(tmp_path, "first", 3)
+    put_in_its_place(tmp_path / "first")
+    card = tmp_path / "first" / artifact.CARD
+    assert_neutral(ask(book), f"{card} and its weights must have the hash that was registered")
+    assert inference._predictors == {}
 
 
 def test_a_card_from_before_cards_carried_their_hash_is_served(book: Book, tmp_path: Path) -> None:

