@@ -95,6 +95,13 @@ def fates():
     return list(Order.objects.order_by("id").values_list("status", flat=True))
 
 
+def sent(cycle, venue, *errors):
+    orders.record_intents(cycle, [Intent()])
+    venue.errors = list(errors)
+    orders.flush(cycle)
+    return Order.objects.get()
+
+
 # --- what left, and what did not ---
 
 
@@ -136,9 +143,7 @@ def test_an_answer_that_no_venue_may_give_is_no_answer():
 
 
 def test_an_order_is_not_sent_again_before_the_venue_was_asked_and_its_grace_is_over(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
-    venue.errors = [Ambiguous("no answer")]
-    orders.flush(cycle)
+    sent(cycle, venue, Ambiguous("no answer"))
     assert [orders.flush(cycle), orders.flush(cycle)] == [1, 1]
     assert [word.split()[0] for word in venue.heard] == ["submit", "find", "find"]
     pass_grace()
@@ -147,9 +152,7 @@ def test_an_order_is_not_sent_again_before_the_venue_was_asked_and_its_grace_is_
 
 
 def test_an_order_that_turns_up_within_its_grace_is_found(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
-    venue.errors = [Ambiguous("no answer")]
-    orders.flush(cycle)
+    sent(cycle, venue, Ambiguous("no answer"))
     orders.flush(cycle)
     venue.accept(Order.objects.get().client_order_id)
     assert orders.flush(cycle) == 0
@@ -158,15 +161,10 @@ def test_an_order_that_turns_up_within_its_grace_is_found(cycle, venue):
 
 @pytest.mark.parametrize("error", [Transient("reset"), CLOSED, KeyError("id")], ids=repr)
 def test_a_question_without_an_answer_proves_nothing(cycle, venue, error):
-    orders.record_intents(cycle, [Intent()])
-    venue.errors = [Ambiguous("no answer"), error]
-    orders.flush(cycle)
+    sent(cycle, venue, Ambiguous("no answer"), error)
     pass_grace()
     assert orders.flush(cycle) == 1
     assert fates() == ["UNKNOWN"]
-
-
-# --- a sender that is told to stop ---
 
 
 def test_a_sender_whose_time_is_over_while_it_sends_stops_and_sends_no_further_order(cycle, venue):
@@ -178,9 +176,7 @@ def test_a_sender_whose_time_is_over_while_it_sends_stops_and_sends_no_further_o
 
 
 def test_a_sender_whose_time_is_over_while_it_asks_stops_and_sends_no_further_order(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
-    venue.errors = [Ambiguous("no answer"), SoftTimeLimitExceeded()]
-    orders.flush(cycle)
+    sent(cycle, venue, Ambiguous("no answer"), SoftTimeLimitExceeded())
     orders.record_intents(cycle, [Intent("IBM")])
     with pytest.raises(SoftTimeLimitExceeded):
         orders.flush(cycle)
@@ -188,13 +184,6 @@ def test_a_sender_whose_time_is_over_while_it_asks_stops_and_sends_no_further_or
 
 
 # --- superseded ---
-
-
-def sent(cycle, venue, *errors):
-    orders.record_intents(cycle, [Intent()])
-    venue.errors = list(errors)
-    orders.flush(cycle)
-    return Order.objects.get()
 
 
 def decide(cycle):
