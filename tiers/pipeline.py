@@ -313,7 +313,8 @@ def recover(*, stalled_s: float) -> int:
 
     A stage that is still at work holds its row's lock: the message then finds the row locked and does nothing.
     Each attempt at one stage waits twice as long as the one before, up to `MAX_WAIT_S`, since a queue without a worker
-    keeps its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED.
+    keeps its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED. Last, the venue is
+    asked about the orders that ended cycles have left unclear.
     """
     now = timezone.now()
     resent = 0
@@ -329,7 +330,7 @@ def recover(*, stalled_s: float) -> int:
             if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():
                 continue
             if cycle.redriven >= MAX_REDRIVES:
-                orders.abandon(cycle, "the cycle was given up")
+                orders.abandon(cycle)
                 gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
                 unclear = [f"{order.client_order_id} is still {order.status}" for order in orders.unsettled(cycle)]
                 _end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]), n_orders=cycle.orders.count())
@@ -338,6 +339,10 @@ def recover(*, stalled_s: float) -> int:
         due = Stage(cycle.stage)
         logger.bind(cycle=cycle.pk, stage=due.value, redriven=cycle.redriven + 1).warning("cycle.redriven")
         resent += send_chain(cycle.pk, Stage.EXECUTE if due is Stage.DONE else due)
+    for ended in orders.left_behind().select_related("book").order_by("pk")[:100]:
+        with _owning(ended.pk) as mine:
+            if mine:
+                orders.flush(ended)
     return resent
 
 

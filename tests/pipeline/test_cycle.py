@@ -197,6 +197,7 @@ def test_an_order_that_a_circuit_held_back_waits_and_is_withheld_once_its_bar_is
 
 def test_a_cycle_that_is_given_up_names_the_orders_whose_fate_nobody_knows(book, times, monkeypatch):
     monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
+    monkeypatch.setattr(PaperVenue, "grace_s", 3600.0)
     cycle = run(book, times[350], upto=Stage.EXECUTE)
     orders.record_intents(cycle, [_Intent(times[350]), _Intent(times[350], symbol="IBM", client_order_id="h-new")])
     Order.objects.filter(client_order_id="h-test").update(status="UNKNOWN")

@@ -3,7 +3,9 @@ from decimal import Decimal
 
 import pytest
 
+from tests.trading.venue import Venue
 from trading.models import Instrument, PipelineCycle
+from trading.services import orders
 from trading.services.books import create_book
 
 T = datetime(2024, 1, 2, 21, tzinfo=UTC)
@@ -37,3 +39,10 @@ def book(instruments):
 @pytest.fixture
 def cycle(book):
     return PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=T, mode="paper")
+
+
+@pytest.fixture
+def venue(monkeypatch):
+    made = Venue()
+    monkeypatch.setattr(orders, "broker_for", lambda _book: made)
+    return made

@@ -1,98 +1,24 @@
 """What an order's fate rests on: the venue's evidence, never on silence; and what leaves never leaves twice."""
 
 import random
-from datetime import timedelta
 
 import pytest
-from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
-from helios.breakers import CircuitOpen, UnknownBreaker
+from helios.breakers import UnknownBreaker
 from helios.errors import Ambiguous, DataError, Rejected, Transient
-from tests.trading.conftest import T
+from helios.events.models import SystemEvent
 from tests.trading.test_outbox import Intent
+from tests.trading.venue import CLOSED, Broken, Venue, fates, following, pass_grace
 from trading.brokers.base import Ack
-from trading.models import Book, Order, PipelineCycle, Position
+from trading.models import Book, Order, Position
 from trading.services import books, orders
 
 pytestmark = pytest.mark.django_db
-CLOSED = CircuitOpen("valr_api", reason="too many calls failed", retry_after_s=30.0)
 
 
 class Crash(BaseException):
     """The sender's process dies here."""
-
-
-class Broken(BaseException):
-    """A promise to the venue is broken; nothing that guards against a venue's errors may swallow that."""
-
-
-class Venue:
-    """A venue with its own book: it accepts, forgets nothing, and answers as its test tells it to."""
-
-    grace_s = 60.0
-
-    def __init__(self):
-        self.book, self.travelling, self.heard = {}, [], []
-        self.errors = []  # what the next calls raise instead of answering
-        self.cancels = True
-
-    def submit(self, order):
-        self.heard.append(f"submit {order.client_order_id}")
-        self._fail()
-        return self.accept(order.client_order_id)
-
-    def accept(self, key):
-        if key in self.book:
-            raise Broken(f"{key} was sent twice")
-        self.book[key] = "ACCEPTED"
-        return self._ack(key)
-
-    def find(self, key):
-        self.heard.append(f"find {key}")
-        self._fail()
-        return self._ack(key) if key in self.book else None
-
-    def cancel(self, key):
-        self.heard.append(f"cancel {key}")
-        self._fail()
-        if self.book.get(key) == "ACCEPTED" and self.cancels:
-            self.book[key] = "CANCELLED"
-        return self._ack(key) if key in self.book else None
-
-    def _fail(self):
-        if self.errors:
-            error = self.errors.pop(0)
-            if error is not None:
-                raise error
-
-    def _ack(self, key):
-        return Ack(venue_order_id=f"v-{key}", status=self.book[key])
-
-
-@pytest.fixture
-def venue(monkeypatch):
-    made = Venue()
-    monkeypatch.setattr(orders, "broker_for", lambda _book: made)
-    return made
-
-
-def following(cycle):
-    """The next bar's cycle, its decision on record."""
-    PipelineCycle.objects.update(status="DONE", finished_at=T)
-    bar_ts = cycle.bar_ts + timedelta(days=1)
-    made = PipelineCycle.objects.create(book=cycle.book, timeframe="1d", bar_ts=bar_ts, mode="paper")
-    orders.supersede(made)
-    return made
-
-
-def pass_grace():
-    Order.objects.update(sending_at=F("sending_at") - timedelta(seconds=Venue.grace_s + 1))
-
-
-def fates():
-    return list(Order.objects.order_by("id").values_list("status", flat=True))
 
 
 def sent(cycle, venue, *errors):
@@ -165,22 +91,6 @@ def test_a_question_without_an_answer_proves_nothing(cycle, venue, error):
     pass_grace()
     assert orders.flush(cycle) == 1
     assert fates() == ["UNKNOWN"]
-
-
-def test_a_sender_whose_time_is_over_while_it_sends_stops_and_sends_no_further_order(cycle, venue):
-    orders.record_intents(cycle, [Intent(), Intent("IBM")])
-    venue.errors = [SoftTimeLimitExceeded()]
-    with pytest.raises(SoftTimeLimitExceeded):
-        orders.flush(cycle)
-    assert (fates(), venue.book) == (["UNKNOWN", "NEW"], {})
-
-
-def test_a_sender_whose_time_is_over_while_it_asks_stops_and_sends_no_further_order(cycle, venue):
-    sent(cycle, venue, Ambiguous("no answer"), SoftTimeLimitExceeded())
-    orders.record_intents(cycle, [Intent("IBM")])
-    with pytest.raises(SoftTimeLimitExceeded):
-        orders.flush(cycle)
-    assert (fates(), venue.book) == (["UNKNOWN", "NEW"], {})
 
 
 # --- superseded ---
@@ -264,6 +174,21 @@ def test_the_database_refuses_to_let_a_superseded_order_wait_to_be_sent(cycle, v
     following(cycle)
     with pytest.raises(IntegrityError, match="orders_superseded_never_sent"), transaction.atomic():
         Order.objects.update(status="NEW")
+
+
+def test_an_accepted_order_that_the_venue_no_longer_lists_is_unknown_again_and_holds_its_symbol(cycle, venue):
+    order = sent(cycle, venue)
+    later = following(cycle)
+    decide(later)
+    venue.book.clear()
+    pass_grace()
+    assert [orders.flush(later), orders.flush(later)] == [2, 2]
+    assert fates() == ["UNKNOWN", "NEW"]
+    event = SystemEvent.objects.get(kind="order.missing")  # said once
+    assert (event.severity, event.subject) == ("critical", order.client_order_id)
+    pass_grace()  # since the first answer without it
+    assert orders.flush(later) == 0
+    assert fates() == ["CANCELLED", "ACCEPTED"]
 
 
 # --- reductions ---

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
-from django.db.models import Case, F, Q, QuerySet, Sum, TextField, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Sum, TextField, Value, When
 from django.db.models.functions import Coalesce, Concat, Now
 from loguru import logger
 
+from helios import events
 from helios.breakers import CircuitOpen, UnknownBreaker
 from helios.errors import Rejected
 from trading.brokers.base import Ack, Broker
@@ -27,6 +28,9 @@ from trading.models.fields import ZERO
 
 S = Order.Status
 SUPERSEDED = "superseded by a later decision"
+GIVEN_UP = "the cycle was given up"
+MISSING = "the venue no longer lists an order that it accepted"
+_RUNS = Exists(PipelineCycle.objects.filter(pk=OuterRef("cycle"), status=PipelineCycle.Status.RUNNING))
 Refusal = Callable[[Book], str]  # why an order of this book must not leave any more; empty when it may
 
 
@@ -98,7 +102,8 @@ def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
 
     The caller owns the cycle (see `pipeline.finish`). First the venue is asked about orders of unknown fate, and to
     cancel what the decision superseded. A new order waits while a superseded one of its symbol is open, and is withheld
-    when that one filled after all: this decision did not count on it, the next bar's will.
+    when that one filled after all: this decision did not count on it, the next bar's will. Of a cycle that has ended
+    nothing is sent any more: the venue is only asked.
     """
     rows = list(Order.objects.filter(_unsettled(cycle) | Q(superseded_by=cycle)).order_by("id"))
     if not rows:
@@ -126,9 +131,25 @@ def _unsettled(cycle: PipelineCycle) -> Q:
     return own | Q(superseded_by=cycle, status__in=Order.OPEN)
 
 
-def abandon(cycle: PipelineCycle, reason: str) -> int:
-    """Withhold for good what a cycle has not sent; what may have been sent keeps its unknown fate."""
-    return _withhold(cycle.orders.filter(status=S.NEW), reason)
+def left_behind() -> QuerySet[PipelineCycle]:
+    """Ended cycles that have something to cancel or to ask about, of books in which no cycle runs.
+
+    Where one runs, its decision supersedes what is open, and its sender asks.
+    """
+    running = PipelineCycle.objects.filter(book=OuterRef("book"), status=PipelineCycle.Status.RUNNING)
+    unclear = Q(status__in=[S.NEW, S.SENDING, S.UNKNOWN]) | Q(superseded_by__isnull=False, status=S.ACCEPTED)
+    responsible = Coalesce("superseded_by", "cycle")
+    open_orders = Order.objects.filter(unclear, ~Exists(running)).annotate(responsible=responsible)
+    return PipelineCycle.objects.filter(pk__in=open_orders.values("responsible"))
+
+
+def abandon(cycle: PipelineCycle) -> int:
+    """Withhold for good what a cycle has not sent; what may have been sent keeps its unknown fate.
+
+    Runs in the transaction that ends the cycle, and holds the book's row until then: no claim comes in between.
+    """
+    Book.objects.select_for_update(no_key=True).get(pk=cycle.book_id)
+    return _withhold(cycle.orders.filter(status=S.NEW), GIVEN_UP)
 
 
 def reduces(order: Order) -> bool:
@@ -145,7 +166,8 @@ def reduces(order: Order) -> bool:
 def _claim(order: Order, cycle: PipelineCycle, refusal: Refusal, superseded: set[str]) -> bool:
     """Take the right to send one order, or withhold it for good; False too where it has to wait.
 
-    The book's row is locked while that is decided, so every claim obeys a halt that was committed before it.
+    The book's row is locked while that is decided, so every claim obeys a halt that was committed before it, and the
+    end of a cycle that was given up.
     """
     with transaction.atomic():
         book = Book.objects.select_for_update(no_key=True).get(pk=order.book_id)
@@ -158,7 +180,10 @@ def _claim(order: Order, cycle: PipelineCycle, refusal: Refusal, superseded: set
             return False
         if superseded & set(Order.OPEN):
             return False
-        return waiting.update(status=S.SENDING, reason="", sending_at=Now(), updated_at=Now()) == 1
+        claimed = waiting.filter(_RUNS).update(status=S.SENDING, reason="", sending_at=Now(), updated_at=Now())
+        if not claimed:
+            _withhold(waiting, GIVEN_UP)
+        return bool(claimed)
 
 
 def _refused(book: Book, cycle: PipelineCycle, order: Order) -> str:
@@ -186,7 +211,7 @@ def _send(broker: Broker, order: Order) -> None:
     try:
         ack = broker.submit(order)
     except (CircuitOpen, UnknownBreaker) as error:
-        _never_arrived(claimed, str(error))
+        _never_arrived(order, claimed, str(error))
     except Exception as error:
         # A defect in a venue's client says nothing about the order's fate. Nor do the subclasses of Rejected, our own
         # code's complaints: the plain one is the venue's refusal.
@@ -219,11 +244,30 @@ def _ask(broker: Broker, order: Order) -> None:
     if ack is not None:
         _record(order, ack)
     else:
-        grace = Now() - timedelta(seconds=broker.grace_s)
-        absent = Order.objects.annotate(sent=Coalesce("sending_at", "created_at")).filter(pk=order.pk, sent__lte=grace)
-        _never_arrived(absent.filter(status__in=[S.UNKNOWN, S.ACCEPTED]), "")
+        _absent(order, broker.grace_s)
     order.refresh_from_db(fields=["status"])
     asked.bind(found=ack is not None, status=order.status).warning("order.reconciled")
+
+
+def _absent(order: Order, grace_s: float) -> None:
+    """The venue does not know the order: it never arrived where its grace is over, unless the venue has accepted it.
+
+    That one's fate is unknown again, and its grace begins with this answer.
+    """
+    missing = Order.objects.filter(pk=order.pk, status=S.ACCEPTED)
+    with transaction.atomic():
+        if missing.update(status=S.UNKNOWN, reason=MISSING, sending_at=Now(), updated_at=Now()):
+            events.record(
+                kind="order.missing",
+                severity="critical",
+                source="trading.orders",
+                subject=order.client_order_id,
+                data={"venue_order_id": order.venue_order_id, "reason": MISSING},
+            )
+            return
+    sent = Order.objects.annotate(sent=Coalesce("sending_at", "created_at"))
+    overdue = sent.filter(pk=order.pk, status=S.UNKNOWN, sent__lte=Now() - timedelta(seconds=grace_s))
+    _never_arrived(order, overdue, "")
 
 
 def _cancelled(broker: Broker, order: Order) -> Ack | None:
@@ -235,15 +279,18 @@ def _cancelled(broker: Broker, order: Order) -> Ack | None:
     return broker.find(order.client_order_id) if ack is None else ack
 
 
-def _never_arrived(orders: QuerySet[Order], reason: str) -> None:
-    """What the venue surely does not have waits again, or ends where a later decision took its place."""
+def _never_arrived(order: Order, unclear: QuerySet[Order], reason: str) -> None:
+    """What the venue surely does not have waits again, or ends: a later decision took its place, its cycle is over."""
     superseded = When(superseded_by__isnull=False, then=Value(S.CANCELLED))
-    orders.update(
-        status=Case(superseded, default=Value(S.NEW)),
-        reason=Case(When(superseded_by__isnull=False, then=Value(SUPERSEDED)), default=Value(reason)),
-        sending_at=None,
-        updated_at=Now(),
-    )
+    with transaction.atomic():
+        Book.objects.select_for_update(no_key=True).get(pk=order.book_id)  # as the end of a cycle that is given up does
+        unclear.update(
+            status=Case(superseded, default=Value(S.NEW)),
+            reason=Case(When(superseded_by__isnull=False, then=Value(SUPERSEDED)), default=Value(reason)),
+            sending_at=None,
+            updated_at=Now(),
+        )
+        _withhold(Order.objects.filter(~_RUNS, pk=order.pk, status=S.NEW), GIVEN_UP)
 
 
 def _record(order: Order, ack: Ack) -> None:
