@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck
 
 from helios import outage
 from tests.desks import desk, shared_desk, shared_dir, trained
-from tests.harness import Stack, clone, copies, drop
+from tests.harness import ROOT, Stack, clone, copies, database_url, drop
 
 __all__ = ["desk", "shared_desk", "shared_dir", "trained"]
 
@@ -69,8 +71,21 @@ def template(django_test_environment: None, django_db_blocker: Any, shared_dir: 
             _use(name)
             call_command("migrate", verbosity=0)
             _use("postgres")  # PostgreSQL copies only databases that nobody uses
+            _compile(name)
             done.touch()
     return name
+
+
+def _compile(name: str) -> None:
+    """Have numba compile the shipped modules once, unmeasured, before many processes would do so side by side."""
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
+    environ = {
+        **bare,
+        "DJANGO_SETTINGS_MODULE": "helios.settings",
+        "HELIOS_DATABASE_URL": database_url(bare["HELIOS_DATABASE_URL"], name),
+    }
+    code = "import django; django.setup(); from helios.modules import registry; registry.load_active()"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environ, check=True, timeout=540)
 
 
 @pytest.fixture(scope="session")

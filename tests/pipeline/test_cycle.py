@@ -14,6 +14,7 @@ from helios.modules import registry as modules
 from tests.pipeline.market import ClosedVenue, make_bars, stored
 from tiers import clock, lateness, pipeline, replaying, stages
 from trading.api.serializers import CycleSerializer
+from trading.brokers.paper_venue import PaperVenue
 from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
 from trading.services import books, ledger, orders
 from trading.services import market as market_service
