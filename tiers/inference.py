@@ -15,7 +15,7 @@ from helios import events
 from helios.breakers import breaker
 from helios.breakers.guard import IGNORED
 from helios.modules.errors import WatchedCallFailed
-from helios.platform.db import UNAVAILABLE, savepoint
+from helios.platform.db import UNAVAILABLE, lost, savepoint
 from tiers.contracts import BoolArray, FloatArray, Forecast, Switches
 from tiers.delivery import merge
 from tiers.delivery.arms import said
@@ -31,7 +31,6 @@ _keeping, _loading = threading.Lock(), threading.Lock()
 Run = Callable[[Any, FloatArray], FloatArray]
 NEUTRAL, NEUTRAL_HORIZON = "neutral_forecast", 1
 DEFAULT_RECEPTIVE_BARS = 64
-PASSED_ON = (WatchedCallFailed, *UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +112,13 @@ def forecast(ask: Callable[[Run], Outcome], run: Run, *, bar_ts: datetime, symbo
     does a database that is away: the task is tried again.
     """
     try:
-        with breaker("neural_network", ignore=(*IGNORED, *PASSED_ON)), savepoint():
+        with breaker("neural_network", ignore=(*IGNORED, WatchedCallFailed, *UNAVAILABLE)), savepoint():
             return ask(run)
-    except PASSED_ON:
+    except WatchedCallFailed:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a model does, the cycle goes on without its forecast
+    except Exception as error:  # whatever a model does, the cycle goes on without its forecast
+        if lost(error):
+            raise
         logger.bind(error=str(error)).warning("predict.neutral")
         return _neutral(bar_ts, symbols, said(error))
 
@@ -135,9 +136,11 @@ def ask(book: Book, switches: Switches, run: Run, *, bar_ts: datetime, load: Cal
     try:
         with savepoint():
             _let_challenger_serve(book, switches, probability, names, served, run=run, load=load)
-    except PASSED_ON:
+    except WatchedCallFailed:
         raise
-    except Exception as error:  # noqa: BLE001 - a challenger on trial may fail; the champion then serves its symbols
+    except Exception as error:  # a challenger on trial may fail; the champion then serves its symbols
+        if lost(error):
+            raise
         fallback, reason = "champion_for_challenger", said(error)
     known: BoolArray = np.asarray(np.isfinite(probability).all(axis=1))
     return Outcome(

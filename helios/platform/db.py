@@ -9,7 +9,7 @@ from typing import Literal
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-UNAVAILABLE = (OperationalError, InterfaceError)  # the database is away, or gave up a statement: worth another attempt
+UNAVAILABLE = (OperationalError, InterfaceError)  # the database is away, or gave up a statement
 
 Period = Literal["year", "month"]
 
@@ -83,6 +83,14 @@ def _partitions(
         if end > last:
             return
         moment = end
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an error means that the database is away. A statement that it gave up leaves the connection usable.
+
+    To be asked outside of the savepoint in which the error was raised.
+    """
+    return isinstance(error, UNAVAILABLE) and not connection.is_usable()
 
 
 @contextmanager

@@ -30,6 +30,7 @@ def run(*args, **named):
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 / 0")
 """
+TAKES_TOO_LONG = ASKS_WRONGLY.replace("SELECT 1 / 0", "SET LOCAL statement_timeout = 1; SELECT pg_sleep(60)")
 
 
 def arm(slot, name="challenger"):
@@ -108,12 +109,22 @@ def test_the_champion_serves_the_symbols_of_a_challenger_that_fails(desk, times,
     assert arm(slot).count() == len(SYMBOLS)
 
 
-@pytest.mark.parametrize("slot", ["features", "predict", "execute"])
-def test_a_database_error_of_a_challenger_leaves_the_champions_stage_its_transaction(book, times, challenger, slot):
-    roll_out("module", slot, challenger(slot, ASKS_WRONGLY), live=100)
+@pytest.mark.parametrize(
+    ("slot", "source", "told"),
+    [
+        ("features", ASKS_WRONGLY, "DataError: division by zero"),
+        ("predict", ASKS_WRONGLY, "DataError: division by zero"),
+        ("execute", ASKS_WRONGLY, "DataError: division by zero"),
+        ("portfolio", TAKES_TOO_LONG, "OperationalError: canceling statement due to statement timeout"),
+    ],
+)
+def test_a_database_error_of_a_challenger_leaves_the_champions_stage_its_transaction(
+    book, times, challenger, slot, source, told
+):
+    roll_out("module", slot, challenger(slot, source), live=100)
     cycle = run(book, times[FIRST])
     assert (cycle.status, cycle.reason) == ("DONE", "")
-    assert {row.error for row in arm(slot)} == {"DataError: division by zero"}
+    assert {row.error for row in arm(slot)} == {told}
     assert orders_of(book)
 
 

@@ -20,7 +20,7 @@ from loguru import logger
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
-from helios.platform.db import UNAVAILABLE, savepoint
+from helios.platform.db import lost, savepoint
 from helios.rollouts.core import Assignment, Kind
 from tiers.delivery import contract
 from tiers.delivery.deadline import within
@@ -203,17 +203,20 @@ def _attempt(
 ) -> Trial[T] | None:
     """The challenger's answer, or its error; a database that is away and the task's own limit are not its own.
 
-    The savepoint takes back what the trial did, so that the champion's stage goes on after any error of it.
+    Where the stage runs in a transaction, the savepoint keeps it usable after an error of the trial and takes back what
+    that wrote. Stages that wait on a network or a model run in none: there, what a trial writes stays.
     """
     started, value, error = time.perf_counter(), None, ""
     try:
         with savepoint(), within(TIME_LIMIT_S):
             value = work()
-    except (*UNAVAILABLE, SoftTimeLimitExceeded):
+    except SoftTimeLimitExceeded:
         raise
     except excused:
         return None
-    except (Exception, SystemExit) as raised:  # noqa: BLE001 - a challenger may fail in any way; the champion serves then
+    except (Exception, SystemExit) as raised:  # a challenger may fail in any way; the champion serves then
+        if lost(raised):
+            raise
         error = said(raised)
         logger.bind(rollout=assignment.rollout_id, challenger=assignment.challenger, error=error).warning("arm.failed")
     latency_ms = (time.perf_counter() - started) * 1e3
