@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby, takewhile
+from itertools import groupby
 from typing import Any, Final
 
 from django.db import connection
@@ -179,8 +179,10 @@ class Reading:
             books[one.book_id][one.cycle_id] = one.bar_ts
             ahead[one.book_id] = max(ahead[one.book_id], one.value.get("horizon_bars", 0))
         for book, cycles in books.items():
-            old = list(cycles.items())[: -SETTLED_AFTER - ahead[book]]
-            found |= {cycle for cycle, _ in takewhile(lambda one, book=book: (book, one[1]) not in self.unvalued, old)}
+            for cycle, bar_ts in list(cycles.items())[: -SETTLED_AFTER - ahead[book]]:
+                if (book, bar_ts) in self.unvalued:
+                    break
+                found.add(cycle)
         return found
 
 
