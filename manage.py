@@ -9,4 +9,4 @@ if __name__ == "__main__":
     from helios import terminal
     from helios.stack.commandline import run
 
-    terminal.leave(lambda: run(sys.argv))
+    terminal.run_and_exit(lambda: run(sys.argv))

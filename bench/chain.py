@@ -100,7 +100,7 @@ def _cycles() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         source="table",
         auto_trading=True,
     )
-    with running_workers(), replaying.begun(plan) as book:
+    with running_workers(), replaying.stored_book(plan) as book:
         ids = replaying.run(plan, timeout_s=60)
     table = replaying.summary(book.pk, ids[5:], elapsed_s=0)["latency"]
     return table.pop("cycle"), table

@@ -265,4 +265,4 @@ def main(words: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     from helios import terminal
 
-    terminal.leave(main)
+    terminal.run_and_exit(main)

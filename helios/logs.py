@@ -150,7 +150,7 @@ def _is_outage(record: logging.LogRecord) -> bool:
     if error is None:
         return False
     during = record.getMessage().partition("\n")[0][:200]
-    return outage.noticed(error, during=during, clearing_up=record.name.startswith(_RECONNECTS))
+    return outage.report(error, during=during, clearing_up=record.name.startswith(_RECONNECTS))
 
 
 def configure(component: str, *, console_level: str | None = None) -> None:

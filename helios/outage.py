@@ -1,6 +1,6 @@
 """A server that is away: said once when that begins and once when it is over, in the same words in every process.
 
-Whoever meets an error hands it to `noticed`; one that is no outage is the caller's to report. While a server is away
+Whoever meets an error hands it to `report`; one that is no outage is the caller's to report. While a server is away
 a thread asks it, with growing pauses, whether it answers again, so that nobody else has to try, and what the libraries
 say about each of their own attempts is counted instead of logged.
 """
@@ -51,7 +51,7 @@ class Outage:
         """Wait until the server answers again; False when it did not in time."""
         return self._over.wait(timeout_s)
 
-    def met(self, error: BaseException, during: str) -> None:
+    def report(self, error: BaseException, during: str) -> None:
         """Somebody could not reach the server, or lost a connection to it."""
         with self._lock:
             if self.away:
@@ -116,7 +116,7 @@ POSTGRES: Final = Outage("PostgreSQL", _ask_postgres, (psycopg2.Error,))
 VALKEY: Final = Outage("Valkey", _ask_valkey, (redis.RedisError, OSError))
 
 
-def noticed(error: BaseException, *, during: str = "", clearing_up: bool = False) -> bool:
+def report(error: BaseException, *, during: str = "", clearing_up: bool = False) -> bool:
     """Whether the error means that a server is away or dropped a connection; then it is reported here, once an outage.
 
     `during` says in a few words what could not be done. `clearing_up`: what a library raises while it deals with such
@@ -124,10 +124,10 @@ def noticed(error: BaseException, *, during: str = "", clearing_up: bool = False
     """
     for each in _causes(error, clearing_up):
         if _lost_postgres(each):
-            POSTGRES.met(each, during)
+            POSTGRES.report(each, during)
             return True
         if isinstance(each, redis.ConnectionError | redis.TimeoutError | BrokerError):
-            VALKEY.met(each, during)
+            VALKEY.report(each, during)
             return True
     return False
 

@@ -31,7 +31,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(PLAIN, _plain)
 
 
-def leave(main: Callable[[], int]) -> NoReturn:
+def run_and_exit(main: Callable[[], int]) -> NoReturn:
     """Run a command and exit with its status.
 
     A stream that is closed swallows what is written; one that knows few characters gets near ones. A reader that

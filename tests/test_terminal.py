@@ -64,7 +64,7 @@ def test_what_a_terminal_knows_it_shows(written: Callable[[str], Callable[[], st
 def test_closed_streams_swallow_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(SystemExit) as end:
-        terminal.leave(lambda: sys.stdout.write("x") + 6)
+        terminal.run_and_exit(lambda: sys.stdout.write("x") + 6)
     assert end.value.code == 7
     sys.stdout.close()
 
@@ -74,7 +74,7 @@ def test_a_broken_pipe_of_something_else_is_still_an_error() -> None:
         raise BrokenPipeError("the broker")
 
     with pytest.raises(BrokenPipeError, match="the broker"):
-        terminal.leave(broken)
+        terminal.run_and_exit(broken)
 
 
 def run(*words: str, stdout: int, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -103,7 +103,7 @@ def test_a_command_in_a_bare_ascii_environment_prints_what_it_can() -> None:
     ended = run(
         "-c",
         "from rich.console import Console; from helios import terminal\n"
-        "terminal.leave(lambda: Console().print('\\xfc \\u2500 \\u2014 \\u2026') or 0)",
+        "terminal.run_and_exit(lambda: Console().print('\\xfc \\u2500 \\u2014 \\u2026') or 0)",
         stdout=subprocess.PIPE,
         env=bare,
     )
@@ -118,5 +118,5 @@ def test_every_entry_point_leaves_by_the_terminal() -> None:
     assert {"helios/stack/up.py", "examples/stories.py"} <= set(own)
     for name in {"manage.py", *own} - children:
         text = (ROOT / name).read_text(encoding="utf-8")
-        assert "terminal.leave(" in text, name
+        assert "terminal.run_and_exit(" in text, name
         assert "sys.exit(main())" not in text, name

@@ -55,6 +55,6 @@ def due_bar(book: Book) -> datetime | None:
         return None
     if newest.absent and newest.since_s < get_env().bar_wait_s[book.timeframe]:
         named = sources.calendars(newest.absent)
-        if sources.awaited(newest.absent, named, book.timeframe, newest.bar_ts):
+        if sources.expected(newest.absent, named, book.timeframe, newest.bar_ts):
             return None
     return newest.bar_ts

@@ -26,7 +26,7 @@ from trading.selectors import models as registry
 MAX_LOADED = 16  # models that a process keeps; of more, the least recently used goes
 Key = tuple[str, str]  # name and hash of a model
 _predictors: dict[Key, Any] = {}  # in the order of their last use
-_told: dict[int, str] = {}  # why a model could not be warmed, by its row's number: told once
+_announced: dict[int, str] = {}  # why a model could not be warmed, by its row's number: told once
 _keeping, _loading = threading.Lock(), threading.Lock()
 Run = Callable[[Any, FloatArray], FloatArray]
 NEUTRAL, NEUTRAL_HORIZON = "neutral_forecast", 1
@@ -236,9 +236,9 @@ def _warmed(model: MLModel) -> bool:
 
 
 def _tell_not_warmed(model: MLModel, why: str) -> None:
-    if _told.get(model.pk) == why:
+    if _announced.get(model.pk) == why:
         return
-    _told[model.pk] = why
+    _announced[model.pk] = why
     logger.bind(model=model.name, error=why).warning("predict.not_warmed")
     events.record(
         kind="model.not_warmed", source="tiers.inference", subject=model.name, severity="warning", data={"error": why}

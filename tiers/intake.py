@@ -38,7 +38,7 @@ def ingest(ctx: StageContext) -> StageResult:
     if len(result.missing) == len(book.symbols):
         raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
     late = late_now(book, bar_ts)
-    without = sources.awaited(result.missing, calendars, book.timeframe, bar_ts)
+    without = sources.expected(result.missing, calendars, book.timeframe, bar_ts)
     return StageResult(
         skip=f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is too old to be traded" if late else "",
         summary={

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A replay that can run: a book, which `begun` stores where it is new, and the bars it will decide on."""
+    """A replay that can run: a book, which `stored_book` stores where it is new, and the bars it will decide on."""
 
     book: Book
     bars: tuple[datetime, ...]
@@ -101,7 +101,7 @@ def resume(name: str) -> Plan:
 
 
 @contextmanager
-def begun(plan: Plan) -> Iterator[Book]:
+def stored_book(plan: Plan) -> Iterator[Book]:
     """The plan's book for the length of the block, stored when it is new.
 
     A new one that did not come to its first cycle, whatever ended the block, is removed again; any other stays, and
@@ -185,7 +185,7 @@ def _through_outages(work: Callable[[], T], timeout_s: float, idle: Callable[[],
         try:
             return work()
         except (DatabaseError, psycopg2.Error, Transient) as error:
-            if not outage.noticed(error, during="a replay"):
+            if not outage.report(error, during="a replay"):
                 raise
             connection.close()
             deadline = time.monotonic() + timeout_s

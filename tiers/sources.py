@@ -71,7 +71,7 @@ def _source(book: Book) -> BarSource:
     raise DataError(f"a book's source must be table, sample or file:PATH (one symbol), was {book.source!r}")
 
 
-def awaited(absent: Sequence[str], named: Mapping[str, str], timeframe: str, bar_ts: datetime) -> list[str]:
+def expected(absent: Sequence[str], named: Mapping[str, str], timeframe: str, bar_ts: datetime) -> list[str]:
     """Those of the absent symbols whose market closes a bar then, by its named calendar; an unknown one always does."""
     return [s for s in absent if named.get(s) not in CALENDARS or calendar(named[s]).closes_at(timeframe, bar_ts)]
 

@@ -38,7 +38,7 @@ def gpu() -> None:
     attempt("control plane", lambda: control_plane("neural_network"))
     active_modules([Stage.PREDICT])
     attempt("models", inference.warm)
-    listener.also_do(inference.warm)
+    listener.run_in_background(inference.warm)
 
 
 def attempt(what: str, work: Callable[[], object]) -> str:

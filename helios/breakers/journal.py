@@ -92,7 +92,7 @@ def aside(work: Callable[[], T]) -> T | None:
         try:
             results.append(work())
         except Exception as error:  # noqa: BLE001 - best effort: the caller's own work goes on
-            if not outage.noticed(error, during="reading or writing about breakers"):
+            if not outage.report(error, during="reading or writing about breakers"):
                 logger.bind(error=f"{type(error).__name__}: {error}").warning("circuit.database_failed")
         finally:
             connection.close()

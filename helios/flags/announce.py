@@ -63,7 +63,7 @@ class Listener(threading.Thread):
             try:
                 self._listen()
             except (redis.RedisError, OSError) as error:
-                outage.noticed(error, during="listening for changed flags")
+                outage.report(error, during="listening for changed flags")
                 self.listening.clear()
                 self._store.mark("redis", present=True)
                 self._ask_the_database()
@@ -112,6 +112,6 @@ class Listener(threading.Thread):
             try:
                 step()
             except Exception as error:  # noqa: BLE001 - a dead listener would leave its process behind for good
-                if outage.noticed(error, during="reading the flags"):
+                if outage.report(error, during="reading the flags"):
                     continue
                 log.bind(error=repr(error)).error("flags.refresh_failed")

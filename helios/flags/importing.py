@@ -15,7 +15,7 @@ from helios.flags.changing import Batch, Change, changes
 from helios.flags.core import FlagDefinition, Segment, Strategy
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag
-from helios.flags.tidying import tidied
+from helios.flags.normalising import normalised
 from helios.flags.unleash.conformance import fold_events
 from helios.flags.unleash.settling import Settled, settle
 from helios.flags.unleash.state import (
@@ -69,7 +69,7 @@ def import_state(
     with a note; `strict` refuses it. Flags that ship with Helios are kept unless `overwrite`. Raises
     `InvalidFlagError` with one sentence; then, as after a `dry_run`, nothing is written.
     """
-    whole, trimmed = _tidied(_whole(data), strict=strict)
+    whole, trimmed = _normalised(_whole(data), strict=strict)
     state = _read(whole, strict=strict)
     with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
         present = set(FeatureFlag.objects.values_list("name", flat=True))
@@ -77,7 +77,7 @@ def import_state(
         _note_trimmed(settled.segments, trimmed["segments"], settled)
         _note_trimmed(settled.features, trimmed["features"], settled)
         told = [
-            _told("segment", segments.put(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
+            _imported("segment", segments.put(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
             for name, segment, notes in _noted(settled.segments, settled)
         ]
         for name, flag, notes in _noted(settled.features, settled):
@@ -96,7 +96,7 @@ def _whole(data: object) -> object:
         raise InvalidFlagError(str(error)) from error
 
 
-def _tidied(whole: object, *, strict: bool) -> tuple[object, dict[str, list[list[str]]]]:
+def _normalised(whole: object, *, strict: bool) -> tuple[object, dict[str, list[list[str]]]]:
     """The state with its entries trimmed, and for each feature and segment, in the file's order, which were not."""
     notes: dict[str, list[list[str]]] = {kind: [] for kind in _ENTRIES}
     if not isinstance(whole, Mapping):
@@ -106,13 +106,13 @@ def _tidied(whole: object, *, strict: bool) -> tuple[object, dict[str, list[list
         listed = whole.get(kind)
         if isinstance(listed, list | tuple):
             tidy[kind] = [
-                _tidied_part(each, f"{kind}[{at}]", shapes, notes[kind], strict=strict)
+                _normalised_part(each, f"{kind}[{at}]", shapes, notes[kind], strict=strict)
                 for at, each in enumerate(listed)
             ]
     return tidy, notes
 
 
-def _tidied_part(part: Any, path: str, shapes: Mapping[str, str], notes: list[list[str]], *, strict: bool) -> Any:
+def _normalised_part(part: Any, path: str, shapes: Mapping[str, str], notes: list[list[str]], *, strict: bool) -> Any:
     notes.append([])
 
     def note(where: str, text: str) -> None:
@@ -123,7 +123,7 @@ def _tidied_part(part: Any, path: str, shapes: Mapping[str, str], notes: list[li
     if not isinstance(part, Mapping):
         return part
     return {
-        key: tidied(shapes[key], value, note, path=f"{path}.{key}") if key in shapes else value
+        key: normalised(shapes[key], value, note, path=f"{path}.{key}") if key in shapes else value
         for key, value in part.items()
     }
 
@@ -171,7 +171,7 @@ def _flag(batch: Batch, flag: FlagDefinition, description: str, notes: tuple[str
     }
     if description:
         fields["description"] = description
-    return _told("flag", services.put(batch, flag.name, fields, new=False), notes)
+    return _imported("flag", services.put(batch, flag.name, fields, new=False), notes)
 
 
 def _rule(plain: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +191,6 @@ def _segment_name(name: str) -> str:
     return f"segment-{name[len(_NAMELESS) :]}" if name.startswith(_NAMELESS) else name
 
 
-def _told(kind: str, change: Change, notes: tuple[str, ...]) -> Imported:
+def _imported(kind: str, change: Change, notes: tuple[str, ...]) -> Imported:
     outcome = "created" if change.before is None else "updated" if change.changed else "unchanged"
     return Imported(kind=kind, name=change.name, outcome=outcome, notes=notes)

@@ -72,7 +72,7 @@ class DatabaseReader:
 
 
 def _away(what: str, error: DatabaseError) -> Transient:
-    outage.noticed(error, during=f"reading {what}")
+    outage.report(error, during=f"reading {what}")
     if not connection.in_atomic_block:  # a transaction is its owner's to end
         connection.close_if_unusable_or_obsolete()  # so that the next attempt opens a new one
     return Transient(f"{what} must be readable from the database, was not: {error}")

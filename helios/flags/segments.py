@@ -9,9 +9,9 @@ from helios.flags.changing import Batch, Change, changes
 from helios.flags.checks import check_objects, check_text
 from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FlagSegment
+from helios.flags.normalising import normalised
 from helios.flags.references import needing_segment
 from helios.flags.selectors import segment_state
-from helios.flags.tidying import tidied
 
 EDITABLE = ("description", "constraints")
 
@@ -74,4 +74,4 @@ def _assign(row: FlagSegment, fields: Mapping[str, Any]) -> None:
             check_objects(field, value)
         elif not isinstance(value, str):
             raise InvalidFlagError(f"{field} must be a text, was {value!r}", field)
-        setattr(row, field, tidied(field, list(value)) if field == "constraints" else value)
+        setattr(row, field, normalised(field, list(value)) if field == "constraints" else value)

@@ -19,9 +19,9 @@ from helios.flags.checks import EDITABLE, NAME_LISTS, check_field
 from helios.flags.core import Strategy
 from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FeatureFlag, State
+from helios.flags.normalising import normalised
 from helios.flags.references import needing_flag
 from helios.flags.selectors import history_entry, last_state, state
-from helios.flags.tidying import tidied
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
 STEPS: Final = (1, 2, 5, 10, 25, 50, 100)  # the shares of a schedule that nobody spelled out
@@ -261,7 +261,7 @@ def _assign(flag: FeatureFlag, fields: Mapping[str, Any]) -> None:
 
 def _plain(field: str, value: Any) -> Any:
     """The value as the column holds it: trimmed, sets sorted and without doubles, so that equal ones look equal."""
-    value = tidied(field, value)
+    value = normalised(field, value)
     if field in NAME_LISTS:
         return sorted(set(value))
     if isinstance(value, tuple):
@@ -288,7 +288,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _entries(entries: Iterable[str]) -> list[str]:
     """The entries, checked and trimmed."""
-    return list(tidied("whitelist", _checked(entries)))
+    return list(normalised("whitelist", _checked(entries)))
 
 
 def _checked(entries: Iterable[str]) -> list[str]:

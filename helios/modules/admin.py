@@ -177,18 +177,18 @@ class ModuleAdmin(RoledAdmin):
         description="Load: import the newest version in a process of its own, without using it", permissions=["change"]
     )
     def load_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._order(request, rows, ModuleJob.Kind.LOAD)
+        self._enqueue(request, rows, ModuleJob.Kind.LOAD)
 
     @action(description="Test: run the suites that gate it on the newest version", permissions=["change"])
     def test_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._order(request, rows, ModuleJob.Kind.TEST)
+        self._enqueue(request, rows, ModuleJob.Kind.TEST)
 
     @action(
         description="Swap: test the newest version and put it in place in every process, from its next task on",
         permissions=["change"],
     )
     def swap_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._order(request, rows, ModuleJob.Kind.SWAP)
+        self._enqueue(request, rows, ModuleJob.Kind.SWAP)
 
     @action(description="Roll back: put the version before back, at once", permissions=["change"])
     def roll_back_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
@@ -196,7 +196,7 @@ class ModuleAdmin(RoledAdmin):
 
     @action(description="Activate: fill an empty slot, from the next task on", permissions=["change"])
     def activate_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._order(request, rows, ModuleJob.Kind.ACTIVATE)
+        self._enqueue(request, rows, ModuleJob.Kind.ACTIVATE)
 
     @action(
         description="Unload: the pipeline stops using it, and new cycles end at that stage",
@@ -240,11 +240,11 @@ class ModuleAdmin(RoledAdmin):
         """History and cycles name modules: they are unloaded, not deleted."""
         return False
 
-    def _order(self, request: HttpRequest, rows: QuerySet[Module], kind: ModuleJob.Kind) -> None:
+    def _enqueue(self, request: HttpRequest, rows: QuerySet[Module], kind: ModuleJob.Kind) -> None:
         """A worker does it to the newest version of each; how it ended stands on the page of its job."""
 
         def ask(name: str, *, actor: str) -> str:
-            job = jobs.order(kind, name, actor=actor, reason="chosen in the admin")
+            job = jobs.enqueue(kind, name, actor=actor, reason="chosen in the admin")
             page = reverse("admin:modules_modulejob_change", args=[job.pk])
             return format_html('{} {}: <a href="{}">{} is queued</a>', name, job.version.label, page, kind.label)
 

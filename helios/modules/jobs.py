@@ -35,7 +35,7 @@ Kind = ModuleJob.Kind
 log = logger.bind(component="modules")
 
 
-def order(
+def enqueue(
     kind: ModuleJob.Kind,
     name: str,
     version: str = "",
@@ -55,7 +55,7 @@ def order(
         wanted = _CHECKS[kind](rows, name, version)
         slot = rows[name]
         if kind is Kind.SWAP:
-            _refuse_ordered(slot)
+            _refuse_enqueued(slot)
         job = ModuleJob.objects.create(
             module=slot, version=wanted, kind=kind, suites=list(suites or ()), actor=actor, reason=reason, detail=WAITS
         )
@@ -118,7 +118,7 @@ _CHECKS: Final[dict[str, Callable[[Mapping[str, Module], str, str], ModuleVersio
 }
 
 
-def _refuse_ordered(slot: Module) -> None:
+def _refuse_enqueued(slot: Module) -> None:
     for job in _jobs().filter(module=slot, kind=Kind.SWAP, state__in=OPEN_JOBS):
         _settle(job)
     open_one = _jobs().filter(module=slot, kind=Kind.SWAP, state__in=OPEN_JOBS).first()

@@ -28,7 +28,7 @@ log = logger.bind(component="modules")
 
 Wanted = Callable[[], Iterable[ModuleVersion]]
 _wanted: list[Wanted] = []
-_beside: list[Callable[[], object]] = []
+_background: list[Callable[[], object]] = []
 
 
 def also_load(wanted: Wanted) -> None:
@@ -37,10 +37,10 @@ def also_load(wanted: Wanted) -> None:
         _wanted.append(wanted)
 
 
-def also_do(work: Callable[[], object]) -> None:
+def run_in_background(work: Callable[[], object]) -> None:
     """Have this process do `work` beside its tasks, whenever there is news and every few seconds."""
-    if work not in _beside:
-        _beside.append(work)
+    if work not in _background:
+        _background.append(work)
 
 
 class Listener:
@@ -97,7 +97,7 @@ class Listener:
             try:
                 self._listen()
             except (redis.RedisError, OSError) as error:
-                outage.noticed(error, during="listening for swaps")
+                outage.report(error, during="listening for swaps")
                 self._go_on()
             except Exception as error:  # noqa: BLE001 - a process that is no longer heard of would not be waited for
                 log.bind(error=repr(error)).error("modules.listener_failed")
@@ -167,7 +167,7 @@ class Listener:
                 self._asking(self._prepare)
             if self._tasks and not self._stopping.is_set():
                 self._asking(self._load_ahead)
-            for work in _beside:
+            for work in _background:
                 if not self._stopping.is_set():
                     self._asking(work)
 
@@ -198,7 +198,7 @@ class Listener:
         try:
             work()
         except Exception as error:  # noqa: BLE001
-            if not outage.noticed(error, during="taking part in swaps"):
+            if not outage.report(error, during="taking part in swaps"):
                 log.bind(error=repr(error)).error("modules.listener_failed")
         finally:
             presence.give_connection_back()

@@ -237,7 +237,7 @@ def _switch(row: ModuleSwap) -> None:
         _supersede(slot)
         put(slot, to, previous=slot.active)
         slot.watch = row if row.watch_calls else None
-        changing.changed(slot, "module.swapped", _told(row))
+        changing.changed(slot, "module.swapped", _announced(row))
         if not row.watch_calls:
             _complete(slot, row)
 
@@ -265,7 +265,7 @@ def _complete(slot: Module, row: ModuleSwap) -> None:
     """The watched calls were good, or none are watched: nothing is left to do for this swap."""
     slot.watch = None
     _finish(row, SwapState.COMPLETED)
-    changing.changed(slot, "module.swap_completed", _told(row))
+    changing.changed(slot, "module.swap_completed", _announced(row))
 
 
 # --- back ---
@@ -280,7 +280,9 @@ def _undo(slot: Module, rows: dict[str, Module], row: ModuleSwap, error: str) ->
         slot.refresh_from_db()
         slot.watch = None
         _finish(row, SwapState.FAILED, f"{error}; it could not be rolled back: {refusal}")
-        changing.changed(slot, "module.rollback_refused", _told(row) | {"refusal": str(refusal)}, severity="critical")
+        changing.changed(
+            slot, "module.rollback_refused", _announced(row) | {"refusal": str(refusal)}, severity="critical"
+        )
         return ""
     return slot.name
 
@@ -308,7 +310,7 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
         switched_at=now,
         finished_at=now,
     )
-    changing.changed(slot, "module.rolled_back", _told(row), severity="critical" if failed else "warning")
+    changing.changed(slot, "module.rolled_back", _announced(row), severity="critical" if failed else "warning")
     return row
 
 
@@ -334,7 +336,7 @@ def _end_failed(row: ModuleSwap, sentence: str, *, at_fault: bool = False) -> No
         version.state, version.error = ModuleState.FAILED, sentence
         version.save()
     events.record(
-        kind="module.swap_failed", source="modules", subject=row.module.name, severity="warning", data=_told(row)
+        kind="module.swap_failed", source="modules", subject=row.module.name, severity="warning", data=_announced(row)
     )
 
 
@@ -343,7 +345,7 @@ def _finish(row: ModuleSwap, state: SwapState, error: str = "") -> None:
     row.save(update_fields=["state", "error", "finished_at"])
 
 
-def _told(row: ModuleSwap) -> dict[str, Any]:
+def _announced(row: ModuleSwap) -> dict[str, Any]:
     return {
         "swap": row.pk,
         "from": row.from_version.label if row.from_version is not None else "",

@@ -155,7 +155,7 @@ def _of_the_database(error: Exception) -> Exception:
     The last two mean that a check before it is missing, so the log gets the cause.
     """
     if isinstance(error, UNAVAILABLE):
-        if not outage.noticed(error, during="answering a request"):
+        if not outage.report(error, during="answering a request"):
             logger.bind(error=str(error)).warning("api.database_failed")
         return Unavailable("the database does not answer; try again")
     if isinstance(error, IntegrityError | DatabaseRefused):

@@ -153,15 +153,15 @@ def end(pid: int, *, first: signal.Signals, timeout_s: float) -> bool:
     """Signal a process, wait, then SIGKILL it. Returns whether it went without the kill."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, first)
-    if wait_until(lambda: not collect(pid), timeout_s=timeout_s):
+    if wait_until(lambda: not reap(pid), timeout_s=timeout_s):
         return True
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not collect(pid), timeout_s=10)
+    wait_until(lambda: not reap(pid), timeout_s=10)
     return False
 
 
-def collect(pid: int) -> bool:
+def reap(pid: int) -> bool:
     """Whether the process still runs; collects it when it is our own dead child."""
     process = _ours.get(pid)
     if process is None:

@@ -36,4 +36,4 @@ def run(env: Env) -> None:
 
 
 if __name__ == "__main__":
-    terminal.leave(main)
+    terminal.run_and_exit(main)

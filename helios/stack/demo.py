@@ -120,4 +120,4 @@ def _replay_and_audit(env: Env, steps: Steps) -> tuple[object, object]:
 
 
 if __name__ == "__main__":
-    terminal.leave(main)
+    terminal.run_and_exit(main)

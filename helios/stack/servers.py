@@ -71,7 +71,7 @@ def embedded_servers(env: Env) -> Servers:
     return Servers(postgres if env.embedded_postgres else None, valkey if env.embedded_valkey else None)
 
 
-def follow(var_dir: Path) -> None:
+def adopt_moved_files(var_dir: Path) -> None:
     """Take along the servers' files that lie outside of a `var` folder which was moved; a copy begins with new ones."""
     home, mark = server_home(var_dir), var_dir / "server_home_of"
     if home == var_dir:
@@ -108,7 +108,7 @@ class Lease:
                 draft = self._file.with_suffix(".new")  # nobody reads half a lease and takes it for a dead one's
                 draft.write_text(liveness.birth(self._owner) or "")
                 draft.rename(self._file)
-                follow(env.var_dir)
+                adopt_moved_files(env.var_dir)
                 self.started = self._start()
         except OSError as error:
             raise StackError(f"Helios cannot write to {env.var_dir}: {error.strerror or error}") from error
@@ -185,7 +185,7 @@ class _Keeper(threading.Thread):
 
     def _replace(self, missed_at: float) -> None:
         if self._pid is not None:
-            children.collect(self._pid)
+            children.reap(self._pid)
         self._ended = 0 if missed_at - self._since > children.STABLE_AFTER_S else self._ended
         complained = False
         while not self._stopping.wait(pause_s(self._ended) if self._ended else 0):

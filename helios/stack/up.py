@@ -132,4 +132,4 @@ def _await_web(env: Env, runner: Runner, asked: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    terminal.leave(main)
+    terminal.run_and_exit(main)

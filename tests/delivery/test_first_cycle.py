@@ -29,7 +29,7 @@ def test_the_first_cycle_of_a_readied_process_imports_loads_fits_and_compiles_no
 ) -> None:
     Book.objects.update(active=True)
     monkeypatch.setattr(stages, "FIT_CACHE", {})
-    monkeypatch.setattr(listener, "_beside", [])
+    monkeypatch.setattr(listener, "_background", [])
     monkeypatch.setattr(network, "prepare_process", lambda threads: None)  # it is for good
     warmup.cpu()
     warmup.gpu()
@@ -39,4 +39,4 @@ def test_the_first_cycle_of_a_readied_process_imports_loads_fits_and_compiles_no
         assert run(book, times[FIRST]).status == "DONE"
     assert [now - then for then, now in zip(before, state(), strict=True)] == [set()] * 5
     assert compiled.buffer == []
-    assert listener._beside == [inference.warm]  # what is promoted later is loaded beside the tasks
+    assert listener._background == [inference.warm]  # what is promoted later is loaded beside the tasks

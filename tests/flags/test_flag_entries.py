@@ -13,7 +13,7 @@ from helios.flags import importing, segments, services
 from helios.flags.core import FlagContext
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
-from helios.flags.tidying import tidied
+from helios.flags.normalising import normalised
 
 pytestmark = pytest.mark.django_db
 MONEY = "advanced_risk_engine"
@@ -135,10 +135,10 @@ def test_what_could_never_match_is_refused_with_its_path_and_nothing_is_kept(fie
 def test_values_of_attributes_keep_their_commas_and_of_affixes_their_blanks() -> None:
     city = {"contextName": "city", "operator": "IN", "values": ["New York, NY "]}
     title = {"contextName": "title", "operator": "STR_CONTAINS", "values": [" and ", ""]}
-    assert tidied("constraints", [city, title]) == [{**city, "values": ["New York, NY"]}, title]
+    assert normalised("constraints", [city, title]) == [{**city, "values": ["New York, NY"]}, title]
 
 
-def test_a_segment_is_tidied_too() -> None:
+def test_a_segment_is_normalised_too() -> None:
     segments.create("large_caps", {"constraints": [CONSTRAINT]}, actor="ada")
     assert FlagSegment.objects.get().constraints == [TIDY]
     segments.edit("large_caps", {"constraints": [{**CONSTRAINT, "values": ["IBM "]}]}, actor="ada")
@@ -188,8 +188,8 @@ def test_an_imported_state_is_trimmed_and_says_where() -> None:
 def test_a_constraint_named_by_no_text_is_left_to_the_checks_and_refused_in_one_sentence(key: str, odd: Any) -> None:
     named = {**TIDY, key: odd}
     overrides = [{"contextName": odd, "values": ["a"]}]
-    assert tidied("constraints", [named]) == [named]
-    assert tidied("variants", [{"name": "a", "overrides": overrides}]) == [{"name": "a", "overrides": overrides}]
+    assert normalised("constraints", [named]) == [named]
+    assert normalised("variants", [{"name": "a", "overrides": overrides}]) == [{"name": "a", "overrides": overrides}]
     whole = state(["MSFT"])
     whole["segments"][0]["constraints"] = [named]
     with pytest.raises(InvalidFlagError, match=key):

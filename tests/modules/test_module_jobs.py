@@ -33,7 +33,7 @@ def sent(monkeypatch) -> list[int]:
 def job(three_versions, django_capture_on_commit_callbacks) -> ModuleJob:
     """A swap that was asked for and is waiting."""
     with django_capture_on_commit_callbacks(execute=True):
-        return jobs.order(Kind.SWAP, "oracle", "1.1.0", actor="ann", reason="sharper")
+        return jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="ann", reason="sharper")
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ def test_the_row_is_there_before_its_message_and_the_message_only_with_the_row(
     three_versions, sent, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
-        job = jobs.order(Kind.LOAD, "oracle", "1.1.0", actor="ann")
+        job = jobs.enqueue(Kind.LOAD, "oracle", "1.1.0", actor="ann")
         assert sent == []
     assert sent == [job.pk]
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        jobs.order(Kind.LOAD, "oracle", "1.1.0", actor="ann")
+        jobs.enqueue(Kind.LOAD, "oracle", "1.1.0", actor="ann")
         transaction.set_rollback(True)
     assert (sent, ModuleJob.objects.count()) == ([job.pk], 1)
 
@@ -90,19 +90,19 @@ def test_what_the_services_refuse_later_is_the_jobs_reason(job):
 
 def test_a_second_swap_waits_for_the_first_one_and_may_follow_it(job):
     with pytest.raises(SwapRunning, match=r"oracle to 1\.1\.0.* asked for by ann .*queued"):
-        jobs.order(Kind.SWAP, "oracle", "1.1.0", actor="bob")
+        jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="bob")
     with pytest.raises(IntegrityError, match="module_jobs_one_open_swap"), transaction.atomic():
         ModuleJob.objects.create(module=job.module, version=job.version, kind="swap", actor="x", detail="x")
-    jobs.order(Kind.TEST, "oracle", "1.1.0", actor="bob")
+    jobs.enqueue(Kind.TEST, "oracle", "1.1.0", actor="bob")
     older(job, created_at=jobs.QUEUED_S + 1)
-    assert jobs.order(Kind.SWAP, "oracle", "1.1.0", actor="bob").state == "QUEUED"
+    assert jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="bob").state == "QUEUED"
     assert now(job)[0] == "FAILED"
 
 
 @pytest.mark.parametrize(("kind", "suites"), [(Kind.TEST, ["astrology"]), (Kind.SWAP, ["astrology"]), (Kind.TEST, [])])
 def test_suites_that_are_none_are_refused_at_once(three_versions, kind, suites):
     with pytest.raises(ModuleRefused, match="a test suite must be one of"):
-        jobs.order(kind, "oracle", "1.1.0", suites=suites, actor="ann")
+        jobs.enqueue(kind, "oracle", "1.1.0", suites=suites, actor="ann")
     assert not ModuleJob.objects.exists()
 
 
@@ -110,9 +110,9 @@ def test_the_wanted_suites_reach_the_tests(three_versions, monkeypatch):
     asked: list[object] = []
     monkeypatch.setattr(gating, "passes", lambda version, suites, **_: asked.append(suites) or "no")
     monkeypatch.setattr(testing, "run_suites", lambda name, label, suites, **_: asked.append(suites) or 1 / 0)
-    jobs.run(jobs.order(Kind.SWAP, "oracle", "1.1.0", suites=["generic"], actor="ann").pk)
+    jobs.run(jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", suites=["generic"], actor="ann").pk)
     with pytest.raises(ZeroDivisionError):
-        jobs.run(jobs.order(Kind.TEST, "oracle", "1.1.0", actor="ann").pk)
+        jobs.run(jobs.enqueue(Kind.TEST, "oracle", "1.1.0", actor="ann").pk)
     assert asked == [["generic"], None]
 
 
@@ -145,7 +145,7 @@ def test_a_broker_that_is_away_leaves_the_job_queued_with_that_reason_until_it_i
 
     with monkeypatch.context() as broken, django_capture_on_commit_callbacks(execute=True):
         broken.setattr(jobs.current_app, "send_task", away)
-        job = jobs.order(Kind.SWAP, "oracle", "1.1.0", actor="ann")
+        job = jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="ann")
     assert now(job) == ("QUEUED", "the broker could not be reached: it is sent again when it can be")
     older(job, sent_at=jobs.RESEND_S + 1)
     jobs.recover()

@@ -57,7 +57,7 @@ def valkey(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 def test_an_outage_is_said_when_it_begins_and_when_it_ends(server: Server, said: list) -> None:
     found = Outage("Valkey", server.ask, (redis.RedisError,))
     for _ in range(50):
-        found.met(redis.ConnectionError("gone"), "a task")
+        found.report(redis.ConnectionError("gone"), "a task")
     assert found.away
     assert said == [("outage.began", {"server": "Valkey", "error": "refused by nobody"})]
     server.up = True
@@ -72,7 +72,7 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(server: Server, said:
 def test_many_threads_that_fail_at_once_make_one_outage(server: Server, said: list) -> None:
     found = Outage("Valkey", server.ask, (redis.RedisError,))
     error = redis.ConnectionError("gone")
-    threads = [threading.Thread(target=found.met, args=(error, "")) for _ in range(20)]
+    threads = [threading.Thread(target=found.report, args=(error, "")) for _ in range(20)]
     for each in threads:
         each.start()
     for each in threads:
@@ -84,7 +84,7 @@ def test_many_threads_that_fail_at_once_make_one_outage(server: Server, said: li
 def test_a_broken_connection_to_a_server_that_is_there_is_no_outage(server: Server, said: list) -> None:
     server.up = True
     found = Outage("Valkey", server.ask, (redis.RedisError,))
-    found.met(redis.ConnectionError("reset"), "a task")
+    found.report(redis.ConnectionError("reset"), "a task")
     assert not found.away
     assert said == [("connection.lost", {"server": "Valkey", "error": "reset", "during": "a task"})]
 
@@ -99,7 +99,7 @@ def test_the_question_is_asked_with_growing_pauses(server: Server, monkeypatch: 
     monkeypatch.setattr(outage.time, "sleep", pause)
     monkeypatch.setattr(outage, "FIRST_PAUSE_S", 0.25)
     found = Outage("Valkey", server.ask, (redis.RedisError,))
-    found.met(redis.ConnectionError("gone"), "")
+    found.report(redis.ConnectionError("gone"), "")
     assert found.wait_over(LIMIT_S)
     assert pauses == [0.25, 0.5, 1.0, 2.0] + [4.0] * 8
 
@@ -126,7 +126,7 @@ def test_only_errors_of_a_connection_count(
 ) -> None:
     for each in (outage.POSTGRES, outage.VALKEY):
         monkeypatch.setattr(each, "_ask", lambda: None)
-    assert outage.noticed(error) is (server is not None)
+    assert outage.report(error) is (server is not None)
     assert [fields["server"] for _, fields in said] == ([server] if server else [])
 
 
@@ -135,7 +135,7 @@ def test_only_errors_of_a_connection_count(
 def test_what_the_database_says_over_a_connection_is_no_outage(code: str, said: list) -> None:
     with pytest.raises(OperationalError) as caught, connection.cursor() as cursor:
         cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$")
-    assert outage.noticed(caught.value) is False
+    assert outage.report(caught.value) is False
     assert said == []
 
 
@@ -148,8 +148,8 @@ def test_an_error_beside_an_outage_is_not_hidden_by_it(valkey: Server) -> None:
     except ValueError as error:
         defect = error
     defect.__cause__ = None
-    assert outage.noticed(defect) is False
-    assert outage.noticed(defect, clearing_up=True) is True  # what a library raises while it deals with the first
+    assert outage.report(defect) is False
+    assert outage.report(defect, clearing_up=True) is True  # what a library raises while it deals with the first
 
 
 def test_what_libraries_say_about_an_outage_is_counted_and_not_logged(
@@ -173,11 +173,11 @@ def test_what_libraries_say_about_an_outage_is_counted_and_not_logged(
 
 def test_a_forked_child_knows_of_no_outage_and_finds_its_own(server: Server) -> None:
     found = Outage("Valkey", server.ask, (redis.RedisError,))
-    found.met(redis.ConnectionError("gone"), "")
+    found.report(redis.ConnectionError("gone"), "")
     with found._lock:  # held by another thread in the moment of the fork
         found.forget()
     assert not found.away
-    found.met(redis.ConnectionError("gone"), "")
+    found.report(redis.ConnectionError("gone"), "")
     assert found.away
     found.forget()
 
@@ -198,7 +198,7 @@ def test_a_server_that_is_not_there_refuses(settings, monkeypatch: pytest.Monkey
 
 def test_an_outage_is_forgotten_by_the_thread_that_waited_for_its_end(server: Server, said: list) -> None:
     found = Outage("Valkey", server.ask, (redis.RedisError,))
-    found.met(redis.ConnectionError("gone"), "")
+    found.report(redis.ConnectionError("gone"), "")
     waiting = [each for each in threading.enumerate() if each.name == "outage-Valkey"]
     found.forget()
     for each in waiting:

@@ -301,15 +301,15 @@ def test_the_servers_files_of_root_follow_a_moved_project_and_not_a_copied_one(
     closed.mkdir(mode=0o700)
     first, moved, copied = (closed / name / "var" for name in ("helios \udce9\n", "moved", "copied"))
     first.mkdir(parents=True)
-    servers.follow(first)
+    servers.adopt_moved_files(first)
     (endpoints.server_home(first) / "postgres").mkdir(parents=True)
 
     first.parent.rename(moved.parent)
-    servers.follow(moved)
+    servers.adopt_moved_files(moved)
     assert (endpoints.server_home(moved) / "postgres").is_dir()
     assert not endpoints.server_home(first).exists()
 
     shutil.copytree(moved.parent, copied.parent)
-    servers.follow(copied)
+    servers.adopt_moved_files(copied)
     assert (endpoints.server_home(moved) / "postgres").is_dir()
     assert not endpoints.server_home(copied).exists()

@@ -199,4 +199,4 @@ def main(argv: list[str] | None = None) -> int:
 if __name__ == "__main__":
     from helios import terminal
 
-    terminal.leave(main)
+    terminal.run_and_exit(main)

@@ -155,7 +155,7 @@ class Register(ApiView):
         return Response(shapes.VersionSerializer(version).data, status=HTTPStatus.CREATED, headers=headers)
 
 
-def _ordered(job: ModuleJob) -> Response:
+def _enqueued(job: ModuleJob) -> Response:
     """202: a worker does it, and the job at Location says how far it is and how it ended."""
     headers = {"Location": f"/api/modularity/modules/jobs/{job.pk}"}
     return Response(shapes.JobSerializer(job).data, status=HTTPStatus.ACCEPTED, headers=headers)
@@ -176,7 +176,7 @@ class Load(ApiView):
         """Has a worker import the code in a process of its own; the job at Location says whether it can be used."""
         no_query(request)
         version = body(request, shapes.WhichVersion)["version"]
-        return _ordered(jobs.order(Kind.LOAD, found(name).name, version, actor=actor(request)))
+        return _enqueued(jobs.enqueue(Kind.LOAD, found(name).name, version, actor=actor(request)))
 
 
 class Activate(ApiView):
@@ -194,7 +194,7 @@ class Activate(ApiView):
         """For a slot that no version fills; one that is in use is swapped. A worker loads it first, if need be."""
         no_query(request)
         version = body(request, shapes.WhichVersion)["version"]
-        return _ordered(jobs.order(Kind.ACTIVATE, found(name).name, version, actor=actor(request)))
+        return _enqueued(jobs.enqueue(Kind.ACTIVATE, found(name).name, version, actor=actor(request)))
 
 
 class Unload(ApiView):
@@ -236,7 +236,7 @@ class Test(ApiView):
             raise exceptions.ValidationError({"suites": ["must be left out where module_type names the suite"]})
         suites = [kind] if kind else wanted.get("suites")
         name, version = found(name).name, wanted["version"]
-        return _ordered(jobs.order(Kind.TEST, name, version, suites=suites, actor=actor(request)))
+        return _enqueued(jobs.enqueue(Kind.TEST, name, version, suites=suites, actor=actor(request)))
 
 
 class Swap(ApiView):
@@ -259,8 +259,8 @@ class Swap(ApiView):
         no_query(request)
         wanted = body(request, shapes.NewSwap)
         name, version, suites = found(wanted["name"]).name, wanted["version"], wanted.get("suites")
-        job = jobs.order(Kind.SWAP, name, version, suites=suites, actor=actor(request), reason=wanted["reason"])
-        return _ordered(job)
+        job = jobs.enqueue(Kind.SWAP, name, version, suites=suites, actor=actor(request), reason=wanted["reason"])
+        return _enqueued(job)
 
 
 class JobDetail(ApiView):

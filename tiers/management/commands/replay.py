@@ -66,7 +66,7 @@ class Command(BaseCommand):
         try:
             with (
                 running_workers() if options["workers"] else nullcontext() as workers,
-                replaying.begun(plan) as book,
+                replaying.stored_book(plan) as book,
                 _progress(len(plan.bars)) as advance,
             ):
                 ids = replaying.run(

@@ -25,7 +25,7 @@ def _nobody(_path: str, _text: str) -> None:
     """Nobody wants to know."""
 
 
-def tidied(field: str, value: Any, note: Note = _nobody, *, path: str = "") -> Any:
+def normalised(field: str, value: Any, note: Note = _nobody, *, path: str = "") -> Any:
     """The value of a flag's or a segment's field with its entries trimmed; `note` hears the path of each that was not.
 
     Raises `InvalidFlagError`, one sentence with the path, for one that is blank, or holds a comma or an unseen letter.
@@ -74,7 +74,7 @@ def _objects(tidy: Tidy) -> Tidy:
 
 
 def _fields(of: Mapping[str, Tidy]) -> Tidy:
-    """An object whose named fields are tidied."""
+    """An object whose named fields are normalised."""
 
     def tidy(plain: Mapping[str, Any], path: str, note: Note) -> dict[str, Any]:
         return {key: of[key](each, f"{path}.{key}", note) if key in of else each for key, each in plain.items()}
