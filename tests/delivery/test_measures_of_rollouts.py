@@ -8,13 +8,17 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from helios.breakers import process
+from helios.breakers.store import SharedStore
 from tests.delivery.conftest import FIRST, SYMBOLS, roll_out, run
 from tests.delivery.test_arms_of_a_cycle import BROKEN, BUYS, SAME
 from tests.pipeline.market import ClosedVenue
 from tiers import pipeline
 from tiers.delivery import measures
 from tiers.predict import labels
-from trading.models import Order, PipelineCycle, TradeExecution
+from trading.brokers.base import Guarded
+from trading.brokers.paper_venue import PaperVenue
+from trading.models import Order, PaperOrder, PipelineCycle, TradeExecution
 from trading.services import orders
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +115,31 @@ def test_orders_that_a_circuit_held_back_say_nothing_about_an_arm(book, times, c
         monkeypatch.setattr(pipeline, "late_now", lambda *_: True)
         pipeline.finish(cycle.pk)
     assert set(Order.objects.values_list("status", flat=True)) == {"WITHHELD" if late else "NEW"}
+    assert {(arm.n_rejected, arm.n_orders) for arm in measured(row).values()} == {(0, 0)}
+
+
+def test_without_the_shared_state_orders_wait_are_withheld_in_the_end_and_say_nothing_about_an_arm(
+    book, times, challenger, monkeypatch, tmp_path
+):
+    process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")
+    guarded = Guarded(venue=PaperVenue(), breaker="valr_api", reduces=orders.reduces)
+    monkeypatch.setattr(orders, "broker_for", lambda _book: guarded)
+    row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, set(Order.objects.values_list("status", flat=True))) == ("RUNNING", {"NEW"})
+    monkeypatch.setattr(pipeline, "late_now", lambda *_: True)
+    pipeline.finish(cycle.pk)
+    assert {order.status for order in Order.objects.all()} == {"WITHHELD"}
+    assert all("orders are not sent without it" in order.reason for order in Order.objects.all())
+    assert not PaperOrder.objects.exists()
+    assert {(arm.n_rejected, arm.n_orders) for arm in measured(row).values()} == {(0, 0)}
+
+
+def test_an_order_that_ended_before_it_left_says_nothing_about_an_arm(book, times, challenger):
+    row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
+    run(book, times[FIRST])
+    assert sum(arm.n_orders for arm in measured(row).values()) == Order.objects.count() > 0
+    Order.objects.update(status="CANCELLED", sending_at=None)  # superseded while it waited
     assert {(arm.n_rejected, arm.n_orders) for arm in measured(row).values()} == {(0, 0)}
 
 

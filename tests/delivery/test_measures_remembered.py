@@ -92,6 +92,7 @@ class Past:
             reference_price=Decimal(10),
             bar_ts=cycle.bar_ts,
             status="ACCEPTED",
+            sending_at=cycle.bar_ts,
         )
 
     def _fill(self, order: Order, bar_ts: datetime) -> None:

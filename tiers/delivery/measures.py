@@ -43,7 +43,7 @@ LEFT JOIN LATERAL (
 ) later ON d.shadow
 LEFT JOIN LATERAL (
     SELECT count(*) AS n, count(*) FILTER (WHERE x.status = 'REJECTED') AS rejected
-    FROM orders x WHERE x.cycle_id = d.cycle_id AND x.symbol = d.symbol AND x.status NOT IN ('NEW', 'WITHHELD')
+    FROM orders x WHERE x.cycle_id = d.cycle_id AND x.symbol = d.symbol AND x.sending_at IS NOT NULL
 ) o ON NOT d.shadow
 WHERE d.rollout_id = %s AND d.step = %s AND d.recorded_at >= %s AND (d.cycle_id > %s OR d.cycle_id = ANY(%s))
 ORDER BY d.bar_ts, d.cycle_id, d.symbol

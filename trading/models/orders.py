@@ -37,7 +37,7 @@ class Order(models.Model):
     bar_ts = models.DateTimeField()
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.NEW)
     reason = models.TextField(blank=True)
-    sending_at = models.DateTimeField(null=True, blank=True)
+    sending_at = models.DateTimeField(null=True, blank=True)  # empty: it surely never left
     superseded_by = models.ForeignKey(
         "trading.PipelineCycle",
         null=True,
