@@ -1,6 +1,7 @@
 """What an order's fate rests on: the venue's evidence, never on silence; and what leaves never leaves twice."""
 
 import random
+from decimal import Decimal as D
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -155,6 +156,17 @@ def test_a_superseded_order_that_filled_after_all_withholds_the_new_one_of_its_s
     assert Order.objects.get(cycle=later).reason == (
         "an earlier order in AAPL filled although this decision superseded it"
     )
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_a_superseded_order_that_filled_in_part_withholds_the_new_one_of_its_symbol(cycle, venue, cancels):
+    order = sent(cycle, venue)
+    later = following(cycle)
+    decide(later)
+    venue.filled[order.client_order_id], venue.cancels = D(4), cancels
+    orders.flush(later)
+    assert fates() == ["CANCELLED" if cancels else "ACCEPTED", "WITHHELD"]
+    assert Order.objects.get(cycle=cycle).filled_quantity == 4
 
 
 def test_a_circuit_that_refuses_the_sender_of_a_superseded_order_ends_it(cycle, venue):

@@ -1,6 +1,7 @@
 """A venue that does as its test tells it, and what moves the time around it."""
 
 from datetime import timedelta
+from decimal import Decimal as D
 
 from django.db.models import F
 from django.utils import timezone
@@ -26,6 +27,7 @@ class Venue:
         self.book, self.travelling, self.heard = {}, [], []
         self.errors = []  # what the next calls raise instead of answering
         self.cancels = True
+        self.filled = {}  # the part of an order that has filled
 
     def submit(self, order):
         self.heard.append(f"submit {order.client_order_id}")
@@ -57,7 +59,7 @@ class Venue:
                 raise error
 
     def _ack(self, key):
-        return Ack(venue_order_id=f"v-{key}", status=self.book[key])
+        return Ack(venue_order_id=f"v-{key}", status=self.book[key], filled_quantity=self.filled.get(key, D(0)))
 
 
 def following(cycle):

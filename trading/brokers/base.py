@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from helios.breakers import breaker
 from trading.models import Order
+from trading.models.fields import ZERO
 
 ANSWERS = ("ACCEPTED", "REJECTED", "FILLED", "CANCELLED")
 
@@ -19,6 +21,7 @@ class Ack:
     venue_order_id: str
     status: str  # one of ANSWERS
     reason: str = ""
+    filled_quantity: Decimal = ZERO  # of an order that is open or cancelled, too
 
     def __post_init__(self) -> None:
         if self.status not in ANSWERS:

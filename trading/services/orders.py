@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Sum, TextField, Value, When
-from django.db.models.functions import Coalesce, Concat, Now
+from django.db.models.functions import Coalesce, Concat, Greatest, Least, Now
 from loguru import logger
 
 from helios import events
@@ -102,8 +102,8 @@ def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
 
     The caller owns the cycle (see `pipeline.finish`). First the venue is asked about orders of unknown fate, and to
     cancel what the decision superseded. A new order waits while a superseded one of its symbol is open, and is withheld
-    when that one filled after all: this decision did not count on it, the next bar's will. Of a cycle that has ended
-    nothing is sent any more: the venue is only asked.
+    when that one filled after all, or a part of it: this decision did not count on it, the next bar's will. Of a cycle
+    that has ended nothing is sent any more: the venue is only asked.
     """
     rows = list(Order.objects.filter(_unsettled(cycle) | Q(superseded_by=cycle)).order_by("id"))
     if not rows:
@@ -114,7 +114,7 @@ def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
         if order.status != S.NEW and order.status in Order.OPEN:
             _ask(broker, order)
         if order.superseded_by_id == cycle.pk:
-            superseded[order.symbol].add(order.status)
+            superseded[order.symbol].add(S.FILLED if order.filled_quantity else order.status)
     for order in rows:
         if order.status == S.NEW and _claim(order, cycle, refusal, superseded[order.symbol]):
             _send(broker, order)
@@ -245,7 +245,7 @@ def _ask(broker: Broker, order: Order) -> None:
         _record(order, ack)
     else:
         _absent(order, broker.grace_s)
-    order.refresh_from_db(fields=["status"])
+    order.refresh_from_db(fields=["status", "filled_quantity"])
     asked.bind(found=ack is not None, status=order.status).warning("order.reconciled")
 
 
@@ -297,5 +297,10 @@ def _record(order: Order, ack: Ack) -> None:
     """The venue's word on an order that is not over here."""
     reason = ack.reason or (SUPERSEDED if order.superseded_by_id and ack.status == S.CANCELLED else "")
     Order.objects.filter(pk=order.pk, status__in=Order.OPEN).update(
-        status=S(ack.status), reason=reason, venue_order_id=ack.venue_order_id, updated_at=Now()
+        status=S(ack.status),
+        reason=reason,
+        venue_order_id=ack.venue_order_id,
+        # A venue's word takes no fill back, nor fills more than was ordered.
+        filled_quantity=Least("quantity", Greatest("filled_quantity", ack.filled_quantity)),
+        updated_at=Now(),
     )
