@@ -14,8 +14,8 @@ from typing import Final
 
 from celery import current_app
 from django.conf import settings
-from django.db import transaction
-from django.db.models import QuerySet
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 from loguru import logger
@@ -64,11 +64,11 @@ def enqueue(
 
 
 def run(job_id: int) -> None:
-    """Do the job, if it is still queued; its row keeps how it ended."""
-    taken = ModuleJob.objects.filter(pk=job_id, state=JobState.QUEUED).update(
-        state=JobState.RUNNING, detail="", owner=presence.owner(), started_at=Now()
-    )
-    if taken != 1:
+    """Do the job, if it is still queued and no other one runs; its row keeps how it ended.
+
+    One at a time, so that the other child of the worker keeps house meanwhile; the next one is sent when it ends.
+    """
+    if not _take(job_id):
         return
     job = _jobs().get(pk=job_id)
     try:
@@ -80,6 +80,22 @@ def run(job_id: int) -> None:
         raise
     else:
         _end(job, JobState.SUCCEEDED)
+    finally:
+        waiting = ModuleJob.objects.filter(state=JobState.QUEUED).order_by("pk").values_list("pk", flat=True).first()
+        if waiting is not None:
+            _send(waiting)
+
+
+def _take(job_id: int) -> bool:
+    with transaction.atomic():
+        with connection.cursor() as cursor:  # of two messages at once, the second one sees what the first one took
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('module_jobs'))")
+        if ModuleJob.objects.filter(state=JobState.RUNNING).exists():
+            return False
+        taken = ModuleJob.objects.filter(pk=job_id, state=JobState.QUEUED).update(
+            state=JobState.RUNNING, detail="", owner=presence.owner(), started_at=Now()
+        )
+        return taken == 1
 
 
 def get(job_id: int) -> ModuleJob | None:
@@ -172,11 +188,13 @@ def _settle(job: ModuleJob) -> None:
     """End an open job whose time is over, by the clock of the database, or whose worker is gone."""
     mine = ModuleJob.objects.filter(pk=job.pk, state=job.state)
     if job.state == JobState.QUEUED:
-        if mine.filter(created_at__lt=Now() - timedelta(seconds=QUEUED_S)).exists():
+        limit = Now() - timedelta(seconds=QUEUED_S)
+        worked = Q(state=JobState.RUNNING) | Q(started_at__isnull=False, finished_at__gte=limit)
+        if mine.filter(created_at__lt=limit).exists() and not ModuleJob.objects.filter(worked).exists():
             _end(job, JobState.FAILED, f"no worker of queue maintenance took it within {QUEUED_S:g} s: is one running?")
         return
-    limit = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + GRACE_S)
-    if presence.owner_gone(job.owner) or mine.filter(started_at__lt=Now() - limit).exists():
+    over = Now() - timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + GRACE_S)
+    if presence.owner_gone(job.owner) or mine.filter(started_at__lt=over).exists():
         if job.swap is not None and job.swap.switched_at is not None:
             _end(job, JobState.SUCCEEDED)
         else:

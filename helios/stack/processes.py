@@ -48,7 +48,7 @@ def gpu_worker() -> ProcessSpec:
 
 def maintenance_worker() -> ProcessSpec:
     """The worker of queue `maintenance`, so that no cycle waits for a swap, a replay or an audit. Two children:
-    while one is busy for long, the other recovers cycles and beats the heart.
+    while one does a module job, of which one runs at a time, the other recovers cycles and beats the heart.
     """
     return worker(2, MAINTENANCE_QUEUES, name="maintenance")
 

@@ -153,6 +153,27 @@ def test_a_broker_that_is_away_leaves_the_job_queued_with_that_reason_until_it_i
     assert now(job) == ("QUEUED", "waits for a worker of queue maintenance")
 
 
+def test_one_job_runs_at_a_time_and_the_next_is_sent_when_it_ends(job, sent, monkeypatch):
+    second = jobs.enqueue(Kind.TEST, "oracle", "1.1.0", actor="bob")
+    seen = []
+
+    def passes(*_: object, **__: object) -> str:
+        jobs.run(second.pk)  # its message reaches the other child of the worker meanwhile
+        older(second, created_at=jobs.QUEUED_S + 1)
+        seen.append(now(second)[0])
+        return ""
+
+    monkeypatch.setattr(gating, "passes", passes)
+    sent.clear()
+    jobs.run(job.pk)
+    assert seen == ["QUEUED"]
+    assert now(job)[0] != "RUNNING"
+    assert sent == [second.pk]
+    assert now(second)[0] == "QUEUED"  # however long it waited for the first one
+    older(job, finished_at=jobs.QUEUED_S + 1)
+    assert now(second) == ("FAILED", "no worker of queue maintenance took it within 600 s: is one running?")
+
+
 # --- a worker that dies ---
 
 
