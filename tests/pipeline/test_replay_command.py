@@ -3,6 +3,8 @@
 import io
 import json
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,7 +14,8 @@ from helios.stack.processes import ProcessSpec
 from tests.pipeline.market import stored_market
 from tiers import pipeline, replaying
 from tiers.management.commands import demo_book
-from trading.models import Book, Position, TradingModeChange
+from tiers.management.commands import replay as replay_command
+from trading.models import Book, PipelineCycle, Position, TradingModeChange
 from trading.services import books
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +68,15 @@ def test_workers_that_do_not_start_leave_no_book(market, monkeypatch):
     with pytest.raises(CommandError, match="no module named so"):
         replay(*DESK, "--workers")
     assert not Book.objects.exists()
+
+
+def test_the_workers_are_looked_after_at_every_bar(market, inline, monkeypatch):
+    """The runner's tick is what starts a killed worker again; its own tests show that it does."""
+    ticks = []
+    looked_after = SimpleNamespace(tick=lambda: ticks.append(PipelineCycle.objects.count()))
+    monkeypatch.setattr(replay_command, "running_workers", lambda: nullcontext(looked_after))
+    assert replay(*DESK, "--workers")["cycles"] == {"run": 4, "done": 4}
+    assert sorted(set(ticks)) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(143), ConnectionError("gone")])
