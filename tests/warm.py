@@ -59,6 +59,8 @@ class Warm:
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], stdout: Path, stderr: Path | None = None) -> Forked:
         """A process as of `python ARGV` in the project's folder; without `stderr` both outputs go to one file."""
+        for output in (stdout, stderr or stdout):
+            output.touch()  # it can be read before the process has come to write
         asked = {"argv": list(argv), "env": dict(env), "stdout": str(stdout), "stderr": str(stderr or stdout)}
         self._socket.send(json.dumps(asked).encode())
         while "started" not in (word := self._hear()):
