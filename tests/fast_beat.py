@@ -1,4 +1,4 @@
-"""Helios' settings with a beat that gives bars and looks at rollouts ten times as often, for a test that follows them."""
+"""Settings of a beat that gives bars and looks at rollouts ten times as often, for a test that waits for both."""
 
 from celery.schedules import schedule
 
