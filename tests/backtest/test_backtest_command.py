@@ -56,6 +56,7 @@ def registered(*, until: datetime, role: str = "champion", name: str = "linear-1
         seed=1,
         path="/nowhere",
         weights_sha256="0" * 64,
+        artifact_sha256="a" * 64,
         metrics={"out_of_sample": {"log_loss": 1.05}, "note": "text"},
         trained_from=datetime(2010, 1, 1, tzinfo=UTC),
         trained_to=until,
@@ -164,7 +165,7 @@ def test_the_report_lies_where_it_was_asked_for(tmp_path: Path) -> None:
     assert f"report: {path}" in run("--timerange", DECIDED, "--export", str(path))
     html = path.read_text()
     assert "linear-1d" in html
-    assert "sha256 000000000000" in html
+    assert "sha256 aaaaaaaaaaaa" in html
     assert "out of sample log loss" in html
     assert "no symbol" in html  # advanced_risk_engine
 
