@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ __all__ = ["desk", "shared_desk", "shared_dir", "trained"]
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _RUN = os.getppid() if _WORKER else os.getpid()
+_TEMPLATE = f"helios_template_{_RUN}"
+_OWN = f"helios_test_{_RUN}_{_WORKER or 'main'}"
 
 
 def pytest_configure() -> None:
@@ -52,6 +54,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """A transactional test leaves every table empty; the next one finds the shipped rows all the same."""
+    yield
+    marker = item.get_closest_marker("django_db")
+    emptied = {"transactional_db", "live_server"} & set(getattr(item, "fixturenames", ()))
+    if emptied or (marker is not None and marker.kwargs.get("transaction")):
+        _use("postgres")
+        drop(_OWN)
+        clone(_TEMPLATE, _OWN)
+        _use(_OWN)
+
+
 @pytest.fixture(autouse=True)
 def no_outage() -> Iterator[None]:
     """A server that one test took away is not away for the next."""
@@ -64,16 +79,16 @@ def template(django_test_environment: None, django_db_blocker: Any, shared_dir: 
     """Name of a migrated database that nobody uses, made once a run: every other database is a copy of it."""
     from django.core.management import call_command
 
-    name, done = f"helios_template_{_RUN}", shared_dir / "migrated"
+    done = shared_dir / "migrated"
     with FileLock(shared_dir / "migrated.lock"), django_db_blocker.unblock():
         if not done.exists():
-            clone("template1", name)
-            _use(name)
+            clone("template1", _TEMPLATE)
+            _use(_TEMPLATE)
             call_command("migrate", verbosity=0)
             _use("postgres")  # PostgreSQL copies only databases that nobody uses
-            _compile(name)
+            _compile(_TEMPLATE)
             done.touch()
-    return name
+    return _TEMPLATE
 
 
 def _compile(name: str) -> None:
@@ -91,14 +106,13 @@ def _compile(name: str) -> None:
 @pytest.fixture(scope="session")
 def django_db_setup(template: str, django_db_blocker: Any) -> Iterator[None]:
     """The database of this process's own tests, in place of pytest-django's, which would migrate in every process."""
-    name = f"helios_test_{_RUN}_{_WORKER or 'main'}"
-    clone(template, name)
+    clone(template, _OWN)
     with django_db_blocker.unblock():
-        _use(name)
+        _use(_OWN)
     yield
     with django_db_blocker.unblock():
         _use("postgres")
-    drop(name)
+    drop(_OWN)
 
 
 def _use(name: str) -> None:
