@@ -45,10 +45,10 @@ def partition_bounds(ts: datetime, period: Period) -> tuple[str, datetime, datet
     """Suffix, inclusive start and exclusive end of the partition that holds `ts`."""
     if period == "year":
         start = datetime(ts.year, 1, 1, tzinfo=UTC)
-        return f"y{ts.year}", start, datetime(ts.year + 1, 1, 1, tzinfo=UTC)
+        return f"y{ts.year:04d}", start, datetime(ts.year + 1, 1, 1, tzinfo=UTC)
     start = datetime(ts.year, ts.month, 1, tzinfo=UTC)
     carry, month = divmod(ts.month, 12)
-    return f"y{ts.year}m{ts.month:02d}", start, datetime(ts.year + carry, month + 1, 1, tzinfo=UTC)
+    return f"y{ts.year:04d}m{ts.month:02d}", start, datetime(ts.year + carry, month + 1, 1, tzinfo=UTC)
 
 
 def ensure_partitions(table: str, period: Period, first: datetime, last: datetime) -> list[str]:
