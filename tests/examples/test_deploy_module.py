@@ -27,7 +27,7 @@ def trading(desk: Stack) -> Stack:
 
 def deploy(desk: Stack, url: str, token: str, *words: str) -> subprocess.CompletedProcess[str]:
     argv = ["-m", "examples.deploy_module", "--url", url, "--interval", "0.5", "--samples", "8", *words]
-    argv += ["--patience", "60", "--shares", "50,100"]
+    argv += ["--patience", "1000", "--shares", "50,100"]
     return desk.run(*argv, env={"HELIOS_API_TOKEN": token, "COLUMNS": "160"})
 
 
