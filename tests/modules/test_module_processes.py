@@ -15,6 +15,7 @@ from helios.stack.processes import ProcessSpec
 from tests.harness import Stack
 
 pytestmark = pytest.mark.stack
+PATIENCE_S = 300.0  # with a machine under load
 
 MODULE = """
 VERSION = {version!r}
@@ -29,7 +30,7 @@ import json, os, sys, time
 import django; django.setup()
 from helios.modules import listener, registry, watch
 from helios.modules.errors import WatchedCallFailed
-listener.start_listener().present.wait(30)
+listener.start_listener().present.wait(300)
 out = open(sys.argv[1], "a", buffering=1)
 out.write(json.dumps({"ready": True}) + "\\n")
 last, pause_ms = None, 0.0
@@ -80,7 +81,7 @@ class Desk:
         )
         process = self.stack.start(ProcessSpec(name=name, argv=[sys.executable, "-c", text]))
         if wait:
-            process.wait(60)
+            process.wait(PATIENCE_S)
         return self.stack.log(name).read_text()
 
     def swap(self, version: str, *, name: str = "services", before: str = "", body: str = "pass") -> str:
@@ -117,7 +118,7 @@ class Desk:
         for name in names:
             (self.folder / f"{name}.jsonl.stop").touch()
         for name in names:
-            assert self.stack.processes.pop(name).wait(20) == 0
+            assert self.stack.processes.pop(name).wait(PATIENCE_S) == 0
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_a_version_that_kills_its_process_in_a_watched_call_is_taken_back(desk: 
     desk.wait_present(1)
     desk.wait_seen(["w0"], "1.0.0")
     desk.swap("1.1.0", body="import os; os._exit(9)")
-    assert desk.stack.processes["w0"].wait(30) == 9
+    assert desk.stack.processes["w0"].wait(PATIENCE_S) == 9
     desk.services("print(services.recover())")
     assert desk.stack.value("SELECT version FROM modules WHERE name = 'oracle'") == "1.0.0"
     assert "died in a watched call" in desk.stack.value("SELECT error FROM module_swaps WHERE state = 'ROLLED_BACK'")
@@ -176,6 +177,7 @@ def test_a_version_that_kills_its_process_in_a_watched_call_is_taken_back(desk: 
 def test_without_redis_the_processes_still_hear_of_a_swap(desk: Desk):
     desk.start("w0")
     desk.wait_present(1)
+    desk.wait_seen(["w0"], "1.0.0")
     desk.stack.stop_valkey()
     assert "ready in 1 processes" in desk.swap("1.1.0")
     desk.wait_seen(["w0"], "1.1.0")
@@ -197,6 +199,7 @@ def test_a_stopped_process_holds_a_swap_up_until_it_counts_as_dead(desk: Desk):
     for name in ("w0", "w1"):
         desk.start(name)
     desk.wait_present(2)
+    desk.wait_seen(["w0", "w1"], "1.0.0")
     desk.stack.kill("w1", signal.SIGSTOP)
     try:
         begun = time.monotonic()

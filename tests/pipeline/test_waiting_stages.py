@@ -4,9 +4,11 @@ On a database of the tests' own, since workers in threads commit.
 """
 
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 
@@ -20,8 +22,10 @@ from tests.harness import clone, drop
 from tests.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
 from tests.pipeline.market import make_bars, stored
 from tiers import intake, pipeline, stages
-from trading.models import Book, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
+from trading.models import Book, EngineeredFeatures, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
+from trading.selectors.market import bar_window
 from trading.services import books
+from trading.services.market import upsert_bars
 
 PATIENCE_S = 300.0  # of a machine under load; every wait ends with its condition
 REPLY = message('{"stance": "RISK_OFF", "conviction": 0.5, "risk_multiplier": 0.5, "reasoning": "thin"}')
@@ -197,3 +201,33 @@ def test_an_answer_for_a_cycle_that_has_ended_meanwhile_is_dropped(cycle, thinki
     assert (cycle.status, cycle.stage, cycle.reason) == ("FAILED", "llm", "given up")
     assert not StageRun.objects.filter(cycle=cycle, stage="llm").exists()
     assert not StrategicDecision.objects.filter(cycle=cycle).exists()
+
+
+def test_a_bar_corrected_while_features_are_made_of_it_leaves_none_of_the_old(started, monkeypatch):
+    def correct():
+        bar = bar_window(("AAPL",), "1d", started.bar_ts, 1)
+        try:
+            return upsert_bars(replace(bar, volume=bar.volume + 1.0), "test").corrected
+        finally:
+            connection.close()
+
+    def waits():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+            return cursor.fetchone()[0]
+
+    def read(*args):
+        bars = bar_window(*args)
+        running.append(pool.submit(correct))
+        while not (waits() or running[0].done()):
+            time.sleep(0.01)
+        return bars
+
+    pipeline.run_stage(started.pk, Stage.INGEST)
+    running = []
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patched:
+        patched.setattr(stages.market, "bar_window", read)
+        pipeline.run_stage(started.pk, Stage.FEATURES)
+    assert running[0].result() == 1
+    kept = EngineeredFeatures.objects.filter(bar_ts=started.bar_ts).values_list("symbol", flat=True)
+    assert list(kept) == ["IBM"]

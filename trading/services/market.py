@@ -184,9 +184,21 @@ def _prepare(batches: Sequence[Bars]) -> None:
         min(_moment(batch.ts[0]) for batch in batches),
         max(_moment(batch.ts[-1]) for batch in batches),
     )
+    _lock("pg_advisory_xact_lock", symbols)
+
+
+def hold_still(symbols: Sequence[str]) -> None:
+    """Keep writers of these symbols' bars waiting until the transaction ends; readers that hold them go side by side.
+
+    For who stores what is made of bars: a correction in between would forget what is not there yet, and leave it.
+    """
+    _lock("pg_advisory_xact_lock_shared", sorted(symbols))
+
+
+def _lock(how: str, symbols: Sequence[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('market_ohlc ' || symbol, 0)) "
+            f"SELECT {how}(hashtextextended('market_ohlc ' || symbol, 0)) "  # noqa: S608 - one of two names above
             "FROM (SELECT unnest(%s::text[]) AS symbol) AS wanted",
             [symbols],
         )
