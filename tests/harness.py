@@ -123,7 +123,7 @@ class Stack:
     ) -> subprocess.CompletedProcess[str]:
         """Run `python ARGV` to its end; a process that takes longer is killed, and the test fails."""
         stdout, stderr = (self.root / f"{uuid.uuid4().hex}.{end}" for end in ("out", "err"))
-        process = warm.shared().start(argv, env={**self.environ, **(env or {})}, stdout=stdout, stderr=stderr)
+        process = warm.start(argv, env={**self.environ, **(env or {})}, stdout=stdout, stderr=stderr)
         try:
             status = process.wait(timeout_s)
         finally:
@@ -144,7 +144,7 @@ class Stack:
         """Start a process of Python's in a group of its own, under its spec's name."""
         python, *argv = spec.argv
         assert python == sys.executable, f"only Python is kept warm, was {python}"
-        process = warm.shared().start(argv, env=spec.environ(self.environ), stdout=self.log(spec.name))
+        process = warm.start(argv, env=spec.environ(self.environ), stdout=self.log(spec.name))
         self.processes[spec.name] = process
         return process
 

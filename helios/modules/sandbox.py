@@ -7,10 +7,14 @@ their number. Words come over a pipe of their own, so that nothing that the code
 
 It is a guard against mistakes, not a jail: the code runs as the same user and can read what that user can
 read. Its network is cut off where the kernel lets us (see `gate.settle_in`); elsewhere it is not.
+
+It is forked from a warm process that has imported the suites and never the code under test (`helios.warm`), which saves
+the seconds that libraries take; where that cannot be had it is started from nothing, with the same guards.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -20,22 +24,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from loguru import logger
+
 from helios.modules.family import TOKEN, Family
+from helios.warm import Forked, Warm, WarmLost
+from helios.warm_process import HANDED
+
+log = logger.bind(component="modules")
 
 TICK_S: Final = 0.05
 WATCH_S: Final = 0.1  # between two looks at memory and processes; a look costs milliseconds
 OUTPUT_BYTES: Final = 16_384  # the end of what was printed
 LINE_BYTES: Final = 1_000_000  # a longer word is none of ours
 GRACE_S: Final = 2.0  # between the end of the pipe and the end of the process
+TOKEN_BYTES: Final = 16
+KILLED_S: Final = 30.0  # between the kill and the news of it
 PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "NUMBA_CACHE_DIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 PYTHON: Final = (sys.executable, "-P", "-u", "-X", "faulthandler")  # nothing imported from its folder, nothing buffered
+AHEAD: Final = ("helios.modules.loading", "helios.modules.suites")  # what the gate imports itself
 
 Kind = Literal["finished", "timeout", "killed"]
 
@@ -66,43 +79,94 @@ class Ended:
     duration_ms: float
 
 
+_kept: dict[tuple[object, ...], Warm] = {}
+
+
 def run(module: str, job: Mapping[str, Any], *, limits: Limits, cache: Path) -> Ended:
     """Run `python -m module JOB` until it says {"end": true}, ends, or breaks a limit.
 
-    The job reaches it as a JSON file, with the number of the pipe and the limits added. `cache` is where
-    compiled code may be kept between runs.
+    The job reaches it as a JSON file, with the number of the pipe and the limits added; its `ahead` names modules of
+    ours that the warm process imports. `cache` is where compiled code may be kept between runs. A run whose warm
+    process ended under it is begun once more, in one of its own: another run may have ended it.
     """
-    token = secrets.token_hex(16)
+    ahead = tuple(job.get("ahead", ()))
+    ended, lost = _run(module, job, limits, cache, _shared(ahead, cache))
+    if lost:
+        with contextlib.closing(_warm(ahead, cache)) as alone:
+            ended, _ = _run(module, job, limits, cache, alone)
+    return ended
+
+
+def _run(module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm: Warm) -> tuple[Ended, bool]:
+    token = secrets.token_hex(TOKEN_BYTES)
     with tempfile.TemporaryDirectory(prefix="helios-gate-", ignore_cleanup_errors=True) as folder:
         reader, writer = os.pipe()
-        told = {"token": token, "fd": writer, "parent": os.getpid(), "limits": asdict(limits), **job}
+        output, printed = os.pipe()
         task = Path(folder, "job.json")
-        task.write_text(json.dumps(told))
+
+        def tell(parent: int, descriptor: int) -> None:
+            told = {"token": token, "fd": descriptor, "parent": parent, "limits": asdict(limits), **job}
+            task.write_text(json.dumps(told))
+
         try:
-            process = _start([*PYTHON, "-m", module, str(task)], folder, environment(token, folder, cache), writer)
+            process = _start(warm, ["-m", module, str(task)], environment(token, folder, cache), writer, printed, tell)
         except BaseException:
             os.close(reader)
+            os.close(output)
             raise
         finally:
             os.close(writer)
-        watch = Watch(process, reader, token, limits)
+            os.close(printed)
+        watch = Watch(process, reader, output, token, limits)
         try:
-            return watch.until_the_end()
+            return watch.until_the_end(), watch.lost
         finally:
             watch.close()
 
 
-def _start(argv: list[str], folder: str, env: dict[str, str], writer: int) -> subprocess.Popen[bytes]:
+def _start(
+    warm: Warm, argv: list[str], env: dict[str, str], writer: int, printed: int, tell: Callable[[int, int], None]
+) -> Forked | subprocess.Popen[bytes]:
+    folder = Path(env["HOME"])
+    if sys.platform == "linux":
+        try:
+            return warm.start(
+                argv,
+                environ=env,
+                folder=folder,
+                stdout=printed,
+                stderr=printed,
+                handed=writer,
+                prepare=lambda parent: tell(parent, HANDED),
+            )
+        except WarmLost as error:
+            log.warning("module.gate_cold", error=str(error))
+    tell(os.getpid(), writer)
     return subprocess.Popen(
-        argv,
+        [*PYTHON, *argv],
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=printed,
+        stderr=printed,
         pass_fds=(writer,),
         start_new_session=True,
     )
+
+
+def _shared(ahead: tuple[str, ...], cache: Path) -> Warm:
+    """The warm process of all runs that need these modules."""
+    key = (ahead, *(os.environ.get(name) for name in PASSED_ON))
+    if key not in _kept:
+        _kept.setdefault(key, _warm(ahead, cache))
+    return _kept[key]
+
+
+def _warm(ahead: tuple[str, ...], cache: Path) -> Warm:
+    """A warm process; its environment is as clean as that of a run, and its token is nobody's."""
+    folder = tempfile.gettempdir()
+    clean = environment("0" * 2 * TOKEN_BYTES, folder, cache)
+    return Warm([*AHEAD, *ahead], environ=clean, folder=Path(folder), python=PYTHON, mark=TOKEN)
 
 
 def environment(token: str, folder: str, cache: Path) -> dict[str, str]:
@@ -125,8 +189,10 @@ def environment(token: str, folder: str, cache: Path) -> dict[str, str]:
 class Watch:
     """Reads what a gate process says and prints, and ends it with all its children when it breaks a limit."""
 
-    def __init__(self, process: subprocess.Popen[bytes], reader: int, token: str, limits: Limits) -> None:
-        self._process, self._reader, self._limits = process, reader, limits
+    def __init__(
+        self, process: Forked | subprocess.Popen[bytes], reader: int, output: int, token: str, limits: Limits
+    ) -> None:
+        self._process, self._reader, self._output, self._limits = process, reader, output, limits
         self._mark = f"{token} ".encode()
         self._family = Family(process.pid, token)
         self._began = self._heard = time.monotonic()
@@ -134,10 +200,9 @@ class Watch:
         self._line, self._tail, self._printed = bytearray(), bytearray(), 0
         self._looked, self._patience = 0.0, 1.0
         self._silent_since = 0.0  # when the pipe was closed at its end
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        self._output = process.stdout
+        self.lost = False  # with its warm process, while nothing was wrong with it
         self._selector = selectors.DefaultSelector()
-        for each in (reader, self._output.fileno()):
+        for each in (reader, output):
             os.set_blocking(each, False)
             self._selector.register(each, selectors.EVENT_READ)
 
@@ -148,9 +213,9 @@ class Watch:
             self._selector.select(TICK_S)
             self._read()
             breach = self._breach(time.monotonic())
-        self._family.end()
-        self._process.wait()
+        self._end()
         self._read()
+        self.lost = not breach and not self._finished and isinstance(self._process, Forked) and self._process.lost
         kind, reason = breach or self._goodbye()
         return Ended(
             kind=kind,
@@ -162,11 +227,15 @@ class Watch:
 
     def close(self) -> None:
         """End what is left of the process, whatever interrupted the watch."""
-        self._family.end()
-        self._process.wait()
+        self._end()
         self._selector.close()
-        self._output.close()
+        os.close(self._output)
         os.close(self._reader)
+
+    def _end(self) -> None:
+        self._family.end()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a warm process that was stopped tells of no end
+            self._process.wait(KILLED_S)
 
     @property
     def _finished(self) -> bool:
@@ -198,6 +267,8 @@ class Watch:
         status = self._process.returncode
         if self._finished:
             return "finished", ""
+        if status is None:
+            return "killed", "its process was ended, and how was not told"
         if status < 0:
             return "killed", f"its process was ended by {signal.Signals(-status).name}"
         return "killed", f"its process left with status {status} in the middle of it"
@@ -207,7 +278,7 @@ class Watch:
         *lines, rest = self._line.split(b"\n")
         self._line = rest if len(rest) <= LINE_BYTES else bytearray()
         self._words += [word for line in lines if (word := self._word(line)) is not None]
-        printed = self._take(self._output.fileno())
+        printed = self._take(self._output)
         self._printed += len(printed)
         self._tail = (self._tail + printed)[-OUTPUT_BYTES:]
 
