@@ -30,8 +30,7 @@ up: $(RUN)  ## run the whole stack until Ctrl-C: web on 8000, Flower on 5555
 	@$(PY) -m helios.stack.up
 
 test: $(DEV)  ## the whole test suite against real servers, with coverage
-	@mkdir -p var/coverage && rm -f var/coverage/data*
-	@$(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
+	@COVER=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 soak: $(DEV)  ## what takes minutes: processes and servers killed at random, for as long as that takes
 	@$(PY) -m pytest -q -m soak

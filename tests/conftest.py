@@ -28,12 +28,13 @@ _OWN = f"helios_test_{_RUN}_{_WORKER or 'main'}"
 
 
 def pytest_configure() -> None:
-    """No test depends on how busy the machine is, and none spends half a second on the hash of a password."""
+    """No test depends on how busy the machine is, and none spends its time on hashes of passwords or on a static file."""
     from django.conf import settings
 
     hypothesis.settings.register_profile("helios", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis.settings.load_profile("helios")
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.WHITENOISE_AUTOREFRESH = True  # else each test client begins by listing every file of the admin
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,12 +93,11 @@ def template(django_test_environment: None, django_db_blocker: Any, shared_dir: 
 
 
 def _compile(name: str) -> None:
-    """Have numba compile the shipped modules once, unmeasured, before many processes would do so side by side."""
-    bare = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
+    """Have numba compile the shipped modules once, before many processes would do so side by side."""
     environ = {
-        **bare,
+        **os.environ,
         "DJANGO_SETTINGS_MODULE": "helios.settings",
-        "HELIOS_DATABASE_URL": database_url(bare["HELIOS_DATABASE_URL"], name),
+        "HELIOS_DATABASE_URL": database_url(os.environ["HELIOS_DATABASE_URL"], name),
     }
     code = "import django; django.setup(); from helios.modules import registry; registry.load_active()"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environ, check=True, timeout=540)

@@ -181,19 +181,22 @@ class _Start:
 
 def _through_outages(work: Callable[[], T], timeout_s: float, idle: Callable[[], object]) -> T:
     """Do what asks the database; when it goes away meanwhile, do it again once it answers."""
+    connected = True
     while True:
         try:
+            if not connected:
+                _listen()
             return work()
         except (DatabaseError, psycopg2.Error, Transient) as error:
             if not outage.report(error, during="a replay"):
                 raise
+            connected = False
             connection.close()
             deadline = time.monotonic() + timeout_s
             while not outage.POSTGRES.wait_over(CHECK_EVERY_S):
                 idle()
                 if time.monotonic() > deadline:
                     raise
-            _listen()
 
 
 def _listen() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, Permission, User
-from django.db.models import Q
+from django.db.models import Q, prefetch_related_objects
 from rest_framework import exceptions
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -23,12 +23,16 @@ HIDDEN: Final = ("auth", "authtoken", "sessions", "contenttypes", "admin", "plat
 
 
 def role_of(user: User | AnonymousUser | AbstractBaseUser) -> Role | None:
-    """The highest role of an active user, None without one; a superuser is a trader, and more."""
+    """The highest role of an active user, None without one; a superuser is a trader, and more.
+
+    Groups are read once for each user object, as Django does with permissions: a page asks dozens of times.
+    """
     if not user.is_active or not isinstance(user, User):
         return None
     if user.is_superuser:
         return Role.TRADER
-    held = set(user.groups.values_list("name", flat=True))
+    prefetch_related_objects([user], "groups")
+    held = {group.name for group in user.groups.all()}
     return max((role for role in Role if role.label in held), default=None)
 
 
