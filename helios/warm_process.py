@@ -6,8 +6,10 @@ it: a line of its own on which its start and its end are told, and what the fork
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -18,6 +20,7 @@ import socket
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -195,6 +198,23 @@ def _folders(environ: Mapping[str, str]) -> list[str]:
 
 
 def _run(argv: Sequence[str]) -> None:
+    """As Python does, but for taking all modules apart at the end: half a second that nobody is served by."""
+    try:
+        _as_main(argv)
+    except SystemExit as end:
+        status = end.code or 0
+        if not isinstance(status, int):
+            raise  # it is said on the way out
+    else:
+        status = 0
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
+
+
+def _as_main(argv: Sequence[str]) -> None:
     first, *rest = argv
     if first == "-m":
         sys.argv = rest
@@ -219,6 +239,7 @@ def main(idle_s: str, mark: str, *modules: str) -> None:
     for name in modules:
         with contextlib.suppress(Exception):  # who needs it imports it again, and shows why that fails
             importlib.import_module(name)
+    gc.freeze()  # no collection touches, and so copies, what all share
     request = Server(control, float(idle_s)).serve()
     if request is None:
         os._exit(0)

@@ -28,7 +28,7 @@ _OWN = f"helios_test_{_RUN}_{_WORKER or 'main'}"
 
 
 def pytest_configure() -> None:
-    """No test depends on how busy the machine is, and none spends its time on hashes of passwords or on a static file."""
+    """No test depends on how busy the machine is; none spends its time on passwords' hashes or on static files."""
     from django.conf import settings
 
     hypothesis.settings.register_profile("helios", deadline=None, suppress_health_check=[HealthCheck.too_slow])

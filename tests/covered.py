@@ -1,7 +1,7 @@
 """Which lines the tests run, measured by SlipCover: a tracer costs two fifths of their time, this next to nothing.
 
-Loaded before all else (`-p tests.covered`), since only what is imported afterwards is measured; without `COVER=1` it does
-nothing. Processes that tests start are not measured.
+Loaded before all else (`-p tests.covered`), since only what is imported afterwards is measured; without `COVER=1` it
+does nothing. Processes that tests start are not measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of a beat that gives a bar twice a second and looks at rollouts every second, for a test that waits for both.
+"""Settings of a beat that gives two bars a second and looks at rollouts each second, for a test that waits for both.
 
 The scheduler keeps intervals in whole seconds: half a second would be none, and beat would send without a pause.
 """

@@ -213,7 +213,10 @@ def test_a_bar_corrected_while_features_are_made_of_it_leaves_none_of_the_old(st
 
     def waits():
         with connection.cursor() as cursor:
-            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database "
+                "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted)"
+            )
             return cursor.fetchone()[0]
 
     def read(*args):
