@@ -207,8 +207,8 @@ def _run(argv: Sequence[str]) -> None:
             raise  # it is said on the way out
     else:
         status = 0
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing leaves its children
+    atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(status)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from hypothesis import HealthCheck
 
 from helios import outage
 from tests.desks import desk, shared_desk, shared_dir, trained
-from tests.harness import ROOT, Stack, clone, copies, database_url, drop
+from tests.harness import ROOT, Stack, clone, copies, drop
 
 __all__ = ["desk", "shared_desk", "shared_dir", "trained"]
 
@@ -25,6 +27,13 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _RUN = os.getppid() if _WORKER else os.getpid()
 _TEMPLATE = f"helios_template_{_RUN}"
 _OWN = f"helios_test_{_RUN}_{_WORKER or 'main'}"
+MAKE = """
+import django; django.setup()
+from django.core.management import call_command
+from helios.modules import registry
+call_command("migrate", verbosity=0)
+registry.load_active()
+"""
 
 
 def pytest_configure() -> None:
@@ -75,32 +84,35 @@ def no_outage() -> Iterator[None]:
     outage.forget()
 
 
-@pytest.fixture(scope="session")
-def template(django_test_environment: None, django_db_blocker: Any, shared_dir: Path) -> str:
-    """Name of a migrated database that nobody uses, made once a run: every other database is a copy of it."""
-    from django.core.management import call_command
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """While the workers of xdist still collect, the database that all of them wait for is made."""
+    if not _WORKER and session.config.getoption("numprocesses", None):
+        threading.Thread(target=_make_template, args=(Path(os.environ["HELIOS_VAR_DIR"]),), daemon=True).start()
 
-    done = shared_dir / "migrated"
-    with FileLock(shared_dir / "migrated.lock"), django_db_blocker.unblock():
-        if not done.exists():
-            clone("template1", _TEMPLATE)
-            _use(_TEMPLATE)
-            call_command("migrate", verbosity=0)
-            _use("postgres")  # PostgreSQL copies only databases that nobody uses
-            _compile(_TEMPLATE)
-            done.touch()
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: no collection of garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def template(shared_dir: Path) -> str:
+    """Name of a migrated database that nobody uses, made once a run: every other database is a copy of it."""
+    _make_template(shared_dir)
     return _TEMPLATE
 
 
-def _compile(name: str) -> None:
-    """Have numba compile the shipped modules once, before many processes would do so side by side."""
-    environ = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "helios.settings",
-        "HELIOS_DATABASE_URL": database_url(os.environ["HELIOS_DATABASE_URL"], name),
-    }
-    code = "import django; django.setup(); from helios.modules import registry; registry.load_active()"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environ, check=True, timeout=540)
+def _make_template(shared_dir: Path) -> None:
+    """Migrate it, and have numba compile the shipped modules once, before many processes would do so side by side."""
+    shared_dir.mkdir(parents=True, exist_ok=True)
+    done = shared_dir / "migrated"
+    with FileLock(shared_dir / "migrated.lock"):
+        if not done.exists():
+            url = clone("template1", _TEMPLATE)
+            environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "helios.settings", "HELIOS_DATABASE_URL": url}
+            subprocess.run([sys.executable, "-c", MAKE], cwd=ROOT, env=environ, check=True, timeout=540)
+            done.touch()
 
 
 @pytest.fixture(scope="session")

@@ -122,13 +122,7 @@ class Stack:
         self, *argv: str, timeout_s: float = 540, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `python ARGV` to its end; a process that takes longer is killed, and the test fails."""
-        stdout, stderr = (self.root / f"{uuid.uuid4().hex}.{end}" for end in ("out", "err"))
-        process = warm.start(argv, env={**self.environ, **(env or {})}, stdout=stdout, stderr=stderr)
-        try:
-            status = process.wait(timeout_s)
-        finally:
-            process.send_signal(signal.SIGKILL)
-        return subprocess.CompletedProcess(list(argv), status, stdout.read_text(), stderr.read_text())
+        return warm.run(argv, env={**self.environ, **(env or {})}, timeout_s=timeout_s)
 
     def manage_json(self, *words: str, timeout_s: float = 540) -> Any:
         """Run `manage.py … --json` and return what it printed."""

@@ -9,7 +9,6 @@ import logging
 import multiprocessing
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from helios import logs
 from helios.env import Env
 from helios.errors import HeliosError
 from helios.logs import InterceptHandler, RotatingFile, configure, redactor, secret_values
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 Lines = Callable[[], list[str]]
@@ -332,9 +332,7 @@ logger.info("parent after")
 
 def test_forked_children_log_to_the_same_file_and_a_killed_one_blocks_nobody(tmp_path: Path) -> None:
     environ = {**os.environ, "HELIOS_VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "helios.settings"}
-    result = subprocess.run(
-        [sys.executable, "-c", FORKS], cwd=ROOT, env=environ, capture_output=True, timeout=60, check=False
-    )
+    result = warm.run(["-c", FORKS], env=environ)
     assert result.returncode == 0, result.stderr
     lines = (tmp_path / "logs" / "worker.log").read_text().splitlines()
     assert len(lines) == 102

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
+import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from helios.warm import Forked, Warm
 
-__all__ = ["Forked", "start"]
+__all__ = ["Forked", "Running", "begin", "run", "start"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOW_TO_IMPORT = (
@@ -32,6 +37,45 @@ def start(argv: Sequence[str], *, env: Mapping[str, str], stdout: Path, stderr: 
     with ExitStack() as files:
         out, err = (files.enter_context(name.open("ab")).fileno() for name in (stdout, stderr or stdout))
         return _warm().start(argv, environ=env, folder=ROOT, stdout=out, stderr=err)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process whose output is read when it has ended."""
+
+    argv: list[str]
+    process: Forked
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+
+    def end(self, timeout_s: float = 540) -> subprocess.CompletedProcess[str]:
+        """What became of it; one that takes longer is killed, and the test fails."""
+        try:
+            status = self.process.wait(timeout_s)
+        finally:
+            self.process.send_signal(signal.SIGKILL)
+        return subprocess.CompletedProcess(self.argv, status, *map(_read, (self.stdout, self.stderr)))
+
+
+def begin(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Running:
+    """`python ARGV` beside the test."""
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when they were read
+    environ = os.environ if env is None else env
+    outputs = {"stdout": out.fileno(), "stderr": err.fileno()}
+    return Running(list(argv), _warm().start(argv, environ=environ, folder=ROOT, **outputs), out, err)
+
+
+def run(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 540
+) -> subprocess.CompletedProcess[str]:
+    """`python ARGV` to its end."""
+    return begin(argv, env=env).end(timeout_s)
+
+
+def _read(file: IO[bytes]) -> str:
+    with file:
+        file.seek(0)
+        return file.read().decode()
 
 
 @functools.cache

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests import warm
 from tests.backtest.backtest_world import LinearModel, market
 from tests.backtest.test_metrics import KEYS
 from tiers import backtesting, inference
@@ -260,15 +259,8 @@ def test_a_range_may_be_open_on_either_side() -> None:
 
 
 def test_a_database_without_tables_is_one_sentence_and_exit_status_1(empty_database: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "manage.py", "backtest", "--strategy", "buy_and_hold", "--symbols", "AAPL"],
-        cwd=ROOT,
-        env={**os.environ, "HELIOS_DATABASE_URL": empty_database},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    words = ("backtest", "--strategy", "buy_and_hold", "--symbols", "AAPL")
+    ended = warm.run(["manage.py", *words], env={**os.environ, "HELIOS_DATABASE_URL": empty_database})
     assert ended.returncode == 1
     assert "python manage.py migrate" in ended.stderr
     assert "Traceback" not in ended.stderr

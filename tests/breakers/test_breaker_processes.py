@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +16,8 @@ import pytest
 from helios.breakers.config import Config
 from helios.breakers.core import At, State
 from helios.breakers.store import SharedStore
+from tests import warm
+from tests.warm import Running
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 N_PROCESSES = 8
@@ -95,10 +95,9 @@ print(json.dumps({"moves": notes.moves, **{"count": count, "mixed": mixed, "prob
 """
 
 
-def start(prefix: str, story: str, config: dict[str, float], number: int = 0) -> subprocess.Popen[str]:
+def start(prefix: str, story: str, config: dict[str, float], number: int = 0) -> Running:
     url = os.environ["HELIOS_REDIS_URL"]
-    command = [sys.executable, "-c", WORKER, url, prefix, story, json.dumps(config), str(number)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return warm.begin(["-c", WORKER, url, prefix, story, json.dumps(config), str(number)])
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -114,17 +113,16 @@ def run(
     workers = [start(prefix, story, config, number) for number in range(N_PROCESSES)]
     try:
         while int(client.get(f"{prefix}:ready") or 0) < N_PROCESSES:
-            assert all(worker.poll() is None for worker in workers), [w.communicate()[1] for w in workers]
+            assert all(each.process.poll() is None for each in workers), [each.end().stderr for each in workers]
             time.sleep(0.01)
         client.set(f"{prefix}:go", 1)
         during()
-        answers = [worker.communicate(timeout=LIMIT_S) for worker in workers]
+        answers = [each.end(LIMIT_S) for each in workers]
     finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
-    assert [worker.returncode for worker in workers] == [0] * N_PROCESSES, answers
-    return [json.loads(out) for out, _ in answers]
+        for each in workers:
+            each.process.send_signal(signal.SIGKILL)
+    assert [each.returncode for each in answers] == [0] * N_PROCESSES, answers
+    return [json.loads(each.stdout) for each in answers]
 
 
 def circuit_of(client: Any, prefix: str, config: dict[str, float]) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from helios.breakers import breaker, process
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.sharing import Sharer
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -132,7 +131,7 @@ for _ in range(3):
 
 def test_a_process_that_ends_shares_what_it_has_kept(clean_redis):
     url = os.environ["HELIOS_REDIS_URL"]
-    subprocess.run([sys.executable, "-c", EXITING, url], cwd=ROOT, check=True, timeout=60)
+    warm.run(["-c", EXITING, url]).check_returncode()
     reply = process.current().store.peek("llm_api", SHIPPED["llm_api"].config)
     assert reply.step.circuit.letters == "SSS"
 
@@ -154,6 +153,6 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.usefixtures("clean_redis")
 def test_a_forked_child_begins_anew_and_shares_nothing_of_its_parent():
     url = os.environ["HELIOS_REDIS_URL"]
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING, url], cwd=ROOT, check=True, timeout=60)
+    warm.run(["-c", FORKING, url]).check_returncode()
     reply = process.current().store.peek("llm_api", SHIPPED["llm_api"].config)
     assert reply.step.circuit.letters == "SSS"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.harness import ROOT
+from tests import warm
 
 ASKS = """
 import importlib, sys
@@ -34,7 +31,5 @@ assert compiled() == before, f"compiled by the first call: {compiled()}, when lo
 
 @pytest.mark.parametrize("slot", ["risk", "portfolio"])
 def test_the_first_call_of_a_tier_compiles_nothing(slot: str):
-    done = subprocess.run(
-        [sys.executable, "-c", ASKS, slot], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = warm.run(["-c", ASKS, slot])
     assert done.returncode == 0, done.stderr

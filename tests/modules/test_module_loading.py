@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import subprocess
 import sys
 import threading
 import traceback
@@ -15,6 +14,7 @@ import pytest
 from helios.modules import artefacts, loading, rewriting
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.rewriting import Names
+from tests import warm
 
 NAMES = Names(own="tiers.risk", beside="helios_modules.risk_0123456789ab")
 
@@ -183,9 +183,8 @@ print(loading.load_code("risk", digest, files, "scratch.risk", root=Path(sys.arg
 
 
 def test_processes_that_lay_out_the_same_code_at_once_do_not_disturb_each_other(tmp_path):
-    command = [sys.executable, "-c", LOADS, str(tmp_path)]
-    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    assert [child.communicate(timeout=60)[0] for child in children] == ["7\n"] * 4
+    children = [warm.begin(["-c", LOADS, str(tmp_path)]) for _ in range(4)]
+    assert [child.end().stdout for child in children] == ["7\n"] * 4
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +15,8 @@ from helios.modules import listener
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
 from helios.rollouts import selectors, services, targets
 from helios.rollouts.models import Rollout
-from tests.harness import ROOT, run_sql
+from tests import warm
+from tests.harness import run_sql
 from tests.rollouts.conftest import STEPS, T0
 
 
@@ -292,9 +291,8 @@ def test_the_end_of_a_rollout_is_a_swap_with_its_gate(fresh_database: str, tmp_p
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").write_text("")
     (tmp_path / package / "calls.py").write_text("CALLS = {}")
-    told = subprocess.run(
-        [sys.executable, "-c", STORY, package, str(tmp_path)],
-        cwd=ROOT,
+    told = warm.run(
+        ["-c", STORY, package, str(tmp_path)],
         env={
             **os.environ,
             "HELIOS_DATABASE_URL": fresh_database,
@@ -303,10 +301,6 @@ def test_the_end_of_a_rollout_is_a_swap_with_its_gate(fresh_database: str, tmp_p
             "HELIOS_VAR_DIR": str(tmp_path / "var"),
             "PYTHONPATH": str(tmp_path),
         },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )
     assert told.returncode == 0, told.stderr
     said = json.loads(told.stdout.splitlines()[-1])

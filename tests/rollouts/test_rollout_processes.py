@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, run_sql
+from tests import warm
+from tests.harness import run_sql
+from tests.warm import Running
 
 # A desk of its own in every process: its strategy slot is a file that all of them see.
 WORKER = """
@@ -120,21 +120,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def begin(database: str, folder: Path, story: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(folder), story],
-        cwd=ROOT,
-        env={**os.environ, "HELIOS_DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "helios.settings"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def begin(database: str, folder: Path, story: str) -> Running:
+    environ = {**os.environ, "HELIOS_DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "helios.settings"}
+    return warm.begin(["-c", WORKER, str(folder), story], env=environ)
 
 
-def end(process: subprocess.Popen[str], *, status: int = 0):
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == status, errors
-    return json.loads(out.splitlines()[-1]) if status == 0 else None
+def end(running: Running, *, status: int = 0):
+    ended = running.end()
+    assert ended.returncode == status, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1]) if status == 0 else None
 
 
 def state(database: str) -> tuple[str, int]:

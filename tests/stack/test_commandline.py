@@ -16,6 +16,7 @@ import redis
 from helios.env import Env
 from helios.errors import HeliosError, Rejected
 from helios.stack import children, commandline
+from tests import warm
 from tests.harness import ROOT
 
 
@@ -134,14 +135,8 @@ def test_a_command_starts_the_servers_it_needs_and_stops_them(root: Path) -> Non
 
 
 def test_a_command_against_an_unmigrated_database_is_one_sentence(empty_database: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "manage.py", "list_data", "--json"],
-        cwd=ROOT,
-        env={**os.environ, "HELIOS_DATABASE_URL": empty_database},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environ = {**os.environ, "HELIOS_DATABASE_URL": empty_database}
+    result = warm.run(["manage.py", "list_data", "--json"], env=environ)
     assert result.returncode == 1
     assert result.stdout == ""
     assert "run `python manage.py migrate`" in result.stderr

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from helios.env import Env, get_env
 from helios.errors import SettingsError
 from helios.stack import commandline
 from helios.stack.environment import load_env
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NUMBERS = ("HELIOS_INITIAL_CASH", "HELIOS_FEE_BPS", "HELIOS_SLIPPAGE_BPS", "HELIOS_MAX_BAR_LATENESS_S")
@@ -91,14 +91,7 @@ def test_a_var_folder_that_cannot_be_made_is_one_sentence(monkeypatch: pytest.Mo
 
 
 def test_a_command_with_a_wrong_setting_ends_with_that_sentence_alone() -> None:
-    result = subprocess.run(
-        [sys.executable, "manage.py", "check"],
-        cwd=ROOT,
-        env={**os.environ, "HELIOS_WEB_PORT": "abc"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = warm.run(["manage.py", "check"], env={**os.environ, "HELIOS_WEB_PORT": "abc"})
     assert result.returncode == 1
     assert result.stderr.startswith("HELIOS_WEB_PORT: ")
     assert result.stderr.count("\n") == 1
@@ -280,14 +273,8 @@ def test_a_pydantic_error_itself_shows_no_value(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("entry_point", ["celery_app", "helios.asgi"])
 def test_a_program_that_loads_us_ends_with_the_sentence_alone(entry_point: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", f"import {entry_point}"],
-        cwd=ROOT,
-        env={**os.environ, "HELIOS_REDIS_URL": "redis://:S3cr#et@127.0.0.1:1/0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environ = {**os.environ, "HELIOS_REDIS_URL": "redis://:S3cr#et@127.0.0.1:1/0"}
+    run = warm.run(["-c", f"import {entry_point}"], env=environ)
     assert run.returncode == 1
     assert run.stderr.startswith("HELIOS_REDIS_URL cannot be read as ")
     assert run.stderr.count("\n") == 1
