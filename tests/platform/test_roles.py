@@ -188,6 +188,12 @@ def test_a_deactivated_user_has_no_role() -> None:
     assert role_of(user) is None
 
 
+def test_groups_are_read_once_for_a_user_object(django_assert_num_queries: Any) -> None:
+    user = User.objects.get(pk=person(Role.OPERATOR).pk)
+    with django_assert_num_queries(1):
+        assert [role_of(user) for _ in range(3)] == [Role.OPERATOR] * 3
+
+
 def test_giving_a_role_takes_the_others_and_leaves_other_groups() -> None:
     user = person(Role.TRADER)
     user.groups.add(Group.objects.create(name="research"))
