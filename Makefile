@@ -8,7 +8,8 @@ RUN := $(VENV)/.run-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet
-WORKERS ?= 2
+# Of the tests; more than cores, since some wait for processes.
+WORKERS ?= 3
 SOURCES := helios trading tiers sentinel tests bench examples celery_app.py manage.py
 # Values that look like production, for Django's deployment check; nothing connects to them.
 LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.example \
@@ -32,8 +33,8 @@ up: $(RUN)  ## run the whole stack until Ctrl-C: web on 8000, Flower on 5555
 test: $(DEV)  ## the whole test suite against real servers, with coverage
 	@COVER=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-soak: $(DEV)  ## what takes minutes: processes and servers killed at random, for as long as that takes
-	@$(PY) -m pytest -q -m soak
+soak: $(DEV)  ## what takes minutes: processes and servers killed at random, a year of parity, properties tried 25 times as often
+	@HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -m "soak or hypothesis" --timeout 7200
 
 check: $(DEV)  ## style, types, import rules, sizes, migrations, deployment settings
 	$(PY) -m ruff check .

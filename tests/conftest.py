@@ -39,10 +39,14 @@ registry.load_active()
 def pytest_configure() -> None:
     """No test depends on how busy the machine is; none spends its time on passwords' hashes or on static files."""
     from django.conf import settings
+    from django.test import TransactionTestCase
 
-    hypothesis.settings.register_profile("helios", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    hypothesis.settings.load_profile("helios")
+    any_pace: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    hypothesis.settings.register_profile("helios", max_examples=40, **any_pace)
+    hypothesis.settings.register_profile("soak", max_examples=1_000, **any_pace)
+    hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "helios"))
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    TransactionTestCase._fixture_teardown = lambda _: None  # a copy of the template follows; none need be emptied
     settings.WHITENOISE_AUTOREFRESH = True  # else each test client begins by listing every file of the admin
 
 
@@ -66,11 +70,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    """A transactional test leaves every table empty; the next one finds the shipped rows all the same."""
+    """After a transactional test, which commits, the next one finds the shipped rows and no others."""
     yield
     marker = item.get_closest_marker("django_db")
-    emptied = {"transactional_db", "live_server"} & set(getattr(item, "fixturenames", ()))
-    if emptied or (marker is not None and marker.kwargs.get("transaction")):
+    committed = {"transactional_db", "live_server"} & set(getattr(item, "fixturenames", ()))
+    if committed or (marker is not None and marker.kwargs.get("transaction")):
         _use("postgres")
         drop(_OWN)
         clone(_TEMPLATE, _OWN)

@@ -174,7 +174,6 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
     else:  # registered before sources were kept: what lies on disk
         found = artefacts.read(tested.path, loading.allowed_packages())
         path, digest, files = found.path, found.digest, artefacts.packed(found.files)
-    gating = [path for suite, path in settings.MODULE_SUITES.items() if suite in gates_of(tested.module.name)]
     return {
         "name": tested.module.name,
         "version": tested.version,
@@ -184,7 +183,7 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
         "root": str(Path(settings.MODULES_DIR).resolve()),
         "suites": dict(suites),
         "calls": settings.MODULE_CALLS,
-        "ahead": sorted({*suites.values(), *gating, settings.MODULE_CALLS.rpartition(".")[0]}),
+        "ahead": sorted({*settings.MODULE_SUITES.values(), settings.MODULE_CALLS.rpartition(".")[0]}),
         "packages": list(PRODUCT),
         "seed": seed,
     }

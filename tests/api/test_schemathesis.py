@@ -45,7 +45,7 @@ from tests.platform.people import Api, api_of
 
 pytestmark = [pytest.mark.django_db]
 
-EXAMPLES = 8
+EXAMPLES = settings.default.max_examples // 8  # `make soak` asks for more
 SCHEMA = SchemaGenerator().get_schema(public=True)
 CHECKS = [
     not_a_server_error,

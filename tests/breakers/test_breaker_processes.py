@@ -175,10 +175,9 @@ def test_the_permit_of_a_process_that_is_killed_expires_and_another_probe_goes(c
     try:
         client.set(f"{prefix}:go", 1)
         until(lambda: client.get(f"{prefix}:held"))
-        holder.send_signal(signal.SIGKILL)
-        holder.communicate()
     finally:
-        holder.kill()
+        holder.process.send_signal(signal.SIGKILL)
+        holder.end()
     generation = store.peek("c", settings).step.circuit.generation
     replies = []
 

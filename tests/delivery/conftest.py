@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,7 @@ from helios.rollouts import services as rollouts
 from helios.rollouts.models import Rollout
 from tests.pipeline.market import make_bars, stored
 from tests.predict.predict_world import save_model
-from tiers import inference, pipeline, stages
+from tiers import inference, pipeline, stages, store
 from tiers.delivery import arms
 from trading.bars import Bars
 from trading.models import Book, Order, PipelineCycle, Stage
@@ -119,6 +120,37 @@ def run(book: Book, bar_ts: datetime, upto: Stage = Stage.DONE) -> PipelineCycle
     cycle = pipeline.start(book, bar_ts, send=False)
     assert cycle is not None
     return finish(cycle, upto)
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """What an undisturbed book ordered, and the weights, sizes and equity of its cycles."""
+
+    orders: list[tuple[Any, ...]]
+    cycles: list[tuple[Any, ...]]
+
+
+_calm: dict[int, Calm] = {}
+
+
+@pytest.fixture
+def calm(desk: Callable[[str], Book], times: list[datetime]) -> Callable[[int], Calm]:
+    """A book over the first bars, before anything was rolled out or swapped: the same for all tests, so run once."""
+
+    def undisturbed(n_bars: int) -> Calm:
+        if n_bars not in _calm:
+            book = desk("calm")
+            cycles = [decided(run(book, ts)) for ts in times[FIRST : FIRST + n_bars]]
+            _calm[n_bars] = Calm(orders_of(book), cycles)
+        return _calm[n_bars]
+
+    return undisturbed
+
+
+def decided(cycle: PipelineCycle) -> tuple[Any, ...]:
+    """The figures of a cycle, to the last bit."""
+    risk = store.load_risk(cycle)
+    return store.load_targets(cycle).weights.tobytes(), risk.size.tobytes(), cycle.snapshot.equity
 
 
 def finish(cycle: PipelineCycle, upto: Stage = Stage.DONE) -> PipelineCycle:

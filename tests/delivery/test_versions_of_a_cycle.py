@@ -81,23 +81,21 @@ def test_a_process_that_starts_after_a_swap_runs_the_pinned_version_too(book, ti
 
 
 @pytest.mark.parametrize("slot", ["ingest", "features", "predict", "risk", "llm", "portfolio", "execute"])
-def test_a_new_version_that_raises_is_replaced_within_the_cycle_and_rolled_back(desk, times, swap, slot):
-    calm, tried = desk("calm"), desk("tried")
-    for ts in times[FIRST : FIRST + 3]:
-        run(calm, ts)
+def test_a_new_version_that_raises_is_replaced_within_the_cycle_and_rolled_back(calm, book, times, swap, slot):
+    expected = calm(3)
     before = active(slot)
     bad = swap(slot, BROKEN)
-    first = run(tried, times[FIRST])
+    first = run(book, times[FIRST])
     assert first.status == "DONE"
     stage_run = first.stage_runs.get(stage=slot)
     assert (stage_run.fallback, stage_run.module_version) == ("previous_version", before)
     assert "the new code is broken" in stage_run.reason
-    noted = LedgerEntry.objects.get(book=tried, kind=slot).payload["previous_version"]
+    noted = LedgerEntry.objects.get(book=book, kind=slot).payload["previous_version"]
     assert (noted["failed"], noted["serves"]) == (bad, before)
     assert active(slot) == before  # rolled back by itself
     for ts in times[FIRST + 1 : FIRST + 3]:
-        assert not run(tried, ts).stage_runs.filter(fallback="previous_version").exists()
-    assert orders_of(tried) == orders_of(calm)
+        assert not run(book, ts).stage_runs.filter(fallback="previous_version").exists()
+    assert orders_of(book) == expected.orders
 
 
 def test_an_answer_that_makes_no_sense_counts_as_a_failure(book, times, swap):

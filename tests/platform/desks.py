@@ -8,6 +8,7 @@ import re
 from typing import Any, Final
 
 from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
 from django.forms.models import model_to_dict
 from django.test import Client
 
@@ -41,8 +42,10 @@ class Desk:
         return PEOPLE.index(self.name) >= PEOPLE.index(role.label)
 
     def press(self, page: str, action: str, row: Any, **more: str) -> str:
+        """What the person is told: the messages, and the page where it comes at once."""
         sent = {"action": f"{action}_selected", "_selected_action": [str(row.pk)], **more}
-        return words(self.http.post(page, sent, follow=True))
+        response = self.http.post(page, sent)
+        return " ".join([*map(str, get_messages(response.wsgi_request)), words(response)])
 
     def get(self, page: str) -> str:
         return words(self.http.get(page))

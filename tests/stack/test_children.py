@@ -84,19 +84,9 @@ def test_the_servers_of_a_test_run_end_with_it(tmp_path: Path, signum: signal.Si
     (tmp_path / "test_waiting.py").write_text(WAITING_TEST.format(ready=str(ready)))
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HELIOS_", "PYTEST_", "COV"))}
     run = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-c",
-            str(ROOT / "pyproject.toml"),
-            str(tmp_path),
-        ],
+        [sys.executable, "-m", "pytest", "-p", "tests.servers", "-c", os.devnull, str(tmp_path)],
         cwd=ROOT,
-        env=inherited,
+        env={**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
