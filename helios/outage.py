@@ -84,8 +84,8 @@ class Outage:
         with self._lock:
             if over is not self._over:  # forgotten meanwhile
                 return
-            over.set()
             logger.bind(server=self._server, lasted_s=lasted_s, silenced=self._silenced).warning("outage.ended")
+            over.set()  # who waits for it finds it said
 
 
 def connect(url: str, *, timeout_s: float) -> redis.Redis:
