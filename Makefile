@@ -8,7 +8,7 @@ RUN := $(VENV)/.run-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet
-# Of the tests; more than cores, since some wait for processes.
+# Of the tests: more than cores, since some wait for processes; each computes in one thread.
 WORKERS ?= 3
 SOURCES := helios trading tiers sentinel tests bench examples celery_app.py manage.py
 # Values that look like production, for Django's deployment check; nothing connects to them.
@@ -31,7 +31,7 @@ up: $(RUN)  ## run the whole stack until Ctrl-C: web on 8000, Flower on 5555
 	@$(PY) -m helios.stack.up
 
 test: $(DEV)  ## the whole test suite against real servers, with coverage
-	@COVER=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@COVER=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 soak: $(DEV)  ## what takes minutes: processes and servers killed at random, a year of parity, properties tried 25 times as often
 	@HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -m "soak or hypothesis" --timeout 7200
