@@ -195,7 +195,7 @@ def hold_still(symbols: Sequence[str]) -> None:
     _lock("pg_advisory_xact_lock_shared", sorted(symbols))
 
 
-def _lock(how: str, symbols: Sequence[str]) -> None:
+def _lock(how: str, symbols: list[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {how}(hashtextextended('market_ohlc ' || symbol, 0)) "  # noqa: S608 - one of two names above
