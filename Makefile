@@ -33,7 +33,7 @@ up: $(RUN)  ## run the whole stack until Ctrl-C: web on 8000, Flower on 5555
 test: $(DEV)  ## the whole test suite against real servers, with coverage
 	@COVER=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-soak: $(DEV)  ## what takes minutes: processes and servers killed at random, a year of parity, properties tried 25 times as often
+soak: $(DEV)  ## what takes minutes: processes and servers killed at random, a year of parity, properties tried often
 	@HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -m "soak or hypothesis" --timeout 7200
 
 check: $(DEV)  ## style, types, import rules, sizes, migrations, deployment settings

@@ -107,8 +107,8 @@ class Warm:
                 prepare(server.process.pid)
                 try:
                     socket.send_fds(server.control, [request], [theirs.fileno(), *descriptors])
-                except OSError as error:
-                    self._let_go(kill=True)
+                except OSError as error:  # where it has closed the line, it lives on for those it has forked
+                    self._let_go(kill=isinstance(error, TimeoutError))
                     raise WarmLost(f"the warm process {server.process.pid} takes no command: {error}") from error
             in_time = _readable(mine, START_S)
             if not in_time or not (pid := mine.recv(64)):

@@ -221,7 +221,7 @@ def _as_main(argv: Sequence[str]) -> None:
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     elif first == "-c":
         sys.argv = ["-c", *rest[1:]]
-        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - as `python -c` does
+        exec(compile(rest[0], "<string>", "exec", dont_inherit=True), {"__name__": "__main__"})  # noqa: S102 - as `python -c` does
     else:
         sys.argv = [first, *rest]
         runpy.run_path(first, run_name="__main__")

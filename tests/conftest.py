@@ -91,7 +91,7 @@ def no_outage() -> Iterator[None]:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """While the workers of xdist still collect, the database that all of them wait for is made."""
     if not _WORKER and session.config.getoption("numprocesses", None):
-        threading.Thread(target=_make_template, args=(Path(os.environ["HELIOS_VAR_DIR"]),), daemon=True).start()
+        threading.Thread(target=_make_template, args=(Path(os.environ["HELIOS_VAR_DIR"]),)).start()
 
 
 def pytest_collection_finish() -> None:
@@ -113,6 +113,7 @@ def _make_template(shared_dir: Path) -> None:
     done = shared_dir / "migrated"
     with FileLock(shared_dir / "migrated.lock"):
         if not done.exists():
+            drop(_TEMPLATE)  # of an attempt that failed
             url = clone("template1", _TEMPLATE)
             environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "helios.settings", "HELIOS_DATABASE_URL": url}
             subprocess.run([sys.executable, "-c", MAKE], cwd=ROOT, env=environ, check=True, timeout=540)

@@ -50,7 +50,9 @@ class Measured:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        self._told.append(json.loads(node.workeroutput["lines"]))
+        told = getattr(node, "workeroutput", {}).get("lines")  # a worker that crashed has told nothing
+        if told is not None:
+            self._told.append(json.loads(told))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.section("lines that no test has run")

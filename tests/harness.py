@@ -71,7 +71,7 @@ def copies(template: str) -> Iterator[str]:
 
 def drop(name: str) -> None:
     """Remove a database, whoever still uses it."""
-    run_sql(_server(), f'DROP DATABASE "{name}" WITH (FORCE)')
+    run_sql(_server(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 def _server() -> str:

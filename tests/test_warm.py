@@ -211,7 +211,10 @@ def test_it_has_the_environment_the_path_and_the_folder_of_a_cold_start(warm, tm
 
 
 def test_the_kernel_shows_its_own_mark_also_of_those_it_forks(make, tmp_path):
-    code = "import os; os.fork(); print(open('/proc/self/environ').read().count('MARK=1234'), flush=True)"
+    code = (
+        "import os; child = os.fork(); print(open('/proc/self/environ').read().count('MARK=1234'), flush=True)\n"
+        "if child: os.wait()"
+    )
     assert output(make(mark="MARK"), code, tmp_path).split() == ["1", "1"]
 
 

@@ -181,16 +181,16 @@ class _Start:
 
 def _through_outages(work: Callable[[], T], timeout_s: float, idle: Callable[[], object]) -> T:
     """Do what asks the database; when it goes away meanwhile, do it again once it answers."""
-    connected = True
+    lost = False
     while True:
         try:
-            if not connected:
+            if lost:
                 _listen()
             return work()
         except (DatabaseError, psycopg2.Error, Transient) as error:
             if not outage.report(error, during="a replay"):
                 raise
-            connected = False
+            lost = True
             connection.close()
             deadline = time.monotonic() + timeout_s
             while not outage.POSTGRES.wait_over(CHECK_EVERY_S):

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from loguru import logger
+from psutil import NoSuchProcess
 
 from helios.modules.family import TOKEN, Family
 from helios.warm import Forked, Warm, WarmLost
@@ -109,7 +110,13 @@ def _run(module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm:
             task.write_text(json.dumps(told))
 
         try:
-            process = _start(warm, ["-m", module, str(task)], environment(token, folder, cache), writer, printed, tell)
+            environ = environment(token, folder, cache)
+            process = _start(warm, ["-m", module, str(task)], environ, Path(folder), (writer, printed), tell)
+            watch = Watch(process, reader, output, token, limits)
+        except NoSuchProcess:  # it ended with its warm process, which another run has ended
+            os.close(reader)
+            os.close(output)
+            return Ended(kind="killed", reason="its process was ended", words=(), output="", duration_ms=0.0), True
         except BaseException:
             os.close(reader)
             os.close(output)
@@ -117,17 +124,23 @@ def _run(module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm:
         finally:
             os.close(writer)
             os.close(printed)
-        watch = Watch(process, reader, output, token, limits)
         try:
             return watch.until_the_end(), watch.lost
         finally:
             watch.close()
+            if watch.unheard:
+                warm.close()
 
 
 def _start(
-    warm: Warm, argv: list[str], env: dict[str, str], writer: int, printed: int, tell: Callable[[int, int], None]
+    warm: Warm,
+    argv: list[str],
+    env: dict[str, str],
+    folder: Path,
+    pipes: tuple[int, int],
+    tell: Callable[[int, int], None],
 ) -> Forked | subprocess.Popen[bytes]:
-    folder = Path(env["HOME"])
+    writer, printed = pipes
     if sys.platform == "linux":
         try:
             return warm.start(
@@ -156,7 +169,7 @@ def _start(
 
 def _shared(ahead: tuple[str, ...], cache: Path) -> Warm:
     """The warm process of all runs that need these modules."""
-    key = (ahead, *(os.environ.get(name) for name in PASSED_ON))
+    key = (ahead, cache, *(os.environ.get(name) for name in PASSED_ON))
     if key not in _kept:
         _kept.setdefault(key, _warm(ahead, cache))
     return _kept[key]
@@ -201,6 +214,7 @@ class Watch:
         self._looked, self._patience = 0.0, 1.0
         self._silent_since = 0.0  # when the pipe was closed at its end
         self.lost = False  # with its warm process, while nothing was wrong with it
+        self.unheard = self._over = False  # nobody told of its end: its warm process was stopped
         self._selector = selectors.DefaultSelector()
         for each in (reader, output):
             os.set_blocking(each, False)
@@ -233,9 +247,14 @@ class Watch:
         os.close(self._reader)
 
     def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
         self._family.end()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a warm process that was stopped tells of no end
+        try:
             self._process.wait(KILLED_S)
+        except subprocess.TimeoutExpired:
+            self.unheard = True
 
     @property
     def _finished(self) -> bool:

@@ -43,7 +43,7 @@ from helios.rollouts import services as rollouts
 from helios.rollouts.measures import ArmMeasures
 from tests.platform.people import Api, api_of
 
-pytestmark = [pytest.mark.django_db]
+pytestmark = [pytest.mark.django_db, pytest.mark.hypothesis]
 
 EXAMPLES = settings.default.max_examples // 8  # `make soak` asks for more
 SCHEMA = SchemaGenerator().get_schema(public=True)

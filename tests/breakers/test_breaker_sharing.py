@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -131,7 +133,7 @@ for _ in range(3):
 
 def test_a_process_that_ends_shares_what_it_has_kept(clean_redis):
     url = os.environ["HELIOS_REDIS_URL"]
-    warm.run(["-c", EXITING, url]).check_returncode()
+    subprocess.run([sys.executable, "-c", EXITING, url], cwd=ROOT, check=True, timeout=300)
     reply = process.current().store.peek("llm_api", SHIPPED["llm_api"].config)
     assert reply.step.circuit.letters == "SSS"
 

@@ -14,7 +14,7 @@ from tests.harness import Stack
 
 @pytest.fixture
 def trading(desk: Stack) -> Stack:
-    """A desk that trades: beat, at ten times its pace, gives a book two bars a second."""
+    """A desk that trades: beat, at five times its pace, gives a book a bar a second."""
     desk.environ["DJANGO_SETTINGS_MODULE"] = "tests.fast_beat"
     desk.manage("replay", "--bars", "1000", "--name", "example", "--continuous")
     desk.start_worker([*processes.WORKER_QUEUES, "gpu"])

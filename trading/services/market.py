@@ -191,7 +191,10 @@ def hold_still(symbols: Sequence[str]) -> None:
     """Keep writers of these symbols' bars waiting until the transaction ends; readers that hold them go side by side.
 
     For who stores what is made of bars: a correction in between would forget what is not there yet, and leave it.
+    An import of these symbols that is under way is waited for.
     """
+    with connection.cursor() as cursor:  # the table before its symbols, as writers who need a partition do
+        cursor.execute("LOCK TABLE ONLY market_ohlc IN ACCESS SHARE MODE")
     _lock("pg_advisory_xact_lock_shared", sorted(symbols))
 
 
