@@ -25,7 +25,7 @@ from tiers import intake, pipeline, stages
 from trading.models import Book, EngineeredFeatures, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
 from trading.selectors.market import bar_window
 from trading.services import books
-from trading.services.market import upsert_bars
+from trading.services.market import hold_still, upsert_bars
 
 PATIENCE_S = 300.0  # of a machine under load; every wait ends with its condition
 REPLY = message('{"stance": "RISK_OFF", "conviction": 0.5, "risk_multiplier": 0.5, "reasoning": "thin"}')
@@ -234,3 +234,32 @@ def test_a_bar_corrected_while_features_are_made_of_it_leaves_none_of_the_old(st
     assert running[0].result() == 1
     kept = EngineeredFeatures.objects.filter(bar_ts=started.bar_ts).values_list("symbol", flat=True)
     assert list(kept) == ["IBM"]
+
+
+def test_who_waits_for_a_partition_to_be_made_holds_no_symbol_yet(started):
+    """Else writers, who take the table first, would wait for it in a circle."""
+
+    def hold():
+        try:
+            with transaction.atomic():
+                hold_still(["AAPL"])
+        finally:
+            connection.close()
+
+    def locks(condition):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+                f"WHERE datname = current_database() AND {condition}"
+            )
+            return cursor.fetchone()[0]
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE ONLY market_ohlc IN ACCESS EXCLUSIVE MODE")
+            running = pool.submit(hold)
+            while not (running.done() or locks("relation = 'market_ohlc'::regclass AND NOT granted")):
+                time.sleep(0.01)
+            assert not running.done()
+            assert locks("locktype = 'advisory'") == 0
+        running.result()
