@@ -113,13 +113,11 @@ def _run(module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm:
             environ = environment(token, folder, cache)
             process = _start(warm, ["-m", module, str(task)], environ, Path(folder), (writer, printed), tell)
             watch = Watch(process, reader, output, token, limits)
-        except NoSuchProcess:  # it ended with its warm process, which another run has ended
+        except BaseException as error:
             os.close(reader)
             os.close(output)
-            return Ended(kind="killed", reason="its process was ended", words=(), output="", duration_ms=0.0), True
-        except BaseException:
-            os.close(reader)
-            os.close(output)
+            if isinstance(error, NoSuchProcess):  # it ended with its warm process, which another run has ended
+                return Ended(kind="killed", reason="its process was ended", words=(), output="", duration_ms=0.0), True
             raise
         finally:
             os.close(writer)

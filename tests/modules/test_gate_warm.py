@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from helios.modules import sandbox, services, testing
-from helios.modules.family import TOKEN
+from helios.modules.family import TOKEN, Family
 from helios.modules.models import ModuleVersion
 from helios.modules.sandbox import Ended
 from helios.stack.children import is_alive, wait_until
@@ -78,6 +78,20 @@ def test_code_that_ends_its_warm_process_never_passes_and_harms_no_other_run(gat
     assert outcomes(ended) == {"loads": "passed", "before": "passed"}
     assert others[0].kind == "finished"
     assert outcomes(others[0])["slow"] == "passed"
+
+
+def test_a_run_that_is_gone_before_it_is_watched_is_begun_once_more(gate, own, monkeypatch):
+    watched: list[int] = []
+
+    def family(pid: int, token: str) -> Family:
+        watched.append(pid)
+        if len(watched) == 1:
+            raise psutil.NoSuchProcess(pid)
+        return Family(pid, token)
+
+    monkeypatch.setattr(sandbox, "Family", family)
+    assert gate(GOOD).kind == "finished"
+    assert len(watched) == 2
 
 
 def test_code_that_stops_its_warm_process_holds_up_no_later_run(gate, own, monkeypatch):
