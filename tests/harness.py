@@ -122,7 +122,7 @@ class Stack:
         self, *argv: str, timeout_s: float = 540, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `python ARGV` to its end; a process that takes longer is killed, and the test fails."""
-        return warm.run(argv, env={**self.environ, **(env or {})}, timeout_s=timeout_s)
+        return warm.run(argv, env={**self.environ, **(env or {})}, timeout_s=timeout_s, loaded=True)
 
     def manage_json(self, *words: str, timeout_s: float = 540) -> Any:
         """Run `manage.py … --json` and return what it printed."""

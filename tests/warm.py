@@ -1,7 +1,7 @@
-"""Processes of the tests that start in a second instead of five, forked from one warm process a test run.
+"""Processes of the tests that start in a second or less instead of five, forked from a warm process.
 
-It knows third-party packages only: each forked process imports its own Helios. What must be shown from a cold start
-uses `subprocess` instead.
+One knows third-party packages only: what it forks imports its own Helios. Another has Helios loaded too, for the
+processes of whole stacks (`tests.preloaded`). What must be shown from a cold start uses `subprocess` instead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +21,7 @@ from helios.warm import Forked, Warm
 __all__ = ["Forked", "Running", "begin", "run", "start"]
 
 ROOT = Path(__file__).resolve().parent.parent
+BEGIN = "from tests.preloaded import begin; begin()"
 SLOW_TO_IMPORT = (
     *("numpy", "scipy.optimize", "scipy.special", "torch", "safetensors.torch", "numba", "talib", "arch.univariate"),
     *("polars", "celery.bin.celery", "celery.concurrency.prefork", "celery.apps.worker", "celery.apps.beat"),
@@ -32,11 +32,10 @@ SLOW_TO_IMPORT = (
 )
 
 
-def start(argv: Sequence[str], *, env: Mapping[str, str], stdout: Path, stderr: Path | None = None) -> Forked:
-    """A process as of `python ARGV` in the project's folder; without `stderr` both outputs go to one file."""
-    with ExitStack() as files:
-        out, err = (files.enter_context(name.open("ab")).fileno() for name in (stdout, stderr or stdout))
-        return _warm().start(argv, environ=env, folder=ROOT, stdout=out, stderr=err)
+def start(argv: Sequence[str], *, env: Mapping[str, str], stdout: Path) -> Forked:
+    """A process as of `python ARGV` in the project's folder, both outputs in one file; Helios was loaded before."""
+    with stdout.open("ab") as out:
+        return _fork(argv, env, out, out, loaded=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +56,22 @@ class Running:
         return subprocess.CompletedProcess(self.argv, status, *map(_read, (self.stdout, self.stderr)))
 
 
-def begin(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Running:
-    """`python ARGV` beside the test."""
+def begin(argv: Sequence[str], *, env: Mapping[str, str] | None = None, loaded: bool = False) -> Running:
+    """`python ARGV` beside the test; with `loaded`, Helios was loaded before."""
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when they were read
-    environ = os.environ if env is None else env
-    outputs = {"stdout": out.fileno(), "stderr": err.fileno()}
-    return Running(list(argv), _warm().start(argv, environ=environ, folder=ROOT, **outputs), out, err)
+    return Running(list(argv), _fork(argv, os.environ if env is None else env, out, err, loaded=loaded), out, err)
 
 
 def run(
-    argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 540
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 540, loaded: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """`python ARGV` to its end."""
-    return begin(argv, env=env).end(timeout_s)
+    return begin(argv, env=env, loaded=loaded).end(timeout_s)
+
+
+def _fork(argv: Sequence[str], env: Mapping[str, str], out: IO[bytes], err: IO[bytes], *, loaded: bool) -> Forked:
+    warm, words = (_warm("tests.preloaded"), ["-c", BEGIN, *argv]) if loaded else (_warm(), argv)
+    return warm.start(words, environ=env, folder=ROOT, stdout=out.fileno(), stderr=err.fileno())
 
 
 def _read(file: IO[bytes]) -> str:
@@ -79,6 +81,6 @@ def _read(file: IO[bytes]) -> str:
 
 
 @functools.cache
-def _warm() -> Warm:
+def _warm(*loaded: str) -> Warm:
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return Warm(SLOW_TO_IMPORT, environ={**os.environ, **one_thread}, folder=ROOT)
+    return Warm([*SLOW_TO_IMPORT, *loaded], environ={**os.environ, **one_thread}, folder=ROOT)
