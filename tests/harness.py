@@ -40,14 +40,17 @@ def dsn(url: str) -> str:
 
 def run_sql(url: str, statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
     """Run one statement in a connection of its own, committed; returns its rows."""
-    connection = psycopg2.connect(dsn(url))
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement, params)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
+    with contextlib.closing(psycopg2.connect(dsn(url))) as connection:
+        return _rows(connection, statement, params)
+
+
+def _rows(
+    connection: psycopg2.extensions.connection, statement: str, params: Sequence[Any] | None
+) -> list[tuple[Any, ...]]:
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return cursor.fetchall() if cursor.description else []
 
 
 def database_url(base: str, name: str) -> str:
@@ -88,6 +91,7 @@ class Stack:
         _, self.valkey = servers_in(self.root)
         self.valkey.start(die_with_us=True)
         self.processes: dict[str, Forked] = {}
+        self._asking: psycopg2.extensions.connection | None = None
         self.environ: dict[str, str] = {
             **{name: value for name, value in os.environ.items() if name != "ANTHROPIC_API_KEY"},
             "DJANGO_SETTINGS_MODULE": "helios.settings",
@@ -99,8 +103,10 @@ class Stack:
     # --- the database ---
 
     def query(self, statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run SQL beside Django; committed at once."""
-        return run_sql(self.database, statement, params)
+        """Run SQL beside Django, committed at once; always in the same connection, for many a test asks until it is so."""
+        if self._asking is None:
+            self._asking = psycopg2.connect(dsn(self.database))
+        return _rows(self._asking, statement, params)
 
     def value(self, statement: str, params: Sequence[Any] | None = None) -> Any:
         """The first column of the first row."""
@@ -225,6 +231,8 @@ class Stack:
         with contextlib.ExitStack() as undo:
             undo.callback(shutil.rmtree, self.root, ignore_errors=True)
             undo.callback(self.valkey.stop)
+            if self._asking is not None:
+                undo.callback(self._asking.close)
             for process in self.processes.values():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
