@@ -103,7 +103,7 @@ class Stack:
     # --- the database ---
 
     def query(self, statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run SQL beside Django, committed at once; always in the same connection, for many a test asks until it is so."""
+        """Run SQL beside Django, committed at once; in one connection, for many a test asks until it is so."""
         if self._asking is None:
             self._asking = psycopg2.connect(dsn(self.database))
         return _rows(self._asking, statement, params)
