@@ -22,10 +22,10 @@ def main() -> None:
 
     from helios.env import get_env  # noqa: PLC0415
     from helios.stack import endpoints  # noqa: PLC0415
-    from helios.stack.servers import ensure_running  # noqa: PLC0415
+    from helios.stack.servers import Lease  # noqa: PLC0415
 
     env = get_env()
-    with ensure_running(env):
+    with Lease(env):
         django.setup()
         from django.core.management import call_command  # noqa: PLC0415
 

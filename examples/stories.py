@@ -79,11 +79,11 @@ def running_stack(port: int) -> Iterator[str]:
     """Servers, a trained model, workers, web and beat for the length of the block; yields an API token."""
     from helios.stack.environment import load_env  # noqa: PLC0415 - reads the environment that was just set
     from helios.stack.processes import beat, web  # noqa: PLC0415
-    from helios.stack.servers import ensure_running  # noqa: PLC0415
+    from helios.stack.servers import Lease  # noqa: PLC0415
     from helios.stack.workers import running_workers  # noqa: PLC0415
 
     env = load_env()
-    with ensure_running(env):
+    with Lease(env):
         manage("migrate", "--noinput", "-v", "0")
         manage("import_data", "--sample")
         manage("train", "--preset", "compact")

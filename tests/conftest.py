@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,19 +169,3 @@ def stack(fresh_database: str) -> Iterator[Stack]:
     running = Stack(fresh_database)
     yield running
     running.close()
-
-
-@pytest.fixture
-def stack_factory(template: str) -> Iterator[Callable[[], Stack]]:
-    """Make several stacks in one test."""
-    made: list[tuple[Stack, Iterator[str]]] = []
-
-    def make() -> Stack:
-        databases = copies(template)
-        made.append((Stack(next(databases)), databases))
-        return made[-1][0]
-
-    yield make
-    for each, databases in made:
-        each.close()
-        next(databases, None)

@@ -130,9 +130,9 @@ class Stack:
         """Run `python ARGV` to its end; a process that takes longer is killed, and the test fails."""
         return warm.run(argv, env={**self.environ, **(env or {})}, timeout_s=timeout_s, loaded=True)
 
-    def manage_json(self, *words: str, timeout_s: float = 540) -> Any:
+    def manage_json(self, *words: str) -> Any:
         """Run `manage.py … --json` and return what it printed."""
-        return json.loads(self.manage(*words, "--json", timeout_s=timeout_s).stdout)
+        return json.loads(self.manage(*words, "--json").stdout)
 
     def start_manage(self, name: str, *words: str) -> Forked:
         """Run `manage.py` beside the test; its output goes to `log(name)`."""
@@ -190,16 +190,6 @@ class Stack:
     def children_of(self, name: str) -> list[int]:
         """Ids of the pool's children of a worker."""
         return children.descendants(self.processes[name].pid)
-
-    def end(self, name: str, *, timeout_s: float = 30) -> int:
-        """Ask a process to finish, wait, then kill its group; returns its exit status."""
-        process = self.processes.pop(name)
-        process.terminate()
-        try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-        return process.wait(10)
 
     def log(self, name: str) -> Path:
         """Where the console output of a process lies."""

@@ -20,7 +20,7 @@ from helios import env, logs, warm_process
 from helios import settings as of_environment
 
 PACKAGES = ("helios", "trading", "tiers", "sentinel")
-WORKS_WHEN_IMPORTED = ("helios.asgi", "helios.modules.gate", "__main__", ".migrations.")
+NOT_LOADED = ("helios.asgi", "helios.modules.gate", "__main__", ".migrations.")
 
 
 def begin() -> None:
@@ -41,7 +41,7 @@ def _load() -> None:
     django.setup()
     for package in PACKAGES:
         for found in pkgutil.walk_packages([package], f"{package}."):
-            if not any(part in found.name for part in WORKS_WHEN_IMPORTED):
+            if not any(part in found.name for part in NOT_LOADED):
                 importlib.import_module(found.name)
 
 

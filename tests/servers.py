@@ -19,7 +19,7 @@ from helios.stack.endpoints import postgres_url
 from helios.stack.postgres import UNSAFE_SETTINGS, EmbeddedPostgres
 from helios.stack.valkey import EmbeddedValkey
 
-# Append-only tables refuse TRUNCATE; pytest-django's clean-up of transactional tests needs it.
+# Append-only tables refuse what some tests do to set their scene.
 MAINTENANCE = "options=-c%20helios.maintenance%3Don"
 
 

@@ -26,7 +26,6 @@ from helios.errors import HeliosError
 from helios.logs import InterceptHandler, RotatingFile, configure, redactor, secret_values
 from tests import warm
 
-ROOT = Path(__file__).resolve().parent.parent
 Lines = Callable[[], list[str]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytest
 from django.core.management import CommandError, call_command, get_commands
 from django.db import connection
 
-from helios.errors import Rejected
 from helios.flags import services as flags
 from helios.modules import gating
 from helios.modules import services as modules
@@ -159,7 +158,7 @@ def _no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
         raise StackError("The worker worker did not start")
 
     monkeypatch.setattr(replay, "running_workers", cannot)
-    monkeypatch.setattr(replay.replaying.require_workers, "__kwdefaults__", {"wait_s": 0.05})
+    monkeypatch.setattr(replay.replaying, "WORKERS_WITHIN_S", 0.05)
 
 
 @pytest.mark.usefixtures("_no_stack")
@@ -180,28 +179,23 @@ def test_every_command_of_ours_is_among_them() -> None:
     assert {words[0] for words in REFUSED} == ours
 
 
-@pytest.mark.parametrize("end", [Rejected("not now"), KeyboardInterrupt(), SystemExit(143)])
-def test_a_report_that_cannot_be_finished_leaves_no_part_of_it(
-    world: Path, monkeypatch: Any, end: BaseException
-) -> None:
-    monkeypatch.setattr(report.os, "replace", _raising(end))
-    with pytest.raises(BaseException):  # noqa: B017 - whichever it is
+def test_a_report_that_is_interrupted_leaves_no_part_of_it(world: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(report.os, "replace", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
         run(("backtest", "--symbols", "AAPL", "--strategy", "buy_and_hold", "--export", "report.html"))
     assert [path.name for path in world.iterdir() if "report" in path.name] == []
 
 
-@pytest.mark.parametrize("end", [Rejected("not now"), KeyboardInterrupt(), SystemExit(143)])
-def test_a_module_whose_load_is_interrupted_is_as_it_was(world: Path, monkeypatch: Any, end: BaseException) -> None:
-    monkeypatch.setattr(gating, "loads", _raising(end))
-    with pytest.raises(BaseException):  # noqa: B017 - whichever it is
+def test_a_module_whose_load_is_interrupted_is_as_it_was(world: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(gating, "loads", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
         run(("modules", "load", "predict"))
     assert modules.get("predict").versions.order_by("-id").first().state == "UNLOADED"
 
 
-@pytest.mark.parametrize("end", [Rejected("not now"), KeyboardInterrupt(), SystemExit(143)])
-def test_a_model_that_cannot_be_registered_leaves_no_folder(world: Path, monkeypatch: Any, end: BaseException) -> None:
+def test_a_model_whose_registration_is_interrupted_leaves_no_folder(world: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(training, "MIN_BARS", 60)
-    monkeypatch.setattr(training.registry, "register_model", _raising(end))
+    monkeypatch.setattr(training.registry, "register_model", _interrupted)
     monkeypatch.setattr(training, "train", _untrained)
     monkeypatch.setattr(training.artifact, "save", lambda folder, *_: folder.mkdir(parents=True))
     monkeypatch.setattr(training.artifact, "weights_bytes", lambda _: b"")
@@ -210,7 +204,7 @@ def test_a_model_that_cannot_be_registered_leaves_no_folder(world: Path, monkeyp
         to_json = dict
 
     monkeypatch.setattr(training, "_card", lambda *_: Card())
-    with pytest.raises(BaseException):  # noqa: B017 - whichever it is
+    with pytest.raises(KeyboardInterrupt):
         run(("train", "--symbols", "AAPL"))
     assert list((world / "var" / "models").iterdir()) == []
 
@@ -223,8 +217,5 @@ def _untrained(*_args: object, **_options: object) -> Any:
     return Trained
 
 
-def _raising(error: BaseException) -> Callable[..., Any]:
-    def fail(*_args: object, **_options: object) -> Any:
-        raise error
-
-    return fail
+def _interrupted(*_args: object, **_options: object) -> Any:
+    raise KeyboardInterrupt

@@ -43,13 +43,9 @@ def _end_replay(book: Book) -> None:
 
 def due_bar(book: Book) -> datetime | None:
     """The bar the book has to decide on next, or None while there is none."""
-    previous = last_bar(book)
     if book.mode == Book.Mode.REPLAY:
-        after = previous or (book.replay_from - timedelta(microseconds=1) if book.replay_from else BEGINNING)
-        following = market.next_bar_ts(book.symbols, book.timeframe, after)
-        if following is not None and book.replay_until is not None and following > book.replay_until:
-            following = None
-        return following
+        return next_replayed(book)
+    previous = last_bar(book)
     newest = timeline.newest_bar(book.symbols, book.timeframe)
     if newest is None or (previous is not None and newest.bar_ts <= previous):
         return None
@@ -58,3 +54,11 @@ def due_bar(book: Book) -> datetime | None:
         if sources.expected(newest.absent, named, book.timeframe, newest.bar_ts):
             return None
     return newest.bar_ts
+
+
+def next_replayed(book: Book) -> datetime | None:
+    """The stored bar behind the last one that a replay has decided on, None once it is over."""
+    begin = book.replay_from - timedelta(microseconds=1) if book.replay_from else BEGINNING  # its first bar is that one
+    following = market.next_bar_ts(book.symbols, book.timeframe, last_bar(book) or begin)
+    over = following is not None and book.replay_until is not None and following > book.replay_until
+    return None if over else following

@@ -36,7 +36,7 @@ from helios.platform.db import UNAVAILABLE
 from tiers import switches as switchboard
 from tiers.delivery import arms
 from tiers.delivery import cycles as delivery
-from tiers.errors import HeliosError, Rejected, Transient
+from tiers.errors import HeliosError, Transient
 from tiers.lateness import late_now
 from tiers.stages import HANDLERS, WAITS, Skip, StageContext, StageResult
 from trading.models import Book, PipelineCycle, Stage, StageRun
@@ -52,30 +52,27 @@ _LOCK_SPACE = 0x48454C49  # "HELI": keeps our advisory locks apart from other us
 # --- start ---
 
 
-def start(book: Book, bar_ts: datetime, *, shard: int = 0, send: bool = True) -> PipelineCycle | None:
+def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle | None:
     """Claim the cycle of one bar and send its chain.
 
     None when the book has a cycle for this bar or a later one, or one that still runs: a book decides on one bar at a
-    time, in order, whoever ticks. `Rejected` for a shard other than 0, since a book's universe is not divided yet.
+    time, in order, whoever ticks.
     """
-    if shard != 0:
-        raise Rejected(f"shard must be 0, was {shard}: a book's universe is not divided yet")
     flags.refresh_if_behind()
     with transaction.atomic():
         Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
         if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
             return None
-        arms = delivery.pins(book)
+        rollouts = delivery.pins(book)
         modules.refresh_if_behind()  # after the arms: a promotion between the two shows here, never in neither
         cycle = PipelineCycle.objects.create(
             book=book,
             timeframe=book.timeframe,
             bar_ts=bar_ts,
-            shard=shard,
             mode=book.mode,
             switches=switchboard.to_json(switchboard.read(book)),
             modules=modules.pins(),
-            rollouts=arms,
+            rollouts=rollouts,
         )
     if send:
         send_chain(cycle.pk, Stage.INGEST)
@@ -268,13 +265,13 @@ def _no_longer(book: Book, bar_ts: datetime) -> str:
 
 def _end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) -> None:
     """Close a cycle once, on the ledger, and wake whoever waits for it."""
-    last = ledger.following(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
+    entry = ledger.draft(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
     closed = PipelineCycle.objects.filter(pk=cycle.pk, status=Status.RUNNING).update(
-        status=status, reason=reason, finished_at=Now(), progressed_at=Now(), ledger_hash=last.hash
+        status=status, reason=reason, finished_at=Now(), progressed_at=Now(), ledger_hash=entry.hash
     )
     if closed != 1:
         return
-    last.save(force_insert=True)
+    entry.save(force_insert=True)
     cycle.status = status
     if status != Status.DONE:
         severity = "critical" if status == Status.FAILED else "info"

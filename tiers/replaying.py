@@ -32,6 +32,7 @@ from trading.services import books, ledger
 QUEUES = ("ingest", "default", "gpu", "execution")
 CHECK_EVERY_S = 1.0
 ASK_S = 0.5  # workers answer within milliseconds unless the machine is busy
+WORKERS_WITHIN_S = 10.0  # before a replay is refused for want of them
 T = TypeVar("T")
 
 
@@ -123,17 +124,17 @@ def check_timeout(timeout_s: float) -> None:
         raise Rejected(f"--timeout must be more than zero seconds, was {timeout_s:g}")
 
 
-def require_workers(queues: Sequence[str] = QUEUES, *, wait_s: float = 10.0) -> None:
-    """`Rejected` names the queues on which nobody answered within `wait_s`; `Transient` when the broker is away."""
-    deadline, idle = time.monotonic() + wait_s, set(queues)
+def require_workers() -> None:
+    """`Rejected` names the queues on which nobody answered in time; `Transient` when the broker is away."""
+    deadline, idle = time.monotonic() + WORKERS_WITHIN_S, set(QUEUES)
     while idle:
         try:
-            replies = current_app.control.inspect(timeout=min(ASK_S, wait_s)).active_queues() or {}
+            replies = current_app.control.inspect(timeout=min(ASK_S, WORKERS_WITHIN_S)).active_queues() or {}
         except (BrokerError, ConnectionError) as error:
             raise Transient(f"the broker must be reachable for a replay, was not: {error}") from error
         idle -= {queue["name"] for listed in replies.values() for queue in listed}
         if idle and time.monotonic() >= deadline:
-            named = ", ".join(queue for queue in queues if queue in idle)
+            named = ", ".join(queue for queue in QUEUES if queue in idle)
             raise Rejected(f"no worker listens on {named}: start the stack with `make up`, or pass --workers")
 
 

@@ -41,7 +41,7 @@ from tiers.staging import Handler, Skip, StageContext, StageResult, of_arms, par
 from trading.models import Book, Instrument, PipelineCycle, Stage
 from trading.selectors import market
 from trading.services import books, orders
-from trading.services.market import hold_still
+from trading.services.market import lock_bars_shared
 
 FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spares time and never changes a value
 MAX_CACHED_FITS = 4_096
@@ -54,7 +54,7 @@ def features(ctx: StageContext) -> StageResult:
     """Compute the features of this bar, and of the bars before it that the model needs and that are missing."""
     book = ctx.book
     needed = inference.receptive_bars(book)
-    hold_still(book.symbols)
+    lock_bars_shared(book.symbols)
     bars = market.bar_window(book.symbols, book.timeframe, ctx.bar_ts, FEATURE_WINDOW + needed)
     answer: Answer[FloatArray] = arms.ask(ctx.cycle, Stage.FEATURES, lambda run: run(bars))
     values = answer.whole()

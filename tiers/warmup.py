@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from helios import flags
 from helios.breakers import process as breakers
 from helios.modules import listener
 from helios.modules import registry as modules
-from tiers import inference, stages, windows
+from tiers import clock, inference, stages, windows
 from tiers import switches as switchboard
 from tiers.config import VolatilityParams
 from tiers.contracts import FloatArray
@@ -22,7 +22,6 @@ from tiers.portfolio import covariance, optimise
 from tiers.risk import volatility
 from trading.models import Book, Stage
 from trading.selectors import market, timeline
-from trading.services.books import last_bar
 
 SEED, N_BARS = 1, 300
 
@@ -111,12 +110,10 @@ def next_fits() -> None:
 
 def _next_bar(book: Book) -> datetime | None:
     """The bar that a book decides on next, as far as it is stored; None where there is none."""
-    if book.mode != Book.Mode.REPLAY:
-        newest = timeline.newest_bar(book.symbols, book.timeframe)
-        return None if newest is None else newest.bar_ts
-    begin = book.replay_from and book.replay_from - timedelta(microseconds=1)  # its first bar is that one
-    after = last_bar(book) or begin
-    return market.next_bar_ts(book.symbols, book.timeframe, after) if after else None
+    if book.mode == Book.Mode.REPLAY:
+        return clock.next_replayed(book)
+    newest = timeline.newest_bar(book.symbols, book.timeframe)
+    return None if newest is None else newest.bar_ts
 
 
 def _walk() -> FloatArray:

@@ -45,7 +45,7 @@ LINE_BYTES: Final = 1_000_000  # a longer word is none of ours
 GRACE_S: Final = 2.0  # between the end of the pipe and the end of the process
 TOKEN_BYTES: Final = 16
 KILLED_S: Final = 30.0  # between the kill and the news of it
-PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "NUMBA_CACHE_DIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "NUMBA_CACHE_DIR", "LD_LIBRARY_PATH")
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 PYTHON: Final = (sys.executable, "-P", "-u", "-X", "faulthandler")  # nothing imported from its folder, nothing buffered

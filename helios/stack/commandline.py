@@ -14,7 +14,7 @@ from helios.errors import HeliosError, SettingsError
 from helios.logs import configure, redact
 from helios.stack import children
 from helios.stack.environment import load_env
-from helios.stack.servers import ensure_running
+from helios.stack.servers import Lease
 
 WITHOUT_SERVERS = frozenset(
     {
@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
     try:
         env = load_env()
         configure("manage", console_level="WARNING")
-        with ensure_running(env) if needs_servers(argv) else nullcontext():
+        with Lease(env) if needs_servers(argv) else nullcontext():
             execute_from_command_line(argv)
     except KeyboardInterrupt:
         return _fail("Interrupted", 130)

@@ -14,7 +14,7 @@ from helios.errors import HeliosError
 from helios.stack import children, endpoints, summary, training
 from helios.stack.environment import load_env
 from helios.stack.processes import beat, workers
-from helios.stack.servers import ensure_running
+from helios.stack.servers import Lease
 from helios.stack.steps import Step, Steps
 from helios.stack.workers import answering, running_workers
 
@@ -58,7 +58,7 @@ def run(env: Env, console: Console) -> summary.Outcome:
     report = env.var_dir / "reports" / "demo.html"
     report.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with ensure_running(env, partial(_note, console)) as lease:
+    with Lease(env, partial(_note, console)) as lease:
         steps.note(f"Servers ({', '.join(lease.started) or 'running already'})", time.monotonic() - started)
         steps.run(MIGRATE)
         data = steps.run(LOAD)

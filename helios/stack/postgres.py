@@ -107,8 +107,8 @@ class EmbeddedPostgres:
         where = {"host": str(self.socket_dir), "port": 5432, "user": "postgres", "dbname": database}
         return str(make_dsn(**where, connect_timeout=5))
 
-    def create_database(self, name: str, *, template: str | None = None) -> bool:
-        """Make a database unless it exists (then False), as a copy of `template` when one is named."""
+    def create_database(self, name: str) -> bool:
+        """Make a database unless it exists (then False)."""
         connection = psycopg2.connect(self.dsn("postgres"))
         try:
             connection.autocommit = True
@@ -116,10 +116,7 @@ class EmbeddedPostgres:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
                 if cursor.fetchone():
                     return False
-                statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-                if template:
-                    statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
-                cursor.execute(statement)
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
                 return True
         finally:
             connection.close()

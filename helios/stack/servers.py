@@ -31,7 +31,6 @@ __all__ = [
     "Servers",
     "StackError",
     "embedded_servers",
-    "ensure_running",
 ]
 
 
@@ -203,11 +202,6 @@ class _Keeper(threading.Thread):
             if again:
                 self._say(self._called, f"ended unexpectedly; runs again after {time.monotonic() - missed_at:.1f} s")
             return
-
-
-def ensure_running(env: Env, say: Say = warn) -> Lease:
-    """Start whichever server is embedded and not running, and hold and keep both until the lease is released."""
-    return Lease(env, say)
 
 
 def living_leases(env: Env) -> list[int]:

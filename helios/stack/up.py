@@ -17,7 +17,7 @@ from helios.stack.environment import load_env
 from helios.stack.ports import check_ports, is_free
 from helios.stack.processes import ProcessSpec
 from helios.stack.runner import Emit, Runner, both, until_signalled
-from helios.stack.servers import ensure_running
+from helios.stack.servers import Lease
 from helios.stack.steps import Step, Steps
 from helios.stack.workers import log_files
 
@@ -57,7 +57,7 @@ def run(env: Env, console: Console) -> None:
     specs = [quietened(spec, env) for spec in processes.everything(env)]
     check_ports(specs)  # before anything is started
     emit, write = coloured(console), log_files(env.var_dir / "logs")
-    with ensure_running(env, emit):
+    with Lease(env, emit):
         admin = set_up(env, Steps(console, env.var_dir / "logs", "up"))
         with until_signalled() as (asked, hurry):
             runner = Runner(specs, both(emit, write), quietly=write)

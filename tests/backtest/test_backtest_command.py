@@ -24,7 +24,6 @@ from tiers.management.commands import backtest
 from trading.models import MLModel
 from trading.services import market as storage
 
-ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("S00", "S01")
 DECIDED = "20130301-20130630"
 

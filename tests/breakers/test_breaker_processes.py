@@ -8,7 +8,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from helios.breakers.store import SharedStore
 from tests import warm
 from tests.warm import Running
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 N_PROCESSES = 8
 N_CALLS = 100
 LIMIT_S = 60.0

@@ -12,7 +12,6 @@ from helios.breakers import process
 from helios.breakers.store import SharedStore
 from tests.delivery.conftest import FIRST, SYMBOLS, roll_out, run
 from tests.delivery.test_arms_of_a_cycle import BROKEN, BUYS, SAME
-from tests.pipeline.market import ClosedVenue
 from tiers import pipeline
 from tiers.delivery import measures
 from tiers.predict import labels
@@ -104,18 +103,6 @@ def test_rejected_orders_belong_to_the_arm_of_their_symbol(book, times, challeng
     both = measured(row)
     assert both["challenger"].n_rejected == both["challenger"].n_orders == len(ordered & set(served))
     assert (both["champion"].n_rejected, both["champion"].n_orders) == (0, len(ordered - set(served)))
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_orders_that_a_circuit_held_back_say_nothing_about_an_arm(book, times, challenger, monkeypatch, late):
-    monkeypatch.setattr(orders, "broker_for", lambda _book: ClosedVenue())
-    row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
-    cycle = run(book, times[FIRST])
-    if late:
-        monkeypatch.setattr(pipeline, "late_now", lambda *_: True)
-        pipeline.finish(cycle.pk)
-    assert set(Order.objects.values_list("status", flat=True)) == {"WITHHELD" if late else "NEW"}
-    assert {(arm.n_rejected, arm.n_orders) for arm in measured(row).values()} == {(0, 0)}
 
 
 def test_without_the_shared_state_orders_wait_are_withheld_in_the_end_and_say_nothing_about_an_arm(

@@ -81,7 +81,6 @@ def _trading(book: Any, result: Any) -> dict[str, Any]:
     )
     return {
         "n_orders": len(orders),
-        "n_fills": len(fills),
         "orders_equal": orders == decided,
         "fills_equal": fills == filled,
     }

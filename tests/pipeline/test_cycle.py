@@ -165,11 +165,6 @@ def test_the_database_refuses_a_second_running_cycle(book, times):
         PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=times[352], mode="replay")
 
 
-def test_a_universe_is_not_divided_yet(book, times):
-    with pytest.raises(Rejected, match="shard must be 0"):
-        pipeline.start(book, times[350], shard=1)
-
-
 def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
     cycle = run(book, times[350], upto=Stage.EXECUTE)
     orders.record_intents(cycle, [_Intent(times[350])])

@@ -138,10 +138,9 @@ def test_only_a_replay_with_bars_left_is_gone_on_with(market, inline):
         (("--symbols", "AAPL,NOPE"), "unknown: NOPE"),
     ],
 )
-@pytest.mark.parametrize("way", [(), ("--continuous",)])
-def test_a_wrong_argument_is_refused_before_anything_is_made(market, inline, words, told, way):
+def test_a_wrong_argument_is_refused_before_anything_is_made(market, inline, words, told):
     with pytest.raises(CommandError, match=told):
-        replay(*DESK, *words, *way)
+        replay(*DESK, *words)
     assert not Book.objects.exists()
 
 

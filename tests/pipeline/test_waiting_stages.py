@@ -25,7 +25,7 @@ from tiers import intake, pipeline, stages
 from trading.models import Book, EngineeredFeatures, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
 from trading.selectors.market import bar_window
 from trading.services import books
-from trading.services.market import hold_still, upsert_bars
+from trading.services.market import lock_bars_shared, upsert_bars
 
 PATIENCE_S = 300.0  # of a machine under load; every wait ends with its condition
 REPLY = message('{"stance": "RISK_OFF", "conviction": 0.5, "risk_multiplier": 0.5, "reasoning": "thin"}')
@@ -242,7 +242,7 @@ def test_who_waits_for_a_partition_to_be_made_holds_no_symbol_yet(started):
     def hold():
         try:
             with transaction.atomic():
-                hold_still(["AAPL"])
+                lock_bars_shared(["AAPL"])
         finally:
             connection.close()
 

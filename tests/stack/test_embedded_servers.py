@@ -129,18 +129,6 @@ def test_the_folders_are_closed_to_others(server: EmbeddedPostgres, valkey: Embe
     assert valkey.socket.stat().st_mode & 0o077 == 0
 
 
-def test_a_copy_of_a_database_holds_its_rows(server: EmbeddedPostgres) -> None:
-    server.start()
-    ask(server, "CREATE TABLE kept AS SELECT 7 AS n")
-    assert server.create_database("copy", template="helios") is True
-    assert server.create_database("copy") is False
-    connection = psycopg2.connect(server.dsn("copy"))
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT n FROM kept")
-        assert cursor.fetchone() == (7,)
-    connection.close()
-
-
 def test_a_server_that_cannot_start_says_why(root: Path) -> None:
     run = root / "run"
     server = EmbeddedPostgres(

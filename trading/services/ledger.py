@@ -44,12 +44,12 @@ def entry_hash(previous: str, sequence: int, kind: str, payload: dict[str, Any])
 
 def append(book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any]) -> LedgerEntry:
     """Append one entry in the caller's transaction; two writers at once collide on a unique constraint."""
-    entry = following(book_id, cycle_id, kind, payload)
+    entry = draft(book_id, cycle_id, kind, payload)
     entry.save(force_insert=True)
     return entry
 
 
-def following(book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any]) -> LedgerEntry:
+def draft(book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any]) -> LedgerEntry:
     """The entry that comes next on a book's ledger, not saved yet."""
     last = LedgerEntry.objects.filter(book_id=book_id).order_by("-sequence").values_list("sequence", "hash").first()
     before, previous = last or (0, GENESIS)

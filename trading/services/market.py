@@ -187,7 +187,7 @@ def _prepare(batches: Sequence[Bars]) -> None:
     _lock("pg_advisory_xact_lock", symbols)
 
 
-def hold_still(symbols: Sequence[str]) -> None:
+def lock_bars_shared(symbols: Sequence[str]) -> None:
     """Keep writers of these symbols' bars waiting until the transaction ends; readers that hold them go side by side.
 
     For who stores what is made of bars: a correction in between would forget what is not there yet, and leave it.
