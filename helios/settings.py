@@ -8,9 +8,9 @@ import django_stubs_ext
 from celery.schedules import schedule as every
 from kombu import Queue
 
+from helios import VERSION, admin_menu
 from helios.entries import parts
 from helios.env import BASE_DIR, get_env
-from helios.platform import VERSION, look
 from helios.stack import endpoints
 
 django_stubs_ext.monkeypatch()  # lets annotations such as ModelAdmin[Book] exist at run time
@@ -65,7 +65,8 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_celery_beat",
     "django_celery_results",
-    "helios.platform",
+    "helios",
+    "helios.web",
     "helios.events",
     "helios.flags",
     "helios.breakers",
@@ -78,10 +79,10 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "helios.platform.static.StaticFiles",
-    "helios.platform.middleware.RequestLog",
-    "helios.platform.middleware.Cors",
-    "helios.platform.middleware.ContentPolicy",
+    "helios.web.static.StaticFiles",
+    "helios.web.middleware.RequestLog",
+    "helios.web.middleware.Cors",
+    "helios.web.middleware.ContentPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -121,7 +122,7 @@ LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"  # Django's own def
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
-FORMAT_MODULE_PATH = "helios.platform.formats"
+FORMAT_MODULE_PATH = "helios.web.formats"
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -141,15 +142,15 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["helios.platform.access.RolePermission"],
-    "DEFAULT_THROTTLE_CLASSES": ["helios.platform.throttling.Limit"],
-    "DEFAULT_SCHEMA_CLASS": "helios.platform.schema.HeliosSchema",
-    "DEFAULT_PARSER_CLASSES": ["helios.platform.parsing.StrictJson"],
+    "DEFAULT_PERMISSION_CLASSES": ["helios.web.access.RolePermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["helios.web.throttling.Limit"],
+    "DEFAULT_SCHEMA_CLASS": "helios.web.openapi.HeliosSchema",
+    "DEFAULT_PARSER_CLASSES": ["helios.web.parsing.StrictJson"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "helios.platform.parsing.OnlyJson",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "helios.web.parsing.OnlyJson",
     "URL_FORMAT_OVERRIDE": None,
-    "DEFAULT_PAGINATION_CLASS": "helios.platform.pagination.Pages",
-    "EXCEPTION_HANDLER": "helios.platform.problems.handle",
+    "DEFAULT_PAGINATION_CLASS": "helios.web.pagination.Pages",
+    "EXCEPTION_HANDLER": "helios.web.problems.handle",
 }
 # How often one user may read, write, and do what is slow; and one address without a name ask at all.
 API_RATES = {
@@ -158,7 +159,7 @@ API_RATES = {
     "sensitive": env.api_rate_sensitive,
     "anon": env.api_rate_anon,
 }
-# What staff of a role may add and change in the admin, by app, beyond the role before (helios.platform.access).
+# What staff of a role may add and change in the admin, by app, beyond the role before (helios.web.access).
 ROLE_CHANGES: dict[str, tuple[str, ...]] = {
     "viewer": (),
     "operator": ("flags", "breakers", "modules", "rollouts", "sentinel"),
@@ -173,18 +174,18 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "helios.platform.schema.add_problems",
+        "helios.web.openapi.add_problems",
     ],
     "ENUM_NAME_OVERRIDES": {
         "BookState": "trading.models.Book.State",
         "BreakerState": "helios.breakers.models.ShownState",
-        "BreakerMode": "helios.platform.modularity.breaker_shapes.MODES",
-        "FlagStrategy": "helios.platform.modularity.flag_shapes.ALL_STRATEGIES",
-        "ChosenStrategy": "helios.platform.modularity.flag_shapes.CHOSEN",
-        "RolloutState": "helios.platform.modularity.rollout_shapes.STATES",
-        "RolloutKind": "helios.platform.modularity.rollout_shapes.KINDS",
-        "GuardKind": "helios.platform.modularity.rollout_shapes.STRENGTHS",
-        "StepKind": "helios.platform.modularity.rollout_shapes.MODES",
+        "BreakerMode": "helios.api.breakers.shapes.MODES",
+        "FlagStrategy": "helios.api.flags.shapes.ALL_STRATEGIES",
+        "ChosenStrategy": "helios.api.flags.shapes.CHOSEN",
+        "RolloutState": "helios.api.rollouts.shapes.STATES",
+        "RolloutKind": "helios.api.rollouts.shapes.KINDS",
+        "GuardKind": "helios.api.rollouts.shapes.STRENGTHS",
+        "StepKind": "helios.api.rollouts.shapes.MODES",
         "SwapKind": "helios.modules.models.ModuleSwap.Kind",
         "SwapState": "helios.modules.models.SwapState",
         "JobKind": "helios.modules.models.ModuleJob.Kind",
@@ -238,7 +239,7 @@ CELERY_TASK_ROUTES = {
     "tiers.execute": {"queue": "execution"},
     "trading.*": {"queue": "execution"},
     "sentinel.*": {"queue": "maintenance"},
-    "platform.*": {"queue": "maintenance"},
+    "web.*": {"queue": "maintenance"},
     "rollouts.*": {"queue": "maintenance"},
     "modules.*": {"queue": "maintenance"},
 }
@@ -252,7 +253,7 @@ CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "sentinel.heartbeat", "schedule": every(15.0), "options": {"expires": 15.0}},
     "audit": {"task": "sentinel.audit", "schedule": every(60.0), "options": {"expires": 60.0}},
     "idempotency": {
-        "task": "platform.forget_idempotency_keys",
+        "task": "web.forget_idempotency_keys",
         "schedule": every(3_600.0),
         "options": {"expires": 3_600.0},
     },
@@ -264,9 +265,9 @@ ROLLOUT_REPLAY = "tiers.delivery.replaying.replay"  # (rollout) -> the same, ove
 ROLLOUT_STRATEGIES = "tiers.delivery.strategies.check"  # (target, challenger, params) -> the champion's label
 ROLLOUT_PROMOTE_STRATEGY = "tiers.delivery.strategies.promote"  # (target, challenger, params, *, actor, reason)
 
-DEFAULT_EXCEPTION_REPORTER = "helios.platform.debugging.Reporter"
+DEFAULT_EXCEPTION_REPORTER = "helios.web.debugging.Reporter"
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records
-UNFOLD = look.UNFOLD
+UNFOLD = admin_menu.UNFOLD
 FORMS_URLFIELD_ASSUME_HTTPS = True
 SILENCED_SYSTEM_CHECKS: list[str] = []
 BASE_PATH = BASE_DIR

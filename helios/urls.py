@@ -6,16 +6,16 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
-from helios.platform import views
-from helios.platform.modularity import client
+from helios.api.system import views
+from helios.flags.unleash import views as client
 
 urlpatterns = [
     path("", views.index, name="index"),
-    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}platform/sun.svg"), name="favicon"),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}web/sun.svg"), name="favicon"),
     path("health", views.alive, name="health"),
     path("health/ready", views.ready, name="ready"),
     path("api/system/info", views.SystemInfoView.as_view(), name="system-info"),
-    path("api/modularity/", include("helios.platform.modularity.urls")),
+    path("api/modularity/", include("helios.api.urls")),
     path("api/client/features", client.ClientFeatures.as_view(), name="client-features"),
     path("api/client/register", client.ClientRegister.as_view(), name="client-register"),
     path("api/client/metrics", client.ClientMetrics.as_view(), name="client-metrics"),
@@ -24,12 +24,12 @@ urlpatterns = [
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path(
         "redoc",
-        SpectacularRedocView.as_view(url_name="schema", template_name="platform/redoc.html"),
+        SpectacularRedocView.as_view(url_name="schema", template_name="web/redoc.html"),
         name="redoc",
     ),
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "helios.platform.problems.bad_request"
-handler404 = "helios.platform.problems.not_found"
-handler500 = "helios.platform.problems.server_error"
+handler400 = "helios.web.problems.bad_request"
+handler404 = "helios.web.problems.not_found"
+handler500 = "helios.web.problems.server_error"

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import action, display
 
-from helios.platform.readonly import ReadOnlyAdmin
+from helios.web.admin_base import ReadOnlyAdmin
 from sentinel import services
 from sentinel.models import AuditRun, Finding, Heartbeat
 

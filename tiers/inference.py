@@ -14,8 +14,8 @@ from loguru import logger
 from helios import events
 from helios.breakers import breaker
 from helios.breakers.guard import IGNORED
+from helios.db.failures import UNAVAILABLE, lost, savepoint
 from helios.modules.errors import WatchedCallFailed
-from helios.platform.db import UNAVAILABLE, lost, savepoint
 from tiers.contracts import BoolArray, FloatArray, Forecast, Switches
 from tiers.delivery import merge
 from tiers.delivery.arms import said

@@ -29,10 +29,10 @@ from kombu.exceptions import OperationalError as BrokerError
 from loguru import logger
 
 from helios import breakers, events, flags
+from helios.db.failures import UNAVAILABLE
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
-from helios.platform.db import UNAVAILABLE
 from tiers import switches as switchboard
 from tiers.delivery import arms
 from tiers.delivery import cycles as delivery

@@ -12,7 +12,7 @@ import numpy as np
 from django.db import connection
 from psycopg2.extras import execute_values
 
-from helios.platform.db import ensure_partitions
+from helios.db.partitions import ensure_partitions
 from tiers.contracts import (
     Bars,
     BookView,

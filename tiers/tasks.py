@@ -6,9 +6,9 @@ from typing import Any
 
 from celery import shared_task
 
+from helios.db.failures import UNAVAILABLE
 from helios.env import get_env
 from helios.errors import Transient
-from helios.platform.db import UNAVAILABLE
 from tiers import clock, pipeline
 from trading.models import Stage
 

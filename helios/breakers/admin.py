@@ -18,10 +18,9 @@ from helios.breakers.catalog import SHIPPED
 from helios.breakers.editing import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.errors import HeliosError
-from helios.platform import roles
-from helios.platform.admin_roles import RoledAdmin, RoledForm
-from helios.platform.readonly import ReadOnlyAdmin
-from helios.platform.roles import Role
+from helios.web import roles
+from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin, RoledForm
+from helios.web.roles import Role
 
 COLOURS = {
     "closed": "success",

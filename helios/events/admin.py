@@ -3,7 +3,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 
 from helios.events.models import SystemEvent
-from helios.platform.readonly import ReadOnlyAdmin
+from helios.web.admin_base import ReadOnlyAdmin
 
 
 @admin.register(SystemEvent)

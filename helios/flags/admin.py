@@ -20,10 +20,9 @@ from helios.flags.changing import Change
 from helios.flags.definition import Strategy
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
-from helios.platform import roles
-from helios.platform.admin_roles import RoledAdmin
-from helios.platform.readonly import ReadOnlyAdmin
-from helios.platform.roles import MONEY_FLAGS, Role, Turn
+from helios.web import roles
+from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
+from helios.web.roles import MONEY_FLAGS, Role, Turn
 
 BADGES = {"on": "success", "off": "info", "killed": "danger"}
 FROM_LIST = "from the list in the admin"

@@ -16,9 +16,9 @@ from helios.flags.checks import EDITABLE
 from helios.flags.definition import Strategy
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
-from helios.platform import roles
-from helios.platform.admin_roles import RoledForm
-from helios.platform.roles import Role, Turn
+from helios.web import roles
+from helios.web.admin_base import RoledForm
+from helios.web.roles import Role, Turn
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
 MAX_ROWS: Final = 20

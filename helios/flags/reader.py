@@ -12,6 +12,7 @@ from django.db import connection
 from loguru import logger
 
 from helios import outage
+from helios.db.failures import savepoint
 from helios.errors import Transient
 from helios.flags.definition import FlagDefinition, Strategy, check_product
 from helios.flags.parts import Segment
@@ -25,7 +26,6 @@ from helios.flags.unleash.state import (
     step_from_json,
     variant_from_json,
 )
-from helios.platform.db import savepoint
 
 log = logger.bind(component="flags")
 _FIELDS = (

@@ -20,8 +20,7 @@ from helios.errors import HeliosError
 from helios.modules import history_admin, jobs, services  # noqa: F401 - the history's page is there
 from helios.modules.errors import ModuleRefused
 from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleVersion
-from helios.platform.admin_roles import RoledAdmin, RoledForm
-from helios.platform.readonly import ReadOnlyAdmin
+from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin, RoledForm
 
 COLOURS = {
     "active": "success",

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from helios.modules.history import ModuleTestRun
-from helios.platform.readonly import ReadOnlyAdmin
+from helios.web.admin_base import ReadOnlyAdmin
 
 
 @admin.register(ModuleTestRun)

@@ -36,7 +36,7 @@ def loaded(implementation: Any, slot: str) -> None:
 
 def switched(slot: str, old: Any, new: Any, from_version: str) -> list[str]:
     """Carry the state over and tell both; returns what failed, a sentence each. `old`: None for a first activation."""
-    from helios.platform.db import savepoint  # noqa: PLC0415 - the gate's own process switches nothing
+    from helios.db.failures import savepoint  # noqa: PLC0415 - the gate's own process switches nothing
 
     failed: list[str] = []
 

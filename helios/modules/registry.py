@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from django.db.models import Max
 from loguru import logger
 
+from helios.db.failures import savepoint
 from helios.errors import HeliosError
 from helios.modules import artefacts, changing, core, hooks, loading, watch
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
-from helios.platform.db import savepoint
 
 log = logger.bind(component="modules")
 

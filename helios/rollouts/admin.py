@@ -13,10 +13,9 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from helios.errors import HeliosError
-from helios.platform.admin_roles import RoledAdmin, lines
-from helios.platform.readonly import ReadOnlyAdmin
 from helios.rollouts import report, services, words
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
+from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin, lines
 
 BADGES = {
     "PENDING": "default",

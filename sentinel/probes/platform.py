@@ -11,8 +11,8 @@ from celery import Celery
 from django.conf import settings
 from django.db import connection
 
+from helios.api.system import health
 from helios.env import get_env
-from helios.platform import health
 from sentinel.audits.facts import Disk
 from sentinel.models import Heartbeat
 from sentinel.probes.runner import bounded

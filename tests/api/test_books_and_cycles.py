@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from helios.platform.roles import Role
-from tests.platform.people import api_of
+from helios.web.roles import Role
+from tests.web.people import api_of
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position, StageRun
 
 pytestmark = pytest.mark.django_db

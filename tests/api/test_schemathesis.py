@@ -1,7 +1,7 @@
 """Schemathesis over the OpenAPI document: whatever is asked, no 5xx, and every answer is one that it promises.
 
 Each case runs in a transaction that is rolled back. Half of the cases name something that exists. The gate's processes
-are left out, for they take seconds; `tests/platform/test_module_api.py` starts them.
+are left out, for they take seconds; `tests/web/test_module_api.py` starts them.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from helios.flags import services as flag_services
 from helios.modules import changing, registry, testing
 from helios.modules import services as modules
 from helios.modules.history import ModuleTestRun
-from helios.platform.roles import POLICY, Role, Rule
 from helios.rollouts import services as rollouts
 from helios.rollouts.measures import ArmMeasures
-from tests.platform.people import Api, api_of
+from helios.web.roles import POLICY, Role, Rule
+from tests.web.people import Api, api_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.hypothesis]
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import redis
 
+from helios.api.system import health
 from helios.breakers import process
 from helios.breakers.catalog import SHIPPED
-from helios.platform import health
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
 

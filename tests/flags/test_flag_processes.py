@@ -21,7 +21,7 @@ from helios import flags
 from helios.flags import announce as announcing
 from helios.flags import services
 from helios.flags.announce import announce, channel
-from helios.platform import lifespan
+from helios.web import lifespan
 
 WAIT_S = 30.0
 N_PROCESSES, N_CHANGES = 8, 12

@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from helios.platform.db import ensure_partitions
+from helios.db.partitions import ensure_partitions
 from tests.market.bars import FIELDS, make_bars
 from tiers.features.catalog import WINDOW_BARS
 from tiers.inference import DEFAULT_RECEPTIVE_BARS

@@ -8,11 +8,11 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from helios.platform.access import give_role
-from helios.platform.roles import Role
 from helios.rollouts import recording, selectors, services, words
 from helios.rollouts.models import RolloutEvent
 from helios.rollouts.recording import ArmDecision
+from helios.web.access import give_role
+from helios.web.roles import Role
 from tests.rollouts.arms import arm, reading
 from tests.rollouts.conftest import T0
 

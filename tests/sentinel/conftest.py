@@ -71,7 +71,7 @@ class Desk:
 
 
 def make_partitions(first: datetime, last: datetime) -> None:
-    from helios.platform.db import ensure_partitions
+    from helios.db.partitions import ensure_partitions
 
     ensure_partitions("market_ohlc", "year", first, last)
 

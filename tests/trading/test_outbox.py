@@ -6,8 +6,8 @@ from decimal import Decimal as D
 
 import pytest
 
+from helios.db.partitions import ensure_partitions
 from helios.errors import Rejected
-from helios.platform.db import ensure_partitions
 from tests.trading.venue import fates
 from trading.accounting import replay
 from trading.brokers.paper_venue import PaperVenue

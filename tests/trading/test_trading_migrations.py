@@ -11,7 +11,7 @@ from django.apps import apps
 from django.core.management.base import CommandError
 from django.db import connection, migrations
 
-from helios.platform.db import ensure_partitions
+from helios.db.partitions import ensure_partitions
 from trading.models import MarketOHLC, Position
 from trading.services import market
 from trading.services.books import create_book

@@ -17,10 +17,10 @@ import numpy as np
 from billiard.exceptions import SoftTimeLimitExceeded
 from loguru import logger
 
+from helios.db.failures import lost, savepoint
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
-from helios.platform.db import lost, savepoint
 from helios.rollouts.core import Assignment, Kind
 from tiers.delivery import contract
 from tiers.delivery.deadline import within

@@ -8,8 +8,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from helios.platform.api import ordering
-from helios.platform.strict import Query
+from helios.web.base_views import ordering
+from helios.web.shapes import Query
 from trading.models import Book, PipelineCycle, Position, StageRun
 
 

@@ -10,7 +10,7 @@ from rest_framework.generics import RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from helios.platform.api import ApiView, ListView, narrowed, no_query
+from helios.web.base_views import ApiView, ListView, narrowed, no_query
 from trading.api.serializers import BookFilter, BookSerializer, CycleFilter, CycleSerializer
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position
 

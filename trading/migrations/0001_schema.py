@@ -5,7 +5,7 @@ import django.db.models.functions.datetime
 from decimal import Decimal
 from django.db import migrations, models
 
-from helios.platform.partitions import CreatePartitionedModel
+from helios.db.partitions import CreatePartitionedModel
 
 
 class Migration(migrations.Migration):

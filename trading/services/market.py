@@ -13,9 +13,9 @@ import numpy as np
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from helios.db.partitions import ensure_partitions
 from helios.errors import DataError
 from helios.events import record
-from helios.platform.db import ensure_partitions
 from trading.bars import Bars
 from trading.models import Instrument
 from trading.selectors import wire

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from helios.platform.db import append_only_sql
+from helios.db.triggers import append_only_sql
 
 FORWARD, REVERSE = append_only_sql("feature_flag_history")
 

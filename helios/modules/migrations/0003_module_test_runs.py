@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from helios.platform.db import append_only_sql
+from helios.db.triggers import append_only_sql
 
 
 class Migration(migrations.Migration):

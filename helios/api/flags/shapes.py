@@ -1,0 +1,343 @@
+"""Shapes of flags, segments, their parts and their changes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from helios.flags import selectors
+from helios.flags.core import Strategy
+from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
+from helios.flags.parts import Operator
+from helios.web.base_views import NAME, ordering
+from helios.web.shapes import Body, Moment, Query, Reasoned, Text, Truth, Whole
+
+CHOSEN: Final = [each.value for each in Strategy if each is not Strategy.KILL_SWITCH]
+ALL_STRATEGIES: Final = [each.value for each in Strategy]
+RESERVED: Final = ("enable", "disable", "percentage", "stale")  # addresses below feature-flags/
+MAX_PARTS: Final = 100
+
+
+def new_name(**kwargs: Any) -> serializers.RegexField:
+    """The name of something that is to be made."""
+    return _Name(rf"^{NAME.pattern}$", **kwargs)
+
+
+class _Name(Text, serializers.RegexField):
+    """A text that code can look up."""
+
+
+class _At(Moment):
+    """A moment, kept as the text that a flag's column holds."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        found: datetime = super().to_internal_value(value)
+        return found.isoformat()
+
+
+def _texts(limit: int = 128, most: int = 1000) -> serializers.ListField:
+    return serializers.ListField(child=Text(max_length=limit), required=False, max_length=most)
+
+
+def listed(shape: Any, most: int = MAX_PARTS) -> Any:
+    """A list of objects of this shape, which may be left out."""
+    return shape(many=True, required=False, max_length=most)
+
+
+class Constraint(Body):
+    """A condition on one value of the context, in Unleash's words."""
+
+    contextName = Text(  # noqa: N815 - Unleash's word
+        max_length=100, help_text="symbol, user, strategy, system, environment or an attribute"
+    )
+    operator = serializers.ChoiceField(choices=[each.value for each in Operator])
+    values = _texts(256)
+    value = Text(required=False, allow_blank=True, max_length=256)
+    inverted = Truth(required=False)
+    caseInsensitive = Truth(required=False)  # noqa: N815
+
+
+class Payload(Body):
+    type = serializers.ChoiceField(choices=["string", "number", "json", "csv"])
+    value = Text(allow_blank=True, max_length=10_000)
+
+
+class Override(Body):
+    contextName = Text(max_length=100)  # noqa: N815
+    values = _texts(256)
+
+
+class Variant(Body):
+    """One of several answers; its share is its weight over the sum of all weights."""
+
+    name = Text(max_length=100)
+    weight = Whole(min_value=0, max_value=1000)
+    payload = Payload(required=False)
+    stickiness = Text(required=False, max_length=64)
+    overrides = listed(Override)
+
+
+class Rule(Body):
+    """An Unleash activation strategy, for flags with the strategy `rules`: one of them must hold."""
+
+    name = Text(max_length=100)
+    parameters = serializers.DictField(child=Text(allow_blank=True, max_length=2000), required=False)
+    constraints = listed(Constraint)
+    segments = _texts(100, MAX_PARTS)
+    variants = listed(Variant)
+
+
+class Prerequisite(Body):
+    """A flag that must be on (or off, or serve one of these variants) first."""
+
+    feature = Text(max_length=100)
+    enabled = Truth(required=False)
+    variants = _texts(100, MAX_PARTS)
+
+
+class Step(Body):
+    """From `at` on the flag serves `percentage`."""
+
+    at = _At()
+    percentage = Whole(min_value=0, max_value=100)
+
+
+class FlagFields(Reasoned):
+    """What can be set on a flag; what is left out stays."""
+
+    enabled = Truth(required=False)
+    strategy = serializers.ChoiceField(choices=CHOSEN, required=False)
+    percentage = Whole(min_value=0, max_value=100, required=False)
+    whitelist = _texts()
+    blacklist = _texts()
+    gradual_from = Whole(min_value=0, max_value=100, required=False)
+    gradual_start = Moment(required=False, allow_null=True)
+    gradual_end = Moment(required=False, allow_null=True)
+    schedule = listed(Step)
+    stickiness = Text(required=False, allow_blank=True, max_length=64)
+    group_id = Text(required=False, allow_blank=True, max_length=100)
+    environments = _texts(64, MAX_PARTS)
+    segments = _texts(100, MAX_PARTS)
+    constraints = listed(Constraint)
+    prerequisites = listed(Prerequisite)
+    rules = listed(Rule)
+    variants = listed(Variant)
+    description = Text(required=False, allow_blank=True, max_length=2000)
+    owner = Text(required=False, allow_blank=True, max_length=128)
+    expires_at = Moment(required=False, allow_null=True)
+
+
+class NewFlag(FlagFields):
+    name = new_name(help_text="how code asks for it; it never changes")
+
+    def validate_name(self, name: str) -> str:
+        if name in RESERVED:
+            raise serializers.ValidationError(f"must not be an address below feature-flags/, {name} is")
+        return name
+
+
+class Versioned(Reasoned):
+    """A change of what the caller has seen; with `version` only if nobody changed it since."""
+
+    version = Whole(required=False, min_value=0, help_text="the `version` you saw; or send its ETag as If-Match")
+
+
+class FlagPatch(FlagFields, Versioned):
+    """The fields to change."""
+
+
+class Share(Versioned):
+    percentage = Whole(min_value=0, max_value=100)
+
+
+class Entries(Versioned):
+    entries = serializers.ListField(
+        child=Text(max_length=128), min_length=1, max_length=1000, help_text="symbols, users, strategies or systems"
+    )
+
+
+class Restored(Versioned):
+    entry = Whole(required=False, min_value=1, help_text="number of the change in the history; else an archived flag")
+
+
+class _Named(Body):
+    name = Text(required=False, max_length=100, help_text="the flag; or ?name=")
+
+
+class NamedVersioned(_Named, Versioned):
+    """The body style: which flag stands in the body or in the address."""
+
+
+class NamedShare(_Named, Share):
+    """The body style of percentage."""
+
+
+class NameQuery(Query):
+    name = serializers.CharField(required=False, max_length=100)
+
+
+class FlagFilter(Query):
+    """What the list of flags can be narrowed to."""
+
+    enabled = serializers.BooleanField(required=False)
+    strategy = serializers.ChoiceField(choices=ALL_STRATEGIES, required=False)
+    owner = serializers.CharField(required=False, max_length=128)
+    search = serializers.CharField(required=False, max_length=100, help_text="a part of name or description")
+    ordering = ordering("name", "updated_at", "expires_at", "strategy")
+
+
+class FlagSerializer(serializers.ModelSerializer[FeatureFlag]):
+    """One flag as it is evaluated, and in words whom it serves now."""
+
+    strategy = serializers.ChoiceField(choices=ALL_STRATEGIES, read_only=True)
+    serves = serializers.SerializerMethodField()
+    schedule = serializers.SerializerMethodField()
+    constraints = serializers.SerializerMethodField()
+    prerequisites = serializers.SerializerMethodField()
+    rules = serializers.SerializerMethodField()
+    variants = serializers.SerializerMethodField()
+
+    class Meta:
+        model = FeatureFlag
+        fields: tuple[str, ...] = (
+            "name",
+            "enabled",
+            "strategy",
+            "resume_strategy",
+            "serves",
+            "percentage",
+            "whitelist",
+            "blacklist",
+            "gradual_from",
+            "gradual_start",
+            "gradual_end",
+            "schedule",
+            "stickiness",
+            "group_id",
+            "environments",
+            "segments",
+            "constraints",
+            "prerequisites",
+            "rules",
+            "variants",
+            "description",
+            "owner",
+            "expires_at",
+            "version",
+            "generation",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+    def get_serves(self, flag: FeatureFlag) -> str:
+        """Whom the flag serves now, in words."""
+        return selectors.effect(flag)
+
+    @extend_schema_field(Step(many=True))
+    def get_schedule(self, flag: FeatureFlag) -> Any:
+        return flag.schedule
+
+    @extend_schema_field(Constraint(many=True))
+    def get_constraints(self, flag: FeatureFlag) -> Any:
+        return flag.constraints
+
+    @extend_schema_field(Prerequisite(many=True))
+    def get_prerequisites(self, flag: FeatureFlag) -> Any:
+        return flag.prerequisites
+
+    @extend_schema_field(Rule(many=True))
+    def get_rules(self, flag: FeatureFlag) -> Any:
+        return flag.rules
+
+    @extend_schema_field(Variant(many=True))
+    def get_variants(self, flag: FeatureFlag) -> Any:
+        return flag.variants
+
+
+class FlagChange(serializers.ModelSerializer[FeatureFlagHistory]):
+    """One change: who, when, why, before and after. Append-only."""
+
+    class Meta:
+        model = FeatureFlagHistory
+        fields = ("id", "ts", "action", "actor", "reason", "before", "after", "generation")
+        read_only_fields = fields
+
+
+class FlagDetailSerializer(FlagSerializer):
+    """One flag with its last 20 changes, newest first."""
+
+    history = serializers.SerializerMethodField()
+
+    class Meta(FlagSerializer.Meta):
+        fields = (*FlagSerializer.Meta.fields, "history")
+        read_only_fields = fields
+
+    @extend_schema_field(FlagChange(many=True))
+    def get_history(self, flag: FeatureFlag) -> list[dict[str, Any]]:
+        return list(FlagChange(flag.history.all()[:20], many=True).data)
+
+
+class VariantShown(serializers.Serializer[Any]):
+    """The variant that this context gets; `disabled` where there is none."""
+
+    name = serializers.CharField()
+    enabled = serializers.BooleanField()
+    feature_enabled = serializers.BooleanField()
+    payload = Payload(required=False)
+
+
+class FlagCheck(serializers.Serializer[Any]):
+    """The answer that code with this context gets, and why."""
+
+    name = serializers.CharField()
+    enabled = serializers.BooleanField()
+    reason = serializers.CharField()
+    variant = VariantShown()
+    generation = serializers.IntegerField(help_text="of the flags that answered")
+    status = serializers.CharField(help_text="LIVE, or STALE while a newer state of the flags may exist")
+
+
+class CheckQuery(serializers.Serializer[Any]):
+    """The context; every other parameter is an attribute of that name."""
+
+    symbol = serializers.CharField(required=False, max_length=128)
+    strategy = serializers.CharField(required=False, max_length=128)
+    user = serializers.CharField(required=False, max_length=150)
+    system = serializers.CharField(required=False, max_length=128)
+    environment = serializers.CharField(required=False, max_length=64, help_text="else that of this installation")
+
+
+class SegmentFields(Reasoned):
+    description = Text(required=False, allow_blank=True, max_length=2000)
+    constraints = listed(Constraint)
+
+
+class NewSegment(SegmentFields):
+    name = new_name()
+
+
+class SegmentPatch(SegmentFields, Versioned):
+    """The fields to change."""
+
+
+class SegmentFilter(Query):
+    ordering = ordering("name", "updated_at")
+
+
+class SegmentSerializer(serializers.ModelSerializer[FlagSegment]):
+    """Constraints that several flags share."""
+
+    constraints = serializers.SerializerMethodField()
+
+    class Meta:
+        model = FlagSegment
+        fields = ("name", "description", "constraints", "version", "generation", "created_at", "updated_at")
+        read_only_fields = fields
+
+    @extend_schema_field(Constraint(many=True))
+    def get_constraints(self, segment: FlagSegment) -> Any:
+        return segment.constraints

@@ -1,0 +1,323 @@
+"""Modules over HTTP: register, load, test, swap and roll back. What takes long is a job, done by a worker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from helios.api.modules import shapes
+from helios.modules import jobs, presence, registry, services
+from helios.modules.history import ModuleTestRun
+from helios.modules.models import OPEN_SWAPS, Module, ModuleJob, ModuleSwap, ModuleVersion
+from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, unknown
+from helios.web.idempotency import idempotent
+from helios.web.shapes import Reasoned
+
+TAG: Final = ["modules"]
+Kind = ModuleJob.Kind
+
+
+def found(name: str) -> Module:
+    """The slot, or 404 with the nearest name."""
+    row = Module.objects.select_related("active", "previous").filter(name=name).first()
+    if row is None:
+        raise unknown("module", name, Module.objects.values_list("name", flat=True))
+    return row
+
+
+def _swaps() -> QuerySet[ModuleSwap]:
+    return ModuleSwap.objects.select_related("module", "from_version", "to_version")
+
+
+def _swapped(pk: int) -> Response:
+    headers = {"Location": f"/api/modularity/modules/swaps/{pk}"}
+    return Response(shapes.SwapSerializer(_swaps().get(pk=pk)).data, headers=headers)
+
+
+class ModuleList(ListView[Module]):
+    """All slots, by name."""
+
+    serializer_class = shapes.ModuleSerializer
+    filters = shapes.ModuleFilter
+
+    def get_queryset(self) -> QuerySet[Module]:
+        rows = Module.objects.select_related("active", "previous").order_by("name")
+        return narrowed(rows, self.wanted(), {"state": "state", "hot_reloadable": "hot_reloadable"})
+
+    @extend_schema(tags=TAG, summary="List modules", operation_id="modules_list", parameters=[shapes.ModuleFilter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class ModuleStatuses(ApiView):
+    """All slots at a glance."""
+
+    @extend_schema(
+        tags=TAG, summary="Read all modules' states", operation_id="modules_statuses", responses=shapes.Statuses
+    )
+    def get(self, request: Request) -> Response:
+        """The state of every slot, swaps under way, and which processes serve which generation."""
+        no_query(request)
+        registry.refresh_if_behind()
+        states = dict(Module.objects.order_by("name").values_list("name", "state"))
+        answer = {
+            "modules": states,
+            "counts": Counter(states.values()),
+            "generation": registry.generation(),
+            "swaps_open": _swaps().filter(state__in=OPEN_SWAPS),
+            "processes": presence.live(),
+        }
+        return Response(shapes.Statuses(answer).data)
+
+
+class ModuleStatus(ApiView):
+    """One slot."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Read a module's status",
+        operation_id="modules_status",
+        responses=shapes.ModuleStatusSerializer,
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """Whether the slot is in use, what failed, who needs it, its last swap and its last test."""
+        no_query(request)
+        return Response(shapes.ModuleStatusSerializer(found(name)).data)
+
+
+class Versions(ListView[ModuleVersion]):
+    """What is registered for a slot, newest first."""
+
+    serializer_class = shapes.VersionSerializer
+
+    def get_queryset(self) -> QuerySet[ModuleVersion]:
+        self.wanted()
+        if getattr(self, "swagger_fake_view", False):
+            return ModuleVersion.objects.none()
+        return ModuleVersion.objects.filter(module=found(self.kwargs["name"])).select_related("module").order_by("-id")
+
+    @extend_schema(tags=TAG, summary="List a module's versions", operation_id="modules_versions")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class TestHistory(ListView[ModuleTestRun]):
+    """What was tested, newest first."""
+
+    serializer_class = shapes.TestRunSerializer
+    filters = shapes.TestFilter
+
+    def get_queryset(self) -> QuerySet[ModuleTestRun]:
+        wanted = self.wanted()
+        if getattr(self, "swagger_fake_view", False):
+            return ModuleTestRun.objects.none()
+        rows = ModuleTestRun.objects.filter(module=found(self.kwargs["name"]).name).order_by("-id")
+        return narrowed(rows, wanted, {"passed": "passed", "version": "version"})
+
+    @extend_schema(
+        tags=TAG, summary="List a module's tests", operation_id="modules_test_history", parameters=[shapes.TestFilter]
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class Register(ApiView):
+    """A slot, or another version for one."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Register a module",
+        operation_id="modules_register",
+        request=shapes.NewModule,
+        responses={201: shapes.VersionSerializer},
+    )
+    @idempotent()
+    def post(self, request: Request) -> Response:
+        """Keeps the sources by their hash; nothing is imported and nothing changes for the pipeline."""
+        no_query(request)
+        wanted = body(request, shapes.NewModule)
+        version = services.register(
+            wanted["name"],
+            wanted["path"],
+            wanted["version"],
+            dependencies=wanted.get("dependencies"),
+            hot_reloadable=wanted.get("hot_reloadable"),
+            actor=actor(request),
+        )
+        headers = {"Location": f"/api/modularity/modules/{wanted['name']}/status"}
+        return Response(shapes.VersionSerializer(version).data, status=HTTPStatus.CREATED, headers=headers)
+
+
+def _enqueued(job: ModuleJob) -> Response:
+    """202: a worker does it, and the job at Location says how far it is and how it ended."""
+    headers = {"Location": f"/api/modularity/modules/jobs/{job.pk}"}
+    return Response(shapes.JobSerializer(job).data, status=HTTPStatus.ACCEPTED, headers=headers)
+
+
+class Load(ApiView):
+    """Check that a version can be used, without using it yet."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Load a version",
+        operation_id="modules_load",
+        request=shapes.WhichVersion,
+        responses={202: shapes.JobSerializer},
+    )
+    @idempotent()
+    def post(self, request: Request, name: str) -> Response:
+        """Has a worker import the code in a process of its own; the job at Location says whether it can be used."""
+        no_query(request)
+        version = body(request, shapes.WhichVersion)["version"]
+        return _enqueued(jobs.enqueue(Kind.LOAD, found(name).name, version, actor=actor(request)))
+
+
+class Activate(ApiView):
+    """Fill an empty slot."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Activate a version",
+        operation_id="modules_activate",
+        request=shapes.WhichVersion,
+        responses={202: shapes.JobSerializer},
+    )
+    @idempotent()
+    def post(self, request: Request, name: str) -> Response:
+        """For a slot that no version fills; one that is in use is swapped. A worker loads it first, if need be."""
+        no_query(request)
+        version = body(request, shapes.WhichVersion)["version"]
+        return _enqueued(jobs.enqueue(Kind.ACTIVATE, found(name).name, version, actor=actor(request)))
+
+
+class Unload(ApiView):
+    """Take a version out of use."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Unload a version",
+        operation_id="modules_unload",
+        request=shapes.WhichVersion,
+        responses={200: shapes.ModuleSerializer},
+    )
+    @idempotent(atomic=False)
+    def post(self, request: Request, name: str) -> Response:
+        """Cycles end at a slot without a version; refused while another module in use needs it."""
+        no_query(request)
+        wanted = body(request, shapes.WhichVersion)
+        services.unload(found(name).name, wanted["version"], actor=actor(request))
+        return Response(shapes.ModuleSerializer(found(name)).data)
+
+
+class Test(ApiView):
+    """Gate tests."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Test a version",
+        operation_id="modules_test",
+        parameters=[shapes.TestQuery],
+        request=shapes.TestOrder,
+        responses={202: shapes.JobSerializer},
+    )
+    @idempotent()
+    def post(self, request: Request, name: str) -> Response:
+        """Has a worker run suites on a version in a process of its own; `test` of the job at Location is the result."""
+        kind = query(request, shapes.TestQuery).get("module_type")
+        wanted = body(request, shapes.TestOrder)
+        if kind and "suites" in wanted:
+            raise exceptions.ValidationError({"suites": ["must be left out where module_type names the suite"]})
+        suites = [kind] if kind else wanted.get("suites")
+        name, version = found(name).name, wanted["version"]
+        return _enqueued(jobs.enqueue(Kind.TEST, name, version, suites=suites, actor=actor(request)))
+
+
+class Swap(ApiView):
+    """Another version takes a slot."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Swap a module's version",
+        operation_id="modules_swap",
+        request=shapes.NewSwap,
+        responses={202: shapes.JobSerializer},
+    )
+    @idempotent()
+    def post(self, request: Request) -> Response:
+        """Checks; then a worker tests it, loads it beside in every process, and switches. The job at Location follows.
+
+        Refused (422) or failed, everything goes on with the version it had; 409 while another swap of the slot is
+        asked for or runs.
+        """
+        no_query(request)
+        wanted = body(request, shapes.NewSwap)
+        name, version, suites = found(wanted["name"]).name, wanted["version"], wanted.get("suites")
+        job = jobs.enqueue(Kind.SWAP, name, version, suites=suites, actor=actor(request), reason=wanted["reason"])
+        return _enqueued(job)
+
+
+class JobDetail(ApiView):
+    """Work that a request asked for."""
+
+    @extend_schema(tags=TAG, summary="Read a job", operation_id="module_jobs_read", responses=shapes.JobSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """How far it is, what it waits for, and how it ended: `swap` and `test` are its results."""
+        no_query(request)
+        job = jobs.get(pk)
+        if job is None:
+            raise exceptions.NotFound(f"no job has the number {pk}")
+        return Response(shapes.JobSerializer(job).data)
+
+
+class Rollback(ApiView):
+    """The version before takes the slot again."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Roll a module back",
+        operation_id="modules_rollback",
+        request=Reasoned,
+        responses={200: shapes.SwapSerializer},
+    )
+    @idempotent(atomic=False)
+    def post(self, request: Request, name: str) -> Response:
+        """At once: it was in use, so it is not tested again."""
+        no_query(request)
+        reason = body(request, Reasoned)["reason"]
+        swap = services.rollback(found(name).name, actor=actor(request), reason=reason)
+        return _swapped(swap.pk)
+
+
+class SwapList(ListView[ModuleSwap]):
+    """Swaps and rollbacks, newest first."""
+
+    serializer_class = shapes.SwapSerializer
+    filters = shapes.SwapFilter
+
+    def get_queryset(self) -> QuerySet[ModuleSwap]:
+        lookups = {"module": "module__name", "state": "state", "kind": "kind"}
+        return narrowed(_swaps().order_by("-id"), self.wanted(), lookups)
+
+    @extend_schema(tags=TAG, summary="List swaps", operation_id="swaps_list", parameters=[shapes.SwapFilter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class SwapDetail(ApiView):
+    """One swap."""
+
+    @extend_schema(tags=TAG, summary="Read a swap", operation_id="swaps_read", responses=shapes.SwapSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """Its state, its error, and how its first calls went."""
+        no_query(request)
+        row = _swaps().filter(pk=pk).first() if pk < 2**63 else None
+        if row is None:
+            raise exceptions.NotFound(f"no swap has the number {pk}")
+        return Response(shapes.SwapSerializer(row).data)

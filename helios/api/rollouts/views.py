@@ -1,0 +1,227 @@
+"""Rollouts over HTTP: plan, start, watch, and end them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from loguru import logger
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from helios.api.rollouts import shapes
+from helios.errors import HeliosError
+from helios.rollouts import providers, selectors, services
+from helios.rollouts.core import Mode
+from helios.rollouts.machine import LIVE, SERVING
+from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
+from helios.rollouts.numbers import arm_numbers
+from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, seen_version
+from helios.web.idempotency import idempotent
+from helios.web.openapi import IF_MATCH
+from helios.web.problems import Unprocessable
+from helios.web.shapes import Body
+
+TAG: Final = ["rollouts"]
+_LOOKUPS: Final = {"state": "state", "kind": "kind", "target": "target", "name": "name"}
+_MAX_NUMBER: Final = 18  # digits
+
+
+def found(name: str) -> Rollout:
+    """The live rollout of that name, else the latest; or the one with that number."""
+    number = name.isdecimal() and len(name) <= _MAX_NUMBER
+    return selectors.get(int(name) if number else name)
+
+
+def shown(row: Rollout, *, status: int = HTTPStatus.OK) -> Response:
+    """The rollout as it is now, with its generation as ETag."""
+    row.refresh_from_db()
+    headers = {"ETag": f'"{row.generation}"'}
+    if status == HTTPStatus.CREATED:
+        headers["Location"] = f"/api/modularity/rollouts/{row.name}"
+    return Response(shapes.RolloutSerializer(row).data, status=status, headers=headers)
+
+
+class RolloutList(ListView[Rollout]):
+    """All rollouts, newest first."""
+
+    serializer_class = shapes.RolloutSerializer
+    filters = shapes.RolloutFilter
+
+    def get_queryset(self) -> QuerySet[Rollout]:
+        wanted = self.wanted()
+        rows = Rollout.objects.order_by("-id")
+        if "live" in wanted:
+            rows = rows.filter(state__in=LIVE) if wanted["live"] else rows.exclude(state__in=LIVE)
+        return narrowed(rows, wanted, _LOOKUPS)
+
+    @extend_schema(tags=TAG, summary="List rollouts", operation_id="rollouts_list", parameters=[shapes.RolloutFilter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(
+        tags=TAG,
+        summary="Plan a rollout",
+        operation_id="rollouts_create",
+        request=shapes.NewRollout,
+        responses={201: shapes.RolloutSerializer},
+    )
+    @idempotent()
+    def post(self, request: Request) -> Response:
+        """PENDING until it is started; one live rollout a target."""
+        no_query(request)
+        wanted = body(request, shapes.NewRollout)
+        row = services.create(wanted.pop("name"), actor=actor(request), **wanted)
+        return shown(row, status=HTTPStatus.CREATED)
+
+
+class RolloutDetail(ApiView):
+    """One rollout."""
+
+    @extend_schema(tags=TAG, summary="Read a rollout", operation_id="rollouts_read", responses=shapes.RolloutSerializer)
+    def get(self, request: Request, name: str) -> Response:
+        """The live one of that name, else the latest; a number names any."""
+        no_query(request)
+        return shown(found(name))
+
+
+class Analyses(ListView[RolloutAnalysis]):
+    """What each interval came to, newest first."""
+
+    serializer_class = shapes.Analysis
+
+    def get_queryset(self) -> QuerySet[RolloutAnalysis]:
+        self.wanted()
+        if getattr(self, "swagger_fake_view", False):
+            return RolloutAnalysis.objects.none()
+        return found(self.kwargs["name"]).analyses.order_by("-id")
+
+    @extend_schema(tags=TAG, summary="List a rollout's analyses", operation_id="rollouts_analyses")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class History(ListView[RolloutEvent]):
+    """Every move, newest first."""
+
+    serializer_class = shapes.RolloutMove
+
+    def get_queryset(self) -> QuerySet[RolloutEvent]:
+        self.wanted()
+        if getattr(self, "swagger_fake_view", False):
+            return RolloutEvent.objects.none()
+        return found(self.kwargs["name"]).history.order_by("-id")
+
+    @extend_schema(tags=TAG, summary="List a rollout's moves", operation_id="rollouts_history")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class Statistics(ApiView):
+    """The two arms beside each other."""
+
+    @extend_schema(
+        tags=TAG,
+        summary="Compare the arms",
+        operation_id="rollouts_statistics",
+        responses=shapes.Statistics,
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """From the decisions of the present step; in a replay, or once it has ended, from the last analysis."""
+        no_query(request)
+        row = found(name)
+        step = selectors.step_of(row)
+        source, numbers = _numbers(row)
+        answer = {
+            "rollout": row.name,
+            "step": row.step,
+            "serves": step.serves,
+            "since": row.measured_since,
+            "source": source,
+            **{arm: numbers.get(arm) for arm in ("champion", "challenger", "difference")},
+        }
+        return Response(answer)
+
+
+def _numbers(row: Rollout) -> tuple[str, dict[str, Any]]:
+    if row.state in SERVING and selectors.step_of(row).kind is not Mode.REPLAY:
+        return "decisions", _measured(row)
+    last = row.analyses.order_by("-id").first()
+    kept = last.numbers.get("arms") if last else None
+    return ("analysis", dict(kept)) if kept else ("none", {})
+
+
+def _measured(row: Rollout) -> dict[str, Any]:
+    try:
+        return arm_numbers(providers.measure(row))
+    except HeliosError:
+        raise
+    except Exception as error:
+        logger.bind(rollout=row.name, error=repr(error)).exception("rollouts.measures_failed")
+        raise Unprocessable(f"the measures of {row.name} cannot be read: {type(error).__name__}") from error
+
+
+class _Move(ApiView):
+    """One move of a rollout by a person."""
+
+    shape: ClassVar[type[Body]] = shapes.Move
+    service: ClassVar[Callable[..., Rollout]]
+
+    @idempotent()
+    def post(self, request: Request, name: str) -> Response:
+        no_query(request)
+        wanted = body(request, self.shape)
+        seen = seen_version(request, wanted.pop("generation", None))
+        row = found(name)
+        return shown(type(self).service(row.pk, actor=actor(request), seen_generation=seen, **wanted))
+
+
+def _documented(summary: str, identity: str, shape: type[Body] = shapes.Move) -> Any:
+    said = extend_schema(
+        tags=TAG,
+        summary=summary,
+        operation_id=identity,
+        parameters=[IF_MATCH],
+        request=shape,
+        responses={200: shapes.RolloutSerializer},
+    )
+    return extend_schema_view(post=said)
+
+
+@_documented("Start a rollout", "rollouts_start")
+class Start(_Move):
+    """Begin with the first step; the steps follow each other by themselves."""
+
+    service = staticmethod(services.start)
+
+
+@_documented("Pause a rollout", "rollouts_pause")
+class Pause(_Move):
+    """Stay at this step; hard guards go on watching."""
+
+    service = staticmethod(services.pause)
+
+
+@_documented("Resume a rollout", "rollouts_resume")
+class Resume(_Move):
+    """Go on with the step."""
+
+    service = staticmethod(services.resume)
+
+
+@_documented("Promote a rollout", "rollouts_promote", shapes.Promotion)
+class Promote(_Move):
+    """Take the next step without an analysis; at the last one, or with `full`, the challenger gets the place."""
+
+    shape = shapes.Promotion
+    service = staticmethod(services.promote)
+
+
+@_documented("Abort a rollout", "rollouts_abort")
+class Abort(_Move):
+    """End it: the champion serves every symbol from the next cycle on."""
+
+    service = staticmethod(services.abort)

@@ -1,0 +1,95 @@
+"""The pages outside the API proper: index, health, and facts about the running system."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any, Final
+
+import django
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from helios import VERSION
+from helios.api.system import health
+from helios.api.system.shapes import SystemInfo
+from helios.web.base_views import ApiView, no_query
+
+_STARTED: Final = time.time()
+LINKS: Final = {
+    "admin": "/admin/",
+    "docs": "/docs",
+    "redoc": "/redoc",
+    "schema": "/api/schema/",
+    "health": "/health",
+    "ready": "/health/ready",
+}
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """Name, version and where to go: a page for browsers, JSON for everything else."""
+    if "text/html" in request.headers.get("Accept", ""):
+        return render(request, "web/index.html", {"version": VERSION, "links": LINKS})
+    return JsonResponse({"name": "Helios", "version": VERSION, "links": LINKS})
+
+
+@require_safe
+@never_cache
+def alive(_request: HttpRequest) -> JsonResponse:
+    """Liveness: this process answers. Touches neither database nor Redis."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def ready(_request: HttpRequest) -> JsonResponse:
+    """Readiness: 200 when database, migrations and Redis are there, else 503 naming what is missing."""
+    found = health.components()
+    missing = [component.name for component in found if not component.ok]
+    return JsonResponse(
+        {
+            "status": "unavailable" if missing else "ready",
+            "missing": missing,
+            "components": [asdict(component) for component in found],
+        },
+        status=HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK,
+    )
+
+
+class SystemInfoView(ApiView):
+    """Versions, sizes and times of the running system."""
+
+    @extend_schema(
+        responses=SystemInfo, tags=["system"], summary="Describe the running system", operation_id="system_info"
+    )
+    def get(self, request: Request) -> Response:
+        """What runs here, in which versions and since when."""
+        no_query(request)
+        return Response(SystemInfo(system_info()).data)
+
+
+def system_info() -> dict[str, Any]:
+    """The body of `/api/system/info`; times are UTC, sizes bytes."""
+    return {
+        "name": "Helios",
+        "version": VERSION,
+        "environment": settings.ENVIRONMENT,
+        "debug": settings.DEBUG,
+        "python": platform.python_version(),
+        "packages": {"django": django.get_version(), "celery": version("celery"), "torch": version("torch")},
+        **health.server_versions(),
+        "started_at": datetime.fromtimestamp(_STARTED, UTC),
+        "uptime_s": round(time.time() - _STARTED, 1),
+        "now": datetime.now(UTC),
+    }

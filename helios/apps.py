@@ -1,0 +1,11 @@
+from importlib import import_module
+
+from django.apps import AppConfig
+
+
+class HeliosConfig(AppConfig):
+    name = "helios"
+
+    def ready(self) -> None:
+        import_module("helios.system_checks")
+        import_module("helios.celery")  # tasks that this process sends go to our broker

@@ -1,0 +1,31 @@
+"""A database that is away, and statements that may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+UNAVAILABLE = (OperationalError, InterfaceError)  # the database is away, or gave up a statement
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an error means that the database is away. A statement that it gave up leaves the connection usable.
+
+    To be asked outside of the savepoint in which the error was raised.
+    """
+    return isinstance(error, UNAVAILABLE) and not connection.is_usable()
+
+
+@contextmanager
+def savepoint() -> Iterator[None]:
+    """For work whose errors the caller catches: a statement that fails in it leaves the transaction around it usable.
+
+    PostgreSQL refuses every statement after a failed one until it is rolled back. Outside of a transaction it is free.
+    """
+    if not connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        yield

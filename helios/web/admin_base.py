@@ -1,0 +1,147 @@
+"""Bases of the admin's pages: read-only ones, and those on which nobody does what the API would refuse.
+
+Django's permissions open a page; the table of `helios.web.roles` decides about each change, as in the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from helios.web import roles
+from helios.web.access import missing, role_of
+from helios.web.roles import Role
+
+NOTICE = "web/role_notice.html"
+
+
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
+    """Lists and shows rows; nothing is added, changed or deleted by hand.
+
+    `show_full_result_count` is off: large tables are not counted twice a page.
+    """
+
+    show_full_result_count = False
+    list_per_page = 50
+    actions_on_top = True
+
+    def has_add_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        return False
+
+
+class RoledForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A form that refuses what the person's role does not cover, with everything that was typed still in it."""
+
+    person: ClassVar[AbstractBaseUser | AnonymousUser] = AnonymousUser()  # who asks; `RoledAdmin` says it
+
+    def needed(self) -> Role:
+        """The role that this change needs, by what was typed."""
+        return Role.OPERATOR
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        lacking = missing(self.person, self.needed())
+        if lacking:
+            self.add_error(None, f"Nothing was changed: {lacking}")
+        return data
+
+    def _post_clean(self) -> None:
+        """After a refusal the page shows the row as it is, not as it was wished for; the fields keep what was typed."""
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors and self.instance.pk is not None:
+            self.instance.refresh_from_db()
+
+
+def lines(said: Iterable[str]) -> SafeString:
+    """Sentences below each other."""
+    return format_html_join("", "<p>{}</p>", ((each,) for each in said))
+
+
+class RoledAdmin(ModelAdmin):  # type: ignore[misc]
+    """A page on which every change asks for a role; what a person may not do is not offered, and the page says so."""
+
+    list_before_template = NOTICE
+    change_form_before_template = NOTICE
+    none_yet = ""  # what an empty list says
+    action_routes: ClassVar[Mapping[str, str]] = {}  # the API's method and route for each action: one rule for both
+
+    def role_for(self, _obj: Any | None) -> Role:
+        """The least role that can change anything of this row, or of some row."""
+        return Role.OPERATOR
+
+    def above_operator(self, _obj: Any | None) -> str:
+        """What needs a trader here, as a sentence for an operator; empty when nothing does."""
+        return ""
+
+    def notice(self, request: HttpRequest, obj: Any | None = None) -> str:
+        """What the person's role does not cover on this page, as a sentence; empty when it covers everything."""
+        held = role_of(request.user)
+        if held is None or held < Role.OPERATOR:
+            return (
+                f"You can only read here: a change needs the role operator, you have {held.label if held else 'none'}."
+            )
+        return self.above_operator(obj) if held < Role.TRADER else ""
+
+    def refused(self, request: HttpRequest, name: str, needed: Role) -> bool:
+        """Tell a person whose role does not cover a change of this row; whether it does not."""
+        lacking = missing(request.user, needed)
+        if lacking:
+            self.message_user(request, f"{name}: nothing was changed, {lacking}", messages.ERROR)
+        return bool(lacking)
+
+    @display(description="what the buttons of the list do")  # type: ignore[untyped-decorator]
+    def button_words(self, _obj: Any) -> SafeString:
+        """The actions of the list, in their own words."""
+        return lines(getattr(self, name).short_description for name in self.action_routes)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Those that the person may use on some row; a row may ask for more."""
+        found: dict[str, Any] = super().get_actions(request)
+        return {name: each for name, each in found.items() if self._offers(request, name)}
+
+    def get_form(self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """A form that knows who fills it in; the class is made for this request."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.person = request.user
+        return form
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return bool(super().has_add_permission(request, *args)) and not missing(request.user, self.role_for(None))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return bool(super().has_change_permission(request, obj)) and not missing(request.user, self.role_for(obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return bool(super().has_delete_permission(request, obj)) and not missing(request.user, self.role_for(obj))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        said = {"role_notice": self.notice(request)}
+        response: HttpResponse = super().changelist_view(request, said | (extra_context or {}))
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any | None = None, **kwargs: Any
+    ) -> HttpResponse:
+        context["role_notice"] = self.notice(request, obj)
+        response: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        return response
+
+    def _offers(self, request: HttpRequest, action: str) -> bool:
+        method, _, route = self.action_routes.get(action, "").partition(" ")
+        rule = roles.rule(route, method)
+        return rule is not None and rule.role is not None and not missing(request.user, rule.role)

@@ -1,0 +1,128 @@
+"""Shapes of requests: every field of the type it names, and no field that the shape does not know."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final
+
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from rest_framework import serializers
+
+MAX_REASON: Final = 200
+MAX_NAMED: Final = 20  # unknown fields that one answer names; a body may hold tens of thousands
+
+
+class Truth(serializers.BooleanField):
+    """true or false; the words "yes" and "1" are neither."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError(f"must be true or false, was {shown(data)}")
+        return data
+
+
+class Whole(serializers.IntegerField):
+    """A JSON number without a fraction."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer() and abs(data) < 2**53:
+            return int(data)  # JSON knows one kind of number: 5.0 is 5
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError(f"must be a whole number, was {shown(data)}")
+        return data
+
+
+class Real(serializers.FloatField):
+    """A finite JSON number."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float) or not math.isfinite(data):
+            raise serializers.ValidationError(f"must be a number, was {shown(data)}")
+        return float(data)
+
+
+class Text(serializers.CharField):
+    """A JSON text, kept as it is; other types are not turned into one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("trim_whitespace", False)
+        super().__init__(*args, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if data is not serializers.empty and data is not None and not isinstance(data, str):
+            raise serializers.ValidationError(f"must be a text, was {shown(data)}")
+        return super().run_validation(data)
+
+
+class Moment(serializers.DateTimeField):
+    """ISO 8601 with a time zone: a time without one names no moment."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise serializers.ValidationError(f"must be a time in ISO 8601, was {shown(value)}")
+        try:
+            found = super().to_internal_value(value)
+        except (OverflowError, ValueError) as error:
+            raise serializers.ValidationError(f"must be a time between the years 1 and 9999, was {value!r}") from error
+        return found
+
+    def enforce_timezone(self, value: Any) -> Any:
+        if value.tzinfo is None:
+            raise serializers.ValidationError("must carry a time zone, such as Z or +02:00, did not")
+        return super().enforce_timezone(value)
+
+
+class Body(serializers.Serializer[Any]):
+    """A request's body; unknown fields are refused by their names, with the nearest one that there is."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = [name for name, field in self.fields.items() if not field.read_only]
+            strange = islice((str(name) for name in data if name not in known), MAX_NAMED)
+            wrong = {name: _unknown(name, known) for name in strange}
+            if wrong:
+                raise serializers.ValidationError(wrong)
+        return super().to_internal_value(data)
+
+
+class Query(Body):
+    """Parameters of an address. They are texts, so plain DRF fields belong here, not the strict ones."""
+
+
+class Reasoned(Body):
+    """A change that may say why; the history keeps it."""
+
+    reason = Text(required=False, default="", allow_blank=True, max_length=MAX_REASON, help_text="kept in the history")
+
+
+class ReasonQuery(Query):
+    """A reason where there is no body."""
+
+    reason = serializers.CharField(required=False, default="", max_length=MAX_REASON)
+
+
+class NothingElse(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """The schema says of every `Body` what it does with unknown fields."""
+
+    target_class = "helios.web.shapes.Body"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        found: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001 - its documented way
+        found["additionalProperties"] = False
+        return found
+
+
+def shown(value: Any) -> str:
+    """A value for a sentence, cut where it is long."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unknown(name: str, known: list[str]) -> list[str]:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+    return [f"is not a known field; {hint}"]

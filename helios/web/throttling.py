@@ -1,0 +1,121 @@
+"""How often one user, or one address without a name, may ask: a sliding window in Redis.
+
+While Redis is away every request passes, and the log says so: a limit that cannot be counted must not stop the desk.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import redis
+from django.conf import settings
+from loguru import logger
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from helios import outage
+from helios.web import roles
+from helios.web.roles import Scope
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # it reads this class from the settings while it is imported itself
+
+SECONDS: Final = {"s": 1, "min": 60, "h": 3_600, "day": 86_400}
+TIMEOUT_S: Final = 0.25
+LEAVE_ALONE_S: Final = 5.0  # after a failure Redis is not asked for so long: requests must not wait for it one by one
+STRANGER: Final = "anon"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """So many requests in so many seconds."""
+
+    limit: int
+    period_s: int
+
+    @classmethod
+    @lru_cache(maxsize=32)
+    def parse(cls, text: str) -> Rate:
+        """`600/min` and the like; `ValueError` for anything else."""
+        count, _, unit = text.partition("/")
+        if not count.isdecimal() or int(count) < 1 or unit not in SECONDS:
+            raise ValueError(f"a rate must read like 600/min, with s, min, h or day, was {text!r}")
+        return cls(limit=int(count), period_s=SECONDS[unit])
+
+
+def wait_s(rate: Rate, *, before: int, now: int, share: float) -> float:
+    """Seconds until one more request fits, 0 when it fits at once.
+
+    `before` and `now` are the admitted requests of the last window and of this one, of which `share` (0..1)
+    has passed. The last window counts with the part of it that a window ending now would still cover.
+    """
+    room = rate.limit - 1 - now
+    if room >= 0:
+        fits = 0.0 if before <= room else 1 - room / before
+        return max(0.0, (fits - share) * rate.period_s)
+    return (1 - share + max(0.0, 1 - (rate.limit - 1) / now)) * rate.period_s
+
+
+class Limit(BaseThrottle):
+    """DRF's throttle: the rate of the route's scope, per user."""
+
+    _wait = 0.0
+
+    def allow_request(self, request: Request, view: APIView) -> bool:  # noqa: ARG002 - DRF's signature
+        match = request.resolver_match
+        rule = roles.rule(str(match.url_name) if match else "", str(request.method))
+        user = request.user
+        if user is None or not user.is_authenticated:
+            return True  # 401 follows, and counts against the address
+        scope = rule.scope if rule else Scope.WRITE
+        self._wait = count(f"{scope}:{user.pk}", Rate.parse(settings.API_RATES[scope.value]))
+        return self._wait <= 0
+
+    def wait(self) -> float | None:
+        return self._wait or None
+
+
+def stranger_wait_s(request: Request) -> float:
+    """Counts a request without a valid name against its address; seconds it would have to wait."""
+    return count(f"{STRANGER}:{request.META.get('REMOTE_ADDR', '')}", Rate.parse(settings.API_RATES[STRANGER]))
+
+
+def count(who: str, rate: Rate) -> float:
+    """Count one request of `who`; the seconds it has to wait, 0 when it may pass."""
+    if time.monotonic() < _Away.until:
+        return 0.0
+    try:
+        return _count(_client(settings.REDIS_URL), who, rate, now=time.time())
+    except (redis.RedisError, OSError) as error:
+        _Away.until = time.monotonic() + LEAVE_ALONE_S
+        logger.bind(error=str(error), for_s=LEAVE_ALONE_S).warning("throttle.suspended")
+        return 0.0
+
+
+class _Away:
+    """Until when (monotonic) this process leaves Redis alone."""
+
+    until = 0.0
+
+
+def _count(client: redis.Redis, who: str, rate: Rate, *, now: float) -> float:
+    window, passed = divmod(now, rate.period_s)
+    key = f"helios:throttle:{who}:{rate.period_s}:{{}}".format
+    current = key(int(window))
+    pipe = client.pipeline(transaction=True)
+    pipe.get(key(int(window) - 1))
+    pipe.incr(current)
+    pipe.expire(current, 2 * rate.period_s)
+    replies: list[Any] = pipe.execute()
+    wait = wait_s(rate, before=int(replies[0] or 0), now=int(replies[1]) - 1, share=passed / rate.period_s)
+    if wait > 0:
+        client.decr(current)  # only what was admitted counts, so that asking again does not push the end away
+    return wait
+
+
+@lru_cache(maxsize=4)
+def _client(url: str) -> redis.Redis:
+    return outage.connect(url, timeout_s=TIMEOUT_S)

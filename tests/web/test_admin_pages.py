@@ -1,0 +1,98 @@
+"""Every page of the admin opens, for whoever may see it, without anything from another server."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from rest_framework.authtoken.models import Token
+
+from helios.admin_menu import SIDEBAR
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
+
+MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
+FOREIGN = re.compile(r"""(?:src|href|action)=["'](?:https?:)?//""")
+
+
+def changelist(model: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_every_list_opens_and_stays_on_this_server(admin_client: Client, model: Any) -> None:
+    response = admin_client.get(changelist(model))
+    assert response.status_code == 200
+    assert not FOREIGN.search(response.content.decode())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_every_add_page_opens_or_is_refused(admin_client: Client, model: Any) -> None:
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_add"
+    assert admin_client.get(reverse(name)).status_code in {200, 403}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_a_search_opens_where_there_is_one(admin_client: Client, model: Any) -> None:
+    if admin.site._registry[model].search_fields:
+        assert admin_client.get(changelist(model), {"q": "nothing"}).status_code == 200
+
+
+def test_every_page_has_the_look_of_the_theme() -> None:
+    from unfold.admin import ModelAdmin
+
+    plain = [model._meta.label for model, page in admin.site._registry.items() if not isinstance(page, ModelAdmin)]
+    assert plain == []
+
+
+def test_every_link_of_the_sidebar_leads_to_a_page(admin_client: Client) -> None:
+    links = [str(item["link"]) for group in SIDEBAR for item in group["items"]]
+    assert len(links) == len(set(links))
+    for link in links:
+        assert admin_client.get(link).status_code == 200, link
+
+
+def test_the_sidebar_shows_only_what_a_user_may_see(client: Client, django_user_model: type[User]) -> None:
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_featureflag"))
+    client.force_login(viewer)
+    page = client.get("/admin/").content.decode()
+    assert "Feature flags" in page
+    assert "Circuit breakers" not in page
+
+
+def test_the_login_page_is_shown_to_strangers(client: Client) -> None:
+    response = client.get("/admin/", follow=True)
+    assert response.redirect_chain[0][0].startswith("/admin/login/")
+    assert not FOREIGN.search(response.content.decode())
+
+
+def test_a_new_token_is_shown_once_and_never_listed(admin_client: Client, admin_user: User) -> None:
+    response = admin_client.post(reverse("admin:authtoken_tokenproxy_add"), {"user": admin_user.pk}, follow=True)
+    key = Token.objects.get(user=admin_user).key
+    assert key in response.content.decode()
+    assert key not in admin_client.get(reverse("admin:authtoken_tokenproxy_changelist")).content.decode()
+
+
+def test_a_periodic_task_can_be_edited(admin_client: Client) -> None:
+    every = IntervalSchedule.objects.create(every=5, period="seconds")
+    task = PeriodicTask.objects.create(name="probe", task="sentinel.audit", interval=every)
+    page = admin_client.get(reverse("admin:django_celery_beat_periodictask_change", args=[task.pk]))
+    assert page.status_code == 200
+    assert "sentinel.audit" in page.content.decode()
+
+
+@pytest.mark.parametrize("action", ["add", "change", "delete"])
+def test_a_read_only_page_refuses_even_a_superuser(admin_client: Client, admin_user: User, action: str) -> None:
+    from helios.events.models import SystemEvent
+
+    event = SystemEvent.objects.create(kind="test.made", source="tests")
+    args = [] if action == "add" else [event.pk]
+    url = reverse(f"admin:events_systemevent_{action}", args=args)
+    assert admin_client.post(url, {"kind": "test.changed"}).status_code == 403

@@ -1,0 +1,85 @@
+"""`ensure_admin`: the first administrator, once, with a password nobody else has seen."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+
+import pytest
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+
+from helios.web.management.commands.ensure_admin import ensure_admin
+
+
+def run(*args: str) -> str:
+    output = io.StringIO()
+    call_command("ensure_admin", *args, stdout=output)
+    return output.getvalue()
+
+
+@pytest.mark.django_db
+def test_the_first_start_makes_an_admin_that_can_log_in() -> None:
+    made = json.loads(run("--json"))
+    assert made["created"]
+    user = authenticate(username=made["username"], password=made["password"])
+    assert user is not None
+    assert user.is_superuser
+    assert len(made["password"]) >= 16
+
+
+@pytest.mark.django_db
+def test_the_second_start_changes_nothing() -> None:
+    first = run()
+    assert "admin / " in first
+    assert json.loads(run("--json")) == {"created": False}
+    assert "nothing was changed" in run()
+    assert User.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_two_installations_get_two_passwords() -> None:
+    first = ensure_admin()
+    User.objects.all().delete()
+    second = ensure_admin()
+    assert first is not None
+    assert second is not None
+    assert first[1] != second[1]
+
+
+@pytest.mark.django_db
+def test_an_account_called_admin_without_rights_is_left_alone() -> None:
+    User.objects.create_user("admin", password="a-person-of-that-name")
+    made = ensure_admin()
+    assert made is not None
+    assert made[0] == "admin2"
+    assert not User.objects.get(username="admin").is_superuser
+    assert User.objects.get(username="admin").check_password("a-person-of-that-name")
+
+
+@pytest.mark.django_db
+def test_a_superuser_who_cannot_log_in_does_not_count() -> None:
+    User.objects.create_superuser("gone", is_active=False)
+    assert ensure_admin() is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_first_starts_at_once_make_one_admin() -> None:
+    made: list[tuple[str, str] | None] = []
+    together = threading.Barrier(2)
+
+    def start() -> None:
+        together.wait()
+        made.append(ensure_admin())
+        connection.close()
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sum(result is not None for result in made) == 1
+    assert User.objects.filter(is_superuser=True).count() == 1

@@ -1,0 +1,67 @@
+"""Settings that start and still would hurt are named before they do."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from kombu import Queue
+
+from helios import system_checks as checks
+
+
+def codes(messages: list[Any]) -> list[str]:
+    return [message.id for message in messages]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The process's environment, to be changed by a test."""
+    fake = SimpleNamespace(embedded_postgres=False, embedded_valkey=False, live_trading_armed=False)
+    monkeypatch.setattr(checks, "get_env", lambda: fake)
+    return fake
+
+
+def test_the_settings_we_ship_pass() -> None:
+    assert codes(run_checks()) == []
+
+
+def test_production_needs_no_debug_named_hosts_and_real_servers(settings: Any, environment: SimpleNamespace) -> None:
+    settings.ENVIRONMENT, settings.DEBUG, settings.ALLOWED_HOSTS = "prod", True, ["*"]
+    environment.embedded_valkey = True
+    assert codes(checks.production()) == ["helios.E001", "helios.E002", "helios.E003"]
+
+
+def test_a_sound_production_environment_passes(settings: Any, environment: SimpleNamespace) -> None:
+    settings.ENVIRONMENT, settings.DEBUG, settings.ALLOWED_HOSTS = "prod", False, ["helios.example.org"]
+    assert checks.production() == []
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "desk.example.org", "https://desk.example.org/path", "ftp://x", "https://", "null"]
+)
+def test_an_origin_that_is_none_is_refused(settings: Any, origin: str) -> None:
+    settings.CORS_ALLOWED_ORIGINS = ["https://good.example.org:8443", origin]
+    found = checks.cors_origins()
+    assert codes(found) == ["helios.E004"]
+    assert repr(origin) in found[0].msg
+
+
+def test_a_task_may_not_outlive_its_message(settings: Any) -> None:
+    settings.CELERY_TASK_TIME_LIMIT = settings.VISIBILITY_TIMEOUT_S
+    assert codes(checks.celery()) == ["helios.E005"]
+
+
+def test_every_queue_has_to_exist(settings: Any) -> None:
+    settings.CELERY_TASK_QUEUES = [Queue("default")]
+    (found,) = checks.celery()
+    assert found.id == "helios.E006"
+    assert "gpu" in found.msg
+
+
+def test_the_armed_key_outside_of_production_is_a_warning(environment: SimpleNamespace) -> None:
+    assert checks.live_trading() == []
+    environment.live_trading_armed = True
+    assert codes(checks.live_trading()) == ["helios.W001"]
