@@ -17,8 +17,18 @@ PURE = sorted(reached(SEEDS))
 OTHER_FLOORS = ("helios", "trading", "sentinel")
 # What must be under the rules, by itself or behind a facade: a contract that loses one of them is noticed here.
 CORES = (
-    *("helios.flags.compiled", "helios.flags.definition", "helios.flags.sharing", "helios.breakers.window"),
-    *("helios.modules.core", "helios.rollouts.machine", "sentinel.audits.accounts", "trading.strategies.sma_cross"),
+    *(
+        "helios.flags.core.compiled",
+        "helios.flags.core.definition",
+        "helios.flags.core.buckets",
+        "helios.breakers.core.sliding_window",
+    ),
+    *(
+        "helios.modules.core",
+        "helios.rollouts.core.machine",
+        "sentinel.audits.accounts",
+        "trading.strategies.sma_cross",
+    ),
     *("tiers.backtest.metrics", "tiers.backtest.simulator", "tiers.backtest.engine", "tiers.decision"),
     *("tiers.delivery.merge", "tiers.delivery.merge_orders", "tiers.delivery.figures", "trading.brokers.paper"),
     *(f"tiers.{stage}" for stage in STAGES),

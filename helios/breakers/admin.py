@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.breakers import services
 from helios.breakers.catalog import SHIPPED
-from helios.breakers.editing import EDITABLE
+from helios.breakers.fields import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.errors import HeliosError
 from helios.web import roles

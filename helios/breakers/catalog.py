@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helios.breakers.config import Config, Mode
+from helios.breakers.core.config import Config, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

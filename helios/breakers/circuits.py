@@ -32,13 +32,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from helios.breakers import core, window
 from helios.breakers.catalog import Settings
-from helios.breakers.config import Config, Mode
-from helios.breakers.core import At, Circuit, Outcome, Permit, State, Step
+from helios.breakers.core import machine, sliding_window
+from helios.breakers.core.config import Config, Mode
+from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State, Step
 from helios.breakers.errors import CircuitOpen, SharedStateAway
 from helios.breakers.journal import Entry, Journal, moment
-from helios.breakers.store import Reply
+from helios.breakers.shared_state import Reply
 
 REFRESH_S = 0.1
 AWAY_S = 1.0
@@ -75,7 +75,7 @@ class News:
 
     def told(self, now: float) -> str:
         """The outcomes with their ages, oldest first."""
-        parts = [window.aged(self.alone, now), f"0S{self.successes}" if self.successes else ""]
+        parts = [sliding_window.aged(self.alone, now), f"0S{self.successes}" if self.successes else ""]
         return ",".join(part for part in parts if part)
 
 
@@ -168,7 +168,7 @@ class ProcessCircuit:
         if kept:
             if first:
                 self._on_unshared()
-        elif permit.token or not core.late(self._view, permit.generation):
+        elif permit.token or not machine.late(self._view, permit.generation):
             self._report(permit, Outcome.SUCCESS)
 
     def record(self, permit: Permit, outcome: Outcome) -> None:
@@ -246,7 +246,7 @@ class ProcessCircuit:
 
     def _tell(self, ask: Callable[..., Reply], news: News, *, enforce: bool, **what: Any) -> Reply:
         """Ask Redis and take over what it says; where it does not answer, keep the news and go on alone."""
-        at = At(now=self._clock(), chance=core.chance(next(self._tokens)), enforce=enforce)
+        at = At(now=self._clock(), chance=machine.chance(next(self._tokens)), enforce=enforce)
         try:
             reply = ask(self.name, self.settings.config, at, news.generation, unshared=news.told(at.now), **what)
         except SharedStateAway:
@@ -271,7 +271,7 @@ class ProcessCircuit:
         circuit = replace(circuit, open_until=now + reply.open_for_s, closed_at=circuit.closed_at + ahead_s)
         with self._lock:
             if not self._outrun(reply):
-                if core.late(circuit, self._reporting()):
+                if machine.late(circuit, self._reporting()):
                     self._successes, self._alone = 0, ""
                 if self._view.generation < 0:
                     self._returned = self._view.generation
@@ -296,7 +296,7 @@ class ProcessCircuit:
                     view,
                     generation=_alone(view.generation),
                     born=_alone(view.born),
-                    window=window.moved(view.window, round(self._ahead_s * 1000)),
+                    window=sliding_window.moved(view.window, round(self._ahead_s * 1000)),
                 )
             self._refresh(self._away_until)
         if self.unshared:
@@ -311,9 +311,9 @@ class ProcessCircuit:
 
     def _ask_alone(self, now: float, *, enforce: bool) -> Step:
         token = next(self._tokens)
-        at = At(now=now, chance=core.chance(token), enforce=enforce)
+        at = At(now=now, chance=machine.chance(token), enforce=enforce)
         with self._lock:
-            step = core.acquire(self._view, self.settings.config, at, token=token)
+            step = machine.acquire(self._view, self.settings.config, at, token=token)
             self._view = step.circuit
             self._refresh(self._away_until)
         self._write_down(step, moment(time.time()), shared=False, enforced=enforce)
@@ -324,13 +324,15 @@ class ProcessCircuit:
         own, config = Permit(_alone(permit.generation), permit.token), self.settings.config
         with self._lock:
             successes, self._successes = self._successes, 0
-            at = At(now=self._clock(), chance=core.chance(next(self._tokens)), enforce=enforce)
-            before = core.share(self._view, config, at, generation=self._view.generation, unshared=f"0S{successes}")
-            step = core.record(before.circuit, config, at, permit=own, outcome=outcome)
+            at = At(now=self._clock(), chance=machine.chance(next(self._tokens)), enforce=enforce)
+            before = machine.share(self._view, config, at, generation=self._view.generation, unshared=f"0S{successes}")
+            step = machine.record(before.circuit, config, at, permit=own, outcome=outcome)
             self._view = step.circuit
-            self._alone = window.add(window.recent(self._alone, config, at.now), config, at.now, "S", successes)
+            self._alone = sliding_window.add(
+                sliding_window.recent(self._alone, config, at.now), config, at.now, "S", successes
+            )
             if sender == self._left and outcome is not Outcome.IGNORED:
-                self._alone = window.add(self._alone, config, at.now, outcome.value, 1)
+                self._alone = sliding_window.add(self._alone, config, at.now, outcome.value, 1)
             self._refresh(self._away_until)
         for each in (before, step):
             self._write_down(each, moment(time.time()), shared=False, enforced=enforce)

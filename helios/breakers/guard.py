@@ -16,7 +16,7 @@ from loguru import logger
 
 from helios.breakers import process
 from helios.breakers.circuits import ProcessCircuit
-from helios.breakers.core import Outcome, Permit
+from helios.breakers.core.machine import Outcome, Permit
 from helios.breakers.errors import CircuitOpen
 from helios.errors import Rejected
 

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from helios.breakers.catalog import Settings
-from helios.breakers.config import FIELDS, Config, Mode
+from helios.breakers.core.config import FIELDS, Config, Mode
 
 
 class ShownState(models.TextChoices):

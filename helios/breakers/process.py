@@ -14,9 +14,9 @@ from loguru import logger
 from helios.breakers.catalog import SHIPPED, Settings
 from helios.breakers.circuits import ProcessCircuit
 from helios.breakers.errors import SharedStateAway, UnknownBreaker
+from helios.breakers.flusher import Sharer
 from helios.breakers.journal import Journal, aside
-from helios.breakers.sharing import Sharer
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 
 RETRY_S = 10.0  # between attempts to read the settings while the database is away
 

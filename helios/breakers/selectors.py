@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from helios.breakers import process
-from helios.breakers.config import Mode
-from helios.breakers.core import State
+from helios.breakers.core.config import Mode
+from helios.breakers.core.machine import State
+from helios.breakers.core.sliding_window import counts, recent
 from helios.breakers.errors import SharedStateAway, UnknownBreaker
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
-from helios.breakers.store import Reply
-from helios.breakers.window import counts, recent
+from helios.breakers.shared_state import Reply
 
 _SHOWN = {Mode.FORCED_OPEN: ShownState.FORCED_OPEN, Mode.METRICS_ONLY: ShownState.METRICS_ONLY}
 

@@ -14,9 +14,9 @@ from loguru import logger
 
 from helios.breakers import process
 from helios.breakers.catalog import SHIPPED
-from helios.breakers.config import FIELDS, Mode
-from helios.breakers.editing import assign, check
+from helios.breakers.core.config import FIELDS, Mode
 from helios.breakers.errors import InvalidBreaker, SharedStateAway
+from helios.breakers.fields import assign, check
 from helios.breakers.journal import Entry, write
 from helios.breakers.models import Action, CircuitBreaker, ShownState
 from helios.breakers.selectors import Status, listing, status, unknown

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
         variant,
         wait_until,
     )
-    from helios.flags.store import Snapshot
+    from helios.flags.snapshots import Snapshot
 else:
 
     def __getattr__(name: str) -> Any:
         """What reads tables and Redis is loaded when it is first asked for: the core is importable without them."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = import_module("helios.flags.store" if name == "Snapshot" else "helios.flags.process")
+        home = import_module("helios.flags.snapshots" if name == "Snapshot" else "helios.flags.process")
         globals()[name] = getattr(home, name)
         return globals()[name]
 

@@ -15,9 +15,9 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from helios.errors import HeliosError
-from helios.flags import catalog, references, segments, selectors, services, words
+from helios.flags import catalog, describe, references, segments, selectors, services
 from helios.flags.changing import Change
-from helios.flags.definition import Strategy
+from helios.flags.core.definition import Strategy
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
 from helios.web import roles
@@ -236,7 +236,7 @@ class FlagSegmentAdmin(ServicedAdmin):
 
     @display(description="holds")
     def holds(self, segment: FlagSegment) -> str:
-        return " and ".join(map(words.constraint, segment.constraints)) or "for everybody"
+        return " and ".join(map(describe.constraint, segment.constraints)) or "for everybody"
 
     @display(description="used by")
     def used_by(self, segment: FlagSegment) -> str:

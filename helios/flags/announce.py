@@ -11,7 +11,7 @@ from loguru import logger
 from redis.client import PubSub
 
 from helios import outage
-from helios.flags.store import FlagStore
+from helios.flags.snapshots import FlagStore
 
 CHANNEL: Final = "helios:flags"  # and the number of the Redis database behind it, see `channel`
 ANNOUNCE_TIMEOUT_S: Final = 1.0

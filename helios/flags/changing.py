@@ -14,7 +14,7 @@ from django.db import transaction
 from helios import events
 from helios.flags import process
 from helios.flags.announce import announce
-from helios.flags.checks import check_actor, check_text
+from helios.flags.core.fields import check_actor, check_text
 from helios.flags.errors import ChangedMeanwhileError
 from helios.flags.models import (
     FeatureFlag,

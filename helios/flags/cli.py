@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from helios.entries import split, trimmed
-from helios.flags import catalog, importing, process, references, segments, selectors, services, stale
+from helios.flags import catalog, process, references, segments, selectors, services, stale
 from helios.flags.changing import Change
-from helios.flags.constraints import parse_moment
-from helios.flags.context import IDENTITIES, FlagContext
+from helios.flags.core.constraints import parse_moment
+from helios.flags.core.context import IDENTITIES, FlagContext
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
+from helios.flags.unleash import importing
 from helios.flags.unleash.report import conformance
 
 Row = dict[str, Any]

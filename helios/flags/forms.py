@@ -12,8 +12,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from helios.errors import Conflict, HeliosError
 from helios.flags import references, segments, services
-from helios.flags.checks import EDITABLE
-from helios.flags.definition import Strategy
+from helios.flags.core.definition import Strategy
+from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
 from helios.web import roles

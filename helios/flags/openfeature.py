@@ -25,9 +25,9 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider import AbstractProvider, Metadata
 
 from helios import flags
-from helios.flags.context import ALIASES, FIELDS
-from helios.flags.definition import Reason as Why
-from helios.flags.parts import Payload
+from helios.flags.core.context import ALIASES, FIELDS
+from helios.flags.core.definition import Reason as Why
+from helios.flags.core.parts import Payload
 
 Value = TypeVar("Value")
 Object = Sequence[Any] | Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from helios.flags import catalog, selectors, words
+from helios.flags import catalog, describe, selectors
 
 Row = dict[str, Any]
 _HIDDEN: Final = frozenset({"name", "effect", "history", "wired"})
@@ -69,7 +69,7 @@ def _archived(row: Row) -> str:
 
 
 def _segment_line(row: Row) -> str:
-    held = " and ".join(words.constraint(each) for each in row["constraints"]) or "holds for everybody"
+    held = " and ".join(describe.constraint(each) for each in row["constraints"]) or "holds for everybody"
     used = ", ".join(row["used_by"]) or "no flag"
     return f"{row['name']:<26} {held}; used by {used}"
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from helios.flags import catalog, listeners
+from helios.flags import catalog, observers
 from helios.flags.announce import Listener
-from helios.flags.context import FlagContext
-from helios.flags.parts import VariantResult
+from helios.flags.core.context import FlagContext
+from helios.flags.core.parts import VariantResult
 from helios.flags.reader import DatabaseReader, surroundings
-from helios.flags.store import FlagStore
+from helios.flags.snapshots import FlagStore
 
 _store = FlagStore(DatabaseReader(), catalog.defaults, surroundings=surroundings)
 _starting = threading.Lock()
@@ -49,12 +49,12 @@ def on_change(callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:
 
     It runs in the thread that saw the change: keep it short. What it raises is logged.
     """
-    return _store.on_change(listeners.of_names(callback))
+    return _store.on_change(observers.of_names(callback))
 
 
 def on_staleness(callback: Callable[[bool], None]) -> Callable[[], None]:
     """Call back with True when the flags begin to be stale, with False when they are current again."""
-    return _store.on_change(listeners.of_staleness(callback))
+    return _store.on_change(observers.of_staleness(callback))
 
 
 def start_listener() -> Listener:

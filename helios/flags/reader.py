@@ -14,11 +14,11 @@ from loguru import logger
 from helios import outage
 from helios.db.failures import savepoint
 from helios.errors import Transient
-from helios.flags.definition import FlagDefinition, Strategy, check_product
-from helios.flags.parts import Segment
-from helios.flags.store import Generation
-from helios.flags.surroundings import Surroundings
-from helios.flags.unleash.fields import each
+from helios.flags.core.definition import FlagDefinition, Strategy, check_product
+from helios.flags.core.evaluation import Surroundings
+from helios.flags.core.json_fields import each
+from helios.flags.core.parts import Segment
+from helios.flags.snapshots import Generation
 from helios.flags.unleash.state import (
     constraint_from_json,
     prerequisite_from_json,

@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from helios.flags import graph
-from helios.flags.definition import FlagDefinition
+from helios.flags.core import graph
+from helios.flags.core.definition import FlagDefinition
+from helios.flags.core.parts import Prerequisite
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FlagSegment, State
-from helios.flags.parts import Prerequisite
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from helios.flags.changing import Batch, Change, changes
-from helios.flags.checks import check_objects, check_text
+from helios.flags.core.fields import check_objects, check_text
+from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FlagSegment
-from helios.flags.normalising import normalised
 from helios.flags.references import needing_segment
 from helios.flags.selectors import segment_state
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from helios.flags import catalog, words
-from helios.flags.checks import EDITABLE
+from helios.flags import catalog, describe
 from helios.flags.core import Strategy
+from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory, State
 from helios.flags.reader import definition_from
@@ -86,12 +86,12 @@ def effect(flag: FeatureFlag, now: datetime | None = None) -> str:
 def effect_of(values: Mapping[str, Any], now: datetime | None = None) -> str:
     """The same from column values, which need not be those of a row."""
     definition = definition_from(values)
-    said = words.serves(definition, now or timezone.now())
+    said = describe.serves(definition, now or timezone.now())
     if definition.strategy is Strategy.KILL_SWITCH:
         return said
-    needs = words.conditions(values)
+    needs = describe.conditions(values)
     said += f", if {' and '.join(needs)}" if needs else ""
-    shares = words.variants(values["variants"])
+    shares = describe.variants(values["variants"])
     said += f"; variants: {shares}" if shares else ""
     return said if definition.enabled else f"off for everybody; once enabled, {said}"
 
@@ -129,7 +129,7 @@ def _short_entry(entry: object) -> str:
     if not isinstance(entry, dict):
         return str(entry)
     if "operator" in entry:
-        return f"({words.constraint(entry)})"
+        return f"({describe.constraint(entry)})"
     if "at" in entry:
         return f"{entry.get('percentage')}% from {entry['at']}"
     return str(entry.get("name", entry.get("feature", entry)))

@@ -15,11 +15,11 @@ from django.utils.dateparse import parse_datetime
 
 from helios.flags import catalog
 from helios.flags.changing import Batch, Change, changes
-from helios.flags.checks import EDITABLE, NAME_LISTS, check_field
 from helios.flags.core import Strategy
+from helios.flags.core.fields import EDITABLE, NAME_LISTS, check_field
+from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FeatureFlag, State
-from helios.flags.normalising import normalised
 from helios.flags.references import needing_flag
 from helios.flags.selectors import history_entry, last_state, state
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from helios.flags.checks import EDITABLE
-from helios.flags.definition import NAME
+from helios.flags.core.definition import NAME
+from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FlagSegment
 from helios.flags.reader import definition_from, segment_from

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from helios.modules import artefacts, loading
+from helios.modules import loading, sources
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.suites import Call, Candidate, Factory, GateFailure, GateTest, contract_of
-from helios.modules.suites.surroundings import Surroundings
+from helios.modules.suites.process_state import Surroundings
 
 _PR_SET_PDEATHSIG: Final = 1
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -118,7 +118,7 @@ def implementation_of(job: Mapping[str, Any]) -> Any:
         return loading.load_code(
             job["name"],
             job["digest"],
-            artefacts.unpacked(job["files"]),
+            sources.unpacked(job["files"]),
             job["path"],
             version=job["version"],
             root=Path(job["root"]),

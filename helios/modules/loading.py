@@ -24,9 +24,9 @@ from typing import Any, Final, Protocol, cast
 
 from django.conf import settings
 
-from helios.modules import artefacts, core, hooks, rewriting
-from helios.modules.artefacts import PACKAGE_FILE, Files
+from helios.modules import core, hooks, rewriting, sources
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
+from helios.modules.sources import PACKAGE_FILE, Files
 
 ROOT: Final = "helios_modules"
 KEPT: Final = 4  # copies of one module that a process keeps, beside those in use
@@ -84,7 +84,7 @@ def load_code(
         found = _loaded.get((slot, digest))
         if found is not None:
             return found
-        if artefacts.digest_of(path, files) != digest:
+        if sources.digest_of(path, files) != digest:
             raise ModuleLoadFailed(f"module {slot} must have the content {digest[:12]}, its files are others")
         name = beside_name(slot, digest)
         place = materialise(slot, digest, files, root or default_root())

@@ -18,7 +18,7 @@ from loguru import logger
 
 from helios.db.failures import savepoint
 from helios.errors import HeliosError
-from helios.modules import artefacts, changing, core, hooks, loading, watch
+from helios.modules import changing, core, hooks, loading, sources, watch
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
 
@@ -264,7 +264,7 @@ def _implementation(name: str, digest: str, path: str, version: str) -> loading.
     code = ModuleCode.objects.filter(pk=digest).first()
     if code is None:
         raise ModuleLoadFailed(f"module {name} must have its sources kept, there are none: register {path} anew")
-    return loading.load_code(name, digest, artefacts.unpacked(code.files), code.path, version=version)
+    return loading.load_code(name, digest, sources.unpacked(code.files), code.path, version=version)
 
 
 def _after_fork() -> None:

@@ -13,7 +13,7 @@ from loguru import logger
 
 from helios import flags
 from helios.errors import HeliosError
-from helios.modules import artefacts, changing, loading, services, swapping
+from helios.modules import changing, loading, services, sources, swapping
 from helios.modules.errors import SwapRunning
 from helios.modules.models import Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
 
@@ -56,10 +56,10 @@ def _look(slot: Module) -> str:
 
 def _digest(path: str) -> str:
     """The hash of what lies on disk; read again only when a file's size or time has changed."""
-    looks = artefacts.fingerprint(path)
+    looks = sources.fingerprint(path)
     known = _seen.get(path)
     if known is None or known[0] != looks:
-        known = _seen[path] = (looks, artefacts.read(path, loading.allowed_packages()).digest)
+        known = _seen[path] = (looks, sources.read(path, loading.allowed_packages()).digest)
     return known[1]
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from django.db import transaction
 
-from helios.modules import artefacts, changing, core, gating, loading, rules
-from helios.modules.artefacts import Artefact
+from helios.modules import changing, compatibility, core, gating, loading, sources
 from helios.modules.catalog import SHIPPED
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.models import OPEN_SWAPS, Module, ModuleCode, ModuleState, ModuleVersion
+from helios.modules.sources import Artefact
 from helios.modules.swapping import put, recover, rollback, swap
 
 __all__ = [
@@ -48,8 +48,8 @@ def register(
     or another than `version`, a bad range, a missing or circular dependency.
     """
     core.check_name(name)
-    artefact = artefacts.read(path, loading.allowed_packages())
-    stated = artefacts.stated(artefact)
+    artefact = sources.read(path, loading.allowed_packages())
+    stated = sources.stated(artefact)
     if version and core.Version.parse(version) != core.Version.parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
     wanted = dependencies if dependencies is not None else stated.dependencies
@@ -61,10 +61,10 @@ def register(
 def check_registration(name: str, path: str, version: str, dependencies: Mapping[str, str]) -> None:
     """Raises `ModuleRefused` where `register` would; changes nothing."""
     core.check_name(name)
-    stated = artefacts.stated(artefacts.read(path, loading.allowed_packages()))
+    stated = sources.stated(sources.read(path, loading.allowed_packages()))
     if version and core.Version.parse(version) != core.Version.parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
-    rules.check_graph({row.name: row for row in Module.objects.all()}, name, dependencies)
+    compatibility.check_graph({row.name: row for row in Module.objects.all()}, name, dependencies)
 
 
 def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
@@ -120,7 +120,7 @@ def loadable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersi
     if row.state != ModuleState.ACTIVE:
         _refuse_open(slot)
         core.check_path(row.path, loading.allowed_packages())
-        rules.check_needs(row, rows, changing.USABLE)
+        compatibility.check_needs(row, rows, changing.USABLE)
     return row
 
 
@@ -132,7 +132,7 @@ def activatable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVe
         if slot.active is not None:
             raise ModuleRefused(f"module {name} is in use as {slot.active.label}: swap it to {row.label}")
         _refuse_open(slot)
-        rules.check_switch(row, rows)
+        compatibility.check_switch(row, rows)
     return row
 
 
@@ -147,7 +147,7 @@ def unload(name: str, version: str = "", *, actor: str = "system") -> ModuleVers
         slot = changing.named(rows, name)
         row = changing.version_of(slot, version) if version or slot.active is None else slot.active
         _refuse_open(slot)
-        users = rules.users_of(rows, name)
+        users = compatibility.users_of(rows, name)
         if users and _last_usable(slot, row):
             raise ModuleRefused(f"module {name} is needed by {', '.join(users)}: unload them first")
         if row.state != ModuleState.UNLOADED:
@@ -190,8 +190,8 @@ def restore_shipped(*, actor: str = "system") -> list[str]:
         for shipped in SHIPPED:
             rows = changing.locked()
             if shipped.name not in rows:
-                artefact = artefacts.read(shipped.path, loading.DEFAULT_PACKAGES)
-                version = artefacts.stated(artefact).version
+                artefact = sources.read(shipped.path, loading.DEFAULT_PACKAGES)
+                version = sources.stated(artefact).version
                 row = _enter(rows, shipped.name, artefact, version, shipped.dependencies, actor=actor)
                 _take(changing.locked()[shipped.name], row, actor=actor)
                 made.append(shipped.name)
@@ -209,8 +209,8 @@ def seal(*, actor: str = "migration") -> list[str]:
         rows = changing.locked()
         for row in ModuleVersion.objects.select_related("module").filter(code=None):
             try:
-                artefact = artefacts.read(row.path, loading.allowed_packages())
-                row.version = artefacts.stated(artefact).version
+                artefact = sources.read(row.path, loading.allowed_packages())
+                row.version = sources.stated(artefact).version
             except ModuleRefused:
                 continue
             row.code, row.label = _kept(artefact), core.label(row.version, artefact.digest)
@@ -238,7 +238,7 @@ def _enter(
     slot = rows.get(name) or Module(name=name, path=artefact.path, version=version)
     if dependencies is None:
         dependencies = slot.dependencies
-    rules.check_graph(rows, name, dependencies)
+    compatibility.check_graph(rows, name, dependencies)
     if hot_reloadable is not None:
         slot.hot_reloadable = hot_reloadable
     if name not in rows:
@@ -261,7 +261,7 @@ def _kept(artefact: Artefact) -> ModuleCode:
         digest=artefact.digest,
         defaults={
             "path": artefact.path,
-            "files": artefacts.packed(artefact.files),
+            "files": sources.packed(artefact.files),
             "size_bytes": artefact.size_bytes,
         },
     )

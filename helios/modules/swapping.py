@@ -22,7 +22,7 @@ from loguru import logger
 
 from helios import events
 from helios.errors import HeliosError
-from helios.modules import announce, changing, core, gating, loading, presence, rules
+from helios.modules import announce, changing, compatibility, core, gating, loading, presence
 from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning
 from helios.modules.models import OPEN_SWAPS, Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
 
@@ -156,7 +156,7 @@ def swappable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVers
             f"module {name} may not be swapped while the pipeline runs: unload it, then activate {to.label}"
         )
     core.check_path(to.path, loading.allowed_packages())
-    rules.check_switch(to, rows)
+    compatibility.check_switch(to, rows)
     return to
 
 
@@ -227,7 +227,7 @@ def _switch(row: ModuleSwap) -> None:
         to = ModuleVersion.objects.select_related("module").get(pk=row.to_version_id)
         if slot.active_id != row.from_version_id:
             raise SwapFailed(f"module {slot.name} was changed by somebody else while it was being swapped")
-        rules.check_switch(to, rows)
+        compatibility.check_switch(to, rows)
         moved = ModuleSwap.objects.filter(pk=row.pk, state=SwapState.PREPARING).update(
             state=SwapState.SWITCHED, switched_at=Now(), processes=row.processes
         )
@@ -292,7 +292,7 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
     target, left = slot.previous, slot.active
     if target is None or left is None:
         raise ModuleRefused(f"module {slot.name} must have a version before the one in use to go back to, has none")
-    rules.check_switch(target, rows)
+    compatibility.check_switch(target, rows)
     put(slot, target, previous=None, failed=error if failed else "")
     if undone is not None:
         _finish(undone, SwapState.ROLLED_BACK, error)

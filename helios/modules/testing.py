@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from helios import events
-from helios.modules import artefacts, changing, loading, sandbox
+from helios.modules import changing, loading, sandbox, sources
 from helios.modules.errors import ModuleRefused
 from helios.modules.history import ModuleTestRun
 from helios.modules.models import ModuleVersion
@@ -172,8 +172,8 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
     if tested.code is not None:
         path, digest, files = tested.code.path, tested.code.digest, tested.code.files
     else:  # registered before sources were kept: what lies on disk
-        found = artefacts.read(tested.path, loading.allowed_packages())
-        path, digest, files = found.path, found.digest, artefacts.packed(found.files)
+        found = sources.read(tested.path, loading.allowed_packages())
+        path, digest, files = found.path, found.digest, sources.packed(found.files)
     return {
         "name": tested.module.name,
         "version": tested.version,

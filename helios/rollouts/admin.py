@@ -13,7 +13,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from helios.errors import HeliosError
-from helios.rollouts import report, services, words
+from helios.rollouts import comparison, describe, services
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin, lines
 
@@ -55,7 +55,7 @@ class AnalysisInline(_Inline):
 
     @display(description="step")
     def serves(self, row: RolloutAnalysis) -> str:
-        return words.numbered(row)
+        return describe.numbered(row)
 
     @display(description="verdict", label=VERDICTS)
     def badge(self, row: RolloutAnalysis) -> str:
@@ -103,19 +103,19 @@ class RolloutAdmin(RoledAdmin, ReadOnlyAdmin):
 
     @display(description="now")
     def now(self, row: Rollout) -> str:
-        return words.serves(row)
+        return describe.serves(row)
 
     @display(description="why")
     def why(self, row: Rollout) -> str:
-        return words.short(row.reason)
+        return describe.short(row.reason)
 
     @display(description="steps")
     def plan(self, row: Rollout) -> str:
-        return lines(words.plan(row))
+        return lines(describe.plan(row))
 
     @display(description="guards")
     def limits(self, row: Rollout) -> str:
-        return lines(map(words.guard, row.guards))
+        return lines(map(describe.guard, row.guards))
 
     @display(description="parameters")
     def parameters(self, row: Rollout) -> str:
@@ -123,19 +123,19 @@ class RolloutAdmin(RoledAdmin, ReadOnlyAdmin):
 
     @display(description="progress")
     def progress(self, row: Rollout) -> str:
-        return words.progress(row)
+        return describe.progress(row)
 
     @display(description="promote")
     def promoting(self, row: Rollout) -> str:
-        return words.promoting(row)
+        return describe.promoting(row)
 
     @display(description="abort")
     def aborting(self, row: Rollout) -> str:
-        return words.aborting(row)
+        return describe.aborting(row)
 
     @display(description="measured; in brackets 95 % intervals")
     def arms(self, row: Rollout) -> str:
-        found = report.table(report.report(row)["arms"])
+        found = comparison.table(comparison.report(row)["arms"])
         if not found:
             return "nothing measured yet"
         return format_html('<table class="text-left">{}</table>', format_html_join("", ARM_LINE, [HEADS, *found]))
@@ -175,4 +175,4 @@ class RolloutAdmin(RoledAdmin, ReadOnlyAdmin):
             except HeliosError as error:
                 self.message_user(request, f"{row.name}: {error}", messages.ERROR)
             else:
-                self.message_user(request, f"{row.name} is {done.state}: {words.serves(done)}", messages.SUCCESS)
+                self.message_user(request, f"{row.name} is {done.state}: {describe.serves(done)}", messages.SUCCESS)

@@ -16,16 +16,17 @@ from loguru import logger
 
 from helios import events
 from helios.errors import Rejected, Transient
-from helios.rollouts import changes, machine, providers, targets
+from helios.rollouts import changes, providers, targets
 from helios.rollouts.changes import SYSTEM
 from helios.rollouts.claims import claimed
-from helios.rollouts.core import Kind, Mode
-from helios.rollouts.guards import parse_guards
-from helios.rollouts.machine import SERVING, Cause, Progress, State, Verdict
+from helios.rollouts.core import machine
+from helios.rollouts.core.assignment import Kind, Mode
+from helios.rollouts.core.guards import parse_guards
+from helios.rollouts.core.machine import SERVING, Cause, Progress, State, Verdict
+from helios.rollouts.core.numbers import arm_numbers
+from helios.rollouts.core.verdict import Judgement, breach, judge, unreadable
 from helios.rollouts.models import Rollout, RolloutAnalysis
-from helios.rollouts.numbers import arm_numbers
 from helios.rollouts.selectors import get, step_of
-from helios.rollouts.verdict import Judgement, breach, judge, unreadable
 
 WATCHED_FOR: Final = timedelta(days=90)  # after a promotion: 20 first calls of a book with a bar a day take a month
 

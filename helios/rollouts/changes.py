@@ -9,9 +9,9 @@ from typing import Any, Final
 from django.db import transaction
 
 from helios import events
-from helios.rollouts.core import Mode
+from helios.rollouts.core.assignment import Mode
+from helios.rollouts.core.machine import LIVE, Cause, Progress, State
 from helios.rollouts.errors import RolloutChanged, RolloutRefused, UnknownRollout
-from helios.rollouts.machine import LIVE, Cause, Progress, State
 from helios.rollouts.models import Rollout, RolloutEvent
 from helios.rollouts.selectors import step_of
 

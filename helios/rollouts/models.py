@@ -9,8 +9,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 
-from helios.rollouts.core import Arm, Kind
-from helios.rollouts.machine import LIVE, Cause, State, Verdict
+from helios.rollouts.core.assignment import Arm, Kind
+from helios.rollouts.core.machine import LIVE, Cause, State, Verdict
 
 LIVE_STATES = sorted(LIVE)
 
@@ -26,8 +26,8 @@ class Rollout(models.Model):
     challenger = models.CharField(max_length=200, help_text="Label of the version, or name of the strategy.")
     params = models.JSONField(default=dict, blank=True, help_text="Parameters of a challenging strategy.")
     books = ArrayField(models.CharField(max_length=100), default=list, blank=True, help_text="Empty: all books.")
-    steps = models.JSONField(help_text="The plan; see helios.rollouts.plan.")
-    guards = models.JSONField(help_text="Limits of an analysis; see helios.rollouts.guards.")
+    steps = models.JSONField(help_text="The plan; see helios.rollouts.core.rollout_plan.")
+    guards = models.JSONField(help_text="Limits of an analysis; see helios.rollouts.core.guards.")
     inconclusive_limit = models.PositiveSmallIntegerField(default=3)
     error_limit = models.PositiveSmallIntegerField(default=3)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from helios.rollouts.report import figure, table
+from helios.rollouts.comparison import figure, table
 
 WIDTH: Final = 120
 

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 
-from helios.rollouts.core import Mode
-from helios.rollouts.measures import ArmMeasures, checked
+from helios.rollouts.core.assignment import Mode
+from helios.rollouts.core.measures import ArmMeasures, checked
 from helios.rollouts.models import Rollout
 from helios.rollouts.selectors import step_of
 

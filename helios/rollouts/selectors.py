@@ -10,11 +10,11 @@ from typing import Final
 from django.db.models import Q
 
 from helios.modules.models import ModuleVersion
-from helios.rollouts.core import Assignment, Kind, Mode, arm_symbols
+from helios.rollouts.core.assignment import Assignment, Kind, Mode, arm_symbols
+from helios.rollouts.core.machine import LIVE, SERVING
+from helios.rollouts.core.rollout_plan import Step, parse_steps
 from helios.rollouts.errors import UnknownRollout
-from helios.rollouts.machine import LIVE, SERVING
 from helios.rollouts.models import Rollout, RolloutDecision
-from helios.rollouts.plan import Step, parse_steps
 
 LATEST: Final = 2_000  # decisions looked at for the names of symbols
 

@@ -14,15 +14,16 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from helios.entries import entry
-from helios.rollouts import changes, machine, targets
+from helios.rollouts import changes, targets
 from helios.rollouts.advancing import advance, react, react_all, run_due
 from helios.rollouts.claims import claimed
-from helios.rollouts.core import Kind
+from helios.rollouts.core import machine
+from helios.rollouts.core.assignment import Kind
+from helios.rollouts.core.guards import default_guards, parse_guards
+from helios.rollouts.core.machine import LIVE, Cause, State
+from helios.rollouts.core.rollout_plan import DEFAULT, parse_steps
 from helios.rollouts.errors import RolloutRefused
-from helios.rollouts.guards import default_guards, parse_guards
-from helios.rollouts.machine import LIVE, Cause, State
 from helios.rollouts.models import Rollout
-from helios.rollouts.plan import DEFAULT, parse_steps
 
 __all__ = [
     "abort",

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from helios.errors import Transient
-from helios.modules import changing, rules
+from helios.modules import changing, compatibility
 from helios.modules import services as modules
 from helios.modules.errors import SwapRunning
 from helios.modules.models import Module, ModuleSwap, ModuleVersion, SwapState
 from helios.rollouts.changes import SYSTEM
-from helios.rollouts.core import Kind
+from helios.rollouts.core.assignment import Kind
 from helios.rollouts.errors import RolloutRefused
 from helios.rollouts.models import Rollout
 from helios.rollouts.providers import named
@@ -135,4 +135,4 @@ def _check_place(slot: Module, version: ModuleVersion) -> None:
     """What the swap at the end asks is asked at the beginning too: the challenger serves symbols long before that."""
     if not slot.hot_reloadable:
         raise RolloutRefused(f"module {slot.name} must be hot-reloadable to be challenged, it is not")
-    rules.check_switch(version, {row.name: row for row in Module.objects.select_related("active")})
+    compatibility.check_switch(version, {row.name: row for row in Module.objects.select_related("active")})

@@ -39,7 +39,7 @@ from helios.modules import changing, registry, testing
 from helios.modules import services as modules
 from helios.modules.history import ModuleTestRun
 from helios.rollouts import services as rollouts
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.measures import ArmMeasures
 from helios.web.roles import POLICY, Role, Rule
 from tests.web.people import Api, api_of
 

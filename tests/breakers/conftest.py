@@ -10,7 +10,7 @@ import redis
 from helios import flags
 from helios.breakers import process
 from helios.breakers.catalog import SHIPPED
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 
 
 @pytest.fixture(autouse=True)

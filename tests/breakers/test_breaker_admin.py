@@ -10,7 +10,7 @@ from django.urls import reverse
 from helios.breakers import breaker, process, services
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
 committed = pytest.mark.usefixtures("breakers_installed")  # other connections see what is written

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from helios.breakers import window
 from helios.breakers.catalog import Settings
 from helios.breakers.circuits import AWAY_S, OUTRUN_S, REFRESH_S
-from helios.breakers.core import At, Outcome, State
+from helios.breakers.core import sliding_window
+from helios.breakers.core.machine import At, Outcome, State
 from helios.breakers.errors import SharedStateAway
 from tests.breakers.workbench import CONFIG, Bench
 
@@ -141,7 +141,7 @@ def test_what_was_measured_alone_never_grows_beyond_its_window(store):
     for number in range(400):
         bench.now += AWAY_S
         bench.call(Outcome.FAILURE if number % 2 else Outcome.SUCCESS)
-    assert len(window.runs(bench.circuit._take().alone)) <= 61
+    assert len(sliding_window.runs(bench.circuit._take().alone)) <= 61
 
 
 def test_without_redis_a_process_goes_on_with_the_window_by_time_that_it_last_saw(store):

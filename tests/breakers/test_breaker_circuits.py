@@ -9,8 +9,8 @@ import pytest
 
 from helios.breakers.catalog import Settings
 from helios.breakers.circuits import REFRESH_S
-from helios.breakers.config import Config, Mode
-from helios.breakers.core import Outcome, State
+from helios.breakers.core.config import Config, Mode
+from helios.breakers.core.machine import Outcome, State
 from helios.breakers.errors import CircuitOpen
 from tests.breakers.workbench import CONFIG, Bench
 

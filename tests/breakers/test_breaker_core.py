@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.breakers import core
-from helios.breakers.config import Config
-from helios.breakers.core import At, Circuit, Outcome, Permit, State, Step
+from helios.breakers.core import machine
+from helios.breakers.core.config import Config
+from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State, Step
 
 CONFIG = Config(failure_threshold=3, minimum_calls=4, window_calls=6, open_s=10, half_open_permits=1, permit_s=5)
 BY_RATE = Config(failure_threshold=0, failure_rate=0.5, minimum_calls=4, window_calls=8, open_s=10)
@@ -24,17 +24,17 @@ def tell(circuit: Circuit, outcomes: str, *, config: Config = CONFIG, now: float
     step = Step(circuit=circuit)
     for letter in outcomes:
         permit = Permit(step.circuit.generation)
-        step = core.record(step.circuit, config, At(now=now, **at), permit=permit, outcome=LETTERS[letter])
+        step = machine.record(step.circuit, config, At(now=now, **at), permit=permit, outcome=LETTERS[letter])
     return step
 
 
 def ask(circuit: Circuit, now: float, by: str = "a", *, config: Config = CONFIG, **options) -> Step:
     enforce = options.pop("enforce", True)
-    return core.acquire(circuit, config, At(now=now, enforce=enforce), token=by, **options)
+    return machine.acquire(circuit, config, At(now=now, enforce=enforce), token=by, **options)
 
 
 def end(circuit: Circuit, permit: Permit, outcome: Outcome, now: float, *, config: Config = CONFIG) -> Step:
-    return core.record(circuit, config, At(now=now), permit=permit, outcome=outcome)
+    return machine.record(circuit, config, At(now=now), permit=permit, outcome=outcome)
 
 
 def opened(now: float = 0.0, config: Config = CONFIG) -> Circuit:
@@ -59,7 +59,7 @@ def test_it_opens_at_the_failure_that_reaches_the_threshold_and_not_before():
     after = tell(before.circuit, "F")
     assert after.circuit.state is State.OPEN
     assert after.circuit.open_until == 10.0
-    assert after.transition == core.Transition(
+    assert after.transition == machine.Transition(
         before=State.CLOSED, after=State.OPEN, reason="4 of the last 4 calls failed"
     )
 
@@ -188,9 +188,9 @@ def test_a_probe_that_never_reports_loses_its_permit_and_its_late_result_is_refu
 
 
 def test_a_result_of_an_earlier_generation_is_refused():
-    reopened = core.close(opened(), "by hand").circuit
+    reopened = machine.close(opened(), "by hand").circuit
     assert end(reopened, Permit(0), Outcome.FAILURE, 0).circuit == reopened
-    assert core.late(reopened, 0)
+    assert machine.late(reopened, 0)
 
 
 def test_a_result_from_before_the_state_was_lost_counts():
@@ -268,7 +268,7 @@ def test_a_closing_that_lasted_as_long_as_the_opening_before_it_begins_them_anew
 
 
 def test_closing_by_hand_begins_them_anew():
-    circuit = core.close(reopen(opened(config=GROWING)), "by hand").circuit
+    circuit = machine.close(reopen(opened(config=GROWING)), "by hand").circuit
     assert tell(circuit, "FFFF", config=GROWING, now=31).circuit.openings == 1
 
 
@@ -276,10 +276,10 @@ def test_closing_by_hand_begins_them_anew():
 def test_jitter_spreads_an_interval_to_both_sides_and_never_past_the_maximum(chance, openings, jitter, maximum):
     growth = {"open_multiplier": 1.5, "open_max_s": 500} if maximum else {}
     config = replace(CONFIG, open_jitter=jitter, **growth)
-    bare = core.interval(replace(config, open_jitter=0), openings, chance)
-    length = core.interval(config, openings, chance)
-    assert bare * (1 - jitter) - 1e-9 <= length <= bare * (1 + jitter) + core.SHORTEST_S
-    assert core.SHORTEST_S <= length <= (maximum or 20)
+    bare = machine.interval(replace(config, open_jitter=0), openings, chance)
+    length = machine.interval(config, openings, chance)
+    assert bare * (1 - jitter) - 1e-9 <= length <= bare * (1 + jitter) + machine.SHORTEST_S
+    assert machine.SHORTEST_S <= length <= (maximum or 20)
 
 
 def test_an_opening_uses_the_chance_it_is_given():
@@ -289,8 +289,8 @@ def test_an_opening_uses_the_chance_it_is_given():
 
 
 def test_chance_depends_on_the_token_alone_and_is_spread_evenly():
-    assert core.chance("a-token") == core.chance("a-token")
-    drawn = [core.chance(f"7-abc-{number}") for number in range(4000)]
+    assert machine.chance("a-token") == machine.chance("a-token")
+    drawn = [machine.chance(f"7-abc-{number}") for number in range(4000)]
     assert all(0 < each < 1 for each in drawn)
     tenths = [sum(low / 10 <= each < (low + 1) / 10 for each in drawn) for low in range(10)]
     assert min(tenths) > 300
@@ -322,14 +322,14 @@ def test_a_circuit_that_only_measures_tries_again_with_one_probe_beside_the_call
     beside = ask(probe.circuit, 10.0, "b", enforce=False)
     assert beside.permit is not None
     assert beside.permit.token == ""
-    closed = core.record(
+    closed = machine.record(
         beside.circuit, CONFIG, At(now=11, enforce=False), permit=probe.permit, outcome=Outcome.SUCCESS
     )
     assert closed.circuit.state is State.CLOSED
 
 
 def test_closing_by_hand_empties_the_window_and_starts_a_generation():
-    step = core.close(replace(Circuit(born=3), window="0F2"), "asked for")
+    step = machine.close(replace(Circuit(born=3), window="0F2"), "asked for")
     assert step.circuit == Circuit(generation=1, born=3)
     assert step.transition is not None
     assert step.transition.reason == "asked for"

@@ -11,7 +11,7 @@ import pytest
 from helios import flags
 from helios.breakers import CircuitOpen, UnknownBreaker, breaker, process, refresh_if_behind
 from helios.breakers.catalog import SHIPPED
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 from helios.errors import Rejected, Transient
 
 pytestmark = pytest.mark.usefixtures("clean_redis")

@@ -10,11 +10,11 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helios.breakers import core
-from helios.breakers.config import Config
-from helios.breakers.core import At, Circuit, Outcome, Permit, State
+from helios.breakers.core import machine
+from helios.breakers.core.config import Config
+from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State
 from helios.breakers.errors import SharedStateAway
-from helios.breakers.store import Reply, SharedStore
+from helios.breakers.shared_state import Reply, SharedStore
 from tests.breakers.test_breaker_model import configs
 
 CONFIG = Config(failure_threshold=2, minimum_calls=2, window_calls=4, open_s=60, permit_s=30)
@@ -62,16 +62,16 @@ class Pair:
         elif kind == "record":
             self.record(permit, outcome, news, at)
         elif kind == "share":
-            mine = core.share(self.circuit, self.config, at, generation=permit.generation, unshared=news)
+            mine = machine.share(self.circuit, self.config, at, generation=permit.generation, unshared=news)
             self.compare(self.store.share("c", self.config, at, permit.generation, unshared=news), mine)
         else:
-            mine = core.close(self.circuit, "by hand")
+            mine = machine.close(self.circuit, "by hand")
             self.compare(self.store.close("c", self.config, reason="by hand"), mine)
 
     def acquire(self, news: str, at: At) -> None:
         token, generation = uuid.uuid4().hex, self.permits[-1].generation
         shared = {"token": token, "unshared": news}
-        mine = core.acquire(self.circuit, self.config, at, generation=generation, **shared)
+        mine = machine.acquire(self.circuit, self.config, at, generation=generation, **shared)
         theirs = self.store.acquire("c", self.config, at, generation, **shared)
         self.compare(theirs, mine)
         assert theirs.step.permit == mine.permit
@@ -80,17 +80,17 @@ class Pair:
             self.permits.append(mine.permit)
 
     def record(self, permit: Permit, outcome: Outcome, news: str, at: At) -> None:
-        mine = core.record(self.circuit, self.config, at, permit=permit, outcome=outcome, unshared=news)
+        mine = machine.record(self.circuit, self.config, at, permit=permit, outcome=outcome, unshared=news)
         theirs = self.store.record(
             "c", self.config, at, permit.generation, token=permit.token, outcome=outcome, unshared=news
         )
         self.compare(theirs, mine)
 
-    def compare(self, theirs: Reply, mine: core.Step) -> None:
+    def compare(self, theirs: Reply, mine: machine.Step) -> None:
         self.circuit = mine.circuit
         seen, expected = theirs.step.circuit, mine.circuit
         at = At(now=self.now)
-        fresh = core.share(expected, self.config, at, generation=0, unshared="").circuit.window
+        fresh = machine.share(expected, self.config, at, generation=0, unshared="").circuit.window
         assert (seen.state, seen.generation, seen.born, seen.window, seen.openings) == (
             expected.state, expected.generation, expected.born, fresh, expected.openings,
         )  # fmt: skip

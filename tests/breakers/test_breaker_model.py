@@ -9,10 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from helios.breakers import core
-from helios.breakers.config import Config
-from helios.breakers.core import At, Circuit, Outcome, Permit, State
-from helios.breakers.window import SLOTS
+from helios.breakers.core import machine
+from helios.breakers.core.config import Config
+from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State
+from helios.breakers.core.sliding_window import SLOTS
 
 
 @st.composite
@@ -142,7 +142,7 @@ class Twins(RuleBasedStateMachine):
     def a_call_starts(self) -> None:
         self.asked += 1
         token, at = f"t{self.asked}", At(now=self.now, enforce=self.enforce)
-        step = core.acquire(self.circuit, self.config, at, token=token)
+        step = machine.acquire(self.circuit, self.config, at, token=token)
         self.circuit = step.circuit
         assert (step.permit is not None) == self.plain.ask(self.now, token, enforce=self.enforce)
         if step.permit is None:
@@ -158,13 +158,13 @@ class Twins(RuleBasedStateMachine):
         permit = self.under_way[index] if again else self.under_way.pop(index)
         self.plain.tell(permit.generation, permit.token, outcome.value, self.now, chance, enforce=self.enforce)
         at = At(now=self.now, chance=chance, enforce=self.enforce)
-        self.circuit = core.record(self.circuit, self.config, at, permit=permit, outcome=outcome).circuit
+        self.circuit = machine.record(self.circuit, self.config, at, permit=permit, outcome=outcome).circuit
 
     @rule()
     def a_person_closes_it(self) -> None:
         self.plain.go("CLOSED")
         self.plain.row = 0
-        self.circuit = core.close(self.circuit, "by hand").circuit
+        self.circuit = machine.close(self.circuit, "by hand").circuit
 
     @rule()
     def the_flag_is_turned(self) -> None:
@@ -176,7 +176,7 @@ class Twins(RuleBasedStateMachine):
             return
         assert (self.circuit.state.value, self.circuit.generation) == (self.plain.state, self.plain.epoch)
         at = At(now=self.now, enforce=self.enforce)
-        seen = core.share(self.circuit, self.config, at, generation=0, unshared="").circuit
+        seen = machine.share(self.circuit, self.config, at, generation=0, unshared="").circuit
         assert sorted(seen.letters) == sorted(self.plain.window(self.now))
         if self.circuit.state is State.OPEN:
             assert abs(self.circuit.open_until - self.plain.reopens_at) < 1e-6
@@ -199,15 +199,15 @@ def test_sharing_successes_in_batches_equals_recording_them_one_by_one(config, s
 
     def told(circuit: Circuit) -> Circuit:
         at = At(now=now, enforce=enforce)
-        return core.share(circuit, config, at, generation=0, unshared=f"0S{waiting}").circuit
+        return machine.share(circuit, config, at, generation=0, unshared=f"0S{waiting}").circuit
 
     for letter, seconds in story:
         at, outcome = At(now=now, enforce=enforce), Outcome(letter)
-        single = core.record(single, config, at, permit=Permit(0), outcome=outcome).circuit
+        single = machine.record(single, config, at, permit=Permit(0), outcome=outcome).circuit
         if outcome is Outcome.SUCCESS:
             waiting += 1
         else:
-            batched = core.record(
+            batched = machine.record(
                 batched, config, at, permit=Permit(0), outcome=outcome, unshared=f"0S{waiting}"
             ).circuit
             waiting = 0
@@ -216,7 +216,7 @@ def test_sharing_successes_in_batches_equals_recording_them_one_by_one(config, s
             now += seconds
     batched = told(batched)
     at = At(now=now, enforce=enforce)
-    fresh = [core.share(each, config, at, generation=0, unshared="").circuit for each in (single, batched)]
+    fresh = [machine.share(each, config, at, generation=0, unshared="").circuit for each in (single, batched)]
     assert replace(fresh[1], window="") == replace(fresh[0], window="")
     assert sorted(fresh[1].letters) == sorted(fresh[0].letters)
 
@@ -227,9 +227,9 @@ def test_a_run_of_equal_outcomes_opens_a_circuit_exactly_where_single_ones_would
     at = At(now=1_000.0)
     start = Circuit()
     for each in before:
-        start = core.record(start, config, at, permit=Permit(0), outcome=Outcome(each)).circuit
+        start = machine.record(start, config, at, permit=Permit(0), outcome=Outcome(each)).circuit
     single = start
     for _ in range(number):
-        single = core.record(single, config, at, permit=Permit(0), outcome=Outcome(letter)).circuit
-    together = core.share(start, config, at, generation=0, unshared=f"0{letter}{number}").circuit
+        single = machine.record(single, config, at, permit=Permit(0), outcome=Outcome(letter)).circuit
+    together = machine.share(start, config, at, generation=0, unshared=f"0{letter}{number}").circuit
     assert together.state is single.state

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from helios.breakers.config import Config
-from helios.breakers.core import At, State
-from helios.breakers.store import SharedStore
+from helios.breakers.core.config import Config
+from helios.breakers.core.machine import At, State
+from helios.breakers.shared_state import SharedStore
 from tests import warm
 from tests.warm import Running
 
@@ -27,10 +27,10 @@ import json, random, sys, time
 import redis
 from helios.breakers.catalog import Settings
 from helios.breakers.circuits import ProcessCircuit
-from helios.breakers.config import Config
-from helios.breakers.core import Outcome
+from helios.breakers.core.config import Config
+from helios.breakers.core.machine import Outcome
 from helios.breakers.errors import CircuitOpen
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 
 url, prefix, story, config, seed = sys.argv[1], sys.argv[2], sys.argv[3], Config(**json.loads(sys.argv[4])), sys.argv[5]
 

@@ -11,7 +11,7 @@ from helios.breakers import CircuitOpen, SharedStateAway, UnknownBreaker, breake
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.errors import InvalidBreaker
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 from helios.flags import services as flag_services
 
 pytestmark = [

@@ -13,7 +13,7 @@ import pytest
 
 from helios.breakers import breaker, process
 from helios.breakers.catalog import SHIPPED
-from helios.breakers.sharing import Sharer
+from helios.breakers.flusher import Sharer
 from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -81,7 +81,7 @@ def test_a_wake_in_the_moment_it_ends_is_not_lost(ears):
 
 
 def test_it_tries_again_until_redis_is_back(ears, monkeypatch):
-    monkeypatch.setattr("helios.breakers.sharing.RETRY_S", 0.001)
+    monkeypatch.setattr("helios.breakers.flusher.RETRY_S", 0.001)
     ears.back = False
     sharer = Sharer(ears.share, share_s=0.001)
     sharer.wake()
@@ -120,7 +120,7 @@ def test_a_success_reaches_redis_though_no_call_follows():
 EXITING = """
 import helios.breakers.process as process
 from helios.breakers.catalog import SHIPPED
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 import sys
 from helios.breakers import breaker
 process.current().__dict__["store"] = SharedStore.from_url(sys.argv[1])

@@ -9,7 +9,7 @@ import pytest
 
 from helios.breakers import CircuitOpen, process
 from helios.breakers.catalog import SHIPPED
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 from helios.errors import Ambiguous, Rejected
 from trading.brokers.base import Ack, Guarded
 

@@ -6,8 +6,8 @@ import pytest
 
 from helios.breakers.catalog import Settings
 from helios.breakers.circuits import ProcessCircuit
-from helios.breakers.config import Config
-from helios.breakers.core import Circuit, Outcome
+from helios.breakers.core.config import Config
+from helios.breakers.core.machine import Circuit, Outcome
 from helios.breakers.errors import CircuitOpen, SharedStateAway
 from helios.breakers.journal import Entry
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.measures import ArmMeasures
 from tiers.delivery import figures
 from tiers.delivery.figures import Observation, Totals
 

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from helios.breakers import process
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 from tests.delivery.conftest import FIRST, SYMBOLS, roll_out, run
 from tests.delivery.test_arms_of_a_cycle import BROKEN, BUYS, SAME
 from tiers import pipeline

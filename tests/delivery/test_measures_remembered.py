@@ -13,7 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from helios.rollouts import advancing, providers
-from helios.rollouts.core import Arm
+from helios.rollouts.core.assignment import Arm
 from helios.rollouts.models import Rollout, RolloutDecision
 from tests.delivery.conftest import FIRST, SYMBOLS, roll_out
 from tests.delivery.test_arms_of_a_cycle import SAME

@@ -20,7 +20,7 @@ from helios.flags.core import (
     Strategy,
     Variant,
 )
-from helios.flags.rules import STRATEGY_NAMES
+from helios.flags.core.activation import STRATEGY_NAMES
 
 WORDS = ["", "AAPL", "aapl", "ada", "12", "12.5", "-3", "1e1", "1.2.3", "1.2.3-rc.1", "2.0.0+build", "10.0.0.7", "::1"]
 MOMENTS = ["2026-01-01T00:00:00Z", "2026-03-01T12:00:00+02:00", "2026-05-01T00:00:00.500Z", "yesterday"]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from helios import flags
 from helios.flags import catalog, changing, process, selectors, services
-from helios.flags.checks import check_text
 from helios.flags.core import FlagContext, share
+from helios.flags.core.fields import check_text
 from helios.flags.errors import ChangedMeanwhileError, InvalidFlagError, UnknownChangeError, UnknownFlagError
-from helios.flags.listeners import differing
 from helios.flags.models import JSON_LISTS, FeatureFlag, FeatureFlagHistory
+from helios.flags.observers import differing
 from helios.flags.reader import definition_from
-from helios.flags.store import FlagStore
+from helios.flags.snapshots import FlagStore
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helios import flags
-from helios.flags import catalog, client, segments, services
-from helios.flags.compiled import compile_flags
+from helios.flags import catalog, segments, services
 from helios.flags.core import (
     Constraint,
     FlagContext,
@@ -28,6 +27,8 @@ from helios.flags.core import (
     Surroundings,
     Variant,
 )
+from helios.flags.core.compiled import compile_flags
+from helios.flags.unleash import client_features
 from helios.flags.unleash.state import parse_state
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -136,7 +137,7 @@ def engine() -> object:
 
 
 def ask(engine, table: dict[str, FlagDefinition], name: str, context: FlagContext) -> bool:
-    engine.take_state(json.dumps(client.payload(table, SEGMENTS, NOW)))
+    engine.take_state(json.dumps(client_features.payload(table, SEGMENTS, NOW)))
     return engine.is_enabled(name, as_unleash(context)).is_enabled
 
 
@@ -154,7 +155,7 @@ def test_variants_held_on_symbols_come_out_alike_in_unleashs_engine(engine, data
     if flag.strategy in {Strategy.PERCENTAGE, Strategy.GRADUAL} and flag.stickiness:
         return  # the one thing that the format cannot say, see the module's text
     ours = compile_flags({"mine": flag}, SEGMENTS, HERE)["mine"].choose(context, NOW)
-    engine.take_state(json.dumps(client.payload({"mine": flag}, SEGMENTS, NOW)))
+    engine.take_state(json.dumps(client_features.payload({"mine": flag}, SEGMENTS, NOW)))
     assert engine.get_variant("mine", as_unleash(context)).variant.name == ours.name
 
 
@@ -177,7 +178,7 @@ def _by_chance(rules: tuple[Rule, ...], context: FlagContext) -> bool:
 @given(flag=own_flags() | own_flags(variants=RED_GREEN), context=contexts.filter(has_identity))
 @settings(max_examples=200, deadline=None)
 def test_the_payload_read_back_by_our_own_parser_answers_alike(flag, context) -> None:
-    state = parse_state(json.loads(json.dumps(client.payload({"mine": flag}, SEGMENTS, NOW))))
+    state = parse_state(json.loads(json.dumps(client_features.payload({"mine": flag}, SEGMENTS, NOW))))
     again = compile_flags(state.features, state.segments, HERE)["mine"]
     ours = compile_flags({"mine": flag}, SEGMENTS, HERE)["mine"]
     assert again.decide(context, NOW).enabled is ours.decide(context, NOW).enabled
@@ -221,35 +222,35 @@ def test_a_flag_that_serves_nobody_is_off_and_not_on_for_everybody() -> None:
         FlagDefinition(name="e", enabled=True, strategy=Strategy.GRADUAL, percentage=50),
     ]
     for flag in nobody:
-        assert client.feature(flag, {}, NOW)["enabled"] is False
+        assert client_features.feature(flag, {}, NOW)["enabled"] is False
 
 
 def test_a_segment_that_does_not_exist_has_a_number_that_none_has() -> None:
     flag = FlagDefinition(name="mine", enabled=True, segments=("gone", "asia"))
-    body = client.payload({"mine": flag}, SEGMENTS, NOW)
-    assert body["features"][0]["strategies"][0]["segments"] == [client.NO_SEGMENT, 1]
+    body = client_features.payload({"mine": flag}, SEGMENTS, NOW)
+    assert body["features"][0]["strategies"][0]["segments"] == [client_features.NO_SEGMENT, 1]
     assert [each["id"] for each in body["segments"]] == [1]
 
 
 @pytest.mark.django_db
 def test_the_answer_names_version_environment_generation_and_tag() -> None:
-    answer = client.client_features()
+    answer = client_features.client_features()
     assert {each["name"] for each in answer["features"]} == set(catalog.BY_NAME)
     assert (answer["version"], answer["query"]) == (2, {"environment": "dev"})
     assert answer["meta"]["revisionId"] == flags.snapshot().generation
-    assert client.etag(answer).startswith(f'"{flags.snapshot().generation}-')
-    assert client.etag(answer) == client.etag(client.client_features())
+    assert client_features.etag(answer).startswith(f'"{flags.snapshot().generation}-')
+    assert client_features.etag(answer) == client_features.etag(client_features.client_features())
 
 
 @pytest.mark.django_db
 def test_the_tag_changes_with_a_change_and_with_a_share_that_moves() -> None:
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    first = client.etag(client.client_features(now))
+    first = client_features.etag(client_features.client_features(now))
     services.set_ramp("paper_trading_v2", now, now + timedelta(days=10), 0, 100, actor="ada")
     services.enable("paper_trading_v2", actor="ada")
     flags.refresh_if_behind()
-    at_once, later = client.client_features(now), client.client_features(now + timedelta(days=5))
-    assert len({first, client.etag(at_once), client.etag(later)}) == 3
+    at_once, later = client_features.client_features(now), client_features.client_features(now + timedelta(days=5))
+    assert len({first, client_features.etag(at_once), client_features.etag(later)}) == 3
     (ramp,) = [each for each in later["features"] if each["name"] == "paper_trading_v2"]
     assert {each["parameters"]["rollout"] for each in ramp["strategies"]} == {"50"}
 
@@ -257,7 +258,7 @@ def test_the_tag_changes_with_a_change_and_with_a_share_that_moves() -> None:
 @pytest.fixture
 def server() -> Iterator[str]:
     """A local web server that gives the flags as they were when it started."""
-    body = json.dumps(client.client_features()).encode()
+    body = json.dumps(client_features.client_features()).encode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -11,7 +11,8 @@ import semver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helios.flags.constraints import (
+from helios.flags.core import NOBODY, Constraint, FlagContext, Operator
+from helios.flags.core.constraints import (
     MAX_PATTERN,
     compile_constraint,
     is_timed,
@@ -20,7 +21,6 @@ from helios.flags.constraints import (
     parse_semver,
     problem,
 )
-from helios.flags.core import NOBODY, Constraint, FlagContext, Operator
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ONE_VALUE = [each for each in Operator if each.startswith(("NUM", "DATE", "SEMVER", "REGEX"))]

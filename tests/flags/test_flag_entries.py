@@ -9,11 +9,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from helios import flags
-from helios.flags import importing, segments, services
+from helios.flags import segments, services
 from helios.flags.core import FlagContext
+from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
-from helios.flags.normalising import normalised
+from helios.flags.unleash import importing
 
 pytestmark = pytest.mark.django_db
 MONEY = "advanced_risk_engine"

@@ -17,7 +17,7 @@ from helios.flags.core import (
     compile_flags,
     evaluate,
 )
-from helios.flags.graph import MAX_COST, circle, costs, in_order, problem
+from helios.flags.core.graph import MAX_COST, circle, costs, in_order, problem
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 graphs = st.dictionaries(

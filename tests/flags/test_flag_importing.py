@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from helios import flags
-from helios.flags import importing, segments, services
+from helios.flags import segments, services
 from helios.flags.core import FlagContext
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagGeneration, FlagSegment
+from helios.flags.unleash import importing
 
 pytestmark = pytest.mark.django_db
 SUITES = Path(__file__).resolve().parents[3] / "shared" / "reference" / "unleash"

@@ -22,7 +22,7 @@ from helios.flags import announce as announcing
 from helios.flags import catalog, changing, process, services
 from helios.flags.announce import Listener, announce, channel
 from helios.flags.reader import DatabaseReader
-from helios.flags.store import FlagStore
+from helios.flags.snapshots import FlagStore
 from helios.stack.valkey import EmbeddedValkey
 
 WAIT_S = 20.0

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from helios.flags.core import FlagContext, FlagDefinition, Reason, Rule, Strategy, Surroundings, bucket, compile_flags
-from helios.flags.rules import STRATEGY_NAMES, problem
+from helios.flags.core.activation import STRATEGY_NAMES, problem
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NUMBERS = [str(number) for number in range(150)]

@@ -16,7 +16,7 @@ from helios.flags.core import (
     Variant,
     VariantResult,
 )
-from helios.flags.store import FlagStore
+from helios.flags.snapshots import FlagStore
 from tests.flags.test_flag_store import NOW, Tables, defaults, store_of
 
 SEASON = Constraint(context_name="currentTime", operator="DATE_AFTER", value="2026-03-01T00:00:00Z")

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from helios.errors import Transient
 from helios.flags.core import FlagContext, FlagDefinition, Reason, Segment, Strategy
-from helios.flags.store import MAX_UNKNOWN_NAMES, FlagStore, Generation
+from helios.flags.snapshots import MAX_UNKNOWN_NAMES, FlagStore, Generation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from helios.flags.core import (
     VariantResult,
     compile_flags,
 )
-from helios.flags.variants import SEED, normalized
+from helios.flags.core.variants import SEED, normalized
 from tests.flags import made
 from tests.flags.test_flag_core import murmur3_x86_32
 

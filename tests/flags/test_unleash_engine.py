@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.flags.compiled import compile_flags
 from helios.flags.core import Operator, Surroundings
+from helios.flags.core.compiled import compile_flags
 from helios.flags.unleash.context import context_from_json
 from helios.flags.unleash.state import parse_state
 

@@ -8,10 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helios.flags import constraints
-from helios.flags.compiled import compile_flags
-from helios.flags.core import Constraint, FlagContext, FlagDefinition, Rule, Segment, Strategy, Surroundings
-from helios.flags.rules import problem as problem_of_rule
+from helios.flags.core import (
+    Constraint,
+    FlagContext,
+    FlagDefinition,
+    Rule,
+    Segment,
+    Strategy,
+    Surroundings,
+    constraints,
+)
+from helios.flags.core.activation import problem as problem_of_rule
+from helios.flags.core.compiled import compile_flags
 from helios.flags.unleash.settling import settle
 from helios.flags.unleash.state import State
 from tests.flags import made

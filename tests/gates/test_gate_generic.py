@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from helios.modules.gate import Planned, plan_of, run_one, short, stages_of, verdict
 from helios.modules.suites import Call, Candidate, GateFailure, GateTest, contract_of, fits, generic, require
-from helios.modules.suites.same import difference
-from helios.modules.suites.surroundings import Surroundings
+from helios.modules.suites.equality import difference
+from helios.modules.suites.process_state import Surroundings
 from tests.gates.mutants import candidate, caught, shipped
 from tiers.gates.calls import CALLS
 

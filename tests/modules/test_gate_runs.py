@@ -15,8 +15,8 @@ from helios.modules.catalog import STAGES
 from helios.modules.errors import ModuleRefused, UnknownModule
 from helios.modules.history import ModuleTestRun, history, last_passed
 from helios.modules.models import ModuleVersion
+from helios.modules.printing import summary, text
 from helios.modules.sandbox import Ended
-from helios.modules.testing_report import summary, text
 
 pytestmark = pytest.mark.django_db
 

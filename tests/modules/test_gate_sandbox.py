@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helios.modules import artefacts, sandbox
+from helios.modules import sandbox, sources
 from helios.modules.family import TOKEN, Family
 from helios.modules.sandbox import Ended, Limits
 
@@ -29,8 +29,8 @@ def job(source: str, root: Path, *, suites: bool = True) -> dict[str, object]:
         "name": "echo",
         "version": "1.0.0",
         "path": PATH,
-        "digest": artefacts.digest_of(PATH, files),
-        "files": artefacts.packed(files),
+        "digest": sources.digest_of(PATH, files),
+        "files": sources.packed(files),
         "root": str(root),
         "suites": {"tiny": "tests.modules.gate_tiny"} if suites else {},
         "calls": "tests.modules.gate_tiny.CALLS",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.modules import artefacts
+from helios.modules import sources
 from helios.modules.errors import ModuleRefused
 
 names = st.from_regex(r"[a-z]{1,6}(/[a-z]{1,6})?\.(py|json)", fullmatch=True)
@@ -33,8 +33,8 @@ def write(folder: Path, **files: str) -> None:
         target.with_suffix(".py").write_text(text)
 
 
-def read(path: str) -> artefacts.Artefact:
-    return artefacts.read(path, ["scratch_top"])
+def read(path: str) -> sources.Artefact:
+    return sources.read(path, ["scratch_top"])
 
 
 def test_a_package_is_read_with_its_data_and_without_what_was_compiled(top: Path):
@@ -61,42 +61,42 @@ def test_a_single_file_is_a_module_too(top: Path):
 
 
 def test_a_shipped_tier_reads_as_it_lies_on_disk():
-    found = artefacts.read("tiers.risk", ["tiers"])
+    found = sources.read("tiers.risk", ["tiers"])
     assert "decide.py" in found.files
-    assert artefacts.stated(found).version.count(".") == 2
+    assert sources.stated(found).version.count(".") == 2
 
 
 @given(trees, trees)
 def test_contents_have_the_same_name_exactly_when_they_are_the_same(one: dict[str, bytes], other: dict[str, bytes]):
-    same = artefacts.digest_of("tiers.risk", one) == artefacts.digest_of("tiers.risk", other)
+    same = sources.digest_of("tiers.risk", one) == sources.digest_of("tiers.risk", other)
     assert same == (one == other)
 
 
 @given(trees)
 def test_the_order_of_files_does_not_matter_and_the_path_does(files: dict[str, bytes]):
     backwards = dict(reversed(files.items()))
-    assert artefacts.digest_of("tiers.risk", files) == artefacts.digest_of("tiers.risk", backwards)
-    assert artefacts.digest_of("tiers.risk", files) != artefacts.digest_of("tiers.risc", files)
+    assert sources.digest_of("tiers.risk", files) == sources.digest_of("tiers.risk", backwards)
+    assert sources.digest_of("tiers.risk", files) != sources.digest_of("tiers.risc", files)
 
 
 def test_the_border_between_name_and_content_counts():
-    assert artefacts.digest_of("t", {"a.py": b"b"}) != artefacts.digest_of("t", {"a.pyb": b""})
+    assert sources.digest_of("t", {"a.py": b"b"}) != sources.digest_of("t", {"a.pyb": b""})
 
 
 @given(trees)
 def test_files_come_back_from_the_database_as_they_were(files: dict[str, bytes]):
-    assert artefacts.unpacked(artefacts.packed(files)) == files
+    assert sources.unpacked(sources.packed(files)) == files
 
 
 def test_text_stays_readable_and_zero_bytes_do_not_reach_postgresql():
-    stored = artefacts.packed({"a.py": "ü = 1".encode(), "b.bin": b"\xff", "c.txt": b"a\0b"})
+    stored = sources.packed({"a.py": "ü = 1".encode(), "b.bin": b"\xff", "c.txt": b"a\0b"})
     assert stored == {"a.py": "ü = 1", "b.bin": {"base64": "/w=="}, "c.txt": {"base64": "YQBi"}}
 
 
 @pytest.mark.parametrize("path", ["scratch_top.nowhere", "scratch_top.risk.deeper", "scratch_none.risk"])
 def test_a_path_to_nothing_is_refused(top: Path, path: str):
     with pytest.raises(ModuleRefused, match=f"code must lie where {path} points to, nothing was found there"):
-        artefacts.read(path, ["scratch_top", "scratch_none"])
+        sources.read(path, ["scratch_top", "scratch_none"])
 
 
 def test_links_are_refused_wherever_they_stand(top: Path, tmp_path: Path):
@@ -119,12 +119,12 @@ def test_links_are_refused_wherever_they_stand(top: Path, tmp_path: Path):
 def test_too_much_is_refused_with_the_limit(top: Path, monkeypatch):
     (top / "big").mkdir()
     (top / "big" / "__init__.py").write_text("VERSION = '1.0.0'")
-    monkeypatch.setattr(artefacts, "MAX_FILES", 2)
+    monkeypatch.setattr(sources, "MAX_FILES", 2)
     for number in range(2):
         (top / "big" / f"part{number}.py").write_text("")
     with pytest.raises(ModuleRefused, match="in 2 files, it has 17 bytes in 3 files"):
         read("scratch_top.big")
-    monkeypatch.setattr(artefacts, "MAX_BYTES", 10)
+    monkeypatch.setattr(sources, "MAX_BYTES", 10)
     with pytest.raises(ModuleRefused, match=r"may have 10 bytes, __init__.py alone has more"):
         read("scratch_top.big")
 
@@ -132,9 +132,9 @@ def test_too_much_is_refused_with_the_limit(top: Path, monkeypatch):
 @pytest.mark.parametrize("text", [b"def run(:\n", b"\0", b"x = '\xff'\n", b"(" * 300])
 def test_what_cannot_be_parsed_is_refused_by_file(text: bytes):
     files = {"__init__.py": b"VERSION = '1.0.0'", "broken.py": text}
-    artefact = artefacts.Artefact(path="tiers.risk", files=files, digest="")
+    artefact = sources.Artefact(path="tiers.risk", files=files, digest="")
     with pytest.raises(ModuleRefused, match=r"tiers.risk must be valid Python, broken.py"):
-        artefacts.stated(artefact)
+        sources.stated(artefact)
 
 
 @pytest.mark.parametrize(
@@ -151,23 +151,23 @@ def test_what_cannot_be_parsed_is_refused_by_file(text: bytes):
     ],
 )
 def test_code_says_its_version_in_a_literal(text: str, version: str, dependencies: dict[str, str] | None):
-    found = artefacts.stated(artefacts.Artefact(path="t", files={"__init__.py": text.encode()}, digest=""))
+    found = sources.stated(sources.Artefact(path="t", files={"__init__.py": text.encode()}, digest=""))
     assert (found.version, found.dependencies) == (version, dependencies)
 
 
 def test_what_it_needs_must_be_a_literal_too():
     text = b"VERSION = '1.0.0'\nDEPENDENCIES = dict(features='^1.0.0')"
     with pytest.raises(ModuleRefused, match="dependencies must map names to version ranges"):
-        artefacts.stated(artefacts.Artefact(path="t", files={"t.py": text}, digest=""))
+        sources.stated(sources.Artefact(path="t", files={"t.py": text}, digest=""))
 
 
 def test_the_fingerprint_changes_with_any_file(top: Path):
     (top / "risk").mkdir()
     (top / "risk" / "__init__.py").write_text("VERSION = '1.0.0'")
-    before = artefacts.fingerprint("scratch_top.risk")
-    assert artefacts.fingerprint("scratch_top.risk") == before
+    before = sources.fingerprint("scratch_top.risk")
+    assert sources.fingerprint("scratch_top.risk") == before
     (top / "risk" / "limits.py").write_text("")
-    after = artefacts.fingerprint("scratch_top.risk")
+    after = sources.fingerprint("scratch_top.risk")
     assert after != before
     (top / "trend.py").write_text("")
-    assert artefacts.fingerprint("scratch_top.trend")[0][0] == "trend.py"
+    assert sources.fingerprint("scratch_top.trend")[0][0] == "trend.py"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helios.modules import artefacts, loading, rewriting
+from helios.modules import loading, rewriting, sources
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.rewriting import Names
 from tests import warm
@@ -26,7 +26,7 @@ def beside(tmp_path: Path):
 
     def load(files: dict[str, str], *, slot: str = "risk", path: str = "scratch.risk", version: str = ""):
         raw = {name: text.encode() for name, text in files.items()}
-        digest = artefacts.digest_of(path, raw)
+        digest = sources.digest_of(path, raw)
         made.append((slot, digest))
         return loading.load_code(slot, digest, raw, path, version=version, root=tmp_path)
 
@@ -53,7 +53,7 @@ def test_the_same_content_is_loaded_once(beside):
 
 def test_the_running_package_is_neither_imported_nor_changed(beside):
     running = importlib.import_module("tiers.risk")
-    artefact = artefacts.read("tiers.risk", ["tiers"])
+    artefact = sources.read("tiers.risk", ["tiers"])
     copy = loading.load_code("risk_copy", artefact.digest, artefact.files, "tiers.risk")
     try:
         assert copy is not running
@@ -141,7 +141,7 @@ def test_files_that_are_not_those_of_the_digest_are_refused(tmp_path):
 def test_files_that_would_lie_outside_of_the_package_are_refused(tmp_path):
     files = {"__init__.py": b"", "../escape.py": b""}
     with pytest.raises(ModuleLoadFailed, match="must lie in its package"):
-        loading.load_code("risk", artefacts.digest_of("a.b", files), files, "a.b", root=tmp_path / "root")
+        loading.load_code("risk", sources.digest_of("a.b", files), files, "a.b", root=tmp_path / "root")
     assert not (tmp_path / "root" / "escape.py").exists()
 
 
@@ -175,9 +175,9 @@ def test_threads_that_ask_at_once_get_one_copy(beside):
 LOADS = """
 import sys
 from pathlib import Path
-from helios.modules import artefacts, loading
+from helios.modules import sources, loading
 files = {"__init__.py": b"VERSION = '1.0.0'\\ndef run(): return 7\\n", **{f"p{n}.py": b"#" * 9999 for n in range(40)}}
-digest = artefacts.digest_of("scratch.risk", files)
+digest = sources.digest_of("scratch.risk", files)
 print(loading.load_code("risk", digest, files, "scratch.risk", root=Path(sys.argv[1])).run())
 """
 

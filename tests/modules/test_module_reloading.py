@@ -9,7 +9,7 @@ import pytest
 from helios import flags
 from helios.events.models import SystemEvent
 from helios.flags import services as flag_services
-from helios.modules import artefacts, gating, registry, reloading, services, swapping, watch
+from helios.modules import gating, registry, reloading, services, sources, swapping, watch
 from helios.modules.errors import WatchedCallFailed
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
 from helios.modules.tasks import watch_files
@@ -43,7 +43,7 @@ def slot() -> Module:
 
 
 def test_files_that_did_not_change_are_not_even_read(oracle, monkeypatch):
-    monkeypatch.setattr(artefacts, "read", lambda *_: 1 / 0)
+    monkeypatch.setattr(sources, "read", lambda *_: 1 / 0)
     assert watch_files() == {}
 
 
@@ -163,7 +163,7 @@ def test_files_that_are_gone_are_told_once_and_the_module_serves_on(oracle, pack
 
 def test_a_file_that_goes_while_it_is_looked_at_is_looked_at_again(oracle, monkeypatch, logged):
     with monkeypatch.context() as moving:
-        moving.setattr(artefacts, "fingerprint", lambda _: (_ for _ in ()).throw(FileNotFoundError("moved")))
+        moving.setattr(sources, "fingerprint", lambda _: (_ for _ in ()).throw(FileNotFoundError("moved")))
         assert watch_files() == {}
     assert "modules.files_moving" in logged
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.measures import ArmMeasures
 
 
 def arm(n: int = 100, *, pnl: float = 0.0, loss: float = 1.0, latency: float = 10.0, seed: int = 0, **other: Any):

@@ -12,7 +12,7 @@ from django.db import connection
 
 from helios.errors import Rejected
 from helios.rollouts import services
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout
 from tests.rollouts.arms import reading
 

@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from helios.rollouts import recording, selectors, services, words
+from helios.rollouts import arm_decisions, describe, selectors, services
+from helios.rollouts.arm_decisions import ArmDecision
 from helios.rollouts.models import RolloutEvent
-from helios.rollouts.recording import ArmDecision
 from helios.web.access import give_role
 from helios.web.roles import Role
 from tests.rollouts.arms import arm, reading
@@ -38,7 +38,7 @@ def test_a_page_shows_arms_analyses_history_and_what_the_buttons_will_do(admin_c
         ArmDecision(rollout_id=row.pk, step=2, cycle_id=1, bar_ts=T0, symbol=symbol, arm="challenger")
         for symbol in ("AAPL", "MSFT")
     ]
-    recording.record(rows)
+    arm_decisions.record(rows)
     page = admin_client.get(f"{LIST}{row.pk}/change/").content.decode()
     for expected in (
         "replay &gt; shadow &gt; [1 %] &gt; 50 % &gt; 100 %",
@@ -91,8 +91,8 @@ def test_a_rolled_back_one_shows_its_reason(admin_client: Client, at_step, desk)
 
 
 def test_a_list_shows_the_first_clause_of_a_long_reason() -> None:
-    assert words.short("too few; too slow; too dear") == "too few; 2 more"
-    assert words.short("too few") == "too few"
+    assert describe.short("too few; too slow; too dear") == "too few; 2 more"
+    assert describe.short("too few") == "too few"
 
 
 def test_who_may_only_look_cannot_steer(client: Client, plan, django_user_model: type[User]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from helios.errors import Rejected, Transient
 from helios.events.models import SystemEvent
 from helios.rollouts import advancing, selectors, services, tasks
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
 from tests.rollouts.arms import arm, reading
 from tests.rollouts.conftest import T0, Desk

@@ -11,8 +11,8 @@ import pytest
 
 from helios.errors import Rejected
 from helios.rollouts import changes, selectors, services
-from helios.rollouts.machine import LIVE, SERVING
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.machine import LIVE, SERVING
+from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import RolloutAnalysis, RolloutEvent
 from tests.rollouts.arms import arm, reading
 from tests.rollouts.conftest import T0, Desk

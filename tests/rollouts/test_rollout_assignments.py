@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, transaction
 
-from helios.rollouts import recording, selectors, services
-from helios.rollouts.core import arm_symbols
+from helios.rollouts import arm_decisions, selectors, services
+from helios.rollouts.arm_decisions import ArmDecision
+from helios.rollouts.core.assignment import arm_symbols
 from helios.rollouts.models import RolloutDecision
-from helios.rollouts.recording import ArmDecision
 from tests.rollouts.conftest import T0
 
 pytestmark = pytest.mark.django_db
@@ -56,15 +56,15 @@ def decision(row, symbol: str = "AAPL", arm: str = "challenger", **other) -> Arm
 
 def test_both_arms_of_a_cycle_are_kept_once(rollout) -> None:
     rows = [decision(rollout, arm=arm) for arm in ("champion", "challenger")]
-    assert recording.record(rows, now=T0) == 2
-    recording.record([decision(rollout, value={"weight": 9})], now=T0 + timedelta(hours=1))
+    assert arm_decisions.record(rows, now=T0) == 2
+    arm_decisions.record([decision(rollout, value={"weight": 9})], now=T0 + timedelta(hours=1))
     kept = RolloutDecision.objects.get(arm="challenger")
     assert (RolloutDecision.objects.count(), kept.value, kept.recorded_at) == (2, {"weight": 0.5}, T0)
 
 
 def test_numbers_that_are_none_are_kept_as_null_and_long_errors_are_cut(rollout) -> None:
     value = {"probability": (math.nan, 0.2, math.inf), "deep": {"weight": -math.inf}, "name": "x", "n": 3}
-    recording.record([decision(rollout, value=value, error="e" * 900, shadow=True, latency_ms=math.nan)])
+    arm_decisions.record([decision(rollout, value=value, error="e" * 900, shadow=True, latency_ms=math.nan)])
     kept = RolloutDecision.objects.get()
     assert kept.value == {"probability": [None, 0.2, None], "deep": {"weight": None}, "name": "x", "n": 3}
     assert (len(kept.error), kept.shadow, kept.latency_ms) == (500, True, None)
@@ -72,22 +72,22 @@ def test_numbers_that_are_none_are_kept_as_null_and_long_errors_are_cut(rollout)
 
 def test_an_unknown_arm_is_refused_before_anything_is_written(rollout) -> None:
     with pytest.raises(ValueError, match="'third'"):
-        recording.record([decision(rollout), decision(rollout, arm="third")])
+        arm_decisions.record([decision(rollout), decision(rollout, arm="third")])
     assert not RolloutDecision.objects.exists()
 
 
 def test_decisions_go_with_their_transaction_and_never_change(rollout, strict) -> None:
     point = transaction.savepoint()
-    recording.record([decision(rollout)])
+    arm_decisions.record([decision(rollout)])
     transaction.savepoint_rollback(point)
     assert not RolloutDecision.objects.exists()
-    recording.record([decision(rollout)])
+    arm_decisions.record([decision(rollout)])
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         RolloutDecision.objects.update(error="x")
 
 
 def test_the_symbols_of_a_rollout_are_those_that_cycles_decided_on(rollout) -> None:
-    recording.record(
+    arm_decisions.record(
         [decision(rollout, symbol, arm) for symbol in ("MSFT", "AAPL") for arm in ("champion", "challenger")]
     )
     assert selectors.seen_symbols(rollout) == ("AAPL", "MSFT")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.flags.core import bucket
-from helios.rollouts.core import Assignment, Mode, arm_symbols, serves_book
+from helios.rollouts.core.assignment import Assignment, Mode, arm_symbols, serves_book
 
 SYMBOLS = ("AAPL", "BTC-USD", "FB", "GOOG", "IBM", "MSFT")
 universes = st.lists(st.text("ABCDEFGH", min_size=1, max_size=5), unique=True, max_size=40)

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helios.rollouts.core import Mode
+from helios.rollouts.core.assignment import Mode
+from helios.rollouts.core.guards import METRICS, Guard, Outcome, Strength, default_guards, judge_guard, parse_guards
+from helios.rollouts.core.machine import Verdict
+from helios.rollouts.core.measures import ArmMeasures, checked
+from helios.rollouts.core.numbers import arm_numbers
+from helios.rollouts.core.rollout_plan import Step
+from helios.rollouts.core.verdict import breach, judge, unreadable
 from helios.rollouts.errors import MeasuresUnusable, RolloutRefused
-from helios.rollouts.guards import METRICS, Guard, Outcome, Strength, default_guards, judge_guard, parse_guards
-from helios.rollouts.machine import Verdict
-from helios.rollouts.measures import ArmMeasures, checked
-from helios.rollouts.numbers import arm_numbers
-from helios.rollouts.plan import Step
-from helios.rollouts.verdict import breach, judge, unreadable
 from tests.rollouts.arms import arm, reading
 
 LIVE = Step(kind=Mode.LIVE, percentage=5)

@@ -7,9 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from helios.rollouts import machine
+from helios.rollouts.core import machine
+from helios.rollouts.core.machine import LIVE, SERVING, Cause, Progress, State, Verdict
 from helios.rollouts.errors import RolloutRefused
-from helios.rollouts.machine import LIVE, SERVING, Cause, Progress, State, Verdict
 
 ENDS = {State.SUCCEEDED, State.ROLLED_BACK, State.ABORTED}
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.rollouts.core import Mode
+from helios.rollouts.core.assignment import Mode
+from helios.rollouts.core.rollout_plan import DEFAULT, MAX_STEPS, parse_steps
 from helios.rollouts.errors import RolloutRefused
-from helios.rollouts.plan import DEFAULT, MAX_STEPS, parse_steps
 
 
 def live(*percentages: int) -> list[dict]:

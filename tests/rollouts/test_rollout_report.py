@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from helios.rollouts import recording, report, selectors, services, words
-from helios.rollouts.core import arm_symbols
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts import arm_decisions, comparison, describe, selectors, services
+from helios.rollouts.arm_decisions import ArmDecision
+from helios.rollouts.core.assignment import arm_symbols
+from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import RolloutEvent
-from helios.rollouts.recording import ArmDecision
 from tests.rollouts.arms import arm, reading
 from tests.rollouts.conftest import STEPS, T0
 
@@ -34,7 +34,7 @@ def as_json(*arguments: str) -> Any:
 
 
 def decided(row) -> None:
-    recording.record(
+    arm_decisions.record(
         [
             ArmDecision(rollout_id=row.pk, step=row.step, cycle_id=1, bar_ts=T0, symbol=symbol, arm="challenger")
             for symbol in SYMBOLS
@@ -47,7 +47,7 @@ def decided(row) -> None:
 
 def test_the_report_has_both_arms_with_their_intervals(at_step, desk) -> None:
     desk.arms = reading(arm(200, pnl=3.0, n_errors=1, n_orders=9, n_rejected=1, exposure=0.4, drawdown=0.01))
-    found = report.report(at_step(2))
+    found = comparison.report(at_step(2))
     challenger = found["arms"]["challenger"]
     assert (challenger["decisions"], challenger["exceptions"], challenger["orders"]) == (200, 1, 9)
     assert challenger["exception_rate"]["estimate"] == 1 / 200
@@ -59,7 +59,7 @@ def test_the_report_has_both_arms_with_their_intervals(at_step, desk) -> None:
 
 
 def test_every_figure_has_its_line_in_the_table(at_step, desk) -> None:
-    lines = report.table(report.report(at_step(2))["arms"])
+    lines = comparison.table(comparison.report(at_step(2))["arms"])
     assert [line[0] for line in lines] == [
         *("decisions", "PnL net of cost, bps a decision", "log loss", "latency p50, ms", "latency p95, ms"),
         *("exceptions", "exception rate", "orders", "orders rejected", "exposure", "drawdown"),
@@ -71,10 +71,10 @@ def test_every_figure_has_its_line_in_the_table(at_step, desk) -> None:
 
 def test_too_little_is_a_dash_and_not_a_number(at_step, desk) -> None:
     desk.arms = {"champion": ArmMeasures(), "challenger": ArmMeasures(n_decisions=1, pnl_bps=(1.0,))}
-    lines = {line[0]: line[1:] for line in report.table(report.report(at_step(2))["arms"])}
+    lines = {line[0]: line[1:] for line in comparison.table(comparison.report(at_step(2))["arms"])}
     assert lines["PnL net of cost, bps a decision"] == ("-", "-", "")
     assert lines["exception rate"][0] == "- (0 to 1)"
-    assert report.table(None) == []
+    assert comparison.table(None) == []
 
 
 def test_an_end_shows_what_was_measured_last(at_step, desk) -> None:
@@ -82,7 +82,7 @@ def test_an_end_shows_what_was_measured_last(at_step, desk) -> None:
     desk.arms = reading(arm(77, n_errors=50))
     services.advance(row.pk, T0 + timedelta(hours=1))
     desk.arms = reading(arm(99))
-    found = report.report(selectors.get(row.pk))
+    found = comparison.report(selectors.get(row.pk))
     assert found["arms"]["challenger"]["decisions"] == 77
     assert found["measured_at"] == (T0 + timedelta(hours=1)).isoformat()
 
@@ -90,14 +90,14 @@ def test_an_end_shows_what_was_measured_last(at_step, desk) -> None:
 def test_a_provider_that_raises_costs_the_report_its_numbers_only(at_step, desk) -> None:
     row = at_step(2)
     desk.failure = ZeroDivisionError("no equity")
-    found = report.report(row)
+    found = comparison.report(row)
     assert found["problem"] == "no measures: ZeroDivisionError: no equity"
     assert found["arms"]["challenger"]["decisions"] == 100  # of the last analysis
     assert "no measures" in command("show", "faster")
 
 
 def test_before_anything_was_measured_there_are_no_arms(rollout) -> None:
-    found = report.report(rollout)
+    found = comparison.report(rollout)
     assert (found["arms"], found["measured_at"], found["problem"]) == (None, None, "")
     assert "not analysed yet" not in command("show", "faster")
 
@@ -107,22 +107,22 @@ def test_before_anything_was_measured_there_are_no_arms(rollout) -> None:
 
 def test_promote_names_the_symbols_that_it_will_serve(at_step) -> None:
     row = at_step(2)
-    assert words.promoting(row) == "promote will serve 50 % of symbols"
+    assert describe.promoting(row) == "promote will serve 50 % of symbols"
     decided(row)
     named = ", ".join(arm_symbols("faster", sorted(SYMBOLS), 50))
-    assert words.promoting(row) == f"promote will serve 50 % of symbols: {named}"
+    assert describe.promoting(row) == f"promote will serve 50 % of symbols: {named}"
 
 
 def test_many_symbols_are_counted(at_step) -> None:
     row = at_step(3)
-    recording.record(
+    arm_decisions.record(
         [
             ArmDecision(rollout_id=row.pk, step=3, cycle_id=1, bar_ts=T0, symbol=f"S{n:02}", arm="challenger")
             for n in range(40)
         ]
     )
     n_served = len(arm_symbols("faster", [f"S{n:02}" for n in range(40)], 50))
-    assert words.serves(row).endswith(f" and {n_served - 8} more (step 4 of 5)")
+    assert describe.serves(row).endswith(f" and {n_served - 8} more (step 4 of 5)")
 
 
 @pytest.mark.parametrize(
@@ -135,17 +135,17 @@ def test_many_symbols_are_counted(at_step) -> None:
 )
 def test_each_step_says_what_it_does_and_what_follows(at_step, step: int, now: str, next_one: str) -> None:
     row = at_step(step)
-    assert (words.serves(row), words.promoting(row)) == (now, next_one)
+    assert (describe.serves(row), describe.promoting(row)) == (now, next_one)
 
 
 def test_the_progress_marks_the_present_step(at_step) -> None:
     row = at_step(3)
-    assert words.progress(row) == "replay > shadow > 1 % > [50 %] > 100 %"
-    assert words.aborting(row) == "abort will leave every symbol to sma_cross from the next cycle on"
+    assert describe.progress(row) == "replay > shadow > 1 % > [50 %] > 100 %"
+    assert describe.aborting(row) == "abort will leave every symbol to sma_cross from the next cycle on"
     ended = services.abort(row.pk, actor="ada")
-    assert words.progress(ended) == "replay > shadow > 1 % > 50 % > 100 %"
-    assert words.serves(ended) == "over; sma_cross serves"
-    assert words.promoting(ended) == "promote would be refused: the rollout is ABORTED"
+    assert describe.progress(ended) == "replay > shadow > 1 % > 50 % > 100 %"
+    assert describe.serves(ended) == "over; sma_cross serves"
+    assert describe.promoting(ended) == "promote would be refused: the rollout is ABORTED"
 
 
 # --- the command line ---
@@ -211,6 +211,6 @@ def test_a_mistake_ends_in_one_sentence(desk, arguments, sentence: str) -> None:
 
 def test_numbers_without_an_end_are_kept_out_of_json(at_step, desk) -> None:
     desk.arms = reading(arm(pnl_bps=(math.inf, 1.0), losses=(math.nan,) * 3, exposure=math.nan))
-    challenger = report.report(at_step(2))["arms"]["challenger"]
+    challenger = comparison.report(at_step(2))["arms"]["challenger"]
     assert challenger["exposure"] is None
     assert challenger["pnl_bps"] == {"n": 2, "estimate": None, "low": None, "high": None}

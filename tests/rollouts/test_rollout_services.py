@@ -12,10 +12,10 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from helios.errors import Conflict, Rejected
 from helios.events.models import SystemEvent
 from helios.rollouts import selectors, services
+from helios.rollouts.core.guards import default_guards
+from helios.rollouts.core.rollout_plan import DEFAULT
 from helios.rollouts.errors import RolloutRefused, UnknownRollout
-from helios.rollouts.guards import default_guards
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
-from helios.rollouts.plan import DEFAULT
 from tests.rollouts.conftest import STEPS, T0
 
 pytestmark = pytest.mark.django_db

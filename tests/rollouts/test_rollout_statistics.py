@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from helios.rollouts import statistics
+from helios.rollouts.core import statistics
 
 values = st.floats(-1e3, 1e3).map(lambda number: round(number, 3))
 samples = st.lists(values, min_size=2, max_size=40)

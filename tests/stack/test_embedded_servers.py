@@ -18,7 +18,7 @@ from django.core.cache.backends.redis import RedisCache
 from flower.utils.broker import Broker as Monitor
 from kombu import Connection
 
-from helios.breakers.store import SharedStore
+from helios.breakers.shared_state import SharedStore
 from helios.env import Env
 from helios.flags.announce import announce
 from helios.stack import children, endpoints, postgres, training

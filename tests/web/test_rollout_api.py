@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from helios.errors import Rejected
 from helios.rollouts import services
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout
 from tests.web.people import Api
 

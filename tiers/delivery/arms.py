@@ -21,7 +21,7 @@ from helios.db.failures import lost, savepoint
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
-from helios.rollouts.core import Assignment, Kind
+from helios.rollouts.core.assignment import Assignment, Kind
 from tiers.delivery import contract
 from tiers.delivery.deadline import within
 from tiers.errors import HeliosError, Rejected, Transient

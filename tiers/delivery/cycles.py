@@ -8,7 +8,7 @@ from django.db import DatabaseError
 from loguru import logger
 
 from helios.rollouts import selectors, services
-from helios.rollouts.core import Assignment
+from helios.rollouts.core.assignment import Assignment
 from tiers.errors import HeliosError
 from trading.models import Book, PipelineCycle
 

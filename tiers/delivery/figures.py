@@ -11,8 +11,8 @@ from datetime import datetime
 
 import numpy as np
 
-from helios.rollouts.core import Arm
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.assignment import Arm
+from helios.rollouts.core.measures import ArmMeasures
 
 BPS = 1e4
 LEAST_PROBABILITY = 1e-12  # a forecast that ruled out what happened costs 27.6 nats, not infinitely many

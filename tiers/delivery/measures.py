@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from django.db import connection
 
-from helios.rollouts.core import Arm
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.assignment import Arm
+from helios.rollouts.core.measures import ArmMeasures
 from tiers.delivery import figures, outcomes
 from tiers.delivery.figures import Observation, Totals
 

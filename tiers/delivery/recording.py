@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from helios.rollouts import recording
-from helios.rollouts.core import Arm, Assignment
-from helios.rollouts.recording import ArmDecision
+from helios.rollouts import arm_decisions
+from helios.rollouts.arm_decisions import ArmDecision
+from helios.rollouts.core.assignment import Arm, Assignment
 from tiers.contracts import BUY, SELL, BookView, Forecast, RiskDecision, TargetWeights
 from tiers.delivery.arms import Answer
 from tiers.execute.orders import Plan
@@ -30,7 +30,7 @@ def record(cycle: PipelineCycle, answer: Answer[T], values: Callable[[T], Values
         said = {} if trial.value is None else values(trial.value)
         rows += _rows(cycle, trial.assignment, Arm.CHALLENGER, other, said, trial.latency_ms, trial.error)
     if rows:
-        recording.record(rows)
+        arm_decisions.record(rows)
 
 
 def _rows(

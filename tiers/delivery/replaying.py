@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from helios.modules import registry as modules
-from helios.rollouts.core import Arm, Assignment, Kind
-from helios.rollouts.measures import ArmMeasures
+from helios.rollouts.core.assignment import Arm, Assignment, Kind
+from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout
 from tiers import backtesting, inference, stages, windows
 from tiers import switches as switchboard

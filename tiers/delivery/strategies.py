@@ -10,7 +10,7 @@ import numpy as np
 from django.db import transaction
 
 from helios import events
-from helios.rollouts.core import Assignment
+from helios.rollouts.core.assignment import Assignment
 from tiers import windows
 from tiers.config import PipelineParams, PortfolioParams
 from tiers.contracts import Bars, BookView, FloatArray, RiskDecision, TargetWeights

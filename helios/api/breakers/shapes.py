@@ -9,9 +9,9 @@ from rest_framework import serializers
 
 from helios.api.flags.shapes import Versioned
 from helios.breakers import services
-from helios.breakers.config import FIELDS, MAX_MULTIPLIER, MAX_SECONDS, MAX_WINDOW_CALLS, Mode
-from helios.breakers.core import State
-from helios.breakers.editing import MAX_DESCRIPTION
+from helios.breakers.core.config import FIELDS, MAX_MULTIPLIER, MAX_SECONDS, MAX_WINDOW_CALLS, Mode
+from helios.breakers.core.machine import State
+from helios.breakers.fields import MAX_DESCRIPTION
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.web.base_views import ordering
 from helios.web.shapes import Query, Real, Reasoned, Text, Truth, Whole

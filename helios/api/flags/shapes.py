@@ -10,8 +10,8 @@ from rest_framework import serializers
 
 from helios.flags import selectors
 from helios.flags.core import Strategy
+from helios.flags.core.parts import Operator
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
-from helios.flags.parts import Operator
 from helios.web.base_views import NAME, ordering
 from helios.web.shapes import Body, Moment, Query, Reasoned, Text, Truth, Whole
 

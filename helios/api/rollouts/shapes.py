@@ -9,11 +9,11 @@ from rest_framework import serializers
 
 from helios.api.flags.shapes import listed, new_name
 from helios.rollouts import selectors
-from helios.rollouts.core import Kind, Mode
-from helios.rollouts.guards import METRICS, Strength
-from helios.rollouts.machine import LIVE, State
+from helios.rollouts.core.assignment import Kind, Mode
+from helios.rollouts.core.guards import METRICS, Strength
+from helios.rollouts.core.machine import LIVE, State
+from helios.rollouts.core.rollout_plan import MAX_INTERVAL_S, MAX_STEPS
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
-from helios.rollouts.plan import MAX_INTERVAL_S, MAX_STEPS
 from helios.web.base_views import ordering
 from helios.web.shapes import Body, Query, Real, Reasoned, Text, Truth, Whole
 

@@ -15,10 +15,10 @@ from rest_framework.response import Response
 from helios.api.rollouts import shapes
 from helios.errors import HeliosError
 from helios.rollouts import providers, selectors, services
-from helios.rollouts.core import Mode
-from helios.rollouts.machine import LIVE, SERVING
+from helios.rollouts.core.assignment import Mode
+from helios.rollouts.core.machine import LIVE, SERVING
+from helios.rollouts.core.numbers import arm_numbers
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
-from helios.rollouts.numbers import arm_numbers
 from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, seen_version
 from helios.web.idempotency import idempotent
 from helios.web.openapi import IF_MATCH

@@ -16,7 +16,7 @@ from helios.breakers import services as breakers
 from helios.breakers.models import CircuitBreaker
 from helios.flags.models import FeatureFlag
 from helios.modules.models import OPEN_SWAPS, Module, ModuleSwap
-from helios.rollouts.machine import LIVE
+from helios.rollouts.core.machine import LIVE
 from helios.rollouts.models import Rollout
 from helios.web.access import role_of
 from helios.web.base_views import ApiView, no_query

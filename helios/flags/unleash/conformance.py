@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from helios.flags.compiled import Evaluator, compile_flags
-from helios.flags.context import FlagContext
-from helios.flags.surroundings import Surroundings
-from helios.flags.unleash import fields
+from helios.flags.core import json_fields
+from helios.flags.core.compiled import Evaluator, compile_flags
+from helios.flags.core.context import FlagContext
+from helios.flags.core.evaluation import Surroundings
+from helios.flags.core.variants import DISABLED
 from helios.flags.unleash.context import context_from_json
 from helios.flags.unleash.state import parse_state
-from helios.flags.variants import DISABLED
 
 Json = Mapping[str, Any]
 
@@ -48,11 +48,11 @@ def run(data: object, now: datetime, surroundings: Surroundings) -> Outcome:
 
     Raises ValueError with one sentence where the file is not of the format.
     """
-    plain = fields.mapping(data, "the file")
+    plain = json_fields.mapping(data, "the file")
     if "tests" not in plain and "variantTests" not in plain:
         raise ValueError("the file must have tests or variantTests, had neither")
-    suite = fields.text(plain, "name", "", "unnamed")
-    flags = _evaluators(fields.mapping(plain.get("state"), "state"), surroundings)
+    suite = json_fields.text(plain, "name", "", "unnamed")
+    flags = _evaluators(json_fields.mapping(plain.get("state"), "state"), surroundings)
     outcomes = [*_tests(plain, flags, now), *_variant_tests(plain, flags, now)]
     failures = tuple(
         Failure(
@@ -73,28 +73,28 @@ def fold_events(events: object) -> dict[str, Any]:
     """The state that a sequence of delta events leaves; an event of a kind not known here changes nothing."""
     features: dict[str, Any] = {}
     segments: dict[str, Any] = {}
-    for number, event in enumerate(fields.each(events, "events", fields.mapping)):
+    for number, event in enumerate(json_fields.each(events, "events", json_fields.mapping)):
         path = f"events[{number}]"
         match event.get("type"):
             case "hydration":
                 features = _by(event, "features", path, "name")
                 segments = _by(event, "segments", path, "id")
             case "feature-updated":
-                feature = fields.mapping(event.get("feature"), f"{path}.feature")
-                features[fields.text(feature, "name", f"{path}.feature")] = feature
+                feature = json_fields.mapping(event.get("feature"), f"{path}.feature")
+                features[json_fields.text(feature, "name", f"{path}.feature")] = feature
             case "feature-removed":
-                features.pop(fields.text(event, "featureName", path), None)
+                features.pop(json_fields.text(event, "featureName", path), None)
             case "segment-updated":
-                segment = fields.mapping(event.get("segment"), f"{path}.segment")
-                segments[fields.text(segment, "id", f"{path}.segment")] = segment
+                segment = json_fields.mapping(event.get("segment"), f"{path}.segment")
+                segments[json_fields.text(segment, "id", f"{path}.segment")] = segment
             case "segment-removed":
-                segments.pop(fields.text(event, "segmentId", path), None)
+                segments.pop(json_fields.text(event, "segmentId", path), None)
     return {"features": list(features.values()), "segments": list(segments.values())}
 
 
 def _by(event: Json, key: str, path: str, name: str) -> dict[str, Any]:
-    listed = fields.items(event, key, path, fields.mapping)
-    return {fields.text(each, name, f"{path}.{key}[{number}]"): each for number, each in enumerate(listed)}
+    listed = json_fields.items(event, key, path, json_fields.mapping)
+    return {json_fields.text(each, name, f"{path}.{key}[{number}]"): each for number, each in enumerate(listed)}
 
 
 def _evaluators(state: Json, surroundings: Surroundings) -> Mapping[str, Evaluator]:
@@ -106,14 +106,14 @@ def _tests(plain: Json, flags: Mapping[str, Evaluator], now: datetime) -> Iterat
     for case, context, path in _cases(plain, "tests"):
         expected = case.get("expectedResult")
         if not isinstance(expected, bool):
-            raise fields.wrong(f"{path}.expectedResult", "true or false", expected)
+            raise json_fields.wrong(f"{path}.expectedResult", "true or false", expected)
         flag = flags.get(case["toggleName"])
         yield case, expected, flag is not None and flag.decide(context, now).enabled
 
 
 def _variant_tests(plain: Json, flags: Mapping[str, Evaluator], now: datetime) -> Iterator[tuple[Json, object, object]]:
     for case, context, path in _cases(plain, "variantTests"):
-        expected = dict(fields.mapping(case.get("expectedResult"), f"{path}.expectedResult"))
+        expected = dict(json_fields.mapping(case.get("expectedResult"), f"{path}.expectedResult"))
         if expected.get("payload", ...) is None:
             del expected["payload"]
         flag = flags.get(case["toggleName"])
@@ -124,7 +124,7 @@ def _variant_tests(plain: Json, flags: Mapping[str, Evaluator], now: datetime) -
 
 
 def _cases(plain: Json, key: str) -> Iterator[tuple[Json, FlagContext, str]]:
-    for number, raw in enumerate(fields.items(plain, key, "", fields.mapping)):
+    for number, raw in enumerate(json_fields.items(plain, key, "", json_fields.mapping)):
         path = f"{key}[{number}]"
-        case = {**raw, "toggleName": fields.text(raw, "toggleName", path), "context": raw.get("context") or {}}
+        case = {**raw, "toggleName": json_fields.text(raw, "toggleName", path), "context": raw.get("context") or {}}
         yield case, context_from_json(case["context"], f"{path}.context"), path

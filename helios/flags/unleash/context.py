@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from helios.flags.context import FlagContext
-from helios.flags.unleash import fields
+from helios.flags.core import json_fields
+from helios.flags.core.context import FlagContext
 
 _FROM_PROPERTIES = ("symbol", "strategy", "system")
 
@@ -14,7 +14,7 @@ def context_from_json(data: object, path: str = "context") -> FlagContext:
     Numbers and booleans become text, null is "not given". A field beside `properties` wins over a property of the
     same name. ValueError names the path of what is neither text nor number nor boolean.
     """
-    plain = fields.mapping(data, path)
+    plain = json_fields.mapping(data, path)
     properties = plain.get("properties")
     attributes = {
         **_texts({} if properties is None else properties, f"{path}.properties"),
@@ -30,5 +30,5 @@ def context_from_json(data: object, path: str = "context") -> FlagContext:
 
 
 def _texts(data: object, path: str) -> dict[str, str]:
-    plain = fields.mapping(data, path)
-    return {name: fields.as_text(value, f"{path}.{name}") for name, value in plain.items() if value is not None}
+    plain = json_fields.mapping(data, path)
+    return {name: json_fields.as_text(value, f"{path}.{name}") for name, value in plain.items() if value is not None}

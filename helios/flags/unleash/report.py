@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from helios.flags.core.evaluation import Surroundings
 from helios.flags.reader import surroundings
-from helios.flags.surroundings import Surroundings
 from helios.flags.unleash.conformance import Failure, Outcome, run
 
 PASSED, FAILED, UNREADABLE = 0, 1, 2  # what the command exits with

@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from helios.flags.constraints import parse_network, parse_number
-from helios.flags.constraints import problem as problem_of_constraint
-from helios.flags.definition import BUCKETS, NAME, FlagDefinition
-from helios.flags.parts import Constraint, Operator, Prerequisite, Rule, Segment
-from helios.flags.rules import SHARE_IN, STRATEGY_NAMES
-from helios.flags.rules import problem as problem_of_rule
-from helios.flags.unleash import fields
+from helios.flags.core import json_fields
+from helios.flags.core.activation import SHARE_IN, STRATEGY_NAMES
+from helios.flags.core.activation import problem as problem_of_rule
+from helios.flags.core.constraints import parse_network, parse_number
+from helios.flags.core.constraints import problem as problem_of_constraint
+from helios.flags.core.definition import BUCKETS, NAME, FlagDefinition
+from helios.flags.core.parts import Constraint, Operator, Prerequisite, Rule, Segment
 from helios.flags.unleash.state import State, unknown_segment
 
 _OTHER: Final = re.compile(r"[^A-Za-z0-9_.~-]+")
@@ -51,7 +51,7 @@ def settle(state: State, present: Collection[str]) -> Settled:
         settled.segments[own] = replace(segment, name=own, constraints=_constraints(segment.constraints, "", note))
     for number, (name, flag) in enumerate(state.features.items()):
         if not NAME.fullmatch(name):
-            raise fields.wrong(f"features[{number}].name", "1 to 100 letters, digits or _ . ~ -", name)
+            raise json_fields.wrong(f"features[{number}].name", "1 to 100 letters, digits or _ . ~ -", name)
         note = settled.notes.setdefault((FlagDefinition, name), []).append
         settled.features[name] = _flag(flag, called, {*state.features, *present}, note)
     return settled
@@ -63,7 +63,7 @@ def _called(segment: str) -> str:
         return segment
     own = _OTHER.sub("-", segment).strip("-_.~")[:100]
     if not own:
-        raise fields.wrong("a segment's name", "1 to 100 letters, digits or _ . ~ -", segment)
+        raise json_fields.wrong("a segment's name", "1 to 100 letters, digits or _ . ~ -", segment)
     return own
 
 

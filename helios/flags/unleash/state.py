@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from helios.flags import constraints
-from helios.flags.core import NAME, FlagDefinition, Strategy
-from helios.flags.parts import (
+from helios.flags.core import NAME, FlagDefinition, Strategy, constraints, json_fields
+from helios.flags.core.activation import problem as problem_of_rule
+from helios.flags.core.parts import (
     DEFAULT_STICKINESS,
     Constraint,
     Override,
@@ -24,8 +24,6 @@ from helios.flags.parts import (
     Segment,
     Variant,
 )
-from helios.flags.rules import problem as problem_of_rule
-from helios.flags.unleash import fields
 
 MAX_WEIGHT: Final = 1_000_000
 _SHARED: Final = ("name", "weight", "stickiness")
@@ -42,14 +40,14 @@ class State:
 
 def constraint_from_json(data: object, path: str = "constraint", *, strict: bool = True) -> Constraint:
     """{contextName, operator, values, value, inverted, caseInsensitive} as a constraint."""
-    plain = fields.mapping(data, path)
+    plain = json_fields.mapping(data, path)
     constraint = Constraint(
-        context_name=fields.text(plain, "contextName", path),
-        operator=fields.text(plain, "operator", path),
-        values=fields.items(plain, "values", path, fields.as_text),
-        value=fields.text(plain, "value", path, ""),
-        inverted=fields.boolean(plain, "inverted", path, default=False),
-        case_insensitive=fields.boolean(plain, "caseInsensitive", path, default=False),
+        context_name=json_fields.text(plain, "contextName", path),
+        operator=json_fields.text(plain, "operator", path),
+        values=json_fields.items(plain, "values", path, json_fields.as_text),
+        value=json_fields.text(plain, "value", path, ""),
+        inverted=json_fields.boolean(plain, "inverted", path, default=False),
+        case_insensitive=json_fields.boolean(plain, "caseInsensitive", path, default=False),
     )
     problem = constraints.problem(constraint) if strict else ""
     if problem:
@@ -71,16 +69,16 @@ def constraint_to_json(constraint: Constraint) -> dict[str, Any]:
 
 def variant_from_json(data: object, path: str = "variant", *, strict: bool = True) -> Variant:
     """{name, weight, payload{type,value}, stickiness, overrides} as a variant."""
-    plain = fields.mapping(data, path)
+    plain = json_fields.mapping(data, path)
     variant = Variant(
-        name=fields.text(plain, "name", path),
-        weight=fields.whole(plain, "weight", path, 0, MAX_WEIGHT),
+        name=json_fields.text(plain, "name", path),
+        weight=json_fields.whole(plain, "weight", path, 0, MAX_WEIGHT),
         payload=_payload_from_json(plain.get("payload"), f"{path}.payload"),
-        stickiness=fields.text(plain, "stickiness", path, "") or DEFAULT_STICKINESS,
-        overrides=fields.items(plain, "overrides", path, _override_from_json),
+        stickiness=json_fields.text(plain, "stickiness", path, "") or DEFAULT_STICKINESS,
+        overrides=json_fields.items(plain, "overrides", path, _override_from_json),
     )
     if strict and not variant.name:
-        raise fields.wrong(f"{path}.name", "a text of at least one letter", variant.name)
+        raise json_fields.wrong(f"{path}.name", "a text of at least one letter", variant.name)
     return variant
 
 
@@ -99,28 +97,28 @@ def variant_to_json(variant: Variant) -> dict[str, Any]:
 def _payload_from_json(data: object, path: str) -> Payload | None:
     if data is None:
         return None
-    plain = fields.mapping(data, path)
-    return Payload(type=fields.text(plain, "type", path), value=fields.text(plain, "value", path))
+    plain = json_fields.mapping(data, path)
+    return Payload(type=json_fields.text(plain, "type", path), value=json_fields.text(plain, "value", path))
 
 
 def _override_from_json(data: object, path: str) -> Override:
-    plain = fields.mapping(data, path)
+    plain = json_fields.mapping(data, path)
     return Override(
-        context_name=fields.text(plain, "contextName", path),
-        values=fields.items(plain, "values", path, fields.as_text),
+        context_name=json_fields.text(plain, "contextName", path),
+        values=json_fields.items(plain, "values", path, json_fields.as_text),
     )
 
 
 def prerequisite_from_json(data: object, path: str = "prerequisite") -> Prerequisite:
     """{feature, enabled, variants} as a prerequisite."""
-    plain = fields.mapping(data, path)
+    plain = json_fields.mapping(data, path)
     prerequisite = Prerequisite(
-        feature=fields.text(plain, "feature", path),
-        enabled=fields.boolean(plain, "enabled", path, default=True),
-        variants=fields.items(plain, "variants", path, fields.as_text),
+        feature=json_fields.text(plain, "feature", path),
+        enabled=json_fields.boolean(plain, "enabled", path, default=True),
+        variants=json_fields.items(plain, "variants", path, json_fields.as_text),
     )
     if not prerequisite.feature:
-        raise fields.wrong(f"{path}.feature", "the name of a flag", prerequisite.feature)
+        raise json_fields.wrong(f"{path}.feature", "the name of a flag", prerequisite.feature)
     return prerequisite
 
 
@@ -132,11 +130,11 @@ def prerequisite_to_json(prerequisite: Prerequisite) -> dict[str, Any]:
 
 def step_from_json(data: object, path: str = "schedule") -> ScheduleStep:
     """{at, percentage} as a step of a schedule; the time in RFC 3339 with its zone."""
-    plain = fields.mapping(data, path)
-    at = constraints.parse_moment(fields.text(plain, "at", path))
+    plain = json_fields.mapping(data, path)
+    at = constraints.parse_moment(json_fields.text(plain, "at", path))
     if at is None:
-        raise fields.wrong(f"{path}.at", "a moment in RFC 3339 with a zone", plain["at"])
-    return ScheduleStep(at=at, percentage=fields.whole(plain, "percentage", path, 0, 100))
+        raise json_fields.wrong(f"{path}.at", "a moment in RFC 3339 with a zone", plain["at"])
+    return ScheduleStep(at=at, percentage=json_fields.whole(plain, "percentage", path, 0, 100))
 
 
 def step_to_json(step: ScheduleStep) -> dict[str, Any]:
@@ -152,18 +150,20 @@ def rule_from_json(
     Segments are named by text; a number is looked up in `segments` (id as text -> name), and one that is not
     there names a segment that does not exist, so that the rule serves nobody.
     """
-    plain = fields.mapping(data, path)
-    parameters = fields.mapping(plain.get("parameters") or {}, f"{path}.parameters")
+    plain = json_fields.mapping(data, path)
+    parameters = json_fields.mapping(plain.get("parameters") or {}, f"{path}.parameters")
     rule = Rule(
-        name=fields.text(plain, "name", path),
-        parameters={key: fields.text(parameters, key, f"{path}.parameters", "") for key in parameters},
-        constraints=fields.items(
+        name=json_fields.text(plain, "name", path),
+        parameters={key: json_fields.text(parameters, key, f"{path}.parameters", "") for key in parameters},
+        constraints=json_fields.items(
             plain, "constraints", path, lambda each, at: constraint_from_json(each, at, strict=strict)
         ),
-        segments=fields.items(
+        segments=json_fields.items(
             plain, "segments", path, lambda each, at: _segment_name(each, at, segments or {}, strict=strict)
         ),
-        variants=fields.items(plain, "variants", path, lambda each, at: variant_from_json(each, at, strict=strict)),
+        variants=json_fields.items(
+            plain, "variants", path, lambda each, at: variant_from_json(each, at, strict=strict)
+        ),
     )
     problem = problem_of_rule(rule) if strict else ""
     if problem:
@@ -186,9 +186,9 @@ def _segment_name(data: object, path: str, names: Mapping[str, str], *, strict: 
     if isinstance(data, str):
         return data
     if type(data) is not int:
-        raise fields.wrong(path, "the name or the number of a segment", data)
+        raise json_fields.wrong(path, "the name or the number of a segment", data)
     if strict and str(data) not in names:
-        raise fields.wrong(path, "the number of a segment of the file", data)
+        raise json_fields.wrong(path, "the number of a segment of the file", data)
     return names.get(str(data), unknown_segment(data))
 
 
@@ -199,14 +199,14 @@ def unknown_segment(number: object) -> str:
 
 def segment_from_json(data: object, path: str = "segment", *, strict: bool = True) -> Segment:
     """{id, name, constraints} as a segment; one without a name is called after its number."""
-    plain = fields.mapping(data, path)
+    plain = json_fields.mapping(data, path)
     number = plain.get("id")
     return Segment(
-        name=fields.text(plain, "name", path, "") or unknown_segment(number),
-        constraints=fields.items(
+        name=json_fields.text(plain, "name", path, "") or unknown_segment(number),
+        constraints=json_fields.items(
             plain, "constraints", path, lambda each, at: constraint_from_json(each, at, strict=strict)
         ),
-        description=fields.text(plain, "description", path, ""),
+        description=json_fields.text(plain, "description", path, ""),
     )
 
 
@@ -223,25 +223,27 @@ def feature_from_json(
     data: object, path: str = "feature", *, strict: bool = True, segments: Mapping[str, str] | None = None
 ) -> FlagDefinition:
     """One feature of a state file as a flag whose strategy is its rules."""
-    plain = fields.mapping(data, path)
-    name = fields.text(plain, "name", path)
+    plain = json_fields.mapping(data, path)
+    name = json_fields.text(plain, "name", path)
     if strict and not NAME.fullmatch(name):
-        raise fields.wrong(f"{path}.name", "1 to 100 letters, digits or _ . ~ -", name)
+        raise json_fields.wrong(f"{path}.name", "1 to 100 letters, digits or _ . ~ -", name)
     return FlagDefinition(
         name=name,
-        enabled=fields.boolean(plain, "enabled", path, default=False),
+        enabled=json_fields.boolean(plain, "enabled", path, default=False),
         strategy=Strategy.RULES,
-        rules=fields.items(
+        rules=json_fields.items(
             plain,
             "strategies",
             path,
             lambda each, at: rule_from_json(each, at, strict=strict, segments=segments),
         ),
-        segments=fields.items(
+        segments=json_fields.items(
             plain, "segments", path, lambda each, at: _segment_name(each, at, segments or {}, strict=strict)
         ),
-        variants=fields.items(plain, "variants", path, lambda each, at: variant_from_json(each, at, strict=strict)),
-        prerequisites=fields.items(plain, "dependencies", path, prerequisite_from_json),
+        variants=json_fields.items(
+            plain, "variants", path, lambda each, at: variant_from_json(each, at, strict=strict)
+        ),
+        prerequisites=json_fields.items(plain, "dependencies", path, prerequisite_from_json),
     )
 
 
@@ -259,11 +261,11 @@ def feature_to_json(flag: FlagDefinition) -> dict[str, Any]:
 
 def parse_state(data: object, *, strict: bool = True, once: bool = False) -> State:
     """{features, segments} as flags and segments by name; a name that comes twice is wrong when strict or `once`."""
-    plain = fields.mapping(data, "the state")
+    plain = json_fields.mapping(data, "the state")
     if not isinstance(plain.get("features"), list):
-        raise fields.wrong("features", "a list", plain.get("features"))
+        raise json_fields.wrong("features", "a list", plain.get("features"))
     segments, names = _segments(plain, strict=strict)
-    features = fields.each(
+    features = json_fields.each(
         plain["features"], "features", lambda each, at: feature_from_json(each, at, strict=strict, segments=names)
     )
     if strict or once:
@@ -272,7 +274,7 @@ def parse_state(data: object, *, strict: bool = True, once: bool = False) -> Sta
         features={each.name: each for each in features},
         segments=segments,
         descriptions={
-            each.name: fields.text(raw, "description", f"features[{number}]", "")
+            each.name: json_fields.text(raw, "description", f"features[{number}]", "")
             for number, (each, raw) in enumerate(zip(features, plain["features"], strict=True))
         },
     )
@@ -280,7 +282,9 @@ def parse_state(data: object, *, strict: bool = True, once: bool = False) -> Sta
 
 def _segments(plain: Mapping[str, Any], *, strict: bool) -> tuple[dict[str, Segment], dict[str, str]]:
     """The segments by name, and which name each number has; the name is the number where it comes twice."""
-    listed = fields.each(plain.get("segments"), "segments", lambda each, at: segment_from_json(each, at, strict=strict))
+    listed = json_fields.each(
+        plain.get("segments"), "segments", lambda each, at: segment_from_json(each, at, strict=strict)
+    )
     called = [each.name for each in listed]
     if strict:
         _refuse_twice("segments", called)

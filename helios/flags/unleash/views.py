@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios import flags
-from helios.flags import client
+from helios.flags.unleash import client_features
 from helios.web.base_views import ApiView, actor
 
 TAG: Final = ["client"]
@@ -79,8 +79,8 @@ class ClientFeatures(_ClientView):
     def get(self, request: Request) -> Response:
         """The flags as they are now; 304 without a body when the caller has them already."""
         flags.refresh_if_behind()
-        body = client.client_features()
-        tag = client.etag(body)
+        body = client_features.client_features()
+        tag = client_features.etag(body)
         known = _TAGS.findall(request.headers.get("If-None-Match", ""))
         if tag in {each.removeprefix("W/") for each in known}:
             return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from helios.modules.suites.surroundings import Surroundings
+from helios.modules.suites.process_state import Surroundings
 
 __all__ = ["Call", "Candidate", "Factory", "GateFailure", "GateTest", "contract_of", "require"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from helios.modules import core, hooks
 from helios.modules.errors import ModuleRefused
 from helios.modules.suites import Call, Candidate, GateFailure, GateTest, fits, require
-from helios.modules.suites.same import difference
+from helios.modules.suites.equality import difference
 
 BUDGET_MS: Final = 5_000.0  # one call of a live size, the best of three
 TIGHT_MS: Final = 250.0

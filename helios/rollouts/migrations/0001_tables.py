@@ -3,7 +3,7 @@
 import django.contrib.postgres.fields
 import django.core.serializers.json
 import django.db.models.deletion
-import helios.rollouts.machine
+import helios.rollouts.core.machine
 from django.db import migrations, models
 
 
@@ -43,8 +43,8 @@ class Migration(migrations.Migration):
                         size=None,
                     ),
                 ),
-                ("steps", models.JSONField(help_text="The plan; see helios.rollouts.plan.")),
-                ("guards", models.JSONField(help_text="Limits of an analysis; see helios.rollouts.guards.")),
+                ("steps", models.JSONField(help_text="The plan; see helios.rollouts.core.rollout_plan.")),
+                ("guards", models.JSONField(help_text="Limits of an analysis; see helios.rollouts.core.guards.")),
                 ("inconclusive_limit", models.PositiveSmallIntegerField(default=3)),
                 ("error_limit", models.PositiveSmallIntegerField(default=3)),
                 (
@@ -107,10 +107,10 @@ class Migration(migrations.Migration):
                             (
                                 "state__in",
                                 [
-                                    helios.rollouts.machine.State["PAUSED"],
-                                    helios.rollouts.machine.State["PENDING"],
-                                    helios.rollouts.machine.State["PROMOTING"],
-                                    helios.rollouts.machine.State["RUNNING"],
+                                    helios.rollouts.core.machine.State["PAUSED"],
+                                    helios.rollouts.core.machine.State["PENDING"],
+                                    helios.rollouts.core.machine.State["PROMOTING"],
+                                    helios.rollouts.core.machine.State["RUNNING"],
                                 ],
                             )
                         ),
@@ -124,10 +124,10 @@ class Migration(migrations.Migration):
                             (
                                 "state__in",
                                 [
-                                    helios.rollouts.machine.State["PAUSED"],
-                                    helios.rollouts.machine.State["PENDING"],
-                                    helios.rollouts.machine.State["PROMOTING"],
-                                    helios.rollouts.machine.State["RUNNING"],
+                                    helios.rollouts.core.machine.State["PAUSED"],
+                                    helios.rollouts.core.machine.State["PENDING"],
+                                    helios.rollouts.core.machine.State["PROMOTING"],
+                                    helios.rollouts.core.machine.State["RUNNING"],
                                 ],
                             )
                         ),
@@ -139,10 +139,10 @@ class Migration(migrations.Migration):
                             (
                                 "state__in",
                                 [
-                                    helios.rollouts.machine.State["PAUSED"],
-                                    helios.rollouts.machine.State["PENDING"],
-                                    helios.rollouts.machine.State["PROMOTING"],
-                                    helios.rollouts.machine.State["RUNNING"],
+                                    helios.rollouts.core.machine.State["PAUSED"],
+                                    helios.rollouts.core.machine.State["PENDING"],
+                                    helios.rollouts.core.machine.State["PROMOTING"],
+                                    helios.rollouts.core.machine.State["RUNNING"],
                                 ],
                             )
                         ),
@@ -189,10 +189,10 @@ class Migration(migrations.Migration):
                                 (
                                     "state__in",
                                     [
-                                        helios.rollouts.machine.State["PAUSED"],
-                                        helios.rollouts.machine.State["PENDING"],
-                                        helios.rollouts.machine.State["PROMOTING"],
-                                        helios.rollouts.machine.State["RUNNING"],
+                                        helios.rollouts.core.machine.State["PAUSED"],
+                                        helios.rollouts.core.machine.State["PENDING"],
+                                        helios.rollouts.core.machine.State["PROMOTING"],
+                                        helios.rollouts.core.machine.State["RUNNING"],
                                     ],
                                 ),
                             ),
@@ -201,10 +201,10 @@ class Migration(migrations.Migration):
                                     (
                                         "state__in",
                                         [
-                                            helios.rollouts.machine.State["PAUSED"],
-                                            helios.rollouts.machine.State["PENDING"],
-                                            helios.rollouts.machine.State["PROMOTING"],
-                                            helios.rollouts.machine.State["RUNNING"],
+                                            helios.rollouts.core.machine.State["PAUSED"],
+                                            helios.rollouts.core.machine.State["PENDING"],
+                                            helios.rollouts.core.machine.State["PROMOTING"],
+                                            helios.rollouts.core.machine.State["RUNNING"],
                                         ],
                                     ),
                                     _negated=True,

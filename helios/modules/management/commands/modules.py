@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from helios.errors import HeliosError
-from helios.modules import core, presence, selectors, services, testing, testing_report
+from helios.modules import core, presence, printing, selectors, services, testing
 from helios.modules.errors import UnknownModule
 from helios.modules.models import Module
 
@@ -179,7 +179,7 @@ def _plain(answer: Any) -> str:
     if isinstance(answer, list):
         return "\n".join(_columns(answer)) or "none"
     if "results" in answer:
-        return testing_report.text(testing.TestReport.from_json(answer))
+        return printing.text(testing.TestReport.from_json(answer))
     shown = {key: value for key, value in answer.items() if not isinstance(value, list | tuple)}
     return "\n".join(f"{key}: {_value(value)}" for key, value in shown.items())
 

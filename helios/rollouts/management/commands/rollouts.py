@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError, transaction
 
 from helios.errors import HeliosError
-from helios.rollouts import printing, report, selectors, services
-from helios.rollouts.core import Kind
-from helios.rollouts.machine import LIVE
+from helios.rollouts import comparison, printing, selectors, services
+from helios.rollouts.core.assignment import Kind
+from helios.rollouts.core.machine import LIVE
 from helios.rollouts.models import Rollout, RolloutEvent
 
 ACTIONS: Final = {
@@ -72,10 +72,10 @@ class Command(BaseCommand):
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         rows = Rollout.objects.all() if options["all"] else Rollout.objects.filter(state__in=sorted(LIVE))
-        return [report.state(row) for row in rows]
+        return [comparison.state(row) for row in rows]
 
     def _show(self, options: dict[str, Any]) -> dict[str, Any]:
-        return report.report(_named(options["name"]))
+        return comparison.report(_named(options["name"]))
 
     def _create(self, options: dict[str, Any]) -> dict[str, Any]:
         with transaction.atomic():  # one that cannot be started is not there for the retry either
@@ -93,22 +93,22 @@ class Command(BaseCommand):
             )
             if options["start"]:
                 row = services.start(row.pk, **_by(options))
-        return report.state(row)
+        return comparison.state(row)
 
     def _start(self, options: dict[str, Any]) -> dict[str, Any]:
-        return report.state(services.start(_named(options["name"]).pk, **_by(options)))
+        return comparison.state(services.start(_named(options["name"]).pk, **_by(options)))
 
     def _pause(self, options: dict[str, Any]) -> dict[str, Any]:
-        return report.state(services.pause(_named(options["name"]).pk, **_by(options)))
+        return comparison.state(services.pause(_named(options["name"]).pk, **_by(options)))
 
     def _resume(self, options: dict[str, Any]) -> dict[str, Any]:
-        return report.state(services.resume(_named(options["name"]).pk, **_by(options)))
+        return comparison.state(services.resume(_named(options["name"]).pk, **_by(options)))
 
     def _promote(self, options: dict[str, Any]) -> dict[str, Any]:
-        return report.state(services.promote(_named(options["name"]).pk, full=options["full"], **_by(options)))
+        return comparison.state(services.promote(_named(options["name"]).pk, full=options["full"], **_by(options)))
 
     def _abort(self, options: dict[str, Any]) -> dict[str, Any]:
-        return report.state(services.abort(_named(options["name"]).pk, **_by(options)))
+        return comparison.state(services.abort(_named(options["name"]).pk, **_by(options)))
 
     def _history(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         entries = RolloutEvent.objects.filter(rollout=_named(options["name"]))[: max(options["limit"], 0)]
@@ -126,7 +126,7 @@ class Command(BaseCommand):
 
     def _analyses(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         rows = _named(options["name"]).analyses.all()[: max(options["limit"], 0)]
-        return [report.analysis(row) for row in rows]
+        return [comparison.analysis(row) for row in rows]
 
 
 def _add_plan(action: CommandParser) -> None:

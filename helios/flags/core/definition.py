@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 
-from helios.flags.parts import Constraint, Prerequisite, Rule, ScheduleStep, Variant
+from helios.flags.core.parts import Constraint, Prerequisite, Rule, ScheduleStep, Variant
 
 BUCKETS = 100
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,99}")

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import re2
 
-from helios.flags.context import FlagContext, reader
-from helios.flags.parts import Constraint, Operator
+from helios.flags.core.context import FlagContext, reader
+from helios.flags.core.parts import Constraint, Operator
 
 CURRENT_TIME: Final = "currentTime"  # a context without it means now
 MAX_PATTERN: Final = 1_000  # letters; with re2 a match takes time in proportion to the text, whatever the pattern

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from helios.rollouts.core import Arm
+from helios.rollouts.core.assignment import Arm
 from helios.rollouts.models import RolloutDecision
 
 MAX_ERROR: Final = 500

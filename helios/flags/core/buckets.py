@@ -6,8 +6,8 @@ from datetime import datetime
 
 import mmh3
 
-from helios.flags.context import FlagContext
-from helios.flags.definition import BUCKETS, FlagDefinition, Strategy
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import BUCKETS, FlagDefinition, Strategy
 
 
 def murmur(text: str, seed: int) -> int:

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from helios.flags import graph
-from helios.flags.constraints import Test, compile_constraint, is_timed
-from helios.flags.context import FlagContext, reader
-from helios.flags.definition import BUCKETS, Decision, FlagDefinition, Reason, Strategy
-from helios.flags.parts import DEFAULT_STICKINESS, Constraint, Prerequisite, Rule, Segment, VariantResult
-from helios.flags.rules import compile_strategy
-from helios.flags.sharing import bucket, is_moving, share
-from helios.flags.surroundings import Surroundings
-from helios.flags.variants import DISABLED, HELIOS_STICKY, ON_WITHOUT, UNLEASH_STICKY, Choose, compile_variants
+from helios.flags.core import graph
+from helios.flags.core.activation import compile_strategy
+from helios.flags.core.buckets import bucket, is_moving, share
+from helios.flags.core.constraints import Test, compile_constraint, is_timed
+from helios.flags.core.context import FlagContext, reader
+from helios.flags.core.definition import BUCKETS, Decision, FlagDefinition, Reason, Strategy
+from helios.flags.core.evaluation import Surroundings
+from helios.flags.core.parts import DEFAULT_STICKINESS, Constraint, Prerequisite, Rule, Segment, VariantResult
+from helios.flags.core.variants import DISABLED, HELIOS_STICKY, ON_WITHOUT, UNLEASH_STICKY, Choose, compile_variants
 
 Decide = Callable[[FlagContext, datetime], Decision]
 Gate = tuple[Test, Decision]  # a condition, and the answer where it does not hold

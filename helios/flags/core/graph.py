@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from helios.flags.definition import FlagDefinition
+from helios.flags.core.definition import FlagDefinition
 
 MAX_COST: Final = 100  # evaluations that asking one flag may cause, its own included
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from helios.rollouts.core import Arm
-from helios.rollouts.measures import ArmMeasures
-from helios.rollouts.statistics import Interval, mean_interval, quantile, welch_interval, wilson_interval
+from helios.rollouts.core.assignment import Arm
+from helios.rollouts.core.measures import ArmMeasures
+from helios.rollouts.core.statistics import Interval, mean_interval, quantile, welch_interval, wilson_interval
 
 
 def arm_numbers(arms: Mapping[str, ArmMeasures]) -> dict[str, Any]:

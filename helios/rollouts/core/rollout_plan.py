@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from helios.rollouts.core import ALL, Mode
+from helios.rollouts.core.assignment import ALL, Mode
 from helios.rollouts.errors import RolloutRefused
 
 MAX_STEPS: Final = 32

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from helios.rollouts.core import Arm
-from helios.rollouts.guards import Guard, GuardResult, Outcome, Strength, judge_guard
-from helios.rollouts.machine import Verdict
-from helios.rollouts.measures import ArmMeasures
-from helios.rollouts.plan import Step
+from helios.rollouts.core.assignment import Arm
+from helios.rollouts.core.guards import Guard, GuardResult, Outcome, Strength, judge_guard
+from helios.rollouts.core.machine import Verdict
+from helios.rollouts.core.measures import ArmMeasures
+from helios.rollouts.core.rollout_plan import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

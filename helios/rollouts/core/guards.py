@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from helios.rollouts.core import Arm, Kind, Mode
+from helios.rollouts.core.assignment import Arm, Kind, Mode
+from helios.rollouts.core.measures import ArmMeasures
+from helios.rollouts.core.rollout_plan import Step, is_number
+from helios.rollouts.core.statistics import bootstrap_interval, quantile, welch_interval
 from helios.rollouts.errors import RolloutRefused
-from helios.rollouts.measures import ArmMeasures
-from helios.rollouts.plan import Step, is_number
-from helios.rollouts.statistics import bootstrap_interval, quantile, welch_interval
 
 LATENCY_FLOOR_MS: Final = 5.0  # below it a ratio of latencies is noise
 MAX_RESAMPLED: Final = 20_000  # values an arm up to which a mean is resampled; above, Welch's interval serves

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from helios.rollouts.core import Arm
+from helios.rollouts.core.assignment import Arm
 from helios.rollouts.errors import MeasuresUnusable
 
 Reading = Mapping[str, "ArmMeasures"]  # "champion" and "challenger", both always present

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from helios.rollouts.core import Mode, arm_symbols
-from helios.rollouts.guards import METRICS, Strength
-from helios.rollouts.machine import State
+from helios.rollouts.core.assignment import Mode, arm_symbols
+from helios.rollouts.core.guards import METRICS, Strength
+from helios.rollouts.core.machine import State
+from helios.rollouts.core.rollout_plan import Step
 from helios.rollouts.models import Rollout, RolloutAnalysis
-from helios.rollouts.plan import Step
 from helios.rollouts.selectors import seen_symbols, step_of, steps_of
 
 MAX_NAMED: Final = 8

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, Final
 
 from helios import entries
-from helios.flags.context import ALIASES, FIELDS
+from helios.flags.core.context import ALIASES, FIELDS
+from helios.flags.core.parts import Operator
 from helios.flags.errors import InvalidFlagError
-from helios.flags.parts import Operator
 
 Note = Callable[[str, str], None]
 Rule = Callable[[str], str]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from helios.entries import parts
-from helios.flags.constraints import in_networks, parse_network, parse_number
-from helios.flags.context import FlagContext, reader
-from helios.flags.definition import BUCKETS
-from helios.flags.parts import DEFAULT_STICKINESS, RANDOM_STICKINESS, Rule
-from helios.flags.sharing import bucket
-from helios.flags.surroundings import Surroundings
-from helios.flags.variants import first_of
+from helios.flags.core.buckets import bucket
+from helios.flags.core.constraints import in_networks, parse_network, parse_number
+from helios.flags.core.context import FlagContext, reader
+from helios.flags.core.definition import BUCKETS
+from helios.flags.core.evaluation import Surroundings
+from helios.flags.core.parts import DEFAULT_STICKINESS, RANDOM_STICKINESS, Rule
+from helios.flags.core.variants import first_of
 
 DEFAULT_ORDER: Final = ("userId", "sessionId", "symbol", "strategy", "system")  # the first two are Unleash's
 Serves = Callable[[FlagContext], bool]

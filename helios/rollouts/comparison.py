@@ -6,11 +6,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from helios.rollouts import providers, words
-from helios.rollouts.core import Arm, Mode
-from helios.rollouts.machine import SERVING
+from helios.rollouts import describe, providers
+from helios.rollouts.core.assignment import Arm, Mode
+from helios.rollouts.core.machine import SERVING
+from helios.rollouts.core.numbers import arm_numbers
 from helios.rollouts.models import Rollout, RolloutAnalysis
-from helios.rollouts.numbers import arm_numbers
 from helios.rollouts.selectors import step_of, steps_of
 
 Row = tuple[str, str, str, str]
@@ -50,8 +50,8 @@ def state(row: Rollout) -> dict[str, Any]:
         "step": row.step,
         "n_steps": len(row.steps),
         "percentage": step_of(row).percentage,
-        "progress": words.progress(row),
-        "serves": words.serves(row),
+        "progress": describe.progress(row),
+        "serves": describe.serves(row),
         "cause": row.cause,
         "reason": row.reason,
         "inconclusive": f"{row.n_inconclusive} of {row.inconclusive_limit}",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from helios.breakers.config import FIELDS, Config, Mode
+from helios.breakers.core.config import FIELDS, Config, Mode
 from helios.breakers.errors import InvalidBreaker
 from helios.breakers.models import CircuitBreaker
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Final
 
-from helios.flags.context import FlagContext, reader
-from helios.flags.parts import DEFAULT_STICKINESS, RANDOM_STICKINESS, Variant, VariantResult
-from helios.flags.sharing import murmur
+from helios.flags.core.buckets import murmur
+from helios.flags.core.context import FlagContext, reader
+from helios.flags.core.parts import DEFAULT_STICKINESS, RANDOM_STICKINESS, Variant, VariantResult
 
 SEED: Final = 86028157  # of Unleash's specification: variants must not follow the buckets of the rollout
 DISABLED: Final = VariantResult()

@@ -10,8 +10,8 @@ from typing import Any
 import redis
 
 from helios import outage
-from helios.breakers.config import Config
-from helios.breakers.core import At, Circuit, Outcome, Permit, State, Step, Transition
+from helios.breakers.core.config import Config
+from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State, Step, Transition
 from helios.breakers.errors import SharedStateAway
 
 TIMEOUT_S = 0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker

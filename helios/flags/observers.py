@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from helios.flags.definition import FlagDefinition
-from helios.flags.store import Snapshot
+from helios.flags.core.definition import FlagDefinition
+from helios.flags.snapshots import Snapshot
 
 Replaced = Callable[[Snapshot, Snapshot], None]
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 
-from helios.flags.compiled import Evaluator, compile_flags, constant
-from helios.flags.context import FIELDS, IDENTITIES, NOBODY, FlagContext
-from helios.flags.definition import (
+from helios.flags.core.buckets import bucket, share, sticky_id
+from helios.flags.core.compiled import Evaluator, compile_flags, constant
+from helios.flags.core.context import FIELDS, IDENTITIES, NOBODY, FlagContext
+from helios.flags.core.definition import (
     BUCKETS,
     NAME,
     UNKNOWN,
@@ -22,7 +23,8 @@ from helios.flags.definition import (
     Strategy,
     check_product,
 )
-from helios.flags.parts import (
+from helios.flags.core.evaluation import NOWHERE, Surroundings
+from helios.flags.core.parts import (
     Constraint,
     Operator,
     Override,
@@ -34,8 +36,6 @@ from helios.flags.parts import (
     Variant,
     VariantResult,
 )
-from helios.flags.sharing import bucket, share, sticky_id
-from helios.flags.surroundings import NOWHERE, Surroundings
 
 __all__ = [
     "BUCKETS",

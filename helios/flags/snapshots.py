@@ -13,12 +13,12 @@ from uuid import UUID
 from loguru import logger
 
 from helios.errors import Transient
-from helios.flags.compiled import Evaluator, compile_flags
-from helios.flags.context import NOBODY, FlagContext
-from helios.flags.definition import UNKNOWN, Decision, FlagDefinition
-from helios.flags.parts import Segment, VariantResult
-from helios.flags.surroundings import NOWHERE, Surroundings
-from helios.flags.variants import DISABLED
+from helios.flags.core.compiled import Evaluator, compile_flags
+from helios.flags.core.context import NOBODY, FlagContext
+from helios.flags.core.definition import UNKNOWN, Decision, FlagDefinition
+from helios.flags.core.evaluation import NOWHERE, Surroundings
+from helios.flags.core.parts import Segment, VariantResult
+from helios.flags.core.variants import DISABLED
 
 MAX_UNKNOWN_NAMES = 1_000  # a caller that makes names up must not fill the memory
 LIVE, STALE = "LIVE", "STALE"

@@ -1,6 +1,6 @@
 """The breaker as a pure state machine: no clock, no network, no randomness; time, tokens and chance are arguments.
 
-CLOSED lets calls through and keeps their outcomes in a window (see `window`). Every outcome that is recorded, a
+CLOSED lets calls through and keeps their outcomes in a window (see `sliding_window`). Every outcome that is recorded, a
 success too, is followed by the question whether the window holds at least `minimum_calls` and a limit is reached:
 `failure_threshold` failures, a share of failures of `failure_rate`, a share of slow calls of `slow_call_rate`.
 If so the circuit is OPEN for `open_s` seconds. The first call after that makes it HALF_OPEN:
@@ -32,9 +32,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from helios.breakers import window
-from helios.breakers.config import Config
-from helios.breakers.window import Counts
+from helios.breakers.core import sliding_window
+from helios.breakers.core.config import Config
+from helios.breakers.core.sliding_window import Counts
 
 MAX_OPENINGS: Final = 60  # further ones no longer lengthen the interval
 SHORTEST_S: Final = 0.001  # of an open interval, whatever chance says
@@ -74,11 +74,11 @@ class Circuit:
 
     @property
     def counts(self) -> Counts:
-        return window.counts(self.window)
+        return sliding_window.counts(self.window)
 
     @property
     def letters(self) -> str:
-        return window.letters(self.window)
+        return sliding_window.letters(self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,9 @@ def record(circuit: Circuit, config: Config, at: At, *, permit: Permit, outcome:
 
 def share(circuit: Circuit, config: Config, at: At, *, generation: int, unshared: str) -> Step:
     """Count `unshared` outcomes of `generation`; what comes after an opening among them is late."""
-    circuit = replace(circuit, window=window.recent(circuit.window, config, at.now))
+    circuit = replace(circuit, window=sliding_window.recent(circuit.window, config, at.now))
     step = Step(circuit=circuit)
-    for age_ms, letter, number in window.runs(unshared) if _counts(circuit, generation, at) else ():
+    for age_ms, letter, number in sliding_window.runs(unshared) if _counts(circuit, generation, at) else ():
         step = _count(step.circuit, config, at, letter, number, age_ms)
         if step.transition is not None:
             return step
@@ -204,7 +204,7 @@ def _counts(circuit: Circuit, generation: int, at: At) -> bool:
 def _count(circuit: Circuit, config: Config, at: At, letter: str, number: int, age_ms: int) -> Step:
     first = min(number, max(1, config.minimum_calls - circuit.counts.calls))
     for part in (first, number - first):
-        circuit = replace(circuit, window=window.add(circuit.window, config, at.now, letter, part, age_ms))
+        circuit = replace(circuit, window=sliding_window.add(circuit.window, config, at.now, letter, part, age_ms))
         reason = exceeded(circuit.counts, config) if circuit.state is State.CLOSED else ""
         if reason:
             return _open(circuit, config, at, reason)
