@@ -86,7 +86,7 @@ def _seven_tiers() -> dict[str, Any]:
     from tiers.backtest.engine import Config, run_helios  # noqa: PLC0415
     from tiers.config import PipelineParams  # noqa: PLC0415
     from tiers.contracts import Switches  # noqa: PLC0415
-    from trading.selectors import models  # noqa: PLC0415
+    from trading.registry import read as models  # noqa: PLC0415
 
     bars = synthetic_bars(20, 8_300)
     phases: dict[str, float] = {}

@@ -110,8 +110,8 @@ def _market() -> list[str]:
     """Twenty synthetic daily series, stored once, and a model trained on four of them."""
     from django.core.management import call_command  # noqa: PLC0415
 
+    from trading.market import write as market  # noqa: PLC0415
     from trading.models import MLModel  # noqa: PLC0415
-    from trading.services import market  # noqa: PLC0415
 
     bars = synthetic_bars(N_SYMBOLS, HISTORY)
     for symbol in bars.symbols:
@@ -126,7 +126,7 @@ def synthetic_bars(n_symbols: int, n_bars: int) -> Any:
     """Seeded random walks with daily closes at 16:00 New York on business days."""
     from datetime import datetime  # noqa: PLC0415
 
-    from trading.bars import Bars  # noqa: PLC0415
+    from trading.market.bars import Bars  # noqa: PLC0415
 
     rng = np.random.default_rng(SEED)
     days = np.busday_offset(np.datetime64("2012-01-03"), np.arange(n_bars), roll="forward")

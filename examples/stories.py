@@ -179,7 +179,7 @@ def cycles_meanwhile(book: str) -> str:
         "import json\n"
         "from collections import Counter\n"
         "from trading.models import Book\n"
-        "from trading.services import ledger\n"
+        "from trading.books import ledger\n"
         f"book = Book.objects.get(name={book!r})\n"
         "print(json.dumps({'cycles': Counter(book.cycles.values_list('status', flat=True)),\n"
         "    'orders': Counter(book.orders.values_list('status', flat=True)),\n"

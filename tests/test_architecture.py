@@ -30,7 +30,7 @@ CORES = (
         "trading.strategies.sma_cross",
     ),
     *("tiers.backtest.metrics", "tiers.backtest.simulator", "tiers.backtest.engine", "tiers.decision"),
-    *("tiers.delivery.merge", "tiers.delivery.merge_orders", "tiers.delivery.figures", "trading.brokers.paper"),
+    *("tiers.delivery.merge", "tiers.delivery.merge_orders", "tiers.delivery.figures", "trading.venues.paper.matching"),
     *(f"tiers.{stage}" for stage in STAGES),
 )
 

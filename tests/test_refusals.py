@@ -19,8 +19,8 @@ from tests.pipeline.market import stored_market
 from tiers import training
 from tiers.backtest import report
 from tiers.management.commands import replay
+from trading.books import write as books
 from trading.models import Book
-from trading.services import books
 
 pytestmark = pytest.mark.django_db
 BAD_ROW = "ts,open,high,low,close,volume\n2024-01-02,1,2,1,2,5\n2024-01-03,1,2,1,-2,5\n"

@@ -26,9 +26,9 @@ from tiers.errors import DataError
 from tiers.execute.orders import Lot
 from tiers.features import catalog
 from tiers.timeframes import seconds
+from trading.market import read as market
 from trading.models import Instrument, MLModel, Stage
-from trading.selectors import market
-from trading.selectors import models as registry
+from trading.registry import read as registry
 from trading.strategies import BuyAndHold, SmaCross, Strategy
 
 STRATEGIES = (engine.HELIOS, "buy_and_hold", "sma_cross")

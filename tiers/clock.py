@@ -12,9 +12,10 @@ from loguru import logger
 
 from helios.env import get_env
 from tiers import pipeline, sources
+from trading.books.write import last_bar
+from trading.market import read as market
+from trading.market import timeline
 from trading.models import Book, PipelineCycle
-from trading.selectors import market, timeline
-from trading.services.books import last_bar
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 

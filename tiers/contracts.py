@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from trading.bars import Bars, BoolArray, FloatArray, TimeArray
+from trading.market.bars import Bars, BoolArray, FloatArray, TimeArray
 
 SELL, HOLD, BUY = 0, 1, 2  # columns of a probability array
 

@@ -21,7 +21,7 @@ from tiers.delivery import merge
 from tiers.delivery.arms import said
 from tiers.errors import ModelMissing
 from trading.models import Book, MLModel
-from trading.selectors import models as registry
+from trading.registry import read as registry
 
 MAX_LOADED = 16  # models that a process keeps; of more, the least recently used goes
 Key = tuple[str, str]  # name and hash of a model

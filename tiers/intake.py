@@ -17,11 +17,11 @@ from tiers.delivery.arms import Answer
 from tiers.ingest.cycle import IngestResult, window_start
 from tiers.lateness import late_now
 from tiers.staging import Skip, StageContext, StageResult, of_arms
-from trading.accounting import exact
+from trading.books.accounting import exact
+from trading.books.write import account_of
+from trading.market import write as market_service
 from trading.models import Book, PipelineCycle, Position, Stage
-from trading.services import market as market_service
-from trading.services.books import account_of
-from trading.services.settlement import settle
+from trading.orders.fills import settle
 
 
 def ingest(ctx: StageContext) -> StageResult:

@@ -39,8 +39,9 @@ from tiers.delivery import cycles as delivery
 from tiers.errors import HeliosError, Transient
 from tiers.lateness import late_now
 from tiers.stages import HANDLERS, WAITS, Skip, StageContext, StageResult
+from trading.books import ledger
 from trading.models import Book, PipelineCycle, Stage, StageRun
-from trading.services import ledger, orders
+from trading.orders import outbox
 
 Status = PipelineCycle.Status
 STAGES: list[Stage] = [stage for stage in Stage if stage is not Stage.DONE]
@@ -243,7 +244,7 @@ def finish(cycle_id: int) -> None:
         )
         if cycle is None:
             return
-        unclear = orders.flush(cycle, refusal=lambda book: _no_longer(book, cycle.bar_ts))
+        unclear = outbox.flush(cycle, refusal=lambda book: _no_longer(book, cycle.bar_ts))
         if unclear:
             logger.bind(cycle=cycle.pk, orders=unclear).warning("cycle.orders_unclear")
             return  # recovery comes back, asks the venue again and sends what waits
@@ -327,19 +328,19 @@ def recover(*, stalled_s: float) -> int:
             if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():
                 continue
             if cycle.redriven >= MAX_REDRIVES:
-                orders.abandon(cycle)
+                outbox.abandon(cycle)
                 gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
-                unclear = [f"{order.client_order_id} is still {order.status}" for order in orders.unsettled(cycle)]
+                unclear = [f"{order.client_order_id} is still {order.status}" for order in outbox.unsettled(cycle)]
                 _end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]), n_orders=cycle.orders.count())
                 continue
             PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
         due = Stage(cycle.stage)
         logger.bind(cycle=cycle.pk, stage=due.value, redriven=cycle.redriven + 1).warning("cycle.redriven")
         resent += send_chain(cycle.pk, Stage.EXECUTE if due is Stage.DONE else due)
-    for ended in orders.left_behind().select_related("book").order_by("pk")[:100]:
+    for ended in outbox.left_behind().select_related("book").order_by("pk")[:100]:
         with _owning(ended.pk) as mine:
             if mine:
-                orders.flush(ended)
+                outbox.flush(ended)
     return resent
 
 

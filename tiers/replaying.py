@@ -24,10 +24,10 @@ from helios import outage
 from helios.env import get_env
 from helios.errors import Rejected, Transient
 from tiers import inference, pipeline, sources
-from trading import timeframes
+from trading.books import ledger
+from trading.books import write as books
+from trading.market import timeframes, timeline
 from trading.models import Book, LedgerEntry, PipelineCycle, StageRun
-from trading.selectors import timeline
-from trading.services import books, ledger
 
 QUEUES = ("ingest", "default", "gpu", "execution")
 CHECK_EVERY_S = 1.0

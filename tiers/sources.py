@@ -16,8 +16,8 @@ from tiers.ingest.sources import BarSource, FileSource, table_from_frame
 from tiers.ingest.table import BarTable, split
 from tiers.ingest.validate import stamp
 from tiers.timeframes import seconds
+from trading.market import read as market
 from trading.models import Book, Instrument
-from trading.selectors import market
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,10 +38,11 @@ from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
 from tiers.risk.garch import FitCache
 from tiers.staging import Handler, Skip, StageContext, StageResult, of_arms, params_of
+from trading.books import write as books
+from trading.market import read as market
+from trading.market.write import lock_bars_shared
 from trading.models import Book, Instrument, PipelineCycle, Stage
-from trading.selectors import market
-from trading.services import books, orders
-from trading.services.market import lock_bars_shared
+from trading.orders import outbox
 
 FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spares time and never changes a value
 MAX_CACHED_FITS = 4_096
@@ -297,7 +298,7 @@ def execute(ctx: StageContext) -> StageResult:
     bars = windows.close_window(ctx.cycle, ctx.params)
     decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
     view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
-    superseded = orders.supersede(ctx.cycle)
+    superseded = outbox.supersede(ctx.cycle)
     inputs: dict[str, Any] = {
         "targets": targets,
         "book": view,
@@ -309,7 +310,7 @@ def execute(ctx: StageContext) -> StageResult:
     plan = answer.merged(partial(merge_orders.plans, **inputs))
     recording.record(ctx.cycle, answer, lambda found: recording.of_plan(found, view))
     withhold = "" if ctx.switches.auto_trading else "auto_trading is off"
-    orders.record_intents(ctx.cycle, plan.intents, withhold=withhold)
+    outbox.record_intents(ctx.cycle, plan.intents, withhold=withhold)
     store.save_snapshot(ctx.cycle, view)
     logger.bind(orders=len(plan.intents), withheld=withhold, equity=str(view.equity)).info("cycle.decided")
     return StageResult(

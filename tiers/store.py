@@ -29,9 +29,9 @@ from tiers.contracts import (
     VolatilityForecast,
 )
 from trading import models
-from trading.accounting import ZERO, exact
+from trading.books.accounting import ZERO, exact
+from trading.books.write import account_of, worst
 from trading.models import Book, MLModel, PipelineCycle
-from trading.services.books import account_of, worst
 
 _HEADER, _ITEM = 20, 12  # bytes that PostgreSQL's array_send puts before the array, and per element
 

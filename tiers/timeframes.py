@@ -1,5 +1,5 @@
 """The timeframes Helios knows; they are kept with the market data."""
 
-from trading.timeframes import TIMEFRAMES, seconds
+from trading.market.timeframes import TIMEFRAMES, seconds
 
 __all__ = ["TIMEFRAMES", "seconds"]

@@ -25,8 +25,8 @@ from tiers.predict import artifact, network
 from tiers.predict.artifact import Card
 from tiers.predict.train import Trained, TrainParams, train
 from tiers.stages import utc
-from trading.selectors import market
-from trading.services import models as registry
+from trading.market import read as market
+from trading.registry import write as registry
 
 TRAINING_SHARE = 0.7  # of the history, from its beginning; the rest stays unseen for backtests
 MIN_BARS = 600

@@ -20,8 +20,9 @@ from tiers.contracts import FloatArray
 from tiers.llm import context as market_context
 from tiers.portfolio import covariance, optimise
 from tiers.risk import volatility
+from trading.market import read as market
+from trading.market import timeline
 from trading.models import Book, Stage
-from trading.selectors import market, timeline
 
 SEED, N_BARS = 1, 300
 

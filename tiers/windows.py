@@ -8,8 +8,8 @@ from tiers.config import PipelineParams
 from tiers.contracts import Bars
 from tiers.llm import context as market_context
 from tiers.risk import volatility as vol
+from trading.market import read as market
 from trading.models import PipelineCycle
-from trading.selectors import market
 
 _last: list[tuple[tuple[int, datetime], Bars]] = []
 

@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.errors import HeliosError
 from trading import models
-from trading.services import books
+from trading.books import write as books
 
 STATUS_COLOURS = {
     "DONE": "success",

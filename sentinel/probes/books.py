@@ -16,10 +16,10 @@ from django.db.models.functions import Coalesce
 
 from sentinel.audits.facts import CashAccount, Chain, Mode, OpenOrder, PositionAccount, RunningCycle, Series
 from sentinel.probes.runner import bounded
-from trading import timeframes
+from trading.books import ledger as chains
+from trading.books.write import last_bar
+from trading.market import timeframes
 from trading.models import Book, Instrument, LedgerEntry, MarketOHLC, Order, PipelineCycle
-from trading.services import ledger as chains
-from trading.services.books import last_bar
 
 WINDOW_BARS: Final = 500
 TAIL_ENTRIES: Final = 200
@@ -143,7 +143,7 @@ def positions() -> tuple[tuple[PositionAccount, ...], str]:
 def ledger() -> tuple[tuple[Chain, ...], str]:
     """Whether the newest entries of the ledgers of the books that moved last hold.
 
-    Walking whole chains takes as long as they are; `trading.services.ledger.verify` does that.
+    Walking whole chains takes as long as they are; `trading.books.ledger.verify` does that.
     """
     with bounded():
         recent = Book.objects.order_by("-updated_at").values_list("pk", "name")[:RECENT_BOOKS]

@@ -21,8 +21,8 @@ from tiers import backtesting, inference
 from tiers.contracts import Bars
 from tiers.errors import DataError
 from tiers.management.commands import backtest
+from trading.market import write as storage
 from trading.models import MLModel
-from trading.services import market as storage
 
 SYMBOLS = ("S00", "S01")
 DECIDED = "20130301-20130630"

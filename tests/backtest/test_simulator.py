@@ -16,7 +16,7 @@ from tiers.backtest.weights import WeightsDecider
 from tiers.contracts import Bars, BookView, OrderIntent, Side, TargetWeights, TradingState
 from tiers.decision import smallest_steps
 from tiers.errors import DataError
-from trading.accounting import exact, replay
+from trading.books.accounting import exact, replay
 
 FREE = Costs(fee_bps=Decimal(0), slippage_bps=Decimal(0))
 

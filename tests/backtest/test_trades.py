@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiers.backtest.trades import Direction, all_trades, round_trips
-from trading.accounting import Fill, replay, rounded
+from trading.books.accounting import Fill, replay, rounded
 
 START = datetime(2020, 1, 2, 21, tzinfo=UTC)
 

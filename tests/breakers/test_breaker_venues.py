@@ -11,7 +11,7 @@ from helios.breakers import CircuitOpen, process
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.shared_state import SharedStore
 from helios.errors import Ambiguous, Rejected
-from trading.brokers.base import Ack, Guarded
+from trading.venues.base import Ack, Guarded
 
 pytestmark = pytest.mark.usefixtures("clean_redis", "settings_read")
 

@@ -22,10 +22,10 @@ from tests.pipeline.market import make_bars, stored
 from tests.predict.predict_world import save_model
 from tiers import inference, pipeline, stages, store
 from tiers.delivery import arms
-from trading.bars import Bars
+from trading.books import write as books
+from trading.market.bars import Bars
 from trading.models import Book, Order, PipelineCycle, Stage
-from trading.services import books
-from trading.services import models as models_service
+from trading.registry import write as models_service
 
 N, FIRST = 400, 350
 SYMBOLS = ("AAPL", "IBM", "MSFT")

@@ -7,9 +7,10 @@ import pytest
 from tests.delivery.conftest import FIRST
 from tests.delivery.conftest import run as run_cycle
 from tiers import pipeline
-from trading.brokers.paper_venue import PaperVenue
+from trading.books import write as books
 from trading.models import Book, Order, PaperOrder, Position, RiskDecision, Stage, TradingModeChange
-from trading.services import books, orders
+from trading.orders import outbox
+from trading.venues.paper.client import PaperVenue
 
 pytestmark = pytest.mark.django_db
 MOMENTS = ("before its work", "after its work")
@@ -98,7 +99,7 @@ def test_what_changes_between_two_orders_is_seen_by_the_second(book, times, monk
             Book.objects.update(flag_overrides={"auto_trading": False})
             return super().submit(order)
 
-    monkeypatch.setattr(orders, "broker_for", lambda _book: SwitchedOff())
+    monkeypatch.setattr(outbox, "broker_for", lambda _book: SwitchedOff())
     cycle = run_cycle(book, times[FIRST])
     assert PaperOrder.objects.count() == 1
     assert set(cycle.orders.exclude(status="ACCEPTED").values_list("reason", flat=True)) == {"auto_trading is off"}

@@ -15,10 +15,10 @@ from tests.delivery.test_arms_of_a_cycle import BROKEN, BUYS, SAME
 from tiers import pipeline
 from tiers.delivery import measures
 from tiers.predict import labels
-from trading.brokers.base import Guarded
-from trading.brokers.paper_venue import PaperVenue
 from trading.models import Order, PaperOrder, PipelineCycle, TradeExecution
-from trading.services import orders
+from trading.orders import outbox
+from trading.venues.base import Guarded
+from trading.venues.paper.client import PaperVenue
 
 pytestmark = pytest.mark.django_db
 
@@ -109,8 +109,8 @@ def test_without_the_shared_state_orders_wait_are_withheld_in_the_end_and_say_no
     book, times, challenger, monkeypatch, tmp_path
 ):
     process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")
-    guarded = Guarded(venue=PaperVenue(), breaker="valr_api", reduces=orders.reduces)
-    monkeypatch.setattr(orders, "broker_for", lambda _book: guarded)
+    guarded = Guarded(venue=PaperVenue(), breaker="valr_api", reduces=outbox.reduces)
+    monkeypatch.setattr(outbox, "broker_for", lambda _book: guarded)
     row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
     cycle = run(book, times[FIRST])
     assert (cycle.status, set(Order.objects.values_list("status", flat=True))) == ("RUNNING", {"NEW"})

@@ -10,7 +10,7 @@ import pytest
 from tests.gates.mutants import caught, names, one, shipped
 from tiers.gates import worlds
 from tiers.ingest.table import FIELDS
-from trading.bars import Bars
+from trading.market.bars import Bars
 
 INGEST, FEATURES = shipped("ingest"), shipped("features")
 

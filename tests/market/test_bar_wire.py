@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.market.bars import FIELDS, make_bars
 from tiers.contracts import Bars
-from trading.selectors import wire
+from trading.market import wire
 
 
 def plain_encode(bars: Bars, source: str) -> bytes:

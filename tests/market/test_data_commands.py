@@ -11,9 +11,9 @@ from rich.console import Console
 from tests.market.bars import at, make_bars
 from trading import sample_data
 from trading.management.commands import list_data
+from trading.market import read as selectors
+from trading.market import write as market
 from trading.models import Instrument, MarketOHLC
-from trading.selectors import market as selectors
-from trading.services import market
 
 pytestmark = pytest.mark.django_db
 ORDER = "expected the highest price of its bar, was 10.5 beside 11.0"

@@ -13,9 +13,9 @@ from tests.market.bars import FIELDS, make_bars
 from tiers.features.catalog import WINDOW_BARS
 from tiers.inference import DEFAULT_RECEPTIVE_BARS
 from tiers.stages import utc
-from trading.bars import Bars
+from trading.market import write as market
+from trading.market.bars import Bars
 from trading.models import EngineeredFeatures
-from trading.services import market
 
 pytestmark = pytest.mark.django_db
 N, REACH, SHIPPED_REACH = 40, 10, market.FEATURE_REACH_BARS

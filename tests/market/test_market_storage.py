@@ -12,10 +12,10 @@ from helios.events.models import SystemEvent
 from tests.market.bars import FIELDS, at, make_bars, same
 from tiers.contracts import Bars
 from tiers.errors import DataError
+from trading.market import read as selectors
+from trading.market import write as market
+from trading.market.write import Series, UpsertResult
 from trading.models import Instrument, MarketOHLC
-from trading.selectors import market as selectors
-from trading.services import market
-from trading.services.market import Series, UpsertResult
 
 pytestmark = pytest.mark.django_db
 

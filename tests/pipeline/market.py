@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from helios.breakers import CircuitOpen
-from trading.bars import Bars
-from trading.brokers.base import Ack
-from trading.brokers.paper_venue import PaperVenue
+from trading.market import write as market
+from trading.market.bars import Bars
 from trading.models import MLModel, Order
-from trading.services import market
+from trading.venues.base import Ack
+from trading.venues.paper.client import PaperVenue
 
 
 def make_bars(symbols: tuple[str, ...], *, n_bars: int, seed: int, start: str = "2021-01-04") -> Bars:

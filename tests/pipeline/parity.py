@@ -17,8 +17,8 @@ def main(name: str) -> dict[str, Any]:
     from tiers import inference, stages, switches
     from tiers.backtest.engine import Config, run_helios
     from tiers.backtest.simulator import Costs, Initial
+    from trading.market import read as market
     from trading.models import Book
-    from trading.selectors import market
 
     book = Book.objects.get(name=name)
     cycles = list(book.cycles.order_by("bar_ts"))

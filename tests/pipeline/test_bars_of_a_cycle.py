@@ -13,10 +13,10 @@ from helios.events.models import SystemEvent
 from tests.market.bars import make_bars as make_minutes
 from tests.pipeline.market import make_bars, stored
 from tiers import clock, intake, lateness, pipeline, stages
-from trading import timeframes
+from trading.books import write as books
+from trading.market import timeframes
+from trading.market import write as market_service
 from trading.models import Book, EngineeredFeatures, Instrument, LedgerEntry, MarketOHLC, Stage
-from trading.services import books
-from trading.services import market as market_service
 
 pytestmark = pytest.mark.django_db
 N = 120

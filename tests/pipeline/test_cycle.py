@@ -13,11 +13,13 @@ from helios.errors import Rejected, Transient
 from helios.modules import registry as modules
 from tests.pipeline.market import ClosedVenue, make_bars, stored
 from tiers import clock, lateness, pipeline, replaying, stages
-from trading.api.serializers import CycleSerializer
-from trading.brokers.paper_venue import PaperVenue
+from trading.api.shapes import CycleSerializer
+from trading.books import ledger
+from trading.books import write as books
+from trading.market import write as market_service
 from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
-from trading.services import books, ledger, orders
-from trading.services import market as market_service
+from trading.orders import outbox
+from trading.venues.paper.client import PaperVenue
 
 pytestmark = pytest.mark.django_db
 N = 400
@@ -167,7 +169,7 @@ def test_the_database_refuses_a_second_running_cycle(book, times):
 
 def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
     cycle = run(book, times[350], upto=Stage.EXECUTE)
-    orders.record_intents(cycle, [_Intent(times[350])])
+    outbox.record_intents(cycle, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
     book.flag_overrides = {"auto_trading": False}
     book.save()
@@ -178,9 +180,9 @@ def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
 
 def test_an_order_that_a_circuit_held_back_waits_and_is_withheld_once_its_bar_is_late(book, times, monkeypatch):
     cycle = run(book, times[350], upto=Stage.EXECUTE)
-    orders.record_intents(cycle, [_Intent(times[350])])
+    outbox.record_intents(cycle, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
-    monkeypatch.setattr(orders, "broker_for", lambda _book: ClosedVenue())
+    monkeypatch.setattr(outbox, "broker_for", lambda _book: ClosedVenue())
     pipeline.finish(cycle.pk)
     cycle.refresh_from_db()
     assert (cycle.status, Order.objects.get().status) == ("RUNNING", "NEW")
@@ -195,7 +197,7 @@ def test_a_cycle_that_is_given_up_names_the_orders_whose_fate_nobody_knows(book,
     monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
     monkeypatch.setattr(PaperVenue, "grace_s", 3600.0)
     cycle = run(book, times[350], upto=Stage.EXECUTE)
-    orders.record_intents(cycle, [_Intent(times[350]), _Intent(times[350], symbol="IBM", client_order_id="h-new")])
+    outbox.record_intents(cycle, [_Intent(times[350]), _Intent(times[350], symbol="IBM", client_order_id="h-new")])
     Order.objects.filter(client_order_id="h-test").update(status="UNKNOWN")
     PipelineCycle.objects.update(
         stage="done", progressed_at=timezone.now() - timedelta(hours=1), redriven=pipeline.MAX_REDRIVES
@@ -208,7 +210,7 @@ def test_a_cycle_that_is_given_up_names_the_orders_whose_fate_nobody_knows(book,
 
 def test_an_order_fills_at_its_own_next_bar_even_when_that_cycle_failed(book, times, monkeypatch, bars):
     first = run(book, times[350], upto=Stage.EXECUTE)
-    orders.record_intents(first, [_Intent(times[350])])
+    outbox.record_intents(first, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
     pipeline.finish(first.pk)
     with monkeypatch.context() as broken:

@@ -15,8 +15,8 @@ from tests.pipeline.market import stored_market
 from tiers import pipeline, replaying
 from tiers.management.commands import demo_book
 from tiers.management.commands import replay as replay_command
+from trading.books import write as books
 from trading.models import Book, PipelineCycle, Position, TradingModeChange
-from trading.services import books
 
 pytestmark = pytest.mark.django_db
 

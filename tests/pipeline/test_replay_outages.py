@@ -11,8 +11,9 @@ import pytest
 from helios import outage
 from helios.errors import Rejected, Transient
 from tiers import pipeline, replaying
+from trading.books import write as books
+from trading.market import write as market
 from trading.models import Book, PipelineCycle
-from trading.services import books, market
 
 pytestmark = pytest.mark.django_db
 BAR = datetime(2021, 1, 4, 21, tzinfo=UTC)

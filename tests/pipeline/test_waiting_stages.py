@@ -22,10 +22,10 @@ from tests.harness import clone, drop
 from tests.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
 from tests.pipeline.market import make_bars, stored
 from tiers import intake, pipeline, stages
+from trading.books import write as books
+from trading.market.read import bar_window
+from trading.market.write import lock_bars_shared, upsert_bars
 from trading.models import Book, EngineeredFeatures, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
-from trading.selectors.market import bar_window
-from trading.services import books
-from trading.services.market import lock_bars_shared, upsert_bars
 
 PATIENCE_S = 300.0  # of a machine under load; every wait ends with its condition
 REPLY = message('{"stance": "RISK_OFF", "conviction": 0.5, "risk_multiplier": 0.5, "reasoning": "thin"}')

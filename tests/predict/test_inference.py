@@ -28,11 +28,11 @@ from tiers.contracts import Switches
 from tiers.features import catalog
 from tiers.inference import Outcome
 from tiers.predict import artifact
+from trading.books.write import create_book
+from trading.market import write as market
 from trading.models import Book, MLModel
-from trading.selectors import models as selectors
-from trading.services import market
-from trading.services import models as registry
-from trading.services.books import create_book
+from trading.registry import read as selectors
+from trading.registry import write as registry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("_own_process")]
 AT = datetime(2024, 1, 2, 21, tzinfo=UTC)

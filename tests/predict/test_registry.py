@@ -23,10 +23,10 @@ from tiers import training
 from tiers.features.compute import compute
 from tiers.predict import artifact
 from tiers.predict.train import TrainParams
+from trading.market import write as market
 from trading.models import MLModel
-from trading.selectors import models as selectors
-from trading.services import market
-from trading.services import models as registry
+from trading.registry import read as selectors
+from trading.registry import write as registry
 
 pytestmark = pytest.mark.django_db
 SYMBOLS = ("AAA", "BBB")

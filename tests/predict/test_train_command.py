@@ -16,9 +16,9 @@ from tests.features.markets import random_walk
 from tiers import training
 from tiers.predict.fitting import FitParams
 from tiers.predict.train import TrainParams
+from trading.market import read as market
+from trading.market.write import upsert_bars
 from trading.models import MLModel
-from trading.selectors import market
-from trading.services.market import upsert_bars
 
 pytestmark = pytest.mark.django_db
 QUICK = TrainParams(n_folds=2, fit=FitParams(max_epochs=2, patience=2, segment_bars=64))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from trading.books import ledger
 from trading.models import Book, Instrument, MarketOHLC, Order, PipelineCycle, Position, TradeExecution
-from trading.services import ledger
 
 HOUR = timedelta(hours=1)
 

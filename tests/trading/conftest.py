@@ -4,9 +4,9 @@ from decimal import Decimal
 import pytest
 
 from tests.trading.venue import Venue
+from trading.books.write import create_book
 from trading.models import Instrument, PipelineCycle
-from trading.services import orders
-from trading.services.books import create_book
+from trading.orders import outbox
 
 T = datetime(2024, 1, 2, 21, tzinfo=UTC)
 
@@ -44,5 +44,5 @@ def cycle(book):
 @pytest.fixture
 def venue(monkeypatch):
     made = Venue()
-    monkeypatch.setattr(orders, "broker_for", lambda _book: made)
+    monkeypatch.setattr(outbox, "broker_for", lambda _book: made)
     return made

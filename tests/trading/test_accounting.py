@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.errors import Rejected
-from trading.accounting import Account, Fill, Holding, exact, replay, rounded
+from trading.books.accounting import Account, Fill, Holding, exact, replay, rounded
 
 T = datetime(2024, 1, 2, tzinfo=UTC)
 

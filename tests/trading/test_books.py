@@ -9,8 +9,8 @@ from django.db import connection
 
 from helios.env import get_env
 from helios.errors import Rejected
+from trading.books import write as books
 from trading.models import Book, Position, TradingModeChange
-from trading.services import books
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from tests.trading.test_outbox import Intent
 from tests.trading.venue import CLOSED, fates, following, pass_grace
 from tiers import pipeline
 from trading.models import Order, PipelineCycle
-from trading.services import orders
+from trading.orders import outbox
 
 pytestmark = pytest.mark.django_db
 
@@ -37,27 +37,27 @@ def words(venue):
 
 
 def test_a_sender_whose_time_is_over_while_it_sends_stops_and_sends_no_further_order(cycle, venue):
-    orders.record_intents(cycle, [Intent(), Intent("IBM")])
+    outbox.record_intents(cycle, [Intent(), Intent("IBM")])
     venue.errors = [SoftTimeLimitExceeded()]
     with pytest.raises(SoftTimeLimitExceeded):
-        orders.flush(cycle)
+        outbox.flush(cycle)
     assert (fates(), venue.book) == (["UNKNOWN", "NEW"], {})
 
 
 def test_a_sender_whose_time_is_over_while_it_asks_stops_and_sends_no_further_order(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     venue.errors = [Ambiguous("no answer"), SoftTimeLimitExceeded()]
-    orders.flush(cycle)
-    orders.record_intents(cycle, [Intent("IBM")])
+    outbox.flush(cycle)
+    outbox.record_intents(cycle, [Intent("IBM")])
     with pytest.raises(SoftTimeLimitExceeded):
-        orders.flush(cycle)
+        outbox.flush(cycle)
     assert (fates(), venue.book) == (["UNKNOWN", "NEW"], {})
 
 
 def test_an_order_that_a_given_up_cycle_was_asking_about_is_not_sent_again(cycle, venue, monkeypatch):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     venue.errors = [Ambiguous("no answer")]
-    orders.flush(cycle)
+    outbox.flush(cycle)
     pass_grace()
     find = venue.find
 
@@ -67,24 +67,24 @@ def test_an_order_that_a_given_up_cycle_was_asking_about_is_not_sent_again(cycle
         return find(key)
 
     monkeypatch.setattr(venue, "find", given_up_meanwhile)
-    assert orders.flush(cycle) == 0
+    assert outbox.flush(cycle) == 0
     assert (fates(), Order.objects.get().reason, venue.book) == (["WITHHELD"], "the cycle was given up", {})
 
 
 def test_an_order_that_a_circuit_holds_back_ends_with_its_given_up_cycle(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
 
     def given_up_meanwhile(_order):
         give_up(cycle)
         raise CLOSED
 
     venue.submit = given_up_meanwhile
-    assert orders.flush(cycle) == 0
+    assert outbox.flush(cycle) == 0
     assert (fates(), Order.objects.get().reason) == (["WITHHELD"], f"the cycle was given up; until then: {CLOSED}")
 
 
 def test_nothing_of_a_cycle_that_has_ended_is_claimed(cycle, venue):
-    orders.record_intents(cycle, [Intent(), Intent("IBM")])
+    outbox.record_intents(cycle, [Intent(), Intent("IBM")])
     submit = venue.submit
 
     def given_up_meanwhile(order):
@@ -92,15 +92,15 @@ def test_nothing_of_a_cycle_that_has_ended_is_claimed(cycle, venue):
         return submit(order)
 
     venue.submit = given_up_meanwhile
-    assert orders.flush(cycle) == 0
+    assert outbox.flush(cycle) == 0
     assert fates() == ["ACCEPTED", "WITHHELD"]
 
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_an_unknown_order_of_a_given_up_cycle_is_asked_about_until_its_fate_is_known(cycle, venue, arrived):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     venue.errors = [Ambiguous("no answer")]
-    orders.flush(cycle)
+    outbox.flush(cycle)
     give_up(cycle)
     pipeline.recover(stalled_s=30)
     assert fates() == ["UNKNOWN"]  # its grace is not over
@@ -116,11 +116,11 @@ def test_an_unknown_order_of_a_given_up_cycle_is_asked_about_until_its_fate_is_k
 
 
 def test_a_cancel_of_a_given_up_cycle_is_asked_for_until_it_is_there(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
-    orders.flush(cycle)
+    outbox.record_intents(cycle, [Intent()])
+    outbox.flush(cycle)
     later = following(cycle)
     venue.cancels = False
-    orders.flush(later)
+    outbox.flush(later)
     give_up(later)
     assert fates() == ["ACCEPTED"]
     venue.cancels = True
@@ -129,9 +129,9 @@ def test_a_cancel_of_a_given_up_cycle_is_asked_for_until_it_is_there(cycle, venu
 
 
 def test_while_a_cycle_runs_its_own_decision_and_sender_ask_about_earlier_orders(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     venue.errors = [Ambiguous("no answer")]
-    orders.flush(cycle)
+    outbox.flush(cycle)
     following(cycle)
     n_heard = len(venue.heard)
     pipeline.recover(stalled_s=30)

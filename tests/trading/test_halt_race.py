@@ -6,9 +6,10 @@ import pytest
 from django.db import connection, transaction
 
 from tests.trading.test_outbox import Intent
-from trading.brokers.paper_venue import PaperVenue
+from trading.books import write as books
 from trading.models import Order, PaperOrder, TradingModeChange
-from trading.services import books, orders
+from trading.orders import outbox
+from trading.venues.paper.client import PaperVenue
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,10 +42,10 @@ def somebody_waits_for_us():
 
 
 def test_a_claim_waits_for_a_halt_that_is_under_way_and_obeys_it(cycle):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     with transaction.atomic():
         halt()
-        sender = elsewhere(lambda: orders.flush(cycle))
+        sender = elsewhere(lambda: outbox.flush(cycle))
         while sender.is_alive() and not somebody_waits_for_us():
             pass
     sender.join()
@@ -58,20 +59,20 @@ def test_a_halt_does_not_wait_for_the_venue_and_holds_for_the_next_order(cycle, 
             elsewhere(halt).join()  # it would never end if the sender held the book meanwhile
             return super().submit(order)
 
-    monkeypatch.setattr(orders, "broker_for", lambda _book: Slow())
-    orders.record_intents(cycle, [Intent(), Intent("IBM")])
-    assert orders.flush(cycle) == 0
+    monkeypatch.setattr(outbox, "broker_for", lambda _book: Slow())
+    outbox.record_intents(cycle, [Intent(), Intent("IBM")])
+    assert outbox.flush(cycle) == 0
     assert list(Order.objects.order_by("id").values_list("status", flat=True)) == ["ACCEPTED", "WITHHELD"]
     assert TradingModeChange.objects.count() == 1
 
 
 def test_two_senders_at_once_send_an_order_once(cycle):
-    orders.record_intents(cycle, [Intent(), Intent("IBM")])
+    outbox.record_intents(cycle, [Intent(), Intent("IBM")])
     ready = threading.Barrier(2)
 
     def send():
         ready.wait()
-        orders.flush(cycle)
+        outbox.flush(cycle)
 
     for thread in [elsewhere(send), elsewhere(send)]:
         thread.join()

@@ -8,8 +8,8 @@ from django.db.utils import DatabaseError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trading.books import ledger
 from trading.models import LedgerEntry
-from trading.services import ledger
 
 pytestmark = pytest.mark.django_db
 

@@ -11,9 +11,10 @@ from helios.errors import Ambiguous, DataError, Rejected, Transient
 from helios.events.models import SystemEvent
 from tests.trading.test_outbox import Intent
 from tests.trading.venue import CLOSED, Broken, Venue, fates, following, pass_grace
-from trading.brokers.base import Ack
+from trading.books import write as books
 from trading.models import Book, Order, Position
-from trading.services import books, orders
+from trading.orders import outbox
+from trading.venues.base import Ack
 
 pytestmark = pytest.mark.django_db
 
@@ -23,9 +24,9 @@ class Crash(BaseException):
 
 
 def sent(cycle, venue, *errors):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     venue.errors = list(errors)
-    orders.flush(cycle)
+    outbox.flush(cycle)
     return Order.objects.get()
 
 
@@ -34,26 +35,26 @@ def sent(cycle, venue, *errors):
 
 @pytest.mark.parametrize("error", [CLOSED, UnknownBreaker("no breaker is named valr_api")], ids=repr)
 def test_an_order_that_never_left_waits_and_leaves_later(cycle, venue, error):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     venue.errors = [error]
-    assert orders.flush(cycle) == 1
+    assert outbox.flush(cycle) == 1
     assert (fates(), Order.objects.get().reason) == (["NEW"], str(error))
-    assert orders.flush(cycle) == 0
+    assert outbox.flush(cycle) == 0
     assert (fates(), Order.objects.get().reason) == (["ACCEPTED"], "")
 
 
 @pytest.mark.parametrize("error", [DataError("no id in the reply"), TimeoutError()], ids=repr)
 def test_whatever_may_have_arrived_is_unknown_and_never_rejected(cycle, venue, error):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     venue.errors = [error]
-    assert orders.flush(cycle) == 1
+    assert outbox.flush(cycle) == 1
     assert fates() == ["UNKNOWN"]
 
 
 def test_only_the_venues_refusal_rejects(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     venue.errors = [Rejected("insufficient funds")]
-    assert orders.flush(cycle) == 0
+    assert outbox.flush(cycle) == 0
     assert (fates(), Order.objects.get().reason) == (["REJECTED"], "insufficient funds")
 
 
@@ -67,25 +68,25 @@ def test_an_answer_that_no_venue_may_give_is_no_answer():
 
 def test_an_order_is_not_sent_again_before_the_venue_was_asked_and_its_grace_is_over(cycle, venue):
     sent(cycle, venue, Ambiguous("no answer"))
-    assert [orders.flush(cycle), orders.flush(cycle)] == [1, 1]
+    assert [outbox.flush(cycle), outbox.flush(cycle)] == [1, 1]
     assert [word.split()[0] for word in venue.heard] == ["submit", "find", "find"]
     pass_grace()
-    assert orders.flush(cycle) == 0
+    assert outbox.flush(cycle) == 0
     assert [word.split()[0] for word in venue.heard[3:]] == ["find", "submit"]
 
 
 def test_an_order_that_turns_up_within_its_grace_is_found(cycle, venue):
     sent(cycle, venue, Ambiguous("no answer"))
-    orders.flush(cycle)
+    outbox.flush(cycle)
     venue.accept(Order.objects.get().client_order_id)
-    assert orders.flush(cycle) == 0
+    assert outbox.flush(cycle) == 0
     assert fates() == ["ACCEPTED"]
 
 
 def test_a_question_without_an_answer_proves_nothing(cycle, venue):
     sent(cycle, venue, Ambiguous("no answer"), CLOSED)
     pass_grace()
-    assert orders.flush(cycle) == 1
+    assert outbox.flush(cycle) == 1
     assert fates() == ["UNKNOWN"]
 
 
@@ -93,26 +94,26 @@ def test_a_question_without_an_answer_proves_nothing(cycle, venue):
 
 
 def decide(cycle):
-    orders.record_intents(cycle, [Intent(bar_ts=cycle.bar_ts)])
+    outbox.record_intents(cycle, [Intent(bar_ts=cycle.bar_ts)])
 
 
 def test_a_cancel_without_an_answer_closes_nothing_and_is_asked_again(cycle, venue):
     sent(cycle, venue)
     later = following(cycle)
     venue.errors = [Ambiguous("no answer")]
-    assert orders.flush(later) == 1
+    assert outbox.flush(later) == 1
     assert fates() == ["ACCEPTED"]
-    assert orders.flush(later) == 0
+    assert outbox.flush(later) == 0
     assert (fates(), list(venue.book.values())) == (["CANCELLED"], ["CANCELLED"])
 
 
 def test_an_unknown_order_that_is_superseded_ends_on_evidence_only_and_is_never_sent_again(cycle, venue):
     sent(cycle, venue, Ambiguous("no answer"))
     later = following(cycle)
-    assert [orders.flush(later), orders.flush(later)] == [1, 1]
+    assert [outbox.flush(later), outbox.flush(later)] == [1, 1]
     assert fates() == ["UNKNOWN"]
     pass_grace()
-    assert orders.flush(later) == 0
+    assert outbox.flush(later) == 0
     assert (fates(), venue.book) == (["CANCELLED"], {})
 
 
@@ -121,10 +122,10 @@ def test_an_order_that_the_venue_still_holds_stays_open_and_the_new_one_waits_be
     later = following(cycle)
     decide(later)
     venue.cancels = False
-    assert orders.flush(later) == 2
+    assert outbox.flush(later) == 2
     assert fates() == ["ACCEPTED", "NEW"]
     venue.cancels = True
-    assert orders.flush(later) == 0
+    assert outbox.flush(later) == 0
     assert fates() == ["CANCELLED", "ACCEPTED"]
     assert venue.heard[-2:] == ["cancel h-AAPL-BUY-02", "submit h-AAPL-BUY-03"]
 
@@ -132,9 +133,9 @@ def test_an_order_that_the_venue_still_holds_stays_open_and_the_new_one_waits_be
 def test_orders_in_other_symbols_do_not_wait(cycle, venue):
     sent(cycle, venue)
     later = following(cycle)
-    orders.record_intents(later, [Intent("IBM", bar_ts=later.bar_ts)])
+    outbox.record_intents(later, [Intent("IBM", bar_ts=later.bar_ts)])
     venue.cancels = False
-    orders.flush(later)
+    outbox.flush(later)
     assert fates() == ["ACCEPTED", "ACCEPTED"]
 
 
@@ -145,7 +146,7 @@ def test_a_superseded_order_that_filled_after_all_withholds_the_new_one_of_its_s
     decide(later)
     venue.book[order.client_order_id] = "FILLED"
     venue.errors = [Rejected("it is filled")] if refused else []
-    assert orders.flush(later) == 0
+    assert outbox.flush(later) == 0
     assert fates() == ["FILLED", "WITHHELD"]
     assert Order.objects.get(cycle=later).reason == (
         "an earlier order in AAPL filled although this decision superseded it"
@@ -158,20 +159,20 @@ def test_a_superseded_order_that_filled_in_part_withholds_the_new_one_of_its_sym
     later = following(cycle)
     decide(later)
     venue.filled[order.client_order_id], venue.cancels = D(4), cancels
-    orders.flush(later)
+    outbox.flush(later)
     assert fates() == ["CANCELLED" if cancels else "ACCEPTED", "WITHHELD"]
     assert Order.objects.get(cycle=cycle).filled_quantity == 4
 
 
 def test_a_circuit_that_refuses_the_sender_of_a_superseded_order_ends_it(cycle, venue):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
 
     def overtaken(_order):
         following(cycle)
         raise CLOSED
 
     venue.submit = overtaken
-    orders.flush(cycle)
+    outbox.flush(cycle)
     assert fates() == ["CANCELLED"]
 
 
@@ -188,12 +189,12 @@ def test_an_accepted_order_that_the_venue_no_longer_lists_is_unknown_again_and_h
     decide(later)
     venue.book.clear()
     pass_grace()
-    assert [orders.flush(later), orders.flush(later)] == [2, 2]
+    assert [outbox.flush(later), outbox.flush(later)] == [2, 2]
     assert fates() == ["UNKNOWN", "NEW"]
     event = SystemEvent.objects.get(kind="order.missing")  # said once
     assert (event.severity, event.subject) == ("critical", order.client_order_id)
     pass_grace()  # since the first answer without it
-    assert orders.flush(later) == 0
+    assert outbox.flush(later) == 0
     assert fates() == ["CANCELLED", "ACCEPTED"]
 
 
@@ -216,11 +217,11 @@ def test_an_accepted_order_that_the_venue_no_longer_lists_is_unknown_again_and_h
 def test_a_reduction_shrinks_a_position_with_all_that_is_on_its_way(cycle, held, side, quantity, leaving, told):
     Position.objects.filter(symbol="AAPL").update(quantity=held)
     if leaving:
-        orders.record_intents(cycle, [Intent(side=side, quantity=leaving)])
+        outbox.record_intents(cycle, [Intent(side=side, quantity=leaving)])
         Order.objects.update(status="ACCEPTED")
         cycle = following(cycle)
-    made = orders.record_intents(cycle, [Intent(side=side, quantity=quantity, bar_ts=cycle.bar_ts)])[0]
-    assert orders.reduces(made) is told
+    made = outbox.record_intents(cycle, [Intent(side=side, quantity=quantity, bar_ts=cycle.bar_ts)])[0]
+    assert outbox.reduces(made) is told
 
 
 # --- everything at once ---
@@ -281,7 +282,7 @@ class Unruly(Venue):
 def flush(cycle):
     """A sender that may die; one that died comes again as another."""
     try:
-        return orders.flush(cycle)
+        return outbox.flush(cycle)
     except Crash:
         return None
 
@@ -290,12 +291,12 @@ def flush(cycle):
 def test_whatever_is_lost_late_or_killed_no_order_is_doubled_dropped_or_sent_against_a_halt(cycle, monkeypatch, seed):
     rng = random.Random(seed)
     venue = Unruly(rng)
-    monkeypatch.setattr(orders, "broker_for", lambda _book: venue)
+    monkeypatch.setattr(outbox, "broker_for", lambda _book: venue)
     for bar in range(4):
         if bar:
             cycle = following(cycle)
         symbols = rng.sample(["AAPL", "IBM"], k=rng.choice([1, 2]))
-        orders.record_intents(cycle, [Intent(symbol, bar_ts=cycle.bar_ts) for symbol in symbols])
+        outbox.record_intents(cycle, [Intent(symbol, bar_ts=cycle.bar_ts) for symbol in symbols])
         for _ in range(rng.randrange(4)):
             flush(cycle)
             holds(venue)

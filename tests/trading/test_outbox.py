@@ -9,11 +9,12 @@ import pytest
 from helios.db.partitions import ensure_partitions
 from helios.errors import Rejected
 from tests.trading.venue import fates
-from trading.accounting import replay
-from trading.brokers.paper_venue import PaperVenue
+from trading.books import write as books
+from trading.books.accounting import replay
 from trading.models import MarketOHLC, Order, PaperOrder, PipelineCycle, Position, TradeExecution
-from trading.services import books, orders
-from trading.services.settlement import settle
+from trading.orders import outbox
+from trading.orders.fills import settle
+from trading.venues.paper.client import PaperVenue
 
 pytestmark = pytest.mark.django_db
 
@@ -52,32 +53,32 @@ class Intent:
 
 
 def test_a_sent_order_is_with_the_venue_under_its_own_id(cycle):
-    orders.record_intents(cycle, [Intent()])
-    assert orders.flush(cycle) == 0
+    outbox.record_intents(cycle, [Intent()])
+    assert outbox.flush(cycle) == 0
     assert fates() == ["ACCEPTED"]
     assert PaperOrder.objects.get().client_order_id == "h-AAPL-BUY-02"
 
 
 def test_sending_again_sends_nothing(cycle):
-    orders.record_intents(cycle, [Intent()])
-    assert [orders.flush(cycle), orders.flush(cycle)] == [0, 0]
+    outbox.record_intents(cycle, [Intent()])
+    assert [outbox.flush(cycle), outbox.flush(cycle)] == [0, 0]
     assert PaperOrder.objects.count() == 1
 
 
 def test_a_withheld_order_is_recorded_and_never_sent(cycle):
-    orders.record_intents(cycle, [Intent()], withhold="auto_trading is off")
-    assert orders.flush(cycle) == 0
+    outbox.record_intents(cycle, [Intent()], withhold="auto_trading is off")
+    assert outbox.flush(cycle) == 0
     assert fates() == ["WITHHELD"]
     assert not PaperOrder.objects.exists()
 
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_a_sender_that_died_in_between_leaves_nothing_doubled(cycle, arrived):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     Order.objects.update(status="SENDING")
     if arrived:
         PaperVenue().submit(Order.objects.get())
-    orders.flush(cycle)
+    outbox.flush(cycle)
     assert fates() == ["ACCEPTED"]
     assert PaperOrder.objects.count() == 1
 
@@ -85,15 +86,15 @@ def test_a_sender_that_died_in_between_leaves_nothing_doubled(cycle, arrived):
 def test_one_decision_makes_one_order(cycle):
     from django.db import IntegrityError, transaction
 
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     with pytest.raises(IntegrityError), transaction.atomic():
-        orders.record_intents(cycle, [Intent()])
+        outbox.record_intents(cycle, [Intent()])
 
 
 def test_a_live_book_has_no_broker_yet(cycle):
     cycle.book.mode = "live"
     with pytest.raises(Rejected, match="only the paper broker"):
-        orders.broker_for(cycle.book)
+        outbox.broker_for(cycle.book)
 
 
 def later(book, days=1):
@@ -102,21 +103,21 @@ def later(book, days=1):
 
 
 def test_what_an_earlier_bar_never_sent_ends_with_the_decision_that_supersedes_it(cycle, book):
-    orders.record_intents(cycle, [Intent()])
-    assert orders.supersede(later(book)) == 1
+    outbox.record_intents(cycle, [Intent()])
+    assert outbox.supersede(later(book)) == 1
     assert fates() == ["CANCELLED"]
 
 
 @pytest.mark.parametrize("before", ["ACCEPTED", "UNKNOWN", "SENDING"])
 def test_what_may_be_with_the_venue_is_cancelled_there_once_the_decision_is_committed(cycle, book, before):
-    orders.record_intents(cycle, [Intent()])
-    orders.flush(cycle)
+    outbox.record_intents(cycle, [Intent()])
+    outbox.flush(cycle)
     Order.objects.update(status=before)
     following = later(book)
-    assert orders.supersede(following) == 1
+    assert outbox.supersede(following) == 1
     assert fates() == [before]
     assert PaperOrder.objects.get().status == "OPEN"
-    assert orders.flush(following) == 0
+    assert outbox.flush(following) == 0
     assert (fates(), PaperOrder.objects.get().status) == (["CANCELLED"], "CANCELLED")
     assert Order.objects.get().reason == "superseded by a later decision"
 
@@ -124,17 +125,17 @@ def test_what_may_be_with_the_venue_is_cancelled_there_once_the_decision_is_comm
 def test_a_decision_that_is_rolled_back_cancels_nothing(cycle, book):
     from django.db import transaction
 
-    orders.record_intents(cycle, [Intent()])
-    orders.flush(cycle)
+    outbox.record_intents(cycle, [Intent()])
+    outbox.flush(cycle)
     with transaction.atomic():
-        orders.supersede(later(book))
+        outbox.supersede(later(book))
         transaction.set_rollback(True)
     assert (fates(), PaperOrder.objects.get().status) == (["ACCEPTED"], "OPEN")
 
 
 def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):
-    orders.record_intents(cycle, [Intent(), Intent("IBM", "BUY", D(5), D(50))])
-    orders.flush(cycle)
+    outbox.record_intents(cycle, [Intent(), Intent("IBM", "BUY", D(5), D(50))])
+    outbox.flush(cycle)
     opens(AAPL=101, IBM=52)
     fills = settle(book, NEXT)
     assert [f.quantity for f in fills] == [10, 5]
@@ -147,16 +148,16 @@ def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):
 
 
 def test_settling_the_same_bar_again_changes_nothing(cycle, book):
-    orders.record_intents(cycle, [Intent()])
-    orders.flush(cycle)
+    outbox.record_intents(cycle, [Intent()])
+    outbox.flush(cycle)
     opens(AAPL=101)
     first = settle(book, NEXT)
     assert (len(first), settle(book, NEXT)) == (1, [])
 
 
 def test_what_the_cash_does_not_cover_is_told(cycle, book):
-    orders.record_intents(cycle, [Intent(quantity=D(500))])
-    orders.flush(cycle)
+    outbox.record_intents(cycle, [Intent(quantity=D(500))])
+    outbox.flush(cycle)
     opens(AAPL=100)
     settle(book, NEXT)
     order = Order.objects.get()
@@ -165,8 +166,8 @@ def test_what_the_cash_does_not_cover_is_told(cycle, book):
 
 
 def test_an_order_without_any_cash_behind_it_is_cancelled(cycle, book):
-    orders.record_intents(cycle, [Intent()])
-    orders.flush(cycle)
+    outbox.record_intents(cycle, [Intent()])
+    outbox.flush(cycle)
     book.cash = D(1)
     opens(AAPL=100)
     assert settle(book, NEXT) == []
@@ -179,6 +180,6 @@ def test_a_live_book_is_never_settled_on_paper(book):
 
 
 def test_a_book_with_open_orders_keeps_its_mode(cycle):
-    orders.record_intents(cycle, [Intent()])
+    outbox.record_intents(cycle, [Intent()])
     with pytest.raises(Rejected, match="open orders"):
         books.set_mode("desk", "replay", actor="ana", reason="")

@@ -6,8 +6,8 @@ from decimal import Decimal as D
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.accounting import Account, Holding, OpenOrder
-from trading.brokers.paper import fill_price, match, settle
+from trading.books.accounting import Account, Holding, OpenOrder
+from trading.venues.paper.matching import fill_price, match, settle
 
 T = datetime(2024, 1, 2, tzinfo=UTC)
 NEXT = T + timedelta(days=1)

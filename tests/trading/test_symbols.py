@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from helios.errors import DataError, Rejected
 from tests.pipeline.market import make_bars
-from trading import sample_data, symbols
+from trading import sample_data
+from trading.books import write as books
+from trading.market import symbols
+from trading.market import write as market
 from trading.models import Instrument, MarketOHLC
-from trading.services import books, market
 
 REAL = ["AAPL", "BRK.B", "BF-B", "BTC/USD", "ES=F", "^GSPC", "EURUSD=X", "0700.HK", "BTC-27DEC24-50000-C", "M&M.NS"]
 REAL += ["$SPX", ".SPX", "/ES", "@ES#", "BTC_USDT", "ES1!", "kPEPE", "1000SHIB/USDT", "A", "SPY251219C00650000"]

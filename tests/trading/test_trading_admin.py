@@ -6,9 +6,9 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from tests.trading.conftest import T
+from trading.books import ledger
+from trading.books.write import create_book
 from trading.models import Book, MLPrediction, Order, StageRun, TradingModeChange
-from trading.services import ledger
-from trading.services.books import create_book
 
 pytestmark = pytest.mark.django_db
 MODELS = [model for model in admin.site._registry if model._meta.app_label == "trading"]

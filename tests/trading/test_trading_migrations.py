@@ -12,9 +12,9 @@ from django.core.management.base import CommandError
 from django.db import connection, migrations
 
 from helios.db.partitions import ensure_partitions
+from trading.books.write import create_book
+from trading.market import write as market
 from trading.models import MarketOHLC, Position
-from trading.services import market
-from trading.services.books import create_book
 
 pytestmark = pytest.mark.django_db
 

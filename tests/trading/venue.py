@@ -7,9 +7,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from helios.breakers import CircuitOpen
-from trading.brokers.base import Ack
 from trading.models import Order, PipelineCycle
-from trading.services import orders
+from trading.orders import outbox
+from trading.venues.base import Ack
 
 CLOSED = CircuitOpen("valr_api", reason="too many calls failed", retry_after_s=30.0)
 
@@ -67,7 +67,7 @@ def following(cycle):
     PipelineCycle.objects.update(status="DONE", finished_at=timezone.now())
     bar_ts = cycle.bar_ts + timedelta(days=1)
     made = PipelineCycle.objects.create(book=cycle.book, timeframe="1d", bar_ts=bar_ts, mode="paper")
-    orders.supersede(made)
+    outbox.supersede(made)
     return made
 
 

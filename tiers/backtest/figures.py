@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tiers.backtest.engine import Result
 from tiers.backtest.metrics import Metrics, measure
-from trading.accounting import ZERO
+from trading.books.accounting import ZERO
 
 LABELS = {
     "total_return_pct": "Total return",

@@ -1,6 +1,6 @@
 """One account over history, bar by bar, in the order in which a live cycle does it.
 
-At every bar the orders of the bar before fill at the open (`trading.brokers.paper.settle`), the book is
+At every bar the orders of the bar before fill at the open (`trading.venues.paper.matching.settle`), the book is
 marked at the close, the decision is made with what is known then, and its orders wait for the next bar. A
 decision cancels what still waits (its symbol had no bar), as the live chain does. Orders of the last bar stay
 unfilled.
@@ -26,8 +26,8 @@ from tiers.contracts import (
     TradingState,
 )
 from tiers.errors import DataError
-from trading.accounting import ZERO, Account, Fill, OpenOrder, exact
-from trading.brokers import paper
+from trading.books.accounting import ZERO, Account, Fill, OpenOrder, exact
+from trading.venues.paper import matching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +190,7 @@ class _Simulation:
             for column, symbol in enumerate(self.bars.symbols)
             if symbol in symbols and np.isfinite(self.bars.open[row, column])
         }
-        results = paper.settle(
+        results = matching.settle(
             self.account,
             self.waiting,
             opens,

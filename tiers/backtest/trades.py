@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from trading.accounting import ZERO, Fill
+from trading.books.accounting import ZERO, Fill
 
 
 class Direction(StrEnum):

@@ -12,8 +12,8 @@ import numpy as np
 from tiers.contracts import Bars, FloatArray
 from tiers.delivery import figures
 from tiers.predict import labels
+from trading.market import read as market
 from trading.models import MLModel, PipelineCycle
-from trading.selectors import market
 
 if TYPE_CHECKING:
     from tiers.delivery.measures import Decision

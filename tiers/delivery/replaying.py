@@ -34,10 +34,10 @@ from tiers.errors import DataError, Rejected
 from tiers.features.catalog import WINDOW_BARS
 from tiers.predict import labels
 from tiers.risk.garch import FitCache
+from trading.books.write import last_bar
+from trading.market import timeline
 from trading.models import Book, Stage
-from trading.selectors import models as registry
-from trading.selectors import timeline
-from trading.services.books import last_bar
+from trading.registry import read as registry
 
 N_BARS = 250  # decided bars of a replay; fewer where fewer are stored
 N_PROBES = 20  # calls of the size of a live one, to time a stage that a backtest runs in one batch

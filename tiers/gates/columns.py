@@ -11,7 +11,7 @@ from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import FloatArray
 from tiers.features import catalog
 from tiers.gates import checks, worlds
-from trading.bars import Bars
+from trading.market.bars import Bars
 
 N_BARS, N_SYMBOLS = 480, 3
 WINDOW = catalog.WINDOW_BARS

@@ -13,7 +13,7 @@ from helios.modules.suites import Candidate, GateTest, require
 from tiers.gates import checks, worlds
 from tiers.gates.worlds import BAR_TS, SYMBOLS
 from tiers.ingest.table import FIELDS, PRICES, BarTable
-from trading.bars import Bars
+from trading.market.bars import Bars
 
 N = 3
 TIMEFRAME = "1m"

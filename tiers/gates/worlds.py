@@ -22,8 +22,8 @@ from tiers.contracts import (
 )
 from tiers.execute.orders import Lot
 from tiers.ingest.table import BarTable, split
-from trading.bars import Bars
-from trading.timeframes import seconds
+from trading.market.bars import Bars
+from trading.market.timeframes import seconds
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
 BAR_TS = datetime(2024, 3, 6, 15, 0, tzinfo=UTC)  # a full hour: every intraday bar closes here

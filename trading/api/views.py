@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios.web.base_views import ApiView, ListView, narrowed, no_query
-from trading.api.serializers import BookFilter, BookSerializer, CycleFilter, CycleSerializer
+from trading.api.shapes import BookFilter, BookSerializer, CycleFilter, CycleSerializer
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position
 
 _LOOKUPS: Final = {

@@ -1,7 +1,8 @@
 """Tables of the trading domain: fields and constraints, nothing else."""
 
-from trading.models.audit import LedgerEntry, TradingModeChange
+from trading.models.books import Book, PortfolioSnapshot, Position, RebalancingEvent
 from trading.models.cycles import PipelineCycle, Stage, StageRun
+from trading.models.ledger import LedgerEntry, TradingModeChange
 from trading.models.market import (
     EngineeredFeatures,
     Instrument,
@@ -11,7 +12,6 @@ from trading.models.market import (
     Timeframe,
 )
 from trading.models.orders import Balance, Order, PaperOrder, TradeExecution
-from trading.models.portfolio import Book, PortfolioSnapshot, Position, RebalancingEvent
 from trading.models.risk import MarketContextSnapshot, RiskDecision, StrategicDecision, VolatilityForecast
 from trading.models.signals import MLModel, MLPrediction
 

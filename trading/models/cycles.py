@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from trading.models.fields import one_of, timeframe_field
+from trading.models.columns import one_of, timeframe_field
 
 
 class Stage(models.TextChoices):

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from trading.models.fields import is_symbol, money, source_field, symbol_field, timeframe_field
+from trading.models.columns import is_symbol, money, source_field, symbol_field, timeframe_field
 
 
 class Timeframe(models.TextChoices):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
-from trading.models.fields import ZERO, money, one_of, symbol_field
+from trading.models.columns import ZERO, money, one_of, symbol_field
 
 SIDES = ["BUY", "SELL"]
 

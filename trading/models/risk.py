@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from trading.models.fields import one_of, symbol_field, timeframe_field, within
+from trading.models.columns import one_of, symbol_field, timeframe_field, within
 
 
 class VolatilityForecast(models.Model):

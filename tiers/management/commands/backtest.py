@@ -20,7 +20,7 @@ from tiers import backtesting
 from tiers.backtest import figures
 from tiers.backtest.simulator import Costs, Initial
 from tiers.errors import DataError
-from trading import symbols
+from trading.market import symbols
 
 QUIET_S = 2.0  # shorter work needs no progress
 FEW = 10  # steps that are named rather than counted

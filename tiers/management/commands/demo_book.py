@@ -11,10 +11,9 @@ from django.db import transaction
 
 from helios.errors import HeliosError
 from tiers import inference, replaying
-from trading import symbols
+from trading.books import write as books
+from trading.market import symbols, timeline
 from trading.models import Book
-from trading.selectors import timeline
-from trading.services import books
 
 NAME = "demo"
 

@@ -19,9 +19,10 @@ from tiers.errors import DataError
 from tiers.ingest.prepare import Prepared, prepare
 from tiers.ingest.sources import FileSource, table_from_frame
 from tiers.timeframes import TIMEFRAMES
-from trading import sample_data, symbols
+from trading import sample_data
+from trading.market import symbols
+from trading.market import write as market
 from trading.models import Instrument
-from trading.services import market
 
 COLUMNS = (
     "symbol",

@@ -19,8 +19,8 @@ from rich.table import Table
 from helios.errors import HeliosError
 from helios.stack.workers import running_workers
 from tiers import replaying
-from trading import symbols
-from trading.services import books
+from trading.books import write as books
+from trading.market import symbols
 
 
 class Command(BaseCommand):

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from helios.errors import HeliosError, Rejected
 from tiers import clock, pipeline, replaying, sources
+from trading.books.write import get_book
 from trading.models import LedgerEntry, PipelineCycle
-from trading.services.books import get_book
 
 
 class Command(BaseCommand):

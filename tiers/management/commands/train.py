@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.errors import HeliosError
-from trading import symbols
+from trading.market import symbols
 
 SAMPLE = "AAPL,GOOG,IBM,MSFT"
 

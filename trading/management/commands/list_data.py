@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.table import Table
 
-from trading.selectors import market
+from trading.market import read as market
 
 COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "sources")
 

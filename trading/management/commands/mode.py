@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
+from trading.books import write as books
 from trading.models import Book
-from trading.services import books
 
 STATES = {"halt": "HALTED", "reduce": "REDUCING", "resume": "ACTIVE"}
 

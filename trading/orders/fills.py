@@ -9,10 +9,10 @@ from decimal import Decimal
 from django.db import connection
 from django.utils import timezone
 
-from trading.accounting import Account, Fill, OpenOrder, exact
-from trading.brokers import paper
+from trading.books.accounting import Account, Fill, OpenOrder, exact
+from trading.books.write import account_of
 from trading.models import Book, Instrument, Order, PaperOrder, Position, TradeExecution
-from trading.services.books import account_of
+from trading.venues.paper import matching
 
 S = Order.Status
 
@@ -33,7 +33,7 @@ def settle(book: Book, bar_ts: datetime) -> list[Fill]:
     account, steps = account_of(book), _steps(book)
     results = []
     for moment, waiting, opens in _by_fill_bar(book, list(placed.values()), bar_ts):
-        results += paper.settle(
+        results += matching.settle(
             account,
             [_open_order(order) for order in waiting],
             opens,

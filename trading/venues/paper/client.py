@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trading.brokers.base import Ack
 from trading.models import Order, PaperOrder
+from trading.venues.base import Ack
 
 _STATUS = {"OPEN": "ACCEPTED", "FILLED": "FILLED", "CANCELLED": "CANCELLED"}
 

@@ -21,10 +21,10 @@ from loguru import logger
 from helios import events
 from helios.breakers import CircuitOpen, UnknownBreaker
 from helios.errors import Rejected
-from trading.brokers.base import Ack, Broker
-from trading.brokers.paper_venue import PaperVenue
 from trading.models import Book, Order, PipelineCycle, Position
-from trading.models.fields import ZERO
+from trading.models.columns import ZERO
+from trading.venues.base import Ack, Broker
+from trading.venues.paper.client import PaperVenue
 
 S = Order.Status
 SUPERSEDED = "superseded by a later decision"

@@ -16,10 +16,10 @@ from django.db.backends.utils import CursorWrapper
 from helios.db.partitions import ensure_partitions
 from helios.errors import DataError
 from helios.events import record
-from trading.bars import Bars
+from trading.market import wire
+from trading.market.bars import Bars
+from trading.market.symbols import check as check_symbol
 from trading.models import Instrument
-from trading.selectors import wire
-from trading.symbols import check as check_symbol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file

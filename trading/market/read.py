@@ -12,9 +12,8 @@ import numpy as np
 from django.db import connection
 
 from helios.errors import DataError
-from trading import timeframes
-from trading.bars import Bars
-from trading.selectors import wire
+from trading.market import timeframes, wire
+from trading.market.bars import Bars
 
 _BAR = "b.bar_ts, b.open, b.high, b.low, b.close, b.volume"
 _WINDOW = f"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trading.bars import Bars
+from trading.market.bars import Bars
 
 FIELDS = ("open", "high", "low", "close", "volume")
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)  # signature, no flags, no extension

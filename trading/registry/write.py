@@ -11,7 +11,7 @@ from django.db import transaction
 from helios import events
 from helios.errors import Rejected
 from trading.models import MLModel
-from trading.selectors.models import lies_below
+from trading.registry.read import lies_below
 
 Role = MLModel.Role
 

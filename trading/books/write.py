@@ -12,10 +12,10 @@ from django.db import IntegrityError, transaction
 
 from helios.env import get_env
 from helios.errors import Rejected
-from trading import timeframes
-from trading.accounting import Account, Holding
+from trading.books.accounting import Account, Holding
+from trading.market import timeframes
+from trading.market.symbols import check as check_symbol
 from trading.models import Book, Instrument, Position, TradingModeChange
-from trading.symbols import check as check_symbol
 
 SEVERITY: list[str] = list(Book.State.values)  # ACTIVE, REDUCING, HALTED: each more careful than the one before
 

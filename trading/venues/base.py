@@ -9,7 +9,7 @@ from typing import Protocol
 
 from helios.breakers import breaker
 from trading.models import Order
-from trading.models.fields import ZERO
+from trading.models.columns import ZERO
 
 ANSWERS = ("ACCEPTED", "REJECTED", "FILLED", "CANCELLED")
 

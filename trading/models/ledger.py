@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from trading.models.fields import one_of
+from trading.models.columns import one_of
 
 
 class TradingModeChange(models.Model):

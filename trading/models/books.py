@@ -7,7 +7,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from trading.models.fields import ZERO, is_symbol, money, one_of, source_field, symbol_field, timeframe_field
+from trading.models.columns import ZERO, is_symbol, money, one_of, source_field, symbol_field, timeframe_field
 
 
 class Book(models.Model):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
-from trading.accounting import BPS, ZERO, Account, Fill, OpenOrder, rounded
+from trading.books.accounting import BPS, ZERO, Account, Fill, OpenOrder, rounded
 
 
 def fill_price(open_price: Decimal, side: str, slippage_bps: Decimal) -> Decimal:
