@@ -32,7 +32,7 @@ def _ready(**_: object) -> None:
     """A pool process listens for changes, and does its slow first work before its first task."""
     from helios import flags  # noqa: PLC0415 - in the child, after Django is set up
     from helios.modules import listener as modules  # noqa: PLC0415
-    from tiers import warmup  # noqa: PLC0415
+    from tiers.live import warmup  # noqa: PLC0415
 
     flags.start_listener()
     modules.start_listener(load=COMPONENT != "maintenance")

@@ -21,7 +21,7 @@ def measure() -> list[dict[str, Any]]:
 def _lots(symbols: tuple[str, ...]) -> dict[str, Any]:
     from decimal import Decimal  # noqa: PLC0415
 
-    from tiers.execute.orders import Lot  # noqa: PLC0415
+    from tiers.execute.plan import Lot  # noqa: PLC0415
 
     lot = Lot(quantity_step=Decimal(1), min_notional=Decimal(0), price_tick=Decimal("0.01"))
     return dict.fromkeys(symbols, lot)
@@ -82,10 +82,10 @@ def _peer(bars: Any) -> float | None:
 
 
 def _seven_tiers() -> dict[str, Any]:
-    from tiers import inference  # noqa: PLC0415
     from tiers.backtest.engine import Config, run_helios  # noqa: PLC0415
-    from tiers.config import PipelineParams  # noqa: PLC0415
     from tiers.contracts import Switches  # noqa: PLC0415
+    from tiers.contracts.parameters import PipelineParams  # noqa: PLC0415
+    from tiers.live import inference  # noqa: PLC0415
     from trading.registry import read as models  # noqa: PLC0415
 
     bars = synthetic_bars(20, 8_300)

@@ -87,10 +87,10 @@ def _bare_workers(env: Env) -> Iterator[None]:
 
 def _cycles() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     from helios.stack.workers import running_workers  # noqa: PLC0415 - Django is set up by now
-    from tiers import replaying  # noqa: PLC0415
+    from tiers.live import replay  # noqa: PLC0415
 
     symbols = _market()
-    plan = replaying.prepare(
+    plan = replay.prepare(
         symbols=symbols,
         timeframe="1d",
         n_bars=N_CYCLES,
@@ -100,9 +100,9 @@ def _cycles() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         source="table",
         auto_trading=True,
     )
-    with running_workers(), replaying.stored_book(plan) as book:
-        ids = replaying.run(plan, timeout_s=60)
-    table = replaying.summary(book.pk, ids[5:], elapsed_s=0)["latency"]
+    with running_workers(), replay.stored_book(plan) as book:
+        ids = replay.run(plan, timeout_s=60)
+    table = replay.summary(book.pk, ids[5:], elapsed_s=0)["latency"]
     return table.pop("cycle"), table
 
 

@@ -8,4 +8,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
 app = Celery("helios")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["helios.modules", "helios.web", "helios.rollouts", "tiers", "trading", "sentinel"])
+app.autodiscover_tasks(["helios.modules", "helios.web", "helios.rollouts", "tiers.live", "sentinel"])

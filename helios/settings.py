@@ -26,7 +26,7 @@ MODULES_DIR = env.modules_dir or VAR_DIR / "modules"
 # other), and the table of calls that the stages make.
 MODULE_SUITES = {
     "generic": "helios.modules.suites.generic",
-    "ml": "tiers.gates.ml",
+    "ml": "tiers.gates.predict",
     "trading": "tiers.gates.trading",
     "data": "tiers.gates.data",
     "risk": "tiers.gates.risk",
@@ -260,10 +260,10 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # --- Rollouts: what helios asks of the floors above it, by dotted path. ---
-ROLLOUT_MEASURES = "tiers.delivery.measures.measure"  # (rollout_id, step, since) -> {arm: ArmMeasures}
-ROLLOUT_REPLAY = "tiers.delivery.replaying.replay"  # (rollout) -> the same, over stored history
-ROLLOUT_STRATEGIES = "tiers.delivery.strategies.check"  # (target, challenger, params) -> the champion's label
-ROLLOUT_PROMOTE_STRATEGY = "tiers.delivery.strategies.promote"  # (target, challenger, params, *, actor, reason)
+ROLLOUT_MEASURES = "tiers.challenge.measures.measure"  # (rollout_id, step, since) -> {arm: ArmMeasures}
+ROLLOUT_REPLAY = "tiers.research.rollout_replay.replay"  # (rollout) -> the same, over stored history
+ROLLOUT_STRATEGIES = "tiers.challenge.book_strategy.check"  # (target, challenger, params) -> the champion's label
+ROLLOUT_PROMOTE_STRATEGY = "tiers.challenge.book_strategy.promote"  # (target, challenger, params, *, actor, reason)
 
 DEFAULT_EXCEPTION_REPORTER = "helios.web.debugging.Reporter"
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records

@@ -17,20 +17,11 @@ PURE = sorted(reached(SEEDS))
 OTHER_FLOORS = ("helios", "trading", "sentinel")
 # What must be under the rules, by itself or behind a facade: a contract that loses one of them is noticed here.
 CORES = (
-    *(
-        "helios.flags.core.compiled",
-        "helios.flags.core.definition",
-        "helios.flags.core.buckets",
-        "helios.breakers.core.sliding_window",
-    ),
-    *(
-        "helios.modules.core",
-        "helios.rollouts.core.machine",
-        "sentinel.audits.accounts",
-        "trading.strategies.sma_cross",
-    ),
-    *("tiers.backtest.metrics", "tiers.backtest.simulator", "tiers.backtest.engine", "tiers.decision"),
-    *("tiers.delivery.merge", "tiers.delivery.merge_orders", "tiers.delivery.figures", "trading.venues.paper.matching"),
+    *(f"helios.flags.core.{name}" for name in ("compiled", "definition", "buckets")),
+    *("helios.breakers.core.sliding_window", "helios.modules.core", "helios.rollouts.core.machine"),
+    *("sentinel.audits.accounts", "trading.strategies.sma_cross", "trading.venues.paper.matching"),
+    *(f"tiers.backtest.{name}" for name in ("metrics", "exact", "engine", "decide", "history")),
+    *(f"tiers.challenge.{name}" for name in ("merge", "merge_orders", "observations")),
     *(f"tiers.{stage}" for stage in STAGES),
 )
 

@@ -16,9 +16,10 @@ from helios.modules import gating
 from helios.modules import services as modules
 from helios.stack.children import StackError
 from tests.pipeline.market import stored_market
-from tiers import training
 from tiers.backtest import report
+from tiers.live import replay as live_replay
 from tiers.management.commands import replay
+from tiers.research import train
 from trading.books import write as books
 from trading.models import Book
 
@@ -158,7 +159,7 @@ def _no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
         raise StackError("The worker worker did not start")
 
     monkeypatch.setattr(replay, "running_workers", cannot)
-    monkeypatch.setattr(replay.replaying, "WORKERS_WITHIN_S", 0.05)
+    monkeypatch.setattr(live_replay, "WORKERS_WITHIN_S", 0.05)
 
 
 @pytest.mark.usefixtures("_no_stack")
@@ -194,16 +195,16 @@ def test_a_module_whose_load_is_interrupted_is_as_it_was(world: Path, monkeypatc
 
 
 def test_a_model_whose_registration_is_interrupted_leaves_no_folder(world: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(training, "MIN_BARS", 60)
-    monkeypatch.setattr(training.registry, "register_model", _interrupted)
-    monkeypatch.setattr(training, "train", _untrained)
-    monkeypatch.setattr(training.artifact, "save", lambda folder, *_: folder.mkdir(parents=True))
-    monkeypatch.setattr(training.artifact, "weights_bytes", lambda _: b"")
+    monkeypatch.setattr(train, "MIN_BARS", 60)
+    monkeypatch.setattr(train.registry, "register_model", _interrupted)
+    monkeypatch.setattr(train, "train", _untrained)
+    monkeypatch.setattr(train.artefact, "save", lambda folder, *_: folder.mkdir(parents=True))
+    monkeypatch.setattr(train.artefact, "weights_bytes", lambda _: b"")
 
     class Card:
         to_json = dict
 
-    monkeypatch.setattr(training, "_card", lambda *_: Card())
+    monkeypatch.setattr(train, "_card", lambda *_: Card())
     with pytest.raises(KeyboardInterrupt):
         run(("train", "--symbols", "AAPL"))
     assert list((world / "var" / "models").iterdir()) == []

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import numpy as np
 
-from tiers.config import PipelineParams, VolatilityParams
 from tiers.contracts import Bars, FloatArray
-from tiers.execute.orders import Lot
+from tiers.contracts.parameters import PipelineParams, VolatilityParams
+from tiers.execute.plan import Lot
 
 FIELDS = ("open", "high", "low", "close", "volume")
 

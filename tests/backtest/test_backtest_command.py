@@ -17,9 +17,10 @@ from django.core.management import CommandError, call_command
 from tests import warm
 from tests.backtest.backtest_world import LinearModel, market
 from tests.backtest.test_metrics import KEYS
-from tiers import backtesting, inference
+from tiers.backtest import request as backtesting
 from tiers.contracts import Bars
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
+from tiers.live import inference
 from tiers.management.commands import backtest
 from trading.market import write as storage
 from trading.models import MLModel

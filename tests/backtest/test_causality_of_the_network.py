@@ -9,10 +9,10 @@ import torch
 from tests.backtest.backtest_world import lots, market, shocked, short_params
 from tests.backtest.test_engine import assert_equal_until
 from tiers.backtest.engine import Config, Result, run_helios
-from tiers.backtest.helios import Served
+from tiers.backtest.history import Served
 from tiers.contracts import Bars, Switches
 from tiers.features import catalog
-from tiers.predict.artifact import Card, Predictor
+from tiers.predict.artefact import Card, Predictor
 from tiers.predict.network import CausalNetwork, preset
 
 START = 260

@@ -8,7 +8,16 @@ from decimal import Decimal
 
 import numpy as np
 
-from tiers.config import PipelineParams
+from tiers.backtest.decide import (
+    BUILT_IN,
+    DecisionInputs,
+    decide_bar,
+    execute_step,
+    llm_step,
+    portfolio_step,
+    risk_step,
+    smallest_steps,
+)
 from tiers.contracts import (
     BookView,
     Forecast,
@@ -19,18 +28,9 @@ from tiers.contracts import (
     TradingState,
     VolatilityForecast,
 )
-from tiers.decision import (
-    BUILT_IN,
-    DecisionInputs,
-    decide_bar,
-    execute_step,
-    llm_step,
-    portfolio_step,
-    risk_step,
-    smallest_steps,
-)
-from tiers.execute.orders import Lot
-from tiers.llm.apply import enforce
+from tiers.contracts.parameters import PipelineParams
+from tiers.execute.plan import Lot
+from tiers.llm.enforce import enforce
 
 NOW = datetime(2020, 6, 1, 20, tzinfo=UTC)
 SYMBOLS = ("AAPL", "IBM")

@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 
 from tests.backtest.backtest_world import LinearModel, lots, market, prices, shocked, short_params
+from tiers.backtest.decide import BUILT_IN
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
-from tiers.backtest.helios import Served, warmup_bars
-from tiers.backtest.simulator import Costs, Initial
-from tiers.config import PipelineParams
+from tiers.backtest.exact import Costs, Initial
+from tiers.backtest.history import Served, warmup_bars
 from tiers.contracts import Bars, Switches, TradingState
-from tiers.decision import BUILT_IN
-from tiers.errors import DataError
-from tiers.llm import context as market_context
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import PipelineParams
+from tiers.llm import market_context
 from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
 from trading import sample_data

@@ -13,9 +13,9 @@ import pytest
 from tests.backtest.backtest_world import LinearModel, lots, market, short_params
 from tiers.backtest import charts, figures, report
 from tiers.backtest.engine import Config, Result, monthly_returns, run_helios, run_strategy
-from tiers.backtest.helios import Served
+from tiers.backtest.history import Served
 from tiers.contracts import Switches
-from tiers.errors import Rejected
+from tiers.contracts.errors import Rejected
 from trading.strategies import BuyAndHold, SmaCross
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

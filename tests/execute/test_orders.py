@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, SYMBOLS, book, targets
 from tiers import execute
-from tiers.config import ExecuteParams
 from tiers.contracts import Side, TradingState
-from tiers.errors import DataError
-from tiers.execute.orders import Lot, client_order_id, in_lots, plan
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import ExecuteParams
+from tiers.execute.plan import Lot, Plan, client_order_id, in_lots, plan
 
 D = Decimal
 SHARES = Lot(quantity_step=D(1), min_notional=D(1), price_tick=D("0.01"))
@@ -69,7 +69,7 @@ def test_a_target_of_zero_sells_exactly_what_is_held():
 def test_unchanged_weights_send_nothing_and_deny_nothing():
     view = book((0.123456789, 0.2, 0.0))
     orders = planned((0.123456, 0.2, 0.0), view)
-    assert orders == execute.orders.Plan(intents=(), denials=())
+    assert orders == Plan(intents=(), denials=())
 
 
 def test_a_partial_sale_never_exceeds_what_is_held():

@@ -25,7 +25,7 @@ BOUNDS = (
     {f.name: (-1.0, 1.0) for f in catalog.FEATURES if "-1 to 1" in f.meaning}
     | {f.name: (0.0, 1.0) for f in catalog.FEATURES if ", 0 to 1" in f.meaning}
     | {"upper_shadow": (0.0, 1.0), "lower_shadow": (0.0, 1.0)}
-    | {f.name: (-1.0, 1.0) for f in catalog.FEATURES if f.group == "calendar"}
+    | {f.name: (-1.0, 1.0) for f in catalog.FEATURES if f.group == "time_of_day"}
 )
 
 

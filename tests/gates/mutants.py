@@ -10,10 +10,10 @@ from typing import Any
 from helios.modules.gate import verdict
 from helios.modules.suites import Candidate
 from helios.modules.suites.generic import TESTS as GENERIC
-from tiers.gates import data, ml, risk, trading
+from tiers.gates import data, predict, risk, trading
 from tiers.gates.calls import CALLS
 
-SUITES = {"generic": GENERIC, "data": data.TESTS, "ml": ml.TESTS, "risk": risk.TESTS, "trading": trading.TESTS}
+SUITES = {"generic": GENERIC, "data": data.TESTS, "ml": predict.TESTS, "risk": risk.TESTS, "trading": trading.TESTS}
 OF_STAGE = {
     "ingest": "data",
     "features": "data",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.gates.mutants import caught, names, one, shipped
 from tiers.contracts import Stance, TradingState
-from tiers.gates import worlds
+from tiers.gates import inputs as worlds
 
 PLAIN = shipped("risk")
 ANALYST = shipped("llm")

@@ -12,8 +12,8 @@ import pytest
 
 from tests.gates.mutants import caught, names, one, shipped
 from tiers.contracts import Side, TradingState
-from tiers.execute.orders import Plan
-from tiers.gates import worlds
+from tiers.execute.plan import Plan
+from tiers.gates import inputs as worlds
 from trading.strategies import BuyAndHold, SmaCross
 
 PORTFOLIO, EXECUTE = shipped("portfolio"), shipped("execute")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiers import timeframes
+from tiers.contracts import timeframes
 from tiers.ingest.table import BarTable, table
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ingest.bars import at, bars, needs, random_bars
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, bucket_close, targets
 from tiers.ingest.calendars import calendar
 from tiers.ingest.sources import FileSource, table_from_frame

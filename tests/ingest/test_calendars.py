@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.ingest.bars import at, needs
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.ingest.calendars import NEW_YORK, calendar, easter, us_half_days, us_holidays
 from tiers.ingest.validate import moment
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.ingest.bars import at, random_bars
 from tiers import ingest
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, targets
+from tiers.ingest.bar_problems import Code
 from tiers.ingest.calendars import calendar
-from tiers.ingest.problems import Code
 from tiers.ingest.sources import table_from_frame
 from tiers.ingest.table import FIELDS, BarTable, split, table, union
 from tiers.ingest.validate import moment, stamp

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.ingest.bars import at, needs
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.ingest.sources import _A_TIME, BarSource, FileSource, bars_from_frames, table_from_frame
 from trading import sample_data
 

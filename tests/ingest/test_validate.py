@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ingest.bars import at, bars, needs, random_bars
+from tiers.ingest.bar_problems import Code
 from tiers.ingest.calendars import calendar
-from tiers.ingest.problems import Code
 from tiers.ingest.sources import FileSource, table_from_frame
 from tiers.ingest.table import FIELDS, table
 from tiers.ingest.validate import moment, stamp, validate

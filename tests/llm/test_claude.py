@@ -10,7 +10,7 @@ import pytest
 from tests.llm.conftest import KEY, message
 from tests.risk.builders import BAR_TS, market_context
 from tiers.contracts import Stance
-from tiers.errors import Rejected, Transient
+from tiers.contracts.errors import Rejected, Transient
 from tiers.llm import claude
 
 REPLY = {"stance": "RISK_OFF", "conviction": 0.8, "risk_multiplier": 0.6, "reasoning": "Volatility doubled."}

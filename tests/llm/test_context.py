@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, SYMBOLS, book, forecast, prices, use_plain_twins
-from tiers.errors import DataError
-from tiers.llm import context
-from tiers.llm.context import FAST, RECENT, SLOW, TYPICAL, WINDOW_BARS, ContextPath, at, regime, statistics
+from tiers.contracts.errors import DataError
+from tiers.llm import market_context
+from tiers.llm.market_context import FAST, RECENT, SLOW, TYPICAL, WINDOW_BARS, ContextPath, at, regime, statistics
 
 
 def twin(close):
@@ -87,7 +87,7 @@ def test_no_symbol_and_no_bar_are_unknown():
 def test_the_plain_twin_of_the_kernel_agrees(monkeypatch):
     close = prices(260, 1)
     compiled = statistics(close)
-    use_plain_twins(monkeypatch, context)
+    use_plain_twins(monkeypatch, market_context)
     np.testing.assert_allclose(statistics(close).trend, compiled.trend, rtol=1e-10)
 
 

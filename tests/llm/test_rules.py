@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.risk.builders import BAR_TS, market_context, risk_decision
 from tiers import llm
 from tiers.contracts import Stance, Switches, TradingState
-from tiers.errors import Rejected
-from tiers.llm import rules
-from tiers.llm.apply import enforce
-from tiers.llm.schema import MAX_REASONING, neutral, view_of
+from tiers.contracts.errors import Rejected
+from tiers.llm import rule_based
+from tiers.llm.enforce import enforce
+from tiers.llm.reply import MAX_REASONING, neutral, view_of
 
 ON = Switches()
 
@@ -34,7 +34,7 @@ ON = Switches()
     ],
 )
 def test_the_analyst_says_what_it_thinks_and_why(changes, stance, sentence):
-    view = rules.analyse(market_context(**changes))
+    view = rule_based.analyse(market_context(**changes))
     assert view.stance is stance
     assert sentence in view.reasoning
     assert view.reasoning.endswith(".")
@@ -52,7 +52,7 @@ def test_the_analyst_says_what_it_thinks_and_why(changes, stance, sentence):
     ],
 )
 def test_the_multiplier_follows_from_the_figures(changes, multiplier):
-    assert rules.analyse(market_context(**changes)).risk_multiplier == pytest.approx(multiplier)
+    assert rule_based.analyse(market_context(**changes)).risk_multiplier == pytest.approx(multiplier)
 
 
 figure = st.floats(-5, 5)
@@ -62,14 +62,14 @@ share = st.floats(0, 1)
 @given(st.sampled_from(["ranging", "trending_up", "trending_down", "unknown"]), figure, share, figure, share)
 def test_every_view_follows_the_schema_and_is_repeatable(name, trend, breadth, edge, drawdown):
     context = market_context(regime=name, trend=trend, breadth=breadth, mean_edge=edge, drawdown=drawdown)
-    view = rules.analyse(context)
+    view = rule_based.analyse(context)
     reply = {
         "stance": view.stance.value,
         "conviction": view.conviction,
         "risk_multiplier": view.risk_multiplier,
         "reasoning": view.reasoning,
     }
-    assert view_of(reply, bar_ts=BAR_TS, provider="rules", usage={}) == view == rules.analyse(context)
+    assert view_of(reply, bar_ts=BAR_TS, provider="rules", usage={}) == view == rule_based.analyse(context)
 
 
 GOOD = {"stance": "RISK_OFF", "conviction": 0.7, "risk_multiplier": 0.5, "reasoning": "Turbulence."}
@@ -153,4 +153,4 @@ def test_a_view_of_another_bar_is_rejected():
 
 def test_the_package_names_its_version_and_its_entry():
     assert llm.VERSION == "1.0.0"
-    assert llm.run is rules.analyse
+    assert llm.run is rule_based.analyse

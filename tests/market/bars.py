@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from tiers import timeframes
-from tiers.contracts import Bars
+from tiers.contracts import Bars, timeframes
 
 FIELDS = ("open", "high", "low", "close", "volume")
 

@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from helios.events.models import SystemEvent
 from tests.market.bars import FIELDS, at, make_bars, same
 from tiers.contracts import Bars
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from trading.market import read as selectors
 from trading.market import write as market
 from trading.market.write import Series, UpsertResult

@@ -13,7 +13,7 @@ import pytest
 
 from helios.errors import Rejected
 from tests.market.bars import at
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from trading import sample_data
 from trading.sample_data import build
 

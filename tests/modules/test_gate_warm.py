@@ -154,8 +154,8 @@ def test_who_forks_twice_without_exec_is_known_by_its_token_and_ended(gate, own,
 
 @pytest.mark.django_db
 def test_all_gates_share_what_is_imported_ahead(code, settings):
-    settings.MODULE_SUITES = {"ml": "tiers.gates.ml", "risk": "tiers.gates.risk"}
+    settings.MODULE_SUITES = {"ml": "tiers.gates.predict", "risk": "tiers.gates.risk"}
     services.register("oracle", code("oracle"), actor="ann")
     version = ModuleVersion.objects.select_related("module", "code").get(module__name="oracle")
-    loading, tested = (testing.job_of(version, suites, 7) for suites in ({}, {"ml": "tiers.gates.ml"}))
-    assert loading["ahead"] == tested["ahead"] == ["tiers.gates.calls", "tiers.gates.ml", "tiers.gates.risk"]
+    loading, tested = (testing.job_of(version, suites, 7) for suites in ({}, {"ml": "tiers.gates.predict"}))
+    assert loading["ahead"] == tested["ahead"] == ["tiers.gates.calls", "tiers.gates.predict", "tiers.gates.risk"]

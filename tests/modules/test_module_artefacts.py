@@ -62,7 +62,7 @@ def test_a_single_file_is_a_module_too(top: Path):
 
 def test_a_shipped_tier_reads_as_it_lies_on_disk():
     found = sources.read("tiers.risk", ["tiers"])
-    assert "decide.py" in found.files
+    assert "sizing.py" in found.files
     assert sources.stated(found).version.count(".") == 2
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 
 def main(name: str) -> dict[str, Any]:
-    from tiers import inference, stages, switches
     from tiers.backtest.engine import Config, run_helios
-    from tiers.backtest.simulator import Costs, Initial
+    from tiers.backtest.exact import Costs, Initial
+    from tiers.live import inference, stages, switches
     from trading.market import read as market
     from trading.models import Book
 
@@ -42,8 +42,8 @@ def main(name: str) -> dict[str, Any]:
 
 def _distances(book: Any, cycles: list[Any], result: Any) -> dict[str, float]:
     """The largest absolute difference of each kind over all cycles."""
-    from tiers import stages, store
     from tiers.features.catalog import NAMES
+    from tiers.live import stages, store
 
     symbols, log = tuple(book.symbols), result.log
     worst = dict.fromkeys(("features", "probability", "sigma", "weights", "equity"), 0.0)

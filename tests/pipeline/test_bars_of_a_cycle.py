@@ -12,7 +12,7 @@ from helios.env import Env
 from helios.events.models import SystemEvent
 from tests.market.bars import make_bars as make_minutes
 from tests.pipeline.market import make_bars, stored
-from tiers import clock, intake, lateness, pipeline, stages
+from tiers.live import intake, lateness, pipeline, schedule, stages
 from trading.books import write as books
 from trading.market import timeframes
 from trading.market import write as market_service
@@ -76,11 +76,11 @@ def arrive(symbols="BTC/USD ETH/USD", first=129, *, seconds_ago=0.0, minutes=MIN
 
 
 def test_a_cycle_starts_once_every_symbol_has_the_bar(paper):
-    assert clock.due_bar(paper) is None
+    assert schedule.due_bar(paper) is None
     arrive("BTC/USD")
-    assert clock.due_bar(paper) is None
+    assert schedule.due_bar(paper) is None
     arrive("ETH/USD")
-    assert clock.due_bar(paper) == LAST
+    assert schedule.due_bar(paper) == LAST
 
 
 def test_it_starts_after_the_wait_and_names_who_is_missing(paper, monkeypatch):
@@ -90,7 +90,7 @@ def test_it_starts_after_the_wait_and_names_who_is_missing(paper, monkeypatch):
     wait_s = Env().bar_wait_s["1m"]
     for waited, due in ((wait_s - 1.0, None), (wait_s, LAST)):
         MarketOHLC.objects.update(ingested_at=timezone.now() - timedelta(seconds=waited))
-        assert clock.due_bar(paper) == due
+        assert schedule.due_bar(paper) == due
     cycle = pipeline.start(paper, LAST, send=False)
     pipeline.run_stage(cycle.pk, Stage.INGEST)
     assert cycle.stage_runs.get().reason == "no bar of ETH/USD"
@@ -109,7 +109,7 @@ def test_a_bar_that_comes_after_its_cycle_is_in_the_windows_of_the_next(paper, m
         pipeline.run_stage(cycle.pk, stage)
     type(cycle).objects.update(status="DONE", finished_at=timezone.now())
     arrive(first=128)
-    assert clock.due_bar(paper) == LAST
+    assert schedule.due_bar(paper) == LAST
     cycle = pipeline.start(paper, LAST, send=False)
     for stage in (Stage.INGEST, Stage.FEATURES):
         pipeline.run_stage(cycle.pk, stage)
@@ -123,7 +123,7 @@ def test_a_correction_does_not_begin_the_wait_again(paper):
     arrive("BTC/USD", seconds_ago=60)
     louder = replace(MINUTES, volume=MINUTES.volume + 1.0)
     assert arrive("BTC/USD", minutes=louder).corrected == 1
-    assert clock.due_bar(paper) == LAST
+    assert schedule.due_bar(paper) == LAST
 
 
 def test_nobody_waits_for_a_symbol_whose_market_is_closed(paper):
@@ -131,19 +131,19 @@ def test_nobody_waits_for_a_symbol_whose_market_is_closed(paper):
     paper.symbols = ["AAPL", "BTC/USD"]
     paper.save()
     arrive("BTC/USD")
-    assert clock.due_bar(paper) is None  # 11:40 in New York, on a Friday
+    assert schedule.due_bar(paper) is None  # 11:40 in New York, on a Friday
     Instrument.objects.filter(symbol="AAPL").update(calendar="of nobody")
-    assert clock.due_bar(paper) is None
+    assert schedule.due_bar(paper) is None
     Instrument.objects.filter(symbol="AAPL").update(calendar="XNYS")
     night = make_minutes(130, "BTC/USD", first="2024-03-02T00:01")  # the session ended three hours before
     arrive("BTC/USD", minutes=night)
-    assert clock.due_bar(paper) == stages.utc(night.ts[-1])
+    assert schedule.due_bar(paper) == stages.utc(night.ts[-1])
 
 
 def test_a_replay_waits_for_nobody(bars, times):
     book = make_book(replay_from=times[-2], replay_until=times[-1])
     MarketOHLC.objects.filter(symbol="IBM", bar_ts__gte=times[-2]).delete()
-    assert clock.due_bar(book) == times[-2]
+    assert schedule.due_bar(book) == times[-2]
     cycle = pipeline.start(book, times[-2], send=False)
     pipeline.run_stage(cycle.pk, Stage.INGEST)
     assert cycle.stage_runs.get().reason == "no bar of IBM"

@@ -12,7 +12,7 @@ from django.utils import timezone
 from helios.errors import Rejected, Transient
 from helios.modules import registry as modules
 from tests.pipeline.market import ClosedVenue, make_bars, stored
-from tiers import clock, lateness, pipeline, replaying, stages
+from tiers.live import lateness, pipeline, replay, schedule, stages
 from trading.api.shapes import CycleSerializer
 from trading.books import ledger
 from trading.books import write as books
@@ -305,12 +305,12 @@ def test_recovery_of_a_cycle_whose_orders_were_not_sent_sends_the_last_task(book
 def test_a_replay_book_is_ticked_bar_by_bar_to_its_end(book, times, monkeypatch):
     monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
     books.set_active("desk", active=True, actor="ana", reason="")
-    assert clock.tick() == 1
-    assert clock.tick() == 0  # the cycle still runs
+    assert schedule.tick() == 1
+    assert schedule.tick() == 0  # the cycle still runs
     PipelineCycle.objects.update(status="DONE", finished_at=timezone.now())
     book.replay_until = times[350]
     book.save(update_fields=["replay_until"])
-    assert clock.tick() == 0
+    assert schedule.tick() == 0
     book.refresh_from_db()
     assert not book.active
 
@@ -319,9 +319,9 @@ def test_a_paper_book_follows_the_newest_bar(book, times, monkeypatch):
     monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
     book.mode, book.active = "paper", True
     book.save()
-    assert clock.due_bar(book) == times[-1]
+    assert schedule.due_bar(book) == times[-1]
     pipeline.start(book, times[-1])
-    assert clock.due_bar(book) is None
+    assert schedule.due_bar(book) is None
 
 
 def test_flags_and_versions_are_pinned_to_the_cycle(book, times):
@@ -351,16 +351,16 @@ def test_a_replay_needs_enough_bars_and_a_model(bars):
         "auto_trading": True,
     }
     with pytest.raises(Rejected, match="at least one bar"):
-        replaying.prepare(n_bars=0, **options)
+        replay.prepare(n_bars=0, **options)
     with pytest.raises(Rejected, match="there are 400"):
-        replaying.prepare(n_bars=401, **options)
+        replay.prepare(n_bars=401, **options)
     with pytest.raises(Rejected, match="train"):
-        replaying.prepare(n_bars=10, **options)
+        replay.prepare(n_bars=10, **options)
 
 
 def test_the_summary_of_a_replay_adds_up(book, times):
     ids = [run(book, ts).pk for ts in times[350:354]]
-    result = replaying.summary(book.pk, ids, elapsed_s=1.0)
+    result = replay.summary(book.pk, ids, elapsed_s=1.0)
     assert result["cycles"] == {"run": 4, "done": 4}
     assert result["fallbacks"] == {"neutral_forecast": 4}
     assert result["ledger"] == {"entries": 32, "intact": True}

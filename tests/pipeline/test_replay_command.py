@@ -12,7 +12,8 @@ from django.core.management import CommandError, call_command
 from helios.stack import processes, runner, workers
 from helios.stack.processes import ProcessSpec
 from tests.pipeline.market import stored_market
-from tiers import pipeline, replaying
+from tiers.live import pipeline
+from tiers.live import replay as replaying
 from tiers.management.commands import demo_book
 from tiers.management.commands import replay as replay_command
 from trading.books import write as books

@@ -10,7 +10,7 @@ import pytest
 
 from helios import outage
 from helios.errors import Rejected, Transient
-from tiers import pipeline, replaying
+from tiers.live import pipeline, replay
 from trading.books import write as books
 from trading.market import write as market
 from trading.models import Book, PipelineCycle
@@ -31,8 +31,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(outage.POSTGRES, "_ask", ask)
     monkeypatch.setattr(outage, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(replaying, "CHECK_EVERY_S", 0.01)
-    monkeypatch.setattr(replaying.connection, "close", lambda: None)  # the test's own transaction lives in it
+    monkeypatch.setattr(replay, "CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(replay.connection, "close", lambda: None)  # the test's own transaction lives in it
     return up
 
 
@@ -57,7 +57,7 @@ def test_work_that_the_outage_cut_off_is_done_again_when_it_is_over(server: list
         if len(tended) == 3:
             server.append(True)
 
-    assert replaying._through_outages(work, 60.0, idle) == "done"
+    assert replay._through_outages(work, 60.0, idle) == "done"
     assert len(tended) >= 3
 
 
@@ -78,8 +78,8 @@ def test_a_server_that_goes_away_again_before_the_replay_listens_is_waited_for_a
             raise GONE
         return "done"
 
-    monkeypatch.setattr(replaying, "_listen", listen)
-    assert replaying._through_outages(work, 60.0, lambda: server.append(True)) == "done"
+    monkeypatch.setattr(replay, "_listen", listen)
+    assert replay._through_outages(work, 60.0, lambda: server.append(True)) == "done"
     assert listened == [True, True]
 
 
@@ -90,7 +90,7 @@ def test_an_outage_longer_than_the_limit_ends_the_replay(server: list[bool]) -> 
         raise GONE
 
     with pytest.raises(psycopg2.OperationalError):
-        replaying._through_outages(work, 0.0, lambda: None)
+        replay._through_outages(work, 0.0, lambda: None)
 
 
 def test_what_is_no_outage_is_not_tried_again(server: list[bool]) -> None:
@@ -101,7 +101,7 @@ def test_what_is_no_outage_is_not_tried_again(server: list[bool]) -> None:
         raise Transient("the cycle must end within 1 s")
 
     with pytest.raises(Transient):
-        replaying._through_outages(work, 60.0, lambda: None)
+        replay._through_outages(work, 60.0, lambda: None)
     assert len(tries) == 1
 
 
@@ -113,11 +113,11 @@ def test_a_start_that_came_through_before_the_connection_broke_is_not_repeated(
         raise GONE  # in the moment of the answer
 
     monkeypatch.setattr(pipeline, "start", start)
-    cycle = replaying._through_outages(replaying._Start(book, BAR), 60.0, lambda: None)
+    cycle = replay._through_outages(replay._Start(book, BAR), 60.0, lambda: None)
     assert cycle == PipelineCycle.objects.get()
 
 
 def test_a_cycle_of_somebody_else_is_still_refused(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=BAR, mode=book.mode)
     with pytest.raises(Rejected, match="has a cycle for"):
-        replaying._Start(book, BAR)()
+        replay._Start(book, BAR)()

@@ -4,9 +4,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.delivery.conftest import FIRST, _own_process, bars, book, desk, times  # noqa: F401 - fixtures
-from tests.delivery.conftest import run as run_cycle
-from tiers import pipeline
+from tests.challenge.conftest import FIRST, _own_process, bars, book, desk, times  # noqa: F401 - fixtures
+from tests.challenge.conftest import run as run_cycle
+from tiers.live import pipeline
 from trading.models import Order, Stage, TradeExecution
 
 pytestmark = pytest.mark.django_db

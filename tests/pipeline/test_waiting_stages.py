@@ -17,11 +17,11 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connec
 from django.utils import timezone
 
 from helios.env import Env
-from tests.delivery.conftest import _own_process  # noqa: F401 - every test as a fresh process has it
+from tests.challenge.conftest import _own_process  # noqa: F401 - every test as a fresh process has it
 from tests.harness import clone, drop
 from tests.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
 from tests.pipeline.market import make_bars, stored
-from tiers import intake, pipeline, stages
+from tiers.live import intake, pipeline, stages
 from trading.books import write as books
 from trading.market.read import bar_window
 from trading.market.write import lock_bars_shared, upsert_bars

@@ -3,7 +3,7 @@
 import pytest
 
 from helios.modules import registry
-from tiers import warmup
+from tiers.live import warmup
 from trading.models import Stage
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from tests.risk.builders import returns, use_plain_twins
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.portfolio import optimise
 from tiers.portfolio.covariance import shrunk_correlation
 from tiers.portfolio.optimise import objective, solve

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, SYMBOLS, book, returns, risk_decision
 from tiers import portfolio
-from tiers.config import PortfolioParams
 from tiers.contracts import TradingState
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import PortfolioParams
 from tiers.portfolio.rebalance import quantised, rebalance
 
 GOOD, BAD, FLAT = 0.0008, -0.0008, 0.0

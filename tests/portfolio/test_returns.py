@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.risk.builders import prices, use_plain_twins
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.portfolio import returns as module
 from tiers.portfolio.returns import window_returns
 

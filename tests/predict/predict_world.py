@@ -10,8 +10,8 @@ import torch
 
 from tiers.contracts import FloatArray
 from tiers.features import catalog
-from tiers.predict import artifact
-from tiers.predict.artifact import Card
+from tiers.predict import artefact
+from tiers.predict.artefact import Card
 from tiers.predict.fitting import FitParams
 from tiers.predict.network import CausalNetwork, NetworkConfig, preset
 from tiers.predict.train import TrainParams
@@ -56,7 +56,7 @@ def card(weights: bytes, *, names: tuple[str, ...] = catalog.NAMES, **changes: o
         trained_to="2021-01-04T21:00:00+00:00",
         n_rows=500,
         data_sha256="d" * 64,
-        weights_sha256=artifact.digest(weights),
+        weights_sha256=artefact.digest(weights),
         code_version="test",
         params={},
         metrics={"model": {"log_loss": 1.0}},
@@ -68,9 +68,9 @@ def card(weights: bytes, *, names: tuple[str, ...] = catalog.NAMES, **changes: o
 def save_model(folder: Path, *, seed: int = 3, names: tuple[str, ...] = catalog.NAMES, **changes: object) -> Card:
     """Write a whole model into `folder`; another seed gives other weights."""
     made = network(len(names), seed=seed).float()
-    weights = artifact.weights_bytes(made.state_dict())
+    weights = artefact.weights_bytes(made.state_dict())
     written = card(weights, names=names, seed=seed, **changes)
-    artifact.save(folder, written, weights)
+    artefact.save(folder, written, weights)
     return written
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.predict.predict_world import RECEPTIVE, card, network, save_model
 from tiers import predict
-from tiers.errors import DataError, ModelMissing
-from tiers.predict import artifact
-from tiers.predict.artifact import CARD, WEIGHTS, Predictor
+from tiers.contracts.errors import DataError, ModelMissing
+from tiers.predict import artefact
+from tiers.predict.artefact import CARD, WEIGHTS, Predictor
 
 NAMES = ("a", "b", "c")
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 def change_card(folder: Path, **changes: object) -> None:
     """As if training had written it like that."""
-    (folder / CARD).write_text(json.dumps(replace(artifact.read_card(folder), **changes).to_json()))  # type: ignore[arg-type]
+    (folder / CARD).write_text(json.dumps(replace(artefact.read_card(folder), **changes).to_json()))  # type: ignore[arg-type]
 
 
 def edit_card(folder: Path, **changes: object) -> None:
@@ -45,8 +45,8 @@ def edit_card(folder: Path, **changes: object) -> None:
 
 
 def test_a_model_comes_back_with_its_card_and_its_probabilities(folder: Path) -> None:
-    loaded = artifact.load(folder)
-    weights = artifact.weights_bytes(network(len(NAMES)).float().state_dict())
+    loaded = artefact.load(folder)
+    weights = artefact.weights_bytes(network(len(NAMES)).float().state_dict())
     assert loaded.card == card(weights, names=NAMES)
     assert (loaded.receptive_bars, loaded.horizon_bars) == (RECEPTIVE, 5)
     same = Predictor(card(weights, names=NAMES), network(len(NAMES)).float())
@@ -59,13 +59,13 @@ def test_a_model_comes_back_with_its_card_and_its_probabilities(folder: Path) ->
 
 def test_equal_weights_give_equal_bytes() -> None:
     state = network(3).state_dict()
-    assert artifact.weights_bytes(state) == artifact.weights_bytes(dict(reversed(state.items())))
+    assert artefact.weights_bytes(state) == artefact.weights_bytes(dict(reversed(state.items())))
 
 
 def test_probabilities_sum_to_one_and_are_missing_where_the_input_is(folder: Path) -> None:
     given = features(90)
     given[50, 1, 2] = np.nan
-    got = predict.run(artifact.load(folder), given)
+    got = predict.run(artefact.load(folder), given)
     known = np.isfinite(got).all(axis=2)
     expected = np.ones((90, 2), dtype=bool)
     expected[: RECEPTIVE - 1] = False
@@ -78,7 +78,7 @@ def test_probabilities_sum_to_one_and_are_missing_where_the_input_is(folder: Pat
 
 @pytest.mark.parametrize("gaps", [0.0, 0.2])
 def test_a_live_window_gives_the_row_of_the_batch(folder: Path, gaps: float) -> None:
-    model, given = artifact.load(folder), features(160, 3, gaps=gaps)
+    model, given = artefact.load(folder), features(160, 3, gaps=gaps)
     batch = model.probabilities(given)
     for end in (60, 97, 160):
         for symbol in range(3):
@@ -89,7 +89,7 @@ def test_a_live_window_gives_the_row_of_the_batch(folder: Path, gaps: float) -> 
 
 
 def test_one_row_less_than_the_receptive_field_is_not_enough(folder: Path) -> None:
-    model = artifact.load(folder)
+    model = artefact.load(folder)
     assert np.isnan(model.probabilities(features(RECEPTIVE - 1))).all()
     assert np.isfinite(model.probabilities(features(RECEPTIVE))[-1]).all()
     assert model.probabilities(features(0)).shape == (0, 2, 3)
@@ -98,7 +98,7 @@ def test_one_row_less_than_the_receptive_field_is_not_enough(folder: Path) -> No
 @pytest.mark.parametrize("shape", [(40, 2, 4), (40, 2, 2), (40, 3)])
 def test_another_number_of_features_is_refused(folder: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"features must be \(n_bars, n_symbols, 3\), were"):
-        artifact.load(folder).probabilities(np.ones(shape))
+        artefact.load(folder).probabilities(np.ones(shape))
 
 
 def test_tampered_weights_are_not_loaded(folder: Path) -> None:
@@ -106,7 +106,7 @@ def test_tampered_weights_are_not_loaded(folder: Path) -> None:
     data[-1] ^= 1
     (folder / WEIGHTS).write_bytes(data)
     with pytest.raises(ModelMissing, match="must have the hash of their card, they have another one"):
-        artifact.load(folder)
+        artefact.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_tampered_weights_are_not_loaded(folder: Path) -> None:
 def test_an_edited_card_is_not_loaded(folder: Path, changes: dict[str, object]) -> None:
     edit_card(folder, **changes)
     with pytest.raises(ModelMissing, match=f"{folder / CARD} must be as it was written"):
-        artifact.load(folder)
+        artefact.load(folder)
 
 
 @given(st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.integers(), max_size=5))
@@ -139,28 +139,28 @@ def test_weights_that_fit_another_network_are_not_loaded(folder: Path, tmp_path:
     save_model(tmp_path / "wider", names=(*NAMES, "d"))
     data = (tmp_path / "wider" / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(data)
-    change_card(folder, weights_sha256=artifact.digest(data))
+    change_card(folder, weights_sha256=artefact.digest(data))
     with pytest.raises(ModelMissing, match="do not fit preset compact"):
-        artifact.load(folder)
+        artefact.load(folder)
     (folder / WEIGHTS).write_bytes(b"no tensors")
-    change_card(folder, weights_sha256=artifact.digest(b"no tensors"))
+    change_card(folder, weights_sha256=artefact.digest(b"no tensors"))
     with pytest.raises(ModelMissing, match="do not fit preset compact"):
-        artifact.load(folder)
+        artefact.load(folder)
 
 
 def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:
     (folder / WEIGHTS).unlink()
     with pytest.raises(ModelMissing, match=r"must hold model\.safetensors: No such file"):
-        artifact.load(folder)
+        artefact.load(folder)
     with pytest.raises(ModelMissing, match=r"must hold a readable card\.json: FileNotFoundError"):
-        artifact.load(tmp_path / "nowhere")
+        artefact.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("text", [b"{", b"[1, 2]", b"{}", b'{"name": "only"}', b"\xff\xfe", b"null"])
 def test_a_damaged_card_is_refused(folder: Path, text: bytes) -> None:
     (folder / CARD).write_bytes(text)
     with pytest.raises(ModelMissing, match=r"must hold a readable card\.json"):
-        artifact.load(folder)
+        artefact.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ def test_a_damaged_card_is_refused(folder: Path, text: bytes) -> None:
 def test_a_card_that_contradicts_itself_is_refused(folder: Path, changes: dict[str, object]) -> None:
     change_card(folder, **changes)
     with pytest.raises(ModelMissing, match=str(folder)):
-        artifact.load(folder)
+        artefact.load(folder)
 
 
 def test_a_card_must_carry_the_hash_of_its_weights(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the card must carry the hash of its weights"):
-        artifact.save(tmp_path / "model", card(b"some"), b"others")
+        artefact.save(tmp_path / "model", card(b"some"), b"others")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,19 +184,19 @@ def test_a_model_is_replaced_whole_and_leaves_nothing_beside_it(folder: Path) ->
     (folder / "stray.txt").write_text("left by somebody")
     written = save_model(folder, seed=9, names=NAMES)
     assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
-    assert artifact.load(folder).card == written
+    assert artefact.load(folder).card == written
     assert [path.name for path in folder.parent.iterdir()] == ["one"]
 
 
 def test_a_write_that_fails_keeps_the_model_that_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = artifact.load(folder).card
+    before = artefact.load(folder).card
 
     def full(*_: object, **__: object) -> str:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(artifact.json, "dumps", full)
+        patch.setattr(artefact.json, "dumps", full)
         with pytest.raises(OSError, match="No space left"):
             save_model(folder, seed=9, names=NAMES)
-    assert artifact.load(folder).card == before
+    assert artefact.load(folder).card == before
     assert [path.name for path in folder.parent.iterdir()] == ["one"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from tiers.contracts import BUY, HOLD, SELL
-from tiers.predict import figures
+from tiers.predict import metrics
 
 PROBABILITY = np.array([[0.2, 0.2, 0.6], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7]])
 OUTCOME = np.array([BUY, SELL, HOLD, SELL], dtype=np.int8)
@@ -19,7 +19,7 @@ FORWARD = np.array([1.2, -0.9, 0.1, -2.0])
 
 
 def test_figures_by_hand():
-    found = figures.figures(PROBABILITY, OUTCOME, FORWARD)
+    found = metrics.figures(PROBABILITY, OUTCOME, FORWARD)
     assert found["log_loss"] == pytest.approx(-(math.log(0.6) + math.log(0.5) + math.log(0.8) + math.log(0.1)) / 4)
     assert found["brier"] == pytest.approx((0.24 + 0.38 + 0.06 + 1.34) / 4)
     assert found["accuracy"] == 0.75
@@ -32,21 +32,21 @@ def test_figures_by_hand():
 
 
 def test_forecast_that_never_calls_has_no_hit_rate_and_no_rank_correlation():
-    found = figures.figures(np.tile([0.2, 0.6, 0.2], (4, 1)), OUTCOME, FORWARD)
+    found = metrics.figures(np.tile([0.2, 0.6, 0.2], (4, 1)), OUTCOME, FORWARD)
     assert found["hit_rate"] is None
     assert found["ic"] is None
     assert found["n_calls"] == 0
 
 
 def test_figures_without_samples_are_none():
-    found = figures.figures(np.zeros((0, 3)), np.zeros(0, dtype=np.int8), np.zeros(0))
+    found = metrics.figures(np.zeros((0, 3)), np.zeros(0, dtype=np.int8), np.zeros(0))
     assert set(found.values()) == {None}
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=3, max_size=30))
 def test_rank_correlation_equals_scipy_s(pairs: list[tuple[int, int]]):
     one, other = np.array(pairs, dtype=float).T
-    found = figures.rank_correlation(one, other)
+    found = metrics.rank_correlation(one, other)
     if len(set(one)) == 1 or len(set(other)) == 1:
         assert math.isnan(found)
     else:
@@ -58,14 +58,14 @@ def test_perfectly_calibrated_forecasts_have_a_small_error():
     confidence = rng.uniform(0.4, 1.0, 50_000)
     probability = np.stack([confidence, (1 - confidence) / 2, (1 - confidence) / 2], axis=1)
     outcome = np.where(rng.random(50_000) < confidence, 0, 1 + rng.integers(2, size=50_000)).astype(np.int8)
-    assert figures.calibration_error(probability, outcome) < 0.01
+    assert metrics.calibration_error(probability, outcome) < 0.01
 
 
 def test_frequencies_leave_no_class_impossible():
-    share = figures.frequencies(np.array([0, 0, 1], dtype=np.int8))
+    share = metrics.frequencies(np.array([0, 0, 1], dtype=np.int8))
     np.testing.assert_allclose(share, np.array([3, 2, 1]) / 6)
 
 
 def test_persistence_repeats_the_last_move():
-    forecast = figures.persistence(np.array([BUY, SELL], dtype=np.int8), held=0.4)
+    forecast = metrics.persistence(np.array([BUY, SELL], dtype=np.int8), held=0.4)
     np.testing.assert_allclose(forecast, [[0.3, 0.3, 0.4], [0.4, 0.3, 0.3]])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.predict.predict_world import QUICK, RECEPTIVE, learnable
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.predict import fitting
 from tiers.predict.fitting import FitParams
 from tiers.predict.network import preset, threads

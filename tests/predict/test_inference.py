@@ -23,11 +23,12 @@ from helios.errors import ModelMissing, Rejected
 from helios.events.models import SystemEvent
 from helios.modules.errors import WatchedCallFailed
 from tests.predict.predict_world import RECEPTIVE, save_model
-from tiers import inference, predict
+from tiers import predict
 from tiers.contracts import Switches
 from tiers.features import catalog
-from tiers.inference import Outcome
-from tiers.predict import artifact
+from tiers.live import inference
+from tiers.live.inference import Outcome
+from tiers.predict import artefact
 from trading.books.write import create_book
 from trading.market import write as market
 from trading.models import Book, MLModel
@@ -67,7 +68,7 @@ def registered(
 
 
 def own(model: MLModel) -> np.ndarray:
-    return artifact.load(selectors.folder_of(model)).probabilities(FEATURES)[-1]
+    return artefact.load(selectors.folder_of(model)).probabilities(FEATURES)[-1]
 
 
 def ask(book: Book, *served: str, features: np.ndarray = FEATURES) -> Outcome:
@@ -129,9 +130,9 @@ def another_network(folder: Path) -> None:
 
 def another_card(folder: Path) -> None:
     """Whoever writes the card can write a hash into it as well; the registry's they do not reach."""
-    card = artifact.read_card(folder)
+    card = artefact.read_card(folder)
     edited = replace(card, temperature=card.temperature / 2).to_json()
-    (folder / artifact.CARD).write_text(json.dumps(edited))
+    (folder / artefact.CARD).write_text(json.dumps(edited))
 
 
 @pytest.mark.parametrize("put_in_its_place", [another_network, another_card])
@@ -140,16 +141,16 @@ def test_what_has_another_hash_is_not_served(
 ) -> None:
     registered(tmp_path, "first", 3)
     put_in_its_place(tmp_path / "first")
-    card = tmp_path / "first" / artifact.CARD
+    card = tmp_path / "first" / artefact.CARD
     assert_neutral(ask(book), f"{card} and its weights must have the hash that was registered")
     assert inference._predictors == {}
 
 
 def test_a_card_from_before_cards_carried_their_hash_is_served(book: Book, tmp_path: Path) -> None:
     registered(tmp_path, "first", 3)
-    old = artifact.read_card(tmp_path / "first").to_json()
-    del old[artifact.SHA256]
-    (tmp_path / "first" / artifact.CARD).write_text(json.dumps(old))
+    old = artefact.read_card(tmp_path / "first").to_json()
+    del old[artefact.SHA256]
+    (tmp_path / "first" / artefact.CARD).write_text(json.dumps(old))
     assert ask(book).fallback == ""
 
 
@@ -164,7 +165,7 @@ def test_a_copied_project_reads_its_own_models(book: Book, tmp_path: Path, setti
     settings.VAR_DIR = tmp_path / "var"
     registered(tmp_path / "var", "first", 3)
     settings.VAR_DIR = shutil.copytree(tmp_path / "var", tmp_path / "copy")
-    (tmp_path / "copy" / "first" / artifact.WEIGHTS).write_bytes(b"torn")
+    (tmp_path / "copy" / "first" / artefact.WEIGHTS).write_bytes(b"torn")
     assert_neutral(ask(book), str(tmp_path / "copy" / "first"))
 
 
@@ -179,7 +180,7 @@ def test_a_model_lies_below_var(book: Book, tmp_path: Path, path: str) -> None:
 
 def test_damaged_weights_are_not_served(book: Book, tmp_path: Path) -> None:
     model = registered(tmp_path, "first", 3)
-    (selectors.folder_of(model) / artifact.WEIGHTS).write_bytes(b"torn")
+    (selectors.folder_of(model) / artefact.WEIGHTS).write_bytes(b"torn")
     assert_neutral(ask(book), "must have the hash of their card")
 
 
@@ -304,7 +305,7 @@ def test_the_failure_of_a_version_under_watch_passes_and_opens_no_breaker(book: 
 def test_a_model_is_read_once_a_process(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = registered(tmp_path, "first", 3)
     assert inference.predictor(model) is inference.predictor(model)
-    monkeypatch.setattr(artifact, "load", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(artefact, "load", lambda _: pytest.fail("read again"))
     assert ask(book).fallback == ""
 
 
@@ -327,7 +328,7 @@ def test_warming_loads_every_model_in_service(tmp_path: Path) -> None:
 def test_a_model_that_cannot_be_warmed_is_named_once_and_keeps_no_other_cold(tmp_path: Path) -> None:
     good = [registered(tmp_path, "first", 3), registered(tmp_path, "last", 5, role="challenger")]
     broken = registered(tmp_path, "hourly", 4, timeframe="1h")
-    (selectors.folder_of(broken) / artifact.CARD).unlink()
+    (selectors.folder_of(broken) / artefact.CARD).unlink()
     for _ in range(2):
         assert inference.warm() == 2
     assert {name for name, _ in inference._predictors} == {each.name for each in good}
@@ -347,7 +348,7 @@ def test_a_model_that_was_promoted_is_warmed_and_what_no_longer_serves_is_let_go
     assert [name for name, _ in inference._predictors] == ["second"]
     Book.objects.filter(pk=book.pk).update(model_name=pinned.name, active=True)
     assert inference.warm() == 2
-    monkeypatch.setattr(artifact, "load", lambda _: pytest.fail("read in a cycle"))
+    monkeypatch.setattr(artefact, "load", lambda _: pytest.fail("read in a cycle"))
     assert ask(book).served_by.keys() == {"second"}
     book.model_name = pinned.name
     assert ask(book).served_by.keys() == {"third"}
@@ -362,10 +363,10 @@ def test_of_many_models_the_least_recently_used_goes(tmp_path: Path, monkeypatch
 
 
 def test_threads_that_want_a_model_at_once_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, real, read = registered(tmp_path, "first", 3), artifact.load, []
+    model, real, read = registered(tmp_path, "first", 3), artefact.load, []
     together = threading.Barrier(4)
 
-    def load(folder: Path) -> artifact.Predictor:
+    def load(folder: Path) -> artefact.Predictor:
         read.append(folder)
         return real(folder)
 
@@ -373,7 +374,7 @@ def test_threads_that_want_a_model_at_once_read_it_once(tmp_path: Path, monkeypa
         together.wait()
         return inference.predictor(model)
 
-    monkeypatch.setattr(artifact, "load", load)
+    monkeypatch.setattr(artefact, "load", load)
     with ThreadPoolExecutor(4) as pool:
         assert len(set(map(id, pool.map(want, range(4))))) == 1
     assert len(read) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.predict import network
 from tiers.predict.network import PRESETS, CausalNetwork, NetworkConfig, evaluate, preset
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from tiers.predict import VERSION, artifact, run
-from tiers.predict.artifact import Card, Predictor
+from tiers.predict import VERSION, artefact, run
+from tiers.predict.artefact import Card, Predictor
 from tiers.predict.network import CausalNetwork, preset
 
 N_FEATURES = 6
@@ -26,7 +26,7 @@ def weights(seed: int = 1) -> bytes:
         with torch.no_grad():
             for weight in network.parameters():
                 weight.add_(0.1 * torch.randn_like(weight))
-    return artifact.weights_bytes(network.state_dict())
+    return artefact.weights_bytes(network.state_dict())
 
 
 def card(data: bytes) -> Card:
@@ -49,7 +49,7 @@ def card(data: bytes) -> Card:
         trained_to="2009-12-31T21:00:00+00:00",
         n_rows=1000,
         data_sha256="0" * 64,
-        weights_sha256=artifact.digest(data),
+        weights_sha256=artefact.digest(data),
         code_version="test",
         params={"theta": 0.5},
         metrics={"model": {"ic": None, "log_loss": 1.08}},
@@ -60,13 +60,13 @@ def card(data: bytes) -> Card:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     data = weights()
-    artifact.save(tmp_path / "model", card(data), data)
+    artefact.save(tmp_path / "model", card(data), data)
     return tmp_path / "model"
 
 
 @pytest.fixture
 def predictor(folder: Path) -> Predictor:
-    return artifact.load(folder)
+    return artefact.load(folder)
 
 
 def features(n_bars: int, n_symbols: int = 3) -> np.ndarray:
@@ -123,7 +123,7 @@ def test_loading_draws_no_random_numbers(folder: Path):
     torch.manual_seed(5)
     expected = torch.rand(2)
     torch.manual_seed(5)
-    artifact.load(folder)
+    artefact.load(folder)
     assert torch.equal(torch.rand(2), expected)
 
 

@@ -19,10 +19,10 @@ from helios.errors import DataError, ModelMissing, Rejected
 from helios.events.models import SystemEvent
 from tests.pipeline.market import make_bars
 from tests.predict.predict_world import QUICK, card
-from tiers import training
 from tiers.features.compute import compute
-from tiers.predict import artifact
+from tiers.predict import artefact
 from tiers.predict.train import TrainParams
+from tiers.research import train
 from trading.market import write as market
 from trading.models import MLModel
 from trading.registry import read as selectors
@@ -39,7 +39,7 @@ SHORT = TrainParams(n_folds=1, fit=replace(QUICK.fit, max_epochs=2))
 def stored(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """1200 daily bars of two symbols, a training of two epochs, and a folder of its own for models."""
     settings.VAR_DIR = tmp_path
-    monkeypatch.setattr(training, "TrainParams", partial(TrainParams, n_folds=1, fit=SHORT.fit))
+    monkeypatch.setattr(train, "TrainParams", partial(TrainParams, n_folds=1, fit=SHORT.fit))
     for symbol in SYMBOLS:
         market.ensure_instrument(symbol, "equity")
     market.upsert_bars(BARS, "test")
@@ -56,7 +56,7 @@ def trained(**changes: Any) -> dict[str, Any]:
         "role": None,
         "progress": None,
     }
-    return training.train_and_register(**{**wanted, **changes})
+    return train.train_and_register(**{**wanted, **changes})
 
 
 def run(*arguments: str) -> str:
@@ -69,10 +69,10 @@ def test_the_first_seventy_percent_train_a_champion(stored: Path) -> None:
     got = trained()
     model = MLModel.objects.get()
     assert (model.name, model.role, got["role"], got["reused"]) == (got["name"], "champion", "champion", False)
-    assert model.trained_from.isoformat() == got["trained_from"] == training.utc(BARS.ts[0]).isoformat()
-    assert model.trained_to.isoformat() == got["trained_to"] == training.utc(BARS.ts[839]).isoformat()
+    assert model.trained_from.isoformat() == got["trained_from"] == train.utc(BARS.ts[0]).isoformat()
+    assert model.trained_to.isoformat() == got["trained_to"] == train.utc(BARS.ts[839]).isoformat()
     assert selectors.champion("1d") == model
-    loaded = artifact.load(stored / got["name"])
+    loaded = artefact.load(stored / got["name"])
     assert model.path == f"models/{got['name']}"
     assert selectors.folder_of(model) == stored / got["name"]
     assert loaded.card.weights_sha256 == model.weights_sha256
@@ -91,7 +91,7 @@ def test_the_same_training_again_is_reused_and_a_damaged_one_is_made_again(store
     again = trained()
     assert again["reused"] is True
     assert {**again, "elapsed_s": 0, "reused": False} == {**first, "elapsed_s": 0}
-    (stored / first["name"] / artifact.WEIGHTS).write_bytes(b"torn")
+    (stored / first["name"] / artefact.WEIGHTS).write_bytes(b"torn")
     third = trained()
     assert third["reused"] is False
     assert MLModel.objects.get().weights_sha256 == before, "the same bits from the same data and seed"
@@ -99,13 +99,13 @@ def test_the_same_training_again_is_reused_and_a_damaged_one_is_made_again(store
 
 def test_an_edited_card_is_made_again_also_where_its_hash_was_edited_too(stored: Path) -> None:
     name = trained()["name"]
-    whole = artifact.read_card(stored / name)
+    whole = artefact.read_card(stored / name)
     edited = replace(whole, temperature=whole.temperature * 2).to_json()
-    for card_of_theirs in (edited, {**edited, artifact.SHA256: whole.sha256}):
-        (stored / name / artifact.CARD).write_text(json.dumps(card_of_theirs))
+    for card_of_theirs in (edited, {**edited, artefact.SHA256: whole.sha256}):
+        (stored / name / artefact.CARD).write_text(json.dumps(card_of_theirs))
         assert trained()["reused"] is False
-        assert artifact.read_card(stored / name).temperature == whole.temperature
-        assert MLModel.objects.get().artifact_sha256 == artifact.read_card(stored / name).sha256
+        assert artefact.read_card(stored / name).temperature == whole.temperature
+        assert MLModel.objects.get().artifact_sha256 == artefact.read_card(stored / name).sha256
 
 
 def test_a_second_champion_archives_the_first_and_a_challenger_stands_beside_it(stored: Path) -> None:
@@ -121,19 +121,19 @@ def test_a_second_champion_archives_the_first_and_a_challenger_stands_beside_it(
 
 
 def test_corrected_bars_give_another_model(stored: Path) -> None:
-    first = training._identity(BARS, SHORT, 7)
+    first = train._identity(BARS, SHORT, 7)
     close = BARS.close.copy()
     close[100, 0] += 0.01
-    assert training._identity(replace(BARS, close=close), SHORT, 7) != first
-    assert training._identity(BARS, SHORT, 8) != first
-    assert training._identity(BARS, replace(SHORT, theta=0.6), 7) != first
-    assert training._identity(BARS, SHORT, 7) == first
+    assert train._identity(replace(BARS, close=close), SHORT, 7) != first
+    assert train._identity(BARS, SHORT, 8) != first
+    assert train._identity(BARS, replace(SHORT, theta=0.6), 7) != first
+    assert train._identity(BARS, SHORT, 7) == first
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"span": (None, training.utc(BARS.ts[598]))}, "training needs at least 600 bars, AAA, BBB 1d has 599"),
+        ({"span": (None, train.utc(BARS.ts[598]))}, "training needs at least 600 bars, AAA, BBB 1d has 599"),
         ({"symbols": ["AAA", "ZZZ"]}, "no 1d bars of ZZZ are stored; stored are AAA, BBB"),
         ({"symbols": []}, "symbols must be at least one and each only once, were none"),
         ({"timeframe": "2d"}, "timeframe must be one of"),

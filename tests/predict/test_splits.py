@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.predict import splits
 
 

@@ -13,9 +13,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from tests.features.markets import random_walk
-from tiers import training
 from tiers.predict.fitting import FitParams
 from tiers.predict.train import TrainParams
+from tiers.research import train as training
 from trading.market import read as market
 from trading.market.write import upsert_bars
 from trading.models import MLModel

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, book, forecast, returns, volatility_forecast
 from tiers import risk
-from tiers.config import RiskParams
 from tiers.contracts import Switches, TradingState
-from tiers.errors import DataError
-from tiers.risk.decide import decide
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import RiskParams
+from tiers.risk.sizing import decide
 
 NAN = math.nan
 PARAMS = RiskParams(kelly_cap=2.0)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.risk.builders import returns, use_plain_twins
-from tiers.config import RiskParams
 from tiers.contracts import TradingState
+from tiers.contracts.parameters import RiskParams
 from tiers.risk import kelly, limits
 
 ACTIVE, REDUCING, HALTED = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from tiers.config import ExecuteParams, PipelineParams, PortfolioParams, RiskParams, VolatilityParams
-from tiers.errors import DataError
-from tiers.timeframes import TIMEFRAMES
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import ExecuteParams, PipelineParams, PortfolioParams, RiskParams, VolatilityParams
+from tiers.contracts.timeframes import TIMEFRAMES
 
 
 @pytest.mark.parametrize("timeframe", TIMEFRAMES)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.risk.builders import prices, use_plain_twins
-from tiers.config import PipelineParams, VolatilityParams
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import PipelineParams, VolatilityParams
 from tiers.risk import ewma, garch, volatility
 from tiers.risk.volatility import EWMA, GARCH, UNKNOWN, window_bars
 

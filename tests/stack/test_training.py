@@ -14,13 +14,15 @@ from tests.harness import run_sql
 
 
 def tree(root: Path) -> Path:
-    for name in ("trading/sample_data/a.parquet", "tiers/features/own.py", "tiers/predict/train.py"):
+    for name in ("trading/sample_data/a.parquet", "tiers/features/own_bars.py", "tiers/predict/train.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"1")
     return root
 
 
-@pytest.mark.parametrize("name", ["trading/sample_data/a.parquet", "tiers/features/own.py", "tiers/predict/train.py"])
+@pytest.mark.parametrize(
+    "name", ["trading/sample_data/a.parquet", "tiers/features/own_bars.py", "tiers/predict/train.py"]
+)
 def test_each_input_counts(tmp_path: Path, name: str) -> None:
     before = training.fingerprint(tree(tmp_path))
     assert training.fingerprint(tmp_path) == before

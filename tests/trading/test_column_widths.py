@@ -8,7 +8,7 @@ from django.apps import apps
 from django.contrib.auth.models import User
 
 from helios.errors import DataError
-from tiers.delivery import contract
+from tiers.challenge import checks
 
 PAIRS = [  # where a text comes from, and the column that it ends in
     ("trading.Book.source", "trading.MarketOHLC.source"),
@@ -50,9 +50,9 @@ def test_a_text_fits_where_it_is_handed_on_to(source, target):
     assert width(source) <= width(target)
 
 
-@pytest.mark.parametrize("text", contract.LONGEST)
+@pytest.mark.parametrize("text", checks.LONGEST)
 def test_a_modules_answer_is_refused_before_its_column_refuses_it(text):
-    assert contract.LONGEST[text] == width(OF_MODULES[text])
+    assert checks.LONGEST[text] == width(OF_MODULES[text])
 
 
 def test_whoever_acts_is_kept_with_the_whole_name():
@@ -73,4 +73,4 @@ def test_a_module_that_names_its_method_too_long_has_failed(answer):
     weights, symbols = np.array([0.1]), ("AAPL",)
     told = {"symbols": symbols, "weights": weights, "previous": weights, "turnover": 0.0, "reason": "", "denials": ()}
     with pytest.raises(DataError, match="method of portfolio must be a text of at most 32 letters"):
-        contract.checked("portfolio", SimpleNamespace(method=answer, **told), book=SimpleNamespace(symbols=symbols))
+        checks.checked("portfolio", SimpleNamespace(method=answer, **told), book=SimpleNamespace(symbols=symbols))

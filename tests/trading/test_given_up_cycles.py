@@ -9,7 +9,7 @@ from django.utils import timezone
 from helios.errors import Ambiguous
 from tests.trading.test_outbox import Intent
 from tests.trading.venue import CLOSED, fates, following, pass_grace
-from tiers import pipeline
+from tiers.live import pipeline
 from trading.models import Order, PipelineCycle
 from trading.orders import outbox
 

@@ -9,15 +9,15 @@ from datetime import datetime
 import numpy as np
 
 from tiers.backtest import metrics
-from tiers.backtest.helios import DecisionLog, HeliosDecider, Model, Progress, Served, prepare
-from tiers.backtest.simulator import Costs, Decide, Initial, Run, simulate
+from tiers.backtest.decide import BUILT_IN, Tiers, smallest_steps
+from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
+from tiers.backtest.history import DecisionLog, HeliosDecider, Model, Progress, Served, prepare
 from tiers.backtest.trades import Trade, all_trades
 from tiers.backtest.weights import WeightsDecider
-from tiers.config import PipelineParams
 from tiers.contracts import Bars, BoolArray, Switches, TimeArray
-from tiers.decision import BUILT_IN, Tiers, smallest_steps
-from tiers.errors import DataError
-from tiers.execute.orders import Lot
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import PipelineParams
+from tiers.execute.plan import Lot
 from tiers.risk.garch import FitCache
 from trading.strategies import BuyAndHold, Strategy
 

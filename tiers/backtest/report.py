@@ -20,7 +20,7 @@ from tiers.backtest import charts, figures
 from tiers.backtest.engine import Result
 from tiers.backtest.metrics import Metrics
 from tiers.backtest.trades import Trade
-from tiers.errors import Rejected
+from tiers.contracts.errors import Rejected
 
 TEMPLATE = Path(__file__).with_name("report.html")
 SHOWN_TRADES = 200

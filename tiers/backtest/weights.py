@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import numpy as np
 
-from tiers.backtest.simulator import Step
-from tiers.config import ExecuteParams
+from tiers.backtest.exact import Step
 from tiers.contracts import BookView, BoolArray, FloatArray, TargetWeights, TradingState
-from tiers.execute import orders
-from tiers.execute.orders import Lot
+from tiers.contracts.parameters import ExecuteParams
+from tiers.execute import plan as orders
+from tiers.execute.plan import Lot
 
 # A baseline is invested in full: no buffer is held back (the venue never overdraws), no order is too large.
 FULLY_INVESTED = ExecuteParams(cash_buffer=Decimal(0), max_notional_usd=Decimal(10**15))

@@ -1,6 +1,6 @@
 """Tier 7: from target weights to orders."""
 
-from tiers.execute.orders import plan as run
+from tiers.execute.plan import plan as run
 
 VERSION = "1.0.0"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from tiers.contracts import FloatArray
-from tiers.features.own import Formula, OwnBars
-from tiers.features.windows import lag, ratio
+from tiers.features.own_bars import Formula, OwnBars
+from tiers.features.rolling import lag, ratio
 
 STREAK_BARS = 8
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FEATURE_SET = "base-v1"
-GROUPS = ("momentum", "trend", "volatility", "volume", "candle", "statistics", "calendar")
+GROUPS = ("momentum", "trend", "volatility", "volume", "candle", "distribution", "time_of_day")
 
 # Own bars of a symbol that a live call needs for its last row to equal the backtest's to 1e-9. Windowed
 # features are exact after 65 bars; the slowest recursion (ADX: Wilder over 14, twice) forgets a start at
@@ -285,7 +285,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "skew_60",
-        "statistics",
+        "distribution",
         60,
         "asymmetry of returns",
         "third central moment of r over 60 / sd(60)^3",
@@ -293,7 +293,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "kurtosis_60",
-        "statistics",
+        "distribution",
         60,
         "weight of the tails",
         "ln(fourth central moment of r / (3 sd(60)^4))",
@@ -301,7 +301,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "autocorrelation_60",
-        "statistics",
+        "distribution",
         61,
         "memory of returns, -1 to 1",
         "correlation of r and r[-1] over 60",
@@ -309,7 +309,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "variance_ratio_5_60",
-        "statistics",
+        "distribution",
         64,
         "trending (> 0) or reverting (< 0), -1 to 1",
         "variance of 5-bar returns / 5 ~ variance of r, over 60",
@@ -317,7 +317,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "up_share_20",
-        "statistics",
+        "distribution",
         20,
         "rises less falls, -1 to 1",
         "mean sign(c - c[-1]) over 20",
@@ -325,16 +325,16 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "drawdown_60",
-        "statistics",
+        "distribution",
         59,
         "fall from the highest close, in volatilities",
         "ln(c / max c over 60) / sd(20)",
         "drawdown",
     ),
-    Feature("day_sin", "calendar", 0, "time of day", "sin(2 pi seconds of the UTC day / 86400)", "cyclic encoding"),
-    Feature("day_cos", "calendar", 0, "time of day", "cos(2 pi seconds of the UTC day / 86400)", "cyclic encoding"),
-    Feature("week_sin", "calendar", 0, "time of week", "sin(2 pi seconds since Monday 00:00 UTC / 604800)", "same"),
-    Feature("week_cos", "calendar", 0, "time of week", "cos(2 pi seconds since Monday 00:00 UTC / 604800)", "same"),
+    Feature("day_sin", "time_of_day", 0, "time of day", "sin(2 pi seconds of the UTC day / 86400)", "cyclic encoding"),
+    Feature("day_cos", "time_of_day", 0, "time of day", "cos(2 pi seconds of the UTC day / 86400)", "cyclic encoding"),
+    Feature("week_sin", "time_of_day", 0, "time of week", "sin(2 pi seconds since Monday 00:00 UTC / 604800)", "same"),
+    Feature("week_cos", "time_of_day", 0, "time of week", "cos(2 pi seconds since Monday 00:00 UTC / 604800)", "same"),
 )
 
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)

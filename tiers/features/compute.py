@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiers.contracts import Bars, BoolArray, FloatArray
-from tiers.features import calendar, candle, catalog, momentum, statistics, trend, volatility, volume
-from tiers.features.own import Formula, OwnBars
+from tiers.features import candle, catalog, distribution, momentum, time_of_day, trend, volatility, volume
+from tiers.features.own_bars import Formula, OwnBars
 
 FORMULAS: dict[str, Formula] = {
     **momentum.FORMULAS,
@@ -17,8 +17,8 @@ FORMULAS: dict[str, Formula] = {
     **volatility.FORMULAS,
     **volume.FORMULAS,
     **candle.FORMULAS,
-    **statistics.FORMULAS,
-    **calendar.FORMULAS,
+    **distribution.FORMULAS,
+    **time_of_day.FORMULAS,
 }
 
 # Symbols go through together while their intermediates stay in the second-level cache.

@@ -6,8 +6,8 @@ import numpy as np
 import talib
 
 from tiers.contracts import FloatArray
-from tiers.features.own import Formula, OwnBars
-from tiers.features.windows import lag, mean, ratio, total
+from tiers.features.own_bars import Formula, OwnBars
+from tiers.features.rolling import lag, mean, ratio, total
 
 
 def _scaled_return(bars: OwnBars, n: int) -> FloatArray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tiers.contracts import FloatArray
-from tiers.features.own import Formula, OwnBars
-from tiers.features.windows import balance, mean, ratio, total, variance
+from tiers.features.own_bars import Formula, OwnBars
+from tiers.features.rolling import balance, mean, ratio, total, variance
 
 
 def _atr_14(bars: OwnBars) -> FloatArray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tiers.contracts import FloatArray
-from tiers.features.own import Formula, OwnBars
-from tiers.features.windows import balance, lag, mean, ratio, total
+from tiers.features.own_bars import Formula, OwnBars
+from tiers.features.rolling import balance, lag, mean, ratio, total
 
 
 def _relative_volume_20(bars: OwnBars) -> FloatArray:

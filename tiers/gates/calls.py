@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from helios.modules.suites import Call, Factory
-from tiers.config import ExecuteParams, PortfolioParams, RiskParams
 from tiers.contracts import Switches
-from tiers.gates import worlds
+from tiers.contracts.parameters import ExecuteParams, PortfolioParams, RiskParams
+from tiers.gates import inputs
 
 __all__ = ["CALLS", "STRATEGY"]
 
@@ -15,13 +15,13 @@ STRATEGY = "strategy"  # code that turns closes straight into weights: run(close
 
 
 def ingest(seed: int) -> Call:
-    rows = worlds.tables(seed)
+    rows = inputs.tables(seed)
     calendars = dict.fromkeys((table.symbol for table in rows), "24/7")
-    return Call(args=(rows,), kwargs={"timeframe": "1m", "bar_ts": worlds.BAR_TS, "calendars": calendars})
+    return Call(args=(rows,), kwargs={"timeframe": "1m", "bar_ts": inputs.BAR_TS, "calendars": calendars})
 
 
 def features(seed: int) -> Call:
-    return Call(args=(worlds.bars(seed),))
+    return Call(args=(inputs.bars(seed),))
 
 
 def predict(seed: int) -> Call:
@@ -33,10 +33,10 @@ def predict(seed: int) -> Call:
 def risk(seed: int) -> Call:
     return Call(
         kwargs={
-            "forecast": worlds.forecast(seed),
-            "volatility": worlds.volatility(seed),
-            "book": worlds.book(seed, held=worlds.holdings(seed)),
-            "returns": worlds.returns(seed),
+            "forecast": inputs.forecast(seed),
+            "volatility": inputs.volatility(seed),
+            "book": inputs.book(seed, held=inputs.holdings(seed)),
+            "returns": inputs.returns(seed),
             "switches": Switches(),
             "params": RiskParams(),
         }
@@ -44,27 +44,27 @@ def risk(seed: int) -> Call:
 
 
 def llm(seed: int) -> Call:
-    return Call(args=(worlds.context(seed),))
+    return Call(args=(inputs.context(seed),))
 
 
 def portfolio(seed: int) -> Call:
     return Call(
         kwargs={
-            "risk": worlds.decision(seed),
-            "returns": worlds.returns(seed),
-            "book": worlds.book(seed, held=worlds.holdings(seed)),
+            "risk": inputs.decision(seed),
+            "returns": inputs.returns(seed),
+            "book": inputs.book(seed, held=inputs.holdings(seed)),
             "params": PortfolioParams(),
         }
     )
 
 
 def execute(seed: int) -> Call:
-    view = worlds.book(seed, held=worlds.holdings(seed))
+    view = inputs.book(seed, held=inputs.holdings(seed))
     return Call(
         kwargs={
-            "targets": worlds.targets(seed, view),
+            "targets": inputs.targets(seed, view),
             "book": view,
-            "lots": worlds.lots(),
+            "lots": inputs.lots(),
             "params": ExecuteParams(),
             "key": f"gate:{seed}",
         }
@@ -72,7 +72,7 @@ def execute(seed: int) -> Call:
 
 
 def strategy(seed: int) -> Call:
-    close = worlds.bars(seed, n_bars=300).close
+    close = inputs.bars(seed, n_bars=300).close
     return Call(args=(np.ascontiguousarray(close),), kwargs={"start_row": 0})
 
 

@@ -1,7 +1,7 @@
 """The suite `data`: rows that come in, and the features that are made of them."""
 
-from tiers.gates import columns, rows
+from tiers.gates import features, ingest
 
-TESTS = (*rows.TESTS, *columns.TESTS)
+TESTS = (*ingest.TESTS, *features.TESTS)
 
 __all__ = ["TESTS"]

@@ -7,8 +7,8 @@ import torch
 
 from tiers.contracts import FloatArray
 from tiers.features import catalog
-from tiers.gates.worlds import HORIZON_BARS, SYMBOLS
-from tiers.predict.artifact import Card, Predictor
+from tiers.gates.inputs import HORIZON_BARS, SYMBOLS
+from tiers.predict.artefact import Card, Predictor
 from tiers.predict.network import CausalNetwork, preset
 
 PRESET = "compact"

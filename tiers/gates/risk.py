@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from helios.modules.suites import Candidate, GateTest, require
-from tiers.config import RiskParams
 from tiers.contracts import RiskDecision, Switches, TradingState
-from tiers.gates import checks, views, worlds
-from tiers.gates.worlds import SYMBOLS
+from tiers.contracts.parameters import RiskParams
+from tiers.gates import assertions, llm
+from tiers.gates import inputs as worlds
+from tiers.gates.inputs import SYMBOLS
 
 PARAMS = RiskParams()
 N = len(SYMBOLS)
@@ -33,7 +34,7 @@ def _decide(candidate: Candidate, seed: int, **changes: Any) -> RiskDecision:
         "params": PARAMS,
     }
     out: RiskDecision = candidate.run(**{**inputs, **changes})
-    checks.fields(out, ("bar_ts", "symbols", *HELD, "leverage", "state", "denials"), "a risk decision")
+    assertions.fields(out, ("bar_ts", "symbols", *HELD, "leverage", "state", "denials"), "a risk decision")
     return out
 
 
@@ -42,23 +43,23 @@ def the_decision_speaks_of_its_bar_and_symbols(candidate: Candidate, seed: int) 
     require(out.bar_ts == worlds.BAR_TS, f"the decision must be of the bar {worlds.BAR_TS}, was of {out.bar_ts}")
     require(out.symbols == SYMBOLS, f"the decision must keep the symbols {SYMBOLS}, had {out.symbols}")
     for name in HELD:
-        checks.array(getattr(out, name), name, (N,))
+        assertions.array(getattr(out, name), name, (N,))
     require(out.state in STATES, f"state must be one of {', '.join(STATES)}, was {out.state!r}")
 
 
 def sizes_and_weights_are_finite_and_not_negative(candidate: Candidate, seed: int) -> None:
     for each in _worlds(candidate, seed):
         for name in ("size", "max_weight"):
-            checks.within(getattr(each, name), 0.0, math.inf, name, slack=0.0)
-            checks.finite(getattr(each, name), name)
-        checks.finite(each.expected_return, "expected_return")
+            assertions.within(getattr(each, name), 0.0, math.inf, name, slack=0.0)
+            assertions.finite(getattr(each, name), name)
+        assertions.finite(each.expected_return, "expected_return")
 
 
 def no_weight_is_above_its_limit(candidate: Candidate, seed: int) -> None:
     for limit in (0.05, PARAMS.max_weight, 1.0):
         for offset in range(5):
             out = _decide(candidate, seed + offset, params=replace(PARAMS, max_weight=limit))
-            checks.within(out.max_weight, 0.0, limit, f"max_weight under a limit of {limit:g}")
+            assertions.within(out.max_weight, 0.0, limit, f"max_weight under a limit of {limit:g}")
 
 
 def leverage_is_within_its_limit(candidate: Candidate, seed: int) -> None:
@@ -70,7 +71,7 @@ def leverage_is_within_its_limit(candidate: Candidate, seed: int) -> None:
                 params=replace(PARAMS, max_leverage=limit),
                 volatility=worlds.volatility(seed, factor=factor),
             )
-            ok = math.isfinite(out.leverage) and 0.0 <= out.leverage <= limit + checks.TOLERANCE
+            ok = math.isfinite(out.leverage) and 0.0 <= out.leverage <= limit + assertions.TOLERANCE
             require(ok, f"leverage must be from 0 to {limit:g}, was {out.leverage:g}")
 
 
@@ -122,7 +123,7 @@ def a_small_loss_changes_no_state(candidate: Candidate, seed: int) -> None:
 def denials_name_code_observed_and_limit(candidate: Candidate, seed: int) -> None:
     for out in _worlds(candidate, seed):
         for denial in out.denials:
-            checks.fields(denial, ("code", "observed", "limit", "symbol"), "a denial")
+            assertions.fields(denial, ("code", "observed", "limit", "symbol"), "a denial")
             require(isinstance(denial.code, str) and denial.code, f"a denial needs a code, was {denial.code!r}")
             numbers = math.isfinite(denial.observed) and math.isfinite(denial.limit)
             require(
@@ -136,12 +137,12 @@ def higher_volatility_never_allows_more(candidate: Candidate, seed: int) -> None
     before = _decide(candidate, seed)
     for factor in (1.5, 4.0, 30.0):
         after = _decide(candidate, seed, volatility=worlds.volatility(seed, factor=factor))
-        ok = after.leverage <= before.leverage + checks.TOLERANCE
+        ok = after.leverage <= before.leverage + assertions.TOLERANCE
         require(
             ok, f"{factor:g} times the volatility must not raise leverage from {before.leverage:g}, it is now "
             f"{after.leverage:g}"
         )  # fmt: skip
-        checks.within(after.max_weight, 0.0, before.max_weight, f"max_weight at {factor:g} times the volatility")
+        assertions.within(after.max_weight, 0.0, before.max_weight, f"max_weight at {factor:g} times the volatility")
 
 
 def deeper_drawdown_never_allows_more(candidate: Candidate, seed: int) -> None:
@@ -149,7 +150,7 @@ def deeper_drawdown_never_allows_more(candidate: Candidate, seed: int) -> None:
         _decide(candidate, seed, book=_book(seed, drawdown, TradingState.ACTIVE)).leverage
         for drawdown in (0.0, 0.05, 0.12, 0.2, 0.29, 0.35, 0.5)
     ]
-    falling = all(later <= earlier + checks.TOLERANCE for earlier, later in pairwise(leverages))
+    falling = all(later <= earlier + assertions.TOLERANCE for earlier, later in pairwise(leverages))
     told = ", ".join(f"{each:.3g}" for each in leverages)
     require(falling, f"leverage must not rise as the drawdown deepens, it went {told}")
 
@@ -157,7 +158,7 @@ def deeper_drawdown_never_allows_more(candidate: Candidate, seed: int) -> None:
 def the_advanced_engine_only_tightens(candidate: Candidate, seed: int) -> None:
     plain = _decide(candidate, seed)
     listed = _decide(candidate, seed, switches=Switches(advanced_risk_engine=SYMBOLS))
-    checks.within(listed.max_weight, 0.0, plain.max_weight, "max_weight under the advanced limits")
+    assertions.within(listed.max_weight, 0.0, plain.max_weight, "max_weight under the advanced limits")
 
 
 def symbols_are_sized_by_themselves(candidate: Candidate, seed: int) -> None:
@@ -166,7 +167,7 @@ def symbols_are_sized_by_themselves(candidate: Candidate, seed: int) -> None:
         forecast = worlds.forecast(seed)
         forecast.probability[0] = opinion
         after = _decide(candidate, seed, forecast=forecast)
-        checks.same(before.size[1:], after.size[1:], "a symbol's size should not move with another's forecast")
+        assertions.same(before.size[1:], after.size[1:], "a symbol's size should not move with another's forecast")
 
 
 def _neutral(candidate: Candidate, seed: int, gone: int, what: str, **changes: Any) -> None:
@@ -234,5 +235,5 @@ _OPTIONAL = (
 TESTS = (
     *(GateTest(name=name, function=function, contracts=RISK) for name, function in _REQUIRED),
     *(GateTest(name=name, function=function, contracts=RISK, required=False) for name, function in _OPTIONAL),
-    *views.TESTS,
+    *llm.TESTS,
 )

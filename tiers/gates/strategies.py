@@ -6,7 +6,7 @@ import numpy as np
 
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import FloatArray
-from tiers.gates import checks, worlds
+from tiers.gates import assertions, inputs
 from tiers.gates.calls import STRATEGY
 
 N_BARS = 300
@@ -15,11 +15,11 @@ __all__ = ["TESTS"]
 
 
 def _close(seed: int) -> FloatArray:
-    return np.ascontiguousarray(worlds.bars(seed, n_bars=N_BARS).close)
+    return np.ascontiguousarray(inputs.bars(seed, n_bars=N_BARS).close)
 
 
 def _weights(candidate: Candidate, close: FloatArray, start_row: int = 0) -> FloatArray:
-    return checks.array(candidate.run(close.copy(), start_row=start_row), "weights", close.shape)
+    return assertions.array(candidate.run(close.copy(), start_row=start_row), "weights", close.shape)
 
 
 def weights_are_finite_or_absent(candidate: Candidate, seed: int) -> None:
@@ -33,17 +33,19 @@ def the_book_never_borrows(candidate: Candidate, seed: int) -> None:
     for row in out:
         held = np.where(np.isnan(row), held, row)
         gross = float(np.abs(held).sum())
-        require(gross <= 1.0 + checks.TOLERANCE, f"the wanted weights must sum to at most 1, they reached {gross:.4f}")
+        require(
+            gross <= 1.0 + assertions.TOLERANCE, f"the wanted weights must sum to at most 1, they reached {gross:.4f}"
+        )
 
 
 def the_future_changes_nothing(candidate: Candidate, seed: int) -> None:
     close = _close(seed)
     before = _weights(candidate, close)
     for row in (N_BARS // 3, N_BARS // 2, N_BARS - 1):
-        after = _weights(candidate, worlds.Shock(row=row, seed=seed).of(close))
-        checks.same(before[:row], after[:row], f"weights before bar {row} must not depend on bars from {row} on")
+        after = _weights(candidate, inputs.Shock(row=row, seed=seed).of(close))
+        assertions.same(before[:row], after[:row], f"weights before bar {row} must not depend on bars from {row} on")
         cut = _weights(candidate, close[:row])
-        checks.same(before[:row], cut, f"weights before bar {row} must not depend on whether later bars exist")
+        assertions.same(before[:row], cut, f"weights before bar {row} must not depend on whether later bars exist")
 
 
 def nothing_is_wanted_before_the_start(candidate: Candidate, seed: int) -> None:
@@ -61,7 +63,7 @@ def what_has_no_bar_is_not_traded(candidate: Candidate, seed: int) -> None:
 
 def prices_may_have_any_scale(candidate: Candidate, seed: int) -> None:
     close = _close(seed)
-    checks.same(
+    assertions.same(
         _weights(candidate, close),
         _weights(candidate, close * 1_024.0),
         "prices in another unit should give the same weights",

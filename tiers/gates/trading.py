@@ -1,7 +1,7 @@
 """The suite `trading`: target weights, orders, and strategies that turn closes straight into weights."""
 
-from tiers.gates import orders, strategies, weights
+from tiers.gates import execute, portfolio, strategies
 
-TESTS = (*weights.TESTS, *orders.TESTS, *strategies.TESTS)
+TESTS = (*portfolio.TESTS, *execute.TESTS, *strategies.TESTS)
 
 __all__ = ["TESTS"]

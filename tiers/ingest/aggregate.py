@@ -8,11 +8,10 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from tiers import timeframes
-from tiers.contracts import BoolArray, TimeArray
-from tiers.errors import DataError
+from tiers.contracts import BoolArray, TimeArray, timeframes
+from tiers.contracts.errors import DataError
+from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.calendars import MICROSECONDS, Calendar
-from tiers.ingest.problems import Code, Problem
 from tiers.ingest.table import BarTable
 from tiers.ingest.table import table as make_table
 from tiers.ingest.validate import moment, stamp

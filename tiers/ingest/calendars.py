@@ -10,9 +10,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from tiers import timeframes
-from tiers.contracts import TimeArray
-from tiers.errors import DataError
+from tiers.contracts import TimeArray, timeframes
+from tiers.contracts.errors import DataError
 
 ALWAYS, US_EQUITIES = "24/7", "XNYS"
 CALENDARS = (ALWAYS, US_EQUITIES)

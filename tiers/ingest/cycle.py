@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from tiers import timeframes
-from tiers.contracts import Bars
-from tiers.errors import DataError
+from tiers.contracts import Bars, timeframes
+from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, bucket_close, targets
+from tiers.ingest.bar_problems import Problem
 from tiers.ingest.calendars import ALWAYS, calendar
-from tiers.ingest.problems import Problem
 from tiers.ingest.table import BarTable, union
 from tiers.ingest.validate import moment, stamp, validate
 

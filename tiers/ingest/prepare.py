@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tiers.contracts import Bars
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, targets
+from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.calendars import calendar
-from tiers.ingest.problems import Code, Problem
 from tiers.ingest.table import BarTable, union
 from tiers.ingest.validate import moment, validate
 

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiers import timeframes
-from tiers.contracts import Bars, FloatArray, TimeArray
-from tiers.errors import DataError
+from tiers.contracts import Bars, FloatArray, TimeArray, timeframes
+from tiers.contracts.errors import DataError
 from tiers.ingest.calendars import ALWAYS, US_EQUITIES, calendar
 from tiers.ingest.table import FIELDS, BarTable, table, union
 from tiers.ingest.times import day_numbers, parse_times

@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from tiers import timeframes
-from tiers.contracts import BoolArray, FloatArray, TimeArray
+from tiers.contracts import BoolArray, FloatArray, TimeArray, timeframes
+from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.calendars import MICROSECONDS, Calendar
-from tiers.ingest.problems import Code, Problem
 from tiers.ingest.table import FIELDS, PRICES, BarTable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """Tier 5: the strategic view on the market, and what it may change."""
 
-from tiers.llm.rules import analyse as run
+from tiers.llm.rule_based import analyse as run
 
 VERSION = "1.0.0"
 

@@ -15,8 +15,8 @@ import anthropic
 import httpx2
 
 from tiers.contracts import MarketContext, StrategicView
-from tiers.errors import Rejected, Transient
-from tiers.llm.schema import REPLY_SCHEMA, view_of
+from tiers.contracts.errors import Rejected, Transient
+from tiers.llm.reply import REPLY_SCHEMA, view_of
 
 PROVIDER = "anthropic"
 MAX_TOKENS = 2_048  # a model that thinks first spends them before the reply

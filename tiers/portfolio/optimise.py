@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from tiers.contracts import FloatArray
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 
 Step = tuple[FloatArray, FloatArray, FloatArray, float]  # target, previous, metric, cost
 Bounds = tuple[FloatArray, FloatArray, float]  # low, high, budget

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiers.config import PortfolioParams
 from tiers.contracts import BookView, Denial, FloatArray, RiskDecision, TargetWeights, TradingState
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import PortfolioParams
 from tiers.portfolio.covariance import shrunk_correlation
 from tiers.portfolio.optimise import solve
 

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from tiers.contracts import FloatArray
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 
 
 def window_returns(close: FloatArray, row: int, n_window: int) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tiers.contracts import FloatArray
 
 if TYPE_CHECKING:
-    from tiers.predict.artifact import Predictor
+    from tiers.predict.artefact import Predictor
 
 VERSION = "1.0.0"
 

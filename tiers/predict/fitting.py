@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from tiers.contracts import BoolArray, FloatArray
-from tiers.predict import calibration, figures
-from tiers.predict.figures import OutcomeArray
+from tiers.predict import calibration, metrics
+from tiers.predict.metrics import OutcomeArray
 from tiers.predict.network import CausalNetwork, NetworkConfig, device, evaluate
 from tiers.predict.packing import Packed
 
@@ -72,7 +72,7 @@ def fit(
     mean, scale = normalisation(packed.values, train)
     where = device(config)
     rows = torch.from_numpy((packed.values - mean) / scale).to(where, torch.float32)
-    prior = figures.frequencies(outcome[train])
+    prior = metrics.frequencies(outcome[train])
     with _reproducible(seed, where):
         network = CausalNetwork(config, packed.values.shape[2]).to(where)
         search = _Search(patience=params.patience, prior=prior)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 
 CLIP = 6.0  # normalised inputs beyond this many deviations say nothing more
 

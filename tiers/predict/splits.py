@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiers.contracts import BoolArray
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from tiers.contracts import HOLD, BoolArray, FloatArray
-from tiers.errors import DataError
-from tiers.predict import calibration, figures, labels, splits
-from tiers.predict.figures import Figures, OutcomeArray
+from tiers.contracts.errors import DataError
+from tiers.predict import calibration, labels, splits
+from tiers.predict import metrics as figures
 from tiers.predict.fitting import EpochDone, FitParams, Fitted, fit
 from tiers.predict.labels import Labels
+from tiers.predict.metrics import Figures, OutcomeArray
 from tiers.predict.network import evaluate, preset, restored
 from tiers.predict.packing import Packed, pack
 from tiers.predict.splits import Split

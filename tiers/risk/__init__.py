@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tiers.risk.decide import decide as run
 from tiers.risk.limits import mean_correlations
+from tiers.risk.sizing import decide as run
 
 VERSION = "1.0.0"
 

@@ -7,8 +7,8 @@ import math
 import numba
 import numpy as np
 
-from tiers.config import RiskParams
 from tiers.contracts import BoolArray, FloatArray, TradingState
+from tiers.contracts.parameters import RiskParams
 
 _STILL = 1e-24  # variance below which a price never moved
 

@@ -17,12 +17,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tiers.config import VolatilityParams
 from tiers.contracts import FloatArray, TimeArray
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import VolatilityParams
+from tiers.contracts.timeframes import seconds
 from tiers.risk import garch as garch_model
 from tiers.risk.ewma import ewma_variance
-from tiers.timeframes import seconds
 
 IntArray = npt.NDArray[np.int64]
 

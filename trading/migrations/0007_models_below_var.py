@@ -25,7 +25,7 @@ def backward(apps, _schema_editor):
 
 
 def _whole(value):
-    """As `tiers.predict.artifact` hashes a card."""
+    """As `tiers.predict.artefact` hashes a card."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):

@@ -16,10 +16,9 @@ from rich.table import Table
 
 from helios.env import get_env
 from helios.errors import HeliosError
-from tiers import backtesting
-from tiers.backtest import figures
-from tiers.backtest.simulator import Costs, Initial
-from tiers.errors import DataError
+from tiers.backtest import figures, request
+from tiers.backtest.exact import Costs, Initial
+from tiers.contracts.errors import DataError
 from trading.market import symbols
 
 QUIET_S = 2.0  # shorter work needs no progress
@@ -30,7 +29,7 @@ class Command(BaseCommand):
     help = "Run a strategy over stored bars with fees and slippage, beside buy and hold."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--strategy", default="helios", help=", ".join(backtesting.STRATEGIES))
+        parser.add_argument("--strategy", default="helios", help=", ".join(request.STRATEGIES))
         parser.add_argument("--symbols", default="AAPL,GOOG,IBM,MSFT", help="comma-separated")
         parser.add_argument("--timeframe", default="1d", help="1m, 5m, 15m, 1h or 1d")
         parser.add_argument("--timerange", help="20050101-20121231, either side may be left out")
@@ -46,11 +45,11 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         try:
             with _Progress(quiet=options["json"]) as progress:
-                outcome = backtesting.run(request_of(options), progress=progress)
+                outcome = request.run(request_of(options), progress=progress)
         except HeliosError as error:
             raise CommandError(str(error)) from error
         if options["json"]:
-            self.stdout.write(json.dumps(backtesting.to_json(outcome)))
+            self.stdout.write(json.dumps(request.to_json(outcome)))
             return
         console = Console(width=None if self.stdout.isatty() else 100)
         with console.capture() as shown:
@@ -61,11 +60,11 @@ class Command(BaseCommand):
         self.stdout.write(shown.get())
 
 
-def request_of(options: dict[str, Any]) -> backtesting.Request:
+def request_of(options: dict[str, Any]) -> request.Request:
     """The options as a request; `DataError` names the option that is no number or no range."""
     env = get_env()
-    start, end = backtesting.parse_range(options["timerange"])
-    return backtesting.Request(
+    start, end = request.parse_range(options["timerange"])
+    return request.Request(
         strategy=options["strategy"],
         symbols=tuple(sorted(symbols.listed(options["symbols"]))),
         timeframe=options["timeframe"],
@@ -97,14 +96,14 @@ def _integer(name: str, text: str) -> int:
         raise DataError(f"--{name} must be a whole number, was {text!r}") from None
 
 
-def title_of(outcome: backtesting.Outcome) -> str:
+def title_of(outcome: request.Outcome) -> str:
     """What was run, in a line."""
     result = outcome.result
     period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
     return f"{result.strategy} on {', '.join(result.symbols)}, {result.timeframe} bars, {period}"
 
 
-def table_of(outcome: backtesting.Outcome) -> Table:
+def table_of(outcome: request.Outcome) -> Table:
     """The figures of the strategy, with buy and hold beside them."""
     result = outcome.result
     table = Table()
@@ -120,7 +119,7 @@ def table_of(outcome: backtesting.Outcome) -> Table:
     return table
 
 
-def notes_of(outcome: backtesting.Outcome, export: Path | None) -> list[str]:
+def notes_of(outcome: request.Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
     notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s"]
     if outcome.model is not None and outcome.trained_until is not None:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from helios.errors import HeliosError
-from tiers import inference, replaying
+from tiers.live import inference, replay
 from trading.books import write as books
 from trading.market import symbols, timeline
 from trading.models import Book
@@ -42,7 +42,7 @@ class Command(BaseCommand):
             return books.set_active(newest.name, active=True, actor="demo_book", reason="started again"), False
         trained_to = inference.model_for(Book(name=NAME, timeframe=timeframe)).trained_to
         later = [ts for ts in timeline.bar_times(wanted, timeframe) if ts > trained_to]
-        plan = replaying.prepare(
+        plan = replay.prepare(
             symbols=wanted,
             timeframe=timeframe,
             n_bars=max(1, len(later)),

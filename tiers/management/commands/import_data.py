@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from helios.errors import HeliosError
-from tiers.errors import DataError
+from tiers.contracts.errors import DataError
+from tiers.contracts.timeframes import TIMEFRAMES
 from tiers.ingest.prepare import Prepared, prepare
 from tiers.ingest.sources import FileSource, table_from_frame
-from tiers.timeframes import TIMEFRAMES
 from trading import sample_data
 from trading.market import symbols
 from trading.market import write as market

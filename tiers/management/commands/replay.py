@@ -18,7 +18,7 @@ from rich.table import Table
 
 from helios.errors import HeliosError
 from helios.stack.workers import running_workers
-from tiers import replaying
+from tiers.live import replay
 from trading.books import write as books
 from trading.market import symbols
 
@@ -53,8 +53,8 @@ class Command(BaseCommand):
             raise CommandError(f"{result['cycles']['failed']} cycles failed; see them in the admin under Cycles")
 
     def _replay(self, options: dict[str, Any]) -> dict[str, Any]:
-        replaying.check_timeout(options["timeout"])
-        plan = replaying.resume(options["resume"]) if options["resume"] else self._plan(options)
+        replay.check_timeout(options["timeout"])
+        plan = replay.resume(options["resume"]) if options["resume"] else self._plan(options)
         if options["continuous"]:
             with transaction.atomic():
                 book = plan.book if plan.book.pk else books.add_book(plan.book)
@@ -62,14 +62,14 @@ class Command(BaseCommand):
             return {"book": book.name, "bars": len(plan.bars), "active": True}
         started = time.perf_counter()
         if not options["workers"]:
-            replaying.require_workers()
+            replay.require_workers()
         try:
             with (
                 running_workers() if options["workers"] else nullcontext() as workers,
-                replaying.stored_book(plan) as book,
+                replay.stored_book(plan) as book,
                 _progress(len(plan.bars)) as advance,
             ):
-                ids = replaying.run(
+                ids = replay.run(
                     plan,
                     timeout_s=options["timeout"],
                     progress=lambda _: advance(),
@@ -78,10 +78,10 @@ class Command(BaseCommand):
         except BaseException:
             self._say_what_stays(plan)
             raise
-        return replaying.summary(book.pk, ids, elapsed_s=time.perf_counter() - started)
+        return replay.summary(book.pk, ids, elapsed_s=time.perf_counter() - started)
 
-    def _plan(self, options: dict[str, Any]) -> replaying.Plan:
-        return replaying.prepare(
+    def _plan(self, options: dict[str, Any]) -> replay.Plan:
+        return replay.prepare(
             symbols=symbols.listed(options["symbols"]),
             timeframe=options["timeframe"],
             n_bars=options["bars"],
@@ -92,7 +92,7 @@ class Command(BaseCommand):
             auto_trading=not options["no_auto_trading"],
         )
 
-    def _say_what_stays(self, plan: replaying.Plan) -> None:
+    def _say_what_stays(self, plan: replay.Plan) -> None:
         """Cycles are history and stay, so a replay that was begun can be finished; one that was not left nothing."""
         if plan.book.pk is not None:
             name = plan.book.name

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError, Rejected
-from tiers import clock, pipeline, replaying, sources
+from tiers.live import pipeline, replay, schedule, sources
 from trading.books.write import get_book
 from trading.models import LedgerEntry, PipelineCycle
 
@@ -29,17 +29,17 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         try:
             book = get_book(options["book"])
-            bar_ts = _moment(options["bar"]) if options["bar"] else clock.due_bar(book)
+            bar_ts = _moment(options["bar"]) if options["bar"] else schedule.due_bar(book)
             if bar_ts is None:
                 raise Rejected(f"book {book.name!r} has no bar that is due")
-            replaying.check_timeout(options["timeout"])
+            replay.check_timeout(options["timeout"])
             if not any(table.n_rows for table in sources.rows(book, bar_ts, bar_ts)):
                 raise Rejected(f"book {book.name!r} has no bar at {bar_ts.isoformat()}")
-            replaying.require_workers()
+            replay.require_workers()
             cycle = pipeline.start(book, bar_ts) or PipelineCycle.objects.filter(book=book, bar_ts=bar_ts).first()
             if cycle is None:
                 raise Rejected(f"book {book.name!r} is at another bar already, {bar_ts.isoformat()} cannot be started")
-            result = _trace(replaying.wait_for(cycle.pk, timeout_s=options["timeout"]))
+            result = _trace(replay.wait_for(cycle.pk, timeout_s=options["timeout"]))
         except HeliosError as error:
             raise CommandError(str(error)) from error
         if options["json"]:

@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        from tiers.training import train_and_register  # noqa: PLC0415 - torch loads only when it is needed
+        from tiers.research.train import train_and_register  # noqa: PLC0415 - torch loads only when it is needed
 
         try:
             with _Shown() as shown:

@@ -1,0 +1,42 @@
+"""Warm means warm: a process that was readied does in its first cycle what it does in its tenth."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import pytest
+from numba.core import event
+
+from helios.breakers import process as breakers
+from helios.modules import listener, loading
+from tests.challenge.conftest import FIRST, run
+from tiers.live import inference, stages, warmup
+from tiers.predict import network
+from trading.models import Book
+
+pytestmark = pytest.mark.django_db
+
+
+def state() -> tuple[set[object], ...]:
+    """What a process has imported, loaded, fitted and opened."""
+    held = set(sys.modules), set(inference._predictors), set(loading.loaded())
+    return (*held, set(stages.FIT_CACHE), set(breakers.current().circuits))
+
+
+def test_the_first_cycle_of_a_readied_process_imports_loads_fits_and_compiles_nothing(
+    book: Book, times: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Book.objects.update(active=True)
+    monkeypatch.setattr(stages, "FIT_CACHE", {})
+    monkeypatch.setattr(listener, "_background", [])
+    monkeypatch.setattr(network, "prepare_process", lambda threads: None)  # it is for good
+    warmup.cpu()
+    warmup.gpu()
+    before = state()
+    assert [bool(each) for each in before] == [True] * 5
+    with event.install_recorder("numba:compile") as compiled:
+        assert run(book, times[FIRST]).status == "DONE"
+    assert [now - then for then, now in zip(before, state(), strict=True)] == [set()] * 5
+    assert compiled.buffer == []
+    assert listener._background == [inference.warm]  # what is promoted later is loaded beside the tasks

@@ -1,0 +1,138 @@
+"""The decision of one bar, from forecasts to orders: tiers 4 to 7 in a row, as pure functions.
+
+The live chain runs the same four steps one task at a time; the backtest runs them in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from tiers.contracts import (
+    Bars,
+    BookView,
+    FloatArray,
+    Forecast,
+    MarketContext,
+    RiskDecision,
+    StrategicView,
+    Switches,
+    TargetWeights,
+    VolatilityForecast,
+)
+from tiers.contracts.parameters import PipelineParams
+from tiers.execute import plan as orders
+from tiers.execute.plan import Lot, Plan
+from tiers.features.compute import compute
+from tiers.llm import reply, rule_based
+from tiers.llm.enforce import enforce
+from tiers.portfolio.rebalance import rebalance
+from tiers.predict import run as predict
+from tiers.risk.sizing import decide
+
+Analyst = Callable[[MarketContext], StrategicView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiers:
+    """The implementations of tiers 2 to 7; the defaults are the built-in ones."""
+
+    features: Callable[[Bars], FloatArray] = compute
+    predict: Callable[..., FloatArray] = predict
+    risk: Callable[..., RiskDecision] = decide
+    llm: Analyst = rule_based.analyse
+    portfolio: Callable[..., TargetWeights] = rebalance
+    execute: Callable[..., Plan] = orders.plan
+
+
+BUILT_IN = Tiers()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionInputs:
+    """What is known at the close of the bar."""
+
+    forecast: Forecast
+    volatility: VolatilityForecast
+    returns: FloatArray  # (n_window, n_symbols) of `portfolio.returns.window_returns`, ending at the bar
+    context: MarketContext
+    book: BookView
+    lots: Mapping[str, Lot]
+    key: str  # what makes the order ids of this book its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What each tier said. `risk` is before the analyst's view, `bounded` after it."""
+
+    risk: RiskDecision
+    view: StrategicView
+    bounded: RiskDecision
+    targets: TargetWeights
+    plan: Plan
+
+
+def decide_bar(inputs: DecisionInputs, params: PipelineParams, switches: Switches, tiers: Tiers = BUILT_IN) -> Decision:
+    """Tiers 4 to 7 on one bar."""
+    risk = risk_step(inputs, params, switches, tiers)
+    view = llm_step(inputs.context, switches, tiers)
+    bounded = enforce(risk, view, switches)
+    targets = portfolio_step(inputs, bounded, params, tiers)
+    return Decision(
+        risk=risk,
+        view=view,
+        bounded=bounded,
+        targets=targets,
+        plan=execute_step(inputs, risk, targets, params, tiers),
+    )
+
+
+def risk_step(
+    inputs: DecisionInputs, params: PipelineParams, switches: Switches, tiers: Tiers = BUILT_IN
+) -> RiskDecision:
+    """Tier 4: sizes, bounds, leverage and the next trading state."""
+    return tiers.risk(
+        forecast=inputs.forecast,
+        volatility=inputs.volatility,
+        book=inputs.book,
+        returns=inputs.returns,
+        switches=switches,
+        params=params.risk,
+    )
+
+
+def llm_step(context: MarketContext, switches: Switches, tiers: Tiers = BUILT_IN) -> StrategicView:
+    """Tier 5: the analyst's view; neutral while `llm_strategic_analysis` is off."""
+    if not switches.llm_strategic_analysis:
+        return reply.neutral(context.bar_ts, provider="off", reasoning="llm_strategic_analysis is off")
+    return tiers.llm(context)
+
+
+def portfolio_step(
+    inputs: DecisionInputs, bounded: RiskDecision, params: PipelineParams, tiers: Tiers = BUILT_IN
+) -> TargetWeights:
+    """Tier 6: target weights inside the bounds that the view may have moved."""
+    return tiers.portfolio(risk=bounded, returns=inputs.returns, book=inputs.book, params=params.portfolio)
+
+
+def execute_step(
+    inputs: DecisionInputs,
+    risk: RiskDecision,
+    targets: TargetWeights,
+    params: PipelineParams,
+    tiers: Tiers = BUILT_IN,
+) -> Plan:
+    """Tier 7: orders; the book is already in the state that the risk tier has just decided."""
+    return tiers.execute(
+        targets=targets,
+        book=replace(inputs.book, state=risk.state),
+        lots=inputs.lots,
+        params=params.execute,
+        key=inputs.key,
+    )
+
+
+def smallest_steps(lots: Mapping[str, Lot]) -> dict[str, Decimal]:
+    """The quantity step of each symbol, as the paper venue wants it."""
+    return {symbol: lot.quantity_step for symbol, lot in lots.items()}

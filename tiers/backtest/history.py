@@ -1,0 +1,247 @@
+"""The seven-tier strategy over history: what can be computed at once, then one decision a bar."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tiers.backtest.decide import BUILT_IN, Decision, DecisionInputs, Tiers, decide_bar
+from tiers.backtest.exact import Step, utc_times
+from tiers.contracts import (
+    Bars,
+    BookView,
+    FloatArray,
+    Forecast,
+    Switches,
+    TimeArray,
+    VolatilityForecast,
+)
+from tiers.contracts.parameters import PipelineParams
+from tiers.execute.plan import Lot
+from tiers.features import catalog
+from tiers.llm import market_context
+from tiers.llm.market_context import ContextPath
+from tiers.portfolio.returns import window_returns
+from tiers.risk import volatility as vol
+from tiers.risk.garch import FitCache
+from tiers.risk.volatility import VolatilityPath
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is, of how much
+
+
+class Model(Protocol):
+    """A trained predictor, as `tiers.predict.artefact.load` gives it."""
+
+    @property
+    def receptive_bars(self) -> int: ...
+
+    @property
+    def horizon_bars(self) -> int: ...
+
+    def probabilities(self, features: FloatArray) -> FloatArray: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Who speaks: the champion, and the challenger for its share of symbols (`neural_network_v2`)."""
+
+    champion: Model
+    champion_name: str = "model"
+    challenger: Model | None = None
+    challenger_name: str = ""
+
+    @property
+    def receptive_bars(self) -> int:
+        """Feature rows that the longest-sighted of the models looks at."""
+        models = [model for model in (self.champion, self.challenger) if model is not None]
+        return max(model.receptive_bars for model in models)
+
+    def names(self, symbols: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+        """The name of the model that serves each symbol."""
+        if self.challenger is None:
+            return (self.champion_name,) * len(symbols)
+        return tuple(self.challenger_name if s in chosen else self.champion_name for s in symbols)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Tiers 2 to 4 and the context of tier 5 for every bar; rows are those of the bars, warm-up included."""
+
+    features: FloatArray  # (n_bars, n_symbols, n_features)
+    probability: FloatArray  # (n_bars, n_symbols, 3)
+    horizon_bars: int
+    volatility: VolatilityPath
+    context: ContextPath
+
+
+@dataclass(slots=True, kw_only=True)
+class DecisionLog:
+    """What the tiers said at each decided bar, row 0 being the first; orders and fills are in `Run`."""
+
+    ts: TimeArray  # (n_rows,)
+    symbols: tuple[str, ...]
+    features: FloatArray  # (n_rows, n_symbols, n_features)
+    probability: FloatArray  # (n_rows, n_symbols, 3)
+    sigma: FloatArray  # (n_rows, n_symbols)
+    method: npt.NDArray[np.int8]  # (n_rows, n_symbols) codes of `tiers.risk.volatility.METHODS`
+    expected_return: FloatArray  # (n_rows, n_symbols)
+    size: FloatArray
+    max_weight: FloatArray
+    leverage: FloatArray  # (n_rows,) of the risk tier
+    risk_multiplier: FloatArray  # (n_rows,) of the analyst
+    bounded_leverage: FloatArray  # (n_rows,) after the analyst
+    weights: FloatArray  # (n_rows, n_symbols) targets
+    stances: list[str] = field(default_factory=list)
+    denials: Counter[str] = field(default_factory=Counter)  # how often each code was given
+
+
+def warmup_bars(params: PipelineParams, timeframe: str, *, receptive_bars: int) -> int:
+    """Own bars of each symbol before the first decision, so that its windows are as full as live ones."""
+    return max(
+        catalog.WINDOW_BARS + receptive_bars,
+        vol.window_bars(params.volatility, timeframe),
+        market_context.WINDOW_BARS,
+        params.portfolio.window_bars + 1,
+    )
+
+
+def prepare(
+    bars: Bars,
+    served: Served,
+    *,
+    params: PipelineParams,
+    switches: Switches,
+    start_row: int,
+    progress: Progress,
+    tiers: Tiers = BUILT_IN,
+    cache: FitCache | None = None,
+) -> History:
+    """Features, probabilities, volatility and context of the whole history, each from the past alone."""
+    progress("features", 0, 4)
+    features = tiers.features(bars)
+    progress("model", 1, 4)
+    probability = _probabilities(features, bars.symbols, served, switches, tiers)
+    progress("volatility", 2, 4)
+    volatility = vol.volatility(
+        bars.ts,
+        bars.close,
+        params=params.volatility,
+        garch=switches.garch_volatility,
+        first_row=start_row,
+        cache=cache,
+    )
+    progress("context", 3, 4)
+    context = market_context.statistics(bars.close)
+    return History(
+        features=features,
+        probability=probability,
+        horizon_bars=served.champion.horizon_bars,
+        volatility=volatility,
+        context=context,
+    )
+
+
+def _probabilities(
+    features: FloatArray, symbols: Sequence[str], served: Served, switches: Switches, tiers: Tiers
+) -> FloatArray:
+    probability = tiers.predict(served.champion, features)
+    chosen = np.array([symbol in switches.neural_network_v2 for symbol in symbols])
+    if served.challenger is None or not chosen.any():
+        return probability
+    other = tiers.predict(served.challenger, features)
+    return np.where(chosen[None, :, None], other, probability)
+
+
+class HeliosDecider:
+    """Decides bar after bar with the functions of the live chain, and keeps a log of what they said."""
+
+    def __init__(
+        self,
+        bars: Bars,
+        history: History,
+        *,
+        params: PipelineParams,
+        switches: Switches,
+        lots: Mapping[str, Lot],
+        key: str,
+        served: Served,
+        start_row: int,
+        tiers: Tiers = BUILT_IN,
+    ) -> None:
+        self.bars, self.history, self.params, self.switches = bars, history, params, switches
+        self.lots, self.key, self.start_row, self.tiers = lots, key, start_row, tiers
+        self.times = utc_times(bars.ts)
+        known = np.isfinite(history.probability).all(axis=2)
+        names = np.array(served.names(bars.symbols, switches.neural_network_v2))
+        self.spoke = np.where(known, names, "")  # (n_bars, n_symbols)
+        self.log = _empty_log(bars, history, start_row)
+
+    def __call__(self, row: int, book: BookView) -> Step:
+        """Tiers 4 to 7 at this row."""
+        decision = decide_bar(self._inputs(row, book), self.params, self.switches, self.tiers)
+        self._record(row - self.start_row, decision)
+        return Step(targets=decision.targets, intents=decision.plan.intents, state=decision.risk.state)
+
+    def _inputs(self, row: int, book: BookView) -> DecisionInputs:
+        history, symbols = self.history, self.bars.symbols
+        forecast = Forecast(
+            bar_ts=book.bar_ts,
+            symbols=symbols,
+            probability=history.probability[row],
+            horizon_bars=history.horizon_bars,
+            model_names=tuple(self.spoke[row].tolist()),
+        )
+        volatility = VolatilityForecast(
+            bar_ts=book.bar_ts,
+            symbols=symbols,
+            sigma=history.volatility.sigma[row],
+            methods=history.volatility.methods(row),
+        )
+        return DecisionInputs(
+            forecast=forecast,
+            volatility=volatility,
+            returns=window_returns(self.bars.close, row, self.params.portfolio.window_bars),
+            context=market_context.at(
+                history.context, row, bar_ts=book.bar_ts, symbols=symbols, forecast=forecast, book=book
+            ),
+            book=book,
+            lots=self.lots,
+            key=self.key,
+        )
+
+    def _record(self, index: int, decision: Decision) -> None:
+        log, risk = self.log, decision.risk
+        log.expected_return[index] = risk.expected_return
+        log.size[index] = risk.size
+        log.max_weight[index] = risk.max_weight
+        log.leverage[index] = risk.leverage
+        log.risk_multiplier[index] = decision.view.risk_multiplier
+        log.bounded_leverage[index] = decision.bounded.leverage
+        log.weights[index] = decision.targets.weights
+        log.stances.append(decision.view.stance.value)
+        for denial in (*risk.denials, *decision.targets.denials, *decision.plan.denials):
+            log.denials[denial.code] += 1
+
+
+def _empty_log(bars: Bars, history: History, start_row: int) -> DecisionLog:
+    shape = (bars.n_bars - start_row, bars.n_symbols)
+    return DecisionLog(
+        ts=bars.ts[start_row:],
+        symbols=bars.symbols,
+        features=history.features[start_row:],
+        probability=history.probability[start_row:],
+        sigma=history.volatility.sigma[start_row:],
+        method=history.volatility.method[start_row:],
+        expected_return=np.full(shape, np.nan),
+        size=np.full(shape, np.nan),
+        max_weight=np.full(shape, np.nan),
+        leverage=np.full(shape[0], np.nan),
+        risk_multiplier=np.full(shape[0], np.nan),
+        bounded_leverage=np.full(shape[0], np.nan),
+        weights=np.full(shape, np.nan),
+    )

@@ -1,0 +1,277 @@
+"""Backtests from the tables: what a request needs is loaded, checked and handed to the pure engine."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helios.modules import registry as modules
+from tiers.backtest import engine, report
+from tiers.backtest.decide import Tiers
+from tiers.backtest.engine import Config, Result
+from tiers.backtest.exact import Costs, Initial
+from tiers.backtest.history import Progress, Served, warmup_bars
+from tiers.contracts import Bars, Switches
+from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import PipelineParams
+from tiers.contracts.timeframes import seconds
+from tiers.execute.plan import Lot
+from tiers.features import catalog
+from tiers.live import inference
+from tiers.live import switches as switchboard
+from trading.market import read as market
+from trading.models import Instrument, MLModel, Stage
+from trading.registry import read as registry
+from trading.strategies import BuyAndHold, SmaCross, Strategy
+
+STRATEGIES = (engine.HELIOS, "buy_and_hold", "sma_cross")
+MICROSECOND = timedelta(microseconds=1)
+_RANGE = re.compile(r"(\d{8})?-(\d{8})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for; `start` and `end` are UTC and inclusive, None leaves that side open."""
+
+    strategy: str
+    symbols: tuple[str, ...]
+    timeframe: str
+    start: datetime | None
+    end: datetime | None
+    costs: Costs
+    initial: Initial
+    seed: int
+    fast: int = 20  # windows of sma_cross, in bars
+    slow: int = 50
+    export: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A result with what the tables know of its model and flags."""
+
+    result: Result
+    elapsed_s: float
+    model: MLModel | None = None
+    trained_until: datetime | None = None  # the latest bar that any of the models has seen
+    switches: Switches | None = None
+
+    @property
+    def out_of_sample(self) -> bool | None:
+        """Whether the model had seen none of the bars; None where there is no model."""
+        return None if self.trained_until is None else self.trained_until < self.result.start
+
+
+def parse_range(text: str | None) -> tuple[datetime | None, datetime | None]:
+    """`YYYYMMDD-YYYYMMDD`, either side left out: first moment and last moment, UTC. `DataError` otherwise."""
+    if text is None:
+        return None, None
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        raise DataError(f"timerange must be like 20050101-20121231, was {text!r}")
+    start, end = (None if part is None else _day(part, text) for part in found.groups())
+    if start and end and end < start:
+        raise DataError(f"timerange must begin before it ends, was {text!r}")
+    return start, None if end is None else end + timedelta(days=1) - MICROSECOND
+
+
+def _day(part: str, text: str) -> datetime:
+    try:
+        return datetime.strptime(part, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise DataError(f"timerange must name days of the calendar, {part} in {text!r} is none") from None
+
+
+def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
+    """Check all that can be checked, then load, then run; with `export` the report is written at the end.
+
+    `DataError`, `ModelMissing` or `Rejected` say in one sentence what is missing, before any work is done.
+    """
+    began = time.perf_counter()
+    check(request)
+    if request.export is not None:
+        report.ensure_writable(request.export)
+    outcome = _helios(request, progress) if request.strategy == engine.HELIOS else _simple(request, progress)
+    outcome = replace(outcome, elapsed_s=time.perf_counter() - began)
+    if request.export is not None:
+        progress("writing the report", 0, 1)
+        report.write(request.export, report.render(outcome.result, context_of(outcome)))
+    return outcome
+
+
+def check(request: Request) -> None:
+    """Raise `DataError` for a strategy, timeframe or list of symbols that does not exist."""
+    if request.strategy not in STRATEGIES:
+        raise DataError(f"strategy must be one of {', '.join(STRATEGIES)}, was {request.strategy!r}")
+    seconds(request.timeframe)
+    if not request.symbols:
+        raise DataError("a backtest needs at least one symbol, there was none")
+
+
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """The result as one JSON object; a figure without a value is null."""
+    result = outcome.result
+    return {
+        "strategy": result.strategy,
+        "symbols": list(result.symbols),
+        "timeframe": result.timeframe,
+        "start": result.start.isoformat(),
+        "end": result.end.isoformat(),
+        **result.metrics.as_dict(),
+        "elapsed_s": round(outcome.elapsed_s, 3),
+        "seed": result.seed,
+        "model": None if outcome.model is None else outcome.model.name,
+        "out_of_sample": outcome.out_of_sample,
+    }
+
+
+# --- the strategies ---
+
+
+def _simple(request: Request, progress: Progress) -> Outcome:
+    strategy: Strategy = (
+        BuyAndHold() if request.strategy == "buy_and_hold" else SmaCross(fast=request.fast, slow=request.slow)
+    )
+    bars, start_row = load(request, warmup=strategy.warmup_bars, shortest=0)
+    result = engine.run_strategy(bars, strategy, _config(request, start_row), progress=progress)
+    return Outcome(result=result, elapsed_s=0.0)
+
+
+def _helios(request: Request, progress: Progress) -> Outcome:
+    champion = registry.champion(request.timeframe)
+    switches = switchboard.read_for(list(request.symbols), strategy="backtest", overrides={"auto_trading": True})
+    challenger = registry.challenger(request.timeframe) if switches.neural_network_v2 else None
+    served = Served(
+        champion=inference.predictor(champion),
+        champion_name=champion.name,
+        challenger=None if challenger is None else inference.predictor(challenger),
+        challenger_name="" if challenger is None else challenger.name,
+    )
+    params = PipelineParams.for_timeframe(request.timeframe)
+    warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars)
+    blind = max(feature.lookback for feature in catalog.FEATURES) + served.receptive_bars
+    bars, start_row = load(request, warmup=warmup, shortest=blind)
+    result = engine.run_helios(
+        bars,
+        served,
+        _config(request, start_row),
+        params=params,
+        switches=switches,
+        tiers=active_tiers(),
+        progress=progress,
+    )
+    trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
+    return Outcome(result=result, elapsed_s=0.0, model=champion, trained_until=trained_until, switches=switches)
+
+
+def active_tiers() -> Tiers:
+    """The modules that stand for the tiers now, the same that a live cycle would call."""
+    implementations: dict[str, Callable[..., Any]] = {
+        stage.value: modules.resolve(stage.value).implementation.run
+        for stage in (Stage.FEATURES, Stage.PREDICT, Stage.RISK, Stage.LLM, Stage.PORTFOLIO, Stage.EXECUTE)
+    }
+    return Tiers(**implementations)
+
+
+def _config(request: Request, start_row: int) -> Config:
+    return Config(
+        initial=request.initial,
+        costs=request.costs,
+        lots=lots(request.symbols),
+        seed=request.seed,
+        start_row=start_row,
+    )
+
+
+def lots(symbols: tuple[str, ...]) -> dict[str, Lot]:
+    """Trading steps of the symbols."""
+    return {
+        row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
+        for row in Instrument.objects.filter(symbol__in=symbols)
+    }
+
+
+# --- the bars ---
+
+
+def load(request: Request, *, warmup: int, shortest: int) -> tuple[Bars, int]:
+    """The bars of a request and the row of its first decision.
+
+    With a start, up to `warmup` own bars of each symbol before it come along, as a live window would hold
+    them. Without one, the first `shortest` bars, in which the model cannot speak yet, are left to warm up.
+    """
+    bars = market.bar_range(request.symbols, request.timeframe, request.start, request.end)
+    if request.start is None:
+        return bars, shortest if bars.n_bars > 2 * shortest else 0
+    if warmup == 0:
+        return bars, 0
+    before = market.bar_window(
+        request.symbols, request.timeframe, request.start - MICROSECOND, warmup, at_least_one=False
+    )
+    return joined(before, bars), before.n_bars
+
+
+def joined(before: Bars, after: Bars) -> Bars:
+    """Two stretches of the same symbols, one behind the other."""
+    return replace(
+        after,
+        ts=np.concatenate([before.ts, after.ts]),
+        open=np.concatenate([before.open, after.open]),
+        high=np.concatenate([before.high, after.high]),
+        low=np.concatenate([before.low, after.low]),
+        close=np.concatenate([before.close, after.close]),
+        volume=np.concatenate([before.volume, after.volume]),
+    )
+
+
+# --- the report ---
+
+
+def context_of(outcome: Outcome) -> report.Context:
+    """What the report says beside the result."""
+    switches = switchboard.to_json(outcome.switches) if outcome.switches is not None else {}
+    return report.Context(
+        made_at=datetime.now(UTC),
+        elapsed_s=outcome.elapsed_s,
+        model=None if outcome.model is None else summary_of(outcome.model, outcome.trained_until),
+        switches=[(name, _flag(value)) for name, value in switches.items() if name != "auto_trading"],
+    )
+
+
+def summary_of(model: MLModel, trained_until: datetime | None) -> report.ModelSummary:
+    """A model's card in a few lines."""
+    facts = [
+        ("preset", model.preset),
+        ("features", model.feature_set),
+        ("horizon", f"{model.horizon_bars} bars"),
+        ("trained on", f"{', '.join(model.symbols)} {model.timeframe}"),
+        ("training data", f"{model.trained_from:%Y-%m-%d} to {model.trained_to:%Y-%m-%d}"),
+        ("seed", str(model.seed)),
+        ("artifact", f"sha256 {model.artifact_sha256[:12]}…"),
+    ]
+    numbers = {name: value for name, value in _flat(model.metrics).items() if isinstance(value, int | float)}
+    facts += [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers.items()]
+    return report.ModelSummary(name=model.name, trained_until=trained_until, facts=facts)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name} ") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def _flag(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(value) or "no symbol" if isinstance(value, list) else str(value)
+
+
+__all__ = ["Outcome", "Request", "parse_range", "run", "to_json"]

@@ -1,0 +1,258 @@
+"""Champion and challenger of one stage in one cycle: the champion always answers, a challenger may.
+
+The champion's call goes through the watch of a version that was switched in a moment ago. A challenger works on copies
+of its input, under a time limit; whatever it does wrong is noted, and the champion's answer stands for its symbols.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from types import SimpleNamespace
+from typing import Any, Generic, TypeVar, cast
+
+import numpy as np
+from billiard.exceptions import SoftTimeLimitExceeded
+from loguru import logger
+
+from helios.db.failures import lost, savepoint
+from helios.modules import registry as modules
+from helios.modules import watch
+from helios.modules.errors import WatchedCallFailed
+from helios.rollouts.core.assignment import Assignment, Kind
+from tiers.challenge import checks
+from tiers.challenge.deadline import within
+from tiers.contracts.errors import HeliosError, Rejected, Transient
+from trading.models import PipelineCycle, Stage
+
+T = TypeVar("T")
+Run = Callable[..., Any]
+TIME_LIMIT_S = 10.0  # of a challenger's answer; its gate tests have set a budget far below
+BY_BOOK = (Stage.INGEST, Stage.FEATURES, Stage.LLM)  # one answer for the whole book; the others answer by symbol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial(Generic[T]):
+    """What one challenger said. `served`: the symbols it decides, none in shadow mode or when it failed."""
+
+    assignment: Assignment
+    assigned: frozenset[str]  # the symbols it was to decide
+    value: T | None
+    latency_ms: float
+    error: str = ""
+
+    @property
+    def served(self) -> frozenset[str]:
+        return frozenset() if self.error or self.assignment.shadow else self.assigned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[T]):
+    """The champion's answer with how long it took, and those of its challengers."""
+
+    value: T
+    latency_ms: float
+    trials: tuple[Trial[T], ...] = ()
+
+    def merged(self, merge: Callable[[T, T, frozenset[str]], T]) -> T:
+        """The answer that the book goes by: each challenger that serves symbols is merged into the champion's."""
+        value = self.value
+        for trial in self.trials:
+            if trial.served and trial.value is not None:
+                value = merge(value, trial.value, trial.served)
+        return value
+
+    def whole(self) -> T:
+        """The same for a stage that answers for the whole book."""
+        return self.merged(lambda _own, other, _served: other)
+
+    def version(self, champion: str) -> str:
+        """The version that gave `whole()`: the champion's label, or the challenger's that serves the book."""
+        serving = [t.assignment.challenger for t in self.trials if t.served and t.value is not None]
+        return serving[-1] if serving else champion
+
+    def summary(self) -> list[dict[str, Any]]:
+        """The trials as the ledger keeps them."""
+        return [
+            {
+                "rollout": trial.assignment.rollout_id,
+                "challenger": trial.assignment.challenger,
+                "mode": trial.assignment.mode,
+                "symbols": sorted(trial.served),
+                "error": trial.error,
+            }
+            for trial in self.trials
+        ]
+
+
+def ask(
+    cycle: PipelineCycle,
+    stage: Stage,
+    call: Callable[[Run], T],
+    *,
+    trial: Callable[[Run], T] | None = None,
+    strategy: Callable[[Assignment], T] | None = None,
+    excused: tuple[type[Exception], ...] = (),
+) -> Answer[T]:
+    """Ask the pinned module of a stage, then the challengers that the cycle pinned for it.
+
+    `call` works with the `run` of a module that it is given; `trial` does the same for a challenger where that differs
+    (no breaker, no fallback); `strategy` answers for a challenging strategy. An error in `excused` is not the
+    challenger's: it then did not take part. Raises what the champion raises.
+    """
+    started = time.perf_counter()
+    value = call(champion(cycle, stage))
+    latency_ms = (time.perf_counter() - started) * 1e3
+    trials: list[Trial[T]] = []
+    for assignment in assignments(cycle, stage):
+        if not (assigned := _assigned(assignment, stage, cycle)):
+            trials.append(Trial(assignment=assignment, assigned=assigned, value=None, latency_ms=0.0))
+            continue
+        if assignment.kind == Kind.MODULE:
+            _load_ahead(stage, assignment)
+            made = _attempt(_module_trial(trial or call, stage, assignment), assignment, assigned, excused)
+        elif strategy is not None:
+            made = _attempt(_strategy_trial(strategy, assignment), assignment, assigned, excused)
+        else:
+            raise ValueError(f"{stage.value} has no place for a strategy, rollout {assignment.rollout_id} asks for one")
+        trials += [] if made is None else [made]
+    return Answer(value=value, latency_ms=latency_ms, trials=tuple(trials))
+
+
+def champion(cycle: PipelineCycle, stage: Stage) -> Run:
+    """The `run` of the version that the cycle is pinned to, checked, and watched when it was just switched in.
+
+    A failure of a version that the slot has left since the cycle began is told as one of a watched version is.
+    """
+    label = cycle.modules.get(stage.value)
+    if label is None:
+        raise Rejected(f"module {stage.value} must be in use when a cycle starts, none was")
+    active = modules.resolve_pinned(stage.value, label)
+    run = watch.guarded(replace(active, implementation=_checking(active.implementation, stage))).run
+    return cast("Run", run) if not left(cycle, stage) else _failing_over(run, stage, label)
+
+
+def left(cycle: PipelineCycle, stage: Stage) -> str:
+    """The version that serves new cycles, where it is not the one that this cycle is pinned to; else empty."""
+    serving = modules.pins().get(stage.value, "")
+    return "" if serving == cycle.modules[stage.value] else serving
+
+
+def fallback(cycle: PipelineCycle, stage: Stage) -> str:
+    """The version to run a stage with whose pinned version failed; empty where there is none."""
+    failed = cycle.modules[stage.value]
+    chosen = left(cycle, stage) or watch.fallback_label(stage.value)
+    if chosen == failed:  # somebody has rolled the slot back since this task began
+        modules.refresh_if_behind()
+        chosen = left(cycle, stage)
+    return chosen
+
+
+def _failing_over(run: Run, stage: Stage, label: str) -> Run:
+    def attempt(*args: Any, **named: Any) -> Any:
+        try:
+            return run(*args, **named)
+        except (WatchedCallFailed, Transient):
+            raise
+        except Exception as error:
+            raise WatchedCallFailed(stage.value, label, error) from error
+
+    return attempt
+
+
+def assignments(cycle: PipelineCycle, stage: Stage) -> list[Assignment]:
+    """The rollouts of a cycle that have a say in this stage."""
+    return [one for one in map(Assignment.from_json, cycle.rollouts) if _concerns(one, stage, cycle)]
+
+
+def _concerns(assignment: Assignment, stage: Stage, cycle: PipelineCycle) -> bool:
+    if assignment.kind == Kind.STRATEGY:
+        return stage is Stage.PORTFOLIO and assignment.target == cycle.book.name
+    return assignment.target == stage.value
+
+
+def _assigned(assignment: Assignment, stage: Stage, cycle: PipelineCycle) -> frozenset[str]:
+    """The symbols that the challenger is asked about: all in shadow mode; of a stage of whole books all or none."""
+    if assignment.shadow or (stage in BY_BOOK and assignment.serves_book(cycle.book.name)):
+        return frozenset(cycle.book.symbols)
+    return frozenset() if stage in BY_BOOK else frozenset(assignment.symbols)
+
+
+def _load_ahead(stage: Stage, assignment: Assignment) -> None:
+    """Load a challenger before its clock starts; what goes wrong here goes wrong again, and is told, in its trial."""
+    with contextlib.suppress(Exception, SystemExit), savepoint():
+        modules.resolve_pinned(stage.value, assignment.challenger)
+
+
+def _module_trial(call: Callable[[Run], T], stage: Stage, assignment: Assignment) -> Callable[[], T]:
+    def work() -> T:
+        found = modules.resolve_pinned(stage.value, assignment.challenger)
+        return call(_isolated(_checking(found.implementation, stage).run))
+
+    return work
+
+
+def _strategy_trial(strategy: Callable[[Assignment], T], assignment: Assignment) -> Callable[[], T]:
+    return lambda: strategy(assignment)
+
+
+def _attempt(
+    work: Callable[[], T], assignment: Assignment, assigned: frozenset[str], excused: tuple[type[Exception], ...]
+) -> Trial[T] | None:
+    """The challenger's answer, or its error; a database that is away and the task's own limit are not its own.
+
+    Where the stage runs in a transaction, the savepoint keeps it usable after an error of the trial and takes back what
+    that wrote. Stages that wait on a network or a model run in none: there, what a trial writes stays.
+    """
+    started, value, error = time.perf_counter(), None, ""
+    try:
+        with savepoint(), within(TIME_LIMIT_S):
+            value = work()
+    except SoftTimeLimitExceeded:
+        raise
+    except excused:
+        return None
+    except (Exception, SystemExit) as raised:  # a challenger may fail in any way; the champion serves then
+        if lost(raised):
+            raise
+        error = said(raised)
+        logger.bind(rollout=assignment.rollout_id, challenger=assignment.challenger, error=error).warning("arm.failed")
+    latency_ms = (time.perf_counter() - started) * 1e3
+    return Trial(assignment=assignment, assigned=assigned, value=value, latency_ms=latency_ms, error=error)
+
+
+def said(error: BaseException) -> str:
+    """An error as a reason: our own in their words, others with their kind."""
+    return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}".rstrip()
+
+
+def _checking(implementation: Any, stage: Stage) -> Any:
+    """The implementation with its answers checked."""
+
+    def run(*args: Any, **named: Any) -> Any:
+        return checks.checked(stage.value, implementation.run(*args, **named), *args, **named)
+
+    return SimpleNamespace(VERSION=implementation.VERSION, run=run)
+
+
+def _isolated(run: Run) -> Run:
+    """`run` on copies of every array, so that a challenger that writes into its input changes nothing for others."""
+    return lambda *args, **named: run(*map(private, args), **{name: private(value) for name, value in named.items()})
+
+
+def private(value: Any) -> Any:
+    """A copy of an array, of the arrays in a frozen message or in a sequence of them; anything else as it is."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, list | tuple):
+        return type(value)(map(private, cast("Sequence[Any]", value)))
+    if is_dataclass(value) and not isinstance(value, type):
+        arrays = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
+        copies = {name: held.copy() for name, held in arrays.items() if isinstance(held, np.ndarray)}
+        return replace(value, **copies) if copies else value
+    return value
+
+
+__all__ = ["BY_BOOK", "Answer", "Trial", "ask", "assignments", "champion"]

@@ -1,0 +1,171 @@
+"""A strategy of `trading.strategies` in the place of tier 6: for the symbols of its arm, later for a whole book."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+import numpy as np
+from django.db import transaction
+
+from helios import events
+from helios.rollouts.core.assignment import Assignment
+from tiers.challenge import merge
+from tiers.contracts import Bars, BookView, FloatArray, RiskDecision, TargetWeights
+from tiers.contracts.errors import Rejected
+from tiers.contracts.parameters import PipelineParams, PortfolioParams
+from tiers.live import windows
+from tiers.portfolio.rebalance import quantised
+from trading.models import Book
+from trading.strategies import BuyAndHold, SmaCross, Strategy
+
+TIERS = "helios"  # the label of the seven tiers themselves
+STRATEGIES: dict[str, Callable[..., Strategy]] = {"buy_and_hold": BuyAndHold, "sma_cross": SmaCross}
+
+
+def make(name: str, params: Mapping[str, Any]) -> Strategy:
+    """The strategy of this name. `Rejected` names an unknown strategy, or a parameter that it does not take."""
+    kind = STRATEGIES.get(name)
+    if kind is None:
+        raise Rejected(f"a strategy must be one of {', '.join(STRATEGIES)}, was {name!r}")
+    known = {f.name for f in fields(cast("Any", kind))} - {"name", "warmup_bars"}
+    for key, value in params.items():
+        if key not in known:
+            raise Rejected(f"{name} takes {', '.join(sorted(known)) or 'no parameters'}, was given {key!r}")
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Rejected(f"{key} of {name} must be a whole number, was {value!r}")
+    return kind(**params)
+
+
+def label(name: str, params: Mapping[str, Any]) -> str:
+    """How a strategy with its parameters is called in a rollout: `sma_cross(fast=20, slow=50)`."""
+    if name == TIERS:
+        return TIERS
+    values = make(name, params).params
+    return f"{name}({', '.join(f'{key}={value:g}' for key, value in values.items())})" if values else name
+
+
+def check(target: str, challenger: str, params: Mapping[str, Any]) -> str:
+    """Whether `challenger` may be tried on the book `target`; returns the label of what serves that book now.
+
+    `Rejected` for a book or strategy that does not exist, for parameters that it does not take, for one that looks
+    back further than the book's window, and for the strategy that serves already.
+    """
+    book = _book(target)
+    if challenger != TIERS:
+        needed = make(challenger, params).warmup_bars + 1
+        window = window_of(book)
+        if needed > window:
+            raise Rejected(f"{challenger} needs {needed} bars, the window of book {target!r} has {window}")
+    now = label(*serving(book))
+    if label(challenger, params) == now:
+        raise Rejected(f"{now} serves book {target!r} already")
+    return now
+
+
+def promote(target: str, challenger: str, params: Mapping[str, Any], *, actor: str, reason: str) -> None:
+    """Let the strategy decide every weight of the book from its next cycle on; `helios` are the tiers themselves."""
+    with transaction.atomic():
+        book = Book.objects.select_for_update().get(pk=_book(target).pk)
+        before, after = label(*serving(book)), label(challenger, params)
+        if before == after:
+            return
+        book.strategy = {} if challenger == TIERS else {"name": challenger, "params": dict(params)}
+        book.save(update_fields=["strategy", "updated_at"])
+        events.record(
+            kind="strategy.promoted",
+            source="tiers.challenge",
+            subject=target,
+            data={"before": before, "after": after, "actor": actor, "reason": reason},
+        )
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Tier 6 of one cycle: the tiers' own targets, the strategy that serves the book, and those that challenge it."""
+
+    book: Book
+    bars: Bars
+    risk: RiskDecision
+    view: BookView
+    params: PortfolioParams
+    own: TargetWeights | None = None  # of the tiers, once they were asked
+
+    def serving(self, own: TargetWeights) -> TargetWeights:
+        """What the book goes by: the tiers' targets, or those of its strategy."""
+        self.own = own
+        name, params = serving(self.book)
+        return own if name == TIERS else self._of(make(name, params), own)
+
+    def challenging(self, assignment: Assignment) -> TargetWeights:
+        """What a challenging strategy wants; `helios` are the tiers."""
+        if self.own is None:
+            raise ValueError("the champion must be asked before its challengers, was not")
+        if assignment.challenger == TIERS:
+            return self.own
+        return self._of(make(assignment.challenger, assignment.params), self.own)
+
+    def merged(self, own: TargetWeights, other: TargetWeights, served: frozenset[str]) -> TargetWeights:
+        """The champion's targets with the challenger's for its symbols, inside the limits of the book."""
+        return merge.targets(
+            own,
+            other.weights,
+            served,
+            risk=self.risk,
+            tradable=self.view.tradable,
+            params=self.params,
+            refused=other.denials,
+        )
+
+    def _of(self, strategy: Strategy, own: TargetWeights) -> TargetWeights:
+        """Its wanted weights inside the bounds of the risk decision, from what is held."""
+        held = replace(
+            own,
+            weights=quantised(self.view.weights),
+            turnover=0.0,
+            method=strategy.name,
+            reason="no_change",
+            denials=(),
+        )
+        wanted = wanted_weights(strategy, self.bars.close, self.view.weights)
+        return self.merged(held, replace(held, weights=wanted), frozenset(own.symbols))
+
+
+def wanted_weights(strategy: Strategy, close: FloatArray, held: FloatArray) -> FloatArray:
+    """(n_symbols,) wanted weights at the last row of `close` (n_bars, n_symbols); what is held where it asks nothing.
+
+    A strategy speaks where its state changes. A symbol that is not in the state it should be in (the strategy took the
+    book over, or an order was not filled) is brought there; one that is drifts with its price.
+    """
+    asked = strategy.weights(close)
+    known = np.isfinite(asked)
+    last = len(asked) - 1 - known[::-1].argmax(axis=0)
+    state = np.where(known.any(axis=0), asked[last, np.arange(asked.shape[1])], np.nan)
+    settled = np.isnan(state) | (~known[-1] & ((state > 0.0) == (held > 0.0)))
+    out: FloatArray = np.where(settled, held, state)
+    return out
+
+
+def window_of(book: Book) -> int:
+    """Bars that tier 6 of a book sees."""
+    return windows.close_bars(_params(book), book.timeframe)
+
+
+def _params(book: Book) -> PipelineParams:
+    return PipelineParams.from_json(book.params) if book.params else PipelineParams.for_timeframe(book.timeframe)
+
+
+def _book(name: str) -> Book:
+    book = Book.objects.filter(name=name).first()
+    if book is None:
+        raise Rejected(f"book {name!r} does not exist")
+    return book
+
+
+def serving(book: Book) -> tuple[str, dict[str, Any]]:
+    """The strategy that serves a book, with its parameters."""
+    return (book.strategy["name"], book.strategy["params"]) if book.strategy else (TIERS, {})
+
+
+__all__ = ["STRATEGIES", "TIERS", "Desk", "check", "label", "make", "promote", "serving", "wanted_weights"]

@@ -1,0 +1,141 @@
+"""What a stage's module must give: checked right after the call, so that a bad answer is the module's own failure.
+
+Pure. Classes are compared by their fields: a module that was loaded beside the running one brings its own copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tiers.contracts import BoolArray, FloatArray, TradingState
+from tiers.contracts.errors import DataError
+from tiers.execute.plan import Plan
+from tiers.features.catalog import NAMES
+from tiers.llm.reply import MAX_MULTIPLIER
+
+SUM_TOLERANCE = 1e-6
+LONGEST = {"method": 32, "reason": 64, "provider": 32, "client_order_id": 48}  # letters that their columns hold
+
+
+def checked(stage: str, result: Any, *inputs: Any, **named: Any) -> Any:
+    """The result of `stage` called with these inputs. `DataError` where it is not what the next stages build on."""
+    return CHECKS[stage](result, inputs, named)
+
+
+def _ingest(result: Any, _inputs: tuple[Any, ...], _named: dict[str, Any]) -> Any:
+    _fields("ingest", result, "accepted", "higher", "missing", "problems")
+    return result
+
+
+def _features(result: Any, inputs: tuple[Any, ...], _named: dict[str, Any]) -> FloatArray:
+    expected = (*inputs[0].close.shape, len(NAMES))
+    return _floats("features", result, expected)
+
+
+def _predict(result: Any, inputs: tuple[Any, ...], _named: dict[str, Any]) -> FloatArray:
+    """Rows are missing as a whole, or probabilities that sum to 1."""
+    values = _floats("predict", result, (*inputs[1].shape[:2], 3))
+    known: BoolArray = np.asarray(np.isfinite(values).all(axis=2))
+    if not (known | np.isnan(values).all(axis=2)).all():
+        raise DataError("predict must give rows of probabilities or rows of NaN, some were neither")
+    rows = values[known]
+    if (rows < 0.0).any() or (rows > 1.0).any():
+        raise DataError(f"predict must give probabilities from 0 to 1, was {rows.min():g} to {rows.max():g}")
+    if len(rows) and float(np.abs(rows.sum(axis=1) - 1.0).max()) > SUM_TOLERANCE:
+        raise DataError("predict must give probabilities that sum to 1, some did not")
+    return values
+
+
+def _risk(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    symbols = named["book"].symbols
+    _fields("risk", result, "symbols", "sigma", "expected_return", "size", "max_weight", "leverage", "state", "denials")
+    _same_symbols("risk", result.symbols, symbols)
+    for name in ("sigma", "expected_return", "size", "max_weight"):
+        _floats(f"{name} of risk", getattr(result, name), (len(symbols),))
+    for name in ("size", "max_weight", "leverage"):
+        values = np.asarray(getattr(result, name))
+        if not np.isfinite(values).all() or (values < 0.0).any():
+            raise DataError(f"{name} of risk must be finite and at least 0, was {values.tolist()}")
+    if not np.isfinite(result.expected_return).all():
+        raise DataError("expected_return of risk must be finite, some of it was not")
+    if result.state not in list(TradingState):
+        raise DataError(f"state of risk must be one of {', '.join(TradingState)}, was {result.state!r}")
+    return result
+
+
+def _llm(result: Any, _inputs: tuple[Any, ...], _named: dict[str, Any]) -> Any:
+    _fields("llm", result, "bar_ts", "provider", "stance", "conviction", "risk_multiplier", "reasoning")
+    if not 0.0 <= result.conviction <= 1.0 or not 0.0 <= result.risk_multiplier <= MAX_MULTIPLIER:
+        raise DataError(
+            f"llm must give a conviction from 0 to 1 and a multiplier from 0 to {MAX_MULTIPLIER}, were "
+            f"{result.conviction} and {result.risk_multiplier}"
+        )
+    _short("llm", result, "provider")
+    return result
+
+
+def _portfolio(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    symbols = named["book"].symbols
+    _fields("portfolio", result, "symbols", "weights", "previous", "turnover", "method", "reason", "denials")
+    _same_symbols("portfolio", result.symbols, symbols)
+    weights = _floats("weights of portfolio", result.weights, (len(symbols),))
+    if not np.isfinite(weights).all():
+        raise DataError("weights of portfolio must be finite, some were not")
+    _short("portfolio", result, "method", "reason")
+    return result
+
+
+def _execute(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> Plan:
+    symbols = named["book"].symbols
+    _fields("execute", result, "intents", "denials")
+    seen: set[str] = set()
+    for intent in result.intents:
+        _fields("an order of execute", intent, "client_order_id", "symbol", "side", "quantity", "reference_price")
+        _short("an order of execute", intent, "client_order_id")
+        if intent.symbol not in symbols or intent.symbol in seen:
+            raise DataError(
+                f"execute must give one order at most for each symbol of the book, {intent.symbol!r} broke it"
+            )
+        if not intent.quantity.is_finite() or intent.quantity <= 0:
+            raise DataError(f"the quantity of an order must be above 0, was {intent.quantity} {intent.symbol}")
+        seen.add(intent.symbol)
+    return Plan(intents=tuple(result.intents), denials=tuple(result.denials))
+
+
+CHECKS: dict[str, Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
+    "ingest": _ingest,
+    "features": _features,
+    "predict": _predict,
+    "risk": _risk,
+    "llm": _llm,
+    "portfolio": _portfolio,
+    "execute": _execute,
+}
+
+
+def _fields(what: str, result: Any, *names: str) -> None:
+    missing = [name for name in names if not hasattr(result, name)]
+    if missing:
+        raise DataError(f"{what} must have {', '.join(missing)}, was {type(result).__name__} without")
+
+
+def _short(what: str, result: Any, *names: str) -> None:
+    for name in names:
+        text = getattr(result, name)
+        if not isinstance(text, str) or len(text) > LONGEST[name]:
+            raise DataError(f"{name} of {what} must be a text of at most {LONGEST[name]} letters, was {text!r:.99}")
+
+
+def _floats(what: str, values: Any, shape: tuple[int, ...]) -> FloatArray:
+    if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != np.float64:
+        seen = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise DataError(f"{what} must be float64 {shape}, was {seen}")
+    return values
+
+
+def _same_symbols(what: str, seen: Any, symbols: tuple[str, ...]) -> None:
+    if tuple(seen) != tuple(symbols):
+        raise DataError(f"{what} must speak of {symbols}, was {seen}")

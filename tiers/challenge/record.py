@@ -1,0 +1,110 @@
+"""What the arms said, as rows: one a symbol and arm, in the transaction of the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from helios.rollouts import arm_decisions
+from helios.rollouts.arm_decisions import ArmDecision
+from helios.rollouts.core.assignment import Arm, Assignment
+from tiers.challenge.arms import Answer
+from tiers.contracts import BUY, SELL, BookView, Forecast, RiskDecision, TargetWeights
+from tiers.execute.plan import Plan
+from trading.models import PipelineCycle
+
+T = TypeVar("T")
+Values = dict[str, dict[str, Any]]  # of a symbol: what its arm said
+
+
+def record(cycle: PipelineCycle, answer: Answer[T], values: Callable[[T], Values], *, error: str = "") -> None:
+    """Write the decisions of both arms of every trial; `error` is the champion's, where its answer is a fallback."""
+    rows: list[ArmDecision] = []
+    for trial in answer.trials:
+        symbols = cycle.book.symbols
+        own = [s for s in symbols if trial.assignment.shadow or s not in trial.assigned]
+        other = [s for s in symbols if s in trial.assigned]
+        rows += _rows(cycle, trial.assignment, Arm.CHAMPION, own, values(answer.value), answer.latency_ms, error)
+        said = {} if trial.value is None else values(trial.value)
+        rows += _rows(cycle, trial.assignment, Arm.CHALLENGER, other, said, trial.latency_ms, trial.error)
+    if rows:
+        arm_decisions.record(rows)
+
+
+def _rows(
+    cycle: PipelineCycle,
+    assignment: Assignment,
+    arm: Arm,
+    symbols: list[str],
+    values: Values,
+    latency_ms: float,
+    error: str,
+) -> list[ArmDecision]:
+    return [
+        ArmDecision(
+            rollout_id=assignment.rollout_id,
+            step=assignment.step,
+            cycle_id=cycle.pk,
+            bar_ts=cycle.bar_ts,
+            symbol=symbol,
+            arm=arm.value,
+            shadow=assignment.shadow,
+            value=values.get(symbol, {}),
+            latency_ms=latency_ms,
+            error=error,
+        )
+        for symbol in symbols
+    ]
+
+
+# --- what is kept of each answer; `weight` is what the answer alone would hold, as a fraction of equity ---
+
+
+def of_forecast(forecast: Forecast) -> Values:
+    """Probabilities, and as weight an equal part of the equity times what buying has over selling.
+
+    Empty where nothing is known.
+    """
+    n_symbols = len(forecast.symbols)
+    return {
+        symbol: {
+            "weight": max(0.0, float(row[BUY] - row[SELL])) / n_symbols,
+            "probability": row.tolist(),
+            "horizon_bars": forecast.horizon_bars,
+            "model": name,
+        }
+        if np.isfinite(row).all()
+        else {}
+        for symbol, row, name in zip(forecast.symbols, forecast.probability, forecast.model_names, strict=True)
+    }
+
+
+def of_risk(decision: RiskDecision) -> Values:
+    """The largest book that the decision allows, in proportion to its bounds."""
+    bounds = np.minimum(decision.size, decision.max_weight)
+    total = float(bounds.sum())
+    part = min(1.0, decision.leverage / total) if total > 0.0 else 1.0
+    return {symbol: {"weight": bound} for symbol, bound in zip(decision.symbols, (bounds * part).tolist(), strict=True)}
+
+
+def of_targets(targets: TargetWeights) -> Values:
+    """The wanted weights."""
+    return {s: {"weight": weight} for s, weight in zip(targets.symbols, targets.weights.tolist(), strict=True)}
+
+
+def of_plan(plan: Plan, book: BookView) -> Values:
+    """Signed quantities, and the weights that they lead to from those held."""
+    weights, equity = dict(zip(book.symbols, book.weights.tolist(), strict=True)), float(book.equity)
+    values: Values = {symbol: {"weight": weight, "quantity": "0"} for symbol, weight in weights.items()}
+    for intent in plan.intents:
+        signed = intent.quantity if intent.side == "BUY" else -intent.quantity
+        change = float(signed * intent.reference_price) / equity if equity > 0 else 0.0
+        values[intent.symbol] = {"weight": weights[intent.symbol] + change, "quantity": str(signed)}
+    return values
+
+
+def of_book(symbols: Iterable[str], value: dict[str, Any]) -> Values:
+    """One answer for every symbol of the book."""
+    return dict.fromkeys(symbols, value)

@@ -1,0 +1,370 @@
+"""The chain of a cycle: start it once, run each stage once, end it once, whatever is redelivered or killed.
+
+A stage runs in one transaction that holds the cycle's row: it compares and sets `cycle.stage`, writes its output, its
+`StageRun` and its ledger entry, and commits them together. A worker that dies leaves the row as it was; a message that
+comes twice finds the stage passed and hands the id on.
+
+A stage that may wait on a network (`stages.WAITS`) does its work before that transaction, which only writes; a session
+lock keeps a second worker from the same call. A worker that dies in between has written nothing, and the call is made
+again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from celery import chain, signature
+from django.db import connection, transaction
+from django.db.models import Count, F, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+from loguru import logger
+
+from helios import breakers, events, flags
+from helios.db.failures import UNAVAILABLE
+from helios.modules import registry as modules
+from helios.modules import watch
+from helios.modules.errors import WatchedCallFailed
+from tiers.challenge import arms
+from tiers.challenge import pins as delivery
+from tiers.contracts.errors import HeliosError, Transient
+from tiers.live import switches as switchboard
+from tiers.live.lateness import late_now
+from tiers.live.stages import HANDLERS, WAITS, Skip, StageContext, StageResult
+from trading.books import ledger
+from trading.models import Book, PipelineCycle, Stage, StageRun
+from trading.orders import outbox
+
+Status = PipelineCycle.Status
+STAGES: list[Stage] = [stage for stage in Stage if stage is not Stage.DONE]
+MAX_REDRIVES = 20
+MAX_WAIT_S = 300.0
+_LOCK_SPACE = 0x48454C49  # "HELI": keeps our advisory locks apart from other users of the database
+
+
+# --- start ---
+
+
+def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle | None:
+    """Claim the cycle of one bar and send its chain.
+
+    None when the book has a cycle for this bar or a later one, or one that still runs: a book decides on one bar at a
+    time, in order, whoever ticks.
+    """
+    flags.refresh_if_behind()
+    with transaction.atomic():
+        Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
+        if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
+            return None
+        rollouts = delivery.pins(book)
+        modules.refresh_if_behind()  # after the arms: a promotion between the two shows here, never in neither
+        cycle = PipelineCycle.objects.create(
+            book=book,
+            timeframe=book.timeframe,
+            bar_ts=bar_ts,
+            mode=book.mode,
+            switches=switchboard.to_json(switchboard.read(book)),
+            modules=modules.pins(),
+            rollouts=rollouts,
+        )
+    if send:
+        send_chain(cycle.pk, Stage.INGEST)
+    return cycle
+
+
+def send_chain(cycle_id: int, first: Stage) -> bool:
+    """Send the tasks from `first` to the end; False when the broker is away (recovery sends them later)."""
+    names = [f"tiers.{stage.value}" for stage in STAGES[STAGES.index(first) :]]
+    head = signature(names[0], args=(cycle_id,))
+    try:
+        chain(head, *(signature(name) for name in names[1:])).apply_async(retry=False)
+    except (BrokerError, ConnectionError, TimeoutError) as error:
+        logger.bind(cycle=cycle_id, error=str(error)).warning("cycle.not_sent")
+        return False
+    return True
+
+
+# --- run ---
+
+
+def run_stage(cycle_id: int, stage: Stage) -> int:
+    """Run one stage of a cycle if it is due; returns the id for the next task of the chain."""
+    started = time.perf_counter()
+    modules.refresh_if_behind()
+    breakers.refresh_if_behind()
+    cycle: PipelineCycle | None = None
+    alone = _owning(cycle_id) if stage in WAITS else nullcontext(enter_result=True)
+    with logger.contextualize(cycle=cycle_id, tier=stage.value), alone as mine:
+        if mine:
+            cycle = _run(cycle_id, stage, started)
+    watch.flush()
+    if cycle is not None and cycle.status != Status.RUNNING:
+        delivery.react(cycle)
+    if stage is Stage.EXECUTE:
+        finish(cycle_id)
+    return cycle_id
+
+
+def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
+    """Run the stage; when a version that was just switched in raises, once more with the one before it.
+
+    What raises has written nothing, so that a stage is made of one version. None where the stage was not due.
+    """
+    try:
+        try:
+            return _attempt(cycle_id, stage, started)
+        except WatchedCallFailed as failure:
+            return _attempt(cycle_id, stage, started, after=failure)
+    except Skip as skip:
+        status, reason = Status.SKIPPED, str(skip)
+    except (Transient, *UNAVAILABLE):
+        raise  # the task is tried again, a bounded number of times
+    except HeliosError as error:
+        status, reason = Status.FAILED, f"{stage.value}: {error}"
+    except Exception as error:  # noqa: BLE001 - a defect in a tier ends its cycle with a reason; it must not stop the book
+        logger.opt(exception=True).error("tier.defect")
+        status, reason = Status.FAILED, f"{stage.value}: {type(error).__name__}: {error}"
+    with transaction.atomic():
+        cycle = _claimed(cycle_id, stage)
+        if cycle is not None:
+            _end(cycle, status, reason)
+    return cycle
+
+
+def _attempt(
+    cycle_id: int, stage: Stage, started: float, *, after: WatchedCallFailed | None = None
+) -> PipelineCycle | None:
+    """One try at a stage that is due, `after` a failed one with the version before. Raises what the stage raises."""
+    result: StageResult | None = None
+    modules_used: dict[str, str] = {}
+    if stage in WAITS:
+        seen = _due(cycle_id, stage).first()
+        if seen is None:
+            return None
+        result, modules_used = _work(seen, stage, after), seen.modules
+    with transaction.atomic():
+        cycle = _claimed(cycle_id, stage)
+        if cycle is None:
+            return None
+        if result is None:
+            result = _work(cycle, stage, after)
+        else:
+            cycle.modules = modules_used
+        _pass_on(cycle, stage, result, (time.perf_counter() - started) * 1e3)
+        if result.skip:
+            _end(cycle, Status.SKIPPED, result.skip)
+    return cycle
+
+
+def _due(cycle_id: int, stage: Stage) -> QuerySet[PipelineCycle]:
+    return PipelineCycle.objects.select_related("book").filter(pk=cycle_id, status=Status.RUNNING, stage=stage)
+
+
+def _claimed(cycle_id: int, stage: Stage) -> PipelineCycle | None:
+    """The cycle with its row locked, None where the stage is not due or another worker is at it."""
+    return _due(cycle_id, stage).select_for_update(of=("self",), skip_locked=stage not in WAITS).first()
+
+
+def _work(cycle: PipelineCycle, stage: Stage, after: WatchedCallFailed | None) -> StageResult:
+    """What the stage says; `after` a failure with the version before, to which the cycle is pinned from then on.
+
+    The watch itself rolls the slot back once the stage is over. Raises the failure where there is no version before.
+    """
+    if after is None:
+        return HANDLERS[stage](_context(cycle))
+    previous = arms.fallback(cycle, stage)
+    if not previous:
+        raise after
+    failed = cycle.modules[stage.value]
+    cycle.modules = {**cycle.modules, stage.value: previous}
+    logger.bind(failed=failed, serves=previous, error=str(after)).warning("tier.previous_version")
+    result = HANDLERS[stage](_context(cycle))
+    again = {"failed": failed, "serves": previous, "error": str(after)}
+    reason = "; ".join(filter(None, [str(after), result.reason]))
+    return replace(
+        result, fallback="previous_version", reason=reason, summary={**result.summary, "previous_version": again}
+    )
+
+
+def _context(cycle: PipelineCycle) -> StageContext:
+    return StageContext(cycle=cycle, book=cycle.book, switches=switchboard.from_json(cycle.switches))
+
+
+def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_ms: float) -> None:
+    queue_ms = (timezone.now() - cycle.progressed_at).total_seconds() * 1e3 - duration_ms
+    moved = PipelineCycle.objects.filter(pk=cycle.pk, stage=stage, status=Status.RUNNING).update(
+        stage=stage.following, progressed_at=Now(), redriven=0, modules=cycle.modules
+    )
+    if moved != 1:
+        raise RuntimeError(f"cycle {cycle.pk} must be at {stage.value}, it moved while its row was locked")
+    summary = {**result.summary, **result.write(cycle)}
+    StageRun.objects.create(
+        cycle=cycle,
+        stage=stage,
+        worker=worker_name(),
+        module_version=result.version or cycle.modules.get(stage.value, ""),
+        queue_ms=max(0.0, queue_ms),
+        duration_ms=duration_ms,
+        fallback=result.fallback,
+        reason=result.reason,
+    )
+    ledger.append(cycle.book_id, cycle.pk, stage.value, {"bar_ts": cycle.bar_ts.isoformat(), **summary})
+    if result.fallback:
+        events.record(
+            kind="tier.fallback",
+            severity="warning",
+            source=f"tiers.{stage.value}",
+            subject=str(cycle),
+            data={"fallback": result.fallback, "reason": result.reason},
+        )
+        logger.bind(fallback=result.fallback, reason=result.reason).warning("tier.fallback")
+
+
+# --- end ---
+
+
+def finish(cycle_id: int) -> None:
+    """Send the cycle's orders and close it. Safe to repeat; one process at a time owns the sending."""
+    with _owning(cycle_id) as owned:
+        if not owned:
+            return
+        cycle = (
+            PipelineCycle.objects.select_related("book")
+            .annotate(n_orders=Count("orders"))
+            .filter(pk=cycle_id, status=Status.RUNNING, stage=Stage.DONE)
+            .first()
+        )
+        if cycle is None:
+            return
+        unclear = outbox.flush(cycle, refusal=lambda book: _no_longer(book, cycle.bar_ts))
+        if unclear:
+            logger.bind(cycle=cycle.pk, orders=unclear).warning("cycle.orders_unclear")
+            return  # recovery comes back, asks the venue again and sends what waits
+        with transaction.atomic():
+            _end(cycle, Status.DONE, "", n_orders=cycle.n_orders)
+    delivery.react(cycle)
+
+
+def _no_longer(book: Book, bar_ts: datetime) -> str:
+    """Why an order that waits must not leave any more; empty when it may. Asked before each order.
+
+    A book that was stopped still carries out the cycle that runs: `active` speaks of new cycles only.
+    """
+    if late_now(book, bar_ts):
+        return "the bar is too late to be traded"
+    flags.refresh_if_behind()
+    return "" if switchboard.read(book).auto_trading else "auto_trading is off"
+
+
+def _end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) -> None:
+    """Close a cycle once, on the ledger, and wake whoever waits for it."""
+    entry = ledger.draft(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
+    closed = PipelineCycle.objects.filter(pk=cycle.pk, status=Status.RUNNING).update(
+        status=status, reason=reason, finished_at=Now(), progressed_at=Now(), ledger_hash=entry.hash
+    )
+    if closed != 1:
+        return
+    entry.save(force_insert=True)
+    cycle.status = status
+    if status != Status.DONE:
+        severity = "critical" if status == Status.FAILED else "info"
+        events.record(
+            kind=f"cycle.{status.lower()}",
+            severity=severity,
+            source="tiers.live",
+            subject=str(cycle),
+            data={"reason": reason},
+        )
+    took_s = round((timezone.now() - cycle.started_at).total_seconds(), 2)
+    done = {"book": cycle.book.name, "bar": cycle.bar_ts.isoformat(), "orders": n_orders, "took_s": took_s}
+    logger.bind(cycle=cycle.pk, **done, status=str(status), reason=reason).info("cycle.ended")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify('helios_cycles', %s)", [str(cycle.pk)])
+
+
+@contextmanager
+def _owning(cycle_id: int) -> Iterator[bool]:
+    """A session lock that dies with its process, so that an owner that was killed never blocks the next one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_SPACE, cycle_id % 2**31])
+        owned = bool(cursor.fetchone()[0])
+        try:
+            yield owned
+        finally:
+            if owned:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_SPACE, cycle_id % 2**31])
+
+
+# --- recover ---
+
+
+def recover(*, stalled_s: float) -> int:
+    """Send again the chains of cycles that made no progress for `stalled_s`; returns how many.
+
+    A stage that is still at work holds its row's lock: the message then finds the row locked and does nothing.
+    Each attempt at one stage waits twice as long as the one before, up to `MAX_WAIT_S`, since a queue without a worker
+    keeps its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED. Last, the venue is
+    asked about the orders that ended cycles have left unclear.
+    """
+    now = timezone.now()
+    resent = 0
+    stuck = PipelineCycle.objects.filter(
+        status=Status.RUNNING, progressed_at__lt=now - timedelta(seconds=stalled_s)
+    ).select_related("book")
+    for cycle in stuck.order_by("pk")[:100]:
+        wait_s = min(stalled_s * 2**cycle.redriven, max(stalled_s, MAX_WAIT_S))
+        if now - cycle.progressed_at < timedelta(seconds=wait_s):
+            continue
+        with transaction.atomic():
+            owner = PipelineCycle.objects.select_for_update(of=("self",), skip_locked=True)
+            if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():
+                continue
+            if cycle.redriven >= MAX_REDRIVES:
+                outbox.abandon(cycle)
+                gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
+                unclear = [f"{order.client_order_id} is still {order.status}" for order in outbox.unsettled(cycle)]
+                _end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]), n_orders=cycle.orders.count())
+                continue
+            PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
+        due = Stage(cycle.stage)
+        logger.bind(cycle=cycle.pk, stage=due.value, redriven=cycle.redriven + 1).warning("cycle.redriven")
+        resent += send_chain(cycle.pk, Stage.EXECUTE if due is Stage.DONE else due)
+    for ended in outbox.left_behind().select_related("book").order_by("pk")[:100]:
+        with _owning(ended.pk) as mine:
+            if mine:
+                outbox.flush(ended)
+    return resent
+
+
+def worker_name() -> str:
+    """Where a stage ran: host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def latency_table(cycle_ids: list[int]) -> dict[str, dict[str, float]]:
+    """p50 and p95 in milliseconds per tier and for whole cycles, over the finished ones of `cycle_ids`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT stage, percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ms) "
+            "FROM pipeline_stage_runs WHERE cycle_id = ANY(%s) GROUP BY stage",
+            [cycle_ids],
+        )
+        rows: dict[str, Any] = dict(cursor.fetchall())
+        cursor.execute(
+            "SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - "
+            "started_at) * 1000) FROM pipeline_cycles WHERE id = ANY(%s) AND status = 'DONE'",
+            [cycle_ids],
+        )
+        whole = cursor.fetchone()[0]
+    ordered = [(stage.value, rows[stage.value]) for stage in STAGES if stage.value in rows]
+    if whole is not None:
+        ordered.append(("cycle", whole))
+    return {name: {"p50_ms": float(pair[0]), "p95_ms": float(pair[1])} for name, pair in ordered}

@@ -1,0 +1,273 @@
+"""Replays: history, bar by bar, through the real Celery chain, and what came of it."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any, TypeVar
+
+import psycopg2
+from celery import current_app
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.models import Count, Max, Sum
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+
+from helios import outage
+from helios.env import get_env
+from helios.errors import Rejected, Transient
+from tiers.live import inference, pipeline, sources
+from trading.books import ledger
+from trading.books import write as books
+from trading.market import timeframes, timeline
+from trading.models import Book, LedgerEntry, PipelineCycle, StageRun
+
+QUEUES = ("ingest", "default", "gpu", "execution")
+CHECK_EVERY_S = 1.0
+ASK_S = 0.5  # workers answer within milliseconds unless the machine is busy
+WORKERS_WITHIN_S = 10.0  # before a replay is refused for want of them
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A replay that can run: a book, which `stored_book` stores where it is new, and the bars it will decide on."""
+
+    book: Book
+    bars: tuple[datetime, ...]
+
+
+def prepare(
+    *,
+    symbols: Sequence[str],
+    timeframe: str,
+    n_bars: int,
+    first: datetime | None,
+    cash: Decimal | None,
+    name: str | None,
+    source: str,
+    auto_trading: bool,
+) -> Plan:
+    """Check everything that can be checked, and draft the replay's own book.
+
+    Without `first` the last `n_bars` bars are replayed. `Rejected` says what is missing: bars, a model, a name.
+    """
+    if n_bars < 1:
+        raise Rejected(f"a replay needs at least one bar, was {n_bars}")
+    timeframes.seconds(timeframe)
+    books.check_symbols(symbols)
+    times = timeline.bar_times(list(symbols), timeframe, first)
+    wanted = times[:n_bars] if first is not None else times[-n_bars:]
+    if len(wanted) < n_bars:
+        raise Rejected(f"the replay needs {n_bars} bars of {', '.join(symbols)} {timeframe}, there are {len(wanted)}")
+    env = get_env()
+    book = Book(name="check", timeframe=timeframe)
+    inference.model_for(book)
+    drafted = books.draft_book(
+        name or f"replay-{timezone.now():%Y%m%d-%H%M%S-%f}",
+        mode=Book.Mode.REPLAY,
+        timeframe=timeframe,
+        symbols=symbols,
+        initial_cash=cash or env.initial_cash,
+        fee_bps=Decimal(str(env.fee_bps)),
+        slippage_bps=Decimal(str(env.slippage_bps)),
+        source=source,
+        flag_overrides={"auto_trading": True} if auto_trading else {},
+        replay_from=wanted[0],
+        replay_until=wanted[-1],
+    )
+    sources.check(drafted)
+    return Plan(book=drafted, bars=tuple(wanted))
+
+
+def resume(name: str) -> Plan:
+    """What a replay that was interrupted has left to do; `Rejected` where that is nothing, or beat does it."""
+    book = books.get_book(name)
+    if book.replay_until is None or book.mode != Book.Mode.REPLAY or book.active:
+        state = "active" if book.active else f"in mode {book.mode}"
+        raise Rejected(f"a book to resume must be a replay's that stands still, {name!r} is {state}")
+    last = books.last_bar(book)
+    times = timeline.bar_times(book.symbols, book.timeframe, book.replay_from)
+    left = tuple(ts for ts in times if ts <= book.replay_until and (last is None or ts > last))
+    if not left and not book.cycles.filter(status=PipelineCycle.Status.RUNNING).exists():
+        raise Rejected(f"a book to resume must have bars left, {name!r} has decided on all of its")
+    return Plan(book=book, bars=left)
+
+
+@contextmanager
+def stored_book(plan: Plan) -> Iterator[Book]:
+    """The plan's book for the length of the block, stored when it is new.
+
+    A new one that did not come to its first cycle, whatever ended the block, is removed again; any other stays, and
+    `resume` goes on with it.
+    """
+    new = plan.book.pk is None
+    book = books.add_book(plan.book) if new else plan.book
+    try:
+        yield book
+    except BaseException:
+        if new:
+            books.remove_unused(book)
+        raise
+
+
+def check_timeout(timeout_s: float) -> None:
+    """`Rejected` unless a cycle is given time."""
+    if not timeout_s > 0:
+        raise Rejected(f"--timeout must be more than zero seconds, was {timeout_s:g}")
+
+
+def require_workers() -> None:
+    """`Rejected` names the queues on which nobody answered in time; `Transient` when the broker is away."""
+    deadline, idle = time.monotonic() + WORKERS_WITHIN_S, set(QUEUES)
+    while idle:
+        try:
+            replies = current_app.control.inspect(timeout=min(ASK_S, WORKERS_WITHIN_S)).active_queues() or {}
+        except (BrokerError, ConnectionError) as error:
+            raise Transient(f"the broker must be reachable for a replay, was not: {error}") from error
+        idle -= {queue["name"] for listed in replies.values() for queue in listed}
+        if idle and time.monotonic() >= deadline:
+            named = ", ".join(queue for queue in QUEUES if queue in idle)
+            raise Rejected(f"no worker listens on {named}: start the stack with `make up`, or pass --workers")
+
+
+def run(
+    plan: Plan,
+    *,
+    timeout_s: float,
+    progress: Callable[[PipelineCycle], None] = lambda _: None,
+    idle: Callable[[], object] = lambda: None,
+) -> list[int]:
+    """Start one cycle after the other and wait for each; the ids of the cycles, in order. `idle` is called meanwhile.
+
+    A cycle that an interrupted run left is waited for first; it counts there. A database that goes away and comes back
+    within `timeout_s` is waited for, too.
+    """
+    ids = []
+    _listen()
+    try:
+        for left in plan.book.cycles.filter(status=PipelineCycle.Status.RUNNING):
+            _through_outages(partial(wait_for, left.pk, timeout_s=timeout_s, idle=idle), timeout_s, idle)
+        for bar_ts in plan.bars:
+            cycle = _through_outages(_Start(plan.book, bar_ts), timeout_s, idle)
+            ids.append(cycle.pk)
+            progress(_through_outages(partial(wait_for, cycle.pk, timeout_s=timeout_s, idle=idle), timeout_s, idle))
+    finally:
+        with suppress(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("UNLISTEN helios_cycles")
+    return ids
+
+
+class _Start:
+    """Starts the cycle of a bar. Called again, it first looks whether the one before came through after all."""
+
+    def __init__(self, book: Book, bar_ts: datetime) -> None:
+        self._book, self._bar_ts, self._tried = book, bar_ts, False
+
+    def __call__(self) -> PipelineCycle:
+        made = self._book.cycles.filter(bar_ts=self._bar_ts).first() if self._tried else None
+        self._tried = True
+        cycle = made or pipeline.start(self._book, self._bar_ts)
+        if cycle is None:
+            raise Rejected(f"book {self._book.name!r} has a cycle for {self._bar_ts.isoformat()} already")
+        return cycle
+
+
+def _through_outages(work: Callable[[], T], timeout_s: float, idle: Callable[[], object]) -> T:
+    """Do what asks the database; when it goes away meanwhile, do it again once it answers."""
+    lost = False
+    while True:
+        try:
+            if lost:
+                _listen()
+            return work()
+        except (DatabaseError, psycopg2.Error, Transient) as error:
+            if not outage.report(error, during="a replay"):
+                raise
+            lost = True
+            connection.close()
+            deadline = time.monotonic() + timeout_s
+            while not outage.POSTGRES.wait_over(CHECK_EVERY_S):
+                idle()
+                if time.monotonic() > deadline:
+                    raise
+
+
+def _listen() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("LISTEN helios_cycles")
+
+
+def wait_for(cycle_id: int, *, timeout_s: float, idle: Callable[[], object] = lambda: None) -> PipelineCycle:
+    """The cycle once it is over; chains that were lost on the way are sent again.
+
+    `Transient` when it has not ended within `timeout_s`; the cycle goes on without us.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        idle()
+        cycle = PipelineCycle.objects.get(pk=cycle_id)
+        if cycle.status != PipelineCycle.Status.RUNNING:
+            return cycle
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Transient(f"cycle {cycle_id} must end within {timeout_s:g} s, it is still at {cycle.stage}")
+        if not _notified(min(CHECK_EVERY_S, left)):
+            pipeline.recover(stalled_s=get_env().stalled_cycle_s)
+
+
+def _notified(wait_s: float) -> bool:
+    """Whether some cycle ended within `wait_s`."""
+    raw = connection.connection
+    ready, _, _ = select.select([raw], [], [], wait_s)
+    if not ready:
+        return False
+    raw.poll()
+    heard = bool(raw.notifies)
+    raw.notifies.clear()
+    return heard
+
+
+def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str, Any]:
+    """What a replay did: counts, latencies, orders, fills and the book's final figures."""
+    book = Book.objects.get(pk=book_id)
+    cycles = PipelineCycle.objects.filter(pk__in=cycle_ids)
+    by_status = dict(cycles.values_list("status").annotate(n=Count("pk")).order_by())
+    fallbacks = StageRun.objects.filter(cycle__in=cycle_ids).exclude(fallback="")
+    executions = book.executions.aggregate(n=Count("pk"), fees=Sum("fee"), notional=Sum("notional"))
+    last = book.snapshots.order_by("-bar_ts").first()
+    equity = last.equity if last else book.cash
+    return {
+        "book": book.name,
+        "symbols": book.symbols,
+        "timeframe": book.timeframe,
+        "first_bar": book.replay_from.isoformat() if book.replay_from else None,
+        "last_bar": last.bar_ts.isoformat() if last else None,
+        "cycles": {"run": len(cycle_ids), **{status.lower(): n for status, n in by_status.items()}},
+        "latency": pipeline.latency_table(cycle_ids),
+        "orders": {
+            "total": book.orders.count(),
+            **{s.lower(): n for s, n in book.orders.values_list("status").annotate(n=Count("pk")).order_by()},
+        },
+        "fills": executions["n"],
+        "fees_paid": str(executions["fees"] or Decimal(0)),
+        "traded_notional": str(executions["notional"] or Decimal(0)),
+        "initial_cash": str(book.initial_cash),
+        "cash": str(book.cash),
+        "final_equity": str(equity),
+        "total_return_pct": float(equity / book.initial_cash - 1) * 100,
+        "max_drawdown_pct": float(book.snapshots.aggregate(m=Max("drawdown"))["m"] or 0.0) * 100,
+        "fallbacks": dict(fallbacks.values_list("fallback").annotate(n=Count("pk")).order_by()),
+        "ledger": {
+            "entries": LedgerEntry.objects.filter(book=book).count(),
+            "intact": ledger.verify(book.pk) is None,
+        },
+        "elapsed_s": elapsed_s,
+    }

@@ -1,0 +1,65 @@
+"""Which bar is due for which book. Replays advance bar by bar; paper and live books follow the market.
+
+A bar is due once every symbol has it whose market closes one then, or `HELIOS_BAR_WAIT_S` after the first had it: the
+ingest stage then names those that are still without. What comes later than that is part of later windows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from loguru import logger
+
+from helios.env import get_env
+from tiers.live import pipeline, sources
+from trading.books.write import last_bar
+from trading.market import read as market
+from trading.market import timeline
+from trading.models import Book, PipelineCycle
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def tick() -> int:
+    """Start the next cycle of every active book that is idle; returns how many were started."""
+    return sum(_start_due(book) for book in Book.objects.filter(active=True).order_by("pk"))
+
+
+def _start_due(book: Book) -> int:
+    if book.cycles.filter(status=PipelineCycle.Status.RUNNING).exists():
+        return 0
+    bar_ts = due_bar(book)
+    if bar_ts is None:
+        _end_replay(book)
+        return 0
+    return 0 if pipeline.start(book, bar_ts) is None else 1
+
+
+def _end_replay(book: Book) -> None:
+    """A replay without a bar has come to its end; other books wait for theirs."""
+    if book.mode == Book.Mode.REPLAY:
+        Book.objects.filter(pk=book.pk, active=True).update(active=False)
+        logger.bind(book=book.name).info("replay.ended")
+
+
+def due_bar(book: Book) -> datetime | None:
+    """The bar the book has to decide on next, or None while there is none."""
+    if book.mode == Book.Mode.REPLAY:
+        return next_replayed(book)
+    previous = last_bar(book)
+    newest = timeline.newest_bar(book.symbols, book.timeframe)
+    if newest is None or (previous is not None and newest.bar_ts <= previous):
+        return None
+    if newest.absent and newest.since_s < get_env().bar_wait_s[book.timeframe]:
+        named = sources.calendars(newest.absent)
+        if sources.expected(newest.absent, named, book.timeframe, newest.bar_ts):
+            return None
+    return newest.bar_ts
+
+
+def next_replayed(book: Book) -> datetime | None:
+    """The stored bar behind the last one that a replay has decided on, None once it is over."""
+    begin = book.replay_from - timedelta(microseconds=1) if book.replay_from else BEGINNING  # its first bar is that one
+    following = market.next_bar_ts(book.symbols, book.timeframe, last_bar(book) or begin)
+    over = following is not None and book.replay_until is not None and following > book.replay_until
+    return None if over else following

@@ -1,0 +1,123 @@
+"""What a worker's process does before its first task, so that the first cycle is not the slow one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+
+import numpy as np
+from loguru import logger
+
+from helios import flags
+from helios.breakers import process as breakers
+from helios.modules import listener
+from helios.modules import registry as modules
+from tiers.contracts import FloatArray
+from tiers.contracts.parameters import VolatilityParams
+from tiers.live import inference, schedule, stages, windows
+from tiers.live import switches as switchboard
+from tiers.llm import market_context
+from tiers.portfolio import covariance, optimise
+from tiers.risk import volatility
+from trading.market import read as market
+from trading.market import timeline
+from trading.models import Book, Stage
+
+SEED, N_BARS = 1, 300
+
+
+def gpu() -> None:
+    """Load every model in charge and run each once, now and whenever another one is.
+
+    One thread: a live cycle has few rows, and cores are shared.
+    """
+    from tiers.predict import network  # noqa: PLC0415 - torch loads only where models run
+
+    network.prepare_process(threads=1)
+    attempt("control plane", lambda: control_plane("neural_network"))
+    active_modules([Stage.PREDICT])
+    attempt("models", inference.warm)
+    listener.run_in_background(inference.warm)
+
+
+def attempt(what: str, work: Callable[[], object]) -> str:
+    """Do a part of warming; returns what went wrong. A process that could not be warmed works all the same, later."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the first task will tell
+        logger.bind(part=what, error=str(error)).warning("process.not_warmed")
+        return f"{what}: {type(error).__name__}: {error}"
+    return ""
+
+
+def control_plane(*breaker_names: str) -> None:
+    """Read the flags, the module registry, and the breakers with the state that processes share."""
+    flags.refresh_if_behind()
+    modules.refresh_if_behind()
+    for name in breaker_names:
+        breakers.current().circuit(name)
+
+
+def active_modules(wanted: Iterable[Stage]) -> list[str]:
+    """Run the module in use of each stage once on a small market; returns what went wrong, a sentence each.
+
+    Modules are loaded as copies of their own, and so is what numba has compiled of them.
+    """
+    from tiers.gates.calls import CALLS  # noqa: PLC0415 - only here and in the gate
+
+    def run(stage: Stage) -> None:
+        call = CALLS[stage.value](SEED)
+        modules.resolve(stage.value).implementation.run(*call.args, **call.kwargs)
+
+    return [failure for stage in wanted if (failure := attempt(stage.value, partial(run, stage)))]
+
+
+def cpu() -> None:
+    """Import what is slow to import, compile or load what numba compiles, and fit what the next cycles need."""
+    attempt("control plane", lambda: control_plane("llm_api"))
+    active_modules(stage for stage in Stage if stage not in (Stage.PREDICT, Stage.DONE))
+    close = _walk()
+    days = np.arange(N_BARS).astype("datetime64[D]").astype("datetime64[us]")
+    volatility.volatility(days, close, params=VolatilityParams(window_bars=N_BARS), garch=True, first_row=N_BARS - 1)
+    market_context.statistics(close)
+    returns = np.diff(close[-121:], axis=0) / close[-121:-1]
+    correlation, _ = covariance.shrunk_correlation(returns, 60)
+    zeros, ones = np.zeros(2), np.ones(2)
+    optimise.solve(
+        mu=zeros,
+        sigma=returns.std(axis=0),
+        correlation=correlation,
+        previous=zeros,
+        low=zeros,
+        high=ones,
+        budget=1.0,
+        risk_aversion=4.0,
+        cost=0.0,
+    )
+    attempt("books", next_fits)
+
+
+def next_fits() -> None:
+    """Fit the volatility that the next cycle of each active book will ask for, into this process's cache."""
+    for book in Book.objects.filter(active=True):
+        bar_ts = _next_bar(book)
+        if bar_ts is None or not switchboard.read(book).garch_volatility:
+            continue
+        params = stages.params_of(book)
+        bars = market.bar_window(book.symbols, book.timeframe, bar_ts, windows.close_bars(params, book.timeframe))
+        stages.forecast_volatility(bars, bar_ts, params.volatility, garch=True)
+
+
+def _next_bar(book: Book) -> datetime | None:
+    """The bar that a book decides on next, as far as it is stored; None where there is none."""
+    if book.mode == Book.Mode.REPLAY:
+        return schedule.next_replayed(book)
+    newest = timeline.newest_bar(book.symbols, book.timeframe)
+    return None if newest is None else newest.bar_ts
+
+
+def _walk() -> FloatArray:
+    rng = np.random.default_rng(SEED)
+    path: FloatArray = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, (N_BARS, 2)), axis=0))
+    return path

@@ -1,0 +1,1 @@
+"""What is learnt from stored history: models that are trained, challengers that are replayed."""

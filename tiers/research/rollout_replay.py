@@ -1,0 +1,293 @@
+"""Champion and challenger over the same stored history: the provider named by `settings.ROLLOUT_REPLAY`.
+
+Both arms decide for the whole book, each with its own account, by the code of the backtest. A challenger that raises is
+replaced by the champion for that call, as in a live cycle, and the call counts as failed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from helios.modules import registry as modules
+from helios.rollouts.core.assignment import Arm, Assignment, Kind
+from helios.rollouts.core.measures import ArmMeasures
+from helios.rollouts.models import Rollout
+from tiers.backtest import engine
+from tiers.backtest import request as backtesting
+from tiers.backtest.decide import Tiers
+from tiers.backtest.engine import Config, Result
+from tiers.backtest.exact import Costs, Initial
+from tiers.backtest.history import Served, warmup_bars
+from tiers.challenge import checks, observations
+from tiers.challenge.arms import private, said
+from tiers.challenge.book_strategy import Desk
+from tiers.challenge.observations import Observation
+from tiers.contracts import Bars, FloatArray, TargetWeights
+from tiers.contracts.errors import DataError, Rejected
+from tiers.features.catalog import WINDOW_BARS
+from tiers.live import inference, stages, windows
+from tiers.live import switches as switchboard
+from tiers.predict import labels
+from tiers.risk.garch import FitCache
+from trading.books.write import last_bar
+from trading.market import timeline
+from trading.models import Book, Stage
+from trading.registry import read as registry
+
+N_BARS = 250  # decided bars of a replay; fewer where fewer are stored
+N_PROBES = 20  # calls of the size of a live one, to time a stage that a backtest runs in one batch
+BATCHED = (Stage.FEATURES.value, Stage.PREDICT.value)
+Run = Callable[..., Any]
+
+
+@dataclass(slots=True)
+class Timed:
+    """An arm's `run` with the time of each call; `instead` answers where it raises."""
+
+    run: Run
+    stage: str
+    instead: Run | None = None
+    latency_ms: list[float] = field(default_factory=list)
+    failed: list[bool] = field(default_factory=list)
+    errors: set[str] = field(default_factory=set)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            inputs = [private(value) for value in args], {name: private(value) for name, value in named.items()}
+            result = checks.checked(self.stage, self.run(*inputs[0], **inputs[1]), *args, **named)
+        except (Exception, SystemExit) as error:
+            if self.instead is None:
+                raise
+            self.errors.add(said(error))
+            self._note(started, failed=True)
+            return self.instead(*args, **named)
+        self._note(started, failed=False)
+        return result
+
+    def _note(self, started: float, *, failed: bool) -> None:
+        self.latency_ms.append((time.perf_counter() - started) * 1e3)
+        self.failed.append(failed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What both arms are run on."""
+
+    book: Book
+    bars: Bars
+    start_row: int
+    served: Served
+    cache: FitCache
+
+
+def replay(rollout: Rollout) -> dict[str, ArmMeasures]:
+    """Both arms over the last bars that the rollout's book has reached.
+
+    `Rejected` where the stage cannot be replayed or there is no book; `DataError`, `ModelMissing` say what is missing.
+    """
+    if rollout.kind == Kind.MODULE and rollout.target == Stage.INGEST.value:
+        raise Rejected("ingest reads a venue, which a replay of stored bars does not have: begin with a shadow step")
+    world = _world(_book(rollout))
+    stage = Stage.PORTFOLIO.value if rollout.kind == Kind.STRATEGY else rollout.target
+    own, other = _arms(rollout, world, stage)
+    observed: list[Observation] = []
+    for arm, timed in ((Arm.CHAMPION, own), (Arm.CHALLENGER, other)):
+        result = _result(world, replace(_tiers(world), **{stage: timed}))
+        observed += _observations(arm.value, world, result, timed, forecasts=stage in BATCHED)
+    both = observations.measures(observed)
+    if stage not in BATCHED:
+        return both
+    return {
+        arm.value: replace(both[arm.value], latency_ms=_probed(timed, world, stage))
+        for arm, timed in ((Arm.CHAMPION, own), (Arm.CHALLENGER, other))
+    }
+
+
+# --- what is run ---
+
+
+def _book(rollout: Rollout) -> Book:
+    """The book of a strategy; else the first of the rollout's books, an active one, or the newest."""
+    names = [rollout.target] if rollout.kind == Kind.STRATEGY else rollout.books
+    books = Book.objects.filter(name__in=names) if names else Book.objects.all()
+    found = books.order_by("-active", "-id").first()
+    if found is None:
+        raise Rejected(f"a replay needs a book, there is none{' of ' + ', '.join(names) if names else ''}")
+    return found
+
+
+def _world(book: Book) -> World:
+    champion, challenger = inference.model_for(book), registry.challenger(book.timeframe)
+    served = Served(
+        champion=inference.predictor(champion),
+        champion_name=champion.name,
+        challenger=None if challenger is None else inference.predictor(challenger),
+        challenger_name="" if challenger is None else challenger.name,
+    )
+    reached = _reached(book)
+    times = [ts for ts in timeline.bar_times(book.symbols, book.timeframe) if reached is None or ts <= reached]
+    params = stages.params_of(book)
+    warmup = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars)
+    if len(times) < 3:
+        raise DataError(f"a replay needs at least 3 bars that book {book.name!r} has reached, there are {len(times)}")
+    request = backtesting.Request(
+        strategy=engine.HELIOS,
+        symbols=tuple(book.symbols),
+        timeframe=book.timeframe,
+        start=times[max(1, len(times) - N_BARS)],
+        end=times[-1],
+        costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
+        initial=Initial(cash=book.initial_cash),
+        seed=0,
+    )
+    bars, start_row = backtesting.load(request, warmup=warmup, shortest=0)
+    return World(book=book, bars=bars, start_row=start_row, served=served, cache={})
+
+
+def _reached(book: Book) -> datetime | None:
+    """The last bar that a book on history may know of; None: all that are stored."""
+    if book.mode != Book.Mode.REPLAY:
+        return None
+    return last_bar(book) or book.replay_from
+
+
+def _tiers(world: World) -> Tiers:
+    """The modules in use, with the strategy of the book where it has one."""
+    active = backtesting.active_tiers()
+    if not world.book.strategy:
+        return active
+    return replace(active, portfolio=lambda **inputs: _desk(world, inputs).serving(active.portfolio(**inputs)))
+
+
+def _arms(rollout: Rollout, world: World, stage: str) -> tuple[Timed, Timed]:
+    serving: Run = getattr(_tiers(world), stage)
+    if rollout.kind == Kind.STRATEGY:
+        tiers_own = backtesting.active_tiers().portfolio
+        assignment = Assignment(
+            rollout_id=rollout.pk,
+            kind=rollout.kind,
+            target=rollout.target,
+            champion=rollout.champion,
+            challenger=rollout.challenger,
+            mode="replay",
+            step=rollout.step,
+            percentage=100,
+            symbols=tuple(world.book.symbols),
+            params=rollout.params,
+        )
+
+        def strategy(**inputs: Any) -> TargetWeights:
+            desk = _desk(world, inputs)
+            desk.serving(tiers_own(**inputs))
+            return desk.challenging(assignment)
+
+        return Timed(serving, stage), Timed(strategy, stage, instead=serving)
+    challenger = modules.resolve_pinned(stage, rollout.challenger).implementation
+    return Timed(serving, stage), Timed(challenger.run, stage, instead=serving)
+
+
+def _desk(world: World, inputs: dict[str, Any]) -> Desk:
+    """Tier 6 at the bar of its inputs, with the window that a live cycle would load."""
+    view, params = inputs["book"], stages.params_of(world.book)
+    row = int(np.searchsorted(world.bars.ts, np.datetime64(view.bar_ts.replace(tzinfo=None), "us")))
+    first = max(0, row + 1 - windows.close_bars(params, world.book.timeframe))
+    return Desk(
+        book=world.book,
+        bars=world.bars.rows(slice(first, row + 1)),
+        risk=inputs["risk"],
+        view=view,
+        params=inputs["params"],
+    )
+
+
+def _result(world: World, tiers: Tiers) -> Result:
+    book = world.book
+    return engine.run_helios(
+        world.bars,
+        world.served,
+        Config(
+            initial=Initial(cash=book.initial_cash),
+            costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
+            lots=stages.lots(book),
+            start_row=world.start_row,
+        ),
+        params=stages.params_of(book),
+        switches=switchboard.read(book),
+        tiers=tiers,
+        cache=world.cache,
+    )
+
+
+# --- what came of it ---
+
+
+def _observations(arm: str, world: World, result: Result, timed: Timed, *, forecasts: bool) -> list[Observation]:
+    run, symbols = result.run, world.bars.symbols
+    equity = run.equity_curve
+    value = run.held * equity[:, None]
+    earned = (value[1:] - value[:-1] + _flows(result)[1:]) / equity[:-1, None] * observations.BPS
+    losses = _losses(world, result) if forecasts else None
+    observed = []
+    for row in range(len(run.ts)):
+        calls = slice(None) if forecasts else slice(row, row + 1)  # a batch is one call, or one for each model
+        for column, symbol in enumerate(symbols):
+            loss = None if losses is None or np.isnan(losses[row, column]) else float(losses[row, column])
+            observed.append(
+                Observation(
+                    arm=arm,
+                    book=world.book.pk,
+                    cycle=row,
+                    symbol=symbol,
+                    failed=any(timed.failed[calls]),
+                    latency_ms=next(iter(timed.latency_ms[calls]), None),
+                    weight=float(run.held[row, column]),
+                    pnl_bps=float(earned[row, column]) if row < len(earned) else None,
+                    loss=loss,
+                    n_orders=sum(intent.symbol == symbol for intent in run.orders[row]),
+                )
+            )
+    return observed
+
+
+def _flows(result: Result) -> FloatArray:
+    """(n_rows, n_symbols) cash of the fills in each row."""
+    place = {symbol: column for column, symbol in enumerate(result.symbols)}
+    flows = np.zeros(result.run.held.shape)
+    for row, fills in enumerate(result.run.fills):
+        for fill in fills:
+            flows[row, place[fill.symbol]] += float(fill.cash_flow)
+    return flows
+
+
+def _losses(world: World, result: Result) -> FloatArray | None:
+    """(n_rows, n_symbols) log loss of each forecast, NaN where it or its outcome is unknown."""
+    card = getattr(world.served.champion, "card", None)
+    bars = None if card is None else card.params.get("volatility_bars")
+    if result.log is None or card is None or not bars:
+        return None
+    made = labels.make(world.bars.close, horizon_bars=card.horizon_bars, theta=card.theta, volatility_bars=int(bars))
+    outcome, probability = made.outcome[world.start_row :], result.log.probability
+    said_of = np.take_along_axis(probability, np.maximum(outcome, 0)[:, :, None].astype(np.int64), axis=2)[:, :, 0]
+    losses: FloatArray = -np.log(np.maximum(said_of, observations.LEAST_PROBABILITY))
+    return np.where(outcome == labels.UNKNOWN, np.nan, losses)
+
+
+def _probed(timed: Timed, world: World, stage: str) -> tuple[float, ...]:
+    """Milliseconds of calls of a live size."""
+    n_bars, last = world.bars.n_bars, min(N_PROBES, world.bars.n_bars - 1)
+    receptive = world.served.receptive_bars
+    features = None if stage == Stage.FEATURES else backtesting.active_tiers().features(world.bars)
+    del timed.latency_ms[:]
+    for row in range(n_bars - last, n_bars):
+        if features is None:
+            timed(world.bars.rows(slice(max(0, row + 1 - WINDOW_BARS - receptive), row + 1)))
+        else:
+            timed(world.served.champion, features[max(0, row + 1 - receptive) : row + 1])
+    return tuple(timed.latency_ms)

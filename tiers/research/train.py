@@ -1,0 +1,171 @@
+"""Train a model from stored bars, keep it on disk, and register it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from django.conf import settings
+
+from helios.errors import DataError, ModelMissing
+from tiers.contracts import Bars
+from tiers.features import VERSION as FEATURES_VERSION
+from tiers.features import catalog
+from tiers.features.compute import compute
+from tiers.live.stages import utc
+from tiers.predict import VERSION as PREDICT_VERSION
+from tiers.predict import artefact, network
+from tiers.predict.artefact import Card
+from tiers.predict.train import Trained, TrainParams, train
+from trading.market import read as market
+from trading.registry import write as registry
+
+TRAINING_SHARE = 0.7  # of the history, from its beginning; the rest stays unseen for backtests
+MIN_BARS = 600
+Progress = Callable[[int, int, str], None]
+
+
+def train_and_register(
+    *,
+    symbols: Sequence[str],
+    timeframe: str,
+    preset: str,
+    seed: int,
+    span: tuple[datetime | None, datetime | None] | None,
+    role: str | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Train on the span, or on the first 70 % of the history, and register the result.
+
+    The same data, seed and parameters give the artifact that exists already. `DataError` for too little data.
+    """
+    started = time.perf_counter()
+    params = TrainParams(preset=preset)
+    bars = _bars(list(symbols), timeframe, span)
+    identity = _identity(bars, params, seed)
+    name = f"{preset}-{timeframe}-{identity[:8]}"
+    path = f"models/{name}"
+    folder = Path(settings.VAR_DIR) / path
+    card = _existing(folder, identity)
+    reused = card is not None
+    if card is None:
+        with network.threads(1):
+            trained = train(compute(bars), bars.close, params=params, seed=seed, progress=progress)
+        weights = artefact.weights_bytes(trained.model.weights)
+        card = _card(name, bars, params, seed, trained, identity, artefact.digest(weights))
+        artefact.save(folder, card, weights)
+    try:
+        model = registry.register_model(card.to_json(), path=path, role=role)
+    except BaseException:
+        if not reused:  # a folder that no row names would be nobody's
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return {
+        "name": name,
+        "role": model.role,
+        "reused": reused,
+        "preset": preset,
+        "seed": seed,
+        "symbols": card.symbols,
+        "timeframe": timeframe,
+        "n_rows": card.n_rows,
+        "n_features": len(card.feature_names),
+        "folds": card.folds,
+        "metrics": card.metrics,
+        "trained_from": card.trained_from,
+        "trained_to": card.trained_to,
+        "holdout_from": card.holdout_from,
+        "path": str(folder),
+        "elapsed_s": round(time.perf_counter() - started, 3),
+    }
+
+
+def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datetime | None] | None) -> Bars:
+    bars = market.bar_range(symbols, timeframe, *(span or (None, None)))
+    if span is None:
+        bars = bars.rows(slice(0, int(bars.n_bars * TRAINING_SHARE)))
+    if bars.n_bars < MIN_BARS:
+        raise DataError(f"training needs at least {MIN_BARS} bars, {', '.join(symbols)} {timeframe} has {bars.n_bars}")
+    return bars
+
+
+def _identity(bars: Bars, params: TrainParams, seed: int) -> str:
+    """A hash of everything that decides the weights."""
+    shape = network.preset(params.preset)
+    total = hashlib.sha256(
+        orjson.dumps([bars.symbols, bars.timeframe, asdict(params), asdict(shape), seed, _code_version()])
+    )
+    total.update(bars.ts.astype(np.int64).tobytes())
+    for name in ("open", "high", "low", "close", "volume"):
+        total.update(np.ascontiguousarray(getattr(bars, name)).tobytes())
+    return total.hexdigest()
+
+
+def _code_version() -> str:
+    return f"features {FEATURES_VERSION}, predict {PREDICT_VERSION}, {catalog.FEATURE_SET}"
+
+
+def _existing(folder: Path, identity: str) -> Card | None:
+    """The card of an artifact that was made from the same things and is still as it was made and registered."""
+    try:
+        card = artefact.load(folder).card
+    except ModelMissing:
+        return None
+    known = registry.registered(folder.name)
+    as_registered = known is None or known.artifact_sha256 == card.sha256
+    return card if card.data_sha256 == identity and as_registered else None
+
+
+def _card(
+    name: str, bars: Bars, params: TrainParams, seed: int, trained: Trained, identity: str, weights_sha256: str
+) -> Card:
+    model = trained.model
+    return Card(
+        name=name,
+        preset=params.preset,
+        feature_set=catalog.FEATURE_SET,
+        feature_names=list(catalog.NAMES),
+        mean=model.mean.tolist(),
+        scale=model.scale.tolist(),
+        prior=model.prior.tolist(),
+        temperature=model.temperature,
+        receptive_bars=model.config.receptive_bars,
+        horizon_bars=params.horizon_bars,
+        theta=params.theta,
+        seed=seed,
+        timeframe=bars.timeframe,
+        symbols=list(bars.symbols),
+        trained_from=utc(bars.ts[0]).isoformat(),
+        trained_to=utc(bars.ts[-1]).isoformat(),
+        n_rows=trained.n_rows,
+        data_sha256=identity,
+        weights_sha256=weights_sha256,
+        code_version=_code_version(),
+        params=asdict(params),
+        metrics=dict(trained.metrics),
+        folds=[_fold(asdict(fold), bars) for fold in trained.folds],
+        holdout_from=_first_unseen(bars),
+    )
+
+
+def _first_unseen(bars: Bars) -> str | None:
+    """When the stored history goes on after the training span: from here on a backtest is out of sample."""
+    after = market.next_bar_ts(bars.symbols, bars.timeframe, utc(bars.ts[-1]))
+    return after.isoformat() if after else None
+
+
+def _fold(fold: dict[str, Any], bars: Bars) -> dict[str, Any]:
+    """A fold with the times of its test window."""
+    return {
+        **fold,
+        "test_from": utc(bars.ts[fold["start"]]).isoformat(),
+        "test_to": utc(bars.ts[fold["end"] - 1]).isoformat(),
+    }
