@@ -8,4 +8,5 @@ class HeliosConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("helios.system_checks")
+        import_module("helios.web.roles").add(import_module("helios.api.policy").POLICY)
         import_module("helios.celery")  # tasks that this process sends go to our broker

@@ -14,11 +14,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
 _django = get_asgi_application()
 
-from helios.logs import configure  # noqa: E402 - after Django's settings are known
+from helios.control import process  # noqa: E402 - after Django's settings are known
+from helios.logs import configure  # noqa: E402
 from helios.web.bodies import bounded  # noqa: E402
 from helios.web.lifespan import with_lifespan  # noqa: E402
 
 configure(os.environ.get("HELIOS_COMPONENT", "web"))
 logging.getLogger("uvicorn.access").disabled = True  # http.request tells the same, and more
 
-application = with_lifespan(bounded(_django))
+application = with_lifespan(bounded(_django), start=process.start, stop=process.stop)

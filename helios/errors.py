@@ -13,6 +13,10 @@ class Rejected(HeliosError):  # noqa: N818
     """Will not succeed when tried again: record it and go on."""
 
 
+class NotFound(Rejected):
+    """Nothing is there under that name or number."""
+
+
 class Conflict(Rejected):
     """Somebody else was first: look at what they did, then repeat what still makes sense."""
 

@@ -13,12 +13,11 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from helios.breakers import services
+from helios.breakers import roles, services
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.fields import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.errors import HeliosError
-from helios.web import roles
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin, RoledForm
 from helios.web.roles import Role
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helios.errors import Rejected, Transient
+from helios.errors import NotFound, Rejected, Transient
 
 
 class CircuitOpen(Transient):
@@ -24,7 +24,7 @@ def _rebuild(name: str, reason: str, retry_after_s: float | None) -> CircuitOpen
     return CircuitOpen(name, reason=reason, retry_after_s=retry_after_s)
 
 
-class UnknownBreaker(Rejected):
+class UnknownBreaker(NotFound):
     """No breaker of that name is configured."""
 
 

@@ -15,14 +15,14 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from helios.errors import HeliosError
-from helios.flags import catalog, describe, references, segments, selectors, services
+from helios.flags import catalog, describe, references, roles, segments, selectors, services
 from helios.flags.changing import Change
 from helios.flags.core.definition import Strategy
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
-from helios.web import roles
+from helios.flags.roles import MONEY_FLAGS, Turn
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
-from helios.web.roles import MONEY_FLAGS, Role, Turn
+from helios.web.roles import Role
 
 BADGES = {"on": "success", "off": "info", "killed": "danger"}
 FROM_LIST = "from the list in the admin"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from helios.errors import Conflict, Rejected
+from helios.errors import Conflict, NotFound, Rejected
 
 
-class UnknownFlagError(Rejected):
+class UnknownFlagError(NotFound):
     """No flag has this name."""
 
 
-class UnknownSegmentError(Rejected):
+class UnknownSegmentError(NotFound):
     """No segment has this name."""
 
 
-class UnknownChangeError(Rejected):
+class UnknownChangeError(NotFound):
     """The history holds no such entry."""
 
 

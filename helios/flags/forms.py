@@ -11,14 +11,14 @@ from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from helios.errors import Conflict, HeliosError
-from helios.flags import references, segments, services
+from helios.flags import references, roles, segments, services
 from helios.flags.core.definition import Strategy
 from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
-from helios.web import roles
+from helios.flags.roles import Turn
 from helios.web.admin_base import RoledForm
-from helios.web.roles import Role, Turn
+from helios.web.roles import Role
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
 MAX_ROWS: Final = 20

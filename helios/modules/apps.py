@@ -1,3 +1,4 @@
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,6 +12,8 @@ class ModulesConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(_seal, sender=self)
+        own = import_module("helios.modules.listener")
+        import_module("helios.control.process").join("modules", start=own.attend, stop=own.stop_listener)
 
 
 def _seal(*, apps: Any = None, **_: Any) -> None:

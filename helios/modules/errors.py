@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from helios.errors import Conflict, HeliosError, Rejected
+from helios.errors import Conflict, HeliosError, NotFound, Rejected
 
 
 class ModuleRefused(Rejected):
     """The request contradicts the rules of the registry; nothing was changed."""
 
 
-class UnknownModule(Rejected):
+class UnknownModule(NotFound):
     """No module, or no version of it, has that name."""
 
 

@@ -1,13 +1,13 @@
 """What may go wrong with a rollout."""
 
-from helios.errors import Conflict, Rejected
+from helios.errors import Conflict, NotFound, Rejected
 
 
 class RolloutRefused(Rejected):
     """The request contradicts the plan or the state of the rollout; nothing was changed."""
 
 
-class UnknownRollout(Rejected):
+class UnknownRollout(NotFound):
     """No rollout of that name or number exists."""
 
 

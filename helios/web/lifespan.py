@@ -10,54 +10,34 @@ from asyncio import to_thread
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from loguru import logger
-
-from helios import flags
-from helios.modules import listener as modules
-
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]  # scope, receive, send: each framework types them its way
 
 
-def start_listeners() -> None:
-    """Every listener of this process; one that cannot start is logged, and pages are served without it."""
-    for start in (flags.start_listener, modules.attend):
-        try:
-            start()
-        except Exception as error:  # noqa: BLE001 - the site must come up, if only with what it read itself
-            logger.bind(listener=start.__module__, error=repr(error)).error("web.listener_failed")
-
-
-def stop_listeners() -> None:
-    """End them."""
-    flags.stop_listener()
-    modules.stop_listener()
-
-
-def with_lifespan(django: Application) -> Application:
-    """The application with listeners around it."""
+def with_lifespan(django: Application, *, start: Callable[[], None], stop: Callable[[], None]) -> Application:
+    """The application with what `start` starts and `stop` ends around it."""
     started = False
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         nonlocal started
         if not started:
             started = True
-            await to_thread(start_listeners)
+            await to_thread(start)
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await _lifespan(receive, send, stop)
         else:
             await django(scope, receive, send)
 
     return application
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def _lifespan(receive: Receive, send: Send, stop: Callable[[], None]) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.shutdown":
-            await to_thread(stop_listeners)
+            await to_thread(stop)
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

@@ -19,13 +19,9 @@ from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
 from helios import outage
-from helios.breakers.errors import UnknownBreaker
 from helios.db.failures import UNAVAILABLE
-from helios.errors import Ambiguous, Conflict, HeliosError, Rejected, Transient
-from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
+from helios.errors import Ambiguous, Conflict, HeliosError, NotFound, Rejected, Transient
 from helios.logs import redact
-from helios.modules.errors import UnknownModule
-from helios.rollouts.errors import UnknownRollout
 
 CONTENT_TYPE: Final = "application/problem+json"
 API_PREFIX: Final = "/api/"
@@ -64,12 +60,7 @@ class Unavailable(exceptions.APIException):
 
 
 _BY_ERROR: Final[tuple[tuple[type[HeliosError], type[exceptions.APIException]], ...]] = (
-    (UnknownFlagError, exceptions.NotFound),
-    (UnknownSegmentError, exceptions.NotFound),
-    (UnknownChangeError, exceptions.NotFound),
-    (UnknownBreaker, exceptions.NotFound),
-    (UnknownModule, exceptions.NotFound),
-    (UnknownRollout, exceptions.NotFound),
+    (NotFound, exceptions.NotFound),
     (Conflict, Clash),
     (Transient, Unavailable),
     (Ambiguous, Clash),

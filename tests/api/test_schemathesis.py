@@ -40,7 +40,7 @@ from helios.modules import services as modules
 from helios.modules.history import ModuleTestRun
 from helios.rollouts import services as rollouts
 from helios.rollouts.core.measures import ArmMeasures
-from helios.web.roles import POLICY, Role, Rule
+from helios.web.roles import Role, Rule, policy
 from tests.web.people import Api, api_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.hypothesis]
@@ -178,5 +178,5 @@ def test_what_does_not_fit_the_document_is_refused_and_no_server_error(
 
 
 def test_every_operation_is_asked() -> None:
-    declared: list[Rule] = [rule for rules in POLICY.values() for rule in rules.values() if rule.role is not None]
+    declared: list[Rule] = [rule for rules in policy().values() for rule in rules.values() if rule.role is not None]
     assert len(operations()) == len(declared)

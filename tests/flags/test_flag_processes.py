@@ -17,7 +17,7 @@ import redis
 from django.conf import settings
 from django.db import connection
 
-from helios import flags
+from helios.control import process
 from helios.flags import announce as announcing
 from helios.flags import services
 from helios.flags.announce import announce, channel
@@ -135,30 +135,26 @@ class Web:
         return receive
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the web process starts and stops, without threads."""
-    calls: list[str] = []
-    monkeypatch.setattr(lifespan, "start_listeners", lambda: calls.append("start"))
-    monkeypatch.setattr(lifespan, "stop_listeners", lambda: calls.append("stop"))
-    return calls
+def wrapped(web: Web, calls: list[str]) -> Any:
+    """The application with what it starts and stops told instead of done."""
+    return lifespan.with_lifespan(web.django, start=lambda: calls.append("start"), stop=lambda: calls.append("stop"))
 
 
-def test_a_web_process_listens_from_its_start_to_its_end(started: list[str]) -> None:
-    web = Web()
+def test_a_web_process_listens_from_its_start_to_its_end() -> None:
+    web, calls = Web(), list[str]()
     receive = web.receive("lifespan.startup", "lifespan.shutdown")
-    asyncio.run(lifespan.with_lifespan(web.django)({"type": "lifespan"}, receive, web.send))
-    assert started == ["start", "stop"]
+    asyncio.run(wrapped(web, calls)({"type": "lifespan"}, receive, web.send))
+    assert calls == ["start", "stop"]
     assert web.sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert web.served == []
 
 
-def test_without_lifespan_the_first_request_starts_it_once(started: list[str]) -> None:
-    web = Web()
-    application = lifespan.with_lifespan(web.django)
+def test_without_lifespan_the_first_request_starts_it_once() -> None:
+    web, calls = Web(), list[str]()
+    application = wrapped(web, calls)
     for _ in range(3):
         asyncio.run(application({"type": "http"}, web.receive(), web.send))
-    assert started == ["start"]
+    assert calls == ["start"]
     assert web.served == ["http"] * 3
 
 
@@ -169,11 +165,17 @@ def test_a_listener_that_cannot_start_is_logged_and_the_site_comes_up(
         raise RuntimeError("no thread to be had")
 
     heard: list[str] = []
-    monkeypatch.setattr(flags, "start_listener", fails)
-    monkeypatch.setattr(lifespan.modules, "attend", lambda: heard.append("modules"))
-    lifespan.start_listeners()
-    assert logged.count("web.listener_failed") == 1
-    assert heard == ["modules"]
+    monkeypatch.setattr(process, "_joined", {})
+    process.join("flags", start=fails, stop=lambda: None)
+    process.join("modules", start=lambda: heard.append("modules"), stop=lambda: heard.append("stopped"))
+    process.start()
+    process.stop()
+    assert logged.count("control.listener_failed") == 1
+    assert heard == ["modules", "stopped"]
+
+
+def test_every_subject_with_a_listener_has_joined() -> None:
+    assert list(process._joined) == ["flags", "modules"]
 
 
 def test_the_entry_point_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.breakers.models import CircuitBreaker
+from helios.flags import roles as flag_roles
 from helios.flags import segments, services
 from helios.flags.models import FeatureFlag
+from helios.flags.roles import MONEY_FLAGS, Turn
 from helios.web import roles
 from helios.web.access import give_role, role_of
-from helios.web.roles import MONEY_FLAGS, POLICY, Role, Turn
+from helios.web.roles import Role, policy
 from tests.web.people import Api, api_of, person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
@@ -53,13 +55,13 @@ def asked(name: str) -> list[tuple[str, str]]:
         (method, "/" + where.replace("<str:name>", "nobody").replace("<int:pk>", "1"))
         for route, where, _ in routes()
         if route == name
-        for method in POLICY[name]
+        for method in policy()[name]
     ]
 
 
 def test_every_route_and_method_has_a_rule_and_every_rule_a_route() -> None:
     found = {name: methods_of(view) for name, _, view in routes()}
-    declared = {name: set(rules) for name, rules in POLICY.items()}
+    declared = {name: set(rules) for name, rules in policy().items()}
     assert found == declared
 
 
@@ -69,7 +71,7 @@ def test_names_of_routes_are_unique() -> None:
 
 
 def test_what_the_table_does_not_name_is_refused(viewer: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roles, "POLICY", {})
+    monkeypatch.setattr(roles, "_policy", {})
     response = viewer.get("feature-flags")
     assert (response.status_code, response.json()["detail"]) == (
         403,
@@ -80,7 +82,7 @@ def test_what_the_table_does_not_name_is_refused(viewer: Api, monkeypatch: pytes
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.label if role else "none")
 def test_each_role_may_what_the_table_says_and_is_told_what_it_lacks(control_plane: None, role: Role | None) -> None:
     api = api_of(role)
-    for name, rules in POLICY.items():
+    for name, rules in policy().items():
         for method, where in asked(name):
             needed = rules[method].role
             if needed is None or not where.startswith("/api/"):
@@ -95,14 +97,14 @@ def test_each_role_may_what_the_table_says_and_is_told_what_it_lacks(control_pla
 
 
 def test_without_a_name_every_route_of_the_api_asks_for_one(client: Client, control_plane: None) -> None:
-    for name, rules in POLICY.items():
+    for name, rules in policy().items():
         for method, where in asked(name):
             if rules[method].role is not None:
                 assert client.generic(method, where).status_code == 401, (method, where)
 
 
 def test_a_viewer_reads_everything_and_changes_nothing() -> None:
-    for name, rules in POLICY.items():
+    for name, rules in policy().items():
         for method, rule in rules.items():
             if method == "GET":
                 assert rule.role in {None, Role.VIEWER}, name
@@ -204,7 +206,7 @@ def test_giving_a_role_takes_the_others_and_leaves_other_groups() -> None:
 
 @given(st.sampled_from(sorted(MONEY_FLAGS)), st.sampled_from(Turn))
 def test_one_side_of_a_money_flag_is_free_and_the_other_is_not(name: str, turn: Turn) -> None:
-    free = roles.for_flag(name, turn) is Role.OPERATOR
+    free = flag_roles.for_flag(name, turn) is Role.OPERATOR
     assert free == (turn in {Turn.NOTES, Turn.ON if MONEY_FLAGS[name] else Turn.OFF})
 
 
@@ -250,9 +252,14 @@ def test_the_guide_names_the_role_of_every_address() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     for name, where, _ in routes():
         address = "/" + where.replace("<str:name>", "{name}").replace("<int:pk>", "{id}")
-        for method, rule in POLICY[name].items():
+        for method, rule in policy()[name].items():
             if rule.role is not None:
                 row = f"| {method} | `{address}` | {rule.role.label} | {rule.raised} |"
                 assert row in guide, row
     for name, safer in MONEY_FLAGS.items():
         assert f"| `{name}` | {'on' if safer else 'off'}" in guide
+
+
+def test_a_route_has_one_rule_from_one_room() -> None:
+    with pytest.raises(ValueError, match="a route must have one rule, index has another already"):
+        roles.add({"index": {}})

@@ -12,10 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios.api.breakers import shapes
-from helios.breakers import services
+from helios.breakers import roles, services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.errors import Conflict
-from helios.web import roles
 from helios.web.access import demand
 from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version, unknown
 from helios.web.idempotency import idempotent

@@ -12,9 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios.api.flags import shapes
-from helios.flags import references, segments, selectors, stale
+from helios.flags import references, roles, segments, selectors, stale
 from helios.flags.models import FlagSegment
-from helios.web import roles
 from helios.web.access import demand
 from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version
 from helios.web.idempotency import idempotent

@@ -15,16 +15,15 @@ from rest_framework.response import Response
 
 from helios import flags
 from helios.api.flags import shapes
-from helios.flags import references, selectors, services
+from helios.flags import references, roles, selectors, services
 from helios.flags.changing import Change
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
-from helios.web import roles
+from helios.flags.roles import Turn
 from helios.web.access import demand
 from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version
 from helios.web.idempotency import idempotent
 from helios.web.openapi import IF_MATCH
 from helios.web.problems import InvalidQuery
-from helios.web.roles import Turn
 from helios.web.shapes import Body, ReasonQuery
 
 TAG: Final = ["feature-flags"]

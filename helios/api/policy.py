@@ -1,0 +1,92 @@
+"""The role that each address of the control plane, of the system's pages and of Unleash's client interface asks for."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from helios.flags.roles import NAMED, SAFER_OFF, SAFER_ON
+from helios.web.roles import HEAVY, PUBLIC, READ, REPORT, TO_LIVE, WRITE, Policy, Role, Rule, Scope, raised
+
+_ON = raised(f"for {SAFER_OFF}")
+_OFF = raised(f"for {SAFER_ON}")
+_EDIT = raised(f"for {NAMED}")
+_GUARD = raised("for a breaker of the order path")
+
+POLICY: Final[Policy] = MappingProxyType(
+    {
+        # pages and probes
+        "index": {"GET": PUBLIC},
+        "favicon": {"GET": PUBLIC},
+        "health": {"GET": PUBLIC},
+        "ready": {"GET": PUBLIC},
+        "schema": {"GET": PUBLIC},
+        "docs": {"GET": PUBLIC},
+        "redoc": {"GET": PUBLIC},
+        # the system
+        "system-info": {"GET": READ},
+        # Unleash's client interface
+        "client-features": {"GET": READ},
+        "client-register": {"POST": REPORT},
+        "client-metrics": {"POST": REPORT},
+        # the control plane
+        "modularity-status": {"GET": READ},
+        "flag-list": {"GET": READ, "POST": WRITE},
+        "flag-detail": {"GET": READ, "PATCH": _EDIT, "DELETE": _EDIT},
+        "flag-check": {"GET": READ},
+        "flag-history": {"GET": READ},
+        "flag-stale": {"GET": READ},
+        "flag-enable": {"POST": _ON},
+        "flag-disable": {"POST": _OFF},
+        "flag-kill": {"POST": _OFF},
+        "flag-percentage": {"POST": _EDIT},
+        "flag-restore": {"POST": _EDIT},
+        "flag-whitelist-add": {"POST": _EDIT},
+        "flag-whitelist-remove": {"POST": _EDIT},
+        "flag-enable-named": {"POST": _ON},
+        "flag-disable-named": {"POST": _OFF},
+        "flag-percentage-named": {"POST": _EDIT},
+        "segment-list": {"GET": READ, "POST": WRITE},
+        "segment-detail": {
+            "GET": READ,
+            "PATCH": raised(f"while {NAMED} uses it"),
+            "DELETE": raised(f"while {NAMED} uses it"),
+        },
+        "breaker-list": {"GET": READ, "POST": _GUARD},
+        "breaker-detail": {"GET": READ, "PATCH": _GUARD, "DELETE": _GUARD},
+        "breaker-history": {"GET": READ},
+        "breaker-open": {"POST": WRITE},
+        "breaker-close": {"POST": _GUARD},
+        "breaker-reset": {"POST": _GUARD},
+        "breaker-reset-all": {
+            "POST": Rule(role=Role.OPERATOR, scope=Scope.SENSITIVE, raised="while one guards the order path"),
+        },
+        "breaker-metrics-only": {"POST": _GUARD},
+        "breaker-normal": {"POST": _GUARD},
+        "module-list": {"GET": READ},
+        "module-statuses": {"GET": READ},
+        "module-status": {"GET": READ},
+        "module-versions": {"GET": READ},
+        "module-test-history": {"GET": READ},
+        "module-job": {"GET": READ},
+        "module-register": {"POST": HEAVY},
+        "module-load": {"POST": HEAVY},
+        "module-activate": {"POST": HEAVY},
+        "module-unload": {"POST": HEAVY},
+        "module-test": {"POST": HEAVY},
+        "module-swap": {"POST": HEAVY},
+        "module-rollback": {"POST": HEAVY},
+        "swap-list": {"GET": READ},
+        "swap-detail": {"GET": READ},
+        "rollout-list": {"GET": READ, "POST": WRITE},
+        "rollout-detail": {"GET": READ},
+        "rollout-analyses": {"GET": READ},
+        "rollout-history": {"GET": READ},
+        "rollout-statistics": {"GET": READ},
+        "rollout-start": {"POST": TO_LIVE},
+        "rollout-resume": {"POST": TO_LIVE},
+        "rollout-promote": {"POST": TO_LIVE},
+        "rollout-pause": {"POST": WRITE},
+        "rollout-abort": {"POST": WRITE},
+    }
+)

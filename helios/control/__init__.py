@@ -1,0 +1,1 @@
+"""What flags, breakers, modules and rollouts share."""

@@ -1,0 +1,37 @@
+"""What a process starts to hear of changes, and ends with itself: each subject joins with its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from loguru import logger
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    start: Callable[[], object]
+    stop: Callable[[], None]
+
+
+_joined: dict[str, _Joined] = {}
+
+
+def join(subject: str, *, start: Callable[[], object], stop: Callable[[], None]) -> None:
+    """Have a subject's listener started and stopped with the others."""
+    _joined[subject] = _Joined(start, stop)
+
+
+def start() -> None:
+    """Every listener of this process; one that cannot start is logged, and the process works without it."""
+    for subject, each in _joined.items():
+        try:
+            each.start()
+        except Exception as error:  # noqa: BLE001 - the site must come up, if only with what it read itself
+            logger.bind(subject=subject, error=repr(error)).error("control.listener_failed")
+
+
+def stop() -> None:
+    """End them."""
+    for each in _joined.values():
+        each.stop()
