@@ -22,8 +22,7 @@ from tiers.contracts import (
     VolatilityForecast,
 )
 from tiers.contracts.parameters import PipelineParams
-from tiers.execute import plan as orders
-from tiers.execute.plan import Lot, Plan
+from tiers.execute.plan import Lot, Plan, plan
 from tiers.features.compute import compute
 from tiers.llm import reply, rule_based
 from tiers.llm.enforce import enforce
@@ -43,7 +42,7 @@ class Tiers:
     risk: Callable[..., RiskDecision] = decide
     llm: Analyst = rule_based.analyse
     portfolio: Callable[..., TargetWeights] = rebalance
-    execute: Callable[..., Plan] = orders.plan
+    execute: Callable[..., Plan] = plan
 
 
 BUILT_IN = Tiers()

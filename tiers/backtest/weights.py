@@ -10,8 +10,7 @@ import numpy as np
 from tiers.backtest.exact import Step
 from tiers.contracts import BookView, BoolArray, FloatArray, TargetWeights, TradingState
 from tiers.contracts.parameters import ExecuteParams
-from tiers.execute import plan as orders
-from tiers.execute.plan import Lot
+from tiers.execute.plan import Lot, plan
 
 # A baseline is invested in full: no buffer is held back (the venue never overdraws), no order is too large.
 FULLY_INVESTED = ExecuteParams(cash_buffer=Decimal(0), max_notional_usd=Decimal(10**15))
@@ -42,10 +41,10 @@ class WeightsDecider:
             method=self.name,
             reason="signal",
         )
-        plan = orders.plan(targets=targets, book=book, lots=self.lots, params=FULLY_INVESTED, key=self.key)
+        planned = plan(targets=targets, book=book, lots=self.lots, params=FULLY_INVESTED, key=self.key)
         return Step(
             targets=targets,
-            intents=plan.intents,
+            intents=planned.intents,
             state=TradingState.ACTIVE,
             superseded=frozenset(s for s, chosen in zip(book.symbols, named, strict=True) if chosen),
         )

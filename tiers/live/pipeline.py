@@ -34,7 +34,7 @@ from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import arms
-from tiers.challenge import pins as delivery
+from tiers.challenge.pins import pins, react
 from tiers.contracts.errors import HeliosError, Transient
 from tiers.live import switches as switchboard
 from tiers.live.lateness import late_now
@@ -64,7 +64,7 @@ def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle |
         Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
         if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
             return None
-        rollouts = delivery.pins(book)
+        rollouts = pins(book)
         modules.refresh_if_behind()  # after the arms: a promotion between the two shows here, never in neither
         cycle = PipelineCycle.objects.create(
             book=book,
@@ -107,7 +107,7 @@ def run_stage(cycle_id: int, stage: Stage) -> int:
             cycle = _run(cycle_id, stage, started)
     watch.flush()
     if cycle is not None and cycle.status != Status.RUNNING:
-        delivery.react(cycle)
+        react(cycle)
     if stage is Stage.EXECUTE:
         finish(cycle_id)
     return cycle_id
@@ -250,7 +250,7 @@ def finish(cycle_id: int) -> None:
             return  # recovery comes back, asks the venue again and sends what waits
         with transaction.atomic():
             _end(cycle, Status.DONE, "", n_orders=cycle.n_orders)
-    delivery.react(cycle)
+    react(cycle)
 
 
 def _no_longer(book: Book, bar_ts: datetime) -> str:
