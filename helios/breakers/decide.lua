@@ -1,4 +1,4 @@
--- One decision about one circuit, taken atomically: the state machine of core.py inside Redis.
+-- One decision about one circuit, taken atomically: the state machine of core/machine.py inside Redis.
 -- KEYS[1] the circuit (hash), KEYS[2] the number of configuration changes so far.
 -- ARGV: operation, generation, token, outcome, unshared, enforce, chance, reason, then the settings as below.
 local operation, token, outcome, unshared, reason = ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[8]
@@ -67,12 +67,11 @@ local function open(cause)
     open_until = now + interval(openings, chance)
 end
 
-local function add(letter, number, age_ms)
-    local at = 0
-    if window_ms > 0 then
-        at = math.floor((now_ms - age_ms) / slot_ms) * slot_ms
-        if not alive(at) then return end
-    end
+local function slot(age_ms)
+    return window_ms > 0 and math.floor((now_ms - age_ms) / slot_ms) * slot_ms or 0
+end
+
+local function add(letter, number, at)
     local same, first = nil, window_calls > 0 and #runs or 1
     for place = #runs, math.max(1, first), -1 do
         if runs[place][1] == at and runs[place][2] == letter then same = runs[place] break end
@@ -99,10 +98,12 @@ local function exceeded()
 end
 
 local function count(letter, number, age_ms)
+    local at = slot(age_ms)
+    if number < 1 or not alive(at) then return end
     local first = math.min(number, math.max(1, minimum_calls - calls))
     changed = true
     for _, part in ipairs({first, number - first}) do
-        if part > 0 then add(letter, part, age_ms) end
+        if part > 0 then add(letter, part, at) end
         local limit = state == 'CLOSED' and exceeded()
         if limit then open(limit) return end
     end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -233,3 +234,17 @@ def test_a_run_of_equal_outcomes_opens_a_circuit_exactly_where_single_ones_would
         single = machine.record(single, config, at, permit=Permit(0), outcome=Outcome(letter)).circuit
     together = machine.share(start, config, at, generation=0, unshared=f"0{letter}{number}").circuit
     assert together.state is single.state
+
+
+@pytest.mark.parametrize("unshared", ["", "0S0", "7000S2"], ids=["nothing", "no calls", "calls that are too old"])
+def test_a_window_that_ages_opens_no_circuit_by_itself(unshared):
+    """Found by the batches above: two successes leave, the slow call stays alone, and nothing new was recorded."""
+    slow = {"slow_call_s": 1.0, "slow_call_rate": 0.5}
+    config = Config(failure_threshold=2, minimum_calls=1, window_calls=3, window_s=6.0, **slow)
+    circuit = Circuit()
+    for letter, now in (("S", 1_000.0), ("S", 1_000.0), ("s", 1_003.0)):
+        circuit = machine.record(circuit, config, At(now=now), permit=Permit(0), outcome=Outcome(letter)).circuit
+    at = At(now=1_006.0)
+    aged = machine.share(circuit, config, at, generation=0, unshared=unshared)
+    assert (aged.circuit.letters, aged.transition) == ("s", None)
+    assert machine.share(circuit, config, at, generation=0, unshared="0s1").transition is not None

@@ -202,6 +202,8 @@ def _counts(circuit: Circuit, generation: int, at: At) -> bool:
 
 
 def _count(circuit: Circuit, config: Config, at: At, letter: str, number: int, age_ms: int) -> Step:
+    if not sliding_window.enters(config, at.now, number, age_ms):
+        return Step(circuit=circuit)  # nothing was recorded, so nothing is asked: an ageing window opens no circuit
     first = min(number, max(1, config.minimum_calls - circuit.counts.calls))
     for part in (first, number - first):
         circuit = replace(circuit, window=sliding_window.add(circuit.window, config, at.now, letter, part, age_ms))

@@ -82,12 +82,17 @@ def recent(window: str, bounds: Bounds, now: float) -> str:
     return text([run for run in runs(window) if _alive(run[0], bounds, math.floor(now * 1000))])
 
 
+def enters(bounds: Bounds, now: float, number: int, age_ms: int) -> bool:
+    """Whether `number` calls that ended `age_ms` before `now` are something a window would hold."""
+    now_ms = math.floor(now * 1000)
+    return number > 0 and (not bounds.window_s or _alive(_slot(now_ms - age_ms, bounds), bounds, now_ms))
+
+
 def add(window: str, bounds: Bounds, now: float, letter: str, number: int, age_ms: int = 0) -> str:
     """The window after `number` more calls of one kind, which ended `age_ms` before `now`."""
-    now_ms = math.floor(now * 1000)
-    at = _slot(now_ms - age_ms, bounds) if bounds.window_s else 0
-    if number < 1 or (bounds.window_s and not _alive(at, bounds, now_ms)):
+    if not enters(bounds, now, number, age_ms):
         return window
+    at = _slot(math.floor(now * 1000) - age_ms, bounds) if bounds.window_s else 0
     found = runs(window)
     # The order within a slot matters only where calls leave one by one.
     places = range(len(found) - 1, -1, -1) if not bounds.window_calls else range(len(found) - 1, len(found) - 2, -1)
