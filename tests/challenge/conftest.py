@@ -21,9 +21,10 @@ from helios.rollouts.models import Rollout
 from tests.pipeline.market import make_bars, stored
 from tests.predict.predict_world import save_model
 from tiers.challenge import arms
-from tiers.live import inference, pipeline, stages, store
+from tiers.live import chain, inference, stages, store
 from trading.books import write as books
 from trading.market.bars import Bars
+from trading.market.timestamps import utc
 from trading.models import Book, Order, PipelineCycle, Stage
 from trading.registry import write as models_service
 
@@ -64,7 +65,7 @@ def bars(db: None, tmp_path: Path, settings: Any) -> Bars:
 
 @pytest.fixture
 def times(bars: Bars) -> list[datetime]:
-    return [stages.utc(ts) for ts in bars.ts]
+    return [utc(ts) for ts in bars.ts]
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -
 
 def run(book: Book, bar_ts: datetime, upto: Stage = Stage.DONE) -> PipelineCycle:
     """Start a cycle and run its stages in this process."""
-    cycle = pipeline.start(book, bar_ts, send=False)
+    cycle = chain.start(book, bar_ts, send=False)
     assert cycle is not None
     return finish(cycle, upto)
 
@@ -155,10 +156,10 @@ def decided(cycle: PipelineCycle) -> tuple[Any, ...]:
 
 def finish(cycle: PipelineCycle, upto: Stage = Stage.DONE) -> PipelineCycle:
     """Run what is left of a cycle."""
-    for stage in pipeline.STAGES:
+    for stage in chain.STAGES:
         if stage is upto:
             break
-        pipeline.run_stage(cycle.pk, stage)
+        stages.run_stage(cycle.pk, stage)
     cycle.refresh_from_db()
     return cycle
 

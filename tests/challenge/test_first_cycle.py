@@ -11,7 +11,8 @@ from numba.core import event
 from helios.breakers import process as breakers
 from helios.modules import listener, loading
 from tests.challenge.conftest import FIRST, run
-from tiers.live import inference, stages, warmup
+from tiers.live import inference, warmup
+from tiers.live.handlers import risk
 from tiers.predict import network
 from trading.models import Book
 
@@ -21,14 +22,14 @@ pytestmark = pytest.mark.django_db
 def state() -> tuple[set[object], ...]:
     """What a process has imported, loaded, fitted and opened."""
     held = set(sys.modules), set(inference._predictors), set(loading.loaded())
-    return (*held, set(stages.FIT_CACHE), set(breakers.current().circuits))
+    return (*held, set(risk.FIT_CACHE), set(breakers.current().circuits))
 
 
 def test_the_first_cycle_of_a_readied_process_imports_loads_fits_and_compiles_nothing(
     book: Book, times: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Book.objects.update(active=True)
-    monkeypatch.setattr(stages, "FIT_CACHE", {})
+    monkeypatch.setattr(risk, "FIT_CACHE", {})
     monkeypatch.setattr(listener, "_background", [])
     monkeypatch.setattr(network, "prepare_process", lambda threads: None)  # it is for good
     warmup.cpu()

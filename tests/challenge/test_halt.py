@@ -6,9 +6,9 @@ import pytest
 
 from tests.challenge.conftest import FIRST
 from tests.challenge.conftest import run as run_cycle
-from tiers.live import pipeline
+from tiers.live import chain, stages
 from trading.books import write as books
-from trading.models import Book, Order, PaperOrder, Position, RiskDecision, Stage, TradingModeChange
+from trading.models import Book, Order, PaperOrder, PipelineCycle, Position, RiskDecision, Stage, TradingModeChange
 from trading.orders import outbox
 from trading.venues.paper.client import PaperVenue
 
@@ -22,7 +22,7 @@ def move(name, state):
 
 def disturb(monkeypatch, stage, moment, act):
     """Act once inside a stage, which has read its book by then."""
-    handler = pipeline.HANDLERS[stage]
+    handler = stages.HANDLERS[stage]
 
     def disturbed(ctx):
         if moment == MOMENTS[0]:
@@ -32,7 +32,7 @@ def disturb(monkeypatch, stage, moment, act):
             act()
         return result
 
-    monkeypatch.setitem(pipeline.HANDLERS, stage, disturbed)
+    monkeypatch.setitem(stages.HANDLERS, stage, disturbed)
 
 
 def run_disturbed(monkeypatch, book, bar_ts, stage, moment, act):
@@ -50,7 +50,7 @@ def test_undisturbed_the_same_cycle_sends_orders(book, times):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("stage", pipeline.STAGES, ids=str)
+@pytest.mark.parametrize("stage", chain.STAGES, ids=str)
 def test_no_order_leaves_after_a_halt_in_any_stage(book, times, monkeypatch, stage, moment):
     cycle = run_disturbed(monkeypatch, book, times[FIRST], stage, moment, move("desk", "HALTED"))
     assert cycle.status == "DONE"
@@ -65,7 +65,7 @@ def invested(book, times):
     """The desk with positions above what its model wants now: the next cycle sells some and buys others."""
     run_cycle(book, times[FIRST])
     run_cycle(book, times[FIRST + 1], upto=Stage.FEATURES)
-    pipeline.PipelineCycle.objects.filter(stage="features").update(status="DONE", finished_at=times[FIRST + 1])
+    PipelineCycle.objects.filter(stage="features").update(status="DONE", finished_at=times[FIRST + 1])
     held = Position.objects.filter(book=book).exclude(quantity=0).order_by("-quantity").first()
     Position.objects.filter(pk=held.pk).update(quantity=held.quantity * 3)
     Position.objects.filter(book=book).exclude(pk=held.pk).update(quantity=0)
@@ -78,7 +78,7 @@ def test_undisturbed_the_invested_desk_sells_and_buys(invested, times):
     assert set(Order.objects.filter(bar_ts=times[FIRST + 2]).values_list("side", flat=True)) == {"BUY", "SELL"}
 
 
-@pytest.mark.parametrize("stage", pipeline.STAGES, ids=str)
+@pytest.mark.parametrize("stage", chain.STAGES, ids=str)
 def test_only_reductions_leave_once_the_book_is_to_reduce(invested, times, monkeypatch, stage):
     sent_before = set(PaperOrder.objects.values_list("pk", flat=True))
     held = dict(Position.objects.values_list("symbol", "quantity"))

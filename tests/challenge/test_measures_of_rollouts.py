@@ -13,7 +13,7 @@ from helios.breakers.shared_state import SharedStore
 from tests.challenge.conftest import FIRST, SYMBOLS, roll_out, run
 from tests.challenge.test_arms_of_a_cycle import BROKEN, BUYS, SAME
 from tiers.challenge import measures
-from tiers.live import pipeline
+from tiers.live import stages
 from tiers.predict import labels
 from trading.models import Order, PaperOrder, PipelineCycle, TradeExecution
 from trading.orders import outbox
@@ -114,8 +114,8 @@ def test_without_the_shared_state_orders_wait_are_withheld_in_the_end_and_say_no
     row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
     cycle = run(book, times[FIRST])
     assert (cycle.status, set(Order.objects.values_list("status", flat=True))) == ("RUNNING", {"NEW"})
-    monkeypatch.setattr(pipeline, "late_now", lambda *_: True)
-    pipeline.finish(cycle.pk)
+    monkeypatch.setattr(stages, "late_now", lambda *_: True)
+    stages.finish(cycle.pk)
     assert {order.status for order in Order.objects.all()} == {"WITHHELD"}
     assert all("orders are not sent without it" in order.reason for order in Order.objects.all())
     assert not PaperOrder.objects.exists()

@@ -12,9 +12,9 @@ from helios.db.partitions import ensure_partitions
 from tests.market.bars import FIELDS, make_bars
 from tiers.features.catalog import WINDOW_BARS
 from tiers.live.inference import DEFAULT_RECEPTIVE_BARS
-from tiers.live.stages import utc
 from trading.market import write as market
 from trading.market.bars import Bars
+from trading.market.timestamps import utc
 from trading.models import EngineeredFeatures
 
 pytestmark = pytest.mark.django_db

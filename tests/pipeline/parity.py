@@ -16,7 +16,8 @@ import numpy as np
 def main(name: str) -> dict[str, Any]:
     from tiers.backtest.engine import Config, run_helios
     from tiers.backtest.exact import Costs, Initial
-    from tiers.live import inference, stages, switches
+    from tiers.live import inference, stage_context, switches
+    from tiers.live.handlers import execute
     from trading.market import read as market
     from trading.models import Book
 
@@ -30,11 +31,11 @@ def main(name: str) -> dict[str, Any]:
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
-            lots=stages.lots(book),
-            key=stages.order_key(book),
+            lots=execute.lots(book),
+            key=execute.order_key(book),
             start_row=first,
         ),
-        params=stages.params_of(book),
+        params=stage_context.params_of(book),
         switches=switches.from_json(cycles[0].switches),
     )
     return {"cycles": len(cycles), "worst": _distances(book, cycles, result), **_trading(book, result)}
@@ -43,12 +44,13 @@ def main(name: str) -> dict[str, Any]:
 def _distances(book: Any, cycles: list[Any], result: Any) -> dict[str, float]:
     """The largest absolute difference of each kind over all cycles."""
     from tiers.features.catalog import NAMES
-    from tiers.live import stages, store
+    from tiers.live import store
+    from tiers.live.handlers import features
 
     symbols, log = tuple(book.symbols), result.log
     worst = dict.fromkeys(("features", "probability", "sigma", "weights", "equity"), 0.0)
     for row, cycle in enumerate(cycles):
-        version = stages.features_of(cycle)
+        version = features.features_of(cycle)
         live = store.load_features(version, symbols, cycle.bar_ts, n_rows=1, n_features=len(NAMES))
         _compare(worst, "features", live[0], log.features[row])
         _compare(worst, "probability", store.load_forecast(cycle, symbols).probability, log.probability[row])

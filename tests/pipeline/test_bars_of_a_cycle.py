@@ -12,10 +12,12 @@ from helios.env import Env
 from helios.events.models import SystemEvent
 from tests.market.bars import make_bars as make_minutes
 from tests.pipeline.market import make_bars, stored
-from tiers.live import intake, lateness, pipeline, schedule, stages
+from tiers.live import chain, lateness, schedule, stages
+from tiers.live.handlers import ingest
 from trading.books import write as books
 from trading.market import timeframes
 from trading.market import write as market_service
+from trading.market.timestamps import utc
 from trading.models import Book, EngineeredFeatures, Instrument, LedgerEntry, MarketOHLC, Stage
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +31,7 @@ def bars(db):
 
 @pytest.fixture
 def times(bars):
-    return [stages.utc(ts) for ts in bars.ts]
+    return [utc(ts) for ts in bars.ts]
 
 
 def make_book(**options):
@@ -42,8 +44,8 @@ def test_bars_are_ingested_from_a_path_as_long_as_a_book_takes(bars, times, tmp_
     path = tmp_path / f"{'x' * room}.csv"
     path.write_text(f"ts,open,high,low,close,volume\n{times[-1].isoformat()},1,1,1,1,7\n")
     book = make_book(symbols=["IBM"], source=f"file:{path}")
-    cycle = pipeline.start(book, times[-1], send=False)
-    pipeline.run_stage(cycle.pk, Stage.INGEST)
+    cycle = chain.start(book, times[-1], send=False)
+    stages.run_stage(cycle.pk, Stage.INGEST)
     cycle.refresh_from_db()
     assert (cycle.status, cycle.stage) == ("RUNNING", "features")
     assert MarketOHLC.objects.get(symbol="IBM", bar_ts=times[-1]).source == book.source
@@ -84,15 +86,15 @@ def test_a_cycle_starts_once_every_symbol_has_the_bar(paper):
 
 
 def test_it_starts_after_the_wait_and_names_who_is_missing(paper, monkeypatch):
-    monkeypatch.setattr(intake, "late_now", lambda *_: False)
+    monkeypatch.setattr(ingest, "late_now", lambda *_: False)
     arrive(first=0)
     MarketOHLC.objects.filter(symbol="ETH/USD", bar_ts=LAST).delete()
     wait_s = Env().bar_wait_s["1m"]
     for waited, due in ((wait_s - 1.0, None), (wait_s, LAST)):
         MarketOHLC.objects.update(ingested_at=timezone.now() - timedelta(seconds=waited))
         assert schedule.due_bar(paper) == due
-    cycle = pipeline.start(paper, LAST, send=False)
-    pipeline.run_stage(cycle.pk, Stage.INGEST)
+    cycle = chain.start(paper, LAST, send=False)
+    stages.run_stage(cycle.pk, Stage.INGEST)
     assert cycle.stage_runs.get().reason == "no bar of ETH/USD"
     assert LedgerEntry.objects.get(cycle=cycle).payload["missing"] == ["ETH/USD"]
     event = SystemEvent.objects.get(kind="bars.missing")
@@ -100,19 +102,19 @@ def test_it_starts_after_the_wait_and_names_who_is_missing(paper, monkeypatch):
 
 
 def test_a_bar_that_comes_after_its_cycle_is_in_the_windows_of_the_next(paper, monkeypatch):
-    monkeypatch.setattr(intake, "late_now", lambda *_: False)
+    monkeypatch.setattr(ingest, "late_now", lambda *_: False)
     arrive(first=0)
     MarketOHLC.objects.filter(symbol="ETH/USD", bar_ts__gte=LAST - timedelta(minutes=1)).delete()
     MarketOHLC.objects.filter(bar_ts=LAST).delete()
-    cycle = pipeline.start(paper, LAST - timedelta(minutes=1), send=False)
+    cycle = chain.start(paper, LAST - timedelta(minutes=1), send=False)
     for stage in (Stage.INGEST, Stage.FEATURES):
-        pipeline.run_stage(cycle.pk, stage)
+        stages.run_stage(cycle.pk, stage)
     type(cycle).objects.update(status="DONE", finished_at=timezone.now())
     arrive(first=128)
     assert schedule.due_bar(paper) == LAST
-    cycle = pipeline.start(paper, LAST, send=False)
+    cycle = chain.start(paper, LAST, send=False)
     for stage in (Stage.INGEST, Stage.FEATURES):
-        pipeline.run_stage(cycle.pk, stage)
+        stages.run_stage(cycle.pk, stage)
     rows = EngineeredFeatures.objects.filter(bar_ts__gte=LAST - timedelta(minutes=1))
     assert sorted(rows.values_list("symbol", "bar_ts")) == [
         (symbol, LAST - timedelta(minutes=late)) for symbol in paper.symbols for late in (1, 0)
@@ -137,15 +139,15 @@ def test_nobody_waits_for_a_symbol_whose_market_is_closed(paper):
     Instrument.objects.filter(symbol="AAPL").update(calendar="XNYS")
     night = make_minutes(130, "BTC/USD", first="2024-03-02T00:01")  # the session ended three hours before
     arrive("BTC/USD", minutes=night)
-    assert schedule.due_bar(paper) == stages.utc(night.ts[-1])
+    assert schedule.due_bar(paper) == utc(night.ts[-1])
 
 
 def test_a_replay_waits_for_nobody(bars, times):
     book = make_book(replay_from=times[-2], replay_until=times[-1])
     MarketOHLC.objects.filter(symbol="IBM", bar_ts__gte=times[-2]).delete()
     assert schedule.due_bar(book) == times[-2]
-    cycle = pipeline.start(book, times[-2], send=False)
-    pipeline.run_stage(cycle.pk, Stage.INGEST)
+    cycle = chain.start(book, times[-2], send=False)
+    stages.run_stage(cycle.pk, Stage.INGEST)
     assert cycle.stage_runs.get().reason == "no bar of IBM"
     assert not SystemEvent.objects.filter(kind="bars.missing").exists()
 

@@ -12,11 +12,12 @@ from django.utils import timezone
 from helios.errors import Rejected, Transient
 from helios.modules import registry as modules
 from tests.pipeline.market import ClosedVenue, make_bars, stored
-from tiers.live import lateness, pipeline, replay, schedule, stages
+from tiers.live import chain, latency, lateness, replay, schedule, stages
 from trading.api.shapes import CycleSerializer
 from trading.books import ledger
 from trading.books import write as books
 from trading.market import write as market_service
+from trading.market.timestamps import utc
 from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
 from trading.orders import outbox
 from trading.venues.paper.client import PaperVenue
@@ -32,7 +33,7 @@ def bars(db):
 
 @pytest.fixture
 def times(bars):
-    return [stages.utc(ts) for ts in bars.ts]
+    return [utc(ts) for ts in bars.ts]
 
 
 @pytest.fixture
@@ -52,11 +53,11 @@ def book(bars, times):
 
 
 def run(book, bar_ts, upto=Stage.DONE):
-    cycle = pipeline.start(book, bar_ts, send=False)
-    for stage in pipeline.STAGES:
+    cycle = chain.start(book, bar_ts, send=False)
+    for stage in chain.STAGES:
         if stage is upto:
             break
-        pipeline.run_stage(cycle.pk, stage)
+        stages.run_stage(cycle.pk, stage)
     cycle.refresh_from_db()
     return cycle
 
@@ -64,7 +65,7 @@ def run(book, bar_ts, upto=Stage.DONE):
 def test_a_cycle_passes_seven_tiers_and_ends(book, times):
     cycle = run(book, times[350])
     assert (cycle.status, cycle.stage) == ("DONE", "done")
-    assert [r.stage for r in cycle.stage_runs.all()] == [s.value for s in pipeline.STAGES]
+    assert [r.stage for r in cycle.stage_runs.all()] == [s.value for s in chain.STAGES]
     assert all(r.duration_ms > 0 and r.module_version == cycle.modules[r.stage] for r in cycle.stage_runs.all())
     assert cycle.snapshot.equity == D(100_000)
 
@@ -72,20 +73,20 @@ def test_a_cycle_passes_seven_tiers_and_ends(book, times):
 def test_every_tier_is_on_the_ledger(book, times):
     run(book, times[350])
     kinds = list(LedgerEntry.objects.order_by("sequence").values_list("kind", flat=True))
-    assert kinds == [s.value for s in pipeline.STAGES] + ["end"]
+    assert kinds == [s.value for s in chain.STAGES] + ["end"]
     assert ledger.verify(book.pk) is None
 
 
 def test_the_api_shows_the_hash_that_a_cycle_ended_with(book, times, monkeypatch):
     ends = [run(book, times[350]), run(book, times[351] - timedelta(hours=1))]
     with monkeypatch.context() as broken:
-        broken.setitem(pipeline.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
+        broken.setitem(stages.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
         ends.append(run(book, times[351]))
     assert [cycle.status for cycle in ends] == ["DONE", "SKIPPED", "FAILED"]
     for cycle in ends:
         last = LedgerEntry.objects.filter(cycle=cycle).order_by("sequence").last()
         assert CycleSerializer(cycle).data["ledger_hash"] == last.hash
-    running = pipeline.start(book, times[352], send=False)
+    running = chain.start(book, times[352], send=False)
     assert CycleSerializer(running).data["ledger_hash"] == ""
 
 
@@ -99,24 +100,24 @@ def test_without_a_model_the_forecast_is_neutral_and_says_so(book, times):
 
 
 def test_a_double_tick_starts_one_cycle(book, times):
-    first = pipeline.start(book, times[350], send=False)
+    first = chain.start(book, times[350], send=False)
     assert first is not None
-    assert pipeline.start(book, times[350], send=False) is None
+    assert chain.start(book, times[350], send=False) is None
     assert PipelineCycle.objects.count() == 1
 
 
 def test_a_message_that_comes_twice_changes_nothing(book, times):
-    cycle = pipeline.start(book, times[350], send=False)
-    for stage in pipeline.STAGES:
+    cycle = chain.start(book, times[350], send=False)
+    for stage in chain.STAGES:
         for _ in range(2):
-            assert pipeline.run_stage(cycle.pk, stage) == cycle.pk
+            assert stages.run_stage(cycle.pk, stage) == cycle.pk
     assert StageRun.objects.count() == 7
     assert PortfolioSnapshot.objects.count() == 1
 
 
 def test_a_message_out_of_order_waits_for_its_turn(book, times):
-    cycle = pipeline.start(book, times[350], send=False)
-    pipeline.run_stage(cycle.pk, Stage.RISK)
+    cycle = chain.start(book, times[350], send=False)
+    stages.run_stage(cycle.pk, Stage.RISK)
     cycle.refresh_from_db()
     assert cycle.stage == "ingest"
     assert not StageRun.objects.exists()
@@ -127,7 +128,7 @@ def test_a_stage_that_raises_writes_nothing_and_the_cycle_ends_with_its_reason(b
         PortfolioSnapshot.objects.all().delete()
         raise Rejected("the optimiser found no solution")
 
-    monkeypatch.setitem(pipeline.HANDLERS, Stage.PORTFOLIO, broken)
+    monkeypatch.setitem(stages.HANDLERS, Stage.PORTFOLIO, broken)
     cycle = run(book, times[350])
     assert (cycle.status, cycle.reason) == ("FAILED", "portfolio: the optimiser found no solution")
     assert not StageRun.objects.filter(stage="portfolio").exists()
@@ -135,7 +136,7 @@ def test_a_stage_that_raises_writes_nothing_and_the_cycle_ends_with_its_reason(b
 
 
 def test_a_defect_in_a_tier_ends_the_cycle_with_its_kind(book, times, monkeypatch):
-    monkeypatch.setitem(pipeline.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
+    monkeypatch.setitem(stages.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
     cycle = run(book, times[350])
     assert cycle.status == "FAILED"
     assert cycle.reason.startswith("llm: ZeroDivisionError")
@@ -146,23 +147,23 @@ def test_a_passing_trouble_leaves_the_cycle_to_be_tried_again(book, times, monke
         raise Transient("the venue did not answer")
 
     cycle = run(book, times[350], upto=Stage.LLM)
-    monkeypatch.setitem(pipeline.HANDLERS, Stage.LLM, away)
+    monkeypatch.setitem(stages.HANDLERS, Stage.LLM, away)
     with pytest.raises(Transient):
-        pipeline.run_stage(cycle.pk, Stage.LLM)
+        stages.run_stage(cycle.pk, Stage.LLM)
     cycle.refresh_from_db()
     assert (cycle.status, cycle.stage) == ("RUNNING", "llm")
 
 
 def test_a_book_runs_one_cycle_at_a_time_and_never_goes_back(book, times):
-    pipeline.start(book, times[351], send=False)
-    assert pipeline.start(book, times[352], send=False) is None
+    chain.start(book, times[351], send=False)
+    assert chain.start(book, times[352], send=False) is None
     PipelineCycle.objects.update(status="DONE", finished_at=timezone.now())
-    assert pipeline.start(book, times[350], send=False) is None
-    assert pipeline.start(book, times[352], send=False) is not None
+    assert chain.start(book, times[350], send=False) is None
+    assert chain.start(book, times[352], send=False) is not None
 
 
 def test_the_database_refuses_a_second_running_cycle(book, times):
-    pipeline.start(book, times[351], send=False)
+    chain.start(book, times[351], send=False)
     with pytest.raises(IntegrityError), transaction.atomic():
         PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=times[352], mode="replay")
 
@@ -173,7 +174,7 @@ def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
     PipelineCycle.objects.update(stage="done")
     book.flag_overrides = {"auto_trading": False}
     book.save()
-    pipeline.finish(cycle.pk)
+    stages.finish(cycle.pk)
     order = Order.objects.get()
     assert (order.status, order.reason) == ("WITHHELD", "auto_trading is off")
 
@@ -183,28 +184,28 @@ def test_an_order_that_a_circuit_held_back_waits_and_is_withheld_once_its_bar_is
     outbox.record_intents(cycle, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
     monkeypatch.setattr(outbox, "broker_for", lambda _book: ClosedVenue())
-    pipeline.finish(cycle.pk)
+    stages.finish(cycle.pk)
     cycle.refresh_from_db()
     assert (cycle.status, Order.objects.get().status) == ("RUNNING", "NEW")
-    monkeypatch.setattr(pipeline, "late_now", lambda *_: True)
-    pipeline.finish(cycle.pk)
+    monkeypatch.setattr(stages, "late_now", lambda *_: True)
+    stages.finish(cycle.pk)
     cycle.refresh_from_db()
     assert (cycle.status, Order.objects.get().status) == ("DONE", "WITHHELD")
     assert Order.objects.get().reason.startswith("the bar is too late to be traded; until then: circuit valr_api")
 
 
 def test_a_cycle_that_is_given_up_names_the_orders_whose_fate_nobody_knows(book, times, monkeypatch):
-    monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
+    monkeypatch.setattr(chain, "send_chain", lambda *_: True)
     monkeypatch.setattr(PaperVenue, "grace_s", 3600.0)
     cycle = run(book, times[350], upto=Stage.EXECUTE)
     outbox.record_intents(cycle, [_Intent(times[350]), _Intent(times[350], symbol="IBM", client_order_id="h-new")])
     Order.objects.filter(client_order_id="h-test").update(status="UNKNOWN")
     PipelineCycle.objects.update(
-        stage="done", progressed_at=timezone.now() - timedelta(hours=1), redriven=pipeline.MAX_REDRIVES
+        stage="done", progressed_at=timezone.now() - timedelta(hours=1), redriven=chain.MAX_REDRIVES
     )
-    pipeline.recover(stalled_s=60)
+    chain.recover(stalled_s=60)
     cycle.refresh_from_db()
-    assert cycle.reason == f"gave up at done after {pipeline.MAX_REDRIVES} attempts; h-test is still UNKNOWN"
+    assert cycle.reason == f"gave up at done after {chain.MAX_REDRIVES} attempts; h-test is still UNKNOWN"
     assert list(Order.objects.order_by("id").values_list("status", flat=True)) == ["UNKNOWN", "WITHHELD"]
 
 
@@ -212,9 +213,9 @@ def test_an_order_fills_at_its_own_next_bar_even_when_that_cycle_failed(book, ti
     first = run(book, times[350], upto=Stage.EXECUTE)
     outbox.record_intents(first, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
-    pipeline.finish(first.pk)
+    stages.finish(first.pk)
     with monkeypatch.context() as broken:
-        broken.setitem(pipeline.HANDLERS, Stage.INGEST, lambda _ctx: 1 / 0)
+        broken.setitem(stages.HANDLERS, Stage.INGEST, lambda _ctx: 1 / 0)
         assert run(book, times[351]).status == "FAILED"
     run(book, times[352])
     fill = TradeExecution.objects.get()
@@ -224,7 +225,7 @@ def test_an_order_fills_at_its_own_next_bar_even_when_that_cycle_failed(book, ti
 
 
 def test_the_peak_is_kept_when_a_cycle_ends_early(book, times, monkeypatch):
-    monkeypatch.setitem(pipeline.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
+    monkeypatch.setitem(stages.HANDLERS, Stage.LLM, lambda _ctx: 1 / 0)
     book.positions.filter(symbol="AAPL").update(quantity=D(100_000))
     run(book, times[350])
     book.refresh_from_db()
@@ -279,14 +280,14 @@ def test_features_of_warm_up_rows_are_missing_never_zero(book, times):
 
 def test_stalled_cycles_are_sent_again_and_given_up_in_the_end(book, times, monkeypatch):
     sent = []
-    monkeypatch.setattr(pipeline, "send_chain", lambda pk, stage: sent.append((pk, stage)) or True)
+    monkeypatch.setattr(chain, "send_chain", lambda pk, stage: sent.append((pk, stage)) or True)
     cycle = run(book, times[350], upto=Stage.RISK)
     PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(minutes=5))
-    assert pipeline.recover(stalled_s=60) == 1
-    assert pipeline.recover(stalled_s=60) == 0
+    assert chain.recover(stalled_s=60) == 1
+    assert chain.recover(stalled_s=60) == 0
     assert sent == [(cycle.pk, Stage.RISK)]
-    PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(hours=1), redriven=pipeline.MAX_REDRIVES)
-    pipeline.recover(stalled_s=60)
+    PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(hours=1), redriven=chain.MAX_REDRIVES)
+    chain.recover(stalled_s=60)
     cycle.refresh_from_db()
     assert cycle.status == "FAILED"
     assert "gave up at risk" in cycle.reason
@@ -294,16 +295,16 @@ def test_stalled_cycles_are_sent_again_and_given_up_in_the_end(book, times, monk
 
 def test_recovery_of_a_cycle_whose_orders_were_not_sent_sends_the_last_task(book, times, monkeypatch):
     sent = []
-    monkeypatch.setattr(pipeline, "send_chain", lambda pk, stage: sent.append(stage) or True)
-    monkeypatch.setattr(pipeline, "finish", lambda _pk: None)
+    monkeypatch.setattr(chain, "send_chain", lambda pk, stage: sent.append(stage) or True)
+    monkeypatch.setattr(stages, "finish", lambda _pk: None)
     run(book, times[350])
     PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(minutes=5))
-    pipeline.recover(stalled_s=60)
+    chain.recover(stalled_s=60)
     assert sent == [Stage.EXECUTE]
 
 
 def test_a_replay_book_is_ticked_bar_by_bar_to_its_end(book, times, monkeypatch):
-    monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
+    monkeypatch.setattr(chain, "send_chain", lambda *_: True)
     books.set_active("desk", active=True, actor="ana", reason="")
     assert schedule.tick() == 1
     assert schedule.tick() == 0  # the cycle still runs
@@ -316,16 +317,16 @@ def test_a_replay_book_is_ticked_bar_by_bar_to_its_end(book, times, monkeypatch)
 
 
 def test_a_paper_book_follows_the_newest_bar(book, times, monkeypatch):
-    monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
+    monkeypatch.setattr(chain, "send_chain", lambda *_: True)
     book.mode, book.active = "paper", True
     book.save()
     assert schedule.due_bar(book) == times[-1]
-    pipeline.start(book, times[-1])
+    chain.start(book, times[-1])
     assert schedule.due_bar(book) is None
 
 
 def test_flags_and_versions_are_pinned_to_the_cycle(book, times):
-    cycle = pipeline.start(book, times[350], send=False)
+    cycle = chain.start(book, times[350], send=False)
     assert cycle.switches["auto_trading"] is True
     assert cycle.switches["garch_volatility"] is True
     assert cycle.modules == modules.pins()
@@ -335,8 +336,8 @@ def test_flags_and_versions_are_pinned_to_the_cycle(book, times):
 
 def test_latencies_are_told_per_tier_and_per_cycle(book, times):
     ids = [run(book, ts).pk for ts in times[350:353]]
-    table = pipeline.latency_table(ids)
-    assert list(table) == [s.value for s in pipeline.STAGES] + ["cycle"]
+    table = latency.latency_table(ids)
+    assert list(table) == [s.value for s in chain.STAGES] + ["cycle"]
     assert all(row["p50_ms"] <= row["p95_ms"] for row in table.values())
 
 

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from helios.stack import processes, runner, workers
 from helios.stack.processes import ProcessSpec
 from tests.pipeline.market import stored_market
-from tiers.live import pipeline
+from tiers.live import chain, stages
 from tiers.live import replay as replaying
 from tiers.management.commands import demo_book
 from tiers.management.commands import replay as replay_command
@@ -33,11 +33,11 @@ def inline(monkeypatch):
     """The chain runs here, stage after stage, instead of in workers."""
 
     def send(cycle_id, _first):
-        for stage in pipeline.STAGES:
-            pipeline.run_stage(cycle_id, stage)
+        for stage in chain.STAGES:
+            stages.run_stage(cycle_id, stage)
         return True
 
-    monkeypatch.setattr(pipeline, "send_chain", send)
+    monkeypatch.setattr(chain, "send_chain", send)
     monkeypatch.setattr(replaying, "require_workers", lambda: None)
 
 
@@ -85,7 +85,7 @@ def test_a_replay_that_ends_before_its_first_cycle_takes_its_book_along(market, 
     def start(_book, _bar_ts):
         raise end
 
-    monkeypatch.setattr(pipeline, "start", start)
+    monkeypatch.setattr(chain, "start", start)
     with pytest.raises(type(end)):
         replay(*DESK)
     assert not Book.objects.exists()
@@ -108,10 +108,10 @@ def test_a_replay_that_was_interrupted_says_how_to_go_on_and_goes_on(market, inl
 
 def test_a_cycle_that_was_left_half_done_is_finished_first(market, inline, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "send_chain", lambda *_: False)
+        patch.setattr(chain, "send_chain", lambda *_: False)
         with pytest.raises(CommandError, match="must end within"):
             replay(*DESK, "--timeout", "0.01")
-    monkeypatch.setattr(pipeline, "recover", lambda **_: pipeline.send_chain(Book.objects.get().cycles.get().pk, "all"))
+    monkeypatch.setattr(chain, "recover", lambda **_: chain.send_chain(Book.objects.get().cycles.get().pk, "all"))
     assert replay("--resume", "desk")["cycles"] == {"run": 3, "done": 3}
     assert Book.objects.get().cycles.filter(status="DONE").count() == 4
 

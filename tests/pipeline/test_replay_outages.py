@@ -10,7 +10,7 @@ import pytest
 
 from helios import outage
 from helios.errors import Rejected, Transient
-from tiers.live import pipeline, replay
+from tiers.live import chain, replay
 from trading.books import write as books
 from trading.market import write as market
 from trading.models import Book, PipelineCycle
@@ -112,7 +112,7 @@ def test_a_start_that_came_through_before_the_connection_broke_is_not_repeated(
         PipelineCycle.objects.create(book=book, timeframe="1d", bar_ts=bar_ts, mode=book.mode)
         raise GONE  # in the moment of the answer
 
-    monkeypatch.setattr(pipeline, "start", start)
+    monkeypatch.setattr(chain, "start", start)
     cycle = replay._through_outages(replay._Start(book, BAR), 60.0, lambda: None)
     assert cycle == PipelineCycle.objects.get()
 

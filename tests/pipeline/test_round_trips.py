@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.challenge.conftest import FIRST, _own_process, bars, book, desk, times  # noqa: F401 - fixtures
 from tests.challenge.conftest import run as run_cycle
-from tiers.live import pipeline
+from tiers.live import chain, stages
 from trading.models import Order, Stage, TradeExecution
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +37,7 @@ def test_settling_and_marking_ask_as_often_for_three_symbols_as_for_one(desk, ti
         made.positions.exclude(symbol__in=symbols).delete()
         run_cycle(made, times[FIRST])
         assert made.orders.count() >= len(symbols) - 1
-        cycle = pipeline.start(made, times[FIRST + 1], send=False)
-        counts.append(counted(pipeline.run_stage, cycle.pk, Stage.INGEST))
+        cycle = chain.start(made, times[FIRST + 1], send=False)
+        counts.append(counted(stages.run_stage, cycle.pk, Stage.INGEST))
         assert made.executions.exists()
     assert counts[0] == counts[1]

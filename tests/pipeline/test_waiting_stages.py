@@ -21,9 +21,11 @@ from tests.challenge.conftest import _own_process  # noqa: F401 - every test as 
 from tests.harness import clone, drop
 from tests.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
 from tests.pipeline.market import make_bars, stored
-from tiers.live import intake, pipeline, stages
+from tiers.live import chain, handlers, stages, windows
+from tiers.live.handlers import ingest, llm
 from trading.books import write as books
 from trading.market.read import bar_window
+from trading.market.timestamps import utc
 from trading.market.write import lock_bars_shared, upsert_bars
 from trading.models import Book, EngineeredFeatures, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
 
@@ -57,7 +59,7 @@ def market(template, django_db_setup, django_db_blocker):
         bars = stored(make_bars(("AAPL", "IBM"), n_bars=400, seed=3))
         money = {"initial_cash": D(100_000), "fee_bps": D(5), "slippage_bps": D(2)}
         books.create_book("desk", mode="paper", timeframe="1d", symbols=bars.symbols, **money)
-    yield name, iter([stages.utc(ts) for ts in bars.ts[350:]])
+    yield name, iter([utc(ts) for ts in bars.ts[350:]])
     drop(name)
 
 
@@ -65,11 +67,11 @@ def market(template, django_db_setup, django_db_blocker):
 def started(db, market, stand_in, monkeypatch):  # noqa: F811
     """A cycle of the next bar, whose analyst is the stand-in."""
     env = Env(anthropic_api_key=KEY, anthropic_base_url=stand_in.url, llm_timeout_s=120.0)
-    monkeypatch.setattr(stages, "get_env", lambda: env)
-    monkeypatch.setattr(intake, "late_now", lambda *_: False)
+    monkeypatch.setattr(llm, "get_env", lambda: env)
+    monkeypatch.setattr(ingest, "late_now", lambda *_: False)
     name, bars = market
     with connected_to(name):
-        yield pipeline.start(Book.objects.get(), next(bars), send=False)
+        yield chain.start(Book.objects.get(), next(bars), send=False)
         connection.close()
         PipelineCycle.objects.filter(status="RUNNING").update(status="DONE", finished_at=timezone.now())
 
@@ -77,8 +79,8 @@ def started(db, market, stand_in, monkeypatch):  # noqa: F811
 @pytest.fixture
 def cycle(started):
     """One that is due at the analyst."""
-    for stage in pipeline.STAGES[: pipeline.STAGES.index(Stage.LLM)]:
-        pipeline.run_stage(started.pk, stage)
+    for stage in chain.STAGES[: chain.STAGES.index(Stage.LLM)]:
+        stages.run_stage(started.pk, stage)
     started.refresh_from_db()
     assert (started.status, started.stage) == ("RUNNING", "llm")
     return started
@@ -98,7 +100,7 @@ def thinking(cycle, stand_in):  # noqa: F811
 
     def work():
         try:
-            return pipeline.run_stage(cycle.pk, Stage.LLM)
+            return stages.run_stage(cycle.pk, Stage.LLM)
         finally:
             connection.close()
 
@@ -145,13 +147,13 @@ def test_stages_that_may_wait_work_outside_of_a_transaction(started, stand_in, m
 
         return run
 
-    for stage, handler in pipeline.HANDLERS.items():
-        monkeypatch.setitem(pipeline.HANDLERS, stage, watched(stage, handler))
-    for stage in pipeline.STAGES:
-        pipeline.run_stage(started.pk, stage)
+    for stage, handler in stages.HANDLERS.items():
+        monkeypatch.setitem(stages.HANDLERS, stage, watched(stage, handler))
+    for stage in chain.STAGES:
+        stages.run_stage(started.pk, stage)
     started.refresh_from_db()
     assert started.status == "DONE"
-    assert {stage for stage, within in inside.items() if not within} == stages.WAITS
+    assert {stage for stage, within in inside.items() if not within} == handlers.WAITS
 
 
 def test_no_transaction_is_open_while_the_analyst_thinks(cycle, thinking):
@@ -168,9 +170,9 @@ def test_no_transaction_is_open_while_the_analyst_thinks(cycle, thinking):
 
 def test_a_second_worker_with_the_same_message_does_not_ask_too(cycle, thinking, stand_in):  # noqa: F811
     with thinking() as running:
-        assert pipeline.run_stage(cycle.pk, Stage.LLM) == cycle.pk
+        assert stages.run_stage(cycle.pk, Stage.LLM) == cycle.pk
         assert not running.done()
-    assert pipeline.run_stage(cycle.pk, Stage.LLM) == cycle.pk  # it came again
+    assert stages.run_stage(cycle.pk, Stage.LLM) == cycle.pk  # it came again
     assert len(stand_in.requests) == 1
     said_once(cycle)
 
@@ -187,7 +189,7 @@ def test_a_worker_that_dies_while_it_waits_has_written_nothing_and_its_message_a
     cycle.refresh_from_db()
     assert cycle.stage == "llm"
     assert not StrategicDecision.objects.filter(cycle=cycle).exists()
-    assert pipeline.run_stage(cycle.pk, Stage.LLM) == cycle.pk
+    assert stages.run_stage(cycle.pk, Stage.LLM) == cycle.pk
     assert len(stand_in.requests) == 2
     said_once(cycle)
 
@@ -226,11 +228,11 @@ def test_a_bar_corrected_while_features_are_made_of_it_leaves_none_of_the_old(st
             time.sleep(0.01)
         return bars
 
-    pipeline.run_stage(started.pk, Stage.INGEST)
+    stages.run_stage(started.pk, Stage.INGEST)
     running = []
     with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patched:
-        patched.setattr(stages.market, "bar_window", read)
-        pipeline.run_stage(started.pk, Stage.FEATURES)
+        patched.setattr(windows.market, "bar_window", read)
+        stages.run_stage(started.pk, Stage.FEATURES)
     assert running[0].result() == 1
     kept = EngineeredFeatures.objects.filter(bar_ts=started.bar_ts).values_list("symbol", flat=True)
     assert list(kept) == ["IBM"]

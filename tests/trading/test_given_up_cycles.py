@@ -9,7 +9,7 @@ from django.utils import timezone
 from helios.errors import Ambiguous
 from tests.trading.test_outbox import Intent
 from tests.trading.venue import CLOSED, fates, following, pass_grace
-from tiers.live import pipeline
+from tiers.live import chain
 from trading.models import Order, PipelineCycle
 from trading.orders import outbox
 
@@ -18,16 +18,14 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _no_chains(monkeypatch):
-    monkeypatch.setattr(pipeline, "send_chain", lambda *_: True)
+    monkeypatch.setattr(chain, "send_chain", lambda *_: True)
 
 
 def give_up(cycle):
     """What recovery does with a cycle that made no progress for too long."""
     long_ago = timezone.now() - timedelta(hours=2)
-    PipelineCycle.objects.filter(pk=cycle.pk).update(
-        stage="done", redriven=pipeline.MAX_REDRIVES, progressed_at=long_ago
-    )
-    pipeline.recover(stalled_s=30)
+    PipelineCycle.objects.filter(pk=cycle.pk).update(stage="done", redriven=chain.MAX_REDRIVES, progressed_at=long_ago)
+    chain.recover(stalled_s=30)
     cycle.refresh_from_db()
     assert cycle.status == "FAILED"
 
@@ -102,15 +100,15 @@ def test_an_unknown_order_of_a_given_up_cycle_is_asked_about_until_its_fate_is_k
     venue.errors = [Ambiguous("no answer")]
     outbox.flush(cycle)
     give_up(cycle)
-    pipeline.recover(stalled_s=30)
+    chain.recover(stalled_s=30)
     assert fates() == ["UNKNOWN"]  # its grace is not over
     if arrived:
         venue.accept(Order.objects.get().client_order_id)
     pass_grace()
-    pipeline.recover(stalled_s=30)
+    chain.recover(stalled_s=30)
     assert fates() == ["ACCEPTED" if arrived else "WITHHELD"]
     n_asked = len(venue.heard)
-    pipeline.recover(stalled_s=30)
+    chain.recover(stalled_s=30)
     assert len(venue.heard) == n_asked
     assert words(venue).count("submit") == 1
 
@@ -124,7 +122,7 @@ def test_a_cancel_of_a_given_up_cycle_is_asked_for_until_it_is_there(cycle, venu
     give_up(later)
     assert fates() == ["ACCEPTED"]
     venue.cancels = True
-    pipeline.recover(stalled_s=30)
+    chain.recover(stalled_s=30)
     assert (fates(), list(venue.book.values())) == (["CANCELLED"], ["CANCELLED"])
 
 
@@ -134,5 +132,5 @@ def test_while_a_cycle_runs_its_own_decision_and_sender_ask_about_earlier_orders
     outbox.flush(cycle)
     following(cycle)
     n_heard = len(venue.heard)
-    pipeline.recover(stalled_s=30)
+    chain.recover(stalled_s=30)
     assert (fates(), len(venue.heard)) == (["UNKNOWN"], n_heard)

@@ -23,7 +23,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from helios import outage
 from helios.env import get_env
 from helios.errors import Rejected, Transient
-from tiers.live import inference, pipeline, sources
+from tiers.live import chain, inference, latency, sources
 from trading.books import ledger
 from trading.books import write as books
 from trading.market import timeframes, timeline
@@ -174,7 +174,7 @@ class _Start:
     def __call__(self) -> PipelineCycle:
         made = self._book.cycles.filter(bar_ts=self._bar_ts).first() if self._tried else None
         self._tried = True
-        cycle = made or pipeline.start(self._book, self._bar_ts)
+        cycle = made or chain.start(self._book, self._bar_ts)
         if cycle is None:
             raise Rejected(f"book {self._book.name!r} has a cycle for {self._bar_ts.isoformat()} already")
         return cycle
@@ -220,7 +220,7 @@ def wait_for(cycle_id: int, *, timeout_s: float, idle: Callable[[], object] = la
         if left <= 0:
             raise Transient(f"cycle {cycle_id} must end within {timeout_s:g} s, it is still at {cycle.stage}")
         if not _notified(min(CHECK_EVERY_S, left)):
-            pipeline.recover(stalled_s=get_env().stalled_cycle_s)
+            chain.recover(stalled_s=get_env().stalled_cycle_s)
 
 
 def _notified(wait_s: float) -> bool:
@@ -251,7 +251,7 @@ def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str
         "first_bar": book.replay_from.isoformat() if book.replay_from else None,
         "last_bar": last.bar_ts.isoformat() if last else None,
         "cycles": {"run": len(cycle_ids), **{status.lower(): n for status, n in by_status.items()}},
-        "latency": pipeline.latency_table(cycle_ids),
+        "latency": latency.latency_table(cycle_ids),
         "orders": {
             "total": book.orders.count(),
             **{s.lower(): n for s, n in book.orders.values_list("status").annotate(n=Count("pk")).order_by()},

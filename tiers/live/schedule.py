@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from loguru import logger
 
 from helios.env import get_env
-from tiers.live import pipeline, sources
+from tiers.live import chain, sources
 from trading.books.write import last_bar
 from trading.market import read as market
 from trading.market import timeline
@@ -32,7 +32,7 @@ def _start_due(book: Book) -> int:
     if bar_ts is None:
         _end_replay(book)
         return 0
-    return 0 if pipeline.start(book, bar_ts) is None else 1
+    return 0 if chain.start(book, bar_ts) is None else 1
 
 
 def _end_replay(book: Book) -> None:

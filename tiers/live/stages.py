@@ -1,367 +1,255 @@
-"""The seven stages on live data: load a window, call the same pure function as the backtest, save the last row."""
+"""One stage of a cycle: claimed, run and passed on once, whatever is redelivered or killed; and the end of a cycle.
+
+A stage runs in one transaction that holds the cycle's row: it compares and sets `cycle.stage`, writes its output, its
+`StageRun` and its ledger entry, and commits them together. A worker that dies leaves the row as it was; a message that
+comes twice finds the stage passed and hands the id on.
+
+A stage that may wait on a network (`handlers.WAITS`) does its work before that transaction, which only writes; a
+session lock keeps a second worker from the same call. A worker that dies in between has written nothing, and the call
+is made again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import lru_cache, partial
-from typing import Any
+from datetime import datetime
 
-import numpy as np
+from django.db import connection, transaction
+from django.db.models import Count, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
 from loguru import logger
 
-from helios.env import get_env
-from tiers.challenge import arms, book_strategy, merge, merge_orders, record
-from tiers.challenge.arms import Answer
-from tiers.contracts import (
-    Bars,
-    BookView,
-    FloatArray,
-    RiskDecision,
-    TargetWeights,
-    TradingState,
-    VolatilityForecast,
-)
-from tiers.contracts.errors import ModelMissing
-from tiers.contracts.parameters import VolatilityParams
-from tiers.execute.plan import Lot, Plan
-from tiers.features.catalog import FEATURE_SET, NAMES
-from tiers.features.catalog import WINDOW_BARS as FEATURE_WINDOW
-from tiers.live import analyst, inference, store, windows
-from tiers.live.analyst import Reply
-from tiers.live.inference import Outcome
-from tiers.live.intake import ingest
-from tiers.live.stage_context import Handler, Skip, StageContext, StageResult, of_arms, params_of
-from tiers.llm import market_context
-from tiers.llm.enforce import enforce
-from tiers.portfolio.returns import window_returns
-from tiers.risk import volatility as vol
-from tiers.risk.garch import FitCache
-from trading.books import write as books
-from trading.market import read as market
-from trading.market.write import lock_bars_shared
-from trading.models import Book, Instrument, PipelineCycle, Stage
+from helios import breakers, events, flags
+from helios.db.failures import UNAVAILABLE
+from helios.modules import registry as modules
+from helios.modules import watch
+from helios.modules.errors import WatchedCallFailed
+from tiers.challenge import arms
+from tiers.challenge.pins import react
+from tiers.contracts.errors import HeliosError, Transient
+from tiers.live import switches as switchboard
+from tiers.live.handlers import HANDLERS, WAITS
+from tiers.live.lateness import late_now
+from tiers.live.stage_context import Skip, StageContext, StageResult
+from trading.books import ledger
+from trading.models import Book, PipelineCycle, Stage, StageRun
 from trading.orders import outbox
 
-FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spares time and never changes a value
-MAX_CACHED_FITS = 4_096
+Status = PipelineCycle.Status
+_LOCK_SPACE = 0x48454C49  # "HELI": keeps our advisory locks apart from other users of the database
 
 
-# --- 2 features ---
+def run_stage(cycle_id: int, stage: Stage) -> int:
+    """Run one stage of a cycle if it is due; returns the id for the next task of the chain."""
+    started = time.perf_counter()
+    modules.refresh_if_behind()
+    breakers.refresh_if_behind()
+    cycle: PipelineCycle | None = None
+    alone = owning(cycle_id) if stage in WAITS else nullcontext(enter_result=True)
+    with logger.contextualize(cycle=cycle_id, tier=stage.value), alone as mine:
+        if mine:
+            cycle = _run(cycle_id, stage, started)
+    watch.flush()
+    if cycle is not None and cycle.status != Status.RUNNING:
+        react(cycle)
+    if stage is Stage.EXECUTE:
+        finish(cycle_id)
+    return cycle_id
 
 
-def features(ctx: StageContext) -> StageResult:
-    """Compute the features of this bar, and of the bars before it that the model needs and that are missing."""
-    book = ctx.book
-    needed = inference.receptive_bars(book)
-    lock_bars_shared(book.symbols)
-    bars = market.bar_window(book.symbols, book.timeframe, ctx.bar_ts, FEATURE_WINDOW + needed)
-    answer: Answer[FloatArray] = arms.ask(ctx.cycle, Stage.FEATURES, lambda run: run(bars))
-    values = answer.whole()
-    record.record(
-        ctx.cycle,
-        answer,
-        lambda found: record.of_book(book.symbols, {"missing_values": int(np.isnan(found[-1]).sum())}),
-    )
-    rows = _feature_rows(bars, values, needed)
-    times = [ts for _, ts, _ in rows]
-    version = answer.version(ctx.cycle.modules[Stage.FEATURES])
-    made = store.FeatureVersion(timeframe=book.timeframe, feature_set=FEATURE_SET, version=version)
-    stored = store.stored_feature_times(made, book.symbols, min(times), max(times))
-    written = store.save_features(made, [row for row in rows if (row[0], row[1]) not in stored])
-    newest = values[-1]
-    return StageResult(
-        summary={
-            "rows": written,
-            "missing_values": int(np.isnan(newest).sum()),
-            "feature_set": FEATURE_SET,
-            **of_arms(answer),
-        },
-        version=version,
-    )
+def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
+    """Run the stage; when a version that was just switched in raises, once more with the one before it.
 
-
-def features_of(cycle: PipelineCycle) -> store.FeatureVersion:
-    """Whose features a cycle is served by."""
-    version = cycle.stage_runs.values_list("module_version", flat=True).get(stage=Stage.FEATURES)
-    return store.FeatureVersion(timeframe=cycle.timeframe, feature_set=FEATURE_SET, version=version)
-
-
-def _feature_rows(bars: Bars, values: FloatArray, needed: int) -> list[tuple[str, datetime, FloatArray]]:
-    """The last `needed` own rows of each symbol."""
-    rows = []
-    for column, symbol in enumerate(bars.symbols):
-        own = np.flatnonzero(~np.isnan(bars.close[:, column]))[-needed:]
-        rows += [(symbol, utc(bars.ts[row]), values[row, column]) for row in own]
-    return rows
-
-
-def utc(stamp: np.datetime64) -> datetime:
-    """A NumPy time as an aware datetime in UTC."""
-    moment: datetime = stamp.astype("datetime64[us]").item()
-    return moment.replace(tzinfo=UTC)
-
-
-# --- 3 predict ---
-
-
-def predict(ctx: StageContext) -> StageResult:
-    """Ask the champion, and the challenger for its share of symbols; neutral when there is no model."""
-    book = ctx.book
-    symbols = tuple(book.symbols)
-    ask = partial(inference.ask, book, ctx.switches, bar_ts=ctx.bar_ts, load=_features_of(ctx, symbols))
-    answer: Answer[Outcome] = arms.ask(
-        ctx.cycle,
-        Stage.PREDICT,
-        lambda run: inference.forecast(ask, run, bar_ts=ctx.bar_ts, symbols=symbols),
-        trial=ask,
-        excused=(ModelMissing,),  # without a model neither arm has anything to say
-    )
-    outcome = answer.merged(inference.merged)
-
-    def write(cycle: PipelineCycle) -> dict[str, Any]:
-        record.record(
-            cycle,
-            answer,
-            lambda found: record.of_forecast(found.forecast),
-            error=answer.value.reason if answer.value.fallback == inference.NEUTRAL else "",
-        )
-        store.save_forecast(cycle, outcome.forecast, outcome.served_by)
-        return {}
-
-    probability = outcome.forecast.probability
-    return StageResult(
-        summary={
-            "models": sorted(outcome.served_by),
-            "probability": {
-                s: row.tolist() for s, row in zip(symbols, probability, strict=True) if np.isfinite(row).all()
-            },
-            **of_arms(answer),
-        },
-        fallback=outcome.fallback,
-        reason=outcome.reason,
-        write=write,
-    )
-
-
-def _features_of(ctx: StageContext, symbols: tuple[str, ...]) -> Callable[[int], FloatArray]:
-    """Loads the last feature rows of the version that served this cycle.
-
-    What one arm has loaded the other need not load again.
+    What raises has written nothing, so that a stage is made of one version. None where the stage was not due.
     """
+    try:
+        try:
+            return _attempt(cycle_id, stage, started)
+        except WatchedCallFailed as failure:
+            return _attempt(cycle_id, stage, started, after=failure)
+    except Skip as skip:
+        status, reason = Status.SKIPPED, str(skip)
+    except (Transient, *UNAVAILABLE):
+        raise  # the task is tried again, a bounded number of times
+    except HeliosError as error:
+        status, reason = Status.FAILED, f"{stage.value}: {error}"
+    except Exception as error:  # noqa: BLE001 - a defect in a tier ends its cycle with a reason; it must not stop the book
+        logger.opt(exception=True).error("tier.defect")
+        status, reason = Status.FAILED, f"{stage.value}: {type(error).__name__}: {error}"
+    with transaction.atomic():
+        cycle = _claimed(cycle_id, stage)
+        if cycle is not None:
+            end(cycle, status, reason)
+    return cycle
 
-    @lru_cache(maxsize=2)
-    def load(n_rows: int) -> FloatArray:
-        return store.load_features(features_of(ctx.cycle), symbols, ctx.bar_ts, n_rows=n_rows, n_features=len(NAMES))
 
-    return load
+def _attempt(
+    cycle_id: int, stage: Stage, started: float, *, after: WatchedCallFailed | None = None
+) -> PipelineCycle | None:
+    """One try at a stage that is due, `after` a failed one with the version before. Raises what the stage raises."""
+    result: StageResult | None = None
+    modules_used: dict[str, str] = {}
+    if stage in WAITS:
+        seen = _due(cycle_id, stage).first()
+        if seen is None:
+            return None
+        result, modules_used = _work(seen, stage, after), seen.modules
+    with transaction.atomic():
+        cycle = _claimed(cycle_id, stage)
+        if cycle is None:
+            return None
+        if result is None:
+            result = _work(cycle, stage, after)
+        else:
+            cycle.modules = modules_used
+        _pass_on(cycle, stage, result, (time.perf_counter() - started) * 1e3)
+        if result.skip:
+            end(cycle, Status.SKIPPED, result.skip)
+    return cycle
 
 
-# --- 4 risk ---
+def _due(cycle_id: int, stage: Stage) -> QuerySet[PipelineCycle]:
+    return PipelineCycle.objects.select_related("book").filter(pk=cycle_id, status=Status.RUNNING, stage=stage)
 
 
-def risk(ctx: StageContext) -> StageResult:
-    """Forecast volatility and decide how much of each symbol may be held."""
-    bars, params = windows.close_window(ctx.cycle, ctx.params), ctx.params
-    volatility = forecast_volatility(bars, ctx.bar_ts, params.volatility, garch=ctx.switches.garch_volatility)
-    view = store.book_view(ctx.book, bars, ctx.bar_ts)
-    inputs = {
-        "forecast": store.load_forecast(ctx.cycle, bars.symbols),
-        "volatility": volatility,
-        "book": view,
-        "returns": window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
-        "switches": ctx.switches,
-        "params": params.risk,
-    }
-    answer: Answer[RiskDecision] = arms.ask(ctx.cycle, Stage.RISK, lambda run: run(**inputs))
-    decision = answer.merged(lambda own, other, served: merge.risks(own, other, served, params.risk))
-    record.record(ctx.cycle, answer, record.of_risk)
-    decision = replace(decision, state=_written_state(ctx.book, decision, view))
-    store.save_risk(ctx.cycle, volatility, decision)
-    ewma = [s for s, m in zip(bars.symbols, volatility.methods, strict=True) if m == "ewma"]
-    degraded = bool(ewma) and ctx.switches.garch_volatility
-    return StageResult(
-        summary={
-            "sigma": dict(zip(bars.symbols, decision.sigma.tolist(), strict=True)),
-            "leverage": decision.leverage,
-            "state": decision.state.value,
-            "denials": store.denials_json(decision.denials),
-            **of_arms(answer),
-        },
-        fallback="ewma_volatility" if degraded else "",
-        reason=f"GARCH could not be fitted for {', '.join(ewma)}" if degraded else "",
+def _claimed(cycle_id: int, stage: Stage) -> PipelineCycle | None:
+    """The cycle with its row locked, None where the stage is not due or another worker is at it."""
+    return _due(cycle_id, stage).select_for_update(of=("self",), skip_locked=stage not in WAITS).first()
+
+
+def _work(cycle: PipelineCycle, stage: Stage, after: WatchedCallFailed | None) -> StageResult:
+    """What the stage says; `after` a failure with the version before, to which the cycle is pinned from then on.
+
+    The watch itself rolls the slot back once the stage is over. Raises the failure where there is no version before.
+    """
+    if after is None:
+        return HANDLERS[stage](_context(cycle))
+    previous = arms.fallback(cycle, stage)
+    if not previous:
+        raise after
+    failed = cycle.modules[stage.value]
+    cycle.modules = {**cycle.modules, stage.value: previous}
+    logger.bind(failed=failed, serves=previous, error=str(after)).warning("tier.previous_version")
+    result = HANDLERS[stage](_context(cycle))
+    again = {"failed": failed, "serves": previous, "error": str(after)}
+    reason = "; ".join(filter(None, [str(after), result.reason]))
+    return replace(
+        result, fallback="previous_version", reason=reason, summary={**result.summary, "previous_version": again}
     )
 
 
-def _written_state(book: Book, decision: RiskDecision, view: BookView) -> TradingState:
-    """The decided state on the book, as far as the tier may set it; what a person set since binds this cycle too."""
-    reason = f"drawdown of {view.drawdown:.2%}"
-    return TradingState(books.set_state_by_risk(book.pk, decision.state, seen=view.state, reason=reason))
+def _context(cycle: PipelineCycle) -> StageContext:
+    return StageContext(cycle=cycle, book=cycle.book, switches=switchboard.from_json(cycle.switches))
 
 
-def forecast_volatility(bars: Bars, bar_ts: datetime, params: VolatilityParams, *, garch: bool) -> VolatilityForecast:
-    """The forecast at the last bar; what was fitted is kept for the next bars of this process."""
-    if len(FIT_CACHE) > MAX_CACHED_FITS:
-        FIT_CACHE.clear()
-    last = bars.n_bars - 1
-    path = vol.volatility(bars.ts, bars.close, params=params, garch=garch, first_row=last, cache=FIT_CACHE)
-    return VolatilityForecast(bar_ts=bar_ts, symbols=bars.symbols, sigma=path.sigma[last], methods=path.methods(last))
-
-
-# --- 5 llm ---
-
-
-def llm(ctx: StageContext) -> StageResult:
-    """Show the market to the strategic analyst: the language model when there is a key, else the rules."""
-    bars = windows.close_window(ctx.cycle, ctx.params)
-    view = store.book_view(ctx.book, bars, ctx.bar_ts)
-    path = market_context.statistics(bars.close)
-    context = market_context.at(
-        path,
-        bars.n_bars - 1,
-        bar_ts=ctx.bar_ts,
-        symbols=bars.symbols,
-        forecast=store.load_forecast(ctx.cycle, bars.symbols),
-        book=view,
+def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_ms: float) -> None:
+    queue_ms = (timezone.now() - cycle.progressed_at).total_seconds() * 1e3 - duration_ms
+    moved = PipelineCycle.objects.filter(pk=cycle.pk, stage=stage, status=Status.RUNNING).update(
+        stage=stage.following, progressed_at=Now(), redriven=0, modules=cycle.modules
     )
-    history = ctx.book.mode == Book.Mode.REPLAY
-    answer: Answer[Reply] = arms.ask(
-        ctx.cycle,
-        Stage.LLM,
-        lambda run: analyst.ask(context, ctx.switches, env=get_env(), rules=run, history=history),
-        trial=lambda run: (run(context), "", ""),
+    if moved != 1:
+        raise RuntimeError(f"cycle {cycle.pk} must be at {stage.value}, it moved while its row was locked")
+    summary = {**result.summary, **result.write(cycle)}
+    StageRun.objects.create(
+        cycle=cycle,
+        stage=stage,
+        worker=worker_name(),
+        module_version=result.version or cycle.modules.get(stage.value, ""),
+        queue_ms=max(0.0, queue_ms),
+        duration_ms=duration_ms,
+        fallback=result.fallback,
+        reason=result.reason,
     )
-    reply, fallback, reason = answer.merged(analyst.merged)
-    applied = ctx.switches.llm_strategic_analysis and ctx.switches.llm_enhanced_decisions
-
-    def write(cycle: PipelineCycle) -> dict[str, Any]:
-        record.record(
-            cycle,
-            answer,
-            lambda found: record.of_book(cycle.book.symbols, {"risk_multiplier": found[0].risk_multiplier}),
+    ledger.append(cycle.book_id, cycle.pk, stage.value, {"bar_ts": cycle.bar_ts.isoformat(), **summary})
+    if result.fallback:
+        events.record(
+            kind="tier.fallback",
+            severity="warning",
+            source=f"tiers.{stage.value}",
+            subject=str(cycle),
+            data={"fallback": result.fallback, "reason": result.reason},
         )
-        store.save_view(cycle, context, reply, applied=applied)
-        return {}
+        logger.bind(fallback=result.fallback, reason=result.reason).warning("tier.fallback")
 
-    return StageResult(
-        summary={
-            "provider": reply.provider,
-            "stance": reply.stance.value,
-            "risk_multiplier": reply.risk_multiplier,
-            "applied": applied,
-            **of_arms(answer),
-        },
-        fallback=fallback,
-        reason=reason,
-        write=write,
+
+def finish(cycle_id: int) -> None:
+    """Send the cycle's orders and close it. Safe to repeat; one process at a time owns the sending."""
+    with owning(cycle_id) as owned:
+        if not owned:
+            return
+        cycle = (
+            PipelineCycle.objects.select_related("book")
+            .annotate(n_orders=Count("orders"))
+            .filter(pk=cycle_id, status=Status.RUNNING, stage=Stage.DONE)
+            .first()
+        )
+        if cycle is None:
+            return
+        unclear = outbox.flush(cycle, refusal=lambda book: _no_longer(book, cycle.bar_ts))
+        if unclear:
+            logger.bind(cycle=cycle.pk, orders=unclear).warning("cycle.orders_unclear")
+            return  # recovery comes back, asks the venue again and sends what waits
+        with transaction.atomic():
+            end(cycle, Status.DONE, "", n_orders=cycle.n_orders)
+    react(cycle)
+
+
+def _no_longer(book: Book, bar_ts: datetime) -> str:
+    """Why an order that waits must not leave any more; empty when it may. Asked before each order.
+
+    A book that was stopped still carries out the cycle that runs: `active` speaks of new cycles only.
+    """
+    if late_now(book, bar_ts):
+        return "the bar is too late to be traded"
+    flags.refresh_if_behind()
+    return "" if switchboard.read(book).auto_trading else "auto_trading is off"
+
+
+def end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) -> None:
+    """Close a cycle once, on the ledger, and wake whoever waits for it."""
+    entry = ledger.draft(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
+    closed = PipelineCycle.objects.filter(pk=cycle.pk, status=Status.RUNNING).update(
+        status=status, reason=reason, finished_at=Now(), progressed_at=Now(), ledger_hash=entry.hash
     )
+    if closed != 1:
+        return
+    entry.save(force_insert=True)
+    cycle.status = status
+    if status != Status.DONE:
+        severity = "critical" if status == Status.FAILED else "info"
+        events.record(
+            kind=f"cycle.{status.lower()}",
+            severity=severity,
+            source="tiers.live",
+            subject=str(cycle),
+            data={"reason": reason},
+        )
+    took_s = round((timezone.now() - cycle.started_at).total_seconds(), 2)
+    done = {"book": cycle.book.name, "bar": cycle.bar_ts.isoformat(), "orders": n_orders, "took_s": took_s}
+    logger.bind(cycle=cycle.pk, **done, status=str(status), reason=reason).info("cycle.ended")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify('helios_cycles', %s)", [str(cycle.pk)])
 
 
-# --- 6 portfolio ---
+@contextmanager
+def owning(cycle_id: int) -> Iterator[bool]:
+    """A session lock that dies with its process, so that an owner that was killed never blocks the next one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_SPACE, cycle_id % 2**31])
+        owned = bool(cursor.fetchone()[0])
+        try:
+            yield owned
+        finally:
+            if owned:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_SPACE, cycle_id % 2**31])
 
 
-def portfolio(ctx: StageContext) -> StageResult:
-    """Choose the target weights inside the risk engine's bounds."""
-    bars, params = windows.close_window(ctx.cycle, ctx.params), ctx.params
-    decision = enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
-    view = store.book_view(ctx.book, bars, ctx.bar_ts)
-    inputs = {
-        "risk": decision,
-        "returns": window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
-        "book": view,
-        "params": params.portfolio,
-    }
-    desk = book_strategy.Desk(book=ctx.book, bars=bars, risk=decision, view=view, params=params.portfolio)
-    answer: Answer[TargetWeights] = arms.ask(
-        ctx.cycle, Stage.PORTFOLIO, lambda run: desk.serving(run(**inputs)), strategy=desk.challenging
-    )
-    targets = answer.merged(desk.merged)
-    record.record(ctx.cycle, answer, record.of_targets)
-    store.save_targets(ctx.cycle, targets)
-    return StageResult(
-        summary={
-            "weights": dict(zip(targets.symbols, targets.weights.tolist(), strict=True)),
-            "turnover": targets.turnover,
-            "reason": targets.reason,
-            **of_arms(answer),
-        }
-    )
-
-
-# --- 7 execute ---
-
-
-def execute(ctx: StageContext) -> StageResult:
-    """Write orders and cancels to the outbox, and the book's snapshot; they are sent once this is committed."""
-    book = ctx.book  # not locked: a halt need not wait for the tier, the sender obeys it
-    bars = windows.close_window(ctx.cycle, ctx.params)
-    decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
-    view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
-    superseded = outbox.supersede(ctx.cycle)
-    inputs: dict[str, Any] = {
-        "targets": targets,
-        "book": view,
-        "lots": lots(book),
-        "params": ctx.params.execute,
-        "key": order_key(book),
-    }
-    answer: Answer[Plan] = arms.ask(ctx.cycle, Stage.EXECUTE, lambda run: run(**inputs))
-    plan = answer.merged(partial(merge_orders.plans, **inputs))
-    record.record(ctx.cycle, answer, lambda found: record.of_plan(found, view))
-    withhold = "" if ctx.switches.auto_trading else "auto_trading is off"
-    outbox.record_intents(ctx.cycle, plan.intents, withhold=withhold)
-    store.save_snapshot(ctx.cycle, view)
-    logger.bind(orders=len(plan.intents), withheld=withhold, equity=str(view.equity)).info("cycle.decided")
-    return StageResult(
-        summary={
-            "equity": view.equity,
-            "orders": [[i.client_order_id, i.side.value, i.symbol, i.quantity] for i in plan.intents],
-            "withheld": withhold,
-            "superseded": superseded,
-            "denials": store.denials_json(plan.denials),
-            **of_arms(answer),
-        }
-    )
-
-
-def order_key(book: Book) -> str:
-    """What makes the order ids of one book differ from those of any other."""
-    return f"book:{book.pk}"
-
-
-def lots(book: Book) -> dict[str, Lot]:
-    """Trading steps of the book's symbols."""
-    rows = Instrument.objects.filter(symbol__in=book.symbols)
-    return {
-        row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
-        for row in rows
-    }
-
-
-HANDLERS: dict[Stage, Handler] = {
-    Stage.INGEST: ingest,
-    Stage.FEATURES: features,
-    Stage.PREDICT: predict,
-    Stage.RISK: risk,
-    Stage.LLM: llm,
-    Stage.PORTFOLIO: portfolio,
-    Stage.EXECUTE: execute,
-}
-# May wait on a network (a source of bars, the state that breakers share, a language model): the handler runs before the
-# stage's transaction, and `write`s in it.
-WAITS = frozenset({Stage.INGEST, Stage.PREDICT, Stage.LLM})
-
-__all__ = [
-    "HANDLERS",
-    "WAITS",
-    "Handler",
-    "Skip",
-    "StageContext",
-    "StageResult",
-    "features_of",
-    "lots",
-    "order_key",
-    "params_of",
-    "utc",
-]
+def worker_name() -> str:
+    """Where a stage ran: host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -31,8 +31,9 @@ from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights
 from tiers.contracts.errors import DataError, Rejected
 from tiers.features.catalog import WINDOW_BARS
-from tiers.live import inference, stages, windows
+from tiers.live import inference, stage_context, windows
 from tiers.live import switches as switchboard
+from tiers.live.handlers import execute
 from tiers.predict import labels
 from tiers.risk.garch import FitCache
 from trading.books.write import last_bar
@@ -133,7 +134,7 @@ def _world(book: Book) -> World:
     )
     reached = _reached(book)
     times = [ts for ts in timeline.bar_times(book.symbols, book.timeframe) if reached is None or ts <= reached]
-    params = stages.params_of(book)
+    params = stage_context.params_of(book)
     warmup = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars)
     if len(times) < 3:
         raise DataError(f"a replay needs at least 3 bars that book {book.name!r} has reached, there are {len(times)}")
@@ -195,7 +196,7 @@ def _arms(rollout: Rollout, world: World, stage: str) -> tuple[Timed, Timed]:
 
 def _desk(world: World, inputs: dict[str, Any]) -> Desk:
     """Tier 6 at the bar of its inputs, with the window that a live cycle would load."""
-    view, params = inputs["book"], stages.params_of(world.book)
+    view, params = inputs["book"], stage_context.params_of(world.book)
     row = int(np.searchsorted(world.bars.ts, np.datetime64(view.bar_ts.replace(tzinfo=None), "us")))
     first = max(0, row + 1 - windows.close_bars(params, world.book.timeframe))
     return Desk(
@@ -215,10 +216,10 @@ def _result(world: World, tiers: Tiers) -> Result:
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
-            lots=stages.lots(book),
+            lots=execute.lots(book),
             start_row=world.start_row,
         ),
-        params=stages.params_of(book),
+        params=stage_context.params_of(book),
         switches=switchboard.read(book),
         tiers=tiers,
         cache=world.cache,

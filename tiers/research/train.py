@@ -20,12 +20,12 @@ from tiers.contracts import Bars
 from tiers.features import VERSION as FEATURES_VERSION
 from tiers.features import catalog
 from tiers.features.compute import compute
-from tiers.live.stages import utc
 from tiers.predict import VERSION as PREDICT_VERSION
 from tiers.predict import artefact, network
 from tiers.predict.artefact import Card
 from tiers.predict.train import Trained, TrainParams, train
 from trading.market import read as market
+from trading.market.timestamps import utc
 from trading.registry import write as registry
 
 TRAINING_SHARE = 0.7  # of the history, from its beginning; the rest stays unseen for backtests

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError, Rejected
-from tiers.live import pipeline, replay, schedule, sources
+from tiers.live import chain, replay, schedule, sources
 from trading.books.write import get_book
 from trading.models import LedgerEntry, PipelineCycle
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             if not any(table.n_rows for table in sources.rows(book, bar_ts, bar_ts)):
                 raise Rejected(f"book {book.name!r} has no bar at {bar_ts.isoformat()}")
             replay.require_workers()
-            cycle = pipeline.start(book, bar_ts) or PipelineCycle.objects.filter(book=book, bar_ts=bar_ts).first()
+            cycle = chain.start(book, bar_ts) or PipelineCycle.objects.filter(book=book, bar_ts=bar_ts).first()
             if cycle is None:
                 raise Rejected(f"book {book.name!r} is at another bar already, {bar_ts.isoformat()} cannot be started")
             result = _trace(replay.wait_for(cycle.pk, timeout_s=options["timeout"]))

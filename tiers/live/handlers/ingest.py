@@ -24,7 +24,7 @@ from trading.models import Book, PipelineCycle, Position, Stage
 from trading.orders.fills import settle
 
 
-def ingest(ctx: StageContext) -> StageResult:
+def run(ctx: StageContext) -> StageResult:
     """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
     book, bar_ts = ctx.book, ctx.bar_ts
     start = window_start(book.timeframe, bar_ts)
@@ -32,7 +32,7 @@ def ingest(ctx: StageContext) -> StageResult:
     answer: Answer[IngestResult] = arms.ask(
         ctx.cycle,
         Stage.INGEST,
-        lambda run: run(rows, timeframe=book.timeframe, bar_ts=bar_ts, calendars=calendars),
+        lambda tier: tier(rows, timeframe=book.timeframe, bar_ts=bar_ts, calendars=calendars),
     )
     result = answer.whole()
     if len(result.missing) == len(book.symbols):

@@ -1,0 +1,103 @@
+"""The chain of a cycle: started once for a bar, and sent again from where it stands when it no longer moves."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import celery
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+from loguru import logger
+
+from helios import flags
+from helios.modules import registry as modules
+from tiers.challenge.pins import pins
+from tiers.live import switches as switchboard
+from tiers.live.stages import end, owning
+from trading.models import Book, PipelineCycle, Stage
+from trading.orders import outbox
+
+Status = PipelineCycle.Status
+STAGES: list[Stage] = [stage for stage in Stage if stage is not Stage.DONE]
+MAX_REDRIVES = 20
+MAX_WAIT_S = 300.0
+
+
+def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle | None:
+    """Claim the cycle of one bar and send its chain.
+
+    None when the book has a cycle for this bar or a later one, or one that still runs: a book decides on one bar at a
+    time, in order, whoever ticks.
+    """
+    flags.refresh_if_behind()
+    with transaction.atomic():
+        Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
+        if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
+            return None
+        rollouts = pins(book)
+        modules.refresh_if_behind()  # after the arms: a promotion between the two shows here, never in neither
+        cycle = PipelineCycle.objects.create(
+            book=book,
+            timeframe=book.timeframe,
+            bar_ts=bar_ts,
+            mode=book.mode,
+            switches=switchboard.to_json(switchboard.read(book)),
+            modules=modules.pins(),
+            rollouts=rollouts,
+        )
+    if send:
+        send_chain(cycle.pk, Stage.INGEST)
+    return cycle
+
+
+def send_chain(cycle_id: int, first: Stage) -> bool:
+    """Send the tasks from `first` to the end; False when the broker is away (recovery sends them later)."""
+    names = [f"tiers.{stage.value}" for stage in STAGES[STAGES.index(first) :]]
+    head = celery.signature(names[0], args=(cycle_id,))
+    try:
+        celery.chain(head, *(celery.signature(name) for name in names[1:])).apply_async(retry=False)
+    except (BrokerError, ConnectionError, TimeoutError) as error:
+        logger.bind(cycle=cycle_id, error=str(error)).warning("cycle.not_sent")
+        return False
+    return True
+
+
+def recover(*, stalled_s: float) -> int:
+    """Send again the chains of cycles that made no progress for `stalled_s`; returns how many.
+
+    A stage that is still at work holds its row's lock: the message then finds the row locked and does nothing.
+    Each attempt at one stage waits twice as long as the one before, up to `MAX_WAIT_S`, since a queue without a worker
+    keeps its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED. Last, the venue is
+    asked about the orders that ended cycles have left unclear.
+    """
+    now = timezone.now()
+    resent = 0
+    stuck = PipelineCycle.objects.filter(
+        status=Status.RUNNING, progressed_at__lt=now - timedelta(seconds=stalled_s)
+    ).select_related("book")
+    for cycle in stuck.order_by("pk")[:100]:
+        wait_s = min(stalled_s * 2**cycle.redriven, max(stalled_s, MAX_WAIT_S))
+        if now - cycle.progressed_at < timedelta(seconds=wait_s):
+            continue
+        with transaction.atomic():
+            owner = PipelineCycle.objects.select_for_update(of=("self",), skip_locked=True)
+            if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():
+                continue
+            if cycle.redriven >= MAX_REDRIVES:
+                outbox.abandon(cycle)
+                gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
+                unclear = [f"{order.client_order_id} is still {order.status}" for order in outbox.unsettled(cycle)]
+                end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]), n_orders=cycle.orders.count())
+                continue
+            PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
+        due = Stage(cycle.stage)
+        logger.bind(cycle=cycle.pk, stage=due.value, redriven=cycle.redriven + 1).warning("cycle.redriven")
+        resent += send_chain(cycle.pk, Stage.EXECUTE if due is Stage.DONE else due)
+    for ended in outbox.left_behind().select_related("book").order_by("pk")[:100]:
+        with owning(ended.pk) as mine:
+            if mine:
+                outbox.flush(ended)
+    return resent

@@ -1,0 +1,64 @@
+"""Tier 7 on live data: the intents of this bar, written to the outbox."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from loguru import logger
+
+from tiers.challenge import arms, merge_orders, record
+from tiers.challenge.arms import Answer
+from tiers.execute.plan import Lot, Plan
+from tiers.live import store, windows
+from tiers.live.stage_context import StageContext, StageResult, of_arms
+from trading.models import Book, Instrument, Stage
+from trading.orders import outbox
+
+
+def run(ctx: StageContext) -> StageResult:
+    """Write orders and cancels to the outbox, and the book's snapshot; they are sent once this is committed."""
+    book = ctx.book  # not locked: a halt need not wait for the tier, the sender obeys it
+    bars = windows.close_window(ctx.cycle, ctx.params)
+    decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
+    view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
+    superseded = outbox.supersede(ctx.cycle)
+    inputs: dict[str, Any] = {
+        "targets": targets,
+        "book": view,
+        "lots": lots(book),
+        "params": ctx.params.execute,
+        "key": order_key(book),
+    }
+    answer: Answer[Plan] = arms.ask(ctx.cycle, Stage.EXECUTE, lambda tier: tier(**inputs))
+    plan = answer.merged(partial(merge_orders.plans, **inputs))
+    record.record(ctx.cycle, answer, lambda found: record.of_plan(found, view))
+    withhold = "" if ctx.switches.auto_trading else "auto_trading is off"
+    outbox.record_intents(ctx.cycle, plan.intents, withhold=withhold)
+    store.save_snapshot(ctx.cycle, view)
+    logger.bind(orders=len(plan.intents), withheld=withhold, equity=str(view.equity)).info("cycle.decided")
+    return StageResult(
+        summary={
+            "equity": view.equity,
+            "orders": [[i.client_order_id, i.side.value, i.symbol, i.quantity] for i in plan.intents],
+            "withheld": withhold,
+            "superseded": superseded,
+            "denials": store.denials_json(plan.denials),
+            **of_arms(answer),
+        }
+    )
+
+
+def order_key(book: Book) -> str:
+    """What makes the order ids of one book differ from those of any other."""
+    return f"book:{book.pk}"
+
+
+def lots(book: Book) -> dict[str, Lot]:
+    """Trading steps of the book's symbols."""
+    rows = Instrument.objects.filter(symbol__in=book.symbols)
+    return {
+        row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
+        for row in rows
+    }

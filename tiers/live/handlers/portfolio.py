@@ -1,0 +1,40 @@
+"""Tier 6 on live data: the target weights inside the bounds of risk."""
+
+from __future__ import annotations
+
+from tiers.challenge import arms, book_strategy, record
+from tiers.challenge.arms import Answer
+from tiers.contracts import TargetWeights
+from tiers.live import store, windows
+from tiers.live.stage_context import StageContext, StageResult, of_arms
+from tiers.llm.enforce import enforce
+from tiers.portfolio.returns import window_returns
+from trading.models import Stage
+
+
+def run(ctx: StageContext) -> StageResult:
+    """Choose the target weights inside the risk engine's bounds."""
+    bars, params = windows.close_window(ctx.cycle, ctx.params), ctx.params
+    decision = enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
+    view = store.book_view(ctx.book, bars, ctx.bar_ts)
+    inputs = {
+        "risk": decision,
+        "returns": window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
+        "book": view,
+        "params": params.portfolio,
+    }
+    desk = book_strategy.Desk(book=ctx.book, bars=bars, risk=decision, view=view, params=params.portfolio)
+    answer: Answer[TargetWeights] = arms.ask(
+        ctx.cycle, Stage.PORTFOLIO, lambda tier: desk.serving(tier(**inputs)), strategy=desk.challenging
+    )
+    targets = answer.merged(desk.merged)
+    record.record(ctx.cycle, answer, record.of_targets)
+    store.save_targets(ctx.cycle, targets)
+    return StageResult(
+        summary={
+            "weights": dict(zip(targets.symbols, targets.weights.tolist(), strict=True)),
+            "turnover": targets.turnover,
+            "reason": targets.reason,
+            **of_arms(answer),
+        }
+    )

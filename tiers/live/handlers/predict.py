@@ -1,0 +1,72 @@
+"""Tier 3 on live data: the forecast of the models in service, neutral where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from tiers.challenge import arms, record
+from tiers.challenge.arms import Answer
+from tiers.contracts import FloatArray
+from tiers.contracts.errors import ModelMissing
+from tiers.features.catalog import NAMES
+from tiers.live import inference, store
+from tiers.live.handlers.features import features_of
+from tiers.live.inference import Outcome
+from tiers.live.stage_context import StageContext, StageResult, of_arms
+from trading.models import PipelineCycle, Stage
+
+
+def run(ctx: StageContext) -> StageResult:
+    """Ask the champion, and the challenger for its share of symbols; neutral when there is no model."""
+    book = ctx.book
+    symbols = tuple(book.symbols)
+    ask = partial(inference.ask, book, ctx.switches, bar_ts=ctx.bar_ts, load=_features_of(ctx, symbols))
+    answer: Answer[Outcome] = arms.ask(
+        ctx.cycle,
+        Stage.PREDICT,
+        lambda tier: inference.forecast(ask, tier, bar_ts=ctx.bar_ts, symbols=symbols),
+        trial=ask,
+        excused=(ModelMissing,),  # without a model neither arm has anything to say
+    )
+    outcome = answer.merged(inference.merged)
+
+    def write(cycle: PipelineCycle) -> dict[str, Any]:
+        record.record(
+            cycle,
+            answer,
+            lambda found: record.of_forecast(found.forecast),
+            error=answer.value.reason if answer.value.fallback == inference.NEUTRAL else "",
+        )
+        store.save_forecast(cycle, outcome.forecast, outcome.served_by)
+        return {}
+
+    probability = outcome.forecast.probability
+    return StageResult(
+        summary={
+            "models": sorted(outcome.served_by),
+            "probability": {
+                s: row.tolist() for s, row in zip(symbols, probability, strict=True) if np.isfinite(row).all()
+            },
+            **of_arms(answer),
+        },
+        fallback=outcome.fallback,
+        reason=outcome.reason,
+        write=write,
+    )
+
+
+def _features_of(ctx: StageContext, symbols: tuple[str, ...]) -> Callable[[int], FloatArray]:
+    """Loads the last feature rows of the version that served this cycle.
+
+    What one arm has loaded the other need not load again.
+    """
+
+    @lru_cache(maxsize=2)
+    def load(n_rows: int) -> FloatArray:
+        return store.load_features(features_of(ctx.cycle), symbols, ctx.bar_ts, n_rows=n_rows, n_features=len(NAMES))
+
+    return load
