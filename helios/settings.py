@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "helios",
     "helios.web",
     "helios.events",
+    "helios.control",
     "helios.flags",
     "helios.breakers",
     "helios.modules",

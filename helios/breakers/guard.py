@@ -18,6 +18,7 @@ from helios.breakers import process
 from helios.breakers.circuits import ProcessCircuit
 from helios.breakers.core.machine import Outcome, Permit
 from helios.breakers.errors import CircuitOpen
+from helios.control.generations import Generation
 from helios.errors import Rejected
 
 P = ParamSpec("P")
@@ -290,6 +291,9 @@ def breaker(
     return Breaker(name, ignore, record_if=record_if, reducing=reducing)
 
 
-def refresh_if_behind() -> None:
-    """Take over settings that changed elsewhere; tasks call it at their start, outside a transaction."""
-    process.current().refresh()
+def refresh_if_behind(seen: Generation | None = None) -> None:
+    """Take over settings that changed elsewhere; tasks call it at their start, outside a transaction.
+
+    `seen`: the generation of the breakers, where the caller has just asked for it; without it Redis is asked.
+    """
+    process.current().refresh(seen)

@@ -17,6 +17,7 @@ from helios.breakers.errors import SharedStateAway, UnknownBreaker
 from helios.breakers.flusher import Sharer
 from helios.breakers.journal import Journal, aside
 from helios.breakers.shared_state import SharedStore
+from helios.control.generations import Generation
 
 RETRY_S = 10.0  # between attempts to read the settings while the database is away
 
@@ -29,6 +30,7 @@ class Process:
         self._settings: dict[str, Settings] = {}
         self._known = False  # whether the settings were ever read
         self._seen: int | None = None  # configuration changes that the settings take into account
+        self._generation: Generation | None = None  # of the tables, which the settings are at least as new as
         self._next_attempt = 0.0
         self._making = threading.Lock()
         self._reading = threading.Lock()  # rows that were read first must not be put in place last
@@ -51,9 +53,17 @@ class Process:
         waiting = [circuit.name for circuit in list(self.circuits.values()) if not circuit.share()]
         return not waiting
 
-    def refresh(self) -> None:
-        """Use settings that changed elsewhere, and write transitions that could not be written so far."""
+    def refresh(self, seen: Generation | None = None) -> None:
+        """Use settings that changed elsewhere, and write transitions that could not be written so far.
+
+        `seen`: the generation of the breakers, where the caller has just asked for it; without it Redis is asked.
+        """
         self.journal.flush()
+        if seen is not None:
+            with self._reading:
+                if seen != self._generation and self._read():
+                    self._generation = seen
+            return
         try:
             self.hear(self.store.changes())
         except SharedStateAway:

@@ -20,6 +20,7 @@ from helios.breakers.fields import assign, check
 from helios.breakers.journal import Entry, write
 from helios.breakers.models import Action, CircuitBreaker, ShownState
 from helios.breakers.selectors import Status, listing, status, unknown
+from helios.control import generations
 from helios.errors import Conflict
 
 __all__ = [
@@ -110,6 +111,7 @@ def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, re
     row = CircuitBreaker(name=name)
     changes = assign(row, fields or {})
     with transaction.atomic():
+        generations.lock("breakers")
         try:
             with transaction.atomic():
                 row.save(force_insert=True)
@@ -151,9 +153,10 @@ def restore_shipped() -> list[str]:
     made = []
     for name in SHIPPED:
         with transaction.atomic():
+            generations.lock("breakers")
             if not CircuitBreaker.objects.filter(name=name).exists():
                 _from_catalog(name).save()
-                transaction.on_commit(announce)
+                _changed()
                 made.append(name)
     return made
 
@@ -172,6 +175,7 @@ def _changing(name: str, actor: str, version: int | None = None) -> Iterator[Cir
     """The breaker's row, locked in a transaction; a shipped one without a row gets it."""
     _check_actor(actor)
     with transaction.atomic():
+        generations.lock("breakers")
         rows = CircuitBreaker.objects.select_for_update()
         row = rows.filter(name=name).first()
         if row is None:
@@ -198,7 +202,7 @@ def _set_mode(name: str, mode: Mode, action: Action, shown: ShownState | None, *
         if after in (ShownState.FORCED_OPEN, ShownState.METRICS_ONLY) and shown is None:
             after = ShownState.CLOSED.value  # Redis is away: what stands below the mode is not known
         _note(name, before.state, after, action, actor=actor, reason=reason)
-        transaction.on_commit(announce)
+        _changed()
     return True
 
 
@@ -210,7 +214,7 @@ def _close(row: CircuitBreaker, before: Status, action: Action, *, actor: str, r
     _save(row)
     after = ShownState.METRICS_ONLY if row.mode == Mode.METRICS_ONLY else ShownState.CLOSED
     _note(row.name, before.state, after.value, action, actor=actor, reason=reason)
-    transaction.on_commit(announce)
+    _changed()
 
 
 def _save(row: CircuitBreaker) -> None:
@@ -224,6 +228,11 @@ def _record(
     """A change that moves no circuit: its history shows the state on both sides."""
     state = status(row).state
     _note(row.name, state, state, action, actor=actor, reason=reason, changes=changes)
+    _changed()
+
+
+def _changed() -> None:
+    generations.advance("breakers")
     transaction.on_commit(announce)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from helios import events
+from helios.control import generations
 from helios.flags import process
 from helios.flags.announce import announce
 from helios.flags.core.fields import check_actor, check_text
@@ -19,7 +19,6 @@ from helios.flags.errors import ChangedMeanwhileError
 from helios.flags.models import (
     FeatureFlag,
     FeatureFlagHistory,
-    FlagGeneration,
     FlagSegment,
     FlagSegmentHistory,
     State,
@@ -52,9 +51,9 @@ class Change:
 class Batch:
     """The changes of one transaction: one actor, one reason, one generation, one announcement."""
 
-    generation: FlagGeneration
     actor: str
     reason: str
+    generation: int = 0  # once something is written
     touched: set[str] = field(default_factory=set)  # flags that refer to others than before
     written: int = 0
 
@@ -109,13 +108,13 @@ class Batch:
         return self._segment_change(row.name, action, before, None)
 
     def _flag_change(self, name: str, action: str, before: State | None, after: State | None) -> Change:
-        change = Change(name=name, action=action, before=before, after=after, generation=self.generation.value)
+        change = Change(name=name, action=action, before=before, after=after, generation=self.generation)
         FeatureFlagHistory.objects.create(flag_id=name, **self._entry(change))
         self._tell("flag.changed", change)
         return change
 
     def _segment_change(self, name: str, action: str, before: State | None, after: State | None) -> Change:
-        change = Change(name=name, action=action, before=before, after=after, generation=self.generation.value)
+        change = Change(name=name, action=action, before=before, after=after, generation=self.generation)
         FlagSegmentHistory.objects.create(segment_id=name, **self._entry(change))
         self._tell("flag.segment_changed", change)
         return change
@@ -136,14 +135,13 @@ class Batch:
 
     def _stamp(self, row: FeatureFlag | FlagSegment) -> None:
         self._count()
-        row.generation, row.version = self.generation.value, row.version + 1
+        row.generation, row.version = self.generation, row.version + 1
         row.save()
 
     def _count(self) -> None:
-        """Take the next generation with the first row that is written; the token is new at every change."""
+        """Take the next generation with the first row that is written."""
         if not self.written:
-            self.generation.value, self.generation.token = self.generation.value + 1, uuid.uuid4()
-            self.generation.save()
+            self.generation = generations.advance("flags")
         self.written += 1
 
 
@@ -157,15 +155,15 @@ def changes(*, actor: str, reason: str = "", dry_run: bool = False) -> Iterator[
     check_actor(actor)
     check_text("reason", reason)
     with transaction.atomic():
-        FlagGeneration.objects.get_or_create(pk=1)
-        batch = Batch(FlagGeneration.objects.select_for_update().get(pk=1), actor, reason)
+        generations.lock("flags")
+        batch = Batch(actor, reason)
         yield batch
         if batch.touched:
             check_references(batch.touched)
         if dry_run:
             transaction.set_rollback(True)
         elif batch.written:
-            transaction.on_commit(partial(_committed, batch.generation.value), robust=True)
+            transaction.on_commit(partial(_committed, batch.generation), robust=True)
 
 
 def _committed(generation: int) -> None:

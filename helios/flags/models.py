@@ -1,8 +1,7 @@
-"""Flags, segments, their history and their generation: fields and constraints, nothing else."""
+"""Flags, segments and their history: fields and constraints, nothing else."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -219,25 +218,3 @@ class FlagSegmentHistory(models.Model):
 
     def __str__(self) -> str:
         return f"{self.segment_id} {self.action} by {self.actor}"
-
-
-class FlagGeneration(models.Model):
-    """The one row that says which generation of flags is current.
-
-    The number is for people and messages. The token is new at every change: a database restored from a backup
-    counts over the same numbers again, and must never be taken for the one that a process has read.
-    """
-
-    id = models.SmallIntegerField(primary_key=True, default=1)
-    value = models.BigIntegerField(default=0)
-    token = models.UUIDField(default=uuid.uuid4)
-
-    class Meta:
-        db_table = "feature_flag_generation"
-        constraints = [
-            models.CheckConstraint(condition=Q(id=1), name="feature_flag_generation_single_row"),
-            models.CheckConstraint(condition=Q(value__gte=0), name="feature_flag_generation_value"),
-        ]
-
-    def __str__(self) -> str:
-        return f"generation {self.value}"

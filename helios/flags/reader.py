@@ -12,13 +12,14 @@ from django.db import connection
 from loguru import logger
 
 from helios import outage
+from helios.control import generations
+from helios.control.generations import Generation
 from helios.db.failures import savepoint
 from helios.errors import Transient
 from helios.flags.core.definition import FlagDefinition, Strategy, check_product
 from helios.flags.core.evaluation import Surroundings
 from helios.flags.core.json_fields import each
 from helios.flags.core.parts import Segment
-from helios.flags.snapshots import Generation
 from helios.flags.unleash.state import (
     constraint_from_json,
     prerequisite_from_json,
@@ -48,18 +49,15 @@ class DatabaseReader:
 
     def generation(self) -> Generation:
         """The current generation; raises `Transient` when the database cannot answer."""
-        from helios.flags.models import FlagGeneration  # noqa: PLC0415 - models load after the apps
-
         try:
             with savepoint():
-                row = FlagGeneration.objects.filter(pk=1).values_list("value", "token").first()
+                return generations.read()["flags"]
         except DatabaseError as error:
             raise _away("the generation of the flags", error) from error
-        return Generation(*row) if row else Generation(0)
 
     def load(self) -> tuple[Generation, Mapping[str, FlagDefinition], Mapping[str, Segment]]:
         """Every flag and segment. The generation is read first: a change in between makes it too old, never too new."""
-        from helios.flags.models import FeatureFlag, FlagSegment  # noqa: PLC0415
+        from helios.flags.models import FeatureFlag, FlagSegment  # noqa: PLC0415 - models load after the apps
 
         generation = self.generation()
         try:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Protocol
-from uuid import UUID
 
 from loguru import logger
 
+from helios.control.generations import NEVER_READ, Generation
 from helios.errors import Transient
 from helios.flags.core.compiled import Evaluator, compile_flags
 from helios.flags.core.context import NOBODY, FlagContext
@@ -24,17 +24,6 @@ MAX_UNKNOWN_NAMES = 1_000  # a caller that makes names up must not fill the memo
 LIVE, STALE = "LIVE", "STALE"
 _NO_TIME = datetime.min.replace(tzinfo=UTC)  # for evaluators that do not look at the time
 log = logger.bind(component="flags")
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """Which state of the flag tables: a number that grows, and a token that no other state ever had."""
-
-    value: int
-    token: UUID | None = None
-
-
-NEVER_READ = Generation(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +150,15 @@ class FlagStore:
         """Whether a first read was tried, so that lookups do no I/O any more."""
         return self._snapshot is not self._blank
 
-    def refresh_if_behind(self) -> bool:
+    def refresh_if_behind(self, seen: Generation | None = None) -> bool:
         """Ask for the generation and read the flags when it is another one; True when they were read.
 
-        When the database cannot be asked, the last snapshot goes on serving, marked stale.
+        `seen`: the generation, where the caller has just asked for it. When the database cannot be asked, the last
+        snapshot goes on serving, marked stale.
         """
         with self._changed:
             try:
-                if self.loaded and self._reader.generation() == self._snapshot.state:
+                if self.loaded and (seen or self._reader.generation()) == self._snapshot.state:
                     self._settle("database")
                     return False
                 state, flags, segments = self._reader.load()

@@ -25,10 +25,11 @@ def _seal(*, apps: Any = None, **_: Any) -> None:
 
 
 def _complete(apps: Any) -> bool:
-    """Whether the database was migrated to where versions, their code and events are known, and not back again."""
+    """Whether the database was migrated to where all that `seal` asks is known, and not back again."""
     try:
         apps.get_model("modules", "ModuleVersion")
         apps.get_model("events", "SystemEvent")
+        apps.get_model("control", "SubjectGeneration")
     except LookupError:
         return False
     return True

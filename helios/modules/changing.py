@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Max
+from django.db import transaction
 from django.utils import timezone
 
 from helios import events
+from helios.control import generations
 from helios.modules import announce
 from helios.modules.errors import UnknownModule
 from helios.modules.models import Module, ModuleState, ModuleVersion
@@ -21,8 +21,7 @@ USABLE = (ModuleState.LOADED, ModuleState.ACTIVE)
 
 def locked() -> dict[str, Module]:
     """All slots by name; other changes wait, so that generations and states stay in order."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('modules'))")
+    generations.lock("modules")
     return {row.name: row for row in Module.objects.select_related("active", "previous")}
 
 
@@ -58,7 +57,7 @@ def version_of(row: Module, version: str = "") -> ModuleVersion:
 def changed(row: Module, kind: str, data: Mapping[str, Any], *, severity: str = "info") -> None:
     """Save a slot under the next generation with the face of what fills it; the event and the news go with it."""
     _show(row)
-    row.generation = (Module.objects.aggregate(latest=Max("generation"))["latest"] or 0) + 1
+    row.generation = generations.advance("modules")
     row.save()
     events.record(kind=kind, source="modules", subject=row.name, severity=severity, data=dict(data))
     transaction.on_commit(partial(announce.announce, settings.REDIS_URL, f"generation {row.generation}"), robust=True)

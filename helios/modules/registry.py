@@ -1,6 +1,6 @@
 """The modules as one process sees them: names resolved to implementations, without a query a call.
 
-A process holds one snapshot of the table and replaces it whole when the highest generation has grown; tasks
+A process holds one snapshot of the table and replaces it whole when the generation of the modules has changed; tasks
 check that at their start with `refresh_if_behind`. Between two checks every `resolve` and `pins` speaks of
 the same versions, so no task sees half of a change. What a cycle pinned is resolved with `resolve_pinned`, also long
 after another version took the slot and in a process that never saw it there.
@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from django.db.models import Max
 from loguru import logger
 
+from helios.control import generations
+from helios.control.generations import Generation
 from helios.db.failures import savepoint
 from helios.errors import HeliosError
 from helios.modules import changing, core, hooks, loading, sources, watch
@@ -54,7 +55,7 @@ class Row:
 class Snapshot:
     """The whole registry at one generation; the two maps fill as names and pins are asked for."""
 
-    generation: int
+    state: Generation
     rows: dict[str, Row]
     resolved: dict[str, ActiveModule] = field(default_factory=dict)
     pinned: dict[tuple[str, str], ActiveModule] = field(default_factory=dict)
@@ -101,18 +102,20 @@ def pins() -> dict[str, str]:
 
 def generation() -> int:
     """The generation of the snapshot in use."""
-    return _current().generation
+    return _current().state.value
 
 
 def served_generation() -> int:
     """The same without reading the table: 0 while this process has asked for nothing yet."""
-    return _snapshot.generation if _snapshot is not None else 0
+    return _snapshot.state.value if _snapshot is not None else 0
 
 
-def refresh_if_behind() -> bool:
-    """Replace the snapshot when the table has changed since; True when it was replaced. One small query."""
-    latest = Module.objects.aggregate(latest=Max("generation"))["latest"] or 0
-    if _snapshot is not None and _snapshot.generation == latest:
+def refresh_if_behind(seen: Generation | None = None) -> bool:
+    """Replace the snapshot when the table has changed since; True when it was replaced.
+
+    `seen`: the generation, where the caller has just asked for it; without it, one small query.
+    """
+    if _snapshot is not None and _snapshot.state == (seen or generations.read()["modules"]):
         return False
     _replace()
     return True
@@ -155,10 +158,9 @@ def _current() -> Snapshot:
 def _replace() -> Snapshot:
     global _snapshot  # noqa: PLW0603
     with _lock:
+        state = generations.read()["modules"]  # before the rows: too old after a change in between, never too new
         before, rows = _snapshot, list(Module.objects.select_related("active", "previous"))
-        _snapshot = now = Snapshot(
-            generation=max((row.generation for row in rows), default=0), rows={row.name: _row(row) for row in rows}
-        )
+        _snapshot = now = Snapshot(state=state, rows={row.name: _row(row) for row in rows})
         for name, old in before.resolved.items() if before is not None else ():
             _carry_over(now, name, old)
         keep = {row.name: [each.digest for each in (row.active, row.previous) if each is not None] for row in rows}

@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from helios import events
+from helios.control import generations
 from helios.rollouts.core.assignment import Mode
 from helios.rollouts.core.machine import LIVE, Cause, Progress, State
 from helios.rollouts.errors import RolloutChanged, RolloutRefused, UnknownRollout
@@ -51,6 +52,7 @@ def move(
 
 def locked(rollout_id: int) -> Rollout:
     """The row, held until the transaction ends."""
+    generations.lock("rollouts")
     row = Rollout.objects.select_for_update().filter(pk=rollout_id).first()
     if row is None:
         raise UnknownRollout(f"a rollout must exist, number {rollout_id} does not")
@@ -102,7 +104,8 @@ def put(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: str
 
 
 def note(row: Rollout, action: str, before: dict[str, Any] | None, *, actor: str, reason: str, now: datetime) -> None:
-    """Append to the history and to the events."""
+    """Append to the history and to the events; every process may have to look again."""
+    generations.advance("rollouts")
     after = snapshot(row)
     RolloutEvent.objects.create(
         rollout=row, at=now, action=action, actor=actor, reason=reason, before=before, after=after

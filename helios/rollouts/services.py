@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from helios.control import generations
 from helios.entries import entry
 from helios.rollouts import changes, targets
 from helios.rollouts.advancing import advance, react, react_all, run_due
@@ -183,6 +184,7 @@ def abort(
 def _insert(row: Rollout, *, actor: str, reason: str, now: datetime) -> Rollout:
     try:
         with transaction.atomic():
+            generations.lock("rollouts")
             _check_free(row)
             row.save(force_insert=True)
             changes.note(row, "created", None, actor=actor, reason=reason, now=now)

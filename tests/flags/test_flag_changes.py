@@ -310,7 +310,7 @@ def test_with_redis_and_the_database_away_the_last_snapshot_serves_and_says_stal
 ) -> None:
     from django.db import OperationalError
 
-    from helios.flags.models import FlagGeneration
+    from helios.control.models import SubjectGeneration
 
     services.whitelist_add("advanced_risk_engine", ["AAPL"], actor="ada")
     services.enable("advanced_risk_engine", actor="ada")
@@ -319,7 +319,7 @@ def test_with_redis_and_the_database_away_the_last_snapshot_serves_and_says_stal
     def away(*_: object, **__: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(FlagGeneration.objects, "filter", away)
+    monkeypatch.setattr(SubjectGeneration.objects, "values_list", away)
     process._store.mark("redis", present=True)
     assert flags.refresh_if_behind() is False
     snapshot = flags.snapshot()

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from helios import flags
+from helios.control import generations
 from helios.flags import segments, services
 from helios.flags.core import FlagContext
 from helios.flags.errors import InvalidFlagError
-from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagGeneration, FlagSegment
+from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
 from helios.flags.unleash import importing
 
 pytestmark = pytest.mark.django_db
@@ -41,14 +42,14 @@ def outcomes(state: object, **options: Any) -> dict[str, str]:
 
 
 def test_features_and_segments_become_flags_and_segments_with_history() -> None:
-    before = FlagGeneration.objects.get().value
+    before = generations.read()["flags"].value
     assert outcomes(STATE) == {"segment-1": "created", "Feature.A": "created", "Feature.B": "created"}
     flag = FeatureFlag.objects.get(name="Feature.A")
     assert (flag.strategy, flag.description, flag.rules[0]["segments"]) == ("rules", "by segment", ["segment-1"])
     assert FlagSegment.objects.get().name == "segment-1"
     entry = FeatureFlagHistory.objects.filter(flag_id="Feature.A").get()
     assert (entry.action, entry.actor, entry.reason) == ("create", "ada", "imported")
-    assert FlagGeneration.objects.get().value == before + 1
+    assert generations.read()["flags"].value == before + 1
     flags.refresh_if_behind()
     in_asia = FlagContext(attributes={"region": "asia"})
     assert flags.is_enabled("Feature.A", in_asia)
@@ -60,9 +61,9 @@ def test_features_and_segments_become_flags_and_segments_with_history() -> None:
 
 def test_the_same_file_twice_changes_nothing_and_another_one_updates() -> None:
     outcomes(STATE)
-    before = FlagGeneration.objects.get().value
+    before = generations.read()["flags"].value
     assert set(outcomes(STATE).values()) == {"unchanged"}
-    assert FlagGeneration.objects.get().value == before
+    assert generations.read()["flags"].value == before
     changed = json.loads(json.dumps(STATE))
     changed["features"][1]["enabled"] = False
     assert outcomes({"name": "a suite", "state": changed}) == {
@@ -73,9 +74,9 @@ def test_the_same_file_twice_changes_nothing_and_another_one_updates() -> None:
 
 
 def test_a_dry_run_tells_the_same_and_writes_nothing() -> None:
-    before = FlagGeneration.objects.get().value, FeatureFlagHistory.objects.count()
+    before = generations.read()["flags"].value, FeatureFlagHistory.objects.count()
     assert outcomes(STATE, dry_run=True) == {"segment-1": "created", "Feature.A": "created", "Feature.B": "created"}
-    assert (FlagGeneration.objects.get().value, FeatureFlagHistory.objects.count()) == before
+    assert (generations.read()["flags"].value, FeatureFlagHistory.objects.count()) == before
     assert not FlagSegment.objects.exists()
 
 
@@ -107,11 +108,11 @@ def test_shipped_flags_are_kept_unless_they_are_to_be_overwritten() -> None:
 def test_a_file_with_one_mistake_is_refused_as_a_whole(spoil, sentence: str) -> None:
     state = json.loads(json.dumps(STATE))
     spoil(state)
-    before = FlagGeneration.objects.get().value
+    before = generations.read()["flags"].value
     with pytest.raises(InvalidFlagError, match=sentence) as caught:
         outcomes(state, strict=True)
     assert "\n" not in str(caught.value)
-    assert FlagGeneration.objects.get().value == before
+    assert generations.read()["flags"].value == before
     assert not FlagSegment.objects.exists()
     assert not FeatureFlag.objects.filter(name__startswith="Feature.").exists()
 

@@ -6,6 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from helios import flags
+from helios.control import generations
 from helios.errors import Conflict
 from helios.events.models import SystemEvent
 from helios.flags import references, segments, selectors, services
@@ -17,7 +18,7 @@ from helios.flags.errors import (
     UnknownFlagError,
     UnknownSegmentError,
 )
-from helios.flags.models import FeatureFlag, FlagGeneration, FlagSegment, FlagSegmentHistory
+from helios.flags.models import FeatureFlag, FlagSegment, FlagSegmentHistory
 
 pytestmark = pytest.mark.django_db
 ASIA = [{"contextName": "region", "operator": "IN", "values": ["asia"]}]
@@ -26,7 +27,7 @@ IN_ASIA, IN_EUROPE = (FlagContext(attributes={"region": each}) for each in ("asi
 
 
 def written() -> tuple[int, int]:
-    return FlagGeneration.objects.get().value, SystemEvent.objects.count()
+    return generations.read()["flags"].value, SystemEvent.objects.count()
 
 
 @pytest.fixture

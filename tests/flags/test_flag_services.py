@@ -11,12 +11,14 @@ from django.db import IntegrityError, OperationalError, close_old_connections, c
 from django.test import override_settings
 
 from helios import flags
+from helios.control import generations
+from helios.control.models import SubjectGeneration
 from helios.errors import Rejected
 from helios.events.models import SystemEvent
 from helios.flags import services
 from helios.flags.core import FlagContext
 from helios.flags.errors import ChangedMeanwhileError, InvalidFlagError, UnknownFlagError
-from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagGeneration
+from helios.flags.models import FeatureFlag, FeatureFlagHistory
 
 pytestmark = pytest.mark.django_db
 AAPL = FlagContext(symbol="AAPL")
@@ -24,7 +26,7 @@ LastChange = Callable[[str], FeatureFlagHistory]
 
 
 def generation() -> int:
-    return FlagGeneration.objects.get().value
+    return generations.read()["flags"].value
 
 
 def test_enabling_writes_row_history_event_and_generation(last_change: LastChange) -> None:
@@ -294,7 +296,7 @@ def test_the_database_itself_refuses_contradicting_flags(fields: dict) -> None:
 
 def test_the_database_keeps_one_generation_row_and_history_with_an_actor() -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
-        FlagGeneration.objects.create(id=2)
+        SubjectGeneration.objects.create(subject="flags")
     with pytest.raises(IntegrityError), transaction.atomic():
         FeatureFlagHistory.objects.create(flag_id="auto_trading", action="x", actor="", generation=1)
 
@@ -329,7 +331,7 @@ def test_models_read_like_what_they_are() -> None:
     services.enable("auto_trading", actor="ada")
     assert str(FeatureFlag.objects.get(name="auto_trading")) == "auto_trading"
     assert str(FeatureFlagHistory.objects.first()) == "auto_trading enable by ada"
-    assert str(FlagGeneration.objects.get()) == f"generation {generation()}"
+    assert str(SubjectGeneration.objects.get(pk="flags")) == f"flags generation {generation()}"
 
 
 def test_the_own_process_sees_its_change_when_it_is_committed(committed_flags: None) -> None:

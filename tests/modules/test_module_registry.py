@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from helios.control import generations
 from helios.modules import loading, registry, services
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, UnknownModule
 from helios.modules.models import Module, ModuleCode, ModuleVersion
@@ -77,7 +78,7 @@ def test_an_unknown_name_is_told_with_those_there_are():
 def test_an_empty_registry_says_so():
     Module.objects.all().delete()
     assert registry.refresh_if_behind() is True
-    assert registry.generation() == 0
+    assert registry.generation() == generations.read()["modules"].value
     with pytest.raises(UnknownModule, match="there are none"):
         registry.resolve("risk")
 
@@ -258,8 +259,7 @@ def test_a_version_that_cannot_be_loaded_here_is_told_when_it_is_asked_for(repla
     real = loading.load_code
     monkeypatch.setattr(loading, "load_code", lambda *_, **__: (_ for _ in ()).throw(ModuleLoadFailed("no disk")))
     monkeypatch.setattr(loading, "held", lambda *_: None)
-    row = ModuleVersion.objects.get(module__name="oracle")
-    Module.objects.filter(name="oracle").update(generation=row.module.generation + 1)
+    generations.advance("modules")
     assert registry.refresh_if_behind() is True
     assert "modules.not_loaded" in logged
     with pytest.raises(ModuleLoadFailed, match="no disk"):

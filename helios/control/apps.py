@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class ControlConfig(AppConfig):
+    name = "helios.control"
+    label = "control"
+    verbose_name = "Control plane"

@@ -1,0 +1,50 @@
+"""Which state the tables of each subject are in: asked by one query for all of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Which state of a subject's tables: a number that grows, and a token that no other state ever had."""
+
+    value: int
+    token: UUID | None = None
+
+
+NEVER_READ: Final = Generation(-1)
+NEVER_CHANGED: Final = Generation(0)
+
+
+def read() -> Mapping[str, Generation]:
+    """The current generation of every subject, by its name; `NEVER_CHANGED` for one without changes. One query."""
+    from helios.control.models import SubjectGeneration  # noqa: PLC0415 - models load after the apps
+
+    rows = SubjectGeneration.objects.values_list("subject", "value", "token")
+    return defaultdict(lambda: NEVER_CHANGED, {subject: Generation(value, token) for subject, value, token in rows})
+
+
+def lock(subject: str) -> None:
+    """Let other changes of this subject wait until the transaction ends. It is locked before any row of its tables."""
+    from helios.control.models import SubjectGeneration  # noqa: PLC0415
+
+    row = SubjectGeneration.objects.select_for_update().filter(pk=subject)
+    if not row:
+        SubjectGeneration.objects.get_or_create(pk=subject)
+        row.get()
+
+
+def advance(subject: str) -> int:
+    """The subject's next generation, in the transaction that has locked it."""
+    from helios.control.models import SubjectGeneration  # noqa: PLC0415
+
+    row = SubjectGeneration.objects.get(pk=subject)
+    row.value, row.token = row.value + 1, uuid.uuid4()
+    row.save()
+    return row.value
