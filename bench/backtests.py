@@ -21,7 +21,7 @@ def measure() -> list[dict[str, Any]]:
 def _lots(symbols: tuple[str, ...]) -> dict[str, Any]:
     from decimal import Decimal  # noqa: PLC0415
 
-    from tiers.execute.plan import Lot  # noqa: PLC0415
+    from trading.market.lots import Lot  # noqa: PLC0415
 
     lot = Lot(quantity_step=Decimal(1), min_notional=Decimal(0), price_tick=Decimal("0.01"))
     return dict.fromkeys(symbols, lot)

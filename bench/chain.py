@@ -110,12 +110,13 @@ def _market() -> list[str]:
     """Twenty synthetic daily series, stored once, and a model trained on four of them."""
     from django.core.management import call_command  # noqa: PLC0415
 
+    from trading.market import instruments  # noqa: PLC0415
     from trading.market import write as market  # noqa: PLC0415
     from trading.models import MLModel  # noqa: PLC0415
 
     bars = synthetic_bars(N_SYMBOLS, HISTORY)
     for symbol in bars.symbols:
-        market.ensure_instrument(symbol, "equity")
+        instruments.ensure_instrument(symbol, "equity")
     market.upsert_bars(bars, source="bench")
     if not MLModel.objects.filter(timeframe="1d", role="champion").exists():
         call_command("train", "--symbols", ",".join(bars.symbols[:4]), "--timeframe", "1d", "--json", stdout=sys.stderr)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tiers.contracts import Bars, FloatArray
 from tiers.contracts.parameters import PipelineParams, VolatilityParams
-from tiers.execute.plan import Lot
+from trading.market.lots import Lot
 
 FIELDS = ("open", "high", "low", "close", "volume")
 

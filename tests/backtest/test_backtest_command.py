@@ -22,6 +22,7 @@ from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
 from tiers.live import inference
 from tiers.management.commands import backtest
+from trading.market import instruments
 from trading.market import write as storage
 from trading.models import MLModel
 
@@ -32,7 +33,7 @@ DECIDED = "20130301-20130630"
 def stored(bars: Bars) -> None:
     """Bars and their instruments in the database."""
     for symbol in bars.symbols:
-        storage.ensure_instrument(symbol, "equity")
+        instruments.ensure_instrument(symbol, "equity")
     storage.upsert_bars(bars, "test")
 
 

@@ -16,7 +16,6 @@ from tiers.backtest.decide import (
     llm_step,
     portfolio_step,
     risk_step,
-    smallest_steps,
 )
 from tiers.contracts import (
     BookView,
@@ -29,8 +28,8 @@ from tiers.contracts import (
     VolatilityForecast,
 )
 from tiers.contracts.parameters import PipelineParams
-from tiers.execute.plan import Lot
 from tiers.llm.enforce import enforce
+from trading.market.lots import Lot, smallest_steps
 
 NOW = datetime(2020, 6, 1, 20, tzinfo=UTC)
 SYMBOLS = ("AAPL", "IBM")

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.backtest.backtest_world import lots, market, prices
-from tiers.backtest.decide import smallest_steps
 from tiers.backtest.exact import Costs, Initial, Run, Step, last_closes, simulate
 from tiers.backtest.weights import WeightsDecider
 from tiers.contracts import Bars, BookView, OrderIntent, Side, TargetWeights, TradingState
 from tiers.contracts.errors import DataError
 from trading.books.accounting import exact, replay
+from trading.market.lots import smallest_steps
 
 FREE = Costs(fee_bps=Decimal(0), slippage_bps=Decimal(0))
 

@@ -13,7 +13,8 @@ from tiers import execute
 from tiers.contracts import Side, TradingState
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import ExecuteParams
-from tiers.execute.plan import Lot, Plan, client_order_id, in_lots, plan
+from tiers.execute.plan import Plan, client_order_id, plan
+from trading.market.lots import Lot, in_lots
 
 D = Decimal
 SHARES = Lot(quantity_step=D(1), min_notional=D(1), price_tick=D("0.01"))

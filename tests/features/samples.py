@@ -10,9 +10,9 @@ import numpy.typing as npt
 from tests.features.markets import FIELDS, random_walk
 from tiers.contracts import Bars, BoolArray, FloatArray
 from tiers.features import catalog
-from tiers.ingest.sources import table_from_frame
-from tiers.ingest.table import union
 from trading import sample_data
+from trading.market.bars import union
+from trading.market.feeds.files import table_from_frame
 
 HOUR = np.timedelta64(3_600_000_000, "us")
 START = np.datetime64("2024-01-01T01:00", "us")  # a Monday

@@ -9,8 +9,7 @@ import pytest
 
 from tests.gates.mutants import caught, names, one, shipped
 from tiers.gates import inputs
-from tiers.ingest.table import FIELDS
-from trading.market.bars import Bars
+from trading.market.bars import FIELDS, Bars
 
 INGEST, FEATURES = shipped("ingest"), shipped("features")
 

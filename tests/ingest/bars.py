@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tiers.contracts import timeframes
-from tiers.ingest.table import BarTable, table
+from trading.market.bars import BarTable, bar_table
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -37,10 +37,10 @@ def random_bars(
     high = np.maximum(open_, close) * (1 + rng.random(n) * 0.001)
     low = np.minimum(open_, close) * (1 - rng.random(n) * 0.001)
     ts = np.datetime64(first, "us") + np.arange(n) * step
-    return table(symbol, timeframe, ts, [open_, high, low, close, rng.integers(0, 10_000, n) / 8])
+    return bar_table(symbol, timeframe, ts, [open_, high, low, close, rng.integers(0, 10_000, n) / 8])
 
 
 def bars(*rows: tuple[str, float, float, float, float, float], timeframe: str = "1m", symbol: str = "X") -> BarTable:
     """Rows (close in UTC, open, high, low, close, volume), in the order given."""
     ts = np.array([row[0] for row in rows], "datetime64[us]")
-    return table(symbol, timeframe, ts, [np.array([row[k] for row in rows], float) for k in range(1, 6)])
+    return bar_table(symbol, timeframe, ts, [np.array([row[k] for row in rows], float) for k in range(1, 6)])

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from tests.ingest.bars import at, bars, needs, random_bars
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, bucket_close, targets
-from tiers.ingest.calendars import calendar
-from tiers.ingest.sources import FileSource, table_from_frame
-from tiers.ingest.table import FIELDS, BarTable
-from tiers.ingest.validate import moment, validate
+from tiers.ingest.validate import validate
 from trading import sample_data
+from trading.market.bars import FIELDS, BarTable
+from trading.market.calendars import calendar
+from trading.market.feeds.files import FileSource, table_from_frame
+from trading.market.timestamps import utc
 
 ALWAYS, US = calendar("24/7"), calendar("XNYS")
 MINUTES = {"5m": 5, "15m": 15, "1h": 60}
@@ -52,7 +53,7 @@ def test_aggregation_equals_the_plain_twin(*, n: int, keep: float, start: int, c
     whole = random_bars(n, first=str(first), seed=seed)
     table = whole.take(np.random.default_rng(seed).random(n) < keep)
     until = np.datetime64("2024-03-01T00:00", "us") + np.timedelta64(cut, "m")
-    got = aggregate(table, target, ALWAYS, until=moment(until))
+    got = aggregate(table, target, ALWAYS, until=utc(until))
     assert as_rows(got.table, got.seen) == plain(table, target, until)
     assert np.all(got.due == MINUTES[target])
 
@@ -68,7 +69,7 @@ def test_shocking_the_future_changes_no_closed_bar(shock: float, cut: int, targe
         row=calm.row,
         **{name: getattr(calm, name) * factor for name in FIELDS},
     )
-    until = moment(calm.ts[cut - 1])
+    until = utc(calm.ts[cut - 1])
     before, after = (aggregate(table, target, ALWAYS, until=until) for table in (calm, shocked))
     assert as_rows(before.table, before.seen) == as_rows(after.table, after.seen)
 
@@ -109,7 +110,7 @@ def test_a_live_window_gives_the_very_bars_of_the_batch():
     batch = aggregate(table, "15m", ALWAYS, until=at("2024-03-01T08:00")).table
     for number in range(batch.n_rows):
         window = table.take(slice(number * 15 // 60 * 60, (number + 1) * 15))
-        live = aggregate(window, "15m", ALWAYS, until=moment(batch.ts[number])).table
+        live = aggregate(window, "15m", ALWAYS, until=utc(batch.ts[number])).table
         assert [getattr(live, name)[-1] for name in FIELDS] == [getattr(batch, name)[number] for name in FIELDS]
 
 
@@ -156,7 +157,7 @@ def test_ninety_days_of_binance_minutes_give_the_exchanges_own_higher_bars(pair:
         times="open",
     ).read()
     clean = validate(base, ALWAYS).table
-    ours = aggregate(clean, target, ALWAYS, until=moment(clean.ts[-1])).table
+    ours = aggregate(clean, target, ALWAYS, until=utc(clean.ts[-1])).table
     both = np.intersect1d(ours.ts, theirs.ts)
     assert len(both) >= ours.n_rows - 1
     mine, other = ours.take(np.isin(ours.ts, both)), theirs.take(np.isin(theirs.ts, both))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -9,13 +11,23 @@ import pytest
 
 from tests.ingest.bars import at, needs
 from tiers.contracts.errors import DataError
-from tiers.ingest.calendars import NEW_YORK, calendar, easter, us_half_days, us_holidays
-from tiers.ingest.validate import moment
+from trading.market.calendars import NEW_YORK, calendar
+from trading.market.timestamps import utc, utc_times
 
 
 def grid(name: str, timeframe: str, after: str, last: str) -> list[str]:
     closes = calendar(name).grid(timeframe, np.datetime64(after, "us"), np.datetime64(last, "us"))
     return [str(close)[:16] for close in closes]
+
+
+def half_days(year: int) -> set[date]:
+    """The days of a year with fewer hours than others: 13:00 is the last bar of theirs in New York."""
+    closes = [moment.astimezone(NEW_YORK) for moment in utc_times(calendar("XNYS").grid("1h", *edges(year)))]
+    return {moment.date() for moment in closes} - {moment.date() for moment in closes if moment.hour > 13}
+
+
+def edges(year: int) -> tuple[np.datetime64, np.datetime64]:
+    return np.datetime64(f"{year}-01-01", "us"), np.datetime64(f"{year + 1}-01-01", "us")
 
 
 def test_crypto_trades_around_the_clock():
@@ -79,24 +91,30 @@ def test_nights_weekends_and_holidays_hold_no_bar():
     ],
 )
 def test_us_holidays(day: str, why: str):
-    assert date.fromisoformat(day) in us_holidays(int(day[:4])), why
+    assert grid("XNYS", "1m", day, f"{day}T23:59") == [], why
 
 
 def test_a_saturday_new_year_is_not_made_up():
-    assert date(2010, 12, 31) not in us_holidays(2010) | us_holidays(2011)
-    assert date(2021, 6, 18) not in us_holidays(2021)
+    assert grid("XNYS", "1d", "2010-12-31", "2011-01-01") == ["2010-12-31T21:00"]
+    assert grid("XNYS", "1d", "2021-06-18", "2021-06-19") == ["2021-06-18T20:00"]
 
 
 def test_half_days_depend_on_the_weekday():
-    assert date(2019, 7, 3) in us_half_days(2019)
-    assert date(2020, 7, 3) not in us_half_days(2020)
-    assert date(2022, 12, 23) not in us_half_days(2022)
-    assert (date(2002, 7, 5) in us_half_days(2002), date(2002, 7, 3) in us_half_days(2002)) == (True, False)
+    assert half_days(2019) == {date(2019, 7, 3), date(2019, 11, 29), date(2019, 12, 24)}
+    assert half_days(2020) == {date(2020, 11, 27), date(2020, 12, 24)}
+    assert half_days(2022) == {date(2022, 11, 25)}
+    assert half_days(2002) == {date(2002, 7, 5), date(2002, 11, 29), date(2002, 12, 24)}
 
 
-@pytest.mark.parametrize("day", ["2000-04-23", "2019-04-21", "2024-03-31", "2038-04-25"])
-def test_easter(day: str):
-    assert easter(int(day[:4])) == date.fromisoformat(day)
+@pytest.mark.parametrize("day", ["2000-04-21", "2019-04-19", "2024-03-29", "2038-04-23"])
+def test_good_friday_follows_the_moon(day: str):
+    assert grid("XNYS", "1m", day, f"{day}T23:59") == []
+
+
+def test_nobody_waits_for_sessions_that_are_not_asked_for():
+    code = "import sys, trading.market.feeds.files, trading.market.calendars as c; c.calendar('XNYS'); "
+    code += "sys.exit(sum(name.split('.')[0] in ('exchange_calendars', 'pandas') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_date_names_its_daily_bar():
@@ -118,7 +136,7 @@ def _lean(path: str) -> list[str]:
 def test_every_trading_day_of_23_years_of_spy_is_in_the_calendar_and_no_other():
     traded = {date.fromisoformat(f"{day[:4]}-{day[4:6]}-{day[6:8]}") for day in _lean("daily/spy.zip")}
     closes = calendar("XNYS").grid("1d", np.datetime64("1998-01-01"), np.datetime64("2021-04-01"))
-    assert {moment(close).astimezone(NEW_YORK).date() for close in closes} == traded
+    assert {utc(close).astimezone(NEW_YORK).date() for close in closes} == traded
 
 
 def test_every_short_session_of_23_years_of_spy_is_a_half_day():
@@ -126,6 +144,4 @@ def test_every_short_session_of_23_years_of_spy_is_a_half_day():
     for row in _lean("hour/spy.zip"):
         last_hour[row[:8]] = max(last_hour.get(row[:8], 0), int(row[9:11]))
     short = {date.fromisoformat(f"{day[:4]}-{day[4:6]}-{day[6:]}") for day, hour in last_hour.items() if hour < 14}
-    half_days = set().union(*(us_half_days(year) for year in range(1998, 2022)))
-    assert short <= half_days
-    assert min(half_days) > date(1998, 1, 1) - timedelta(days=1)
+    assert short <= set().union(*(half_days(year) for year in range(1998, 2022)))

@@ -10,11 +10,11 @@ from tiers import ingest
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, targets
 from tiers.ingest.bar_problems import Code
-from tiers.ingest.calendars import calendar
-from tiers.ingest.sources import table_from_frame
-from tiers.ingest.table import FIELDS, BarTable, split, table, union
-from tiers.ingest.validate import moment, stamp
 from trading import sample_data
+from trading.market.bars import FIELDS, BarTable, bar_table, split, union
+from trading.market.calendars import calendar
+from trading.market.feeds.files import table_from_frame
+from trading.market.timestamps import stamp, utc
 
 
 def window(whole: BarTable, bar_ts: datetime, *, after: datetime | None = None) -> BarTable:
@@ -32,14 +32,14 @@ def test_the_window_begins_where_the_longest_running_bar_began():
 
 def test_a_quiet_minute_brings_one_bar_and_no_higher_one():
     got = ingest.run([window(random_bars(90), at("2024-03-01T00:07"))], timeframe="1m", bar_ts=at("2024-03-01T00:07"))
-    assert [moment(ts) for ts in got.accepted.ts] == [at("2024-03-01T00:07")]
+    assert [utc(ts) for ts in got.accepted.ts] == [at("2024-03-01T00:07")]
     assert (got.higher, got.problems, got.missing) == ((), (), ())
 
 
 def test_the_full_hour_closes_every_higher_bar():
     bar_ts = at("2024-03-01T01:00")
     got = ingest.run([window(random_bars(90), bar_ts)], timeframe="1m", bar_ts=bar_ts)
-    assert [(bars.timeframe, bars.n_bars, moment(bars.ts[0])) for bars in got.higher] == [
+    assert [(bars.timeframe, bars.n_bars, utc(bars.ts[0])) for bars in got.higher] == [
         ("5m", 1, bar_ts),
         ("15m", 1, bar_ts),
         ("1h", 1, bar_ts),
@@ -113,8 +113,8 @@ def test_bars_of_the_future_have_no_influence():
 
 def test_a_broken_bar_is_not_accepted_and_leaves_its_higher_bar_incomplete():
     whole = random_bars(5)
-    broken = table("X", "1m", whole.ts, [whole.open, whole.high, whole.low, -whole.close, whole.volume])
-    mixed = table(
+    broken = bar_table("X", "1m", whole.ts, [whole.open, whole.high, whole.low, -whole.close, whole.volume])
+    mixed = bar_table(
         "X",
         "1m",
         whole.ts,
@@ -146,7 +146,7 @@ def test_no_day_of_thirteen_years_is_told_to_miss_a_bar():
         got = ingest.run(
             [whole.take(slice(row, row + 1))],
             timeframe="1d",
-            bar_ts=moment(whole.ts[row]),
+            bar_ts=utc(whole.ts[row]),
             calendars={"IBM": "XNYS"},
         )
         assert got.problems == ()
@@ -171,7 +171,7 @@ def test_a_union_of_nothing_is_empty():
 
 def test_fields_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match=r"volume must be \(n_rows,\) = \(2,\), was \(3,\)"):
-        table("X", "1m", random_bars(2).ts, [np.ones(2)] * 4 + [np.ones(3)])
+        bar_table("X", "1m", random_bars(2).ts, [np.ones(2)] * 4 + [np.ones(3)])
 
 
 def test_the_stage_has_a_version():

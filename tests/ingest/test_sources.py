@@ -10,8 +10,10 @@ import pytest
 
 from tests.ingest.bars import at, needs
 from tiers.contracts.errors import DataError
-from tiers.ingest.sources import _A_TIME, BarSource, FileSource, bars_from_frames, table_from_frame
 from trading import sample_data
+from trading.market.bars import union
+from trading.market.feeds.base import BarSource
+from trading.market.feeds.files import _A_TIME, FileSource, table_from_frame
 
 HEADER = "ts,open,high,low,close,volume\n"
 ROW = "2024-01-01 00:01,1,2,0.5,1.5,5\n"
@@ -221,7 +223,7 @@ def test_a_file_is_a_source_of_one_series(write):
 
 def test_frames_come_together_on_their_union_timeline():
     frames = {symbol: sample_data.load(symbol, "1d") for symbol in ("AAPL", "FB", "GOOG")}
-    bars = bars_from_frames(frames, "1d")
+    bars = union([table_from_frame(symbol, "1d", each) for symbol, each in frames.items()], "1d")
     assert (bars.symbols, bars.n_bars) == (("AAPL", "FB", "GOOG"), 3270)
     own = ~np.isnan(bars.close)
     assert own.sum(axis=0).tolist() == [3270, 196, 2148]

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from tests.ingest.bars import at, bars, needs, random_bars
 from tiers.ingest.bar_problems import Code
-from tiers.ingest.calendars import calendar
-from tiers.ingest.sources import FileSource, table_from_frame
-from tiers.ingest.table import FIELDS, table
-from tiers.ingest.validate import moment, stamp, validate
+from tiers.ingest.validate import validate
 from trading import sample_data
+from trading.market.bars import FIELDS, bar_table
+from trading.market.calendars import calendar
+from trading.market.feeds.files import FileSource, table_from_frame
+from trading.market.timestamps import stamp, utc
 
 ALWAYS, US = calendar("24/7"), calendar("XNYS")
 GOOD = (10.0, 12.0, 9.0, 11.0, 5.0)
@@ -98,7 +99,7 @@ def test_a_daily_us_bar_must_be_named_by_the_sessions_close():
 def test_bars_of_the_future_are_refused():
     got = validate(random_bars(3), ALWAYS, not_after=at("2024-03-01T00:02"))
     assert codes(got.rejected) == ["FUTURE"]
-    assert moment(got.table.ts[-1]) == at("2024-03-01T00:02")
+    assert utc(got.table.ts[-1]) == at("2024-03-01T00:02")
 
 
 def test_an_equal_repetition_is_told_and_costs_nothing():
@@ -171,7 +172,9 @@ def test_a_shuffled_damaged_series_comes_out_as_its_good_rows_in_order(seed: int
     rows = rng.integers(0, n, 2 * n)  # repeated, missing and out of order
     dirty = whole.take(rows)
     broken = rng.random(2 * n) < 0.2
-    dirty = table("X", "1m", dirty.ts, [np.where(broken, -1.0, dirty.open), *(getattr(dirty, k) for k in FIELDS[1:])])
+    dirty = bar_table(
+        "X", "1m", dirty.ts, [np.where(broken, -1.0, dirty.open), *(getattr(dirty, k) for k in FIELDS[1:])]
+    )
     got = validate(dirty, ALWAYS)
     good = np.unique(rows[~broken])
     for name in ("ts", *FIELDS):
@@ -185,7 +188,7 @@ def test_a_shuffled_damaged_series_comes_out_as_its_good_rows_in_order(seed: int
 
 def test_times_convert_both_ways_without_loss():
     for text in ("1969-12-31T23:59:59.999999", "2024-03-01T00:01", "2262-01-01T00:00:00.000001"):
-        assert moment(stamp(at(text))) == at(text)
+        assert utc(stamp(at(text))) == at(text)
 
 
 @pytest.mark.parametrize("dataset", sample_data.catalogue(), ids=lambda one: f"{one.symbol} {one.timeframe}")

@@ -12,6 +12,7 @@ from helios.events.models import SystemEvent
 from tests.market.bars import FIELDS, at, make_bars, same
 from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
+from trading.market import instruments
 from trading.market import read as selectors
 from trading.market import write as market
 from trading.market.write import Series, UpsertResult
@@ -118,20 +119,20 @@ def test_the_database_itself_refuses_a_broken_bar_and_nothing_is_half_written():
 
 
 def test_instruments_get_the_usual_lots_of_their_asset_class():
-    stock, coin = market.ensure_instrument("SPY", "equity"), market.ensure_instrument("BTC/USD", "crypto")
+    stock, coin = instruments.ensure_instrument("SPY", "equity"), instruments.ensure_instrument("BTC/USD", "crypto")
     assert (str(stock.quantity_step), str(stock.price_tick), stock.calendar) == ("1", "0.01", "XNYS")
     assert (str(coin.quantity_step), coin.calendar) == ("0.00001", "24/7")
-    assert market.ensure_instrument("SPY", "equity").pk == stock.pk
+    assert instruments.ensure_instrument("SPY", "equity").pk == stock.pk
     assert Instrument.objects.count() == 2
 
 
 def test_an_instrument_that_was_described_by_hand_is_kept():
     Instrument.objects.create(symbol="X", asset_class="crypto", quantity_step="0.5", price_tick="1")
-    assert market.ensure_instrument("X", "crypto").quantity_step == Instrument.objects.get().quantity_step
+    assert instruments.ensure_instrument("X", "crypto").quantity_step == Instrument.objects.get().quantity_step
     with pytest.raises(DataError, match="X is of asset class crypto, not equity"):
-        market.ensure_instrument("X", "equity")
+        instruments.ensure_instrument("X", "equity")
     with pytest.raises(DataError, match="asset class must be one of crypto, equity, was 'fx'"):
-        market.ensure_instrument("X", "fx")
+        instruments.ensure_instrument("X", "fx")
 
 
 def test_an_import_stores_all_its_series_or_none():

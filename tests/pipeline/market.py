@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from helios.breakers import CircuitOpen
+from trading.market import instruments
 from trading.market import write as market
 from trading.market.bars import Bars
 from trading.models import MLModel, Order
@@ -39,7 +40,7 @@ def _close(day: date) -> datetime:
 def stored(bars: Bars) -> Bars:
     """The bars, which are in the database now with their instruments."""
     for symbol in bars.symbols:
-        market.ensure_instrument(symbol, "equity")
+        instruments.ensure_instrument(symbol, "equity")
     market.upsert_bars(bars, source="test")
     return bars
 

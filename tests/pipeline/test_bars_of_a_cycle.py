@@ -15,7 +15,7 @@ from tests.pipeline.market import make_bars, stored
 from tiers.live import chain, lateness, schedule, stages
 from tiers.live.handlers import ingest
 from trading.books import write as books
-from trading.market import timeframes
+from trading.market import instruments, timeframes
 from trading.market import write as market_service
 from trading.market.timestamps import utc
 from trading.models import Book, EngineeredFeatures, Instrument, LedgerEntry, MarketOHLC, Stage
@@ -59,7 +59,7 @@ def test_bars_are_ingested_from_a_path_as_long_as_a_book_takes(bars, times, tmp_
 def paper(db):
     """A paper book of two minute series that never close, and a function that lets a bar of one arrive."""
     for symbol in ("BTC/USD", "ETH/USD"):
-        market_service.ensure_instrument(symbol, "crypto")
+        instruments.ensure_instrument(symbol, "crypto")
     return make_book(mode="paper", timeframe="1m", symbols=["BTC/USD", "ETH/USD"])
 
 
@@ -129,7 +129,7 @@ def test_a_correction_does_not_begin_the_wait_again(paper):
 
 
 def test_nobody_waits_for_a_symbol_whose_market_is_closed(paper):
-    market_service.ensure_instrument("AAPL", "equity")
+    instruments.ensure_instrument("AAPL", "equity")
     paper.symbols = ["AAPL", "BTC/USD"]
     paper.save()
     arrive("BTC/USD")

@@ -12,7 +12,7 @@ from helios import outage
 from helios.errors import Rejected, Transient
 from tiers.live import chain, replay
 from trading.books import write as books
-from trading.market import write as market
+from trading.market import instruments
 from trading.models import Book, PipelineCycle
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 @pytest.fixture
 def book() -> Book:
-    market.ensure_instrument("IBM", "equity")
+    instruments.ensure_instrument("IBM", "equity")
     money = {"initial_cash": Decimal(1_000), "fee_bps": Decimal(0), "slippage_bps": Decimal(0)}
     return books.create_book("desk", mode=Book.Mode.REPLAY, timeframe="1d", symbols=["IBM"], **money)
 

@@ -30,7 +30,7 @@ from tiers.live import inference
 from tiers.live.inference import Outcome
 from tiers.predict import artefact
 from trading.books.write import create_book
-from trading.market import write as market
+from trading.market import instruments
 from trading.models import Book, MLModel
 from trading.registry import read as selectors
 from trading.registry import write as registry
@@ -55,7 +55,7 @@ def _own_process(clean_redis: object, monkeypatch: pytest.MonkeyPatch, settings:
 @pytest.fixture
 def book() -> Book:
     for symbol in ("AAA", "BBB"):
-        market.ensure_instrument(symbol, "equity")
+        instruments.ensure_instrument(symbol, "equity")
     money = {"initial_cash": Decimal(1000), "fee_bps": Decimal(1), "slippage_bps": Decimal(0)}
     return create_book("desk", mode="paper", timeframe="1d", symbols=["AAA", "BBB"], **money)
 

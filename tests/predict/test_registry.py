@@ -23,6 +23,7 @@ from tiers.features.compute import compute
 from tiers.predict import artefact
 from tiers.predict.train import TrainParams
 from tiers.research import train
+from trading.market import instruments
 from trading.market import write as market
 from trading.models import MLModel
 from trading.registry import read as selectors
@@ -41,7 +42,7 @@ def stored(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Pa
     settings.VAR_DIR = tmp_path
     monkeypatch.setattr(train, "TrainParams", partial(TrainParams, n_folds=1, fit=SHORT.fit))
     for symbol in SYMBOLS:
-        market.ensure_instrument(symbol, "equity")
+        instruments.ensure_instrument(symbol, "equity")
     market.upsert_bars(BARS, "test")
     return tmp_path / "models"
 

@@ -17,7 +17,7 @@ from helios.errors import DataError, Rejected
 from tests.pipeline.market import make_bars
 from trading import sample_data
 from trading.books import write as books
-from trading.market import symbols
+from trading.market import instruments, symbols
 from trading.market import write as market
 from trading.models import Instrument, MarketOHLC
 
@@ -64,7 +64,7 @@ def test_no_way_in_stores_what_is_no_symbol() -> None:
     bars = make_bars((text,), n_bars=3, seed=1)
     for store in (
         lambda: market.upsert_bars(bars, source="test"),
-        lambda: market.ensure_instrument(text, "equity"),
+        lambda: instruments.ensure_instrument(text, "equity"),
         lambda: market.import_series([market.Series(symbol=text, asset_class="equity", source="t", batches=(bars,))]),
     ):
         with pytest.raises(DataError, match="a symbol must be"):
@@ -101,9 +101,9 @@ def test_the_database_holds_the_same_rule() -> None:
 
 @pytest.mark.django_db
 def test_an_instrument_is_written_in_one_way() -> None:
-    market.ensure_instrument("MSFT", "equity")
+    instruments.ensure_instrument("MSFT", "equity")
     with pytest.raises(DataError, match="the symbol must be written MSFT, as it is stored, was msft"):
-        market.ensure_instrument("msft", "equity")
+        instruments.ensure_instrument("msft", "equity")
     with pytest.raises(Rejected, match=r"unknown: msft; did you mean MSFT\?"):
         books.create_book("desk", **book_of(["msft"]))
     assert books.create_book("desk", **book_of(["MSFT"])).symbols == ["MSFT"]

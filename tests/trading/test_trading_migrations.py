@@ -13,7 +13,7 @@ from django.db import connection, migrations
 
 from helios.db.partitions import ensure_partitions
 from trading.books.write import create_book
-from trading.market import write as market
+from trading.market import instruments
 from trading.models import MarketOHLC, Position
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def checks(name: str) -> list[migrations.RunPython]:
 
 
 def test_positions_in_symbols_that_could_never_be_updated_again_are_named() -> None:
-    market.ensure_instrument("AAA", "equity")
+    instruments.ensure_instrument("AAA", "equity")
     money = {"initial_cash": Decimal(1000), "fee_bps": Decimal(1), "slippage_bps": Decimal(0)}
     create_book("desk", mode="paper", timeframe="1d", symbols=["AAA"], **money)
     (check,) = checks("0008_symbols")
@@ -43,7 +43,7 @@ def test_the_way_back_to_short_sources_names_the_long_ones() -> None:
     (check,) = checks("0005_bars_from_long_sources")
     ohlc = dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)
     at = datetime(2024, 1, 2, 21, tzinfo=UTC)
-    market.ensure_instrument("AAA", "equity")
+    instruments.ensure_instrument("AAA", "equity")
     ensure_partitions("market_ohlc", "year", at, at)
     MarketOHLC.objects.create(symbol="AAA", timeframe="1d", bar_ts=at, source="s" * 64, **ohlc)
     check.reverse_code(apps, None)

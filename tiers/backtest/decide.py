@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from tiers.contracts import (
     Bars,
@@ -22,13 +21,14 @@ from tiers.contracts import (
     VolatilityForecast,
 )
 from tiers.contracts.parameters import PipelineParams
-from tiers.execute.plan import Lot, Plan, plan
+from tiers.execute.plan import Plan, plan
 from tiers.features.compute import compute
 from tiers.llm import reply, rule_based
 from tiers.llm.enforce import enforce
 from tiers.portfolio.rebalance import rebalance
 from tiers.predict import run as predict
 from tiers.risk.sizing import decide
+from trading.market.lots import Lot
 
 Analyst = Callable[[MarketContext], StrategicView]
 
@@ -130,8 +130,3 @@ def execute_step(
         params=params.execute,
         key=inputs.key,
     )
-
-
-def smallest_steps(lots: Mapping[str, Lot]) -> dict[str, Decimal]:
-    """The quantity step of each symbol, as the paper venue wants it."""
-    return {symbol: lot.quantity_step for symbol, lot in lots.items()}

@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from tiers.backtest import metrics
-from tiers.backtest.decide import BUILT_IN, Tiers, smallest_steps
+from tiers.backtest.decide import BUILT_IN, Tiers
 from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
 from tiers.backtest.history import DecisionLog, HeliosDecider, Model, Progress, Served, prepare
 from tiers.backtest.trades import Trade, all_trades
@@ -17,8 +17,8 @@ from tiers.backtest.weights import WeightsDecider
 from tiers.contracts import Bars, BoolArray, Switches, TimeArray
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
-from tiers.execute.plan import Lot
 from tiers.risk.garch import FitCache
+from trading.market.lots import Lot, smallest_steps
 from trading.strategies import BuyAndHold, Strategy
 
 HELIOS = "helios"

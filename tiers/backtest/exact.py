@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 import numpy as np
@@ -22,11 +22,11 @@ from tiers.contracts import (
     FloatArray,
     OrderIntent,
     TargetWeights,
-    TimeArray,
     TradingState,
 )
 from tiers.contracts.errors import DataError
 from trading.books.accounting import ZERO, Account, Fill, OpenOrder, exact
+from trading.market.timestamps import utc_times
 from trading.venues.paper import matching
 
 
@@ -104,12 +104,6 @@ class Run:
     @property
     def traded_notional(self) -> Decimal:
         return sum((fill.notional for fill in self.all_fills), ZERO)
-
-
-def utc_times(ts: TimeArray) -> tuple[datetime, ...]:
-    """(n_bars,) datetime64 as aware datetimes, the names that contracts and rows use."""
-    moments: list[datetime] = ts.astype("datetime64[us]").tolist()
-    return tuple(moment.replace(tzinfo=UTC) for moment in moments)
 
 
 def simulate(

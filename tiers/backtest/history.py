@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiers.backtest.decide import BUILT_IN, Decision, DecisionInputs, Tiers, decide_bar
-from tiers.backtest.exact import Step, utc_times
+from tiers.backtest.exact import Step
 from tiers.contracts import (
     Bars,
     BookView,
@@ -22,7 +22,6 @@ from tiers.contracts import (
     VolatilityForecast,
 )
 from tiers.contracts.parameters import PipelineParams
-from tiers.execute.plan import Lot
 from tiers.features import catalog
 from tiers.llm import market_context
 from tiers.llm.market_context import ContextPath
@@ -30,6 +29,8 @@ from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
 from tiers.risk.garch import FitCache
 from tiers.risk.volatility import VolatilityPath
+from trading.market.lots import Lot
+from trading.market.timestamps import utc_times
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is, of how much
 

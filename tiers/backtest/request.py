@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from helios.modules import registry as modules
 from tiers.backtest import engine, report
 from tiers.backtest.decide import Tiers
@@ -22,12 +20,13 @@ from tiers.contracts import Bars, Switches
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.timeframes import seconds
-from tiers.execute.plan import Lot
 from tiers.features import catalog
 from tiers.live import inference
 from tiers.live import switches as switchboard
+from trading.market import instruments
 from trading.market import read as market
-from trading.models import Instrument, MLModel, Stage
+from trading.market.bars import joined
+from trading.models import MLModel, Stage
 from trading.registry import read as registry
 from trading.strategies import BuyAndHold, SmaCross, Strategy
 
@@ -184,18 +183,10 @@ def _config(request: Request, start_row: int) -> Config:
     return Config(
         initial=request.initial,
         costs=request.costs,
-        lots=lots(request.symbols),
+        lots=instruments.lots(request.symbols),
         seed=request.seed,
         start_row=start_row,
     )
-
-
-def lots(symbols: tuple[str, ...]) -> dict[str, Lot]:
-    """Trading steps of the symbols."""
-    return {
-        row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
-        for row in Instrument.objects.filter(symbol__in=symbols)
-    }
 
 
 # --- the bars ---
@@ -216,19 +207,6 @@ def load(request: Request, *, warmup: int, shortest: int) -> tuple[Bars, int]:
         request.symbols, request.timeframe, request.start - MICROSECOND, warmup, at_least_one=False
     )
     return joined(before, bars), before.n_bars
-
-
-def joined(before: Bars, after: Bars) -> Bars:
-    """Two stretches of the same symbols, one behind the other."""
-    return replace(
-        after,
-        ts=np.concatenate([before.ts, after.ts]),
-        open=np.concatenate([before.open, after.open]),
-        high=np.concatenate([before.high, after.high]),
-        low=np.concatenate([before.low, after.low]),
-        close=np.concatenate([before.close, after.close]),
-        volume=np.concatenate([before.volume, after.volume]),
-    )
 
 
 # --- the report ---

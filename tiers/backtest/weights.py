@@ -10,7 +10,8 @@ import numpy as np
 from tiers.backtest.exact import Step
 from tiers.contracts import BookView, BoolArray, FloatArray, TargetWeights, TradingState
 from tiers.contracts.parameters import ExecuteParams
-from tiers.execute.plan import Lot, plan
+from tiers.execute.plan import plan
+from trading.market.lots import Lot
 
 # A baseline is invested in full: no buffer is held back (the venue never overdraws), no order is too large.
 FULLY_INVESTED = ExecuteParams(cash_buffer=Decimal(0), max_notional_usd=Decimal(10**15))

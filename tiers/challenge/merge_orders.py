@@ -9,7 +9,8 @@ from decimal import Decimal
 from tiers.challenge import merge
 from tiers.contracts import BookView, Denial, OrderIntent, Side, TargetWeights, TradingState
 from tiers.contracts.parameters import ExecuteParams
-from tiers.execute.plan import ZERO, Lot, Plan, client_order_id, in_lots
+from tiers.execute.plan import ZERO, Plan, client_order_id
+from trading.market.lots import Lot, in_lots
 
 
 def plans(

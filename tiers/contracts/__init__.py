@@ -27,20 +27,31 @@ from tiers.contracts.messages import (
     TradingState,
     VolatilityForecast,
 )
+from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, split, union
+from trading.market.calendars import ALWAYS_OPEN, CALENDARS, Calendar, calendar
+from trading.market.lots import Lot, in_lots
+from trading.market.timestamps import stamp, utc, utc_times
 
 __all__ = [
+    "ALWAYS_OPEN",
     "BUY",
+    "CALENDARS",
+    "FIELDS",
     "HOLD",
+    "PRICES",
     "SELL",
     "Ambiguous",
+    "BarTable",
     "Bars",
     "BookView",
     "BoolArray",
+    "Calendar",
     "DataError",
     "Denial",
     "FloatArray",
     "Forecast",
     "HeliosError",
+    "Lot",
     "MarketContext",
     "ModelMissing",
     "OrderIntent",
@@ -56,4 +67,12 @@ __all__ = [
     "TradingState",
     "Transient",
     "VolatilityForecast",
+    "bar_table",
+    "calendar",
+    "in_lots",
+    "split",
+    "stamp",
+    "union",
+    "utc",
+    "utc_times",
 ]

@@ -6,30 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
-from tiers.contracts import BookView, Denial, OrderIntent, Side, TargetWeights, TradingState
+from tiers.contracts import BookView, Denial, Lot, OrderIntent, Side, TargetWeights, TradingState, in_lots
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import ExecuteParams
 
 ZERO = Decimal(0)
 SMALLEST_CHANGE = 1e-6  # of equity: the grid on which target weights lie
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lot:
-    """What the venue accepts for one symbol: steps of quantity and price, and the least notional."""
-
-    quantity_step: Decimal
-    min_notional: Decimal
-    price_tick: Decimal
-
-    def __post_init__(self) -> None:
-        if self.quantity_step <= 0 or self.price_tick <= 0 or self.min_notional < 0:
-            raise DataError(
-                "a lot needs a positive quantity_step and price_tick and a min_notional of at least 0, were "
-                f"{self.quantity_step}, {self.price_tick} and {self.min_notional}"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +48,6 @@ def client_order_id(key: str, bar_ts: datetime, symbol: str, side: Side) -> str:
     moment = bar_ts.astimezone(UTC) if bar_ts.tzinfo else bar_ts.replace(tzinfo=UTC)
     text = f"{key}|{moment.isoformat(timespec='microseconds')}|{symbol}|{side}"
     return "h" + hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def in_lots(quantity: Decimal, step: Decimal) -> Decimal:
-    """A signed quantity rounded towards zero to a multiple of `step`."""
-    return (quantity / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
 def plan(*, targets: TargetWeights, book: BookView, lots: Mapping[str, Lot], params: ExecuteParams, key: str) -> Plan:

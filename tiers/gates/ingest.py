@@ -12,8 +12,7 @@ import numpy as np
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.gates import assertions, inputs
 from tiers.gates.inputs import BAR_TS, SYMBOLS
-from tiers.ingest.table import FIELDS, PRICES, BarTable
-from trading.market.bars import Bars
+from trading.market.bars import FIELDS, PRICES, Bars, BarTable
 
 N = 3
 TIMEFRAME = "1m"

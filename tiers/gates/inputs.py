@@ -20,9 +20,8 @@ from tiers.contracts import (
     TradingState,
     VolatilityForecast,
 )
-from tiers.execute.plan import Lot
-from tiers.ingest.table import BarTable, split
-from trading.market.bars import Bars
+from trading.market.bars import Bars, BarTable, split
+from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")

@@ -8,13 +8,9 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import BoolArray, TimeArray, timeframes
+from tiers.contracts import BarTable, BoolArray, Calendar, TimeArray, bar_table, stamp, timeframes, utc
 from tiers.contracts.errors import DataError
 from tiers.ingest.bar_problems import Code, Problem
-from tiers.ingest.calendars import MICROSECONDS, Calendar
-from tiers.ingest.table import BarTable
-from tiers.ingest.table import table as make_table
-from tiers.ingest.validate import moment, stamp
 
 INTRADAY = ("5m", "15m", "1h")  # the higher timeframes, each a multiple of the one before
 
@@ -40,7 +36,7 @@ class Aggregated:
         return tuple(self._incomplete(int(row)) for row in np.flatnonzero(~self.complete))
 
     def _incomplete(self, row: int) -> Problem:
-        at, lacking = moment(self.table.ts[row]), int(self.due[row] - self.seen[row])
+        at, lacking = utc(self.table.ts[row]), int(self.due[row] - self.seen[row])
         what = f"the {self.table.timeframe} bar of {at:%Y-%m-%d %H:%M} UTC"
         detail = f"{what} was made of {self.seen[row]} bars instead of {self.due[row]}"
         code = Code.INCOMPLETE
@@ -55,7 +51,7 @@ def targets(timeframe: str) -> tuple[str, ...]:
 
 def bucket_close(ts: TimeArray, timeframe: str) -> TimeArray:
     """The close of the `timeframe` bar on the UTC clock that holds each base bar; any shape."""
-    step = timeframes.seconds(timeframe) * MICROSECONDS
+    step = timeframes.seconds(timeframe) * 1_000_000
     whole = -(-ts.astype("datetime64[us]").astype(np.int64) // step) * step
     return np.asarray(whole.astype("datetime64[us]"))
 
@@ -77,7 +73,7 @@ def aggregate(
     part, closes = table.take(wanted), closes[wanted]
     if not part.n_rows:
         none = np.empty(0, np.int64)
-        return Aggregated(table=make_table(table.symbol, target, part.ts, [part.close] * 5), seen=none, due=none)
+        return Aggregated(table=bar_table(table.symbol, target, part.ts, [part.close] * 5), seen=none, due=none)
     starts = np.flatnonzero(np.concatenate([[True], closes[1:] != closes[:-1]]))
     seen = np.diff(np.append(starts, part.n_rows))
     fields = (
@@ -87,7 +83,7 @@ def aggregate(
         part.close[starts + seen - 1],
         np.add.reduceat(part.volume, starts),
     )
-    higher = make_table(table.symbol, target, closes[starts], fields)
+    higher = bar_table(table.symbol, target, closes[starts], fields)
     return Aggregated(table=higher, seen=seen, due=_due(higher.ts, table.timeframe, target, calendar))
 
 

@@ -8,13 +8,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from tiers.contracts import Bars, timeframes
+from tiers.contracts import ALWAYS_OPEN, Bars, BarTable, calendar, stamp, timeframes, union, utc
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, bucket_close, targets
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.calendars import ALWAYS, calendar
-from tiers.ingest.table import BarTable, union
-from tiers.ingest.validate import moment, stamp, validate
+from tiers.ingest.validate import validate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ def window_start(timeframe: str, bar_ts: datetime) -> datetime:
     higher = targets(timeframe)
     if not higher:
         return bar_ts - timedelta(seconds=timeframes.seconds(timeframe) / 2)
-    end = moment(bucket_close(np.array([stamp(bar_ts)]), higher[-1])[0])
+    end = utc(bucket_close(np.array([stamp(bar_ts)]), higher[-1])[0])
     return end - timedelta(seconds=timeframes.seconds(higher[-1]))
 
 
@@ -73,7 +71,7 @@ def run(
     problems: list[Problem] = []
     for one in rows:
         _check(one, timeframe)
-        hours = calendar(named.get(one.symbol, ALWAYS))
+        hours = calendar(named.get(one.symbol, ALWAYS_OPEN))
         judged = validate(one, hours, expected=(since, bar_ts), not_after=bar_ts)
         problems += judged.problems
         accepted.append(judged.table.take(np.asarray(judged.table.ts > stamp(since))))

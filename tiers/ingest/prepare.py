@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tiers.contracts import Bars
+from tiers.contracts import Bars, BarTable, calendar, union, utc
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, targets
 from tiers.ingest.bar_problems import Code, Problem
-from tiers.ingest.calendars import calendar
-from tiers.ingest.table import BarTable, union
-from tiers.ingest.validate import moment, validate
+from tiers.ingest.validate import validate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ def prepare(table: BarTable, calendar_name: str, *, source: str, drop_invalid: b
     clean = judged.table
     if not clean.n_rows:
         raise DataError(f"{source} holds no bar that keeps the rules; {_refusal(judged.rejected, source)}")
-    until = moment(clean.ts[-1])
+    until = utc(clean.ts[-1])
     higher = [aggregate(clean, name, hours, until=until) for name in targets(table.timeframe)]
     notes = [problem for one in higher for problem in one.problems()]
     tables = [clean, *(one.table for one in higher)]

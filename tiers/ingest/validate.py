@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import BoolArray, FloatArray, TimeArray, timeframes
+from tiers.contracts import FIELDS, PRICES, BarTable, BoolArray, Calendar, FloatArray, TimeArray, stamp, timeframes, utc
 from tiers.ingest.bar_problems import Code, Problem
-from tiers.ingest.calendars import MICROSECONDS, Calendar
-from tiers.ingest.table import FIELDS, PRICES, BarTable
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +59,6 @@ Finding = tuple[BoolArray, Callable[[int], Problem]]
 Check = Callable[[BarTable], Iterable[Finding]]
 
 
-def moment(value: np.datetime64) -> datetime:
-    """A NumPy time as an aware UTC datetime."""
-    return EPOCH + timedelta(microseconds=int(value.astype("datetime64[us]").astype(np.int64)))
-
-
-def stamp(value: datetime) -> np.datetime64:
-    """An aware datetime as a NumPy time in UTC."""
-    return np.datetime64(value.astimezone(UTC).replace(tzinfo=None), "us")
-
-
 def _prices(table: BarTable) -> Iterable[Finding]:
     for name in PRICES:
         value = getattr(table, name)
@@ -117,7 +103,7 @@ def _clock(table: BarTable) -> str:
 def _off_grid(table: BarTable) -> BoolArray:
     if table.timeframe == "1d":  # a US daily bar is named by its session's close, which is no multiple of a day
         return np.zeros(table.n_rows, dtype=bool)
-    step = timeframes.seconds(table.timeframe) * MICROSECONDS
+    step = timeframes.seconds(table.timeframe) * 1_000_000
     return np.asarray(~np.isnat(table.ts) & (table.ts.astype(np.int64) % step != 0))
 
 
@@ -132,7 +118,7 @@ def _outside(table: BarTable, calendar: Calendar) -> BoolArray:
 
 def _teller(table: BarTable, code: Code, column: str, text: str) -> Callable[[int], Problem]:
     def tell(row: int) -> Problem:
-        at = None if np.isnat(table.ts[row]) else moment(table.ts[row])
+        at = None if np.isnat(table.ts[row]) else utc(table.ts[row])
         detail = text.format(value=getattr(table, column)[row], ts=f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "none")
         number = int(table.row[row])
         return Problem(code=code, symbol=table.symbol, row=number, column=column, bar_ts=at, detail=detail)
@@ -186,7 +172,7 @@ def _gaps(table: BarTable, calendar: Calendar, expected: tuple[datetime, datetim
 
 
 def _gap(table: BarTable, grid: TimeArray, run: npt.NDArray[np.intp]) -> Problem:
-    first, last = moment(grid[run[0]]), moment(grid[run[-1]])
+    first, last = utc(grid[run[0]]), utc(grid[run[-1]])
     bars = "1 bar is" if len(run) == 1 else f"{len(run)} bars are"
     span = f"{first:%Y-%m-%d %H:%M}" if len(run) == 1 else f"{first:%Y-%m-%d %H:%M} .. {last:%Y-%m-%d %H:%M}"
     detail = f"{bars} missing at {span} UTC"

@@ -23,10 +23,11 @@ from kombu.exceptions import OperationalError as BrokerError
 from helios import outage
 from helios.env import get_env
 from helios.errors import Rejected, Transient
-from tiers.live import chain, inference, latency, sources
+from tiers.live import chain, inference, latency
 from trading.books import ledger
 from trading.books import write as books
 from trading.market import timeframes, timeline
+from trading.market.feeds import read as feeds
 from trading.models import Book, LedgerEntry, PipelineCycle, StageRun
 
 QUEUES = ("ingest", "default", "gpu", "execution")
@@ -83,7 +84,7 @@ def prepare(
         replay_from=wanted[0],
         replay_until=wanted[-1],
     )
-    sources.check(drafted)
+    feeds.check(drafted)
     return Plan(book=drafted, bars=tuple(wanted))
 
 

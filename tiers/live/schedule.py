@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from loguru import logger
 
 from helios.env import get_env
-from tiers.live import chain, sources
+from tiers.live import chain
 from trading.books.write import last_bar
+from trading.market import instruments, timeline
 from trading.market import read as market
-from trading.market import timeline
 from trading.models import Book, PipelineCycle
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,8 +51,8 @@ def due_bar(book: Book) -> datetime | None:
     if newest is None or (previous is not None and newest.bar_ts <= previous):
         return None
     if newest.absent and newest.since_s < get_env().bar_wait_s[book.timeframe]:
-        named = sources.calendars(newest.absent)
-        if sources.expected(newest.absent, named, book.timeframe, newest.bar_ts):
+        named = instruments.calendars(newest.absent)
+        if instruments.expected(newest.absent, named, book.timeframe, newest.bar_ts):
             return None
     return newest.bar_ts
 

@@ -23,6 +23,7 @@ from tiers.portfolio import covariance, optimise
 from tiers.risk import volatility
 from trading.market import read as market
 from trading.market import timeline
+from trading.market.calendars import US_EQUITIES, calendar
 from trading.models import Book, Stage
 
 SEED, N_BARS = 1, 300
@@ -80,6 +81,7 @@ def cpu() -> None:
     active_modules(stage for stage in Stage if stage not in (Stage.PREDICT, Stage.DONE))
     close = _walk()
     days = np.arange(N_BARS).astype("datetime64[D]").astype("datetime64[us]")
+    attempt("sessions", lambda: calendar(US_EQUITIES).grid("1d", days[0], days[-1]))
     volatility.volatility(days, close, params=VolatilityParams(window_bars=N_BARS), garch=True, first_row=N_BARS - 1)
     market_context.statistics(close)
     returns = np.diff(close[-121:], axis=0) / close[-121:-1]

@@ -33,11 +33,10 @@ from tiers.contracts.errors import DataError, Rejected
 from tiers.features.catalog import WINDOW_BARS
 from tiers.live import inference, stage_context, windows
 from tiers.live import switches as switchboard
-from tiers.live.handlers import execute
 from tiers.predict import labels
 from tiers.risk.garch import FitCache
 from trading.books.write import last_bar
-from trading.market import timeline
+from trading.market import instruments, timeline
 from trading.models import Book, Stage
 from trading.registry import read as registry
 
@@ -216,7 +215,7 @@ def _result(world: World, tiers: Tiers) -> Result:
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
-            lots=execute.lots(book),
+            lots=instruments.lots(book.symbols),
             start_row=world.start_row,
         ),
         params=stage_context.params_of(book),

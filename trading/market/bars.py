@@ -1,8 +1,10 @@
-"""Bars of several symbols on one timeline: what the market tables hand to the pipeline. Pure."""
+"""Bars of several instruments on one timeline, bars of one as they came, and the way between. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,9 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 TimeArray = npt.NDArray[np.datetime64]
+
+FIELDS = ("open", "high", "low", "close", "volume")
+PRICES = FIELDS[:4]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Bars:
 
     def __post_init__(self) -> None:
         expected = (len(self.ts), len(self.symbols))
-        for name in ("open", "high", "low", "close", "volume"):
+        for name in FIELDS:
             shape = getattr(self, name).shape
             if shape != expected:
                 raise ValueError(f"{name} must be (n_bars, n_symbols) = {expected}, was {shape}")
@@ -46,13 +51,87 @@ class Bars:
 
     def rows(self, part: slice) -> Bars:
         """The same symbols over a part of the timeline."""
-        return Bars(
+        return replace(self, ts=self.ts[part], **{name: getattr(self, name)[part] for name in FIELDS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarTable:
+    """Bars of one symbol in the order in which they came; nothing is promised about them before `validate`.
+
+    `ts` is (n_rows,) datetime64[us], UTC closes; the five fields are (n_rows,) float64. `row` is (n_rows,)
+    and says where each bar stood in its source, for messages.
+    """
+
+    symbol: str
+    timeframe: str
+    ts: TimeArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+    row: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for name in (*FIELDS, "row"):
+            shape = getattr(self, name).shape
+            if shape != self.ts.shape:
+                raise ValueError(f"{name} must be (n_rows,) = {self.ts.shape}, was {shape}")
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.ts)
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> BarTable:
+        """The rows of a mask, an index array or a slice."""
+        return BarTable(
+            symbol=self.symbol,
             timeframe=self.timeframe,
-            symbols=self.symbols,
-            ts=self.ts[part],
-            open=self.open[part],
-            high=self.high[part],
-            low=self.low[part],
-            close=self.close[part],
-            volume=self.volume[part],
+            ts=self.ts[rows],
+            row=self.row[rows],
+            **{name: getattr(self, name)[rows] for name in FIELDS},
         )
+
+
+def bar_table(
+    symbol: str,
+    timeframe: str,
+    ts: TimeArray,
+    fields: Sequence[FloatArray],
+    row: npt.NDArray[np.int64] | None = None,
+) -> BarTable:
+    """A table from a timeline and the five fields in the order open, high, low, close, volume."""
+    number = np.arange(1, len(ts) + 1) if row is None else row
+    values = dict(zip(FIELDS, (np.asarray(field, np.float64) for field in fields), strict=True))
+    return BarTable(symbol=symbol, timeframe=timeframe, ts=ts.astype("datetime64[us]"), row=number, **values)
+
+
+def union(tables: Sequence[BarTable], timeframe: str) -> Bars:
+    """Tables of several symbols on their union timeline, NaN where a symbol has no bar.
+
+    Each table must be clean (strictly increasing `ts`); the order of symbols is the order of the tables.
+    """
+    stamps = [one.ts for one in tables]
+    ts = np.unique(np.concatenate(stamps)) if stamps else np.empty(0, "datetime64[us]")
+    grid = {name: np.full((len(ts), len(tables)), np.nan) for name in FIELDS}
+    for column, one in enumerate(tables):
+        rows = np.searchsorted(ts, one.ts)
+        for name in FIELDS:
+            grid[name][rows, column] = getattr(one, name)
+    return Bars(timeframe=timeframe, symbols=tuple(one.symbol for one in tables), ts=ts, **grid)
+
+
+def split(bars: Bars) -> tuple[BarTable, ...]:
+    """One table a symbol, holding only the bars that the symbol has: the way back from `union`."""
+    out = []
+    for column, symbol in enumerate(bars.symbols):
+        own = np.flatnonzero(~np.isnan(bars.close[:, column]))
+        fields = [getattr(bars, name)[own, column] for name in FIELDS]
+        out.append(bar_table(symbol, bars.timeframe, bars.ts[own], fields))
+    return tuple(out)
+
+
+def joined(before: Bars, after: Bars) -> Bars:
+    """Two stretches of the same symbols, one behind the other."""
+    fields: dict[str, Any] = {name: np.concatenate([getattr(before, name), getattr(after, name)]) for name in FIELDS}
+    return replace(after, ts=np.concatenate([before.ts, after.ts]), **fields)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trading.market.bars import Bars
+from trading.market.bars import FIELDS, Bars
 
-FIELDS = ("open", "high", "low", "close", "volume")
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)  # signature, no flags, no extension
 TRAILER = b"\xff\xff"
 _EPOCH_2000 = np.datetime64("2000-01-01", "us")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,11 @@ from helios.db.partitions import ensure_partitions
 from helios.errors import DataError
 from helios.events import record
 from trading.market import wire
-from trading.market.bars import Bars
+from trading.market.bars import FIELDS, Bars
+from trading.market.instruments import ensure_instrument
 from trading.market.symbols import check as check_symbol
-from trading.models import Instrument
+from trading.market.timestamps import utc
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
 FEATURE_REACH_BARS = 1_000  # a bar is in the features of so many later bars of its symbol at most
 
@@ -93,48 +92,6 @@ class Series:
     batches: tuple[Bars, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Lots:
-    """The smallest steps of an asset class, for instruments that nobody described better."""
-
-    quantity_step: Decimal
-    price_tick: Decimal
-    min_notional: Decimal
-    calendar: str
-
-
-LOTS = {
-    Instrument.AssetClass.EQUITY: Lots(Decimal(1), Decimal("0.01"), Decimal(1), "XNYS"),
-    Instrument.AssetClass.CRYPTO: Lots(Decimal("0.00001"), Decimal("0.01"), Decimal(5), "24/7"),
-}
-
-
-def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
-    """The instrument of that name; made with the usual lots of its asset class when there is none.
-
-    `DataError` when the symbol is none or that of another instrument in other case, and when the asset class is
-    unknown or another one than the existing instrument's.
-    """
-    check_symbol(symbol)
-    if asset_class not in LOTS:
-        raise DataError(f"asset class must be one of {', '.join(sorted(LOTS))}, was {asset_class!r}")
-    lots = LOTS[Instrument.AssetClass(asset_class)]
-    defaults = {
-        "asset_class": asset_class,
-        "quantity_step": lots.quantity_step,
-        "price_tick": lots.price_tick,
-        "min_notional": lots.min_notional,
-        "calendar": lots.calendar,
-    }
-    alike = Instrument.objects.filter(symbol__iexact=symbol).exclude(symbol=symbol).first()
-    if alike is not None:
-        raise DataError(f"the symbol must be written {alike.symbol}, as it is stored, was {symbol}")
-    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=defaults)
-    if instrument.asset_class != asset_class:
-        raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
-    return instrument
-
-
 def import_series(
     series: Sequence[Series], *, progress: Callable[[int], None] | None = None
 ) -> dict[tuple[str, str], UpsertResult]:
@@ -181,8 +138,8 @@ def _prepare(batches: Sequence[Bars]) -> None:
     ensure_partitions(
         "market_ohlc",
         "year",
-        min(_moment(batch.ts[0]) for batch in batches),
-        max(_moment(batch.ts[-1]) for batch in batches),
+        min(utc(batch.ts[0]) for batch in batches),
+        max(utc(batch.ts[-1]) for batch in batches),
     )
     _lock("pg_advisory_xact_lock", symbols)
 
@@ -225,7 +182,7 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
     No other writer can fill the span in between: the symbols are locked.
     """
     data, n_rows = wire.encode(part, source)
-    span = {"first": _moment(part.ts[0]), "last": _moment(part.ts[-1])}
+    span = {"first": utc(part.ts[0]), "last": utc(part.ts[-1])}
     cursor.execute(_ANY_KEPT, {"symbols": list(part.symbols), "timeframe": part.timeframe, **span})
     kept, known = cursor.fetchone()
     if not kept:
@@ -245,7 +202,7 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
 
 def _spans(bars: Bars) -> list[Changed]:
     own = ((symbol, bars.ts[~np.isnan(bars.close[:, column])]) for column, symbol in enumerate(bars.symbols))
-    return [(symbol, _moment(ts[0]), _moment(ts[-1])) for symbol, ts in own if len(ts)]
+    return [(symbol, utc(ts[0]), utc(ts[-1])) for symbol, ts in own if len(ts)]
 
 
 def _copy(cursor: CursorWrapper, table: str, data: bytes) -> None:
@@ -272,14 +229,10 @@ def _forget_features(cursor: CursorWrapper, timeframe: str, written: Sequence[Ch
 
 def _refuse_not_finite(bars: Bars) -> None:
     exists = ~np.isnan(bars.close)
-    for name in wire.FIELDS:
+    for name in FIELDS:
         bad = np.argwhere(exists & ~np.isfinite(getattr(bars, name)))
         if len(bad):
             row, column = bad[0]
             value = getattr(bars, name)[row, column]
-            at = f"{_moment(bars.ts[row]):%Y-%m-%d %H:%M} UTC"
+            at = f"{utc(bars.ts[row]):%Y-%m-%d %H:%M} UTC"
             raise DataError(f"{name} of {bars.symbols[column]} at {at} must be finite, was {value}")
-
-
-def _moment(value: np.datetime64) -> datetime:
-    return EPOCH + timedelta(microseconds=int(value.astype("datetime64[us]").astype(np.int64)))

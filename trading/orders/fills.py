@@ -11,7 +11,9 @@ from django.utils import timezone
 
 from trading.books.accounting import Account, Fill, OpenOrder, exact
 from trading.books.write import account_of
-from trading.models import Book, Instrument, Order, PaperOrder, Position, TradeExecution
+from trading.market import instruments
+from trading.market.lots import smallest_steps
+from trading.models import Book, Order, PaperOrder, Position, TradeExecution
 from trading.venues.paper import matching
 
 S = Order.Status
@@ -30,7 +32,7 @@ def settle(book: Book, bar_ts: datetime) -> list[Fill]:
     placed = {order.client_order_id: order for order in PaperOrder.objects.filter(book=book, status="OPEN")}
     if not placed:
         return []
-    account, steps = account_of(book), _steps(book)
+    account, steps = account_of(book), smallest_steps(instruments.lots(book.symbols))
     results = []
     for moment, waiting, opens in _by_fill_bar(book, list(placed.values()), bar_ts):
         results += matching.settle(
@@ -85,10 +87,6 @@ def _open_order(order: PaperOrder) -> OpenOrder:
         quantity=order.quantity,
         bar_ts=order.bar_ts,
     )
-
-
-def _steps(book: Book) -> dict[str, Decimal]:
-    return dict(Instrument.objects.filter(symbol__in=book.symbols).values_list("symbol", "quantity_step"))
 
 
 def _close(results: list[tuple[PaperOrder, Order, Fill | None]]) -> None:

@@ -10,10 +10,11 @@ from loguru import logger
 
 from tiers.challenge import arms, merge_orders, record
 from tiers.challenge.arms import Answer
-from tiers.execute.plan import Lot, Plan
+from tiers.execute.plan import Plan
 from tiers.live import store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from trading.models import Book, Instrument, Stage
+from trading.market import instruments
+from trading.models import Book, Stage
 from trading.orders import outbox
 
 
@@ -27,7 +28,7 @@ def run(ctx: StageContext) -> StageResult:
     inputs: dict[str, Any] = {
         "targets": targets,
         "book": view,
-        "lots": lots(book),
+        "lots": instruments.lots(book.symbols),
         "params": ctx.params.execute,
         "key": order_key(book),
     }
@@ -53,12 +54,3 @@ def run(ctx: StageContext) -> StageResult:
 def order_key(book: Book) -> str:
     """What makes the order ids of one book differ from those of any other."""
     return f"book:{book.pk}"
-
-
-def lots(book: Book) -> dict[str, Lot]:
-    """Trading steps of the book's symbols."""
-    rows = Instrument.objects.filter(symbol__in=book.symbols)
-    return {
-        row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
-        for row in rows
-    }

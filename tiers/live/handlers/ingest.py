@@ -14,12 +14,13 @@ from tiers.challenge import arms, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import Bars
 from tiers.ingest.cycle import IngestResult, window_start
-from tiers.live import sources
 from tiers.live.lateness import late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult, of_arms
 from trading.books.accounting import exact
 from trading.books.write import account_of
+from trading.market import instruments
 from trading.market import write as market_service
+from trading.market.feeds import read as feeds
 from trading.models import Book, PipelineCycle, Position, Stage
 from trading.orders.fills import settle
 
@@ -28,7 +29,7 @@ def run(ctx: StageContext) -> StageResult:
     """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
     book, bar_ts = ctx.book, ctx.bar_ts
     start = window_start(book.timeframe, bar_ts)
-    rows, calendars = sources.rows(book, start, bar_ts), sources.calendars(book.symbols)
+    rows, calendars = feeds.rows(book, start, bar_ts), instruments.calendars(book.symbols)
     answer: Answer[IngestResult] = arms.ask(
         ctx.cycle,
         Stage.INGEST,
@@ -38,7 +39,7 @@ def run(ctx: StageContext) -> StageResult:
     if len(result.missing) == len(book.symbols):
         raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
     late = late_now(book, bar_ts)
-    without = sources.expected(result.missing, calendars, book.timeframe, bar_ts)
+    without = instruments.expected(result.missing, calendars, book.timeframe, bar_ts)
     return StageResult(
         skip=f"LATE_BAR: the bar of {bar_ts:%Y-%m-%d %H:%M} UTC is too old to be traded" if late else "",
         summary={

@@ -18,10 +18,12 @@ from helios.errors import HeliosError
 from tiers.contracts.errors import DataError
 from tiers.contracts.timeframes import TIMEFRAMES
 from tiers.ingest.prepare import Prepared, prepare
-from tiers.ingest.sources import FileSource, table_from_frame
 from trading import sample_data
+from trading.enums import AssetClass
 from trading.market import symbols
 from trading.market import write as market
+from trading.market.feeds.files import FileSource, table_from_frame
+from trading.market.lots import USUAL_CALENDARS
 from trading.models import Instrument
 
 COLUMNS = (
@@ -44,7 +46,7 @@ class Command(BaseCommand):
         parser.add_argument("--sample", action="store_true", help="load the bundled real data")
         parser.add_argument("--symbol", help="whose bars the file holds")
         parser.add_argument("--timeframe", choices=[*TIMEFRAMES], help="how long the file's bars are")
-        parser.add_argument("--asset-class", choices=[*Instrument.AssetClass.values], help="default: by the symbol")
+        parser.add_argument("--asset-class", choices=[*AssetClass], help="default: by the symbol")
         parser.add_argument("--times", choices=["close", "open"], default="close", help="what the file's times name")
         parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that break a rule")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -97,7 +99,7 @@ def _file(options: dict[str, Any]) -> tuple[market.Series, Prepared]:
         raise DataError(f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {wanted}")
     path, symbol = options["file"], symbols.parse(options["symbol"])
     asset_class = options["asset_class"] or _asset_class(symbol)
-    calendar = market.LOTS[Instrument.AssetClass(asset_class)].calendar
+    calendar = USUAL_CALENDARS[AssetClass(asset_class)]
     source = FileSource(
         path=path, symbol=symbol, timeframe=options["timeframe"], calendar=calendar, times=options["times"]
     )
@@ -115,7 +117,7 @@ def _asset_class(symbol: str) -> str:
     known = Instrument.objects.filter(symbol=symbol).first()
     if known is not None:
         return known.asset_class
-    return Instrument.AssetClass.CRYPTO if "/" in symbol else Instrument.AssetClass.EQUITY
+    return AssetClass.CRYPTO if "/" in symbol else AssetClass.EQUITY
 
 
 def _series(prepared: Prepared, asset_class: str, source: str) -> market.Series:

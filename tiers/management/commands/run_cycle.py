@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError, Rejected
-from tiers.live import chain, replay, schedule, sources
+from tiers.live import chain, replay, schedule
 from trading.books.write import get_book
+from trading.market.feeds import read as feeds
 from trading.models import LedgerEntry, PipelineCycle
 
 
@@ -33,7 +34,7 @@ class Command(BaseCommand):
             if bar_ts is None:
                 raise Rejected(f"book {book.name!r} has no bar that is due")
             replay.check_timeout(options["timeout"])
-            if not any(table.n_rows for table in sources.rows(book, bar_ts, bar_ts)):
+            if not any(table.n_rows for table in feeds.rows(book, bar_ts, bar_ts)):
                 raise Rejected(f"book {book.name!r} has no bar at {bar_ts.isoformat()}")
             replay.require_workers()
             cycle = chain.start(book, bar_ts) or PipelineCycle.objects.filter(book=book, bar_ts=bar_ts).first()

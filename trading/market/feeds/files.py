@@ -1,25 +1,24 @@
-"""Where bars come from: the protocol of a source, and files of three formats."""
+"""Bars of one instrument in a file of three formats."""
 
 from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiers.contracts import Bars, FloatArray, TimeArray, timeframes
-from tiers.contracts.errors import DataError
-from tiers.ingest.calendars import ALWAYS, US_EQUITIES, calendar
-from tiers.ingest.table import FIELDS, BarTable, table, union
-from tiers.ingest.times import day_numbers, parse_times
-from tiers.ingest.validate import stamp
+from helios.errors import DataError
+from trading.market import timeframes
+from trading.market.bars import FIELDS, BarTable, FloatArray, TimeArray, bar_table
+from trading.market.calendars import ALWAYS_OPEN, calendar
+from trading.market.feeds.file_times import day_numbers, parse_times
+from trading.market.timestamps import stamp
 
 TIME_COLUMNS = ("ts", "bar_ts", "timestamp", "datetime", "date", "time", "close_time", "open_time")
 CSV_SUFFIXES = (".csv", ".csv.gz")
@@ -27,14 +26,6 @@ SUFFIXES = (*CSV_SUFFIXES, ".parquet", ".feather", ".arrow")
 _A_TIME = "a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 or seconds since 1970"
 
 Times = Literal["close", "open"]
-
-
-class BarSource(Protocol):
-    """Anything that can be asked for bars."""
-
-    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
-        """The bars of one symbol whose closes lie in [start, end], as they came; `validate` judges them."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +40,7 @@ class FileSource:
     path: Path
     symbol: str
     timeframe: str
-    calendar: str = ALWAYS
+    calendar: str = ALWAYS_OPEN
     times: Times = "close"
 
     def read(self) -> BarTable:
@@ -64,7 +55,7 @@ class FileSource:
         place = Place(self.path.name, rows)
         ts, fields = _parsed(frame, place)
         closes = _as_closes(ts, self.timeframe, self.calendar, self.times)
-        return table(self.symbol, self.timeframe, closes, fields, rows)
+        return bar_table(self.symbol, self.timeframe, closes, fields, rows)
 
     def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
         """The file's bars in [start, end]; `DataError` when it holds another symbol or timeframe."""
@@ -86,20 +77,12 @@ class Place:
         return DataError(f"{self.file} row {self.rows[index]}, column {column}: expected {expected}, was {shown}")
 
 
-def bars_from_frames(frames: Mapping[str, pl.DataFrame], timeframe: str) -> Bars:
-    """Frames with columns ts, open, high, low, close, volume -> `Bars` on their union timeline.
-
-    Each frame must rise strictly in time; a missing bar is NaN.
-    """
-    return union([table_from_frame(symbol, timeframe, frame) for symbol, frame in frames.items()], timeframe)
-
-
 def table_from_frame(symbol: str, timeframe: str, frame: pl.DataFrame) -> BarTable:
     """A frame with columns ts (closes), open, high, low, close, volume as a table; rows count from 1."""
     named = _named(frame, symbol)
     place = Place(symbol, np.arange(1, named.height + 1))
     ts, fields = _parsed(named, place)
-    return table(symbol, timeframe, ts, fields)
+    return bar_table(symbol, timeframe, ts, fields)
 
 
 def _is_csv(path: Path) -> bool:
@@ -175,9 +158,9 @@ def _first_null(column: pl.Series) -> list[int]:
 
 def _as_closes(ts: TimeArray, timeframe: str, calendar_name: str, times: Times) -> TimeArray:
     days = day_numbers(ts)
-    if timeframe == "1d" and calendar_name == US_EQUITIES and days is not None:
-        us = calendar(calendar_name)
-        named = [stamp(us.named_day(date(1970, 1, 1) + timedelta(days=int(day)))) for day in days]
+    hours = calendar(calendar_name)
+    if timeframe == "1d" and hours.closes and days is not None:
+        named = [stamp(hours.named_day(date(1970, 1, 1) + timedelta(days=int(day)))) for day in days]
         return np.array(named, "datetime64[us]")
     length = timeframes.seconds(timeframe) if times == "open" else 0
     return ts + np.timedelta64(length, "s")

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tiers.contracts import TimeArray
+from trading.market.bars import TimeArray
 
 FORMATS = (
     "%Y-%m-%d %H:%M:%S%.f%z",

@@ -1,0 +1,45 @@
+"""The names that tables, tiers and markets share. Imports nothing of the house, so that every room may use it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Timeframe(StrEnum):
+    """The length of a bar; in seconds by `trading.market.timeframes`."""
+
+    M1 = "1m"
+    M5 = "5m"
+    M15 = "15m"
+    H1 = "1h"
+    D1 = "1d"
+
+
+class AssetClass(StrEnum):
+    """What kind of thing an instrument is; its usual lots and calendar by `trading.market.lots`."""
+
+    EQUITY = "equity"
+    CRYPTO = "crypto"
+
+
+class TradingState(StrEnum):
+    """What a book may do: trade, only shrink positions, or send nothing. Each is more careful than the one before."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class Side(StrEnum):
+    """Of an order, a fill or a trade."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class FeedKind(StrEnum):
+    """Where a book's bars come from: what is stored, the bundled data, or a file."""
+
+    TABLE = "table"
+    SAMPLE = "sample"
+    FILE = "file"

@@ -1,0 +1,66 @@
+"""The instruments: what can be traded, by which lots, and when their markets are open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from helios.errors import DataError
+from trading.enums import AssetClass
+from trading.market.calendars import ALWAYS_OPEN, CALENDARS, calendar
+from trading.market.lots import USUAL_CALENDARS, USUAL_LOTS, Lot
+from trading.market.symbols import check as check_symbol
+from trading.models import Instrument
+
+
+def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
+    """The instrument of that name; made with the usual lots of its asset class when there is none.
+
+    `DataError` when the symbol is none or that of another instrument in other case, and when the asset class is
+    unknown or another one than the existing instrument's.
+    """
+    check_symbol(symbol)
+    if asset_class not in set(AssetClass):
+        raise DataError(f"asset class must be one of {', '.join(sorted(AssetClass))}, was {asset_class!r}")
+    usual = USUAL_LOTS[AssetClass(asset_class)]
+    defaults = {
+        "asset_class": asset_class,
+        "quantity_step": usual.quantity_step,
+        "price_tick": usual.price_tick,
+        "min_notional": usual.min_notional,
+        "calendar": USUAL_CALENDARS[AssetClass(asset_class)],
+    }
+    alike = Instrument.objects.filter(symbol__iexact=symbol).exclude(symbol=symbol).first()
+    if alike is not None:
+        raise DataError(f"the symbol must be written {alike.symbol}, as it is stored, was {symbol}")
+    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=defaults)
+    if instrument.asset_class != asset_class:
+        raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
+    return instrument
+
+
+def lots(symbols: Sequence[str]) -> dict[str, Lot]:
+    """The steps in which each instrument is traded."""
+    return {
+        row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
+        for row in Instrument.objects.filter(symbol__in=symbols)
+    }
+
+
+def calendars(symbols: Sequence[str]) -> dict[str, str]:
+    """The name of each instrument's trading calendar."""
+    return dict(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "calendar"))
+
+
+def market_closes(symbols: Sequence[str]) -> bool:
+    """Whether any of their markets ever closes; of an instrument that nobody described it is taken to.
+
+    Where stocks and crypto are in one book, its figures are those of sessions: the more careful ones.
+    """
+    named = calendars(symbols)
+    return any(named.get(symbol) != ALWAYS_OPEN for symbol in symbols)
+
+
+def expected(absent: Sequence[str], named: Mapping[str, str], timeframe: str, bar_ts: datetime) -> list[str]:
+    """Those of the absent symbols whose market closes a bar then, by its named calendar; an unknown one always does."""
+    return [s for s in absent if named.get(s) not in CALENDARS or calendar(named[s]).closes_at(timeframe, bar_ts)]
