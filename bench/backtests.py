@@ -104,7 +104,7 @@ def _seven_tiers() -> dict[str, Any]:
         bars,
         model,
         Config(lots=_lots(bars.symbols), start_row=600),
-        params=PipelineParams.for_timeframe("1d"),
+        params=PipelineParams.of("1d", closes=True),
         switches=Switches(auto_trading=True),
         progress=progress,
     )

@@ -93,5 +93,5 @@ class LinearModel:
 
 def short_params() -> PipelineParams:
     """Daily parameters with windows short enough for a small market."""
-    base = PipelineParams.for_timeframe("1d")
+    base = PipelineParams.of("1d", closes=True)
     return replace(base, volatility=VolatilityParams(window_bars=250, min_returns=100, ewma_bars=100))

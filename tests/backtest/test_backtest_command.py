@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 from tests import warm
 from tests.backtest.backtest_world import LinearModel, market
 from tests.backtest.test_metrics import KEYS
+from tiers.backtest import engine
 from tiers.backtest import request as backtesting
 from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
@@ -24,7 +25,7 @@ from tiers.live import inference
 from tiers.management.commands import backtest
 from trading.market import instruments
 from trading.market import write as storage
-from trading.models import MLModel
+from trading.models import Instrument, MLModel
 
 SYMBOLS = ("S00", "S01")
 DECIDED = "20130301-20130630"
@@ -100,6 +101,21 @@ def test_the_same_seed_twice_gives_the_same_figures() -> None:
     first, second = (run_json("--timerange", DECIDED, "--seed", "7") for _ in range(2))
     del first["elapsed_s"], second["elapsed_s"]
     assert first == second
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(("calendar", "bars_per_year"), [("XNYS", 252), ("24/7", 365)])
+def test_the_year_has_the_hours_of_the_markets(monkeypatch: Any, calendar: str, bars_per_year: int) -> None:
+    Instrument.objects.update(calendar=calendar)
+    run_helios, asked = engine.run_helios, []
+
+    def spied(*args: Any, **options: Any) -> Any:
+        asked.append(options["params"].risk.bars_per_year)
+        return run_helios(*args, **options)
+
+    monkeypatch.setattr(engine, "run_helios", spied)
+    run_json("--timerange", DECIDED)
+    assert asked == [bars_per_year]
 
 
 @pytest.mark.usefixtures("model")

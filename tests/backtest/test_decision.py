@@ -33,7 +33,7 @@ from trading.market.lots import Lot, smallest_steps
 
 NOW = datetime(2020, 6, 1, 20, tzinfo=UTC)
 SYMBOLS = ("AAPL", "IBM")
-PARAMS = PipelineParams.for_timeframe("1d")
+PARAMS = PipelineParams.of("1d", closes=True)
 LOT = Lot(quantity_step=Decimal("0.01"), min_notional=Decimal(1), price_tick=Decimal("0.01"))
 
 

@@ -16,8 +16,9 @@ import numpy as np
 def main(name: str) -> dict[str, Any]:
     from tiers.backtest.engine import Config, run_helios
     from tiers.backtest.exact import Costs, Initial
-    from tiers.live import inference, stage_context, switches
+    from tiers.live import book_params, inference, switches
     from tiers.live.handlers import execute
+    from trading.market import instruments
     from trading.market import read as market
     from trading.models import Book
 
@@ -31,11 +32,11 @@ def main(name: str) -> dict[str, Any]:
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
-            lots=execute.lots(book),
+            lots=instruments.lots(book.symbols),
             key=execute.order_key(book),
             start_row=first,
         ),
-        params=stage_context.params_of(book),
+        params=book_params.params_of(book),
         switches=switches.from_json(cycles[0].switches),
     )
     return {"cycles": len(cycles), "worst": _distances(book, cycles, result), **_trading(book, result)}

@@ -10,19 +10,56 @@ from tiers.contracts.timeframes import TIMEFRAMES
 
 
 @pytest.mark.parametrize("timeframe", TIMEFRAMES)
-@pytest.mark.parametrize("always_open", [None, True, False])
-def test_defaults_of_every_timeframe_survive_a_round_trip(timeframe, always_open):
-    params = PipelineParams.for_timeframe(timeframe, always_open=always_open)
+@pytest.mark.parametrize("closes", [True, False])
+def test_defaults_of_every_timeframe_survive_a_round_trip(timeframe, closes):
+    params = PipelineParams.of(timeframe, closes=closes)
     assert PipelineParams.from_json(params.to_json()) == params
     assert PipelineParams.from_json(json.dumps(params.to_json())) == params
 
 
 @pytest.mark.parametrize(
-    ("timeframe", "always_open", "bars"),
-    [("1d", None, 252), ("1d", True, 365), ("1h", None, 8_760), ("1h", False, 1_512), ("1m", None, 98_280)],
+    ("timeframe", "closes", "bars", "target", "cvar"),
+    [
+        ("1m", False, 525_600, 0.3, 0.001581),
+        ("5m", False, 105_120, 0.3, 0.003536),
+        ("15m", False, 35_040, 0.3, 0.006124),
+        ("1h", False, 8_760, 0.3, 0.012247),
+        ("1d", False, 365, 0.3, 0.06),
+        ("1m", True, 98_280, 0.15, 0.001519),
+        ("5m", True, 19_656, 0.15, 0.003397),
+        ("15m", True, 6_552, 0.15, 0.005883),
+        ("1h", True, 1_512, 0.15, 0.012247),
+        ("1d", True, 252, 0.15, 0.03),
+    ],
 )
-def test_a_year_has_as_many_bars_as_the_market_is_open(timeframe, always_open, bars):
-    assert PipelineParams.for_timeframe(timeframe, always_open=always_open).risk.bars_per_year == bars
+def test_the_figures_of_a_year_are_those_of_the_hours_in_which_the_market_is_open(
+    timeframe, closes, bars, target, cvar
+):
+    risk = PipelineParams.of(timeframe, closes=closes).risk
+    assert (risk.bars_per_year, risk.target_volatility, risk.max_cvar) == (bars, target, cvar)
+
+
+def test_own_values_stand_over_those_of_the_timeframe_and_its_market():
+    own = {"risk": {"max_weight": 0.25}, "execute": {"cash_buffer": "0.05"}}
+    params, usual = PipelineParams.of("1m", closes=False, own=own), PipelineParams.of("1m", closes=False)
+    assert params == replace(
+        usual,
+        risk=replace(usual.risk, max_weight=0.25),
+        execute=replace(usual.execute, cash_buffer=Decimal("0.05")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"risks": {}}, "PipelineParams has no parameter 'risks'"),
+        ({"risk": 3}, "RiskParams must be an object of named values, was int"),
+        ({"risk": {"leverage": 2}}, "RiskParams has no parameter 'leverage'"),
+    ],
+)
+def test_own_values_that_break_a_rule_are_one_sentence(own, message):
+    with pytest.raises(DataError, match=message):
+        PipelineParams.of("1d", closes=True, own=own)
 
 
 def test_changed_values_survive_the_round_trip():
@@ -82,7 +119,7 @@ def test_a_value_that_breaks_a_rule_is_one_sentence(data, message):
 
 def test_an_unknown_timeframe_is_refused():
     with pytest.raises(DataError, match="timeframe must be one of"):
-        PipelineParams.for_timeframe("2h")
+        PipelineParams.of("2h", closes=True)
 
 
 def test_parameters_are_frozen_and_checked_when_replaced():

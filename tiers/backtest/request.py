@@ -153,7 +153,7 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         challenger=None if challenger is None else inference.predictor(challenger),
         challenger_name="" if challenger is None else challenger.name,
     )
-    params = PipelineParams.for_timeframe(request.timeframe)
+    params = PipelineParams.of(request.timeframe, closes=instruments.market_closes(request.symbols))
     warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars)
     blind = max(feature.lookback for feature in catalog.FEATURES) + served.receptive_bars
     bars, start_row = load(request, warmup=warmup, shortest=blind)

@@ -14,8 +14,9 @@ from helios.rollouts.core.assignment import Assignment
 from tiers.challenge import merge
 from tiers.contracts import Bars, BookView, FloatArray, RiskDecision, TargetWeights
 from tiers.contracts.errors import Rejected
-from tiers.contracts.parameters import PipelineParams, PortfolioParams
+from tiers.contracts.parameters import PortfolioParams
 from tiers.live import windows
+from tiers.live.book_params import params_of
 from tiers.portfolio.rebalance import quantised
 from trading.models import Book
 from trading.strategies import BuyAndHold, SmaCross, Strategy
@@ -149,11 +150,7 @@ def wanted_weights(strategy: Strategy, close: FloatArray, held: FloatArray) -> F
 
 def window_of(book: Book) -> int:
     """Bars that tier 6 of a book sees."""
-    return windows.close_bars(_params(book), book.timeframe)
-
-
-def _params(book: Book) -> PipelineParams:
-    return PipelineParams.from_json(book.params) if book.params else PipelineParams.for_timeframe(book.timeframe)
+    return windows.close_bars(params_of(book), book.timeframe)
 
 
 def _book(name: str) -> Book:

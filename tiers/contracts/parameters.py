@@ -17,6 +17,7 @@ from tiers.contracts.errors import DataError
 from tiers.contracts.timeframes import seconds
 
 DAY_S = 86_400
+SESSION_S = 23_400  # of US stocks, 9:30 to 16:00
 
 
 def _bounded(default: float | Decimal, low: float, high: float) -> Any:
@@ -168,25 +169,33 @@ class PipelineParams:
     execute: ExecuteParams = field(default_factory=ExecuteParams)
 
     @classmethod
-    def for_timeframe(cls, timeframe: str, *, always_open: bool | None = None) -> Self:
-        """Defaults for a timeframe.
+    def of(cls, timeframe: str, *, closes: bool, own: Mapping[str, Any] | None = None) -> Self:
+        """The usual parameters of a timeframe, with `own` values (a part of what `to_json` writes) in their place.
 
-        `always_open` says whether the market never closes (it sets the bars of a year and the volatility
-        target); by default 1h is taken as crypto and every other timeframe as US stock sessions.
+        `closes` says whether the market does, by its calendar: US stock sessions, else trading around the clock.
+        It sets the bars of a year, the volatility target and the CVaR limit.
         """
         bar_s = seconds(timeframe)
-        open_all_day = timeframe == "1h" if always_open is None else always_open
-        a_day = DAY_S // bar_s if open_all_day else max(1, 23_400 // bar_s)
+        a_day = max(1, SESSION_S // bar_s) if closes else DAY_S // bar_s
         window, bucket_days, history, cost_bps, holding = _BY_TIMEFRAME[timeframe]
-        return cls(
+        usual = cls(
             volatility=VolatilityParams(window_bars=window, bucket_s=bucket_days * DAY_S),
             risk=RiskParams(
-                bars_per_year=a_day * (365 if open_all_day else 252),
-                target_volatility=0.3 if open_all_day else 0.15,
-                max_cvar=round((0.06 if open_all_day else 0.03) / math.sqrt(a_day), 6),
+                bars_per_year=a_day * (252 if closes else 365),
+                target_volatility=0.15 if closes else 0.3,
+                max_cvar=round((0.03 if closes else 0.06) / math.sqrt(a_day), 6),
             ),
             portfolio=PortfolioParams(window_bars=history, cost_bps=cost_bps, holding_bars=holding),
         )
+        return usual._with(own) if own else usual
+
+    def _with(self, own: Mapping[str, Any]) -> Self:
+        """These parameters with the values of `own`, read as `from_json` reads them."""
+        merged: dict[str, Any] = self.to_json()
+        for part, values in own.items():
+            is_part = isinstance(values, Mapping) and part in merged
+            merged[part] = {**merged[part], **values} if is_part else values  # what is none, `from_json` names
+        return self.from_json(merged)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON values; `from_json` makes an equal object of it."""

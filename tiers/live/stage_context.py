@@ -10,6 +10,7 @@ from typing import Any
 from tiers.challenge.arms import Answer
 from tiers.contracts import Switches
 from tiers.contracts.parameters import PipelineParams
+from tiers.live.book_params import params_of
 from trading.models import Book, PipelineCycle
 
 
@@ -51,11 +52,6 @@ class StageResult:
 
 
 Handler = Callable[[StageContext], StageResult]
-
-
-def params_of(book: Book) -> PipelineParams:
-    """The book's own parameters, or the defaults of its timeframe."""
-    return PipelineParams.from_json(book.params) if book.params else PipelineParams.for_timeframe(book.timeframe)
 
 
 def of_arms(answer: Answer[Any]) -> dict[str, Any]:

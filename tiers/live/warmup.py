@@ -15,7 +15,7 @@ from helios.modules import listener
 from helios.modules import registry as modules
 from tiers.contracts import FloatArray
 from tiers.contracts.parameters import VolatilityParams
-from tiers.live import inference, schedule, stage_context, windows
+from tiers.live import book_params, inference, schedule, windows
 from tiers.live import switches as switchboard
 from tiers.live.handlers import risk
 from tiers.llm import market_context
@@ -107,7 +107,7 @@ def next_fits() -> None:
         bar_ts = _next_bar(book)
         if bar_ts is None or not switchboard.read(book).garch_volatility:
             continue
-        params = stage_context.params_of(book)
+        params = book_params.params_of(book)
         bars = market.bar_window(book.symbols, book.timeframe, bar_ts, windows.close_bars(params, book.timeframe))
         risk.forecast_volatility(bars, bar_ts, params.volatility, garch=True)
 

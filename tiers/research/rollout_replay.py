@@ -31,7 +31,7 @@ from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights
 from tiers.contracts.errors import DataError, Rejected
 from tiers.features.catalog import WINDOW_BARS
-from tiers.live import inference, stage_context, windows
+from tiers.live import book_params, inference, windows
 from tiers.live import switches as switchboard
 from tiers.predict import labels
 from tiers.risk.garch import FitCache
@@ -133,7 +133,7 @@ def _world(book: Book) -> World:
     )
     reached = _reached(book)
     times = [ts for ts in timeline.bar_times(book.symbols, book.timeframe) if reached is None or ts <= reached]
-    params = stage_context.params_of(book)
+    params = book_params.params_of(book)
     warmup = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars)
     if len(times) < 3:
         raise DataError(f"a replay needs at least 3 bars that book {book.name!r} has reached, there are {len(times)}")
@@ -195,7 +195,7 @@ def _arms(rollout: Rollout, world: World, stage: str) -> tuple[Timed, Timed]:
 
 def _desk(world: World, inputs: dict[str, Any]) -> Desk:
     """Tier 6 at the bar of its inputs, with the window that a live cycle would load."""
-    view, params = inputs["book"], stage_context.params_of(world.book)
+    view, params = inputs["book"], book_params.params_of(world.book)
     row = int(np.searchsorted(world.bars.ts, np.datetime64(view.bar_ts.replace(tzinfo=None), "us")))
     first = max(0, row + 1 - windows.close_bars(params, world.book.timeframe))
     return Desk(
@@ -218,7 +218,7 @@ def _result(world: World, tiers: Tiers) -> Result:
             lots=instruments.lots(book.symbols),
             start_row=world.start_row,
         ),
-        params=stage_context.params_of(book),
+        params=book_params.params_of(book),
         switches=switchboard.read(book),
         tiers=tiers,
         cache=world.cache,
