@@ -31,11 +31,11 @@ if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it fr
 def _ready(**_: object) -> None:
     """A pool process listens for changes, and does its slow first work before its first task."""
     from helios import flags  # noqa: PLC0415 - in the child, after Django is set up
-    from helios.modules import listener as modules  # noqa: PLC0415
+    from helios.modules import swap_worker  # noqa: PLC0415
     from tiers.live import warmup  # noqa: PLC0415
 
     flags.start_listener()
-    modules.start_listener(load=COMPONENT != "maintenance")
+    swap_worker.start(load=COMPONENT != "maintenance")
     if COMPONENT == "gpu":
         warmup.gpu()
     elif COMPONENT != "maintenance":  # which runs no tier, and should be there at once
@@ -45,9 +45,9 @@ def _ready(**_: object) -> None:
 @worker_process_shutdown.connect
 def _gone(**_: object) -> None:
     """A pool process that ends in order is not waited for by a swap."""
-    from helios.modules import listener as modules  # noqa: PLC0415
+    from helios.modules import swap_worker  # noqa: PLC0415
 
-    modules.stop_listener()
+    swap_worker.stop()
 
 
 __all__ = ["app"]

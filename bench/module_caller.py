@@ -12,9 +12,9 @@ import django
 def main(slot: str, target: Path) -> None:
     """Begin a task again and again: check the generation, resolve the module. Milliseconds of those that switched."""
     django.setup()
-    from helios.modules import listener, registry  # noqa: PLC0415 - after Django is set up
+    from helios.modules import registry, swap_worker  # noqa: PLC0415 - after Django is set up
 
-    listener.start_listener()
+    swap_worker.start()
     registry.refresh_if_behind()
     before = registry.resolve(slot).version
     print("ready", flush=True)

@@ -12,6 +12,15 @@ from itertools import dropwhile
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (zero-width), half characters, line and paragraph breaks
 
 
+def storable(text: str) -> bool:
+    """Whether a database can hold the text: no NUL, and no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
+
+
 def trimmed(text: str) -> str:
     """The text without the blanks and the invisible characters around it."""
     front = "".join(dropwhile(_is_blank, text))

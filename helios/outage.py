@@ -18,8 +18,8 @@ import psycopg2
 import redis
 from kombu.exceptions import OperationalError as BrokerError
 from loguru import logger
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from helios.redis_client import connect
 
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 4.0
@@ -86,14 +86,6 @@ class Outage:
                 return
             logger.bind(server=self._server, lasted_s=lasted_s, silenced=self._silenced).warning("outage.ended")
             over.set()  # who waits for it finds it said
-
-
-def connect(url: str, *, timeout_s: float) -> redis.Redis:
-    """A client of Valkey that fails at once instead of retrying."""
-    client: redis.Redis = redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-    )
-    return client
 
 
 def _ask_postgres() -> None:

@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.contrib.auth.models import User
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from loguru import logger
 
 from helios import events
+from helios.db.locks import hold
 from sentinel import audits
 from sentinel.audits import CheckResult, Report
 from sentinel.collect import collect
 from sentinel.models import AuditRun, Finding, Heartbeat
 
 KEEP_RUNS: Final = timedelta(days=7)
-_LOCK: Final = 0x53454E54  # "SENT": two audits at once take turns in writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,7 @@ def record(report: Report, *, duration_ms: float) -> Changes:
     A check that could not judge leaves its findings as they are.
     """
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        hold("sentinel")  # two audits at once take turns in writing
         known = {row.fingerprint: row for row in Finding.objects.filter(resolved_at__isnull=True)}
         changes = _apply(report, known)
         AuditRun.objects.create(

@@ -20,12 +20,10 @@ from helios.breakers.fields import assign, check
 from helios.breakers.journal import Entry, write
 from helios.breakers.models import Action, CircuitBreaker, ShownState
 from helios.breakers.selectors import Status, listing, status, unknown
-from helios.control import generations
-from helios.errors import Conflict
+from helios.control.change import Subject, check_version, locked
 
 __all__ = [
     "Status",
-    "announce",
     "close",
     "configure",
     "create",
@@ -105,13 +103,11 @@ def reset_all(*, actor: str, reason: str = "") -> list[str]:
 
 def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> CircuitBreaker:
     """Add a breaker; fields that are not given get their defaults. Raises `InvalidBreaker`, naming what is wrong."""
-    _check_actor(actor)
     if not NAME.fullmatch(name):
         raise InvalidBreaker(f"a breaker's name must be 1 to 64 letters, digits, _ or -, was {name!r}")
     row = CircuitBreaker(name=name)
     changes = assign(row, fields or {})
-    with transaction.atomic():
-        generations.lock("breakers")
+    with BREAKERS.changing(actor=actor):
         try:
             with transaction.atomic():
                 row.save(force_insert=True)
@@ -152,16 +148,15 @@ def restore_shipped() -> list[str]:
     """Put back the shipped breakers that are missing; returns their names."""
     made = []
     for name in SHIPPED:
-        with transaction.atomic():
-            generations.lock("breakers")
+        with BREAKERS.alone():
             if not CircuitBreaker.objects.filter(name=name).exists():
                 _from_catalog(name).save()
-                _changed()
+                BREAKERS.moved()
                 made.append(name)
     return made
 
 
-def announce() -> None:
+def _announce() -> None:
     """Tell every worker to look again, this one at once; while Redis is away others do at their next task."""
     try:
         process.current().store.announce()
@@ -170,24 +165,18 @@ def announce() -> None:
     process.current().expire()
 
 
+BREAKERS: Final = Subject(name="breakers", refused=InvalidBreaker, follow=_announce)
+
+
 @contextmanager
 def _changing(name: str, actor: str, version: int | None = None) -> Iterator[CircuitBreaker]:
     """The breaker's row, locked in a transaction; a shipped one without a row gets it."""
-    _check_actor(actor)
-    with transaction.atomic():
-        generations.lock("breakers")
-        rows = CircuitBreaker.objects.select_for_update()
-        row = rows.filter(name=name).first()
-        if row is None:
-            if name not in SHIPPED:
-                raise unknown(name)
+    with BREAKERS.changing(actor=actor):
+        rows = CircuitBreaker.objects.filter(name=name)
+        if name in SHIPPED and not rows.exists():
             _from_catalog(name).save()
-            row = rows.get(name=name)
-        if version is not None and version != row.version:
-            raise Conflict(
-                f"{name} must still be version {version}, as you saw it, is version {row.version} by now: "
-                "look again, then repeat your change"
-            )
+        row = locked(rows, lambda: unknown(name))
+        check_version(row, version, row.events.exclude(action=Action.TRANSITION))
         yield row
 
 
@@ -202,7 +191,7 @@ def _set_mode(name: str, mode: Mode, action: Action, shown: ShownState | None, *
         if after in (ShownState.FORCED_OPEN, ShownState.METRICS_ONLY) and shown is None:
             after = ShownState.CLOSED.value  # Redis is away: what stands below the mode is not known
         _note(name, before.state, after, action, actor=actor, reason=reason)
-        _changed()
+        BREAKERS.moved()
     return True
 
 
@@ -214,7 +203,7 @@ def _close(row: CircuitBreaker, before: Status, action: Action, *, actor: str, r
     _save(row)
     after = ShownState.METRICS_ONLY if row.mode == Mode.METRICS_ONLY else ShownState.CLOSED
     _note(row.name, before.state, after.value, action, actor=actor, reason=reason)
-    _changed()
+    BREAKERS.moved()
 
 
 def _save(row: CircuitBreaker) -> None:
@@ -228,12 +217,7 @@ def _record(
     """A change that moves no circuit: its history shows the state on both sides."""
     state = status(row).state
     _note(row.name, state, state, action, actor=actor, reason=reason, changes=changes)
-    _changed()
-
-
-def _changed() -> None:
-    generations.advance("breakers")
-    transaction.on_commit(announce)
+    BREAKERS.moved()
 
 
 def _note(
@@ -265,11 +249,6 @@ def _remove(name: str) -> None:
         process.current().store.remove(name)
     except SharedStateAway as error:
         logger.bind(circuit=name, error=str(error)).warning("circuit.state_left_behind")
-
-
-def _check_actor(actor: str) -> None:
-    if not actor.strip():
-        raise InvalidBreaker("a change of a breaker must name its actor, was empty")
 
 
 def _from_catalog(name: str) -> CircuitBreaker:

@@ -9,10 +9,10 @@ from typing import Any
 
 import redis
 
-from helios import outage
 from helios.breakers.core.config import Config
 from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State, Step, Transition
 from helios.breakers.errors import SharedStateAway
+from helios.redis_client import connect
 
 TIMEOUT_S = 0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker
 KEY = "helios:{breakers}"  # the braces keep both keys of a script on one node of a cluster
@@ -58,7 +58,7 @@ class SharedStore:
     @classmethod
     def from_url(cls, url: str, *, prefix: str = KEY) -> SharedStore:
         """A store that gives up quickly and never asks twice: a failure must not be counted two times."""
-        return cls(outage.connect(url, timeout_s=TIMEOUT_S), prefix=prefix)
+        return cls(connect(url, timeout_s=TIMEOUT_S), prefix=prefix)
 
     def acquire(self, name: str, config: Config, at: At, generation: int, *, token: str, unshared: str) -> Reply:
         """Ask for a permit, and share outcomes of `generation`; see `core.acquire`."""

@@ -11,6 +11,8 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import CreateModel
 from django.db.migrations.state import ProjectState
 
+from helios.db.locks import hold
+
 Period = Literal["year", "month"]
 
 
@@ -36,7 +38,7 @@ def ensure_partitions(table: str, period: Period, first: datetime, last: datetim
     if not bounds:
         return []
     with transaction.atomic(), connection.cursor() as cursor:  # the lock lasts as long as its transaction
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [table])
+        hold(f"partitions {table}")
         for name, (start, end) in bounds.items():
             cursor.execute(
                 f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "

@@ -16,11 +16,11 @@ from unfold.decorators import action, display
 
 from helios.errors import HeliosError
 from helios.flags import catalog, describe, references, roles, segments, selectors, services
-from helios.flags.changing import Change
 from helios.flags.core.definition import Strategy
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
 from helios.flags.roles import MONEY_FLAGS, Turn
+from helios.flags.rows import Change
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from helios.web.roles import Role
 

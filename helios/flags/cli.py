@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from helios.entries import split, trimmed
 from helios.flags import catalog, process, references, segments, selectors, services, stale
-from helios.flags.changing import Change
 from helios.flags.core.constraints import parse_moment
 from helios.flags.core.context import IDENTITIES, FlagContext
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
+from helios.flags.rows import Change, state
 from helios.flags.unleash import importing
 from helios.flags.unleash.report import conformance
 
@@ -220,7 +220,7 @@ def row_of(flag: FeatureFlag) -> Row:
     """One flag as the actions print it."""
     shipped = catalog.BY_NAME.get(flag.name)
     return {
-        **selectors.state(flag),
+        **state(flag),
         "generation": flag.generation,
         "version": flag.version,
         "wired": shipped.wired if shipped else None,
@@ -231,7 +231,7 @@ def row_of(flag: FeatureFlag) -> Row:
 def segment_row(segment: FlagSegment) -> Row:
     """One segment, and who uses it."""
     used = references.needing_segment(segment.name)
-    return {**selectors.segment_state(segment), "version": segment.version, "used_by": list(used)}
+    return {**state(segment), "version": segment.version, "used_by": list(used)}
 
 
 def told(change: Change) -> Row:

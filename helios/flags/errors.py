@@ -30,7 +30,3 @@ class InvalidFlagError(Rejected):
 
 class NameTakenError(InvalidFlagError, Conflict):
     """A new flag or segment would take the name of another."""
-
-
-class ChangedMeanwhileError(Conflict):
-    """Somebody else changed the flag after it was read, so nothing was changed."""

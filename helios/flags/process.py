@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
 from asgiref.sync import sync_to_async
-from django.db import connection
 
+from helios.control import news
 from helios.flags import catalog, observers
-from helios.flags.announce import Listener
 from helios.flags.core.context import FlagContext
 from helios.flags.core.parts import VariantResult
 from helios.flags.reader import DatabaseReader, surroundings
 from helios.flags.snapshots import FlagStore
 
 _store = FlagStore(DatabaseReader(), catalog.defaults, surroundings=surroundings)
-_starting = threading.Lock()
-_listener: Listener | None = None
 
 is_enabled = _store.is_enabled
 explain = _store.explain
@@ -57,38 +53,18 @@ def on_staleness(callback: Callable[[bool], None]) -> Callable[[], None]:
     return _store.on_change(observers.of_staleness(callback))
 
 
-def start_listener() -> Listener:
-    """Start hearing announcements in this process, once; call it again after a fork."""
-    from django.conf import settings  # noqa: PLC0415 - settings are read when the process starts to listen
-
-    global _listener  # noqa: PLW0603 - one listener a process
-    with _starting:
-        if _listener is None or not _listener.is_alive():
-            _listener = Listener(_store, settings.REDIS_URL, after_read=_give_connection_back)
-            _listener.start()
-        return _listener
-
-
-def _give_connection_back() -> None:
-    """Close the calling thread's connection: a listener waits for hours between two reads."""
-    connection.close()
+def start_listener() -> news.Listener:
+    """Start hearing of changes in this process, once; call it again after a fork."""
+    return news.follow("flags", news.Follower(heard=refresh_if_behind, away=_redis_is_away))
 
 
 def stop_listener() -> None:
-    """Stop the listener, if one runs."""
-    global _listener  # noqa: PLW0603
-    with _starting:
-        if _listener is not None:
-            _listener.stop()
-            _listener = None
+    """Hear of them no more."""
+    news.leave("flags")
 
 
-def _after_fork() -> None:
-    """Threads and held locks do not survive a fork; the snapshot does, and the next check renews it."""
-    global _listener, _starting  # noqa: PLW0603
-    _listener = None
-    _starting = threading.Lock()
-    _store.renew_locks()
+def _redis_is_away(away: bool) -> None:
+    _store.mark("redis", present=away)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_store.renew_locks)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from helios.flags.changing import Batch, Change, changes
 from helios.flags.core.fields import check_objects, check_text
 from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FlagSegment
 from helios.flags.references import needing_segment
-from helios.flags.selectors import segment_state
+from helios.flags.rows import Batch, Change, changes, state
 
 EDITABLE = ("description", "constraints")
 
@@ -26,9 +25,9 @@ def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", 
     """Set `constraints` or `description`; with `version`, only if nobody changed the segment since."""
     with changes(actor=actor, reason=reason) as batch:
         row = batch.segment(name, version)
-        before = segment_state(row)
+        before = state(row)
         _assign(row, fields)
-        return batch.write_segment(row, before, "edit")
+        return batch.write(row, before, "edit")
 
 
 def try_create(name: str, fields: Mapping[str, Any]) -> None:
@@ -51,7 +50,7 @@ def remove(name: str, *, actor: str, reason: str = "", version: int | None = Non
         users = needing_segment(name)
         if users:
             raise InvalidFlagError(f"a segment must not be in use to be removed, {name} is by {', '.join(users)}")
-        return batch.remove_segment(row, "remove")
+        return batch.remove(row, "remove")
 
 
 def put(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
@@ -59,10 +58,10 @@ def put(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Cha
     row = FlagSegment.objects.select_for_update().filter(name=name).first()
     if row is not None and new:
         raise NameTakenError(f"a new segment's name must be free, was taken: {name}", "name")
-    before = segment_state(row) if row else None
+    before = state(row) if row else None
     row = row or FlagSegment(name=name)
     _assign(row, fields)
-    return batch.write_segment(row, before, "edit" if before else "create")
+    return batch.write(row, before, "edit" if before else "create")
 
 
 def _assign(row: FlagSegment, fields: Mapping[str, Any]) -> None:

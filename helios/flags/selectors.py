@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from helios.flags import catalog, describe
 from helios.flags.core import Strategy
-from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory, State
 from helios.flags.reader import definition_from
@@ -45,17 +44,6 @@ def unknown_segment(name: str) -> UnknownSegmentError:
     close = difflib.get_close_matches(name, FlagSegment.objects.values_list("name", flat=True), n=1)
     hint = f"did you mean {close[0]}?" if close else "`manage.py flags segments` shows the names"
     return UnknownSegmentError(f"a segment's name must be a known one, was {name!r}; {hint}")
-
-
-def state(flag: FeatureFlag) -> State:
-    """The flag as plain JSON values; times in ISO 8601."""
-    values = {name: getattr(flag, name) for name in ("name", *EDITABLE, "resume_strategy")}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
-
-
-def segment_state(segment: FlagSegment) -> State:
-    """The segment as plain JSON values."""
-    return {"name": segment.name, "description": segment.description, "constraints": segment.constraints}
 
 
 def history_entry(name: str, entry: int) -> FeatureFlagHistory:

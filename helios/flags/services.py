@@ -1,7 +1,7 @@
 """Changing flags. Each function is one transaction: row, history, event, generation; announced when committed.
 
 With `version`, the flag's own when it was read, a change that somebody made meanwhile raises
-`ChangedMeanwhileError` instead of being overwritten.
+`helios.errors.Conflict` instead of being overwritten.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from helios.flags import catalog
-from helios.flags.changing import Batch, Change, changes
 from helios.flags.core import Strategy
 from helios.flags.core.fields import EDITABLE, NAME_LISTS, check_field
 from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FeatureFlag, State
 from helios.flags.references import needing_flag
-from helios.flags.selectors import history_entry, last_state, state
+from helios.flags.rows import Batch, Change, changes, state
+from helios.flags.selectors import history_entry, last_state
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
 STEPS: Final = (1, 2, 5, 10, 25, 50, 100)  # the shares of a schedule that nobody spelled out
@@ -195,7 +195,7 @@ def put(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Cha
     if before and {"enabled", "strategy"} & fields.keys():
         _refuse_killed(row)
     _assign(row, fields)
-    return batch.write_flag(row, before, "edit" if before else "create")
+    return batch.write(row, before, "edit" if before else "create")
 
 
 def archive(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
@@ -210,7 +210,7 @@ def archive(name: str, *, actor: str, reason: str = "", version: int | None = No
         users = needing_flag(name)
         if users:
             raise InvalidFlagError(f"a flag must not be needed to be archived, {name} is by {', '.join(users)}")
-        return batch.remove_flag(flag, "archive")
+        return batch.remove(flag, "archive")
 
 
 def restore(name: str, entry: int | None = None, *, actor: str, reason: str = "", version: int | None = None) -> Change:
@@ -226,7 +226,7 @@ def restore(name: str, entry: int | None = None, *, actor: str, reason: str = ""
             row = batch.flag(name, version)
             before = state(row)
         _assign_past(row, past)
-        return batch.write_flag(row, before, "restore")
+        return batch.write(row, before, "restore")
 
 
 def install_missing(*, actor: str, reason: str = "shipped with Helios") -> list[Change]:
@@ -250,7 +250,7 @@ def _change(
         flag = batch.flag(name, version)
         before = state(flag)
         apply(flag)
-        return batch.write_flag(flag, before, action)
+        return batch.write(flag, before, action)
 
 
 def _assign(flag: FeatureFlag, fields: Mapping[str, Any]) -> None:

@@ -12,8 +12,8 @@ class ModulesConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(_seal, sender=self)
-        own = import_module("helios.modules.listener")
-        import_module("helios.control.process").join("modules", start=own.attend, stop=own.stop_listener)
+        own = import_module("helios.modules.swap_worker")
+        import_module("helios.control.process").join("modules", start=own.attend, stop=own.stop)
 
 
 def _seal(*, apps: Any = None, **_: Any) -> None:

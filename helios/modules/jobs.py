@@ -14,16 +14,18 @@ from typing import Final
 
 from celery import current_app
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 from loguru import logger
 
+from helios.db.locks import hold
 from helios.errors import HeliosError
-from helios.modules import changing, presence, services, swapping, testing
+from helios.modules import presence, services, swapping, testing
 from helios.modules.errors import SwapRunning
 from helios.modules.models import OPEN_JOBS, JobState, Module, ModuleJob, ModuleVersion
+from helios.modules.rows import MODULES, named, slots, version_of
 
 TASK: Final = "modules.work"
 QUEUED_S: Final = 600.0  # for so long it waits for a worker
@@ -50,8 +52,8 @@ def enqueue(
     """
     if suites is not None or kind is Kind.TEST:
         testing.suites_of(name, suites)
-    with transaction.atomic():
-        rows = changing.locked()
+    with MODULES.alone():
+        rows = slots()
         wanted = _CHECKS[kind](rows, name, version)
         slot = rows[name]
         if kind is Kind.SWAP:
@@ -88,8 +90,7 @@ def run(job_id: int) -> None:
 
 def _take(job_id: int) -> bool:
     with transaction.atomic():
-        with connection.cursor() as cursor:  # of two messages at once, the second one sees what the first one took
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('module_jobs'))")
+        hold("module jobs")  # of two messages at once, the second one sees what the first one took
         if ModuleJob.objects.filter(state=JobState.RUNNING).exists():
             return False
         taken = ModuleJob.objects.filter(pk=job_id, state=JobState.QUEUED).update(
@@ -123,7 +124,7 @@ def _jobs() -> QuerySet[ModuleJob]:
 
 
 def _testable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
-    return changing.version_of(changing.named(rows, name), version)
+    return version_of(named(rows, name), version)
 
 
 _CHECKS: Final[dict[str, Callable[[Mapping[str, Module], str, str], ModuleVersion]]] = {

@@ -19,9 +19,10 @@ from helios.control import generations
 from helios.control.generations import Generation
 from helios.db.failures import savepoint
 from helios.errors import HeliosError
-from helios.modules import changing, core, hooks, loading, sources, watch
+from helios.modules import core, hooks, loading, sources, watch
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
+from helios.modules.rows import version_of
 
 log = logger.bind(component="modules")
 
@@ -249,7 +250,7 @@ def _pinned(snapshot: Snapshot, name: str, version: str) -> ActiveModule:
         raise UnknownModule(f"no module is named {name!r}; there are {', '.join(snapshot.rows) or 'none'}")
     alike = {each.pk: each for each in ModuleVersion.objects.filter(module=row, version=version)}
     preferred = next((alike[pk] for pk in (row.active_id, row.previous_id) if pk in alike), None)
-    chosen = preferred or changing.version_of(row, version)
+    chosen = preferred or version_of(row, version)
     if chosen.pk == row.active_id and snapshot.rows.get(name) == _row(row):
         return _resolve(snapshot, name, None)
     implementation = _implementation(name, chosen.digest, chosen.path, chosen.version)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from django.db import transaction
 from loguru import logger
 
 from helios import flags
 from helios.errors import HeliosError
-from helios.modules import changing, loading, services, sources, swapping
+from helios.modules import loading, services, sources, swapping
 from helios.modules.errors import SwapRunning
 from helios.modules.models import Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
+from helios.modules.rows import MODULES, changed, named, slots
 
 FLAG: Final = "hot_reload_modules"
 ACTOR: Final = "hot reload"
@@ -99,9 +99,9 @@ def _settled(slot: Module) -> str:
 
 
 def _settle(name: str, digest: str, why: str) -> None:
-    with transaction.atomic():
-        slot = changing.named(changing.locked(), name)
+    with MODULES.alone():
+        slot = named(slots(), name)
         slot.reload_digest, slot.reload_error = digest, why
         kind = "module.reload_waits" if why == WAITS else "module.reload_refused" if why else "module.reload_settled"
         severity = "warning" if why and why != WAITS else "info"
-        changing.changed(slot, kind, {"digest": digest[:12], "error": why}, severity=severity)
+        changed(slot, kind, {"digest": digest[:12], "error": why}, severity=severity)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from django.db import transaction
 
-from helios.modules import changing, compatibility, core, gating, loading, sources
+from helios.modules import compatibility, core, gating, loading, sources
 from helios.modules.catalog import SHIPPED
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.models import OPEN_SWAPS, Module, ModuleCode, ModuleState, ModuleVersion
+from helios.modules.rows import MODULES, USABLE, changed, find, move, named, slots, version_of
 from helios.modules.sources import Artefact
 from helios.modules.swapping import put, recover, rollback, swap
 
@@ -28,7 +29,7 @@ __all__ = [
     "unload",
 ]
 
-get = changing.slot
+get = find
 
 
 def register(
@@ -53,8 +54,8 @@ def register(
     if version and core.Version.parse(version) != core.Version.parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
     wanted = dependencies if dependencies is not None else stated.dependencies
-    with transaction.atomic():
-        rows = changing.locked()
+    with MODULES.changing(actor=actor):
+        rows = slots()
         return _enter(rows, name, artefact, stated.version, wanted, hot_reloadable=hot_reloadable, actor=actor)
 
 
@@ -74,13 +75,13 @@ def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersio
     the code is at fault. An ACTIVE version stays as it is. The import runs outside the transaction: it may
     take long.
     """
-    with transaction.atomic():
-        rows = changing.locked()
+    with MODULES.changing(actor=actor):
+        rows = slots()
         row = loadable(rows, name, version)
         if row.state == ModuleState.ACTIVE:
             return row
         before = ModuleState(row.state)
-        changing.move(rows[name], row, ModuleState.LOADING, actor=actor)
+        move(rows[name], row, ModuleState.LOADING, actor=actor)
     try:
         problem = gating.loads(row)
     except BaseException:
@@ -98,12 +99,12 @@ def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVe
     Raises as `load` does, and `ModuleRefused` where a dependency is not ACTIVE or another version is in use:
     that one is swapped.
     """
-    with transaction.atomic():
-        row = activatable(changing.locked(), name, version)
-    if row.state not in changing.USABLE:
+    with MODULES.alone():
+        row = activatable(slots(), name, version)
+    if row.state not in USABLE:
         row = load(name, row.label, actor=actor)
-    with transaction.atomic():
-        rows = changing.locked()
+    with MODULES.changing(actor=actor):
+        rows = slots()
         row = activatable(rows, name, row.label)
         if row.state == ModuleState.ACTIVE:
             return row
@@ -115,19 +116,19 @@ def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVe
 
 def loadable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
     """The version, if it may be imported now; raises `ModuleRefused` as `load` does."""
-    slot = changing.named(rows, name)
-    row = changing.version_of(slot, version)
+    slot = named(rows, name)
+    row = version_of(slot, version)
     if row.state != ModuleState.ACTIVE:
         _refuse_open(slot)
         core.check_path(row.path, loading.allowed_packages())
-        compatibility.check_needs(row, rows, changing.USABLE)
+        compatibility.check_needs(row, rows, USABLE)
     return row
 
 
 def activatable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
     """The version, if it may fill its slot now, or once it is loaded; raises `ModuleRefused` as `activate` does."""
-    slot = changing.named(rows, name)
-    row = changing.version_of(slot, version)
+    slot = named(rows, name)
+    row = version_of(slot, version)
     if row.state != ModuleState.ACTIVE:
         if slot.active is not None:
             raise ModuleRefused(f"module {name} is in use as {slot.active.label}: swap it to {row.label}")
@@ -142,10 +143,10 @@ def unload(name: str, version: str = "", *, actor: str = "system") -> ModuleVers
     Running cycles that pinned it end with it. Raises `ModuleRefused` while another module needs the slot, and while
     it is being swapped.
     """
-    with transaction.atomic():
-        rows = changing.locked()
-        slot = changing.named(rows, name)
-        row = changing.version_of(slot, version) if version or slot.active is None else slot.active
+    with MODULES.changing(actor=actor):
+        rows = slots()
+        slot = named(rows, name)
+        row = version_of(slot, version) if version or slot.active is None else slot.active
         _refuse_open(slot)
         users = compatibility.users_of(rows, name)
         if users and _last_usable(slot, row):
@@ -155,7 +156,7 @@ def unload(name: str, version: str = "", *, actor: str = "system") -> ModuleVers
                 slot.active = slot.watch = None
             if slot.previous_id == row.pk:
                 slot.previous = None
-            changing.move(slot, row, ModuleState.UNLOADED, actor=actor)
+            move(slot, row, ModuleState.UNLOADED, actor=actor)
     return row
 
 
@@ -173,13 +174,13 @@ def configure(
             raise ModuleRefused(f"{field} must be a whole number from {lowest} to 1000000, was {value}")
     wanted = {"hot_reloadable": hot_reloadable, "watch_calls": watch_calls, "watch_failures": watch_failures}
     changes = {field: value for field, value in wanted.items() if value is not None}
-    with transaction.atomic():
-        slot = changing.named(changing.locked(), name)
+    with MODULES.changing(actor=actor):
+        slot = named(slots(), name)
         before = {field: getattr(slot, field) for field in changes}
         if before != changes:
             for field, value in changes.items():
                 setattr(slot, field, value)
-            changing.changed(slot, "module.configured", {"before": before, "after": changes, "actor": actor})
+            changed(slot, "module.configured", {"before": before, "after": changes, "actor": actor})
     return slot
 
 
@@ -188,12 +189,12 @@ def restore_shipped(*, actor: str = "system") -> list[str]:
     made = []
     with transaction.atomic():
         for shipped in SHIPPED:
-            rows = changing.locked()
+            rows = slots()
             if shipped.name not in rows:
                 artefact = sources.read(shipped.path, loading.DEFAULT_PACKAGES)
                 version = sources.stated(artefact).version
                 row = _enter(rows, shipped.name, artefact, version, shipped.dependencies, actor=actor)
-                _take(changing.locked()[shipped.name], row, actor=actor)
+                _take(slots()[shipped.name], row, actor=actor)
                 made.append(shipped.name)
     return made
 
@@ -205,8 +206,8 @@ def seal(*, actor: str = "migration") -> list[str]:
     and says so when it is asked for.
     """
     sealed = []
-    with transaction.atomic():
-        rows = changing.locked()
+    with MODULES.alone():
+        rows = slots()
         for row in ModuleVersion.objects.select_related("module").filter(code=None):
             try:
                 artefact = sources.read(row.path, loading.allowed_packages())
@@ -217,7 +218,7 @@ def seal(*, actor: str = "migration") -> list[str]:
             row.save()
             slot = rows[row.module.name]
             slot.refresh_from_db()
-            changing.changed(slot, "module.sealed", {"label": row.label, "actor": actor})
+            changed(slot, "module.sealed", {"label": row.label, "actor": actor})
             sealed.append(slot.name)
     return sealed
 
@@ -251,8 +252,8 @@ def _enter(
     if row.state == ModuleState.ACTIVE and row.dependencies != dict(dependencies):
         raise ModuleRefused(f"module {name} {label} is in use: its dependencies cannot change under it")
     row.dependencies = dict(dependencies)
-    state = row.state if row.state in changing.USABLE else ModuleState.UNLOADED
-    changing.move(slot, row, ModuleState(state), actor=actor, kind="module.registered")
+    state = row.state if row.state in USABLE else ModuleState.UNLOADED
+    move(slot, row, ModuleState(state), actor=actor, kind="module.registered")
     return row
 
 
@@ -273,12 +274,12 @@ def _take(slot: Module, row: ModuleVersion, *, actor: str) -> None:
     before = row.state
     put(slot, row, previous=None)
     data = {"before": before, "after": ModuleState.ACTIVE, "version": row.version, "label": row.label, "actor": actor}
-    changing.changed(slot, "module.state_changed", {**data, "error": ""})
+    changed(slot, "module.state_changed", {**data, "error": ""})
 
 
 def _last_usable(slot: Module, row: ModuleVersion) -> bool:
     """Whether nothing that others could use would be left in the slot."""
-    others = slot.versions.filter(state__in=changing.USABLE).exclude(pk=row.pk)
+    others = slot.versions.filter(state__in=USABLE).exclude(pk=row.pk)
     return row.state == ModuleState.ACTIVE or not others.exists()
 
 
@@ -290,10 +291,10 @@ def _refuse_open(slot: Module) -> None:
 
 def _finish(row: ModuleVersion, state: ModuleState, *, actor: str, error: str = "") -> ModuleVersion:
     """End a loading, unless somebody changed the version while its code was imported."""
-    with transaction.atomic():
-        slot = changing.named(changing.locked(), row.module.name)
+    with MODULES.alone():
+        slot = named(slots(), row.module.name)
         current = ModuleVersion.objects.select_related("module").get(pk=row.pk)
         if (current.state, current.updated_at) != (ModuleState.LOADING, row.updated_at):
             raise ModuleRefused(f"module {slot.name} was changed while it was being loaded; load it again")
-        changing.move(slot, current, state, actor=actor, error=error)
+        move(slot, current, state, actor=actor, error=error)
     return current

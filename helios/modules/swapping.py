@@ -20,11 +20,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from loguru import logger
 
-from helios import events
+from helios.control import news
 from helios.errors import HeliosError
-from helios.modules import announce, changing, compatibility, core, gating, loading, presence
+from helios.modules import compatibility, core, gating, loading, presence
 from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning
 from helios.modules.models import OPEN_SWAPS, Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
+from helios.modules.rows import MODULES, changed, named, slots, version_of
 
 LEASE_S: Final = 20.0  # without a renewal for so long, a swap's owner counts as dead
 RENEW_S: Final = 4.0
@@ -79,17 +80,17 @@ def rollback(name: str, *, actor: str, reason: str = "") -> ModuleSwap:
 
     Raises `ModuleRefused` where there is none, or where it does not fit what else is in use.
     """
-    with transaction.atomic():
-        rows = changing.locked()
-        slot = changing.named(rows, name)
+    with MODULES.changing(actor=actor, reason=reason):
+        rows = slots()
+        slot = named(rows, name)
         _refuse_open(slot)
         return _back(slot, rows, actor=actor, error=reason or f"rolled back by {actor}", failed=False)
 
 
 def watched(swap_id: int, *, seen: int, failed: int, error: str) -> str:
     """Add calls to a watched switch; past its limit of failures it is undone. The slot's name if it was, else empty."""
-    with transaction.atomic():
-        rows = changing.locked()
+    with MODULES.alone():
+        rows = slots()
         row = ModuleSwap.objects.select_related("module", "to_version").filter(pk=swap_id).first()
         if row is None:
             return ""
@@ -114,8 +115,8 @@ def recover() -> list[str]:
         watched(swap_id, seen=1, failed=1, error=f"process {process} died in a watched call")
     presence.clean()
     freed = []
-    with transaction.atomic():
-        for slot in changing.locked().values():
+    with MODULES.alone():
+        for slot in slots().values():
             freed += [slot.name] if _fail_dead(slot) else []
     return freed
 
@@ -125,11 +126,9 @@ def recover() -> list[str]:
 
 def begin(name: str, version: str, *, actor: str, reason: str) -> ModuleSwap:
     """The row of a swap that may be made, which keeps every other one of the slot out until it has ended."""
-    if not actor:
-        raise ModuleRefused("a swap must name its actor, was empty")
     recover()
-    with transaction.atomic():
-        rows = changing.locked()
+    with MODULES.changing(actor=actor, reason=reason):
+        rows = slots()
         to = swappable(rows, name, version)
         slot = rows[name]
         return ModuleSwap.objects.create(
@@ -146,9 +145,9 @@ def begin(name: str, version: str, *, actor: str, reason: str) -> ModuleSwap:
 
 def swappable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
     """The version, if the slot may be swapped to it now; raises as `swap` does."""
-    slot = changing.named(rows, name)
+    slot = named(rows, name)
     _refuse_open(slot)
-    to = changing.version_of(slot, version)
+    to = version_of(slot, version)
     if slot.active_id == to.pk:
         raise ModuleRefused(f"module {name} {to.label} is in use already")
     if slot.active is not None and not slot.hot_reloadable:
@@ -191,8 +190,8 @@ def _step(row: ModuleSwap, state: SwapState) -> None:
         if moved != 1:
             raise SwapFailed(f"swap {row.pk} must be {row.state} to go on, somebody ended it: its owner was silent")
         row.state = state
-        news = f"swap {row.pk} {state}"
-        transaction.on_commit(lambda: announce.announce(settings.REDIS_URL, news), robust=True)
+        words = f"swap {row.pk} {state}"
+        transaction.on_commit(lambda: news.announce(settings.REDIS_URL, "modules", words), robust=True)
 
 
 def _require(problem: str, what: str) -> None:
@@ -221,8 +220,8 @@ def _prepared(row: ModuleSwap, tell: Progress) -> int:
 
 def _switch(row: ModuleSwap) -> None:
     """The one transaction in which the slot changes hands; everything is checked again under the lock."""
-    with transaction.atomic():
-        rows = changing.locked()
+    with MODULES.alone():
+        rows = slots()
         slot = rows[row.module.name]
         to = ModuleVersion.objects.select_related("module").get(pk=row.to_version_id)
         if slot.active_id != row.from_version_id:
@@ -237,7 +236,7 @@ def _switch(row: ModuleSwap) -> None:
         _supersede(slot)
         put(slot, to, previous=slot.active)
         slot.watch = row if row.watch_calls else None
-        changing.changed(slot, "module.swapped", _announced(row))
+        changed(slot, "module.swapped", _announced(row))
         if not row.watch_calls:
             _complete(slot, row)
 
@@ -265,7 +264,7 @@ def _complete(slot: Module, row: ModuleSwap) -> None:
     """The watched calls were good, or none are watched: nothing is left to do for this swap."""
     slot.watch = None
     _finish(row, SwapState.COMPLETED)
-    changing.changed(slot, "module.swap_completed", _announced(row))
+    changed(slot, "module.swap_completed", _announced(row))
 
 
 # --- back ---
@@ -280,9 +279,7 @@ def _undo(slot: Module, rows: dict[str, Module], row: ModuleSwap, error: str) ->
         slot.refresh_from_db()
         slot.watch = None
         _finish(row, SwapState.FAILED, f"{error}; it could not be rolled back: {refusal}")
-        changing.changed(
-            slot, "module.rollback_refused", _announced(row) | {"refusal": str(refusal)}, severity="critical"
-        )
+        changed(slot, "module.rollback_refused", _announced(row) | {"refusal": str(refusal)}, severity="critical")
         return ""
     return slot.name
 
@@ -310,7 +307,7 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
         switched_at=now,
         finished_at=now,
     )
-    changing.changed(slot, "module.rolled_back", _announced(row), severity="critical" if failed else "warning")
+    changed(slot, "module.rolled_back", _announced(row), severity="critical" if failed else "warning")
     return row
 
 
@@ -320,8 +317,7 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
 def _fail(row: ModuleSwap, error: BaseException) -> None:
     """Write down why a swap ended before its switch. Its version is FAILED when it was at fault itself."""
     sentence = str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}"
-    with transaction.atomic():
-        changing.locked()
+    with MODULES.alone():
         current = ModuleSwap.objects.select_related("module", "to_version__module").get(pk=row.pk)
         if current.state in OPEN_SWAPS:
             _end_failed(current, sentence, at_fault=isinstance(error, SwapFailed))
@@ -335,9 +331,7 @@ def _end_failed(row: ModuleSwap, sentence: str, *, at_fault: bool = False) -> No
     if tested and version.state != ModuleState.ACTIVE:
         version.state, version.error = ModuleState.FAILED, sentence
         version.save()
-    events.record(
-        kind="module.swap_failed", source="modules", subject=row.module.name, severity="warning", data=_announced(row)
-    )
+    MODULES.record("module.swap_failed", row.module.name, _announced(row), severity="warning")
 
 
 def _finish(row: ModuleSwap, state: SwapState, error: str = "") -> None:

@@ -18,10 +18,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from helios import events
-from helios.modules import changing, loading, sandbox, sources
+from helios.modules import loading, sandbox, sources
 from helios.modules.errors import ModuleRefused
 from helios.modules.history import ModuleTestRun
 from helios.modules.models import ModuleVersion
+from helios.modules.rows import find, version_of
 from helios.modules.sandbox import Ended, Limits
 
 Outcome = Literal["passed", "failed", "error", "timeout", "killed"]
@@ -113,7 +114,7 @@ def run_suites(
     """
     limits = limits_of(time_limit_s, test_limit_s, memory_limit_mb)
     wanted = suites_of(name, suites)
-    tested = changing.version_of(changing.slot(name), version)
+    tested = version_of(find(name), version)
     started = timezone.now()
     ended = sandbox.run(GATE, job_of(tested, wanted, seed), limits=limits, cache=Path(settings.VAR_DIR) / "cache")
     _refuse_idle(ended, tested)

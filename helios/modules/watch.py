@@ -116,9 +116,9 @@ def flush() -> list[str]:
 
 def fallback_label(name: str) -> str:
     """The label to run a call with that a watched module failed: the version before, or what is in use again."""
-    from helios.modules import changing  # noqa: PLC0415
+    from helios.modules.rows import find  # noqa: PLC0415
 
-    row = changing.slot(name)
+    row = find(name)
     chosen = row.previous or row.active
     return chosen.label if chosen is not None else row.version
 

@@ -94,7 +94,7 @@ class RolloutAdmin(RoledAdmin, ReadOnlyAdmin):
         ("Both arms", {"fields": ("arms",)}),
         ("What is delivered", {"fields": ("kind", "target", "champion", "challenger", "parameters", "books")}),
         ("Plan", {"fields": ("plan", "limits", "inconclusive_limit", "error_limit")}),
-        ("Times", {"fields": ("actor", "created_at", "started_at", "next_analysis_at", "ended_at", "generation")}),
+        ("Times", {"fields": ("actor", "created_at", "started_at", "next_analysis_at", "ended_at", "version")}),
     )
 
     @display(description="state", label=BADGES, ordering="state")

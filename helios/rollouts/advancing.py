@@ -10,15 +10,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import transaction
 from django.utils import timezone
 from loguru import logger
 
-from helios import events
+from helios.db.locks import claimed
 from helios.errors import Rejected, Transient
-from helios.rollouts import changes, providers, targets
-from helios.rollouts.changes import SYSTEM
-from helios.rollouts.claims import claimed
+from helios.rollouts import providers, rows, targets
 from helios.rollouts.core import machine
 from helios.rollouts.core.assignment import Kind, Mode
 from helios.rollouts.core.guards import parse_guards
@@ -26,6 +23,7 @@ from helios.rollouts.core.machine import SERVING, Cause, Progress, State, Verdic
 from helios.rollouts.core.numbers import arm_numbers
 from helios.rollouts.core.verdict import Judgement, breach, judge, unreadable
 from helios.rollouts.models import Rollout, RolloutAnalysis
+from helios.rollouts.rows import CLAIMS, ROLLOUTS, SYSTEM
 from helios.rollouts.selectors import get, step_of
 
 WATCHED_FOR: Final = timedelta(days=90)  # after a promotion: 20 first calls of a book with a bar a day take a month
@@ -37,7 +35,7 @@ def advance(rollout_id: int, now: datetime | None = None) -> RolloutAnalysis | N
     Returns the analysis, if one was made. Of two calls at once, in whatever processes, the second does nothing.
     """
     moment = now or timezone.now()
-    with claimed(rollout_id) as mine:
+    with claimed(CLAIMS, rollout_id) as mine:
         if not mine:
             return None
         row = get(rollout_id)
@@ -59,7 +57,7 @@ def react(rollout_id: int, now: datetime | None = None) -> RolloutAnalysis | Non
         return None
     if row.state != State.PROMOTING:
         return _react(row, moment)
-    with claimed(rollout_id) as idle:  # a promotion that waits can still be stopped, one under way cannot
+    with claimed(CLAIMS, rollout_id) as idle:  # a promotion that waits can still be stopped, one under way cannot
         row = get(rollout_id)
         return _react(row, moment) if idle and row.state == State.PROMOTING else None
 
@@ -142,9 +140,8 @@ def _seed(row: Rollout) -> int:
 
 def _write(seen: Rollout, judgement: Judgement, now: datetime) -> RolloutAnalysis | None:
     """Write the analysis and what follows from it, unless the rollout has moved since it was read."""
-    with transaction.atomic():
-        row = changes.locked(seen.pk)
-        if row.generation != seen.generation:
+    with rows.unmoved(seen) as row:
+        if row is None:
             return None
         analysis = RolloutAnalysis.objects.create(
             rollout=row,
@@ -155,7 +152,7 @@ def _write(seen: Rollout, judgement: Judgement, now: datetime) -> RolloutAnalysi
             reason=judgement.reason,
             numbers={"guards": [each.to_json() for each in judgement.results], "arms": dict(judgement.numbers)},
         )
-        changes.put(row, _after(changes.progress(row), judgement), actor=SYSTEM, now=now, reason=judgement.reason)
+        rows.put(row, _after(rows.progress(row), judgement), actor=SYSTEM, now=now, reason=judgement.reason)
         _announce(row, analysis)
     return analysis
 
@@ -167,18 +164,17 @@ def _after(progress: Progress, judgement: Judgement) -> Progress:
 
 
 def _announce(row: Rollout, analysis: RolloutAnalysis) -> None:
-    events.record(
-        kind="rollout.analysed",
-        source="rollouts",
-        subject=row.name,
-        severity="info" if analysis.verdict == Verdict.SUCCESS else "warning",
-        data={
+    ROLLOUTS.record(
+        "rollout.analysed",
+        row.name,
+        {
             "rollout": row.pk,
             "step": analysis.step,
             "verdict": analysis.verdict,
             "hard": analysis.hard,
             "reason": analysis.reason,
         },
+        severity="info" if analysis.verdict == Verdict.SUCCESS else "warning",
     )
 
 
@@ -213,8 +209,7 @@ def _promote(row: Rollout, now: datetime) -> None:
     _if_unmoved(row, machine.promoted, f"{row.challenger} serves {row.target}", now)
 
 
-def _if_unmoved(seen: Rollout, transition: changes.Move, reason: str, now: datetime) -> None:
-    with transaction.atomic():
-        row = changes.locked(seen.pk)
-        if row.generation == seen.generation:
-            changes.put(row, transition(changes.progress(row)), actor=SYSTEM, now=now, reason=reason)
+def _if_unmoved(seen: Rollout, transition: rows.Move, reason: str, now: datetime) -> None:
+    with rows.unmoved(seen) as row:
+        if row is not None:
+            rows.put(row, transition(rows.progress(row)), actor=SYSTEM, now=now, reason=reason)

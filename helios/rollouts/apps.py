@@ -7,7 +7,7 @@ class RolloutsConfig(AppConfig):
     verbose_name = "Rollouts"
 
     def ready(self) -> None:
-        from helios.modules import listener  # noqa: PLC0415 - models load after the apps
+        from helios.modules import swap_worker  # noqa: PLC0415 - models load after the apps
         from helios.rollouts import selectors  # noqa: PLC0415
 
-        listener.also_load(selectors.challengers)
+        swap_worker.also_load(selectors.challengers)

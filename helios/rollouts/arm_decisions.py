@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
+from helios.db.json_values import json_safe
 from helios.rollouts.core.assignment import Arm
 from helios.rollouts.models import RolloutDecision
 
@@ -53,19 +53,8 @@ def _row(decision: ArmDecision, recorded_at: datetime) -> RolloutDecision:
         cycle_id=decision.cycle_id,
         bar_ts=decision.bar_ts,
         symbol=decision.symbol,
-        value=_plain(dict(decision.value)),
-        latency_ms=_plain(decision.latency_ms),
+        value=json_safe(dict(decision.value)),
+        latency_ms=json_safe(decision.latency_ms),
         error=decision.error[:MAX_ERROR],
         recorded_at=recorded_at,
     )
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value

@@ -56,7 +56,7 @@ def state(row: Rollout) -> dict[str, Any]:
         "reason": row.reason,
         "inconclusive": f"{row.n_inconclusive} of {row.inconclusive_limit}",
         "errors": f"{row.n_errors} of {row.error_limit}",
-        "generation": row.generation,
+        "version": row.version,
         "actor": row.actor,
         **{name: _moment(getattr(row, name)) for name in ("created_at", "started_at", "next_analysis_at", "ended_at")},
     }

@@ -1,6 +1,6 @@
 """What may go wrong with a rollout."""
 
-from helios.errors import Conflict, NotFound, Rejected
+from helios.errors import NotFound, Rejected
 
 
 class RolloutRefused(Rejected):
@@ -9,10 +9,6 @@ class RolloutRefused(Rejected):
 
 class UnknownRollout(NotFound):
     """No rollout of that name or number exists."""
-
-
-class RolloutChanged(Conflict):
-    """Somebody changed the rollout since it was read; nothing was changed."""
 
 
 class MeasuresUnusable(Rejected):

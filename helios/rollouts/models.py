@@ -39,7 +39,7 @@ class Rollout(models.Model):
         max_length=20, choices=[(each.value, each.value) for each in Cause], blank=True, default=""
     )
     reason = models.TextField(blank=True, default="", help_text="Why it is paused, or ended as it did.")
-    generation = models.BigIntegerField(default=0, help_text="Grows with every move of this rollout.")
+    version = models.BigIntegerField(default=0, help_text="Grows with every move of this rollout.")
     actor = models.CharField(max_length=150, help_text="Who made it.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

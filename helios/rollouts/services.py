@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
-from helios.control import generations
+from helios.db.locks import claimed
 from helios.entries import entry
-from helios.rollouts import changes, targets
+from helios.rollouts import rows, targets
 from helios.rollouts.advancing import advance, react, react_all, run_due
-from helios.rollouts.claims import claimed
 from helios.rollouts.core import machine
 from helios.rollouts.core.assignment import Kind
 from helios.rollouts.core.guards import default_guards, parse_guards
@@ -25,6 +24,7 @@ from helios.rollouts.core.machine import LIVE, Cause, State
 from helios.rollouts.core.rollout_plan import DEFAULT, parse_steps
 from helios.rollouts.errors import RolloutRefused
 from helios.rollouts.models import Rollout
+from helios.rollouts.rows import CLAIMS
 
 __all__ = [
     "abort",
@@ -66,7 +66,8 @@ def create(
     Raises `RolloutRefused` with one sentence for a bad plan, a target or challenger that does not exist, and a
     name or target that a live rollout has.
     """
-    _check_name(name, actor)
+    _check_name(name)
+    rows.ROLLOUTS.check(actor, reason)
     _check_limits(inconclusive_limit, error_limit)
     if kind not in tuple(Kind):
         raise RolloutRefused(f"kind must be {' or '.join(Kind)}, was {kind!r}")
@@ -93,45 +94,43 @@ def create(
 
 
 def start(
-    rollout_id: int, *, actor: str, reason: str = "", seen_generation: int | None = None, now: datetime | None = None
+    rollout_id: int, *, actor: str, reason: str = "", version: int | None = None, now: datetime | None = None
 ) -> Rollout:
     """Begin with the first step. The champion is read again: it is the one that serves now.
 
     A challenging module must be LOADED by now: from here on it runs in workers.
     """
     moment = now or timezone.now()
-    return changes.move(
+    return rows.move(
         rollout_id,
         machine.start,
         actor=actor,
         reason=reason,
-        seen_generation=seen_generation,
+        version=version,
         now=moment,
         update=_renew_champion,
     )
 
 
 def pause(
-    rollout_id: int, *, actor: str, reason: str = "", seen_generation: int | None = None, now: datetime | None = None
+    rollout_id: int, *, actor: str, reason: str = "", version: int | None = None, now: datetime | None = None
 ) -> Rollout:
     """Stay at this step with its share of symbols; hard guards go on watching."""
     moment = now or timezone.now()
-    return changes.move(
-        rollout_id, machine.pause, actor=actor, reason=reason, seen_generation=seen_generation, now=moment
-    )
+    return rows.move(rollout_id, machine.pause, actor=actor, reason=reason, version=version, now=moment)
 
 
 def resume(
-    rollout_id: int, *, actor: str, reason: str = "", seen_generation: int | None = None, now: datetime | None = None
+    rollout_id: int, *, actor: str, reason: str = "", version: int | None = None, now: datetime | None = None
 ) -> Rollout:
     """Go on with the step. After a soft guard or another champion measuring begins anew, else it goes on."""
     moment = now or timezone.now()
-    return changes.move(
+    return rows.move(
         rollout_id,
         machine.resume,
         actor=actor,
         reason=reason,
-        seen_generation=seen_generation,
+        version=version,
         now=moment,
         update=_resumed_anew,
     )
@@ -143,7 +142,7 @@ def promote(
     full: bool = False,
     actor: str,
     reason: str = "",
-    seen_generation: int | None = None,
+    version: int | None = None,
     now: datetime | None = None,
 ) -> Rollout:
     """Take the next step without an analysis; with `full`, or at the last step, the challenger gets the place.
@@ -151,31 +150,31 @@ def promote(
     Then the rollout is PROMOTING, and the swap itself is done by `run_due` within seconds.
     """
     moment = now or timezone.now()
-    return changes.move(
+    return rows.move(
         rollout_id,
         lambda progress: machine.promote(progress, full=full),
         actor=actor,
         reason=reason,
-        seen_generation=seen_generation,
+        version=version,
         now=moment,
     )
 
 
 def abort(
-    rollout_id: int, *, actor: str, reason: str = "", seen_generation: int | None = None, now: datetime | None = None
+    rollout_id: int, *, actor: str, reason: str = "", version: int | None = None, now: datetime | None = None
 ) -> Rollout:
     """End it: the champion serves every symbol from the next cycle on.
 
     While a process puts the challenger in place it is refused, and so it is once that was done.
     """
     moment = now or timezone.now()
-    with claimed(rollout_id) as idle:
-        return changes.move(
+    with claimed(CLAIMS, rollout_id) as idle:
+        return rows.move(
             rollout_id,
             lambda progress: machine.abort(progress, idle=idle),
             actor=actor,
             reason=reason,
-            seen_generation=seen_generation,
+            version=version,
             now=moment,
             update=_refuse_promoted,
         )
@@ -183,11 +182,10 @@ def abort(
 
 def _insert(row: Rollout, *, actor: str, reason: str, now: datetime) -> Rollout:
     try:
-        with transaction.atomic():
-            generations.lock("rollouts")
+        with rows.ROLLOUTS.changing(actor=actor, reason=reason):
             _check_free(row)
             row.save(force_insert=True)
-            changes.note(row, "created", None, actor=actor, reason=reason, now=now)
+            rows.note(row, "created", None, actor=actor, reason=reason, now=now)
     except IntegrityError as error:
         raise RolloutRefused(f"rollout {row.name} must be the only live one of its name and target, was not") from error
     return row
@@ -220,11 +218,9 @@ def _resumed_anew(row: Rollout) -> bool:
     return cause == Cause.SOFT_GUARD or row.champion != before
 
 
-def _check_name(name: str, actor: str) -> None:
+def _check_name(name: str) -> None:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise RolloutRefused(f"a rollout's name must be 1 to 100 letters, digits or _ . ~ -, was {name!r}")
-    if not actor:
-        raise RolloutRefused("a change must name its actor, was empty")
 
 
 def _check_limits(*limits: int) -> None:

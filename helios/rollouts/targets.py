@@ -12,15 +12,16 @@ from datetime import datetime
 from typing import Any, Final
 
 from helios.errors import Transient
-from helios.modules import changing, compatibility
+from helios.modules import compatibility
 from helios.modules import services as modules
 from helios.modules.errors import SwapRunning
 from helios.modules.models import Module, ModuleSwap, ModuleVersion, SwapState
-from helios.rollouts.changes import SYSTEM
+from helios.modules.rows import USABLE, find, version_of
 from helios.rollouts.core.assignment import Kind
 from helios.rollouts.errors import RolloutRefused
 from helios.rollouts.models import Rollout
 from helios.rollouts.providers import named
+from helios.rollouts.rows import SYSTEM
 
 _TAKEN_BACK: Final = ModuleSwap.objects.filter(actor=SYSTEM, state=SwapState.ROLLED_BACK, watch_failed__gt=0)
 
@@ -45,8 +46,8 @@ def check_ready(row: Rollout) -> None:
     From its first step on it is loaded into workers: code that leaves or loops at import must not come so far.
     """
     if row.kind == Kind.MODULE:
-        version = changing.version_of(changing.slot(row.target), row.challenger)
-        if version.state not in changing.USABLE:
+        version = version_of(find(row.target), row.challenger)
+        if version.state not in USABLE:
             raise RolloutRefused(
                 f"challenger {version.label} must be LOADED before it meets a worker, was {version.state}: load it"
             )
@@ -117,12 +118,12 @@ def _swap(row: Rollout, reason: str) -> None:
 
 
 def _check_module(target: str, challenger: str) -> tuple[str, str]:
-    slot = changing.slot(target)
+    slot = find(target)
     if slot.active is None:
         raise RolloutRefused(f"module {target} must have an active version to be challenged, has none")
     if not challenger:
         raise RolloutRefused(f"challenger must be a version of {target}, was empty")
-    version = changing.version_of(slot, challenger)
+    version = version_of(slot, challenger)
     if version.pk == slot.active.pk:
         raise RolloutRefused(f"a challenger must differ from the champion, {version.label} serves {target} already")
     if version.error:

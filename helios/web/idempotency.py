@@ -16,13 +16,14 @@ from functools import wraps
 from typing import Any, Final, cast
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from helios.db.locks import try_hold
 from helios.errors import Ambiguous, Conflict, Rejected
 from helios.web.models import IdempotencyKey
 from helios.web.problems import InvalidHeader
@@ -106,11 +107,8 @@ def _key(request: Request) -> str | None:
 
 def _claim(request: Request, key: str) -> None:
     """Hold the key for this transaction; `Conflict` while another request holds it."""
-    digest = hashlib.sha256(f"{_user(request).pk}:{key}".encode()).digest()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [int.from_bytes(digest[:8], signed=True)])
-        if not cursor.fetchone()[0]:
-            raise Conflict(f"a request with this {HEADER} is under way: wait for its answer")
+    if not try_hold(f"idempotency {_user(request).pk} {key}"):
+        raise Conflict(f"a request with this {HEADER} is under way: wait for its answer")
 
 
 def _stored(request: Request, key: str) -> HttpResponse | None:

@@ -16,7 +16,7 @@ from loguru import logger
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from helios import outage
+from helios.redis_client import connect
 from helios.web import roles
 from helios.web.roles import Scope
 
@@ -118,4 +118,4 @@ def _count(client: redis.Redis, who: str, rate: Rate, *, now: float) -> float:
 
 @lru_cache(maxsize=4)
 def _client(url: str) -> redis.Redis:
-    return outage.connect(url, timeout_s=TIMEOUT_S)
+    return connect(url, timeout_s=TIMEOUT_S)

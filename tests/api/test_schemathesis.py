@@ -35,9 +35,10 @@ from helios.breakers import services as breakers
 from helios.breakers.process import forget
 from helios.flags import segments
 from helios.flags import services as flag_services
-from helios.modules import changing, registry, testing
+from helios.modules import registry, testing
 from helios.modules import services as modules
 from helios.modules.history import ModuleTestRun
+from helios.modules.rows import find, version_of
 from helios.rollouts import services as rollouts
 from helios.rollouts.core.measures import ArmMeasures
 from helios.web.roles import Role, Rule, policy
@@ -80,7 +81,7 @@ def desk(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run_suites(name: str, version: str = "", suites: Any = None, *, actor: str = "", **_: Any) -> Any:
         wanted = testing.suites_of(name, suites)
-        tested = changing.version_of(changing.slot(name), version)
+        tested = version_of(find(name), version)
         row = ModuleTestRun.objects.create(
             module=name, version=tested.label, digest=tested.digest, suites=list(wanted), passed=True,
             actor=actor, started_at=timezone.now(), duration_ms=1,

@@ -141,7 +141,8 @@ def test_the_second_of_two_people_who_change_a_breaker_is_told(page):
     seen = row().version
     services.configure("llm_api", {"open_s": 30}, actor="bob")
     answer = page.post(url, FORM | {"description": "Claude", "seen_version": seen}, follow=True)
-    assert "Nothing was changed: llm_api must still be version 1, as you saw it" in answer.content.decode()
+    told = "Nothing was changed: llm_api must still be at version 1, is at 2: it was changed meanwhile by bob"
+    assert told in answer.content.decode()
     assert (row().open_s, row().failure_threshold) == (30, 5)
 
 

@@ -78,7 +78,7 @@ def test_the_command_creates_configures_and_deletes():
     assert (created["settings"]["failure_rate"], created["failure_rate"], created["version"]) == (0.5, 0.0, 1)
     changed = json.loads(command("configure", "news_api", "open_s=5", "--version", "1", "--reason", "why", "--json"))
     assert (changed["settings"]["open_s"], changed["version"]) == (5.0, 2)
-    with pytest.raises(CommandError, match="news_api must still be version 1, as you saw it, is version 2 by now"):
+    with pytest.raises(CommandError, match="news_api must still be at version 1, is at 2: it was changed meanwhile"):
         command("configure", "news_api", "open_s=6", "--version", "1")
     assert command("delete", "news_api") == "deleted: news_api"
     assert not CircuitBreaker.objects.filter(name="news_api").exists()

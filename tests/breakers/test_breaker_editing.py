@@ -84,7 +84,7 @@ def test_a_change_that_changes_nothing_leaves_no_trace():
 def test_the_second_of_two_operators_is_told():
     seen = row().version
     services.configure("llm_api", {"open_s": 30}, actor="ann", version=seen)
-    with pytest.raises(Conflict, match="llm_api must still be version 1, as you saw it, is version 2 by now"):
+    with pytest.raises(Conflict, match="llm_api must still be at version 1, is at 2: it was changed meanwhile by ann"):
         services.configure("llm_api", {"open_s": 10}, actor="bob", version=seen)
     assert row().open_s == 30
     services.force_open("llm_api", actor="ann")

@@ -33,7 +33,7 @@ def test_facts_about_redis_pass_its_breaker_and_are_counted():
 
 
 def test_nobody_waits_for_a_dead_redis_again_and_again(monkeypatch):
-    monkeypatch.setattr(health, "redis_client", Dead)
+    monkeypatch.setattr(health, "connect", lambda *_, **__: Dead())
     monkeypatch.setattr("helios.breakers.journal.write", lambda _: None)
     for _ in range(30):
         assert health.server_versions()["redis"] == {"version": None, "used_memory_bytes": None}
@@ -43,7 +43,7 @@ def test_nobody_waits_for_a_dead_redis_again_and_again(monkeypatch):
 def test_the_readiness_probe_asks_redis_whatever_the_breaker_says(monkeypatch):
     for _ in range(20):
         with pytest.MonkeyPatch.context() as dead:
-            dead.setattr(health, "redis_client", Dead)
+            dead.setattr(health, "connect", lambda *_, **__: Dead())
             dead.setattr("helios.breakers.journal.write", lambda _: None)
             health.server_versions()
     assert health.ping_redis() == ""

@@ -9,7 +9,7 @@ import pytest
 from numba.core import event
 
 from helios.breakers import process as breakers
-from helios.modules import listener, loading
+from helios.modules import loading, swap_worker
 from tests.challenge.conftest import FIRST, run
 from tiers.live import inference, warmup
 from tiers.live.handlers import risk
@@ -30,7 +30,7 @@ def test_the_first_cycle_of_a_readied_process_imports_loads_fits_and_compiles_no
 ) -> None:
     Book.objects.update(active=True)
     monkeypatch.setattr(risk, "FIT_CACHE", {})
-    monkeypatch.setattr(listener, "_background", [])
+    monkeypatch.setattr(swap_worker, "_background", [])
     monkeypatch.setattr(network, "prepare_process", lambda threads: None)  # it is for good
     warmup.cpu()
     warmup.gpu()
@@ -40,4 +40,4 @@ def test_the_first_cycle_of_a_readied_process_imports_loads_fits_and_compiles_no
         assert run(book, times[FIRST]).status == "DONE"
     assert [now - then for then, now in zip(before, state(), strict=True)] == [set()] * 5
     assert compiled.buffer == []
-    assert listener._background == [inference.warm]  # what is promoted later is loaded beside the tasks
+    assert swap_worker._background == [inference.warm]  # what is promoted later is loaded beside the tasks

@@ -9,6 +9,7 @@ import pytest
 from helios import breakers, flags
 from helios.breakers import process
 from helios.breakers import services as breaker_services
+from helios.breakers.shared_state import SharedStore
 from helios.control import generations
 from helios.control.generations import NEVER_CHANGED
 from helios.flags import services as flag_services
@@ -65,7 +66,7 @@ def test_breakers_follow_the_generation_without_a_word_from_redis(
     clean_redis: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     circuit = process.current().circuit("llm_api")
-    monkeypatch.setattr(breaker_services, "announce", lambda: None)
+    monkeypatch.setattr(SharedStore, "announce", lambda _: None)
     CHANGES["breakers"]()
     breakers.refresh_if_behind(generations.read()["breakers"])
     assert circuit.settings.config.open_s == 7.0

@@ -11,7 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from helios import flags
 from helios.control import generations
-from helios.flags import catalog, segments, selectors, services
+from helios.flags import catalog, rows, segments, services
 from helios.flags.core import FlagContext, Strategy
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 
@@ -96,10 +96,10 @@ def test_a_migrated_database_has_the_shipped_flags_and_their_history() -> None:
 
 @pytest.mark.django_db
 def test_the_migration_and_the_service_write_the_same_rows() -> None:
-    migrated = {flag.name: selectors.state(flag) for flag in FeatureFlag.objects.all()}
+    migrated = {flag.name: rows.state(flag) for flag in FeatureFlag.objects.all()}
     FeatureFlag.objects.all().delete()
     services.install_missing(actor="test")
-    assert {flag.name: selectors.state(flag) for flag in FeatureFlag.objects.all()} == migrated
+    assert {flag.name: rows.state(flag) for flag in FeatureFlag.objects.all()} == migrated
 
 
 @pytest.mark.django_db

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helios import flags
-from helios.flags import catalog, changing, process, selectors, services
+from helios.control import news
+from helios.errors import Conflict
+from helios.flags import catalog, process, rows, selectors, services
 from helios.flags.core import FlagContext, share
 from helios.flags.core.fields import check_text
-from helios.flags.errors import ChangedMeanwhileError, InvalidFlagError, UnknownChangeError, UnknownFlagError
+from helios.flags.errors import InvalidFlagError, UnknownChangeError, UnknownFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FeatureFlagHistory
 from helios.flags.observers import differing
 from helios.flags.reader import definition_from
@@ -124,7 +126,7 @@ def test_a_killed_flag_refuses_ramps_and_schedules() -> None:
 def test_every_change_can_be_held_to_the_version_that_was_seen(change) -> None:
     seen = row("websocket_v2").version
     services.edit("websocket_v2", {"description": "theirs"}, actor="ada")
-    with pytest.raises(ChangedMeanwhileError, match=f"at version {seen}, is at {seen + 1}"):
+    with pytest.raises(Conflict, match=f"at version {seen}, is at {seen + 1}"):
         change(seen)
     assert row("websocket_v2").description == "theirs"
 
@@ -137,7 +139,7 @@ def test_of_many_editors_who_saw_the_same_version_exactly_one_gets_through(commi
         together.wait(10)
         try:
             done.append(services.edit("websocket_v2", {"owner": f"e{number}"}, actor=f"e{number}", version=seen))
-        except ChangedMeanwhileError as error:
+        except Conflict as error:
             told.append(str(error))
         finally:
             connection.close()
@@ -169,7 +171,7 @@ def test_a_flag_is_put_back_as_any_of_its_changes_left_it() -> None:
 
 @pytest.mark.django_db
 def test_an_entry_of_an_older_release_gets_defaults_for_what_it_did_not_know() -> None:
-    now = selectors.state(row("websocket_v2"))
+    now = rows.state(row("websocket_v2"))
     old = {key: value for key, value in now.items() if key not in {"rules", "variants"}}
     entry = FeatureFlagHistory.objects.create(
         flag_id="websocket_v2", action="edit", actor="ada", before=None, after=old, generation=1
@@ -215,12 +217,12 @@ def test_only_a_flags_own_history_restores_it() -> None:
     ],
 )
 def test_what_is_wrong_is_said_at_its_field_and_changes_nothing(fields: dict, field: str) -> None:
-    before = selectors.state(row("black_litterman"))
+    before = rows.state(row("black_litterman"))
     with pytest.raises(InvalidFlagError) as caught:
         services.edit("black_litterman", fields, actor="ada")
     assert caught.value.field == field
     assert "\n" not in str(caught.value)
-    assert selectors.state(row("black_litterman")) == before
+    assert rows.state(row("black_litterman")) == before
 
 
 json_values = st.recursive(
@@ -332,13 +334,14 @@ def test_with_redis_and_the_database_away_the_last_snapshot_serves_and_says_stal
 def test_one_batch_has_one_generation_and_one_announcement(
     monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks
 ) -> None:
-    announced: list[int] = []
-    monkeypatch.setattr(changing, "announce", lambda _url, generation: announced.append(generation))
+    announced: list[str] = []
+    monkeypatch.setattr(news, "announce", lambda _url, _subject, words: announced.append(words))
     FeatureFlag.objects.filter(name__in=["auto_trading", "garch_volatility"]).delete()
     with django_capture_on_commit_callbacks(execute=True):
         restored = services.install_missing(actor="ada")
     assert len(restored) == 2
-    assert announced == [restored[0].generation] == [restored[1].generation]
+    assert {each.generation for each in restored} == {restored[0].generation}
+    assert announced == [f"generation {restored[0].generation}"]
 
 
 @pytest.mark.django_db

@@ -18,9 +18,9 @@ from django.conf import settings
 from django.db import connection
 
 from helios import flags
-from helios.flags import announce as announcing
-from helios.flags import catalog, changing, process, services
-from helios.flags.announce import Listener, announce, channel
+from helios.control import news as announcing
+from helios.control.news import Follower, Listener, announce, channel
+from helios.flags import catalog, services
 from helios.flags.reader import DatabaseReader
 from helios.flags.snapshots import FlagStore
 from helios.stack.valkey import EmbeddedValkey
@@ -56,7 +56,11 @@ def other_process(quick: None) -> Iterator[Callable[[str], tuple[FlagStore, List
     def make(url: str) -> tuple[FlagStore, Listener]:
         store = FlagStore(DatabaseReader(), catalog.defaults)
         store.refresh_if_behind()
-        listener = Listener(store, url, after_read=process._give_connection_back)
+        listener = Listener(url, after=connection.close)
+        listener.follow(
+            "flags",
+            Follower(heard=store.refresh_if_behind, away=lambda away: store.mark("redis", present=away)),
+        )
         listener.start()
         started.append(listener)
         return store, listener
@@ -110,7 +114,7 @@ def test_a_change_whose_news_was_lost_is_found_by_the_next_check(
 ) -> None:
     store, listener = other_process(settings.REDIS_URL)
     assert listener.listening.wait(WAIT_S)
-    monkeypatch.setattr(changing, "announce", lambda *_: False)
+    monkeypatch.setattr(announcing, "announce", lambda *_: False)
     services.enable("auto_trading", actor="ada")
     assert store.wait_until(lambda now: now.fixed["auto_trading"], WAIT_S)
 
@@ -128,32 +132,67 @@ class SilentNews:
 
 
 def test_a_silent_connection_is_given_up_after_an_unanswered_ping(quick: None) -> None:
-    listener = Listener(FlagStore(DatabaseReader(), catalog.defaults), "unix:///nowhere")
+    listener = Listener("unix:///nowhere")
     news = SilentNews()
     with pytest.raises(redis.ConnectionError, match="ping must be answered"):
         listener._follow(news)  # type: ignore[arg-type]
     assert news.pings == 1
 
 
-def test_an_unexpected_error_while_reading_does_not_end_the_listener(logged: list[str]) -> None:
-    class Broken:
-        def refresh_if_behind(self) -> bool:
-            raise RuntimeError("unexpected")
+def test_an_unexpected_error_of_a_follower_ends_neither_the_listener_nor_the_others(logged: list[str]) -> None:
+    def broken() -> None:
+        raise RuntimeError("unexpected")
 
-    given_back: list[bool] = []
-    listener = Listener(Broken(), "unix:///nowhere", after_read=lambda: given_back.append(True))  # type: ignore[arg-type]
-    listener._refresh()
-    assert "flags.refresh_failed" in logged
-    assert given_back == [True]
+    given_back, heard = [], []
+    listener = Listener("unix:///nowhere", after=lambda: given_back.append(True))
+    listener.follow("flags", Follower(heard=broken))
+    listener.follow("modules", Follower(heard=lambda: heard.append("modules")))
+    listener._hear(1)
+    assert logged.count("control.follower_failed") == 1
+    assert heard == ["modules"]
+    assert given_back
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_listener(
+    quick: None, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    """Without it the process would no longer be heard of, and swaps would not wait for it."""
+    heard = []
+    listener = Listener("unix:///nowhere")
+
+    def listen() -> None:
+        heard.append(1)
+        if len(heard) > 1:
+            listener._stopping.set()
+        raise AttributeError("a client that was closed while it was read")
+
+    monkeypatch.setattr(listener, "_listen", listen)
+    listener.run()
+    assert (len(heard), logged) == (2, ["control.listener_failed"] * 2)
+
+
+def test_a_follower_hears_of_its_own_subject_and_of_all_that_may_have_been_missed() -> None:
+    heard: list[str] = []
+    listener = Listener("unix:///nowhere")
+    for subject in ("flags", "modules"):
+        listener.follow(subject, Follower(heard=lambda name=subject: heard.append(name)))  # type: ignore[misc]
+    listener._turn()
+    assert sorted(heard) == ["flags", "modules"]  # who joins may have missed something
+    listener._hear(b"modules swap 3 TESTING")
+    assert heard[2:] == ["modules"]
+    listener._hear(1)  # the answer to a subscription
+    assert heard[3:] == ["flags", "modules"]
+    listener._turn()
+    assert len(heard) == 5
 
 
 def test_announcing_tells_the_generation(clean_redis: redis.Redis) -> None:
     news = clean_redis.pubsub()
     news.subscribe(channel(clean_redis))
     assert news.get_message(timeout=WAIT_S)["type"] == "subscribe"
-    assert announce(settings.REDIS_URL, 41) is True
+    assert announce(settings.REDIS_URL, "flags", "generation 41") is True
     message = news.get_message(timeout=WAIT_S)
-    while message is None or message["data"] != b"41":  # other workers announce on the same channel
+    while message is None or message["data"] != b"flags generation 41":  # other workers announce on the same channel
         message = news.get_message(timeout=WAIT_S)
     news.close()
 
@@ -170,14 +209,14 @@ def test_this_process_has_one_listener_until_it_is_stopped(committed_flags: None
     flags.stop_listener()
 
 
-def test_a_forked_child_evaluates_and_starts_a_listener_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_listener", object())
-    held = process._starting
+def test_a_forked_child_starts_a_listener_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcing, "_listener", object())
+    held = announcing._starting
     with held:  # somebody was just starting a listener when the process forked
-        process._after_fork()
-    assert process._listener is None
-    assert process._starting is not held
-    assert not process._starting.locked()
+        announcing._after_fork()
+    assert announcing._listener is None
+    assert announcing._starting is not held
+    assert not announcing._starting.locked()
 
 
 @pytest.mark.django_db(transaction=True)

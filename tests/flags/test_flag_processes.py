@@ -17,10 +17,10 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from helios.control import news as announcing
 from helios.control import process
-from helios.flags import announce as announcing
+from helios.control.news import announce, channel
 from helios.flags import services
-from helios.flags.announce import announce, channel
 from helios.web import lifespan
 
 WAIT_S = 30.0
@@ -104,12 +104,12 @@ def test_news_of_another_redis_database_are_not_heard(clean_redis: redis.Redis) 
     news.subscribe(channel(clean_redis))
     assert news.get_message(timeout=WAIT_S)["type"] == "subscribe"
     elsewhere = settings.REDIS_URL.partition("?")[0] + "?db=63"
-    assert announce(elsewhere, 77)
-    assert announce(settings.REDIS_URL, 78)
+    assert announce(elsewhere, "flags", "77")
+    assert announce(settings.REDIS_URL, "flags", "78")
     message = news.get_message(timeout=WAIT_S)
-    while message is None or message["data"] not in {b"77", b"78"}:
+    while message is None or message["data"] not in {b"flags 77", b"flags 78"}:
         message = news.get_message(timeout=WAIT_S)
-    assert message["data"] == b"78"
+    assert message["data"] == b"flags 78"
     news.close()
 
 

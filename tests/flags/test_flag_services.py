@@ -13,11 +13,11 @@ from django.test import override_settings
 from helios import flags
 from helios.control import generations
 from helios.control.models import SubjectGeneration
-from helios.errors import Rejected
+from helios.errors import Conflict, Rejected
 from helios.events.models import SystemEvent
 from helios.flags import services
 from helios.flags.core import FlagContext
-from helios.flags.errors import ChangedMeanwhileError, InvalidFlagError, UnknownFlagError
+from helios.flags.errors import InvalidFlagError, UnknownFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 
 pytestmark = pytest.mark.django_db
@@ -209,7 +209,7 @@ def test_an_edit_sets_several_fields_in_one_change(last_change: LastChange) -> N
 def test_the_second_of_two_editors_is_told() -> None:
     seen = FeatureFlag.objects.get(name="black_litterman").version
     services.edit("black_litterman", {"owner": "first"}, actor="ada", version=seen)
-    with pytest.raises(ChangedMeanwhileError, match="changed meanwhile by ada"):
+    with pytest.raises(Conflict, match="changed meanwhile by ada"):
         services.edit("black_litterman", {"owner": "second"}, actor="bob", version=seen)
     assert FeatureFlag.objects.get(name="black_litterman").owner == "first"
 
@@ -344,7 +344,7 @@ def test_a_change_is_committed_even_when_redis_cannot_hear_of_it(committed_flags
     with override_settings(REDIS_URL="unix:///nowhere/valkey.sock?db=0"):
         services.enable("auto_trading", actor="ada")
     assert FeatureFlag.objects.get(name="auto_trading").enabled
-    assert "flags.not_announced" in logged
+    assert "control.not_announced" in logged
 
 
 def test_changes_made_at_once_by_many_are_all_kept(committed_flags: None) -> None:

@@ -28,9 +28,9 @@ def run(value):
 WORKER = """
 import json, os, sys, time
 import django; django.setup()
-from helios.modules import listener, registry, watch
+from helios.modules import registry, swap_worker, watch
 from helios.modules.errors import WatchedCallFailed
-listener.start_listener().present.wait(300)
+swap_worker.start().present.wait(300)
 out = open(sys.argv[1], "a", buffering=1)
 last = None
 while not os.path.exists(sys.argv[1] + ".stop"):
@@ -46,7 +46,7 @@ while not os.path.exists(sys.argv[1] + ".stop"):
         out.write(json.dumps({"seen": seen}) + "\\n")
         last = seen
     time.sleep(0.002)
-listener.stop_listener()
+swap_worker.stop()
 """
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from helios import outage
 from helios.events.models import SystemEvent
-from helios.modules import gating, listener, loading, presence, registry, services, swapping
+from helios.modules import gating, loading, presence, registry, services, swap_worker, swapping
 from helios.modules.errors import (
     ModuleLoadFailed,
     ModuleRefused,
@@ -125,7 +125,7 @@ def test_a_module_that_is_not_hot_reloadable_is_not_swapped(oracle):
 def test_an_unknown_module_and_a_nameless_actor_are_refused(oracle):
     with pytest.raises(UnknownModule, match="no module is named 'seer'; there are oracle, user"):
         services.swap("seer", "1.0.0", actor="ann")
-    with pytest.raises(ModuleRefused, match="a swap must name its actor, was empty"):
+    with pytest.raises(ModuleRefused, match="a change must name its actor"):
         services.swap("oracle", "1.1.0", actor="")
 
 
@@ -310,23 +310,23 @@ def test_a_process_keeps_its_last_answers_only():
     assert sorted(map(int, ModuleProcess.objects.get(pk=made).prepared)) == list(range(12, 20))
 
 
-def test_a_listener_answers_for_the_version_it_loaded_or_could_not(running, monkeypatch):
-    assert listener._loaded(running.to_version) == ""
+def test_a_process_answers_for_the_version_it_loaded_or_could_not(running, monkeypatch):
+    assert swap_worker._loaded(running.to_version) == ""
     monkeypatch.setattr(registry, "load_version", lambda _: (_ for _ in ()).throw(SystemExit(3)))
-    assert listener._loaded(running.to_version) == "SystemExit: 3"
+    assert swap_worker._loaded(running.to_version) == "SystemExit: 3"
 
 
 @pytest.fixture
 def wanted(oracle, monkeypatch) -> list[ModuleVersion]:
     """What a floor above has every worker load ahead."""
     asked = [ModuleVersion.objects.get(label=oracle["1.1.0"])]
-    monkeypatch.setattr(listener, "_wanted", [lambda: asked])
+    monkeypatch.setattr(swap_worker, "_wanted", [lambda: asked])
     return asked
 
 
 def test_what_is_wanted_ahead_is_loaded_before_a_task_asks(wanted):
     (version,) = wanted
-    worker = listener.Listener("redis://nowhere", "worker", tasks=True)
+    worker = swap_worker.SwapWorker("worker", tasks=True)
     loading.forget_code("oracle", version.digest)
     worker._load_ahead()
     assert loading.held("oracle", version.digest) is not None
@@ -338,33 +338,15 @@ def test_what_cannot_be_loaded_ahead_is_told_once_and_left_to_the_task(wanted, m
 
     loading.forget_code("oracle", wanted[0].digest)
     monkeypatch.setattr(registry, "load_version", missing)
-    worker = listener.Listener("redis://nowhere", "worker", tasks=True)
+    worker = swap_worker.SwapWorker("worker", tasks=True)
     worker._load_ahead()
     worker._load_ahead()
     assert logged == ["modules.not_loaded_ahead"]
 
 
-def test_a_listener_outlives_an_error_that_nobody_foresaw(monkeypatch, logged):
-    """Without it the process would no longer be heard of, and swaps would not wait for it."""
-    heard = []
-    process = listener.Listener("redis://nowhere", "worker")
-
-    def listen() -> None:
-        heard.append(1)
-        if len(heard) > 1:
-            process._stopping.set()
-        raise AttributeError("a client that was closed while it was read")
-
-    monkeypatch.setattr(process, "_listen", listen)
-    monkeypatch.setattr(process, "_keep_alive", lambda: None)
-    monkeypatch.setattr(listener, "RETRY_EVERY_S", 0.0)
-    process._hear()
-    assert (len(heard), logged) == (2, ["modules.listener_failed"] * 2)
-
-
-def test_a_listener_asks_nothing_of_a_database_that_is_away(monkeypatch, logged):
+def test_a_process_asks_nothing_of_a_database_that_is_away(monkeypatch, logged):
     """It looks around several times a second, and each time it would fail and say so."""
-    process = listener.Listener("redis://nowhere", "worker")
+    process = swap_worker.SwapWorker("worker")
     asked = []
 
     def work() -> None:

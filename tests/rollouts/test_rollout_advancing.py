@@ -158,10 +158,10 @@ def test_an_analysis_keeps_every_guard_with_value_limit_and_outcome(at_step) -> 
 
 def test_an_analysis_that_moves_nothing_does_not_count_as_a_change(at_step, desk: Desk) -> None:
     row = at_step(2)
-    seen = row.generation
+    seen = row.version
     desk.arms = reading(arm(3))
     services.advance(row.pk, due(row))
-    assert services.pause(row.pk, actor="ada", seen_generation=seen).state == "PAUSED"
+    assert services.pause(row.pk, actor="ada", version=seen).state == "PAUSED"
 
 
 # --- after every cycle ---
@@ -203,7 +203,7 @@ def test_a_promotion_that_was_done_or_is_being_done_is_not_called_back(at_step, 
     desk.champion = "momentum"
     assert services.react(row.pk) is None
     desk.champion = "sma_cross"
-    monkeypatch.setattr(advancing, "claimed", lambda _: nullcontext(enter_result=False))
+    monkeypatch.setattr(advancing, "claimed", lambda *_: nullcontext(enter_result=False))
     assert services.react(row.pk) is None
     assert selectors.get(row.pk).state == "PROMOTING"
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from helios.errors import Rejected
-from helios.rollouts import changes, selectors, services
+from helios.rollouts import rows, selectors, services
 from helios.rollouts.core.machine import LIVE, SERVING
 from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import RolloutAnalysis, RolloutEvent
@@ -41,7 +41,7 @@ def test_any_order_of_people_analyses_and_cycles_keeps_the_rules(plan, desk: Des
             try:
                 chance.choices(PEOPLE, weights=WEIGHTS)[0](row.pk, actor="ada", now=now)
             except Rejected:
-                assert changes.snapshot(selectors.get(row.pk)) == changes.snapshot(before)
+                assert rows.snapshot(selectors.get(row.pk)) == rows.snapshot(before)
         elif chance.random() < 0.3:
             services.react(row.pk, now)
         else:
@@ -58,8 +58,8 @@ def test_any_order_of_people_analyses_and_cycles_keeps_the_rules(plan, desk: Des
         served = selectors.assignments(["AAPL", "IBM", "MSFT"], book="demo")
         assert bool(served) == (after.state in SERVING and after.step > 0)
         if before.state not in LIVE:
-            assert changes.snapshot(after) == changes.snapshot(before)
+            assert rows.snapshot(after) == rows.snapshot(before)
     entries = list(RolloutEvent.objects.order_by("id"))
     assert all(one.after == following.before for one, following in pairwise(entries))
-    assert entries[-1].after == changes.snapshot(selectors.get(row.pk))
+    assert entries[-1].after == rows.snapshot(selectors.get(row.pk))
     assert (desk.champion == "momentum") == (selectors.get(row.pk).state == "SUCCEEDED")

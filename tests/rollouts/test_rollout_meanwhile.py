@@ -10,8 +10,8 @@ from django.conf import settings as configured
 from django.db import connection
 
 from helios.celery import app
+from helios.db.locks import claimed
 from helios.rollouts import providers, selectors, services
-from helios.rollouts.claims import claimed
 from helios.rollouts.models import Rollout, RolloutAnalysis
 from tests.rollouts.arms import arm, reading
 from tests.rollouts.conftest import T0, Desk
@@ -90,7 +90,7 @@ def test_a_swap_that_takes_too_long_pauses(at_step, desk: Desk) -> None:
 
 
 def test_a_claim_ends_with_its_work_also_when_that_fails(rollout: Rollout) -> None:
-    work = claimed(rollout.pk)
+    work = claimed("helios.rollouts", rollout.pk)
     assert work.__enter__()
     assert not work.__exit__(ZeroDivisionError, ZeroDivisionError(), None)  # it does not swallow the error
     with connection.cursor() as cursor:

@@ -11,7 +11,7 @@ import pytest
 
 from helios.errors import Rejected
 from helios.events.models import SystemEvent
-from helios.modules import listener
+from helios.modules import swap_worker
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
 from helios.rollouts import selectors, services, targets
 from helios.rollouts.models import Rollout
@@ -119,7 +119,7 @@ def test_workers_load_the_challengers_of_rollouts_under_way_ahead(slot: Module) 
     assert selectors.challengers() == []
     services.start(row.pk, actor="ada", now=T0)
     assert [version.label for version in selectors.challengers()] == ["1.1.0+bbbbbbbb"]
-    assert selectors.challengers in listener._wanted
+    assert selectors.challengers in swap_worker._wanted
     services.abort(row.pk, actor="ada")
     assert selectors.challengers() == []
 

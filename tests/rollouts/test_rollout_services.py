@@ -186,11 +186,11 @@ def test_what_does_not_fit_the_state_is_refused_and_leaves_no_trace(rollout, act
 
 @pytest.mark.parametrize("act", [services.pause, services.promote, services.abort])
 def test_the_second_of_two_people_is_told(rollout, act) -> None:
-    seen = rollout.generation
-    services.pause(rollout.pk, actor="ada", seen_generation=seen)
+    seen = rollout.version
+    services.pause(rollout.pk, actor="ada", version=seen)
     before = counts()
-    with pytest.raises(Conflict, match="must still be as you saw it, was changed meanwhile"):
-        act(rollout.pk, actor="bob", seen_generation=seen)
+    with pytest.raises(Conflict, match="must still be at version"):
+        act(rollout.pk, actor="bob", version=seen)
     assert counts() == before
 
 
@@ -207,7 +207,7 @@ def test_every_move_is_in_the_history_with_before_and_after(rollout) -> None:
     assert [entry.action for entry in entries] == ["created", "started", "paused", "resumed", "aborted"]
     for one, following in pairwise(entries):
         assert following.before == one.after
-    assert [entry.after["generation"] for entry in entries] == [0, 1, 2, 3, 4]
+    assert [entry.after["version"] for entry in entries] == [0, 1, 2, 3, 4]
     kinds = SystemEvent.objects.filter(source="rollouts").order_by("id").values_list("kind", "severity")
     assert list(kinds)[-3:] == [
         ("rollout.paused", "warning"),

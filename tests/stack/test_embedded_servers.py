@@ -19,8 +19,8 @@ from flower.utils.broker import Broker as Monitor
 from kombu import Connection
 
 from helios.breakers.shared_state import SharedStore
+from helios.control.news import announce
 from helios.env import Env
-from helios.flags.announce import announce
 from helios.stack import children, endpoints, postgres, training
 from helios.stack.children import StackError
 from helios.stack.postgres import EmbeddedPostgres
@@ -281,7 +281,7 @@ def test_every_client_of_valkey_logs_in_with_a_password_of_any_signs(valkey: Emb
     url = valkey.url(3).replace("unix://", f"unix://:{quote(password, safe='')}@")
     assert redis.Redis.from_url(url).ping()
     assert SharedStore.from_url(url).changes() == 0
-    assert announce(url, 7)
+    assert announce(url, "flags", "generation 7")
     cache = RedisCache([url], {})
     cache.set("key", "value")
     assert cache.get("key") == "value"

@@ -320,7 +320,7 @@ def test_a_rollout_goes_on_by_a_trader_and_stops_by_an_operator(
     was = Rollout.objects.get(pk=rollout.pk)
     desk.press(ROLLOUTS, button, rollout)
     now = Rollout.objects.get(pk=rollout.pk)
-    assert (now.generation != was.generation) is desk.at_least(needed)
+    assert (now.version != was.version) is desk.at_least(needed)
     assert now.state == (after if desk.at_least(needed) else was.state)
     assert RolloutEvent.objects.filter(actor=desk.name).exists() is desk.at_least(needed)
 

@@ -117,7 +117,7 @@ def test_the_second_of_two_people_is_told(rollout: Api, trader: Api) -> None:
     tag = rollout.get("rollouts/faster")["ETag"]
     assert trader.post("rollouts/faster/start", If_Match=tag).status_code == 200
     assert rollout.post("rollouts/faster/pause", If_Match=tag).status_code == 409
-    assert rollout.post("rollouts/faster/pause", {"generation": 10**6}).status_code == 409
+    assert rollout.post("rollouts/faster/pause", {"version": 10**6}).status_code == 409
 
 
 def test_an_ended_rollout_keeps_its_number_and_gives_its_name_back(rollout: Api) -> None:

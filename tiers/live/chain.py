@@ -13,10 +13,11 @@ from kombu.exceptions import OperationalError as BrokerError
 from loguru import logger
 
 from helios import flags
+from helios.db.locks import claimed
 from helios.modules import registry as modules
 from tiers.challenge.pins import pins
 from tiers.live import switches as switchboard
-from tiers.live.stages import end, owning
+from tiers.live.stages import CYCLES, end
 from trading.models import Book, PipelineCycle, Stage
 from trading.orders import outbox
 
@@ -97,7 +98,7 @@ def recover(*, stalled_s: float) -> int:
         logger.bind(cycle=cycle.pk, stage=due.value, redriven=cycle.redriven + 1).warning("cycle.redriven")
         resent += send_chain(cycle.pk, Stage.EXECUTE if due is Stage.DONE else due)
     for ended in outbox.left_behind().select_related("book").order_by("pk")[:100]:
-        with owning(ended.pk) as mine:
+        with claimed(CYCLES, ended.pk) as mine:
             if mine:
                 outbox.flush(ended)
     return resent

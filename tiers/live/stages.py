@@ -14,8 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 
@@ -27,6 +26,7 @@ from loguru import logger
 
 from helios import breakers, events, flags
 from helios.db.failures import UNAVAILABLE
+from helios.db.locks import claimed
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
@@ -42,7 +42,7 @@ from trading.models import Book, PipelineCycle, Stage, StageRun
 from trading.orders import outbox
 
 Status = PipelineCycle.Status
-_LOCK_SPACE = 0x48454C49  # "HELI": keeps our advisory locks apart from other users of the database
+CYCLES = "helios.cycles"  # the space of the locks of those who run a stage that waits
 
 
 def run_stage(cycle_id: int, stage: Stage) -> int:
@@ -51,7 +51,7 @@ def run_stage(cycle_id: int, stage: Stage) -> int:
     modules.refresh_if_behind()
     breakers.refresh_if_behind()
     cycle: PipelineCycle | None = None
-    alone = owning(cycle_id) if stage in WAITS else nullcontext(enter_result=True)
+    alone = claimed(CYCLES, cycle_id) if stage in WAITS else nullcontext(enter_result=True)
     with logger.contextualize(cycle=cycle_id, tier=stage.value), alone as mine:
         if mine:
             cycle = _run(cycle_id, stage, started)
@@ -180,7 +180,7 @@ def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_m
 
 def finish(cycle_id: int) -> None:
     """Send the cycle's orders and close it. Safe to repeat; one process at a time owns the sending."""
-    with owning(cycle_id) as owned:
+    with claimed(CYCLES, cycle_id) as owned:
         if not owned:
             return
         cycle = (
@@ -235,19 +235,6 @@ def end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) ->
     logger.bind(cycle=cycle.pk, **done, status=str(status), reason=reason).info("cycle.ended")
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify('helios_cycles', %s)", [str(cycle.pk)])
-
-
-@contextmanager
-def owning(cycle_id: int) -> Iterator[bool]:
-    """A session lock that dies with its process, so that an owner that was killed never blocks the next one."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_SPACE, cycle_id % 2**31])
-        owned = bool(cursor.fetchone()[0])
-        try:
-            yield owned
-        finally:
-            if owned:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_SPACE, cycle_id % 2**31])
 
 
 def worker_name() -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from django.db import connection
 from psycopg2.extras import execute_values
 
+from helios.db.json_values import json_safe
 from helios.db.partitions import ensure_partitions
 from tiers.contracts import (
     Bars,
@@ -318,19 +319,6 @@ def save_snapshot(cycle: PipelineCycle, view: BookView) -> None:
 def denials_json(denials: Sequence[Denial]) -> list[dict[str, Any]]:
     """Denials as JSON: numbers that are not finite become None-free text."""
     return [json_safe(asdict(denial)) for denial in denials]
-
-
-def json_safe(value: Any) -> Any:
-    """The value with NaN and infinities as None, tuples as lists and dates as text."""
-    if isinstance(value, dict):
-        return {key: json_safe(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_safe(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value
 
 
 def _nullable(value: float) -> float | None:

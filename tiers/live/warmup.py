@@ -11,8 +11,8 @@ from loguru import logger
 
 from helios import flags
 from helios.breakers import process as breakers
-from helios.modules import listener
 from helios.modules import registry as modules
+from helios.modules import swap_worker
 from tiers.contracts import FloatArray
 from tiers.contracts.parameters import VolatilityParams
 from tiers.live import book_params, inference, schedule, windows
@@ -40,7 +40,7 @@ def gpu() -> None:
     attempt("control plane", lambda: control_plane("neural_network"))
     active_modules([Stage.PREDICT])
     attempt("models", inference.warm)
-    listener.run_in_background(inference.warm)
+    swap_worker.run_in_background(inference.warm)
 
 
 def attempt(what: str, work: Callable[[], object]) -> str:

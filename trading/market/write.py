@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from helios.db.locks import hold
 from helios.db.partitions import ensure_partitions
 from helios.errors import DataError
 from helios.events import record
@@ -141,7 +142,7 @@ def _prepare(batches: Sequence[Bars]) -> None:
         min(utc(batch.ts[0]) for batch in batches),
         max(utc(batch.ts[-1]) for batch in batches),
     )
-    _lock("pg_advisory_xact_lock", symbols)
+    hold(*_locks(symbols))
 
 
 def lock_bars_shared(symbols: Sequence[str]) -> None:
@@ -152,16 +153,11 @@ def lock_bars_shared(symbols: Sequence[str]) -> None:
     """
     with connection.cursor() as cursor:  # the table before its symbols, as writers who need a partition do
         cursor.execute("LOCK TABLE ONLY market_ohlc IN ACCESS SHARE MODE")
-    _lock("pg_advisory_xact_lock_shared", sorted(symbols))
+    hold(*_locks(sorted(symbols)), shared=True)
 
 
-def _lock(how: str, symbols: list[str]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {how}(hashtextextended('market_ohlc ' || symbol, 0)) "  # noqa: S608 - one of two names above
-            "FROM (SELECT unnest(%s::text[]) AS symbol) AS wanted",
-            [symbols],
-        )
+def _locks(symbols: Iterable[str]) -> list[str]:
+    return [f"market_ohlc {symbol}" for symbol in symbols]
 
 
 def _write(batch: Bars, source: str, progress: Callable[[int], None] | None) -> UpsertResult:

@@ -16,9 +16,9 @@ from rest_framework.response import Response
 from helios import flags
 from helios.api.flags import shapes
 from helios.flags import references, roles, selectors, services
-from helios.flags.changing import Change
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 from helios.flags.roles import Turn
+from helios.flags.rows import Change
 from helios.web.access import demand
 from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version
 from helios.web.idempotency import idempotent

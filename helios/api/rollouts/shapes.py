@@ -66,7 +66,7 @@ class NewRollout(Reasoned):
 class Move(Reasoned):
     """A move of a rollout as the caller saw it."""
 
-    generation = Whole(required=False, min_value=0, help_text="the `generation` you saw; or send its ETag as If-Match")
+    version = Whole(required=False, min_value=0, help_text="the `version` you saw; or send its ETag as If-Match")
 
 
 class Promotion(Move):
@@ -114,7 +114,7 @@ class RolloutSerializer(serializers.ModelSerializer[Rollout]):
             "n_errors",
             "inconclusive_limit",
             "error_limit",
-            "generation",
+            "version",
             "actor",
             "created_at",
             "updated_at",

@@ -37,9 +37,9 @@ def found(name: str) -> Rollout:
 
 
 def shown(row: Rollout, *, status: int = HTTPStatus.OK) -> Response:
-    """The rollout as it is now, with its generation as ETag."""
+    """The rollout as it is now, with its version as ETag."""
     row.refresh_from_db()
-    headers = {"ETag": f'"{row.generation}"'}
+    headers = {"ETag": f'"{row.version}"'}
     if status == HTTPStatus.CREATED:
         headers["Location"] = f"/api/modularity/rollouts/{row.name}"
     return Response(shapes.RolloutSerializer(row).data, status=status, headers=headers)
@@ -174,9 +174,9 @@ class _Move(ApiView):
     def post(self, request: Request, name: str) -> Response:
         no_query(request)
         wanted = body(request, self.shape)
-        seen = seen_version(request, wanted.pop("generation", None))
+        seen = seen_version(request, wanted.pop("version", None))
         row = found(name)
-        return shown(type(self).service(row.pk, actor=actor(request), seen_generation=seen, **wanted))
+        return shown(type(self).service(row.pk, actor=actor(request), version=seen, **wanted))
 
 
 def _documented(summary: str, identity: str, shape: type[Body] = shapes.Move) -> Any:

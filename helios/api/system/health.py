@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from helios.breakers import CircuitOpen, breaker
+from helios.redis_client import connect
 
 REDIS_TIMEOUT_S: Final = 2.0
 
@@ -25,14 +26,6 @@ class Component:
     ok: bool
     detail: str
     duration_ms: float
-
-
-def redis_client() -> redis.Redis:
-    """A client of the configured Redis or Valkey that gives up after two seconds."""
-    client: redis.Redis = redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
-    )
-    return client
 
 
 def ping_database() -> str:
@@ -52,7 +45,7 @@ def pending_migrations() -> list[str]:
 
 def ping_redis() -> str:
     """Pings Redis; returns "" or raises `redis.RedisError`."""
-    client = redis_client()
+    client = connect(settings.REDIS_URL, timeout_s=REDIS_TIMEOUT_S)
     try:
         client.ping()
     finally:
@@ -96,7 +89,7 @@ def server_versions() -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('server_version'), pg_database_size(current_database())")
         version, size_bytes = cursor.fetchone()
-    client = redis_client()
+    client = connect(settings.REDIS_URL, timeout_s=REDIS_TIMEOUT_S)
     try:
         info: dict[str, Any] = breaker("redis_cache").call(client.info)
     except (redis.RedisError, CircuitOpen):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from helios.entries import storable
 from helios.flags.core import Strategy
 from helios.flags.errors import InvalidFlagError
 
@@ -14,7 +15,6 @@ MAX_ENTRY: Final = 128
 MAX_TEXT: Final[Mapping[str, int]] = {"stickiness": 64, "owner": 128, "group_id": 100}
 MAX_OBJECTS: Final = 500  # in one list of a flag: every evaluation may walk them all
 MAX_NAME: Final[Mapping[str, int]] = {"environments": 64, "segments": 100}  # of one entry, where it is less
-MAX_ACTOR: Final = 150
 NAME_LISTS: Final = frozenset({"whitelist", "blacklist", "segments", "environments"})  # sets, kept sorted
 
 
@@ -29,17 +29,10 @@ def check_field(name: str, value: Any) -> None:
     _CHECKS[name](name, value)
 
 
-def check_actor(actor: str) -> None:
-    """Every change names who made it."""
-    check_text("actor", actor)
-    if not actor.strip() or len(actor) > MAX_ACTOR:
-        raise InvalidFlagError(f"a change must name its actor in 1 to {MAX_ACTOR} letters, was {actor[:20]!r}")
-
-
 def check_text(name: str, value: Any) -> None:
     """No text in `value`, however deep, that a database cannot hold: NUL, or half of a surrogate pair."""
     if isinstance(value, str):
-        if "\x00" in value or not _is_unicode(value):
+        if not storable(value):
             raise InvalidFlagError(f"{name} must hold text that can be stored, held a NUL or half a character", name)
     elif isinstance(value, Mapping):
         for key, each in value.items():
@@ -48,14 +41,6 @@ def check_text(name: str, value: Any) -> None:
     elif isinstance(value, list | tuple | set | frozenset):
         for each in value:
             check_text(name, each)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_entries(name: str, value: Any) -> None:

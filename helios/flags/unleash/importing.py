@@ -11,11 +11,11 @@ from typing import Any, Final, TypeVar
 
 from helios.entries import shown
 from helios.flags import catalog, segments, services
-from helios.flags.changing import Batch, Change, changes
 from helios.flags.core import FlagDefinition, Segment, Strategy
 from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag
+from helios.flags.rows import Batch, Change, changes
 from helios.flags.unleash.conformance import fold_events
 from helios.flags.unleash.settling import Settled, settle
 from helios.flags.unleash.state import (

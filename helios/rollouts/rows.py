@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import transaction
-
-from helios import events
-from helios.control import generations
+from helios.control.change import Subject, check_version, locked
 from helios.rollouts.core.assignment import Mode
 from helios.rollouts.core.machine import LIVE, Cause, Progress, State
-from helios.rollouts.errors import RolloutChanged, RolloutRefused, UnknownRollout
+from helios.rollouts.errors import RolloutRefused, UnknownRollout
 from helios.rollouts.models import Rollout, RolloutEvent
 from helios.rollouts.selectors import step_of
 
 Move = Callable[[Progress], Progress]
 
 _SEVERITY: Final = {"paused": "warning", "aborted": "warning", "rolled_back": "critical"}
+CLAIMS: Final = "helios.rollouts"  # the space of the locks of those who measure or promote a rollout
 SYSTEM: Final = "rollouts"  # the actor of what nobody asked for
+ROLLOUTS: Final = Subject(name="rollouts", refused=RolloutRefused)
 
 
 def move(
@@ -29,34 +29,34 @@ def move(
     actor: str,
     now: datetime,
     reason: str = "",
-    seen_generation: int | None = None,
+    version: int | None = None,
     update: Callable[[Rollout], bool] | None = None,
 ) -> Rollout:
-    """Lock, move, write. Raises what `transition` raises, and `RolloutChanged` when `seen_generation` is not current.
+    """Lock, move, write. Raises what `transition` raises, and `Conflict` when the rollout is at another `version`.
 
     `update` may change fields of the locked row; it says whether measuring begins anew.
     """
-    if not actor:
-        raise RolloutRefused("a change must name its actor, was empty")
-    with transaction.atomic():
-        row = locked(rollout_id)
-        if seen_generation is not None and row.generation != seen_generation:
-            raise RolloutChanged(
-                f"rollout {row.name} must still be as you saw it, was changed meanwhile: look again, then repeat yours"
-            )
+    with ROLLOUTS.changing(actor=actor, reason=reason):
+        row = held(rollout_id)
+        check_version(row, version, row.history.all())
         after = transition(progress(row))
         anew = update(row) if update else False
         put(row, after, actor=actor, now=now, reason=reason, anew=anew)
     return row
 
 
-def locked(rollout_id: int) -> Rollout:
+@contextmanager
+def unmoved(seen: Rollout) -> Iterator[Rollout | None]:
+    """The row in a transaction of the system's own; None where somebody has moved it since it was read."""
+    with ROLLOUTS.alone():
+        row = held(seen.pk)
+        yield row if row.version == seen.version else None
+
+
+def held(rollout_id: int) -> Rollout:
     """The row, held until the transaction ends."""
-    generations.lock("rollouts")
-    row = Rollout.objects.select_for_update().filter(pk=rollout_id).first()
-    if row is None:
-        raise UnknownRollout(f"a rollout must exist, number {rollout_id} does not")
-    return row
+    unknown = UnknownRollout(f"a rollout must exist, number {rollout_id} does not")
+    return locked(Rollout.objects.filter(pk=rollout_id), lambda: unknown)
 
 
 def progress(row: Rollout) -> Progress:
@@ -82,7 +82,7 @@ def snapshot(row: Rollout) -> dict[str, Any]:
         "cause": row.cause,
         "champion": row.champion,
         "challenger": row.challenger,
-        "generation": row.generation,
+        "version": row.version,
     }
 
 
@@ -94,7 +94,7 @@ def put(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: str
     row.n_inconclusive, row.n_errors = after.n_inconclusive, after.n_errors
     _times(row, was, now, anew=anew)
     if action:
-        row.generation += 1
+        row.version += 1
         row.reason = reason or f"{action.replace('_', ' ')} by {actor}"
         if after.state is State.RUNNING:
             row.reason = ""
@@ -105,26 +105,12 @@ def put(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: str
 
 def note(row: Rollout, action: str, before: dict[str, Any] | None, *, actor: str, reason: str, now: datetime) -> None:
     """Append to the history and to the events; every process may have to look again."""
-    generations.advance("rollouts")
+    ROLLOUTS.moved()
     after = snapshot(row)
-    RolloutEvent.objects.create(
-        rollout=row, at=now, action=action, actor=actor, reason=reason, before=before, after=after
-    )
-    events.record(
-        kind=f"rollout.{action}",
-        source="rollouts",
-        subject=row.name,
-        severity=_SEVERITY.get(action, "info"),
-        data={
-            "rollout": row.pk,
-            "kind": row.kind,
-            "target": row.target,
-            "actor": actor,
-            "reason": reason,
-            "before": before,
-            "after": after,
-        },
-    )
+    entry = {"actor": actor, "reason": reason, "before": before, "after": after}
+    RolloutEvent.objects.create(rollout=row, at=now, action=action, **entry)
+    data = {"rollout": row.pk, "kind": row.kind, "target": row.target, **entry}
+    ROLLOUTS.record(f"rollout.{action}", row.name, data, severity=_SEVERITY.get(action, "info"))
 
 
 def action_of(before: Progress, after: Progress) -> str:

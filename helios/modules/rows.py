@@ -1,27 +1,22 @@
-"""What every change of a module goes through: one lock, the next generation, an event, news for the other processes."""
+"""Slots as they change: read under the lock of all modules, written with their generation and an event."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
-from helios import events
-from helios.control import generations
-from helios.modules import announce
-from helios.modules.errors import UnknownModule
+from helios.control.change import Subject
+from helios.modules.errors import ModuleRefused, UnknownModule
 from helios.modules.models import Module, ModuleState, ModuleVersion
 
+MODULES: Final = Subject(name="modules", refused=ModuleRefused)
 USABLE = (ModuleState.LOADED, ModuleState.ACTIVE)
 
 
-def locked() -> dict[str, Module]:
-    """All slots by name; other changes wait, so that generations and states stay in order."""
-    generations.lock("modules")
+def slots() -> dict[str, Module]:
+    """All slots by name; for a change, read inside `MODULES.changing` or `MODULES.alone`."""
     return {row.name: row for row in Module.objects.select_related("active", "previous")}
 
 
@@ -32,9 +27,9 @@ def named(rows: Mapping[str, Module], name: str) -> Module:
     return rows[name]
 
 
-def slot(name: str) -> Module:
+def find(name: str) -> Module:
     """The slot as it is in the table now."""
-    return named({row.name: row for row in Module.objects.select_related("active", "previous")}, name)
+    return named(slots(), name)
 
 
 def version_of(row: Module, version: str = "") -> ModuleVersion:
@@ -57,10 +52,9 @@ def version_of(row: Module, version: str = "") -> ModuleVersion:
 def changed(row: Module, kind: str, data: Mapping[str, Any], *, severity: str = "info") -> None:
     """Save a slot under the next generation with the face of what fills it; the event and the news go with it."""
     _show(row)
-    row.generation = generations.advance("modules")
+    row.generation = MODULES.moved()
     row.save()
-    events.record(kind=kind, source="modules", subject=row.name, severity=severity, data=dict(data))
-    transaction.on_commit(partial(announce.announce, settings.REDIS_URL, f"generation {row.generation}"), robust=True)
+    MODULES.record(kind, row.name, data, severity=severity)
 
 
 def move(

@@ -1,4 +1,4 @@
-"""The two threads with which a process takes part in swaps: one is heard of and hears, the other loads."""
+"""How a process takes part in swaps: the listener keeps it heard of, and a thread beside loads what swaps ask for."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Final
 
-import redis
 from django.db import Error as DatabaseError
 from loguru import logger
-from redis.client import PubSub
 
 from helios import outage
+from helios.control import news
 from helios.errors import HeliosError
 from helios.modules import loading, presence, registry, watch
-from helios.modules.announce import channel
 from helios.modules.models import ModuleSwap, ModuleVersion, SwapState
 
-WAIT_S: Final = 0.5  # how long it waits for news before it looks around
-CHECK_EVERY_S: Final = 3.0  # with news arriving: in case one was lost
-RETRY_EVERY_S: Final = 0.5  # without Redis: the database is asked this often
 log = logger.bind(component="modules")
 
 Wanted = Callable[[], Iterable[ModuleVersion]]
@@ -43,41 +37,38 @@ def run_in_background(work: Callable[[], object]) -> None:
         _background.append(work)
 
 
-class Listener:
+class SwapWorker:
     """Keeps the process's row alive, and loads the versions that swaps ask for beside the running ones.
 
     The registry's snapshot is never touched here: it changes at the start of a task, so no task sees two versions.
     """
 
-    def __init__(self, url: str, component: str, *, tasks: bool = False) -> None:
-        self._url, self._component, self._tasks = url, component, tasks
+    def __init__(self, component: str, *, tasks: bool = False) -> None:
+        self._component, self._tasks = component, tasks
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._answered: set[int] = set()
         self._refused: set[int] = set()  # versions that could not be loaded ahead: told once, not tried again
         self._row: uuid.UUID | None = None
         self._beaten = 0.0
         self.present = threading.Event()  # set while the process's row is in the table
-        self._threads = [
-            threading.Thread(target=self._hear, name="modules-listener", daemon=True),
-            threading.Thread(target=self._load, name="modules-loader", daemon=True),
-        ]
+        self._loader = threading.Thread(target=self._load, name="modules-loader", daemon=True)
 
     def start(self) -> None:
-        """Start both threads."""
-        for thread in self._threads:
-            thread.start()
+        """Start loading, and hearing of what is to be loaded."""
+        self._loader.start()
         watch.mark_with(self._mark)
+        news.follow("modules", news.Follower(heard=self._wake.set, turn=self._keep_alive))
 
     def is_alive(self) -> bool:
-        """Whether both threads run."""
-        return all(thread.is_alive() for thread in self._threads)
+        """Whether it loads."""
+        return self._loader.is_alive()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End both threads and take the row away."""
+        """End it and take the row away."""
+        news.leave("modules")
         self._stopping.set()
         self._wake.set()
-        for thread in self._threads:
-            thread.join(timeout_s)
+        self._loader.join(timeout_s)
         row, self._row = self._row, None
         if row is not None:
             self._asking(lambda: presence.leave(row))
@@ -90,62 +81,10 @@ class Listener:
             writer.start()
             writer.join()
 
-    # --- hearing ---
-
-    def _hear(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._listen()
-            except (redis.RedisError, OSError) as error:
-                outage.report(error, during="listening for swaps")
-                self._go_on()
-            except Exception as error:  # noqa: BLE001 - a process that is no longer heard of would not be waited for
-                log.bind(error=repr(error)).error("modules.listener_failed")
-                self._go_on()
-
-    def _go_on(self) -> None:
-        """Ask the database in the place of news, until Redis answers again."""
-        while not self._stopping.is_set():
-            self._look_around()
-            self._stopping.wait(RETRY_EVERY_S)
-            if not outage.VALKEY.away:
-                return
-
-    def _listen(self) -> None:
-        client = outage.connect(self._url, timeout_s=CHECK_EVERY_S)
-        try:
-            with client.pubsub() as news:  # type: ignore[no-untyped-call]
-                news.subscribe(channel(client))
-                self._follow(news)
-        finally:
-            client.close()
-
-    def _follow(self, news: PubSub) -> None:
-        quiet_s, asked = 0.0, False
-        while not self._stopping.is_set():
-            heard = news.get_message(timeout=WAIT_S) is not None
-            if heard:
-                quiet_s, asked = 0.0, False
-                self._wake.set()
-            self._keep_alive()
-            if heard:
-                continue
-            quiet_s += WAIT_S
-            if quiet_s >= CHECK_EVERY_S:
-                if asked:
-                    raise redis.ConnectionError(f"a ping must be answered within {CHECK_EVERY_S} s, was not")
-                quiet_s, asked = 0.0, True
-                self._wake.set()
-                news.ping()
-
-    def _look_around(self) -> None:
-        self._wake.set()
-        self._keep_alive()
-
     def _keep_alive(self) -> None:
-        if time.monotonic() - self._beaten < presence.HEARTBEAT_S and self._row is not None:
-            return
-        self._asking(self._beat)
+        """Renew the row at every few turns of the listener."""
+        if time.monotonic() - self._beaten >= presence.HEARTBEAT_S or self._row is None:
+            self._asking(self._beat)
 
     def _beat(self) -> None:
         generation = registry.served_generation()
@@ -156,8 +95,6 @@ class Listener:
             self._wake.set()
         self._beaten = time.monotonic()
         self.present.set()
-
-    # --- loading ---
 
     def _load(self) -> None:
         while not self._stopping.is_set():
@@ -220,46 +157,44 @@ def _loaded(version: ModuleVersion) -> str:
 
 
 _starting = threading.Lock()
-_listener: Listener | None = None
+_worker: SwapWorker | None = None
 
 
-def start_listener(*, load: bool = True) -> Listener:
+def start(*, load: bool = True) -> SwapWorker:
     """Take part in swaps from now on; once a process, and again after a fork.
 
     `load`: load every active version first, as a process that runs tasks does, so that none of them has to.
     """
-    from django.conf import settings  # noqa: PLC0415 - settings are read when the process starts to listen
-
-    global _listener  # noqa: PLW0603 - one listener a process
+    global _worker  # noqa: PLW0603 - one a process
     if load:
         registry.load_active()
     with _starting:
-        if _listener is None or not _listener.is_alive():
-            _listener = Listener(settings.REDIS_URL, os.environ.get("HELIOS_COMPONENT", "process"), tasks=load)
-            _listener.start()
-        return _listener
+        if _worker is None or not _worker.is_alive():
+            _worker = SwapWorker(os.environ.get("HELIOS_COMPONENT", "process"), tasks=load)
+            _worker.start()
+        return _worker
 
 
-def attend() -> Listener:
+def attend() -> SwapWorker:
     """Take part without loading what is in use: a process that runs no tasks only checks what others will load."""
-    return start_listener(load=False)
+    return start(load=False)
 
 
-def stop_listener() -> None:
+def stop() -> None:
     """Stop taking part, and take the row away."""
-    global _listener  # noqa: PLW0603
+    global _worker  # noqa: PLW0603
     with _starting:
-        if _listener is not None:
-            _listener.stop()
-            _listener = None
+        if _worker is not None:
+            _worker.stop()
+            _worker = None
 
 
 def _after_fork() -> None:
     """Threads and held locks do not survive a fork; the parent's row stays the parent's."""
-    global _listener, _starting  # noqa: PLW0603
-    _listener = None
+    global _worker, _starting  # noqa: PLW0603
+    _worker = None
     _starting = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(stop_listener)
+atexit.register(stop)
