@@ -287,7 +287,9 @@ def _register(model: type[Model], *columns: str, filters: tuple[str, ...] = ()) 
     admin.site.register(model, type(f"{model.__name__}Admin", (ReadOnlyAdmin,), options))
 
 
-_register(models.Instrument, "symbol", "asset_class", "quantity_step", "price_tick", "min_notional", "calendar")
+_register(
+    models.Instrument, "symbol", "venue", "asset_class", "quantity_step", "price_tick", "min_notional", "calendar"
+)
 _register(
     models.Position,
     "book",

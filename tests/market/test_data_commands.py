@@ -85,6 +85,60 @@ def test_a_pair_is_crypto_and_trades_around_the_clock(prices):
     assert Instrument.objects.get().asset_class == "crypto"
 
 
+@pytest.mark.parametrize("symbol", ["BTC-USDT", "BTCUSDT", "BTC-PERP", "LINK/USDT", "VALR:BTC-ZAR"])
+def test_a_quote_currency_tells_a_coin_and_what_was_assumed_is_said(prices, symbol: str):
+    path = prices(3, "2024-01-06 23:00,10,12,9,11,1")
+    got = json.loads(run("import_data", path, "--symbol", symbol, "--timeframe", "1m", "--json"))
+    end = symbol[-3:] if symbol.endswith("ZAR") else symbol[-4:]
+    assert got["assumed"] == [
+        f"{symbol} is taken for crypto on calendar 24/7, since its symbol ends in {end}; --asset-class changes that"
+    ]
+    assert Instrument.objects.values_list("symbol", "asset_class", "calendar").get() == (symbol, "crypto", "24/7")
+
+
+def test_bars_of_a_weekend_tell_a_coin(tmp_path):
+    file = tmp_path / "coin.csv"
+    file.write_text(HEADER + "".join(f"2024-01-06 12:{minute:02},10,12,9,11,1\n" for minute in range(10)))
+    arguments = ("import_data", str(file), "--symbol", "KOIN", "--timeframe", "1m")
+    call_command(*arguments, stdout=io.StringIO(), stderr=(said := io.StringIO()))
+    assert said.getvalue() == (
+        "KOIN is taken for crypto on calendar 24/7, since its bars run at night and on weekends; "
+        "--asset-class changes that\n"
+    )
+    assert Instrument.objects.get().asset_class == "crypto"
+
+
+def test_a_refusal_says_what_was_assumed_and_the_option_that_changes_it(prices):
+    sentence = refused("import_data", prices(30, "2024-01-06 23:00,1,2,1,2,1"), "--symbol", "ACME", "--timeframe", "1m")
+    assert "; ACME is taken for equity on calendar XNYS, since neither its symbol nor its hours say" in sentence
+    assert "; --asset-class changes that; --drop-invalid leaves such rows out" in sentence
+    run("import_data", prices(), "--symbol", "ACME", "--timeframe", "1m", "--asset-class", "crypto")
+    assert Instrument.objects.get().calendar == "24/7"
+
+
+def test_files_of_two_venues_are_two_series_and_a_bare_symbol_has_to_choose(prices):
+    for venue in ("VALR", "LUNO"):
+        file = prices(16, name=f"{venue}.csv")
+        file.write_text(file.read_text().replace(",12,", f",{20 if venue == 'LUNO' else 12},"))
+        got = run("import_data", file, "--symbol", f"{venue}:BTC-ZAR", "--timeframe", "1m")
+        assert got.splitlines()[0] == f"{venue}:BTC-ZAR 1m: 16 rows, 16 inserted"
+    listed = json.loads(run("list_data", "--json"))["series"]
+    assert {(row["symbol"], row["corrected"]) for row in listed} == {("LUNO:BTC-ZAR", 0), ("VALR:BTC-ZAR", 0)}
+    assert selectors.bar_range(["VALR:BTC-ZAR", "LUNO:BTC-ZAR"], "1m").high[0].tolist() == [12.0, 20.0]
+    words = ("--strategy", "buy_and_hold", "--timeframe", "1m", "--json", "--symbols")
+    for command in (("import_data", prices(), "--timeframe", "1m", "--symbol"), ("backtest", *words)):
+        with pytest.raises(CommandError, match="named with its venue, since several have it: LUNO:BTC-ZAR, VALR:BTC"):
+            run(*command, "BTC-ZAR")
+    assert json.loads(run("backtest", *words, "VALR:BTC-ZAR"))["symbols"] == ["VALR:BTC-ZAR"]
+
+
+def test_a_bare_symbol_adds_to_the_series_of_the_only_venue_that_has_it(prices):
+    run("import_data", prices(10), "--symbol", "VALR:BTC-ZAR", "--timeframe", "1m")
+    got = json.loads(run("import_data", prices(16), "--symbol", "BTC-ZAR", "--timeframe", "1m", "--json"))
+    assert (got["series"][0]["symbol"], got["series"][0]["inserted"]) == ("VALR:BTC-ZAR", 6)
+    assert got["assumed"] == ["BTC-ZAR is taken for VALR:BTC-ZAR, the only one stored; VENUE:BTC-ZAR names another"]
+
+
 def test_a_known_instrument_keeps_its_class(prices):
     Instrument.objects.create(symbol="COIN", asset_class="crypto", quantity_step="0.1", price_tick="0.1")
     run("import_data", prices(3, "2024-01-06 23:00,10,12,9,11,1"), "--symbol", "COIN", "--timeframe", "1m")

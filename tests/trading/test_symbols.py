@@ -23,7 +23,9 @@ from trading.models import Instrument, MarketOHLC
 
 REAL = ["AAPL", "BRK.B", "BF-B", "BTC/USD", "ES=F", "^GSPC", "EURUSD=X", "0700.HK", "BTC-27DEC24-50000-C", "M&M.NS"]
 REAL += ["$SPX", ".SPX", "/ES", "@ES#", "BTC_USDT", "ES1!", "kPEPE", "1000SHIB/USDT", "A", "SPY251219C00650000"]
-NO_SYMBOLS = ["", " ", "AA PL", "AAPL,MSFT", "AA\nPL", "AAPL\n", " AAPL", "A" * 33, "VALR:BTC-ZAR", "-AAPL", ".."]
+REAL += ["VALR:BTC-ZAR", "BINANCE.US:BTCUSDT", "XJSE:NPN", "4CHAN:A", "XCME:/ES"]
+NO_SYMBOLS = ["", " ", "AA PL", "AAPL,MSFT", "AA\nPL", "AAPL\n", " AAPL", "A" * 33, "VALR:" + "A" * 28, "-AAPL", ".."]
+NO_SYMBOLS += ["valr:BTC-ZAR", ":BTC-ZAR", "VALR:", "VALR:LUNO:BTC-ZAR", "VA LR:BTC-ZAR", "VALR: BTC-ZAR"]
 NO_SYMBOLS += ["A'B", 'A"', "A\\B", "A%B", "A?B", "A;B", "A|B", "<A>", "Ä", "\u0410APL", "A\u200bB", "A\x00B"]
 
 

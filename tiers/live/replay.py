@@ -63,7 +63,7 @@ def prepare(
     if n_bars < 1:
         raise Rejected(f"a replay needs at least one bar, was {n_bars}")
     timeframes.seconds(timeframe)
-    books.check_symbols(symbols)
+    symbols = books.known_instruments(symbols)
     times = timeline.bar_times(list(symbols), timeframe, first)
     wanted = times[:n_bars] if first is not None else times[-n_bars:]
     if len(wanted) < n_bars:

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from helios.env import get_env
 from helios.errors import Rejected
 from trading.books.accounting import Account, Holding
-from trading.market import timeframes
+from trading.market import instruments, timeframes
 from trading.market.symbols import check as check_symbol
 from trading.models import Book, Instrument, Position, TradingModeChange
 
@@ -33,14 +33,14 @@ def draft_book(
 ) -> Book:
     """A book that could be added, and is not yet. `Rejected` names a wrong field, an unknown symbol or a taken name."""
     timeframes.seconds(timeframe)
-    check_symbols(symbols)
+    wanted = known_instruments(symbols)
     if Book.objects.filter(name=name).exists():
         raise Rejected(f"a new book's name must be free, was taken: {name}")
     book = Book(
         name=name,
         mode=mode,
         timeframe=timeframe,
-        symbols=sorted(set(symbols)),
+        symbols=sorted(wanted),
         initial_cash=initial_cash,
         cash=initial_cash,
         peak_equity=initial_cash,
@@ -56,16 +56,16 @@ def draft_book(
     return book
 
 
-def check_symbols(symbols: Sequence[str]) -> None:
-    """`Rejected` names what is no symbol, and symbols that no instrument has; one may only be written otherwise."""
-    for symbol in symbols:
-        check_symbol(symbol)
-    known = set(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", flat=True))
-    unknown = [symbol for symbol in symbols if symbol not in known]
+def known_instruments(symbols: Sequence[str]) -> tuple[str, ...]:
+    """`instruments.resolved`, of what exists. `Rejected` names unknown ones; one may only be written otherwise."""
+    names = instruments.resolved([check_symbol(symbol) for symbol in symbols])
+    known = set(Instrument.objects.filter(symbol__in=names).values_list("symbol", flat=True))
+    unknown = [name for name in names if name not in known]
     if unknown:
         alike = Instrument.objects.filter(symbol__iexact=unknown[0]).first()
         hint = f"; did you mean {alike.symbol}?" if alike else ""
         raise Rejected(f"a book needs known symbols, unknown: {', '.join(unknown)}{hint}")
+    return names
 
 
 def add_book(book: Book) -> Book:

@@ -10,6 +10,7 @@ from trading.enums import AssetClass
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, calendar
 from trading.market.lots import USUAL_CALENDARS, USUAL_LOTS, Lot
 from trading.market.symbols import check as check_symbol
+from trading.market.symbols import listed as symbols_of
 from trading.models import Instrument
 
 
@@ -37,6 +38,32 @@ def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
     if instrument.asset_class != asset_class:
         raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
     return instrument
+
+
+def resolved(names: Sequence[str]) -> tuple[str, ...]:
+    """The instruments that a person means, each once, in order: a bare symbol is the one at the only venue with it.
+
+    A name that is stored as it stands always means that instrument. One that nobody has stays, for whoever asks next
+    to say so. `DataError` names the venues where several have the symbol.
+    """
+    stored = set(Instrument.objects.filter(symbol__in=names).values_list("symbol", flat=True))
+    return tuple(dict.fromkeys(name if name in stored else _at_its_venue(name) for name in names))
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The instruments of a list with commas between them. `DataError` as `symbols.listed` and `resolved`."""
+    return resolved(symbols_of(text))
+
+
+def _at_its_venue(name: str) -> str:
+    if ":" in name:
+        return name
+    found = list(
+        Instrument.objects.filter(symbol__endswith=f":{name}").order_by("symbol").values_list("symbol", flat=True)
+    )
+    if len(found) > 1:
+        raise DataError(f"{name} must be named with its venue, since several have it: {', '.join(found)}")
+    return found[0] if found else name
 
 
 def lots(symbols: Sequence[str]) -> dict[str, Lot]:

@@ -1,7 +1,7 @@
-"""What a symbol is: the name of an instrument as venues write it, so that it can be named again wherever one is. Pure.
+"""How an instrument is named, so that it can be named again wherever one is: its symbol, behind its venue. Pure.
 
-BRK.B, BTC/USD, ES=F, ^GSPC, EURUSD=X, 0700.HK, BTC-27DEC24-50000-C and M&M.NS are symbols. A colon is none of their
-letters: it is kept for the venue in front of one. Case counts.
+BRK.B, BTC/USD, ES=F, ^GSPC, EURUSD=X, 0700.HK, BTC-27DEC24-50000-C and M&M.NS are symbols, VALR:BTC-ZAR is one at a
+venue. The whole name is what every table keeps. Case counts.
 """
 
 from __future__ import annotations
@@ -12,29 +12,38 @@ from typing import Final
 from helios.entries import parts, shown, trimmed
 from helios.errors import DataError
 
-MAX_LETTERS: Final = 32
-PATTERN: Final = r"^[.^$@#/_]?[A-Za-z0-9][A-Za-z0-9.^$@#/_=+&!*~-]*$"  # the database holds to it as well
-_SYMBOL: Final = re.compile(PATTERN[1:-1])
+MAX_LETTERS: Final = 32  # of the whole name
+PATTERN: Final = (
+    r"^([A-Z0-9][A-Z0-9_.-]*:)?[.^$@#/_]?[A-Za-z0-9][A-Za-z0-9.^$@#/_=+&!*~-]*$"  # the database's rule as well
+)
+_NAME: Final = re.compile(PATTERN[1:-1])
 
 
-def check(symbol: str) -> str:
-    """The symbol. Raises: DataError, one sentence, where it is none."""
-    if len(symbol) > MAX_LETTERS or not _SYMBOL.fullmatch(symbol):
+def check(name: str) -> str:
+    """The name. Raises: DataError, one sentence, where it is none."""
+    if len(name) > MAX_LETTERS or not _NAME.fullmatch(name):
         raise DataError(
             f"a symbol must be 1 to {MAX_LETTERS} letters, digits or . ^ $ @ # / _ = + & ! * ~ - in one word, "
-            f"such as BRK.B or BTC/USD, was {shown(symbol)}"
+            "such as BRK.B or BTC/USD, with its venue in capitals and a colon in front where that is named, "
+            f"such as VALR:BTC-ZAR, was {shown(name)}"
         )
-    return symbol
+    return name
 
 
 def parse(text: str) -> str:
-    """The symbol that a person typed, without the blanks around it. Raises: DataError as `check`."""
+    """The name that a person typed, without the blanks around it. Raises: DataError as `check`."""
     return check(trimmed(text))
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """The symbols of a list with commas between them, each once. Raises: DataError as `check`, or where none is."""
+    """The names of a list with commas between them, each once. Raises: DataError as `check`, or where none is."""
     found = tuple(dict.fromkeys(map(check, parts(text))))
     if not found:
         raise DataError(f"--symbols must name at least one symbol, was {shown(text)}")
     return found
+
+
+def split(name: str) -> tuple[str, str]:
+    """Venue and symbol of a name; the venue is empty where none is named."""
+    venue, _, symbol = name.rpartition(":")
+    return venue, symbol

@@ -9,7 +9,6 @@ from trading.models.market import (
     MarketOHLC,
     MarketTrade,
     OrderBookSnapshot,
-    Timeframe,
 )
 from trading.models.orders import Balance, Order, PaperOrder, TradeExecution
 from trading.models.risk import MarketContextSnapshot, RiskDecision, StrategicDecision, VolatilityForecast
@@ -37,7 +36,6 @@ __all__ = [
     "Stage",
     "StageRun",
     "StrategicDecision",
-    "Timeframe",
     "TradeExecution",
     "TradingModeChange",
     "VolatilityForecast",

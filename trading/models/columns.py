@@ -18,7 +18,7 @@ def money(**options: Any) -> models.DecimalField[Any, Any]:
 
 
 def symbol_field(**options: Any) -> models.CharField[Any, Any]:
-    """The name of an instrument, such as AAPL or BTC/USD."""
+    """The name of an instrument, such as AAPL or VALR:BTC-ZAR: rows hang on it."""
     return models.CharField(max_length=MAX_LETTERS, **options)
 
 
@@ -28,7 +28,7 @@ def source_field(**options: Any) -> models.CharField[Any, Any]:
 
 
 def is_symbol(table: str) -> models.CheckConstraint:
-    """A check that the column `symbol` holds what `trading.market.symbols` calls a symbol."""
+    """A check that the column `symbol` holds what `trading.market.symbols` calls a name."""
     return models.CheckConstraint(condition=models.Q(symbol__regex=PATTERN), name=f"{table}_symbol")
 
 

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 
+from trading.enums import AssetClass
+from trading.market.symbols import MAX_LETTERS
 from trading.models.columns import is_symbol, money, source_field, symbol_field, timeframe_field
 
 
-class Timeframe(models.TextChoices):
-    M1 = "1m", "1 minute"
-    M5 = "5m", "5 minutes"
-    M15 = "15m", "15 minutes"
-    H1 = "1h", "1 hour"
-    D1 = "1d", "1 day"
-
-
 class Instrument(models.Model):
-    """What can be traded, and in which steps."""
-
-    class AssetClass(models.TextChoices):
-        EQUITY = "equity"
-        CRYPTO = "crypto"
+    """What can be traded, and in which steps. `symbol` is its whole name, with its venue where one is named."""
 
     symbol = symbol_field(unique=True)
-    asset_class = models.CharField(max_length=16, choices=AssetClass.choices)
+    venue = models.GeneratedField(
+        expression=Func("symbol", Value("^[^:]*$|:.*"), Value(""), function="regexp_replace"),
+        output_field=models.CharField(max_length=MAX_LETTERS),
+        db_persist=True,
+        help_text="where it is traded; empty where nobody said",
+    )
+    asset_class = models.CharField(max_length=16, choices=[(each.value, each.name.title()) for each in AssetClass])
     quantity_step = money()
     price_tick = money()
     min_notional = money(default=0)
@@ -85,10 +81,9 @@ class MarketOHLC(models.Model):
 
 
 class MarketTrade(models.Model):
-    """One public trade of a venue. Partitioned by month on `ts`."""
+    """One public trade at an instrument's venue. Partitioned by month on `ts`."""
 
-    pk = models.CompositePrimaryKey("venue", "symbol", "ts", "trade_id")
-    venue = models.CharField(max_length=32)
+    pk = models.CompositePrimaryKey("symbol", "ts", "trade_id")
     symbol = symbol_field()
     ts = models.DateTimeField()
     trade_id = models.CharField(max_length=64)
@@ -109,10 +104,9 @@ class MarketTrade(models.Model):
 
 
 class OrderBookSnapshot(models.Model):
-    """The best levels of a venue's order book at one moment. Partitioned by month on `ts`."""
+    """The best levels of the order book at an instrument's venue at one moment. Partitioned by month on `ts`."""
 
-    pk = models.CompositePrimaryKey("venue", "symbol", "ts")
-    venue = models.CharField(max_length=32)
+    pk = models.CompositePrimaryKey("symbol", "ts")
     symbol = symbol_field()
     ts = models.DateTimeField()
     sequence = models.BigIntegerField(default=0)
@@ -124,7 +118,7 @@ class OrderBookSnapshot(models.Model):
         constraints = [is_symbol("orderbook_snapshots")]
 
     def __str__(self) -> str:
-        return f"{self.venue} {self.symbol} {self.ts:%Y-%m-%d %H:%M:%S}"
+        return f"{self.symbol} {self.ts:%Y-%m-%d %H:%M:%S}"
 
 
 class EngineeredFeatures(models.Model):

@@ -19,7 +19,7 @@ from helios.errors import HeliosError
 from tiers.backtest import figures, request
 from tiers.backtest.exact import Costs, Initial
 from tiers.contracts.errors import DataError
-from trading.market import symbols
+from trading.market import instruments
 
 QUIET_S = 2.0  # shorter work needs no progress
 FEW = 10  # steps that are named rather than counted
@@ -66,7 +66,7 @@ def request_of(options: dict[str, Any]) -> request.Request:
     start, end = request.parse_range(options["timerange"])
     return request.Request(
         strategy=options["strategy"],
-        symbols=tuple(sorted(symbols.listed(options["symbols"]))),
+        symbols=tuple(sorted(instruments.listed(options["symbols"]))),
         timeframe=options["timeframe"],
         start=start,
         end=end,

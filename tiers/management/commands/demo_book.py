@@ -12,7 +12,7 @@ from django.db import transaction
 from helios.errors import HeliosError
 from tiers.live import inference, replay
 from trading.books import write as books
-from trading.market import symbols, timeline
+from trading.market import instruments, timeline
 from trading.models import Book
 
 NAME = "demo"
@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            book, created = self._book(symbols.listed(options["symbols"]), options["timeframe"])
+            book, created = self._book(instruments.listed(options["symbols"]), options["timeframe"])
         except HeliosError as error:
             raise CommandError(str(error)) from error
         result = {"book": book.name, "created": created, "active": book.active}

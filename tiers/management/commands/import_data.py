@@ -6,6 +6,7 @@ import json
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from tiers.contracts.timeframes import TIMEFRAMES
 from tiers.ingest.prepare import Prepared, prepare
 from trading import sample_data
 from trading.enums import AssetClass
-from trading.market import symbols
+from trading.market import asset_class, instruments, symbols
 from trading.market import write as market
+from trading.market.bars import BarTable
 from trading.market.feeds.files import FileSource, table_from_frame
 from trading.market.lots import USUAL_CALENDARS
 from trading.models import Instrument
@@ -46,22 +48,29 @@ class Command(BaseCommand):
         parser.add_argument("--sample", action="store_true", help="load the bundled real data")
         parser.add_argument("--symbol", help="whose bars the file holds")
         parser.add_argument("--timeframe", choices=[*TIMEFRAMES], help="how long the file's bars are")
-        parser.add_argument("--asset-class", choices=[*AssetClass], help="default: by the symbol")
+        parser.add_argument(
+            "--asset-class", choices=[*AssetClass], help="default: by the symbol, then by the hours of the bars"
+        )
         parser.add_argument("--times", choices=["close", "open"], default="close", help="what the file's times name")
         parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that break a rule")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
         began = time.monotonic()
+        self.assumed: list[str] = []
         try:
-            found = list(_sample() if options["sample"] else [_file(options)])
+            found = list(_sample() if options["sample"] else [self._file(options)])
             rows = self._store(found, quiet=options["json"])
         except HeliosError as error:
             raise CommandError(str(error)) from error
         elapsed_s = round(time.monotonic() - began, 3)
+        if not options["json"]:
+            for sentence in self.assumed:
+                self.stderr.write(sentence)
         if options["json"]:
             problems = [str(problem) for _, prepared in found for problem in prepared.problems]
-            self.stdout.write(json.dumps({"series": rows, "problems": problems, "elapsed_s": elapsed_s}))
+            result = {"series": rows, "problems": problems, "assumed": self.assumed, "elapsed_s": elapsed_s}
+            self.stdout.write(json.dumps(result))
         elif self.stdout.isatty():
             Console().print(_table(rows, elapsed_s))
         else:
@@ -83,6 +92,52 @@ class Command(BaseCommand):
             for bars in series.batches
         ]
 
+    def _file(self, options: dict[str, Any]) -> tuple[market.Series, Prepared]:
+        missing = [name for name in ("file", "symbol", "timeframe") if not options[name]]
+        if missing:
+            wanted = ", ".join(name.upper() if name == "file" else f"--{name}" for name in missing)
+            raise DataError(f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {wanted}")
+        source = FileSource(
+            path=options["file"],
+            symbol=self._instrument(options["symbol"]),
+            timeframe=options["timeframe"],
+            times=options["times"],
+        )
+        rows = source.read()
+        kind = self._asset_class(rows, options)
+        calendar = USUAL_CALENDARS[kind]
+        if calendar != source.calendar:
+            rows = replace(source, calendar=calendar).read()  # a date names another close there
+        try:
+            prepared = prepare(rows, calendar, source=source.path.name, drop_invalid=options["drop_invalid"])
+        except DataError as error:
+            hints = self.assumed if ", column ts: " in str(error) else []  # the calendar says nothing of prices
+            hints = [*hints, *([] if options["drop_invalid"] else ["--drop-invalid leaves such rows out"])]
+            raise DataError("; ".join([str(error), *hints])) from error
+        return _series(prepared, kind, f"file:{source.path.name}"), prepared
+
+    def _instrument(self, text: str) -> str:
+        """The instrument that a symbol names: a bare one, the one at the only venue that has it."""
+        symbol = symbols.parse(text)
+        (name,) = instruments.resolved([symbol])
+        if name != symbol:
+            self.assumed.append(f"{symbol} is taken for {name}, the only one stored; VENUE:{symbol} names another")
+        return name
+
+    def _asset_class(self, rows: BarTable, options: dict[str, Any]) -> AssetClass:
+        """What is asked for, else what the instrument is known as, else what its symbol and its bars look like."""
+        if options["asset_class"]:
+            return AssetClass(options["asset_class"])
+        known = Instrument.objects.filter(symbol=rows.symbol).first()
+        if known is not None:
+            return AssetClass(known.asset_class)
+        found = asset_class.assumed(rows, shifted=options["times"] == "open")
+        self.assumed.append(
+            f"{rows.symbol} is taken for {found.asset_class} on calendar {USUAL_CALENDARS[found.asset_class]}, since "
+            f"{found.because}; --asset-class changes that"
+        )
+        return found.asset_class
+
 
 def _sample() -> Iterator[tuple[market.Series, Prepared]]:
     for dataset in sample_data.catalogue():
@@ -90,34 +145,6 @@ def _sample() -> Iterator[tuple[market.Series, Prepared]]:
         table = table_from_frame(dataset.symbol, dataset.timeframe, frame)
         prepared = prepare(table, dataset.calendar, source=dataset.file)
         yield _series(prepared, dataset.asset_class, f"sample:{dataset.source}"), prepared
-
-
-def _file(options: dict[str, Any]) -> tuple[market.Series, Prepared]:
-    missing = [name for name in ("file", "symbol", "timeframe") if not options[name]]
-    if missing:
-        wanted = ", ".join(name.upper() if name == "file" else f"--{name}" for name in missing)
-        raise DataError(f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {wanted}")
-    path, symbol = options["file"], symbols.parse(options["symbol"])
-    asset_class = options["asset_class"] or _asset_class(symbol)
-    calendar = USUAL_CALENDARS[AssetClass(asset_class)]
-    source = FileSource(
-        path=path, symbol=symbol, timeframe=options["timeframe"], calendar=calendar, times=options["times"]
-    )
-    rows = source.read()
-    try:
-        prepared = prepare(rows, calendar, source=path.name, drop_invalid=options["drop_invalid"])
-    except DataError as error:
-        hint = "" if options["drop_invalid"] else "; --drop-invalid leaves such rows out"
-        raise DataError(f"{error}{hint}") from error
-    return _series(prepared, asset_class, f"file:{path.name}"), prepared
-
-
-def _asset_class(symbol: str) -> str:
-    """An instrument that is known keeps its class; a pair such as BTC/USD is crypto."""
-    known = Instrument.objects.filter(symbol=symbol).first()
-    if known is not None:
-        return known.asset_class
-    return AssetClass.CRYPTO if "/" in symbol else AssetClass.EQUITY
 
 
 def _series(prepared: Prepared, asset_class: str, source: str) -> market.Series:

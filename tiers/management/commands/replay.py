@@ -20,7 +20,7 @@ from helios.errors import HeliosError
 from helios.stack.workers import running_workers
 from tiers.live import replay
 from trading.books import write as books
-from trading.market import symbols
+from trading.market import instruments
 
 
 class Command(BaseCommand):
@@ -82,7 +82,7 @@ class Command(BaseCommand):
 
     def _plan(self, options: dict[str, Any]) -> replay.Plan:
         return replay.prepare(
-            symbols=symbols.listed(options["symbols"]),
+            symbols=instruments.listed(options["symbols"]),
             timeframe=options["timeframe"],
             n_bars=options["bars"],
             first=_day(options["first"]),

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.errors import HeliosError
-from trading.market import symbols
+from trading.market import instruments
 
 SAMPLE = "AAPL,GOOG,IBM,MSFT"
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         try:
             with _Shown() as shown:
                 result = train_and_register(
-                    symbols=symbols.listed(options["symbols"]),
+                    symbols=instruments.listed(options["symbols"]),
                     timeframe=options["timeframe"],
                     preset=options["preset"],
                     seed=options["seed"],

@@ -1,0 +1,75 @@
+"""What kind of thing an instrument is, from its symbol and the hours of its bars, where nobody says. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from trading.enums import AssetClass
+from trading.market.bars import BarTable
+from trading.market.symbols import split
+from trading.market.timeframes import seconds
+
+STABLECOINS: Final = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "USDP", "PYUSD"})
+COINS: Final = frozenset("BTC XBT ETH BNB SOL XRP ADA DOGE LTC BCH LINK DOT AVAX TRX".split())  # noqa: SIM905
+FIAT: Final = frozenset("USD EUR GBP JPY CHF AUD CAD NZD ZAR BRL TRY KRW INR NGN MXN SGD HKD".split())  # noqa: SIM905
+QUOTES: Final = STABLECOINS | COINS | FIAT
+PERPETUAL: Final = frozenset({"PERP", "SWAP", "PERPETUAL"})
+A_PART: Final = 0.1  # of all bars: what is rarer is a stray row
+# No US stock trades then, before or after hours, in summer or in winter: hours of the UTC clock.
+NIGHT: Final = (1, 8)
+SATURDAY: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """What an instrument is taken for, and why, as the end of a sentence."""
+
+    asset_class: AssetClass
+    because: str
+
+
+def assumed(table: BarTable, *, shifted: bool = False) -> Assumption:
+    """What an instrument is taken for by its name, else by its bars, else a stock.
+
+    `table` holds its bars by their closes; `shifted` says that their source named them by their opens.
+    """
+    quote = quoted_in(split(table.symbol)[1])
+    if quote:
+        return Assumption(AssetClass.CRYPTO, f"its symbol ends in {quote}")
+    if runs_around_the_clock(table, shifted=shifted):
+        return Assumption(AssetClass.CRYPTO, "its bars run at night and on weekends")
+    return Assumption(AssetClass.EQUITY, "neither its symbol nor its hours say otherwise")
+
+
+def quoted_in(symbol: str) -> str:
+    """The part of a symbol that tells a pair with a coin, such as USDT of BTC-USDT or PERP of BTC-PERP; else empty."""
+    parts = re.split(r"[/_-]", symbol.upper())
+    if len(parts) > 1:
+        is_pair = (parts[-1] in QUOTES and parts[0] not in FIAT) or ("/" in symbol and parts[0])
+        return parts[-1] if is_pair or parts[-1] in PERPETUAL else ""
+    joined = re.fullmatch(rf"(.{{2,}}?)({'|'.join(sorted(QUOTES | PERPETUAL))})", parts[0])
+    if joined is None:
+        return ""
+    base, quote = joined.groups()
+    return quote if base in COINS or quote in STABLECOINS else ""
+
+
+def runs_around_the_clock(table: BarTable, *, shifted: bool = False) -> bool:
+    """Whether a tenth of the bars lies on weekends, or in nights where no weekend is among them."""
+    if not table.n_rows:
+        return False
+    daily = table.timeframe == "1d"
+    back_s = (seconds("1d") if shifted else 0) if daily else seconds(table.timeframe) // 2  # into the bar itself
+    at = table.ts - np.timedelta64(back_s, "s")
+    days = at.astype("datetime64[D]").astype(np.int64)
+    weekday, hour = (days + 3) % 7, at.astype("datetime64[h]").astype(np.int64) % 24  # 1970 began on a Thursday
+    night = (hour >= NIGHT[0]) & (hour < NIGHT[1])
+    weekend = (weekday > SATURDAY) | ((weekday == SATURDAY) & (daily | (hour >= NIGHT[0])))
+    if weekend.mean() >= A_PART:
+        return True
+    spans_weekend = days.min() + (SATURDAY - weekday[days.argmin()]) % 7 <= days.max()
+    return bool(not daily and not spans_weekend and night.mean() >= A_PART)
