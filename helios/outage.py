@@ -15,8 +15,6 @@ from typing import Final
 
 import django.db
 import psycopg2
-import redis
-from kombu.exceptions import OperationalError as BrokerError
 from loguru import logger
 
 from helios.redis_client import connect
@@ -26,12 +24,14 @@ LONGEST_PAUSE_S: Final = 4.0
 PROBE_TIMEOUT_S: Final = 2
 _LOST_SESSION: Final = ("57P01", "57P02", "57P03", "08")  # shut down, crashed, starting up; connection exceptions
 
+Errors = tuple[type[Exception], ...]
+
 
 class Outage:
     """What this process knows of one server."""
 
-    def __init__(self, server: str, ask: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
-        """`ask` raises one of `errors` while the server does not answer."""
+    def __init__(self, server: str, ask: Callable[[], None], errors: Callable[[], Errors]) -> None:
+        """`ask` raises one of `errors()` while the server does not answer."""
         self._server, self._ask, self._errors = server, ask, errors
         self.forget()
 
@@ -71,7 +71,7 @@ class Outage:
     def _refusal(self) -> Exception | None:
         try:
             self._ask()
-        except self._errors as error:
+        except self._errors() as error:
             return error
         return None
 
@@ -104,8 +104,14 @@ def _ask_valkey() -> None:
         client.close()
 
 
-POSTGRES: Final = Outage("PostgreSQL", _ask_postgres, (psycopg2.Error,))
-VALKEY: Final = Outage("Valkey", _ask_valkey, (redis.RedisError, OSError))
+def _valkey_errors() -> Errors:
+    from redis import RedisError  # noqa: PLC0415 - see helios.redis_client
+
+    return (RedisError, OSError)
+
+
+POSTGRES: Final = Outage("PostgreSQL", _ask_postgres, lambda: (psycopg2.Error,))
+VALKEY: Final = Outage("Valkey", _ask_valkey, _valkey_errors)
 
 
 def report(error: BaseException, *, during: str = "", clearing_up: bool = False) -> bool:
@@ -118,7 +124,7 @@ def report(error: BaseException, *, during: str = "", clearing_up: bool = False)
         if _lost_postgres(each):
             POSTGRES.report(each, during)
             return True
-        if isinstance(each, redis.ConnectionError | redis.TimeoutError | BrokerError):
+        if _lost_valkey(each):
             VALKEY.report(each, during)
             return True
     return False
@@ -141,6 +147,13 @@ def _lost_postgres(error: BaseException) -> bool:
     if not isinstance(error, psycopg2.OperationalError):
         return False
     return error.pgcode is None or error.pgcode.startswith(_LOST_SESSION)
+
+
+def _lost_valkey(error: BaseException) -> bool:
+    import redis  # noqa: PLC0415 - see helios.redis_client
+    from kombu.exceptions import OperationalError as BrokerError  # noqa: PLC0415
+
+    return isinstance(error, redis.ConnectionError | redis.TimeoutError | BrokerError)
 
 
 def _short(error: BaseException) -> str:

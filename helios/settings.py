@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import django_stubs_ext
 from celery.schedules import schedule as every
 from kombu import Queue
 
@@ -12,8 +11,6 @@ from helios import VERSION, admin_menu
 from helios.entries import parts
 from helios.env import BASE_DIR, get_env
 from helios.stack import endpoints
-
-django_stubs_ext.monkeypatch()  # lets annotations such as ModelAdmin[Book] exist at run time
 
 env = get_env()
 _servers = endpoints.configured(env)
@@ -52,7 +49,7 @@ ASGI_APPLICATION = "helios.asgi.application"
 
 INSTALLED_APPS = [
     "unfold",
-    "django.contrib.admin",
+    "helios.web.admin_app.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

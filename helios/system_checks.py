@@ -11,6 +11,8 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from helios.env import get_env
 
 QUEUES: Final = frozenset({"ingest", "default", "gpu", "execution", "maintenance"})
+# What a command of ours asks before it works: pages, addresses and models are asked by `check` and by each worker.
+OF_SETTINGS: Final = ("celery", Tags.security)
 
 
 @register(Tags.security)

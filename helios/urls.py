@@ -9,6 +9,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, Spec
 from helios.api.system import views
 from helios.flags.unleash import views as client
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", views.index, name="index"),
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}web/sun.svg"), name="favicon"),

@@ -11,14 +11,16 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import redis
 from loguru import logger
-from redis.client import PubSub
 
 from helios import outage
 from helios.redis_client import connect
+
+if TYPE_CHECKING:  # see helios.redis_client
+    import redis
+    from redis.client import PubSub
 
 CHANNEL: Final = "helios:news"  # and the number of the Redis database behind it, see `channel`
 ANNOUNCE_TIMEOUT_S: Final = 1.0
@@ -42,10 +44,12 @@ def announce(url: str, subject: str, words: str) -> bool:
 
     Nothing is lost then: every task asks the database for the generations before it starts.
     """
+    from redis import RedisError  # noqa: PLC0415 - see helios.redis_client
+
     client = connect(url, timeout_s=ANNOUNCE_TIMEOUT_S)  # a change must not hang on the news about it
     try:
         client.publish(channel(client), f"{subject} {words}")
-    except (redis.RedisError, OSError) as error:
+    except (RedisError, OSError) as error:
         log.bind(subject=subject, words=words, error=str(error)).warning("control.not_announced")
         return False
     finally:
@@ -123,6 +127,8 @@ class Listener(threading.Thread):
             client.close()
 
     def _follow(self, news: PubSub) -> None:
+        import redis  # noqa: PLC0415 - see helios.redis_client
+
         quiet_s, asked = 0.0, False
         while not self._stopping.is_set():
             message = news.get_message(timeout=WAIT_S)

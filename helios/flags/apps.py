@@ -9,5 +9,8 @@ class FlagsConfig(AppConfig):
     verbose_name = "Feature flags"
 
     def ready(self) -> None:
-        own = import_module("helios.flags.process")
-        import_module("helios.control.process").join("flags", start=own.start_listener, stop=own.stop_listener)
+        import_module("helios.control.process").join(
+            "flags",  # loaded by the process that listens
+            start=lambda: import_module("helios.flags.process").start_listener(),
+            stop=lambda: import_module("helios.flags.process").stop_listener(),
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 
-import redis
 from django.core.management import execute_from_command_line
 from django.db import DatabaseError, OperationalError
 from psycopg2 import errorcodes
@@ -41,7 +40,7 @@ def run(argv: list[str]) -> int:
             execute_from_command_line(argv)
     except KeyboardInterrupt:
         return _fail("Interrupted", 130)
-    except (HeliosError, DatabaseError, redis.ConnectionError, redis.TimeoutError) as error:
+    except Exception as error:
         if "--traceback" in argv:
             raise
         sentence = explain(error)
@@ -61,8 +60,12 @@ def explain(error: Exception) -> str | None:
     """One sentence for a person; None where only the traceback helps."""
     if isinstance(error, HeliosError):
         return str(error)
+    import redis  # noqa: PLC0415 - only where something failed: a command may need no Redis
+
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return f"Redis or Valkey (HELIOS_REDIS_URL) cannot be reached: {error}"
+    if not isinstance(error, DatabaseError):
+        return None
     reason = " ".join(str(error).split())
     if getattr(error.__cause__, "pgcode", None) in _BEHIND:
         missing = reason.split(" LINE ")[0]

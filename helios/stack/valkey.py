@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from helios.stack import children, endpoints
 from helios.stack.children import StackError
@@ -89,14 +87,12 @@ class EmbeddedValkey:
         return [word for key, value in options.items() for word in (f"--{key}", value)]
 
     def _answers(self) -> bool:
-        no_retry = Retry(NoBackoff(), 0)  # the client's own patience of seconds would hide a server that is just up
-        client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=no_retry)
-        try:
-            return bool(client.ping())
-        except redis.RedisError:
-            return False
-        finally:
-            client.close()
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(str(self.socket))
+            client.sendall(b"PING\r\n")
+            return client.recv(16).startswith(b"+PONG")
+        return False
 
     def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

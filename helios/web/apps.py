@@ -10,7 +10,6 @@ class WebConfig(AppConfig):
     verbose_name = "Web"
 
     def ready(self) -> None:
-        import_module("helios.web.openapi")
         earlier = import_module("helios.db.earlier")
         pre_migrate.connect(earlier.refuse, sender=self, dispatch_uid="helios.db.earlier")
         access = import_module("helios.web.access")

@@ -12,6 +12,7 @@ from tests.market.bars import at, make_bars
 from trading import sample_data
 from trading.management.commands import list_data
 from trading.market import read as selectors
+from trading.market import stored as stored_series
 from trading.market import write as market
 from trading.models import Instrument, MarketOHLC
 
@@ -147,7 +148,7 @@ def test_a_known_instrument_keeps_its_class(prices):
 
 def test_open_times_are_turned_into_closes(prices):
     run("import_data", prices(2), "--symbol", "SPY", "--timeframe", "1m", "--times", "open")
-    assert selectors.inventory()[0].first == at("2024-01-02T15:02")
+    assert stored_series.inventory()[0].first == at("2024-01-02T15:02")
 
 
 @pytest.mark.parametrize(
@@ -232,5 +233,5 @@ def test_the_table_of_a_terminal_names_every_series(capsys):
     run("list_data", out=Terminal())
     assert "2024-03-01" in capsys.readouterr().out
     wide = Console(width=200, file=io.StringIO())
-    wide.print(list_data._table([list_data._row(stored) for stored in selectors.inventory()]))
+    wide.print(list_data._table([list_data._row(stored) for stored in stored_series.inventory()]))
     assert "2024-03-01T00:01" in wide.file.getvalue()

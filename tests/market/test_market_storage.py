@@ -14,6 +14,7 @@ from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
 from trading.market import instruments
 from trading.market import read as selectors
+from trading.market import stored as stored_series
 from trading.market import write as market
 from trading.market.write import Series, UpsertResult
 from trading.models import Instrument, MarketOHLC
@@ -148,7 +149,7 @@ def test_an_import_stores_all_its_series_or_none():
     fresh = Series(symbol="B", asset_class="equity", source="x", batches=(make_bars(5, "B"),))
     with pytest.raises(DataError, match="asset class"):
         market.import_series([fresh, bad])
-    assert selectors.known_symbols() == ("A",)
+    assert stored_series.known_symbols() == ("A",)
     assert not Instrument.objects.filter(symbol="B").exists()
 
 
@@ -244,7 +245,7 @@ def test_signs_that_sql_and_paths_know_are_only_text():
     bars = make_bars(3, odd)
     market.upsert_bars(bars, text)
     same(selectors.bar_range([odd], "1m"), bars)
-    assert selectors.inventory()[0].sources == (text,)
+    assert stored_series.inventory()[0].sources == (text,)
     with pytest.raises(DataError, match="no 1m bars of A'; DROP"):
         selectors.bar_range(["A'; DROP TABLE x; --%s"], "1m")
 
@@ -263,7 +264,7 @@ def test_the_inventory_counts_series_sources_and_corrections():
     market.upsert_bars(bars.rows(slice(0, 10)), "first")
     market.upsert_bars(changed(bars, 2, volume=3.0), "second")
     market.upsert_bars([make_bars(4, "A", timeframe="1d"), make_bars(4, "A", timeframe="5m")], "x")
-    stored = selectors.inventory()
+    stored = stored_series.inventory()
     assert [(one.symbol, one.timeframe, one.rows) for one in stored] == [
         ("A", "5m", 4),
         ("A", "1d", 4),
@@ -274,10 +275,10 @@ def test_the_inventory_counts_series_sources_and_corrections():
 
 
 def test_known_symbols_may_be_asked_by_timeframe():
-    assert selectors.known_symbols() == ()
+    assert stored_series.known_symbols() == ()
     market.upsert_bars([make_bars(2, "C"), make_bars(2, "A", timeframe="1d"), make_bars(2, "B")], "x")
-    assert selectors.known_symbols() == ("A", "B", "C")
-    assert selectors.known_symbols("1m") == ("B", "C")
+    assert stored_series.known_symbols() == ("A", "B", "C")
+    assert stored_series.known_symbols("1m") == ("B", "C")
 
 
 @pytest.mark.django_db(transaction=True)

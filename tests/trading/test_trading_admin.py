@@ -11,6 +11,7 @@ from trading.books.write import create_book
 from trading.models import Book, MLPrediction, Order, StageRun, TradingModeChange
 
 pytestmark = pytest.mark.django_db
+admin.autodiscover()  # as the addresses do
 MODELS = [model for model in admin.site._registry if model._meta.app_label == "trading"]
 BOOKS = "admin:trading_book_changelist"
 

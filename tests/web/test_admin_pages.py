@@ -17,6 +17,7 @@ from helios.admin_menu import SIDEBAR
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
 
+admin.autodiscover()  # as the addresses do
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 FOREIGN = re.compile(r"""(?:src|href|action)=["'](?:https?:)?//""")
 

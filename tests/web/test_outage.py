@@ -55,7 +55,7 @@ def valkey(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def test_an_outage_is_said_when_it_begins_and_when_it_ends(server: Server, said: list) -> None:
-    found = Outage("Valkey", server.ask, (redis.RedisError,))
+    found = Outage("Valkey", server.ask, lambda: (redis.RedisError,))
     for _ in range(50):
         found.report(redis.ConnectionError("gone"), "a task")
     assert found.away
@@ -70,7 +70,7 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(server: Server, said:
 
 
 def test_many_threads_that_fail_at_once_make_one_outage(server: Server, said: list) -> None:
-    found = Outage("Valkey", server.ask, (redis.RedisError,))
+    found = Outage("Valkey", server.ask, lambda: (redis.RedisError,))
     error = redis.ConnectionError("gone")
     threads = [threading.Thread(target=found.report, args=(error, "")) for _ in range(20)]
     for each in threads:
@@ -83,7 +83,7 @@ def test_many_threads_that_fail_at_once_make_one_outage(server: Server, said: li
 
 def test_a_broken_connection_to_a_server_that_is_there_is_no_outage(server: Server, said: list) -> None:
     server.up = True
-    found = Outage("Valkey", server.ask, (redis.RedisError,))
+    found = Outage("Valkey", server.ask, lambda: (redis.RedisError,))
     found.report(redis.ConnectionError("reset"), "a task")
     assert not found.away
     assert said == [("connection.lost", {"server": "Valkey", "error": "reset", "during": "a task"})]
@@ -98,7 +98,7 @@ def test_the_question_is_asked_with_growing_pauses(server: Server, monkeypatch: 
 
     monkeypatch.setattr(outage.time, "sleep", pause)
     monkeypatch.setattr(outage, "FIRST_PAUSE_S", 0.25)
-    found = Outage("Valkey", server.ask, (redis.RedisError,))
+    found = Outage("Valkey", server.ask, lambda: (redis.RedisError,))
     found.report(redis.ConnectionError("gone"), "")
     assert found.wait_over(LIMIT_S)
     assert pauses == [0.25, 0.5, 1.0, 2.0] + [4.0] * 8
@@ -172,7 +172,7 @@ def test_what_libraries_say_about_an_outage_is_counted_and_not_logged(
 
 
 def test_a_forked_child_knows_of_no_outage_and_finds_its_own(server: Server) -> None:
-    found = Outage("Valkey", server.ask, (redis.RedisError,))
+    found = Outage("Valkey", server.ask, lambda: (redis.RedisError,))
     found.report(redis.ConnectionError("gone"), "")
     with found._lock:  # held by another thread in the moment of the fork
         found.forget()
@@ -197,7 +197,7 @@ def test_a_server_that_is_not_there_refuses(settings, monkeypatch: pytest.Monkey
 
 
 def test_an_outage_is_forgotten_by_the_thread_that_waited_for_its_end(server: Server, said: list) -> None:
-    found = Outage("Valkey", server.ask, (redis.RedisError,))
+    found = Outage("Valkey", server.ask, lambda: (redis.RedisError,))
     found.report(redis.ConnectionError("gone"), "")
     waiting = [each for each in threading.enumerate() if each.name == "outage-Valkey"]
     found.forget()

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from helios.env import get_env
 from helios.errors import HeliosError
+from helios.system_checks import OF_SETTINGS
 from tiers.backtest import figures, request
 from tiers.backtest.exact import Costs, Initial
 from tiers.contracts.errors import DataError
@@ -27,6 +28,7 @@ FEW = 10  # steps that are named rather than counted
 
 class Command(BaseCommand):
     help = "Run a strategy over stored bars with fees and slippage, beside buy and hold."
+    requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--strategy", default="helios", help=", ".join(request.STRATEGIES))

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from helios.errors import HeliosError
+from helios.system_checks import OF_SETTINGS
 from tiers.live import inference, replay
 from trading.books import write as books
 from trading.market import instruments, timeline
@@ -20,6 +21,7 @@ NAME = "demo"
 
 class Command(BaseCommand):
     help = "Make the demo book, or start it again; its bars begin where the model's training data ends."
+    requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--symbols", default="AAPL,GOOG,IBM,MSFT", help="comma-separated")

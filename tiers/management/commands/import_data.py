@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from helios.errors import HeliosError
+from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
 from tiers.contracts.timeframes import TIMEFRAMES
 from tiers.ingest.prepare import Prepared, prepare
@@ -42,6 +43,7 @@ COLUMNS = (
 
 class Command(BaseCommand):
     help = "Load bars into the market table: the bundled sample data, or a CSV, Parquet or Feather file."
+    requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", nargs="?", type=Path, help="columns: a time, open, high, low, close, volume")

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from helios.errors import HeliosError
 from helios.stack.workers import running_workers
+from helios.system_checks import OF_SETTINGS
 from tiers.live import replay
 from trading.books import write as books
 from trading.market import instruments
@@ -25,6 +26,7 @@ from trading.market import instruments
 
 class Command(BaseCommand):
     help = "Replay stored bars through the seven tiers as Celery tasks; fills are paper fills."
+    requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--symbols", default="AAPL,GOOG,IBM,MSFT", help="comma-separated")

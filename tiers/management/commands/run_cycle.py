@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError, Rejected
+from helios.system_checks import OF_SETTINGS
 from tiers.live import chain, replay, schedule
 from trading.books.write import get_book
 from trading.market.feeds import read as feeds
@@ -20,6 +21,7 @@ from trading.models import LedgerEntry, PipelineCycle
 
 class Command(BaseCommand):
     help = "Run one cycle of a book: the next bar that is due, or the one given with --bar."
+    requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--book", required=True)

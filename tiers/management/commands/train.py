@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.errors import HeliosError
+from helios.system_checks import OF_SETTINGS
 from trading.market import instruments
 
 SAMPLE = "AAPL,GOOG,IBM,MSFT"
@@ -20,6 +21,7 @@ SAMPLE = "AAPL,GOOG,IBM,MSFT"
 
 class Command(BaseCommand):
     help = "Train a model on stored bars: purged walk-forward figures first, then the model that serves."
+    requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--symbols", default=SAMPLE, help="comma-separated")

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
-from rich.console import Console
-from rich.table import Table
 
-from trading.market import read as market
+from helios.system_checks import OF_SETTINGS
+from trading.market.stored import Stored, inventory
+
+if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
+    from rich.table import Table
 
 COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "sources")
 
 
 class Command(BaseCommand):
     help = "Show the stored bars: symbol, timeframe, how many, from when to when, and where they came from."
+    requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        rows = [_row(stored) for stored in market.inventory()]
+        rows = [_row(stored) for stored in inventory()]
         if options["json"]:
             self.stdout.write(json.dumps({"series": rows}))
         elif not rows:
             self.stdout.write("No bars are stored; `python manage.py import_data --sample` loads the bundled ones.")
         elif self.stdout.isatty():
-            Console().print(_table(rows))
+            _show(_table(rows))
         else:
             for row in rows:
                 self.stdout.write(_line(row))
 
 
-def _row(stored: market.Stored) -> dict[str, Any]:
+def _row(stored: Stored) -> dict[str, Any]:
     return {
         "symbol": stored.symbol,
         "timeframe": stored.timeframe,
@@ -52,7 +55,15 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['symbol']} {row['timeframe']}: {bars}, {span}, from {sources}"
 
 
+def _show(table: Table) -> None:
+    from rich.console import Console  # noqa: PLC0415 - see above
+
+    Console().print(table)
+
+
 def _table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - see above
+
     table = Table()
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in {"rows", "corrected"} else "left")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
+from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
 from trading.models import Book
 
@@ -20,6 +21,7 @@ STATES = {"halt": "HALTED", "reduce": "REDUCING", "resume": "ACTIVE"}
 
 class Command(BaseCommand):
     help = "Show the trading mode of every book, or change one; every change is kept in its history."
+    requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

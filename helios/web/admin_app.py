@@ -1,0 +1,25 @@
+"""The admin as an app: its pages are loaded where they are served or checked, not by every command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import autodiscover
+from django.contrib.admin.apps import SimpleAdminConfig
+from django.contrib.admin.checks import check_admin_app, check_dependencies
+from django.core.checks import CheckMessage, Tags, register
+
+
+class AdminConfig(SimpleAdminConfig):
+    """`helios.urls` discovers the pages; so does their check, which may come before the check of the URLs."""
+
+    default = True
+
+    def ready(self) -> None:
+        register(check_dependencies, Tags.admin)
+        register(_check_pages, Tags.admin)
+
+
+def _check_pages(**options: Any) -> list[CheckMessage]:
+    autodiscover()
+    return list(check_admin_app(options["app_configs"]))

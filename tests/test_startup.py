@@ -1,0 +1,44 @@
+"""What a process loads before it works: a command that asks the database waits for no library that it does not use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from tests.purity import ROOT
+
+# Each of them takes a command between 20 ms and a second.
+PAGES = (
+    "django.test",
+    "rest_framework.serializers",
+    "drf_spectacular.plumbing",
+    "requests",
+    "jinja2",
+    "unfold.admin",
+    "rich",
+)
+NUMBERS = ("numpy", "scipy", "numba", "pandas", "polars", "talib", "skfolio", "optuna", "torch", "exchange_calendars")
+CLIENTS = ("redis", "anthropic", "httpx", "aiohttp")
+
+RUN_COMMAND = "from helios.stack.commandline import run; run(['manage.py', 'list_data'])"
+SET_UP = "import django; django.setup()"
+
+
+def loaded(program: str, **more: str) -> set[str]:
+    """Names of the modules that a new process has loaded after `program`."""
+    told = "; import json, sys; sys.stderr.write('\\n' + json.dumps(list(sys.modules)))"
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "helios.settings", **more}
+    result = subprocess.run(
+        [sys.executable, "-c", program + told], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    return set(json.loads(result.stderr.splitlines()[-1]))
+
+
+def test_a_light_command_loads_neither_pages_nor_numbers_nor_clients(fresh_database: str) -> None:
+    assert loaded(RUN_COMMAND, HELIOS_DATABASE_URL=fresh_database) & {*PAGES, *NUMBERS, *CLIENTS} == set()
+
+
+def test_django_alone_loads_neither_pages_nor_numbers_nor_clients() -> None:
+    assert loaded(SET_UP) & {*PAGES, *NUMBERS, *CLIENTS} == set()
