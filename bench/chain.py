@@ -97,7 +97,6 @@ def _cycles() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         first=None,
         cash=Decimal(1_000_000),
         name=None,
-        source="table",
         auto_trading=True,
     )
     with running_workers(), replay.stored_book(plan) as book:

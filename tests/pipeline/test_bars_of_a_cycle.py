@@ -43,13 +43,13 @@ def test_bars_are_ingested_from_a_path_as_long_as_a_book_takes(bars, times, tmp_
     room = 255 - len(f"file:{tmp_path}/.csv")
     path = tmp_path / f"{'x' * room}.csv"
     path.write_text(f"ts,open,high,low,close,volume\n{times[-1].isoformat()},1,1,1,1,7\n")
-    book = make_book(symbols=["IBM"], source=f"file:{path}")
+    book = make_book(symbols=["IBM"], feed=f"file:{path}")
     cycle = chain.start(book, times[-1], send=False)
     stages.run_stage(cycle.pk, Stage.INGEST)
     cycle.refresh_from_db()
     assert (cycle.status, cycle.stage) == ("RUNNING", "features")
-    assert MarketOHLC.objects.get(symbol="IBM", bar_ts=times[-1]).source == book.source
-    assert SystemEvent.objects.get(kind="market.corrected").source == book.source
+    assert MarketOHLC.objects.get(symbol="IBM", bar_ts=times[-1]).source == str(book.feed)
+    assert SystemEvent.objects.get(kind="market.corrected").source == str(book.feed)
 
 
 # --- when a cycle may start ---

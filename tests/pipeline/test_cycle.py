@@ -348,7 +348,6 @@ def test_a_replay_needs_enough_bars_and_a_model(bars):
         "first": None,
         "cash": None,
         "name": None,
-        "source": "table",
         "auto_trading": True,
     }
     with pytest.raises(Rejected, match="at least one bar"):

@@ -11,7 +11,7 @@ from helios.errors import DataError
 from tiers.challenge import checks
 
 PAIRS = [  # where a text comes from, and the column that it ends in
-    ("trading.Book.source", "trading.MarketOHLC.source"),
+    ("trading.Book.feed", "trading.MarketOHLC.source"),
     ("trading.MarketOHLC.source", "events.SystemEvent.source"),
     ("trading.MLModel.name", "trading.Book.model_name"),
     ("trading.MLModel.feature_set", "trading.EngineeredFeatures.feature_set"),

@@ -28,7 +28,8 @@ from trading.books import ledger
 from trading.books import write as books
 from trading.market import timeframes, timeline
 from trading.market.feeds import read as feeds
-from trading.models import Book, LedgerEntry, PipelineCycle, StageRun
+from trading.models import Book, Feed, LedgerEntry, PipelineCycle, StageRun
+from trading.models.feeds import STORED
 
 QUEUES = ("ingest", "default", "gpu", "execution")
 CHECK_EVERY_S = 1.0
@@ -53,8 +54,8 @@ def prepare(
     first: datetime | None,
     cash: Decimal | None,
     name: str | None,
-    source: str,
     auto_trading: bool,
+    feed: Feed = STORED,
 ) -> Plan:
     """Check everything that can be checked, and draft the replay's own book.
 
@@ -79,7 +80,7 @@ def prepare(
         initial_cash=cash or env.initial_cash,
         fee_bps=Decimal(str(env.fee_bps)),
         slippage_bps=Decimal(str(env.slippage_bps)),
-        source=source,
+        feed=feed,
         flag_overrides={"auto_trading": True} if auto_trading else {},
         replay_from=wanted[0],
         replay_until=wanted[-1],

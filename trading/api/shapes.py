@@ -32,6 +32,7 @@ class BookSerializer(serializers.ModelSerializer[Book]):
     """One book with what it holds; `equity` is that of its last snapshot, null before the first."""
 
     positions = PositionSerializer(many=True, read_only=True)
+    source = serializers.CharField(source="feed", read_only=True)  # type: ignore[assignment]  # a field of this name
     equity = serializers.SerializerMethodField()
     equity_ts = serializers.SerializerMethodField()
 

@@ -2,6 +2,7 @@
 
 from trading.models.books import Book, PortfolioSnapshot, Position, RebalancingEvent
 from trading.models.cycles import PipelineCycle, Stage, StageRun
+from trading.models.feeds import Feed
 from trading.models.ledger import LedgerEntry, TradingModeChange
 from trading.models.market import (
     EngineeredFeatures,
@@ -18,6 +19,7 @@ __all__ = [
     "Balance",
     "Book",
     "EngineeredFeatures",
+    "Feed",
     "Instrument",
     "LedgerEntry",
     "MLModel",

@@ -7,7 +7,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from trading.models.columns import ZERO, is_symbol, money, one_of, source_field, symbol_field, timeframe_field
+from trading.models.columns import ZERO, is_symbol, money, one_of, symbol_field, timeframe_field
+from trading.models.feeds import FEED_PATTERN, STORED, FeedField
 
 
 class Book(models.Model):
@@ -28,7 +29,7 @@ class Book(models.Model):
     active = models.BooleanField(default=False, help_text="beat starts cycles for active books")
     timeframe = timeframe_field()
     symbols = ArrayField(symbol_field())
-    source = source_field(default="table", help_text="where ingest reads bars: sample, table or file:PATH")
+    feed = FeedField(max_length=255, default=STORED, help_text="where ingest reads bars: table, sample or file:PATH")
     initial_cash = money()
     cash = money()
     peak_equity = money()
@@ -62,6 +63,7 @@ class Book(models.Model):
             one_of("mode", ["replay", "paper", "live"], "portfolio_state_mode"),
             one_of("state", ["ACTIVE", "REDUCING", "HALTED"], "portfolio_state_state"),
             models.CheckConstraint(condition=Q(initial_cash__gt=0), name="portfolio_state_initial_cash_positive"),
+            models.CheckConstraint(condition=Q(feed__regex=FEED_PATTERN), name="portfolio_state_feed"),
             models.CheckConstraint(condition=Q(symbols__len__gt=0), name="portfolio_state_has_symbols"),
             models.CheckConstraint(
                 condition=Q(fee_bps__gte=0) & Q(slippage_bps__gte=0),

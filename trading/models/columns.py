@@ -23,7 +23,7 @@ def symbol_field(**options: Any) -> models.CharField[Any, Any]:
 
 
 def source_field(**options: Any) -> models.CharField[Any, Any]:
-    """Where bars come from: table, sample:NAME or file:PATH."""
+    """Where bars came from: a feed, sample:NAME or file:NAME."""
     return models.CharField(max_length=255, **options)
 
 

@@ -18,6 +18,7 @@ from tiers.live.lateness import late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult, of_arms
 from trading.books.accounting import exact
 from trading.books.write import account_of
+from trading.enums import FeedKind
 from trading.market import instruments
 from trading.market import write as market_service
 from trading.market.feeds import read as feeds
@@ -58,8 +59,8 @@ def _write(cycle: PipelineCycle, *, answer: Answer[IngestResult], without: list[
     result, book, symbols = answer.whole(), cycle.book, cycle.book.symbols
     record.record(cycle, answer, lambda found: record.of_book(symbols, {"missing": len(found.missing)}))
     # What was read from the table is in it: only the higher bars that close here may be new.
-    fresh = list(result.higher) if book.source == "table" else [result.accepted, *result.higher]
-    inserted = market_service.upsert_bars(fresh, source=book.source).inserted if fresh else 0
+    fresh = list(result.higher) if book.feed.kind is FeedKind.TABLE else [result.accepted, *result.higher]
+    inserted = market_service.upsert_bars(fresh, source=str(book.feed)).inserted if fresh else 0
     locked = Book.objects.select_for_update().get(pk=book.pk)
     fills = settle(locked, cycle.bar_ts)
     mark(locked, _closes(result.accepted))

@@ -51,7 +51,6 @@ class Command(BaseCommand):
             first=later[0] if later else None,
             cash=None,
             name=f"{NAME}-{mine.count() + 1}",
-            source="table",
             auto_trading=True,
         )
         with transaction.atomic():

@@ -22,6 +22,7 @@ from helios.system_checks import OF_SETTINGS
 from tiers.live import replay
 from trading.books import write as books
 from trading.market import instruments
+from trading.models import Feed
 
 
 class Command(BaseCommand):
@@ -90,7 +91,7 @@ class Command(BaseCommand):
             first=_day(options["first"]),
             cash=_money(options["cash"]),
             name=options["name"],
-            source=options["source"],
+            feed=Feed.parse(options["source"]),
             auto_trading=not options["no_auto_trading"],
         )
 

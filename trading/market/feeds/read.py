@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from helios.errors import DataError
+from trading.enums import FeedKind
 from trading.market import read, timeframes
 from trading.market.bars import BarTable, split
 from trading.market.feeds.base import BarSource
@@ -17,22 +18,21 @@ from trading.models import Book
 
 
 def rows(book: Book, start: datetime, end: datetime) -> list[BarTable]:
-    """The bars of each of the book's symbols with closes in [start, end]; a symbol may have none.
-
-    `DataError` when the book names an unknown source.
-    """
-    if book.source == "table":
-        return _stored(book, start, end)
+    """The bars of each of the book's symbols with closes in [start, end]; a symbol may have none."""
     source = _source(book)
+    if source is None:
+        return _stored(book, start, end)
     return [source.bars(symbol, book.timeframe, start, end) for symbol in book.symbols]
 
 
 def check(book: Book) -> None:
-    """`DataError` when the book names a source that does not exist."""
-    source = None if book.source == "table" else _source(book)
-    path = getattr(source, "path", None)
-    if path is not None and not path.is_file():
-        raise DataError(f"a book's source must be a file that exists, was {book.source!r}")
+    """`DataError` when the book's feed is a file that does not exist, or that it shares with several symbols."""
+    if book.feed.kind is not FeedKind.FILE:
+        return
+    if len(book.symbols) != 1:
+        raise DataError(f"a book whose source is a file must have one symbol, had {', '.join(book.symbols)}")
+    if not Path(book.feed.path).is_file():
+        raise DataError(f"a book's source must be a file that exists, was '{book.feed}'")
 
 
 def _stored(book: Book, start: datetime, end: datetime) -> list[BarTable]:
@@ -42,12 +42,14 @@ def _stored(book: Book, start: datetime, end: datetime) -> list[BarTable]:
     return [each.take(np.asarray(each.ts >= stamp(start))) for each in split(window)]
 
 
-def _source(book: Book) -> BarSource:
-    if book.source == "sample":
-        return SampleSource()
-    kind, _, rest = book.source.partition(":")
-    if kind == "file" and rest and len(book.symbols) == 1:
-        from trading.market.feeds.files import FileSource  # noqa: PLC0415 - polars is only loaded where files are read
+def _source(book: Book) -> BarSource | None:
+    """What is asked for the book's bars; None where they are stored."""
+    match book.feed.kind:
+        case FeedKind.TABLE:
+            return None
+        case FeedKind.SAMPLE:
+            return SampleSource()
+        case FeedKind.FILE:
+            from trading.market.feeds.files import FileSource  # noqa: PLC0415 - polars loads where files are read
 
-        return FileSource(path=Path(rest), symbol=book.symbols[0], timeframe=book.timeframe)
-    raise DataError(f"a book's source must be table, sample or file:PATH (one symbol), was {book.source!r}")
+            return FileSource(path=Path(book.feed.path), symbol=book.symbols[0], timeframe=book.timeframe)
