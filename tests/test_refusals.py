@@ -12,8 +12,8 @@ from django.core.management import CommandError, call_command, get_commands
 from django.db import connection
 
 from helios.flags import services as flags
-from helios.modules import gating
 from helios.modules import services as modules
+from helios.modules.gate import runs
 from helios.stack.children import StackError
 from tests.pipeline.market import stored_market
 from tiers.backtest import report
@@ -188,7 +188,7 @@ def test_a_report_that_is_interrupted_leaves_no_part_of_it(world: Path, monkeypa
 
 
 def test_a_module_whose_load_is_interrupted_is_as_it_was(world: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(gating, "loads", _interrupted)
+    monkeypatch.setattr(runs, "loads", _interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(("modules", "load", "predict"))
     assert modules.get("predict").versions.order_by("-id").first().state == "UNLOADED"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import io
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
+from helios.control.cli import Row, Words, by, read_json
 from helios.entries import split, trimmed
 from helios.flags import catalog, process, references, segments, selectors, services, stale
 from helios.flags.core.constraints import parse_moment
@@ -18,25 +14,8 @@ from helios.flags.core.context import IDENTITIES, FlagContext
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
 from helios.flags.rows import Change, state
-from helios.flags.unleash import importing
-from helios.flags.unleash.report import conformance
 
-Row = dict[str, Any]
-Words = Mapping[str, Any]
 LAST_CHANGES: Final = 10
-
-
-def actor() -> str:
-    """Who is at the terminal; a container may run under a number that has no name."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
-
-
-def by(words: Words) -> dict[str, Any]:
-    """Who makes a change, and why."""
-    return {"actor": words["actor"] or actor(), "reason": words["reason"]}
 
 
 def _locked(words: Words) -> dict[str, Any]:
@@ -133,7 +112,7 @@ def _segments(words: Words) -> list[Row] | Row:
         return {"name": change.name, "action": change.action, "changed": change.changed}
     fields = {key: words[key] for key in segments.EDITABLE if words[key] is not None}
     if "constraints" in fields:
-        fields["constraints"] = _json(fields["constraints"])
+        fields["constraints"] = read_json(fields["constraints"], "constraints")
     if not fields:
         return segment_row(selectors.get_segment(words["name"]))
     known = FlagSegment.objects.filter(name=words["name"]).exists()
@@ -144,21 +123,6 @@ def _segments(words: Words) -> list[Row] | Row:
 
 def _stale(words: Words) -> list[Row]:
     return [each.plain() for each in stale.report(days=max(words["days"], 0))]
-
-
-def _import(words: Words) -> list[Row]:
-    named = {**by(words), "reason": words["reason"] or f"imported from {Path(words['file']).name}"}
-    options = {key: words[key] for key in ("overwrite", "dry_run", "strict")}
-    return [
-        {**asdict(each), "dry_run": words["dry_run"]}
-        for each in importing.import_state(_file(words["file"]), **options, **named)
-    ]
-
-
-def _conformance(words: Words) -> Row:
-    out = io.StringIO()
-    code = conformance(words["files"], out)
-    return {"exit": code, "lines": out.getvalue().splitlines()}
 
 
 def context(words: Words) -> FlagContext:
@@ -196,24 +160,6 @@ def _step(text: str) -> services.Step:
     if not found or not percentage.lstrip("-").isdigit():
         raise InvalidFlagError(f"a step must read TIME=PERCENTAGE, such as 2027-01-31T09:00Z=5, was {text!r}")
     return moment(at), int(percentage)
-
-
-def _json(text: str) -> Any:
-    if text.startswith("@"):
-        return _file(text[1:])
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidFlagError(f"constraints must be JSON, was not: {error}") from error
-
-
-def _file(path: str) -> Any:
-    try:
-        return json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InvalidFlagError(f"{path} must be a file that can be read, was not: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidFlagError(f"{path} must be a JSON file, was not: {error}") from error
 
 
 def row_of(flag: FeatureFlag) -> Row:
@@ -279,6 +225,4 @@ RUN: Final[Mapping[str, Callable[[Words], Any]]] = {
     "archive": _archive,
     "segments": _segments,
     "stale": _stale,
-    "import": _import,
-    "conformance": _conformance,
 }

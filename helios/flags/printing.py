@@ -86,27 +86,14 @@ def _stale(row: Row) -> str:
     return f"{row['name']:<26} {row['reason']:<17} {row['days']:>4} days  owner {owner:<12} {row['action']}"
 
 
-def _imported(row: Row) -> str:
-    note = "  ships with Helios; --overwrite replaces it" if row["outcome"] == "kept" else ""
-    would = "would be " if row["dry_run"] and row["outcome"] in {"created", "updated"} else ""
-    line = f"{row['kind']:<8} {row['name']:<40} {would}{row['outcome']}{note}"
-    return "\n".join([line, *(f"  warning: {row['name']}: {each}" for each in row["notes"])])
-
-
-def _conformance(row: Row) -> str:
-    return "\n".join(row["lines"])
-
-
 _LINES: Final[Mapping[str, Callable[[Row], str]]] = {
     "history": _change,
     "segments": _segment_line,
     "stale": _stale,
-    "import": _imported,
 }
 _TEXTS: Final[Mapping[str, Callable[[Row], str]]] = {
     "check": _check,
     "variant": _variant,
     "archive": _archived,
     "segments": _segment,
-    "conformance": _conformance,
 }

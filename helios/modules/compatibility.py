@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from helios.modules import core
+from helios.modules.core.dependencies import check_dependencies, load_order
+from helios.modules.core.versions import satisfies
 from helios.modules.errors import ModuleRefused
 from helios.modules.models import Module, ModuleState, ModuleVersion
 
 
 def check_graph(rows: Mapping[str, Module], name: str, dependencies: Mapping[str, str]) -> None:
     """Raises `ModuleRefused` for bad ranges, a missing module, or a circle that `dependencies` would close."""
-    core.check_dependencies(dict(dependencies))
+    check_dependencies(dict(dependencies))
     known = {each: list(row.dependencies) for each, row in rows.items()}
-    core.load_order({**known, name: list(dependencies)})
+    load_order({**known, name: list(dependencies)})
 
 
 def check_needs(version: ModuleVersion, rows: Mapping[str, Module], states: Sequence[ModuleState]) -> None:
@@ -27,7 +28,7 @@ def check_needs(version: ModuleVersion, rows: Mapping[str, Module], states: Sequ
         if not there:
             expected = " or ".join(states)
             raise ModuleRefused(f"module {name} needs {needed} to be {expected}, was {other.state}")
-        if not any(core.satisfies(each, wanted) for each in there):
+        if not any(satisfies(each, wanted) for each in there):
             raise ModuleRefused(f"module {name} needs {needed} {wanted}, but {', '.join(there)} is registered")
 
 
@@ -36,7 +37,7 @@ def check_users(version: ModuleVersion, rows: Mapping[str, Module]) -> None:
     name = version.module.name
     for user in rows.values():
         wanted = user.active.dependencies.get(name) if user.active is not None else None
-        if wanted is not None and not core.satisfies(version.version, wanted):
+        if wanted is not None and not satisfies(version.version, wanted):
             raise ModuleRefused(f"module {user.name} in use needs {name} {wanted}, but {version.version} would fill it")
 
 
@@ -50,7 +51,7 @@ def check_switch(version: ModuleVersion, rows: Mapping[str, Module]) -> None:
     check_users(version, rows)
     needs = {row.name: row.active.dependencies for row in rows.values() if row.active is not None}
     needs[version.module.name] = version.dependencies
-    core.load_order({name: [other for other in wanted if other in needs] for name, wanted in needs.items()})
+    load_order({name: [other for other in wanted if other in needs] for name, wanted in needs.items()})
 
 
 def users_of(rows: Mapping[str, Module], name: str) -> list[str]:

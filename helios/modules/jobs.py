@@ -22,8 +22,9 @@ from loguru import logger
 
 from helios.db.locks import hold
 from helios.errors import HeliosError
-from helios.modules import presence, services, swapping, testing
+from helios.modules import presence, services, swapping
 from helios.modules.errors import SwapRunning
+from helios.modules.gate import runs
 from helios.modules.models import OPEN_JOBS, JobState, Module, ModuleJob, ModuleVersion
 from helios.modules.rows import MODULES, named, slots, version_of
 
@@ -51,7 +52,7 @@ def enqueue(
     Raises `UnknownModule`, `ModuleRefused` and `SwapRunning` as the services do, with nothing queued.
     """
     if suites is not None or kind is Kind.TEST:
-        testing.suites_of(name, suites)
+        runs.suites_of(name, suites)
     with MODULES.alone():
         rows = slots()
         wanted = _CHECKS[kind](rows, name, version)
@@ -167,7 +168,7 @@ def _activate(job: ModuleJob) -> None:
 
 
 def _test(job: ModuleJob) -> None:
-    report = testing.run_suites(job.module.name, job.version.label, job.suites or None, actor=job.actor)
+    report = runs.run_suites(job.module.name, job.version.label, job.suites or None, actor=job.actor)
     ModuleJob.objects.filter(pk=job.pk).update(test=report.run_id)
 
 

@@ -24,7 +24,9 @@ from typing import Any, Final, Protocol, cast
 
 from django.conf import settings
 
-from helios.modules import core, hooks, rewriting, sources
+from helios.modules import hooks, sources
+from helios.modules.core import import_rewriting
+from helios.modules.core.versions import parse
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.sources import PACKAGE_FILE, Files
 
@@ -44,7 +46,7 @@ class Implementation(Protocol):
 class Beside:
     """A copy that can be imported: its names, and the folder or file it lies in."""
 
-    names: rewriting.Names
+    names: import_rewriting.Names
     place: Path
 
     @property
@@ -88,7 +90,7 @@ def load_code(
             raise ModuleLoadFailed(f"module {slot} must have the content {digest[:12]}, its files are others")
         name = beside_name(slot, digest)
         place = materialise(slot, digest, files, root or default_root())
-        _known[name] = Beside(names=rewriting.Names(own=path, beside=name), place=place)
+        _known[name] = Beside(names=import_rewriting.Names(own=path, beside=name), place=place)
         try:
             implementation = _imported(slot, name, path, version)
         except BaseException:
@@ -187,7 +189,7 @@ def _check(found: ModuleType, slot: str, path: str, version: str) -> None:
     if not isinstance(seen, str):
         raise ModuleLoadFailed(f"module {slot} must have VERSION, a string, in {path}; it was {seen!r}")
     try:
-        same = not version or core.Version.parse(seen) == core.Version.parse(version)
+        same = not version or parse(seen) == parse(version)
     except ModuleRefused as error:
         raise ModuleLoadFailed(f"module {slot} has a bad VERSION in {path}: {error}") from error
     if not same:
@@ -246,7 +248,7 @@ class _Loader(SourceFileLoader):
         self._package = original if package else original.rpartition(".")[0]
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the import system's signature
-        tree = rewriting.rewritten(ast.parse(self.get_data(self.path), self.path), self._names, self._package)
+        tree = import_rewriting.rewritten(ast.parse(self.get_data(self.path), self.path), self._names, self._package)
         return compile(tree, self.path, "exec", dont_inherit=True)
 
 

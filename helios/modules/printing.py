@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from helios.modules.testing import TestReport, TestResult
+from helios.modules.gate.runs import TestReport, TestResult
 
 STYLES = {"passed": "green", "failed": "red", "error": "red", "timeout": "red", "killed": "red"}
 OPTIONAL_STYLE = "yellow"
@@ -72,3 +73,34 @@ def _row(result: TestResult) -> tuple[str | Text, ...]:
 
 def _count(values: Iterable[bool]) -> int:
     return sum(1 for value in values if value)
+
+
+def plain(answer: Any) -> str:
+    """An answer of `manage.py modules` as text."""
+    if isinstance(answer, list):
+        return "\n".join(_columns(answer)) or "none"
+    if "results" in answer:
+        return text(TestReport.from_json(answer))
+    shown = {key: value for key, value in answer.items() if not isinstance(value, list | tuple)}
+    return "\n".join(f"{key}: {_value(value)}" for key, value in shown.items())
+
+
+COLUMNS = {
+    "label": ("name", "state", "label", "path", "error"),
+    "to": ("id", "kind", "state", "from", "to", "actor", "started_at", "error"),
+    "pid": ("component", "host", "pid", "generation", "seen_at"),
+}
+
+
+def _columns(rows: list[dict[str, Any]]) -> Iterable[str]:
+    wanted = next((names for key, names in COLUMNS.items() if rows and key in rows[0]), ())
+    lines = [[_value(row[name]) for name in wanted] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:%Y-%m-%d %H:%M:%S}" if hasattr(value, "strftime") else str(value)

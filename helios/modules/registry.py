@@ -19,7 +19,8 @@ from helios.control import generations
 from helios.control.generations import Generation
 from helios.db.failures import savepoint
 from helios.errors import HeliosError
-from helios.modules import core, hooks, loading, sources, watch
+from helios.modules import hooks, loading, sources, watch
+from helios.modules.core.dependencies import check_path
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
 from helios.modules.rows import version_of
@@ -263,7 +264,7 @@ def _implementation(name: str, digest: str, path: str, version: str) -> loading.
     found = loading.held(name, digest)
     if found is not None:
         return found
-    core.check_path(path, loading.allowed_packages())
+    check_path(path, loading.allowed_packages())
     code = ModuleCode.objects.filter(pk=digest).first()
     if code is None:
         raise ModuleLoadFailed(f"module {name} must have its sources kept, there are none: register {path} anew")

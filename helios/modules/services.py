@@ -6,9 +6,12 @@ from collections.abc import Mapping
 
 from django.db import transaction
 
-from helios.modules import compatibility, core, gating, loading, sources
+from helios.modules import compatibility, loading, sources
 from helios.modules.catalog import SHIPPED
+from helios.modules.core.dependencies import check_name, check_path
+from helios.modules.core.versions import label_of, parse
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
+from helios.modules.gate import runs
 from helios.modules.models import OPEN_SWAPS, Module, ModuleCode, ModuleState, ModuleVersion
 from helios.modules.rows import MODULES, USABLE, changed, find, move, named, slots, version_of
 from helios.modules.sources import Artefact
@@ -48,10 +51,10 @@ def register(
     Raises `ModuleRefused` for a path outside the allowed packages, code that cannot be parsed or states no VERSION
     or another than `version`, a bad range, a missing or circular dependency.
     """
-    core.check_name(name)
+    check_name(name)
     artefact = sources.read(path, loading.allowed_packages())
     stated = sources.stated(artefact)
-    if version and core.Version.parse(version) != core.Version.parse(stated.version):
+    if version and parse(version) != parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
     wanted = dependencies if dependencies is not None else stated.dependencies
     with MODULES.changing(actor=actor):
@@ -61,9 +64,9 @@ def register(
 
 def check_registration(name: str, path: str, version: str, dependencies: Mapping[str, str]) -> None:
     """Raises `ModuleRefused` where `register` would; changes nothing."""
-    core.check_name(name)
+    check_name(name)
     stated = sources.stated(sources.read(path, loading.allowed_packages()))
-    if version and core.Version.parse(version) != core.Version.parse(stated.version):
+    if version and parse(version) != parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
     compatibility.check_graph({row.name: row for row in Module.objects.all()}, name, dependencies)
 
@@ -83,7 +86,7 @@ def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersio
         before = ModuleState(row.state)
         move(rows[name], row, ModuleState.LOADING, actor=actor)
     try:
-        problem = gating.loads(row)
+        problem = runs.loads(row)
     except BaseException:
         _finish(row, ModuleState.UNLOADED if before == ModuleState.LOADING else before, actor=actor)
         raise
@@ -120,7 +123,7 @@ def loadable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersi
     row = version_of(slot, version)
     if row.state != ModuleState.ACTIVE:
         _refuse_open(slot)
-        core.check_path(row.path, loading.allowed_packages())
+        check_path(row.path, loading.allowed_packages())
         compatibility.check_needs(row, rows, USABLE)
     return row
 
@@ -214,7 +217,7 @@ def seal(*, actor: str = "migration") -> list[str]:
                 row.version = sources.stated(artefact).version
             except ModuleRefused:
                 continue
-            row.code, row.label = _kept(artefact), core.label(row.version, artefact.digest)
+            row.code, row.label = _kept(artefact), label_of(row.version, artefact.digest)
             row.save()
             slot = rows[row.module.name]
             slot.refresh_from_db()
@@ -244,7 +247,7 @@ def _enter(
         slot.hot_reloadable = hot_reloadable
     if name not in rows:
         slot.save()
-    label = core.label(version, artefact.digest)
+    label = label_of(version, artefact.digest)
     row = ModuleVersion.objects.filter(module=slot, label=label).first() or ModuleVersion(module=slot, label=label)
     if row.code_id not in (None, artefact.digest):
         raise ModuleRefused(f"module {name} {label} must be one content, another one has the same label")

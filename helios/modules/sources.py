@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from helios.modules import core
+from helios.modules.core.dependencies import check_dependencies, check_path
+from helios.modules.core.versions import parse
 from helios.modules.errors import ModuleRefused
 
 MAX_BYTES: Final = 5 * 1024 * 1024
@@ -51,7 +52,7 @@ def read(path: str, packages: Iterable[str]) -> Artefact:
     Raises `ModuleRefused` for a path outside `packages`, for code that is not there, for links, and for more than
     5 MB or 500 files.
     """
-    core.check_path(path, packages)
+    check_path(path, packages)
     place = locate(path)
     files = dict(_package_files(place)) if place.is_dir() else {place.name: place.read_bytes()}
     _check_size(path, files)
@@ -93,10 +94,10 @@ def stated(artefact: Artefact) -> Stated:
     version = found.get("VERSION")
     if not isinstance(version, str):
         raise ModuleRefused(f"{artefact.path} must state VERSION as a text like '1.4.0', was {version!r}")
-    core.Version.parse(version)
+    parse(version)
     dependencies = found.get("DEPENDENCIES")
     if dependencies is not None:
-        core.check_dependencies(dependencies)
+        check_dependencies(dependencies)
     return Stated(version=version, dependencies=dependencies)
 
 

@@ -22,8 +22,10 @@ from loguru import logger
 
 from helios.control import news
 from helios.errors import HeliosError
-from helios.modules import compatibility, core, gating, loading, presence
+from helios.modules import compatibility, loading, presence
+from helios.modules.core.dependencies import check_path
 from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning
+from helios.modules.gate import runs
 from helios.modules.models import OPEN_SWAPS, Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
 from helios.modules.rows import MODULES, changed, named, slots, version_of
 
@@ -62,7 +64,7 @@ def carry_out(row: ModuleSwap, suites: Sequence[str] | None = None, *, progress:
         with _Lease(row.pk):
             _step(row, SwapState.TESTING)
             tell(f"{name} {to.label}: versions fit; running its tests in a process of its own")
-            _require(gating.passes(to, suites, actor=row.actor), f"module {name} {to.label} did not pass its tests")
+            _require(runs.passes(to, suites, actor=row.actor), f"module {name} {to.label} did not pass its tests")
             _step(row, SwapState.PREPARING)
             tell(f"{name} {to.label}: tests passed; loading it beside, in every process")
             row.processes = _prepared(row, tell)
@@ -154,7 +156,7 @@ def swappable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVers
         raise ModuleRefused(
             f"module {name} may not be swapped while the pipeline runs: unload it, then activate {to.label}"
         )
-    core.check_path(to.path, loading.allowed_packages())
+    check_path(to.path, loading.allowed_packages())
     compatibility.check_switch(to, rows)
     return to
 

@@ -35,8 +35,9 @@ from helios.breakers import services as breakers
 from helios.breakers.process import forget
 from helios.flags import segments
 from helios.flags import services as flag_services
-from helios.modules import registry, testing
+from helios.modules import registry
 from helios.modules import services as modules
+from helios.modules.gate import runs
 from helios.modules.history import ModuleTestRun
 from helios.modules.rows import find, version_of
 from helios.rollouts import services as rollouts
@@ -80,18 +81,18 @@ def desk(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ROLLOUT_MEASURES = settings.ROLLOUT_REPLAY = lambda *_: arms
 
     def run_suites(name: str, version: str = "", suites: Any = None, *, actor: str = "", **_: Any) -> Any:
-        wanted = testing.suites_of(name, suites)
+        wanted = runs.suites_of(name, suites)
         tested = version_of(find(name), version)
         row = ModuleTestRun.objects.create(
             module=name, version=tested.label, digest=tested.digest, suites=list(wanted), passed=True,
             actor=actor, started_at=timezone.now(), duration_ms=1,
         )  # fmt: skip
-        return testing.TestReport(
+        return runs.TestReport(
             module=name, version=tested.label, digest=tested.digest, suites=tuple(wanted), passed=True, results=(),
             output="", duration_ms=1, network_blocked=True, run_id=row.pk,
         )  # fmt: skip
 
-    monkeypatch.setattr(testing, "run_suites", run_suites)
+    monkeypatch.setattr(runs, "run_suites", run_suites)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_the_command_refuses_in_one_sentence(arguments: tuple[str, ...], message
 def test_a_terminal_without_a_name_is_still_somebody(monkeypatch):
     monkeypatch.setattr("getpass.getuser", lambda: (_ for _ in ()).throw(KeyError("uid")))
     command("open", "llm_api")
-    assert CircuitBreakerEvent.objects.get().actor == "command line"
+    assert CircuitBreakerEvent.objects.get().actor == "cli"
 
 
 def test_the_command_sets_modes_and_tells_where_the_breaker_then_stands():

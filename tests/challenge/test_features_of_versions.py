@@ -3,8 +3,8 @@
 import pytest
 from django.db import transaction
 
-from helios.modules import gating
 from helios.modules import services as modules
+from helios.modules.gate import runs
 from helios.rollouts import services as rollouts
 from tests.challenge.conftest import FIRST, SYMBOLS, roll_out, run
 from tests.challenge.test_arms_of_a_cycle import BROKEN
@@ -75,8 +75,8 @@ def test_books_of_one_version_share_its_rows(desk, times):
 def test_after_a_swap_and_after_its_roll_back_the_other_versions_rows_are_not_read(
     book, times, challenger, alone, monkeypatch
 ):
-    monkeypatch.setattr(gating, "loads", lambda *_: "")
-    monkeypatch.setattr(gating, "passes", lambda *_, **__: "")
+    monkeypatch.setattr(runs, "loads", lambda *_: "")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "")
     expected = [alone(ts) for ts in times[FIRST : FIRST + 3]]
     first = run(book, times[FIRST])
     modules.swap("features", challenger("features", STILL), actor="test")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from helios.modules import gating, registry, watch
+from helios.modules import registry, watch
 from helios.modules import services as modules
+from helios.modules.gate import runs
 from helios.modules.models import Module
 from tests.challenge.conftest import FIRST, finish, orders_of, run
 from tests.challenge.test_arms_of_a_cycle import BROKEN
@@ -40,8 +41,8 @@ def run(*args, **named):
 @pytest.fixture
 def swap(challenger, monkeypatch):
     """Switch a slot to new code, past the gate that would have found out."""
-    monkeypatch.setattr(gating, "loads", lambda *_: "")
-    monkeypatch.setattr(gating, "passes", lambda *_, **__: "")
+    monkeypatch.setattr(runs, "loads", lambda *_: "")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "")
 
     def switch(slot, source, version="1.1.0"):
         label = challenger(slot, source, version)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from helios.modules.gate import verdict
+from helios.modules.gate.child import verdict
 from helios.modules.suites import Candidate
 from helios.modules.suites.generic import TESTS as GENERIC
 from tiers.gates import data, predict, risk, trading

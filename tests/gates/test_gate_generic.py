@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.modules.gate import Planned, plan_of, run_one, short, stages_of, verdict
+from helios.modules.gate.child import Planned, plan_of, run_one, short, stages_of, verdict
 from helios.modules.suites import Call, Candidate, GateFailure, GateTest, contract_of, fits, generic, require
 from helios.modules.suites.equality import difference
 from helios.modules.suites.process_state import Surroundings

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from helios.modules import gating, loading, registry, services, watch
+from helios.modules import loading, registry, services, watch
 from helios.modules.errors import ModuleLoadFailed
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleVersion
 
 GOOD = "VERSION = {version!r}\n\ndef run(value):\n    return ({version!r}, value)\n"
@@ -46,8 +47,8 @@ def open_gate(monkeypatch) -> None:
             return str(error).removeprefix(f"module {version.module.name} ")
         return ""
 
-    monkeypatch.setattr(gating, "loads", imports)
-    monkeypatch.setattr(gating, "passes", imports)
+    monkeypatch.setattr(runs, "loads", imports)
+    monkeypatch.setattr(runs, "passes", imports)
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ from django.db import DatabaseError, connection, transaction
 from django.urls import reverse
 
 from helios.events.models import SystemEvent
-from helios.modules import services, testing
+from helios.modules import services
 from helios.modules.catalog import STAGES
 from helios.modules.errors import ModuleRefused, UnknownModule
+from helios.modules.gate import runs
+from helios.modules.gate.sandbox import Ended
 from helios.modules.history import ModuleTestRun, history, last_passed
 from helios.modules.models import ModuleVersion
 from helios.modules.printing import summary, text
-from helios.modules.sandbox import Ended
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +51,7 @@ def echo(code, tiny):
 
 def test_a_run_is_kept_with_its_results_and_told_as_an_event(echo):
     label = echo()
-    report = testing.run_suites("echo", actor="ann")
+    report = runs.run_suites("echo", actor="ann")
     assert (report.passed, report.version, report.suites, report.reason) == (True, label, ("tiny",), "")
     row = ModuleTestRun.objects.get()
     assert report.run_id == row.pk
@@ -58,20 +59,20 @@ def test_a_run_is_kept_with_its_results_and_told_as_an_event(echo):
     assert [each["name"] for each in row.results] == [result.name for result in report.results]
     told = SystemEvent.objects.get(kind="module.tested")
     assert (told.subject, told.severity, told.data["label"], told.data["run"]) == ("echo", "info", label, row.pk)
-    assert testing.TestReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+    assert runs.TestReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     assert last_passed("echo", report.digest) == row
 
 
 def test_an_optional_test_is_told_and_does_not_block(echo):
     echo()
-    report = testing.run_suites("echo", actor="ann")
+    report = runs.run_suites("echo", actor="ann")
     optional = next(result for result in report.results if result.name == "optional")
     assert (optional.outcome, optional.blocks, report.passed) == ("failed", False, True)
 
 
 def test_a_required_test_that_fails_blocks_with_its_sentence(echo):
     echo("value + 1")
-    report = testing.run_suites("echo", actor="ann")
+    report = runs.run_suites("echo", actor="ann")
     assert not report.passed
     assert report.reason == "did not pass the tiny test 'runs' (failed): run must give back what it gets"
     assert SystemEvent.objects.get(kind="module.tested").severity == "warning"
@@ -80,7 +81,7 @@ def test_a_required_test_that_fails_blocks_with_its_sentence(echo):
 
 def test_a_hung_test_is_ended_and_the_rest_is_told_as_not_run(echo):
     echo("[0 for _ in iter(int, 1)]")
-    report = testing.run_suites("echo", actor="ann", test_limit_s=1.0)
+    report = runs.run_suites("echo", actor="ann", test_limit_s=1.0)
     told = {result.name: result.outcome for result in report.results}
     assert told["before"] == "passed"
     assert told["runs"] == "timeout"
@@ -93,7 +94,7 @@ def test_a_hung_test_is_ended_and_the_rest_is_told_as_not_run(echo):
 
 def test_a_crash_names_its_signal_and_keeps_the_output(echo):
     echo("(print('a last word'), __import__('ctypes').string_at(0))")
-    report = testing.run_suites("echo", actor="ann")
+    report = runs.run_suites("echo", actor="ann")
     killed = next(result for result in report.results if result.outcome == "killed")
     assert (killed.name, killed.message) == ("runs", "its process was ended by SIGSEGV")
     assert "a last word" in report.output
@@ -102,11 +103,11 @@ def test_a_crash_names_its_signal_and_keeps_the_output(echo):
 
 def test_a_process_that_ends_between_two_tests_never_passes(echo):
     echo("value\nimport os, threading\nthreading.Timer(0.0, os._exit, (0,)).start()\nimport time; time.sleep(1)")
-    report = testing.run_suites("echo", actor="ann")
+    report = runs.run_suites("echo", actor="ann")
     assert not report.passed
     ended = Ended(kind="killed", reason="it left", words=report_words("loads"), output="", duration_ms=1.0)
     tested = ModuleVersion.objects.select_related("module").get(module__name="echo")
-    lost = testing.report_of(ended, tested, ("tiny",))
+    lost = runs.report_of(ended, tested, ("tiny",))
     assert [(result.name, result.outcome) for result in lost.results] == [("loads", "passed"), ("ends", "killed")]
     assert lost.reason == "did not live through its tests: it left"
 
@@ -121,7 +122,7 @@ def test_a_result_that_was_not_heard_never_passes(echo, left_out: str, missing: 
     passed = ["tiny", "runs", True, "passed", "", 1.0]
     words = (*report_words("loads"), {"plan": [passed[:3]]}, {"begin": passed[:3]}, {"result": passed}, {"end": True})
     heard = tuple(word for word in words if left_out not in word)
-    report = testing.report_of(Ended(kind="finished", reason="", words=heard, output="", duration_ms=1.0), tested, ())
+    report = runs.report_of(Ended(kind="finished", reason="", words=heard, output="", duration_ms=1.0), tested, ())
     assert {result.name for result in report.results if result.blocks} == missing
     assert report.passed is (not missing)
 
@@ -132,7 +133,7 @@ def report_words(name: str) -> tuple[dict[str, object], ...]:
 
 def test_code_that_cannot_be_loaded_has_one_result(echo):
     echo("value\nraise OSError('no disk')")
-    report = testing.run_suites("echo", actor="ann")
+    report = runs.run_suites("echo", actor="ann")
     assert [(result.name, result.outcome) for result in report.results] == [("loads", "failed")]
     assert report.reason.startswith("could not be imported from ")
     assert report.reason.endswith("OSError: no disk")
@@ -140,15 +141,15 @@ def test_code_that_cannot_be_loaded_has_one_result(echo):
 
 def test_code_that_hangs_at_import_could_not_be_loaded(echo):
     echo("value\nwhile True: pass")
-    report = testing.run_suites("echo", actor="ann", test_limit_s=1.0)
+    report = runs.run_suites("echo", actor="ann", test_limit_s=1.0)
     assert report.reason == "could not be loaded: it must take at most 1 s, it was ended then"
 
 
 def test_each_version_can_be_tested_by_label_by_number_and_as_the_newest(echo):
     first, second = echo(), echo("(value)", name="echo_again")
     assert first != second
-    assert testing.run_suites("echo", first, actor="ann").version == first
-    assert testing.run_suites("echo", "1.0.0", actor="ann").version == second
+    assert runs.run_suites("echo", first, actor="ann").version == first
+    assert runs.run_suites("echo", "1.0.0", actor="ann").version == second
     assert [row.version for row in history("echo")] == [second, first]
     assert [row.version for row in history("echo", limit=1)] == [second]
     assert history("risk") == []
@@ -157,7 +158,7 @@ def test_each_version_can_be_tested_by_label_by_number_and_as_the_newest(echo):
 def test_what_is_tested_are_the_kept_sources_not_the_files_on_disk(echo, code):
     echo()
     code("echo_code", ECHO.format(body="value + 1"))
-    assert testing.run_suites("echo", actor="ann").passed
+    assert runs.run_suites("echo", actor="ann").passed
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_what_is_tested_are_the_kept_sources_not_the_files_on_disk(echo, code):
 def test_an_unknown_name_is_refused_in_one_sentence_and_nothing_is_kept(echo, arguments, error, message: str):
     echo()
     with pytest.raises(error, match=message):
-        testing.run_suites(*arguments, actor="ann")
+        runs.run_suites(*arguments, actor="ann")
     assert not ModuleTestRun.objects.exists()
 
 
@@ -181,25 +182,25 @@ def test_an_unknown_name_is_refused_in_one_sentence_and_nothing_is_kept(echo, ar
 def test_a_limit_out_of_bounds_is_refused(echo, limits):
     echo()
     with pytest.raises(ModuleRefused, match="of a test run must be from"):
-        testing.run_suites("echo", actor="ann", **limits)
+        runs.run_suites("echo", actor="ann", **limits)
 
 
 def test_a_version_without_kept_sources_is_read_from_disk(echo):
     echo()
     ModuleVersion.objects.filter(module__name="echo").update(code=None)
-    assert testing.run_suites("echo", actor="ann").passed
+    assert runs.run_suites("echo", actor="ann").passed
 
 
 def test_code_under_another_name_is_tested_by_what_it_takes():
     services.register("analyst_two", "tiers.llm", dependencies={}, actor="ann")
-    report = testing.run_suites("analyst_two", "", ["risk"], actor="ann")
+    report = runs.run_suites("analyst_two", "", ["risk"], actor="ann")
     assert report.passed, report.reason
     assert {"loads", "conviction is from 0 to 1"} < {result.name for result in report.results}
 
 
 def test_a_module_that_no_setting_speaks_of_is_gated_by_the_generic_suite():
-    assert testing.gates_of("echo") == ("generic",)
-    assert testing.gates_of("predict") == ("generic", "ml")
+    assert runs.gates_of("echo") == ("generic",)
+    assert runs.gates_of("predict") == ("generic", "ml")
 
 
 def test_history_is_never_changed():
@@ -225,10 +226,10 @@ def test_the_database_refuses_a_run_of_nothing():
 def test_every_shipped_tier_passes_its_gates(stage: str):
     services.restore_shipped()
     services.register(stage, f"tiers.{stage}", actor="ann")
-    report = testing.run_suites(stage, actor="ann", time_limit_s=240, test_limit_s=120)
+    report = runs.run_suites(stage, actor="ann", time_limit_s=240, test_limit_s=120)
     assert report.passed, report.reason
     assert not [result.message for result in report.results if result.outcome != "passed" and result.name != FAST]
-    assert {result.suite for result in report.results} == {"gate", *testing.gates_of(stage)}
+    assert {result.suite for result in report.results} == {"gate", *runs.gates_of(stage)}
 
 
 FAST = "one call is fast"  # the one property that a busy machine may cost
@@ -238,7 +239,7 @@ FAST = "one call is fast"  # the one property that a busy machine may cost
 
 def test_the_table_shows_each_test_and_one_closing_sentence(echo):
     label = echo()
-    told = text(testing.run_suites("echo", actor="ann"))
+    told = text(runs.run_suites("echo", actor="ann"))
     assert f"echo {label}: tiny" in told
     assert "it should be nice" in told
     assert f"echo {label} passed: 6 of 7 tests passed in " in told
@@ -247,7 +248,7 @@ def test_the_table_shows_each_test_and_one_closing_sentence(echo):
 
 def test_a_failed_run_shows_why_and_what_the_code_printed(echo):
     echo("print('[bold]loud[/bold]')")
-    report = testing.run_suites("echo", actor="ann")
+    report = runs.run_suites("echo", actor="ann")
     told = text(report)
     assert "did not pass the tiny test 'runs' (failed)" in told
     assert "[bold]loud[/bold]" in told

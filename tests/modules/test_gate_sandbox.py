@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helios.modules import sandbox, sources
-from helios.modules.family import TOKEN, Family
-from helios.modules.sandbox import Ended, Limits
+from helios.modules import sources
+from helios.modules.gate import sandbox
+from helios.modules.gate.process_tree import TOKEN, Family
+from helios.modules.gate.sandbox import Ended, Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(time_s=25, test_s=15, memory_mb=512)
@@ -324,7 +325,7 @@ def test_a_gate_process_dies_with_its_parent(tmp_path):
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from helios.modules import sandbox
+from helios.modules.gate import sandbox
 from tests.modules.test_gate_sandbox import LIMITS, job
 folder = Path({str(tmp_path)!r})
 sandbox.run("helios.modules.gate", job({code!r}, folder), limits=LIMITS, cache=folder)

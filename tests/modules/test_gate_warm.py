@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helios.modules import sandbox, services, testing
-from helios.modules.family import TOKEN, Family
+from helios.modules import services
+from helios.modules.gate import runs, sandbox
+from helios.modules.gate.process_tree import TOKEN, Family
+from helios.modules.gate.sandbox import Ended
 from helios.modules.models import ModuleVersion
-from helios.modules.sandbox import Ended
 from helios.stack.children import is_alive, wait_until
 from tests.modules.test_gate_sandbox import GOOD, LIMITS, job, outcomes
 
@@ -157,5 +158,5 @@ def test_all_gates_share_what_is_imported_ahead(code, settings):
     settings.MODULE_SUITES = {"ml": "tiers.gates.predict", "risk": "tiers.gates.risk"}
     services.register("oracle", code("oracle"), actor="ann")
     version = ModuleVersion.objects.select_related("module", "code").get(module__name="oracle")
-    loading, tested = (testing.job_of(version, suites, 7) for suites in ({}, {"ml": "tiers.gates.predict"}))
+    loading, tested = (runs.job_of(version, suites, 7) for suites in ({}, {"ml": "tiers.gates.predict"}))
     assert loading["ahead"] == tested["ahead"] == ["tiers.gates.calls", "tiers.gates.predict", "tiers.gates.risk"]

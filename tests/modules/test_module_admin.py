@@ -10,7 +10,8 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from helios.events.models import SystemEvent
-from helios.modules import gating, jobs, presence, services, testing
+from helios.modules import jobs, presence, services
+from helios.modules.gate import runs
 from helios.modules.models import Module
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -62,7 +63,7 @@ def test_the_newest_version_is_swapped_in_and_rolled_back(page, code, monkeypatc
     newest = services.register("source", code("source", version="1.1.0")).label
     assert newest in page.get(reverse(LIST)).content.decode()
     with monkeypatch.context() as strict:
-        strict.setattr(gating, "passes", lambda *_, **__: "not finite")
+        strict.setattr(runs, "passes", lambda *_, **__: "not finite")
         assert "did not pass its tests: not finite" in worked(page, "swap_selected", "source")
     assert "succeeded" in worked(page, "swap_selected", "source")
     row = Module.objects.get(name="source")
@@ -79,7 +80,7 @@ def test_the_newest_version_is_swapped_in_and_rolled_back(page, code, monkeypatc
 def test_the_newest_version_is_tested(page, monkeypatch):
     asked: list[tuple[object, ...]] = []
     said = SimpleNamespace(run_id=None)
-    monkeypatch.setattr(testing, "run_suites", lambda *words, **named: asked.append((*words, named["actor"])) or said)
+    monkeypatch.setattr(runs, "run_suites", lambda *words, **named: asked.append((*words, named["actor"])) or said)
     assert "succeeded" in worked(page, "test_selected", "source")
     label = Module.objects.get(name="source").versions.get().label
     assert asked == [("source", label, None, "ann")]

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from helios.modules import loading, registry, services, testing
+from helios.modules import loading, registry, services
 from helios.modules.errors import ModuleLoadFailed, SwapFailed
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +19,7 @@ HEAD = "VERSION = '1.1.0'\ndef run(value): return value\n"
 
 @pytest.fixture(autouse=True)
 def _short_limits(monkeypatch):
-    monkeypatch.setattr(testing, "DEFAULTS", replace(testing.DEFAULTS, time_s=30.0, test_s=6.0, memory_mb=700))
+    monkeypatch.setattr(runs, "DEFAULTS", replace(runs.DEFAULTS, time_s=30.0, test_s=6.0, memory_mb=700))
 
 
 @pytest.mark.parametrize(

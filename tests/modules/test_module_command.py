@@ -9,8 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from helios.events.models import SystemEvent
-from helios.modules import gating, presence, services, testing
+from helios.modules import presence, services
 from helios.modules.catalog import STAGES
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleSwap
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -82,7 +83,7 @@ def test_a_swap_in_json_is_nothing_but_json(oracle):
 
 
 def test_a_swap_that_fails_says_why_and_fails_the_command(oracle, monkeypatch):
-    monkeypatch.setattr(gating, "passes", lambda *_, **__: "generic test 'finite' failed")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "generic test 'finite' failed")
     with pytest.raises(CommandError, match="did not pass its tests: generic test 'finite' failed"):
         command("swap", "oracle", "1.1.0")
     assert ModuleSwap.objects.get().state == "FAILED"
@@ -103,10 +104,10 @@ def test_processes_are_listed_with_what_they_serve(oracle):
 
 
 def test_tests_are_run_by_the_gate_and_a_failure_fails_the_command(oracle, monkeypatch):
-    result = testing.TestResult(
+    result = runs.TestResult(
         name="finite", suite="generic", required=True, outcome="failed", message="NaN", duration_ms=1.0
     )
-    report = testing.TestReport(
+    report = runs.TestReport(
         module="oracle",
         version=oracle["1.1.0"],
         digest="",
@@ -118,7 +119,7 @@ def test_tests_are_run_by_the_gate_and_a_failure_fails_the_command(oracle, monke
         network_blocked=True,
     )
     asked = []
-    monkeypatch.setattr(testing, "run_suites", lambda *words, **_: asked.append(words) or report)
+    monkeypatch.setattr(runs, "run_suites", lambda *words, **_: asked.append(words) or report)
     with pytest.raises(CommandError, match=r"finite.*NaN"):
         command("test", "oracle", "1.1.0", "--suite", "generic")
     assert asked == [("oracle", "1.1.0", ["generic"])]
@@ -143,4 +144,4 @@ def test_what_is_refused_is_refused_in_one_sentence(oracle, arguments: tuple[str
 def test_a_terminal_without_a_name_is_still_somebody(monkeypatch, code):
     monkeypatch.setattr("getpass.getuser", lambda: (_ for _ in ()).throw(KeyError("uid")))
     command("register", "oracle", code("oracle"), "1.0.0", "--new-slot")
-    assert SystemEvent.objects.get(kind="module.registered", subject="oracle").data["actor"] == "command line"
+    assert SystemEvent.objects.get(kind="module.registered", subject="oracle").data["actor"] == "cli"

@@ -13,8 +13,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from helios.modules import gating, jobs, presence, services, swapping, tasks, testing
+from helios.modules import jobs, presence, services, swapping, tasks
 from helios.modules.errors import ModuleRefused, SwapRunning
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleJob, ModuleSwap
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -108,8 +109,8 @@ def test_suites_that_are_none_are_refused_at_once(three_versions, kind, suites):
 
 def test_the_wanted_suites_reach_the_tests(three_versions, monkeypatch):
     asked: list[object] = []
-    monkeypatch.setattr(gating, "passes", lambda version, suites, **_: asked.append(suites) or "no")
-    monkeypatch.setattr(testing, "run_suites", lambda name, label, suites, **_: asked.append(suites) or 1 / 0)
+    monkeypatch.setattr(runs, "passes", lambda version, suites, **_: asked.append(suites) or "no")
+    monkeypatch.setattr(runs, "run_suites", lambda name, label, suites, **_: asked.append(suites) or 1 / 0)
     jobs.run(jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", suites=["generic"], actor="ann").pk)
     with pytest.raises(ZeroDivisionError):
         jobs.run(jobs.enqueue(Kind.TEST, "oracle", "1.1.0", actor="ann").pk)
@@ -163,7 +164,7 @@ def test_one_job_runs_at_a_time_and_the_next_is_sent_when_it_ends(job, sent, mon
         seen.append(now(second)[0])
         return ""
 
-    monkeypatch.setattr(gating, "passes", passes)
+    monkeypatch.setattr(runs, "passes", passes)
     sent.clear()
     jobs.run(job.pk)
     assert seen == ["QUEUED"]
@@ -202,7 +203,7 @@ def test_a_job_that_runs_into_the_soft_limit_says_so_and_the_worker_hears_of_it(
     def slow(*_: object, **__: object) -> str:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(gating, "passes", slow)
+    monkeypatch.setattr(runs, "passes", slow)
     with pytest.raises(SoftTimeLimitExceeded):
         jobs.run(job.pk)
     state, detail = now(job)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from helios.modules import loading, rewriting, sources
+from helios.modules import loading, sources
+from helios.modules.core import import_rewriting
+from helios.modules.core.import_rewriting import Names
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
-from helios.modules.rewriting import Names
 from tests import warm
 
 NAMES = Names(own="tiers.risk", beside="helios_modules.risk_0123456789ab")
@@ -207,7 +208,7 @@ def test_old_copies_go_and_those_in_use_stay(beside):
 
 
 def turned(source: str, package: str = "tiers.risk") -> str:
-    return ast.unparse(rewriting.rewritten(ast.parse(source), NAMES, package))
+    return ast.unparse(import_rewriting.rewritten(ast.parse(source), NAMES, package))
 
 
 @pytest.mark.parametrize(
@@ -254,5 +255,5 @@ def test_a_relative_import_out_of_the_top_package_is_refused(dots: str):
 
 
 def test_line_numbers_stay():
-    tree = rewriting.rewritten(ast.parse("\n\nfrom tiers import risk, contracts\nx = 1\n"), NAMES, "tiers.risk")
+    tree = import_rewriting.rewritten(ast.parse("\n\nfrom tiers import risk, contracts\nx = 1\n"), NAMES, "tiers.risk")
     assert [node.lineno for node in tree.body] == [3, 3, 4]

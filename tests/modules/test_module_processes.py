@@ -73,8 +73,8 @@ class Desk:
     def services(self, code: str, name: str = "services", *, wait: bool = True) -> str:
         """Run some calls of the services in a process of their own, with the gate open; what it printed."""
         text = (
-            "import django; django.setup()\nfrom helios.modules import gating, services\n"
-            f"gating.loads = gating.passes = lambda *_, **__: ''\n{code}\n"
+            "import django; django.setup()\nfrom helios.modules import services\nfrom helios.modules.gate import runs\n"
+            f"runs.loads = runs.passes = lambda *_, **__: ''\n{code}\n"
         )
         process = self.stack.start(ProcessSpec(name=name, argv=[sys.executable, "-c", text]))
         if wait:
@@ -181,7 +181,7 @@ def test_without_redis_the_processes_still_hear_of_a_swap(desk: Desk):
 
 
 def test_a_swap_whose_owner_is_killed_is_failed_and_the_next_one_goes_through(desk: Desk):
-    desk.swap("1.1.0", name="owner", before="gating.passes = lambda *_, **__: time.sleep(600)")
+    desk.swap("1.1.0", name="owner", before="runs.passes = lambda *_, **__: time.sleep(600)")
     testing = "SELECT count(*) FROM module_swaps WHERE state = 'TESTING'"
     desk.stack.wait_for(lambda: desk.stack.value(testing) == 1, what="the swap")
     assert "is being swapped to 1.1.0" in desk.swap("1.2.0")

@@ -9,8 +9,9 @@ import pytest
 from helios import flags
 from helios.events.models import SystemEvent
 from helios.flags import services as flag_services
-from helios.modules import gating, registry, reloading, services, sources, swapping, watch
+from helios.modules import registry, reloading, services, sources, swapping, watch
 from helios.modules.errors import WatchedCallFailed
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
 from helios.modules.tasks import watch_files
 
@@ -95,16 +96,16 @@ def test_half_a_file_is_refused_and_the_whole_one_taken(oracle):
 
 
 def test_what_fails_its_tests_is_not_tried_again_until_it_changes(oracle, monkeypatch):
-    runs = []
+    tries = []
     with monkeypatch.context() as strict:
-        strict.setattr(gating, "passes", lambda *_, **__: runs.append(1) or "not finite")
+        strict.setattr(runs, "passes", lambda *_, **__: tries.append(1) or "not finite")
         oracle(version="1.1.0")
         assert "did not pass its tests: not finite" in watch_files()["oracle"]
         assert watch_files() == {}
     assert "not finite" in slot().reload_error
     assert slot().version == "1.0.0"
     assert watch_files() == {}
-    assert len(runs) == 1
+    assert len(tries) == 1
     oracle(version="1.2.0")
     assert "swapped to 1.2.0" in watch_files()["oracle"]
 

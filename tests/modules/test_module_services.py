@@ -10,9 +10,10 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from helios.events.models import SystemEvent
-from helios.modules import gating, registry, services
+from helios.modules import registry, services
 from helios.modules.catalog import SHIPPED, STAGES
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, UnknownModule
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleCode, ModuleVersion
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -168,11 +169,11 @@ def test_nothing_is_imported_by_registering(code, package):
 def test_a_version_that_failed_is_tried_again_when_it_is_registered_again(code, monkeypatch):
     path = code("risk_two")
     services.register("risk_two", path)
-    monkeypatch.setattr(gating, "loads", lambda _: "could not be imported: the disk was full")
+    monkeypatch.setattr(runs, "loads", lambda _: "could not be imported: the disk was full")
     with pytest.raises(ModuleLoadFailed):
         services.load("risk_two")
     services.register("risk_two", path)
-    monkeypatch.setattr(gating, "loads", lambda _: "")
+    monkeypatch.setattr(runs, "loads", lambda _: "")
     row = services.load("risk_two")
     assert (row.state, row.error) == ("LOADED", "")
 
@@ -279,7 +280,7 @@ def test_a_change_while_the_code_is_imported_wins(monkeypatch):
         services.unload("source")
         return ""
 
-    monkeypatch.setattr(gating, "loads", slow)
+    monkeypatch.setattr(runs, "loads", slow)
     with pytest.raises(ModuleRefused, match="module source was changed while it was being loaded"):
         services.load("source")
     assert state("source") == "UNLOADED"

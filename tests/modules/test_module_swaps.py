@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from helios import outage
 from helios.events.models import SystemEvent
-from helios.modules import gating, loading, presence, registry, services, swap_worker, swapping
+from helios.modules import loading, presence, registry, services, swap_worker, swapping
 from helios.modules.errors import (
     ModuleLoadFailed,
     ModuleRefused,
@@ -20,6 +20,7 @@ from helios.modules.errors import (
     SwapRunning,
     UnknownModule,
 )
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -130,7 +131,7 @@ def test_an_unknown_module_and_a_nameless_actor_are_refused(oracle):
 
 
 def test_a_failed_test_ends_the_swap_before_any_process_hears_of_it(oracle, monkeypatch):
-    monkeypatch.setattr(gating, "passes", lambda *_, **__: "generic test 'finite' failed: NaN in row 3")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "generic test 'finite' failed: NaN in row 3")
     with pytest.raises(SwapFailed, match="did not pass its tests: generic test 'finite' failed: NaN in row 3"):
         services.swap("oracle", "1.1.0", actor="ann")
     swap = ModuleSwap.objects.get()
@@ -143,7 +144,7 @@ def test_a_failed_test_ends_the_swap_before_any_process_hears_of_it(oracle, monk
 
 def test_the_wanted_suites_reach_the_gate(oracle, monkeypatch):
     asked = []
-    monkeypatch.setattr(gating, "passes", lambda version, suites, *, actor: asked.append((suites, actor)) or "")
+    monkeypatch.setattr(runs, "passes", lambda version, suites, *, actor: asked.append((suites, actor)) or "")
     services.swap("oracle", "1.1.0", actor="ann", suites=["generic", "risk"])
     assert asked == [(["generic", "risk"], "ann")]
 
@@ -152,7 +153,7 @@ def test_an_interrupted_swap_is_failed_and_the_interruption_goes_on(oracle, monk
     def interrupted(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gating, "passes", interrupted)
+    monkeypatch.setattr(runs, "passes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         services.swap("oracle", "1.1.0", actor="ann")
     assert (ModuleSwap.objects.get().state, ModuleSwap.objects.get().error) == ("FAILED", "KeyboardInterrupt: ")
@@ -236,11 +237,11 @@ def test_a_slot_that_changed_under_a_swap_is_not_switched(running, oracle):
 def test_versions_are_checked_again_at_the_switch(oracle, monkeypatch, code):
     def meanwhile(*_: object, **__: object) -> str:
         strict = services.register("user", code("user", version="1.0.1"), dependencies={"oracle": "==1.0.0"})
-        monkeypatch.setattr(gating, "passes", lambda *_, **__: "")
+        monkeypatch.setattr(runs, "passes", lambda *_, **__: "")
         services.swap("user", strict.label, actor="bob")
         return ""
 
-    monkeypatch.setattr(gating, "passes", meanwhile)
+    monkeypatch.setattr(runs, "passes", meanwhile)
     with pytest.raises(ModuleRefused, match=r"module user in use needs oracle ==1.0.0, but 1.1.0 would fill it"):
         services.swap("oracle", "1.1.0", actor="ann")
     assert ModuleSwap.objects.filter(module__name="oracle", state="FAILED").count() == 1

@@ -7,8 +7,9 @@ import os
 import pytest
 
 from helios.events.models import SystemEvent
-from helios.modules import gating, presence, registry, services, swapping, watch
+from helios.modules import presence, registry, services, swapping, watch
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused, SwapFailed, WatchedCallFailed
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -246,7 +247,7 @@ def test_a_swap_after_a_watched_one_ends_the_watch(oracle, code):
 
 def test_a_failed_version_may_be_tried_again_on_purpose(oracle, monkeypatch):
     with monkeypatch.context() as strict:
-        strict.setattr(gating, "passes", lambda *_, **__: "too slow")
+        strict.setattr(runs, "passes", lambda *_, **__: "too slow")
         with pytest.raises(SwapFailed):
             services.swap("oracle", "1.1.0", actor="ann")
     assert services.swap("oracle", "1.1.0", actor="ann").state == "SWITCHED"

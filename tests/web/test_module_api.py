@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from helios.modules import gating, jobs, loading, registry, services
+from helios.modules import jobs, loading, registry, services
 from helios.modules.errors import ModuleLoadFailed
+from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleJob, ModuleSwap, ModuleVersion
 from tests.web.people import Api
 
@@ -54,8 +55,8 @@ def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
             return str(error)
         return ""
 
-    monkeypatch.setattr(gating, "loads", imports)
-    monkeypatch.setattr(gating, "passes", imports)
+    monkeypatch.setattr(runs, "loads", imports)
+    monkeypatch.setattr(runs, "passes", imports)
 
 
 def done(api: Api, response: Any) -> Any:
@@ -233,7 +234,7 @@ def test_a_swap_sent_twice_under_one_key_happens_once(operator: Api, oracle: dic
 def test_a_swap_that_fails_its_tests_leaves_all_as_it_was(
     operator: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gating, "passes", lambda *_, **__: "probabilities sum to 0.7")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "probabilities sum to 0.7")
     job = done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
     assert (job["state"], job["swap"]["state"]) == ("FAILED", "FAILED")
     assert "probabilities sum to 0.7" in job["detail"]
@@ -251,7 +252,7 @@ def test_a_swap_during_a_swap_is_a_conflict(
         during.append(operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}).status_code)
         return ""
 
-    monkeypatch.setattr(gating, "passes", ask_again)
+    monkeypatch.setattr(runs, "passes", ask_again)
     first = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
     waiting = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
     assert waiting.status_code == 409

@@ -15,7 +15,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
 import re2
+from semver import Version
 
+from helios import versions
 from helios.flags.core.context import FlagContext, reader
 from helios.flags.core.parts import Constraint, Operator
 
@@ -26,17 +28,9 @@ KEPT_MATCHES: Final = 256  # answers of a pattern for the last texts: symbols co
 Holds = Callable[[str], bool]
 Test = Callable[[FlagContext, datetime], bool]
 Network = IPv4Network | IPv6Network
-SemVer = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # one way to read each digit
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
-_SEMVER = re.compile(  # semver.org, version 2.0.0
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
-    r"(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
-    r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?",
-    re.ASCII,
-)
-_RELEASE: Final = ((2, 0, ""),)  # sorts behind every pre-release
 
 
 def compile_constraint(constraint: Constraint, here: str = "") -> Test:
@@ -98,17 +92,12 @@ def parse_moment(text: str) -> datetime | None:
         return None
 
 
-def parse_semver(text: str) -> SemVer | None:
-    """A version by semver.org as a key that sorts by precedence; build metadata does not count. Else None."""
-    match = _SEMVER.fullmatch(text) if len(text) <= MAX_VERSION else None
-    if match is None:
+def parse_semver(text: str) -> Version | None:
+    """A version by semver.org; build metadata does not count. Else None."""
+    try:
+        return versions.parse(text) if len(text) <= MAX_VERSION else None
+    except ValueError:
         return None
-    major, minor, patch, pre = match.groups()
-    return int(major), int(minor), int(patch), tuple(map(_identifier, pre.split("."))) if pre else _RELEASE
-
-
-def _identifier(text: str) -> tuple[int, int, str]:
-    return (0, int(text), "") if text.isdigit() else (1, 0, text)
 
 
 def parse_network(text: str) -> Network | None:

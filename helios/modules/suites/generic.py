@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from helios.modules import core, hooks
+from helios.modules import hooks
+from helios.modules.core.versions import parse
 from helios.modules.errors import ModuleRefused
 from helios.modules.suites import Call, Candidate, GateFailure, GateTest, fits, require
 from helios.modules.suites.equality import difference
@@ -26,7 +27,7 @@ def version_is_the_registered_one(candidate: Candidate, _seed: int) -> None:
     seen = getattr(candidate.implementation, "VERSION", None)
     require(isinstance(seen, str), f"VERSION must be a text like '1.4.0', was {seen!r}")
     try:
-        same = core.Version.parse(str(seen)) == core.Version.parse(candidate.version)
+        same = parse(str(seen)) == parse(candidate.version)
     except ModuleRefused as error:
         raise GateFailure(f"VERSION must be a semantic version, but {error}") from error
     require(same, f"VERSION must be {candidate.version} as registered, was {seen}")

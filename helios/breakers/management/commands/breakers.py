@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError
+from django.core.management.base import CommandError, CommandParser
 
 from helios.breakers import selectors, services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
-from helios.errors import HeliosError
+from helios.control.cli import Row, SubjectCommand, by
 
-Row = dict[str, Any]
 ACTIONS: Final = {
     "list": "every breaker, its state and its rates",
     "show": "one breaker, its settings and its last transitions",
@@ -31,46 +27,33 @@ ACTIONS: Final = {
     "history": "what happened to a breaker, newest first",
     "restore": "put back shipped breakers that are missing",
 }
-READS: Final = {"list", "show", "history"}
-NAMELESS: Final = {"list", "reset-all", "restore"}
 LAST_EVENTS: Final = 10
 
 
-class Command(BaseCommand):
+class Command(SubjectCommand):
     help = "List, show, reset, open, close, create and configure circuit breakers."
+    subject = "breaker"
+    actions = ACTIONS
+    reasons = ACTIONS.keys() - {"list", "show", "history", "restore"}
+    nameless = ("list", "reset-all", "restore")
+    optional = ("reset",)
+    name_help = "the breaker"
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        """One sub-command an action; all print JSON on request, those that change something take a reason."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        for name, text in ACTIONS.items():
-            action = actions.add_parser(name, help=text, description=text)
-            action.add_argument("--json", action="store_true", help="print JSON")
-            if name not in NAMELESS:
-                action.add_argument("name", nargs="?" if name == "reset" else None, help="the breaker")
-            if name not in READS | {"restore"}:
-                action.add_argument("--reason", default="", help="why; kept in the history")
-            if name == "reset":
-                action.add_argument("--all", action="store_true", help="reset every breaker")
-            if name in {"create", "configure"}:
-                nargs = "*" if name == "create" else "+"
-                action.add_argument("assignments", nargs=nargs, metavar="SETTING=VALUE", help="such as open_s=30")
-            if name in {"configure", "delete"}:
-                action.add_argument("--version", dest="seen", type=int, help="refuse if it has another version by now")
-            if name == "history":
-                action.add_argument("--limit", type=int, default=50, help="how many lines at most")
+    def arguments(self, name: str, action: CommandParser) -> None:
+        """Settings, and the version that a person saw."""
+        if name == "reset":
+            action.add_argument("--all", action="store_true", help="reset every breaker")
+        if name in {"create", "configure"}:
+            nargs = "*" if name == "create" else "+"
+            action.add_argument("assignments", nargs=nargs, metavar="SETTING=VALUE", help="such as open_s=30")
+        if name in {"configure", "delete"}:
+            action.add_argument("--version", dest="seen", type=int, help="refuse if it has another version by now")
+        if name == "history":
+            action.add_argument("--limit", type=int, default=50, help="how many lines at most")
 
-    def handle(self, *_args: Any, **options: Any) -> None:
-        """Run one action; a mistake of the person ends in one sentence and exit status 1."""
-        act: Callable[[Row], Any] = getattr(self, f"_{options['action'].replace('-', '_')}")
-        try:
-            answer = act(options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
-        except ProgrammingError as error:
-            raise CommandError("the breaker tables must exist, do not: run `manage.py migrate` first") from error
-        except OperationalError as error:
-            raise CommandError(f"the database must answer, did not: {str(error).splitlines()[0]}") from error
-        self.stdout.write(json.dumps(answer, default=str, indent=2) if options["json"] else _plain(answer))
+    def text(self, _action: str, answer: Any) -> str:
+        """Lines for people."""
+        return _plain(answer)
 
     def _list(self, _: Row) -> list[Row]:
         return [_summary(row) for row in CircuitBreaker.objects.order_by("name")]
@@ -97,23 +80,23 @@ class Command(BaseCommand):
             raise CommandError("name one breaker, or say --all")
         if options["all"]:
             return self._reset_all(options)
-        services.reset(options["name"], **_by(options))
+        services.reset(options["name"], **by(options))
         return {"reset": [options["name"]]}
 
     def _reset_all(self, options: Row) -> Row:
-        return {"reset": services.reset_all(**_by(options))}
+        return {"reset": services.reset_all(**by(options))}
 
     def _create(self, options: Row) -> Row:
-        row = services.create(options["name"], _assignments(options["assignments"]), **_by(options))
+        row = services.create(options["name"], _assignments(options["assignments"]), **by(options))
         return {**_summary(row), "settings": _settings(row)}
 
     def _configure(self, options: Row) -> Row:
         changes = _assignments(options["assignments"])
-        row = services.configure(options["name"], changes, version=options["seen"], **_by(options))
+        row = services.configure(options["name"], changes, version=options["seen"], **by(options))
         return {**_summary(row), "settings": _settings(row)}
 
     def _delete(self, options: Row) -> Row:
-        services.delete(options["name"], version=options["seen"], **_by(options))
+        services.delete(options["name"], version=options["seen"], **by(options))
         return {"deleted": options["name"]}
 
     def _history(self, options: Row) -> Row:
@@ -124,7 +107,7 @@ class Command(BaseCommand):
         return {"restored": services.restore_shipped()}
 
     def _changed(self, change: Callable[..., bool], options: Row) -> Row:
-        changed = change(options["name"], **_by(options))
+        changed = change(options["name"], **by(options))
         row = selectors.find(options["name"])
         return {"name": row.name, "state": selectors.status(row).state, "changed": changed, "version": row.version}
 
@@ -148,18 +131,6 @@ def _assignments(settings: list[str]) -> dict[str, str]:
     if wrong:
         raise CommandError(f"settings are given as SETTING=VALUE, was {', '.join(wrong)}")
     return dict(text.split("=", 1) for text in settings)
-
-
-def _by(options: Row) -> dict[str, str]:
-    return {"actor": _actor(), "reason": options["reason"]}
-
-
-def _actor() -> str:
-    """Who is at the terminal; a container may run under a number that has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "command line"
 
 
 def _plain(answer: Any) -> str:

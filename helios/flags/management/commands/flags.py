@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError
+from django.core.management.base import CommandParser
 
-from helios.errors import HeliosError
+from helios.control.cli import SubjectCommand, Words
 from helios.flags import cli, printing
 from helios.flags.stale import DEFAULT_DAYS
+from helios.flags.unleash import cli as unleash
 
 ACTIONS: Final = {
     "list": "every flag",
@@ -30,47 +29,40 @@ ACTIONS: Final = {
     "archive": "take a flag away; its history stays, and restore brings it back",
     "segments": "every segment, or one: show it, set its constraints, remove it",
     "stale": "flags that are expired, constant, killed or unchanged for long, with owner and action",
-    "import": "take over the flags of an Unleash state file: all of it, or nothing",
-    "conformance": "evaluate files of Unleash's client specification; exit 1 when a test fails",
+    **unleash.ACTIONS,
 }
-READS: Final = {"list", "show", "check", "variant", "history", "stale", "conformance"}
-NAMELESS: Final = {"list", "stale", "import", "conformance"}
 LOCKED: Final = {"enable", "disable", "kill", "set-percentage", "schedule", "ramp", "whitelist", "restore", "archive"}
 CONTEXT: Final = ("symbol", "user", "strategy", "system", "environment")
 
 
-class Command(BaseCommand):
+class Command(SubjectCommand):
     help = "List, show and change feature flags."
+    subject = "flag"
+    actions = ACTIONS
+    reasons = ACTIONS.keys() - {"list", "show", "check", "variant", "history", "stale", "conformance"}
+    nameless = ("list", "stale", "import", "conformance")
+    optional = ("history", "restore", "segments")
+    name_help = "its name"
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        """One sub-command an action; all print JSON on request, those that change something say who and why."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        for name, text in ACTIONS.items():
-            action = actions.add_parser(name, help=text, description=text)
-            action.add_argument("--json", action="store_true", help="print JSON")
-            if name not in READS:
-                action.add_argument("--actor", default="", help="who; the person at the terminal unless given")
-                action.add_argument("--reason", default="", help="why; kept in the history")
-            if name in LOCKED:
-                action.add_argument("--if-version", type=int, metavar="N", help="only if it still is at this version")
-            if name not in NAMELESS:
-                optional = name in {"history", "restore", "segments"}
-                action.add_argument("name", nargs="?" if optional else None, help="its name")
-            _ARGUMENTS.get(name, lambda _: None)(action)
+    def arguments(self, name: str, action: CommandParser) -> None:
+        """Who changes it, at which version, and what the action itself takes."""
+        if name in self.reasons:
+            action.add_argument("--actor", default="", help="who; the person at the terminal unless given")
+        if name in LOCKED:
+            action.add_argument("--if-version", type=int, metavar="N", help="only if it still is at this version")
+        _ARGUMENTS.get(name, lambda _: None)(action)
 
-    def handle(self, *_args: Any, **options: Any) -> None:
-        """Run one action; a mistake of the person ends in one sentence and exit status 1."""
-        try:
-            answer = cli.RUN[options["action"]](options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
-        except ProgrammingError as error:
-            raise CommandError("the flag tables must exist, do not: run `manage.py migrate` first") from error
-        except OperationalError as error:
-            raise CommandError(f"the database must answer, did not: {str(error).splitlines()[0]}") from error
-        as_json = json.dumps(answer, default=str, indent=2) if options["json"] else ""
-        self.stdout.write(as_json or printing.plain(options["action"], answer))
-        if options["action"] == "conformance" and answer["exit"]:
+    def act(self, options: Words) -> Any:
+        """Run the chosen action."""
+        return {**cli.RUN, **unleash.RUN}[options["action"]](options)
+
+    def text(self, action: str, answer: Any) -> str:
+        """Lines for people."""
+        return unleash.TEXTS[action](answer) if action in unleash.TEXTS else printing.plain(action, answer)
+
+    def finish(self, action: str, answer: Any) -> None:
+        """A file of which a test fails is an error."""
+        if action == "conformance" and answer["exit"]:
             sys.exit(answer["exit"])
 
 
@@ -124,17 +116,6 @@ def _of_stale(action: CommandParser) -> None:
     action.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"how long is long; {DEFAULT_DAYS} unless given")
 
 
-def _of_import(action: CommandParser) -> None:
-    action.add_argument("file", help="{features, segments}, or a file of the specification with such a state in it")
-    action.add_argument("--overwrite", action="store_true", help="replace flags that ship with Helios as well")
-    action.add_argument("--dry-run", action="store_true", help="tell what would happen, and change nothing")
-    action.add_argument("--strict", action="store_true", help="refuse what could never hold, instead of a warning")
-
-
-def _of_conformance(action: CommandParser) -> None:
-    action.add_argument("files", nargs="+", metavar="FILE")
-
-
 _ARGUMENTS: Final = {
     "set-percentage": _of_set_percentage,
     "whitelist": _of_whitelist,
@@ -146,6 +127,5 @@ _ARGUMENTS: Final = {
     "restore": _of_restore,
     "segments": _of_segments,
     "stale": _of_stale,
-    "import": _of_import,
-    "conformance": _of_conformance,
+    **unleash.ARGUMENTS,
 }

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError, transaction
+from django.core.management.base import CommandParser
+from django.db import transaction
 
-from helios.errors import HeliosError
+from helios.control.cli import Row, SubjectCommand, Words, by, read_json
 from helios.rollouts import comparison, printing, selectors, services
 from helios.rollouts.core.assignment import Kind
 from helios.rollouts.core.machine import LIVE
@@ -29,88 +25,72 @@ ACTIONS: Final = {
     "history": "what was done with a rollout, newest first",
     "analyses": "every reading with its verdict, newest first",
 }
-READS: Final = {"list", "show", "history", "analyses"}
 
 
-class Command(BaseCommand):
+class Command(SubjectCommand):
     help = "List, show and steer rollouts."
+    subject = "rollout"
+    actions = ACTIONS
+    reasons = ACTIONS.keys() - {"list", "show", "history", "analyses"}
+    nameless = ("list",)
+    name_help = "the rollout, by name or number"
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        """One sub-command an action; all print JSON on request, those that change something take a reason."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        for name, text in ACTIONS.items():
-            action = actions.add_parser(name, help=text, description=text)
-            action.add_argument("--json", action="store_true", help="print JSON")
-            if name != "list":
-                action.add_argument("name", help="the rollout, by name or number")
-            if name not in READS:
-                action.add_argument("--reason", default="", help="why; kept in the history")
-            if name in {"history", "analyses"}:
-                action.add_argument("--limit", type=int, default=50, help="how many at most")
-            if name == "list":
-                action.add_argument("--all", action="store_true", help="also those that are over")
-            if name == "promote":
-                action.add_argument("--full", action="store_true", help="all steps at once, to the champion's place")
-            if name == "create":
-                _add_plan(action)
+    def arguments(self, name: str, action: CommandParser) -> None:
+        """The plan, and how much is shown or promoted."""
+        if name in {"history", "analyses"}:
+            action.add_argument("--limit", type=int, default=50, help="how many at most")
+        if name == "list":
+            action.add_argument("--all", action="store_true", help="also those that are over")
+        if name == "promote":
+            action.add_argument("--full", action="store_true", help="all steps at once, to the champion's place")
+        if name == "create":
+            _add_plan(action)
 
-    def handle(self, *_args: Any, **options: Any) -> None:
-        """Run one action; a mistake of the person ends in one sentence and exit status 1."""
-        act: Callable[[dict[str, Any]], Any] = getattr(self, f"_{options['action']}")
-        try:
-            answer = act(options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
-        except ProgrammingError as error:
-            raise CommandError("the rollout tables must exist, do not: run `manage.py migrate` first") from error
-        except OperationalError as error:
-            raise CommandError(f"the database must answer, did not: {str(error).splitlines()[0]}") from error
-        if options["json"]:
-            self.stdout.write(json.dumps(answer, default=str, indent=2))
-        else:
-            self.stdout.write(printing.printed(options["action"], answer))
+    def text(self, action: str, answer: Any) -> str:
+        """Tables for people."""
+        return printing.printed(action, answer)
 
-    def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+    def _list(self, options: Words) -> list[Row]:
         rows = Rollout.objects.all() if options["all"] else Rollout.objects.filter(state__in=sorted(LIVE))
         return [comparison.state(row) for row in rows]
 
-    def _show(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _show(self, options: Words) -> Row:
         return comparison.report(_named(options["name"]))
 
-    def _create(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _create(self, options: Words) -> Row:
         with transaction.atomic():  # one that cannot be started is not there for the retry either
             row = services.create(
                 options["name"],
                 kind=options["kind"],
                 target=options["target"],
                 challenger=options["challenger"],
-                params=_json(options["params"]),
+                params=_json(options, "params"),
                 books=[name for text in options["book"] for name in text.split(",")],
-                steps=_json(options["steps"]),
-                guards=_json(options["guards"]),
+                steps=_json(options, "steps"),
+                guards=_json(options, "guards"),
                 description=options["description"],
-                **_by(options),
+                **by(options),
             )
             if options["start"]:
-                row = services.start(row.pk, **_by(options))
+                row = services.start(row.pk, **by(options))
         return comparison.state(row)
 
-    def _start(self, options: dict[str, Any]) -> dict[str, Any]:
-        return comparison.state(services.start(_named(options["name"]).pk, **_by(options)))
+    def _start(self, options: Words) -> Row:
+        return comparison.state(services.start(_named(options["name"]).pk, **by(options)))
 
-    def _pause(self, options: dict[str, Any]) -> dict[str, Any]:
-        return comparison.state(services.pause(_named(options["name"]).pk, **_by(options)))
+    def _pause(self, options: Words) -> Row:
+        return comparison.state(services.pause(_named(options["name"]).pk, **by(options)))
 
-    def _resume(self, options: dict[str, Any]) -> dict[str, Any]:
-        return comparison.state(services.resume(_named(options["name"]).pk, **_by(options)))
+    def _resume(self, options: Words) -> Row:
+        return comparison.state(services.resume(_named(options["name"]).pk, **by(options)))
 
-    def _promote(self, options: dict[str, Any]) -> dict[str, Any]:
-        return comparison.state(services.promote(_named(options["name"]).pk, full=options["full"], **_by(options)))
+    def _promote(self, options: Words) -> Row:
+        return comparison.state(services.promote(_named(options["name"]).pk, full=options["full"], **by(options)))
 
-    def _abort(self, options: dict[str, Any]) -> dict[str, Any]:
-        return comparison.state(services.abort(_named(options["name"]).pk, **_by(options)))
+    def _abort(self, options: Words) -> Row:
+        return comparison.state(services.abort(_named(options["name"]).pk, **by(options)))
 
-    def _history(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+    def _history(self, options: Words) -> list[Row]:
         entries = RolloutEvent.objects.filter(rollout=_named(options["name"]))[: max(options["limit"], 0)]
         return [
             {
@@ -124,7 +104,7 @@ class Command(BaseCommand):
             for entry in entries
         ]
 
-    def _analyses(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+    def _analyses(self, options: Words) -> list[Row]:
         rows = _named(options["name"]).analyses.all()[: max(options["limit"], 0)]
         return [comparison.analysis(row) for row in rows]
 
@@ -145,23 +125,5 @@ def _named(text: str) -> Rollout:
     return selectors.get(int(text) if text.isdecimal() else text)
 
 
-def _json(text: str | None) -> Any:
-    """What an argument holds, or the file that it names with a leading @."""
-    if text is None:
-        return None
-    try:
-        return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"an argument must be JSON, or @FILE with JSON in it, was not: {error}") from error
-
-
-def _by(options: dict[str, Any]) -> dict[str, Any]:
-    return {"actor": _actor(), "reason": options["reason"]}
-
-
-def _actor() -> str:
-    """Who is at the terminal; a container may run under a number that has no name."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
+def _json(options: Words, name: str) -> Any:
+    return None if options[name] is None else read_json(options[name], f"--{name}")

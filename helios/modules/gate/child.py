@@ -205,7 +205,3 @@ def main(path: str) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     _leave(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

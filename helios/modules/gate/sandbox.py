@@ -6,7 +6,7 @@ A watch from outside keeps the rest: time in all, time without a word, memory of
 their number. Words come over a pipe of their own, so that nothing that the code prints can disturb them.
 
 It is a guard against mistakes, not a jail: the code runs as the same user and can read what that user can
-read. Its network is cut off where the kernel lets us (see `gate.settle_in`); elsewhere it is not.
+read. Its network is cut off where the kernel lets us (see `child.settle_in`); elsewhere it is not.
 
 It is forked from a warm process that has imported the suites and never the code under test (`helios.warm`), which saves
 the seconds that libraries take; where that cannot be had it is started from nothing, with the same guards.
@@ -32,7 +32,7 @@ from typing import Any, Final, Literal
 from loguru import logger
 from psutil import NoSuchProcess
 
-from helios.modules.family import TOKEN, Family
+from helios.modules.gate.process_tree import TOKEN, Family
 from helios.warm import Forked, Warm, WarmLost
 from helios.warm_process import HANDED
 

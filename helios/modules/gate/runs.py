@@ -1,7 +1,7 @@
 """Gate tests of a module's version: which suites it must pass, their run in a process of its own, its history.
 
-from helios.modules import testing
-report = testing.run_suites("risk", "1.1.0+3fa1b2c4", actor="ann")
+from helios.modules.gate import runs
+report = runs.run_suites("risk", "1.1.0+3fa1b2c4", actor="ann")
 report.passed
 """
 
@@ -18,12 +18,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from helios import events
-from helios.modules import loading, sandbox, sources
+from helios.modules import loading, sources
 from helios.modules.errors import ModuleRefused
+from helios.modules.gate import sandbox
+from helios.modules.gate.sandbox import Ended, Limits
 from helios.modules.history import ModuleTestRun
 from helios.modules.models import ModuleVersion
 from helios.modules.rows import find, version_of
-from helios.modules.sandbox import Ended, Limits
 
 Outcome = Literal["passed", "failed", "error", "timeout", "killed"]
 
@@ -141,6 +142,18 @@ def run_suites(
             | {"suites": list(report.suites), "actor": actor},
         )
     return replace(report, run_id=row.pk)
+
+
+def loads(version: ModuleVersion) -> str:
+    """Import the code in a process of its own; empty, or why it cannot be loaded. Leaves no test history."""
+    job = job_of(version, {}, SEED)
+    ended = sandbox.run(GATE, job, limits=DEFAULTS, cache=Path(settings.VAR_DIR) / "cache")
+    return report_of(ended, version, ()).reason
+
+
+def passes(version: ModuleVersion, suites: Sequence[str] | None, *, actor: str) -> str:
+    """Run the suites that gate the slot (or `suites`) on the code; empty, or what failed first."""
+    return run_suites(version.module.name, version.label, suites, actor=actor).reason
 
 
 def gates_of(name: str) -> tuple[str, ...]:

@@ -1,0 +1,101 @@
+"""The skeleton of the four commands: one sub-command an action, JSON on request, one sentence for a mistake."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, ProgrammingError
+
+from helios.errors import HeliosError
+
+Row = dict[str, Any]
+Words = Mapping[str, Any]
+
+
+class SubjectCommand(BaseCommand):
+    """What a subject's command adds: its actions, a method `_<action>` for each, their arguments and their text."""
+
+    subject: ClassVar[str]  # flag, breaker, ...: as a sentence speaks of its tables
+    actions: ClassVar[Mapping[str, str]]  # what each does
+    reasons: ClassVar[Collection[str]]  # those that take one
+    nameless: ClassVar[Collection[str]]
+    optional: ClassVar[Collection[str]] = ()  # those whose name may be missing
+    name_help: ClassVar[str]
+
+    def arguments(self, name: str, action: CommandParser) -> None:
+        """Add what only this action takes."""
+
+    def text(self, action: str, answer: Any) -> str:
+        """The answer of an action for people."""
+        raise NotImplementedError
+
+    def act(self, options: Words) -> Any:
+        """Run the chosen action; plain data."""
+        return getattr(self, f"_{options['action'].replace('-', '_')}")(options)
+
+    def finish(self, action: str, answer: Any) -> None:
+        """After the answer was printed: an action may end with another exit status."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """One sub-command an action."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        for name, text in self.actions.items():
+            action = actions.add_parser(name, help=text, description=text)
+            action.add_argument("--json", action="store_true", help="print JSON")
+            if name not in self.nameless:
+                action.add_argument("name", nargs="?" if name in self.optional else None, help=self.name_help)
+            if name in self.reasons:
+                action.add_argument("--reason", default="", help="why; kept in the history")
+            self.arguments(name, action)
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Run one action; a mistake of the person ends in one sentence and exit status 1."""
+        try:
+            answer = self.act(options)
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        except ProgrammingError as error:
+            raise CommandError(
+                f"the {self.subject} tables must exist, do not: run `manage.py migrate` first"
+            ) from error
+        except OperationalError as error:
+            raise CommandError(f"the database must answer, did not: {str(error).splitlines()[0]}") from error
+        as_json = json.dumps(answer, default=str, indent=2) if options["json"] else ""
+        self.stdout.write(as_json or self.text(options["action"], answer))
+        self.finish(options["action"], answer)
+
+
+def actor() -> str:
+    """Who is at the terminal; a container may run under a number that has no name."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
+
+
+def by(words: Words) -> Row:
+    """Who makes a change, and why."""
+    return {"actor": words.get("actor") or actor(), "reason": words["reason"]}
+
+
+def read_json(text: str, what: str) -> Any:
+    """What an argument holds, or the file that it names with a leading @; `CommandError` for anything else."""
+    try:
+        return read_file(text[1:]) if text.startswith("@") else json.loads(text)
+    except (CommandError, ValueError, RecursionError) as error:
+        raise CommandError(f"{what} must be JSON, or @FILE with JSON in it, was not: {error}") from error
+
+
+def read_file(path: str) -> Any:
+    """What a JSON file holds; `CommandError` where it cannot be read, or holds something else."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise CommandError(f"{path} must be a file that can be read, was not: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{path} must be a JSON file, was not: {error}") from error
