@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
@@ -44,7 +44,13 @@ class _ParsedOnce(DeferredAttribute):
         instance.__dict__[self.field.attname] = Feed.parse(value) if isinstance(value, str) else value
 
 
-class FeedField(models.CharField[Feed | str, Feed]):
+if TYPE_CHECKING:
+    _Text = models.CharField[Feed | str, Feed]
+else:
+    _Text = models.CharField  # Django's fields take no types at run time
+
+
+class FeedField(_Text):
     """A feed, kept as text."""
 
     descriptor_class = _ParsedOnce
