@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ class Generation:
 
 NEVER_READ: Final = Generation(-1)
 NEVER_CHANGED: Final = Generation(0)
+AS_JSON: Final = "(SELECT json_object_agg(subject, json_build_array(value, token))::text FROM control_generations)"
 
 
 def read() -> Mapping[str, Generation]:
@@ -28,6 +30,14 @@ def read() -> Mapping[str, Generation]:
 
     rows = SubjectGeneration.objects.values_list("subject", "value", "token")
     return defaultdict(lambda: NEVER_CHANGED, {subject: Generation(value, token) for subject, value, token in rows})
+
+
+def of_json(text: str | None) -> Mapping[str, Generation]:
+    """The same out of what the subselect `AS_JSON` brought beside something else."""
+    rows = json.loads(text) if text else {}
+    return defaultdict(
+        lambda: NEVER_CHANGED, {name: Generation(value, UUID(token)) for name, (value, token) in rows.items()}
+    )
 
 
 def lock(subject: str) -> None:

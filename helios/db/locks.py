@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from django.db import DatabaseError, connection
 
 
-def hold(*names: str, shared: bool = False) -> None:
+def hold(*names: str, shared: bool = False, after: str = "") -> None:
     """Wait for these names, in this order, and hold them until the transaction ends; `shared` holders go side by side.
 
-    A name begins with what it is for, so that no two rooms mean the same lock.
+    A name begins with what it is for, so that no two rooms mean the same lock. `after` is a table that is locked for
+    reading first.
     """
+    named = f"WHERE NOT EXISTS (SELECT FROM ONLY {after} WHERE false)" if after else ""
     how = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {how}(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS wanted(name)",  # noqa: S608 - see above
+            f"SELECT {how}(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS wanted(name) {named}",  # noqa: S608 - no input
             [list(names)],
         )
 
@@ -36,11 +38,26 @@ def claimed(space: str, number: int) -> Iterator[bool]:
     lease would have to outlive its owner.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s), %s)", [space, number % 2**31])
+        cursor.execute(f"SELECT {claim(space, number)}")
         mine = bool(cursor.fetchone()[0])
     try:
         yield mine
     finally:
         if mine:
-            with contextlib.suppress(DatabaseError), connection.cursor() as cursor:  # a lost session has let go already
-                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s), %s)", [space, number % 2**31])
+            give_back(space, number)
+
+
+def claim(space: str, number: int) -> str:
+    """The expression that begins what `claimed` says, as a part of a larger statement; its value is True or False."""
+    return f"pg_try_advisory_lock(hashtext('{space}'), {number % 2**31})"
+
+
+def unclaim(space: str, number: int) -> str:
+    """The expression that ends it."""
+    return f"pg_advisory_unlock(hashtext('{space}'), {number % 2**31})"
+
+
+def give_back(space: str, number: int) -> None:
+    """End it now; a session that was lost has done so already."""
+    with contextlib.suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute(f"SELECT {unclaim(space, number)}")

@@ -43,10 +43,10 @@ def test_the_year_of_a_book_has_the_hours_of_its_markets(timeframe: str, crypto:
 
 def test_it_is_the_calendar_and_no_name_that_says_whether_a_market_closes() -> None:
     instruments.ensure_instrument("BTC/USD", "crypto")
-    assert not instruments.market_closes(["BTC/USD"])
+    assert not instruments.market_closes(["BTC/USD"], instruments.named(["BTC/USD"]))
     Instrument.objects.update(calendar="XNYS")
-    assert instruments.market_closes(["BTC/USD"])
-    assert instruments.market_closes(["NOBODY"])
+    assert instruments.market_closes(["BTC/USD"], instruments.named(["BTC/USD"]))
+    assert instruments.market_closes(["NOBODY"], instruments.named(["NOBODY"]))
 
 
 def test_a_book_that_sets_one_figure_keeps_the_others_of_its_market() -> None:

@@ -32,7 +32,7 @@ def main(name: str) -> dict[str, Any]:
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
-            lots=instruments.lots(book.symbols),
+            lots=instruments.lots(instruments.named(book.symbols)),
             key=execute.order_key(book),
             start_row=first,
         ),

@@ -12,6 +12,7 @@ from django.utils import timezone
 from helios.errors import Rejected, Transient
 from helios.modules import registry as modules
 from tests.pipeline.market import ClosedVenue, make_bars, stored
+from tests.support.orders import record_intents
 from tiers.live import chain, latency, lateness, replay, schedule, stages
 from trading.api.shapes import CycleSerializer
 from trading.books import ledger
@@ -170,7 +171,7 @@ def test_the_database_refuses_a_second_running_cycle(book, times):
 
 def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
     cycle = run(book, times[350], upto=Stage.EXECUTE)
-    outbox.record_intents(cycle, [_Intent(times[350])])
+    record_intents(cycle, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
     book.flag_overrides = {"auto_trading": False}
     book.save()
@@ -181,7 +182,7 @@ def test_orders_do_not_leave_once_auto_trading_is_off(book, times):
 
 def test_an_order_that_a_circuit_held_back_waits_and_is_withheld_once_its_bar_is_late(book, times, monkeypatch):
     cycle = run(book, times[350], upto=Stage.EXECUTE)
-    outbox.record_intents(cycle, [_Intent(times[350])])
+    record_intents(cycle, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
     monkeypatch.setattr(outbox, "broker_for", lambda _book: ClosedVenue())
     stages.finish(cycle.pk)
@@ -198,7 +199,7 @@ def test_a_cycle_that_is_given_up_names_the_orders_whose_fate_nobody_knows(book,
     monkeypatch.setattr(chain, "send_chain", lambda *_: True)
     monkeypatch.setattr(PaperVenue, "grace_s", 3600.0)
     cycle = run(book, times[350], upto=Stage.EXECUTE)
-    outbox.record_intents(cycle, [_Intent(times[350]), _Intent(times[350], symbol="IBM", client_order_id="h-new")])
+    record_intents(cycle, [_Intent(times[350]), _Intent(times[350], symbol="IBM", client_order_id="h-new")])
     Order.objects.filter(client_order_id="h-test").update(status="UNKNOWN")
     PipelineCycle.objects.update(
         stage="done", progressed_at=timezone.now() - timedelta(hours=1), redriven=chain.MAX_REDRIVES
@@ -211,7 +212,7 @@ def test_a_cycle_that_is_given_up_names_the_orders_whose_fate_nobody_knows(book,
 
 def test_an_order_fills_at_its_own_next_bar_even_when_that_cycle_failed(book, times, monkeypatch, bars):
     first = run(book, times[350], upto=Stage.EXECUTE)
-    outbox.record_intents(first, [_Intent(times[350])])
+    record_intents(first, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
     stages.finish(first.pk)
     with monkeypatch.context() as broken:

@@ -7,6 +7,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from django.utils import timezone
 
 from helios.errors import Ambiguous
+from tests.support.orders import record_intents
 from tests.trading.test_outbox import Intent
 from tests.trading.venue import CLOSED, fates, following, pass_grace
 from tiers.live import chain
@@ -35,7 +36,7 @@ def words(venue):
 
 
 def test_a_sender_whose_time_is_over_while_it_sends_stops_and_sends_no_further_order(cycle, venue):
-    outbox.record_intents(cycle, [Intent(), Intent("IBM")])
+    record_intents(cycle, [Intent(), Intent("IBM")])
     venue.errors = [SoftTimeLimitExceeded()]
     with pytest.raises(SoftTimeLimitExceeded):
         outbox.flush(cycle)
@@ -43,17 +44,17 @@ def test_a_sender_whose_time_is_over_while_it_sends_stops_and_sends_no_further_o
 
 
 def test_a_sender_whose_time_is_over_while_it_asks_stops_and_sends_no_further_order(cycle, venue):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     venue.errors = [Ambiguous("no answer"), SoftTimeLimitExceeded()]
     outbox.flush(cycle)
-    outbox.record_intents(cycle, [Intent("IBM")])
+    record_intents(cycle, [Intent("IBM")])
     with pytest.raises(SoftTimeLimitExceeded):
         outbox.flush(cycle)
     assert (fates(), venue.book) == (["UNKNOWN", "NEW"], {})
 
 
 def test_an_order_that_a_given_up_cycle_was_asking_about_is_not_sent_again(cycle, venue, monkeypatch):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     venue.errors = [Ambiguous("no answer")]
     outbox.flush(cycle)
     pass_grace()
@@ -70,7 +71,7 @@ def test_an_order_that_a_given_up_cycle_was_asking_about_is_not_sent_again(cycle
 
 
 def test_an_order_that_a_circuit_holds_back_ends_with_its_given_up_cycle(cycle, venue):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
 
     def given_up_meanwhile(_order):
         give_up(cycle)
@@ -82,7 +83,7 @@ def test_an_order_that_a_circuit_holds_back_ends_with_its_given_up_cycle(cycle, 
 
 
 def test_nothing_of_a_cycle_that_has_ended_is_claimed(cycle, venue):
-    outbox.record_intents(cycle, [Intent(), Intent("IBM")])
+    record_intents(cycle, [Intent(), Intent("IBM")])
     submit = venue.submit
 
     def given_up_meanwhile(order):
@@ -96,7 +97,7 @@ def test_nothing_of_a_cycle_that_has_ended_is_claimed(cycle, venue):
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_an_unknown_order_of_a_given_up_cycle_is_asked_about_until_its_fate_is_known(cycle, venue, arrived):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     venue.errors = [Ambiguous("no answer")]
     outbox.flush(cycle)
     give_up(cycle)
@@ -114,7 +115,7 @@ def test_an_unknown_order_of_a_given_up_cycle_is_asked_about_until_its_fate_is_k
 
 
 def test_a_cancel_of_a_given_up_cycle_is_asked_for_until_it_is_there(cycle, venue):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     outbox.flush(cycle)
     later = following(cycle)
     venue.cancels = False
@@ -127,7 +128,7 @@ def test_a_cancel_of_a_given_up_cycle_is_asked_for_until_it_is_there(cycle, venu
 
 
 def test_while_a_cycle_runs_its_own_decision_and_sender_ask_about_earlier_orders(cycle, venue):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     venue.errors = [Ambiguous("no answer")]
     outbox.flush(cycle)
     following(cycle)

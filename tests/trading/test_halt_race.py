@@ -5,6 +5,7 @@ import threading
 import pytest
 from django.db import connection, transaction
 
+from tests.support.orders import record_intents
 from tests.trading.test_outbox import Intent
 from trading.books import write as books
 from trading.models import Order, PaperOrder, TradingModeChange
@@ -42,7 +43,7 @@ def somebody_waits_for_us():
 
 
 def test_a_claim_waits_for_a_halt_that_is_under_way_and_obeys_it(cycle):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     with transaction.atomic():
         halt()
         sender = elsewhere(lambda: outbox.flush(cycle))
@@ -60,14 +61,14 @@ def test_a_halt_does_not_wait_for_the_venue_and_holds_for_the_next_order(cycle, 
             return super().submit(order)
 
     monkeypatch.setattr(outbox, "broker_for", lambda _book: Slow())
-    outbox.record_intents(cycle, [Intent(), Intent("IBM")])
+    record_intents(cycle, [Intent(), Intent("IBM")])
     assert outbox.flush(cycle) == 0
     assert list(Order.objects.order_by("id").values_list("status", flat=True)) == ["ACCEPTED", "WITHHELD"]
     assert TradingModeChange.objects.count() == 1
 
 
 def test_two_senders_at_once_send_an_order_once(cycle):
-    outbox.record_intents(cycle, [Intent(), Intent("IBM")])
+    record_intents(cycle, [Intent(), Intent("IBM")])
     ready = threading.Barrier(2)
 
     def send():

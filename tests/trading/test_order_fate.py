@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from helios.breakers import UnknownBreaker
 from helios.errors import Ambiguous, DataError, Rejected, Transient
 from helios.events.models import SystemEvent
+from tests.support.orders import record_intents
 from tests.trading.test_outbox import Intent
 from tests.trading.venue import CLOSED, Broken, Venue, fates, following, pass_grace
 from trading.books import write as books
@@ -24,7 +25,7 @@ class Crash(BaseException):
 
 
 def sent(cycle, venue, *errors):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     venue.errors = list(errors)
     outbox.flush(cycle)
     return Order.objects.get()
@@ -35,7 +36,7 @@ def sent(cycle, venue, *errors):
 
 @pytest.mark.parametrize("error", [CLOSED, UnknownBreaker("no breaker is named valr_api")], ids=repr)
 def test_an_order_that_never_left_waits_and_leaves_later(cycle, venue, error):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     venue.errors = [error]
     assert outbox.flush(cycle) == 1
     assert (fates(), Order.objects.get().reason) == (["NEW"], str(error))
@@ -45,14 +46,14 @@ def test_an_order_that_never_left_waits_and_leaves_later(cycle, venue, error):
 
 @pytest.mark.parametrize("error", [DataError("no id in the reply"), TimeoutError()], ids=repr)
 def test_whatever_may_have_arrived_is_unknown_and_never_rejected(cycle, venue, error):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     venue.errors = [error]
     assert outbox.flush(cycle) == 1
     assert fates() == ["UNKNOWN"]
 
 
 def test_only_the_venues_refusal_rejects(cycle, venue):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     venue.errors = [Rejected("insufficient funds")]
     assert outbox.flush(cycle) == 0
     assert (fates(), Order.objects.get().reason) == (["REJECTED"], "insufficient funds")
@@ -94,7 +95,7 @@ def test_a_question_without_an_answer_proves_nothing(cycle, venue):
 
 
 def decide(cycle):
-    outbox.record_intents(cycle, [Intent(bar_ts=cycle.bar_ts)])
+    record_intents(cycle, [Intent(bar_ts=cycle.bar_ts)])
 
 
 def test_a_cancel_without_an_answer_closes_nothing_and_is_asked_again(cycle, venue):
@@ -133,7 +134,7 @@ def test_an_order_that_the_venue_still_holds_stays_open_and_the_new_one_waits_be
 def test_orders_in_other_symbols_do_not_wait(cycle, venue):
     sent(cycle, venue)
     later = following(cycle)
-    outbox.record_intents(later, [Intent("IBM", bar_ts=later.bar_ts)])
+    record_intents(later, [Intent("IBM", bar_ts=later.bar_ts)])
     venue.cancels = False
     outbox.flush(later)
     assert fates() == ["ACCEPTED", "ACCEPTED"]
@@ -165,7 +166,7 @@ def test_a_superseded_order_that_filled_in_part_withholds_the_new_one_of_its_sym
 
 
 def test_a_circuit_that_refuses_the_sender_of_a_superseded_order_ends_it(cycle, venue):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
 
     def overtaken(_order):
         following(cycle)
@@ -217,10 +218,10 @@ def test_an_accepted_order_that_the_venue_no_longer_lists_is_unknown_again_and_h
 def test_a_reduction_shrinks_a_position_with_all_that_is_on_its_way(cycle, held, side, quantity, leaving, told):
     Position.objects.filter(symbol="AAPL").update(quantity=held)
     if leaving:
-        outbox.record_intents(cycle, [Intent(side=side, quantity=leaving)])
+        record_intents(cycle, [Intent(side=side, quantity=leaving)])
         Order.objects.update(status="ACCEPTED")
         cycle = following(cycle)
-    made = outbox.record_intents(cycle, [Intent(side=side, quantity=quantity, bar_ts=cycle.bar_ts)])[0]
+    made = record_intents(cycle, [Intent(side=side, quantity=quantity, bar_ts=cycle.bar_ts)])[0]
     assert outbox.reduces(made) is told
 
 
@@ -296,7 +297,7 @@ def test_whatever_is_lost_late_or_killed_no_order_is_doubled_dropped_or_sent_aga
         if bar:
             cycle = following(cycle)
         symbols = rng.sample(["AAPL", "IBM"], k=rng.choice([1, 2]))
-        outbox.record_intents(cycle, [Intent(symbol, bar_ts=cycle.bar_ts) for symbol in symbols])
+        record_intents(cycle, [Intent(symbol, bar_ts=cycle.bar_ts) for symbol in symbols])
         for _ in range(rng.randrange(4)):
             flush(cycle)
             holds(venue)

@@ -8,9 +8,11 @@ import pytest
 
 from helios.db.partitions import ensure_partitions
 from helios.errors import Rejected
+from tests.support.orders import record_intents
 from tests.trading.venue import fates
 from trading.books import write as books
 from trading.books.accounting import replay
+from trading.market import instruments
 from trading.models import MarketOHLC, Order, PaperOrder, PipelineCycle, Position, TradeExecution
 from trading.orders import outbox
 from trading.orders.fills import settle
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.django_db
 
 T = datetime(2024, 1, 2, 21, tzinfo=UTC)
 NEXT = T + timedelta(days=1)
+CLOSES = {"AAPL": D(101), "IBM": D(52)}
 
 
 def opens(**prices):
@@ -39,6 +42,10 @@ def opens(**prices):
         )
 
 
+def lots(book):
+    return instruments.lots(instruments.named(book.symbols))
+
+
 @dataclass(frozen=True)
 class Intent:
     symbol: str = "AAPL"
@@ -53,20 +60,20 @@ class Intent:
 
 
 def test_a_sent_order_is_with_the_venue_under_its_own_id(cycle):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     assert outbox.flush(cycle) == 0
     assert fates() == ["ACCEPTED"]
     assert PaperOrder.objects.get().client_order_id == "h-AAPL-BUY-02"
 
 
 def test_sending_again_sends_nothing(cycle):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     assert [outbox.flush(cycle), outbox.flush(cycle)] == [0, 0]
     assert PaperOrder.objects.count() == 1
 
 
 def test_a_withheld_order_is_recorded_and_never_sent(cycle):
-    outbox.record_intents(cycle, [Intent()], withhold="auto_trading is off")
+    record_intents(cycle, [Intent()], withhold="auto_trading is off")
     assert outbox.flush(cycle) == 0
     assert fates() == ["WITHHELD"]
     assert not PaperOrder.objects.exists()
@@ -74,7 +81,7 @@ def test_a_withheld_order_is_recorded_and_never_sent(cycle):
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_a_sender_that_died_in_between_leaves_nothing_doubled(cycle, arrived):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     Order.objects.update(status="SENDING")
     if arrived:
         PaperVenue().submit(Order.objects.get())
@@ -86,9 +93,9 @@ def test_a_sender_that_died_in_between_leaves_nothing_doubled(cycle, arrived):
 def test_one_decision_makes_one_order(cycle):
     from django.db import IntegrityError, transaction
 
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     with pytest.raises(IntegrityError), transaction.atomic():
-        outbox.record_intents(cycle, [Intent()])
+        record_intents(cycle, [Intent()])
 
 
 def test_a_live_book_has_no_broker_yet(cycle):
@@ -103,14 +110,14 @@ def later(book, days=1):
 
 
 def test_what_an_earlier_bar_never_sent_ends_with_the_decision_that_supersedes_it(cycle, book):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     assert outbox.supersede(later(book)) == 1
     assert fates() == ["CANCELLED"]
 
 
 @pytest.mark.parametrize("before", ["ACCEPTED", "UNKNOWN", "SENDING"])
 def test_what_may_be_with_the_venue_is_cancelled_there_once_the_decision_is_committed(cycle, book, before):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     outbox.flush(cycle)
     Order.objects.update(status=before)
     following = later(book)
@@ -125,7 +132,7 @@ def test_what_may_be_with_the_venue_is_cancelled_there_once_the_decision_is_comm
 def test_a_decision_that_is_rolled_back_cancels_nothing(cycle, book):
     from django.db import transaction
 
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     outbox.flush(cycle)
     with transaction.atomic():
         outbox.supersede(later(book))
@@ -134,10 +141,10 @@ def test_a_decision_that_is_rolled_back_cancels_nothing(cycle, book):
 
 
 def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):
-    outbox.record_intents(cycle, [Intent(), Intent("IBM", "BUY", D(5), D(50))])
+    record_intents(cycle, [Intent(), Intent("IBM", "BUY", D(5), D(50))])
     outbox.flush(cycle)
     opens(AAPL=101, IBM=52)
-    fills = settle(book, NEXT)
+    fills = settle(book, NEXT, CLOSES, lots(book))
     assert [f.quantity for f in fills] == [10, 5]
     book.refresh_from_db()
     account = replay(book.initial_cash, fills)
@@ -148,38 +155,38 @@ def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):
 
 
 def test_settling_the_same_bar_again_changes_nothing(cycle, book):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     outbox.flush(cycle)
     opens(AAPL=101)
-    first = settle(book, NEXT)
-    assert (len(first), settle(book, NEXT)) == (1, [])
+    first = settle(book, NEXT, CLOSES, lots(book))
+    assert (len(first), settle(book, NEXT, CLOSES, lots(book))) == (1, [])
 
 
 def test_what_the_cash_does_not_cover_is_told(cycle, book):
-    outbox.record_intents(cycle, [Intent(quantity=D(500))])
+    record_intents(cycle, [Intent(quantity=D(500))])
     outbox.flush(cycle)
     opens(AAPL=100)
-    settle(book, NEXT)
+    settle(book, NEXT, CLOSES, lots(book))
     order = Order.objects.get()
     assert order.filled_quantity == 99
     assert order.reason.startswith("INSUFFICIENT_CASH: 401 of 500")
 
 
 def test_an_order_without_any_cash_behind_it_is_cancelled(cycle, book):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     outbox.flush(cycle)
     book.cash = D(1)
     opens(AAPL=100)
-    assert settle(book, NEXT) == []
+    assert settle(book, NEXT, CLOSES, lots(book)) == []
     assert fates() == ["CANCELLED"]
 
 
 def test_a_live_book_is_never_settled_on_paper(book):
     book.mode = "live"
-    assert settle(book, T) == []
+    assert settle(book, T, CLOSES, lots(book)) == []
 
 
 def test_a_book_with_open_orders_keeps_its_mode(cycle):
-    outbox.record_intents(cycle, [Intent()])
+    record_intents(cycle, [Intent()])
     with pytest.raises(Rejected, match="open orders"):
         books.set_mode("desk", "replay", actor="ana", reason="")

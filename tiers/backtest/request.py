@@ -153,7 +153,9 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         challenger=None if challenger is None else inference.predictor(challenger),
         challenger_name="" if challenger is None else challenger.name,
     )
-    params = PipelineParams.of(request.timeframe, closes=instruments.market_closes(request.symbols))
+    params = PipelineParams.of(
+        request.timeframe, closes=instruments.market_closes(request.symbols, instruments.named(request.symbols))
+    )
     warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars)
     blind = max(feature.lookback for feature in catalog.FEATURES) + served.receptive_bars
     bars, start_row = load(request, warmup=warmup, shortest=blind)
@@ -183,7 +185,7 @@ def _config(request: Request, start_row: int) -> Config:
     return Config(
         initial=request.initial,
         costs=request.costs,
-        lots=instruments.lots(request.symbols),
+        lots=instruments.lots(instruments.named(request.symbols)),
         seed=request.seed,
         start_row=start_row,
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tiers.contracts.parameters import PipelineParams
-from trading.market.instruments import market_closes
-from trading.models import Book
+from trading.market.instruments import market_closes, named
+from trading.models import Book, Instrument
 
 
-def params_of(book: Book) -> PipelineParams:
-    """`PipelineParams.of` with the book's timeframe, the calendars of its instruments, and what it sets itself."""
-    return PipelineParams.of(book.timeframe, closes=market_closes(book.symbols), own=book.params)
+def params_of(book: Book, known: Sequence[Instrument] | None = None) -> PipelineParams:
+    """`PipelineParams.of` with the book's timeframe, the calendars of its instruments, and what it sets itself.
+
+    `known`: the instruments, where the caller has read them.
+    """
+    of = named(book.symbols) if known is None else known
+    return PipelineParams.of(book.timeframe, closes=market_closes(book.symbols, of), own=book.params)

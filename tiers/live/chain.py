@@ -13,11 +13,13 @@ from kombu.exceptions import OperationalError as BrokerError
 from loguru import logger
 
 from helios import flags
+from helios.control import generations
 from helios.db.locks import claimed
 from helios.modules import registry as modules
 from tiers.challenge.pins import pins
 from tiers.live import switches as switchboard
-from tiers.live.stages import CYCLES, end
+from tiers.live.claims import CYCLES
+from tiers.live.stages import end
 from trading.models import Book, PipelineCycle, Stage
 from trading.orders import outbox
 
@@ -33,13 +35,14 @@ def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle |
     None when the book has a cycle for this bar or a later one, or one that still runs: a book decides on one bar at a
     time, in order, whoever ticks.
     """
-    flags.refresh_if_behind()
     with transaction.atomic():
         Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
         if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
             return None
         rollouts = pins(book)
-        modules.refresh_if_behind()  # after the arms: a promotion between the two shows here, never in neither
+        seen = generations.read()  # after the arms: a promotion between the two shows here, never in neither
+        flags.refresh_if_behind(seen["flags"])
+        modules.refresh_if_behind(seen["modules"])
         cycle = PipelineCycle.objects.create(
             book=book,
             timeframe=book.timeframe,
@@ -91,7 +94,7 @@ def recover(*, stalled_s: float) -> int:
                 outbox.abandon(cycle)
                 gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
                 unclear = [f"{order.client_order_id} is still {order.status}" for order in outbox.unsettled(cycle)]
-                end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]), n_orders=cycle.orders.count())
+                end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]))
                 continue
             PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
         due = Stage(cycle.stage)

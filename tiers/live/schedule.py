@@ -51,7 +51,7 @@ def due_bar(book: Book) -> datetime | None:
     if newest is None or (previous is not None and newest.bar_ts <= previous):
         return None
     if newest.absent and newest.since_s < get_env().bar_wait_s[book.timeframe]:
-        named = instruments.calendars(newest.absent)
+        named = instruments.calendars(instruments.named(newest.absent))
         if instruments.expected(newest.absent, named, book.timeframe, newest.bar_ts):
             return None
     return newest.bar_ts

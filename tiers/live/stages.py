@@ -14,26 +14,30 @@ from __future__ import annotations
 import os
 import socket
 import time
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
-from django.db import connection, transaction
-from django.db.models import Count, QuerySet
-from django.db.models.functions import Now
+from django.db import transaction
+from django.db.models import Model
 from django.utils import timezone
 from loguru import logger
+from psycopg2.extras import Json
 
 from helios import breakers, events, flags
+from helios.control import generations
+from helios.db import statements
 from helios.db.failures import UNAVAILABLE
-from helios.db.locks import claimed
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import arms
 from tiers.challenge.pins import react
 from tiers.contracts.errors import HeliosError, Transient
+from tiers.live import claims
 from tiers.live import switches as switchboard
+from tiers.live.claims import Claim
 from tiers.live.handlers import HANDLERS, WAITS
 from tiers.live.lateness import late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult
@@ -42,19 +46,21 @@ from trading.models import Book, PipelineCycle, Stage, StageRun
 from trading.orders import outbox
 
 Status = PipelineCycle.Status
-CYCLES = "helios.cycles"  # the space of the locks of those who run a stage that waits
+_MOVE = """
+    UPDATE pipeline_cycles SET stage = %s, progressed_at = statement_timestamp(), redriven = 0, modules = %s
+    WHERE id = %s AND stage = %s AND status = 'RUNNING' RETURNING id
+"""
+_CLOSE = """
+    UPDATE pipeline_cycles SET status = %s, reason = %s, finished_at = statement_timestamp(),
+    progressed_at = statement_timestamp(), ledger_hash = %s WHERE id = %s AND status = 'RUNNING' RETURNING id
+"""
 
 
 def run_stage(cycle_id: int, stage: Stage) -> int:
     """Run one stage of a cycle if it is due; returns the id for the next task of the chain."""
     started = time.perf_counter()
-    modules.refresh_if_behind()
-    breakers.refresh_if_behind()
-    cycle: PipelineCycle | None = None
-    alone = claimed(CYCLES, cycle_id) if stage in WAITS else nullcontext(enter_result=True)
-    with logger.contextualize(cycle=cycle_id, tier=stage.value), alone as mine:
-        if mine:
-            cycle = _run(cycle_id, stage, started)
+    with logger.contextualize(cycle=cycle_id, tier=stage.value):
+        cycle = _run(cycle_id, stage, started)
     watch.flush()
     if cycle is not None and cycle.status != Status.RUNNING:
         react(cycle)
@@ -68,11 +74,12 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
 
     What raises has written nothing, so that a stage is made of one version. None where the stage was not due.
     """
+    attempt = partial(_attempt_waiting if stage in WAITS else _attempt, cycle_id, stage, started)
     try:
         try:
-            return _attempt(cycle_id, stage, started)
+            return attempt(after=None)
         except WatchedCallFailed as failure:
-            return _attempt(cycle_id, stage, started, after=failure)
+            return attempt(after=failure)
     except Skip as skip:
         status, reason = Status.SKIPPED, str(skip)
     except (Transient, *UNAVAILABLE):
@@ -83,60 +90,56 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
         logger.opt(exception=True).error("tier.defect")
         status, reason = Status.FAILED, f"{stage.value}: {type(error).__name__}: {error}"
     with transaction.atomic():
-        cycle = _claimed(cycle_id, stage)
-        if cycle is not None:
-            end(cycle, status, reason)
-    return cycle
+        claim = claims.locked(cycle_id, stage)
+        if claim is not None:
+            end(claim.cycle, status, reason, claim=claim)
+    return None if claim is None else claim.cycle
 
 
-def _attempt(
-    cycle_id: int, stage: Stage, started: float, *, after: WatchedCallFailed | None = None
-) -> PipelineCycle | None:
+def _attempt(cycle_id: int, stage: Stage, started: float, *, after: WatchedCallFailed | None) -> PipelineCycle | None:
     """One try at a stage that is due, `after` a failed one with the version before. Raises what the stage raises."""
-    result: StageResult | None = None
-    modules_used: dict[str, str] = {}
-    if stage in WAITS:
-        seen = _due(cycle_id, stage).first()
-        if seen is None:
-            return None
-        result, modules_used = _work(seen, stage, after), seen.modules
     with transaction.atomic():
-        cycle = _claimed(cycle_id, stage)
-        if cycle is None:
+        claim = claims.locked(cycle_id, stage)
+        if claim is None:
             return None
-        if result is None:
-            result = _work(cycle, stage, after)
-        else:
-            cycle.modules = modules_used
-        _pass_on(cycle, stage, result, (time.perf_counter() - started) * 1e3)
-        if result.skip:
-            end(cycle, Status.SKIPPED, result.skip)
-    return cycle
+        _pass_on(claim, stage, _work(claim, stage, after), started)
+    return claim.cycle
 
 
-def _due(cycle_id: int, stage: Stage) -> QuerySet[PipelineCycle]:
-    return PipelineCycle.objects.select_related("book").filter(pk=cycle_id, status=Status.RUNNING, stage=stage)
+def _attempt_waiting(
+    cycle_id: int, stage: Stage, started: float, *, after: WatchedCallFailed | None
+) -> PipelineCycle | None:
+    """The same for a stage that may wait on a network: its transaction begins when it has nothing to wait for."""
+    with claims.owned(cycle_id, stage) as claim:
+        if claim is None:
+            return None
+        breakers.refresh_if_behind(claim.generations["breakers"])
+        result = _work(claim, stage, after)
+        if result.one_statement:
+            return claim.cycle if _pass_on(claim, stage, result, started) else None
+        with transaction.atomic():
+            if not claims.still_due(claim.cycle):
+                return None
+            _pass_on(claim, stage, result, started)
+    return claim.cycle
 
 
-def _claimed(cycle_id: int, stage: Stage) -> PipelineCycle | None:
-    """The cycle with its row locked, None where the stage is not due or another worker is at it."""
-    return _due(cycle_id, stage).select_for_update(of=("self",), skip_locked=stage not in WAITS).first()
-
-
-def _work(cycle: PipelineCycle, stage: Stage, after: WatchedCallFailed | None) -> StageResult:
+def _work(claim: Claim, stage: Stage, after: WatchedCallFailed | None) -> StageResult:
     """What the stage says; `after` a failure with the version before, to which the cycle is pinned from then on.
 
     The watch itself rolls the slot back once the stage is over. Raises the failure where there is no version before.
     """
+    modules.refresh_if_behind(claim.generations["modules"])
+    cycle = claim.cycle
     if after is None:
-        return HANDLERS[stage](_context(cycle))
+        return HANDLERS[stage](_context(claim))
     previous = arms.fallback(cycle, stage)
     if not previous:
         raise after
     failed = cycle.modules[stage.value]
     cycle.modules = {**cycle.modules, stage.value: previous}
     logger.bind(failed=failed, serves=previous, error=str(after)).warning("tier.previous_version")
-    result = HANDLERS[stage](_context(cycle))
+    result = HANDLERS[stage](_context(claim))
     again = {"failed": failed, "serves": previous, "error": str(after)}
     reason = "; ".join(filter(None, [str(after), result.reason]))
     return replace(
@@ -144,19 +147,23 @@ def _work(cycle: PipelineCycle, stage: Stage, after: WatchedCallFailed | None) -
     )
 
 
-def _context(cycle: PipelineCycle) -> StageContext:
-    return StageContext(cycle=cycle, book=cycle.book, switches=switchboard.from_json(cycle.switches))
-
-
-def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_ms: float) -> None:
-    queue_ms = (timezone.now() - cycle.progressed_at).total_seconds() * 1e3 - duration_ms
-    moved = PipelineCycle.objects.filter(pk=cycle.pk, stage=stage, status=Status.RUNNING).update(
-        stage=stage.following, progressed_at=Now(), redriven=0, modules=cycle.modules
+def _context(claim: Claim) -> StageContext:
+    cycle = claim.cycle
+    return StageContext(
+        cycle=cycle,
+        book=cycle.book,
+        instruments=claim.instruments,
+        switches=switchboard.from_json(cycle.switches),
     )
-    if moved != 1:
-        raise RuntimeError(f"cycle {cycle.pk} must be at {stage.value}, it moved while its row was locked")
-    summary = {**result.summary, **result.write(cycle)}
-    StageRun.objects.create(
+
+
+def _pass_on(claim: Claim, stage: Stage, result: StageResult, started: float) -> bool:
+    """Write what the stage made, move the cycle on and put both on the ledger; False where it had moved already."""
+    cycle = claim.cycle
+    written = {} if result.write is None else result.write(cycle)
+    duration_ms = (time.perf_counter() - started) * 1e3
+    queue_ms = (timezone.now() - cycle.progressed_at).total_seconds() * 1e3 - duration_ms
+    run = StageRun(
         cycle=cycle,
         stage=stage,
         worker=worker_name(),
@@ -165,8 +172,16 @@ def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_m
         duration_ms=duration_ms,
         fallback=result.fallback,
         reason=result.reason,
+        finished_at=timezone.now(),
     )
-    ledger.append(cycle.book_id, cycle.pk, stage.value, {"bar_ts": cycle.bar_ts.isoformat(), **summary})
+    payload = {"bar_ts": cycle.bar_ts.isoformat(), **result.summary, **written}
+    entry = ledger.draft(cycle.book_id, cycle.pk, stage.value, payload, head=claim.head)
+    move = (
+        _MOVE,
+        [stage.following.value, Json(cycle.modules), cycle.pk, stage.value],
+    )
+    if not _changed(claim, move, [*result.rows, run, entry]):
+        return False
     if result.fallback:
         events.record(
             kind="tier.fallback",
@@ -176,27 +191,36 @@ def _pass_on(cycle: PipelineCycle, stage: Stage, result: StageResult, duration_m
             data={"fallback": result.fallback, "reason": result.reason},
         )
         logger.bind(fallback=result.fallback, reason=result.reason).warning("tier.fallback")
+    if result.skip:
+        claim.head = ledger.Head(entry.sequence, entry.hash)
+        end(cycle, Status.SKIPPED, result.skip, claim=claim)
+    return True
+
+
+def _changed(claim: Claim, change: statements.Part, rows: Sequence[Model], *also: statements.Part) -> bool:
+    """The last statement about a claimed cycle, which gives back its lock; False where it had moved already."""
+    unlock = [] if claim.unlock is None else [claim.unlock]
+    changed = statements.change(change, rows, also=[*also, *unlock])
+    if changed:
+        claim.unlock = None
+    return changed
+
+
+# --- end ---
 
 
 def finish(cycle_id: int) -> None:
     """Send the cycle's orders and close it. Safe to repeat; one process at a time owns the sending."""
-    with claimed(CYCLES, cycle_id) as owned:
-        if not owned:
+    with claims.owned(cycle_id, Stage.DONE) as claim:
+        if claim is None:
             return
-        cycle = (
-            PipelineCycle.objects.select_related("book")
-            .annotate(n_orders=Count("orders"))
-            .filter(pk=cycle_id, status=Status.RUNNING, stage=Stage.DONE)
-            .first()
-        )
-        if cycle is None:
-            return
+        cycle = claim.cycle
+        breakers.refresh_if_behind(claim.generations["breakers"])
         unclear = outbox.flush(cycle, refusal=lambda book: _no_longer(book, cycle.bar_ts))
         if unclear:
             logger.bind(cycle=cycle.pk, orders=unclear).warning("cycle.orders_unclear")
             return  # recovery comes back, asks the venue again and sends what waits
-        with transaction.atomic():
-            end(cycle, Status.DONE, "", n_orders=cycle.n_orders)
+        end(cycle, Status.DONE, "", claim=claim)
     react(cycle)
 
 
@@ -207,19 +231,17 @@ def _no_longer(book: Book, bar_ts: datetime) -> str:
     """
     if late_now(book, bar_ts):
         return "the bar is too late to be traded"
-    flags.refresh_if_behind()
+    flags.refresh_if_behind(generations.read()["flags"])
     return "" if switchboard.read(book).auto_trading else "auto_trading is off"
 
 
-def end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) -> None:
+def end(cycle: PipelineCycle, status: str, reason: str, *, claim: Claim | None = None) -> None:
     """Close a cycle once, on the ledger, and wake whoever waits for it."""
-    entry = ledger.draft(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason})
-    closed = PipelineCycle.objects.filter(pk=cycle.pk, status=Status.RUNNING).update(
-        status=status, reason=reason, finished_at=Now(), progressed_at=Now(), ledger_hash=entry.hash
-    )
-    if closed != 1:
+    claim = claim or claims.Claim(cycle=cycle, head=ledger.head_of(cycle.book_id))
+    entry = ledger.draft(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason}, head=claim.head)
+    close = (_CLOSE, [str(status), reason, entry.hash, cycle.pk])
+    if not _changed(claim, close, [entry], ("pg_notify('helios_cycles', %s)", [str(cycle.pk)])):
         return
-    entry.save(force_insert=True)
     cycle.status = status
     if status != Status.DONE:
         severity = "critical" if status == Status.FAILED else "info"
@@ -231,10 +253,9 @@ def end(cycle: PipelineCycle, status: str, reason: str, *, n_orders: int = 0) ->
             data={"reason": reason},
         )
     took_s = round((timezone.now() - cycle.started_at).total_seconds(), 2)
+    n_orders = len(cycle.orders.all()) if cycle.stage == Stage.DONE else 0
     done = {"book": cycle.book.name, "bar": cycle.bar_ts.isoformat(), "orders": n_orders, "took_s": took_s}
     logger.bind(cycle=cycle.pk, **done, status=str(status), reason=reason).info("cycle.ended")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify('helios_cycles', %s)", [str(cycle.pk)])
 
 
 def worker_name() -> str:

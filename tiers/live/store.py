@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from django.db import connection
+from django.db.models import Model
 from psycopg2.extras import execute_values
 
 from helios.db.json_values import json_safe
@@ -79,13 +80,16 @@ class FeatureVersion:
 
 def save_features(of: FeatureVersion, rows: list[tuple[str, datetime, FloatArray]]) -> int:
     """Insert feature rows that are not there yet; returns how many were new."""
-    if not rows:
+    stored = _stored_features(of, rows)
+    new = [row for row in rows if row[:2] not in stored]
+    if not new:
         return 0
-    times = [ts for _, ts, _ in rows]
-    ensure_partitions("engineered_features", "year", min(times), max(times))
-    values = [(symbol, of.timeframe, ts, of.feature_set, of.version, row.tolist()) for symbol, ts, row in rows]
+    times = [ts for _, ts, _ in new]
+    if not {ts.year for ts in times} <= {ts.year for _, ts in stored}:  # else their partitions are there
+        ensure_partitions("engineered_features", "year", min(times), max(times))
+    values = [(symbol, of.timeframe, ts, of.feature_set, of.version, row.tolist()) for symbol, ts, row in new]
     with connection.cursor() as cursor:
-        new = execute_values(
+        written = execute_values(
             cursor.cursor,
             "INSERT INTO engineered_features (symbol, timeframe, bar_ts, feature_set, version, values) VALUES %s "
             "ON CONFLICT DO NOTHING RETURNING 1",
@@ -93,18 +97,17 @@ def save_features(of: FeatureVersion, rows: list[tuple[str, datetime, FloatArray
             page_size=500,
             fetch=True,
         )
-    return len(new)
+    return len(written)
 
 
-def stored_feature_times(
-    of: FeatureVersion, symbols: Sequence[str], first: datetime, last: datetime
-) -> set[tuple[str, datetime]]:
-    """The (symbol, bar) pairs in first..last whose features are stored."""
+def _stored_features(of: FeatureVersion, rows: list[tuple[str, datetime, FloatArray]]) -> set[tuple[str, datetime]]:
+    """The (symbol, bar) pairs of the rows' range that are stored."""
+    times = [ts for _, ts, _ in rows]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT symbol, bar_ts FROM engineered_features WHERE symbol = ANY(%s) AND timeframe = %s "
             "AND feature_set = %s AND version = %s AND bar_ts BETWEEN %s AND %s",
-            [list(symbols), of.timeframe, of.feature_set, of.version, first, last],
+            [sorted({row[0] for row in rows}), of.timeframe, of.feature_set, of.version, min(times), max(times)],
         )
         return set(cursor.fetchall())
 
@@ -145,9 +148,9 @@ def _decode_arrays(data: bytes, n_values: int) -> FloatArray:
 # --- predict ---
 
 
-def save_forecast(cycle: PipelineCycle, forecast: Forecast, served_by: dict[str, MLModel]) -> None:
+def forecast_rows(cycle: PipelineCycle, forecast: Forecast, served_by: dict[str, MLModel]) -> list[Model]:
     """One `ml_predictions` row a symbol."""
-    models.MLPrediction.objects.bulk_create(
+    return [
         models.MLPrediction(
             cycle=cycle,
             model=served_by.get(name),
@@ -161,7 +164,7 @@ def save_forecast(cycle: PipelineCycle, forecast: Forecast, served_by: dict[str,
             horizon_bars=forecast.horizon_bars,
         )
         for symbol, name, row in zip(forecast.symbols, forecast.model_names, forecast.probability, strict=True)
-    )
+    ]
 
 
 def signal_of(row: FloatArray) -> Signal:
@@ -173,25 +176,23 @@ def signal_of(row: FloatArray) -> Signal:
 
 def load_forecast(cycle: PipelineCycle, symbols: tuple[str, ...]) -> Forecast:
     """The forecast of this cycle as its predict stage wrote it."""
-    rows = {
-        r[0]: r
-        for r in cycle.predictions.values_list("symbol", "p_sell", "p_hold", "p_buy", "horizon_bars", "model__name")
-    }
+    rows = {row.symbol: row for row in cycle.predictions.all()}
+    probability = [[_number(p) for p in (rows[s].p_sell, rows[s].p_hold, rows[s].p_buy)] for s in symbols]
     return Forecast(
         bar_ts=cycle.bar_ts,
         symbols=symbols,
-        probability=np.array([[_number(v) for v in rows[s][1:4]] for s in symbols], dtype=np.float64),
-        horizon_bars=max(row[4] for row in rows.values()),
-        model_names=tuple(rows[s][5] or "" for s in symbols),
+        probability=np.array(probability, dtype=np.float64),
+        horizon_bars=max(row.horizon_bars for row in rows.values()),
+        model_names=tuple("" if (model := rows[s].model) is None else model.name for s in symbols),
     )
 
 
 # --- risk ---
 
 
-def save_risk(cycle: PipelineCycle, volatility: VolatilityForecast, decision: RiskDecision) -> None:
+def risk_rows(cycle: PipelineCycle, volatility: VolatilityForecast, decision: RiskDecision) -> list[Model]:
     """The volatility rows and the decision made of them."""
-    models.VolatilityForecast.objects.bulk_create(
+    volatilities = (
         models.VolatilityForecast(
             cycle=cycle,
             symbol=s,
@@ -202,7 +203,7 @@ def save_risk(cycle: PipelineCycle, volatility: VolatilityForecast, decision: Ri
         )
         for s, v, m in zip(volatility.symbols, volatility.sigma, volatility.methods, strict=True)
     )
-    models.RiskDecision.objects.create(
+    made = models.RiskDecision(
         cycle=cycle,
         symbols=list(decision.symbols),
         expected_return=decision.expected_return.tolist(),
@@ -212,12 +213,13 @@ def save_risk(cycle: PipelineCycle, volatility: VolatilityForecast, decision: Ri
         state=decision.state,
         denials=denials_json(decision.denials),
     )
+    return [*volatilities, made]
 
 
 def load_risk(cycle: PipelineCycle) -> RiskDecision:
     """The risk decision of this cycle with its volatilities, in the book's state where that has become worse since."""
-    row = models.RiskDecision.objects.get(cycle=cycle)
-    sigma = dict(cycle.volatilities.values_list("symbol", "sigma"))
+    row = cycle.risk_decision
+    sigma = {each.symbol: each.sigma for each in cycle.volatilities.all()}
     return RiskDecision(
         bar_ts=cycle.bar_ts,
         symbols=tuple(row.symbols),
@@ -234,27 +236,27 @@ def load_risk(cycle: PipelineCycle) -> RiskDecision:
 # --- llm ---
 
 
-def save_view(cycle: PipelineCycle, context: MarketContext, view: StrategicView, *, applied: bool) -> None:
+def view_rows(cycle: PipelineCycle, context: MarketContext, view: StrategicView, *, applied: bool) -> list[Model]:
     """The snapshot shown to the analyst, and the reply."""
     data = {k: v for k, v in asdict(context).items() if k != "bar_ts"}
-    models.MarketContextSnapshot.objects.create(
-        cycle=cycle, bar_ts=cycle.bar_ts, regime=context.regime, data=json_safe(data)
-    )
-    models.StrategicDecision.objects.create(
-        cycle=cycle,
-        provider=view.provider,
-        stance=view.stance,
-        conviction=view.conviction,
-        risk_multiplier=view.risk_multiplier,
-        applied=applied,
-        reasoning=view.reasoning,
-        usage=view.usage,
-    )
+    return [
+        models.MarketContextSnapshot(cycle=cycle, bar_ts=cycle.bar_ts, regime=context.regime, data=json_safe(data)),
+        models.StrategicDecision(
+            cycle=cycle,
+            provider=view.provider,
+            stance=view.stance,
+            conviction=view.conviction,
+            risk_multiplier=view.risk_multiplier,
+            applied=applied,
+            reasoning=view.reasoning,
+            usage=view.usage,
+        ),
+    ]
 
 
 def load_view(cycle: PipelineCycle) -> StrategicView:
     """The analyst's reply in this cycle."""
-    row = models.StrategicDecision.objects.get(cycle=cycle)
+    row = cycle.strategic_decision
     return StrategicView(
         bar_ts=cycle.bar_ts,
         provider=row.provider,
@@ -269,9 +271,9 @@ def load_view(cycle: PipelineCycle) -> StrategicView:
 # --- portfolio ---
 
 
-def save_targets(cycle: PipelineCycle, targets: TargetWeights) -> None:
+def targets_row(cycle: PipelineCycle, targets: TargetWeights) -> Model:
     """The rebalancing event of this cycle."""
-    models.RebalancingEvent.objects.create(
+    return models.RebalancingEvent(
         cycle=cycle,
         book_id=cycle.book_id,
         bar_ts=cycle.bar_ts,
@@ -287,7 +289,7 @@ def save_targets(cycle: PipelineCycle, targets: TargetWeights) -> None:
 
 def load_targets(cycle: PipelineCycle) -> TargetWeights:
     """The target weights of this cycle."""
-    row = models.RebalancingEvent.objects.get(cycle=cycle)
+    row = cycle.rebalancing
     return TargetWeights(
         bar_ts=cycle.bar_ts,
         symbols=tuple(row.symbols),
@@ -300,10 +302,10 @@ def load_targets(cycle: PipelineCycle) -> TargetWeights:
     )
 
 
-def save_snapshot(cycle: PipelineCycle, view: BookView) -> None:
+def snapshot_row(cycle: PipelineCycle, view: BookView) -> Model:
     """The book at this bar's close, before its new orders."""
     weights = view.weights
-    models.PortfolioSnapshot.objects.create(
+    return models.PortfolioSnapshot(
         book_id=cycle.book_id,
         cycle=cycle,
         bar_ts=cycle.bar_ts,

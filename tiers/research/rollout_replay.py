@@ -215,7 +215,7 @@ def _result(world: World, tiers: Tiers) -> Result:
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
-            lots=instruments.lots(book.symbols),
+            lots=instruments.lots(instruments.named(book.symbols)),
             start_row=world.start_row,
         ),
         params=book_params.params_of(book),

@@ -15,6 +15,19 @@ GENESIS = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The last entry of a book's ledger, on which the next one follows."""
+
+    sequence: int = 0
+    hash: str = GENESIS
+
+    @classmethod
+    def of(cls, sequence: int | None, digest: str | None) -> Head:
+        """The head out of its columns, which are empty where the book has no entry yet."""
+        return cls(sequence or 0, digest or GENESIS)
+
+
+@dataclass(frozen=True, slots=True)
 class Break:
     """The first entry that does not follow from the one before it."""
 
@@ -49,20 +62,27 @@ def append(book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any
     return entry
 
 
-def draft(book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any]) -> LedgerEntry:
-    """The entry that comes next on a book's ledger, not saved yet."""
-    last = LedgerEntry.objects.filter(book_id=book_id).order_by("-sequence").values_list("sequence", "hash").first()
-    before, previous = last or (0, GENESIS)
-    sequence, stored = before + 1, canonical(payload)
+def draft(
+    book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any], *, head: Head | None = None
+) -> LedgerEntry:
+    """The entry that comes next on a book's ledger, not saved yet; `head` where it is known already."""
+    head = head or head_of(book_id)
+    sequence, stored = head.sequence + 1, canonical(payload)
     return LedgerEntry(
         book_id=book_id,
         cycle_id=cycle_id,
         sequence=sequence,
         kind=kind,
         payload=stored,
-        previous_hash=previous,
-        hash=entry_hash(previous, sequence, kind, stored),
+        previous_hash=head.hash,
+        hash=entry_hash(head.hash, sequence, kind, stored),
     )
+
+
+def head_of(book_id: int) -> Head:
+    """The end of a book's ledger."""
+    last = LedgerEntry.objects.filter(book_id=book_id).order_by("-sequence").values_list("sequence", "hash").first()
+    return Head(*last) if last else Head()
 
 
 def verify(book_id: int) -> Break | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from helios.errors import DataError
@@ -66,26 +66,31 @@ def _at_its_venue(name: str) -> str:
     return found[0] if found else name
 
 
-def lots(symbols: Sequence[str]) -> dict[str, Lot]:
+def named(symbols: Sequence[str]) -> list[Instrument]:
+    """The instruments of these names, as far as there are any."""
+    return list(Instrument.objects.filter(symbol__in=symbols))
+
+
+def lots(of: Iterable[Instrument]) -> dict[str, Lot]:
     """The steps in which each instrument is traded."""
     return {
         row.symbol: Lot(quantity_step=row.quantity_step, min_notional=row.min_notional, price_tick=row.price_tick)
-        for row in Instrument.objects.filter(symbol__in=symbols)
+        for row in of
     }
 
 
-def calendars(symbols: Sequence[str]) -> dict[str, str]:
+def calendars(of: Iterable[Instrument]) -> dict[str, str]:
     """The name of each instrument's trading calendar."""
-    return dict(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "calendar"))
+    return {row.symbol: row.calendar for row in of}
 
 
-def market_closes(symbols: Sequence[str]) -> bool:
+def market_closes(symbols: Sequence[str], of: Iterable[Instrument]) -> bool:
     """Whether any of their markets ever closes; of an instrument that nobody described it is taken to.
 
     Where stocks and crypto are in one book, its figures are those of sessions: the more careful ones.
     """
-    named = calendars(symbols)
-    return any(named.get(symbol) != ALWAYS_OPEN for symbol in symbols)
+    by_name = calendars(of)
+    return any(by_name.get(symbol) != ALWAYS_OPEN for symbol in symbols)
 
 
 def expected(absent: Sequence[str], named: Mapping[str, str], timeframe: str, bar_ts: datetime) -> list[str]:

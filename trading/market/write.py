@@ -151,9 +151,7 @@ def lock_bars_shared(symbols: Sequence[str]) -> None:
     For who stores what is made of bars: a correction in between would forget what is not there yet, and leave it.
     An import of these symbols that is under way is waited for.
     """
-    with connection.cursor() as cursor:  # the table before its symbols, as writers who need a partition do
-        cursor.execute("LOCK TABLE ONLY market_ohlc IN ACCESS SHARE MODE")
-    hold(*_locks(sorted(symbols)), shared=True)
+    hold(*_locks(sorted(symbols)), shared=True, after="market_ohlc")  # as writers who need a partition do
 
 
 def _locks(symbols: Iterable[str]) -> list[str]:

@@ -2,81 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
 from django.utils import timezone
 
+from helios.db import statements
 from trading.books.accounting import Account, Fill, OpenOrder, exact
 from trading.books.write import account_of
-from trading.market import instruments
-from trading.market.lots import smallest_steps
+from trading.market.lots import Lot, smallest_steps
 from trading.models import Book, Order, PaperOrder, Position, TradeExecution
 from trading.venues.paper import matching
 
 S = Order.Status
+Waiting = dict[str, tuple[PaperOrder, Order]]  # by client order id: at the venue, and here
+Settled = tuple[PaperOrder, Order, Fill | None]
+_WAITING = f"""
+    SELECT b.bar_ts, b.open, {statements.columns(PaperOrder, "p")}, {statements.columns(Order, "o")}
+    FROM paper_orders p JOIN orders o ON o.client_order_id = p.client_order_id
+    CROSS JOIN LATERAL (
+        SELECT bar_ts, open FROM market_ohlc m
+        WHERE m.symbol = p.symbol AND m.timeframe = %s AND m.bar_ts > p.bar_ts AND m.bar_ts <= %s
+        ORDER BY m.bar_ts LIMIT 1
+    ) b
+    WHERE p.book_id = %s AND p.status = 'OPEN' ORDER BY b.bar_ts, p.id
+"""  # noqa: S608 - names of the models
+_POSITION = ["quantity", "average_price", "realised_pnl", "fees_paid", "last_price", "updated_at"]
 
 
-def settle(book: Book, bar_ts: datetime) -> list[Fill]:
+def settle(book: Book, bar_ts: datetime, closes: Mapping[str, Decimal], lots: Mapping[str, Lot]) -> list[Fill]:
     """Fill each open paper order at the open of its symbol's first stored bar after the decision, up to `bar_ts`.
 
     That is this bar unless a cycle in between was skipped or failed: the order then still fills where it would have.
+    Then the book is valued at this bar's `closes`, so that its peak is known even when the cycle goes no further.
 
     Runs in the caller's transaction, which holds the book's row: executions, positions, cash and orders change
     together or not at all.
     """
-    if book.mode == Book.Mode.LIVE:
-        return []
-    placed = {order.client_order_id: order for order in PaperOrder.objects.filter(book=book, status="OPEN")}
-    if not placed:
-        return []
-    account, steps = account_of(book), smallest_steps(instruments.lots(book.symbols))
+    positions = {position.symbol: position for position in book.positions.all()}
+    account = account_of(book, positions.values())
+    results = [] if book.mode == Book.Mode.LIVE else _fill(book, account, bar_ts, smallest_steps(lots))
+    _close(results)
+    fills = {order.pk: fill for _, order, fill in results if fill is not None}
+    moved = _move(positions, account, {fill.symbol for fill in fills.values()}, closes)
+    statements.execute(
+        [
+            *statements.update([placed for placed, _, _ in results], ["status"]),
+            *statements.update(
+                [order for _, order, _ in results], ["filled_quantity", "status", "reason", "updated_at"]
+            ),
+            *statements.inserts(_execution(book, order, fill) for order, fill in fills.items()),
+            *statements.update(moved, _POSITION),
+            *_value(book, account, positions.values()),
+        ]
+    )
+    return list(fills.values())
+
+
+def _fill(book: Book, account: Account, bar_ts: datetime, steps: Mapping[str, Decimal]) -> list[Settled]:
+    """Carry out on the account what fills up to `bar_ts`."""
     results = []
-    for moment, waiting, opens in _by_fill_bar(book, list(placed.values()), bar_ts):
-        results += matching.settle(
+    for moment, waiting, opens in _by_fill_bar(book, bar_ts):
+        settled = matching.settle(
             account,
-            [_open_order(order) for order in waiting],
+            [_open_order(placed) for placed, _ in waiting.values()],
             opens,
             bar_ts=moment,
             fee_bps=book.fee_bps,
             slippage_bps=book.slippage_bps,
             steps=steps,
         )
-    orders = {o.client_order_id: o for o in Order.objects.filter(client_order_id__in=list(placed))}
-    _close([(placed[o.client_order_id], orders[o.client_order_id], fill) for o, fill in results])
-    fills = [fill for _, fill in results if fill is not None]
-    _write_executions(book, orders, fills)
-    _write_account(book, account, {fill.symbol for fill in fills})
-    return fills
+        results += [(*waiting[each.client_order_id], fill) for each, fill in settled]
+    return results
 
 
-def _by_fill_bar(
-    book: Book, placed: list[PaperOrder], bar_ts: datetime
-) -> list[tuple[datetime, list[PaperOrder], dict[str, Decimal]]]:
-    """Orders grouped by the bar in which they fill, earliest first, with that bar's opens; others have none yet."""
-    groups: dict[datetime, tuple[list[PaperOrder], dict[str, Decimal]]] = {}
-    firsts = _first_bars(book.timeframe, placed, bar_ts)
-    for order in placed:
-        first = firsts.get(order.pk)
-        if first is not None:
-            waiting, opens = groups.setdefault(first[0], ([], {}))
-            waiting.append(order)
-            opens[order.symbol] = exact(first[1])
-    return [(moment, *groups[moment]) for moment in sorted(groups)]
-
-
-def _first_bars(timeframe: str, placed: list[PaperOrder], bar_ts: datetime) -> dict[int, tuple[datetime, float]]:
-    """Time and open of the first bar of each order's symbol behind its decision, up to `bar_ts`, by order."""
+def _by_fill_bar(book: Book, bar_ts: datetime) -> list[tuple[datetime, Waiting, dict[str, Decimal]]]:
+    """Open orders by the bar in which they fill, earliest first, with that bar's opens; others have none yet."""
+    groups: dict[datetime, tuple[Waiting, dict[str, Decimal]]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT o.id, b.bar_ts, b.open FROM paper_orders o CROSS JOIN LATERAL ("
-            "  SELECT bar_ts, open FROM market_ohlc m WHERE m.symbol = o.symbol AND m.timeframe = %s "
-            "  AND m.bar_ts > o.bar_ts AND m.bar_ts <= %s ORDER BY m.bar_ts LIMIT 1) b WHERE o.id = ANY(%s)",
-            [timeframe, bar_ts, [order.pk for order in placed]],
-        )
-        return {pk: (moment, opened) for pk, moment, opened in cursor.fetchall()}
+        cursor.execute(_WAITING, [book.timeframe, bar_ts, book.pk])
+        rows = cursor.fetchall()
+    n_placed = len(PaperOrder._meta.concrete_fields)
+    for moment, opened, *columns in rows:
+        placed = statements.instance(PaperOrder, columns[:n_placed])
+        waiting, opens = groups.setdefault(moment, ({}, {}))
+        waiting[placed.client_order_id] = placed, statements.instance(Order, columns[n_placed:])
+        opens[placed.symbol] = exact(opened)
+    return [(moment, *group) for moment, group in groups.items()]
 
 
 def _open_order(order: PaperOrder) -> OpenOrder:
@@ -89,7 +103,7 @@ def _open_order(order: PaperOrder) -> OpenOrder:
     )
 
 
-def _close(results: list[tuple[PaperOrder, Order, Fill | None]]) -> None:
+def _close(results: Iterable[Settled]) -> None:
     """An order ends at its first bar: what the cash did not cover is cancelled, not carried on."""
     now = timezone.now()
     for placed, order, fill in results:
@@ -100,38 +114,46 @@ def _close(results: list[tuple[PaperOrder, Order, Fill | None]]) -> None:
         if filled < order.quantity:
             short = (order.quantity - filled).normalize()
             order.reason = f"INSUFFICIENT_CASH: {short:f} of {order.quantity.normalize():f} not bought"
-    PaperOrder.objects.bulk_update([placed for placed, _, _ in results], ["status"])
-    Order.objects.bulk_update([order for _, order, _ in results], ["filled_quantity", "status", "reason", "updated_at"])
 
 
-def _write_executions(book: Book, orders: Mapping[str, Order], fills: list[Fill]) -> None:
-    TradeExecution.objects.bulk_create(
-        TradeExecution(
-            order=orders[fill.client_order_id],
-            book=book,
-            venue_fill_id=f"{fill.client_order_id}-1",
-            symbol=fill.symbol,
-            side=fill.side,
-            quantity=fill.quantity,
-            price=fill.price,
-            notional=fill.notional,
-            fee=fill.fee,
-            slippage_bps=book.slippage_bps,
-            bar_ts=fill.bar_ts,
-        )
-        for fill in fills
+def _execution(book: Book, order_id: int, fill: Fill) -> TradeExecution:
+    return TradeExecution(
+        order_id=order_id,
+        book=book,
+        venue_fill_id=f"{fill.client_order_id}-1",
+        symbol=fill.symbol,
+        side=fill.side,
+        quantity=fill.quantity,
+        price=fill.price,
+        notional=fill.notional,
+        fee=fill.fee,
+        slippage_bps=book.slippage_bps,
+        bar_ts=fill.bar_ts,
     )
 
 
-def _write_account(book: Book, account: Account, symbols: set[str]) -> None:
-    now, moved = timezone.now(), list(Position.objects.filter(book=book, symbol__in=symbols))
-    for position in moved:
-        holding = account.holdings[position.symbol]
-        position.quantity = holding.quantity
-        position.average_price = holding.average_price
-        position.realised_pnl = holding.realised_pnl
-        position.fees_paid = holding.fees_paid
-        position.updated_at = now
-    Position.objects.bulk_update(moved, ["quantity", "average_price", "realised_pnl", "fees_paid", "updated_at"])
-    book.cash = account.cash
-    book.save(update_fields=["cash", "updated_at"])
+def _move(
+    positions: Mapping[str, Position], account: Account, traded: set[str], closes: Mapping[str, Decimal]
+) -> list[Position]:
+    """Bring positions to what the account holds and to their newest price; returns those that changed."""
+    moved = []
+    for symbol, position in positions.items():
+        price = closes.get(symbol, position.last_price)
+        if symbol not in traded and price == position.last_price:
+            continue
+        holding = account.holdings[symbol]
+        position.quantity, position.average_price = holding.quantity, holding.average_price
+        position.realised_pnl, position.fees_paid = holding.realised_pnl, holding.fees_paid
+        position.last_price, position.updated_at = price, timezone.now()
+        moved.append(position)
+    return moved
+
+
+def _value(book: Book, account: Account, positions: Iterable[Position]) -> list[statements.Part]:
+    """The book's cash, and its equity where that is a new peak."""
+    prices = {each.symbol: each.last_price for each in positions if each.last_price is not None}
+    peak = max(book.peak_equity, account.equity(prices))
+    if (book.cash, book.peak_equity) == (account.cash, peak):
+        return []
+    book.cash, book.peak_equity, book.updated_at = account.cash, peak, timezone.now()
+    return statements.update([book], ["cash", "peak_equity", "updated_at"])

@@ -61,10 +61,10 @@ def broker_for(book: Book) -> Broker:
 # --- what a decision writes, in its own transaction ---
 
 
-def record_intents(cycle: PipelineCycle, intents: Iterable[Intent], *, withhold: str = "") -> list[Order]:
-    """Write intents to the outbox; with a reason to withhold they are never sent."""
+def orders_of(cycle: PipelineCycle, intents: Iterable[Intent], *, withhold: str = "") -> list[Order]:
+    """The outbox's entries for intents, to be written with the decision; what is withheld is never sent."""
     status = S.WITHHELD if withhold else S.NEW
-    return Order.objects.bulk_create(
+    return [
         Order(
             book_id=cycle.book_id,
             cycle=cycle,
@@ -78,7 +78,7 @@ def record_intents(cycle: PipelineCycle, intents: Iterable[Intent], *, withhold:
             reason=withhold,
         )
         for intent in intents
-    )
+    ]
 
 
 def supersede(cycle: PipelineCycle) -> int:
@@ -105,7 +105,8 @@ def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
     when that one filled after all, or a part of it: this decision did not count on it, the next bar's will. Of a cycle
     that has ended nothing is sent any more: the venue is only asked.
     """
-    rows = list(Order.objects.filter(_unsettled(cycle) | Q(superseded_by=cycle)).order_by("id"))
+    own = [order for order in cycle.orders.all() if order.status in (S.NEW, S.SENDING, S.UNKNOWN)]
+    rows = sorted([*own, *cycle.superseded.all()], key=lambda order: order.pk)
     if not rows:
         return 0
     broker = broker_for(cycle.book)

@@ -28,7 +28,7 @@ def run(ctx: StageContext) -> StageResult:
     inputs: dict[str, Any] = {
         "targets": targets,
         "book": view,
-        "lots": instruments.lots(book.symbols),
+        "lots": instruments.lots(ctx.instruments),
         "params": ctx.params.execute,
         "key": order_key(book),
     }
@@ -36,8 +36,7 @@ def run(ctx: StageContext) -> StageResult:
     plan = answer.merged(partial(merge_orders.plans, **inputs))
     record.record(ctx.cycle, answer, lambda found: record.of_plan(found, view))
     withhold = "" if ctx.switches.auto_trading else "auto_trading is off"
-    outbox.record_intents(ctx.cycle, plan.intents, withhold=withhold)
-    store.save_snapshot(ctx.cycle, view)
+    orders = outbox.orders_of(ctx.cycle, plan.intents, withhold=withhold)
     logger.bind(orders=len(plan.intents), withheld=withhold, equity=str(view.equity)).info("cycle.decided")
     return StageResult(
         summary={
@@ -47,7 +46,8 @@ def run(ctx: StageContext) -> StageResult:
             "superseded": superseded,
             "denials": store.denials_json(plan.denials),
             **of_arms(answer),
-        }
+        },
+        rows=[*orders, store.snapshot_row(ctx.cycle, view)],
     )
 
 

@@ -33,11 +33,9 @@ def run(ctx: StageContext) -> StageResult:
         lambda found: record.of_book(book.symbols, {"missing_values": int(np.isnan(found[-1]).sum())}),
     )
     rows = _feature_rows(bars, values, needed)
-    times = [ts for _, ts, _ in rows]
     version = answer.version(ctx.cycle.modules[Stage.FEATURES])
     made = store.FeatureVersion(timeframe=book.timeframe, feature_set=FEATURE_SET, version=version)
-    stored = store.stored_feature_times(made, book.symbols, min(times), max(times))
-    written = store.save_features(made, [row for row in rows if (row[0], row[1]) not in stored])
+    written = store.save_features(made, rows)
     newest = values[-1]
     return StageResult(
         summary={
@@ -52,7 +50,7 @@ def run(ctx: StageContext) -> StageResult:
 
 def features_of(cycle: PipelineCycle) -> store.FeatureVersion:
     """Whose features a cycle is served by."""
-    version = cycle.stage_runs.values_list("module_version", flat=True).get(stage=Stage.FEATURES)
+    (version,) = (run.module_version for run in cycle.stage_runs.all() if run.stage == Stage.FEATURES)
     return store.FeatureVersion(timeframe=cycle.timeframe, feature_set=FEATURE_SET, version=version)
 
 

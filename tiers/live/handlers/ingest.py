@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -17,12 +18,12 @@ from tiers.ingest.cycle import IngestResult, window_start
 from tiers.live.lateness import late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult, of_arms
 from trading.books.accounting import exact
-from trading.books.write import account_of
 from trading.enums import FeedKind
 from trading.market import instruments
 from trading.market import write as market_service
 from trading.market.feeds import read as feeds
-from trading.models import Book, PipelineCycle, Position, Stage
+from trading.market.lots import Lot
+from trading.models import Book, PipelineCycle, Stage
 from trading.orders.fills import settle
 
 
@@ -30,7 +31,7 @@ def run(ctx: StageContext) -> StageResult:
     """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
     book, bar_ts = ctx.book, ctx.bar_ts
     start = window_start(book.timeframe, bar_ts)
-    rows, calendars = feeds.rows(book, start, bar_ts), instruments.calendars(book.symbols)
+    rows, calendars = feeds.rows(book, start, bar_ts), instruments.calendars(ctx.instruments)
     answer: Answer[IngestResult] = arms.ask(
         ctx.cycle,
         Stage.INGEST,
@@ -50,20 +51,20 @@ def run(ctx: StageContext) -> StageResult:
             **of_arms(answer),
         },
         reason=f"no bar of {', '.join(without)}" if without else "",
-        write=partial(_write, answer=answer, without=without),
+        write=partial(_write, answer=answer, without=without, lots=instruments.lots(ctx.instruments)),
     )
 
 
-def _write(cycle: PipelineCycle, *, answer: Answer[IngestResult], without: list[str]) -> dict[str, Any]:
+def _write(
+    cycle: PipelineCycle, *, answer: Answer[IngestResult], without: list[str], lots: Mapping[str, Lot]
+) -> dict[str, Any]:
     """Store the bars, fill the orders that waited for them, value the book."""
     result, book, symbols = answer.whole(), cycle.book, cycle.book.symbols
     record.record(cycle, answer, lambda found: record.of_book(symbols, {"missing": len(found.missing)}))
     # What was read from the table is in it: only the higher bars that close here may be new.
     fresh = list(result.higher) if book.feed.kind is FeedKind.TABLE else [result.accepted, *result.higher]
     inserted = market_service.upsert_bars(fresh, source=str(book.feed)).inserted if fresh else 0
-    locked = Book.objects.select_for_update().get(pk=book.pk)
-    fills = settle(locked, cycle.bar_ts)
-    mark(locked, _closes(result.accepted))
+    fills = settle(book, cycle.bar_ts, _closes(result.accepted), lots)
     if without and book.mode != Book.Mode.REPLAY:
         _tell_missing(cycle, without)
     return {
@@ -86,19 +87,3 @@ def _tell_missing(cycle: PipelineCycle, symbols: list[str]) -> None:
 def _closes(bars: Bars) -> dict[str, Decimal]:
     last = bars.close[-1]
     return {s: exact(float(v)) for s, v in zip(bars.symbols, last, strict=True) if not np.isnan(v)}
-
-
-def mark(book: Book, closes: dict[str, Decimal]) -> None:
-    """Value the book at this bar's closes, so that its peak is known even when the cycle goes no further."""
-    positions, moved = list(book.positions.all()), []
-    for position in positions:
-        price = closes.get(position.symbol, position.last_price)
-        if price != position.last_price:
-            position.last_price = price
-            moved.append(position)
-    Position.objects.bulk_update(moved, ["last_price"])
-    prices = {each.symbol: each.last_price for each in positions if each.last_price is not None}
-    peak = max(book.peak_equity, account_of(book, positions).equity(prices))
-    if peak != book.peak_equity:
-        book.peak_equity = peak
-        book.save(update_fields=["peak_equity", "updated_at"])

@@ -43,7 +43,6 @@ def run(ctx: StageContext) -> StageResult:
             answer,
             lambda found: record.of_book(cycle.book.symbols, {"risk_multiplier": found[0].risk_multiplier}),
         )
-        store.save_view(cycle, context, reply, applied=applied)
         return {}
 
     return StageResult(
@@ -56,5 +55,6 @@ def run(ctx: StageContext) -> StageResult:
         },
         fallback=fallback,
         reason=reason,
-        write=write,
+        rows=store.view_rows(ctx.cycle, context, reply, applied=applied),
+        write=write if answer.trials else None,
     )

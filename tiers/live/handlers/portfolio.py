@@ -29,12 +29,12 @@ def run(ctx: StageContext) -> StageResult:
     )
     targets = answer.merged(desk.merged)
     record.record(ctx.cycle, answer, record.of_targets)
-    store.save_targets(ctx.cycle, targets)
     return StageResult(
         summary={
             "weights": dict(zip(targets.symbols, targets.weights.tolist(), strict=True)),
             "turnover": targets.turnover,
             "reason": targets.reason,
             **of_arms(answer),
-        }
+        },
+        rows=[store.targets_row(ctx.cycle, targets)],
     )

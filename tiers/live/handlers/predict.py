@@ -41,7 +41,6 @@ def run(ctx: StageContext) -> StageResult:
             lambda found: record.of_forecast(found.forecast),
             error=answer.value.reason if answer.value.fallback == inference.NEUTRAL else "",
         )
-        store.save_forecast(cycle, outcome.forecast, outcome.served_by)
         return {}
 
     probability = outcome.forecast.probability
@@ -55,7 +54,8 @@ def run(ctx: StageContext) -> StageResult:
         },
         fallback=outcome.fallback,
         reason=outcome.reason,
-        write=write,
+        rows=store.forecast_rows(ctx.cycle, outcome.forecast, outcome.served_by),
+        write=write if answer.trials else None,
     )
 
 

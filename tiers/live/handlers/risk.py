@@ -38,7 +38,6 @@ def run(ctx: StageContext) -> StageResult:
     decision = answer.merged(lambda own, other, served: merge.risks(own, other, served, params.risk))
     record.record(ctx.cycle, answer, record.of_risk)
     decision = replace(decision, state=_written_state(ctx.book, decision, view))
-    store.save_risk(ctx.cycle, volatility, decision)
     ewma = [s for s, m in zip(bars.symbols, volatility.methods, strict=True) if m == "ewma"]
     degraded = bool(ewma) and ctx.switches.garch_volatility
     return StageResult(
@@ -49,6 +48,7 @@ def run(ctx: StageContext) -> StageResult:
             "denials": store.denials_json(decision.denials),
             **of_arms(answer),
         },
+        rows=store.risk_rows(ctx.cycle, volatility, decision),
         fallback="ewma_volatility" if degraded else "",
         reason=f"GARCH could not be fitted for {', '.join(ewma)}" if degraded else "",
     )

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from django.db import connection
+
 from trading.models import Order, PaperOrder
 from trading.venues.base import Ack
 
+# An order that is there already is written as it is, so that it is returned.
+_SUBMIT = """
+    INSERT INTO paper_orders (client_order_id, book_id, symbol, side, quantity, bar_ts, status, accepted_at)
+    VALUES (%s, %s, %s, %s, %s, %s, 'OPEN', statement_timestamp())
+    ON CONFLICT (client_order_id) DO UPDATE SET status = paper_orders.status RETURNING id, status
+"""
 _STATUS = {"OPEN": "ACCEPTED", "FILLED": "FILLED", "CANCELLED": "CANCELLED"}
 
 
@@ -15,22 +23,17 @@ class PaperVenue:
 
     def submit(self, order: Order) -> Ack:
         """Accept an order once; the same client order id again returns the order that is already there."""
-        placed, _ = PaperOrder.objects.get_or_create(
-            client_order_id=order.client_order_id,
-            defaults={
-                "book_id": order.book_id,
-                "symbol": order.symbol,
-                "side": order.side,
-                "quantity": order.quantity,
-                "bar_ts": order.bar_ts,
-            },
-        )
-        return _ack(placed)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _SUBMIT,
+                [order.client_order_id, order.book_id, order.symbol, order.side, order.quantity, order.bar_ts],
+            )
+            return _ack(*cursor.fetchone())
 
     def find(self, client_order_id: str) -> Ack | None:
         """The order of this id, or None when the venue never saw it."""
         placed = PaperOrder.objects.filter(client_order_id=client_order_id).first()
-        return None if placed is None else _ack(placed)
+        return None if placed is None else _ack(placed.pk, placed.status)
 
     def cancel(self, client_order_id: str) -> Ack | None:
         """Cancel an open order; one that is filled or cancelled already stays as it is."""
@@ -38,5 +41,5 @@ class PaperVenue:
         return self.find(client_order_id)
 
 
-def _ack(placed: PaperOrder) -> Ack:
-    return Ack(venue_order_id=f"paper-{placed.pk}", status=_STATUS[placed.status])
+def _ack(number: int, status: str) -> Ack:
+    return Ack(venue_order_id=f"paper-{number}", status=_STATUS[status])

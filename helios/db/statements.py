@@ -1,0 +1,131 @@
+"""Rows of models as parts of one larger statement: read beside another row, or written beside another change.
+
+A round trip costs more than most statements do. What a step reads about one row, and what it writes when that row moves
+on, each go to the server at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, TypeVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import DataError, connection, models
+from django.db.models.sql import InsertQuery
+from psycopg2 import errorcodes
+
+M = TypeVar("M", bound=models.Model)
+Part = tuple[str, Sequence[Any]]  # SQL and its parameters
+
+
+def columns(model: type[models.Model], alias: str) -> str:
+    """The columns of a row, to be given to `instance` in this order."""
+    return ", ".join(f'{alias}."{field.column}"' for field in model._meta.concrete_fields)
+
+
+def instance(model: type[M], values: Sequence[Any]) -> M:
+    """The row of a model out of its `columns`."""
+    fields = model._meta.concrete_fields
+    read = [_from_db(field, value) for field, value in zip(fields, values, strict=True)]
+    return model.from_db("default", [field.attname for field in fields], read)
+
+
+def aggregated(model: type[models.Model], where: str) -> str:
+    """A subselect of all rows of a model (as `t`) that fulfil a condition, as text for `instances`, oldest first."""
+    # JSON has no decimals: read as numbers they would be rounded.
+    parts = ", ".join(
+        f't."{field.column}"' + ("::text" if isinstance(field, models.DecimalField) else "")
+        for field in model._meta.concrete_fields
+    )
+    table = model._meta.db_table
+    return f"(SELECT json_agg(json_build_array({parts}) ORDER BY t.id)::text FROM {table} t WHERE {where})"  # noqa: S608
+
+
+def instances(model: type[M], text: str | None) -> list[M]:
+    """The rows that an `aggregated` subselect brought."""
+    fields = model._meta.concrete_fields
+    names = [field.attname for field in fields]
+    return [
+        model.from_db("default", names, [_from_json(field, value) for field, value in zip(fields, row, strict=True)])
+        for row in (json.loads(text) if text else ())
+    ]
+
+
+def change(of: Part, rows: Iterable[models.Model], *, also: Sequence[Part] = ()) -> bool:
+    """Change one row and insert others in one statement; False, and nothing at all, where `of` found no row.
+
+    `of` is an UPDATE that returns the row, `also` are expressions that are evaluated once. `rows` have no key yet, and
+    get none here.
+    """
+    groups = inserts(rows)
+    named = ", ".join([f"changed AS ({of[0]})", *(f"rows_{n} AS ({sql})" for n, (sql, _) in enumerate(groups))])
+    # A division by zero takes back what is inserted beside a change that found nothing.
+    wanted = ", ".join(["1 / count(*)", *(sql for sql, _ in also)])
+    statement = f"WITH {named} SELECT {wanted} FROM changed"  # noqa: S608 - composed of SQL
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [value for _, values in (of, *groups, *also) for value in values])
+    except DataError as error:
+        if getattr(error.__cause__, "pgcode", "") == errorcodes.DIVISION_BY_ZERO:
+            return False
+        raise
+    return True
+
+
+def update(rows: Sequence[models.Model], fields: Sequence[str]) -> list[Part]:
+    """An UPDATE of some fields of rows of one model that are there; no part where there are no rows."""
+    if not rows:
+        return []
+    meta = rows[0]._meta
+    chosen: list[Any] = [meta.pk, *map(meta.get_field, fields)]
+    types = [chosen[0].rel_db_type(connection), *(field.db_type(connection) for field in chosen[1:])]
+    key, *others = names = [f'"{field.column}"' for field in chosen]
+    sql = f"""
+        UPDATE {meta.db_table} t SET {", ".join(f"{name} = v.{name}" for name in others)}
+        FROM unnest({", ".join(f"%s::{kind}[]" for kind in types)}) AS v({", ".join(names)}) WHERE t.{key} = v.{key}
+    """  # noqa: S608 - names of the model
+    values = [[field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows] for field in chosen]
+    return [(sql, values)]
+
+
+def execute(parts: Sequence[Part]) -> None:
+    """Carry out what several `insert`s and `update`s say, in one statement. No two may concern the same row."""
+    if not parts:
+        return
+    named = ", ".join(f"part_{n} AS ({sql})" for n, (sql, _) in enumerate(parts))
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH {named} SELECT", [value for _, values in parts for value in values])
+
+
+def inserts(rows: Iterable[models.Model]) -> list[Part]:
+    """An INSERT for each run of new rows of one model; they get no key here."""
+    return [_insert(model, list(group)) for model, group in groupby(rows, key=type)]
+
+
+def _insert(model: type[models.Model], rows: list[models.Model]) -> Part:
+    query = InsertQuery(model)
+    given = [field for field in model._meta.concrete_fields if not (field.primary_key or field.generated)]
+    query.insert_values(given, rows)
+    ((sql, params),) = query.get_compiler(connection=connection).as_sql()
+    return sql, params
+
+
+@lru_cache(maxsize=512)
+def _reads(field: models.Field[Any, Any]) -> Any:
+    return getattr(field, "from_db_value", None)
+
+
+def _from_db(field: models.Field[Any, Any], value: Any) -> Any:
+    read = _reads(field)
+    return value if read is None else read(value, None, connection)
+
+
+def _from_json(field: models.Field[Any, Any], value: Any) -> Any:
+    if value is None or isinstance(field, models.JSONField):
+        return value
+    if isinstance(field, ArrayField):
+        return [field.base_field.to_python(item) for item in value]
+    return field.to_python(value)
