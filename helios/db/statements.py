@@ -7,6 +7,7 @@ on, each go to the server at once.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -14,7 +15,6 @@ from typing import Any, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import DataError, connection, models
-from django.db.models.sql import InsertQuery
 from psycopg2 import errorcodes
 
 M = TypeVar("M", bound=models.Model)
@@ -81,11 +81,11 @@ def update(rows: Sequence[models.Model], fields: Sequence[str]) -> list[Part]:
         return []
     meta = rows[0]._meta
     chosen: list[Any] = [meta.pk, *map(meta.get_field, fields)]
-    types = [chosen[0].rel_db_type(connection), *(field.db_type(connection) for field in chosen[1:])]
     key, *others = names = [f'"{field.column}"' for field in chosen]
     sql = f"""
         UPDATE {meta.db_table} t SET {", ".join(f"{name} = v.{name}" for name in others)}
-        FROM unnest({", ".join(f"%s::{kind}[]" for kind in types)}) AS v({", ".join(names)}) WHERE t.{key} = v.{key}
+        FROM unnest({", ".join(f"%s::{_kind(field)}[]" for field in chosen)}) AS v({", ".join(names)})
+        WHERE t.{key} = v.{key}
     """  # noqa: S608 - names of the model
     values = [[field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows] for field in chosen]
     return [(sql, values)]
@@ -106,11 +106,24 @@ def inserts(rows: Iterable[models.Model]) -> list[Part]:
 
 
 def _insert(model: type[models.Model], rows: list[models.Model]) -> Part:
-    query = InsertQuery(model)
-    given = [field for field in model._meta.concrete_fields if not (field.primary_key or field.generated)]
-    query.insert_values(given, rows)
-    ((sql, params),) = query.get_compiler(connection=connection).as_sql()
-    return sql, params
+    fields, into, row_sql = _inserting(model)
+    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
+    return f"INSERT INTO {into} VALUES {', '.join([row_sql] * len(rows))}", values  # noqa: S608 - names of the model
+
+
+@lru_cache(maxsize=64)
+def _inserting(model: type[models.Model]) -> tuple[list[models.Field[Any, Any]], str, str]:
+    """The fields of a new row, its table with their columns, and the places of their values."""
+    fields = [field for field in model._meta.concrete_fields if not (field.primary_key or field.generated)]
+    names = ", ".join(f'"{field.column}"' for field in fields)
+    return fields, f"{model._meta.db_table} ({names})", f"({', '.join(f'%s::{_kind(field)}' for field in fields)})"
+
+
+def _kind(field: models.Field[Any, Any]) -> str:
+    """The type of a field's column, without its limits: a cast to them would cut in silence what the column refuses."""
+    return re.sub(
+        r"\(.*?\)", "", field.rel_db_type(connection) if field.primary_key else field.db_type(connection) or ""
+    )
 
 
 @lru_cache(maxsize=512)
