@@ -175,7 +175,7 @@ SPECTACULAR_SETTINGS = {
         "helios.web.openapi.add_problems",
     ],
     "ENUM_NAME_OVERRIDES": {
-        "BookState": "trading.models.Book.State",
+        "BookState": "trading.enums.TradingState",
         "BreakerState": "helios.breakers.models.ShownState",
         "BreakerMode": "helios.api.breakers.shapes.MODES",
         "FlagStrategy": "helios.api.flags.shapes.ALL_STRATEGIES",

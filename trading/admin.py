@@ -19,6 +19,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from helios.errors import HeliosError
 from trading import models
 from trading.books import write as books
+from trading.enums import TradingState
 
 STATUS_COLOURS = {
     "DONE": "success",
@@ -152,21 +153,21 @@ class BookAdmin(ReadOnlyAdmin):
         description="Halt: these books send nothing until a person lets them trade again", permissions=["operate"]
     )
     def halt_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
-        self._set_state(request, queryset, "HALTED")
+        self._set_state(request, queryset, TradingState.HALTED)
 
     @admin.action(
         description="Reduce: these books only shrink positions until a person lets them trade again",
         permissions=["operate"],
     )
     def reduce_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
-        self._set_state(request, queryset, "REDUCING")
+        self._set_state(request, queryset, TradingState.REDUCING)
 
     @admin.action(
         description="Resume, with a reason: these books trade again; their drawdown counts from now",
         permissions=["operate"],
     )
     def resume_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
-        self._set_state(request, queryset, "ACTIVE")
+        self._set_state(request, queryset, TradingState.ACTIVE)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Rows are changed by these actions only, and only by those who may change books."""

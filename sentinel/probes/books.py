@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from sentinel.audits.facts import CashAccount, Chain, Mode, OpenOrder, PositionAccount, RunningCycle, Series
 from sentinel.probes.runner import bounded
 from trading.books import ledger as chains
-from trading.books.write import last_bar
+from trading.books.read import last_bar
 from trading.market import timeframes
 from trading.models import Book, Instrument, LedgerEntry, MarketOHLC, Order, PipelineCycle
 

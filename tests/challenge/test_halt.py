@@ -99,7 +99,7 @@ def test_what_changes_between_two_orders_is_seen_by_the_second(book, times, monk
             Book.objects.update(flag_overrides={"auto_trading": False})
             return super().submit(order)
 
-    monkeypatch.setattr(outbox, "broker_for", lambda _book: SwitchedOff())
+    monkeypatch.setattr(outbox, "venue_for", lambda _book: SwitchedOff())
     cycle = run_cycle(book, times[FIRST])
     assert PaperOrder.objects.count() == 1
     assert set(cycle.orders.exclude(status="ACCEPTED").values_list("reason", flat=True)) == {"auto_trading is off"}

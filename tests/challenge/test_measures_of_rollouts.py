@@ -110,7 +110,7 @@ def test_without_the_shared_state_orders_wait_are_withheld_in_the_end_and_say_no
 ):
     process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")
     guarded = Guarded(venue=PaperVenue(), breaker="valr_api", reduces=outbox.reduces)
-    monkeypatch.setattr(outbox, "broker_for", lambda _book: guarded)
+    monkeypatch.setattr(outbox, "venue_for", lambda _book: guarded)
     row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
     cycle = run(book, times[FIRST])
     assert (cycle.status, set(Order.objects.values_list("status", flat=True))) == ("RUNNING", {"NEW"})

@@ -184,7 +184,7 @@ def test_an_order_that_a_circuit_held_back_waits_and_is_withheld_once_its_bar_is
     cycle = run(book, times[350], upto=Stage.EXECUTE)
     record_intents(cycle, [_Intent(times[350])])
     PipelineCycle.objects.update(stage="done")
-    monkeypatch.setattr(outbox, "broker_for", lambda _book: ClosedVenue())
+    monkeypatch.setattr(outbox, "venue_for", lambda _book: ClosedVenue())
     stages.finish(cycle.pk)
     cycle.refresh_from_db()
     assert (cycle.status, Order.objects.get().status) == ("RUNNING", "NEW")

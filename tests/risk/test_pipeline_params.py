@@ -6,7 +6,7 @@ import pytest
 
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import ExecuteParams, PipelineParams, PortfolioParams, RiskParams, VolatilityParams
-from tiers.contracts.timeframes import TIMEFRAMES
+from trading.market.timeframes import TIMEFRAMES
 
 
 @pytest.mark.parametrize("timeframe", TIMEFRAMES)

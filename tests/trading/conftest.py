@@ -44,5 +44,5 @@ def cycle(book):
 @pytest.fixture
 def venue(monkeypatch):
     made = Venue()
-    monkeypatch.setattr(outbox, "broker_for", lambda _book: made)
+    monkeypatch.setattr(outbox, "venue_for", lambda _book: made)
     return made

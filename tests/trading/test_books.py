@@ -10,6 +10,7 @@ from django.db import connection
 from helios.env import get_env
 from helios.errors import Rejected
 from trading.books import write as books
+from trading.books.read import get_book
 from trading.models import Book, Position, TradingModeChange
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +58,7 @@ def test_a_name_is_given_once(book):
 
 def test_an_unknown_book_is_told_with_the_ones_there_are(book):
     with pytest.raises(Rejected, match="there are: desk"):
-        books.get_book("other")
+        get_book("other")
 
 
 def test_a_change_of_mode_is_kept(book):
@@ -79,7 +80,7 @@ def test_live_is_refused_without_the_second_key_and_without_a_venue(book, monkey
         books.set_mode("desk", "live", actor="ana", reason="")
     with pytest.raises(Rejected, match="live broker"):
         books.set_mode("desk", "live", actor="ana", reason="", confirmed=True)
-    assert books.get_book("desk").mode == "paper"
+    assert get_book("desk").mode == "paper"
 
 
 def test_an_unknown_mode_is_refused(book):
@@ -100,7 +101,7 @@ def test_a_halted_book_is_let_trade_again_by_a_person_with_its_drawdown_counted_
     book.peak_equity = Decimal(50_000)
     book.save()
     books.set_state("desk", "HALTED", actor="ana", reason="storm")
-    assert books.get_book("desk").peak_equity == 50_000
+    assert get_book("desk").peak_equity == 50_000
     resumed = books.set_state("desk", "ACTIVE", actor="ana", reason="calm")
     assert (resumed.state, resumed.peak_equity) == ("ACTIVE", Decimal(10_000))
     assert list(TradingModeChange.objects.order_by("id").values_list("after", flat=True)) == ["HALTED", "ACTIVE"]
@@ -145,7 +146,7 @@ def test_whatever_comes_in_between_a_state_is_loosened_by_a_person_or_by_the_pub
     rng = random.Random(seed)
     seen, held = "ACTIVE", False
     for _ in range(40):
-        before = books.get_book("desk").state
+        before = get_book("desk").state
         move = rng.choice(["look", "person", "risk", "risk"])
         if move == "look":
             seen = before
@@ -154,15 +155,15 @@ def test_whatever_comes_in_between_a_state_is_loosened_by_a_person_or_by_the_pub
             if (before, state) == ("HALTED", "REDUCING"):
                 with pytest.raises(Rejected, match="only a resume ends"):
                     books.set_state("desk", state, actor="ana", reason="why not")
-                assert books.get_book("desk").state == before
+                assert get_book("desk").state == before
                 continue
             books.set_state("desk", state, actor="ana", reason="why not")
             held = state != "ACTIVE"
-            assert books.get_book("desk").state == state
+            assert get_book("desk").state == state
         else:
             wanted = rng.choice(list(RANK))
             binding = books.set_state_by_risk(book.pk, wanted, seen=seen, reason="drawdown")
-            after = books.get_book("desk").state
+            after = get_book("desk").state
             assert RANK[binding] >= max(RANK[wanted], RANK[after])
             if RANK[after] < RANK[before]:
                 assert (seen, before, after, held) == ("REDUCING", "REDUCING", "ACTIVE", False)
@@ -170,4 +171,4 @@ def test_whatever_comes_in_between_a_state_is_loosened_by_a_person_or_by_the_pub
                 assert after == before  # a person loosened it after the stage had looked
     chain = list(TradingModeChange.objects.order_by("id").values_list("before", "after"))
     assert [after for _, after in chain][:-1] == [before for before, _ in chain][1:]
-    assert (chain[0][0], chain[-1][1]) == ("ACTIVE", books.get_book("desk").state)
+    assert (chain[0][0], chain[-1][1]) == ("ACTIVE", get_book("desk").state)

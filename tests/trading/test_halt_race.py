@@ -60,7 +60,7 @@ def test_a_halt_does_not_wait_for_the_venue_and_holds_for_the_next_order(cycle, 
             elsewhere(halt).join()  # it would never end if the sender held the book meanwhile
             return super().submit(order)
 
-    monkeypatch.setattr(outbox, "broker_for", lambda _book: Slow())
+    monkeypatch.setattr(outbox, "venue_for", lambda _book: Slow())
     record_intents(cycle, [Intent(), Intent("IBM")])
     assert outbox.flush(cycle) == 0
     assert list(Order.objects.order_by("id").values_list("status", flat=True)) == ["ACCEPTED", "WITHHELD"]

@@ -292,7 +292,7 @@ def flush(cycle):
 def test_whatever_is_lost_late_or_killed_no_order_is_doubled_dropped_or_sent_against_a_halt(cycle, monkeypatch, seed):
     rng = random.Random(seed)
     venue = Unruly(rng)
-    monkeypatch.setattr(outbox, "broker_for", lambda _book: venue)
+    monkeypatch.setattr(outbox, "venue_for", lambda _book: venue)
     for bar in range(4):
         if bar:
             cycle = following(cycle)

@@ -16,6 +16,7 @@ from trading.market import instruments
 from trading.models import MarketOHLC, Order, PaperOrder, PipelineCycle, Position, TradeExecution
 from trading.orders import outbox
 from trading.orders.fills import settle
+from trading.venues import registry
 from trading.venues.paper.client import PaperVenue
 
 pytestmark = pytest.mark.django_db
@@ -101,7 +102,7 @@ def test_one_decision_makes_one_order(cycle):
 def test_a_live_book_has_no_broker_yet(cycle):
     cycle.book.mode = "live"
     with pytest.raises(Rejected, match="only the paper broker"):
-        outbox.broker_for(cycle.book)
+        registry.venue_for(cycle.book)
 
 
 def later(book, days=1):

@@ -19,13 +19,13 @@ from tiers.backtest.history import Progress, Served, warmup_bars
 from tiers.contracts import Bars, Switches
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
-from tiers.contracts.timeframes import seconds
 from tiers.features import catalog
 from tiers.live import inference
 from tiers.live import switches as switchboard
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
+from trading.market.timeframes import seconds
 from trading.models import MLModel, Stage
 from trading.registry import read as registry
 from trading.strategies import BuyAndHold, SmaCross, Strategy

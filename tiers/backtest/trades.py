@@ -16,6 +16,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from trading.books.accounting import ZERO, Fill
+from trading.enums import Side
 
 
 class Direction(StrEnum):
@@ -82,7 +83,7 @@ def all_trades(fills: Iterable[Fill], prices: Mapping[str, Decimal], at: datetim
 
 
 def _grow(lots: dict[str, _Lot], fill: Fill, quantity: Decimal) -> None:
-    signed = quantity if fill.side == "BUY" else -quantity
+    signed = quantity if fill.side == Side.BUY else -quantity
     lot = lots.setdefault(fill.symbol, _Lot(ZERO, ZERO, ZERO, fill.bar_ts))
     lot.quantity += signed
     lot.cost += fill.notional * quantity / fill.quantity

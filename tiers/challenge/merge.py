@@ -23,7 +23,7 @@ from tiers.contracts import (
 from tiers.contracts.parameters import PortfolioParams, RiskParams
 from tiers.portfolio.rebalance import quantised
 
-SEVERITY = (TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED)
+SEVERITY = tuple(TradingState)
 
 
 def mask(symbols: Sequence[str], served: Collection[str]) -> BoolArray:

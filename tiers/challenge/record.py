@@ -13,6 +13,7 @@ from helios.rollouts.core.assignment import Arm, Assignment
 from tiers.challenge.arms import Answer
 from tiers.contracts import BUY, SELL, BookView, Forecast, RiskDecision, TargetWeights
 from tiers.execute.plan import Plan
+from trading.enums import Side
 from trading.models import PipelineCycle
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ def of_plan(plan: Plan, book: BookView) -> Values:
     weights, equity = dict(zip(book.symbols, book.weights.tolist(), strict=True)), float(book.equity)
     values: Values = {symbol: {"weight": weight, "quantity": "0"} for symbol, weight in weights.items()}
     for intent in plan.intents:
-        signed = intent.quantity if intent.side == "BUY" else -intent.quantity
+        signed = intent.quantity if intent.side == Side.BUY else -intent.quantity
         change = float(signed * intent.reference_price) / equity if equity > 0 else 0.0
         values[intent.symbol] = {"weight": weights[intent.symbol] + change, "quantity": str(signed)}
     return values

@@ -27,6 +27,7 @@ from tiers.contracts.messages import (
     TradingState,
     VolatilityForecast,
 )
+from trading.market import timeframes
 from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, split, union
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, Calendar, calendar
 from trading.market.lots import Lot, in_lots
@@ -72,6 +73,7 @@ __all__ = [
     "in_lots",
     "split",
     "stamp",
+    "timeframes",
     "union",
     "utc",
     "utc_times",

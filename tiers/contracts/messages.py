@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from trading.enums import Side, TradingState
 from trading.market.bars import Bars, BoolArray, FloatArray, TimeArray
 
 SELL, HOLD, BUY = 0, 1, 2  # columns of a probability array
@@ -24,14 +25,6 @@ class Signal(StrEnum):
     SELL = "SELL"
     HOLD = "HOLD"
     BUY = "BUY"
-
-
-class TradingState(StrEnum):
-    """ACTIVE trades, REDUCING may only shrink positions, HALTED sends nothing."""
-
-    ACTIVE = "ACTIVE"
-    REDUCING = "REDUCING"
-    HALTED = "HALTED"
 
 
 class Stance(StrEnum):
@@ -175,13 +168,6 @@ class TargetWeights:
     method: str
     reason: str  # "rebalance", "no_change", "reducing", "halted", ...
     denials: tuple[Denial, ...] = ()
-
-
-class Side(StrEnum):
-    """Direction of an order."""
-
-    BUY = "BUY"
-    SELL = "SELL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

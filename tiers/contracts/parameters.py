@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 from tiers.contracts.errors import DataError
-from tiers.contracts.timeframes import seconds
+from trading.market.timeframes import seconds
 
 DAY_S = 86_400
 SESSION_S = 23_400  # of US stocks, 9:30 to 16:00

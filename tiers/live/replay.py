@@ -26,6 +26,7 @@ from helios.errors import Rejected, Transient
 from tiers.live import chain, inference, latency
 from trading.books import ledger
 from trading.books import write as books
+from trading.books.read import get_book, last_bar
 from trading.market import timeframes, timeline
 from trading.market.feeds import read as feeds
 from trading.models import Book, Feed, LedgerEntry, PipelineCycle, StageRun
@@ -91,11 +92,11 @@ def prepare(
 
 def resume(name: str) -> Plan:
     """What a replay that was interrupted has left to do; `Rejected` where that is nothing, or beat does it."""
-    book = books.get_book(name)
+    book = get_book(name)
     if book.replay_until is None or book.mode != Book.Mode.REPLAY or book.active:
         state = "active" if book.active else f"in mode {book.mode}"
         raise Rejected(f"a book to resume must be a replay's that stands still, {name!r} is {state}")
-    last = books.last_bar(book)
+    last = last_bar(book)
     times = timeline.bar_times(book.symbols, book.timeframe, book.replay_from)
     left = tuple(ts for ts in times if ts <= book.replay_until and (last is None or ts > last))
     if not left and not book.cycles.filter(status=PipelineCycle.Status.RUNNING).exists():

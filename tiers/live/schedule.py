@@ -12,7 +12,7 @@ from loguru import logger
 
 from helios.env import get_env
 from tiers.live import chain
-from trading.books.write import last_bar
+from trading.books.read import last_bar
 from trading.market import instruments, timeline
 from trading.market import read as market
 from trading.models import Book, PipelineCycle

@@ -32,7 +32,8 @@ from tiers.contracts import (
 )
 from trading import models
 from trading.books.accounting import ZERO, exact
-from trading.books.write import account_of, worst
+from trading.books.read import account_of
+from trading.books.write import worst
 from trading.models import Book, MLModel, PipelineCycle
 
 _HEADER, _ITEM = 20, 12  # bytes that PostgreSQL's array_send puts before the array, and per element

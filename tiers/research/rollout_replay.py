@@ -35,7 +35,7 @@ from tiers.live import book_params, inference, windows
 from tiers.live import switches as switchboard
 from tiers.predict import labels
 from tiers.risk.garch import FitCache
-from trading.books.write import last_bar
+from trading.books.read import last_bar
 from trading.market import instruments, timeline
 from trading.models import Book, Stage
 from trading.registry import read as registry

@@ -17,10 +17,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import FloatArray, TimeArray
+from tiers.contracts import FloatArray, TimeArray, timeframes
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import VolatilityParams
-from tiers.contracts.timeframes import seconds
 from tiers.risk import garch as garch_model
 from tiers.risk.ewma import ewma_variance
 
@@ -44,7 +43,7 @@ class VolatilityPath:
 
 def window_bars(params: VolatilityParams, timeframe: str) -> int:
     """Own bars a symbol that a live call must load: the window, the longest bucket, and two to begin with."""
-    return params.window_bars + math.ceil(params.bucket_s / seconds(timeframe)) + 2
+    return params.window_bars + math.ceil(params.bucket_s / timeframes.seconds(timeframe)) + 2
 
 
 def volatility(

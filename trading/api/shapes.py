@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from helios.web.base_views import ordering
 from helios.web.shapes import Query
+from trading.enums import TradingState
 from trading.models import Book, PipelineCycle, Position, StageRun
 
 
@@ -124,7 +125,7 @@ class BookFilter(Query):
     """What `/api/books/` can be narrowed to."""
 
     mode = serializers.ChoiceField(choices=Book.Mode.choices, required=False)
-    state = serializers.ChoiceField(choices=Book.State.choices, required=False)
+    state = serializers.ChoiceField(choices=[*TradingState], required=False)
     active = serializers.BooleanField(required=False)
     ordering = ordering("name", "created_at", "updated_at")
 

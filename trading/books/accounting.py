@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from helios.errors import Rejected
+from trading.enums import Side
 
 CENTI = Decimal("0.00000001")  # every stored amount, price and quantity has eight decimals
 ZERO = Decimal(0)
@@ -54,12 +55,12 @@ class Fill:
 
     @property
     def signed_quantity(self) -> Decimal:
-        return self.quantity if self.side == "BUY" else -self.quantity
+        return self.quantity if self.side == Side.BUY else -self.quantity
 
     @property
     def cash_flow(self) -> Decimal:
         """What the fill adds to the cash, fee included."""
-        return (-self.notional if self.side == "BUY" else self.notional) - self.fee
+        return (-self.notional if self.side == Side.BUY else self.notional) - self.fee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,12 +11,13 @@ from django.db import IntegrityError, transaction
 
 from helios.env import get_env
 from helios.errors import Rejected
-from trading.books.accounting import Account, Holding
+from trading.books.read import account_of, get_book
+from trading.enums import TradingState
 from trading.market import instruments, timeframes
 from trading.market.symbols import check as check_symbol
 from trading.models import Book, Instrument, Position, TradingModeChange
 
-SEVERITY: list[str] = list(Book.State.values)  # ACTIVE, REDUCING, HALTED: each more careful than the one before
+SEVERITY: list[str] = [*TradingState]  # ACTIVE, REDUCING, HALTED: each more careful than the one before
 
 
 def draft_book(
@@ -95,29 +95,6 @@ def remove_unused(book: Book) -> bool:
     return True
 
 
-def get_book(name: str) -> Book:
-    """The book of this name; `Rejected` lists the names there are."""
-    book = Book.objects.filter(name=name).first()
-    if book is None:
-        names = ", ".join(Book.objects.values_list("name", flat=True)[:10]) or "none"
-        raise Rejected(f"book {name!r} does not exist; there are: {names}")
-    return book
-
-
-def account_of(book: Book, positions: Iterable[Position] | None = None) -> Account:
-    """The book's cash and holdings for the pure accounting functions; `positions` where they are read already."""
-    holdings = {
-        p.symbol: Holding(
-            quantity=p.quantity,
-            average_price=p.average_price,
-            realised_pnl=p.realised_pnl,
-            fees_paid=p.fees_paid,
-        )
-        for p in (book.positions.all() if positions is None else positions)
-    }
-    return Account(book.cash, holdings)
-
-
 def set_mode(name: str, mode: str, *, actor: str, reason: str, confirmed: bool = False) -> TradingModeChange | None:
     """Move a book to another mode, with history. Live is refused unless it is armed twice and has a venue.
 
@@ -177,7 +154,7 @@ def set_state(name: str, state: str, *, actor: str, reason: str) -> Book:
         raise Rejected(f"state must be one of {', '.join(SEVERITY)}, was {state!r}")
     with transaction.atomic():
         book = Book.objects.select_for_update().get(pk=get_book(name).pk)
-        held = state != Book.State.ACTIVE
+        held = state != TradingState.ACTIVE
         if (book.state, book.held_by_person) == (state, held):
             return book
         if worst(state, book.state) != state:
@@ -201,7 +178,7 @@ def set_state_by_risk(book_id: int, state: str, *, seen: str, reason: str) -> st
     book = Book.objects.select_for_update(no_key=True).get(pk=book_id)
     rank = SEVERITY.index
     worsens = rank(seen) <= rank(book.state) < rank(state)
-    ends = seen == book.state == Book.State.REDUCING and state == Book.State.ACTIVE and not book.held_by_person
+    ends = seen == book.state == TradingState.REDUCING and state == TradingState.ACTIVE and not book.held_by_person
     if not (worsens or ends):
         return worst(state, book.state)
     _move(book, state, actor="risk", reason=reason)
@@ -213,8 +190,3 @@ def _move(book: Book, state: str, *, actor: str, reason: str) -> None:
     before, book.state = book.state, state
     book.save(update_fields=["state", "held_by_person", "peak_equity", "updated_at"])
     TradingModeChange.objects.create(book=book, before=before, after=state, actor=actor, reason=reason)
-
-
-def last_bar(book: Book) -> datetime | None:
-    """The newest bar for which the book has a cycle."""
-    return book.cycles.order_by("-bar_ts").values_list("bar_ts", flat=True).first()

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from helios.errors import DataError
+from trading.enums import Timeframe
 
-TIMEFRAMES: dict[str, int] = {"1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "1d": 86_400}
+TIMEFRAMES: dict[str, int] = {
+    Timeframe.M1.value: 60,
+    Timeframe.M5.value: 300,
+    Timeframe.M15.value: 900,
+    Timeframe.H1.value: 3_600,
+    Timeframe.D1.value: 86_400,
+}
 
 
 def seconds(timeframe: str) -> int:

@@ -7,7 +7,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from trading.models.columns import ZERO, is_symbol, money, one_of, symbol_field, timeframe_field
+from trading.enums import TradingState
+from trading.models.columns import ZERO, is_symbol, money, named, one_of, symbol_field, timeframe_field, values
 from trading.models.feeds import FEED_PATTERN, STORED, FeedField
 
 
@@ -19,11 +20,6 @@ class Book(models.Model):
         PAPER = "paper", "Paper (live data, paper fills)"
         LIVE = "live", "Live (real money)"
 
-    class State(models.TextChoices):
-        ACTIVE = "ACTIVE"
-        REDUCING = "REDUCING"
-        HALTED = "HALTED"
-
     name = models.CharField(max_length=64, unique=True, validators=[RegexValidator(r"^[a-z0-9][a-z0-9_.-]*\Z")])
     mode = models.CharField(max_length=8, choices=Mode.choices)
     active = models.BooleanField(default=False, help_text="beat starts cycles for active books")
@@ -33,7 +29,7 @@ class Book(models.Model):
     initial_cash = money()
     cash = money()
     peak_equity = money()
-    state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    state = models.CharField(max_length=8, choices=named(TradingState), default=TradingState.ACTIVE.value)
     held_by_person = models.BooleanField(
         default=False, help_text="a person set this state: the risk tier may worsen it and never ends it"
     )
@@ -61,7 +57,7 @@ class Book(models.Model):
         ordering = ["-id"]
         constraints = [
             one_of("mode", ["replay", "paper", "live"], "portfolio_state_mode"),
-            one_of("state", ["ACTIVE", "REDUCING", "HALTED"], "portfolio_state_state"),
+            one_of("state", values(TradingState), "portfolio_state_state"),
             models.CheckConstraint(condition=Q(initial_cash__gt=0), name="portfolio_state_initial_cash_positive"),
             models.CheckConstraint(condition=Q(feed__regex=FEED_PATTERN), name="portfolio_state_feed"),
             models.CheckConstraint(condition=Q(symbols__len__gt=0), name="portfolio_state_has_symbols"),

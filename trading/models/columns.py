@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from django.db import models
@@ -35,6 +36,16 @@ def is_symbol(table: str) -> models.CheckConstraint:
 def timeframe_field(**options: Any) -> models.CharField[Any, Any]:
     """The length of a bar, such as 1m or 1d."""
     return models.CharField(max_length=4, **options)
+
+
+def values(names: type[StrEnum]) -> list[str]:
+    """The texts of an enumeration, as constraints and migrations take them."""
+    return [each.value for each in names]
+
+
+def named(names: type[StrEnum]) -> list[tuple[str, str]]:
+    """The texts of an enumeration as choices."""
+    return [(each.value, each.name.title()) for each in names]
 
 
 def one_of(field: str, values: list[str], name: str) -> models.CheckConstraint:

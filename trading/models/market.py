@@ -7,9 +7,9 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 
-from trading.enums import AssetClass
+from trading.enums import AssetClass, Side
 from trading.market.symbols import MAX_LETTERS
-from trading.models.columns import is_symbol, money, source_field, symbol_field, timeframe_field
+from trading.models.columns import is_symbol, money, named, one_of, source_field, symbol_field, timeframe_field, values
 
 
 class Instrument(models.Model):
@@ -22,7 +22,7 @@ class Instrument(models.Model):
         db_persist=True,
         help_text="where it is traded; empty where nobody said",
     )
-    asset_class = models.CharField(max_length=16, choices=[(each.value, each.name.title()) for each in AssetClass])
+    asset_class = models.CharField(max_length=16, choices=named(AssetClass))
     quantity_step = money()
     price_tick = money()
     min_notional = money(default=0)
@@ -96,7 +96,7 @@ class MarketTrade(models.Model):
         constraints = [
             is_symbol("market_trades"),
             models.CheckConstraint(condition=Q(price__gt=0) & Q(quantity__gt=0), name="market_trades_positive"),
-            models.CheckConstraint(condition=Q(side__in=["BUY", "SELL"]), name="market_trades_side"),
+            one_of("side", values(Side), "market_trades_side"),
         ]
 
     def __str__(self) -> str:

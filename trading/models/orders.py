@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
-from trading.models.columns import ZERO, money, one_of, symbol_field
+from trading.enums import Side
+from trading.models.columns import ZERO, money, one_of, symbol_field, values
 
-SIDES = ["BUY", "SELL"]
+SIDES = values(Side)
 
 
 class Order(models.Model):

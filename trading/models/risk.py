@@ -6,7 +6,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from trading.models.columns import one_of, symbol_field, timeframe_field, within
+from trading.enums import TradingState
+from trading.models.columns import one_of, symbol_field, timeframe_field, values, within
 
 
 class VolatilityForecast(models.Model):
@@ -53,7 +54,7 @@ class RiskDecision(models.Model):
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(condition=Q(leverage__gte=0), name="aether_risk_decisions_leverage"),
-            one_of("state", ["ACTIVE", "REDUCING", "HALTED"], "aether_risk_decisions_state"),
+            one_of("state", values(TradingState), "aether_risk_decisions_state"),
         ]
 
     def __str__(self) -> str:

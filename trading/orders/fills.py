@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from helios.db import statements
 from trading.books.accounting import Account, Fill, OpenOrder, exact
-from trading.books.write import account_of
+from trading.books.read import account_of
 from trading.market.lots import Lot, smallest_steps
 from trading.models import Book, Order, PaperOrder, Position, TradeExecution
 from trading.venues.paper import matching

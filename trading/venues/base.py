@@ -28,7 +28,7 @@ class Ack:
             raise ValueError(f"a venue's answer must be one of {', '.join(ANSWERS)}, was {self.status!r}")
 
 
-class Broker(Protocol):
+class Venue(Protocol):
     """Submitting twice under one client order id must not make a second order while the first is open.
 
     `submit` raises a plain `Rejected` where the venue refused the order, and `CircuitOpen` only where nothing has left
@@ -60,7 +60,7 @@ class Guarded:
     the breaker says; so do cancellations and questions after an order, which add to no position.
     """
 
-    venue: Broker
+    venue: Venue
     breaker: str  # one that guards orders: "valr_api", "alpaca_api"
     reduces: Callable[[Order], bool]
 

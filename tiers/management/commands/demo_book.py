@@ -13,6 +13,7 @@ from helios.errors import HeliosError
 from helios.system_checks import OF_SETTINGS
 from tiers.live import inference, replay
 from trading.books import write as books
+from trading.books.read import last_bar
 from trading.market import instruments, timeline
 from trading.models import Book
 
@@ -58,5 +59,5 @@ class Command(BaseCommand):
             return books.set_active(book.name, active=True, actor="demo_book", reason="first start"), True
 
     def _bars_left(self, book: Book) -> bool:
-        last = books.last_bar(book)
+        last = last_bar(book)
         return book.replay_until is None or last is None or last < book.replay_until

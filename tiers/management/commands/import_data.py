@@ -18,7 +18,6 @@ from rich.table import Table
 from helios.errors import HeliosError
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
-from tiers.contracts.timeframes import TIMEFRAMES
 from tiers.ingest.prepare import Prepared, prepare
 from trading import sample_data
 from trading.enums import AssetClass
@@ -27,6 +26,7 @@ from trading.market import write as market
 from trading.market.bars import BarTable
 from trading.market.feeds.files import FileSource, table_from_frame
 from trading.market.lots import USUAL_CALENDARS
+from trading.market.timeframes import TIMEFRAMES
 from trading.models import Instrument
 
 COLUMNS = (

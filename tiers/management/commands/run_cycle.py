@@ -14,7 +14,7 @@ from rich.table import Table
 from helios.errors import HeliosError, Rejected
 from helios.system_checks import OF_SETTINGS
 from tiers.live import chain, replay, schedule
-from trading.books.write import get_book
+from trading.books.read import get_book
 from trading.market.feeds import read as feeds
 from trading.models import LedgerEntry, PipelineCycle
 

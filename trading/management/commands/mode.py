@@ -14,9 +14,10 @@ from rich.table import Table
 from helios.errors import HeliosError
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
+from trading.enums import TradingState
 from trading.models import Book
 
-STATES = {"halt": "HALTED", "reduce": "REDUCING", "resume": "ACTIVE"}
+STATES = {"halt": TradingState.HALTED, "reduce": TradingState.REDUCING, "resume": TradingState.ACTIVE}
 
 
 class Command(BaseCommand):

@@ -7,12 +7,13 @@ from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
 from trading.books.accounting import BPS, ZERO, Account, Fill, OpenOrder, rounded
+from trading.enums import Side
 
 
 def fill_price(open_price: Decimal, side: str, slippage_bps: Decimal) -> Decimal:
     """The open moved against the order by `slippage_bps`."""
     shift = open_price * slippage_bps / BPS
-    return rounded(open_price + shift if side == "BUY" else open_price - shift)
+    return rounded(open_price + shift if side == Side.BUY else open_price - shift)
 
 
 def match(
@@ -31,7 +32,7 @@ def match(
     """
     price = fill_price(open_price, order.side, slippage_bps)
     quantity = order.quantity
-    if order.side == "BUY":
+    if order.side == Side.BUY:
         unit_cost = price * (1 + fee_bps / BPS)
         affordable = max(ZERO, (cash / unit_cost / quantity_step).to_integral_value(ROUND_DOWN) * quantity_step)
         while affordable > 0 and _cost(affordable, price, fee_bps) > cash:  # rounding of notional and fee
@@ -59,7 +60,7 @@ def _cost(quantity: Decimal, price: Decimal, fee_bps: Decimal) -> Decimal:
 
 def priority(order: OpenOrder) -> tuple[bool, str, str]:
     """Sort key: sales first, since they bring the cash for purchases; then by symbol."""
-    return (order.side == "BUY", order.symbol, order.client_order_id)
+    return (order.side == Side.BUY, order.symbol, order.client_order_id)
 
 
 def settle(

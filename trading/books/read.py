@@ -1,0 +1,38 @@
+"""Reads of books: by name, what one holds, and where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from helios.errors import Rejected
+from trading.books.accounting import Account, Holding
+from trading.models import Book, Position
+
+
+def get_book(name: str) -> Book:
+    """The book of this name; `Rejected` lists the names there are."""
+    book = Book.objects.filter(name=name).first()
+    if book is None:
+        names = ", ".join(Book.objects.values_list("name", flat=True)[:10]) or "none"
+        raise Rejected(f"book {name!r} does not exist; there are: {names}")
+    return book
+
+
+def account_of(book: Book, positions: Iterable[Position] | None = None) -> Account:
+    """The book's cash and holdings for the pure accounting functions; `positions` where they are read already."""
+    holdings = {
+        p.symbol: Holding(
+            quantity=p.quantity,
+            average_price=p.average_price,
+            realised_pnl=p.realised_pnl,
+            fees_paid=p.fees_paid,
+        )
+        for p in (book.positions.all() if positions is None else positions)
+    }
+    return Account(book.cash, holdings)
+
+
+def last_bar(book: Book) -> datetime | None:
+    """The newest bar for which the book has a cycle."""
+    return book.cycles.order_by("-bar_ts").values_list("bar_ts", flat=True).first()
