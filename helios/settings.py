@@ -43,7 +43,15 @@ SECRET_KEY = env.resolved_secret_key()
 ENVIRONMENT = env.environment
 DEBUG = env.debug
 ALLOWED_HOSTS = parts(env.allowed_hosts)
+# Credentials stay off, so a foreign page cannot ride on an admin session; it needs a token.
 CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in parts(env.cors_allowed_origins)]
+CORS_ALLOW_HEADERS = (
+    "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-request-id",
+)  # fmt: skip
+CORS_EXPOSE_HEADERS = (
+    "ETag", "Idempotency-Replayed", "Location", "Retry-After", "Server-Timing", "X-Request-ID",
+)  # fmt: skip
+CORS_PREFLIGHT_MAX_AGE = 600
 ROOT_URLCONF = "helios.urls"
 ASGI_APPLICATION = "helios.asgi.application"
 
@@ -60,6 +68,7 @@ INSTALLED_APPS = [
     "rest_framework.authtoken",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "corsheaders",
     "django_celery_beat",
     "django_celery_results",
     "helios",
@@ -79,7 +88,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "helios.web.static.StaticFiles",
     "helios.web.middleware.RequestLog",
-    "helios.web.middleware.Cors",
+    "corsheaders.middleware.CorsMiddleware",
     "helios.web.middleware.ContentPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

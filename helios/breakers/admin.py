@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from unfold.admin import TabularInline
+from django.http import HttpRequest
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -17,8 +16,8 @@ from helios.breakers import roles, services
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.fields import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
-from helios.errors import HeliosError
-from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin, RoledForm
+from helios.control.admin import ServicedAdmin, ShownInline
+from helios.web.admin_base import ReadOnlyAdmin, RoledForm
 from helios.web.roles import Role
 
 COLOURS = {
@@ -52,32 +51,19 @@ class BreakerForm(RoledForm):
         return roles.for_breaker(order_path=self.before or bool(self.cleaned_data.get("order_path")))
 
 
-class EventInline(TabularInline):
-    """History can be read, nothing else."""
-
+class EventInline(ShownInline):
     model = CircuitBreakerEvent
-    verbose_name_plural = "history, newest first"
-    fields = ("ts", "before", "after", "action", "reason", "difference", "actor", "shared", "enforced")
-    readonly_fields = fields
-    extra = 0
-    per_page = 20
-    can_delete = False
-    hide_title = True
-    tab = True
+    fields = readonly_fields = (
+        *("ts", "before", "after", "action", "reason", "difference", "actor", "shared", "enforced"),
+    )
 
     @display(description="settings")
     def difference(self, row: CircuitBreakerEvent) -> str:
         return row.difference() or "-"
 
-    def has_add_permission(self, *_: Any) -> bool:
-        return False
-
-    def has_change_permission(self, *_: Any) -> bool:
-        return False
-
 
 @admin.register(CircuitBreaker)
-class CircuitBreakerAdmin(RoledAdmin):
+class CircuitBreakerAdmin(ServicedAdmin):
     form = BreakerForm
     list_display = ("name", "badge", "now", "description", "guards", "opens_at", "last_state_at")
     list_filter = ("order_path", "mode", "last_state")
@@ -157,21 +143,6 @@ class CircuitBreakerAdmin(RoledAdmin):
         """Through the service, which leaves a line in the history."""
         services.delete(obj.name, actor=request.user.get_username())
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show a refused change as a message instead of an error page."""
-        try:
-            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        except HeliosError as error:
-            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
-        return response
-
     def role_for(self, obj: CircuitBreaker | None) -> Role:
         """What guards orders is set by a trader."""
         return roles.for_breaker(order_path=obj is not None and obj.order_path)
@@ -205,18 +176,12 @@ class CircuitBreakerAdmin(RoledAdmin):
         *,
         opens: bool = False,
     ) -> None:
-        for row in rows:
-            if self.refused(request, row.name, roles.for_breaker(order_path=row.order_path, opens=opens)):
-                continue
-            try:
-                changed = change(row.name, actor=request.user.get_username())
-            except HeliosError as error:
-                self.message_user(request, f"{row.name}: {error}", messages.ERROR)
-                continue
-            if changed is False:
-                self.message_user(request, f"{row.name}: nothing to do, it was so already", messages.INFO)
-            else:
-                self.message_user(request, f"{row.name} {done}", messages.SUCCESS)
+        def changed(row: CircuitBreaker) -> tuple[str, bool]:
+            if change(row.name, actor=request.user.get_username()) is False:
+                return f"{row.name}: nothing to do, it was so already", False
+            return f"{row.name} {done}", True
+
+        self.each(request, rows, changed, lambda row: roles.for_breaker(order_path=row.order_path, opens=opens))
 
 
 @admin.register(CircuitBreakerEvent)

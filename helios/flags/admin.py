@@ -8,76 +8,36 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
-from helios.errors import HeliosError
+from helios.control.admin import ServicedAdmin, ShownInline
 from helios.flags import catalog, describe, references, roles, segments, selectors, services
 from helios.flags.core.definition import Strategy
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
 from helios.flags.roles import MONEY_FLAGS, Turn
 from helios.flags.rows import Change
-from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
+from helios.web.admin_base import ReadOnlyAdmin
 from helios.web.roles import Role
 
 BADGES = {"on": "success", "off": "info", "killed": "danger"}
 FROM_LIST = "from the list in the admin"
 
 
-class HistoryInline(TabularInline):
-    """History can be read, nothing else."""
-
+class HistoryInline(ShownInline):
     model: Any = FeatureFlagHistory
-    verbose_name_plural = "history, newest first"
-    fields = ("ts", "action", "actor", "reason", "difference", "generation")
-    readonly_fields = fields
-    extra = 0
-    per_page = 20
-    can_delete = False
-    hide_title = True
-    tab = True
+    fields = readonly_fields = ("ts", "action", "actor", "reason", "difference", "generation")
 
     @display(description="what changed")
     def difference(self, row: FeatureFlagHistory | FlagSegmentHistory) -> str:
         return selectors.difference(row)
 
-    def has_add_permission(self, *_: Any) -> bool:
-        return False
-
-    def has_change_permission(self, *_: Any) -> bool:
-        return False
-
 
 class SegmentHistoryInline(HistoryInline):
     model = FlagSegmentHistory
-
-
-class ServicedAdmin(RoledAdmin):
-    """Rows that services write: a refused change is a message, and nothing is deleted by hand."""
-
-    list_per_page = 50
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show what was refused between check and write as a message instead of an error page."""
-        try:
-            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        except HeliosError as error:
-            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
-        return response
-
-    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(FeatureFlag)
@@ -186,6 +146,10 @@ class FeatureFlagAdmin(ServicedAdmin):
         killed = ("enabled", "strategy") if obj.strategy == Strategy.KILL_SWITCH else ()
         return (*self.readonly_fields, "name", *killed)
 
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        """A flag is archived by its service."""
+        return False
+
     def above_operator(self, obj: FeatureFlag | None) -> str:
         """The flags that move money: which way an operator may turn them."""
         steers = references.steered_by_flag(obj.name) if obj is not None else ()
@@ -195,23 +159,18 @@ class FeatureFlagAdmin(ServicedAdmin):
     def _each(
         self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., Change], turn: Turn
     ) -> None:
-        """Change every chosen flag by itself; what one refuses is told, and the others go on."""
         by = {"actor": request.user.get_username(), "reason": request.POST.get("reason") or FROM_LIST}
-        for flag in flags:
-            needed = roles.for_flag(flag.name, turn, references.steered_by_flag(flag.name))
-            if self.refused(request, flag.name, needed):
-                continue
+
+        def turned(flag: FeatureFlag) -> tuple[str, bool]:
             was = selectors.effect(flag)
-            try:
-                done = change(flag.name, **by)
-            except HeliosError as error:
-                self.message_user(request, f"{flag.name}: {error}", messages.ERROR)
-                continue
+            done = change(flag.name, **by)
             now = f"{flag.name} is now {selectors.effect(selectors.get(flag.name))}"
-            if done.changed:
-                self.message_user(request, f"{now}; it was {was}", messages.SUCCESS)
-            else:
-                self.message_user(request, f"{now}, as it already was", messages.INFO)
+            return (f"{now}; it was {was}", True) if done.changed else (f"{now}, as it already was", False)
+
+        def needed(flag: FeatureFlag) -> Role:
+            return roles.for_flag(flag.name, turn, references.steered_by_flag(flag.name))
+
+        self.each(request, flags, turned, needed)
 
 
 def _with_percentage(name: str, *, percentage: int, actor: str, reason: str) -> Change:
@@ -242,6 +201,10 @@ class FlagSegmentAdmin(ServicedAdmin):
     def used_by(self, segment: FlagSegment) -> str:
         return ", ".join(references.needing_segment(segment.name)) or "no flag"
 
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        """A segment is removed by its service."""
+        return False
+
     def role_for(self, obj: FlagSegment | None) -> Role:
         """By the flags that hang on it."""
         return roles.for_segment(references.steered_by_segment(obj.name) if obj is not None else ())
@@ -254,15 +217,11 @@ class FlagSegmentAdmin(ServicedAdmin):
 
     @action(description="Remove: refused while a flag uses it", permissions=["change"])
     def remove_selected(self, request: HttpRequest, chosen: QuerySet[FlagSegment]) -> None:
-        for segment in chosen:
-            if self.refused(request, segment.name, self.role_for(segment)):
-                continue
-            try:
-                segments.remove(segment.name, actor=request.user.get_username(), reason=FROM_LIST)
-            except HeliosError as error:
-                self.message_user(request, f"{segment.name}: {error}", messages.ERROR)
-                continue
-            self.message_user(request, f"{segment.name} is gone; its history stays", messages.SUCCESS)
+        def gone(segment: FlagSegment) -> tuple[str, bool]:
+            segments.remove(segment.name, actor=request.user.get_username(), reason=FROM_LIST)
+            return f"{segment.name} is gone; its history stays", True
+
+        self.each(request, chosen, gone, self.role_for)
 
     def save_model(self, request: HttpRequest, obj: FlagSegment, form: Any, change: bool) -> None:
         """Hand the changed fields to the services; the form itself writes nothing."""
@@ -281,23 +240,17 @@ class FlagSegmentAdmin(ServicedAdmin):
 
 @admin.register(FeatureFlagHistory)
 class FeatureFlagHistoryAdmin(ReadOnlyAdmin):
-    list_display = ("ts", "flag_id", "action", "difference", "actor", "reason", "generation")
+    list_display: tuple[str, ...] = ("ts", "flag_id", "action", "difference", "actor", "reason", "generation")
     list_filter = ("action", "actor")
-    search_fields = ("flag__name", "actor", "reason")
+    search_fields: tuple[str, ...] = ("flag__name", "actor", "reason")
     date_hierarchy = "ts"
 
     @display(description="what changed")
-    def difference(self, row: FeatureFlagHistory) -> str:
+    def difference(self, row: FeatureFlagHistory | FlagSegmentHistory) -> str:
         return selectors.difference(row)
 
 
 @admin.register(FlagSegmentHistory)
-class FlagSegmentHistoryAdmin(ReadOnlyAdmin):
+class FlagSegmentHistoryAdmin(FeatureFlagHistoryAdmin):
     list_display = ("ts", "segment_id", "action", "difference", "actor", "reason", "generation")
-    list_filter = ("action", "actor")
     search_fields = ("segment__name", "actor", "reason")
-    date_hierarchy = "ts"
-
-    @display(description="what changed")
-    def difference(self, row: FlagSegmentHistory) -> str:
-        return selectors.difference(row)

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
-from unfold.admin import TabularInline
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from helios.errors import HeliosError
-from helios.modules import history_admin, jobs, services  # noqa: F401 - the history's page is there
+from helios.control.admin import ServicedAdmin, ShownInline
+from helios.modules import jobs, services
 from helios.modules.errors import ModuleRefused
-from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleVersion
-from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin, RoledForm
+from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleTestRun, ModuleVersion
+from helios.web.admin_base import ReadOnlyAdmin, RoledForm
 
 COLOURS = {
     "active": "success",
@@ -61,22 +61,6 @@ class RegistrationForm(RoledForm):
         """A name that is there already means another version of that module."""
 
 
-class ShownInline(TabularInline):
-    """Rows of a module that are read here and made by services."""
-
-    extra = 0
-    can_delete = False
-    hide_title = True
-    tab = True
-    per_page = 20
-
-    def has_add_permission(self, *_: Any) -> bool:
-        return False
-
-    def has_change_permission(self, *_: Any) -> bool:
-        return False
-
-
 class VersionInline(ShownInline):
     model = ModuleVersion
     fk_name = "module"
@@ -107,7 +91,7 @@ class SwapInline(ShownInline):
 
 
 @admin.register(Module)
-class ModuleAdmin(RoledAdmin):
+class ModuleAdmin(ServicedAdmin):
     list_display = ("name", "badge", "in_use", "before", "newest", "needs", "hot_reloadable", "trouble", "updated_at")
     form = RegistrationForm
     list_filter = ("state", "hot_reloadable")
@@ -252,13 +236,11 @@ class ModuleAdmin(RoledAdmin):
     def _each(
         self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., object], done: str = ""
     ) -> None:
-        for row in rows:
-            try:
-                said = change(row.name, actor=request.user.get_username())
-            except HeliosError as error:
-                self.message_user(request, str(error), messages.ERROR)
-            else:
-                self.message_user(request, f"{row.name} {done}" if done else str(said), messages.SUCCESS)
+        def changed(row: Module) -> tuple[str, bool]:
+            said = change(row.name, actor=request.user.get_username())
+            return (f"{row.name} {done}" if done else str(said)), True
+
+        self.each(request, rows, changed)
 
 
 @admin.register(ModuleProcess)
@@ -283,3 +265,62 @@ class ModuleJobAdmin(ReadOnlyAdmin):
         """The job as it stands now: one whose worker died is not shown as running."""
         job: ModuleJob | None = super().get_object(request, object_id, from_field)
         return jobs.get(job.pk) if job is not None else None
+
+
+@admin.register(ModuleTestRun)
+class ModuleTestRunAdmin(ReadOnlyAdmin):
+    """One row a run; its page shows what each test said."""
+
+    none_yet = "No test has run yet. A swap runs them, and so does the button `Test` of the modules."
+    list_display = ("started_at", "module", "version", "verdict", "told", "reason", "duration", "actor")
+    list_filter = ("module", "passed", "started_at")
+    search_fields = ("module", "version", "digest", "actor")
+    fields = (
+        "started_at",
+        "module",
+        "version",
+        "digest",
+        "suites_run",
+        "verdict",
+        "tests",
+        "output",
+        "duration",
+        "actor",
+    )
+    readonly_fields = fields
+
+    @display(description="verdict", label={"passed": "success", "failed": "danger"}, ordering="passed")
+    def verdict(self, run: ModuleTestRun) -> str:
+        return "passed" if run.passed else "failed"
+
+    @display(description="tests")
+    def told(self, run: ModuleTestRun) -> str:
+        passed = sum(1 for result in run.results if result["outcome"] == "passed")
+        return f"{passed} of {len(run.results)}"
+
+    @display(description="why not")
+    def reason(self, run: ModuleTestRun) -> str:
+        blocking = (each for each in run.results if each["required"] and each["outcome"] != "passed")
+        return next((f"{each['name']}: {each['message']}" for each in blocking), "-")
+
+    @display(description="suites")
+    def suites_run(self, run: ModuleTestRun) -> str:
+        return ", ".join(run.suites)
+
+    @display(description="duration", ordering="duration_ms")
+    def duration(self, run: ModuleTestRun) -> str:
+        return f"{run.duration_ms / 1e3:.1f} s"
+
+    @display(description="what each test said")
+    def tests(self, run: ModuleTestRun) -> SafeString:
+        rows = (
+            (
+                each["suite"],
+                each["name"],
+                each["outcome"] + ("" if each["required"] else " (optional)"),
+                f"{each['duration_ms']:.1f} ms",
+                each["message"],
+            )
+            for each in run.results
+        )
+        return format_html_join("", "<p><b>{}</b> {}: {}, {} {}</p>", rows)

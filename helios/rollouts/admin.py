@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
-from helios.errors import HeliosError
+from helios.control.admin import ServicedAdmin, ShownInline
 from helios.rollouts import comparison, describe, services
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
-from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin, lines
+from helios.web.admin_base import ReadOnlyAdmin, lines
 
 BADGES = {
     "PENDING": "default",
@@ -31,23 +30,7 @@ HEADS = ("", "champion", "challenger", "difference")
 VERDICTS = {"Success": "success", "Failed": "danger", "Inconclusive": "warning", "Error": "warning"}
 
 
-class _Inline(TabularInline):
-    """What was written down can be read, nothing else."""
-
-    extra = 0
-    hide_title = True
-    per_page = 20
-    can_delete = False
-    tab = True
-
-    def has_add_permission(self, *_: Any) -> bool:
-        return False
-
-    def has_change_permission(self, *_: Any) -> bool:
-        return False
-
-
-class AnalysisInline(_Inline):
+class AnalysisInline(ShownInline):
     model = RolloutAnalysis
     verbose_name_plural = "analyses, newest first"
     fields = ("at", "serves", "badge", "reason")
@@ -62,9 +45,8 @@ class AnalysisInline(_Inline):
         return row.verdict
 
 
-class HistoryInline(_Inline):
+class HistoryInline(ShownInline):
     model = RolloutEvent
-    verbose_name_plural = "history, newest first"
     fields = ("at", "action", "actor", "serves", "reason")
     readonly_fields = fields
 
@@ -74,7 +56,7 @@ class HistoryInline(_Inline):
 
 
 @admin.register(Rollout)
-class RolloutAdmin(RoledAdmin, ReadOnlyAdmin):
+class RolloutAdmin(ServicedAdmin, ReadOnlyAdmin):
     list_display = ("name", "badge", "target", "challenger", "champion", "now", "why", "next_analysis_at")
     list_filter = ("state", "kind", "target")
     search_fields = ("name", "target", "challenger", "champion", "description")
@@ -169,10 +151,8 @@ class RolloutAdmin(RoledAdmin, ReadOnlyAdmin):
         return bool(request.user.has_perm("rollouts.change_rollout"))
 
     def _each(self, request: HttpRequest, rows: QuerySet[Rollout], act: Callable[..., Rollout]) -> None:
-        for row in rows:
-            try:
-                done = act(row.pk, actor=request.user.get_username(), reason="from the list in the admin")
-            except HeliosError as error:
-                self.message_user(request, f"{row.name}: {error}", messages.ERROR)
-            else:
-                self.message_user(request, f"{row.name} is {done.state}: {describe.serves(done)}", messages.SUCCESS)
+        def steered(row: Rollout) -> tuple[str, bool]:
+            done = act(row.pk, actor=request.user.get_username(), reason="from the list in the admin")
+            return f"{row.name} is {done.state}: {describe.serves(done)}", True
+
+        self.each(request, rows, steered)

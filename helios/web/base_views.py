@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from rest_framework import exceptions, serializers
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
@@ -103,13 +104,25 @@ def _count_stranger(request: Request) -> None:
 class ListView(ApiView, ListAPIView[Row]):
     """A list in pages, narrowed and ordered by `filters`; parameters that it does not know are refused."""
 
+    model: ClassVar[type[Model]]
     filters: type[Query] = Query
+    lookups: ClassVar[Mapping[str, str]] = {}  # parameters that are compared as they are, and with what
 
-    def wanted(self) -> dict[str, Any]:
-        """The parameters of this request; empty while the schema is made."""
-        if getattr(self, "swagger_fake_view", False):
-            return {}
-        return query(self.request, self.filters, paged=True)
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[Any]:
+        """What is listed, in its order; `_wanted` are the parameters of this request."""
+        raise NotImplementedError
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if getattr(self, "swagger_fake_view", False):  # while the schema is made
+            return self.model._default_manager.none()  # noqa: SLF001 - its documented name
+        wanted = query(self.request, self.filters, paged=True)
+        return narrowed(self.rows(wanted), wanted, self.lookups)
+
+
+def versioned(row: Any, shape: type[BaseSerializer[Any]], made_at: str = "") -> Response:
+    """The row as it is now, with its version as ETag; 201 with its address where it was made."""
+    headers = {"ETag": f'"{row.version}"', **({"Location": made_at} if made_at else {})}
+    return Response(shape(row).data, status=201 if made_at else 200, headers=headers)
 
 
 def narrowed(rows: QuerySet[Row], wanted: dict[str, Any], lookups: Mapping[str, str]) -> QuerySet[Row]:

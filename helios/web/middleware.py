@@ -1,20 +1,18 @@
-"""What every request gets: an id, a measured duration, one log line, and CORS headers where allowed."""
+"""What every request gets: an id, a measured duration, one log line, and a policy of what its page may load."""
 
 from __future__ import annotations
 
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
 from loguru import logger
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -111,39 +109,4 @@ class ContentPolicy:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         response.headers.setdefault("Content-Security-Policy", self.POLICY)
-        return response
-
-
-class Cors:
-    """Lets browsers on the listed origins read the API; without a list no header is ever sent.
-
-    Credentials stay off, so a foreign page cannot ride on an admin session; it needs a token.
-    """
-
-    METHODS: Final[Sequence[str]] = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-    HEADERS: Final[Sequence[str]] = (
-        "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-request-id",
-    )  # fmt: skip
-    EXPOSED: Final[Sequence[str]] = (
-        "ETag", "Idempotency-Replayed", "Location", "Retry-After", "Server-Timing", "X-Request-ID",
-    )  # fmt: skip
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        origins = settings.CORS_ALLOWED_ORIGINS
-        if not origins:
-            return self.get_response(request)
-        origin = request.headers.get("Origin", "")
-        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        response = HttpResponse(status=204) if preflight and origin in origins else self.get_response(request)
-        patch_vary_headers(response, ["Origin"])
-        if origin in origins:
-            response["Access-Control-Allow-Origin"] = origin
-            response["Access-Control-Expose-Headers"] = ", ".join(self.EXPOSED)
-        if preflight and origin in origins:
-            response["Access-Control-Allow-Methods"] = ", ".join(self.METHODS)
-            response["Access-Control-Allow-Headers"] = ", ".join(self.HEADERS)
-            response["Access-Control-Max-Age"] = "600"
         return response

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.urls import Resolver404, resolve
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
 
 from helios.web import idempotency, roles
 from helios.web.parsing import MAX_BYTES
 from helios.web.problems import CONTENT_TYPE
 from helios.web.roles import Role, Rule
+from helios.web.shapes import Body, Query
+
+View = TypeVar("View", bound=APIView)
 
 PROBLEM: Final = {
     "type": "object",
@@ -116,6 +122,40 @@ class HeliosSchema(AutoSchema):
         shape = self.get_request_serializer()
         shape = shape() if isinstance(shape, type) else shape
         return set(getattr(shape, "fields", {}))
+
+
+def listed(tag: list[str], summary: str, identity: str) -> Callable[[type[View]], type[View]]:
+    """What the schema says of a list; its class says the rest."""
+
+    def said(view: type[View]) -> type[View]:
+        filters = getattr(view, "filters", Query)
+        parameters = [] if filters is Query else [filters]
+        get = extend_schema(tags=tag, summary=summary, operation_id=identity, parameters=parameters)
+        return extend_schema_view(get=get)(view)
+
+    return said
+
+
+def posted(
+    tag: list[str],
+    summary: str,
+    identity: str,
+    request: type[Body],
+    response: type[BaseSerializer[Any]],
+    *,
+    status: int = 200,
+    parameters: Sequence[Any] = (),
+) -> Callable[[type[View]], type[View]]:
+    """The same of something that is done by `POST`."""
+    post = extend_schema(
+        tags=tag,
+        summary=summary,
+        operation_id=identity,
+        request=request,
+        responses={status: response},
+        parameters=list(parameters),
+    )
+    return extend_schema_view(post=post)
 
 
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from helios.flags import services as flag_services
 from helios.modules import registry
 from helios.modules import services as modules
 from helios.modules.gate import runs
-from helios.modules.history import ModuleTestRun
+from helios.modules.models import ModuleTestRun
 from helios.modules.rows import find, version_of
 from helios.rollouts import services as rollouts
 from helios.rollouts.core.measures import ArmMeasures

@@ -15,8 +15,7 @@ from helios.modules.catalog import STAGES
 from helios.modules.errors import ModuleRefused, UnknownModule
 from helios.modules.gate import runs
 from helios.modules.gate.sandbox import Ended
-from helios.modules.history import ModuleTestRun, history, last_passed
-from helios.modules.models import ModuleVersion
+from helios.modules.models import ModuleTestRun, ModuleVersion
 from helios.modules.printing import summary, text
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +59,7 @@ def test_a_run_is_kept_with_its_results_and_told_as_an_event(echo):
     told = SystemEvent.objects.get(kind="module.tested")
     assert (told.subject, told.severity, told.data["label"], told.data["run"]) == ("echo", "info", label, row.pk)
     assert runs.TestReport.from_json(json.loads(json.dumps(report.to_json()))) == report
-    assert last_passed("echo", report.digest) == row
+    assert ModuleTestRun.objects.get(digest=report.digest, passed=True) == row
 
 
 def test_an_optional_test_is_told_and_does_not_block(echo):
@@ -76,7 +75,7 @@ def test_a_required_test_that_fails_blocks_with_its_sentence(echo):
     assert not report.passed
     assert report.reason == "did not pass the tiny test 'runs' (failed): run must give back what it gets"
     assert SystemEvent.objects.get(kind="module.tested").severity == "warning"
-    assert last_passed("echo", report.digest) is None
+    assert not ModuleTestRun.objects.filter(digest=report.digest, passed=True).exists()
 
 
 def test_a_hung_test_is_ended_and_the_rest_is_told_as_not_run(echo):
@@ -89,7 +88,7 @@ def test_a_hung_test_is_ended_and_the_rest_is_told_as_not_run(echo):
     last = report.results[-1]
     assert last.message == "not run, since the process ended in 'runs'"
     assert "(timeout): it must take at most 1 s, it was ended then" in report.reason
-    assert history("echo")[0].passed is False
+    assert ModuleTestRun.objects.get(module="echo").passed is False
 
 
 def test_a_crash_names_its_signal_and_keeps_the_output(echo):
@@ -150,9 +149,7 @@ def test_each_version_can_be_tested_by_label_by_number_and_as_the_newest(echo):
     assert first != second
     assert runs.run_suites("echo", first, actor="ann").version == first
     assert runs.run_suites("echo", "1.0.0", actor="ann").version == second
-    assert [row.version for row in history("echo")] == [second, first]
-    assert [row.version for row in history("echo", limit=1)] == [second]
-    assert history("risk") == []
+    assert [row.version for row in ModuleTestRun.objects.filter(module="echo")] == [second, first]
 
 
 def test_what_is_tested_are_the_kept_sources_not_the_files_on_disk(echo, code):

@@ -124,21 +124,22 @@ def test_a_listed_origin_may_read_and_sees_our_headers(client: Client) -> None:
     assert response["Access-Control-Allow-Origin"] == ORIGIN
     assert "X-Request-ID" in response["Access-Control-Expose-Headers"]
     assert "Access-Control-Allow-Credentials" not in response
-    assert "Origin" in response["Vary"]
+    assert "origin" in response["Vary"].lower()
 
 
 @pytest.mark.usefixtures("allowed")
 def test_another_origin_gets_nothing_but_the_vary_header(client: Client) -> None:
     response = client.get("/health", headers={"Origin": "https://evil.example.org"})
     assert "Access-Control-Allow-Origin" not in response
-    assert "Origin" in response["Vary"]
+    assert "origin" in response["Vary"].lower()
 
 
 @pytest.mark.usefixtures("allowed")
 def test_a_preflight_is_answered_without_credentials(client: Client) -> None:
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
     response = client.options("/api/books/", headers=headers)
-    assert response.status_code == 204
+    assert (response.status_code, response.content) == (200, b"")
+    assert "Access-Control-Allow-Credentials" not in response
     assert {"authorization", "idempotency-key", "if-match"} <= set(response["Access-Control-Allow-Headers"].split(", "))
     assert "GET" in response["Access-Control-Allow-Methods"]
 
@@ -147,8 +148,8 @@ def test_a_preflight_is_answered_without_credentials(client: Client) -> None:
 def test_a_preflight_of_another_origin_is_not_answered_for(client: Client) -> None:
     headers = {"Origin": "https://evil.example.org", "Access-Control-Request-Method": "GET"}
     response = client.options("/api/books/", headers=headers)
-    assert response.status_code == 401
-    assert "Access-Control-Allow-Methods" not in response
+    assert response.content == b""
+    assert not [name for name in response.headers if name.startswith("Access-Control")]
 
 
 # --- index and static files ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema
@@ -10,7 +10,8 @@ from rest_framework.generics import RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from helios.web.base_views import ApiView, ListView, narrowed, no_query
+from helios.web.base_views import ApiView, ListView, no_query
+from helios.web.openapi import listed
 from trading.api.shapes import BookFilter, BookSerializer, CycleFilter, CycleSerializer
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position
 
@@ -42,18 +43,17 @@ def cycles() -> QuerySet[PipelineCycle]:
     return PipelineCycle.objects.select_related("book").prefetch_related("stage_runs").order_by("-id")
 
 
+@listed(["books"], "List books", "books_list")
 class BookList(ListView[Book]):
     """All books, by name."""
 
+    model = Book
     serializer_class = BookSerializer
     filters = BookFilter
+    lookups: ClassVar = {"mode": "mode", "active": "active", "state": "state"}
 
-    def get_queryset(self) -> QuerySet[Book]:
-        return narrowed(books(), self.wanted(), {"mode": "mode", "active": "active", "state": "state"})
-
-    @extend_schema(tags=["books"], summary="List books", operation_id="books_list", parameters=[BookFilter])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[Book]:
+        return books()
 
 
 class BookDetail(ApiView, RetrieveAPIView[Book]):
@@ -71,18 +71,17 @@ class BookDetail(ApiView, RetrieveAPIView[Book]):
         return super().get(request, *args, **kwargs)
 
 
+@listed(["cycles"], "List cycles", "cycles_list")
 class CycleList(ListView[PipelineCycle]):
     """Cycles, newest first; narrowed by book, status, timeframe and bar time."""
 
+    model = PipelineCycle
     serializer_class = CycleSerializer
     filters = CycleFilter
+    lookups: ClassVar = _LOOKUPS
 
-    def get_queryset(self) -> QuerySet[PipelineCycle]:
-        return narrowed(cycles(), self.wanted(), _LOOKUPS)
-
-    @extend_schema(tags=["cycles"], summary="List cycles", operation_id="cycles_list", parameters=[CycleFilter])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[PipelineCycle]:
+        return cycles()
 
 
 class CycleDetail(ApiView, RetrieveAPIView[PipelineCycle]):

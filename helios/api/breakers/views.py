@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,9 +16,9 @@ from helios.breakers import roles, services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.errors import Conflict
 from helios.web.access import demand
-from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version, unknown
+from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, seen_version, unknown, versioned
 from helios.web.idempotency import idempotent
-from helios.web.openapi import IF_MATCH
+from helios.web.openapi import IF_MATCH, listed, posted
 from helios.web.shapes import Reasoned, ReasonQuery
 
 TAG: Final = ["circuit-breakers"]
@@ -33,27 +33,23 @@ def found(name: str) -> CircuitBreaker:
     return row
 
 
-def shown(name: str, *, status: int = HTTPStatus.OK) -> Response:
+def shown(name: str, *, made: bool = False) -> Response:
     """The breaker as it stands now, with its version as ETag."""
     row = found(name)
-    headers = {"ETag": f'"{row.version}"'}
-    if status == HTTPStatus.CREATED:
-        headers["Location"] = f"/api/modularity/circuit-breakers/{name}"
-    return Response(shapes.BreakerSerializer(row).data, status=status, headers=headers)
+    return versioned(row, shapes.BreakerSerializer, made_at=f"/api/modularity/circuit-breakers/{name}" if made else "")
 
 
+@listed(TAG, "List breakers", "breakers_list")
 class BreakerList(ListView[CircuitBreaker]):
     """All breakers with the state that all workers share."""
 
+    model = CircuitBreaker
     serializer_class = shapes.BreakerSerializer
     filters = shapes.BreakerFilter
+    lookups: ClassVar = _LOOKUPS
 
-    def get_queryset(self) -> QuerySet[CircuitBreaker]:
-        return narrowed(CircuitBreaker.objects.order_by("name"), self.wanted(), _LOOKUPS)
-
-    @extend_schema(tags=TAG, summary="List breakers", operation_id="breakers_list", parameters=[shapes.BreakerFilter])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[CircuitBreaker]:
+        return CircuitBreaker.objects.order_by("name")
 
     @extend_schema(
         tags=TAG,
@@ -72,7 +68,7 @@ class BreakerList(ListView[CircuitBreaker]):
         if CircuitBreaker.objects.filter(name=name).exists():
             raise Conflict(f"a new breaker's name must be free, was taken: {name}")
         services.create(name, wanted, actor=actor(request), reason=reason)
-        return shown(name, status=HTTPStatus.CREATED)
+        return shown(name, made=True)
 
 
 class BreakerDetail(ApiView):
@@ -85,7 +81,7 @@ class BreakerDetail(ApiView):
         """How it is set, where it stands, and its last transitions."""
         no_query(request)
         row = found(name)
-        return Response(shapes.BreakerDetailSerializer(row).data, headers={"ETag": f'"{row.version}"'})
+        return versioned(row, shapes.BreakerDetailSerializer)
 
     @extend_schema(
         tags=TAG,
@@ -121,24 +117,19 @@ class BreakerDetail(ApiView):
         return Response(status=HTTPStatus.NO_CONTENT)
 
 
+@listed(TAG, "List a breaker's transitions", "breakers_history")
 class History(ListView[CircuitBreakerEvent]):
     """Every transition of one breaker, newest first."""
 
+    model = CircuitBreakerEvent
     serializer_class = shapes.BreakerTransition
 
-    def get_queryset(self) -> QuerySet[CircuitBreakerEvent]:
-        self.wanted()
-        if getattr(self, "swagger_fake_view", False):
-            return CircuitBreakerEvent.objects.none()
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[CircuitBreakerEvent]:
         name = self.kwargs["name"]
         rows = CircuitBreakerEvent.objects.filter(breaker_id=name).order_by("-id")
         if not rows.exists():
             found(name)
         return rows
-
-    @extend_schema(tags=TAG, summary="List a breaker's transitions", operation_id="breakers_history")
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
 
 
 class _Act(ApiView):
@@ -156,18 +147,7 @@ class _Act(ApiView):
         return shown(name)
 
 
-def _documented(summary: str, identity: str) -> Any:
-    said = extend_schema(
-        tags=TAG,
-        summary=summary,
-        operation_id=identity,
-        request=Reasoned,
-        responses={200: shapes.BreakerSerializer},
-    )
-    return extend_schema_view(post=said)
-
-
-@_documented("Force a breaker open", "breakers_open")
+@posted(TAG, "Force a breaker open", "breakers_open", Reasoned, shapes.BreakerSerializer)
 class Open(_Act):
     """Refuse every call until a person closes it; orders that only reduce a position still pass."""
 
@@ -176,44 +156,38 @@ class Open(_Act):
     service = staticmethod(services.force_open)
 
 
-@_documented("Close a breaker", "breakers_close")
+@posted(TAG, "Close a breaker", "breakers_close", Reasoned, shapes.BreakerSerializer)
 class Close(_Act):
     """Let calls pass from now on."""
 
     service = staticmethod(services.close)
 
 
-@_documented("Reset a breaker", "breakers_reset")
+@posted(TAG, "Reset a breaker", "breakers_reset", Reasoned, shapes.BreakerSerializer)
 class Reset(_Act):
     """Close it and forget its outcomes; calls under way no longer count."""
 
     service = staticmethod(services.reset)
 
 
-@_documented("Let a breaker only measure", "breakers_metrics_only")
+@posted(TAG, "Let a breaker only measure", "breakers_metrics_only", Reasoned, shapes.BreakerSerializer)
 class MetricsOnly(_Act):
     """Every call passes; what it would have done is in its history. Refused for one that guards orders."""
 
     service = staticmethod(services.metrics_only)
 
 
-@_documented("Let a breaker act again", "breakers_normal")
+@posted(TAG, "Let a breaker act again", "breakers_normal", Reasoned, shapes.BreakerSerializer)
 class Normal(_Act):
     """It acts by what it measures, from the state it stands in."""
 
     service = staticmethod(services.normal)
 
 
+@posted(TAG, "Reset all breakers", "breakers_reset_all", Reasoned, shapes.ResetNames)
 class ResetAll(ApiView):
     """All breakers at once."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Reset all breakers",
-        operation_id="breakers_reset_all",
-        request=Reasoned,
-        responses={200: shapes.ResetNames},
-    )
     @idempotent(atomic=False)
     def post(self, request: Request) -> Response:
         """Close every breaker and forget the outcomes."""

@@ -15,22 +15,19 @@ from helios.api.flags import shapes
 from helios.flags import references, roles, segments, selectors, stale
 from helios.flags.models import FlagSegment
 from helios.web.access import demand
-from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version
+from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, seen_version, versioned
 from helios.web.idempotency import idempotent
-from helios.web.openapi import IF_MATCH
+from helios.web.openapi import IF_MATCH, listed
 from helios.web.roles import Role
 from helios.web.shapes import Query, ReasonQuery
 
 TAG: Final = ["segments"]
 
 
-def shown(name: str, *, status: int = HTTPStatus.OK) -> Response:
+def shown(name: str, *, made: bool = False) -> Response:
     """The segment as it is now, with its version as ETag."""
     segment = selectors.get_segment(name)
-    headers = {"ETag": f'"{segment.version}"'}
-    if status == HTTPStatus.CREATED:
-        headers["Location"] = f"/api/modularity/segments/{name}"
-    return Response(shapes.SegmentSerializer(segment).data, status=status, headers=headers)
+    return versioned(segment, shapes.SegmentSerializer, made_at=f"/api/modularity/segments/{name}" if made else "")
 
 
 def role_for(name: str) -> Role:
@@ -38,18 +35,16 @@ def role_for(name: str) -> Role:
     return roles.for_segment(references.steered_by_segment(name))
 
 
+@listed(TAG, "List segments", "segments_list")
 class SegmentList(ListView[FlagSegment]):
     """All segments, by name."""
 
+    model = FlagSegment
     serializer_class = shapes.SegmentSerializer
     filters = shapes.SegmentFilter
 
-    def get_queryset(self) -> QuerySet[FlagSegment]:
-        return narrowed(FlagSegment.objects.order_by("name"), self.wanted(), {})
-
-    @extend_schema(tags=TAG, summary="List segments", operation_id="segments_list", parameters=[shapes.SegmentFilter])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[FlagSegment]:
+        return FlagSegment.objects.order_by("name")
 
     @extend_schema(
         tags=TAG,
@@ -65,7 +60,7 @@ class SegmentList(ListView[FlagSegment]):
         wanted = body(request, shapes.NewSegment)
         name, reason = wanted.pop("name"), wanted.pop("reason")
         segments.create(name, wanted, actor=actor(request), reason=reason)
-        return shown(name, status=HTTPStatus.CREATED)
+        return shown(name, made=True)
 
 
 class SegmentDetail(ApiView):

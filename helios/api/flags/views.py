@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,9 +20,9 @@ from helios.flags.models import FeatureFlag, FeatureFlagHistory
 from helios.flags.roles import Turn
 from helios.flags.rows import Change
 from helios.web.access import demand
-from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, seen_version
+from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, seen_version, versioned
 from helios.web.idempotency import idempotent
-from helios.web.openapi import IF_MATCH
+from helios.web.openapi import IF_MATCH, listed, posted
 from helios.web.problems import InvalidQuery
 from helios.web.shapes import Body, ReasonQuery
 
@@ -32,31 +32,26 @@ _FIELDS: Final = ("symbol", "strategy", "user", "system", "environment")
 MAX_ATTRIBUTES: Final = 50
 
 
-def shown(name: str, *, status: int = HTTPStatus.OK) -> Response:
+def shown(name: str, *, made: bool = False) -> Response:
     """The flag as it is now, with its version as ETag."""
     flag = selectors.get(name)
-    headers = {"ETag": f'"{flag.version}"'}
-    if status == HTTPStatus.CREATED:
-        headers["Location"] = f"/api/modularity/feature-flags/{name}"
-    return Response(shapes.FlagSerializer(flag).data, status=status, headers=headers)
+    return versioned(flag, shapes.FlagSerializer, made_at=f"/api/modularity/feature-flags/{name}" if made else "")
 
 
+@listed(TAG, "List flags", "flags_list")
 class FlagList(ListView[FeatureFlag]):
     """All flags, by name."""
 
+    model = FeatureFlag
     serializer_class = shapes.FlagSerializer
     filters = shapes.FlagFilter
+    lookups: ClassVar = _LOOKUPS
 
-    def get_queryset(self) -> QuerySet[FeatureFlag]:
-        wanted = self.wanted()
+    def rows(self, wanted: dict[str, Any]) -> QuerySet[FeatureFlag]:
         rows = FeatureFlag.objects.order_by("name")
         if "search" in wanted:
             rows = rows.filter(Q(name__icontains=wanted["search"]) | Q(description__icontains=wanted["search"]))
-        return narrowed(rows, wanted, _LOOKUPS)
-
-    @extend_schema(tags=TAG, summary="List flags", operation_id="flags_list", parameters=[shapes.FlagFilter])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+        return rows
 
     @extend_schema(
         tags=TAG,
@@ -73,7 +68,7 @@ class FlagList(ListView[FeatureFlag]):
         name, reason = wanted.pop("name"), wanted.pop("reason")
         _demand(request, name, Turn.OTHER)
         services.create(name, wanted, actor=actor(request), reason=reason)
-        return shown(name, status=HTTPStatus.CREATED)
+        return shown(name, made=True)
 
 
 class FlagDetail(ApiView):
@@ -84,7 +79,7 @@ class FlagDetail(ApiView):
         """How the flag is evaluated, and its last changes."""
         no_query(request)
         flag = selectors.get(name)
-        return Response(shapes.FlagDetailSerializer(flag).data, headers={"ETag": f'"{flag.version}"'})
+        return versioned(flag, shapes.FlagDetailSerializer)
 
     @extend_schema(
         tags=TAG,
@@ -121,21 +116,18 @@ class FlagDetail(ApiView):
         return Response(status=HTTPStatus.NO_CONTENT)
 
 
+@listed(TAG, "List a flag's changes", "flags_history")
 class FlagHistory(ListView[FeatureFlagHistory]):
     """Every change of one flag, newest first; that of an archived flag as well."""
 
+    model = FeatureFlagHistory
     serializer_class = shapes.FlagChange
 
-    def get_queryset(self) -> QuerySet[FeatureFlagHistory]:
-        self.wanted()
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[FeatureFlagHistory]:
         rows = FeatureFlagHistory.objects.filter(flag_id=self.kwargs.get("name", ""))
         if not getattr(self, "swagger_fake_view", False) and not rows.exists():
             selectors.get(self.kwargs["name"])
         return rows.order_by("-id")
-
-    @extend_schema(tags=TAG, summary="List a flag's changes", operation_id="flags_history")
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
 
 
 class FlagCheck(ApiView):
@@ -234,15 +226,7 @@ class _Percentage(_Turned):
 
 def _documented(summary: str, identity: str, shape: type[Body], *, named: bool = False) -> Any:
     parameters: list[Any] = [IF_MATCH, shapes.NameQuery] if named else [IF_MATCH]
-    said = extend_schema(
-        tags=TAG,
-        summary=summary,
-        operation_id=identity,
-        parameters=parameters,
-        request=shape,
-        responses={200: shapes.FlagSerializer},
-    )
-    return extend_schema_view(post=said)
+    return posted(TAG, summary, identity, shape, shapes.FlagSerializer, parameters=parameters)
 
 
 @_documented("Enable a flag", "flags_enable", shapes.Versioned)

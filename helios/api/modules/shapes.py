@@ -8,8 +8,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from helios.modules.history import ModuleTestRun
-from helios.modules.models import Module, ModuleJob, ModuleState, ModuleSwap, ModuleVersion, SwapState
+from helios.modules.models import Module, ModuleJob, ModuleState, ModuleSwap, ModuleTestRun, ModuleVersion, SwapState
 from helios.web.base_views import ordering
 from helios.web.shapes import Body, Query, Reasoned, Text, Truth
 

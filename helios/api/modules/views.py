@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
@@ -14,10 +14,10 @@ from rest_framework.response import Response
 
 from helios.api.modules import shapes
 from helios.modules import jobs, presence, registry, services
-from helios.modules.history import ModuleTestRun
-from helios.modules.models import OPEN_SWAPS, Module, ModuleJob, ModuleSwap, ModuleVersion
-from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, query, unknown
+from helios.modules.models import OPEN_SWAPS, Module, ModuleJob, ModuleSwap, ModuleTestRun, ModuleVersion
+from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, unknown
 from helios.web.idempotency import idempotent
+from helios.web.openapi import listed, posted
 from helios.web.shapes import Reasoned
 
 TAG: Final = ["modules"]
@@ -41,19 +41,17 @@ def _swapped(pk: int) -> Response:
     return Response(shapes.SwapSerializer(_swaps().get(pk=pk)).data, headers=headers)
 
 
+@listed(TAG, "List modules", "modules_list")
 class ModuleList(ListView[Module]):
     """All slots, by name."""
 
+    model = Module
     serializer_class = shapes.ModuleSerializer
     filters = shapes.ModuleFilter
+    lookups: ClassVar = {"state": "state", "hot_reloadable": "hot_reloadable"}
 
-    def get_queryset(self) -> QuerySet[Module]:
-        rows = Module.objects.select_related("active", "previous").order_by("name")
-        return narrowed(rows, self.wanted(), {"state": "state", "hot_reloadable": "hot_reloadable"})
-
-    @extend_schema(tags=TAG, summary="List modules", operation_id="modules_list", parameters=[shapes.ModuleFilter])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[Module]:
+        return Module.objects.select_related("active", "previous").order_by("name")
 
 
 class ModuleStatuses(ApiView):
@@ -92,52 +90,34 @@ class ModuleStatus(ApiView):
         return Response(shapes.ModuleStatusSerializer(found(name)).data)
 
 
+@listed(TAG, "List a module's versions", "modules_versions")
 class Versions(ListView[ModuleVersion]):
     """What is registered for a slot, newest first."""
 
+    model = ModuleVersion
     serializer_class = shapes.VersionSerializer
 
-    def get_queryset(self) -> QuerySet[ModuleVersion]:
-        self.wanted()
-        if getattr(self, "swagger_fake_view", False):
-            return ModuleVersion.objects.none()
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[ModuleVersion]:
         return ModuleVersion.objects.filter(module=found(self.kwargs["name"])).select_related("module").order_by("-id")
 
-    @extend_schema(tags=TAG, summary="List a module's versions", operation_id="modules_versions")
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
 
-
+@listed(TAG, "List a module's tests", "modules_test_history")
 class TestHistory(ListView[ModuleTestRun]):
     """What was tested, newest first."""
 
+    model = ModuleTestRun
     serializer_class = shapes.TestRunSerializer
     filters = shapes.TestFilter
+    lookups: ClassVar = {"passed": "passed", "version": "version"}
 
-    def get_queryset(self) -> QuerySet[ModuleTestRun]:
-        wanted = self.wanted()
-        if getattr(self, "swagger_fake_view", False):
-            return ModuleTestRun.objects.none()
-        rows = ModuleTestRun.objects.filter(module=found(self.kwargs["name"]).name).order_by("-id")
-        return narrowed(rows, wanted, {"passed": "passed", "version": "version"})
-
-    @extend_schema(
-        tags=TAG, summary="List a module's tests", operation_id="modules_test_history", parameters=[shapes.TestFilter]
-    )
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[ModuleTestRun]:
+        return ModuleTestRun.objects.filter(module=found(self.kwargs["name"]).name).order_by("-id")
 
 
+@posted(TAG, "Register a module", "modules_register", shapes.NewModule, shapes.VersionSerializer, status=201)
 class Register(ApiView):
     """A slot, or another version for one."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Register a module",
-        operation_id="modules_register",
-        request=shapes.NewModule,
-        responses={201: shapes.VersionSerializer},
-    )
     @idempotent()
     def post(self, request: Request) -> Response:
         """Keeps the sources by their hash; nothing is imported and nothing changes for the pipeline."""
@@ -161,52 +141,36 @@ def _enqueued(job: ModuleJob) -> Response:
     return Response(shapes.JobSerializer(job).data, status=HTTPStatus.ACCEPTED, headers=headers)
 
 
-class Load(ApiView):
-    """Check that a version can be used, without using it yet."""
+class _Queued(ApiView):
+    """What a worker does to one version."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Load a version",
-        operation_id="modules_load",
-        request=shapes.WhichVersion,
-        responses={202: shapes.JobSerializer},
-    )
+    kind: ClassVar[ModuleJob.Kind]
+
     @idempotent()
     def post(self, request: Request, name: str) -> Response:
-        """Has a worker import the code in a process of its own; the job at Location says whether it can be used."""
         no_query(request)
         version = body(request, shapes.WhichVersion)["version"]
-        return _enqueued(jobs.enqueue(Kind.LOAD, found(name).name, version, actor=actor(request)))
+        return _enqueued(jobs.enqueue(self.kind, found(name).name, version, actor=actor(request)))
 
 
-class Activate(ApiView):
-    """Fill an empty slot."""
+@posted(TAG, "Load a version", "modules_load", shapes.WhichVersion, shapes.JobSerializer, status=202)
+class Load(_Queued):
+    """Has a worker import the code in a process of its own; the job at Location says whether it can be used."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Activate a version",
-        operation_id="modules_activate",
-        request=shapes.WhichVersion,
-        responses={202: shapes.JobSerializer},
-    )
-    @idempotent()
-    def post(self, request: Request, name: str) -> Response:
-        """For a slot that no version fills; one that is in use is swapped. A worker loads it first, if need be."""
-        no_query(request)
-        version = body(request, shapes.WhichVersion)["version"]
-        return _enqueued(jobs.enqueue(Kind.ACTIVATE, found(name).name, version, actor=actor(request)))
+    kind = Kind.LOAD
 
 
+@posted(TAG, "Activate a version", "modules_activate", shapes.WhichVersion, shapes.JobSerializer, status=202)
+class Activate(_Queued):
+    """For a slot that no version fills; one that is in use is swapped. A worker loads it first, if need be."""
+
+    kind = Kind.ACTIVATE
+
+
+@posted(TAG, "Unload a version", "modules_unload", shapes.WhichVersion, shapes.ModuleSerializer)
 class Unload(ApiView):
     """Take a version out of use."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Unload a version",
-        operation_id="modules_unload",
-        request=shapes.WhichVersion,
-        responses={200: shapes.ModuleSerializer},
-    )
     @idempotent(atomic=False)
     def post(self, request: Request, name: str) -> Response:
         """Cycles end at a slot without a version; refused while another module in use needs it."""
@@ -216,17 +180,18 @@ class Unload(ApiView):
         return Response(shapes.ModuleSerializer(found(name)).data)
 
 
+@posted(
+    TAG,
+    "Test a version",
+    "modules_test",
+    shapes.TestOrder,
+    shapes.JobSerializer,
+    status=202,
+    parameters=[shapes.TestQuery],
+)
 class Test(ApiView):
     """Gate tests."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Test a version",
-        operation_id="modules_test",
-        parameters=[shapes.TestQuery],
-        request=shapes.TestOrder,
-        responses={202: shapes.JobSerializer},
-    )
     @idempotent()
     def post(self, request: Request, name: str) -> Response:
         """Has a worker run suites on a version in a process of its own; `test` of the job at Location is the result."""
@@ -239,16 +204,10 @@ class Test(ApiView):
         return _enqueued(jobs.enqueue(Kind.TEST, name, version, suites=suites, actor=actor(request)))
 
 
+@posted(TAG, "Swap a module's version", "modules_swap", shapes.NewSwap, shapes.JobSerializer, status=202)
 class Swap(ApiView):
     """Another version takes a slot."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Swap a module's version",
-        operation_id="modules_swap",
-        request=shapes.NewSwap,
-        responses={202: shapes.JobSerializer},
-    )
     @idempotent()
     def post(self, request: Request) -> Response:
         """Checks; then a worker tests it, loads it beside in every process, and switches. The job at Location follows.
@@ -276,16 +235,10 @@ class JobDetail(ApiView):
         return Response(shapes.JobSerializer(job).data)
 
 
+@posted(TAG, "Roll a module back", "modules_rollback", Reasoned, shapes.SwapSerializer)
 class Rollback(ApiView):
     """The version before takes the slot again."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Roll a module back",
-        operation_id="modules_rollback",
-        request=Reasoned,
-        responses={200: shapes.SwapSerializer},
-    )
     @idempotent(atomic=False)
     def post(self, request: Request, name: str) -> Response:
         """At once: it was in use, so it is not tested again."""
@@ -295,19 +248,17 @@ class Rollback(ApiView):
         return _swapped(swap.pk)
 
 
+@listed(TAG, "List swaps", "swaps_list")
 class SwapList(ListView[ModuleSwap]):
     """Swaps and rollbacks, newest first."""
 
+    model = ModuleSwap
     serializer_class = shapes.SwapSerializer
     filters = shapes.SwapFilter
+    lookups: ClassVar = {"module": "module__name", "state": "state", "kind": "kind"}
 
-    def get_queryset(self) -> QuerySet[ModuleSwap]:
-        lookups = {"module": "module__name", "state": "state", "kind": "kind"}
-        return narrowed(_swaps().order_by("-id"), self.wanted(), lookups)
-
-    @extend_schema(tags=TAG, summary="List swaps", operation_id="swaps_list", parameters=[shapes.SwapFilter])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[ModuleSwap]:
+        return _swaps().order_by("-id")
 
 
 class SwapDetail(ApiView):

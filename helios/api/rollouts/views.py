@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema
 from loguru import logger
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,9 +18,9 @@ from helios.rollouts.core.assignment import Mode
 from helios.rollouts.core.machine import LIVE, SERVING
 from helios.rollouts.core.numbers import arm_numbers
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
-from helios.web.base_views import ApiView, ListView, actor, body, narrowed, no_query, seen_version
+from helios.web.base_views import ApiView, ListView, actor, body, no_query, seen_version, versioned
 from helios.web.idempotency import idempotent
-from helios.web.openapi import IF_MATCH
+from helios.web.openapi import IF_MATCH, listed, posted
 from helios.web.problems import Unprocessable
 from helios.web.shapes import Body
 
@@ -36,31 +35,26 @@ def found(name: str) -> Rollout:
     return selectors.get(int(name) if number else name)
 
 
-def shown(row: Rollout, *, status: int = HTTPStatus.OK) -> Response:
+def shown(row: Rollout, *, made: bool = False) -> Response:
     """The rollout as it is now, with its version as ETag."""
     row.refresh_from_db()
-    headers = {"ETag": f'"{row.version}"'}
-    if status == HTTPStatus.CREATED:
-        headers["Location"] = f"/api/modularity/rollouts/{row.name}"
-    return Response(shapes.RolloutSerializer(row).data, status=status, headers=headers)
+    return versioned(row, shapes.RolloutSerializer, made_at=f"/api/modularity/rollouts/{row.name}" if made else "")
 
 
+@listed(TAG, "List rollouts", "rollouts_list")
 class RolloutList(ListView[Rollout]):
     """All rollouts, newest first."""
 
+    model = Rollout
     serializer_class = shapes.RolloutSerializer
     filters = shapes.RolloutFilter
+    lookups: ClassVar = _LOOKUPS
 
-    def get_queryset(self) -> QuerySet[Rollout]:
-        wanted = self.wanted()
+    def rows(self, wanted: dict[str, Any]) -> QuerySet[Rollout]:
         rows = Rollout.objects.order_by("-id")
         if "live" in wanted:
             rows = rows.filter(state__in=LIVE) if wanted["live"] else rows.exclude(state__in=LIVE)
-        return narrowed(rows, wanted, _LOOKUPS)
-
-    @extend_schema(tags=TAG, summary="List rollouts", operation_id="rollouts_list", parameters=[shapes.RolloutFilter])
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+        return rows
 
     @extend_schema(
         tags=TAG,
@@ -75,7 +69,7 @@ class RolloutList(ListView[Rollout]):
         no_query(request)
         wanted = body(request, shapes.NewRollout)
         row = services.create(wanted.pop("name"), actor=actor(request), **wanted)
-        return shown(row, status=HTTPStatus.CREATED)
+        return shown(row, made=True)
 
 
 class RolloutDetail(ApiView):
@@ -88,36 +82,26 @@ class RolloutDetail(ApiView):
         return shown(found(name))
 
 
+@listed(TAG, "List a rollout's analyses", "rollouts_analyses")
 class Analyses(ListView[RolloutAnalysis]):
     """What each interval came to, newest first."""
 
+    model = RolloutAnalysis
     serializer_class = shapes.Analysis
 
-    def get_queryset(self) -> QuerySet[RolloutAnalysis]:
-        self.wanted()
-        if getattr(self, "swagger_fake_view", False):
-            return RolloutAnalysis.objects.none()
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[RolloutAnalysis]:
         return found(self.kwargs["name"]).analyses.order_by("-id")
 
-    @extend_schema(tags=TAG, summary="List a rollout's analyses", operation_id="rollouts_analyses")
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
 
-
+@listed(TAG, "List a rollout's moves", "rollouts_history")
 class History(ListView[RolloutEvent]):
     """Every move, newest first."""
 
+    model = RolloutEvent
     serializer_class = shapes.RolloutMove
 
-    def get_queryset(self) -> QuerySet[RolloutEvent]:
-        self.wanted()
-        if getattr(self, "swagger_fake_view", False):
-            return RolloutEvent.objects.none()
+    def rows(self, _wanted: dict[str, Any]) -> QuerySet[RolloutEvent]:
         return found(self.kwargs["name"]).history.order_by("-id")
-
-    @extend_schema(tags=TAG, summary="List a rollout's moves", operation_id="rollouts_history")
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
 
 
 class Statistics(ApiView):
@@ -179,40 +163,28 @@ class _Move(ApiView):
         return shown(type(self).service(row.pk, actor=actor(request), version=seen, **wanted))
 
 
-def _documented(summary: str, identity: str, shape: type[Body] = shapes.Move) -> Any:
-    said = extend_schema(
-        tags=TAG,
-        summary=summary,
-        operation_id=identity,
-        parameters=[IF_MATCH],
-        request=shape,
-        responses={200: shapes.RolloutSerializer},
-    )
-    return extend_schema_view(post=said)
-
-
-@_documented("Start a rollout", "rollouts_start")
+@posted(TAG, "Start a rollout", "rollouts_start", shapes.Move, shapes.RolloutSerializer, parameters=[IF_MATCH])
 class Start(_Move):
     """Begin with the first step; the steps follow each other by themselves."""
 
     service = staticmethod(services.start)
 
 
-@_documented("Pause a rollout", "rollouts_pause")
+@posted(TAG, "Pause a rollout", "rollouts_pause", shapes.Move, shapes.RolloutSerializer, parameters=[IF_MATCH])
 class Pause(_Move):
     """Stay at this step; hard guards go on watching."""
 
     service = staticmethod(services.pause)
 
 
-@_documented("Resume a rollout", "rollouts_resume")
+@posted(TAG, "Resume a rollout", "rollouts_resume", shapes.Move, shapes.RolloutSerializer, parameters=[IF_MATCH])
 class Resume(_Move):
     """Go on with the step."""
 
     service = staticmethod(services.resume)
 
 
-@_documented("Promote a rollout", "rollouts_promote", shapes.Promotion)
+@posted(TAG, "Promote a rollout", "rollouts_promote", shapes.Promotion, shapes.RolloutSerializer, parameters=[IF_MATCH])
 class Promote(_Move):
     """Take the next step without an analysis; at the last one, or with `full`, the challenger gets the place."""
 
@@ -220,7 +192,7 @@ class Promote(_Move):
     service = staticmethod(services.promote)
 
 
-@_documented("Abort a rollout", "rollouts_abort")
+@posted(TAG, "Abort a rollout", "rollouts_abort", shapes.Move, shapes.RolloutSerializer, parameters=[IF_MATCH])
 class Abort(_Move):
     """End it: the champion serves every symbol from the next cycle on."""
 

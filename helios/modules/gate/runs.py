@@ -22,8 +22,7 @@ from helios.modules import loading, sources
 from helios.modules.errors import ModuleRefused
 from helios.modules.gate import sandbox
 from helios.modules.gate.sandbox import Ended, Limits
-from helios.modules.history import ModuleTestRun
-from helios.modules.models import ModuleVersion
+from helios.modules.models import ModuleTestRun, ModuleVersion
 from helios.modules.rows import find, version_of
 
 Outcome = Literal["passed", "failed", "error", "timeout", "killed"]
