@@ -120,10 +120,8 @@ def _inserting(model: type[models.Model]) -> tuple[list[models.Field[Any, Any]],
 
 
 def _kind(field: models.Field[Any, Any]) -> str:
-    """The type of a field's column, without its limits: a cast to them would cut in silence what the column refuses."""
-    return re.sub(
-        r"\(.*?\)", "", field.rel_db_type(connection) if field.primary_key else field.db_type(connection) or ""
-    )
+    """The type of a column without its limits: a cast to those would cut in silence what the column refuses."""
+    return re.sub(r"\(.*?\)", "", str(field.db_type(connection)))
 
 
 @lru_cache(maxsize=512)

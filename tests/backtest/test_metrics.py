@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tiers.backtest import metrics
@@ -146,7 +146,6 @@ def test_shapes_that_differ_are_named() -> None:
         measured([1.0, 2.0], weights=np.zeros((3, 1)))
 
 
-@settings(max_examples=100, deadline=None)
 @given(equity=curves)
 def test_drawdown_equals_a_plain_loop(equity: np.ndarray) -> None:
     peak, worst = 0.0, 0.0
@@ -156,7 +155,6 @@ def test_drawdown_equals_a_plain_loop(equity: np.ndarray) -> None:
     assert metrics.max_drawdown(equity) == pytest.approx(worst, abs=1e-15)
 
 
-@settings(max_examples=100, deadline=None)
 @given(equity=curves)
 def test_ratios_equal_plain_python(equity: np.ndarray) -> None:
     returns = [b / a - 1 for a, b in pairwise(equity)]
@@ -169,7 +167,6 @@ def test_ratios_equal_plain_python(equity: np.ndarray) -> None:
         assert got.sortino == pytest.approx(mean / downside * math.sqrt(365.25), rel=1e-6, abs=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
 @given(equity=curves, scale=st.floats(0.1, 100.0))
 def test_the_currency_does_not_change_a_ratio(equity: np.ndarray, scale: float) -> None:
     one, other = measured(list(equity)), measured(list(equity * scale))

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backtest.backtest_world import lots, market, prices
@@ -199,7 +199,6 @@ def test_progress_counts_every_bar() -> None:
 worlds = st.tuples(st.integers(0, 5_000), st.integers(1, 4), st.sampled_from([0.0, 0.2]), st.integers(0, 30))
 
 
-@settings(max_examples=60, deadline=None)
 @given(world=worlds)
 def test_the_account_is_the_sum_of_its_fills_and_never_overdrawn(world: tuple[int, int, float, int]) -> None:
     seed, n_symbols, gaps, bps = world
@@ -228,7 +227,6 @@ def _pairs(result: Run) -> list[tuple[OrderIntent, object]]:
     return [(orders[fill.client_order_id], fill) for fill in result.all_fills]
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 5_000), bps=st.integers(0, 50))
 def test_one_symbol_equals_a_plain_float_loop(seed: int, bps: int) -> None:
     bars = market(60, 1, seed=seed)

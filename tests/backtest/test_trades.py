@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tiers.backtest.trades import Direction, all_trades, round_trips
@@ -94,7 +94,6 @@ random_fills = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(steps=random_fills, last=st.decimals("1", "200", places=2))
 def test_the_profits_of_all_trades_are_the_gain_of_the_account(
     steps: list[tuple[str, str, int, Decimal, Decimal]], last: Decimal

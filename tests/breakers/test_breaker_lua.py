@@ -101,7 +101,7 @@ class Pair:
             assert seen.open_until == pytest.approx(expected.open_until)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=st.lists(calls, max_size=40), config=configs())
 def test_the_script_decides_as_the_pure_machine_does(client, story, config):
     pair = Pair(client, config)

@@ -186,12 +186,11 @@ class Twins(RuleBasedStateMachine):
 
 
 TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestTwins.settings = settings(stateful_step_count=40, deadline=None)
 
 moments = st.lists(st.tuples(st.sampled_from("SSSFsf"), st.sampled_from([0.0, 0.0, 0.1, 3.0])), max_size=50)
 
 
-@settings(max_examples=400, deadline=None)
 @given(config=configs(), story=moments, enforce=st.booleans(), data=st.data())
 def test_sharing_successes_in_batches_equals_recording_them_one_by_one(config, story, enforce, data):
     """A batch is told before time passes or anything else is; then nobody can tell the difference."""
@@ -222,7 +221,6 @@ def test_sharing_successes_in_batches_equals_recording_them_one_by_one(config, s
     assert sorted(fresh[1].letters) == sorted(fresh[0].letters)
 
 
-@settings(max_examples=300, deadline=None)
 @given(config=configs(), before=st.text("SFsf", max_size=8), letter=st.sampled_from("SFsf"), number=st.integers(1, 9))
 def test_a_run_of_equal_outcomes_opens_a_circuit_exactly_where_single_ones_would(config, before, letter, number):
     at = At(now=1_000.0)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, SYMBOLS, book, forecast, returns, risk_decision
@@ -139,7 +139,6 @@ three = st.tuples(weight, weight, weight)
 some = st.sets(st.sampled_from(SYMBOLS))
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     held=three,
     expected=st.tuples(*[st.floats(-0.001, 0.001)] * 3),
@@ -170,7 +169,6 @@ def test_no_mixture_breaks_a_limit_that_the_champion_keeps(held, expected, wante
     assert (both.weights >= np.minimum(0.0, champion.weights)).all()
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     held=three,
     expected=st.tuples(*[st.floats(-0.001, 0.001)] * 3),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, SYMBOLS, book, targets
@@ -107,7 +107,6 @@ def test_a_sale_that_the_challenger_leaves_out_pays_for_no_purchase():
 weights = st.tuples(*[st.floats(0.0, 0.5)] * 3)
 
 
-@settings(max_examples=200, deadline=None)
 @given(held=st.tuples(*[st.floats(0.0, 0.3)] * 3), wanted=weights, served=st.sets(st.sampled_from(SYMBOLS)))
 def test_two_arms_that_agree_give_the_champions_plan(held, wanted, served):
     view = book(held)
@@ -117,7 +116,6 @@ def test_two_arms_that_agree_give_the_champions_plan(held, wanted, served):
     assert both.denials == champion.denials
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     held=st.tuples(*[st.floats(0.0, 0.3)] * 3),
     wanted=weights,

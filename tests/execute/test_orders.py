@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, SYMBOLS, book, targets
@@ -196,7 +196,6 @@ def test_lots_round_towards_zero(quantity, step):
 weight = st.floats(0, 1).map(lambda w: round(w, 6))
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     st.tuples(weight, weight, weight),
     st.tuples(*[st.integers(0, 400)] * 3),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -54,7 +54,6 @@ def test_no_bars_are_so_hard_that_a_feature_is_infinite(name: str) -> None:
     assert not np.isinf(features).any()
 
 
-@settings(max_examples=60, deadline=None)
 @given(any_bars())
 def test_bounded_features_stay_in_their_bounds_and_all_stay_finite(bars: Bars) -> None:
     features = compute(bars)

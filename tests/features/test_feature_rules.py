@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.features.markets import FIELDS, bars_of, flat, random_walk, without
@@ -201,7 +201,6 @@ def test_volume_in_another_unit_changes_nothing(scale: float):
 PRICE = st.sampled_from([0.01, 1.0, 1.01, 3.0, 99.0, 100.0, 100.5, 101.0, 5000.0])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(PRICE, PRICE, PRICE, PRICE, st.sampled_from([0.0, 1.0, 50.0, 1e9])), min_size=1, max_size=110)
 )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helios import flags
@@ -234,7 +234,6 @@ json_values = st.recursive(
 
 @pytest.mark.django_db
 @given(field=st.sampled_from([*JSON_LISTS, "segments"]), value=json_values)
-@settings(max_examples=60, deadline=None)
 def test_any_json_is_taken_or_refused_and_the_table_stays_readable(field: str, value: object) -> None:
     with contextlib.suppress(InvalidFlagError):
         services.edit("black_litterman", {field: value}, actor="ada")

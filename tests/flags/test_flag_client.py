@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helios import flags
@@ -142,14 +142,12 @@ def ask(engine, table: dict[str, FlagDefinition], name: str, context: FlagContex
 
 
 @given(flag=own_flags(), context=contexts)
-@settings(max_examples=300, deadline=None)
 def test_every_strategy_of_helios_answers_alike_in_unleashs_engine(engine, flag, context) -> None:
     ours = compile_flags({"mine": flag}, SEGMENTS, HERE)["mine"].decide(context, NOW).enabled
     assert ask(engine, {"mine": flag}, "mine", context) is ours
 
 
 @given(data=st.data(), context=contexts.filter(has_identity))
-@settings(max_examples=200, deadline=None)
 def test_variants_held_on_symbols_come_out_alike_in_unleashs_engine(engine, data, context) -> None:
     flag = data.draw(own_flags(variants=RED_GREEN))
     if flag.strategy in {Strategy.PERCENTAGE, Strategy.GRADUAL} and flag.stickiness:
@@ -160,7 +158,6 @@ def test_variants_held_on_symbols_come_out_alike_in_unleashs_engine(engine, data
 
 
 @given(rules=rule_lists, context=contexts.filter(has_identity))
-@settings(max_examples=300, deadline=None)
 def test_rules_with_default_stickiness_hold_on_symbols_in_unleashs_engine_too(engine, rules, context) -> None:
     flag = FlagDefinition(name="mine", enabled=True, strategy=Strategy.RULES, rules=rules)
     ours = compile_flags({"mine": flag}, SEGMENTS, HERE)["mine"]
@@ -176,7 +173,6 @@ def _by_chance(rules: tuple[Rule, ...], context: FlagContext) -> bool:
 
 
 @given(flag=own_flags() | own_flags(variants=RED_GREEN), context=contexts.filter(has_identity))
-@settings(max_examples=200, deadline=None)
 def test_the_payload_read_back_by_our_own_parser_answers_alike(flag, context) -> None:
     state = parse_state(json.loads(json.dumps(client_features.payload({"mine": flag}, SEGMENTS, NOW))))
     again = compile_flags(state.features, state.segments, HERE)["mine"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.flags.core import (
@@ -32,7 +32,6 @@ LATER = datetime(2027, 3, 1, 12, tzinfo=UTC)
 HERE = Surroundings(environment="prod", hostname="here", draw=lambda: 0.37)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     flags=made.tables(),
     segments=made.segment_tables(),
@@ -53,7 +52,6 @@ def test_prepared_flags_answer_like_their_plain_twin(
         assert flag.timed or (flag.decide(context, LATER), flag.choose(context, LATER)) == (decision, chosen)
 
 
-@settings(max_examples=100, deadline=None)
 @given(constraint=made.constraints(), context=made.contexts, now=made.moments)
 def test_a_prepared_constraint_holds_like_its_plain_twin(
     constraint: Constraint, context: FlagContext, now: datetime
@@ -142,7 +140,6 @@ def test_a_context_without_an_environment_has_that_of_its_process(environment: s
         assert not evaluate(each, FlagContext(environment="staging"), NOW, surroundings=around)
 
 
-@settings(max_examples=100, deadline=None)
 @given(constraint=made.constraints(), context=made.contexts, now=made.moments)
 def test_an_inverted_constraint_is_the_opposite_unless_nobody_knows_its_operator(
     constraint: Constraint, context: FlagContext, now: datetime

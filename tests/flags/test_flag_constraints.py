@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 import semver
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.flags.core import NOBODY, Constraint, FlagContext, Operator
@@ -173,7 +173,6 @@ def test_half_a_character_matches_nothing_and_breaks_nothing() -> None:
     assert not holds("REGEX", "x", value="\ud800")
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     operator=st.sampled_from(Operator),
     seen=st.text(max_size=20) | st.sampled_from(["9" * 5_000 + ".0.0", "1e" + "9" * 400, "\ud800", "\x00"]),
@@ -228,7 +227,6 @@ def test_other_problems_are_told_in_one_sentence(constraint: Constraint, sentenc
     assert re.fullmatch(sentence, problem(constraint))
 
 
-@settings(max_examples=200)
 @given(text=st.text(max_size=12) | st.floats().map(str) | st.from_regex(r"[+-]?[0-9.eE+-]{1,8}", fullmatch=True))
 def test_a_number_is_read_as_python_reads_it_or_not_at_all(text: str) -> None:
     found = parse_number(text)
@@ -242,7 +240,6 @@ def test_a_number_is_read_as_python_reads_it_or_not_at_all(text: str) -> None:
 versions = st.from_regex(r"[0-9]{1,2}\.[0-9]\.[0-9](-[a-z0-9.]{1,6})?(\+[a-z]{1,3})?", fullmatch=True)
 
 
-@settings(max_examples=200)
 @given(one=versions, other=versions)
 def test_versions_are_read_and_ordered_as_the_semver_package_does(one: str, other: str) -> None:
     def theirs(text: str) -> semver.Version | None:

@@ -290,4 +290,4 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
 
 TestStoreAgainstModel = StoreAgainstModel.TestCase
-TestStoreAgainstModel.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestStoreAgainstModel.settings = settings(stateful_step_count=20, deadline=None)

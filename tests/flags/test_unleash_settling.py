@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.flags.core import (
@@ -44,7 +44,6 @@ def states(draw: st.DrawFn) -> State:
     return State(features=features, segments=draw(made.segment_tables()))
 
 
-@settings(max_examples=120, deadline=None)
 @given(state=states(), context=made.contexts)
 def test_a_settled_state_answers_as_it_did_and_can_be_written(state: State, context: FlagContext) -> None:
     settled = settle(state, FLAGS)
@@ -61,7 +60,6 @@ def test_a_settled_state_answers_as_it_did_and_can_be_written(state: State, cont
     assert not [problem for each in held if (problem := constraints.problem(each))]
 
 
-@settings(max_examples=60, deadline=None)
 @given(state=states())
 def test_what_can_be_written_stays_as_it_is(state: State) -> None:
     once = settle(state, FLAGS)

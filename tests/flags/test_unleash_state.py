@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.flags.core import (
@@ -62,13 +62,11 @@ def test_a_step_comes_back_as_it_was_written(step: ScheduleStep) -> None:
     assert step_from_json(step_to_json(step)) == step
 
 
-@settings(max_examples=50, deadline=None)
 @given(rule=made.rules)
 def test_a_rule_comes_back_as_it_was_written(rule: Rule) -> None:
     assert rule_from_json(rule_to_json(rule), strict=False) == rule
 
 
-@settings(max_examples=30, deadline=None)
 @given(rules=st.lists(made.rules, max_size=2), variants=made.variant_lists(), enabled=st.booleans())
 def test_a_feature_comes_back_as_it_was_written(
     rules: list[Rule], variants: tuple[Variant, ...], enabled: bool

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.covariance import ledoit_wolf
 
@@ -14,7 +14,6 @@ def oracle(window):
     return ledoit_wolf(z, assume_centered=True)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.integers(2, 20), st.floats(0.0, 0.95))
 def test_the_estimate_is_that_of_scikit_learn(seed, n_symbols, common):
     window = returns(90, n_symbols, common=common, seed=seed)

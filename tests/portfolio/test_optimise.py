@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -107,7 +107,6 @@ def test_no_point_of_a_fine_grid_is_better(seed):
                 assert value(np.array([a, b]), p) <= value(ours, p) + 1e-12
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 100_000), st.integers(1, 20))
 def test_the_weights_keep_every_bound_and_beat_random_ones(seed, n):
     p = problem(seed, n)
@@ -123,7 +122,6 @@ def test_the_weights_keep_every_bound_and_beat_random_ones(seed, n):
         assert value(mixed, p) <= value(weights, p) + 1e-12
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 100_000))
 def test_the_order_of_the_symbols_does_not_matter(seed):
     p = problem(seed, 6)

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, SYMBOLS, book, returns, risk_decision
@@ -138,7 +138,6 @@ unit = st.floats(0, 1)
 three = st.tuples(unit, unit, unit)
 
 
-@settings(deadline=None, max_examples=250)
 @given(
     st.tuples(*[st.floats(-0.002, 0.002)] * 3),
     st.tuples(*[st.floats(0, 0.5)] * 3),

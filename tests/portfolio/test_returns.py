@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import prices, use_plain_twins
@@ -22,7 +22,6 @@ def twin(close, row, n_window):
     return filled[1:] / filled[:-1] - 1.0
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(0, 29))
 def test_the_window_is_that_of_the_plain_twin(seed, n_window, row):
     close = prices(30, 2, seed=seed % 50)

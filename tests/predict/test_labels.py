@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tiers.contracts import BUY, HOLD, SELL
@@ -27,7 +27,6 @@ def plain(close: list[float], t: int, h: int, theta: float, n: int) -> tuple[int
     return (BUY if move > theta else SELL if move < -theta else HOLD), move
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.sampled_from([90.0, 99.0, 100.0, 101.0, 120.0]), min_size=1, max_size=40),
     st.integers(1, 6),

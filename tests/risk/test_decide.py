@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, book, forecast, returns, volatility_forecast
@@ -182,7 +182,6 @@ def test_within_the_limits_the_advanced_engine_changes_nothing():
     assert nothing.denials == ()
 
 
-@settings(deadline=None, max_examples=80)
 @given(
     st.tuples(*[st.one_of(st.just(NAN), st.floats(-0.7, 0.7))] * 3),
     st.tuples(*[st.one_of(st.just(NAN), st.just(0.0), st.floats(1e-4, 0.2))] * 3),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from arch.univariate import GARCH, ConstantMean
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import simulated_returns, use_plain_twins
@@ -30,7 +30,6 @@ def made(**changes):
     return garch.GarchFit(**(values | changes))
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=60),
     st.tuples(st.floats(-0.01, 0.01), st.floats(1e-8, 1e-3), st.floats(0, 0.5), st.floats(0, 0.49)),

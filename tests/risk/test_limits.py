@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import returns, use_plain_twins
@@ -110,7 +110,6 @@ def test_cvar_is_the_mean_of_the_worst_bars():
     assert seen == pytest.approx(-0.5 * window[:5].mean())
 
 
-@settings(max_examples=50)
 @given(st.floats(0.01, 3.0), st.integers(0, 1000))
 def test_cvar_grows_in_proportion_to_the_weights(factor, seed):
     window, weights = returns(80, 3, seed=seed), np.array([0.2, 0.0, 0.5])

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import prices, use_plain_twins
@@ -207,7 +207,6 @@ def test_the_window_covers_the_fit_and_the_longest_bucket(timeframe, bars):
     assert window_bars(params, timeframe) == params.window_bars + bars + 2
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.floats(-0.1, 0.1), min_size=1, max_size=50),
     st.integers(0, 60),

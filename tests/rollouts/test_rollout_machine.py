@@ -138,7 +138,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+TestMachine.settings = settings(stateful_step_count=30, deadline=None)
 
 EVERY_MOVE = [
     machine.start,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -17,7 +17,6 @@ samples = st.lists(values, min_size=2, max_size=40)
 
 
 @given(samples, samples, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
-@settings(max_examples=60)
 def test_welch_agrees_with_scipy(a, b, confidence) -> None:
     assume(np.ptp(a) > 0.1 and np.ptp(b) > 0.1)  # SciPy warns of samples that are nearly constant
     ours = statistics.welch_interval(a, b, confidence=confidence)
@@ -28,7 +27,6 @@ def test_welch_agrees_with_scipy(a, b, confidence) -> None:
 
 
 @given(samples)
-@settings(max_examples=40)
 def test_the_interval_of_a_mean_agrees_with_scipy(a) -> None:
     assume(np.ptp(a) > 0.1)
     ours = statistics.mean_interval(a)

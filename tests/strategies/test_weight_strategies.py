@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trading.strategies import BuyAndHold, SmaCross, StrategyError
@@ -81,7 +81,6 @@ def test_rolling_mean_of_a_live_window_is_the_batch_value_bit_for_bit() -> None:
     assert all(rolling_mean(values[i - 49 : i + 1], 50)[-1] == batch[i] for i in range(49, 300))
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), at=st.integers(0, 79))
 def test_the_future_changes_no_weight_at_or_before_now(seed: int, at: int) -> None:
     close = walk(80, 3, seed)
@@ -93,7 +92,6 @@ def test_the_future_changes_no_weight_at_or_before_now(seed: int, at: int) -> No
         )
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_sma_cross_state_equals_a_bar_by_bar_twin(seed: int) -> None:
     close = walk(80, 2, seed)
