@@ -67,6 +67,7 @@ class Env(BaseSettings):
 
     database_url: SecretStr | None = None  # absent: the embedded PostgreSQL under var_dir
     redis_url: SecretStr | None = None  # absent: the embedded Valkey under var_dir
+    servers_idle_s: float = Field(default=300.0, ge=0, le=86_400)  # so long unused, they stop; 0: with the last command
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     console_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None  # absent: log_level

@@ -71,6 +71,7 @@ def worker_url(url: str, worker: str) -> str:
 
 # Laid out by content and compiled once: shared by all runs, as compiled files beside the sources are.
 os.environ.setdefault("HELIOS_MODULES_DIR", str(Path(__file__).resolve().parent.parent / "var" / "test-modules"))
+os.environ.setdefault("HELIOS_SERVERS_IDLE_S", "0")  # nothing that a test starts outlives it
 
 _worker = os.environ.get("PYTEST_XDIST_WORKER")
 if _worker:

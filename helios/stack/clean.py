@@ -8,10 +8,11 @@ import sys
 from helios import terminal
 from helios.env import Env
 from helios.errors import HeliosError
+from helios.stack import idle, leases
 from helios.stack.children import StackError
 from helios.stack.endpoints import server_home, socket_dir
 from helios.stack.environment import load_env
-from helios.stack.servers import embedded_servers, living_leases
+from helios.stack.servers import embedded_servers
 
 
 def main() -> int:
@@ -26,9 +27,10 @@ def main() -> int:
 
 def run(env: Env) -> None:
     """Stop servers nobody uses and remove their outside folders. Raises: StackError while one is used."""
-    if holders := living_leases(env):
+    if holders := leases.living(leases.folder_of(env.var_dir)):
         names = ", ".join(map(str, holders))
         raise StackError(f"Helios is running (process {names}): stop it before cleaning")
+    idle.dismiss(env.var_dir)
     embedded_servers(env).stop()
     for folder in {server_home(env.var_dir), socket_dir(env.var_dir)}:
         if not folder.is_relative_to(env.var_dir):

@@ -102,6 +102,23 @@ class EmbeddedPostgres:
             return None
         return pid if pid in children.processes_in(self.data_dir) else None
 
+    def clients(self) -> int:
+        """Connections that others hold; 0 when it does not run, 1 for one that runs and cannot be asked."""
+        try:
+            connection = psycopg2.connect(self.dsn("postgres"))
+        except psycopg2.OperationalError:
+            return int(self.pid() is not None)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(*) FROM pg_stat_activity "
+                    "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                )
+                (found,) = cursor.fetchone() or (0,)
+                return int(found)
+        finally:
+            connection.close()
+
     def dsn(self, database: str = "helios") -> str:
         """A libpq connection string."""
         where = {"host": str(self.socket_dir), "port": 5432, "user": "postgres", "dbname": database}

@@ -1,15 +1,14 @@
-"""The embedded servers, shared by the local processes: the first one starts them, the last one stops them."""
+"""The embedded servers, shared by the local processes: the first starts them, the last leaves them to a caretaker."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +17,7 @@ from loguru import logger
 
 from helios import liveness
 from helios.env import Env
-from helios.stack import children
+from helios.stack import children, idle, leases
 from helios.stack.children import StackError, pause_s
 from helios.stack.endpoints import server_home, socket_dir
 from helios.stack.postgres import EmbeddedPostgres
@@ -89,7 +88,9 @@ def warn(name: str, sentence: str) -> None:
 
 
 class Lease:
-    """The right of one process to use the embedded servers. When the last living holder lets go, they stop.
+    """The right of one process to use the embedded servers.
+
+    They stop `env.servers_idle_s` after the last holder let go.
 
     Whoever holds one starts a server again that ended without being asked. A holder that was killed counts as gone: a
     lease names the process id and when, by the kernel's clock, that process began.
@@ -98,7 +99,9 @@ class Lease:
     def __init__(self, env: Env, say: Say = warn) -> None:
         """Take the lease and start what does not run. Raises: StackError with one sentence."""
         self.servers = embedded_servers(env)
-        self._folder = env.var_dir / "leases"
+        self._var_dir, self._idle_s = env.var_dir, env.servers_idle_s
+        self._folder = leases.folder_of(env.var_dir)
+        self._locked = partial(leases.locked, self._folder)
         self._owner = os.getpid()
         self._file = self._folder / str(self._owner)
         try:
@@ -123,7 +126,7 @@ class Lease:
             return self.servers.start()
         except BaseException:
             self._file.unlink(missing_ok=True)
-            if not _living(self._folder):
+            if not leases.living(self._folder):
                 self.servers.stop()
             raise
 
@@ -135,8 +138,11 @@ class Lease:
             keeper.stop()
         with self._locked():
             self._file.unlink(missing_ok=True)
-            if _living(self._folder):
+            if leases.living(self._folder):
                 return False
+            if self._idle_s and self.servers.named() and idle.leave_to_caretaker(self._var_dir, self._idle_s):
+                return False
+            idle.dismiss(self._var_dir)
             self.servers.stop()
             return True
 
@@ -147,12 +153,6 @@ class Lease:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self._folder / "lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
 
 
 class _Keeper(threading.Thread):
@@ -202,22 +202,3 @@ class _Keeper(threading.Thread):
             if again:
                 self._say(self._called, f"ended unexpectedly; runs again after {time.monotonic() - missed_at:.1f} s")
             return
-
-
-def living_leases(env: Env) -> list[int]:
-    """Ids of the processes that hold a lease now."""
-    return _living(env.var_dir / "leases")
-
-
-def _living(folder: Path) -> list[int]:
-    found = folder.iterdir() if folder.is_dir() else iter(())
-    return sorted(int(path.name) for path in found if path.name.isdigit() and _holds(path))
-
-
-def _holds(path: Path) -> bool:
-    """Whether the lease's process still lives; forgets the lease when not."""
-    with contextlib.suppress(OSError):
-        if liveness.birth(int(path.name)) == path.read_text():
-            return True
-    path.unlink(missing_ok=True)
-    return False

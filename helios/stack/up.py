@@ -57,7 +57,7 @@ def run(env: Env, console: Console) -> None:
     specs = [quietened(spec, env) for spec in processes.everything(env)]
     check_ports(specs)  # before anything is started
     emit, write = coloured(console), log_files(env.var_dir / "logs")
-    with Lease(env, emit):
+    with Lease(env.model_copy(update={"servers_idle_s": 0.0}), emit):  # Ctrl-C ends everything
         admin = set_up(env, Steps(console, env.var_dir / "logs", "up"))
         with until_signalled() as (asked, hurry):
             runner = Runner(specs, both(emit, write), quietly=write)

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import platform
+import re
 import signal
 import socket
 import subprocess
@@ -59,6 +60,11 @@ class EmbeddedValkey:
         """The running server's process id."""
         return next(iter(children.processes_in(self.data_dir)), None)
 
+    def clients(self) -> int:
+        """Connections that others hold; 0 when it does not run."""
+        found = re.search(r"^connected_clients:(\d+)", self._ask("INFO clients"), re.MULTILINE)
+        return int(found[1]) - 1 if found else 0
+
     def url(self, db: int = 0) -> str:
         """The address as `HELIOS_REDIS_URL` takes it."""
         return endpoints.valkey_url(self.socket, db)
@@ -87,12 +93,16 @@ class EmbeddedValkey:
         return [word for key, value in options.items() for word in (f"--{key}", value)]
 
     def _answers(self) -> bool:
+        return self._ask("PING").startswith("+PONG")
+
+    def _ask(self, command: str) -> str:
+        """The beginning of the answer; empty while the server does not answer. Loads no client library for it."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)
             client.connect(str(self.socket))
-            client.sendall(b"PING\r\n")
-            return client.recv(16).startswith(b"+PONG")
-        return False
+            client.sendall(f"{command}\r\n".encode())
+            return client.recv(4096).decode(errors="replace")
+        return ""
 
     def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

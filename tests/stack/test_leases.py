@@ -17,9 +17,9 @@ import psycopg2
 import pytest
 
 from helios.env import Env
-from helios.stack import children, clean, endpoints, servers
+from helios.stack import children, clean, endpoints, leases, servers
 from helios.stack.children import StackError
-from helios.stack.servers import Lease, embedded_servers, living_leases
+from helios.stack.servers import Lease, embedded_servers
 from tests.harness import ROOT
 
 pytestmark = pytest.mark.usefixtures("quick_servers")
@@ -41,6 +41,10 @@ print(1, flush=True)
 while True:
     signal.pause()
 """
+
+
+def living_leases(env: Env) -> list[int]:
+    return leases.living(leases.folder_of(env.var_dir))
 
 
 def running(env: Env) -> tuple[bool, bool]:
@@ -286,7 +290,7 @@ def test_a_server_that_cannot_start_leaves_the_other_one_not_running(
         servers.Lease(env)
     assert (env.var_dir / "postgres" / "PG_VERSION").exists()
     assert children.processes_in(env.var_dir / "postgres") == []
-    assert servers.living_leases(env) == []
+    assert living_leases(env) == []
 
 
 def test_the_servers_files_of_root_follow_a_moved_project_and_not_a_copied_one(

@@ -1,0 +1,38 @@
+"""Who uses the embedded servers of one `var` folder: a file for each process in `var/leases`, and their lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+from helios import liveness
+
+
+def folder_of(var_dir: Path) -> Path:
+    """Where the leases lie."""
+    return var_dir / "leases"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Servers start and stop, and leases come and go, one after the other."""
+    with (folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def living(folder: Path) -> list[int]:
+    """Ids of the processes that hold a lease now."""
+    found = folder.iterdir() if folder.is_dir() else iter(())
+    return sorted(int(path.name) for path in found if path.name.isdigit() and _holds(path))
+
+
+def _holds(path: Path) -> bool:
+    """Whether the lease's process still lives; forgets the lease when not."""
+    with contextlib.suppress(OSError):
+        if liveness.birth(int(path.name)) == path.read_text():
+            return True
+    path.unlink(missing_ok=True)
+    return False
