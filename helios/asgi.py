@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
 _django = get_asgi_application()
 
-from helios.control import process  # noqa: E402 - after Django's settings are known
+from helios.control import process  # noqa: E402
 from helios.logs import configure  # noqa: E402
 from helios.web.bodies import bounded  # noqa: E402
 from helios.web.lifespan import with_lifespan  # noqa: E402
