@@ -188,7 +188,9 @@ def follow(subject: str, follower: Follower) -> Listener:
     global _listener  # noqa: PLW0603 - one listener a process
     with _starting:
         alive = _listener is not None and _listener.is_alive()
-        listener = _listener if alive and _listener else Listener(settings.REDIS_URL, after=connection.close)
+        # `connection` stands for the thread that asks: its `close` is looked up by the listener, not here
+        after = lambda: connection.close()  # noqa: E731, PLW0108
+        listener = _listener if alive and _listener else Listener(settings.REDIS_URL, after)
         listener.follow(subject, follower)
         if not alive:
             listener.start()
