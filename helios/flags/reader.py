@@ -16,17 +16,17 @@ from helios.control import generations
 from helios.control.generations import Generation
 from helios.db.failures import savepoint
 from helios.errors import Transient
-from helios.flags.core.definition import FlagDefinition, Strategy, check_product
-from helios.flags.core.evaluation import Surroundings
-from helios.flags.core.json_fields import each
-from helios.flags.core.parts import Segment
-from helios.flags.unleash.state import (
+from helios.flags.core.codec import (
     constraint_from_json,
     prerequisite_from_json,
     rule_from_json,
     step_from_json,
     variant_from_json,
 )
+from helios.flags.core.definition import FlagDefinition, Strategy, check_product
+from helios.flags.core.evaluation import Surroundings
+from helios.flags.core.json_fields import each
+from helios.flags.core.parts import Segment
 
 log = logger.bind(component="flags")
 _FIELDS = (

@@ -24,7 +24,6 @@ from helios.flags.rows import Batch, Change, changes, state
 from helios.flags.selectors import history_entry, last_state
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
-STEPS: Final = (1, 2, 5, 10, 25, 50, 100)  # the shares of a schedule that nobody spelled out
 _MOMENTS: Final = ("gradual_start", "gradual_end", "expires_at")
 Step = tuple[datetime, int]
 
@@ -117,11 +116,6 @@ def set_ramp(
         _assign(flag, wanted)
 
     return _change(name, "set-ramp", apply, actor=actor, reason=reason, version=version)
-
-
-def standard_steps(start: datetime, interval: timedelta) -> list[Step]:
-    """1, 2, 5, 10, 25, 50 and 100 %, one `interval` apart."""
-    return [(start + interval * n, percentage) for n, percentage in enumerate(STEPS)]
 
 
 def whitelist_add(

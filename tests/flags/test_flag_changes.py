@@ -33,7 +33,7 @@ def row(name: str) -> FeatureFlag:
 
 @pytest.mark.django_db
 def test_a_schedule_moves_the_share_step_by_step() -> None:
-    steps = services.standard_steps(START, DAY)
+    steps = [(START + DAY * n, share) for n, share in enumerate((1, 2, 5, 10, 25, 50, 100))]
     services.set_schedule("websocket_v2", steps, actor="ada")
     flag = definition_from(vars(row("websocket_v2")))
     shares = [share(flag, START + DAY * n) for n in (-1, 0, 1, 2, 3, 4, 5, 6, 60)]

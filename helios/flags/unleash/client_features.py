@@ -24,11 +24,12 @@ from django.utils import timezone
 from helios.flags import process
 from helios.flags.core.activation import DEFAULT_ORDER
 from helios.flags.core.buckets import share
+from helios.flags.core.codec import constraint_to_json, prerequisite_to_json, variant_to_json
 from helios.flags.core.context import ALIASES, IDENTITIES
 from helios.flags.core.definition import BUCKETS, FlagDefinition, Strategy
 from helios.flags.core.parts import DEFAULT_STICKINESS, RANDOM_STICKINESS, Constraint, Rule, Segment, Variant
 from helios.flags.core.variants import HELIOS_STICKY, UNLEASH_STICKY
-from helios.flags.unleash.state import constraint_to_json, prerequisite_to_json, segment_to_json, variant_to_json
+from helios.flags.unleash.state import segment_to_json
 
 VERSION: Final = 2  # of the client format: the one with segments
 _UNLEASH: Final = {own: name for name, own in ALIASES.items()}  # a field here -> Unleash's name

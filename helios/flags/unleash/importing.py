@@ -12,21 +12,20 @@ from typing import Any, Final, TypeVar
 from helios.entries import shown
 from helios.flags import catalog, segments, services
 from helios.flags.core import FlagDefinition, Segment, Strategy
+from helios.flags.core.codec import (
+    constraint_to_json,
+    prerequisite_to_json,
+    rule_to_json,
+    unknown_segment,
+    variant_to_json,
+)
 from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag
 from helios.flags.rows import Batch, Change, changes
 from helios.flags.unleash.conformance import fold_events
 from helios.flags.unleash.settling import Settled, settle
-from helios.flags.unleash.state import (
-    State,
-    constraint_to_json,
-    parse_state,
-    prerequisite_to_json,
-    rule_to_json,
-    unknown_segment,
-    variant_to_json,
-)
+from helios.flags.unleash.state import State, parse_state
 
 _NAMELESS: Final = unknown_segment("")  # how the parser begins the name of a segment that has none
 _ENTRIES: Final = {  # what of a file's parts holds entries, and as which of a flag's fields they are read

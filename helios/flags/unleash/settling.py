@@ -14,11 +14,12 @@ from typing import Final
 from helios.flags.core import json_fields
 from helios.flags.core.activation import SHARE_IN, STRATEGY_NAMES
 from helios.flags.core.activation import problem as problem_of_rule
+from helios.flags.core.codec import unknown_segment
 from helios.flags.core.constraints import parse_network, parse_number
 from helios.flags.core.constraints import problem as problem_of_constraint
 from helios.flags.core.definition import BUCKETS, NAME, FlagDefinition
 from helios.flags.core.parts import Constraint, Operator, Prerequisite, Rule, Segment
-from helios.flags.unleash.state import State, unknown_segment
+from helios.flags.unleash.state import State
 
 _OTHER: Final = re.compile(r"[^A-Za-z0-9_.~-]+")
 Note = Callable[[str], None]
