@@ -9,7 +9,7 @@ from helios.rollouts.models import RolloutDecision
 from tests.challenge.conftest import FIRST, SYMBOLS, orders_of, roll_out, run
 from tiers.challenge import book_strategy
 from tiers.live import store
-from trading.strategies import BuyAndHold, SmaCross
+from trading.strategies import BuyAndHold, SmaCross, registry
 
 pytestmark = pytest.mark.django_db
 NAN = float("nan")
@@ -20,9 +20,9 @@ def walk(n_bars, n_symbols=3, seed=1):
 
 
 def test_the_label_names_the_parameters():
-    assert book_strategy.label("sma_cross", {"fast": 5}) == "sma_cross(fast=5, slow=50)"
-    assert book_strategy.label("buy_and_hold", {}) == "buy_and_hold"
-    assert book_strategy.label("helios", {}) == "helios"
+    assert registry.label("sma_cross", {"fast": 5}) == "sma_cross(fast=5, slow=50)"
+    assert registry.label("buy_and_hold", {}) == "buy_and_hold"
+    assert registry.label("helios", {}) == "helios"
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,7 @@ from tiers.contracts.parameters import PipelineParams
 from tiers.risk.garch import FitCache
 from trading.market.lots import Lot, smallest_steps
 from trading.strategies import BuyAndHold, Strategy
-
-HELIOS = "helios"
+from trading.strategies.registry import TIERS
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -124,7 +123,7 @@ def run_helios(
     run = _simulate(bars, decider, config, progress)
     baseline = _weighted(bars, BuyAndHold(), config, silent)
     named: dict[str, object] = {"model": served.champion_name, **params.to_json()}
-    return _result(run, bars, config, strategy=HELIOS, params=named, baseline=baseline, log=decider.log)
+    return _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log)
 
 
 def _check(bars: Bars, config: Config) -> None:

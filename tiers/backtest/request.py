@@ -28,9 +28,9 @@ from trading.market.bars import joined
 from trading.market.timeframes import seconds
 from trading.models import MLModel, Stage
 from trading.registry import read as registry
-from trading.strategies import BuyAndHold, SmaCross, Strategy
+from trading.strategies import registry as strategies
 
-STRATEGIES = (engine.HELIOS, "buy_and_hold", "sma_cross")
+STRATEGIES = (strategies.TIERS, *strategies.STRATEGIES)
 MICROSECOND = timedelta(microseconds=1)
 _RANGE = re.compile(r"(\d{8})?-(\d{8})?")
 
@@ -97,7 +97,7 @@ def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
     check(request)
     if request.export is not None:
         report.ensure_writable(request.export)
-    outcome = _helios(request, progress) if request.strategy == engine.HELIOS else _simple(request, progress)
+    outcome = _helios(request, progress) if request.strategy == strategies.TIERS else _simple(request, progress)
     outcome = replace(outcome, elapsed_s=time.perf_counter() - began)
     if request.export is not None:
         progress("writing the report", 0, 1)
@@ -135,9 +135,8 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _simple(request: Request, progress: Progress) -> Outcome:
-    strategy: Strategy = (
-        BuyAndHold() if request.strategy == "buy_and_hold" else SmaCross(fast=request.fast, slow=request.slow)
-    )
+    windows = {"fast": request.fast, "slow": request.slow} if request.strategy == "sma_cross" else {}
+    strategy = strategies.make(request.strategy, windows)
     bars, start_row = load(request, warmup=strategy.warmup_bars, shortest=0)
     result = engine.run_strategy(bars, strategy, _config(request, start_row), progress=progress)
     return Outcome(result=result, elapsed_s=0.0)

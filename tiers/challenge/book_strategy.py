@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from django.db import transaction
@@ -18,33 +18,10 @@ from tiers.contracts.parameters import PortfolioParams
 from tiers.live import windows
 from tiers.live.book_params import params_of
 from tiers.portfolio.rebalance import quantised
+from trading.books.read import get_book
 from trading.models import Book
-from trading.strategies import BuyAndHold, SmaCross, Strategy
-
-TIERS = "helios"  # the label of the seven tiers themselves
-STRATEGIES: dict[str, Callable[..., Strategy]] = {"buy_and_hold": BuyAndHold, "sma_cross": SmaCross}
-
-
-def make(name: str, params: Mapping[str, Any]) -> Strategy:
-    """The strategy of this name. `Rejected` names an unknown strategy, or a parameter that it does not take."""
-    kind = STRATEGIES.get(name)
-    if kind is None:
-        raise Rejected(f"a strategy must be one of {', '.join(STRATEGIES)}, was {name!r}")
-    known = {f.name for f in fields(cast("Any", kind))} - {"name", "warmup_bars"}
-    for key, value in params.items():
-        if key not in known:
-            raise Rejected(f"{name} takes {', '.join(sorted(known)) or 'no parameters'}, was given {key!r}")
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise Rejected(f"{key} of {name} must be a whole number, was {value!r}")
-    return kind(**params)
-
-
-def label(name: str, params: Mapping[str, Any]) -> str:
-    """How a strategy with its parameters is called in a rollout: `sma_cross(fast=20, slow=50)`."""
-    if name == TIERS:
-        return TIERS
-    values = make(name, params).params
-    return f"{name}({', '.join(f'{key}={value:g}' for key, value in values.items())})" if values else name
+from trading.strategies import Strategy
+from trading.strategies.registry import TIERS, label, make
 
 
 def check(target: str, challenger: str, params: Mapping[str, Any]) -> str:
@@ -53,7 +30,7 @@ def check(target: str, challenger: str, params: Mapping[str, Any]) -> str:
     `Rejected` for a book or strategy that does not exist, for parameters that it does not take, for one that looks
     back further than the book's window, and for the strategy that serves already.
     """
-    book = _book(target)
+    book = get_book(target)
     if challenger != TIERS:
         needed = make(challenger, params).warmup_bars + 1
         window = window_of(book)
@@ -68,7 +45,7 @@ def check(target: str, challenger: str, params: Mapping[str, Any]) -> str:
 def promote(target: str, challenger: str, params: Mapping[str, Any], *, actor: str, reason: str) -> None:
     """Let the strategy decide every weight of the book from its next cycle on; `helios` are the tiers themselves."""
     with transaction.atomic():
-        book = Book.objects.select_for_update().get(pk=_book(target).pk)
+        book = Book.objects.select_for_update().get(pk=get_book(target).pk)
         before, after = label(*serving(book)), label(challenger, params)
         if before == after:
             return
@@ -153,16 +130,9 @@ def window_of(book: Book) -> int:
     return windows.close_bars(params_of(book), book.timeframe)
 
 
-def _book(name: str) -> Book:
-    book = Book.objects.filter(name=name).first()
-    if book is None:
-        raise Rejected(f"book {name!r} does not exist")
-    return book
-
-
 def serving(book: Book) -> tuple[str, dict[str, Any]]:
     """The strategy that serves a book, with its parameters."""
     return (book.strategy["name"], book.strategy["params"]) if book.strategy else (TIERS, {})
 
 
-__all__ = ["STRATEGIES", "TIERS", "Desk", "check", "label", "make", "promote", "serving", "wanted_weights"]
+__all__ = ["Desk", "check", "promote", "serving", "wanted_weights"]

@@ -39,6 +39,7 @@ from trading.books.read import last_bar
 from trading.market import instruments, timeline
 from trading.models import Book, Stage
 from trading.registry import read as registry
+from trading.strategies.registry import TIERS
 
 N_BARS = 250  # decided bars of a replay; fewer where fewer are stored
 N_PROBES = 20  # calls of the size of a live one, to time a stage that a backtest runs in one batch
@@ -138,7 +139,7 @@ def _world(book: Book) -> World:
     if len(times) < 3:
         raise DataError(f"a replay needs at least 3 bars that book {book.name!r} has reached, there are {len(times)}")
     request = backtesting.Request(
-        strategy=engine.HELIOS,
+        strategy=TIERS,
         symbols=tuple(book.symbols),
         timeframe=book.timeframe,
         start=times[max(1, len(times) - N_BARS)],
