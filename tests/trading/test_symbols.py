@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from helios.errors import DataError, Rejected
 from tests.pipeline.market import make_bars
-from trading import sample_data
+from trading import sample_data, symbols
 from trading.books import write as books
-from trading.market import instruments, symbols
+from trading.market import instruments
 from trading.market import write as market
 from trading.models import Instrument, MarketOHLC
 

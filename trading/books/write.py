@@ -14,8 +14,8 @@ from helios.errors import Rejected
 from trading.books.read import account_of, get_book
 from trading.enums import TradingState
 from trading.market import instruments, timeframes
-from trading.market.symbols import check as check_symbol
 from trading.models import Book, Instrument, Position, TradingModeChange
+from trading.symbols import check as check_symbol
 
 SEVERITY: list[str] = [*TradingState]  # ACTIVE, REDUCING, HALTED: each more careful than the one before
 

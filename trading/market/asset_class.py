@@ -10,8 +10,8 @@ import numpy as np
 
 from trading.enums import AssetClass
 from trading.market.bars import BarTable
-from trading.market.symbols import split
 from trading.market.timeframes import seconds
+from trading.symbols import split
 
 STABLECOINS: Final = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "USDP", "PYUSD"})
 COINS: Final = frozenset("BTC XBT ETH BNB SOL XRP ADA DOGE LTC BCH LINK DOT AVAX TRX".split())  # noqa: SIM905

@@ -9,9 +9,9 @@ from helios.errors import DataError
 from trading.enums import AssetClass
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, calendar
 from trading.market.lots import USUAL_CALENDARS, USUAL_LOTS, Lot
-from trading.market.symbols import check as check_symbol
-from trading.market.symbols import listed as symbols_of
 from trading.models import Instrument
+from trading.symbols import check as check_symbol
+from trading.symbols import listed as symbols_of
 
 
 def ensure_instrument(symbol: str, asset_class: str) -> Instrument:

@@ -19,8 +19,8 @@ from helios.events import record
 from trading.market import wire
 from trading.market.bars import FIELDS, Bars
 from trading.market.instruments import ensure_instrument
-from trading.market.symbols import check as check_symbol
 from trading.market.timestamps import utc
+from trading.symbols import check as check_symbol
 
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
 FEATURE_REACH_BARS = 1_000  # a bar is in the features of so many later bars of its symbol at most

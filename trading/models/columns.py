@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 
-from trading.market.symbols import MAX_LETTERS, PATTERN
+from trading.symbols import MAX_LETTERS, PATTERN
 
 ZERO = Decimal(0)
 
@@ -29,7 +29,7 @@ def source_field(**options: Any) -> models.CharField[Any, Any]:
 
 
 def is_symbol(table: str) -> models.CheckConstraint:
-    """A check that the column `symbol` holds what `trading.market.symbols` calls a name."""
+    """A check that the column `symbol` holds what `trading.symbols` calls a name."""
     return models.CheckConstraint(condition=models.Q(symbol__regex=PATTERN), name=f"{table}_symbol")
 
 

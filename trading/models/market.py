@@ -8,8 +8,8 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 
 from trading.enums import AssetClass, Side
-from trading.market.symbols import MAX_LETTERS
 from trading.models.columns import is_symbol, money, named, one_of, source_field, symbol_field, timeframe_field, values
+from trading.symbols import MAX_LETTERS
 
 
 class Instrument(models.Model):

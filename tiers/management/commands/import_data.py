@@ -19,9 +19,9 @@ from helios.errors import HeliosError
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
 from tiers.ingest.prepare import Prepared, prepare
-from trading import sample_data
+from trading import sample_data, symbols
 from trading.enums import AssetClass
-from trading.market import asset_class, instruments, symbols
+from trading.market import asset_class, instruments
 from trading.market import write as market
 from trading.market.bars import BarTable
 from trading.market.feeds.files import FileSource, table_from_frame
