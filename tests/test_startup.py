@@ -42,3 +42,11 @@ def test_a_light_command_loads_neither_pages_nor_numbers_nor_clients(fresh_datab
 
 def test_django_alone_loads_neither_pages_nor_numbers_nor_clients() -> None:
     assert loaded(SET_UP) & {*PAGES, *NUMBERS, *CLIENTS} == set()
+
+
+def test_a_model_is_restored_without_the_algebra_that_torch_loads_for_a_draw_without_memory() -> None:
+    restore = (
+        "from tiers.predict import network as n; c = n.preset('compact'); "
+        "n.restored(c, 5, n.CausalNetwork(c, 5).state_dict())"
+    )
+    assert "sympy" not in loaded(restore)

@@ -84,7 +84,10 @@ class Block(nn.Module):
         channels = config.channels
         self.kernel, self.dilation = config.kernel, dilation
         self.norm = nn.LayerNorm(channels)
-        self.taps = nn.Parameter(torch.randn(config.kernel, channels, channels) * (config.kernel * channels) ** -0.5)
+        taps = torch.empty(config.kernel, channels, channels)
+        if not taps.is_meta:  # a draw without memory behind it makes torch load sympy: 2 s of CPU
+            taps = taps.normal_() * (config.kernel * channels) ** -0.5
+        self.taps = nn.Parameter(taps)
         self.bias = nn.Parameter(torch.zeros(channels))
         self.mix = nn.Linear(channels, channels)
         self.dropout = nn.Dropout(config.dropout)
