@@ -19,8 +19,8 @@ from tiers.backtest.history import Served, warmup_bars
 from tiers.contracts import Bars, Switches, TradingState
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
+from tiers.contracts.returns import window_returns
 from tiers.llm import market_context
-from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
 from trading import sample_data
 from trading.strategies import BuyAndHold, SmaCross

@@ -11,7 +11,8 @@ from tests.risk.builders import BAR_TS, SYMBOLS, book, forecast, returns, risk_d
 from tiers.challenge import merge
 from tiers.contracts import Denial, TargetWeights, TradingState
 from tiers.contracts.parameters import PortfolioParams, RiskParams
-from tiers.portfolio.rebalance import quantised, rebalance
+from tiers.contracts.weights import quantised
+from tiers.portfolio.rebalance import rebalance
 
 RISK, PORTFOLIO = RiskParams(), PortfolioParams()
 ALL_TRADABLE = np.array([True, True, True])

@@ -11,7 +11,8 @@ from tests.risk.builders import BAR_TS, SYMBOLS, book, targets
 from tiers.challenge.merge_orders import plans
 from tiers.contracts import OrderIntent, Side, TradingState
 from tiers.contracts.parameters import ExecuteParams
-from tiers.execute.plan import Plan, client_order_id, plan
+from tiers.contracts.plans import Plan, client_order_id
+from tiers.execute.plan import plan
 from trading.market.lots import Lot
 
 LOTS = dict.fromkeys(SYMBOLS, Lot(quantity_step=D(1), min_notional=D(1), price_tick=D("0.01")))

@@ -13,7 +13,8 @@ from tiers import execute
 from tiers.contracts import Side, TradingState
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import ExecuteParams
-from tiers.execute.plan import Plan, client_order_id, plan
+from tiers.contracts.plans import Plan, client_order_id
+from tiers.execute.plan import plan
 from trading.market.lots import Lot, in_lots
 
 D = Decimal

@@ -12,7 +12,7 @@ import pytest
 
 from tests.gates.mutants import caught, names, one, shipped
 from tiers.contracts import Side, TradingState
-from tiers.execute.plan import Plan
+from tiers.contracts.plans import Plan
 from tiers.gates import inputs as worlds
 from trading.strategies import BuyAndHold, SmaCross
 

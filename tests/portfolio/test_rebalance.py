@@ -11,7 +11,8 @@ from tiers import portfolio
 from tiers.contracts import TradingState
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PortfolioParams
-from tiers.portfolio.rebalance import quantised, rebalance
+from tiers.contracts.weights import quantised
+from tiers.portfolio.rebalance import rebalance
 
 GOOD, BAD, FLAT = 0.0008, -0.0008, 0.0
 PARAMS = PortfolioParams(max_turnover=2.0)

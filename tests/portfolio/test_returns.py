@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.risk.builders import prices, use_plain_twins
+from tiers.contracts import returns as module
 from tiers.contracts.errors import DataError
-from tiers.portfolio import returns as module
-from tiers.portfolio.returns import window_returns
+from tiers.contracts.returns import window_returns
 
 
 def twin(close, row, n_window):

@@ -21,7 +21,8 @@ from tiers.contracts import (
     VolatilityForecast,
 )
 from tiers.contracts.parameters import PipelineParams
-from tiers.execute.plan import Plan, plan
+from tiers.contracts.plans import Plan
+from tiers.execute.plan import plan
 from tiers.features.compute import compute
 from tiers.llm import reply, rule_based
 from tiers.llm.enforce import enforce
@@ -54,7 +55,7 @@ class DecisionInputs:
 
     forecast: Forecast
     volatility: VolatilityForecast
-    returns: FloatArray  # (n_window, n_symbols) of `portfolio.returns.window_returns`, ending at the bar
+    returns: FloatArray  # (n_window, n_symbols) of `contracts.returns.window_returns`, ending at the bar
     context: MarketContext
     book: BookView
     lots: Mapping[str, Lot]

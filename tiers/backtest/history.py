@@ -22,10 +22,10 @@ from tiers.contracts import (
     VolatilityForecast,
 )
 from tiers.contracts.parameters import PipelineParams
+from tiers.contracts.returns import window_returns
 from tiers.features import catalog
 from tiers.llm import market_context
 from tiers.llm.market_context import ContextPath
-from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
 from tiers.risk.garch import FitCache
 from tiers.risk.volatility import VolatilityPath

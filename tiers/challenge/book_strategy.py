@@ -15,9 +15,9 @@ from tiers.challenge import merge
 from tiers.contracts import Bars, BookView, FloatArray, RiskDecision, TargetWeights
 from tiers.contracts.errors import Rejected
 from tiers.contracts.parameters import PortfolioParams
+from tiers.contracts.weights import quantised
 from tiers.live import windows
 from tiers.live.book_params import params_of
-from tiers.portfolio.rebalance import quantised
 from trading.books.read import get_book
 from trading.models import Book
 from trading.strategies import Strategy

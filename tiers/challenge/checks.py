@@ -12,7 +12,7 @@ import numpy as np
 
 from tiers.contracts import BoolArray, FloatArray, TradingState
 from tiers.contracts.errors import DataError
-from tiers.execute.plan import Plan
+from tiers.contracts.plans import Plan
 from tiers.features.catalog import NAMES
 from tiers.llm.reply import MAX_MULTIPLIER
 

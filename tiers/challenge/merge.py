@@ -21,7 +21,7 @@ from tiers.contracts import (
     TradingState,
 )
 from tiers.contracts.parameters import PortfolioParams, RiskParams
-from tiers.portfolio.rebalance import quantised
+from tiers.contracts.weights import quantised
 
 SEVERITY = tuple(TradingState)
 

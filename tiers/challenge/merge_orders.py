@@ -9,7 +9,7 @@ from decimal import Decimal
 from tiers.challenge import merge
 from tiers.contracts import BookView, Denial, OrderIntent, Side, TargetWeights, TradingState
 from tiers.contracts.parameters import ExecuteParams
-from tiers.execute.plan import ZERO, Plan, client_order_id
+from tiers.contracts.plans import ZERO, Plan, client_order_id
 from trading.market.lots import Lot, in_lots
 
 

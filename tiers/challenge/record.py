@@ -12,7 +12,7 @@ from helios.rollouts.arm_decisions import ArmDecision
 from helios.rollouts.core.assignment import Arm, Assignment
 from tiers.challenge.arms import Answer
 from tiers.contracts import BUY, SELL, BookView, Forecast, RiskDecision, TargetWeights
-from tiers.execute.plan import Plan
+from tiers.contracts.plans import Plan
 from trading.enums import Side
 from trading.models import PipelineCycle
 

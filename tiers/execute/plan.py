@@ -1,27 +1,18 @@
-"""From target weights to orders: whole lots, enough cash, sane sizes, and ids that name their decision."""
+"""From target weights to orders: whole lots, enough cash, sane sizes, each under the id of its decision."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from tiers.contracts import BookView, Denial, Lot, OrderIntent, Side, TargetWeights, TradingState, in_lots
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import ExecuteParams
+from tiers.contracts.plans import ZERO, Plan, client_order_id
 
-ZERO = Decimal(0)
 SMALLEST_CHANGE = 1e-6  # of equity: the grid on which target weights lie
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The orders of one bar, sells first, and what was refused."""
-
-    intents: tuple[OrderIntent, ...]
-    denials: tuple[Denial, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +29,6 @@ class _Change:
     def adds(self) -> bool:
         """Whether the position grows away from zero or changes its sign."""
         return abs(self.held + self.quantity) > abs(self.held) or (self.held + self.quantity) * self.held < 0
-
-
-def client_order_id(key: str, bar_ts: datetime, symbol: str, side: Side) -> str:
-    """Identity of an order: the same decision gives the same id, wherever and whenever it is made again.
-
-    "h" and 24 hexadecimal digits of SHA-256; a bar time without a zone is UTC.
-    """
-    moment = bar_ts.astimezone(UTC) if bar_ts.tzinfo else bar_ts.replace(tzinfo=UTC)
-    text = f"{key}|{moment.isoformat(timespec='microseconds')}|{symbol}|{side}"
-    return "h" + hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def plan(*, targets: TargetWeights, book: BookView, lots: Mapping[str, Lot], params: ExecuteParams, key: str) -> Plan:

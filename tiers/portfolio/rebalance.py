@@ -7,19 +7,11 @@ import numpy as np
 from tiers.contracts import BookView, Denial, FloatArray, RiskDecision, TargetWeights, TradingState
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PortfolioParams
+from tiers.contracts.weights import quantised
 from tiers.portfolio.covariance import shrunk_correlation
 from tiers.portfolio.optimise import solve
 
 METHOD = "mean_variance"
-DECIMALS = 6
-_GRID = 10.0**DECIMALS
-_ON_GRID = 1e-4  # of a step: 0.3 is stored as 0.29999999999999999 and must stay 0.3
-
-
-def quantised(weights: FloatArray) -> FloatArray:
-    """Weights rounded down to six decimals, so that rounding never breaks an upper bound."""
-    out: FloatArray = np.floor(weights * _GRID + _ON_GRID) / _GRID
-    return out
 
 
 def rebalance(*, risk: RiskDecision, returns: FloatArray, book: BookView, params: PortfolioParams) -> TargetWeights:

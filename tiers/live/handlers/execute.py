@@ -10,7 +10,7 @@ from loguru import logger
 
 from tiers.challenge import arms, merge_orders, record
 from tiers.challenge.arms import Answer
-from tiers.execute.plan import Plan
+from tiers.contracts.plans import Plan
 from tiers.live import store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.market import instruments

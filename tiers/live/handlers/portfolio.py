@@ -5,10 +5,10 @@ from __future__ import annotations
 from tiers.challenge import arms, book_strategy, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import TargetWeights
+from tiers.contracts.returns import window_returns
 from tiers.live import store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from tiers.llm.enforce import enforce
-from tiers.portfolio.returns import window_returns
 from trading.models import Stage
 
 

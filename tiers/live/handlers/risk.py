@@ -9,9 +9,9 @@ from tiers.challenge import arms, merge, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import Bars, BookView, RiskDecision, TradingState, VolatilityForecast
 from tiers.contracts.parameters import VolatilityParams
+from tiers.contracts.returns import window_returns
 from tiers.live import store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from tiers.portfolio.returns import window_returns
 from tiers.risk import volatility as vol
 from tiers.risk.garch import FitCache
 from trading.books import write as books
