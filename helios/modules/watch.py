@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from helios.errors import Transient
@@ -44,7 +45,7 @@ _lock = threading.Lock()
 
 
 class Guarded:
-    """A module under watch: what it raises is counted, and raised as `WatchedCallFailed`."""
+    """A module under watch: what any function of it raises is counted, and raised as `WatchedCallFailed`."""
 
     __slots__ = ("_active",)
 
@@ -52,11 +53,17 @@ class Guarded:
         self._active = active
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """The module's own `run`. A `Transient` error is passed on as it is: the call is tried again, by whomever."""
+        """The module's own `run`: the one function whose good calls are counted, too."""
+        result = self._called(self._active.implementation.run, *args, **kwargs)
+        _count(self._active.watch, seen=1)
+        return result
+
+    def _called(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """A `Transient` error is passed on as it is: the call is tried again, by whomever."""
         active = self._active
         try:
             _mark(active.watch)
-            result = active.implementation.run(*args, **kwargs)
+            return function(*args, **kwargs)
         except Transient:
             raise
         except Exception as error:
@@ -65,11 +72,10 @@ class Guarded:
             raise raised from error
         finally:
             _mark(None)
-        _count(active.watch, seen=1)
-        return result
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._active.implementation, name)
+        found = self._called(getattr, self._active.implementation, name)
+        return wraps(found)(partial(self._called, found)) if callable(found) else found
 
 
 def guarded(active: ActiveModule) -> Any:

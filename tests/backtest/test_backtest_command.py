@@ -51,6 +51,7 @@ def registered(*, until: datetime, role: str = "champion", name: str = "linear-1
         preset="compact",
         role=role,
         feature_set="base-v1",
+        feature_version="1.0.0",
         timeframe="1d",
         symbols=list(SYMBOLS),
         horizon_bars=5,

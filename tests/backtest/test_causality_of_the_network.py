@@ -31,6 +31,7 @@ def predictor(seed: int = 3) -> Predictor:
         name="random",
         preset="compact",
         feature_set=catalog.FEATURE_SET,
+        feature_version=catalog.SET_VERSION,
         feature_names=list(catalog.NAMES),
         mean=[0.0] * n_features,
         scale=[1.0] * n_features,

@@ -9,7 +9,6 @@ from decimal import Decimal
 import numpy as np
 
 from tiers.backtest.decide import (
-    BUILT_IN,
     DecisionInputs,
     decide_bar,
     execute_step,
@@ -17,6 +16,7 @@ from tiers.backtest.decide import (
     portfolio_step,
     risk_step,
 )
+from tiers.backtest.shipped import BUILT_IN
 from tiers.contracts import (
     BookView,
     Forecast,
@@ -28,6 +28,7 @@ from tiers.contracts import (
     VolatilityForecast,
 )
 from tiers.contracts.parameters import PipelineParams
+from tiers.contracts.protocols import Replaced
 from tiers.llm.enforce import enforce
 from trading.market.lots import Lot, smallest_steps
 
@@ -110,7 +111,7 @@ def test_another_analyst_can_speak() -> None:
             reasoning="Nothing may be held.",
         )
 
-    decision = decide_bar(inputs(), PARAMS, Switches(), replace(BUILT_IN, llm=bold))
+    decision = decide_bar(inputs(), PARAMS, Switches(), replace(BUILT_IN, llm=Replaced(BUILT_IN.llm, run=bold)))
     assert decision.bounded.leverage == 0.0
     assert decision.plan.intents == ()
 

@@ -12,13 +12,14 @@ import polars as pl
 import pytest
 
 from tests.backtest.backtest_world import LinearModel, lots, market, prices, shocked, short_params
-from tiers.backtest.decide import BUILT_IN
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import Served, warmup_bars
+from tiers.backtest.shipped import BUILT_IN
 from tiers.contracts import Bars, Switches, TradingState
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
+from tiers.contracts.protocols import Replaced
 from tiers.contracts.returns import window_returns
 from tiers.llm import market_context
 from tiers.risk import volatility as vol
@@ -216,10 +217,10 @@ def test_another_implementation_of_a_tier_can_stand_in() -> None:
     bars = market(330, 2)
 
     def all_cash(**inputs: object) -> object:
-        decision = BUILT_IN.risk(**inputs)
+        decision = BUILT_IN.risk.run(**inputs)
         return replace(decision, size=np.zeros(2), max_weight=np.zeros(2))
 
-    assert helios(bars, tiers=replace(BUILT_IN, risk=all_cash)).run.all_fills == []
+    assert helios(bars, tiers=replace(BUILT_IN, risk=Replaced(BUILT_IN.risk, run=all_cash))).run.all_fills == []
 
 
 def test_progress_names_the_stages_and_counts_the_bars() -> None:

@@ -21,6 +21,7 @@ from helios.rollouts.models import Rollout
 from tests.pipeline.market import make_bars, stored
 from tests.predict.predict_world import save_model
 from tiers.challenge import arms
+from tiers.contracts import protocols
 from tiers.live import chain, inference, stages, store
 from trading.books import write as books
 from trading.market.bars import Bars
@@ -105,7 +106,8 @@ def challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -
 
     def register(slot: str, source: str, version: str = "1.1.0") -> str:
         name = f"{slot}_{uuid.uuid4().hex[:6]}"
-        (tmp_path / package / f"{name}.py").write_text(f"VERSION = {version!r}\n{source}")
+        shipped = f"from tiers.{slot} import {', '.join(protocols.parts(slot))}\n"  # what it does not say otherwise
+        (tmp_path / package / f"{name}.py").write_text(f"VERSION = {version!r}\n{shipped}{source}")
         made = modules.register(slot, f"{package}.{name}", actor="test")
         ModuleVersion.objects.filter(pk=made.pk).update(state="LOADED")  # its import apart has tests of its own
         return made.label

@@ -9,27 +9,31 @@ import pytest
 from numba.core import event
 
 from helios.breakers import process as breakers
-from helios.modules import loading, swap_worker
+from helios.modules import loading, registry, swap_worker
 from tests.challenge.conftest import FIRST, run
 from tiers.live import inference, warmup
-from tiers.live.handlers import risk
 from tiers.predict import network
 from trading.models import Book
 
 pytestmark = pytest.mark.django_db
 
 
+def fits() -> dict[str, object]:
+    """What the risk module in use has fitted."""
+    return registry.resolve("risk").implementation.FITS
+
+
 def state() -> tuple[set[object], ...]:
     """What a process has imported, loaded, fitted and opened."""
     held = set(sys.modules), set(inference._predictors), set(loading.loaded())
-    return (*held, set(risk.FIT_CACHE), set(breakers.current().circuits))
+    return (*held, set(fits()), set(breakers.current().circuits))
 
 
 def test_the_first_cycle_of_a_readied_process_imports_loads_fits_and_compiles_nothing(
     book: Book, times: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Book.objects.update(active=True)
-    monkeypatch.setattr(risk, "FIT_CACHE", {})
+    fits().clear()
     monkeypatch.setattr(swap_worker, "_background", [])
     monkeypatch.setattr(network, "prepare_process", lambda threads: None)  # it is for good
     warmup.cpu()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.features.markets import random_walk
 from tests.features.twins import TWINS, Plain
-from tiers.features import VERSION, catalog, run
+from tiers.features import VERSION, catalog, feature_set, run
 from tiers.features.compute import FORMULAS, compute
 
 BARS = random_walk(220, seed=4)
@@ -64,7 +66,11 @@ def test_catalogue_prints_as_a_table_with_a_row_for_each_feature():
 
 def test_stage_is_a_version_and_one_function():
     assert VERSION == "1.0.0"
-    assert run is compute
+    hours, days = random_walk(100, 2), replace(random_walk(90, 2), timeframe="1d")
+    hours = replace(hours, timeframe="1h")
+    np.testing.assert_array_equal(run({"1d": days, "1h": hours}), compute(hours))
+    made = feature_set("1h")
+    assert (made.columns, made.timeframes, str(made)) == (catalog.NAMES, ("1h",), "base-v1 1.0.0")
 
 
 def test_result_has_a_column_for_each_name_and_keeps_each_history_contiguous():

@@ -10,10 +10,20 @@ from typing import Any
 from helios.modules.gate.child import verdict
 from helios.modules.suites import Candidate
 from helios.modules.suites.generic import TESTS as GENERIC
-from tiers.gates import data, predict, risk, trading
+from tiers.contracts import protocols
+from tiers.gates import data, parts, predict, risk, trading
 from tiers.gates.calls import CALLS
 
 SUITES = {"generic": GENERIC, "data": data.TESTS, "ml": predict.TESTS, "risk": risk.TESTS, "trading": trading.TESTS}
+OF_PARTS = {  # what speaks of the other parts of a tier: tests/gates/test_gate_parts.py
+    parts.NAME,
+    "the set names its columns and timeframes",
+    "volatility is positive or unknown",
+    "volatility knows no future",
+    "the context speaks of its bar",
+    "the context knows no future",
+    "enforcement stays within the view",
+}
 OF_STAGE = {
     "ingest": "data",
     "features": "data",
@@ -32,7 +42,9 @@ def shipped(stage: str) -> Callable[..., Any]:
 
 
 def candidate(stage: str, run: Callable[..., Any], **attributes: Any) -> Candidate:
-    implementation = SimpleNamespace(VERSION="1.0.0", run=run, __doc__="", **attributes)
+    others = {"VERSION": "1.0.0", "__doc__": "", **attributes}
+    whole = importlib.import_module(f"tiers.{stage}") if stage in protocols.PROTOCOLS else SimpleNamespace()
+    implementation = protocols.Replaced(whole, run=run, **others)
     return Candidate(name=stage, version="1.0.0", contract=stage, implementation=implementation, call=CALLS.get(stage))
 
 
@@ -48,10 +60,10 @@ def caught(stage: str, run: Callable[..., Any], suite: str = "", *, seed: int = 
     return found
 
 
-def one(stage: str, run: Callable[..., Any], name: str, suite: str = "", *, seed: int = 7) -> str:
+def one(stage: str, run: Callable[..., Any], name: str, suite: str = "", *, seed: int = 7, **others: Any) -> str:
     """What the one test of that name said; empty when it passed."""
     test = next(each for each in SUITES[suite or OF_STAGE[stage]] if each.name == name and fits(each, stage))
-    return verdict(lambda: test.function(candidate(stage, run), seed))[1]
+    return verdict(lambda: test.function(candidate(stage, run, **others), seed))[1]
 
 
 def fits(test: Any, stage: str) -> bool:
@@ -63,4 +75,5 @@ def required(stage: str) -> set[str]:
 
 
 def names(stage: str) -> set[str]:
-    return {test.name for test in SUITES[OF_STAGE[stage]] if stage in test.contracts}
+    """The properties of `run`."""
+    return {test.name for test in SUITES[OF_STAGE[stage]] if stage in test.contracts} - OF_PARTS

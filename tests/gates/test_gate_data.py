@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.gates.mutants import caught, names, one, shipped
+from tiers.contracts import shortest
 from tiers.gates import inputs
 from trading.market.bars import FIELDS, Bars
 
@@ -166,7 +167,7 @@ def test_keeping_the_first_of_two_rows_is_a_fair_choice():
 
 def changed(change):
     def run(bars):
-        return change(np.array(FEATURES(bars)), bars)
+        return change(np.array(FEATURES(bars)), shortest(bars))
 
     return run
 
@@ -175,7 +176,7 @@ def on(**changes):
     """The shipped features of bars that were changed before."""
 
     def run(bars):
-        return FEATURES(bars_with(bars, **changes))
+        return FEATURES({name: bars_with(each, **changes) for name, each in bars.items()})
 
     return run
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tests.risk.builders import BAR_TS, market_context, risk_decision
 from tiers import llm
-from tiers.contracts import Stance, Switches, TradingState
+from tiers.contracts import Stance, StrategicView, Switches, TradingState
 from tiers.contracts.errors import Rejected
 from tiers.llm import rule_based
 from tiers.llm.enforce import enforce
-from tiers.llm.reply import MAX_REASONING, neutral, view_of
+from tiers.llm.reply import MAX_REASONING, view_of
 
 ON = Switches()
 
@@ -104,13 +104,13 @@ def test_a_reply_that_breaks_the_schema_is_rejected_with_its_place(reply, place)
 
 
 def test_the_neutral_view_changes_nothing():
-    view = neutral(BAR_TS, provider="off", reasoning="The tier is off.")
+    view = StrategicView.neutral(BAR_TS, provider="off", reasoning="The tier is off.")
     risk = risk_decision((0.001, 0.0, 0.0), leverage=0.7)
     assert enforce(risk, view, ON) is risk
 
 
 def with_multiplier(multiplier):
-    return replace(neutral(BAR_TS, provider="rules", reasoning="Because."), risk_multiplier=multiplier)
+    return replace(StrategicView.neutral(BAR_TS, provider="rules", reasoning="Because."), risk_multiplier=multiplier)
 
 
 @pytest.mark.parametrize(

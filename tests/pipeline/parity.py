@@ -14,6 +14,7 @@ import numpy as np
 
 
 def main(name: str) -> dict[str, Any]:
+    from tiers import predict
     from tiers.backtest.engine import Config, run_helios
     from tiers.backtest.exact import Costs, Initial
     from tiers.live import book_params, inference, switches
@@ -28,7 +29,7 @@ def main(name: str) -> dict[str, Any]:
     first = int(np.searchsorted(bars.ts, np.datetime64(cycles[0].bar_ts.replace(tzinfo=None), "us")))
     result = run_helios(
         bars,
-        inference.predictor(inference.model_for(book)),
+        inference.predictor(inference.model_for(book, inference.features_in_use(book.timeframe)), predict),
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
@@ -44,15 +45,14 @@ def main(name: str) -> dict[str, Any]:
 
 def _distances(book: Any, cycles: list[Any], result: Any) -> dict[str, float]:
     """The largest absolute difference of each kind over all cycles."""
-    from tiers.features.catalog import NAMES
     from tiers.live import store
     from tiers.live.handlers import features
 
     symbols, log = tuple(book.symbols), result.log
     worst = dict.fromkeys(("features", "probability", "sigma", "weights", "equity"), 0.0)
     for row, cycle in enumerate(cycles):
-        version = features.features_of(cycle)
-        live = store.load_features(version, symbols, cycle.bar_ts, n_rows=1, n_features=len(NAMES))
+        made, key = features.features_of(cycle)
+        live = store.load_features(key, symbols, cycle.bar_ts, n_rows=1, n_features=len(made.columns))
         _compare(worst, "features", live[0], log.features[row])
         _compare(worst, "probability", store.load_forecast(cycle, symbols).probability, log.probability[row])
         _compare(worst, "sigma", store.load_risk(cycle).sigma, log.sigma[row])

@@ -41,6 +41,7 @@ def card(weights: bytes, *, names: tuple[str, ...] = catalog.NAMES, **changes: o
         name="compact-test",
         preset="compact",
         feature_set=catalog.FEATURE_SET,
+        feature_version=catalog.SET_VERSION,
         feature_names=list(names),
         mean=[0.1] * n_features,
         scale=[1.5] * n_features,

@@ -23,8 +23,10 @@ from helios.errors import ModelMissing, Rejected
 from helios.events.models import SystemEvent
 from helios.modules.errors import WatchedCallFailed
 from tests.predict.predict_world import RECEPTIVE, save_model
+from tiers import features as features_module
 from tiers import predict
 from tiers.contracts import Switches
+from tiers.contracts.protocols import Replaced
 from tiers.features import catalog
 from tiers.live import inference
 from tiers.live.inference import Outcome
@@ -37,6 +39,7 @@ from trading.registry import write as registry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("_own_process")]
 AT = datetime(2024, 1, 2, 21, tzinfo=UTC)
+MADE = features_module.feature_set("1d")
 FEATURES = np.random.default_rng(1).normal(size=(RECEPTIVE + 9, 2, len(catalog.NAMES)))
 
 
@@ -71,15 +74,14 @@ def own(model: MLModel) -> np.ndarray:
     return artefact.load(selectors.folder_of(model)).probabilities(FEATURES)[-1]
 
 
-def ask(book: Book, *served: str, features: np.ndarray = FEATURES) -> Outcome:
-    return behind_the_breaker(book, predict.run, *served, features=features)
+def ask(book: Book, *served: str, features: np.ndarray = FEATURES, tier: Any = predict) -> Outcome:
+    return behind_the_breaker(book, tier, *served, features=features)
 
 
-def behind_the_breaker(book: Book, run: inference.Run, *served: str, features: np.ndarray = FEATURES) -> Outcome:
-    asked = partial(
-        inference.ask, book, Switches(neural_network_v2=served), bar_ts=AT, load=lambda rows: features[-rows:]
-    )
-    return inference.forecast(asked, run, bar_ts=AT, symbols=tuple(book.symbols))
+def behind_the_breaker(book: Book, tier: Any, *served: str, features: np.ndarray = FEATURES) -> Outcome:
+    switches = Switches(neural_network_v2=served)
+    asked = partial(inference.ask, book, switches, bar_ts=AT, made=MADE, rows=lambda rows: features[-rows:])
+    return inference.forecast(asked, tier, bar_ts=AT, symbols=tuple(book.symbols))
 
 
 def assert_neutral(got: Outcome, reason: str) -> None:
@@ -104,7 +106,7 @@ def test_a_pinned_model_serves_in_place_of_the_champion(book: Book, tmp_path: Pa
     registered(tmp_path, "first", 3)
     pinned = registered(tmp_path, "pinned", 4, role="archived", horizon=3)
     book.model_name = "pinned"
-    assert inference.model_for(book) == pinned
+    assert inference.model_for(book, MADE) == pinned
     got = ask(book)
     np.testing.assert_allclose(got.forecast.probability, own(pinned), rtol=0, atol=1e-12)
     assert got.forecast.model_names == ("pinned", "pinned")
@@ -115,7 +117,7 @@ def test_a_pin_on_nothing_is_told(book: Book, tmp_path: Path) -> None:
     registered(tmp_path, "first", 3)
     book.model_name = "gone"
     with pytest.raises(ModelMissing, match="book 'desk' is pinned to model 'gone', which does not exist"):
-        inference.model_for(book)
+        inference.model_for(book, MADE)
     assert_neutral(ask(book), "pinned to model 'gone'")
 
 
@@ -267,8 +269,10 @@ def test_a_read_that_fails_leaves_the_stage_its_transaction(
 ) -> None:
     registered(tmp_path, "first", 3)
     registered(tmp_path, "second", 4, role="challenger")
-    asked = partial(inference.ask, book, Switches(neural_network_v2=("BBB",)), bar_ts=AT, load=loading(*answers))
-    got = inference.forecast(asked, predict.run, bar_ts=AT, symbols=tuple(book.symbols))
+    asked = partial(
+        inference.ask, book, Switches(neural_network_v2=("BBB",)), bar_ts=AT, made=MADE, rows=loading(*answers)
+    )
+    got = inference.forecast(asked, predict, bar_ts=AT, symbols=tuple(book.symbols))
     assert got.fallback == fallback
     assert got.reason.startswith(reason)
     assert Book.objects.get() == book
@@ -283,9 +287,9 @@ def test_a_database_that_is_away_is_no_failure_of_a_model(
     registered(tmp_path, "second", 4, role="challenger")
     switches = Switches(neural_network_v2=("BBB",))
     for _ in range(4):  # as many as open the breaker
-        asked = partial(inference.ask, book, switches, bar_ts=AT, load=loading(*answers))
+        asked = partial(inference.ask, book, switches, bar_ts=AT, made=MADE, rows=loading(*answers))
         with pytest.raises(OperationalError):
-            inference.forecast(asked, predict.run, bar_ts=AT, symbols=tuple(book.symbols))
+            inference.forecast(asked, predict, bar_ts=AT, symbols=tuple(book.symbols))
         connection.close()
     assert ask(book).fallback == ""
 
@@ -298,13 +302,13 @@ def test_the_failure_of_a_version_under_watch_passes_and_opens_no_breaker(book: 
 
     for _ in range(4):
         with pytest.raises(WatchedCallFailed, match="the new code is broken"):
-            behind_the_breaker(book, watched)
+            behind_the_breaker(book, Replaced(predict, run=watched))
     assert ask(book).fallback == ""
 
 
 def test_a_model_is_read_once_a_process(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = registered(tmp_path, "first", 3)
-    assert inference.predictor(model) is inference.predictor(model)
+    assert inference.predictor(model, predict) is inference.predictor(model, predict)
     monkeypatch.setattr(artefact, "load", lambda _: pytest.fail("read again"))
     assert ask(book).fallback == ""
 
@@ -322,7 +326,9 @@ def test_warming_loads_every_model_in_service(tmp_path: Path) -> None:
     second = registered(tmp_path, "second", 4, role="challenger")
     registered(tmp_path, "third", 5, role="archived")
     assert inference.warm() == 2
-    assert set(inference._predictors) == {(each.name, each.artifact_sha256) for each in (first, second)}
+    assert set(inference._predictors) == {
+        (each.name, each.artifact_sha256, inference.in_use().load.__module__) for each in (first, second)
+    }
 
 
 def test_a_model_that_cannot_be_warmed_is_named_once_and_keeps_no_other_cold(tmp_path: Path) -> None:
@@ -331,7 +337,7 @@ def test_a_model_that_cannot_be_warmed_is_named_once_and_keeps_no_other_cold(tmp
     (selectors.folder_of(broken) / artefact.CARD).unlink()
     for _ in range(2):
         assert inference.warm() == 2
-    assert {name for name, _ in inference._predictors} == {each.name for each in good}
+    assert {name for name, *_ in inference._predictors} == {each.name for each in good}
     told = SystemEvent.objects.get(kind="model.not_warmed")
     assert (told.subject, told.severity) == ("hourly", "warning")
     assert "must hold a readable card.json" in told.data["error"]
@@ -345,21 +351,21 @@ def test_a_model_that_was_promoted_is_warmed_and_what_no_longer_serves_is_let_go
     registered(tmp_path, "second", 4)
     pinned = registered(tmp_path, "third", 5, role="archived")
     assert inference.warm() == 1
-    assert [name for name, _ in inference._predictors] == ["second"]
+    assert [name for name, *_ in inference._predictors] == ["second"]
     Book.objects.filter(pk=book.pk).update(model_name=pinned.name, active=True)
     assert inference.warm() == 2
-    monkeypatch.setattr(artefact, "load", lambda _: pytest.fail("read in a cycle"))
-    assert ask(book).served_by.keys() == {"second"}
+    monkeypatch.setattr(inference, "_read", lambda *_: pytest.fail("read in a cycle"))
+    assert ask(book, tier=inference.in_use()).served_by.keys() == {"second"}
     book.model_name = pinned.name
-    assert ask(book).served_by.keys() == {"third"}
+    assert ask(book, tier=inference.in_use()).served_by.keys() == {"third"}
 
 
 def test_of_many_models_the_least_recently_used_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "MAX_LOADED", 2)
     first, second, third = (registered(tmp_path, f"model-{n}", n, role="archived") for n in range(3))
     for each in (first, second, first, third):
-        inference.predictor(each)
-    assert [name for name, _ in inference._predictors] == [first.name, third.name]
+        inference.predictor(each, predict)
+    assert [name for name, *_ in inference._predictors] == [first.name, third.name]
 
 
 def test_threads_that_want_a_model_at_once_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +378,7 @@ def test_threads_that_want_a_model_at_once_read_it_once(tmp_path: Path, monkeypa
 
     def want(_: int) -> object:
         together.wait()
-        return inference.predictor(model)
+        return inference.predictor(model, predict)
 
     monkeypatch.setattr(artefact, "load", load)
     with ThreadPoolExecutor(4) as pool:

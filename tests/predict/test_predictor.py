@@ -34,6 +34,7 @@ def card(data: bytes) -> Card:
         name="compact-1d-test",
         preset="compact",
         feature_set="test-v1",
+        feature_version="1.0.0",
         feature_names=[f"f{i}" for i in range(N_FEATURES)],
         mean=[0.1] * N_FEATURES,
         scale=[1.3] * N_FEATURES,

@@ -29,6 +29,8 @@ from trading.models import MLModel
 from trading.registry import read as selectors
 from trading.registry import write as registry
 
+BASE = ("base-v1", "1.0.0")
+
 pytestmark = pytest.mark.django_db
 SYMBOLS = ("AAA", "BBB")
 BARS = make_bars(SYMBOLS, n_bars=1200, seed=4)
@@ -72,7 +74,7 @@ def test_the_first_seventy_percent_train_a_champion(stored: Path) -> None:
     assert (model.name, model.role, got["role"], got["reused"]) == (got["name"], "champion", "champion", False)
     assert model.trained_from.isoformat() == got["trained_from"] == train.utc(BARS.ts[0]).isoformat()
     assert model.trained_to.isoformat() == got["trained_to"] == train.utc(BARS.ts[839]).isoformat()
-    assert selectors.champion("1d") == model
+    assert selectors.champion("1d", *BASE) == model
     loaded = artefact.load(stored / got["name"])
     assert model.path == f"models/{got['name']}"
     assert selectors.folder_of(model) == stored / got["name"]
@@ -115,8 +117,8 @@ def test_a_second_champion_archives_the_first_and_a_challenger_stands_beside_it(
     challenger = trained(seed=9, role="challenger")
     roles = dict(MLModel.objects.values_list("name", "role"))
     assert roles == {first["name"]: "archived", second["name"]: "champion", challenger["name"]: "challenger"}
-    assert selectors.champion("1d").name == second["name"]
-    found = selectors.challenger("1d")
+    assert selectors.champion("1d", *BASE).name == second["name"]
+    found = selectors.challenger("1d", *BASE)
     assert found is not None
     assert found.name == challenger["name"]
 
@@ -203,7 +205,7 @@ def test_a_model_without_a_role_becomes_champion_of_its_timeframe_only() -> None
     daily = registry.register_model(entry("daily"), path="there")
     hourly = registry.register_model(entry("hourly", timeframe="1h"), path="there")
     assert (daily.role, hourly.role) == ("champion", "champion")
-    assert (selectors.champion("1d"), selectors.champion("1h")) == (daily, hourly)
+    assert (selectors.champion("1d", *BASE), selectors.champion("1h", *BASE)) == (daily, hourly)
     assert (daily.path, daily.horizon_bars, daily.metrics) == ("there", 5, {"model": {"log_loss": 1.0}})
     assert registry.registered("daily") == daily
     assert registry.registered("weekly") is None
@@ -214,7 +216,7 @@ def test_the_same_name_again_renews_the_row() -> None:
     registry.register_model(entry("one", seed=9), path="elsewhere", role="champion")
     model = MLModel.objects.get()
     assert (model.role, model.seed, model.path) == ("champion", 9, "elsewhere")
-    assert selectors.challenger("1d") is None
+    assert selectors.challenger("1d", *BASE) is None
     told = SystemEvent.objects.filter(subject="one").order_by("id")
     assert [event.kind for event in told] == ["model.registered", "model.renewed"]
     assert [event.data["role"] for event in told] == ["challenger", "champion"]
@@ -238,7 +240,7 @@ def test_archived_models_stand_beside_each_other() -> None:
         registry.register_model(entry(name), path="there", role="archived")
     assert set(MLModel.objects.values_list("role", flat=True)) == {"archived"}
     with pytest.raises(ModelMissing, match=r"no trained model for timeframe 1d: run `python manage.py train"):
-        selectors.champion("1d")
+        selectors.champion("1d", *BASE)
 
 
 def test_an_unknown_role_is_refused() -> None:

@@ -5,11 +5,11 @@ The live chain runs the same four steps one task at a time; the backtest runs th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from tiers.backtest.shipped import BUILT_IN
 from tiers.contracts import (
-    Bars,
     BookView,
     FloatArray,
     Forecast,
@@ -22,31 +22,8 @@ from tiers.contracts import (
 )
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.plans import Plan
-from tiers.execute.plan import plan
-from tiers.features.compute import compute
-from tiers.llm import reply, rule_based
-from tiers.llm.enforce import enforce
-from tiers.portfolio.rebalance import rebalance
-from tiers.predict import run as predict
-from tiers.risk.sizing import decide
+from tiers.contracts.protocols import Tiers
 from trading.market.lots import Lot
-
-Analyst = Callable[[MarketContext], StrategicView]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tiers:
-    """The implementations of tiers 2 to 7; the defaults are the built-in ones."""
-
-    features: Callable[[Bars], FloatArray] = compute
-    predict: Callable[..., FloatArray] = predict
-    risk: Callable[..., RiskDecision] = decide
-    llm: Analyst = rule_based.analyse
-    portfolio: Callable[..., TargetWeights] = rebalance
-    execute: Callable[..., Plan] = plan
-
-
-BUILT_IN = Tiers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +54,7 @@ def decide_bar(inputs: DecisionInputs, params: PipelineParams, switches: Switche
     """Tiers 4 to 7 on one bar."""
     risk = risk_step(inputs, params, switches, tiers)
     view = llm_step(inputs.context, switches, tiers)
-    bounded = enforce(risk, view, switches)
+    bounded = tiers.llm.enforce(risk, view, switches)
     targets = portfolio_step(inputs, bounded, params, tiers)
     return Decision(
         risk=risk,
@@ -92,7 +69,7 @@ def risk_step(
     inputs: DecisionInputs, params: PipelineParams, switches: Switches, tiers: Tiers = BUILT_IN
 ) -> RiskDecision:
     """Tier 4: sizes, bounds, leverage and the next trading state."""
-    return tiers.risk(
+    return tiers.risk.run(
         forecast=inputs.forecast,
         volatility=inputs.volatility,
         book=inputs.book,
@@ -105,15 +82,15 @@ def risk_step(
 def llm_step(context: MarketContext, switches: Switches, tiers: Tiers = BUILT_IN) -> StrategicView:
     """Tier 5: the analyst's view; neutral while `llm_strategic_analysis` is off."""
     if not switches.llm_strategic_analysis:
-        return reply.neutral(context.bar_ts, provider="off", reasoning="llm_strategic_analysis is off")
-    return tiers.llm(context)
+        return StrategicView.neutral(context.bar_ts, provider="off", reasoning="llm_strategic_analysis is off")
+    return tiers.llm.run(context)
 
 
 def portfolio_step(
     inputs: DecisionInputs, bounded: RiskDecision, params: PipelineParams, tiers: Tiers = BUILT_IN
 ) -> TargetWeights:
     """Tier 6: target weights inside the bounds that the view may have moved."""
-    return tiers.portfolio(risk=bounded, returns=inputs.returns, book=inputs.book, params=params.portfolio)
+    return tiers.portfolio.run(risk=bounded, returns=inputs.returns, book=inputs.book, params=params.portfolio)
 
 
 def execute_step(
@@ -124,7 +101,7 @@ def execute_step(
     tiers: Tiers = BUILT_IN,
 ) -> Plan:
     """Tier 7: orders; the book is already in the state that the risk tier has just decided."""
-    return tiers.execute(
+    return tiers.execute.run(
         targets=targets,
         book=replace(inputs.book, state=risk.state),
         lots=inputs.lots,

@@ -9,15 +9,15 @@ from datetime import datetime
 import numpy as np
 
 from tiers.backtest import metrics
-from tiers.backtest.decide import BUILT_IN, Tiers
 from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
-from tiers.backtest.history import DecisionLog, HeliosDecider, Model, Progress, Served, prepare
+from tiers.backtest.history import DecisionLog, HeliosDecider, Progress, Served, prepare
+from tiers.backtest.shipped import BUILT_IN
 from tiers.backtest.trades import Trade, all_trades
 from tiers.backtest.weights import WeightsDecider
-from tiers.contracts import Bars, BoolArray, Switches, TimeArray
+from tiers.contracts import Bars, BarsByTimeframe, BoolArray, Switches, TimeArray
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
-from tiers.risk.garch import FitCache
+from tiers.contracts.protocols import Model, Tiers
 from trading.market.lots import Lot, smallest_steps
 from trading.strategies import BuyAndHold, Strategy
 from trading.strategies.registry import TIERS
@@ -90,24 +90,24 @@ def run_helios(
     switches: Switches,
     tiers: Tiers = BUILT_IN,
     progress: Progress = silent,
-    cache: FitCache | None = None,
+    longer: BarsByTimeframe | None = None,
 ) -> Result:
     """The seven tiers over history, and buy and hold beside them.
 
-    `model` is a predictor, or a champion with its challenger and their names.
+    `model` is a predictor, or a champion with its challenger and their names. `longer` holds the bars of the other
+    timeframes that the tiers look at.
     Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue.
     """
     _check(bars, config)
     served, start = model if isinstance(model, Served) else Served(champion=model), config.start_row
     history = prepare(
-        bars,
+        {bars.timeframe: bars, **(longer or {})},
         served,
         params=params,
         switches=switches,
         start_row=start,
         progress=progress,
         tiers=tiers,
-        cache=cache,
     )
     decider = HeliosDecider(
         bars,

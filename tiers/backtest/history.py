@@ -5,46 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tiers.backtest.decide import BUILT_IN, Decision, DecisionInputs, Tiers, decide_bar
+from tiers.backtest.decide import Decision, DecisionInputs, decide_bar
 from tiers.backtest.exact import Step
+from tiers.backtest.shipped import BUILT_IN
 from tiers.contracts import (
     Bars,
+    BarsByTimeframe,
     BookView,
     FloatArray,
     Forecast,
     Switches,
     TimeArray,
-    VolatilityForecast,
+    VolatilityPath,
+    shortest,
 )
+from tiers.contracts.feature_sets import joined_lookbacks
 from tiers.contracts.parameters import PipelineParams
+from tiers.contracts.protocols import Model, Tiers
 from tiers.contracts.returns import window_returns
-from tiers.features import catalog
-from tiers.llm import market_context
-from tiers.llm.market_context import ContextPath
-from tiers.risk import volatility as vol
-from tiers.risk.garch import FitCache
-from tiers.risk.volatility import VolatilityPath
 from trading.market.lots import Lot
 from trading.market.timestamps import utc_times
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is, of how much
-
-
-class Model(Protocol):
-    """A trained predictor, as `tiers.predict.artefact.load` gives it."""
-
-    @property
-    def receptive_bars(self) -> int: ...
-
-    @property
-    def horizon_bars(self) -> int: ...
-
-    def probabilities(self, features: FloatArray) -> FloatArray: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +64,7 @@ class History:
     probability: FloatArray  # (n_bars, n_symbols, 3)
     horizon_bars: int
     volatility: VolatilityPath
-    context: ContextPath
+    context: Any  # whatever the llm module says of its `market_statistics`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,7 +76,7 @@ class DecisionLog:
     features: FloatArray  # (n_rows, n_symbols, n_features)
     probability: FloatArray  # (n_rows, n_symbols, 3)
     sigma: FloatArray  # (n_rows, n_symbols)
-    method: npt.NDArray[np.int8]  # (n_rows, n_symbols) codes of `tiers.risk.volatility.METHODS`
+    method: npt.NDArray[np.int8]  # (n_rows, n_symbols) codes of the names of its `VolatilityPath`
     expected_return: FloatArray  # (n_rows, n_symbols)
     size: FloatArray
     max_weight: FloatArray
@@ -101,18 +88,19 @@ class DecisionLog:
     denials: Counter[str] = field(default_factory=Counter)  # how often each code was given
 
 
-def warmup_bars(params: PipelineParams, timeframe: str, *, receptive_bars: int) -> int:
-    """Own bars of each symbol before the first decision, so that its windows are as full as live ones."""
-    return max(
-        catalog.WINDOW_BARS + receptive_bars,
-        vol.window_bars(params.volatility, timeframe),
-        market_context.WINDOW_BARS,
-        params.portfolio.window_bars + 1,
+def warmup_bars(
+    params: PipelineParams, timeframe: str, *, receptive_bars: int, tiers: Tiers = BUILT_IN
+) -> dict[str, int]:
+    """Own bars of each symbol and timeframe before the first decision, so that its windows are as full as live ones."""
+    made = tiers.features.feature_set(timeframe)
+    return joined_lookbacks(
+        {name: n_bars + receptive_bars for name, n_bars in made.lookback.items()},
+        *(tier.lookback_bars(params, timeframe) for tier in (tiers.risk, tiers.llm, tiers.portfolio)),
     )
 
 
 def prepare(
-    bars: Bars,
+    bars: BarsByTimeframe,
     served: Served,
     *,
     params: PipelineParams,
@@ -120,24 +108,18 @@ def prepare(
     start_row: int,
     progress: Progress,
     tiers: Tiers = BUILT_IN,
-    cache: FitCache | None = None,
 ) -> History:
     """Features, probabilities, volatility and context of the whole history, each from the past alone."""
     progress("features", 0, 4)
-    features = tiers.features(bars)
+    features = tiers.features.run(bars)
     progress("model", 1, 4)
-    probability = _probabilities(features, bars.symbols, served, switches, tiers)
+    probability = _probabilities(features, shortest(bars).symbols, served, switches, tiers)
     progress("volatility", 2, 4)
-    volatility = vol.volatility(
-        bars.ts,
-        bars.close,
-        params=params.volatility,
-        garch=switches.garch_volatility,
-        first_row=start_row,
-        cache=cache,
+    volatility = tiers.risk.forecast_volatility(
+        bars, params=params.volatility, garch=switches.garch_volatility, first_row=start_row
     )
     progress("context", 3, 4)
-    context = market_context.statistics(bars.close)
+    context = tiers.llm.market_statistics(bars)
     return History(
         features=features,
         probability=probability,
@@ -150,11 +132,11 @@ def prepare(
 def _probabilities(
     features: FloatArray, symbols: Sequence[str], served: Served, switches: Switches, tiers: Tiers
 ) -> FloatArray:
-    probability = tiers.predict(served.champion, features)
+    probability = tiers.predict.run(served.champion, features)
     chosen = np.array([symbol in switches.neural_network_v2 for symbol in symbols])
     if served.challenger is None or not chosen.any():
         return probability
-    other = tiers.predict(served.challenger, features)
+    other = tiers.predict.run(served.challenger, features)
     return np.where(chosen[None, :, None], other, probability)
 
 
@@ -197,17 +179,12 @@ class HeliosDecider:
             horizon_bars=history.horizon_bars,
             model_names=tuple(self.spoke[row].tolist()),
         )
-        volatility = VolatilityForecast(
-            bar_ts=book.bar_ts,
-            symbols=symbols,
-            sigma=history.volatility.sigma[row],
-            methods=history.volatility.methods(row),
-        )
+        volatility = history.volatility.at(row, bar_ts=book.bar_ts, symbols=symbols)
         return DecisionInputs(
             forecast=forecast,
             volatility=volatility,
             returns=window_returns(self.bars.close, row, self.params.portfolio.window_bars),
-            context=market_context.at(
+            context=self.tiers.llm.market_context(
                 history.context, row, bar_ts=book.bar_ts, symbols=symbols, forecast=forecast, book=book
             ),
             book=book,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,20 +12,20 @@ from typing import Any
 
 from helios.modules import registry as modules
 from tiers.backtest import engine, report
-from tiers.backtest.decide import Tiers
 from tiers.backtest.engine import Config, Result
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import Progress, Served, warmup_bars
 from tiers.contracts import Bars, Switches
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
-from tiers.features import catalog
+from tiers.contracts.protocols import Tiers
 from tiers.live import inference
 from tiers.live import switches as switchboard
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
 from trading.market.timeframes import seconds
+from trading.market.timestamps import utc
 from trading.models import MLModel, Stage
 from trading.registry import read as registry
 from trading.strategies import registry as strategies
@@ -143,38 +143,47 @@ def _simple(request: Request, progress: Progress) -> Outcome:
 
 
 def _helios(request: Request, progress: Progress) -> Outcome:
-    champion = registry.champion(request.timeframe)
+    tiers = active_tiers()
+    made = tiers.features.feature_set(request.timeframe)
+    champion = registry.champion(request.timeframe, made.name, made.version)
     switches = switchboard.read_for(list(request.symbols), strategy="backtest", overrides={"auto_trading": True})
-    challenger = registry.challenger(request.timeframe) if switches.neural_network_v2 else None
-    served = Served(
-        champion=inference.predictor(champion),
-        champion_name=champion.name,
-        challenger=None if challenger is None else inference.predictor(challenger),
-        challenger_name="" if challenger is None else challenger.name,
-    )
+    tried = registry.challenger(request.timeframe, made.name, made.version)
+    challenger = tried if switches.neural_network_v2 else None
+    served = serving(champion, challenger, tiers)
     params = PipelineParams.of(
         request.timeframe, closes=instruments.market_closes(request.symbols, instruments.named(request.symbols))
     )
-    warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars)
-    blind = max(feature.lookback for feature in catalog.FEATURES) + served.receptive_bars
-    bars, start_row = load(request, warmup=warmup, shortest=blind)
+    warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
+    blind = made.warmup_bars + served.receptive_bars
+    bars, start_row = load(request, warmup=warmup[request.timeframe], shortest=blind)
     result = engine.run_helios(
         bars,
         served,
         _config(request, start_row),
         params=params,
         switches=switches,
-        tiers=active_tiers(),
+        tiers=tiers,
         progress=progress,
+        longer=longer(bars, warmup),
     )
     trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
     return Outcome(result=result, elapsed_s=0.0, model=champion, trained_until=trained_until, switches=switches)
 
 
+def serving(champion: MLModel, challenger: MLModel | None, tiers: Tiers) -> Served:
+    """The models as the predict module loads them."""
+    return Served(
+        champion=inference.predictor(champion, tiers.predict),
+        champion_name=champion.name,
+        challenger=None if challenger is None else inference.predictor(challenger, tiers.predict),
+        challenger_name="" if challenger is None else challenger.name,
+    )
+
+
 def active_tiers() -> Tiers:
     """The modules that stand for the tiers now, the same that a live cycle would call."""
-    implementations: dict[str, Callable[..., Any]] = {
-        stage.value: modules.resolve(stage.value).implementation.run
+    implementations: dict[str, Any] = {
+        stage.value: modules.resolve(stage.value).implementation
         for stage in (Stage.FEATURES, Stage.PREDICT, Stage.RISK, Stage.LLM, Stage.PORTFOLIO, Stage.EXECUTE)
     }
     return Tiers(**implementations)
@@ -208,6 +217,18 @@ def load(request: Request, *, warmup: int, shortest: int) -> tuple[Bars, int]:
         request.symbols, request.timeframe, request.start - MICROSECOND, warmup, at_least_one=False
     )
     return joined(before, bars), before.n_bars
+
+
+def longer(bars: Bars, wanted: Mapping[str, int]) -> dict[str, Bars]:
+    """The bars of the other timeframes, from the first row's window on up to what had closed at the last row."""
+    first, last = utc(bars.ts[0]), utc(bars.ts[-1])
+    found = {}
+    for timeframe, n_bars in wanted.items():
+        if timeframe != bars.timeframe:
+            before = market.bar_window(bars.symbols, timeframe, first, n_bars, at_least_one=False)
+            after = market.bar_range(bars.symbols, timeframe, first + MICROSECOND, last, at_least_one=False)
+            found[timeframe] = joined(before, after)
+    return found
 
 
 # --- the report ---

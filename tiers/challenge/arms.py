@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from types import SimpleNamespace
+from functools import wraps
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -21,10 +21,12 @@ from helios.db.failures import lost, savepoint
 from helios.modules import registry as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
+from helios.modules.loading import Implementation
 from helios.rollouts.core.assignment import Assignment, Kind
 from tiers.challenge import checks
 from tiers.challenge.deadline import within
-from tiers.contracts.errors import HeliosError, Rejected, Transient
+from tiers.contracts import protocols
+from tiers.contracts.errors import DataError, HeliosError, Rejected, Transient
 from trading.models import PipelineCycle, Stage
 
 T = TypeVar("T")
@@ -90,17 +92,17 @@ class Answer(Generic[T]):
 def ask(
     cycle: PipelineCycle,
     stage: Stage,
-    call: Callable[[Run], T],
+    call: Callable[[Any], T],
     *,
-    trial: Callable[[Run], T] | None = None,
+    trial: Callable[[Any], T] | None = None,
     strategy: Callable[[Assignment], T] | None = None,
     excused: tuple[type[Exception], ...] = (),
 ) -> Answer[T]:
     """Ask the pinned module of a stage, then the challengers that the cycle pinned for it.
 
-    `call` works with the `run` of a module that it is given; `trial` does the same for a challenger where that differs
-    (no breaker, no fallback); `strategy` answers for a challenging strategy. An error in `excused` is not the
-    challenger's: it then did not take part. Raises what the champion raises.
+    `call` works with the module that it is given, a tier of `contracts.protocols`; `trial` does the same for a
+    challenger where that differs (no breaker, no fallback); `strategy` answers for a challenging strategy. An error in
+    `excused` is not the challenger's: it then did not take part. Raises what the champion raises.
     """
     started = time.perf_counter()
     value = call(champion(cycle, stage))
@@ -121,8 +123,8 @@ def ask(
     return Answer(value=value, latency_ms=latency_ms, trials=tuple(trials))
 
 
-def champion(cycle: PipelineCycle, stage: Stage) -> Run:
-    """The `run` of the version that the cycle is pinned to, checked, and watched when it was just switched in.
+def champion(cycle: PipelineCycle, stage: Stage) -> Any:
+    """The version that the cycle is pinned to, checked, and watched when it was just switched in.
 
     A failure of a version that the slot has left since the cycle began is told as one of a watched version is.
     """
@@ -130,8 +132,33 @@ def champion(cycle: PipelineCycle, stage: Stage) -> Run:
     if label is None:
         raise Rejected(f"module {stage.value} must be in use when a cycle starts, none was")
     active = modules.resolve_pinned(stage.value, label)
-    run = watch.guarded(replace(active, implementation=_checking(active.implementation, stage))).run
-    return cast("Run", run) if not left(cycle, stage) else _failing_over(run, stage, label)
+    checking = cast("Implementation", _Checked(active.implementation, stage))
+    tier = watch.guarded(replace(active, implementation=checking))
+    return tier if not left(cycle, stage) else _Around(tier, lambda part: _failing_over(part, stage, label))
+
+
+def serving(cycle: PipelineCycle, stage: Stage) -> Any:
+    """The module whose answer of a stage that has run stands for the whole book."""
+    label = serving_label(cycle, stage)
+    return _Checked(modules.resolve_pinned(stage.value, label).implementation, stage)
+
+
+def serving_label(cycle: PipelineCycle, stage: Stage) -> str:
+    """Its label: the pinned one, unless a challenger served the book."""
+    if not assignments(cycle, stage):
+        return str(cycle.modules[stage.value])
+    (label,) = (run.module_version for run in cycle.stage_runs.all() if run.stage == stage)
+    return label
+
+
+def challengers(cycle: PipelineCycle, stage: Stage) -> list[Any]:
+    """The challengers of a stage, as far as they can be loaded here: what goes wrong is told by their own trial."""
+    found = []
+    for one in assignments(cycle, stage):
+        if one.kind == Kind.MODULE:
+            with contextlib.suppress(Exception, SystemExit), savepoint():
+                found.append(_Checked(modules.resolve_pinned(stage.value, one.challenger).implementation, stage))
+    return found
 
 
 def left(cycle: PipelineCycle, stage: Stage) -> str:
@@ -151,6 +178,7 @@ def fallback(cycle: PipelineCycle, stage: Stage) -> str:
 
 
 def _failing_over(run: Run, stage: Stage, label: str) -> Run:
+    @wraps(run)
     def attempt(*args: Any, **named: Any) -> Any:
         try:
             return run(*args, **named)
@@ -186,10 +214,10 @@ def _load_ahead(stage: Stage, assignment: Assignment) -> None:
         modules.resolve_pinned(stage.value, assignment.challenger)
 
 
-def _module_trial(call: Callable[[Run], T], stage: Stage, assignment: Assignment) -> Callable[[], T]:
+def _module_trial(call: Callable[[Any], T], stage: Stage, assignment: Assignment) -> Callable[[], T]:
     def work() -> T:
         found = modules.resolve_pinned(stage.value, assignment.challenger)
-        return call(_isolated(_checking(found.implementation, stage).run))
+        return call(_Around(_Checked(found.implementation, stage), _isolated))
 
     return work
 
@@ -228,24 +256,49 @@ def said(error: BaseException) -> str:
     return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}".rstrip()
 
 
-def _checking(implementation: Any, stage: Stage) -> Any:
-    """The implementation with its answers checked."""
+class _Checked:
+    """A module of a tier whose answers are checked; a part that it lacks is told in a sentence."""
 
-    def run(*args: Any, **named: Any) -> Any:
-        return checks.checked(stage.value, implementation.run(*args, **named), *args, **named)
+    def __init__(self, implementation: Any, stage: Stage) -> None:
+        self._implementation, self._stage = implementation, stage
 
-    return SimpleNamespace(VERSION=implementation.VERSION, run=run)
+    def run(self, *args: Any, **named: Any) -> Any:
+        return checks.checked(self._implementation, self._stage.value, args, named)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(self._implementation, name)
+        except AttributeError as error:
+            raise DataError(protocols.lacks(self._stage.value, name)) from error
+
+
+class _Around:
+    """A module each of whose functions is called through `around`."""
+
+    def __init__(self, implementation: Any, around: Callable[[Run], Run]) -> None:
+        self._implementation, self._around = implementation, around
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._implementation, name)
+        return self._around(found) if callable(found) else found
 
 
 def _isolated(run: Run) -> Run:
     """`run` on copies of every array, so that a challenger that writes into its input changes nothing for others."""
-    return lambda *args, **named: run(*map(private, args), **{name: private(value) for name, value in named.items()})
+
+    @wraps(run)
+    def call(*args: Any, **named: Any) -> Any:
+        return run(*map(private, args), **{name: private(value) for name, value in named.items()})
+
+    return call
 
 
 def private(value: Any) -> Any:
-    """A copy of an array, of the arrays in a frozen message or in a sequence of them; anything else as it is."""
+    """A copy of an array, of the arrays in a frozen message, in a sequence or in a mapping; anything else as it is."""
     if isinstance(value, np.ndarray):
         return value.copy()
+    if isinstance(value, dict):
+        return {name: private(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(private, cast("Sequence[Any]", value)))
     if is_dataclass(value) and not isinstance(value, type):

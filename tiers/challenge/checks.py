@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from tiers.contracts import BoolArray, FloatArray, TradingState
+from tiers.contracts import MAX_RISK_MULTIPLIER, BarsByTimeframe, BoolArray, FloatArray, TradingState, shortest
 from tiers.contracts.errors import DataError
 from tiers.contracts.plans import Plan
-from tiers.features.catalog import NAMES
-from tiers.llm.reply import MAX_MULTIPLIER
 
 SUM_TOLERANCE = 1e-6
 LONGEST = {"method": 32, "reason": 64, "provider": 32, "client_order_id": 48}  # letters that their columns hold
 
 
-def checked(stage: str, result: Any, *inputs: Any, **named: Any) -> Any:
-    """The result of `stage` called with these inputs. `DataError` where it is not what the next stages build on."""
+def checked(tier: Any, stage: str, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """What the tier's `run` gives on these inputs. `DataError` where it is not what the next stages build on."""
+    result = tier.run(*inputs, **named)
+    if stage == "features":
+        return _features(result, tier, inputs[0])
     return CHECKS[stage](result, inputs, named)
 
 
@@ -30,9 +31,9 @@ def _ingest(result: Any, _inputs: tuple[Any, ...], _named: dict[str, Any]) -> An
     return result
 
 
-def _features(result: Any, inputs: tuple[Any, ...], _named: dict[str, Any]) -> FloatArray:
-    expected = (*inputs[0].close.shape, len(NAMES))
-    return _floats("features", result, expected)
+def _features(result: Any, tier: Any, bars: BarsByTimeframe) -> FloatArray:
+    own = shortest(bars)
+    return _floats("features", result, (*own.close.shape, len(tier.feature_set(own.timeframe).columns)))
 
 
 def _predict(result: Any, inputs: tuple[Any, ...], _named: dict[str, Any]) -> FloatArray:
@@ -68,9 +69,9 @@ def _risk(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
 
 def _llm(result: Any, _inputs: tuple[Any, ...], _named: dict[str, Any]) -> Any:
     _fields("llm", result, "bar_ts", "provider", "stance", "conviction", "risk_multiplier", "reasoning")
-    if not 0.0 <= result.conviction <= 1.0 or not 0.0 <= result.risk_multiplier <= MAX_MULTIPLIER:
+    if not 0.0 <= result.conviction <= 1.0 or not 0.0 <= result.risk_multiplier <= MAX_RISK_MULTIPLIER:
         raise DataError(
-            f"llm must give a conviction from 0 to 1 and a multiplier from 0 to {MAX_MULTIPLIER}, were "
+            f"llm must give a conviction from 0 to 1 and a multiplier from 0 to {MAX_RISK_MULTIPLIER}, were "
             f"{result.conviction} and {result.risk_multiplier}"
         )
     _short("llm", result, "provider")
@@ -107,7 +108,6 @@ def _execute(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> Pl
 
 CHECKS: dict[str, Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
     "ingest": _ingest,
-    "features": _features,
     "predict": _predict,
     "risk": _risk,
     "llm": _llm,

@@ -19,6 +19,7 @@ from tiers.contracts import (
     RiskDecision,
     TargetWeights,
     TradingState,
+    VolatilityForecast,
 )
 from tiers.contracts.parameters import PortfolioParams, RiskParams
 from tiers.contracts.weights import quantised
@@ -39,6 +40,19 @@ def forecasts(champion: Forecast, challenger: Forecast, served: Collection[str])
         champion,
         probability=np.where(mine[:, None], challenger.probability, champion.probability),
         model_names=tuple(other if chosen else own for chosen, other, own in names),
+    )
+
+
+def volatilities(
+    champion: VolatilityForecast, challenger: VolatilityForecast, served: Collection[str]
+) -> VolatilityForecast:
+    """The champion's volatilities with the challenger's in the places of its symbols."""
+    mine = mask(champion.symbols, served)
+    methods = zip(mine.tolist(), challenger.methods, champion.methods, strict=True)
+    return replace(
+        champion,
+        sigma=np.where(mine, challenger.sigma, champion.sigma),
+        methods=tuple(other if chosen else own for chosen, other, own in methods),
     )
 
 
@@ -152,4 +166,4 @@ def denials(champion: Sequence[Denial], challenger: Sequence[Denial], served: Co
     return (*(denial for denial in champion if denial.symbol not in served), *theirs)
 
 
-__all__ = ["denials", "forecasts", "mask", "risks", "targets"]
+__all__ = ["denials", "forecasts", "mask", "risks", "targets", "volatilities"]

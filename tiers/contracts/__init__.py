@@ -4,11 +4,14 @@ The seven tiers import no floor but by way of it.
 """
 
 from tiers.contracts.errors import Ambiguous, DataError, HeliosError, ModelMissing, Rejected, Transient
+from tiers.contracts.feature_sets import FeatureSet, closed_rows, shortest
 from tiers.contracts.messages import (
     BUY,
     HOLD,
+    MAX_RISK_MULTIPLIER,
     SELL,
     Bars,
+    BarsByTimeframe,
     BookView,
     BoolArray,
     Denial,
@@ -26,6 +29,7 @@ from tiers.contracts.messages import (
     TimeArray,
     TradingState,
     VolatilityForecast,
+    VolatilityPath,
 )
 from trading.market import timeframes
 from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, split, union
@@ -39,16 +43,19 @@ __all__ = [
     "CALENDARS",
     "FIELDS",
     "HOLD",
+    "MAX_RISK_MULTIPLIER",
     "PRICES",
     "SELL",
     "Ambiguous",
     "BarTable",
     "Bars",
+    "BarsByTimeframe",
     "BookView",
     "BoolArray",
     "Calendar",
     "DataError",
     "Denial",
+    "FeatureSet",
     "FloatArray",
     "Forecast",
     "HeliosError",
@@ -68,9 +75,12 @@ __all__ = [
     "TradingState",
     "Transient",
     "VolatilityForecast",
+    "VolatilityPath",
     "bar_table",
     "calendar",
+    "closed_rows",
     "in_lots",
+    "shortest",
     "split",
     "stamp",
     "timeframes",

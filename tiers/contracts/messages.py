@@ -6,17 +6,21 @@ missing value is NaN; everything that is money is `Decimal`. A bar is named by i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from trading.enums import Side, TradingState
 from trading.market.bars import Bars, BoolArray, FloatArray, TimeArray
 
 SELL, HOLD, BUY = 0, 1, 2  # columns of a probability array
+MAX_RISK_MULTIPLIER = 1.5  # the most that a strategic view may ask for
+BarsByTimeframe = Mapping[str, Bars]  # the shortest timeframe is the one that is decided on
 
 
 class Signal(StrEnum):
@@ -80,7 +84,29 @@ class VolatilityForecast:
     bar_ts: datetime
     symbols: tuple[str, ...]
     sigma: FloatArray  # (n_symbols,)
-    methods: tuple[str, ...]  # "garch", "ewma" or "" a symbol
+    methods: tuple[str, ...]  # how each was found, such as "garch" or "ewma"; "" where unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolatilityPath:
+    """Volatility over time, (n_bars, n_symbols) each: `sigma` per bar as in a forecast, `method` a code.
+
+    `names` gives the name of each code, "" first: unknown. `preferred` is the method that was asked for, where any
+    other one stands in for it; empty where none does.
+    """
+
+    sigma: FloatArray
+    method: npt.NDArray[np.int8]
+    names: tuple[str, ...]
+    preferred: str = ""
+
+    def methods(self, row: int) -> tuple[str, ...]:
+        """Method names of one row, (n_symbols,)."""
+        return tuple(self.names[code] for code in self.method[row])
+
+    def at(self, row: int, *, bar_ts: datetime, symbols: tuple[str, ...]) -> VolatilityForecast:
+        """The forecast of one row."""
+        return VolatilityForecast(bar_ts=bar_ts, symbols=symbols, sigma=self.sigma[row], methods=self.methods(row))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +181,18 @@ class StrategicView:
     reasoning: str
     usage: dict[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def neutral(cls, bar_ts: datetime, *, provider: str, reasoning: str) -> StrategicView:
+        """The view that changes nothing: for a tier that is off, or whose analyst did not answer."""
+        return cls(
+            bar_ts=bar_ts,
+            provider=provider,
+            stance=Stance.NEUTRAL,
+            conviction=0.0,
+            risk_multiplier=1.0,
+            reasoning=reasoning,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetWeights:
@@ -189,8 +227,10 @@ class OrderIntent:
 __all__ = [
     "BUY",
     "HOLD",
+    "MAX_RISK_MULTIPLIER",
     "SELL",
     "Bars",
+    "BarsByTimeframe",
     "BookView",
     "BoolArray",
     "Denial",
@@ -208,4 +248,5 @@ __all__ = [
     "TimeArray",
     "TradingState",
     "VolatilityForecast",
+    "VolatilityPath",
 ]

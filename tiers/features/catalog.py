@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FEATURE_SET = "base-v1"
+FEATURE_SET, SET_VERSION = "base-v1", "1.0.0"
 GROUPS = ("momentum", "trend", "volatility", "volume", "candle", "distribution", "time_of_day")
 
 # Own bars of a symbol that a live call needs for its last row to equal the backtest's to 1e-9. Windowed

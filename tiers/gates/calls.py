@@ -21,7 +21,7 @@ def ingest(seed: int) -> Call:
 
 
 def features(seed: int) -> Call:
-    return Call(args=(inputs.bars(seed),))
+    return Call(args=(inputs.by_timeframe(seed),))
 
 
 def predict(seed: int) -> Call:

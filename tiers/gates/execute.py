@@ -12,7 +12,7 @@ import numpy as np
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import BookView, OrderIntent, Side, TargetWeights, TradingState
 from tiers.contracts.parameters import ExecuteParams
-from tiers.gates import assertions
+from tiers.gates import assertions, parts
 from tiers.gates import inputs as worlds
 from tiers.gates.inputs import SYMBOLS
 
@@ -224,7 +224,7 @@ _ALL = (
     ("sells come before buys", sells_come_before_buys, False),
     ("a target of zero sells everything", a_target_of_zero_sells_everything, False),
 )
-TESTS = tuple(
-    GateTest(name=name, function=function, required=required, contracts=("execute",))
-    for name, function, required in _ALL
+TESTS = (
+    parts.of("execute"),
+    *(GateTest(name=name, function=each, required=needed, contracts=("execute",)) for name, each, needed in _ALL),
 )

@@ -1,153 +1,177 @@
-"""The part of the suite `data` that speaks of features modules: `run(bars)` to (n_bars, n_symbols, n_features)."""
+"""The part of the suite `data` that speaks of features modules: bars by timeframe to (n_bars, n_symbols, n_columns)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from helios.modules.suites import Candidate, GateTest, require
-from tiers.contracts import FloatArray
-from tiers.features import catalog
-from tiers.gates import assertions, inputs
-from trading.market.bars import Bars
+from tiers.contracts import Bars, BarsByTimeframe, FeatureSet, FloatArray, shortest
+from tiers.contracts.feature_sets import until
+from tiers.gates import assertions, inputs, parts
+from trading.market.bars import FIELDS
 
-N_BARS, N_SYMBOLS = 480, 3
-WINDOW = catalog.WINDOW_BARS
-N_FEATURES = len(catalog.NAMES)
-FIELDS = ("open", "high", "low", "close", "volume")
+N_BARS, N_SYMBOLS, TIMEFRAME = 480, 3, "1h"
+NAME_LETTERS = 32
 LIVE_TOLERANCE = 1e-8  # a live window forgets where it began, but for the rounding of its slowest recursion
 
 __all__ = ["TESTS"]
 
 
-def _features(candidate: Candidate, bars: Bars) -> FloatArray:
-    return assertions.array(candidate.run(bars), "features", (bars.n_bars, bars.n_symbols, N_FEATURES))
+def _set(candidate: Candidate) -> FeatureSet:
+    made: FeatureSet = candidate.implementation.feature_set(TIMEFRAME)
+    return made
 
 
-def _bars(seed: int, *, whole: bool = False, n_bars: int = N_BARS) -> Bars:
-    return inputs.bars(seed, n_bars=n_bars, n_symbols=N_SYMBOLS, whole=whole)
+def _features(candidate: Candidate, bars: BarsByTimeframe) -> FloatArray:
+    own = shortest(bars)
+    expected = (own.n_bars, own.n_symbols, len(_set(candidate).columns))
+    return assertions.array(candidate.run(bars), "features", expected)
 
 
-def _changed(bars: Bars, **fields: FloatArray) -> Bars:
-    made: dict[str, Any] = fields
-    return replace(bars, **made)
+def _bars(candidate: Candidate, seed: int, *, whole: bool = False) -> dict[str, Bars]:
+    """A market in the timeframes of the set, longer than its window."""
+    made = _set(candidate)
+    market = inputs.by_timeframe(seed, n_bars=max(N_BARS, made.window_bars + 96), n_symbols=N_SYMBOLS, whole=whole)
+    return {name: market[name] for name in made.timeframes}
 
 
-def _shocked(bars: Bars, row: int, seed: int) -> Bars:
-    """The same bars up to `row`, other ones from there on, as whole as before."""
-    rng = np.random.default_rng(seed)
-    factor = 1.0 + 0.5 * rng.random((bars.n_bars - row, bars.n_symbols))
-    fields = {name: getattr(bars, name).copy() for name in FIELDS}
-    for values in fields.values():
-        values[row:] *= factor
-    return _changed(bars, **fields)
+def _changed(
+    bars: BarsByTimeframe, names: Sequence[str], change: Callable[[FloatArray], FloatArray]
+) -> dict[str, Bars]:
+    """The bars with some of their fields changed in every timeframe."""
+    made = {}
+    for timeframe, each in bars.items():
+        fields: dict[str, Any] = {name: change(getattr(each, name).copy()) for name in names}
+        made[timeframe] = replace(each, **fields)
+    return made
+
+
+def _window(bars: BarsByTimeframe, row: int, n_bars: int) -> dict[str, Bars]:
+    """What a live cycle holds at that row of the shortest timeframe: the last bars of each that had closed."""
+    closed = until(bars, shortest(bars).ts[row])
+    return {name: each.rows(slice(max(0, each.n_bars - n_bars), None)) for name, each in closed.items()}
+
+
+def the_set_names_its_columns_and_timeframes(candidate: Candidate, _seed: int) -> None:
+    made = _set(candidate)
+    assertions.fields(made, ("name", "version", "columns", "window_bars", "timeframes"), "a feature set")
+    known = all(isinstance(text, str) and 0 < len(text) <= NAME_LETTERS for text in (made.name, made.version))
+    require(known, f"a feature set needs a name and a version of at most {NAME_LETTERS} letters, had {made}")
+    first = made.timeframes[0]
+    require(first == TIMEFRAME, f"the set for {TIMEFRAME} must begin with {TIMEFRAME}, began with {first}")
 
 
 def result_is_bars_by_symbols_by_features(candidate: Candidate, seed: int) -> None:
-    for n_bars in (N_BARS, WINDOW, 5, 1):
-        _features(candidate, _bars(seed, n_bars=n_bars, whole=True))
+    bars = _bars(candidate, seed, whole=True)
+    for n_bars in (N_BARS, _set(candidate).window_bars, 5, 1):
+        _features(candidate, _window(bars, -1, n_bars))
 
 
 def nothing_is_infinite(candidate: Candidate, seed: int) -> None:
-    flat = _bars(seed, whole=True)
-    still = np.full((N_BARS, N_SYMBOLS), 50.0)
-    flat = _changed(flat, open=still, high=still, low=still, close=still, volume=np.zeros_like(still))
-    for bars in (_bars(seed), flat):
+    flat = _changed(_bars(candidate, seed, whole=True), FIELDS[:4], lambda values: np.full_like(values, 50.0))
+    flat = _changed(flat, ("volume",), np.zeros_like)
+    for bars in (_bars(candidate, seed), flat):
         infinite = int(np.isinf(_features(candidate, bars)).sum())
         require(not infinite, f"a quotient by zero must be NaN or bounded, {infinite} values were infinite")
 
 
 def whole_history_gives_every_feature(candidate: Candidate, seed: int) -> None:
-    newest = _features(candidate, _bars(seed, whole=True))[-1]
-    lacking = int(np.isnan(newest).sum())
-    require(not lacking, f"a window of {N_BARS} whole bars must give every feature, {lacking} were missing")
+    bars = _bars(candidate, seed, whole=True)
+    lacking = int(np.isnan(_features(candidate, bars)[-1]).sum())
+    n_bars = shortest(bars).n_bars
+    require(not lacking, f"a window of {n_bars} whole bars must give every feature, {lacking} were missing")
 
 
 def the_future_changes_nothing(candidate: Candidate, seed: int) -> None:
-    bars = _bars(seed)
+    bars = _bars(candidate, seed)
+    own = shortest(bars)
     before = _features(candidate, bars)
-    for row in (N_BARS // 2, N_BARS - 20, N_BARS - 1):
-        after = _features(candidate, _shocked(bars, row, seed))
+    for row in (own.n_bars // 2, own.n_bars - 20, own.n_bars - 1):
+        last = own.ts[row - 1]
+        after = _features(candidate, inputs.shocked(bars, last, seed))
         assertions.same(before[:row], after[:row], f"features before bar {row} must not depend on bars from {row} on")
-        cut = _features(candidate, bars.rows(slice(0, row)))
+        cut = _features(candidate, until(bars, last))
         assertions.same(before[:row], cut, f"features before bar {row} must not depend on whether later bars exist")
 
 
 def a_missing_bar_has_no_features(candidate: Candidate, seed: int) -> None:
-    bars = _bars(seed)
+    bars = _bars(candidate, seed)
     out = _features(candidate, bars)
-    absent = np.isnan(bars.close)
+    absent = np.isnan(shortest(bars).close)
     known = int(np.isfinite(out[absent]).sum())
     require(not known, f"where a symbol has no bar it has no features, {known} values were there")
 
 
 def each_symbol_is_read_on_its_own_bars(candidate: Candidate, seed: int) -> None:
-    bars = _bars(seed)
-    out = _features(candidate, bars)
-    own = np.isfinite(bars.close[:, 0])
-    alone = Bars(
-        timeframe=bars.timeframe,
-        symbols=bars.symbols[:1],
-        ts=bars.ts[own],
-        **{name: np.ascontiguousarray(getattr(bars, name)[own, :1]) for name in FIELDS},
-    )
-    single = _features(candidate, alone)
+    bars = _bars(candidate, seed)
+    own = np.isfinite(shortest(bars).close[:, 0])
+    out, single = _features(candidate, bars), _features(candidate, {name: _alone(each) for name, each in bars.items()})
     assertions.same(out[own, 0], single[:, 0], "a symbol must have the features of its own bars, as if it were alone")
 
 
+def _alone(bars: Bars) -> Bars:
+    own = np.isfinite(bars.close[:, 0])
+    fields = {name: np.ascontiguousarray(getattr(bars, name)[own, :1]) for name in FIELDS}
+    return Bars(timeframe=bars.timeframe, symbols=bars.symbols[:1], ts=bars.ts[own], **fields)
+
+
 def one_symbol_does_not_touch_another(candidate: Candidate, seed: int) -> None:
-    bars, other = _bars(seed), _bars(seed + 1)
-    fields = {name: getattr(bars, name).copy() for name in FIELDS}
-    for name, values in fields.items():
-        values[:, 0] = 7.0 * getattr(other, name)[:, 0]
-    before, after = _features(candidate, bars), _features(candidate, _changed(bars, **fields))
+    def other(values: FloatArray) -> FloatArray:
+        values[:, 0] *= 7.0 + np.arange(len(values)) % 5
+        return values
+
+    bars = _bars(candidate, seed)
+    before, after = _features(candidate, bars), _features(candidate, _changed(bars, FIELDS, other))
     assertions.same(before[:, 1:], after[:, 1:], "a symbol's features must not move with another symbol's bars")
 
 
 def a_live_window_equals_the_batch(candidate: Candidate, seed: int) -> None:
-    bars = _bars(seed, whole=True)
+    bars, n_bars = _bars(candidate, seed, whole=True), _set(candidate).window_bars
     batch = _features(candidate, bars)
-    for row in (WINDOW + 10, N_BARS - 1):
-        live = _features(candidate, bars.rows(slice(row + 1 - WINDOW, row + 1)))
+    for row in (n_bars + 10, len(batch) - 1):
+        live = _features(candidate, _window(bars, row, n_bars))
         assertions.same(
             batch[row],
             live[-1],
-            f"the last {WINDOW} bars must give the features of the batch",
+            f"the last {n_bars} bars must give the features of the batch",
             tolerance=LIVE_TOLERANCE,
         )
 
 
 def unknown_volume_stays_unknown(candidate: Candidate, seed: int) -> None:
-    bars = _bars(seed, whole=True)
-    volume = bars.volume.copy()
-    volume[:, 0] = np.nan
-    plain, out = _features(candidate, bars)[-1, 0], _features(candidate, _changed(bars, volume=volume))[-1, 0]
+    def gone(values: FloatArray) -> FloatArray:
+        values[:, 0] = np.nan
+        return values
+
+    bars = _bars(candidate, seed, whole=True)
+    plain, out = _features(candidate, bars)[-1, 0], _features(candidate, _changed(bars, ("volume",), gone))[-1, 0]
     known = np.isfinite(out)
-    require(not known.all(), "features of the volume must be missing without it, all were there")
     require(known.any(), "features of the prices must stay without a volume, none did")
-    assertions.same(plain[known], out[known], "features that need no volume must not change without it")
+    assertions.same(plain[known], out[known], "features of the volume must be missing without it")
 
 
 def features_move_with_the_market(candidate: Candidate, seed: int) -> None:
-    one, other = _features(candidate, _bars(seed))[-1], _features(candidate, _bars(seed + 1))[-1]
+    one, other = (_features(candidate, _bars(candidate, each))[-1] for each in (seed, seed + 1))
     moved = float((np.abs(one - other) > assertions.TOLERANCE).mean())
     require(moved > 0.5, f"most features should differ between two markets, {moved:.0%} did")
 
 
 def prices_may_have_any_scale(candidate: Candidate, seed: int) -> None:
-    bars = _bars(seed, whole=True)
-    scaled = {name: 1_024.0 * getattr(bars, name) for name in FIELDS[:4]}
+    bars = _bars(candidate, seed, whole=True)
     assertions.same(
         _features(candidate, bars)[-1],
-        _features(candidate, _changed(bars, **scaled))[-1],
+        _features(candidate, _changed(bars, FIELDS[:4], lambda values: 1_024.0 * values))[-1],
         "prices in another unit should give the same features",
         tolerance=1e-6,
     )
 
 
 _ALL = (
+    ("the set names its columns and timeframes", the_set_names_its_columns_and_timeframes, True),
     ("result is bars by symbols by features", result_is_bars_by_symbols_by_features, True),
     ("nothing is infinite", nothing_is_infinite, True),
     ("whole history gives every feature", whole_history_gives_every_feature, True),
@@ -160,7 +184,10 @@ _ALL = (
     ("features move with the market", features_move_with_the_market, False),
     ("prices may have any scale", prices_may_have_any_scale, False),
 )
-TESTS = tuple(
-    GateTest(name=name, function=function, required=required, contracts=("features",))
-    for name, function, required in _ALL
+TESTS = (
+    parts.of("features"),
+    *(
+        GateTest(name=name, function=function, required=needed, contracts=("features",))
+        for name, function, needed in _ALL
+    ),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from helios.modules.suites import Candidate, GateTest, require
-from tiers.gates import assertions, inputs
+from tiers.gates import assertions, inputs, parts
 from tiers.gates.inputs import BAR_TS, SYMBOLS
 from trading.market.bars import FIELDS, PRICES, Bars, BarTable
 
@@ -210,7 +210,7 @@ _ALL = (
     ("one symbol does not touch another", one_symbol_does_not_touch_another, True),
     ("problems read as sentences", problems_read_as_sentences, False),
 )
-TESTS = tuple(
-    GateTest(name=name, function=function, required=required, contracts=("ingest",))
-    for name, function, required in _ALL
+TESTS = (
+    parts.of("ingest"),
+    *(GateTest(name=name, function=each, required=needed, contracts=("ingest",)) for name, each, needed in _ALL),
 )

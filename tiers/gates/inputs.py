@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
 
 from tiers.contracts import (
+    BarsByTimeframe,
     BookView,
     BoolArray,
     FloatArray,
@@ -20,7 +21,7 @@ from tiers.contracts import (
     TradingState,
     VolatilityForecast,
 )
-from trading.market.bars import Bars, BarTable, split
+from trading.market.bars import FIELDS, Bars, BarTable, split
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 
@@ -55,6 +56,27 @@ def bars(seed: int, *, n_bars: int = 480, n_symbols: int = 6, timeframe: str = "
         for values in fields.values():
             values[absent] = np.nan
     return Bars(timeframe=timeframe, symbols=SYMBOLS[:n_symbols], ts=timeline(n_bars, timeframe), **fields)
+
+
+def by_timeframe(seed: int, *, n_bars: int = 480, n_symbols: int = 6, whole: bool = False) -> dict[str, Bars]:
+    """`bars` of 1h, which are decided on, and of 1d: a market of its own, whose bars close with hours."""
+    return {
+        timeframe: bars(seed + place, n_bars=n_bars, n_symbols=n_symbols, timeframe=timeframe, whole=whole)
+        for place, timeframe in enumerate(("1h", "1d"))
+    }
+
+
+def shocked(market: BarsByTimeframe, last: np.datetime64, seed: int) -> dict[str, Bars]:
+    """The same bars as far as they had closed at `last`, other ones from there on, as whole as before."""
+    made = {}
+    for name, each in market.items():
+        row = int(np.searchsorted(each.ts, last, side="right"))
+        factor = 1.0 + 0.5 * np.random.default_rng(seed).random((each.n_bars - row, each.n_symbols))
+        values = {field: getattr(each, field).copy() for field in FIELDS}
+        for value in values.values():
+            value[row:] *= factor
+        made[name] = replace(each, **values)
+    return made
 
 
 def timeline(n_bars: int, timeframe: str) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from helios.modules.suites import Candidate, GateTest, require
-from tiers.contracts import Stance, StrategicView
-from tiers.gates import assertions, inputs
+from helios.modules.suites.equality import difference
+from tiers.contracts import (
+    MAX_RISK_MULTIPLIER,
+    BarsByTimeframe,
+    MarketContext,
+    Stance,
+    StrategicView,
+    Switches,
+    shortest,
+)
+from tiers.contracts.feature_sets import until
+from tiers.contracts.parameters import PipelineParams
+from tiers.gates import assertions, inputs, parts
 
-MAX_MULTIPLIER, MAX_REASONING = 1.5, 1_000
+MAX_REASONING = 1_000
+CONTEXT = ("bar_ts", "symbols", "regime", "trend", "volatility_ratio", "breadth", "mean_edge", "drawdown")
 FIELDS = ("bar_ts", "provider", "stance", "conviction", "risk_multiplier", "reasoning", "usage")
 
 __all__ = ["TESTS"]
@@ -43,8 +56,8 @@ def the_view_speaks_of_its_bar(candidate: Candidate, seed: int) -> None:
 
 def the_multiplier_is_from_0_to_1_5(candidate: Candidate, seed: int) -> None:
     for view in _views(candidate, seed):
-        ok = math.isfinite(view.risk_multiplier) and 0.0 <= view.risk_multiplier <= MAX_MULTIPLIER
-        require(ok, f"risk_multiplier must be from 0 to {MAX_MULTIPLIER}, was {view.risk_multiplier}")
+        ok = math.isfinite(view.risk_multiplier) and 0.0 <= view.risk_multiplier <= MAX_RISK_MULTIPLIER
+        require(ok, f"risk_multiplier must be from 0 to {MAX_RISK_MULTIPLIER}, was {view.risk_multiplier}")
 
 
 def conviction_is_from_0_to_1(candidate: Candidate, seed: int) -> None:
@@ -98,7 +111,64 @@ def the_stance_fits_the_multiplier(candidate: Candidate, seed: int) -> None:
         require(not odd, f"{view.stance} should not go with a multiplier of {view.risk_multiplier:g}")
 
 
+def the_context_speaks_of_its_bar(candidate: Candidate, seed: int) -> None:
+    shown = _shown(candidate, inputs.by_timeframe(seed), seed)
+    assertions.fields(shown, CONTEXT, "a market context")
+    same = shown.bar_ts == inputs.BAR_TS and shown.symbols == inputs.SYMBOLS
+    require(same, f"the context must be of the bar {inputs.BAR_TS} and of {inputs.SYMBOLS}, was of {shown.bar_ts}")
+    require(isinstance(shown.regime, str) and shown.regime, f"the context must name a regime, was {shown.regime!r}")
+
+
+def the_context_knows_no_future(candidate: Candidate, seed: int) -> None:
+    """Nor more than the window that the module asks for."""
+    market = inputs.by_timeframe(seed, n_bars=1_500, whole=True)
+    row = 1_400
+    last = market["1h"].ts[row]
+    wanted, closed = candidate.implementation.lookback_bars(PipelineParams(), "1h"), until(market, last)
+    window = {name: closed[name].rows(slice(-n_bars, None)) for name, n_bars in wanted.items()}
+    plain = _shown(candidate, market, seed, row)
+    for what, other in (
+        ("bars that come later", _shown(candidate, inputs.shocked(market, last, seed), seed, row)),
+        ("bars before its window", _shown(candidate, window, seed)),
+    ):
+        found = difference(plain, other, "the context")
+        require(not found, f"the context must not depend on {what}, but {found}")
+
+
+def enforcement_stays_within_the_view(candidate: Candidate, seed: int) -> None:
+    enforce = candidate.implementation.enforce
+    risk, on = inputs.decision(seed), Switches()
+    view = candidate.run(inputs.context(seed))
+    for multiplier in (0.0, 0.5, 1.0, MAX_RISK_MULTIPLIER):
+        asked = replace(view, bar_ts=risk.bar_ts, risk_multiplier=multiplier)
+        out = enforce(risk, asked, on)
+        most = max(risk.leverage, 1.0) if multiplier > 1.0 else risk.leverage * multiplier
+        require(
+            0.0 <= out.leverage <= most + assertions.TOLERANCE,
+            f"a multiplier of {multiplier:g} must leave the leverage from 0 to {most:g}, it became {out.leverage:g}",
+        )
+        assertions.within(out.max_weight, 0.0, risk.max_weight, "max_weight after the view")
+        same = enforce(risk, asked, replace(on, llm_enhanced_decisions=False)).leverage
+        require(same == risk.leverage, f"a view that is only shown must change no leverage, it became {same:g}")
+
+
+def _shown(candidate: Candidate, market: BarsByTimeframe, seed: int, row: int = -1) -> MarketContext:
+    tier = candidate.implementation
+    shown: MarketContext = tier.market_context(
+        tier.market_statistics(market),
+        row % shortest(market).n_bars,
+        bar_ts=inputs.BAR_TS,
+        symbols=inputs.SYMBOLS,
+        forecast=inputs.forecast(seed),
+        book=inputs.book(seed, held=inputs.holdings(seed)),
+    )
+    return shown
+
+
 _ALL = (
+    ("the context speaks of its bar", the_context_speaks_of_its_bar, True),
+    ("the context knows no future", the_context_knows_no_future, True),
+    ("enforcement stays within the view", enforcement_stays_within_the_view, True),
     ("the view speaks of its bar", the_view_speaks_of_its_bar, True),
     ("the multiplier is from 0 to 1.5", the_multiplier_is_from_0_to_1_5, True),
     ("conviction is from 0 to 1", conviction_is_from_0_to_1, True),
@@ -109,6 +179,7 @@ _ALL = (
     ("turbulence asks for less risk", turbulence_asks_for_less_risk, False),
     ("the stance fits the multiplier", the_stance_fits_the_multiplier, False),
 )
-TESTS = tuple(
-    GateTest(name=name, function=function, required=required, contracts=("llm",)) for name, function, required in _ALL
+TESTS = (
+    parts.of("llm"),
+    *(GateTest(name=name, function=each, required=needed, contracts=("llm",)) for name, each, needed in _ALL),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import BookView, FloatArray, RiskDecision, TargetWeights, TradingState
 from tiers.contracts.parameters import PortfolioParams
-from tiers.gates import assertions
+from tiers.gates import assertions, parts
 from tiers.gates import inputs as worlds
 from tiers.gates.inputs import SYMBOLS
 
@@ -186,7 +186,7 @@ _ALL = (
     ("a good book is left alone", a_good_book_is_left_alone, False),
     ("higher costs never trade more", higher_costs_never_trade_more, False),
 )
-TESTS = tuple(
-    GateTest(name=name, function=function, required=required, contracts=("portfolio",))
-    for name, function, required in _ALL
+TESTS = (
+    parts.of("portfolio"),
+    *(GateTest(name=name, function=each, required=needed, contracts=("portfolio",)) for name, each, needed in _ALL),
 )

@@ -6,13 +6,12 @@ import numpy as np
 import torch
 
 from tiers.contracts import FloatArray
-from tiers.features import catalog
 from tiers.gates.inputs import HORIZON_BARS, SYMBOLS
 from tiers.predict.artefact import Card, Predictor
 from tiers.predict.network import CausalNetwork, preset
 
 PRESET = "compact"
-N_FEATURES = len(catalog.NAMES)
+N_FEATURES = 52
 RECEPTIVE = preset(PRESET).receptive_bars
 
 
@@ -36,8 +35,9 @@ def _card(seed: int) -> Card:
     return Card(
         name="gate",
         preset=PRESET,
-        feature_set=catalog.FEATURE_SET,
-        feature_names=list(catalog.NAMES),
+        feature_set="gate",
+        feature_version="1.0.0",
+        feature_names=[f"column_{place}" for place in range(N_FEATURES)],
         mean=[0.0] * N_FEATURES,
         scale=[1.0] * N_FEATURES,
         prior=[0.3, 0.4, 0.3],

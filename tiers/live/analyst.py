@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from loguru import logger
 
@@ -11,38 +11,51 @@ from helios.breakers import breaker
 from helios.env import Env
 from tiers.contracts import MarketContext, StrategicView, Switches
 from tiers.contracts.errors import HeliosError
-from tiers.llm import reply
-
-Rules = Callable[[MarketContext], StrategicView]
-Reply = tuple[StrategicView, str, str]  # the view, and the name and reason of the fallback
+from tiers.contracts.protocols import Connection, LlmTier
 
 
-def ask(context: MarketContext, switches: Switches, *, env: Env, rules: Rules, history: bool) -> Reply:
-    """The view, and the name and reason of the fallback when one was used.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The view with what it was formed on, and the name and reason of the fallback when one was used."""
+
+    context: MarketContext
+    view: StrategicView
+    fallback: str = ""
+    reason: str = ""
+
+
+def ask(tier: LlmTier, context: MarketContext, switches: Switches, *, env: Env, history: bool) -> Reply:
+    """What the module's language model says, or its rules.
 
     A language model may know what came after a bar of the past, so on `history` the rules speak.
     With `llm_strategic_analysis` off the input passes through. Without a key the rules speak, which is no
     fallback: the row names them. A model that fails or whose breaker is open is replaced by the rules.
     """
     if not switches.llm_strategic_analysis:
-        off = reply.neutral(context.bar_ts, provider="off", reasoning="llm_strategic_analysis is off")
-        return off, "", ""
+        off = StrategicView.neutral(context.bar_ts, provider="off", reasoning="llm_strategic_analysis is off")
+        return Reply(context=context, view=off)
     if history or env.anthropic_api_key is None:
-        return rules(context), "", ""
-    from tiers.llm import claude  # noqa: PLC0415 - three seconds of imports, for books that ask a language model
-
+        return by_rules(tier, context)
+    connection = Connection(
+        api_key=env.anthropic_api_key.get_secret_value(),
+        base_url=env.anthropic_base_url,
+        model=env.llm_model,
+        timeout_s=env.llm_timeout_s,
+        clock=time.monotonic,
+    )
     try:
-        client = claude.client(env.anthropic_api_key.get_secret_value(), env.anthropic_base_url)
         with breaker("llm_api"):
-            view = claude.analyse(
-                client, context, model=env.llm_model, timeout_s=env.llm_timeout_s, clock=time.monotonic
-            )
+            return Reply(context=context, view=tier.ask_model(context, connection))
     except HeliosError as error:
         logger.bind(error=str(error)).warning("llm.fallback")
-        return rules(context), "rule_based_analyst", str(error)
-    return view, "", ""
+        return replace(by_rules(tier, context), fallback="rule_based_analyst", reason=str(error))
+
+
+def by_rules(tier: LlmTier, context: MarketContext) -> Reply:
+    """The view without a language model."""
+    return Reply(context=context, view=tier.run(context))
 
 
 def merged(own: Reply, other: Reply, _served: frozenset[str]) -> Reply:
     """The challenging rules' reply in place of the rules' own; a language model's reply, or none, stays."""
-    return own if own[0].provider in {"anthropic", "off"} else (other[0], *own[1:])
+    return own if own.view.provider in {"anthropic", "off"} else replace(own, context=other.context, view=other.view)

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 from loguru import logger
@@ -15,20 +16,21 @@ from helios import events
 from helios.breakers import breaker
 from helios.breakers.guard import IGNORED
 from helios.db.failures import UNAVAILABLE, lost, savepoint
+from helios.modules import registry as modules
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import merge
 from tiers.challenge.arms import said
-from tiers.contracts import BoolArray, FloatArray, Forecast, Switches
+from tiers.contracts import BoolArray, FeatureSet, FloatArray, Forecast, Switches
 from tiers.contracts.errors import ModelMissing
-from trading.models import Book, MLModel
+from tiers.contracts.protocols import FeaturesTier, PredictTier
+from trading.models import Book, MLModel, Stage
 from trading.registry import read as registry
 
 MAX_LOADED = 16  # models that a process keeps; of more, the least recently used goes
-Key = tuple[str, str]  # name and hash of a model
+Key = tuple[str, str, str]  # name and hash of a model, and whose loader read it: modules may share one
 _predictors: dict[Key, Any] = {}  # in the order of their last use
 _announced: dict[int, str] = {}  # why a model could not be warmed, by its row's number: told once
 _keeping, _loading = threading.Lock(), threading.Lock()
-Run = Callable[[Any, FloatArray], FloatArray]
 NEUTRAL, NEUTRAL_HORIZON = "neutral_forecast", 1
 DEFAULT_RECEPTIVE_BARS = 64
 
@@ -43,30 +45,59 @@ class Outcome:
     reason: str = ""
 
 
-def model_for(book: Book) -> MLModel:
-    """The model the book is pinned to, else the champion of its timeframe; `ModelMissing` when there is none."""
+def model_for(book: Book, made: FeatureSet) -> MLModel:
+    """The model the book is pinned to, else the champion of its timeframe on that set of features.
+
+    `ModelMissing` when there is none, and when the pinned one was trained on another set.
+    """
     if book.model_name:
         pinned = MLModel.objects.filter(name=book.model_name).first()
         if pinned is None:
             raise ModelMissing(f"book {book.name!r} is pinned to model {book.model_name!r}, which does not exist")
+        refuse_other_features(pinned, made)
         return pinned
-    return registry.champion(book.timeframe)
+    return registry.champion(book.timeframe, made.name, made.version)
 
 
-def predictor(model: MLModel) -> Any:
-    """The loaded model, of which a process keeps `MAX_LOADED`; the hash over all of it is checked when it is read."""
-    found = _held(_key(model))
+def refuse_other_features(model: MLModel, made: FeatureSet) -> None:
+    """`ModelMissing` for a model that was trained on other columns than those of the set."""
+    if (model.feature_set, model.feature_version, tuple(model.card["feature_names"])) != (
+        made.name,
+        made.version,
+        made.columns,
+    ):
+        raise ModelMissing(
+            f"model {model.name} was trained on features {model.feature_set} {model.feature_version} "
+            f"({len(model.card['feature_names'])} columns), the features module makes {made} ({len(made.columns)})"
+        )
+
+
+def predictor(model: MLModel, tier: PredictTier) -> Any:
+    """The model as the module loads it, of which a process keeps `MAX_LOADED`; its hash is checked when it is read."""
+    key = _key(model, tier)
+    found = _held(key)
     if found is None:
         with _loading:  # whoever waited here for another thread finds it held
-            found = _held(_key(model))
+            found = _held(key)
             if found is None:
-                found = _read(model)
-                _hold(_key(model), found)
+                found = _read(model, tier)
+                _hold(key, found)
     return found
 
 
-def _key(model: MLModel) -> Key:
-    return model.name, model.artifact_sha256
+def features_in_use(timeframe: str) -> FeatureSet:
+    """The set that the features module in use makes for a timeframe."""
+    tier = cast("FeaturesTier", modules.resolve(Stage.FEATURES.value).implementation)
+    return tier.feature_set(timeframe)
+
+
+def in_use() -> PredictTier:
+    """The predict module that new cycles are served by."""
+    return cast("PredictTier", modules.resolve(Stage.PREDICT.value).implementation)
+
+
+def _key(model: MLModel, tier: PredictTier) -> Key:
+    return model.name, model.artifact_sha256, tier.load.__module__
 
 
 def _held(key: Key) -> Any:
@@ -84,13 +115,11 @@ def _hold(key: Key, loaded: Any) -> None:
             del _predictors[oldest]
 
 
-def _read(model: MLModel) -> Any:
-    from tiers.predict import artefact  # noqa: PLC0415 - torch loads only where models run
-
+def _read(model: MLModel, tier: PredictTier) -> Any:
     folder = registry.folder_of(model)
-    loaded = artefact.load(folder)
+    loaded = tier.load(folder)
     if loaded.card.sha256 != model.artifact_sha256:
-        card = folder / artefact.CARD
+        card = folder / "card.json"
         raise ModelMissing(f"{card} and its weights must have the hash that was registered, they have another one")
     return loaded
 
@@ -105,7 +134,9 @@ def receptive_bars(book: Book) -> int:
     )
 
 
-def forecast(ask: Callable[[Run], Outcome], run: Run, *, bar_ts: datetime, symbols: tuple[str, ...]) -> Outcome:
+def forecast(
+    ask: Callable[[PredictTier], Outcome], tier: PredictTier, *, bar_ts: datetime, symbols: tuple[str, ...]
+) -> Outcome:
     """Probabilities of every symbol, by `ask` behind the breaker; the neutral forecast whatever goes wrong.
 
     The failure of a version that is under watch passes: the pipeline then runs the stage with the one before it. So
@@ -113,7 +144,7 @@ def forecast(ask: Callable[[Run], Outcome], run: Run, *, bar_ts: datetime, symbo
     """
     try:
         with breaker("neural_network", ignore=(*IGNORED, WatchedCallFailed, *UNAVAILABLE)), savepoint():
-            return ask(run)
+            return ask(tier)
     except WatchedCallFailed:
         raise
     except Exception as error:  # whatever a model does, the cycle goes on without its forecast
@@ -123,19 +154,30 @@ def forecast(ask: Callable[[Run], Outcome], run: Run, *, bar_ts: datetime, symbo
         return _neutral(bar_ts, symbols, said(error))
 
 
-def ask(book: Book, switches: Switches, run: Run, *, bar_ts: datetime, load: Callable[[int], FloatArray]) -> Outcome:
+def ask(
+    book: Book,
+    switches: Switches,
+    tier: PredictTier,
+    *,
+    bar_ts: datetime,
+    made: FeatureSet,
+    rows: Callable[[int], FloatArray],
+) -> Outcome:
     """The champion model's probabilities, and the challenger model's for its share of symbols (`neural_network_v2`).
 
-    Raises what the champion raises; when the challenger model fails, the champion's rows stay.
+    `rows` gives the last n rows of the features `made`. Raises what the champion raises; when the challenger model
+    fails, the champion's rows stay.
     """
     symbols = tuple(book.symbols)
-    champion = model_for(book)
-    probability, horizon = _ask(champion, run, load)
+    champion = model_for(book, made)
+    probability, horizon = _ask(champion, tier, rows)
     names, served = [champion.name] * len(symbols), {champion.name: champion}
     fallback = reason = ""
     try:
         with savepoint():
-            _let_challenger_serve(book, switches, probability, names, served, run=run, load=load)
+            _let_challenger_serve(
+                book, switches, probability, names, served, ask=partial(_ask, tier=tier, rows=rows), made=made
+            )
     except WatchedCallFailed:
         raise
     except Exception as error:  # a challenger on trial may fail; the champion then serves its symbols
@@ -173,23 +215,24 @@ def _let_challenger_serve(
     names: list[str],
     served: dict[str, MLModel],
     *,
-    run: Run,
-    load: Callable[[int], FloatArray],
+    ask: Callable[[MLModel], tuple[FloatArray, int]],
+    made: FeatureSet,
 ) -> None:
     """Put the challenger's probabilities in the places of the symbols that it serves, if there are any."""
     places = [index for index, symbol in enumerate(book.symbols) if symbol in switches.neural_network_v2]
-    challenger = registry.challenger(book.timeframe) if places else None
+    challenger = registry.challenger(book.timeframe, made.name, made.version) if places else None
     if challenger is None:
         return
-    other, _ = _ask(challenger, run, load)
+    refuse_other_features(challenger, made)
+    other, _ = ask(challenger)
     for index in places:
         probability[index], names[index] = other[index], challenger.name
     served[challenger.name] = challenger
 
 
-def _ask(model: MLModel, run: Run, load: Callable[[int], FloatArray]) -> tuple[FloatArray, int]:
-    ready = predictor(model)
-    return run(ready, load(ready.receptive_bars))[-1].copy(), ready.horizon_bars
+def _ask(model: MLModel, tier: PredictTier, rows: Callable[[int], FloatArray]) -> tuple[FloatArray, int]:
+    ready = predictor(model, tier)
+    return tier.run(ready, rows(ready.receptive_bars))[-1].copy(), ready.horizon_bars
 
 
 def _neutral(bar_ts: datetime, symbols: tuple[str, ...], reason: str) -> Outcome:
@@ -213,22 +256,20 @@ def warm() -> int:
     Called when a worker's process starts, and every few seconds after, so that no cycle waits for a model that was
     promoted meanwhile. One that cannot be loaded is told once, in the log and as an event; its cycles are neutral.
     """
-    wanted = registry.all_in_service()[:MAX_LOADED]
-    keys = set(map(_key, wanted))
+    wanted, tier = registry.all_in_service()[:MAX_LOADED], in_use()
+    keys = {_key(model, tier)[:2] for model in wanted}
     with _keeping:
-        for gone in _predictors.keys() - keys:
+        for gone in [key for key in _predictors if key[:2] not in keys]:
             del _predictors[gone]
-    return sum(map(_warmed, wanted))
+    return sum(_warmed(model, tier) for model in wanted)
 
 
-def _warmed(model: MLModel) -> bool:
-    from tiers.predict import run  # noqa: PLC0415 - torch loads only where models run
-
-    if _key(model) in _predictors:
+def _warmed(model: MLModel, tier: PredictTier) -> bool:
+    if _key(model, tier) in _predictors:
         return True
     try:
-        loaded = predictor(model)
-        run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
+        loaded = predictor(model, tier)
+        tier.run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
     except Exception as error:  # noqa: BLE001 - one bad model must not keep the others cold
         _tell_not_warmed(model, said(error))
         return False

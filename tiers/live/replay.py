@@ -72,7 +72,7 @@ def prepare(
         raise Rejected(f"the replay needs {n_bars} bars of {', '.join(symbols)} {timeframe}, there are {len(wanted)}")
     env = get_env()
     book = Book(name="check", timeframe=timeframe)
-    inference.model_for(book)
+    inference.model_for(book, inference.features_in_use(timeframe))
     drafted = books.draft_book(
         name or f"replay-{timezone.now():%Y%m%d-%H%M%S-%f}",
         mode=Book.Mode.REPLAY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
+from typing import cast
 
 import numpy as np
 from loguru import logger
@@ -13,15 +14,10 @@ from helios import flags
 from helios.breakers import process as breakers
 from helios.modules import registry as modules
 from helios.modules import swap_worker
-from tiers.contracts import FloatArray
-from tiers.contracts.parameters import VolatilityParams
+from tiers.contracts.protocols import RiskTier
 from tiers.live import book_params, inference, schedule, windows
 from tiers.live import switches as switchboard
 from tiers.live.handlers import risk
-from tiers.llm import market_context
-from tiers.portfolio import covariance, optimise
-from tiers.risk import volatility
-from trading.market import read as market
 from trading.market import timeline
 from trading.market.calendars import US_EQUITIES, calendar
 from trading.models import Book, Stage
@@ -79,25 +75,8 @@ def cpu() -> None:
     """Import what is slow to import, compile or load what numba compiles, and fit what the next cycles need."""
     attempt("control plane", lambda: control_plane("llm_api"))
     active_modules(stage for stage in Stage if stage not in (Stage.PREDICT, Stage.DONE))
-    close = _walk()
     days = np.arange(N_BARS).astype("datetime64[D]").astype("datetime64[us]")
     attempt("sessions", lambda: calendar(US_EQUITIES).grid("1d", days[0], days[-1]))
-    volatility.volatility(days, close, params=VolatilityParams(window_bars=N_BARS), garch=True, first_row=N_BARS - 1)
-    market_context.statistics(close)
-    returns = np.diff(close[-121:], axis=0) / close[-121:-1]
-    correlation, _ = covariance.shrunk_correlation(returns, 60)
-    zeros, ones = np.zeros(2), np.ones(2)
-    optimise.solve(
-        mu=zeros,
-        sigma=returns.std(axis=0),
-        correlation=correlation,
-        previous=zeros,
-        low=zeros,
-        high=ones,
-        budget=1.0,
-        risk_aversion=4.0,
-        cost=0.0,
-    )
     attempt("books", next_fits)
 
 
@@ -108,8 +87,9 @@ def next_fits() -> None:
         if bar_ts is None or not switchboard.read(book).garch_volatility:
             continue
         params = book_params.params_of(book)
-        bars = market.bar_window(book.symbols, book.timeframe, bar_ts, windows.close_bars(params, book.timeframe))
-        risk.forecast_volatility(bars, bar_ts, params.volatility, garch=True)
+        tier = cast("RiskTier", modules.resolve(Stage.RISK.value).implementation)
+        window = windows.load(book.symbols, windows.lookback(windows.in_use(), params, book.timeframe), bar_ts)
+        risk.forecast_volatility(tier, window, params, garch=True)
 
 
 def _next_bar(book: Book) -> datetime | None:
@@ -118,9 +98,3 @@ def _next_bar(book: Book) -> datetime | None:
         return schedule.next_replayed(book)
     newest = timeline.newest_bar(book.symbols, book.timeframe)
     return None if newest is None else newest.bar_ts
-
-
-def _walk() -> FloatArray:
-    rng = np.random.default_rng(SEED)
-    path: FloatArray = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, (N_BARS, 2)), axis=0))
-    return path

@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
+from helios.modules import registry as modules
+from tiers.challenge import arms
 from tiers.contracts import Bars
+from tiers.contracts.feature_sets import joined_lookbacks
 from tiers.contracts.parameters import PipelineParams
-from tiers.llm import market_context
-from tiers.risk import volatility as vol
 from trading.market import read as market
-from trading.models import PipelineCycle
+from trading.models import PipelineCycle, Stage
 
-_last: list[tuple[tuple[int, datetime], Bars]] = []
+LOOKING_BACK = (Stage.RISK, Stage.LLM, Stage.PORTFOLIO)  # the tiers that decide on bars themselves
+_last: list[tuple[tuple[Any, ...], dict[str, Bars]]] = []
+
+
+def lookback(tiers: Iterable[Any], params: PipelineParams, timeframe: str) -> dict[str, int]:
+    """Own bars by timeframe behind risk, context and portfolio: the longest of what the modules ask for."""
+    return joined_lookbacks({timeframe: 1}, *(tier.lookback_bars(params, timeframe) for tier in tiers))
+
+
+def in_use() -> list[Any]:
+    """The modules that look back, of those in use."""
+    return [modules.resolve(stage.value).implementation for stage in LOOKING_BACK]
 
 
 def close_bars(params: PipelineParams, timeframe: str) -> int:
-    """Own bars of each symbol behind risk, context and portfolio: the longest of their needs."""
-    return max(
-        vol.window_bars(params.volatility, timeframe),
-        market_context.WINDOW_BARS,
-        params.portfolio.window_bars + 1,
-    )
+    """Own bars of the timeframe that is decided on, by the modules in use."""
+    return lookback(in_use(), params, timeframe)[timeframe]
 
 
-def close_window(cycle: PipelineCycle, params: PipelineParams) -> Bars:
-    """The bars behind risk, context and portfolio of a cycle.
+def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars]:
+    """The bars by timeframe behind risk, context and portfolio of a cycle.
 
     Kept for the cycle that asked last, since the three stages of one cycle often share a process.
     """
-    key = (cycle.pk, cycle.bar_ts)
+    key = (cycle.pk, cycle.bar_ts, *(cycle.modules.get(stage.value) for stage in LOOKING_BACK))
     if _last and _last[0][0] == key:
         return _last[0][1]
     book = cycle.book
-    bars = market.bar_window(book.symbols, book.timeframe, cycle.bar_ts, close_bars(params, book.timeframe))
+    wanted = lookback([arms.champion(cycle, stage) for stage in LOOKING_BACK], params, book.timeframe)
+    for tier in (each for stage in LOOKING_BACK for each in arms.challengers(cycle, stage)):
+        with suppress(Exception):  # its own trial will tell
+            wanted = joined_lookbacks(wanted, tier.lookback_bars(params, book.timeframe))
+    bars = load(book.symbols, wanted, cycle.bar_ts)
     _last[:] = [(key, bars)]
     return bars
+
+
+def load(symbols: Sequence[str], wanted: Mapping[str, int], bar_ts: datetime) -> dict[str, Bars]:
+    """The last bars of each timeframe that had closed at `bar_ts`."""
+    return {
+        timeframe: market.bar_window(symbols, timeframe, bar_ts, n_bars, at_least_one=place == 0)
+        for place, (timeframe, n_bars) in enumerate(wanted.items())
+    }

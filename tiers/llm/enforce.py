@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tiers.contracts import RiskDecision, StrategicView, Switches, TradingState
+from tiers.contracts import MAX_RISK_MULTIPLIER, RiskDecision, StrategicView, Switches, TradingState
 from tiers.contracts.errors import Rejected
-from tiers.llm.reply import MAX_MULTIPLIER
 
 UNBORROWED = 1.0  # a view may use capital that lies idle, it may not borrow any
 
@@ -21,8 +20,8 @@ def enforce(risk: RiskDecision, view: StrategicView, switches: Switches) -> Risk
     """
     if view.bar_ts != risk.bar_ts:
         raise Rejected(f"the view must speak of the bar of {risk.bar_ts}, was of {view.bar_ts}")
-    if not 0.0 <= view.risk_multiplier <= MAX_MULTIPLIER:
-        raise Rejected(f"risk_multiplier must be from 0 to {MAX_MULTIPLIER}, was {view.risk_multiplier}")
+    if not 0.0 <= view.risk_multiplier <= MAX_RISK_MULTIPLIER:
+        raise Rejected(f"risk_multiplier must be from 0 to {MAX_RISK_MULTIPLIER}, was {view.risk_multiplier}")
     if not (switches.llm_strategic_analysis and switches.llm_enhanced_decisions) or view.risk_multiplier == 1.0:
         return risk
     leverage = risk.leverage * view.risk_multiplier

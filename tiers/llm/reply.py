@@ -7,10 +7,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from tiers.contracts import Stance, StrategicView
+from tiers.contracts import MAX_RISK_MULTIPLIER, Stance, StrategicView
 from tiers.contracts.errors import Rejected
 
-MAX_MULTIPLIER = 1.5
 MAX_REASONING = 1_000  # characters
 
 REPLY_SCHEMA: dict[str, Any] = {
@@ -32,7 +31,7 @@ REPLY_SCHEMA: dict[str, Any] = {
         "risk_multiplier": {
             "type": "number",
             "minimum": 0,
-            "maximum": MAX_MULTIPLIER,
+            "maximum": MAX_RISK_MULTIPLIER,
             "description": "Factor on the book's leverage bound: 1 leaves it, 0 closes all, 1.5 is the most.",
         },
         "reasoning": {
@@ -62,16 +61,4 @@ def view_of(reply: object, *, bar_ts: datetime, provider: str, usage: dict[str, 
         risk_multiplier=float(reply["risk_multiplier"]),
         reasoning=reply["reasoning"],
         usage=usage,
-    )
-
-
-def neutral(bar_ts: datetime, *, provider: str, reasoning: str) -> StrategicView:
-    """The view that changes nothing: for a tier that is off, or whose analyst did not answer."""
-    return StrategicView(
-        bar_ts=bar_ts,
-        provider=provider,
-        stance=Stance.NEUTRAL,
-        conviction=0.0,
-        risk_multiplier=1.0,
-        reasoning=reasoning,
     )

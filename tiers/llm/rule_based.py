@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from tiers.contracts import MarketContext, Stance, StrategicView
-from tiers.llm.reply import neutral
 
 PROVIDER = "rules"
 DEEP_DRAWDOWN = 0.15
@@ -19,7 +18,7 @@ def analyse(context: MarketContext) -> StrategicView:
     forecasts share asks for more, up to 1.25; an unknown regime leaves all as it is.
     """
     if context.regime == "unknown":
-        return neutral(
+        return StrategicView.neutral(
             context.bar_ts,
             provider=PROVIDER,
             reasoning="Too little history for a view: risk is left as it is.",

@@ -2,11 +2,17 @@
 
 import numpy as np
 
+from tiers.contracts.parameters import PipelineParams
 from tiers.portfolio.covariance import shrunk_correlation
 from tiers.portfolio.optimise import solve
 from tiers.portfolio.rebalance import rebalance as run
 
 VERSION = "1.0.0"
+
+
+def lookback_bars(params: PipelineParams, timeframe: str) -> dict[str, int]:
+    """Own bars behind the returns that the correlation is taken of."""
+    return {timeframe: params.portfolio.window_bars + 1}
 
 
 def on_load() -> None:
@@ -26,4 +32,4 @@ def on_load() -> None:
     )
 
 
-__all__ = ["VERSION", "on_load", "run"]
+__all__ = ["VERSION", "lookback_bars", "on_load", "run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiers.contracts import FloatArray
@@ -11,7 +12,14 @@ if TYPE_CHECKING:
 
 VERSION = "1.0.0"
 
-__all__ = ["VERSION", "run"]
+__all__ = ["VERSION", "load", "run"]
+
+
+def load(folder: Path) -> Predictor:
+    """The model in a folder; `ModelMissing` where a file is missing, damaged or edited."""
+    from tiers.predict import artefact  # noqa: PLC0415 - torch loads only where models run
+
+    return artefact.load(folder)
 
 
 def run(predictor: Predictor, features: FloatArray) -> FloatArray:

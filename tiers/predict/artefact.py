@@ -33,6 +33,7 @@ class Card:
     name: str
     preset: str
     feature_set: str
+    feature_version: str
     feature_names: list[str]
     mean: list[float]  # of the training rows, a feature each
     scale: list[float]

@@ -20,7 +20,6 @@ from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout
 from tiers.backtest import engine
 from tiers.backtest import request as backtesting
-from tiers.backtest.decide import Tiers
 from tiers.backtest.engine import Config, Result
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import Served, warmup_bars
@@ -30,11 +29,11 @@ from tiers.challenge.book_strategy import Desk
 from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights
 from tiers.contracts.errors import DataError, Rejected
-from tiers.features.catalog import WINDOW_BARS
+from tiers.contracts.feature_sets import until
+from tiers.contracts.protocols import Replaced, Tiers
 from tiers.live import book_params, inference, windows
 from tiers.live import switches as switchboard
 from tiers.predict import labels
-from tiers.risk.garch import FitCache
 from trading.books.read import last_bar
 from trading.market import instruments, timeline
 from trading.models import Book, Stage
@@ -49,20 +48,23 @@ Run = Callable[..., Any]
 
 @dataclass(slots=True)
 class Timed:
-    """An arm's `run` with the time of each call; `instead` answers where it raises."""
+    """An arm's module with the time of each call of its `run`; `instead` answers where that raises."""
 
-    run: Run
+    tier: Any
     stage: str
     instead: Run | None = None
     latency_ms: list[float] = field(default_factory=list)
     failed: list[bool] = field(default_factory=list)
     errors: set[str] = field(default_factory=set)
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tier, name)
+
+    def run(self, *args: Any, **named: Any) -> Any:
         started = time.perf_counter()
         try:
             inputs = [private(value) for value in args], {name: private(value) for name, value in named.items()}
-            result = checks.checked(self.stage, self.run(*inputs[0], **inputs[1]), *args, **named)
+            result = checks.checked(self.tier, self.stage, tuple(inputs[0]), inputs[1])
         except (Exception, SystemExit) as error:
             if self.instead is None:
                 raise
@@ -83,9 +85,9 @@ class World:
 
     book: Book
     bars: Bars
+    longer: dict[str, Bars]
     start_row: int
     served: Served
-    cache: FitCache
 
 
 def replay(rollout: Rollout) -> dict[str, ArmMeasures]:
@@ -125,17 +127,14 @@ def _book(rollout: Rollout) -> Book:
 
 
 def _world(book: Book) -> World:
-    champion, challenger = inference.model_for(book), registry.challenger(book.timeframe)
-    served = Served(
-        champion=inference.predictor(champion),
-        champion_name=champion.name,
-        challenger=None if challenger is None else inference.predictor(challenger),
-        challenger_name="" if challenger is None else challenger.name,
-    )
+    tiers = backtesting.active_tiers()
+    made = tiers.features.feature_set(book.timeframe)
+    challenger = registry.challenger(book.timeframe, made.name, made.version)
+    served = backtesting.serving(inference.model_for(book, made), challenger, tiers)
     reached = _reached(book)
     times = [ts for ts in timeline.bar_times(book.symbols, book.timeframe) if reached is None or ts <= reached]
     params = book_params.params_of(book)
-    warmup = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars)
+    warmup = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     if len(times) < 3:
         raise DataError(f"a replay needs at least 3 bars that book {book.name!r} has reached, there are {len(times)}")
     request = backtesting.Request(
@@ -148,8 +147,9 @@ def _world(book: Book) -> World:
         initial=Initial(cash=book.initial_cash),
         seed=0,
     )
-    bars, start_row = backtesting.load(request, warmup=warmup, shortest=0)
-    return World(book=book, bars=bars, start_row=start_row, served=served, cache={})
+    bars, start_row = backtesting.load(request, warmup=warmup[book.timeframe], shortest=0)
+    longer = backtesting.longer(bars, warmup)
+    return World(book=book, bars=bars, longer=longer, start_row=start_row, served=served)
 
 
 def _reached(book: Book) -> datetime | None:
@@ -164,11 +164,16 @@ def _tiers(world: World) -> Tiers:
     active = backtesting.active_tiers()
     if not world.book.strategy:
         return active
-    return replace(active, portfolio=lambda **inputs: _desk(world, inputs).serving(active.portfolio(**inputs)))
+    own = active.portfolio
+
+    def run(**inputs: Any) -> TargetWeights:
+        return _desk(world, inputs).serving(own.run(**inputs))
+
+    return replace(active, portfolio=Replaced(own, run=run))
 
 
 def _arms(rollout: Rollout, world: World, stage: str) -> tuple[Timed, Timed]:
-    serving: Run = getattr(_tiers(world), stage)
+    serving = getattr(_tiers(world), stage)
     if rollout.kind == Kind.STRATEGY:
         tiers_own = backtesting.active_tiers().portfolio
         assignment = Assignment(
@@ -186,12 +191,12 @@ def _arms(rollout: Rollout, world: World, stage: str) -> tuple[Timed, Timed]:
 
         def strategy(**inputs: Any) -> TargetWeights:
             desk = _desk(world, inputs)
-            desk.serving(tiers_own(**inputs))
+            desk.serving(tiers_own.run(**inputs))
             return desk.challenging(assignment)
 
-        return Timed(serving, stage), Timed(strategy, stage, instead=serving)
+        return Timed(serving, stage), Timed(Replaced(serving, run=strategy), stage, instead=serving.run)
     challenger = modules.resolve_pinned(stage, rollout.challenger).implementation
-    return Timed(serving, stage), Timed(challenger.run, stage, instead=serving)
+    return Timed(serving, stage), Timed(challenger, stage, instead=serving.run)
 
 
 def _desk(world: World, inputs: dict[str, Any]) -> Desk:
@@ -222,7 +227,7 @@ def _result(world: World, tiers: Tiers) -> Result:
         params=book_params.params_of(book),
         switches=switchboard.read(book),
         tiers=tiers,
-        cache=world.cache,
+        longer=world.longer,
     )
 
 
@@ -284,11 +289,23 @@ def _probed(timed: Timed, world: World, stage: str) -> tuple[float, ...]:
     """Milliseconds of calls of a live size."""
     n_bars, last = world.bars.n_bars, min(N_PROBES, world.bars.n_bars - 1)
     receptive = world.served.receptive_bars
-    features = None if stage == Stage.FEATURES else backtesting.active_tiers().features(world.bars)
+    bars: dict[str, Bars] = {world.bars.timeframe: world.bars, **world.longer}
+    features = None if stage == Stage.FEATURES else backtesting.active_tiers().features.run(bars)
     del timed.latency_ms[:]
     for row in range(n_bars - last, n_bars):
         if features is None:
-            timed(world.bars.rows(slice(max(0, row + 1 - WINDOW_BARS - receptive), row + 1)))
+            timed.run(_window(timed, bars, world.bars.ts[row], receptive))
         else:
-            timed(world.served.champion, features[max(0, row + 1 - receptive) : row + 1])
+            timed.run(world.served.champion, features[max(0, row + 1 - receptive) : row + 1])
     return tuple(timed.latency_ms)
+
+
+def _window(timed: Timed, bars: dict[str, Bars], last: np.datetime64, receptive: int) -> dict[str, Bars]:
+    """What a live cycle would load for the features of the bar that closed at `last`."""
+    wanted = timed.tier.feature_set(next(iter(bars))).lookback
+    closed = until(bars, last)
+    return {
+        name: closed[name].rows(slice(max(0, closed[name].n_bars - n_bars - receptive), None))
+        for name, n_bars in wanted.items()
+        if name in closed
+    }

@@ -6,26 +6,28 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
 from django.conf import settings
 
 from helios.errors import DataError, ModelMissing
-from tiers.contracts import Bars
-from tiers.features import VERSION as FEATURES_VERSION
-from tiers.features import catalog
-from tiers.features.compute import compute
+from helios.modules import registry as modules
+from tiers.backtest.request import longer
+from tiers.challenge import checks
+from tiers.contracts import Bars, FeatureSet, FloatArray
+from tiers.contracts.protocols import FeaturesTier
 from tiers.predict import VERSION as PREDICT_VERSION
 from tiers.predict import artefact, network
 from tiers.predict.artefact import Card
 from tiers.predict.train import Trained, TrainParams, train
 from trading.market import read as market
 from trading.market.timestamps import utc
+from trading.models import Stage
 from trading.registry import write as registry
 
 TRAINING_SHARE = 0.7  # of the history, from its beginning; the rest stays unseen for backtests
@@ -42,15 +44,19 @@ def train_and_register(
     span: tuple[datetime | None, datetime | None] | None,
     role: str | None,
     progress: Progress | None,
+    features: str | None = None,
 ) -> dict[str, Any]:
     """Train on the span, or on the first 70 % of the history, and register the result.
 
-    The same data, seed and parameters give the artifact that exists already. `DataError` for too little data.
+    `features` is the label of a version of the features module, that in use when None: a model serves the set that it
+    was trained on, so it can be there before the version takes its slot. The same data, seed and parameters give the
+    artifact that exists already. `DataError` for too little data.
     """
     started = time.perf_counter()
     params = TrainParams(preset=preset)
     bars = _bars(list(symbols), timeframe, span)
-    identity = _identity(bars, params, seed)
+    source = _source(features, bars)
+    identity = _identity(bars, params, seed, source)
     name = f"{preset}-{timeframe}-{identity[:8]}"
     path = f"models/{name}"
     folder = Path(settings.VAR_DIR) / path
@@ -58,9 +64,9 @@ def train_and_register(
     reused = card is not None
     if card is None:
         with network.threads(1):
-            trained = train(compute(bars), bars.close, params=params, seed=seed, progress=progress)
+            trained = train(source.values, bars.close, params=params, seed=seed, progress=progress)
         weights = artefact.weights_bytes(trained.model.weights)
-        card = _card(name, bars, params, seed, trained, identity, artefact.digest(weights))
+        card = _card(name, bars, params, seed, trained, identity, source, artefact.digest(weights))
         artefact.save(folder, card, weights)
     try:
         model = registry.register_model(card.to_json(), path=path, role=role)
@@ -97,20 +103,38 @@ def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datet
     return bars
 
 
-def _identity(bars: Bars, params: TrainParams, seed: int) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The features to train on: whose they are, and their values (n_bars, n_symbols, n_columns)."""
+
+    label: str
+    made: FeatureSet
+    values: FloatArray
+
+    @property
+    def code_version(self) -> str:
+        return f"features {self.label}, predict {PREDICT_VERSION}, {self.made}"
+
+
+def _source(label: str | None, bars: Bars) -> Source:
+    slot = Stage.FEATURES.value
+    found = modules.resolve(slot) if label is None else modules.resolve_pinned(slot, label)
+    tier = cast("FeaturesTier", found.implementation)
+    made = tier.feature_set(bars.timeframe)
+    by_timeframe = {bars.timeframe: bars, **longer(bars, made.lookback)}
+    return Source(label=found.version, made=made, values=checks.checked(tier, slot, (by_timeframe,), {}))
+
+
+def _identity(bars: Bars, params: TrainParams, seed: int, source: Source) -> str:
     """A hash of everything that decides the weights."""
     shape = network.preset(params.preset)
     total = hashlib.sha256(
-        orjson.dumps([bars.symbols, bars.timeframe, asdict(params), asdict(shape), seed, _code_version()])
+        orjson.dumps([bars.symbols, bars.timeframe, asdict(params), asdict(shape), seed, source.code_version])
     )
     total.update(bars.ts.astype(np.int64).tobytes())
     for name in ("open", "high", "low", "close", "volume"):
         total.update(np.ascontiguousarray(getattr(bars, name)).tobytes())
     return total.hexdigest()
-
-
-def _code_version() -> str:
-    return f"features {FEATURES_VERSION}, predict {PREDICT_VERSION}, {catalog.FEATURE_SET}"
 
 
 def _existing(folder: Path, identity: str) -> Card | None:
@@ -125,14 +149,22 @@ def _existing(folder: Path, identity: str) -> Card | None:
 
 
 def _card(
-    name: str, bars: Bars, params: TrainParams, seed: int, trained: Trained, identity: str, weights_sha256: str
+    name: str,
+    bars: Bars,
+    params: TrainParams,
+    seed: int,
+    trained: Trained,
+    identity: str,
+    source: Source,
+    weights_sha256: str,
 ) -> Card:
     model = trained.model
     return Card(
         name=name,
         preset=params.preset,
-        feature_set=catalog.FEATURE_SET,
-        feature_names=list(catalog.NAMES),
+        feature_set=source.made.name,
+        feature_version=source.made.version,
+        feature_names=list(source.made.columns),
         mean=model.mean.tolist(),
         scale=model.scale.tolist(),
         prior=model.prior.tolist(),
@@ -148,7 +180,7 @@ def _card(
         n_rows=trained.n_rows,
         data_sha256=identity,
         weights_sha256=weights_sha256,
-        code_version=_code_version(),
+        code_version=source.code_version,
         params=asdict(params),
         metrics=dict(trained.metrics),
         folds=[_fold(asdict(fold), bars) for fold in trained.folds],

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import FloatArray, TimeArray, timeframes
+from tiers.contracts import FloatArray, TimeArray, VolatilityPath, timeframes
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import VolatilityParams
 from tiers.risk import garch as garch_model
@@ -26,19 +25,7 @@ from tiers.risk.ewma import ewma_variance
 IntArray = npt.NDArray[np.int64]
 
 UNKNOWN, EWMA, GARCH = 0, 1, 2
-METHODS = ("", "ewma", "garch")  # the name of each code, as VolatilityForecast.methods has it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolatilityPath:
-    """Volatility over time, (n_bars, n_symbols) each: `sigma` per bar, `method` a code indexing `METHODS`."""
-
-    sigma: FloatArray
-    method: npt.NDArray[np.int8]
-
-    def methods(self, row: int) -> tuple[str, ...]:
-        """Method names of one row, (n_symbols,)."""
-        return tuple(METHODS[code] for code in self.method[row])
+METHODS = ("", "ewma", "garch")  # the name of each code
 
 
 def window_bars(params: VolatilityParams, timeframe: str) -> int:
@@ -79,7 +66,7 @@ def volatility(
         bucket = epoch_s[own] // params.bucket_s if garch else None
         values, codes = _own_volatility(prices, bucket, params=params, first=first, cache=cache)
         sigma[rows[known], j], method[rows[known], j] = values[at[known]], codes[at[known]]
-    return VolatilityPath(sigma=sigma, method=method)
+    return VolatilityPath(sigma=sigma, method=method, names=METHODS, preferred=METHODS[GARCH] if garch else "")
 
 
 def _check_input(ts: TimeArray, close: FloatArray) -> None:

@@ -18,7 +18,7 @@ class VolatilityForecast(models.Model):
     timeframe = timeframe_field()
     bar_ts = models.DateTimeField()
     sigma = models.FloatField(null=True)
-    method = models.CharField(max_length=8, blank=True)
+    method = models.CharField(max_length=32, blank=True, help_text="how it was found, such as garch or ewma")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -29,7 +29,6 @@ class VolatilityForecast(models.Model):
             models.CheckConstraint(
                 condition=Q(sigma__gt=0) | Q(sigma__isnull=True), name="volatility_forecasts_positive"
             ),
-            one_of("method", ["garch", "ewma", ""], "volatility_forecasts_method"),
         ]
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ class MLModel(models.Model):
     preset = models.CharField(max_length=16)
     role = models.CharField(max_length=12, choices=Role.choices, default=Role.ARCHIVED)
     feature_set = models.CharField(max_length=32)
+    feature_version = models.CharField(max_length=32, help_text="of the set that it was trained on")
     timeframe = timeframe_field()
     symbols = ArrayField(symbol_field())
     horizon_bars = models.PositiveIntegerField()
@@ -40,14 +41,14 @@ class MLModel(models.Model):
         verbose_name = "ML model"
         constraints = [
             models.UniqueConstraint(
-                fields=["timeframe"],
+                fields=["timeframe", "feature_set", "feature_version"],
                 condition=Q(role="champion"),
-                name="ml_models_one_champion_per_timeframe",
+                name="ml_models_one_champion",
             ),
             models.UniqueConstraint(
-                fields=["timeframe"],
+                fields=["timeframe", "feature_set", "feature_version"],
                 condition=Q(role="challenger"),
-                name="ml_models_one_challenger_per_timeframe",
+                name="ml_models_one_challenger",
             ),
             one_of("role", ["champion", "challenger", "archived"], "ml_models_role"),
             models.CheckConstraint(condition=Q(horizon_bars__gt=0), name="ml_models_horizon_positive"),

@@ -11,23 +11,33 @@ from helios.errors import ModelMissing
 from trading.models import Book, MLModel
 
 
-def champion(timeframe: str) -> MLModel:
-    """The model in charge of a timeframe. Raises: ModelMissing with the command that makes one."""
-    model = MLModel.objects.filter(timeframe=timeframe, role=MLModel.Role.CHAMPION).first()
+def champion(timeframe: str, feature_set: str, feature_version: str) -> MLModel:
+    """The model in charge of a timeframe on that set of features.
+
+    Raises: ModelMissing with the command that makes one, and with the sets that there are models of.
+    """
+    model = _in_role(MLModel.Role.CHAMPION, timeframe, feature_set, feature_version)
     if model is None:
+        others = sorted({f"{each.feature_set} {each.feature_version}" for each in in_service(timeframe)})
+        wanted = f" on features {feature_set} {feature_version}, there is one on {', '.join(others)}" if others else ""
         raise ModelMissing(
-            f"no trained model for timeframe {timeframe}: run `python manage.py train --timeframe {timeframe}`"
+            f"no trained model for timeframe {timeframe}{wanted}: run `python manage.py train --timeframe {timeframe}`"
         )
     return model
 
 
-def challenger(timeframe: str) -> MLModel | None:
-    """The model that is being tried on a timeframe, None where there is none."""
-    return MLModel.objects.filter(timeframe=timeframe, role=MLModel.Role.CHALLENGER).first()
+def challenger(timeframe: str, feature_set: str, feature_version: str) -> MLModel | None:
+    """The model that is being tried on a timeframe and a set of features, None where there is none."""
+    return _in_role(MLModel.Role.CHALLENGER, timeframe, feature_set, feature_version)
+
+
+def _in_role(role: MLModel.Role, timeframe: str, feature_set: str, feature_version: str) -> MLModel | None:
+    found = MLModel.objects.filter(role=role, timeframe=timeframe)
+    return found.filter(feature_set=feature_set, feature_version=feature_version).first()
 
 
 def in_service(timeframe: str) -> list[MLModel]:
-    """Champion and challenger of a timeframe, as far as there are any."""
+    """Champions and challengers of a timeframe, of every set of features."""
     return list(MLModel.objects.filter(timeframe=timeframe, role__in=[MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER]))
 
 

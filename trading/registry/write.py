@@ -19,8 +19,8 @@ Role = MLModel.Role
 def register_model(card: Mapping[str, Any], *, path: str, role: str | None = None) -> MLModel:
     """Register an artifact by its card, and give it its role; the model that had the role is archived.
 
-    Without a role a model becomes the champion of its timeframe, except that a challenger stays one. The same
-    name again renews the row. `path` is relative to var/. `Rejected` for an unknown role or another path.
+    Without a role a model becomes the champion of its timeframe and set of features, except that a challenger stays
+    one. The same name again renews the row. `path` is relative to var/. `Rejected` for an unknown role or another path.
     """
     wanted = role or _role_without_a_word(card["name"])
     if wanted not in Role.values:
@@ -28,7 +28,8 @@ def register_model(card: Mapping[str, Any], *, path: str, role: str | None = Non
     if not lies_below(path):
         raise Rejected(f"path of model {card['name']} must be relative to var/ and stay below it, was {path!r}")
     with transaction.atomic():
-        held = MLModel.objects.select_for_update().filter(timeframe=card["timeframe"], role=wanted)
+        alike = {name: card[name] for name in ("timeframe", "feature_set", "feature_version")}
+        held = MLModel.objects.select_for_update().filter(**alike, role=wanted)
         if wanted != Role.ARCHIVED:
             for other in held.exclude(name=card["name"]):
                 other.role = Role.ARCHIVED
@@ -38,8 +39,7 @@ def register_model(card: Mapping[str, Any], *, path: str, role: str | None = Non
             defaults={
                 "preset": card["preset"],
                 "role": wanted,
-                "feature_set": card["feature_set"],
-                "timeframe": card["timeframe"],
+                **alike,
                 "symbols": list(card["symbols"]),
                 "horizon_bars": card["horizon_bars"],
                 "seed": card["seed"],

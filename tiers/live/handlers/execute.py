@@ -10,6 +10,7 @@ from loguru import logger
 
 from tiers.challenge import arms, merge_orders, record
 from tiers.challenge.arms import Answer
+from tiers.contracts import shortest
 from tiers.contracts.plans import Plan
 from tiers.live import store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
@@ -21,7 +22,7 @@ from trading.orders import outbox
 def run(ctx: StageContext) -> StageResult:
     """Write orders and cancels to the outbox, and the book's snapshot; they are sent once this is committed."""
     book = ctx.book  # not locked: a halt need not wait for the tier, the sender obeys it
-    bars = windows.close_window(ctx.cycle, ctx.params)
+    bars = shortest(windows.close_window(ctx.cycle, ctx.params))
     decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
     view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
     superseded = outbox.supersede(ctx.cycle)
@@ -32,7 +33,7 @@ def run(ctx: StageContext) -> StageResult:
         "params": ctx.params.execute,
         "key": order_key(book),
     }
-    answer: Answer[Plan] = arms.ask(ctx.cycle, Stage.EXECUTE, lambda tier: tier(**inputs))
+    answer: Answer[Plan] = arms.ask(ctx.cycle, Stage.EXECUTE, lambda tier: tier.run(**inputs))
     plan = answer.merged(partial(merge_orders.plans, **inputs))
     record.record(ctx.cycle, answer, lambda found: record.of_plan(found, view))
     withhold = "" if ctx.switches.auto_trading else "auto_trading is off"

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from tiers.challenge import arms, record
 from tiers.challenge.arms import Answer
-from tiers.contracts import Bars, FloatArray
-from tiers.features.catalog import FEATURE_SET
-from tiers.features.catalog import WINDOW_BARS as FEATURE_WINDOW
-from tiers.live import inference, store
+from tiers.contracts import Bars, FeatureSet, FloatArray, shortest
+from tiers.contracts.protocols import FeaturesTier
+from tiers.live import inference, store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from trading.market import read as market
 from trading.market.timestamps import utc
 from trading.market.write import lock_bars_shared
 from trading.models import PipelineCycle, Stage
+
+
+class Computed(NamedTuple):
+    """What one arm made: its set, the bars that are decided on, and (n_bars, n_symbols, n_columns) of them."""
+
+    made: FeatureSet
+    bars: Bars
+    values: FloatArray
 
 
 def run(ctx: StageContext) -> StageResult:
@@ -24,34 +32,41 @@ def run(ctx: StageContext) -> StageResult:
     book = ctx.book
     needed = inference.receptive_bars(book)
     lock_bars_shared(book.symbols)
-    bars = market.bar_window(book.symbols, book.timeframe, ctx.bar_ts, FEATURE_WINDOW + needed)
-    answer: Answer[FloatArray] = arms.ask(ctx.cycle, Stage.FEATURES, lambda tier: tier(bars))
-    values = answer.whole()
+    load = lru_cache(lambda wanted: windows.load(book.symbols, dict(wanted), ctx.bar_ts))
+
+    def compute(tier: FeaturesTier) -> Computed:
+        made = tier.feature_set(book.timeframe)
+        bars = load(tuple((name, n_bars + needed) for name, n_bars in made.lookback.items()))
+        return Computed(made, shortest(bars), tier.run(bars))
+
+    answer: Answer[Computed] = arms.ask(ctx.cycle, Stage.FEATURES, compute)
+    made, bars, values = answer.whole()
     record.record(
         ctx.cycle,
         answer,
-        lambda found: record.of_book(book.symbols, {"missing_values": int(np.isnan(found[-1]).sum())}),
+        lambda found: record.of_book(book.symbols, {"missing_values": int(np.isnan(found.values[-1]).sum())}),
     )
     rows = _feature_rows(bars, values, needed)
     version = answer.version(ctx.cycle.modules[Stage.FEATURES])
-    made = store.FeatureVersion(timeframe=book.timeframe, feature_set=FEATURE_SET, version=version)
-    written = store.save_features(made, rows)
+    key = store.FeatureVersion(timeframe=book.timeframe, feature_set=made.name, version=version)
+    written = store.save_features(key, rows)
     newest = values[-1]
     return StageResult(
         summary={
             "rows": written,
             "missing_values": int(np.isnan(newest).sum()),
-            "feature_set": FEATURE_SET,
+            "feature_set": str(made),
             **of_arms(answer),
         },
         version=version,
     )
 
 
-def features_of(cycle: PipelineCycle) -> store.FeatureVersion:
-    """Whose features a cycle is served by."""
-    (version,) = (run.module_version for run in cycle.stage_runs.all() if run.stage == Stage.FEATURES)
-    return store.FeatureVersion(timeframe=cycle.timeframe, feature_set=FEATURE_SET, version=version)
+def features_of(cycle: PipelineCycle) -> tuple[FeatureSet, store.FeatureVersion]:
+    """Which set a cycle is served by, and whose rows of it."""
+    made = arms.serving(cycle, Stage.FEATURES).feature_set(cycle.timeframe)
+    version = arms.serving_label(cycle, Stage.FEATURES)
+    return made, store.FeatureVersion(timeframe=cycle.timeframe, feature_set=made.name, version=version)
 
 
 def _feature_rows(bars: Bars, values: FloatArray, needed: int) -> list[tuple[str, datetime, FloatArray]]:

@@ -14,7 +14,7 @@ from helios import events
 from tiers.challenge import arms, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import Bars
-from tiers.ingest.cycle import IngestResult, window_start
+from tiers.ingest.cycle import IngestResult
 from tiers.live.lateness import late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult, of_arms
 from trading.books.accounting import exact
@@ -30,12 +30,12 @@ from trading.orders.fills import settle
 def run(ctx: StageContext) -> StageResult:
     """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
     book, bar_ts = ctx.book, ctx.bar_ts
-    start = window_start(book.timeframe, bar_ts)
+    start = arms.champion(ctx.cycle, Stage.INGEST).window_start(book.timeframe, bar_ts)
     rows, calendars = feeds.rows(book, start, bar_ts), instruments.calendars(ctx.instruments)
     answer: Answer[IngestResult] = arms.ask(
         ctx.cycle,
         Stage.INGEST,
-        lambda tier: tier(rows, timeframe=book.timeframe, bar_ts=bar_ts, calendars=calendars),
+        lambda tier: tier.run(rows, timeframe=book.timeframe, bar_ts=bar_ts, calendars=calendars),
     )
     result = answer.whole()
     if len(result.missing) == len(book.symbols):

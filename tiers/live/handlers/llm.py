@@ -7,54 +7,60 @@ from typing import Any
 from helios.env import get_env
 from tiers.challenge import arms, record
 from tiers.challenge.arms import Answer
+from tiers.contracts import MarketContext, shortest
+from tiers.contracts.protocols import LlmTier
 from tiers.live import analyst, store, windows
 from tiers.live.analyst import Reply
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from tiers.llm import market_context
 from trading.models import Book, PipelineCycle, Stage
 
 
 def run(ctx: StageContext) -> StageResult:
     """Show the market to the strategic analyst: the language model when there is a key, else the rules."""
-    bars = windows.close_window(ctx.cycle, ctx.params)
+    window = windows.close_window(ctx.cycle, ctx.params)
+    bars = shortest(window)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
-    path = market_context.statistics(bars.close)
-    context = market_context.at(
-        path,
-        bars.n_bars - 1,
-        bar_ts=ctx.bar_ts,
-        symbols=bars.symbols,
-        forecast=store.load_forecast(ctx.cycle, bars.symbols),
-        book=view,
-    )
+    forecast = store.load_forecast(ctx.cycle, bars.symbols)
     history = ctx.book.mode == Book.Mode.REPLAY
+
+    def shown(tier: LlmTier) -> MarketContext:
+        return tier.market_context(
+            tier.market_statistics(window),
+            bars.n_bars - 1,
+            bar_ts=ctx.bar_ts,
+            symbols=bars.symbols,
+            forecast=forecast,
+            book=view,
+        )
+
     answer: Answer[Reply] = arms.ask(
         ctx.cycle,
         Stage.LLM,
-        lambda tier: analyst.ask(context, ctx.switches, env=get_env(), rules=tier, history=history),
-        trial=lambda tier: (tier(context), "", ""),
+        lambda tier: analyst.ask(tier, shown(tier), ctx.switches, env=get_env(), history=history),
+        trial=lambda tier: analyst.by_rules(tier, shown(tier)),
     )
-    reply, fallback, reason = answer.merged(analyst.merged)
+    reply = answer.merged(analyst.merged)
     applied = ctx.switches.llm_strategic_analysis and ctx.switches.llm_enhanced_decisions
 
     def write(cycle: PipelineCycle) -> dict[str, Any]:
         record.record(
             cycle,
             answer,
-            lambda found: record.of_book(cycle.book.symbols, {"risk_multiplier": found[0].risk_multiplier}),
+            lambda found: record.of_book(cycle.book.symbols, {"risk_multiplier": found.view.risk_multiplier}),
         )
         return {}
 
     return StageResult(
         summary={
-            "provider": reply.provider,
-            "stance": reply.stance.value,
-            "risk_multiplier": reply.risk_multiplier,
+            "provider": reply.view.provider,
+            "stance": reply.view.stance.value,
+            "risk_multiplier": reply.view.risk_multiplier,
             "applied": applied,
             **of_arms(answer),
         },
-        fallback=fallback,
-        reason=reason,
-        rows=store.view_rows(ctx.cycle, context, reply, applied=applied),
+        fallback=reply.fallback,
+        reason=reply.reason,
+        rows=store.view_rows(ctx.cycle, reply.context, reply.view, applied=applied),
         write=write if answer.trials else None,
+        version=answer.version(ctx.cycle.modules[Stage.LLM]),
     )

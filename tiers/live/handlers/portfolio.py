@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from tiers.challenge import arms, book_strategy, record
 from tiers.challenge.arms import Answer
-from tiers.contracts import TargetWeights
+from tiers.contracts import TargetWeights, shortest
 from tiers.contracts.returns import window_returns
 from tiers.live import store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from tiers.llm.enforce import enforce
 from trading.models import Stage
 
 
 def run(ctx: StageContext) -> StageResult:
     """Choose the target weights inside the risk engine's bounds."""
-    bars, params = windows.close_window(ctx.cycle, ctx.params), ctx.params
-    decision = enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
+    bars, params = shortest(windows.close_window(ctx.cycle, ctx.params)), ctx.params
+    llm = arms.serving(ctx.cycle, Stage.LLM)
+    decision = llm.enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
     inputs = {
         "risk": decision,
@@ -25,7 +25,7 @@ def run(ctx: StageContext) -> StageResult:
     }
     desk = book_strategy.Desk(book=ctx.book, bars=bars, risk=decision, view=view, params=params.portfolio)
     answer: Answer[TargetWeights] = arms.ask(
-        ctx.cycle, Stage.PORTFOLIO, lambda tier: desk.serving(tier(**inputs)), strategy=desk.challenging
+        ctx.cycle, Stage.PORTFOLIO, lambda tier: desk.serving(tier.run(**inputs)), strategy=desk.challenging
     )
     targets = answer.merged(desk.merged)
     record.record(ctx.cycle, answer, record.of_targets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
@@ -12,7 +11,6 @@ from tiers.challenge import arms, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import FloatArray
 from tiers.contracts.errors import ModelMissing
-from tiers.features.catalog import NAMES
 from tiers.live import inference, store
 from tiers.live.handlers.features import features_of
 from tiers.live.inference import Outcome
@@ -24,7 +22,13 @@ def run(ctx: StageContext) -> StageResult:
     """Ask the champion, and the challenger for its share of symbols; neutral when there is no model."""
     book = ctx.book
     symbols = tuple(book.symbols)
-    ask = partial(inference.ask, book, ctx.switches, bar_ts=ctx.bar_ts, load=_features_of(ctx, symbols))
+    made, key = features_of(ctx.cycle)
+
+    @lru_cache(maxsize=2)  # what one arm has loaded the other need not load again
+    def rows(n_rows: int) -> FloatArray:
+        return store.load_features(key, symbols, ctx.bar_ts, n_rows=n_rows, n_features=len(made.columns))
+
+    ask = partial(inference.ask, book, ctx.switches, bar_ts=ctx.bar_ts, made=made, rows=rows)
     answer: Answer[Outcome] = arms.ask(
         ctx.cycle,
         Stage.PREDICT,
@@ -57,16 +61,3 @@ def run(ctx: StageContext) -> StageResult:
         rows=store.forecast_rows(ctx.cycle, outcome.forecast, outcome.served_by),
         write=write if answer.trials else None,
     )
-
-
-def _features_of(ctx: StageContext, symbols: tuple[str, ...]) -> Callable[[int], FloatArray]:
-    """Loads the last feature rows of the version that served this cycle.
-
-    What one arm has loaded the other need not load again.
-    """
-
-    @lru_cache(maxsize=2)
-    def load(n_rows: int) -> FloatArray:
-        return store.load_features(features_of(ctx.cycle), symbols, ctx.bar_ts, n_rows=n_rows, n_features=len(NAMES))
-
-    return load

@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
 
 from tiers.challenge import arms, merge, record
 from tiers.challenge.arms import Answer
-from tiers.contracts import Bars, BookView, RiskDecision, TradingState, VolatilityForecast
-from tiers.contracts.parameters import VolatilityParams
+from tiers.contracts import (
+    BarsByTimeframe,
+    BookView,
+    RiskDecision,
+    TradingState,
+    VolatilityForecast,
+    VolatilityPath,
+    shortest,
+)
+from tiers.contracts.parameters import PipelineParams, RiskParams
+from tiers.contracts.protocols import RiskTier
 from tiers.contracts.returns import window_returns
 from tiers.live import store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from tiers.risk import volatility as vol
-from tiers.risk.garch import FitCache
 from trading.books import write as books
 from trading.models import Book, Stage
 
-FIT_CACHE: FitCache = {}  # fits of this process, keyed by their input; it spares time and never changes a value
-MAX_CACHED_FITS = 4_096
+
+class Risk(NamedTuple):
+    """What one arm says: the volatilities, the decision made of them, and the method that was asked for."""
+
+    volatility: VolatilityForecast
+    decision: RiskDecision
+    preferred: str
 
 
 def run(ctx: StageContext) -> StageResult:
     """Forecast volatility and decide how much of each symbol may be held."""
-    bars, params = windows.close_window(ctx.cycle, ctx.params), ctx.params
-    volatility = forecast_volatility(bars, ctx.bar_ts, params.volatility, garch=ctx.switches.garch_volatility)
+    params, window = ctx.params, windows.close_window(ctx.cycle, ctx.params)
+    bars = shortest(window)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
-    inputs = {
+    inputs: dict[str, Any] = {
         "forecast": store.load_forecast(ctx.cycle, bars.symbols),
-        "volatility": volatility,
         "book": view,
         "returns": window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
         "switches": ctx.switches,
         "params": params.risk,
     }
-    answer: Answer[RiskDecision] = arms.ask(ctx.cycle, Stage.RISK, lambda tier: tier(**inputs))
-    decision = answer.merged(lambda own, other, served: merge.risks(own, other, served, params.risk))
-    record.record(ctx.cycle, answer, record.of_risk)
+
+    def decide(tier: RiskTier) -> Risk:
+        path = forecast_volatility(tier, window, params, garch=ctx.switches.garch_volatility)
+        volatility = path.at(bars.n_bars - 1, bar_ts=ctx.bar_ts, symbols=bars.symbols)
+        return Risk(volatility, tier.run(**inputs, volatility=volatility), path.preferred)
+
+    answer: Answer[Risk] = arms.ask(ctx.cycle, Stage.RISK, decide)
+    volatility, decision, preferred = answer.merged(partial(_merged, params=params.risk))
+    record.record(ctx.cycle, answer, lambda found: record.of_risk(found.decision))
     decision = replace(decision, state=_written_state(ctx.book, decision, view))
-    ewma = [s for s, m in zip(bars.symbols, volatility.methods, strict=True) if m == "ewma"]
-    degraded = bool(ewma) and ctx.switches.garch_volatility
+    instead = {s: m for s, m in zip(bars.symbols, volatility.methods, strict=True) if m and m != preferred}
+    degraded = bool(instead and preferred)
     return StageResult(
         summary={
             "sigma": dict(zip(bars.symbols, decision.sigma.tolist(), strict=True)),
@@ -49,8 +67,16 @@ def run(ctx: StageContext) -> StageResult:
             **of_arms(answer),
         },
         rows=store.risk_rows(ctx.cycle, volatility, decision),
-        fallback="ewma_volatility" if degraded else "",
-        reason=f"GARCH could not be fitted for {', '.join(ewma)}" if degraded else "",
+        fallback=f"{'_'.join(sorted(set(instead.values())))}_volatility" if degraded else "",
+        reason=f"{preferred.upper()} could not be fitted for {', '.join(instead)}" if degraded else "",
+    )
+
+
+def _merged(own: Risk, other: Risk, served: frozenset[str], *, params: RiskParams) -> Risk:
+    return Risk(
+        merge.volatilities(own.volatility, other.volatility, served),
+        merge.risks(own.decision, other.decision, served, params),
+        own.preferred,
     )
 
 
@@ -60,10 +86,9 @@ def _written_state(book: Book, decision: RiskDecision, view: BookView) -> Tradin
     return TradingState(books.set_state_by_risk(book.pk, decision.state, seen=view.state, reason=reason))
 
 
-def forecast_volatility(bars: Bars, bar_ts: datetime, params: VolatilityParams, *, garch: bool) -> VolatilityForecast:
-    """The forecast at the last bar; what was fitted is kept for the next bars of this process."""
-    if len(FIT_CACHE) > MAX_CACHED_FITS:
-        FIT_CACHE.clear()
-    last = bars.n_bars - 1
-    path = vol.volatility(bars.ts, bars.close, params=params, garch=garch, first_row=last, cache=FIT_CACHE)
-    return VolatilityForecast(bar_ts=bar_ts, symbols=bars.symbols, sigma=path.sigma[last], methods=path.methods(last))
+def forecast_volatility(
+    tier: RiskTier, window: BarsByTimeframe, params: PipelineParams, *, garch: bool
+) -> VolatilityPath:
+    """The module's forecast at the last bar of the window."""
+    last = shortest(window).n_bars - 1
+    return tier.forecast_volatility(window, params=params.volatility, garch=garch, first_row=last)

@@ -29,6 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--preset", default="compact")
         parser.add_argument("--seed", type=int, default=7)
         parser.add_argument("--timerange", help="YYYYMMDD-YYYYMMDD; default: the first 70 %% of the history")
+        parser.add_argument("--features", metavar="LABEL", help="a version of the features module; default: in use")
         parser.add_argument("--role", choices=["champion", "challenger", "archived"], help="default: champion")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -45,6 +46,7 @@ class Command(BaseCommand):
                     span=_span(options["timerange"]),
                     role=options["role"],
                     progress=shown.report,
+                    features=options["features"],
                 )
         except HeliosError as error:
             raise CommandError(str(error)) from error
