@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from tiers.predict import load
+
 VERSION = "1.2.0"
 ENOUGH_BARS = 16
 
-__all__ = ["VERSION", "run"]
+__all__ = ["VERSION", "load", "run"]
 
 
 def run(predictor: Any, features: Any) -> Any:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from examples.modules.predict_tempered.temperature import soften
+from tiers.predict import load
 
 VERSION = "1.1.0"
 TEMPERATURE = 1.1
 
-__all__ = ["VERSION", "run"]
+__all__ = ["VERSION", "load", "run"]
 
 
 def run(predictor: Any, features: Any) -> Any:
