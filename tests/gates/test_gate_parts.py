@@ -38,7 +38,7 @@ def counts_bars(path, bars):
 
 
 def context(**changes):
-    return lambda *args, **named: replace(llm.market_context(*args, **named), **changes)
+    return lambda *args, **named: replace(llm.context(*args, **named), **changes)
 
 
 def statistics_of_all(bars):
@@ -81,7 +81,7 @@ MUTANTS = [
         {"forecast_volatility": volatility(counts_bars)},
         "must be that of the window that the module asks for",
     ),
-    ("llm", "the context speaks of its bar", {"market_context": context(regime="")}, "must name a regime"),
+    ("llm", "the context speaks of its bar", {"context": context(regime="")}, "must name a regime"),
     (
         "llm",
         "the context knows no future",

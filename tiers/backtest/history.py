@@ -184,7 +184,7 @@ class HeliosDecider:
             forecast=forecast,
             volatility=volatility,
             returns=window_returns(self.bars.close, row, self.params.portfolio.window_bars),
-            context=self.tiers.llm.market_context(
+            context=self.tiers.llm.context(
                 history.context, row, bar_ts=book.bar_ts, symbols=symbols, forecast=forecast, book=book
             ),
             book=book,

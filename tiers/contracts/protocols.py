@@ -135,10 +135,10 @@ class LlmTier(Protocol):
         ...
 
     def market_statistics(self, bars: BarsByTimeframe) -> Any:
-        """Whatever `market_context` wants to know of all rows of the shortest timeframe at once."""
+        """Whatever `context` wants to know of all rows of the shortest timeframe at once."""
         ...
 
-    def market_context(
+    def context(
         self,
         statistics: Any,
         row: int,

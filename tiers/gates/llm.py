@@ -154,7 +154,7 @@ def enforcement_stays_within_the_view(candidate: Candidate, seed: int) -> None:
 
 def _shown(candidate: Candidate, market: BarsByTimeframe, seed: int, row: int = -1) -> MarketContext:
     tier = candidate.implementation
-    shown: MarketContext = tier.market_context(
+    shown: MarketContext = tier.context(
         tier.market_statistics(market),
         row % shortest(market).n_bars,
         bar_ts=inputs.BAR_TS,

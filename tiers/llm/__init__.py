@@ -7,7 +7,7 @@ from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Connection
 from tiers.llm.enforce import enforce
 from tiers.llm.market_context import WINDOW_BARS, ContextPath, statistics
-from tiers.llm.market_context import at as market_context
+from tiers.llm.market_context import at as context
 from tiers.llm.rule_based import analyse as run
 
 VERSION = "1.0.0"
@@ -41,9 +41,9 @@ def on_load() -> None:
 __all__ = [
     "VERSION",
     "ask_model",
+    "context",
     "enforce",
     "lookback_bars",
-    "market_context",
     "market_statistics",
     "on_load",
     "run",

@@ -7,7 +7,8 @@ from tiers.contracts.parameters import PipelineParams, VolatilityParams
 from tiers.risk.garch import FitCache
 from tiers.risk.limits import mean_correlations
 from tiers.risk.sizing import decide as run
-from tiers.risk.volatility import volatility, window_bars
+from tiers.risk.volatility import volatility as volatility_path
+from tiers.risk.volatility import window_bars
 
 VERSION = "1.0.0"
 FITS: FitCache = {}  # of this process, keyed by their input: they spare time and never change a value
@@ -26,7 +27,7 @@ def forecast_volatility(
     if len(FITS) > MAX_FITS:
         FITS.clear()
     own = shortest(bars)
-    return volatility(own.ts, own.close, params=params, garch=garch, first_row=first_row, cache=FITS)
+    return volatility_path(own.ts, own.close, params=params, garch=garch, first_row=first_row, cache=FITS)
 
 
 def on_load() -> None:
@@ -34,7 +35,7 @@ def on_load() -> None:
     n_bars = 300
     close = 100.0 * np.exp(0.01 * np.cumsum(np.sin(np.arange(n_bars, dtype=np.float64) ** 2)))[:, None]
     days = np.arange(n_bars).astype("datetime64[D]").astype("datetime64[us]")
-    volatility(days, close, params=VolatilityParams(window_bars=n_bars), garch=True, first_row=n_bars - 1)
+    volatility_path(days, close, params=VolatilityParams(window_bars=n_bars), garch=True, first_row=n_bars - 1)
     mean_correlations(np.eye(3), 2)
 
 

@@ -24,7 +24,7 @@ def run(ctx: StageContext) -> StageResult:
     history = ctx.book.mode == Book.Mode.REPLAY
 
     def shown(tier: LlmTier) -> MarketContext:
-        return tier.market_context(
+        return tier.context(
             tier.market_statistics(window),
             bars.n_bars - 1,
             bar_ts=ctx.bar_ts,
