@@ -98,7 +98,7 @@ def _seven_tiers() -> dict[str, Any]:
             phases[str(clock["what"])] = phases.get(str(clock["what"]), 0.0) + now - float(clock["at"])
             clock.update(at=now, what=what)
 
-    model = inference.predictor(models.champion("1d", "base-v1", "1.0.0"))
+    model = inference.predictor(models.champion("1d", "base-v1", "1.0.0"), inference.in_use())
     began = time.perf_counter()
     run_helios(
         bars,

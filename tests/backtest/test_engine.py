@@ -262,4 +262,4 @@ def test_a_symbol_without_lots_and_a_history_without_room_are_named() -> None:
 def test_warm_up_covers_the_longest_window_of_the_live_chain() -> None:
     params = PipelineParams.of("1d", closes=True)
     assert warmup_bars(params, "1d", receptive_bars=64) == {"1d": vol.window_bars(params.volatility, "1d")}
-    assert warmup_bars(params, "1d", receptive_bars=5_000) > 5_000
+    assert warmup_bars(params, "1d", receptive_bars=5_000)["1d"] > 5_000

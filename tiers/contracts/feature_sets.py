@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tiers.contracts.errors import DataError
 from tiers.contracts.messages import Bars, BarsByTimeframe, TimeArray
-from tiers.contracts.timeframes import seconds
+from trading.market.timeframes import seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
