@@ -5,13 +5,10 @@ from __future__ import annotations
 import importlib
 
 import pytest
-from django.core.management import call_command
 from django.db import IntegrityError, connection
-from django.db.migrations.executor import MigrationExecutor
 
 from helios import flags
-from helios.control import generations
-from helios.flags import catalog, rows, segments, services
+from helios.flags import catalog, rows, services
 from helios.flags.core import FlagContext, Strategy
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 
@@ -109,57 +106,6 @@ def test_restoring_adds_only_what_is_missing() -> None:
     assert [change.name for change in services.install_missing(actor="test")] == ["auto_trading"]
     assert services.install_missing(actor="test") == []
     assert not FeatureFlag.objects.get(name="garch_volatility").enabled
-
-
-@pytest.mark.django_db(transaction=True)
-def test_migrations_run_backwards_and_forwards_and_keep_a_changed_flag() -> None:
-    services.install_missing(actor="test")
-    services.create("of_ours", {"enabled": True}, actor="test")
-    generation = generations.read()["flags"].value
-    call_command("migrate", "flags", "0002", verbosity=0)
-    assert list(FeatureFlag.objects.values_list("name", flat=True)) == ["of_ours"]
-    assert FeatureFlagHistory.objects.filter(action="remove").count() == 15
-    old = MigrationExecutor(connection).loader.project_state([("flags", "0002_append_only")]).apps
-    old.get_model("flags", "FeatureFlag").objects.create(name="garch_volatility", enabled=False, owner="risk desk")
-    call_command("migrate", "flags", verbosity=0)
-    assert FeatureFlag.objects.count() == 16
-    assert FeatureFlag.objects.get(name="garch_volatility").owner == "risk desk"
-    assert generations.read()["flags"].value == generation + 2
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_schema_can_be_taken_away_and_brought_back() -> None:
-    try:
-        call_command("migrate", "flags", "zero", verbosity=0)
-        tables = connection.introspection.table_names()
-        assert not [table for table in tables if table.startswith("feature_flag")]
-        assert flags.is_enabled("garch_volatility")  # an unmigrated database: shipped defaults, and stale
-        assert flags.snapshot().stale
-    finally:
-        call_command("migrate", "flags", verbosity=0)
-    assert FeatureFlag.objects.count() == 15
-    executor = MigrationExecutor(connection)
-    assert not executor.migration_plan([key for key in executor.loader.graph.leaf_nodes() if key[0] == "flags"])
-
-
-@pytest.mark.django_db(transaction=True)
-def test_flags_with_rules_are_put_off_on_the_way_back_to_a_release_that_knows_none() -> None:
-    services.create("ruled", {"enabled": True, "strategy": "rules", "rules": [{"name": "default"}]}, actor="test")
-    services.create("held", {"strategy": "rules", "rules": [{"name": "default"}]}, actor="test")
-    services.kill("held", actor="test")
-    segments.create("asia", actor="test")
-    try:
-        call_command("migrate", "flags", "0003", verbosity=0)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT name, enabled, strategy, resume_strategy FROM feature_flags ORDER BY name")
-            rows = {row[0]: row[1:] for row in cursor.fetchall()}
-    finally:
-        call_command("migrate", "flags", verbosity=0)
-    assert rows["ruled"] == (False, "all_off", "")
-    assert rows["held"] == (False, "kill_switch", "all_off")
-    entry = FeatureFlagHistory.objects.filter(flag_id="ruled").first()
-    assert (entry.actor, entry.before["strategy"], entry.after["strategy"]) == ("migration", "rules", "all_off")
-    assert services.restore("ruled", FeatureFlagHistory.objects.filter(flag_id="ruled").last().pk, actor="test").changed
 
 
 @pytest.mark.django_db

@@ -32,7 +32,7 @@ def chain(code) -> None:
 
 
 def test_the_migration_registers_the_seven_tiers_as_the_catalog_has_them():
-    migration = importlib.import_module("helios.modules.migrations.0002_seven_tiers")
+    migration = importlib.import_module("helios.modules.migrations.0003_seven_tiers")
     assert tuple(migration.STAGES) == STAGES
     Module.objects.all().delete()
     services.restore_shipped()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 from dataclasses import replace
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.apps import apps
 from django.core.management import CommandError, call_command
 
 from helios.errors import DataError, ModelMissing, Rejected
@@ -220,19 +218,6 @@ def test_the_same_name_again_renews_the_row() -> None:
     told = SystemEvent.objects.filter(subject="one").order_by("id")
     assert [event.kind for event in told] == ["model.registered", "model.renewed"]
     assert [event.data["role"] for event in told] == ["challenger", "champion"]
-
-
-def test_models_of_before_get_their_hash_and_a_path_below_var(stored: Path, settings: Any) -> None:
-    moves = importlib.import_module("trading.migrations.0007_models_below_var")
-    model = registry.register_model(entry("one", temperature=2.0), path="models/one")
-    old = {key: value for key, value in model.card.items() if key != "artifact_sha256"}
-    absolute = f"{settings.VAR_DIR}/models/one"
-    MLModel.objects.update(card=old, artifact_sha256="", path=absolute)
-    moves.forward(apps, None)
-    assert MLModel.objects.get() == model
-    assert MLModel.objects.values_list("artifact_sha256", "path").get() == (model.artifact_sha256, "models/one")
-    moves.backward(apps, None)
-    assert MLModel.objects.get().path == absolute
 
 
 def test_archived_models_stand_beside_each_other() -> None:

@@ -82,7 +82,7 @@ def test_tables_are_not_read_while_migrations_are_missing() -> None:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'trading'")
         cursor.execute("ALTER TABLE decision_ledger RENAME TO decision_ledger_of_yesterday")
     snapshot = collect()
-    assert snapshot.pending_migrations[0] == "trading.0001_schema"
+    assert snapshot.pending_migrations[0] == "trading.0001_tables"
     assert "MIGRATIONS_PENDING" in codes(snapshot)
     assert snapshot.readings["ledger"].skipped == "the migrations are not applied"
 

@@ -1,11 +1,9 @@
 """Books: made whole or not at all, moved with history, live only with two keys."""
 
-import importlib
 import random
 from decimal import Decimal
 
 import pytest
-from django.db import connection
 
 from helios.env import get_env
 from helios.errors import Rejected
@@ -125,16 +123,6 @@ def test_reducing_by_the_risk_tier_is_taken_over_by_a_person_on_record(book):
     assert books.set_state_by_risk(book.pk, "ACTIVE", seen="REDUCING", reason="drawdown") == "REDUCING"
     rows = TradingModeChange.objects.order_by("id").values_list("before", "after", "actor")
     assert list(rows) == [("ACTIVE", "REDUCING", "risk"), ("REDUCING", "REDUCING", "ana")]
-
-
-@pytest.mark.parametrize("state", books.SEVERITY)
-def test_a_state_from_before_who_set_it_was_kept_is_not_ended_by_the_risk_tier(book, state):
-    Book.objects.update(state=state, held_by_person=False)  # what such a book has got by the new column
-    migration = importlib.import_module("trading.migrations.0012_hold_what_was_not_active")
-    with connection.cursor() as cursor:
-        cursor.execute(migration.HOLD)
-    assert Book.objects.get().held_by_person is (state != "ACTIVE")
-    assert books.set_state_by_risk(book.pk, "ACTIVE", seen=state, reason="drawdown") == state
 
 
 RANK = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}

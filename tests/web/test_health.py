@@ -54,7 +54,7 @@ def test_pending_migrations_are_named(client: Client) -> None:
     response = client.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["missing"] == ["migrations"]
-    assert "sentinel.0001_schema" in components(response.json())["migrations"]["detail"]
+    assert "sentinel.0001_tables" in components(response.json())["migrations"]["detail"]
 
 
 def test_a_database_that_is_away_is_named_and_its_address_kept_secret(

@@ -18,5 +18,5 @@ TABLES = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0001_schema")]
+    dependencies = [("trading", "0001_tables")]
     operations = [migrations.RunSQL(*append_only_sql(table)) for table in TABLES]

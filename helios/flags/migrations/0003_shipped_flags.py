@@ -1,5 +1,7 @@
 """The flags that Helios ships with, at their defaults; reversing takes exactly these away and keeps their history."""
 
+import uuid
+
 from django.db import migrations
 
 ACTOR = "migration"
@@ -133,10 +135,10 @@ def state(flag):
 
 def next_generation(apps):
     """Raises the generation and gives it a new token, so that running processes read again."""
-    model = apps.get_model("flags", "FlagGeneration")
-    value = model.objects.filter(pk=1).values_list("value", flat=True).first() or 0
-    model.objects.filter(pk=1).delete()
-    return model.objects.create(pk=1, value=value + 1).value
+    model = apps.get_model("control", "SubjectGeneration")
+    before = model.objects.filter(pk="flags").values_list("value", flat=True).first() or 0
+    row, _ = model.objects.update_or_create(pk="flags", defaults={"value": before + 1, "token": uuid.uuid4()})
+    return row.value
 
 
 def install(apps, schema_editor):
@@ -180,5 +182,5 @@ def remove(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("flags", "0002_append_only")]
+    dependencies = [("flags", "0002_append_only"), ("control", "0001_tables")]
     operations = [migrations.RunPython(install, remove)]

@@ -2,7 +2,7 @@ from django.db import migrations
 
 from helios.db.triggers import append_only_sql
 
-TABLES = ("rollout_analyses", "rollout_history", "rollout_decisions")
+TABLES = ["rollout_analyses", "rollout_history", "rollout_decisions"]
 
 
 class Migration(migrations.Migration):

@@ -23,8 +23,9 @@ class Migration(migrations.Migration):
                     models.CompositePrimaryKey(
                         "symbol",
                         "timeframe",
-                        "bar_ts",
                         "feature_set",
+                        "version",
+                        "bar_ts",
                         blank=True,
                         editable=False,
                         primary_key=True,
@@ -35,6 +36,7 @@ class Migration(migrations.Migration):
                 ("timeframe", models.CharField(max_length=4)),
                 ("bar_ts", models.DateTimeField()),
                 ("feature_set", models.CharField(max_length=32)),
+                ("version", models.CharField(help_text="label of the module version", max_length=96)),
                 ("values", django.contrib.postgres.fields.ArrayField(base_field=models.FloatField(), size=None)),
                 (
                     "created_at",
@@ -43,27 +45,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "engineered_features",
-            },
-        ),
-        CreatePartitionedModel(
-            name="OrderBookSnapshot",
-            partition_by="ts",
-            fields=[
-                (
-                    "pk",
-                    models.CompositePrimaryKey(
-                        "venue", "symbol", "ts", blank=True, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("venue", models.CharField(max_length=32)),
-                ("symbol", models.CharField(max_length=32)),
-                ("ts", models.DateTimeField()),
-                ("sequence", models.BigIntegerField(default=0)),
-                ("bids", models.JSONField()),
-                ("asks", models.JSONField()),
-            ],
-            options={
-                "db_table": "orderbook_snapshots",
             },
         ),
         migrations.CreateModel(
@@ -75,7 +56,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         max_length=64,
                         unique=True,
-                        validators=[django.core.validators.RegexValidator("^[a-z0-9][a-z0-9_.-]*$")],
+                        validators=[django.core.validators.RegexValidator("^[a-z0-9][a-z0-9_.-]*\\Z")],
                     ),
                 ),
                 (
@@ -96,9 +77,9 @@ class Migration(migrations.Migration):
                     django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), size=None),
                 ),
                 (
-                    "source",
+                    "feed",
                     models.CharField(
-                        default="table", help_text="where ingest reads bars: sample, table or file:PATH", max_length=255
+                        default="table", help_text="where ingest reads bars: table, sample or file:PATH", max_length=255
                     ),
                 ),
                 ("initial_cash", models.DecimalField(decimal_places=8, max_digits=28)),
@@ -110,6 +91,13 @@ class Migration(migrations.Migration):
                         choices=[("ACTIVE", "Active"), ("REDUCING", "Reducing"), ("HALTED", "Halted")],
                         default="ACTIVE",
                         max_length=8,
+                    ),
+                ),
+                (
+                    "held_by_person",
+                    models.BooleanField(
+                        default=False,
+                        help_text="a person set this state: the risk tier may worsen it and never ends it",
                     ),
                 ),
                 ("fee_bps", models.DecimalField(decimal_places=4, max_digits=8)),
@@ -126,6 +114,14 @@ class Migration(migrations.Migration):
                 (
                     "model_name",
                     models.CharField(blank=True, help_text="pinned model; empty follows the champion", max_length=128),
+                ),
+                (
+                    "strategy",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="strategy that chooses the target weights, with its parameters; empty: tier 6 does",
+                    ),
                 ),
                 ("replay_from", models.DateTimeField(blank=True, null=True)),
                 ("replay_until", models.DateTimeField(blank=True, null=True)),
@@ -147,6 +143,9 @@ class Migration(migrations.Migration):
                         condition=models.Q(("initial_cash__gt", 0)), name="portfolio_state_initial_cash_positive"
                     ),
                     models.CheckConstraint(
+                        condition=models.Q(("feed__regex", "^(table|sample|file:.+)$")), name="portfolio_state_feed"
+                    ),
+                    models.CheckConstraint(
                         condition=models.Q(("symbols__len__gt", 0)), name="portfolio_state_has_symbols"
                     ),
                     models.CheckConstraint(
@@ -161,6 +160,17 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("symbol", models.CharField(max_length=32, unique=True)),
+                (
+                    "venue",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Func(
+                            "symbol", models.Value("^[^:]*$|:.*"), models.Value(""), function="regexp_replace"
+                        ),
+                        help_text="where it is traded; empty where nobody said",
+                        output_field=models.CharField(max_length=32),
+                    ),
+                ),
                 ("asset_class", models.CharField(choices=[("equity", "Equity"), ("crypto", "Crypto")], max_length=16)),
                 ("quantity_step", models.DecimalField(decimal_places=8, max_digits=28)),
                 ("price_tick", models.DecimalField(decimal_places=8, max_digits=28)),
@@ -171,6 +181,15 @@ class Migration(migrations.Migration):
                 "db_table": "instruments",
                 "ordering": ["symbol"],
                 "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "symbol__regex",
+                                "^([A-Z0-9][A-Z0-9_.-]*:)?[.^$@#/_]?[A-Za-z0-9][A-Za-z0-9.^$@#/_=+&!*~-]*$",
+                            )
+                        ),
+                        name="instruments_symbol",
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(("quantity_step__gt", 0)), name="instruments_quantity_step_positive"
                     ),
@@ -198,7 +217,7 @@ class Migration(migrations.Migration):
                 ("low", models.FloatField()),
                 ("close", models.FloatField()),
                 ("volume", models.FloatField()),
-                ("source", models.CharField(max_length=64)),
+                ("source", models.CharField(max_length=255)),
                 ("revision", models.PositiveIntegerField(db_default=0, default=0)),
                 (
                     "ingested_at",
@@ -208,6 +227,15 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "market_ohlc",
                 "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "symbol__regex",
+                                "^([A-Z0-9][A-Z0-9_.-]*:)?[.^$@#/_]?[A-Za-z0-9][A-Za-z0-9.^$@#/_=+&!*~-]*$",
+                            )
+                        ),
+                        name="market_ohlc_symbol",
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(
                             ("low__gt", 0),
@@ -232,17 +260,9 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "venue",
-                        "symbol",
-                        "ts",
-                        "trade_id",
-                        blank=True,
-                        editable=False,
-                        primary_key=True,
-                        serialize=False,
+                        "symbol", "ts", "trade_id", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
-                ("venue", models.CharField(max_length=32)),
                 ("symbol", models.CharField(max_length=32)),
                 ("ts", models.DateTimeField()),
                 ("trade_id", models.CharField(max_length=64)),
@@ -253,6 +273,15 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "market_trades",
                 "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "symbol__regex",
+                                "^([A-Z0-9][A-Z0-9_.-]*:)?[.^$@#/_]?[A-Za-z0-9][A-Za-z0-9.^$@#/_=+&!*~-]*$",
+                            )
+                        ),
+                        name="market_trades_symbol",
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(("price__gt", 0), ("quantity__gt", 0)), name="market_trades_positive"
                     ),
@@ -284,8 +313,12 @@ class Migration(migrations.Migration):
                 ),
                 ("horizon_bars", models.PositiveIntegerField()),
                 ("seed", models.BigIntegerField()),
-                ("path", models.TextField()),
+                ("path", models.TextField(help_text="its folder, relative to var/")),
                 ("weights_sha256", models.CharField(max_length=64)),
+                (
+                    "artifact_sha256",
+                    models.CharField(default="", help_text="over its whole card, weights included", max_length=64),
+                ),
                 ("card", models.JSONField(default=dict)),
                 ("metrics", models.JSONField(default=dict)),
                 ("trained_from", models.DateTimeField()),
@@ -316,6 +349,41 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("weights_sha256__regex", "^[0-9a-f]{64}$")), name="ml_models_sha256"
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(("artifact_sha256__regex", "^([0-9a-f]{64})?$")),
+                        name="ml_models_artifact_sha256",
+                    ),
+                ],
+            },
+        ),
+        CreatePartitionedModel(
+            name="OrderBookSnapshot",
+            partition_by="ts",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "symbol", "ts", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("symbol", models.CharField(max_length=32)),
+                ("ts", models.DateTimeField()),
+                ("sequence", models.BigIntegerField(default=0)),
+                ("bids", models.JSONField()),
+                ("asks", models.JSONField()),
+            ],
+            options={
+                "db_table": "orderbook_snapshots",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "symbol__regex",
+                                "^([A-Z0-9][A-Z0-9_.-]*:)?[.^$@#/_]?[A-Za-z0-9][A-Za-z0-9.^$@#/_=+&!*~-]*$",
+                            )
+                        ),
+                        name="orderbook_snapshots_symbol",
+                    )
                 ],
             },
         ),
@@ -360,6 +428,12 @@ class Migration(migrations.Migration):
                 ("reason", models.TextField(blank=True)),
                 ("switches", models.JSONField(default=dict, help_text="flags as read at the start")),
                 ("modules", models.JSONField(default=dict, help_text="module versions pinned")),
+                (
+                    "rollouts",
+                    models.JSONField(
+                        blank=True, default=list, help_text="challengers pinned: who decides which symbol"
+                    ),
+                ),
                 ("ledger_hash", models.CharField(blank=True, max_length=64)),
                 ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("progressed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -399,7 +473,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("NEW", "New"),
-                            ("WITHHELD", "Withheld (auto_trading was off)"),
+                            ("WITHHELD", "Withheld (never sent, see its reason)"),
                             ("SENDING", "Sending"),
                             ("UNKNOWN", "Unknown (venue has to be asked)"),
                             ("ACCEPTED", "Accepted"),
@@ -425,6 +499,17 @@ class Migration(migrations.Migration):
                     "cycle",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="trading.pipelinecycle"
+                    ),
+                ),
+                (
+                    "superseded_by",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="the later decision that counts on this order not being there; its sender asks for the cancel",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="superseded",
+                        to="trading.pipelinecycle",
                     ),
                 ),
             ],
@@ -664,7 +749,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("worker", models.CharField(max_length=128)),
-                ("module_version", models.CharField(blank=True, max_length=32)),
+                ("module_version", models.CharField(blank=True, max_length=96)),
                 ("queue_ms", models.FloatField(help_text="from the end of the tier before to the start of this one")),
                 ("duration_ms", models.FloatField()),
                 ("fallback", models.CharField(blank=True, max_length=64)),
@@ -933,6 +1018,15 @@ class Migration(migrations.Migration):
             model_name="order",
             constraint=models.CheckConstraint(
                 condition=models.Q(
+                    ("superseded_by__isnull", True), models.Q(("status", "NEW"), _negated=True), _connector="OR"
+                ),
+                name="orders_superseded_never_sent",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
                     ("quantity__gt", 0), ("filled_quantity__gte", 0), ("filled_quantity__lte", models.F("quantity"))
                 ),
                 name="orders_quantities",
@@ -1017,6 +1111,15 @@ class Migration(migrations.Migration):
             model_name="position",
             constraint=models.CheckConstraint(
                 condition=models.Q(("average_price__gte", 0)), name="positions_average_price"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="position",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("symbol__regex", "^([A-Z0-9][A-Z0-9_.-]*:)?[.^$@#/_]?[A-Za-z0-9][A-Za-z0-9.^$@#/_=+&!*~-]*$")
+                ),
+                name="positions_symbol",
             ),
         ),
         migrations.AddConstraint(
