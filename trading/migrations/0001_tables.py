@@ -306,6 +306,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("feature_set", models.CharField(max_length=32)),
+                ("feature_version", models.CharField(help_text="of the set that it was trained on", max_length=32)),
                 ("timeframe", models.CharField(max_length=4)),
                 (
                     "symbols",
@@ -332,13 +333,13 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         condition=models.Q(("role", "champion")),
-                        fields=("timeframe",),
-                        name="ml_models_one_champion_per_timeframe",
+                        fields=("timeframe", "feature_set", "feature_version"),
+                        name="ml_models_one_champion",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(("role", "challenger")),
-                        fields=("timeframe",),
-                        name="ml_models_one_challenger_per_timeframe",
+                        fields=("timeframe", "feature_set", "feature_version"),
+                        name="ml_models_one_challenger",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(("role__in", ["champion", "challenger", "archived"])), name="ml_models_role"
@@ -857,7 +858,10 @@ class Migration(migrations.Migration):
                 ("timeframe", models.CharField(max_length=4)),
                 ("bar_ts", models.DateTimeField()),
                 ("sigma", models.FloatField(null=True)),
-                ("method", models.CharField(blank=True, max_length=8)),
+                (
+                    "method",
+                    models.CharField(blank=True, help_text="how it was found, such as garch or ewma", max_length=32),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 (
                     "cycle",
@@ -1214,12 +1218,6 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("sigma__gt", 0), ("sigma__isnull", True), _connector="OR"),
                 name="volatility_forecasts_positive",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="volatilityforecast",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("method__in", ["garch", "ewma", ""])), name="volatility_forecasts_method"
             ),
         ),
     ]
