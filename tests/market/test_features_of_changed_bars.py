@@ -74,6 +74,18 @@ def test_several_corrections_are_forgotten_from_the_first_through_the_reach_of_t
     assert lost(bars, "B") == list(range(30, N))
 
 
+def test_a_corrected_longer_bar_forgets_features_of_the_shorter_ones_that_saw_it(bars):
+    days = make_bars(15, "A", timeframe="1d")
+    market.upsert_bars(days, "x")
+    hours = [index for index, ts in enumerate(bars.ts) if ts >= days.ts[1]]
+    features_of(bars)
+    features_of(bars, "5m")
+    market.upsert_bars(louder(days, 1), "x")
+    assert hours
+    assert lost(bars, "A") == lost(bars, "A", "5m") == hours
+    assert lost(bars, "B") == []
+
+
 def test_equal_bars_forget_nothing(bars):
     features_of(bars)
     market.upsert_bars(bars, "y")

@@ -16,7 +16,7 @@ from helios.db.locks import hold
 from helios.db.partitions import ensure_partitions
 from helios.errors import DataError
 from helios.events import record
-from trading.market import wire
+from trading.market import timeframes, wire
 from trading.market.bars import FIELDS, Bars
 from trading.market.instruments import ensure_instrument
 from trading.market.timestamps import utc
@@ -30,7 +30,7 @@ _ANY_KEPT = """
 SELECT EXISTS (SELECT FROM market_ohlc
     WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s AND bar_ts >= %(first)s AND bar_ts <= %(last)s),
 EXISTS (SELECT FROM engineered_features
-    WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s AND bar_ts >= %(first)s)
+    WHERE symbol = ANY(%(symbols)s) AND timeframe = ANY(%(made_of_it)s) AND bar_ts >= %(first)s)
 """
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
@@ -59,10 +59,10 @@ USING unnest(%(symbols)s::text[], %(firsts)s::timestamptz[], %(lasts)s::timestam
 CROSS JOIN LATERAL (SELECT coalesce((
     SELECT bar_ts FROM market_ohlc o
     WHERE o.symbol = changed.symbol AND o.timeframe = %(timeframe)s AND o.bar_ts > changed.last
-    ORDER BY bar_ts OFFSET %(reach)s - 1 LIMIT 1
-), 'infinity') AS bar_ts) AS reached
-WHERE f.symbol = changed.symbol AND f.timeframe = %(timeframe)s
-    AND f.bar_ts >= changed.first AND f.bar_ts <= reached.bar_ts
+    ORDER BY bar_ts OFFSET %(reach)s LIMIT 1
+), 'infinity') AS bar_ts) AS beyond
+WHERE f.symbol = changed.symbol AND f.timeframe = ANY(%(made_of_it)s)
+    AND f.bar_ts >= changed.first AND f.bar_ts < beyond.bar_ts
 """
 Changed = tuple[str, datetime, datetime]  # a symbol, and the first and last of its bars that are new or differ
 
@@ -177,7 +177,7 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
     """
     data, n_rows = wire.encode(part, source)
     span = {"first": utc(part.ts[0]), "last": utc(part.ts[-1])}
-    cursor.execute(_ANY_KEPT, {"symbols": list(part.symbols), "timeframe": part.timeframe, **span})
+    cursor.execute(_ANY_KEPT, {**span, "symbols": list(part.symbols), **_reach(part.timeframe)})
     kept, known = cursor.fetchone()
     if not kept:
         _copy(cursor, "market_ohlc", data)
@@ -218,7 +218,16 @@ def _forget_features(cursor: CursorWrapper, timeframe: str, written: Sequence[Ch
     """Features that were made before a bar was corrected, or came late, are made again when they are next needed."""
     symbols, firsts, lasts = map(list, zip(*written, strict=True))
     changed: dict[str, Any] = {"symbols": symbols, "firsts": firsts, "lasts": lasts}
-    cursor.execute(_FORGET, {**changed, "timeframe": timeframe, "reach": FEATURE_REACH_BARS})
+    cursor.execute(_FORGET, {**changed, **_reach(timeframe), "reach": FEATURE_REACH_BARS})
+
+
+def _reach(timeframe: str) -> dict[str, Any]:
+    """A timeframe, and those whose features may be made of its bars: the shorter ones look at longer bars, too."""
+    length = timeframes.seconds(timeframe)
+    return {
+        "timeframe": timeframe,
+        "made_of_it": [each for each in timeframes.TIMEFRAMES if timeframes.seconds(each) <= length],
+    }
 
 
 def _refuse_not_finite(bars: Bars) -> None:
