@@ -153,15 +153,15 @@ class Deployment:
 
     def _news(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each analysis once, and the rollout when it changed; ends when nothing will move by itself any more."""
-        seen, generation, deadline = 0, -1, time.monotonic() + WAIT_S
+        seen, version, deadline = 0, -1, time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             row = self.helios.get(f"modularity/rollouts/{name}")
             for analysis in self.helios.get(f"modularity/rollouts/{name}/analyses", page_size=100)["results"][::-1]:
                 if analysis["id"] > seen:
                     seen = analysis["id"]
                     yield "analysis", analysis
-            if row["generation"] != generation:
-                generation = row["generation"]
+            if row["version"] != version:
+                version = row["version"]
                 yield "state", row
             if row["state"] in ENDED or row["state"] == "PAUSED":
                 return

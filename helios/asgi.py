@@ -6,6 +6,7 @@ import logging
 import os
 
 from django.core.asgi import get_asgi_application
+from django.urls import get_resolver
 
 from helios.stack.environment import load_env_or_exit
 
@@ -13,6 +14,7 @@ load_env_or_exit()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
 _django = get_asgi_application()
+get_resolver().url_patterns  # noqa: B018 - the pages load now: the first request does not wait for them
 
 from helios.control import process  # noqa: E402
 from helios.logs import configure  # noqa: E402

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.stack
 # It passes its gate, which runs without a database's address, and fails at its first real call.
 FAULTY = """
 import os
+from tiers.predict import load
 from tiers.predict import run as base
 VERSION = "1.1.0"
 def run(predictor, features):
@@ -21,6 +22,7 @@ def run(predictor, features):
 """
 BOLD = """
 import numpy as np
+from tiers.predict import load
 from tiers.predict import run as base
 VERSION = "1.2.0"
 def run(predictor, features):

@@ -2,7 +2,7 @@
 
 from tiers.contracts import BarsByTimeframe, FeatureSet, FloatArray, shortest
 from tiers.features.catalog import FEATURE_SET, LOOKBACK, NAMES, SET_VERSION, WINDOW_BARS
-from tiers.features.compute import compute
+from tiers.features.compute import compute as features_of
 
 VERSION = "1.0.0"
 
@@ -21,7 +21,7 @@ def feature_set(timeframe: str) -> FeatureSet:
 
 def run(bars: BarsByTimeframe) -> FloatArray:
     """The features of the shortest timeframe's bars, (n_bars, n_symbols, n_columns); see `features.compute.compute`."""
-    return compute(shortest(bars))
+    return features_of(shortest(bars))
 
 
 __all__ = ["VERSION", "feature_set", "run"]
