@@ -69,7 +69,7 @@ def registered(*, until: datetime, role: str = "champion", name: str = "linear-1
 def model(bars: Bars, monkeypatch: pytest.MonkeyPatch) -> MLModel:
     """A champion whose weights are a plain function."""
     seeds = {"linear-1d": 5, "linear-1d-new": 8}
-    monkeypatch.setattr(inference, "predictor", lambda row: LinearModel(seeds[row.name]))
+    monkeypatch.setattr(inference, "predictor", lambda row, _tier: LinearModel(seeds[row.name]))
     return registered(until=datetime(2013, 2, 1, tzinfo=UTC))
 
 

@@ -221,8 +221,8 @@ def test_a_bar_corrected_while_features_are_made_of_it_leaves_none_of_the_old(st
             )
             return cursor.fetchone()[0]
 
-    def read(*args):
-        bars = bar_window(*args)
+    def read(*args, **named):
+        bars = bar_window(*args, **named)
         running.append(pool.submit(correct))
         while not (waits() or running[0].done()):
             time.sleep(0.01)
