@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from helios.env import Env
 
 N_SYMBOLS, HISTORY, N_CYCLES, N_CHAINS = 20, 2_000, 60, 200
-SEED = 11
+N_COUNTED, SEED = 15, 11
+_BOOK: dict[str, Any] = {
+    "timeframe": "1d",
+    "first": None,
+    "cash": Decimal(1_000_000),
+    "name": None,
+    "auto_trading": True,
+}
 
 
 def measure(env: Env, redis_url: str) -> list[dict[str, Any]]:
@@ -39,7 +46,8 @@ def measure(env: Env, redis_url: str) -> list[dict[str, Any]]:
             "theirs": float(np.percentile(bare, 50)),
             "target": "<= 8x",
             "detail": {"cycle": cycle, "tiers": tiers, "bare_p95_ms": float(np.percentile(bare, 95))},
-        }
+        },
+        _round_trips(),
     ]
 
 
@@ -90,19 +98,40 @@ def _cycles() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     from tiers.live import replay  # noqa: PLC0415
 
     symbols = _market()
-    plan = replay.prepare(
-        symbols=symbols,
-        timeframe="1d",
-        n_bars=N_CYCLES,
-        first=None,
-        cash=Decimal(1_000_000),
-        name=None,
-        auto_trading=True,
-    )
+    plan = replay.prepare(symbols=symbols, n_bars=N_CYCLES, **_BOOK)
     with running_workers(), replay.stored_book(plan) as book:
         ids = replay.run(plan, timeout_s=60)
     table = replay.summary(book.pk, ids[5:], elapsed_s=0)["latency"]
     return table.pop("cycle"), table
+
+
+def _round_trips() -> dict[str, Any]:
+    """What cycles of the same market ask of the database, BEGIN and COMMIT included: the median of some."""
+    from django.db import connection  # noqa: PLC0415 - Django is set up by now
+    from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
+
+    from tiers.live import chain as cycles  # noqa: PLC0415
+    from tiers.live import replay, schedule, stages  # noqa: PLC0415
+    from trading.models import Order  # noqa: PLC0415
+
+    counted = []
+    with replay.stored_book(replay.prepare(symbols=_market(), n_bars=N_COUNTED, **_BOOK)) as book:
+        for _ in range(N_COUNTED):
+            with CaptureQueriesContext(connection) as asked:
+                cycle = cycles.start(book, schedule.next_replayed(book), send=False)
+                for stage in cycles.STAGES:
+                    stages.run_stage(cycle.pk, stage)
+            counted.append((len(asked), Order.objects.filter(cycle=cycle).count()))
+    asked, orders = sorted(counted[5:])[len(counted[5:]) // 2]
+    return {
+        "work": f"round trips to the database of one live cycle, {N_SYMBOLS} symbols, {orders} orders among them",
+        "ours": asked,
+        "unit": "",
+        "peer": "none does it",
+        "theirs": None,
+        "target": "<= 50 without orders",
+        "detail": {"round_trips_and_orders": counted},
+    }
 
 
 def _market() -> list[str]:
