@@ -17,7 +17,7 @@ PURE = sorted(reached(SEEDS))
 OTHER_FLOORS = ("helios", "trading", "sentinel")
 # What must be under the rules, by itself or behind a facade: a contract that loses one of them is noticed here.
 CORES = (
-    *(f"helios.flags.core.{name}" for name in ("compiled", "definition", "buckets")),
+    *(f"helios.flags.core.{name}" for name in ("evaluation", "definition", "buckets")),
     *("helios.breakers.core.sliding_window", "helios.modules.core", "helios.rollouts.core.machine"),
     *("sentinel.audits.accounts", "trading.strategies.sma_cross", "trading.venues.paper.matching"),
     *(f"tiers.backtest.{name}" for name in ("metrics", "exact", "engine", "decide", "history")),

@@ -114,7 +114,8 @@ def test_every_entry_point_leaves_by_the_terminal() -> None:
     found = subprocess.run(["git", "grep", "-l", "__main__"], cwd=ROOT, capture_output=True, text=True, check=True)
     floors = ("helios/", "trading/", "tiers/", "sentinel/", "examples/")
     own = [name for name in found.stdout.split() if name.startswith(floors)]
-    children = {"helios/modules/gate.py", "helios/warm_process.py"}  # no terminal is theirs: pipes and sockets are
+    # No terminal is theirs: pipes and sockets are, and the caretaker of the servers has outlived its command.
+    children = {"helios/modules/gate/__main__.py", "helios/warm_process.py", "helios/stack/idle_process.py"}
     assert {"helios/stack/up.py", "examples/stories.py"} <= set(own)
     for name in {"manage.py", *own} - children:
         text = (ROOT / name).read_text(encoding="utf-8")

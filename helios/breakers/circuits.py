@@ -2,7 +2,7 @@
 
 **Why a success needs no round trip.** Failures and slow calls are shared at once. Fast successes a process keeps
 to itself and shares in one batch, which equals recording them one by one (see `core`): with its next failure or
-slow call, with its next question, or `sharing.SHARE_S` after the first of them, when it makes no more calls too.
+slow call, with its next question, or `flusher.SHARE_S` after the first of them, when it makes no more calls too.
 What holds: whatever decision is taken in Redis knows every failure and slow call that has ended anywhere, and
 every success that ended more than `SHARE_S` and a round trip before, at the place in the window where it arrived.
 So rates see the successes of other processes at most that much late, and an opening that a success completes (it

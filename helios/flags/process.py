@@ -11,10 +11,10 @@ from helios.control import news
 from helios.flags import catalog, observers
 from helios.flags.core.context import FlagContext
 from helios.flags.core.parts import VariantResult
-from helios.flags.reader import DatabaseReader, surroundings
+from helios.flags.reader import DatabaseReader, evaluation_context
 from helios.flags.snapshots import FlagStore
 
-_store = FlagStore(DatabaseReader(), catalog.defaults, surroundings=surroundings)
+_store = FlagStore(DatabaseReader(), catalog.defaults, evaluation_context=evaluation_context)
 
 is_enabled = _store.is_enabled
 explain = _store.explain

@@ -24,7 +24,7 @@ from helios.flags.core.codec import (
     variant_from_json,
 )
 from helios.flags.core.definition import FlagDefinition, Strategy, check_product
-from helios.flags.core.evaluation import Surroundings
+from helios.flags.core.evaluation_context import EvaluationContext
 from helios.flags.core.json_fields import each
 from helios.flags.core.parts import Segment
 
@@ -37,11 +37,11 @@ _FIELDS = (
 Read = TypeVar("Read")
 
 
-def surroundings() -> Surroundings:
+def evaluation_context() -> EvaluationContext:
     """Where this process runs, and its chance; `random` is seeded anew in every forked process."""
     from django.conf import settings  # noqa: PLC0415 - settings are read when the first flags are
 
-    return Surroundings(environment=settings.ENVIRONMENT, hostname=socket.gethostname(), draw=random.random)
+    return EvaluationContext(environment=settings.ENVIRONMENT, hostname=socket.gethostname(), draw=random.random)
 
 
 class DatabaseReader:

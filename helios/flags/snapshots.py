@@ -13,10 +13,10 @@ from loguru import logger
 
 from helios.control.generations import NEVER_READ, Generation
 from helios.errors import Transient
-from helios.flags.core.compiled import Evaluator, compile_flags
 from helios.flags.core.context import NOBODY, FlagContext
 from helios.flags.core.definition import UNKNOWN, Decision, FlagDefinition
-from helios.flags.core.evaluation import NOWHERE, Surroundings
+from helios.flags.core.evaluation import Evaluator, compile_flags
+from helios.flags.core.evaluation_context import NOWHERE, EvaluationContext
 from helios.flags.core.parts import Segment, VariantResult
 from helios.flags.core.variants import DISABLED
 
@@ -38,12 +38,12 @@ class Snapshot:
     segments: Mapping[str, Segment] = field(default_factory=dict)
     faults: frozenset[str] = frozenset()
     stale_since: datetime | None = None
-    surroundings: Surroundings = field(default=NOWHERE, repr=False)
+    evaluation_context: EvaluationContext = field(default=NOWHERE, repr=False)
     evaluators: Mapping[str, Evaluator] = field(default_factory=dict, repr=False)
     fixed: Mapping[str, bool] = field(init=False, repr=False)  # answers that hang on nothing
 
     def __post_init__(self) -> None:
-        ready = self.evaluators or compile_flags(self.flags, self.segments, self.surroundings)
+        ready = self.evaluators or compile_flags(self.flags, self.segments, self.evaluation_context)
         fixed = {name: flag.fixed for name, flag in ready.items() if flag.fixed is not None}
         object.__setattr__(self, "flags", MappingProxyType(dict(self.flags)))
         object.__setattr__(self, "segments", MappingProxyType(dict(self.segments)))
@@ -99,12 +99,12 @@ class FlagStore:
         reader: Reader,
         defaults: Callable[[], Mapping[str, FlagDefinition]],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        surroundings: Callable[[], Surroundings] = lambda: NOWHERE,
+        evaluation_context: Callable[[], EvaluationContext] = lambda: NOWHERE,
     ) -> None:
         self._reader = reader
         self._defaults = defaults
         self._clock = clock
-        self._surroundings = surroundings
+        self._evaluation_context = evaluation_context
         self._unknown: dict[str, int] = {}
         self._changed = threading.Condition(threading.RLock())
         self._counting = threading.Lock()  # of its own: counting must not wait for a read of the database
@@ -243,7 +243,7 @@ class FlagStore:
             segments=segments,
             faults=faults,
             stale_since=since,
-            surroundings=self._surroundings(),
+            evaluation_context=self._evaluation_context(),
         )
 
     def _replace(self, snapshot: Snapshot) -> None:

@@ -18,13 +18,13 @@ import semver
 
 from helios.flags.core import (
     Constraint,
+    EvaluationContext,
     FlagContext,
     FlagDefinition,
     Prerequisite,
     Rule,
     Segment,
     Strategy,
-    Surroundings,
     Variant,
 )
 
@@ -37,7 +37,7 @@ class World:
 
     flags: Mapping[str, FlagDefinition]
     segments: Mapping[str, Segment]
-    around: Surroundings
+    around: EvaluationContext
     now: datetime
     chains: bool = True
 

@@ -16,6 +16,7 @@ from helios import flags
 from helios.flags import catalog, segments, services
 from helios.flags.core import (
     Constraint,
+    EvaluationContext,
     FlagContext,
     FlagDefinition,
     Payload,
@@ -24,15 +25,14 @@ from helios.flags.core import (
     ScheduleStep,
     Segment,
     Strategy,
-    Surroundings,
     Variant,
 )
-from helios.flags.core.compiled import compile_flags
+from helios.flags.core.evaluation import compile_flags
 from helios.flags.unleash import client_features
 from helios.flags.unleash.state import parse_state
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-HERE = Surroundings(environment="dev")
+HERE = EvaluationContext(environment="dev")
 SYMBOLS = ["AAPL", "MSFT", "NVDA", "BTC/USD", "ETH/USD", "JPM", "XOM", "é"]
 ASIA = Segment(name="asia", constraints=(Constraint(context_name="region", operator="IN", values=("asia",)),))
 SEGMENTS = {"asia": ASIA}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from helios.flags.core import (
     NOBODY,
     Constraint,
+    EvaluationContext,
     FlagContext,
     FlagDefinition,
     Prerequisite,
@@ -19,7 +20,6 @@ from helios.flags.core import (
     ScheduleStep,
     Segment,
     Strategy,
-    Surroundings,
     Variant,
     compile_flags,
     evaluate,
@@ -29,7 +29,7 @@ from tests.flags.plain import World, constraint_holds, is_on, variant_name
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = datetime(2027, 3, 1, 12, tzinfo=UTC)
-HERE = Surroundings(environment="prod", hostname="here", draw=lambda: 0.37)
+HERE = EvaluationContext(environment="prod", hostname="here", draw=lambda: 0.37)
 
 
 @given(
@@ -58,7 +58,7 @@ def test_a_prepared_constraint_holds_like_its_plain_twin(
 ) -> None:
     flag = FlagDefinition(name="a", enabled=True, constraints=(constraint,))
     expected = constraint_holds(constraint, context, World({}, {}, HERE, now))
-    assert evaluate(flag, context, now, surroundings=HERE).enabled is expected
+    assert evaluate(flag, context, now, evaluation_context=HERE).enabled is expected
 
 
 BAR = Constraint(context_name="currentTime", operator="DATE_AFTER", value="2026-06-01T00:00:00Z")
@@ -111,10 +111,10 @@ def test_constraints_environments_segments_and_prerequisites_stand_in_front_of_e
     ]
     aapl = FlagContext(symbol="AAPL")
     for fields in serving:
-        assert evaluate(FlagDefinition(**apart, **fields), aapl, NOW, surroundings=HERE)
+        assert evaluate(FlagDefinition(**apart, **fields), aapl, NOW, evaluation_context=HERE)
         for gate, reason, detail in gates:
             flag = FlagDefinition(**apart, **fields, **gate)
-            decision = evaluate(flag, aapl, NOW, others=others, segments=segments, surroundings=HERE)
+            decision = evaluate(flag, aapl, NOW, others=others, segments=segments, evaluation_context=HERE)
             assert (decision.enabled, decision.reason, decision.detail) == (False, reason, detail)
 
 
@@ -133,11 +133,11 @@ def test_a_context_without_an_environment_has_that_of_its_process(environment: s
         enabled=True,
         constraints=(Constraint(context_name="environment", operator="IN", values=("dev",)),),
     )
-    around = Surroundings(environment=environment)
+    around = EvaluationContext(environment=environment)
     for each in (flag, by_constraint):
-        assert evaluate(each, NOBODY, NOW, surroundings=around).enabled is on
-        assert evaluate(each, FlagContext(environment="dev"), NOW, surroundings=around)
-        assert not evaluate(each, FlagContext(environment="staging"), NOW, surroundings=around)
+        assert evaluate(each, NOBODY, NOW, evaluation_context=around).enabled is on
+        assert evaluate(each, FlagContext(environment="dev"), NOW, evaluation_context=around)
+        assert not evaluate(each, FlagContext(environment="staging"), NOW, evaluation_context=around)
 
 
 @given(constraint=made.constraints(), context=made.contexts, now=made.moments)

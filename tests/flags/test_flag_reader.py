@@ -23,7 +23,7 @@ from helios.flags.core import (
     Variant,
 )
 from helios.flags.models import FeatureFlag, FlagSegment
-from helios.flags.reader import DatabaseReader, definition_from, segment_from, surroundings
+from helios.flags.reader import DatabaseReader, definition_from, evaluation_context, segment_from
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DESK = {"contextName": "desk", "operator": "IN", "values": ["crypto"]}
@@ -112,7 +112,7 @@ def test_what_a_newer_release_wrote_is_off_and_logged_and_the_others_serve(logge
 
 
 def test_surroundings_are_those_of_the_process() -> None:
-    here = surroundings()
+    here = evaluation_context()
     assert (here.environment, here.hostname) == (settings.ENVIRONMENT, socket.gethostname())
     drawn = {here.draw() for _ in range(20)}
     assert len(drawn) > 10

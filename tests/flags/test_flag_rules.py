@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.flags.core import FlagContext, FlagDefinition, Reason, Rule, Strategy, Surroundings, bucket, compile_flags
+from helios.flags.core import (
+    EvaluationContext,
+    FlagContext,
+    FlagDefinition,
+    Reason,
+    Rule,
+    Strategy,
+    bucket,
+    compile_flags,
+)
 from helios.flags.core.activation import STRATEGY_NAMES, problem
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -15,7 +24,7 @@ NUMBERS = [str(number) for number in range(150)]
 
 def serves(rule: Rule, context: FlagContext, draw: float = 0.999, hostname: str = "here") -> bool:
     flag = FlagDefinition(name="a_flag", enabled=True, strategy=Strategy.RULES, rules=(rule,))
-    around = Surroundings(draw=lambda: draw, hostname=hostname)
+    around = EvaluationContext(draw=lambda: draw, hostname=hostname)
     return compile_flags({"a_flag": flag}, {}, around)["a_flag"].decide(context, NOW).enabled
 
 
@@ -112,13 +121,13 @@ def test_one_rule_is_enough_and_no_rule_is_everybody() -> None:
     listed = Rule(name="userWithId", parameters={"userIds": "ada"})
     flag = {"name": "a", "enabled": True, "strategy": Strategy.RULES}
     either = FlagDefinition(**flag, rules=(Rule(name="homeMade"), listed))
-    prepared = compile_flags({"a": either}, {}, Surroundings())["a"]
+    prepared = compile_flags({"a": either}, {}, EvaluationContext())["a"]
     assert (prepared.decide(FlagContext(user="ada"), NOW).reason, prepared.decide(FlagContext(), NOW).reason) == (
         Reason.RULE,
         Reason.NO_RULE,
     )
     assert prepared.decide(FlagContext(user="ada"), NOW).detail == "rule 2: userWithId"
-    everybody = compile_flags({"a": FlagDefinition(**flag)}, {}, Surroundings())["a"]
+    everybody = compile_flags({"a": FlagDefinition(**flag)}, {}, EvaluationContext())["a"]
     assert everybody.decide(FlagContext(), NOW)
     assert everybody.fixed is True
 

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from helios.flags.core import (
     Constraint,
+    EvaluationContext,
     FlagContext,
     FlagDefinition,
     Payload,
     Reason,
     Segment,
     Strategy,
-    Surroundings,
     Variant,
     VariantResult,
 )
@@ -66,8 +66,8 @@ def test_segments_are_resolved_in_the_snapshot() -> None:
 def test_a_context_without_an_environment_has_that_of_the_process() -> None:
     flag = FlagDefinition(name="a", enabled=True, environments=frozenset({"staging"}))
     for environment, on in (("staging", True), ("prod", False)):
-        around = Surroundings(environment=environment)
-        store = serving(flag, surroundings=lambda around=around: around)
+        around = EvaluationContext(environment=environment)
+        store = serving(flag, evaluation_context=lambda around=around: around)
         assert store.is_enabled("a") is on
         assert store.is_enabled("a", FlagContext(environment="staging"))
 

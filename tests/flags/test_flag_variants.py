@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from helios.flags.core import (
     NOBODY,
+    EvaluationContext,
     FlagContext,
     FlagDefinition,
     Override,
     Payload,
     Prerequisite,
     Strategy,
-    Surroundings,
     Variant,
     VariantResult,
     compile_flags,
@@ -34,7 +34,7 @@ def flag_of(*variants: Variant, **fields: object) -> FlagDefinition:
 
 
 def chosen(flag: FlagDefinition, context: FlagContext = NOBODY, draw: float = 0.0) -> VariantResult:
-    return compile_flags({flag.name: flag}, {}, Surroundings(draw=lambda: draw))[flag.name].choose(context, NOW)
+    return compile_flags({flag.name: flag}, {}, EvaluationContext(draw=lambda: draw))[flag.name].choose(context, NOW)
 
 
 def users(number: int) -> list[FlagContext]:
@@ -49,7 +49,7 @@ def test_places_equal_the_published_murmur3_with_the_seed_of_variants(group: str
 @pytest.mark.parametrize("weights", [(1, 1), (25, 25, 25, 25), (1, 49, 50), (333, 333, 334), (1000,), (1, 0, 3)])
 def test_each_variant_gets_its_weight_over_the_sum_of_all(weights: tuple[int, ...]) -> None:
     flag = flag_of(*(Variant(name=str(place), weight=weight) for place, weight in enumerate(weights)))
-    prepared = compile_flags({"a": flag}, {}, Surroundings())["a"]
+    prepared = compile_flags({"a": flag}, {}, EvaluationContext())["a"]
     counts = Counter(prepared.choose(context, NOW).name for context in users(4_000))
     for place, weight in enumerate(weights):
         share = weight / sum(weights)
@@ -142,7 +142,7 @@ def test_a_prerequisite_may_ask_for_a_variant() -> None:
             name="blue", enabled=True, prerequisites=(Prerequisite(feature="parent", variants=("blue",)),)
         ),
     }
-    prepared = compile_flags(flags, {}, Surroundings())
+    prepared = compile_flags(flags, {}, EvaluationContext())
     assert [prepared[name].decide(NOBODY, NOW).enabled for name in ("red", "blue")] == [True, False]
 
 
@@ -153,4 +153,4 @@ def test_the_variant_called_disabled_means_a_parent_that_is_on_and_has_none(enab
         "parent": FlagDefinition(name="parent", enabled=enabled),
         "child": FlagDefinition(name="child", enabled=True, prerequisites=(asked,)),
     }
-    assert compile_flags(flags, {}, Surroundings())["child"].decide(NOBODY, NOW).enabled is enabled
+    assert compile_flags(flags, {}, EvaluationContext())["child"].decide(NOBODY, NOW).enabled is enabled

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from helios.flags.core import Surroundings
+from helios.flags.core import EvaluationContext
 from helios.flags.unleash.conformance import fold_events, run
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "unleash"
 SUITES = sorted(REFERENCE.glob("[0-9]*.json"))
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-HERE = Surroundings(hostname="here.example", draw=lambda: 0.5)
+HERE = EvaluationContext(hostname="here.example", draw=lambda: 0.5)
 Json = dict
 
 
@@ -343,7 +343,7 @@ def test_chance_is_drawn_evenly_and_only_where_nothing_sticks() -> None:
         ],
     }
     for draw, passed in ((0.0, 2), (0.49, 2), (0.5, 0), (0.999, 0)):
-        assert run(data, NOW, Surroundings(draw=lambda draw=draw: draw)).passed == passed
+        assert run(data, NOW, EvaluationContext(draw=lambda draw=draw: draw)).passed == passed
 
 
 def test_numbers_and_booleans_of_a_context_are_text() -> None:

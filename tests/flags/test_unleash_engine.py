@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.flags.core import Operator, Surroundings
-from helios.flags.core.compiled import compile_flags
+from helios.flags.core import EvaluationContext, Operator
+from helios.flags.core.evaluation import compile_flags
 from helios.flags.unleash.context import context_from_json
 from helios.flags.unleash.state import parse_state
 
@@ -113,7 +113,7 @@ def test_flags_and_variants_are_those_of_unleashs_engine(seed: int) -> None:
     theirs = engine.UnleashEngine()
     theirs.take_state(json.dumps(state))
     parsed = parse_state(state, strict=False)
-    ours = compile_flags(parsed.features, parsed.segments, Surroundings(), chains=False)
+    ours = compile_flags(parsed.features, parsed.segments, EvaluationContext(), chains=False)
     for _ in range(8):
         asked = context(chance)
         for name, flag in ours.items():

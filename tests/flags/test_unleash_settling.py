@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from helios.flags.core import (
     Constraint,
+    EvaluationContext,
     FlagContext,
     FlagDefinition,
     Rule,
     Segment,
     Strategy,
-    Surroundings,
     constraints,
 )
 from helios.flags.core.activation import problem as problem_of_rule
-from helios.flags.core.compiled import compile_flags
+from helios.flags.core.evaluation import compile_flags
 from helios.flags.unleash.settling import settle
 from helios.flags.unleash.state import State
 from tests.flags import made
@@ -47,8 +47,8 @@ def states(draw: st.DrawFn) -> State:
 @given(state=states(), context=made.contexts)
 def test_a_settled_state_answers_as_it_did_and_can_be_written(state: State, context: FlagContext) -> None:
     settled = settle(state, FLAGS)
-    before = compile_flags(state.features, state.segments, Surroundings())
-    after = compile_flags(settled.features, settled.segments, Surroundings())
+    before = compile_flags(state.features, state.segments, EvaluationContext())
+    after = compile_flags(settled.features, settled.segments, EvaluationContext())
     for name in FLAGS:
         assert after[name].decide(context, NOW).enabled is before[name].decide(context, NOW).enabled
     held = [each for segment in settled.segments.values() for each in segment.constraints]

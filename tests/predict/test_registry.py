@@ -122,13 +122,20 @@ def test_a_second_champion_archives_the_first_and_a_challenger_stands_beside_it(
 
 
 def test_corrected_bars_give_another_model(stored: Path) -> None:
-    first = train._identity(BARS, SHORT, 7)
+    def identity(bars: Any = BARS, params: Any = SHORT, seed: int = 7, **features: Any) -> str:
+        return train._identity(bars, params, seed, replace(train._source(None, BARS), **features))
+
+    first = identity()
     close = BARS.close.copy()
     close[100, 0] += 0.01
-    assert train._identity(replace(BARS, close=close), SHORT, 7) != first
-    assert train._identity(BARS, SHORT, 8) != first
-    assert train._identity(BARS, replace(SHORT, theta=0.6), 7) != first
-    assert train._identity(BARS, SHORT, 7) == first
+    others = [
+        identity(replace(BARS, close=close)),
+        identity(seed=8),
+        identity(params=replace(SHORT, theta=0.6)),
+        identity(label="1.0.0+of_others"),
+    ]
+    assert len({first, *others}) == 5
+    assert identity() == first
 
 
 @pytest.mark.parametrize(

@@ -72,5 +72,6 @@ def test_what_an_instrument_and_a_bar_are_called_fits_in_every_table(column):
 def test_a_module_that_names_its_method_too_long_has_failed(answer):
     weights, symbols = np.array([0.1]), ("AAPL",)
     told = {"symbols": symbols, "weights": weights, "previous": weights, "turnover": 0.0, "reason": "", "denials": ()}
+    tier = SimpleNamespace(run=lambda **_: SimpleNamespace(method=answer, **told))
     with pytest.raises(DataError, match="method of portfolio must be a text of at most 32 letters"):
-        checks.checked("portfolio", SimpleNamespace(method=answer, **told), book=SimpleNamespace(symbols=symbols))
+        checks.checked(tier, "portfolio", (), {"book": SimpleNamespace(symbols=symbols)})

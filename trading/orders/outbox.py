@@ -90,7 +90,7 @@ def supersede(cycle: PipelineCycle) -> int:
 def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
     """Carry out a cycle's cancels, then its orders; returns how many of both are not over yet.
 
-    The caller owns the cycle (see `pipeline.finish`). First the venue is asked about orders of unknown fate, and to
+    The caller owns the cycle. First the venue is asked about orders of unknown fate, and to
     cancel what the decision superseded. A new order waits while a superseded one of its symbol is open, and is withheld
     when that one filled after all, or a part of it: this decision did not count on it, the next bar's will. Of a cycle
     that has ended nothing is sent any more: the venue is only asked.

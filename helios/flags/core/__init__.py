@@ -1,7 +1,7 @@
 """What a flag is and when it is on: pure functions of a definition, a context and a moment.
 
-This is the front of the core; its rooms are `definition`, `parts`, `context`, `constraints`, `sharing`, `rules`,
-`variants`, `graph` and `compiled`. None of them knows Django, Redis, a clock or a source of chance.
+This is the front of the core; its rooms are `definition`, `parts`, `context`, `constraints`, `buckets`, `activation`,
+`variants`, `graph` and `evaluation`. None of them knows Django, Redis, a clock or a source of chance.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from datetime import datetime
 from types import MappingProxyType
 
 from helios.flags.core.buckets import bucket, share, sticky_id
-from helios.flags.core.compiled import Evaluator, compile_flags, constant
 from helios.flags.core.context import FIELDS, IDENTITIES, NOBODY, FlagContext
 from helios.flags.core.definition import (
     BUCKETS,
@@ -23,7 +22,8 @@ from helios.flags.core.definition import (
     Strategy,
     check_product,
 )
-from helios.flags.core.evaluation import NOWHERE, Surroundings
+from helios.flags.core.evaluation import Evaluator, compile_flags, constant
+from helios.flags.core.evaluation_context import NOWHERE, EvaluationContext
 from helios.flags.core.parts import (
     Constraint,
     Operator,
@@ -47,6 +47,7 @@ __all__ = [
     "UNKNOWN",
     "Constraint",
     "Decision",
+    "EvaluationContext",
     "Evaluator",
     "FlagContext",
     "FlagDefinition",
@@ -59,7 +60,6 @@ __all__ = [
     "ScheduleStep",
     "Segment",
     "Strategy",
-    "Surroundings",
     "Variant",
     "VariantResult",
     "bucket",
@@ -81,7 +81,7 @@ def evaluate(
     *,
     others: Mapping[str, FlagDefinition] = _NO_FLAGS,
     segments: Mapping[str, Segment] = _NO_SEGMENTS,
-    surroundings: Surroundings = NOWHERE,
+    evaluation_context: EvaluationContext = NOWHERE,
 ) -> Decision:
     """Whether the flag is on for this context at `now` (UTC), and why; `others` are the flags that it may ask.
 
@@ -89,4 +89,4 @@ def evaluate(
     A percentage of 100 serves everybody and 0 nobody; between them a context without a sticky id is off,
     so that the answer never hangs on chance. List entries match any identity of the context exactly.
     """
-    return compile_flags({**others, flag.name: flag}, segments, surroundings)[flag.name].decide(context, now)
+    return compile_flags({**others, flag.name: flag}, segments, evaluation_context)[flag.name].decide(context, now)

@@ -10,7 +10,7 @@ from helios.flags.core.buckets import bucket
 from helios.flags.core.constraints import in_networks, parse_network, parse_number
 from helios.flags.core.context import FlagContext, reader
 from helios.flags.core.definition import BUCKETS
-from helios.flags.core.evaluation import Surroundings
+from helios.flags.core.evaluation_context import EvaluationContext
 from helios.flags.core.parts import DEFAULT_STICKINESS, RANDOM_STICKINESS, Rule
 from helios.flags.core.variants import first_of
 
@@ -18,10 +18,10 @@ DEFAULT_ORDER: Final = ("userId", "sessionId", "symbol", "strategy", "system")  
 Serves = Callable[[FlagContext], bool]
 
 
-def compile_strategy(rule: Rule, flag: str, surroundings: Surroundings) -> Serves:
+def compile_strategy(rule: Rule, flag: str, evaluation_context: EvaluationContext) -> Serves:
     """The rule's own test, without its constraints; one with a name that nobody knows serves nobody."""
     build = _BUILD.get(rule.name)
-    return _nobody if build is None else build(rule.parameters, flag, surroundings)
+    return _nobody if build is None else build(rule.parameters, flag, evaluation_context)
 
 
 def problem(rule: Rule) -> str:
@@ -46,23 +46,23 @@ def _nobody(_context: FlagContext) -> bool:
     return False
 
 
-def _default(_parameters: Mapping[str, str], _flag: str, _surroundings: Surroundings) -> Serves:
+def _default(_parameters: Mapping[str, str], _flag: str, _evaluation_context: EvaluationContext) -> Serves:
     return _everybody
 
 
-def _user_with_id(parameters: Mapping[str, str], _flag: str, _surroundings: Surroundings) -> Serves:
+def _user_with_id(parameters: Mapping[str, str], _flag: str, _evaluation_context: EvaluationContext) -> Serves:
     users, read = frozenset(parts(parameters.get("userIds", ""))), reader("userId")
     return lambda context: read(context) in users
 
 
-def _remote_address(parameters: Mapping[str, str], _flag: str, _surroundings: Surroundings) -> Serves:
+def _remote_address(parameters: Mapping[str, str], _flag: str, _evaluation_context: EvaluationContext) -> Serves:
     parsed = map(parse_network, parts(parameters.get("IPs", "")))
     networks, read = tuple(each for each in parsed if each is not None), reader("remoteAddress")
     return lambda context: in_networks(networks, read(context) or "")
 
 
-def _application_hostname(parameters: Mapping[str, str], _flag: str, surroundings: Surroundings) -> Serves:
-    served = surroundings.hostname.lower() in parts(parameters.get("hostNames", "").lower())
+def _application_hostname(parameters: Mapping[str, str], _flag: str, evaluation_context: EvaluationContext) -> Serves:
+    served = evaluation_context.hostname.lower() in parts(parameters.get("hostNames", "").lower())
     return _everybody if served else _nobody
 
 
@@ -70,24 +70,24 @@ def _share(parameters: Mapping[str, str], name: str) -> float:
     return parse_number(parameters.get(name, "")) or 0.0
 
 
-def _gradual(field: str) -> Callable[[Mapping[str, str], str, Surroundings], Serves]:
+def _gradual(field: str) -> Callable[[Mapping[str, str], str, EvaluationContext], Serves]:
     """A share of the values of one field; who has none is not served."""
 
-    def build(parameters: Mapping[str, str], _flag: str, _surroundings: Surroundings) -> Serves:
+    def build(parameters: Mapping[str, str], _flag: str, _evaluation_context: EvaluationContext) -> Serves:
         return _sticky_share(reader(field), parameters.get("groupId", ""), _share(parameters, "percentage"))
 
     return build
 
 
-def _gradual_random(parameters: Mapping[str, str], _flag: str, surroundings: Surroundings) -> Serves:
-    return _random_share(_share(parameters, "percentage"), surroundings)
+def _gradual_random(parameters: Mapping[str, str], _flag: str, evaluation_context: EvaluationContext) -> Serves:
+    return _random_share(_share(parameters, "percentage"), evaluation_context)
 
 
-def _flexible_rollout(parameters: Mapping[str, str], flag: str, surroundings: Surroundings) -> Serves:
+def _flexible_rollout(parameters: Mapping[str, str], flag: str, evaluation_context: EvaluationContext) -> Serves:
     served = _share(parameters, "rollout")
     group = parameters.get("groupId", "") or flag
     stickiness = parameters.get("stickiness", "") or DEFAULT_STICKINESS
-    by_chance = _random_share(served, surroundings)
+    by_chance = _random_share(served, evaluation_context)
     if stickiness == RANDOM_STICKINESS:
         return by_chance
     if stickiness != DEFAULT_STICKINESS:
@@ -105,8 +105,8 @@ def _sticky_share(sticky: Callable[[FlagContext], str | None], group: str, serve
     return serves if served > 0 else _nobody
 
 
-def _random_share(served: float, surroundings: Surroundings) -> Serves:
-    draw = surroundings.draw
+def _random_share(served: float, evaluation_context: EvaluationContext) -> Serves:
+    draw = evaluation_context.draw
     return (lambda _context: int(draw() * BUCKETS) + 1 <= served) if served > 0 else _nobody
 
 
@@ -116,7 +116,7 @@ SHARE_IN: Final[Mapping[str, str]] = {  # the parameter that holds the share
     "gradualRolloutRandom": "percentage",
     "flexibleRollout": "rollout",
 }
-_BUILD: Mapping[str, Callable[[Mapping[str, str], str, Surroundings], Serves]] = {
+_BUILD: Mapping[str, Callable[[Mapping[str, str], str, EvaluationContext], Serves]] = {
     "default": _default,
     "userWithId": _user_with_id,
     "gradualRolloutUserId": _gradual("userId"),

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from helios.flags.core import json_fields
-from helios.flags.core.compiled import Evaluator, compile_flags
 from helios.flags.core.context import FlagContext
-from helios.flags.core.evaluation import Surroundings
+from helios.flags.core.evaluation import Evaluator, compile_flags
+from helios.flags.core.evaluation_context import EvaluationContext
 from helios.flags.core.variants import DISABLED
 from helios.flags.unleash.context import context_from_json
 from helios.flags.unleash.state import parse_state
@@ -43,7 +43,7 @@ class Outcome:
     failures: tuple[Failure, ...]
 
 
-def run(data: object, now: datetime, surroundings: Surroundings) -> Outcome:
+def run(data: object, now: datetime, evaluation_context: EvaluationContext) -> Outcome:
     """Evaluate every test of a file; `now` is the time for contexts that do not say it.
 
     Raises ValueError with one sentence where the file is not of the format.
@@ -52,7 +52,7 @@ def run(data: object, now: datetime, surroundings: Surroundings) -> Outcome:
     if "tests" not in plain and "variantTests" not in plain:
         raise ValueError("the file must have tests or variantTests, had neither")
     suite = json_fields.text(plain, "name", "", "unnamed")
-    flags = _evaluators(json_fields.mapping(plain.get("state"), "state"), surroundings)
+    flags = _evaluators(json_fields.mapping(plain.get("state"), "state"), evaluation_context)
     outcomes = [*_tests(plain, flags, now), *_variant_tests(plain, flags, now)]
     failures = tuple(
         Failure(
@@ -97,9 +97,9 @@ def _by(event: Json, key: str, path: str, name: str) -> dict[str, Any]:
     return {json_fields.text(each, name, f"{path}.{key}[{number}]"): each for number, each in enumerate(listed)}
 
 
-def _evaluators(state: Json, surroundings: Surroundings) -> Mapping[str, Evaluator]:
+def _evaluators(state: Json, evaluation_context: EvaluationContext) -> Mapping[str, Evaluator]:
     parsed = parse_state(fold_events(state["events"]) if "events" in state else state, strict=False)
-    return compile_flags(parsed.features, parsed.segments, surroundings, chains=False)
+    return compile_flags(parsed.features, parsed.segments, evaluation_context, chains=False)
 
 
 def _tests(plain: Json, flags: Mapping[str, Evaluator], now: datetime) -> Iterator[tuple[Json, object, object]]:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from helios.flags.core.evaluation import Surroundings
-from helios.flags.reader import surroundings
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.reader import evaluation_context
 from helios.flags.unleash.conformance import Failure, Outcome, run
 
 PASSED, FAILED, UNREADABLE = 0, 1, 2  # what the command exits with
@@ -42,13 +42,13 @@ def _run(path: Path) -> Outcome:
         raise ValueError(f"must be a file that can be read, was not: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"must be a JSON file, was not: {error}") from error
-    return run(data, datetime.now(UTC), _surroundings())
+    return run(data, datetime.now(UTC), _evaluation_context())
 
 
-def _surroundings() -> Surroundings:
+def _evaluation_context() -> EvaluationContext:
     """Those of this process but for the environment: a context of the specification that names none has none."""
-    here = surroundings()
-    return Surroundings(hostname=here.hostname, draw=here.draw)
+    here = evaluation_context()
+    return EvaluationContext(hostname=here.hostname, draw=here.draw)
 
 
 def _words(failure: Failure) -> str:
