@@ -9,13 +9,14 @@ from django.core.management import CommandError
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
+FLOORS: Final = frozenset({"helios", "trading", "tiers", "sentinel"})  # packages may replace migrations of theirs
 GONE_APPS: Final = frozenset({"platform"})  # labels of apps that only an unreleased Helios had
 
 
 def refuse(*, using: str, **_: Any) -> None:
     """Raise `CommandError` where migrations were applied that this Helios has not; for the signal `pre_migrate`."""
     loader = MigrationLoader(connections[using])
-    ours = GONE_APPS | {each.label for each in apps.get_app_configs() if not each.name.startswith("django.")}
+    ours = GONE_APPS | {each.label for each in apps.get_app_configs() if each.name.partition(".")[0] in FLOORS}
     strange = [key for key in loader.applied_migrations if key[0] in ours and key not in loader.graph.nodes]
     if strange:
         raise CommandError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 
 def hold(*names: str, shared: bool = False, after: str = "") -> None:
@@ -59,5 +59,5 @@ def unclaim(space: str, number: int) -> str:
 
 def give_back(space: str, number: int) -> None:
     """End it now; a session that was lost has done so already."""
-    with contextlib.suppress(DatabaseError), connection.cursor() as cursor:
+    with contextlib.suppress(Error), connection.cursor() as cursor:
         cursor.execute(f"SELECT {unclaim(space, number)}")

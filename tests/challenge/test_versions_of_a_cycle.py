@@ -36,6 +36,14 @@ def run(*args, **named):
         raise RuntimeError('the second call fails')
     return base(*args, **named)
 """
+PARTS = {  # of a tier, that another stage than its own asks
+    "how far it looks back": ("portfolio", "def lookback_bars(*_):\n    raise RuntimeError('how far back?')\n"),
+    "what it enforces": ("llm", "def enforce(*_):\n    raise RuntimeError('what view?')\n"),
+    "more than leverage": (
+        "llm",
+        "from dataclasses import replace\ndef enforce(risk, *_):\n    return replace(risk, size=risk.size * 2)\n",
+    ),
+}
 
 
 @pytest.fixture
@@ -97,6 +105,18 @@ def test_a_new_version_that_raises_is_replaced_within_the_cycle_and_rolled_back(
     for ts in times[FIRST + 1 : FIRST + 3]:
         assert not run(book, ts).stage_runs.filter(fallback="previous_version").exists()
     assert orders_of(book) == expected.orders
+
+
+@pytest.mark.parametrize(("slot", "part"), PARTS.values(), ids=PARTS)
+def test_a_part_that_fails_in_the_stage_of_another_tier_is_replaced_in_its_own_slot(book, times, swap, slot, part):
+    old = active(slot)
+    swap(slot, f"from tiers.{slot} import run\n{part}")
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("DONE", "")
+    fell_back = cycle.stage_runs.filter(fallback="previous_version")
+    assert [failed.module_version for failed in fell_back] == [cycle.modules[failed.stage] for failed in fell_back]
+    assert fell_back.exists()
+    assert (cycle.modules[slot], active(slot)) == (old, old)
 
 
 def test_an_answer_that_makes_no_sense_counts_as_a_failure(book, times, swap):

@@ -110,3 +110,12 @@ def test_a_bar_that_comes_late_is_in_the_features_of_those_behind_it(beside_kept
 
 def test_the_reach_covers_what_the_features_stage_looks_back():
     assert SHIPPED_REACH >= WINDOW_BARS + DEFAULT_RECEPTIVE_BARS
+
+
+def test_a_volume_that_was_added_up_in_another_order_corrects_nothing(bars):
+    features_of(bars)
+    volume = bars.volume * (1 + 1e-15)
+    assert (volume != bars.volume).any()
+    assert market.upsert_bars(replace(bars, volume=volume), "x").corrected == 0
+    assert lost(bars, "A") == []
+    assert market.upsert_bars(replace(bars, volume=bars.volume * (1 + 1e-6)), "x").corrected == 2 * N

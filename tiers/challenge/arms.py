@@ -131,16 +131,18 @@ def champion(cycle: PipelineCycle, stage: Stage) -> Any:
     label = cycle.modules.get(stage.value)
     if label is None:
         raise Rejected(f"module {stage.value} must be in use when a cycle starts, none was")
-    active = modules.resolve_pinned(stage.value, label)
-    checking = cast("Implementation", _Checked(active.implementation, stage))
-    tier = watch.guarded(replace(active, implementation=checking))
+    tier = _guarded(stage, label)
     return tier if not left(cycle, stage) else _Around(tier, lambda part: _failing_over(part, stage, label))
 
 
 def serving(cycle: PipelineCycle, stage: Stage) -> Any:
     """The module whose answer of a stage that has run stands for the whole book."""
-    label = serving_label(cycle, stage)
-    return _Checked(modules.resolve_pinned(stage.value, label).implementation, stage)
+    return _guarded(stage, serving_label(cycle, stage))
+
+
+def _guarded(stage: Stage, label: str) -> Any:
+    active = modules.resolve_pinned(stage.value, label)
+    return watch.guarded(replace(active, implementation=cast("Implementation", _Checked(active.implementation, stage))))
 
 
 def serving_label(cycle: PipelineCycle, stage: Stage) -> str:
@@ -265,7 +267,16 @@ class _Checked:
     def run(self, *args: Any, **named: Any) -> Any:
         return checks.checked(self._implementation, self._stage.value, args, named)
 
+    def ask_model(self, *args: Any, **named: Any) -> Any:
+        return checks.of_ask_model(self._part("ask_model")(*args, **named))
+
+    def enforce(self, risk: Any, *args: Any, **named: Any) -> Any:
+        return checks.of_enforce(self._part("enforce")(risk, *args, **named), risk)
+
     def __getattr__(self, name: str) -> Any:
+        return self._part(name)
+
+    def _part(self, name: str) -> Any:
         try:
             return getattr(self._implementation, name)
         except AttributeError as error:

@@ -26,6 +26,27 @@ def checked(tier: Any, stage: str, inputs: tuple[Any, ...], named: dict[str, Any
     return CHECKS[stage](result, inputs, named)
 
 
+def of_ask_model(view: Any) -> Any:
+    """The view of a language model, held to what the rules' view is held to."""
+    return _llm(view, (), {})
+
+
+def of_enforce(enforced: Any, risk: Any) -> Any:
+    """A risk decision as the view left it. `DataError` where more than its leverage changed, or that too far."""
+    _fields("llm", enforced, "symbols", "sigma", "expected_return", "size", "max_weight", "leverage", "state")
+    _same_symbols("llm", enforced.symbols, risk.symbols)
+    for name in ("sigma", "expected_return", "size", "max_weight"):
+        if not np.array_equal(getattr(enforced, name), getattr(risk, name), equal_nan=True):
+            raise DataError(f"llm may change the leverage of a risk decision and nothing else, it changed its {name}")
+    bound = max(risk.leverage, 1.0) if risk.state == TradingState.ACTIVE else risk.leverage
+    if str(enforced.state) != str(risk.state) or not 0.0 <= enforced.leverage <= bound:
+        raise DataError(
+            f"llm must leave the state {risk.state} and give a leverage from 0 to {bound}, were "
+            f"{enforced.state} and {enforced.leverage}"
+        )
+    return enforced
+
+
 def _ingest(result: Any, _inputs: tuple[Any, ...], _named: dict[str, Any]) -> Any:
     _fields("ingest", result, "accepted", "higher", "missing", "problems")
     return result

@@ -51,9 +51,12 @@ class Claim:
     unlock: statements.Part | None = None
 
 
-def locked(cycle_id: int, stage: Stage) -> Claim | None:
-    """The cycle with its row locked until the transaction ends; None where it is not due or a worker is at it."""
-    row = _row(cycle_id, stage, "true", "FOR UPDATE OF c SKIP LOCKED")
+def locked(cycle_id: int, stage: Stage, *, wait: bool = False) -> Claim | None:
+    """The cycle with its row locked until the transaction ends; None where it is not due or a worker is at it.
+
+    With `wait` whoever holds the row for a moment is waited for.
+    """
+    row = _row(cycle_id, stage, "true", "FOR UPDATE OF c" if wait else "FOR UPDATE OF c SKIP LOCKED")
     return None if row is None else _claim(stage, row)
 
 
@@ -67,23 +70,20 @@ def owned(cycle_id: int, stage: Stage) -> Iterator[Claim | None]:
     if row is None or not row[0]:
         yield None
         return
-    claim = _claim(stage, row)
-    claim.unlock = locks.unclaim(CYCLES, cycle_id), ()
+    claim: Claim | None = None
     try:
+        claim = _claim(stage, row)
+        claim.unlock = locks.unclaim(CYCLES, cycle_id), ()
         yield claim
     finally:
-        if claim.unlock is not None:
+        if claim is None or claim.unlock is not None:
             locks.give_back(CYCLES, cycle_id)
 
 
 def still_due(cycle: PipelineCycle) -> bool:
-    """Whether a cycle is where it was when it was read; it and its book, read again, stay locked in the transaction."""
-    same = PipelineCycle.objects.filter(pk=cycle.pk, status=cycle.status, stage=cycle.stage).select_related("book")
-    found = same.select_for_update(of=("self", "book")).first()
-    if found is None:
-        return False
-    cycle.book = found.book
-    return True
+    """Whether a cycle is where it was when it was read; its row stays locked until the transaction ends."""
+    same = PipelineCycle.objects.filter(pk=cycle.pk, status=cycle.status, stage=cycle.stage)
+    return same.select_for_update().values_list("pk", flat=True).first() is not None
 
 
 def _row(cycle_id: int, stage: Stage, lock: str, suffix: str) -> tuple[Any, ...] | None:

@@ -90,7 +90,7 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
         logger.opt(exception=True).error("tier.defect")
         status, reason = Status.FAILED, f"{stage.value}: {type(error).__name__}: {error}"
     with transaction.atomic():
-        claim = claims.locked(cycle_id, stage)
+        claim = claims.locked(cycle_id, stage, wait=stage in WAITS)
         if claim is not None:
             end(claim.cycle, status, reason, claim=claim)
     return None if claim is None else claim.cycle
@@ -102,7 +102,8 @@ def _attempt(cycle_id: int, stage: Stage, started: float, *, after: WatchedCallF
         claim = claims.locked(cycle_id, stage)
         if claim is None:
             return None
-        _pass_on(claim, stage, _work(claim, stage, after), started)
+        if not _pass_on(claim, stage, _work(claim, stage, after), started):
+            raise RuntimeError(f"cycle {cycle_id} must be at {stage.value}, it moved while its row was locked")
     return claim.cycle
 
 
@@ -133,11 +134,12 @@ def _work(claim: Claim, stage: Stage, after: WatchedCallFailed | None) -> StageR
     cycle = claim.cycle
     if after is None:
         return HANDLERS[stage](_context(claim))
-    previous = arms.fallback(cycle, stage)
+    slot = Stage(after.name)  # a stage asks parts of other tiers, too: bars that they look back on, what they enforce
+    previous = arms.fallback(cycle, slot)
     if not previous:
         raise after
-    failed = cycle.modules[stage.value]
-    cycle.modules = {**cycle.modules, stage.value: previous}
+    failed = cycle.modules[slot.value]
+    cycle.modules = {**cycle.modules, slot.value: previous}
     logger.bind(failed=failed, serves=previous, error=str(after)).warning("tier.previous_version")
     result = HANDLERS[stage](_context(claim))
     again = {"failed": failed, "serves": previous, "error": str(after)}

@@ -39,6 +39,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
 ) ON COMMIT DELETE ROWS;
 DELETE FROM market_ohlc_incoming;
 """
+# A volume that was added up in another order may differ in its last digits, and corrects nothing.
 _MERGE = f"""
 WITH written AS (
     INSERT INTO market_ohlc AS kept ({_COLUMNS})
@@ -46,8 +47,10 @@ WITH written AS (
     ON CONFLICT (symbol, timeframe, bar_ts) DO UPDATE SET
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
         volume = excluded.volume, source = excluded.source, revision = kept.revision + 1, ingested_at = now()
-    WHERE (kept.open, kept.high, kept.low, kept.close, kept.volume)
-        IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+    WHERE (kept.open, kept.high, kept.low, kept.close)
+        IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close)
+        OR kept.volume IS DISTINCT FROM excluded.volume
+        AND coalesce(abs(kept.volume - excluded.volume) > 1e-9 * abs(excluded.volume), true)
     RETURNING symbol, bar_ts, revision
 )
 SELECT symbol, count(*) FILTER (WHERE revision = 0), count(*) FILTER (WHERE revision > 0), min(bar_ts), max(bar_ts)

@@ -16,5 +16,5 @@ HANDLERS: dict[Stage, Handler] = {
     Stage.EXECUTE: execute.run,
 }
 # May wait on a network (a source of bars, the state that breakers share, a language model): the handler runs before the
-# stage's transaction, and `write`s in it.
-WAITS = frozenset({Stage.INGEST, Stage.PREDICT, Stage.LLM})
+# stage's transaction, and `write`s in it. Portfolio waits for nothing, and has but one statement to write.
+WAITS = frozenset({Stage.INGEST, Stage.PREDICT, Stage.LLM, Stage.PORTFOLIO})

@@ -64,6 +64,8 @@ def _write(
     # What was read from the table is in it: only the higher bars that close here may be new.
     fresh = list(result.higher) if book.feed.kind is FeedKind.TABLE else [result.accepted, *result.higher]
     inserted = market_service.upsert_bars(fresh, source=str(book.feed)).inserted if fresh else 0
+    # Only now: nobody who halts the book waits for an import of its bars.
+    book = cycle.book = Book.objects.select_for_update().get(pk=book.pk)
     fills = settle(book, cycle.bar_ts, _closes(result.accepted), lots)
     if without and book.mode != Book.Mode.REPLAY:
         _tell_missing(cycle, without)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from tiers.challenge import arms, book_strategy, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import TargetWeights, shortest
 from tiers.contracts.returns import window_returns
 from tiers.live import store, windows
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from trading.models import Stage
+from trading.models import PipelineCycle, Stage
 
 
 def run(ctx: StageContext) -> StageResult:
@@ -28,7 +31,6 @@ def run(ctx: StageContext) -> StageResult:
         ctx.cycle, Stage.PORTFOLIO, lambda tier: desk.serving(tier.run(**inputs)), strategy=desk.challenging
     )
     targets = answer.merged(desk.merged)
-    record.record(ctx.cycle, answer, record.of_targets)
     return StageResult(
         summary={
             "weights": dict(zip(targets.symbols, targets.weights.tolist(), strict=True)),
@@ -37,4 +39,10 @@ def run(ctx: StageContext) -> StageResult:
             **of_arms(answer),
         },
         rows=[store.targets_row(ctx.cycle, targets)],
+        write=partial(_record, answer=answer) if answer.trials else None,
     )
+
+
+def _record(cycle: PipelineCycle, *, answer: Answer[TargetWeights]) -> dict[str, Any]:
+    record.record(cycle, answer, record.of_targets)
+    return {}
