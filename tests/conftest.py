@@ -18,8 +18,9 @@ from filelock import FileLock
 from hypothesis import HealthCheck
 
 from helios import outage
-from tests.desks import desk, shared_desk, shared_dir, trained
-from tests.harness import ROOT, Stack, clone, copies, drop
+from tests.support.desks import desk, shared_desk, shared_dir, trained
+from tests.support.harness import Stack, clone, copies, drop
+from tests.support.places import ROOT
 
 __all__ = ["desk", "shared_desk", "shared_dir", "trained"]
 

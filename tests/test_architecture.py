@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.purity import FLOORS, ROOT, contracts, file_of, imported, impurities, reached
+from tests.support.places import ROOT
+from tests.support.purity import FLOORS, contracts, file_of, imported, impurities, reached
 
 STAGES = ("ingest", "features", "predict", "risk", "llm", "portfolio", "execute")
 SEEDS = sorted({name for contract in contracts() for name in contract["source_modules"]})

@@ -15,7 +15,7 @@ from helios.flags import services as flags
 from helios.modules import services as modules
 from helios.modules.gate import runs
 from helios.stack.children import StackError
-from tests.pipeline.market import stored_market
+from tests.support.live_market import stored_market
 from tiers.backtest import report
 from tiers.live import replay as live_replay
 from tiers.management.commands import replay

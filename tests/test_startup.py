@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from tests.purity import ROOT
+from tests.support.places import ROOT
 
 # Each of them takes a command between 20 ms and a second.
 PAGES = (

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios import terminal
-from tests.harness import ROOT
+from tests.support.places import ROOT
 
 
 def table() -> Table:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from helios.stack.processes import ProcessSpec
-from tests.harness import Stack
+from tests.support.harness import Stack
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

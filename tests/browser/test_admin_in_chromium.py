@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from tests.harness import Stack
+from tests.support.harness import Stack
 
 ARGUMENTS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 LAST_CYCLE = "SELECT {} FROM pipeline_cycles ORDER BY id DESC LIMIT 1"

@@ -9,13 +9,13 @@ import pytest
 from examples import deploy_module
 from helios.stack import processes
 from tests.browser.conftest import start_web
-from tests.harness import Stack
+from tests.support.harness import Stack
 
 
 @pytest.fixture
 def trading(desk: Stack) -> Stack:
     """A desk that trades: beat, at five times its pace, gives a book a bar a second."""
-    desk.environ["DJANGO_SETTINGS_MODULE"] = "tests.fast_beat"
+    desk.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.fast_beat"
     desk.manage("replay", "--bars", "1000", "--name", "example", "--continuous")
     desk.start_worker([*processes.WORKER_QUEUES, "gpu"])
     desk.start_worker(processes.MAINTENANCE_QUEUES, name="maintenance")

@@ -10,8 +10,8 @@ import pytest
 from django.core.management import call_command
 
 from sentinel.models import AuditRun, Finding
-from tests.harness import Stack
 from tests.sentinel.conftest import Desk
+from tests.support.harness import Stack
 from trading.models import Book
 
 KEYS = {"verdict", "findings", "checks", "ts"}

@@ -14,7 +14,7 @@ from sentinel import tasks
 from sentinel.audits.findings import QUEUES
 from sentinel.models import AuditRun, Heartbeat
 from sentinel.probes import platform
-from tests.harness import Stack
+from tests.support.harness import Stack
 
 
 def broker(stack: Stack) -> Any:

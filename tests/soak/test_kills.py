@@ -17,9 +17,10 @@ import psycopg2
 import pytest
 
 from helios.stack import children
-from tests.harness import ROOT, run_sql
-from tests.running import OUTAGE, Up, free_ports
-from tests.servers import make_root
+from tests.support.harness import run_sql
+from tests.support.places import ROOT
+from tests.support.running import OUTAGE, Up, free_ports
+from tests.support.servers import make_root
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "4"))
 SEED = int(os.environ.get("SOAK_SEED", time.time_ns() % 10_000))

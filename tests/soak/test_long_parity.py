@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.harness import Stack
-from tests.pipeline.test_parity import assert_one_path
+from tests.support.harness import Stack
+from tests.tiers.live.test_parity import assert_one_path
 
 
 def test_the_chain_gives_the_decisions_of_the_backtest_for_a_year(desk: Stack) -> None:

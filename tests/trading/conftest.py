@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.trading.venue import Venue
+from tests.support.venue import Venue
 from trading.books.write import create_book
 from trading.models import Instrument, PipelineCycle
 from trading.orders import outbox

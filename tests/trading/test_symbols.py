@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.errors import DataError, Rejected
-from tests.pipeline.market import make_bars
+from tests.support.live_market import make_bars
 from trading import sample_data, symbols
 from trading.books import write as books
 from trading.market import instruments

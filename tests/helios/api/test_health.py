@@ -1,0 +1,99 @@
+"""Liveness and readiness, and what they tell the public."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+
+from helios import VERSION
+from helios.api.system import health
+from helios.web.roles import Role
+from tests.support.people import api_of
+
+SECRET_TEXT = "connection to server at 10.9.8.7 failed: password authentication failed"
+
+
+def components(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {component["name"]: component for component in body["components"]}
+
+
+def test_liveness_needs_neither_database_nor_login(client: Client) -> None:
+    """Not marked django_db: a query would fail the test."""
+    response = client.get("/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert "no-cache" in response["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_ready_when_everything_is_there(client: Client) -> None:
+    response = client.get("/health/ready")
+    assert response.status_code == 200
+    body = response.json()
+    assert (body["status"], body["missing"]) == ("ready", [])
+    assert list(components(body)) == ["database", "migrations", "redis"]
+    assert all(component["duration_ms"] >= 0 for component in body["components"])
+
+
+@pytest.mark.django_db
+def test_a_redis_that_is_away_is_named(client: Client, settings: Any, tmp_path: Any) -> None:
+    settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
+    response = client.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["missing"] == ["redis"]
+    assert components(response.json())["redis"]["detail"] == "redis does not answer"
+
+
+@pytest.mark.django_db
+def test_pending_migrations_are_named(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'sentinel'")
+    response = client.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["missing"] == ["migrations"]
+    assert "sentinel.0001_tables" in components(response.json())["migrations"]["detail"]
+
+
+def test_a_database_that_is_away_is_named_and_its_address_kept_secret(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> str:
+        raise OperationalError(SECRET_TEXT)
+
+    monkeypatch.setattr(health, "ping_database", refuse)
+    response = client.get("/health/ready")
+    assert response.status_code == 503
+    body = response.json()
+    assert body["missing"] == ["database", "migrations"]
+    assert "10.9.8.7" not in response.content.decode()
+    assert "does not answer" in components(body)["database"]["detail"]
+
+
+def test_a_real_refusal_of_the_driver_is_a_database_error() -> None:
+    """What the probe catches is what the driver raises, wrapped by Django."""
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(host="/nowhere", user="nobody", dbname="nothing", connect_timeout=1)
+
+
+@pytest.mark.django_db
+def test_system_info_is_for_users_only(client: Client) -> None:
+    assert client.get("/api/system/info").status_code == 401
+
+
+@pytest.mark.django_db
+def test_system_info_tells_versions_and_sizes_to_a_token() -> None:
+    body = api_of(Role.VIEWER).get("/api/system/info").json()
+    assert (body["name"], body["version"], body["environment"]) == ("Helios", VERSION, "dev")
+    assert body["database"]["size_bytes"] > 0
+    assert body["redis"]["used_memory_bytes"] > 0
+    assert body["uptime_s"] >= 0
+    assert body["packages"]["celery"].startswith("5.")
+
+
+@pytest.mark.django_db
+def test_system_info_works_while_redis_is_away(admin_client: Client, settings: Any, tmp_path: Any) -> None:
+    settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
+    assert admin_client.get("/api/system/info").json()["redis"] == {"version": None, "used_memory_bytes": None}

@@ -1,0 +1,317 @@
+"""Modules over HTTP: from registering a version to its swap and back; each refusal says why, and changes nothing."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helios.modules import jobs, loading, registry, services
+from helios.modules.errors import ModuleLoadFailed
+from helios.modules.gate import runs
+from helios.modules.models import Module, ModuleJob, ModuleSwap, ModuleVersion
+from tests.support.people import Api
+
+pytestmark = pytest.mark.django_db
+
+CODE = "VERSION = {version!r}\n\ndef run(value):\n    return ({version!r}, value)\n"
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Write]:
+    """Write a module's code into an allowed package; returns its dotted path."""
+    package = f"scratch_{uuid.uuid4().hex[:8]}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings.MODULE_PACKAGES = (package, "tiers")
+    settings.MODULES_DIR = tmp_path / "laid_out"
+
+    def write(name: str, version: str = "1.0.0", source: str | None = None) -> str:
+        (tmp_path / package / f"{name}.py").write_text(source or CODE.format(version=version))
+        return f"{package}.{name}"
+
+    yield write
+    for slot, digest in loading.loaded():
+        if loading._known[loading.beside_name(slot, digest)].place.is_relative_to(tmp_path):
+            loading.forget_code(slot, digest)
+    for loaded in [each for each in sys.modules if each.split(".")[0] == package]:
+        del sys.modules[loaded]
+
+
+@pytest.fixture
+def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate imports in this process: its own tests start processes, most of these need none."""
+
+    def imports(version: ModuleVersion, *_: object, **__: object) -> str:
+        try:
+            registry.load_version(version)
+        except ModuleLoadFailed as error:
+            return str(error)
+        return ""
+
+    monkeypatch.setattr(runs, "loads", imports)
+    monkeypatch.setattr(runs, "passes", imports)
+
+
+def done(api: Api, response: Any) -> Any:
+    """The job that a request asked for, as its Location shows it after a worker has done it."""
+    assert response.status_code == 202, response.content
+    asked = response.json()
+    assert (asked["state"], asked["detail"]) == ("QUEUED", "waits for a worker of queue maintenance")
+    assert api.get(response["Location"]).json() == asked
+    jobs.run(asked["id"])
+    return api.get(response["Location"]).json()
+
+
+def refused(response: Any, status: int, text: str) -> None:
+    """Refused at once, with nothing queued."""
+    assert (response.status_code, text in response.json()["detail"]) == (status, True), response.content
+    assert not ModuleJob.objects.filter(state="QUEUED").exists()
+
+
+@pytest.fixture
+def oracle(operator: Api, code: Write, open_gate: None) -> dict[str, str]:
+    """A slot in use with 1.0.0 and with 1.1.0 registered: label by version."""
+    labels = {}
+    for version in ("1.0.0", "1.1.0"):
+        made = operator.post("modules/register", {"name": "oracle", "path": code("oracle", version)})
+        assert made.status_code == 201, made.content
+        labels[version] = made.json()["label"]
+    for action, state in (("load", "LOADED"), ("activate", "ACTIVE")):
+        job = done(operator, operator.post(f"modules/oracle/{action}", {"version": "1.0.0"}))
+        assert (job["kind"], job["state"], job["version"]["state"]) == (action, "SUCCEEDED", state)
+    return labels
+
+
+# --- reading ---
+
+
+def test_every_shipped_stage_is_listed_with_what_fills_it(viewer: Api) -> None:
+    rows = {module["name"]: module for module in viewer.get("modules").json()["results"]}
+    assert list(rows) == sorted(rows)
+    assert {"ingest", "features", "predict", "risk", "llm", "portfolio", "execute"} <= set(rows)
+    assert rows["risk"]["state"] == "ACTIVE"
+    assert rows["risk"]["dependencies"] == {"predict": "^1.0.0"}
+
+
+def test_modules_can_be_narrowed(viewer: Api) -> None:
+    assert viewer.get("modules", {"state": "FAILED"}).json()["count"] == 0
+    assert viewer.get("modules", {"state": "LOST"}).status_code == 400
+
+
+def test_all_states_stand_on_one_page(viewer: Api) -> None:
+    body = viewer.get("modules/status").json()
+    assert body["modules"]["risk"] == "ACTIVE"
+    assert sum(body["counts"].values()) == Module.objects.count()
+    assert body["swaps_open"] == []
+
+
+def test_a_module_tells_who_needs_it_and_what_gates_it(viewer: Api) -> None:
+    status = viewer.get("modules/risk/status").json()
+    assert status["needed_by"] == ["llm"]
+    assert status["gates"] == ["generic", "risk"]
+    assert status["swap"] is None
+
+
+@pytest.mark.parametrize("path", ["status", "versions", "test-history"])
+def test_an_unknown_module_is_answered_with_the_nearest_name(viewer: Api, path: str) -> None:
+    response = viewer.get(f"modules/portfollio/{path}")
+    assert response.status_code == 404
+    assert response.json()["detail"] == "no module is named 'portfollio'; did you mean portfolio?"
+
+
+# --- register, load, activate, unload ---
+
+
+def test_versions_of_a_slot_are_listed_newest_first(operator: Api, oracle: dict[str, str]) -> None:
+    versions = operator.get("modules/oracle/versions").json()["results"]
+    assert [version["label"] for version in versions] == [oracle["1.1.0"], oracle["1.0.0"]]
+    assert [version["state"] for version in versions] == ["UNLOADED", "ACTIVE"]
+    assert versions[0]["registered_by"] == "operator"
+    assert len(versions[0]["digest"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ({"path": "os.path"}, 422, "os.path"),
+        ({"path": "../../etc"}, 422, ""),
+        ({"path": "tiers.nothing"}, 422, "tiers.nothing"),
+        ({"path": "tiers.risk", "version": "99.0.0"}, 422, "99.0.0"),
+        ({"path": "tiers.risk", "version": "one"}, 422, "one"),
+        ({"path": "tiers.risk", "dependencies": {"nobody": "^1.0.0"}}, 422, "nobody"),
+        ({"path": "tiers.risk", "dependencies": {"risk": "soon"}}, 422, "soon"),
+        ({"path": "tiers.risk", "dependencies": ["risk"]}, 400, "dictionary"),
+        ({"path": 7}, 400, "must be a text"),
+        ({"name": "no name", "path": "tiers.risk"}, 400, "/name"),
+        ({}, 400, "/path"),
+    ],
+)
+def test_what_cannot_be_registered_is_refused(operator: Api, body: dict[str, Any], status: int, text: str) -> None:
+    before = ModuleVersion.objects.count()
+    response = operator.post("modules/register", {"name": "spare", **body})
+    assert response.status_code == status
+    assert text in response.content.decode()
+    assert ModuleVersion.objects.count() == before
+
+
+def test_code_that_raises_at_import_is_refused_with_its_reason(operator: Api, code: Write, open_gate: None) -> None:
+    path = code("broken", source="VERSION = '1.0.0'\nraise RuntimeError('no licence')\ndef run(value): return value\n")
+    assert operator.post("modules/register", {"name": "broken", "path": path}).status_code == 201
+    job = done(operator, operator.post("modules/broken/load"))
+    assert (job["state"], job["version"]["state"]) == ("FAILED", "FAILED")
+    assert "no licence" in job["detail"]
+    assert "no licence" in operator.get("modules/broken/status").json()["error"]
+
+
+def test_a_module_that_another_needs_cannot_be_unloaded(operator: Api) -> None:
+    response = operator.post("modules/risk/unload")
+    assert response.status_code == 422
+    assert "needed by llm" in response.json()["detail"]
+
+
+def test_a_slot_is_emptied(operator: Api, oracle: dict[str, str]) -> None:
+    assert operator.post("modules/oracle/unload").json()["active"] is None
+
+
+def test_an_unknown_version_is_not_there(operator: Api, oracle: dict[str, str]) -> None:
+    for action in ("load", "activate", "test"):
+        refused(operator.post(f"modules/oracle/{action}", {"version": "9.9.9"}), 404, "has no version 9.9.9")
+    refused(operator.post("modules/swap", {"name": "oracle", "version": "9.9.9"}), 404, "has no version 9.9.9")
+
+
+def test_what_does_not_fit_is_refused_at_once(operator: Api, oracle: dict[str, str], code: Write) -> None:
+    needing = {"name": "needing", "path": code("needing"), "dependencies": {"oracle": "^2.0.0"}}
+    assert operator.post("modules/register", needing).status_code == 201
+    refused(operator.post("modules/needing/load"), 422, "needs oracle")
+    refused(operator.post("modules/needing/activate"), 422, "needs oracle")
+    refused(operator.post("modules/oracle/activate", {"version": "1.1.0"}), 422, "is in use as")
+
+
+# --- swap and rollback ---
+
+
+def test_a_swap_answers_with_its_record(operator: Api, oracle: dict[str, str]) -> None:
+    job = done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0", "reason": "sharper"}))
+    swap = job["swap"]
+    assert (job["state"], job["reason"], swap["state"], swap["error"]) == ("SUCCEEDED", "sharper", "SWITCHED", "")
+    assert (swap["from_version"], swap["to_version"]) == (oracle["1.0.0"], oracle["1.1.0"])
+    assert (swap["actor"], swap["reason"], swap["module"]) == ("operator", "sharper", "oracle")
+    assert operator.get(f"modules/swaps/{swap['id']}").json() == swap
+    status = operator.get("modules/oracle/status").json()
+    assert (status["active"], status["previous"]) == (oracle["1.1.0"], oracle["1.0.0"])
+    assert status["swap"]["id"] == swap["id"]
+
+
+def test_a_swap_is_taken_back(operator: Api, oracle: dict[str, str]) -> None:
+    done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
+    back = operator.post("modules/oracle/rollback", {"reason": "I liked the old one"}).json()
+    assert (back["kind"], back["to_version"]) == ("rollback", oracle["1.0.0"])
+    assert operator.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
+    kinds = [swap["kind"] for swap in operator.get("modules/swaps", {"module": "oracle"}).json()["results"]]
+    assert kinds[0] == "rollback"
+
+
+def test_a_swap_sent_twice_under_one_key_happens_once(operator: Api, oracle: dict[str, str]) -> None:
+    wanted = {"name": "oracle", "version": "1.1.0"}
+    first = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
+    again = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
+    assert again["Idempotency-Replayed"] == "true"
+    assert (again.status_code, again["Location"], again.json()) == (202, first["Location"], first.json())
+    done(operator, first)
+    third = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
+    assert (third.status_code, third["Location"]) == (202, first["Location"])
+    assert ModuleJob.objects.filter(kind="swap").count() == 1
+    assert ModuleSwap.objects.filter(module__name="oracle", kind="swap").count() == 1
+
+
+def test_a_swap_that_fails_its_tests_leaves_all_as_it_was(
+    operator: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "probabilities sum to 0.7")
+    job = done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
+    assert (job["state"], job["swap"]["state"]) == ("FAILED", "FAILED")
+    assert "probabilities sum to 0.7" in job["detail"]
+    assert operator.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
+    failed = operator.get("modules/swaps", {"state": "FAILED"}).json()["results"][0]
+    assert "probabilities sum to 0.7" in failed["error"]
+
+
+def test_a_swap_during_a_swap_is_a_conflict(
+    operator: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during: list[int] = []
+
+    def ask_again(*_: object, **__: object) -> str:
+        during.append(operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}).status_code)
+        return ""
+
+    monkeypatch.setattr(runs, "passes", ask_again)
+    first = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
+    waiting = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
+    assert waiting.status_code == 409
+    assert "was asked for by operator at" in waiting.json()["detail"]
+    assert done(operator, first)["state"] == "SUCCEEDED"
+    assert during == [409]
+
+
+def test_a_swap_to_what_is_in_use_is_refused(operator: Api, oracle: dict[str, str]) -> None:
+    assert operator.post("modules/swap", {"name": "oracle", "version": "1.0.0"}).status_code == 422
+    assert operator.post("modules/oracle/rollback").status_code == 422
+
+
+@pytest.mark.parametrize("number", ["999999", "9223372036854775808"])
+@pytest.mark.parametrize("kind", ["swaps", "jobs"])
+def test_a_swap_and_a_job_that_never_were_are_not_there(viewer: Api, kind: str, number: str) -> None:
+    assert viewer.get(f"modules/{kind}/{number}").status_code == 404
+
+
+# --- tests in a process of their own ---
+
+
+def test_a_version_is_tested_in_a_process_of_its_own_and_the_result_is_kept(
+    operator: Api, code: Write, open_gate: None
+) -> None:
+    operator.post("modules/register", {"name": "oracle", "path": code("oracle")})
+    job = done(operator, operator.post("modules/oracle/test?module_type=generic"))
+    assert (job["state"], job["suites"]) == ("SUCCEEDED", ["generic"])
+    run = job["test"]
+    assert (run["module"], run["suites"], run["actor"]) == ("oracle", ["generic"], "operator")
+    assert "generic" in {result["suite"] for result in run["results"]}, run
+    history = operator.get("modules/oracle/test-history").json()["results"]
+    assert [each["id"] for each in history] == [run["id"]]
+    assert operator.get("modules/oracle/test-history", {"passed": str(not run["passed"])}).json()["count"] == 0
+    assert operator.get("modules/oracle/status").json()["last_test"]["id"] == run["id"]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "where"),
+    [
+        ("?module_type=astrology", {}, {"parameter": "module_type"}),
+        ("?module_type=ml", {"suites": ["ml"]}, {"pointer": "/suites"}),
+        ("", {"suites": ["astrology"]}, {"pointer": "/suites/0"}),
+        ("", {"suites": []}, {"pointer": "/suites"}),
+    ],
+)
+def test_suites_that_are_none_are_named(operator: Api, query: str, body: dict[str, Any], where: dict[str, str]) -> None:
+    response = operator.post(f"modules/risk/test{query}", body)
+    assert response.status_code == 400
+    assert where.items() <= response.json()["errors"][0].items()
+
+
+def test_nothing_is_forgotten_between_the_services_and_the_api() -> None:
+    inner = {"check_registration", "configure", "get", "recover", "restore_shipped", "seal"}
+    assert set(services.__all__) - inner == {
+        "activate",
+        "load",
+        "register",
+        "rollback",
+        "swap",
+        "unload",
+    }

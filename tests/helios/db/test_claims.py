@@ -1,0 +1,62 @@
+"""A claim is given back, whatever happens to who took it."""
+
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+
+from tests.support.live_market import make_bars, stored_market
+from tiers.live import chain, claims
+from trading.books import write as books
+from trading.market.timestamps import utc
+from trading.models import Stage
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def cycle():
+    stored_market()
+    book = books.create_book(
+        "desk",
+        mode="replay",
+        timeframe="1d",
+        symbols=["AAPL", "IBM"],
+        initial_cash=Decimal(100_000),
+        fee_bps=Decimal(1),
+        slippage_bps=Decimal(2),
+    )
+    bars = make_bars(("AAPL", "IBM"), n_bars=120, seed=3)
+    return chain.start(book, utc(bars.ts[100]), send=False)
+
+
+def held():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() "
+            "AND objsubid = 2"  # named by two numbers: a session's claim
+        )
+        return cursor.fetchone()[0]
+
+
+def test_it_is_given_back_at_the_end_and_after_an_error(cycle):
+    with claims.owned(cycle.pk, Stage.INGEST) as claim:
+        assert (claim.cycle, held()) == (cycle, 1)
+    with pytest.raises(RuntimeError, match="mid-work"), claims.owned(cycle.pk, Stage.INGEST):
+        raise RuntimeError("mid-work")
+    assert held() == 0
+
+
+def test_it_is_given_back_when_what_was_read_cannot_be_understood(cycle, monkeypatch):
+    def broken(*_):
+        raise ValueError("no such column")
+
+    monkeypatch.setattr(claims, "_claim", broken)
+    with pytest.raises(ValueError, match="no such column"), claims.owned(cycle.pk, Stage.INGEST):
+        raise AssertionError
+    assert held() == 0
+
+
+def test_a_cycle_that_is_at_another_stage_takes_no_lock(cycle):
+    with claims.owned(cycle.pk, Stage.LLM) as claim:
+        assert (claim, held()) == (None, 0)

@@ -1,0 +1,162 @@
+"""The gate forked from a warm process: as clean and as guarded as from a cold start, whatever becomes of that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from helios.modules import services
+from helios.modules.gate import runs, sandbox
+from helios.modules.gate.process_tree import TOKEN, Family
+from helios.modules.gate.sandbox import Ended
+from helios.modules.models import ModuleVersion
+from helios.stack.children import is_alive, wait_until
+from tests.helios.modules.test_gate_sandbox import GOOD, LIMITS, job, outcomes
+
+POLARS = {"jemalloc_bg_thd", "polars-ooc-clea"}  # its allocator is made for forks; our workers fork with both, too
+PARENT = f"import os\nprint(os.getppid())\n{GOOD}"
+
+
+@pytest.fixture
+def own(monkeypatch) -> Iterator[None]:
+    """No warm process of earlier tests, and none of this one for later ones."""
+    monkeypatch.setattr(sandbox, "_kept", {})
+    yield
+    for each in sandbox._kept.values():
+        each.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Callable[..., Ended]:
+    def run(source: str, **job_changes: object) -> Ended:
+        asked = {**job(source, tmp_path), **job_changes}
+        return sandbox.run("helios.modules.gate", asked, limits=LIMITS, cache=tmp_path)
+
+    return run
+
+
+def parent(ended: Ended) -> int:
+    assert ended.kind == "finished", ended
+    return int(ended.output)
+
+
+def test_runs_come_from_one_warm_process_until_it_is_killed(gate, own):
+    first = parent(gate(PARENT))
+    assert first != os.getpid()
+    assert parent(gate(PARENT)) == first
+    os.kill(first, signal.SIGKILL)
+    assert parent(gate(PARENT)) not in {first, os.getpid()}
+
+
+def test_each_set_of_modules_of_ours_has_a_warm_process_that_has_imported_them(gate, own):
+    loaded = f"import sys\nprint('tests.support.gate_tiny' in sys.modules)\ndef run(value): ...\n{GOOD}"
+    nothing = {"suites": {}}
+    assert gate(loaded, **nothing).output.strip() == "False"
+    assert gate(loaded, **nothing, ahead=["tests.support.gate_tiny"]).output.strip() == "True"
+
+
+def test_without_a_warm_process_it_is_started_from_nothing(gate, own, tmp_path, monkeypatch):
+    (tmp_path / "ends_at_import.py").write_text("import os; os._exit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert parent(gate(PARENT, ahead=["ends_at_import"])) == os.getpid()
+
+
+def test_code_that_ends_its_warm_process_never_passes_and_harms_no_other_run(gate, own):
+    others: list[Ended] = []
+    waits = "import time\ndef wait(): time.sleep(1)\n"
+    thread = threading.Thread(target=lambda: others.append(gate(f"{waits}{GOOD}")))
+    thread.start()
+    ended = gate("import os, time\ndef run(value):\n    os.kill(os.getppid(), 9)\n    time.sleep(60)\n")
+    thread.join(120)
+    assert (ended.kind, ended.reason) == ("killed", "its process was ended by SIGKILL")
+    assert outcomes(ended) == {"loads": "passed", "before": "passed"}
+    assert others[0].kind == "finished"
+    assert outcomes(others[0])["slow"] == "passed"
+
+
+def test_a_run_that_is_gone_before_it_is_watched_is_begun_once_more(gate, own, monkeypatch):
+    watched: list[int] = []
+
+    def family(pid: int, token: str) -> Family:
+        watched.append(pid)
+        if len(watched) == 1:
+            raise psutil.NoSuchProcess(pid)
+        return Family(pid, token)
+
+    monkeypatch.setattr(sandbox, "Family", family)
+    assert gate(GOOD).kind == "finished"
+    assert len(watched) == 2
+
+
+def test_code_that_stops_its_warm_process_holds_up_no_later_run(gate, own, monkeypatch):
+    monkeypatch.setattr(sandbox, "KILLED_S", 0.5)
+    first = parent(gate(PARENT))
+    stopping = "import os, time\ndef run(value):\n    os.kill(os.getppid(), 19)\n    time.sleep(60)\n"
+    assert gate(stopping).kind == "timeout"
+    assert parent(gate(PARENT)) != first
+    assert not psutil.pid_exists(first)
+
+
+def test_the_warm_process_knows_no_secret_and_stays_small(gate, own, monkeypatch, settings):
+    ahead = ["tiers.gates.calls", *settings.MODULE_SUITES.values()]
+    for name in ("HELIOS_DATABASE_URL", "ANTHROPIC_API_KEY", "PGPASSWORD"):
+        monkeypatch.setenv(name, "a-secret")
+    warm = psutil.Process(parent(gate(PARENT, ahead=ahead)))
+    assert "a-secret" not in "".join(warm.environ().values())
+    assert set(warm.environ()[TOKEN]) == {"0"}
+    assert [each for each in warm.environ() if each.startswith(("HELIOS_", "DJANGO_"))] == [TOKEN]
+    threads = {Path(f"/proc/{warm.pid}/task/{each.id}/comm").read_text().strip() for each in warm.threads()}
+    assert threads <= {warm.name(), *POLARS}  # no other one can hold a lock while it forks
+    assert warm.memory_info().rss < 512 * 2**20
+
+
+def test_code_sees_the_descriptors_of_a_cold_start_while_others_run(gate, own):
+    seen = "import os\nprint(*sorted(os.listdir('/proc/self/fd'), key=int))\n"
+    ended: list[Ended] = []
+    threads = [threading.Thread(target=lambda: ended.append(gate(f"{seen}{GOOD}"))) for _ in range(3)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(120)
+    assert [each.output.split() for each in ended] == [["0", "1", "2", "3", "4"]] * 3  # the fourth lists the folder
+
+
+def test_who_forks_twice_without_exec_is_known_by_its_token_and_ended(gate, own, tmp_path):
+    note = tmp_path / "note"
+    source = f"""
+        import os, pathlib, time
+        def run(value):
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    shown = pathlib.Path("/proc/self/environ").read_bytes().split(b"\\0")
+                    draft = pathlib.Path({str(note)!r} + ".draft")
+                    draft.write_text(f"{{os.getpid()}} {{os.fsencode('{TOKEN}=' + os.environ['{TOKEN}']) in shown}}")
+                    draft.rename({str(note)!r})
+                    time.sleep(600)
+                os._exit(0)
+            os.wait()
+            while not pathlib.Path({str(note)!r}).exists():
+                time.sleep(0.01)
+            return value
+    """
+    ended = gate(textwrap.dedent(source))
+    pid, shown = note.read_text().split()
+    assert (ended.kind, outcomes(ended)["runs"], shown) == ("finished", "passed", "True")
+    assert wait_until(lambda: not is_alive(int(pid)), timeout_s=60)
+
+
+@pytest.mark.django_db
+def test_all_gates_share_what_is_imported_ahead(code, settings):
+    settings.MODULE_SUITES = {"ml": "tiers.gates.predict", "risk": "tiers.gates.risk"}
+    services.register("oracle", code("oracle"), actor="ann")
+    version = ModuleVersion.objects.select_related("module", "code").get(module__name="oracle")
+    loading, tested = (runs.job_of(version, suites, 7) for suites in ({}, {"ml": "tiers.gates.predict"}))
+    assert loading["ahead"] == tested["ahead"] == ["tiers.gates.calls", "tiers.gates.predict", "tiers.gates.risk"]

@@ -1,0 +1,130 @@
+"""Makefile, container files and CI agree with the code they start."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+
+from helios.env import Env
+from helios.stack import processes
+from tests.support.places import ROOT
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+TARGETS = (
+    *("help", "demo", "up", "test", "soak", "check", "bench", "story-promoted", "story-faulty"),
+    *("lint", "format", "install", "clean", "distclean"),
+)
+
+
+def words_of(command: list[str]) -> list[str]:
+    """A command line from the name of the program on, without what differs between a laptop and a container."""
+    differs = re.compile(r"--(address|port|host)=|\$\{")
+    return [word for word in command[command.index("celery") + 1 :] if not differs.match(word)]
+
+
+def test_help_lists_every_target_and_is_what_plain_make_does() -> None:
+    shown = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[1] for line in shown.splitlines()] == sorted(TARGETS, key=shown.index)
+    assert set(TARGETS) == {line.split()[1] for line in shown.splitlines()}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_can_be_planned(target: str) -> None:
+    subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, check=True)
+
+
+def test_an_old_python_is_one_sentence(tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.exit(1)"\n')
+    old.chmod(0o755)
+    result = subprocess.run(["make", "python", f"PYTHON={old}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert result.stderr.startswith("Helios needs Python 3.11 or newer")
+
+
+def test_ci_runs_checks_and_demo_and_ends_with_the_tests() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert re.findall(r"^make (\w+)$", script, re.MULTILINE) == ["check", "demo", "test"]
+    assert script.rstrip().endswith("make test")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    subprocess.run(["bash", "-n", ".ci/run"], cwd=ROOT, check=True)
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert {"run": ".ci/run"} in workflow["jobs"]["gate"]["steps"]
+
+
+def test_containers_run_the_same_commands_as_the_local_stack(make_env: Callable[..., Env]) -> None:
+    for spec in processes.everything(make_env()):
+        service = SERVICES[spec.name]
+        assert service["environment"]["HELIOS_COMPONENT"] == spec.name
+        if spec.name != "web":
+            local = [word for word in spec.argv if word not in {"-P", "prefork"}]
+            inside = [word for word in service["command"] if word not in {"-P", "prefork"}]
+            ignored = {"2"}  # the number of children, which a container takes from its environment
+            assert [word for word in words_of(inside) if word not in ignored] == [
+                word for word in words_of(local) if word not in ignored
+            ], spec.name
+
+
+def test_every_queue_is_served_in_containers() -> None:
+    served = {
+        queue
+        for service in SERVICES.values()
+        if "-Q" in service.get("command", [])
+        for queue in service["command"][service["command"].index("-Q") + 1].split(",")
+    }
+    assert served == {queue.name for queue in settings.CELERY_TASK_QUEUES}
+
+
+def test_no_container_has_a_default_password() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "HELIOS_SECRET_KEY", "FLOWER_BASIC_AUTH"):
+        uses = re.findall(rf"\$\{{{name}(.)", text)
+        assert uses
+        assert set(uses) == {":"}, name
+        assert f"{name}:?" in text
+        assert f"{name}:-" not in text
+
+
+def test_every_container_variable_is_documented() -> None:
+    named = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    example = (ROOT / ".env.example").read_text()
+    assert {name for name in named if not re.search(rf"^#?{name}=", example, re.MULTILINE)} == set()
+
+
+def test_ports_are_published_on_the_loopback_interface_unless_asked() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert sorted(port.split(":-")[1] for port in published) == ["127.0.0.1:5555}:5555", "127.0.0.1:8000}:8000"]
+    assert "ports" not in SERVICES["postgres"]
+    assert "ports" not in SERVICES["valkey"]
+
+
+def test_long_running_containers_restart_and_are_watched() -> None:
+    for name, service in SERVICES.items():
+        if name == "migrate":
+            continue
+        assert service["restart"] == "unless-stopped", name
+        assert "healthcheck" in service or name == "beat", f"{name}: the sentinel watches beat by its heartbeat"
+
+
+def test_the_image_holds_the_program_and_runs_as_nobody_special() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    for package in ("helios", "trading", "tiers", "sentinel"):
+        assert f"COPY {package} {package}" in text
+        assert f"!{package}" in (ROOT / ".dockerignore").read_text()
+    assert text.index("USER helios") < text.index("CMD ")
+    assert text.count("FROM ") == 2
+
+
+def test_the_gpu_overlay_adds_a_device_to_an_existing_service() -> None:
+    overlay = yaml.safe_load((ROOT / "deploy" / "gpu.yml").read_text())
+    assert set(overlay["services"]) <= set(SERVICES)

@@ -1,0 +1,162 @@
+"""`make up`: set-up once, five processes, one page of addresses, and nothing left after Ctrl-C."""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+
+from helios.env import Env
+from helios.stack import children, training, up
+from helios.stack.steps import Step, Steps
+from tests.support.harness import run_sql
+from tests.support.running import OUTAGE, Up, answers, free_ports
+
+# The real thing, less the steps that load data and train: those are the demo's business.
+SHORT_UP = """
+import sys
+from helios.stack import postgres, up
+postgres.SETTINGS = {**postgres.SETTINGS, **postgres.UNSAFE_SETTINGS}  # it need not outlive the machine
+def set_up(env, steps):
+    steps.run(up.MIGRATE)
+    return steps.run(up.ADMIN)
+up.set_up = set_up
+sys.exit(up.main())
+"""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    seen: list[str] = []
+
+    def run(steps: Steps, step: Step) -> Any:
+        seen.append(step.words[0])
+        return {"created": True, "username": "admin", "password": "pw"} if step is up.ADMIN else {}
+
+    monkeypatch.setattr(Steps, "run", run)
+    monkeypatch.setattr(training, "remember", lambda *_: None)
+    return seen
+
+
+def set_up(env: Env) -> dict[str, str] | None:
+    return up.set_up(env, Steps(Console(file=io.StringIO()), env.var_dir / "logs", "up"))
+
+
+def test_the_first_start_loads_and_trains(
+    asked: list[str], make_env: Callable[..., Env], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "exists", lambda *_: False)
+    assert set_up(make_env()) == {"created": True, "username": "admin", "password": "pw"}
+    assert asked == ["migrate", "ensure_admin", "import_data", "train", "demo_book"]
+
+
+def test_a_later_start_does_neither(
+    asked: list[str], make_env: Callable[..., Env], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "exists", lambda *_: True)
+    monkeypatch.setattr(Steps, "run", lambda _, step: asked.append(step.words[0]) or {"created": False})
+    assert set_up(make_env(environment="staging")) is None
+    assert asked == ["migrate", "collectstatic", "ensure_admin", "demo_book"]
+
+
+def test_the_password_is_on_the_page_only_when_it_was_made(make_env: Callable[..., Env]) -> None:
+    def page(admin: dict[str, str] | None) -> str:
+        console = Console(file=io.StringIO(), width=150)
+        console.print(up.addresses(make_env(web_port=8123, flower_port=5123), admin))
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue()
+
+    assert "admin / pw" in page({"username": "admin", "password": "pw"})
+    assert "Login" not in page(None)
+    assert "http://127.0.0.1:8123/admin/" in page(None)
+    assert "http://127.0.0.1:5123" in page(None)
+
+
+def test_each_line_carries_its_process_and_brackets_stay_as_they_are() -> None:
+    console = Console(file=io.StringIO(), width=40, highlight=False)
+    emit = up.coloured(console)
+    emit("web", "[red] is text")
+    emit("new", "x" * 60)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == ["web         | [red] is text", "new         | " + "x" * 60]
+
+
+@pytest.fixture
+def start(root: Path) -> Iterator[Callable[..., Up]]:
+    made: list[Up] = []
+
+    def launch(**env: str) -> Up:
+        made.append(Up(root, ["-c", SHORT_UP], **env))
+        return made[-1]
+
+    yield launch
+    for each in made:
+        if each.process.poll() is None:
+            each.end(signal.SIGKILL)
+
+
+@pytest.mark.stack
+def test_the_whole_stack_comes_up_mends_itself_and_leaves_nothing_after_ctrl_c(
+    start: Callable[..., Up], root: Path
+) -> None:
+    web, flower = free_ports(2)
+    running = start(HELIOS_WEB_PORT=str(web), HELIOS_FLOWER_PORT=str(flower))
+    running.await_text("Helios is running")
+    assert re.search(r"Login\s+│\s+admin / \S{16,}", running.text()), running.text()
+    assert answers(f"http://127.0.0.1:{web}/health")
+    assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/healthcheck"), timeout_s=120)
+    assert children.wait_until(lambda: running.answering() >= {"worker", "gpu", "maintenance"}, timeout_s=120)
+    kills_are_mended(running, web)
+    family = psutil.Process(running.process.pid).children(recursive=True)
+    assert len(family) >= 5
+    assert running.end(signal.SIGINT) == 0
+    assert "Everything is stopped." in running.text()
+    assert [each.pid for each in family if children.is_alive(each.pid)] == []
+    for folder in ("postgres", "valkey"):
+        assert children.processes_in(root / "var" / folder) == []
+    assert_few_words(running)
+
+
+def kills_are_mended(running: Up, web: int) -> None:
+    """`kill -9` of PostgreSQL, of Valkey and of a worker: all are there again, and beat's tasks are carried out."""
+    killed = {name: running.kill(name) for name in ("PostgreSQL", "Valkey", "worker")}
+    running.await_text("PostgreSQL  | ended unexpectedly; runs again after")
+    running.await_text("Valkey      | ended unexpectedly; runs again after")
+    running.await_text("worker      | was killed by SIGKILL; starts again in 1 s")
+    at = run_sql(running.endpoints.database_url, "SELECT now()")[0][0]
+    assert children.wait_until(lambda: running.answering() >= {"worker", "gpu", "maintenance"}, timeout_s=120)
+    assert children.wait_until(lambda: answers(f"http://127.0.0.1:{web}/health/ready"), timeout_s=120)
+    beaten = "SELECT count(*) FROM sentinel_heartbeats WHERE name = 'beat' AND ts > %s"
+    assert children.wait_until(
+        lambda: run_sql(running.endpoints.database_url, beaten, [at])[0][0] == 1, timeout_s=120, every_s=0.2
+    ), running.text()
+    assert {name: running.pid(name) for name in killed}.items().isdisjoint(killed.items())
+
+
+def assert_few_words(running: Up) -> None:
+    """A person can read what the console showed: no traceback, an outage in the same words whoever tells of it."""
+    assert "Traceback" not in running.text()
+    assert "Traceback" not in running.logged()
+    assert [line for line in running.outages() if not OUTAGE.search(line)] == []
+    assert len(running.lines) < 100, running.text()
+
+
+def test_a_port_in_use_is_one_sentence_and_nothing_is_started(start: Callable[..., Up], root: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        running = start(HELIOS_WEB_PORT=str(port), HELIOS_FLOWER_PORT=str(free_ports(1)[0]))
+        assert running.process.wait(60) == 1
+        running._reader.join(10)
+    assert running.text().startswith(f"Port {port} for web is already in use")
+    assert running.text().count("\n") == 1
+    assert not (root / "var" / "postgres").exists()

@@ -1,0 +1,339 @@
+"""Logs: one file a component, whole lines from many processes, rotation, and no secret anywhere."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import json
+import logging
+import multiprocessing
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from loguru import logger
+
+from helios import logs
+from helios.env import Env
+from helios.errors import HeliosError
+from helios.logs import InterceptHandler, RotatingFile, configure, redactor, secret_values
+from tests.support import warm
+
+Lines = Callable[[], list[str]]
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """The test's log set-up is gone afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    logger.remove()
+    logger.configure(extra={})
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture
+def set_up(own_logging: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Configure logs as a component would, under a folder of the test's own; returns the log file."""
+
+    def make(component: str = "worker", *, console_level: str | None = None, **changes: Any) -> Path:
+        env = Env(_env_file=None, var_dir=tmp_path, **changes)
+        monkeypatch.setattr(logs, "get_env", lambda: env)
+        configure(component, console_level=console_level)
+        return tmp_path / "logs" / f"{component}.log"
+
+    return make
+
+
+def test_a_line_names_time_level_component_place_and_fields(set_up: Callable[..., Path]) -> None:
+    path = set_up("worker")
+    with logger.contextualize(cycle=7, tier="risk"):
+        logger.warning("order.denied")
+    (line,) = path.read_text().splitlines()
+    moment, rest = line.split(" ", 2)[0], line.split(" ", 2)[2]
+    assert len(moment) == len("2026-01-01")
+    assert rest.split() == ["WARNING", "worker", "tests.helios.test_logs:", "order.denied", "cycle=7", "tier=risk"]
+
+
+def test_json_lines_carry_the_same_and_the_traceback(set_up: Callable[..., Path]) -> None:
+    path = set_up("web", log_format="json")
+    try:
+        raise ValueError("7 of 9")  # noqa: TRY301
+    except ValueError:
+        logger.bind(symbol="AAPL").exception("failed")
+    entry = json.loads(path.read_text())
+    assert entry["level"] == "ERROR"
+    assert entry["component"] == "web"
+    assert entry["symbol"] == "AAPL"
+    assert entry["pid"] == os.getpid()
+    assert entry["exception"].endswith("ValueError: 7 of 9\n")
+
+
+def test_records_of_the_standard_library_arrive_with_their_own_name(set_up: Callable[..., Path]) -> None:
+    path = set_up("worker")
+    logging.getLogger("celery.worker").error("lost %s of %d {braces} <tags>", "one", 3)
+    logging.getLogger("celery.worker").log(35, "a level of its own")
+    first, second = path.read_text().splitlines()
+    assert first.endswith("ERROR    worker celery.worker: lost one of 3 {braces} <tags>")
+    assert "Level 35" in second
+
+
+def test_a_trailing_newline_of_a_message_makes_no_empty_line(set_up: Callable[..., Path]) -> None:
+    path = set_up("worker")
+    logging.getLogger("celery").warning("connection lost\n\n")
+    assert path.read_text().endswith("connection lost\n")
+    assert path.read_text().count("\n") == 1
+
+
+def test_an_exception_of_the_standard_library_keeps_its_traceback(set_up: Callable[..., Path]) -> None:
+    path = set_up("worker")
+    try:
+        raise ValueError("7 of 9")  # noqa: TRY301
+    except ValueError:
+        logging.getLogger("django").exception("failed")
+    assert "Traceback" in path.read_text()
+    assert path.read_text().endswith("ValueError: 7 of 9\n")
+
+
+def test_the_level_is_a_setting_and_the_console_can_be_quieter(
+    set_up: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = set_up("manage", console_level="ERROR", log_level="INFO")
+    logger.debug("not at all")
+    logger.info("to the file")
+    logger.error("to both")
+    assert [line.rsplit(": ", 1)[1] for line in path.read_text().splitlines()] == ["to the file", "to both"]
+    captured = capsys.readouterr()
+    assert "to both" in captured.err
+    assert "to the file" not in captured.err
+    assert captured.out == ""
+
+
+def test_configuring_twice_writes_each_line_once(set_up: Callable[..., Path]) -> None:
+    set_up("worker")
+    path = set_up("worker")
+    logger.info("once")
+    logging.getLogger("x").warning("also once")
+    assert path.read_text().count("\n") == 2
+
+
+def test_printing_handlers_are_taken_out_and_capturing_ones_stay(
+    set_up: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    noisy = logging.getLogger("uvicorn.error")
+    noisy.addHandler(logging.StreamHandler(sys.stderr))
+    noisy.propagate = False
+    path = set_up("web")
+    noisy.warning("once")
+    assert path.read_text().count("once") == 1
+    assert not any(type(handler) is logging.StreamHandler for handler in noisy.handlers)
+    assert "once" in caplog.text
+    assert sum(isinstance(handler, InterceptHandler) for handler in logging.getLogger().handlers) == 1
+
+
+def test_an_unwritable_folder_is_one_sentence(
+    own_logging: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").write_text("")
+    monkeypatch.setattr(logs, "get_env", lambda: Env(_env_file=None, var_dir=tmp_path))
+    with pytest.raises(HeliosError, match=r"Helios cannot write its log in .*logs: "):
+        configure("web")
+
+
+def test_a_console_that_went_away_is_no_reason_to_fail(set_up: Callable[..., Path]) -> None:
+    class Closed:
+        def write(self, _: str) -> None:
+            raise BrokenPipeError
+
+    logs._console(Closed())("x")
+
+
+# --- secrets ---
+
+
+def test_configured_secrets_never_reach_file_or_console(
+    set_up: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWER_API_KEY", "from-the-environment")
+    monkeypatch.delenv("HELIOS_DATABASE_URL")
+    path = set_up(
+        "worker",
+        secret_key="the-signing-key",
+        anthropic_api_key="an-llm-key",
+        database_url="postgresql://me:db-p%40ss@h/x",
+    )
+    logger.info("a the-signing-key b an-llm-key c from-the-environment d db-p%40ss")
+    logger.info("postgresql://me:db-p%40ss@h/x is slow")
+    try:
+        raise ValueError("the-signing-key in an exception")  # noqa: TRY301
+    except ValueError:
+        logger.exception("oops")
+    for text in (path.read_text(), capsys.readouterr().err):
+        for secret in ("the-signing-key", "an-llm-key", "from-the-environment", "db-p%40ss"):
+            assert secret not in text
+        assert "a *** b *** c *** d ***" in text
+        assert "postgresql://me:***@h/x is slow" in text
+        assert "ValueError: *** in an exception" in text
+
+
+def test_the_secrets_of_a_process_are_settings_urls_and_named_variables(tmp_path: Path) -> None:
+    env = Env(_env_file=None, var_dir=tmp_path, redis_url="redis://:queue-pass@q/0", database_url="postgresql:///x")
+    found = secret_values(env, {"MY_TOKEN": "token-value", "HOME": "/home/me", "OTHER_PASSWORD": "abc"})
+    assert {"queue-pass", "token-value"} <= found
+    assert env.resolved_secret_key() in found
+    assert not found & {"/home/me", "abc", "redis://:queue-pass@q/0"}
+
+
+@pytest.mark.parametrize("password", ["S3cr/et #[1]", "p@ss:w?rd%", "pässwört +&'\"", "12/34567", "a<b>c\\d"])
+def test_a_password_of_a_url_is_masked_in_every_spelling(password: str, tmp_path: Path) -> None:
+    env = Env(_env_file=None, var_dir=tmp_path, redis_url=f"redis://:{quote(password, safe='')}@q/0")
+    redact = redactor(secret_values(env, {}))
+    written = quote(password, safe="")
+    lower = re.sub("%..", lambda found: found[0].lower(), written)
+    for text in (password, written, lower, quote(password), quote_plus(password), html.escape(password)):
+        assert redact(f"a {text} b") == "a *** b"
+        assert redact(f"redis://:{text}@q/0") == "redis://:***@q/0"
+    assert redact(json.dumps({"password": "x", "n": password})) == '{"password": "***", "n": "***"}'
+    assert redact(str({"n": password})) in {"{'n': '***'}", "{'n': \"***\"}"}
+
+
+def test_a_secret_that_is_no_utf8_and_one_that_is_no_url_break_no_log(tmp_path: Path) -> None:
+    env = Env(_env_file=None, var_dir=tmp_path)
+    found = secret_values(env, {"A_TOKEN": "abcdef\udce9", "B_SECRET": "http://[broken-secret"})
+    assert redactor(found)("x abcdef\udce9 http://[broken-secret y") == "x *** *** y"
+
+
+@pytest.mark.parametrize(
+    ("line", "redacted"),
+    [
+        ("api_key=abcdef123", "api_key=***"),
+        ("'api-key': 'abcdef123', 'n': 1", "'api-key': '***', 'n': 1"),
+        ('{"password": "hunter2hunter2", "n": 1}', '{"password": "***", "n": 1}'),
+        ("Authorization: Bearer abc.def-ghi", "Authorization: ***"),
+        ("sent bearer abcdefgh12345", "sent bearer ***"),
+        ("redis://:pass@host:6379/0 lost", "redis://:***@host:6379/0 lost"),
+        ("https://user:pass@host/path", "https://user:***@host/path"),
+        ("redis://:S3cr/et#[1]@host:6379/0 lost", "redis://:***@host:6379/0 lost"),
+        ("redis://:p@ss@host:6379/0 lost", "redis://:***@host:6379/0 lost"),
+        ("http://127.0.0.1:8000/users/me@example.com", "http://127.0.0.1:8000/users/me@example.com"),
+        ('{"a":"redis://:x@h","b":"c@d"}', '{"a":"redis://:***@h","b":"c@d"}'),
+        (f"key sk-{'a1B2' * 6} ends", "key *** ends"),
+        ("GET /x?token=abc&n=1", "GET /x?token=***&n=1"),
+        ("max_tokens is 12 and secrets are safe", "max_tokens is 12 and secrets are safe"),
+        ("unix:///run/valkey.sock?db=0", "unix:///run/valkey.sock?db=0"),
+        ("12:30:01 ratio a:b", "12:30:01 ratio a:b"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(line: str, redacted: str) -> None:
+    assert redactor([])(line) == redacted
+
+
+@given(st.text(min_size=6).filter(lambda text: text.strip("*") == text), st.text(), st.text())
+def test_a_known_secret_is_masked_wherever_it_stands(secret: str, before: str, after: str) -> None:
+    assert secret not in redactor([secret])(f"{before}{secret}{after}").replace(logs.MASK, "\x00\x00\x00\x00\x00\x00")
+
+
+def test_the_json_spelling_of_a_secret_is_masked_too() -> None:
+    line = json.dumps({"message": 'my "quoted\\secret"'})
+    assert json.loads(redactor(['"quoted\\secret"'])(line)) == {"message": "my ***"}
+
+
+# --- the file ---
+
+
+def whole_lines(folder: Path) -> list[str]:
+    """Every line under a folder, packed files included."""
+    lines: list[str] = []
+    for path in folder.iterdir():
+        if path.suffix == ".gz":
+            lines += gzip.decompress(path.read_bytes()).decode().splitlines()
+        elif path.suffix == ".log":
+            lines += path.read_text().splitlines()
+    return lines
+
+
+def test_a_full_file_is_packed_and_the_oldest_are_dropped(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "web.log", rotate_bytes=100, keep=3)
+    for n in range(63):
+        file.write(f"line {n:03d}\n")
+    file.close()
+    packed = sorted(tmp_path.glob("web.*.log.gz"))
+    assert len(packed) == 3
+    assert gzip.decompress(packed[0].read_bytes()).count(b"\n") == 12
+    assert not list(tmp_path.glob("web.*.log"))
+    assert (tmp_path / "web.log").stat().st_size < 100
+
+
+def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "web.log")
+    file.write("one\n")
+    (tmp_path / "web.log").rename(tmp_path / "moved.log")
+    file.write("two\n")
+    file.close()
+    assert (tmp_path / "web.log").read_text() == "two\n"
+
+
+def test_a_process_that_comes_late_to_a_rotation_rotates_nothing(tmp_path: Path) -> None:
+    first, second = (RotatingFile(tmp_path / "web.log", rotate_bytes=50) for _ in range(2))
+    first.write("x" * 60 + "\n")
+    second.rotate()
+    assert len(list(tmp_path.glob("*.gz"))) == 1
+    for each in (first, second):
+        each.close()
+
+
+def _write_many(path: str, who: int, count: int) -> None:
+    file = RotatingFile(Path(path), rotate_bytes=2_000, keep=1_000)
+    for n in range(count):
+        file.write(f"{who} {n:04d} {'x' * 40}\n")
+
+
+def test_many_processes_share_a_file_and_no_line_is_lost_or_torn(tmp_path: Path) -> None:
+    count, context = 150, multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(str(tmp_path / "w.log"), who, count)) for who in range(3)]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join(60)
+        each.close()
+    lines = whole_lines(tmp_path)
+    assert sorted(lines) == sorted(f"{who} {n:04d} {'x' * 40}" for who in range(3) for n in range(count))
+    assert len(list(tmp_path.glob("*.gz"))) > 3
+
+
+FORKS = """
+import os, signal, sys
+from helios.logs import configure
+from loguru import logger
+configure("worker")
+logger.info("parent before")
+children = []
+for n in range(2):
+    pid = os.fork()
+    if pid == 0:
+        for i in range(50):
+            logger.info("child {} {}", n, i)
+        os.kill(os.getpid(), signal.SIGKILL)
+    children.append(pid)
+for pid in children:
+    os.waitpid(pid, 0)
+logger.info("parent after")
+"""
+
+
+def test_forked_children_log_to_the_same_file_and_a_killed_one_blocks_nobody(tmp_path: Path) -> None:
+    environ = {**os.environ, "HELIOS_VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "helios.settings"}
+    result = warm.run(["-c", FORKS], env=environ)
+    assert result.returncode == 0, result.stderr
+    lines = (tmp_path / "logs" / "worker.log").read_text().splitlines()
+    assert len(lines) == 102
+    assert lines[-1].endswith("parent after")
+    assert sum("child 1" in line for line in lines) == 50

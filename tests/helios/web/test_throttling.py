@@ -1,0 +1,153 @@
+"""How often one may ask: a sliding window, counted in Redis, and no hindrance while Redis is away."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helios.web import throttling
+from helios.web.throttling import Rate, wait_s
+from tests.support.people import Api
+
+RATES = st.builds(Rate, limit=st.integers(1, 50), period_s=st.sampled_from([1, 60, 3600]))
+
+
+class Plain:
+    """The window in plain words: counts by window, nothing else."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate, self.counts = rate, {}  # type: ignore[var-annotated]
+
+    def ask(self, now: float) -> float:
+        window, passed = divmod(now, self.rate.period_s)
+        before, count = self.counts.get(window - 1, 0), self.counts.get(window, 0)
+        wait = wait_s(self.rate, before=before, now=count, share=passed / self.rate.period_s)
+        if wait <= 0:
+            self.counts[window] = count + 1
+        return wait
+
+
+@given(RATES, st.floats(0, 1e6), st.integers(1, 120))
+def test_a_burst_gets_exactly_the_limit(rate: Rate, start: float, burst: int) -> None:
+    counter = Plain(rate)
+    admitted = sum(counter.ask(start) <= 0 for _ in range(burst))
+    assert admitted == min(burst, rate.limit)
+
+
+@given(RATES, st.lists(st.floats(0, 0.3), min_size=1, max_size=200))
+def test_no_window_of_the_period_gets_more_than_twice_the_limit(rate: Rate, gaps: list[float]) -> None:
+    counter, now, admitted = Plain(rate), 0.0, []
+    for gap in gaps:
+        now += gap * rate.period_s
+        if counter.ask(now) <= 0:
+            admitted.append(now)
+    for each in admitted:
+        assert sum(each <= other < each + rate.period_s for other in admitted) <= 2 * rate.limit
+
+
+@given(RATES, st.integers(0, 50), st.integers(0, 50), st.floats(0, 0.999))
+def test_whoever_waits_as_told_may_ask(rate: Rate, before: int, now: int, share: float) -> None:
+    before, now = min(before, rate.limit), min(now, rate.limit)
+    wait = wait_s(rate, before=before, now=now, share=share)
+    later = share + wait / rate.period_s + 1e-9
+    assert wait >= 0
+    if later < 1:
+        assert wait_s(rate, before=before, now=now, share=later) <= 1e-6 * rate.period_s
+    elif later < 2:
+        assert wait_s(rate, before=now, now=0, share=later - 1) <= 1e-6 * rate.period_s
+
+
+@given(RATES, st.integers(0, 50), st.integers(0, 50), st.floats(0, 0.999), st.floats(0, 0.999))
+def test_the_wait_never_grows_while_time_passes(rate: Rate, before: int, now: int, a: float, b: float) -> None:
+    early, late = sorted((a, b))
+    assert wait_s(rate, before=before, now=now, share=late) <= wait_s(rate, before=before, now=now, share=early) + 1e-6
+
+
+@pytest.mark.parametrize("text", ["", "600", "0/min", "-1/min", "600/year", "x/min", "1.5/s", "1/ min"])
+def test_a_rate_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must read like 600/min"):
+        Rate.parse(text)
+
+
+def test_rates_of_every_unit_are_read() -> None:
+    assert [Rate.parse(f"7/{unit}").period_s for unit in ("s", "min", "h", "day")] == [1, 60, 3600, 86400]
+
+
+def test_redis_counts_as_the_plain_window_does(clean_redis: redis.Redis) -> None:
+    rate, plain = Rate(limit=5, period_s=60), Plain(Rate(limit=5, period_s=60))
+    for step in range(60):
+        now = 1_000_000.0 + step * 7.3
+        assert throttling._count(clean_redis, "tests", rate, now=now) == pytest.approx(plain.ask(now), abs=1e-6)
+
+
+def test_counts_leave_redis_by_themselves(clean_redis: redis.Redis) -> None:
+    throttling._count(clean_redis, "tests", Rate(limit=5, period_s=60), now=time.time())
+    (key,) = clean_redis.keys("helios:throttle:*")
+    assert 0 < clean_redis.ttl(key) <= 120
+
+
+# --- over HTTP ---
+
+
+@pytest.mark.django_db
+def test_a_user_who_asks_too_often_is_told_when_to_come_back(viewer: Api, settings: Any) -> None:
+    settings.API_RATES = {**settings.API_RATES, "read": "3/h"}
+    assert [viewer.get("segments").status_code for _ in range(3)] == [200] * 3
+    response = viewer.get("segments")
+    assert (response.status_code, response["Content-Type"]) == (429, "application/problem+json")
+    assert 0 < int(response["Retry-After"]) <= 7200
+    assert response.json()["status"] == 429
+
+
+@pytest.mark.django_db
+def test_reading_writing_and_what_is_slow_are_counted_apart_and_for_each_user(
+    viewer: Api, operator: Api, settings: Any
+) -> None:
+    settings.API_RATES = {**settings.API_RATES, "read": "1/h", "write": "1/h", "sensitive": "1/h"}
+    assert operator.get("segments").status_code == 200
+    assert operator.get("segments").status_code == 429
+    assert operator.post("feature-flags/garch_volatility/disable").status_code == 200
+    assert operator.post("feature-flags/garch_volatility/enable").status_code == 429
+    assert operator.post("modules/nope/load").status_code == 404
+    assert operator.post("modules/nope/load").status_code == 429
+    assert viewer.get("segments").status_code == 200
+
+
+@pytest.mark.django_db
+def test_guessing_tokens_is_slowed_down_and_those_with_a_token_go_on(viewer: Api, settings: Any, client: Any) -> None:
+    settings.API_RATES = {**settings.API_RATES, "anon": "3/h"}
+    wrong = {"Authorization": "Token wrong"}
+    codes = [client.get("/api/modularity/segments", headers=wrong).status_code for _ in range(4)]
+    assert codes == [401, 401, 401, 429]
+    assert client.get("/api/modularity/segments").status_code == 429
+    assert client.get("/health").status_code == 200
+    assert viewer.get("segments").status_code == 200
+
+
+@pytest.mark.django_db
+def test_while_redis_is_away_requests_pass(viewer: Api, settings: Any, tmp_path: Any) -> None:
+    settings.API_RATES = {**settings.API_RATES, "read": "1/h"}
+    settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
+    assert [viewer.get("segments").status_code for _ in range(4)] == [200] * 4
+
+
+@pytest.mark.django_db
+def test_an_away_redis_is_said_once_and_left_alone_for_a_while(
+    control_plane: None, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loguru import logger
+
+    settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
+    said: list[str] = []
+    sink = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
+    try:
+        for _ in range(5):
+            assert throttling.count("tests", Rate(limit=1, period_s=60)) == 0
+    finally:
+        logger.remove(sink)
+    assert said == ["throttle.suspended"]

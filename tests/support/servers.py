@@ -1,0 +1,82 @@
+"""Real servers for the test run: one PostgreSQL and one Valkey, started before Django reads its settings.
+
+Loaded with `-p tests.support.servers`. The process that was started by hand (under xdist: the controller) owns
+the servers; workers inherit their addresses and take a Valkey database of their own. When the addresses
+are already set in the environment, those servers are used and none is started.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+from helios.stack.endpoints import postgres_url
+from helios.stack.postgres import UNSAFE_SETTINGS, EmbeddedPostgres
+from helios.stack.valkey import EmbeddedValkey
+from tests.support.places import ROOT
+
+# Append-only tables refuse what some tests do to set their scene.
+MAINTENANCE = "options=-c%20helios.maintenance%3Don"
+
+
+def make_root() -> Path:
+    """A new folder that the system user of PostgreSQL may enter (tests may run as root)."""
+    root = Path(tempfile.mkdtemp(prefix="helios-test-"))
+    root.chmod(0o711)
+    return root
+
+
+def servers_in(root: Path) -> tuple[EmbeddedPostgres, EmbeddedValkey]:
+    """Fast, forgetful servers under `root`; nothing is started."""
+    run = root / "run"
+    postgres = EmbeddedPostgres(
+        data_dir=root / "pg", socket_dir=run, log=root / "postgres.log", settings=UNSAFE_SETTINGS
+    )
+    return postgres, EmbeddedValkey(data_dir=root / "valkey", socket=run / "valkey.sock", log=root / "valkey.log")
+
+
+def _start() -> None:
+    root = make_root()
+    postgres, valkey = servers_in(root)
+
+    def stop() -> None:
+        valkey.stop()
+        postgres.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+    atexit.register(stop)
+    signal.signal(signal.SIGTERM, _interrupt)  # as it is, SIGTERM would skip atexit
+    postgres.start(die_with_us=True)  # should even SIGKILL come, the kernel ends both servers
+    valkey.start(die_with_us=True)
+    os.environ["HELIOS_DATABASE_URL"] = f"{postgres_url(root / 'run')}&{MAINTENANCE}"
+    os.environ["HELIOS_REDIS_URL"] = valkey.url()
+    os.environ["HELIOS_VAR_DIR"] = str(root / "var")
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def worker_url(url: str, worker: str) -> str:
+    """The Valkey database of an xdist worker: gw0 takes 1, gw1 takes 2; 0 is for a run without workers."""
+    if not url.startswith("unix:"):
+        return url
+    base, _, _ = url.partition("?db=")
+    return f"{base}?db={int(worker.removeprefix('gw')) + 1}"
+
+
+# Laid out by content and compiled once: shared by all runs, as compiled files beside the sources are.
+os.environ.setdefault("HELIOS_MODULES_DIR", str(ROOT / "var" / "test-modules"))
+os.environ.setdefault("HELIOS_SERVERS_IDLE_S", "0")  # nothing that a test starts outlives it
+
+_worker = os.environ.get("PYTEST_XDIST_WORKER")
+if _worker:
+    os.environ["HELIOS_REDIS_URL"] = worker_url(os.environ["HELIOS_REDIS_URL"], _worker)
+    os.environ["HELIOS_VAR_DIR"] = str(Path(os.environ["HELIOS_VAR_DIR"]) / _worker)
+elif "HELIOS_DATABASE_URL" not in os.environ or "HELIOS_REDIS_URL" not in os.environ:
+    _start()

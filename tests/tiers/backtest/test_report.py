@@ -1,0 +1,235 @@
+"""The HTML report: complete, self-contained, honest about training data, and never half-written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.backtests import LinearModel, lots, market, short_params
+from tiers.backtest import charts, figures, report
+from tiers.backtest.engine import Config, Result, monthly_returns, run_helios, run_strategy
+from tiers.backtest.history import Served
+from tiers.contracts import Switches
+from tiers.contracts.errors import Rejected
+from trading.strategies import BuyAndHold, SmaCross
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    bars = market(700, 3, seed=1)
+    return run_helios(
+        bars,
+        Served(champion=LinearModel(), champion_name="linear-1"),
+        Config(lots=lots(bars), start_row=260, seed=42),
+        params=short_params(),
+        switches=Switches(auto_trading=True),
+    )
+
+
+def page(result: Result, trained_until: datetime | None = None) -> str:
+    model = report.ModelSummary(name="<linear>", trained_until=trained_until, facts=[("preset", "compact")])
+    context = report.Context(made_at=NOW, elapsed_s=1.5, model=model, switches=[("garch_volatility", "on")])
+    return report.render(result, context)
+
+
+def text_of(html: str) -> str:
+    """What a reader sees: no scripts, no styles, no tags."""
+    bare = re.sub(r"<(script|style)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", bare).split())
+
+
+def test_the_report_holds_every_part(result: Result) -> None:
+    html = page(result)
+    text = text_of(html)
+    for part in (
+        "Equity",
+        "Drawdown",
+        "Monthly returns",
+        "Weights over time",
+        "Trades",
+        "Parameters",
+        "Model",
+    ):
+        assert part in text
+    for label in figures.LABELS.values():
+        assert label in text
+    assert "helios on S00, S01, S02" in text
+    assert "2010-09-18 to 2011-12-01, 440 decisions" in text
+    assert "seed 42" in text
+    assert "risk.kelly_fraction 0.25" in text
+    assert "garch_volatility on" in text
+    assert html.count("Plotly.newPlot(") == 4
+    assert figures.formatted("total_return_pct", result.metrics.total_return_pct) in text
+
+
+def test_the_report_needs_no_network(result: Result) -> None:
+    html = page(result)
+    assert not re.findall(r"<(?:script|img|iframe)[^>]*\bsrc=", html)
+    assert not re.findall(r"<link\b", html)
+    assert html.count("plotly.js v") == 1  # embedded once
+
+
+def test_names_cannot_break_out_of_the_page(result: Result) -> None:
+    html = page(result)
+    assert "<linear>" not in html
+    assert "&lt;linear&gt;" in html
+
+
+def test_training_data_that_ends_before_the_first_bar_is_out_of_sample(result: Result) -> None:
+    text = text_of(page(result, result.start - timedelta(days=1)))
+    assert "Out of sample: the training data of &lt;linear&gt; ends at 2010-09-17" in text
+    assert "Careful" not in text
+
+
+def test_a_backtest_inside_the_training_window_says_so(result: Result) -> None:
+    text = text_of(page(result, result.end))
+    assert "In sample" in text
+    assert "say nothing about the future" in text
+
+
+def test_a_partial_overlap_is_marked_and_gets_figures_of_its_own(result: Result) -> None:
+    boundary = result.run.ts[199]
+    html = page(result, boundary)
+    text = text_of(html)
+    assert "200 of 440 bars (45 %) were seen in training" in text
+    assert "helios, out of sample" in text
+    assert "seen in training" in charts.equity(result, trained_until=boundary).to_json()
+
+
+def test_figures_of_the_unseen_part_are_those_of_the_bars_after_it(result: Result) -> None:
+    unseen = figures.out_of_sample(result, result.run.ts[199])
+    assert unseen is not None
+    curve = result.run.equity_curve
+    assert unseen[0].total_return_pct == pytest.approx(100 * (curve[-1] / curve[200] - 1))
+    assert unseen[0].n_bars == 240
+    assert unseen[0].n_trades + sum(t.closed_ts <= result.run.ts[200] for t in result.trades) == len(
+        [t for t in result.trades if not t.is_open]
+    )
+    held = result.baseline.run.equity_curve
+    assert unseen[1].total_return_pct == pytest.approx(100 * (held[-1] / held[200] - 1))
+    assert figures.out_of_sample(result, result.end) is None
+    assert figures.out_of_sample(result, result.start - timedelta(days=1)) is None
+
+
+def test_a_strategy_without_a_model_gets_no_word_about_training() -> None:
+    bars = market(200, 1, seed=3)
+    result = run_strategy(bars, SmaCross(fast=3, slow=9), Config(lots=lots(bars)))
+    text = text_of(report.render(result, report.Context(made_at=NOW, elapsed_s=0.1)))
+    assert "sma_cross on S00" in text
+    assert "sample" not in text
+    assert "fast 3" in text
+
+
+def test_buy_and_hold_alone_has_nothing_beside_it_and_nothing_closed() -> None:
+    bars = market(60, 15, seed=3)
+    result = run_strategy(bars, BuyAndHold(), Config(lots=lots(bars)))
+    text = text_of(report.render(result, report.Context(made_at=NOW, elapsed_s=0.1)))
+    assert "buy and hold –" not in text  # noqa: RUF001
+    assert "S07 and 7 more" in text
+    assert "0 closed, 15 still open" in text
+    assert "5 others" in charts.weights(result).to_json()
+
+
+def test_a_run_without_trades_says_so() -> None:
+    bars = market(30, 1)
+    result = run_strategy(bars, SmaCross(), Config(lots=lots(bars)))
+    assert "Nothing was traded." in text_of(report.render(result, report.Context(made_at=NOW, elapsed_s=0.1)))
+
+
+def test_long_lists_of_trades_show_the_newest_and_the_count(result: Result) -> None:
+    many = replace(result, trades=result.trades * (1 + 400 // len(result.trades)))
+    html = page(many)
+    assert f"the last 200 of {len(many.trades):,} shown" in text_of(html)
+    assert html.count("<tr><td>S0") == 200
+
+
+def test_a_report_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    report.write(path, "new")
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_places_that_cannot_hold_a_report_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="is a directory"):
+        report.ensure_writable(tmp_path)
+    with pytest.raises(Rejected, match="there is no directory"):
+        report.ensure_writable(tmp_path / "absent" / "report.html")
+    with pytest.raises(Rejected, match=r"cannot be written to .*: "):
+        report.write(Path("/proc/report.html"), "text")
+    with pytest.raises(Rejected, match="File name too long"):
+        report.ensure_writable(tmp_path / ("x" * 250))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_the_old_report_and_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report.os, "replace", full)
+    with pytest.raises(Rejected, match="No space left on device"):
+        report.write(path, "new")
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_thinned_lines_keep_their_ends_and_extremes() -> None:
+    values = np.random.default_rng(2).normal(size=50_000).cumsum()
+    rows = charts.thinned(values, 1_000)
+    assert len(rows) <= 1_000
+    assert {0, 49_999, int(values.argmin()), int(values.argmax())} <= set(rows.tolist())
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(charts.thinned(values[:10]), np.arange(10))
+
+
+def test_averaged_areas_keep_the_mean_of_every_stretch() -> None:
+    values = np.random.default_rng(2).normal(size=(1_000, 2))
+    rows, means = charts.averaged(values, 10)
+    np.testing.assert_array_equal(rows, np.arange(99, 1_000, 100))
+    np.testing.assert_allclose(means, values.reshape(10, 100, 2).mean(axis=1))
+    rows, means = charts.averaged(values[:7], 10)
+    np.testing.assert_array_equal(rows, np.arange(7))
+    np.testing.assert_array_equal(means, values[:7])
+
+
+def test_monthly_returns_compound_to_the_total(result: Result) -> None:
+    months = monthly_returns(result)
+    assert next(iter(months)) == (2010, 9)
+    product = np.prod([1 + value for value in months.values()]) - 1
+    assert 100 * product == pytest.approx(result.metrics.total_return_pct)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("total_return_pct", 12.345, "+12.35 %"),
+        ("max_drawdown_pct", 12.345, "12.35 %"),
+        ("cagr_pct", 4e9, "–"),  # noqa: RUF001
+        ("sharpe", None, "–"),  # noqa: RUF001
+        ("sharpe", -0.5, "-0.50"),
+        ("expectancy", -1234.5, "-$1,234.50"),
+        ("n_trades", 1200, "1,200"),
+        ("turnover", 2.0, "2.00 x"),
+    ],
+)
+def test_figures_are_written_for_people(key: str, value: float | None, text: str) -> None:
+    assert figures.formatted(key, value) == text
+
+
+def test_nested_parameters_become_dotted_names() -> None:
+    assert figures.flattened({"a": {"b": 1.0, "c": {"d": "x"}}, "e": 2}) == [
+        ("a.b", "1"),
+        ("a.c.d", "x"),
+        ("e", "2"),
+    ]

@@ -1,0 +1,170 @@
+"""What the tables say of both arms: money that was really made, hypothetical money in shadow mode, calibration."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from helios.breakers import process
+from helios.breakers.shared_state import SharedStore
+from tests.tiers.challenge.conftest import FIRST, SYMBOLS, roll_out, run
+from tests.tiers.challenge.test_arms_of_a_cycle import BROKEN, BUYS, SAME
+from tiers.challenge import measures
+from tiers.live import stages
+from tiers.predict import labels
+from trading.models import Order, PaperOrder, PipelineCycle, TradeExecution
+from trading.orders import outbox
+from trading.venues.base import Guarded
+from trading.venues.paper.client import PaperVenue
+
+pytestmark = pytest.mark.django_db
+
+
+def measured(row):
+    return measures.measure(row.pk, row.step, row.measured_since)
+
+
+def test_a_rollout_without_decisions_measures_nothing(book, challenger):
+    both = measured(roll_out("module", "predict", challenger("predict", BUYS)))
+    assert (both["champion"].n_decisions, both["challenger"].pnl_bps) == (0, ())
+
+
+def test_what_both_arms_made_is_what_the_book_made(book, times, challenger):
+    row = roll_out("module", "predict", challenger("predict", SAME["predict"]), live=50)
+    cycles = [run(book, ts) for ts in times[FIRST : FIRST + 6]]
+    both = measured(row)
+    made = sum(both["champion"].pnl_bps) + sum(both["challenger"].pnl_bps)
+    equity = [float(cycle.snapshot.equity) for cycle in cycles]
+    assert TradeExecution.objects.exists()
+    plain = sum((after / before - 1.0) * 1e4 for before, after in pairwise(equity))
+    assert made == pytest.approx(plain, abs=1e-6)  # fees and slippage included
+    served = len(cycles[0].rollouts[0]["symbols"])
+    assert len(both["challenger"].pnl_bps) == 5 * served  # the sixth bar's outcome is not known yet
+    assert both["challenger"].n_decisions == 6 * served
+    assert both["champion"].n_decisions == 6 * (len(SYMBOLS) - served)
+    assert len(both["challenger"].latency_ms) == 6
+    assert both["challenger"].exposure is not None
+    assert both["challenger"].n_orders + both["champion"].n_orders == Order.objects.count()
+
+
+def test_in_shadow_mode_both_arms_are_valued_by_what_they_alone_would_hold(book, times, challenger, bars):
+    row = roll_out("module", "predict", challenger("predict", BUYS))
+    for ts in times[FIRST : FIRST + 3]:
+        run(book, ts)
+    arm = measured(row)["challenger"]
+    weight = 0.9 / len(SYMBOLS)  # buys 0.9, sells 0.0, in equal parts of the equity
+    close = bars.close[FIRST : FIRST + 3]
+    first = weight * (close[1] / close[0] - 1.0) * 1e4 - weight * 7.0  # 5 bps of fee, 2 of slippage
+    second = weight * (close[2] / close[1] - 1.0) * 1e4
+    assert arm.pnl_bps == pytest.approx([*first, *second])
+    assert arm.exposure == pytest.approx(0.9)
+    assert (arm.n_orders, arm.n_rejected) == (0, 0)
+
+
+def test_bars_that_the_book_has_not_reached_do_not_count(book, times, challenger):
+    """A replay has its future in the table; what a rollout decides by must not."""
+    row = roll_out("module", "predict", challenger("predict", BUYS))
+    run(book, times[FIRST])
+    arm = measured(row)["challenger"]
+    assert (arm.n_decisions, arm.pnl_bps, arm.losses) == (len(SYMBOLS), (), ())
+
+
+def test_forecasts_are_judged_once_their_horizon_has_passed(book, times, challenger, bars):
+    row = roll_out("module", "predict", challenger("predict", BUYS))
+    for ts in times[FIRST : FIRST + 8]:
+        run(book, ts)
+    arm = measured(row)["challenger"]
+    outcome = labels.make(bars.close, horizon_bars=5, theta=0.5, volatility_bars=20).outcome[FIRST : FIRST + 3]
+    probability = np.array([1e-12, 0.1, 0.9])
+    plain = [-math.log(probability[outcome[i, j]]) for i in range(3) for j in range(len(SYMBOLS))]
+    assert sorted(arm.losses) == pytest.approx(sorted(plain))  # three of eight bars are five bars old
+    assert len(measured(row)["champion"].losses) == len(arm.losses)
+
+
+def test_errors_are_counted_and_earn_nothing(book, times, challenger):
+    row = roll_out("module", "risk", challenger("risk", BROKEN), live=100)
+    for ts in times[FIRST : FIRST + 2]:
+        run(book, ts)
+    both = measured(row)
+    arm = both["challenger"]
+    assert (arm.n_decisions, arm.n_errors, arm.pnl_bps, arm.exposure) == (6, 6, (), None)
+    assert both["champion"].n_decisions == 0
+
+
+def test_rejected_orders_belong_to_the_arm_of_their_symbol(book, times, challenger):
+    row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
+    cycle = run(book, times[FIRST])
+    served = cycle.rollouts[0]["symbols"]
+    ordered = set(Order.objects.values_list("symbol", flat=True))
+    Order.objects.filter(symbol__in=served).update(status="REJECTED")
+    both = measured(row)
+    assert both["challenger"].n_rejected == both["challenger"].n_orders == len(ordered & set(served))
+    assert (both["champion"].n_rejected, both["champion"].n_orders) == (0, len(ordered - set(served)))
+
+
+def test_without_the_shared_state_orders_wait_are_withheld_in_the_end_and_say_nothing_about_an_arm(
+    book, times, challenger, monkeypatch, tmp_path
+):
+    process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")
+    guarded = Guarded(venue=PaperVenue(), breaker="valr_api", reduces=outbox.reduces)
+    monkeypatch.setattr(outbox, "venue_for", lambda _book: guarded)
+    row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, set(Order.objects.values_list("status", flat=True))) == ("RUNNING", {"NEW"})
+    monkeypatch.setattr(stages, "late_now", lambda *_: True)
+    stages.finish(cycle.pk)
+    assert {order.status for order in Order.objects.all()} == {"WITHHELD"}
+    assert all("orders are not sent without it" in order.reason for order in Order.objects.all())
+    assert not PaperOrder.objects.exists()
+    assert {(arm.n_rejected, arm.n_orders) for arm in measured(row).values()} == {(0, 0)}
+
+
+def test_an_order_that_ended_before_it_left_says_nothing_about_an_arm(book, times, challenger):
+    row = roll_out("module", "portfolio", challenger("portfolio", SAME["portfolio"]), live=50)
+    run(book, times[FIRST])
+    assert sum(arm.n_orders for arm in measured(row).values()) == Order.objects.count() > 0
+    Order.objects.update(status="CANCELLED", sending_at=None)  # superseded while it waited
+    assert {(arm.n_rejected, arm.n_orders) for arm in measured(row).values()} == {(0, 0)}
+
+
+def test_the_number_of_queries_does_not_grow_with_the_decisions(book, times, challenger):
+    row = roll_out("module", "predict", challenger("predict", SAME["predict"]), live=50)
+    counts = []
+    for ts in times[FIRST : FIRST + 7]:
+        run(book, ts)
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            measured(row)
+        counts.append(len(queries))
+    assert counts[-1] == counts[1] <= 10
+
+
+@pytest.mark.parametrize("slot", ["risk", "portfolio", "execute", "features", "llm", "ingest"])
+def test_every_stage_can_be_measured_in_shadow_mode(book, times, challenger, slot):
+    row = roll_out("module", slot, challenger(slot, SAME[slot]))
+    for ts in times[FIRST : FIRST + 3]:
+        run(book, ts)
+    both = measured(row)
+    assert both["champion"].n_decisions == both["challenger"].n_decisions == 9
+    assert both["champion"].pnl_bps == both["challenger"].pnl_bps
+    assert len(both["challenger"].pnl_bps) == (0 if slot in ("ingest", "features", "llm") else 6)
+
+
+def test_hard_guards_act_after_the_cycle_that_broke_them(book, times, challenger):
+    from helios.rollouts import services
+
+    label = challenger("risk", BROKEN)
+    row = services.create(
+        "bad", kind="module", target="risk", challenger=label, steps=[{"kind": "live", "percentage": 100}], actor="test"
+    )
+    services.start(row.pk, actor="test")
+    assert run(book, times[FIRST]).status == "DONE"
+    row.refresh_from_db()
+    assert row.state == "ROLLED_BACK"
+    assert "exception" in row.reason
+    assert run(book, times[FIRST + 1]).rollouts == []
+    assert PipelineCycle.objects.filter(status="DONE").count() == 2

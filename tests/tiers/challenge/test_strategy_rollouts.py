@@ -1,0 +1,141 @@
+"""A strategy in the place of tier 6: for the symbols of its arm, then for the whole book, always within the bounds."""
+
+import numpy as np
+import pytest
+
+from helios.errors import Rejected
+from helios.events.models import SystemEvent
+from helios.rollouts.models import RolloutDecision
+from tests.tiers.challenge.conftest import FIRST, SYMBOLS, orders_of, roll_out, run
+from tiers.challenge import book_strategy
+from tiers.live import store
+from trading.strategies import BuyAndHold, SmaCross, registry
+
+pytestmark = pytest.mark.django_db
+NAN = float("nan")
+
+
+def walk(n_bars, n_symbols=3, seed=1):
+    return 100 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0.0003, 0.02, (n_bars, n_symbols)), axis=0))
+
+
+def test_the_label_names_the_parameters():
+    assert registry.label("sma_cross", {"fast": 5}) == "sma_cross(fast=5, slow=50)"
+    assert registry.label("buy_and_hold", {}) == "buy_and_hold"
+    assert registry.label("helios", {}) == "helios"
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "told"),
+    [
+        ("momentum", {}, "a strategy must be one of buy_and_hold, sma_cross, was 'momentum'"),
+        ("sma_cross", {"fast": 9, "slow": 3}, "1 <= fast < slow"),
+        ("sma_cross", {"speed": 9}, "sma_cross takes fast, slow, was given 'speed'"),
+        ("sma_cross", {"fast": "9"}, "fast of sma_cross must be a whole number, was '9'"),
+        ("buy_and_hold", {"fast": 9}, "buy_and_hold takes no parameters, was given 'fast'"),
+        ("sma_cross", {"fast": 9, "slow": 90_000}, "sma_cross needs 90001 bars, the window of book 'desk' has"),
+        ("helios", {}, "helios serves book 'desk' already"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_with_a_sentence(book, name, params, told):
+    with pytest.raises(Rejected, match=told.replace("(", r"\(").replace(")", r"\)")):
+        book_strategy.check("desk", name, params)
+
+
+def test_a_book_that_does_not_exist_cannot_be_challenged():
+    with pytest.raises(Rejected, match="book 'gone' does not exist"):
+        book_strategy.check("gone", "buy_and_hold", {})
+
+
+def test_a_promoted_strategy_serves_the_book_and_can_be_left_again(book):
+    assert book_strategy.check("desk", "sma_cross", {"fast": 5, "slow": 20}) == "helios"
+    book_strategy.promote("desk", "sma_cross", {"fast": 5, "slow": 20}, actor="ana", reason="it won")
+    assert book_strategy.check("desk", "helios", {}) == "sma_cross(fast=5, slow=20)"
+    told = SystemEvent.objects.get(kind="strategy.promoted").data
+    assert told == {"before": "helios", "after": "sma_cross(fast=5, slow=20)", "actor": "ana", "reason": "it won"}
+    book_strategy.promote("desk", "helios", {}, actor="ana", reason="it lost")
+    book.refresh_from_db()
+    assert book.strategy == {}
+
+
+def test_promoting_what_serves_already_changes_nothing(book):
+    for _ in range(2):
+        book_strategy.promote("desk", "buy_and_hold", {}, actor="ana", reason="")
+    assert SystemEvent.objects.filter(kind="strategy.promoted").count() == 1
+
+
+def test_a_symbol_is_brought_to_the_state_it_should_be_in_and_then_drifts():
+    close = walk(80, 1)
+    strategy = BuyAndHold()
+    assert book_strategy.wanted_weights(strategy, close, np.array([0.0])).tolist() == [1.0]
+    assert book_strategy.wanted_weights(strategy, close, np.array([0.37])).tolist() == [0.37]
+
+
+def test_a_symbol_that_the_strategy_cannot_judge_keeps_its_weight():
+    close = np.full((30, 2), NAN)
+    close[:, 0] = walk(30, 1)[:, 0]
+    assert book_strategy.wanted_weights(BuyAndHold(), close, np.array([0.1, 0.2])).tolist() == [0.1, 0.2]
+    assert book_strategy.wanted_weights(SmaCross(fast=5, slow=40), close, np.array([0.1, 0.2])).tolist() == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_live_window_asks_for_what_the_whole_history_asks_for(seed):
+    """Wanted weights from a short window equal those of the batch, bar by bar, for a book that follows them."""
+    strategy, close = SmaCross(fast=3, slow=10), walk(120, seed=seed)
+    batch, held = strategy.weights(close), np.zeros(3)
+    for row in range(30, 120):
+        short = book_strategy.wanted_weights(strategy, close[row - 15 : row + 1], held)
+        whole = book_strategy.wanted_weights(strategy, close[: row + 1], held)
+        np.testing.assert_array_equal(short, whole)
+        asked = ~np.isnan(batch[row])
+        np.testing.assert_array_equal(whole[asked], batch[row][asked])
+        held = whole
+
+
+def test_a_challenging_strategy_decides_its_symbols_within_the_bounds_of_the_risk_decision(book, times):
+    row = roll_out("strategy", "desk", "buy_and_hold", live=50)
+    cycle = run(book, times[FIRST])
+    served = set(cycle.rollouts[0]["symbols"])
+    targets, risk = store.load_targets(cycle), store.load_risk(cycle)
+    mine = np.array([symbol in served for symbol in targets.symbols])
+    assert (targets.weights[mine] <= np.minimum(risk.max_weight, 1 / 3)[mine] + 1e-9).all()
+    assert targets.weights[mine].sum() > 0
+    assert targets.weights.sum() <= risk.leverage + 1e-9
+    rows = RolloutDecision.objects.filter(rollout=row, arm="challenger")
+    assert {r.symbol for r in rows} == served
+    assert {r.error for r in rows} == {""}
+
+
+def test_a_strategy_in_shadow_mode_sends_no_order(desk, times):
+    calm, tried = desk("calm"), desk("desk")
+    run(calm, times[FIRST])
+    roll_out("strategy", "desk", "sma_cross", params={"fast": 5, "slow": 20})
+    run(tried, times[FIRST])
+    assert orders_of(tried) == orders_of(calm)
+    assert RolloutDecision.objects.filter(arm="challenger", shadow=True).count() == len(SYMBOLS)
+
+
+def test_a_rollout_of_one_books_strategy_leaves_other_books_alone(desk, times):
+    desk("desk")
+    other = desk("other")
+    roll_out("strategy", "desk", "buy_and_hold", live=100)
+    run(other, times[FIRST])
+    assert not RolloutDecision.objects.exists()
+
+
+def test_a_promoted_strategy_decides_every_weight(book, times):
+    book_strategy.promote("desk", "buy_and_hold", {}, actor="ana", reason="")
+    book.refresh_from_db()
+    cycle = run(book, times[FIRST])
+    targets = store.load_targets(cycle)
+    assert targets.method == "buy_and_hold"
+    assert targets.weights.sum() == pytest.approx(min(0.5, store.load_risk(cycle).leverage), abs=1e-5)  # its turnover
+    assert len(set(targets.weights.tolist())) == 1
+
+
+def test_the_tiers_can_challenge_a_strategy(book, times):
+    book_strategy.promote("desk", "buy_and_hold", {}, actor="ana", reason="")
+    book.refresh_from_db()
+    roll_out("strategy", "desk", "helios", live=100)
+    with_tiers = store.load_targets(run(book, times[FIRST]))
+    assert len(set(with_tiers.weights.tolist())) > 1

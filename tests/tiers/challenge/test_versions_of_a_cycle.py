@@ -1,0 +1,185 @@
+"""Swaps while cycles run: no cycle mixes versions, none fails because one changed, and a bad version goes by itself."""
+
+import pytest
+
+from helios.modules import registry, watch
+from helios.modules import services as modules
+from helios.modules.gate import runs
+from helios.modules.models import Module
+from tests.tiers.challenge.conftest import FIRST, finish, orders_of, run
+from tests.tiers.challenge.test_arms_of_a_cycle import BROKEN
+from tiers.live import store
+from trading.models import LedgerEntry, Stage
+
+pytestmark = pytest.mark.django_db
+CAREFUL = """
+from dataclasses import replace
+from tiers.risk import run as base
+def run(**named):
+    found = base(**named)
+    return replace(found, leverage=found.leverage / 2)
+"""
+NONSENSE = """
+from dataclasses import replace
+import numpy as np
+from tiers.risk import run as base
+def run(**named):
+    found = base(**named)
+    return replace(found, size=np.full_like(found.size, np.nan))
+"""
+SECOND_CALL = """
+from tiers.{slot} import run as base
+calls = []
+def run(*args, **named):
+    calls.append(1)
+    if len(calls) > 1:
+        raise RuntimeError('the second call fails')
+    return base(*args, **named)
+"""
+PARTS = {  # of a tier, that another stage than its own asks
+    "how far it looks back": ("portfolio", "def lookback_bars(*_):\n    raise RuntimeError('how far back?')\n"),
+    "what it enforces": ("llm", "def enforce(*_):\n    raise RuntimeError('what view?')\n"),
+    "more than leverage": (
+        "llm",
+        "from dataclasses import replace\ndef enforce(risk, *_):\n    return replace(risk, size=risk.size * 2)\n",
+    ),
+}
+
+
+@pytest.fixture
+def swap(challenger, monkeypatch):
+    """Switch a slot to new code, past the gate that would have found out."""
+    monkeypatch.setattr(runs, "loads", lambda *_: "")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "")
+
+    def switch(slot, source, version="1.1.0"):
+        label = challenger(slot, source, version)
+        modules.swap(slot, label, actor="test")
+        return label
+
+    return switch
+
+
+def active(slot):
+    return Module.objects.select_related("active").get(name=slot).active.label
+
+
+def test_a_cycle_that_began_before_a_swap_finishes_with_what_it_began_with(desk, times, swap):
+    calm, tried = desk("calm"), desk("tried")
+    run(calm, times[FIRST])
+    begun = run(tried, times[FIRST], upto=Stage.RISK)
+    old = begun.modules["risk"]
+    label = swap("risk", CAREFUL)
+    assert finish(begun).status == "DONE"
+    assert begun.stage_runs.get(stage="risk").module_version == old
+    assert orders_of(tried) == orders_of(calm)
+    following = run(tried, times[FIRST + 1])
+    assert following.modules["risk"] == following.stage_runs.get(stage="risk").module_version == label
+    assert store.load_risk(following).leverage < store.load_risk(begun).leverage
+
+
+def test_a_process_that_starts_after_a_swap_runs_the_pinned_version_too(book, times, swap):
+    begun = run(book, times[FIRST], upto=Stage.RISK)
+    swap("risk", BROKEN)
+    registry.forget()
+    watch.forget()
+    cycle = finish(begun)
+    assert cycle.status == "DONE"
+    assert not cycle.stage_runs.filter(fallback="previous_version").exists()
+    assert watch.flush() == []
+
+
+@pytest.mark.parametrize("slot", ["ingest", "features", "predict", "risk", "llm", "portfolio", "execute"])
+def test_a_new_version_that_raises_is_replaced_within_the_cycle_and_rolled_back(calm, book, times, swap, slot):
+    expected = calm(3)
+    before = active(slot)
+    bad = swap(slot, BROKEN)
+    first = run(book, times[FIRST])
+    assert first.status == "DONE"
+    stage_run = first.stage_runs.get(stage=slot)
+    assert (stage_run.fallback, stage_run.module_version) == ("previous_version", before)
+    assert "the new code is broken" in stage_run.reason
+    noted = LedgerEntry.objects.get(book=book, kind=slot).payload["previous_version"]
+    assert (noted["failed"], noted["serves"]) == (bad, before)
+    assert active(slot) == before  # rolled back by itself
+    for ts in times[FIRST + 1 : FIRST + 3]:
+        assert not run(book, ts).stage_runs.filter(fallback="previous_version").exists()
+    assert orders_of(book) == expected.orders
+
+
+@pytest.mark.parametrize(("slot", "part"), PARTS.values(), ids=PARTS)
+def test_a_part_that_fails_in_the_stage_of_another_tier_is_replaced_in_its_own_slot(book, times, swap, slot, part):
+    old = active(slot)
+    swap(slot, f"from tiers.{slot} import run\n{part}")
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("DONE", "")
+    fell_back = cycle.stage_runs.filter(fallback="previous_version")
+    assert [failed.module_version for failed in fell_back] == [cycle.modules[failed.stage] for failed in fell_back]
+    assert fell_back.exists()
+    assert (cycle.modules[slot], active(slot)) == (old, old)
+
+
+def test_an_answer_that_makes_no_sense_counts_as_a_failure(book, times, swap):
+    before = active("risk")
+    swap("risk", NONSENSE)
+    cycle = run(book, times[FIRST])
+    assert cycle.status == "DONE"
+    assert "size of risk must be finite" in cycle.stage_runs.get(stage="risk").reason
+    assert active("risk") == before
+
+
+def test_every_cycle_that_began_with_a_bad_version_is_saved(desk, times, swap):
+    """The second one meets it when it is already rolled back and no longer watched."""
+    one, two = desk("one"), desk("two")
+    swap("risk", BROKEN)
+    first, second = (run(book, times[FIRST], upto=Stage.RISK) for book in (one, two))
+    assert finish(first).status == "DONE"
+    late = finish(second)
+    assert (late.status, late.stage_runs.get(stage="risk").fallback) == ("DONE", "previous_version")
+    assert orders_of(one) == orders_of(two)
+
+
+def test_a_version_that_fails_later_is_rolled_back_while_it_is_watched(book, times, swap):
+    before, bad = active("portfolio"), swap("portfolio", SECOND_CALL.format(slot="portfolio"))
+    first = run(book, times[FIRST])
+    assert first.stage_runs.get(stage="portfolio").module_version == bad
+    second = run(book, times[FIRST + 1])
+    assert second.stage_runs.get(stage="portfolio").module_version == before
+    assert active("portfolio") == before
+
+
+def test_what_fails_without_a_version_before_it_ends_the_cycle_with_its_reason(book, times, swap, monkeypatch):
+    """A version that was watched long enough has no one to answer for it."""
+    modules.configure("risk", watch_calls=0)
+    swap("risk", BROKEN)
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("FAILED", "risk: RuntimeError: the new code is broken")
+
+
+def test_when_the_version_before_fails_too_the_cycle_ends_with_its_reason(book, times, swap):
+    modules.configure("risk", watch_calls=0)
+    swap("risk", BROKEN, "1.1.0")
+    modules.configure("risk", watch_calls=20)
+    swap("risk", BROKEN.replace("new", "newest"), "1.2.0")
+    cycle = run(book, times[FIRST])
+    assert cycle.status == "FAILED"
+    assert cycle.reason.endswith("RuntimeError: the new code is broken")
+
+
+def test_a_rolled_back_stage_leaves_nothing_of_the_failed_version(book, times, swap):
+    swap("execute", BROKEN)
+    cycle = run(book, times[FIRST])
+    assert cycle.stage_runs.count() == 7
+    assert LedgerEntry.objects.filter(cycle_id=cycle.pk, kind="execute").count() == 1
+
+
+def test_a_cycle_that_starts_while_a_slot_is_empty_ends_with_that_reason_and_no_order(book, times):
+    modules.unload("execute", actor="test")
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == (
+        "FAILED",
+        "execute: module execute must be in use when a cycle starts, none was",
+    )
+    assert orders_of(book) == []
+    modules.activate("execute", actor="test")
+    assert run(book, times[FIRST + 1]).status == "DONE"

@@ -1,0 +1,86 @@
+"""`manage.py train` from stored bars to a registered artifact, and each of its one-sentence refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from tests.support.feature_markets import random_walk
+from tiers.predict.fitting import FitParams
+from tiers.predict.train import TrainParams
+from tiers.research import train as training
+from trading.market import read as market
+from trading.market.write import upsert_bars
+from trading.models import MLModel
+
+pytestmark = pytest.mark.django_db
+QUICK = TrainParams(n_folds=2, fit=FitParams(max_epochs=2, patience=2, segment_bars=64))
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where models are kept in this test; training takes two epochs."""
+    monkeypatch.setattr(settings, "VAR_DIR", tmp_path)
+    monkeypatch.setattr(training, "TrainParams", lambda preset: replace(QUICK, preset=preset))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def stored() -> None:
+    upsert_bars(replace(random_walk(1400, 2, seed=6), symbols=("ONE", "TWO")), "test")
+
+
+def train(*words: str) -> dict[str, Any]:
+    out = StringIO()
+    call_command("train", "--symbols", "ONE,TWO", "--timeframe", "1h", "--json", *words, stdout=out)
+    result: dict[str, Any] = json.loads(out.getvalue())
+    return result
+
+
+@pytest.mark.usefixtures("stored", "models")
+def test_last_third_of_the_history_is_held_out_and_the_card_says_so():
+    result = train()
+    bars = market.bar_range(["ONE", "TWO"], "1h")
+    cut = int(0.7 * bars.n_bars)
+    assert result["trained_from"] == f"{bars.ts[0].item().isoformat()}+00:00"
+    assert result["trained_to"] == f"{bars.ts[cut - 1].item().isoformat()}+00:00"
+    assert result["holdout_from"] == f"{bars.ts[cut].item().isoformat()}+00:00"
+    assert max(fold["test_to"] for fold in result["folds"]) <= result["trained_to"]
+
+
+@pytest.mark.usefixtures("stored", "models")
+def test_other_seed_role_and_span_make_other_models():
+    first = train()
+    second = train("--seed", "8", "--role", "challenger")
+    third = train("--timerange", "20200101-20200220", "--role", "archived")
+    assert len({first["name"], second["name"], third["name"]}) == 3
+    assert third["trained_to"] < "2020-02-21"
+    roles = dict(MLModel.objects.values_list("name", "role"))
+    assert roles == {first["name"]: "champion", second["name"]: "challenger", third["name"]: "archived"}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--symbols", "ONE,NOPE"], "NOPE"),
+        (["--symbols", ""], "at least one"),
+        (["--timeframe", "7m"], "timeframe must be one of"),
+        (["--preset", "huge"], "preset must be one of compact, base, was 'huge'"),
+        (["--timerange", "20200101-20200110"], "training needs at least"),
+        (["--timerange", "20300101-20310101"], "no 1h bars of ONE, TWO"),
+    ],
+)
+@pytest.mark.usefixtures("stored")
+def test_wrong_request_is_one_sentence_and_leaves_nothing(words: list[str], text: str, models: Path):
+    with pytest.raises(CommandError, match=text) as caught:
+        train(*words)
+    assert "\n" not in str(caught.value)
+    assert not models.exists()
+    assert not MLModel.objects.exists()

@@ -1,0 +1,84 @@
+"""What kind of thing an instrument is taken for where nobody says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.support.ingest_bars import random_bars
+from trading import sample_data
+from trading.market.asset_class import assumed, quoted_in, runs_around_the_clock
+from trading.market.feeds.files import table_from_frame
+
+PLAIN = [
+    "AAPL",
+    "BRK.B",
+    "BF-B",
+    "ES=F",
+    "^GSPC",
+    "0700.HK",
+    "M&M.NS",
+    "/ES",
+    "USDT",
+    "PERP",
+    "EURUSD",
+    "EUR-USD",
+    "SEUR",
+]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "quote"),
+    [
+        ("BTC-USDT", "USDT"),
+        ("BTCUSDT", "USDT"),
+        ("btc-usdt", "USDT"),
+        ("BTC-PERP", "PERP"),
+        ("BTC-USDT-SWAP", "SWAP"),
+        ("LINK/USDT", "USDT"),
+        ("BTC/USD", "USD"),
+        ("BTC-ZAR", "ZAR"),
+        ("BTCZAR", "ZAR"),
+        ("ETHBTC", "BTC"),
+        ("1000SHIB_USDC", "USDC"),
+        ("ACME/NOTE", "NOTE"),
+        *((symbol, "") for symbol in PLAIN),
+    ],
+)
+def test_a_pair_of_coins_and_a_perpetual_are_known_by_their_ends(symbol: str, quote: str) -> None:
+    assert quoted_in(symbol) == quote
+
+
+@pytest.mark.parametrize(
+    ("first", "n_bars", "timeframe", "shifted", "always"),
+    [
+        ("2024-01-06T12:00", 60, "1m", False, True),  # a Saturday's noon
+        ("2024-01-09T03:00", 60, "1m", False, True),  # a Tuesday's night
+        ("2024-01-09T15:00", 60, "1m", False, False),  # a Tuesday's session
+        ("2024-01-09T09:00", 900, "1m", False, False),  # before and after it, as brokers record them
+        ("2024-01-08T00:00", 24 * 9, "1h", False, True),
+        ("2024-01-08T00:00", 9, "1d", False, True),
+        ("2024-01-08T00:00", 5, "1d", False, False),  # Monday to Friday
+        ("2024-01-09T00:00", 5, "1d", True, False),  # the same days, named by their opens before
+        ("2024-01-08T00:00", 0, "1d", False, False),
+    ],
+)
+def test_bars_at_night_and_on_weekends_are_those_of_a_market_that_never_closes(
+    first: str, n_bars: int, timeframe: str, shifted: bool, always: bool
+) -> None:
+    bars = random_bars(n_bars, timeframe=timeframe, first=first)
+    assert runs_around_the_clock(bars, shifted=shifted) is always
+
+
+def test_a_stray_row_makes_no_coin_of_a_stock() -> None:
+    minutes = random_bars(300, first="2024-01-09T15:00")
+    stray = np.append(minutes.ts[:-1], np.datetime64("2024-01-13T15:00", "us"))
+    assert assumed(replace(minutes, ts=stray)).asset_class == "equity"
+
+
+@pytest.mark.parametrize("dataset", sample_data.catalogue(), ids=lambda each: each.file)
+def test_the_bundled_data_are_taken_for_what_they_are(dataset: sample_data.Dataset) -> None:
+    table = table_from_frame("X", dataset.timeframe, sample_data.load(dataset.symbol, dataset.timeframe))
+    assert assumed(table).asset_class == dataset.asset_class

