@@ -12,17 +12,17 @@ import django
 def main(slot: str, target: Path) -> None:
     """Begin a task again and again: check the generation, resolve the module. Milliseconds of those that switched."""
     django.setup()
-    from helios.modules import registry, swap_worker  # noqa: PLC0415 - after Django is set up
+    from helios.modules import process, swap_worker  # noqa: PLC0415 - after Django is set up
 
     swap_worker.start()
-    registry.refresh_if_behind()
-    before = registry.resolve(slot).version
+    process.refresh_if_behind()
+    before = process.resolve(slot).version
     print("ready", flush=True)
     with target.open("w", buffering=1) as pauses:
         while True:
             began = time.perf_counter()
-            registry.refresh_if_behind()
-            version = registry.resolve(slot).version
+            process.refresh_if_behind()
+            version = process.resolve(slot).version
             took_ms = (time.perf_counter() - began) * 1e3
             if version != before:
                 pauses.write(f"{took_ms}\n")

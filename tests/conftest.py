@@ -31,9 +31,9 @@ _OWN = f"helios_test_{_RUN}_{_WORKER or 'main'}"
 MAKE = """
 import django; django.setup()
 from django.core.management import call_command
-from helios.modules import registry
+from helios.modules import process
 call_command("migrate", verbosity=0)
-registry.load_active()
+process.load_active()
 """
 
 

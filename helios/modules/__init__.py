@@ -1,5 +1,5 @@
 """The module registry: which implementation stands for each stage of the pipeline, in which version.
 
-from helios.modules import registry
-registry.resolve("risk").implementation.run(...)
+from helios.modules import process as modules
+modules.resolve("risk").implementation.run(...)
 """

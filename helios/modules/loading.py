@@ -43,6 +43,18 @@ class Implementation(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveModule:
+    """An implementation of `name`. `version` is its label; `watch` the switch whose first calls are watched now."""
+
+    name: str
+    version: str
+    path: str
+    digest: str
+    implementation: Implementation
+    watch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
     """A copy that can be imported: its names, and the folder or file it lies in."""
 

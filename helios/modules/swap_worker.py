@@ -15,7 +15,7 @@ from loguru import logger
 from helios import outage
 from helios.control import news
 from helios.errors import HeliosError
-from helios.modules import loading, presence, registry, watch
+from helios.modules import loading, presence, process, watch
 from helios.modules.models import ModuleSwap, ModuleVersion, SwapState
 
 log = logger.bind(component="modules")
@@ -87,7 +87,7 @@ class SwapWorker:
             self._asking(self._beat)
 
     def _beat(self) -> None:
-        generation = registry.served_generation()
+        generation = process.served_generation()
         held = [f"{slot} {digest[:12]}" for slot, digest in loading.loaded()]
         if self._row is None or not presence.beat(self._row, generation=generation, loaded=held):
             self._row = presence.enter(self._component, generation=generation)
@@ -145,7 +145,7 @@ def _loaded(version: ModuleVersion) -> str:
     """Load a version beside what runs; empty, or why it cannot be."""
     started = time.perf_counter()
     try:
-        registry.load_version(version)
+        process.load_version(version)
     except HeliosError as error:
         return str(error)
     except DatabaseError:
@@ -167,7 +167,7 @@ def start(*, load: bool = True) -> SwapWorker:
     """
     global _worker  # noqa: PLW0603 - one a process
     if load:
-        registry.load_active()
+        process.load_active()
     with _starting:
         if _worker is None or not _worker.is_alive():
             _worker = SwapWorker(os.environ.get("HELIOS_COMPONENT", "process"), tasks=load)

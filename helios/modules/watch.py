@@ -17,13 +17,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helios.errors import Transient
 from helios.modules.errors import WatchedCallFailed
-
-if TYPE_CHECKING:
-    from helios.modules.registry import ActiveModule
+from helios.modules.loading import ActiveModule
 
 
 @dataclass(slots=True)

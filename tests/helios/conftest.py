@@ -13,7 +13,7 @@ from helios.breakers import services as breakers
 from helios.breakers.process import forget
 from helios.flags.models import FeatureFlag
 from helios.flags.services import install_missing
-from helios.modules import registry
+from helios.modules import process
 from helios.modules import services as modules
 from helios.web import throttling
 from helios.web.roles import Role
@@ -41,7 +41,7 @@ def control_plane(db: None, clean_redis: redis.Redis) -> Iterator[None]:
 def _forget() -> None:
     forget()
     flags.forget()
-    registry.forget()
+    process.forget()
     throttling._Away.until = 0.0
 
 

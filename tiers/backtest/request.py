@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from tiers.backtest import engine, report
 from tiers.backtest.engine import Config, Result
 from tiers.backtest.exact import Costs, Initial

@@ -18,7 +18,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from loguru import logger
 
 from helios.db.failures import lost, savepoint
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
 from helios.modules.loading import Implementation

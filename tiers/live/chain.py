@@ -15,7 +15,7 @@ from loguru import logger
 from helios import flags
 from helios.control import generations
 from helios.db.locks import claimed
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from tiers.challenge.pins import pins
 from tiers.live import switches as switchboard
 from tiers.live.claims import CYCLES

@@ -16,7 +16,7 @@ from helios import events
 from helios.breakers import breaker
 from helios.breakers.guard import IGNORED
 from helios.db.failures import UNAVAILABLE, lost, savepoint
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import merge
 from tiers.challenge.arms import said

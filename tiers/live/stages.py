@@ -29,7 +29,7 @@ from helios import breakers, events, flags
 from helios.control import generations
 from helios.db import statements
 from helios.db.failures import UNAVAILABLE
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import arms

@@ -12,7 +12,7 @@ from loguru import logger
 
 from helios import flags
 from helios.breakers import process as breakers
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from helios.modules import swap_worker
 from tiers.contracts.protocols import RiskTier
 from tiers.live import book_params, inference, schedule, windows

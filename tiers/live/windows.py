@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from tiers.challenge import arms
 from tiers.contracts import Bars
 from tiers.contracts.feature_sets import joined_lookbacks

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from helios.rollouts.core.assignment import Arm, Assignment, Kind
 from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout

@@ -16,7 +16,7 @@ import orjson
 from django.conf import settings
 
 from helios.errors import DataError, ModelMissing
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from tiers.backtest.request import longer
 from tiers.challenge import checks
 from tiers.contracts import Bars, FeatureSet, FloatArray

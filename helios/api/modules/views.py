@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios.api.modules import shapes
-from helios.modules import jobs, presence, registry, services
+from helios.modules import jobs, presence, process, services
 from helios.modules.models import OPEN_SWAPS, Module, ModuleJob, ModuleSwap, ModuleTestRun, ModuleVersion
 from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, unknown
 from helios.web.idempotency import idempotent
@@ -63,12 +63,12 @@ class ModuleStatuses(ApiView):
     def get(self, request: Request) -> Response:
         """The state of every slot, swaps under way, and which processes serve which generation."""
         no_query(request)
-        registry.refresh_if_behind()
+        process.refresh_if_behind()
         states = dict(Module.objects.order_by("name").values_list("name", "state"))
         answer = {
             "modules": states,
             "counts": Counter(states.values()),
-            "generation": registry.generation(),
+            "generation": process.generation(),
             "swaps_open": _swaps().filter(state__in=OPEN_SWAPS),
             "processes": presence.live(),
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helios.modules import jobs, loading, registry, services
+from helios.modules import jobs, loading, process, services
 from helios.modules.errors import ModuleLoadFailed
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleJob, ModuleSwap, ModuleVersion
@@ -50,7 +50,7 @@ def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def imports(version: ModuleVersion, *_: object, **__: object) -> str:
         try:
-            registry.load_version(version)
+            process.load_version(version)
         except ModuleLoadFailed as error:
             return str(error)
         return ""

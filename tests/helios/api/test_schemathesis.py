@@ -35,7 +35,7 @@ from helios.breakers import services as breakers
 from helios.breakers.process import forget
 from helios.flags import segments
 from helios.flags import services as flag_services
-from helios.modules import registry
+from helios.modules import process
 from helios.modules import services as modules
 from helios.modules.gate import runs
 from helios.modules.models import ModuleTestRun
@@ -119,7 +119,7 @@ def api(clean_redis: redis.Redis, desk: None, settings: Any) -> Iterator[Api]:
 def _forget() -> None:
     forget()
     flags.forget()
-    registry.forget()
+    process.forget()
 
 
 @contextmanager

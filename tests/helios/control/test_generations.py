@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from helios import breakers, flags
-from helios.breakers import process
+from helios.breakers import process as breakers_process
 from helios.breakers import services as breaker_services
 from helios.breakers.shared_state import SharedStore
 from helios.control import generations
 from helios.control.generations import NEVER_CHANGED
 from helios.flags import services as flag_services
-from helios.modules import registry
+from helios.modules import process
 from helios.modules import services as module_services
 
 pytestmark = pytest.mark.django_db
@@ -41,31 +41,31 @@ def test_one_query_asks_for_all_of_them(django_assert_num_queries: Callable) -> 
 
 def test_who_has_asked_already_need_not_ask_again(django_assert_num_queries: Callable) -> None:
     flags.refresh_if_behind()
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     seen = generations.read()
     breakers.refresh_if_behind(seen["breakers"])
     with django_assert_num_queries(0):
         assert not flags.refresh_if_behind(seen["flags"])
-        assert not registry.refresh_if_behind(seen["modules"])
+        assert not process.refresh_if_behind(seen["modules"])
         breakers.refresh_if_behind(seen["breakers"])
 
 
 def test_a_newer_generation_that_the_caller_saw_is_read() -> None:
     flags.refresh_if_behind()
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     CHANGES["flags"]()
     CHANGES["modules"]()
     seen = generations.read()
     assert flags.refresh_if_behind(seen["flags"])
-    assert registry.refresh_if_behind(seen["modules"])
-    assert registry.generation() == seen["modules"].value
+    assert process.refresh_if_behind(seen["modules"])
+    assert process.generation() == seen["modules"].value
 
 
 @pytest.mark.django_db(transaction=True)
 def test_breakers_follow_the_generation_without_a_word_from_redis(
     clean_redis: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    circuit = process.current().circuit("llm_api")
+    circuit = breakers_process.current().circuit("llm_api")
     monkeypatch.setattr(SharedStore, "announce", lambda _: None)
     CHANGES["breakers"]()
     breakers.refresh_if_behind(generations.read()["breakers"])

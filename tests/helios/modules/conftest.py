@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from helios.modules import loading, registry, services, watch
+from helios.modules import loading, process, services, watch
 from helios.modules.errors import ModuleLoadFailed
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleVersion
@@ -19,12 +19,12 @@ GOOD = "VERSION = {version!r}\n\ndef run(value):\n    return ({version!r}, value
 @pytest.fixture(autouse=True)
 def _own_snapshot() -> Iterator[None]:
     """Every test begins as a fresh process would."""
-    registry.forget()
+    process.forget()
     watch.forget()
     yield
-    registry.forget()
+    process.forget()
     watch.forget()
-    registry._callbacks.clear()
+    process._callbacks.clear()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def open_gate(monkeypatch) -> None:
 
     def imports(version: ModuleVersion, *_: object, **__: object) -> str:
         try:
-            registry.load_version(version)
+            process.load_version(version)
         except ModuleLoadFailed as error:
             return str(error).removeprefix(f"module {version.module.name} ")
         return ""
@@ -90,5 +90,5 @@ def three_versions(open_gate, code) -> dict[str, str]:
     services.activate("oracle", labels["1.0.0"])
     services.register("user", code("user"), dependencies={"oracle": "^1.0.0"})
     services.activate("user")
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     return labels

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from helios.modules import loading, registry, services
+from helios.modules import loading, process, services
 from helios.modules.errors import ModuleLoadFailed, SwapFailed
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
@@ -56,5 +56,5 @@ def test_a_swap_to_code_that_leaves_fails_and_the_one_in_use_serves_on(code):
         services.swap("oracle", leaves.label, actor="ann", suites=["generic"])
     assert ModuleSwap.objects.get().state == "FAILED"
     assert ModuleVersion.objects.get(pk=leaves.pk).state == "FAILED"
-    registry.refresh_if_behind()
-    assert registry.resolve("oracle").implementation.run(1) == ("1.0.0", 1)
+    process.refresh_if_behind()
+    assert process.resolve("oracle").implementation.run(1) == ("1.0.0", 1)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helios.modules import registry, services
+from helios.modules import process, services
 from helios.modules.management.commands.modules import TEXTS
 from tests.support.places import ROOT
 
@@ -25,8 +25,8 @@ def test_the_worked_example_works(code):
         row = services.register("predict", code("counting", text))
         assert row.dependencies == {"features": "^1.0.0"}
         services.swap("predict", row.label, actor="ann")
-        registry.refresh_if_behind()
-        active = registry.resolve("predict")
+        process.refresh_if_behind()
+        active = process.resolve("predict")
         assert active.version == row.label
         assert active.implementation.run(model, np.zeros((4, 2, 90))).shape == (4, 2, 3)
     assert active.implementation.served == {"rows": 8}

@@ -28,18 +28,18 @@ def run(value):
 WORKER = """
 import json, os, sys, time
 import django; django.setup()
-from helios.modules import registry, swap_worker, watch
+from helios.modules import process, swap_worker, watch
 from helios.modules.errors import WatchedCallFailed
 swap_worker.start().present.wait(300)
 out = open(sys.argv[1], "a", buffering=1)
 last = None
 while not os.path.exists(sys.argv[1] + ".stop"):
-    registry.refresh_if_behind()
-    registry.resolve("oracle")
+    process.refresh_if_behind()
+    process.resolve("oracle")
     try:
-        seen = [watch.guarded(registry.resolve("oracle")).run(n) for n in range(5)]
+        seen = [watch.guarded(process.resolve("oracle")).run(n) for n in range(5)]
     except WatchedCallFailed as error:
-        before = registry.resolve_pinned("oracle", watch.fallback_label("oracle"))
+        before = process.resolve_pinned("oracle", watch.fallback_label("oracle"))
         seen = ["failed", before.implementation.run(0)]
     watch.flush()
     if seen != last:

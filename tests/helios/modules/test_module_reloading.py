@@ -9,7 +9,7 @@ import pytest
 from helios import flags
 from helios.events.models import SystemEvent
 from helios.flags import services as flag_services
-from helios.modules import registry, reloading, services, sources, swapping, watch
+from helios.modules import process, reloading, services, sources, swapping, watch
 from helios.modules.errors import WatchedCallFailed
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
@@ -70,8 +70,8 @@ def test_changed_content_under_the_same_version_is_swapped_too(oracle):
     watch_files()
     assert slot().active.label.partition("+")[0] == before.partition("+")[0] == "1.0.0"
     assert slot().active.label != before
-    registry.refresh_if_behind()
-    assert registry.resolve("oracle").implementation.run(1) == "mended"
+    process.refresh_if_behind()
+    assert process.resolve("oracle").implementation.run(1) == "mended"
 
 
 def test_with_the_flag_off_a_change_waits_and_says_so_once(oracle):
@@ -123,9 +123,9 @@ def test_going_back_to_what_is_in_use_forgets_the_refusal(oracle):
 def test_what_was_rolled_back_stays_out(oracle):
     oracle("VERSION = '1.1.0'\ndef run(value): raise ValueError('no')\n")
     watch_files()
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     with pytest.raises(WatchedCallFailed):
-        watch.guarded(registry.resolve("oracle")).run(1)
+        watch.guarded(process.resolve("oracle")).run(1)
     assert watch.flush() == ["oracle"]
     assert "this content was rolled back before" in watch_files()["oracle"]
     assert watch_files() == {}
@@ -159,7 +159,7 @@ def test_files_that_are_gone_are_told_once_and_the_module_serves_on(oracle, pack
     (tmp_path / package / "oracle.py").unlink()
     assert "nothing was found there" in watch_files()["oracle"]
     assert watch_files() == {}
-    assert registry.resolve("oracle").implementation.run(1) == ("1.0.0", 1)
+    assert process.resolve("oracle").implementation.run(1) == ("1.0.0", 1)
 
 
 def test_a_file_that_goes_while_it_is_looked_at_is_looked_at_again(oracle, monkeypatch, logged):

@@ -10,7 +10,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from helios.events.models import SystemEvent
-from helios.modules import registry, services
+from helios.modules import process, services
 from helios.modules.catalog import SHIPPED, STAGES
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, UnknownModule
 from helios.modules.gate import runs
@@ -43,7 +43,7 @@ def test_the_migration_registers_the_seven_tiers_as_the_catalog_has_them():
 
 def test_the_shipped_tiers_can_all_be_resolved():
     services.restore_shipped()
-    found = [registry.resolve(stage) for stage in STAGES]
+    found = [process.resolve(stage) for stage in STAGES]
     assert [each.name for each in found] == list(STAGES)
     assert all(each.version == f"{each.implementation.VERSION}+{each.digest[:8]}" for each in found)
     assert all(callable(each.implementation.run) for each in found)
@@ -132,7 +132,7 @@ def test_code_at_fault_leaves_the_version_failed_with_the_reason(code, source: s
     assert row.state == "FAILED"
     assert row.error.startswith("module risk_two")
     with pytest.raises(ModuleNotActive, match="module risk_two must be ACTIVE to be used, was FAILED"):
-        registry.resolve("risk_two")
+        process.resolve("risk_two")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_version_registered_beside_one_in_use_changes_nothing_yet(code):
         services.activate("source")
     services.unload("source")
     services.activate("source")
-    assert registry.resolve("source").implementation.run(3) == ("1.1.0", 3)
+    assert process.resolve("source").implementation.run(3) == ("1.1.0", 3)
 
 
 @pytest.mark.usefixtures("chain")

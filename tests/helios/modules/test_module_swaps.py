@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from helios import outage
 from helios.events.models import SystemEvent
-from helios.modules import loading, presence, registry, services, swap_worker, swapping
+from helios.modules import loading, presence, process, services, swap_worker, swapping
 from helios.modules.errors import (
     ModuleLoadFailed,
     ModuleRefused,
@@ -36,8 +36,8 @@ def slot() -> Module:
 
 
 def used() -> str:
-    registry.refresh_if_behind()
-    return registry.resolve("oracle").version
+    process.refresh_if_behind()
+    return process.resolve("oracle").version
 
 
 def test_a_swap_goes_through_its_steps_and_all_say_so(oracle):
@@ -54,9 +54,9 @@ def test_a_swap_goes_through_its_steps_and_all_say_so(oracle):
 
 
 def test_a_task_follows_at_its_start_and_a_running_one_keeps_what_it_has(oracle):
-    running = registry.resolve("oracle")
+    running = process.resolve("oracle")
     services.swap("oracle", oracle["1.1.0"], actor="ann")
-    assert registry.resolve("oracle") is running
+    assert process.resolve("oracle") is running
     assert used() == oracle["1.1.0"]
 
 
@@ -250,14 +250,14 @@ def test_versions_are_checked_again_at_the_switch(oracle, monkeypatch, code):
 # --- processes ---
 
 
-def process(**fields: object) -> ModuleProcess:
+def present(**fields: object) -> ModuleProcess:
     made = presence.enter("worker")
     ModuleProcess.objects.filter(pk=made).update(**fields)
     return ModuleProcess.objects.get(pk=made)
 
 
 def test_a_process_that_cannot_load_it_keeps_everybody_on_the_old_version(oracle, monkeypatch):
-    other = process()
+    other = present()
     real = swapping._step
 
     def step(row, state):
@@ -274,19 +274,19 @@ def test_a_process_that_cannot_load_it_keeps_everybody_on_the_old_version(oracle
 
 def test_a_process_that_lives_and_says_nothing_holds_the_swap_up(oracle, monkeypatch):
     monkeypatch.setattr(swapping, "PREPARE_S", 0.2)
-    silent = process()
+    silent = present()
     with pytest.raises(SwapFailed, match=f"{silent} must answer within 0.2 s, was alive and silent"):
         services.swap("oracle", "1.1.0", actor="ann")
     assert used() == oracle["1.0.0"]
 
 
 def test_dead_processes_are_not_waited_for(oracle):
-    process(host="elsewhere", seen_at=timezone.now() - timedelta(seconds=presence.STALE_S + 5))
+    present(host="elsewhere", seen_at=timezone.now() - timedelta(seconds=presence.STALE_S + 5))
     child = os.fork()
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    process(pid=child)
+    present(pid=child)
     assert services.swap("oracle", "1.1.0", actor="ann").processes == 0
     assert presence.clean() == 0  # the swap has removed the one; the other's row may still be renewed
     ModuleProcess.objects.update(seen_at=timezone.now() - timedelta(seconds=presence.FORGET_S + 5))
@@ -313,7 +313,7 @@ def test_a_process_keeps_its_last_answers_only():
 
 def test_a_process_answers_for_the_version_it_loaded_or_could_not(running, monkeypatch):
     assert swap_worker._loaded(running.to_version) == ""
-    monkeypatch.setattr(registry, "load_version", lambda _: (_ for _ in ()).throw(SystemExit(3)))
+    monkeypatch.setattr(process, "load_version", lambda _: (_ for _ in ()).throw(SystemExit(3)))
     assert swap_worker._loaded(running.to_version) == "SystemExit: 3"
 
 
@@ -338,7 +338,7 @@ def test_what_cannot_be_loaded_ahead_is_told_once_and_left_to_the_task(wanted, m
         raise ModuleLoadFailed("no such library here")
 
     loading.forget_code("oracle", wanted[0].digest)
-    monkeypatch.setattr(registry, "load_version", missing)
+    monkeypatch.setattr(process, "load_version", missing)
     worker = swap_worker.SwapWorker("worker", tasks=True)
     worker._load_ahead()
     worker._load_ahead()
@@ -347,7 +347,7 @@ def test_what_cannot_be_loaded_ahead_is_told_once_and_left_to_the_task(wanted, m
 
 def test_a_process_asks_nothing_of_a_database_that_is_away(monkeypatch, logged):
     """It looks around several times a second, and each time it would fail and say so."""
-    process = swap_worker.SwapWorker("worker")
+    worker = swap_worker.SwapWorker("worker")
     asked = []
 
     def work() -> None:
@@ -356,6 +356,6 @@ def test_a_process_asks_nothing_of_a_database_that_is_away(monkeypatch, logged):
 
     monkeypatch.setattr(outage.POSTGRES, "_ask", work)
     for _ in range(20):
-        process._asking(work)
+        worker._asking(work)
     assert logged == ["outage.began"]
     assert len(asked) <= 3  # by the listener once, and by the thread that waits for the end

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from helios.events.models import SystemEvent
-from helios.modules import presence, registry, services, swapping, watch
+from helios.modules import presence, process, services, swapping, watch
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused, SwapFailed, WatchedCallFailed
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
@@ -21,8 +21,8 @@ def oracle(three_versions: dict[str, str]) -> dict[str, str]:
 
 
 def used() -> str:
-    registry.refresh_if_behind()
-    return registry.resolve("oracle").version
+    process.refresh_if_behind()
+    return process.resolve("oracle").version
 
 
 FAULTY = "VERSION = '1.2.0'\ndef run(value):\n    raise ValueError('wrong shape')\n"
@@ -33,12 +33,12 @@ def faulty(oracle, code) -> str:
     """Label of a version in use whose every call fails."""
     label = services.register("oracle", code("oracle", FAULTY)).label
     services.swap("oracle", label, actor="ann")
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     return label
 
 
 def call() -> object:
-    return watch.guarded(registry.resolve("oracle")).run(1)
+    return watch.guarded(process.resolve("oracle")).run(1)
 
 
 def test_the_first_failed_call_brings_the_version_before_back(oracle, faulty):
@@ -96,17 +96,17 @@ def test_whoever_marks_is_told_before_and_after_each_watched_call(oracle, faulty
 def test_a_process_that_cannot_load_it_takes_a_watched_version_back(oracle, monkeypatch):
     """One that came up after the others had it ready: on another machine, or on a full disk."""
     services.swap("oracle", "1.1.0", actor="ann")
-    real = registry._implementation
+    real = process._implementation
 
     def full(name: str, digest: str, path: str, version: str) -> object:
         if version == "1.1.0":
             raise ModuleLoadFailed("module oracle could not be laid out: no space left")
         return real(name, digest, path, version)
 
-    monkeypatch.setattr(registry, "_implementation", full)
-    registry.forget()
+    monkeypatch.setattr(process, "_implementation", full)
+    process.forget()
     with pytest.raises(WatchedCallFailed, match="ModuleLoadFailed: module oracle could not be laid out") as caught:
-        registry.resolve("oracle")
+        process.resolve("oracle")
     assert isinstance(caught.value.cause, ModuleLoadFailed)
     assert watch.flush() == ["oracle"]
     assert used() == oracle["1.0.0"]
@@ -116,16 +116,16 @@ def test_after_the_watch_a_process_that_cannot_load_says_so_and_nobody_else_chan
     def full(*_: object) -> object:
         raise ModuleLoadFailed("no space left")
 
-    monkeypatch.setattr(registry, "_implementation", full)
-    registry.forget()
+    monkeypatch.setattr(process, "_implementation", full)
+    process.forget()
     with pytest.raises(ModuleLoadFailed, match="no space left"):
-        registry.resolve("oracle")
+        process.resolve("oracle")
     assert watch.flush() == []
 
 
 def test_more_failures_can_be_allowed(oracle, faulty):
     services.configure("oracle", watch_failures=3)
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     for expected in ([], [], ["oracle"]):
         with pytest.raises(WatchedCallFailed):
             call()
@@ -135,15 +135,15 @@ def test_more_failures_can_be_allowed(oracle, faulty):
 def test_good_calls_complete_the_swap_and_the_guard_goes(oracle):
     services.configure("oracle", watch_calls=3)
     swap = services.swap("oracle", "1.1.0", actor="ann")
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     for _ in range(3):
         assert call() == ("1.1.0", 1)
     assert ModuleSwap.objects.get(pk=swap.pk).state == "SWITCHED"
     assert watch.flush() == []
     swap.refresh_from_db()
     assert (swap.state, swap.watch_seen, swap.watch_failed) == ("COMPLETED", 3, 0)
-    registry.refresh_if_behind()
-    active = registry.resolve("oracle")
+    process.refresh_if_behind()
+    active = process.resolve("oracle")
     assert active.watch is None
     assert watch.guarded(active) is active.implementation
 
@@ -151,8 +151,8 @@ def test_good_calls_complete_the_swap_and_the_guard_goes(oracle):
 def test_without_watched_calls_a_swap_is_complete_at_once(oracle):
     services.configure("oracle", watch_calls=0)
     assert services.swap("oracle", "1.1.0", actor="ann").state == "COMPLETED"
-    registry.refresh_if_behind()
-    assert registry.resolve("oracle").watch is None
+    process.refresh_if_behind()
+    assert process.resolve("oracle").watch is None
 
 
 def test_nothing_is_asked_of_the_database_when_nothing_was_watched(oracle, django_assert_num_queries):
@@ -162,15 +162,15 @@ def test_nothing_is_asked_of_the_database_when_nothing_was_watched(oracle, djang
 
 
 def test_a_pinned_older_version_is_not_guarded(oracle, faulty):
-    pinned = registry.resolve_pinned("oracle", oracle["1.0.0"])
+    pinned = process.resolve_pinned("oracle", oracle["1.0.0"])
     assert watch.guarded(pinned) is pinned.implementation
-    assert registry.resolve_pinned("oracle", faulty).watch is not None
+    assert process.resolve_pinned("oracle", faulty).watch is not None
 
 
 def test_a_transient_error_is_nobodys_fault(oracle, code):
     text = "from helios.errors import Transient\nVERSION = '1.2.0'\ndef run(value):\n    raise Transient('slow')\n"
     services.swap("oracle", services.register("oracle", code("oracle", text)).label, actor="ann")
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     with pytest.raises(Exception, match=r"^slow$"):
         call()
     assert watch.flush() == []
@@ -179,9 +179,9 @@ def test_a_transient_error_is_nobodys_fault(oracle, code):
 
 def test_a_hook_that_fails_at_the_switch_counts_as_a_failed_call(oracle, code):
     text = "VERSION = '1.2.0'\ndef run(value): ...\ndef on_activate(): raise OSError('no card')\n"
-    registry.resolve("oracle")
+    process.resolve("oracle")
     services.swap("oracle", services.register("oracle", code("oracle", text)).label, actor="ann")
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     assert watch.flush() == ["oracle"]
     assert "on_activate of module oracle failed: OSError: no card" in ModuleSwap.objects.earliest("id").error
     assert used() == oracle["1.0.0"]
@@ -209,7 +209,7 @@ def test_late_counts_of_a_swap_that_has_ended_change_nothing(oracle, faulty):
 
 
 def test_what_guards_a_module_lets_everything_else_through(faulty):
-    assert watch.guarded(registry.resolve("oracle")).VERSION == "1.2.0"
+    assert watch.guarded(process.resolve("oracle")).VERSION == "1.2.0"
 
 
 def test_a_person_can_roll_back_once(oracle):

@@ -251,7 +251,7 @@ from pathlib import Path
 import django
 django.setup()
 from django.conf import settings
-from helios.modules import registry
+from helios.modules import process
 from helios.modules import services as modules
 from helios.modules.models import ModuleVersion
 from helios.rollouts import selectors, services
@@ -276,8 +276,8 @@ def deliver(label):
     if row.state == "PAUSED":
         services.abort(row.pk, actor="ada", reason=row.reason)
         row.reason = selectors.get(row.pk).reason
-    registry.refresh_if_behind()
-    return [row.state, row.reason, registry.resolve("scorer").version]
+    process.refresh_if_behind()
+    return [row.state, row.reason, process.resolve("scorer").version]
 
 good, bad = write("two", "1.1.0"), write("three", "1.2.0", "raise SystemExit(3)")
 modules.load("scorer", good)

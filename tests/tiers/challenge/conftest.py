@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from helios.breakers import journal, process
-from helios.modules import loading, registry, watch
+from helios.breakers import journal
+from helios.breakers import process as breakers
+from helios.modules import loading, process, watch
 from helios.modules import services as modules
 from helios.modules.models import ModuleVersion
 from helios.rollouts import services as rollouts
@@ -40,10 +41,10 @@ def _own_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(journal, "write", lambda _entry: None)  # it commits past this test; its own tests cover it
     monkeypatch.setattr(inference, "_predictors", {})
     monkeypatch.setattr(arms, "TIME_LIMIT_S", 600.0)  # a busy machine is slow; the limit has tests of its own
-    for each in (registry, watch, process):
+    for each in (process, watch, breakers):
         each.forget()
     yield
-    for each in (registry, watch, process):
+    for each in (process, watch, breakers):
         each.forget()
 
 

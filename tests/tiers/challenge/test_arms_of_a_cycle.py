@@ -2,7 +2,7 @@
 
 import pytest
 
-from helios.modules import registry
+from helios.modules import process
 from helios.rollouts.models import RolloutDecision
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, decided, orders_of, roll_out, run
 from tiers.challenge import arms
@@ -210,4 +210,4 @@ def test_an_aborted_rollout_is_gone_from_the_next_cycle_on(book, times, challeng
     second = run(book, times[FIRST + 1])
     assert second.rollouts == []
     assert store.load_forecast(second, SYMBOLS).probability[0, 2] != 0.9
-    assert second.modules == registry.pins()
+    assert second.modules == process.pins()

@@ -9,7 +9,7 @@ import pytest
 from numba.core import event
 
 from helios.breakers import process as breakers
-from helios.modules import loading, registry, swap_worker
+from helios.modules import loading, process, swap_worker
 from tests.tiers.challenge.conftest import FIRST, run
 from tiers.live import inference, warmup
 from tiers.predict import network
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 def fits() -> dict[str, object]:
     """What the risk module in use has fitted."""
-    return registry.resolve("risk").implementation.FITS
+    return process.resolve("risk").implementation.FITS
 
 
 def state() -> tuple[set[object], ...]:

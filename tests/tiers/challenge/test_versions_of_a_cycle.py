@@ -2,7 +2,7 @@
 
 import pytest
 
-from helios.modules import registry, watch
+from helios.modules import process, watch
 from helios.modules import services as modules
 from helios.modules.gate import runs
 from helios.modules.models import Module
@@ -81,7 +81,7 @@ def test_a_cycle_that_began_before_a_swap_finishes_with_what_it_began_with(desk,
 def test_a_process_that_starts_after_a_swap_runs_the_pinned_version_too(book, times, swap):
     begun = run(book, times[FIRST], upto=Stage.RISK)
     swap("risk", BROKEN)
-    registry.forget()
+    process.forget()
     watch.forget()
     cycle = finish(begun)
     assert cycle.status == "DONE"

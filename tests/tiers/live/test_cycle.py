@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from helios.errors import Rejected, Transient
-from helios.modules import registry as modules
+from helios.modules import process as modules
 from tests.support.live_market import ClosedVenue, make_bars, stored
 from tests.support.orders import record_intents
 from tiers.live import chain, latency, lateness, replay, schedule, stages

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helios.modules import registry
+from helios.modules import process
 from tiers.live import warmup
 from trading.models import Stage
 
@@ -11,9 +11,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _own_snapshot():
-    registry.forget()
+    process.forget()
     yield
-    registry.forget()
+    process.forget()
 
 
 def test_every_module_in_use_is_run_once_before_the_first_task():
@@ -24,5 +24,5 @@ def test_a_module_that_cannot_be_warmed_stops_nothing(monkeypatch):
     def broken(_name):
         raise RuntimeError("no such code")
 
-    monkeypatch.setattr(registry, "resolve", broken)
+    monkeypatch.setattr(process, "resolve", broken)
     assert warmup.active_modules([Stage.RISK]) == ["risk: RuntimeError: no such code"]

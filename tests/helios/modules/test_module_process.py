@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from helios.control import generations
-from helios.modules import loading, registry, services
+from helios.modules import loading, process, services
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, UnknownModule
 from helios.modules.models import Module, ModuleCode, ModuleVersion
 
@@ -24,7 +24,7 @@ def oracle(code) -> None:
 
 @pytest.mark.usefixtures("oracle")
 def test_a_name_resolves_to_its_version_path_and_code(package):
-    found = registry.resolve("oracle")
+    found = process.resolve("oracle")
     assert (found.name, found.path, found.watch) == ("oracle", f"{package}.oracle", None)
     assert found.version == f"1.0.0+{found.digest[:8]}"
     assert found.implementation.run("x") == ("1.0.0", "x")
@@ -32,55 +32,55 @@ def test_a_name_resolves_to_its_version_path_and_code(package):
 
 @pytest.mark.usefixtures("oracle")
 def test_resolving_again_asks_nobody(django_assert_num_queries):
-    registry.resolve("oracle")
+    process.resolve("oracle")
     with django_assert_num_queries(0):
-        assert registry.resolve("oracle") is registry.resolve("oracle")
-        registry.pins()
-        registry.generation()
+        assert process.resolve("oracle") is process.resolve("oracle")
+        process.pins()
+        process.generation()
 
 
 @pytest.mark.usefixtures("oracle")
 def test_a_swap_is_seen_at_the_next_check_and_not_before(code):
-    before = registry.resolve("oracle")
+    before = process.resolve("oracle")
     services.unload("oracle")
     services.register("oracle", code("oracle_two", version="1.1.0"), "1.1.0")
     services.activate("oracle")
-    assert registry.resolve("oracle") is before
-    assert registry.pins() == {"oracle": before.version}
-    assert registry.refresh_if_behind() is True
-    now = registry.resolve("oracle")
+    assert process.resolve("oracle") is before
+    assert process.pins() == {"oracle": before.version}
+    assert process.refresh_if_behind() is True
+    now = process.resolve("oracle")
     assert now.version.startswith("1.1.0+")
-    assert registry.pins() == {"oracle": now.version}
+    assert process.pins() == {"oracle": now.version}
     assert (before.implementation.run(1), now.implementation.run(1)) == (("1.0.0", 1), ("1.1.0", 1))
 
 
 @pytest.mark.usefixtures("oracle")
 def test_a_check_without_a_change_is_one_small_query(django_assert_num_queries):
-    assert registry.refresh_if_behind() is True  # the first one reads the table
+    assert process.refresh_if_behind() is True  # the first one reads the table
     with django_assert_num_queries(1):
-        assert registry.refresh_if_behind() is False
+        assert process.refresh_if_behind() is False
 
 
 @pytest.mark.usefixtures("oracle")
 def test_modules_out_of_use_are_not_pinned_and_not_resolved():
     services.unload("oracle")
-    assert registry.pins() == {}
+    assert process.pins() == {}
     with pytest.raises(ModuleNotActive, match="module oracle must be ACTIVE to be used, was UNLOADED"):
-        registry.resolve("oracle")
+        process.resolve("oracle")
 
 
 @pytest.mark.usefixtures("oracle")
 def test_an_unknown_name_is_told_with_those_there_are():
     with pytest.raises(UnknownModule, match="no module is named 'seer'; there are oracle"):
-        registry.resolve("seer")
+        process.resolve("seer")
 
 
 def test_an_empty_registry_says_so():
     Module.objects.all().delete()
-    assert registry.refresh_if_behind() is True
-    assert registry.generation() == generations.read()["modules"].value
+    assert process.refresh_if_behind() is True
+    assert process.generation() == generations.read()["modules"].value
     with pytest.raises(UnknownModule, match="there are none"):
-        registry.resolve("risk")
+        process.resolve("risk")
 
 
 @pytest.mark.usefixtures("oracle")
@@ -89,14 +89,14 @@ def test_sources_that_are_not_those_of_their_hash_are_refused(package):
     ModuleCode.objects.filter(pk=code.pk).update(files={"oracle.py": code.files["oracle.py"] + "# more\n"})
     loading.forget_code("oracle", code.pk)
     with pytest.raises(ModuleLoadFailed, match=r"module oracle must have the content .*, its files are others"):
-        registry.resolve("oracle")
+        process.resolve("oracle")
 
 
 @pytest.mark.usefixtures("oracle")
 def test_a_version_without_kept_sources_says_what_to_do(package):
     ModuleVersion.objects.update(code=None)
     with pytest.raises(ModuleLoadFailed, match="module oracle must have its sources kept, there are none: register"):
-        registry.resolve("oracle")
+        process.resolve("oracle")
 
 
 @pytest.mark.usefixtures("oracle")
@@ -104,7 +104,7 @@ def test_what_is_no_longer_allowed_is_not_loaded(settings):
     settings.MODULE_PACKAGES = ("tiers",)
     loading.forget_code("oracle", ModuleVersion.objects.get(module__name="oracle").digest)
     with pytest.raises(ModuleRefused, match="modules may be loaded from tiers only"):
-        registry.resolve("oracle")
+        process.resolve("oracle")
 
 
 # --- pins ---
@@ -113,60 +113,60 @@ def test_what_is_no_longer_allowed_is_not_loaded(settings):
 @pytest.fixture
 def two(oracle, code) -> tuple[str, str]:
     """Labels of two versions of the oracle, the second in use."""
-    first = registry.resolve("oracle").version
+    first = process.resolve("oracle").version
     services.unload("oracle")
     second = services.register("oracle", code("oracle", version="1.1.0")).label
     services.activate("oracle", second)
-    registry.refresh_if_behind()
+    process.refresh_if_behind()
     return first, second
 
 
 def test_a_pinned_version_is_the_one_that_a_cycle_began_with(two):
     first, second = two
-    assert registry.resolve_pinned("oracle", first).implementation.run(1) == ("1.0.0", 1)
-    assert registry.resolve_pinned("oracle", second) is registry.resolve("oracle")
+    assert process.resolve_pinned("oracle", first).implementation.run(1) == ("1.0.0", 1)
+    assert process.resolve_pinned("oracle", second) is process.resolve("oracle")
 
 
 def test_a_pin_is_looked_up_once(two, django_assert_num_queries):
-    found = registry.resolve_pinned("oracle", two[0])
+    found = process.resolve_pinned("oracle", two[0])
     with django_assert_num_queries(0):
-        assert registry.resolve_pinned("oracle", two[0]) is found
+        assert process.resolve_pinned("oracle", two[0]) is found
 
 
 def test_a_process_that_never_saw_a_version_loads_it_from_the_kept_sources(two, tmp_path, package):
     first = ModuleVersion.objects.get(label=two[0])
-    registry.forget()
+    process.forget()
     loading.forget_code("oracle", first.digest)
     (tmp_path / package / "oracle.py").unlink()
     shutil.rmtree(tmp_path / "laid_out")
-    assert registry.resolve_pinned("oracle", two[0]).implementation.run(1) == ("1.0.0", 1)
+    assert process.resolve_pinned("oracle", two[0]).implementation.run(1) == ("1.0.0", 1)
 
 
 def test_a_plain_version_is_a_pin_too(two):
-    assert registry.resolve_pinned("oracle", "1.0.0").version == two[0]
-    assert registry.resolve_pinned("oracle", "1.1.0").version == two[1]
+    assert process.resolve_pinned("oracle", "1.0.0").version == two[0]
+    assert process.resolve_pinned("oracle", "1.1.0").version == two[1]
 
 
 def test_of_several_contents_of_a_plain_version_the_one_in_use_is_meant_then_the_newest(two, code):
     newer = services.register("oracle", code("oracle", "VERSION = '1.1.0'\ndef run(value):\n    return 'other'\n"))
-    assert registry.resolve_pinned("oracle", "1.1.0").version == two[1]
+    assert process.resolve_pinned("oracle", "1.1.0").version == two[1]
     newest = services.register("oracle", code("oracle", "VERSION = '1.0.0'\ndef run(value):\n    return 'newest'\n"))
-    assert registry.resolve_pinned("oracle", newer.label).implementation.run(1) == "other"
-    registry.forget()
-    assert registry.resolve_pinned("oracle", "1.0.0").version == newest.label
+    assert process.resolve_pinned("oracle", newer.label).implementation.run(1) == "other"
+    process.forget()
+    assert process.resolve_pinned("oracle", "1.0.0").version == newest.label
 
 
 def test_an_unknown_pin_is_told_with_those_there_are(two):
     with pytest.raises(UnknownModule, match=r"module oracle has no version 9\.9\.9; there are 1\.1\.0\+"):
-        registry.resolve_pinned("oracle", "9.9.9")
+        process.resolve_pinned("oracle", "9.9.9")
     with pytest.raises(UnknownModule, match="no module is named 'seer'; there are oracle"):
-        registry.resolve_pinned("seer", "1.0.0")
+        process.resolve_pinned("seer", "1.0.0")
 
 
 def test_pinned_versions_of_a_module_out_of_use_are_still_there(two):
     services.unload("oracle")
-    registry.refresh_if_behind()
-    assert registry.resolve_pinned("oracle", two[1]).implementation.run(1) == ("1.1.0", 1)
+    process.refresh_if_behind()
+    assert process.resolve_pinned("oracle", two[1]).implementation.run(1) == ("1.1.0", 1)
 
 
 # --- switches in a process ---
@@ -190,13 +190,13 @@ def import_state(state, from_version): memory.update(state); TOLD.append(from_ve
 def replace(code):
     """Put a version with this source into the slot, and let this process notice."""
 
-    def do(source: str) -> registry.ActiveModule:
+    def do(source: str) -> loading.ActiveModule:
         row = services.register("oracle", code("oracle", source))
         if Module.objects.get(name="oracle").active:
             services.unload("oracle")
         services.activate("oracle", row.label)
-        registry.refresh_if_behind()
-        return registry.resolve("oracle")
+        process.refresh_if_behind()
+        return process.resolve("oracle")
 
     return do
 
@@ -220,14 +220,14 @@ def test_a_hook_that_fails_at_the_switch_is_logged_and_the_version_serves(replac
 
 def test_listeners_hear_of_a_switch_of_what_this_process_uses(replace):
     heard = []
-    registry.on_switch(lambda name, before, now: heard.append((name, before and before.version, now.version)))
+    process.on_switch(lambda name, before, now: heard.append((name, before and before.version, now.version)))
     old = replace(STATEFUL.format(version="1.0.0"))
     new = replace(STATEFUL.format(version="1.1.0"))
     assert heard == [("oracle", None, old.version), ("oracle", old.version, new.version)]
 
 
 def test_a_listener_that_fails_keeps_no_task_from_its_module(replace, logged):
-    registry.on_switch(lambda *_: 1 / 0)
+    process.on_switch(lambda *_: 1 / 0)
     assert replace(STATEFUL.format(version="1.0.0")).implementation.VERSION == "1.0.0"
     assert "modules.callback_failed" in logged
 
@@ -248,7 +248,7 @@ def test_a_hook_that_asks_the_database_wrongly_leaves_the_callers_transaction_us
 
 
 def test_a_listener_that_asks_the_database_wrongly_leaves_the_callers_transaction_usable(replace, logged):
-    registry.on_switch(lambda *_: Module.objects.raw("SELECT 1 / 0")[0])
+    process.on_switch(lambda *_: Module.objects.raw("SELECT 1 / 0")[0])
     assert replace(STATEFUL.format(version="1.0.0")).implementation.VERSION == "1.0.0"
     assert "modules.callback_failed" in logged
     assert Module.objects.filter(name="oracle").exists()
@@ -260,13 +260,13 @@ def test_a_version_that_cannot_be_loaded_here_is_told_when_it_is_asked_for(repla
     monkeypatch.setattr(loading, "load_code", lambda *_, **__: (_ for _ in ()).throw(ModuleLoadFailed("no disk")))
     monkeypatch.setattr(loading, "held", lambda *_: None)
     generations.advance("modules")
-    assert registry.refresh_if_behind() is True
+    assert process.refresh_if_behind() is True
     assert "modules.not_loaded" in logged
     with pytest.raises(ModuleLoadFailed, match="no disk"):
-        registry.resolve("oracle")
-    assert set(registry.load_active()) == {"no disk"}
+        process.resolve("oracle")
+    assert set(process.load_active()) == {"no disk"}
     monkeypatch.setattr(loading, "load_code", real)
-    assert registry.resolve("oracle").implementation.VERSION == "1.0.0"
+    assert process.resolve("oracle").implementation.VERSION == "1.0.0"
 
 
 def test_a_process_keeps_few_old_copies(replace):
@@ -279,9 +279,9 @@ def test_a_process_keeps_few_old_copies(replace):
 
 @pytest.mark.usefixtures("oracle")
 def test_a_forked_child_reads_the_table_itself():
-    registry.resolve("oracle")
+    process.resolve("oracle")
     child = os.fork()
     if child == 0:
-        os._exit(0 if registry._snapshot is None else 1)
+        os._exit(0 if process._snapshot is None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert registry._snapshot is not None
+    assert process._snapshot is not None

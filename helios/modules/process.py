@@ -22,22 +22,11 @@ from helios.errors import HeliosError
 from helios.modules import hooks, loading, sources, watch
 from helios.modules.core.dependencies import check_path
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
+from helios.modules.loading import ActiveModule
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
 from helios.modules.rows import version_of
 
 log = logger.bind(component="modules")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveModule:
-    """An implementation of `name`. `version` is its label; `watch` the switch whose first calls are watched now."""
-
-    name: str
-    version: str
-    path: str
-    digest: str
-    implementation: loading.Implementation
-    watch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +52,7 @@ class Snapshot:
     pinned: dict[tuple[str, str], ActiveModule] = field(default_factory=dict)
 
 
-SwitchCallback = Callable[[str, "ActiveModule | None", ActiveModule], None]
+SwitchCallback = Callable[[str, ActiveModule | None, ActiveModule], None]
 _snapshot: Snapshot | None = None
 _lock = threading.RLock()
 _callbacks: list[SwitchCallback] = []
