@@ -110,16 +110,20 @@ def _round_trips() -> dict[str, Any]:
     from django.db import connection  # noqa: PLC0415 - Django is set up by now
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
-    from tiers.live import chain as cycles  # noqa: PLC0415
-    from tiers.live import replay, schedule, stages  # noqa: PLC0415
+    from tiers.live import (  # noqa: PLC0415
+        chain,
+        replay,
+        schedule,
+        stages,
+    )
     from trading.models import Order  # noqa: PLC0415
 
     counted = []
     with replay.stored_book(replay.prepare(symbols=_market(), n_bars=N_COUNTED, **_BOOK)) as book:
         for _ in range(N_COUNTED):
             with CaptureQueriesContext(connection) as asked:
-                cycle = cycles.start(book, schedule.next_replayed(book), send=False)
-                for stage in cycles.STAGES:
+                cycle = chain.start(book, schedule.next_replayed(book), send=False)
+                for stage in chain.STAGES:
                     stages.run_stage(cycle.pk, stage)
             counted.append((len(asked), Order.objects.filter(cycle=cycle).count()))
     asked, orders = sorted(counted[5:])[len(counted[5:]) // 2]

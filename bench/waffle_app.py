@@ -13,13 +13,13 @@ from bench.timing import per_call_us
 
 def main() -> None:
     """Waffle beside nothing else, on Helios' own PostgreSQL and Valkey."""
-    from helios import settings as ours  # noqa: PLC0415
+    from helios import settings as helios_settings  # noqa: PLC0415
 
     settings.configure(
         SECRET_KEY="bench",  # noqa: S106 - signs nothing
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "waffle"],
-        DATABASES=ours.DATABASES,
-        CACHES=ours.CACHES,
+        DATABASES=helios_settings.DATABASES,
+        CACHES=helios_settings.CACHES,
         DEFAULT_AUTO_FIELD="django.db.models.AutoField",
         USE_TZ=True,
     )

@@ -7,7 +7,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from helios.api.system import views
-from helios.flags.unleash import views as client
+from helios.flags.unleash import views as unleash_views
 
 admin.autodiscover()
 
@@ -18,9 +18,9 @@ urlpatterns = [
     path("health/ready", views.ready, name="ready"),
     path("api/system/info", views.SystemInfoView.as_view(), name="system-info"),
     path("api/modularity/", include("helios.api.urls")),
-    path("api/client/features", client.ClientFeatures.as_view(), name="client-features"),
-    path("api/client/register", client.ClientRegister.as_view(), name="client-register"),
-    path("api/client/metrics", client.ClientMetrics.as_view(), name="client-metrics"),
+    path("api/client/features", unleash_views.ClientFeatures.as_view(), name="client-features"),
+    path("api/client/register", unleash_views.ClientRegister.as_view(), name="client-register"),
+    path("api/client/metrics", unleash_views.ClientMetrics.as_view(), name="client-metrics"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("trading.api.urls")),
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

@@ -12,7 +12,7 @@ from django.utils import timezone
 from sentinel.audits.facts import Snapshot
 from sentinel.audits.findings import QUEUES
 from sentinel.probes import books, platform
-from sentinel.probes.runner import Runner
+from sentinel.probes.bounded import Runner
 
 
 def collect(*, now: datetime | None = None, serving: Collection[str] = ()) -> Snapshot:

@@ -66,14 +66,14 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class UnsharedOutcomes:
     """What Redis has not heard of: successes, and what was measured alone, on this process's clock."""
 
     generation: int
     successes: int = 0
     alone: str = ""
 
-    def told(self, now: float) -> str:
+    def aged(self, now: float) -> str:
         """The outcomes with their ages, oldest first."""
         parts = [sliding_window.aged(self.alone, now), f"0S{self.successes}" if self.successes else ""]
         return ",".join(part for part in parts if part)
@@ -244,13 +244,15 @@ class ProcessCircuit:
     def _ask_shared(self, *, enforce: bool) -> Step:
         return self._tell(self._store.acquire, self._take(), enforce=enforce, token=next(self._tokens)).step
 
-    def _tell(self, ask: Callable[..., Reply], news: News, *, enforce: bool, **what: Any) -> Reply:
+    def _tell(self, ask: Callable[..., Reply], unshared: UnsharedOutcomes, *, enforce: bool, **what: Any) -> Reply:
         """Ask Redis and take over what it says; where it does not answer, keep the news and go on alone."""
         at = At(now=self._clock(), chance=machine.chance(next(self._tokens)), enforce=enforce)
         try:
-            reply = ask(self.name, self.settings.config, at, news.generation, unshared=news.told(at.now), **what)
+            reply = ask(
+                self.name, self.settings.config, at, unshared.generation, unshared=unshared.aged(at.now), **what
+            )
         except SharedStateAway:
-            self._give_back(news)
+            self._give_back(unshared)
             self._leave()
             raise
         self._adopt(reply, enforce=enforce)
@@ -351,24 +353,24 @@ class ProcessCircuit:
         """The shared generation that what this process keeps belongs to."""
         return self._left if self._view.generation < 0 else self._view.generation
 
-    def _take(self, sender: int | None = None) -> News:
+    def _take(self, sender: int | None = None) -> UnsharedOutcomes:
         """What Redis has not heard of, if it belongs to the generation of `sender`."""
         with self._lock:
             generation = self._reporting()
             if sender is not None and sender != generation:
-                return News(generation=sender)
-            news = News(generation=generation, successes=self._successes, alone=self._alone)
+                return UnsharedOutcomes(generation=sender)
+            unshared = UnsharedOutcomes(generation=generation, successes=self._successes, alone=self._alone)
             self._successes, self._alone = 0, ""
-            return news
+            return unshared
 
-    def _give_back(self, news: News) -> None:
+    def _give_back(self, unshared: UnsharedOutcomes) -> None:
         """Keep what could not be told, unless another thread has heard meanwhile that it comes too late."""
         with self._lock:
             born = self._view.born + (_ALONE if self._view.generation < 0 else 0)
-            if born <= news.generation < self._reporting():
+            if born <= unshared.generation < self._reporting():
                 return
-            self._successes += news.successes
-            self._alone = ",".join(part for part in (news.alone, self._alone) if part)
+            self._successes += unshared.successes
+            self._alone = ",".join(part for part in (unshared.alone, self._alone) if part)
 
     def _write_down(self, step: Step, ts: datetime, *, shared: bool, enforced: bool) -> None:
         if step.transition is None:

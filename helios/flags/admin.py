@@ -18,7 +18,7 @@ from helios.flags import catalog, describe, references, roles, segments, selecto
 from helios.flags.core.definition import Strategy
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
-from helios.flags.roles import MONEY_FLAGS, Turn
+from helios.flags.roles import MONEY_FLAGS, Direction
 from helios.flags.rows import Change
 from helios.web.admin_base import ReadOnlyAdmin
 from helios.web.roles import Role
@@ -103,18 +103,18 @@ class FeatureFlagAdmin(ServicedAdmin):
 
     @action(description="Enable: serve whom the strategy names; a killed flag comes back", permissions=["change"])
     def enable_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.enable, Turn.ON)
+        self._each(request, flags, services.enable, Direction.ON)
 
     @action(description="Disable: off for everybody, the strategy is kept", permissions=["change"])
     def disable_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.disable, Turn.OFF)
+        self._each(request, flags, services.disable, Direction.OFF)
 
     @action(
         description="Kill: off for everybody at once, and held off until somebody enables it",
         permissions=["change"],
     )
     def kill_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.kill, Turn.OFF)
+        self._each(request, flags, services.kill, Direction.OFF)
 
     @action(
         description="Set percentage: serve the share of the symbols that is typed here",
@@ -127,7 +127,7 @@ class FeatureFlagAdmin(ServicedAdmin):
                 request, f"percentage must be a whole number from 0 to 100, was {typed!r}", messages.ERROR
             )
             return
-        self._each(request, flags, partial(_with_percentage, percentage=int(typed)), Turn.OTHER)
+        self._each(request, flags, partial(_with_percentage, percentage=int(typed)), Direction.OTHER)
 
     def save_model(self, request: HttpRequest, obj: FeatureFlag, form: Any, change: bool) -> None:
         """Hand the changed fields to the services; the form itself writes nothing."""
@@ -157,7 +157,7 @@ class FeatureFlagAdmin(ServicedAdmin):
         return "" if all_open else roles.TRADERS_FLAGS
 
     def _each(
-        self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., Change], turn: Turn
+        self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., Change], direction: Direction
     ) -> None:
         by = {"actor": request.user.get_username(), "reason": request.POST.get("reason") or FROM_LIST}
 
@@ -168,7 +168,7 @@ class FeatureFlagAdmin(ServicedAdmin):
             return (f"{now}; it was {was}", True) if done.changed else (f"{now}, as it already was", False)
 
         def needed(flag: FeatureFlag) -> Role:
-            return roles.for_flag(flag.name, turn, references.steered_by_flag(flag.name))
+            return roles.for_flag(flag.name, direction, references.steered_by_flag(flag.name))
 
         self.each(request, flags, turned, needed)
 

@@ -58,22 +58,22 @@ def _serving() -> Row:
 
 
 def _set_percentage(words: Words) -> Row:
-    return told(services.set_percentage(words["name"], words["percentage"], **_locked(words)))
+    return change_row(services.set_percentage(words["name"], words["percentage"], **_locked(words)))
 
 
 def _schedule(words: Words) -> Row:
-    return told(services.set_schedule(words["name"], [_step(text) for text in words["steps"]], **_locked(words)))
+    return change_row(services.set_schedule(words["name"], [_step(text) for text in words["steps"]], **_locked(words)))
 
 
 def _ramp(words: Words) -> Row:
     start, end = moment(words["start"]), moment(words["end"])
     shares = words["from_percentage"], words["to_percentage"]
-    return told(services.set_ramp(words["name"], start, end, *shares, **_locked(words)))
+    return change_row(services.set_ramp(words["name"], start, end, *shares, **_locked(words)))
 
 
 def _whitelist(words: Words) -> Row:
     change = services.whitelist_add if words["change"] == "add" else services.whitelist_remove
-    return told(change(words["name"], _entries(words), **_locked(words)))
+    return change_row(change(words["name"], _entries(words), **_locked(words)))
 
 
 def _entries(words: Words) -> list[str]:
@@ -94,9 +94,9 @@ def _history(words: Words) -> list[Row]:
 
 def _restore(words: Words) -> list[Row] | Row:
     if words["name"]:
-        return told(services.restore(words["name"], words["entry"], **_locked(words)))
+        return change_row(services.restore(words["name"], words["entry"], **_locked(words)))
     named = {**by(words), "reason": words["reason"] or "put back"}
-    return [told(change) for change in services.install_missing(**named)]
+    return [change_row(change) for change in services.install_missing(**named)]
 
 
 def _archive(words: Words) -> Row:
@@ -180,7 +180,7 @@ def segment_row(segment: FlagSegment) -> Row:
     return {**state(segment), "version": segment.version, "used_by": list(used)}
 
 
-def told(change: Change) -> Row:
+def change_row(change: Change) -> Row:
     """A flag after a change of it."""
     flag = selectors.get(change.name)
     return {**row_of(flag), "action": change.action, "changed": change.changed}
@@ -213,9 +213,9 @@ RUN: Final[Mapping[str, Callable[[Words], Any]]] = {
     "show": _show,
     "check": _check,
     "variant": _variant,
-    "enable": lambda words: told(services.enable(words["name"], **_locked(words))),
-    "disable": lambda words: told(services.disable(words["name"], **_locked(words))),
-    "kill": lambda words: told(services.kill(words["name"], **_locked(words))),
+    "enable": lambda words: change_row(services.enable(words["name"], **_locked(words))),
+    "disable": lambda words: change_row(services.disable(words["name"], **_locked(words))),
+    "kill": lambda words: change_row(services.kill(words["name"], **_locked(words))),
     "set-percentage": _set_percentage,
     "schedule": _schedule,
     "ramp": _ramp,

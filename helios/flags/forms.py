@@ -16,7 +16,7 @@ from helios.flags.core.definition import Strategy
 from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
-from helios.flags.roles import Turn
+from helios.flags.roles import Direction
 from helios.web.admin_base import RoledForm
 from helios.web.roles import Role
 
@@ -117,9 +117,9 @@ class FlagForm(ReasonedForm):
     def needed(self) -> Role:
         """A new flag may do anything; an edit what its changed fields do."""
         if self.instance.pk is None:
-            return roles.for_flag(self.cleaned_data.get("name", ""), Turn.OTHER)
-        turn = roles.turn_of(self.changes(), enabled=bool(self.cleaned_data.get("enabled")))
-        return roles.for_flag(self.instance.name, turn, references.steered_by_flag(self.instance.name))
+            return roles.for_flag(self.cleaned_data.get("name", ""), Direction.OTHER)
+        direction = roles.direction_of(self.changes(), enabled=bool(self.cleaned_data.get("enabled")))
+        return roles.for_flag(self.instance.name, direction, references.steered_by_flag(self.instance.name))
 
 
 class SegmentForm(ReasonedForm):

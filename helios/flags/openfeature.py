@@ -26,19 +26,19 @@ from openfeature.provider import AbstractProvider, Metadata
 
 from helios import flags
 from helios.flags.core.context import ALIASES, FIELDS
-from helios.flags.core.definition import Reason as Why
+from helios.flags.core.definition import Reason as DecisionReason
 from helios.flags.core.parts import Payload
 
 Value = TypeVar("Value")
 Object = Sequence[Any] | Mapping[str, Any]
 NAME: Final = "Helios"
-_REASONS: Final[Mapping[Why, Reason]] = {
-    Why.DISABLED: Reason.DISABLED,
-    Why.KILLED: Reason.DISABLED,
-    Why.ALL_ON: Reason.STATIC,
-    Why.ALL_OFF: Reason.STATIC,
-    Why.IN_SHARE: Reason.SPLIT,
-    Why.OUTSIDE_SHARE: Reason.SPLIT,
+_REASONS: Final[Mapping[DecisionReason, Reason]] = {
+    DecisionReason.DISABLED: Reason.DISABLED,
+    DecisionReason.KILLED: Reason.DISABLED,
+    DecisionReason.ALL_ON: Reason.STATIC,
+    DecisionReason.ALL_OFF: Reason.STATIC,
+    DecisionReason.IN_SHARE: Reason.SPLIT,
+    DecisionReason.OUTSIDE_SHARE: Reason.SPLIT,
 }
 
 
@@ -74,7 +74,7 @@ class HeliosProvider(AbstractProvider):
     ) -> FlagResolutionDetails[bool]:
         """Whether the flag is on."""
         decision = flags.explain(flag_key, context_of(evaluation_context))
-        if decision.reason is Why.UNKNOWN:
+        if decision.reason is DecisionReason.UNKNOWN:
             return _unknown(flag_key, default_value)
         return FlagResolutionDetails(
             value=decision.enabled, reason=_reason(decision), variant=_on_off(decision.enabled), flag_metadata=_facts()
@@ -134,7 +134,7 @@ def _resolve(
 ) -> FlagResolutionDetails[Value]:
     context = context_of(given)
     decision = flags.explain(flag_key, context)
-    if decision.reason is Why.UNKNOWN:
+    if decision.reason is DecisionReason.UNKNOWN:
         return _unknown(flag_key, default)
     answer = flags.variant(flag_key, context)
     if not answer.enabled:

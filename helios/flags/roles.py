@@ -27,7 +27,7 @@ TRADERS_FLAGS: Final = (
 )
 
 
-class Turn(StrEnum):
+class Direction(StrEnum):
     """Which way a request turns a flag."""
 
     ON = "on"
@@ -39,25 +39,25 @@ class Turn(StrEnum):
 NOTES: Final = frozenset({"description", "owner", "expires_at"})
 
 
-def for_flag(name: str, turn: Turn, steers: Iterable[str] = ()) -> Role:
+def for_flag(name: str, direction: Direction, steers: Iterable[str] = ()) -> Role:
     """The role that may turn this flag this way; `steers` are the flags that have it as a prerequisite.
 
     A flag that one of the money hangs on is a trader's both ways: which way is safer hangs on the prerequisite.
     """
     safer = MONEY_FLAGS.get(name)
-    if turn is not Turn.NOTES and not MONEY_FLAGS.keys().isdisjoint(steers):
+    if direction is not Direction.NOTES and not MONEY_FLAGS.keys().isdisjoint(steers):
         return Role.TRADER
-    if safer is None or turn is Turn.NOTES or turn is (Turn.ON if safer else Turn.OFF):
+    if safer is None or direction is Direction.NOTES or direction is (Direction.ON if safer else Direction.OFF):
         return Role.OPERATOR
     return Role.TRADER
 
 
-def turn_of(changes: Iterable[str], *, enabled: bool) -> Turn:
+def direction_of(changes: Iterable[str], *, enabled: bool) -> Direction:
     """Which way an edit of these fields turns a flag: notes apart, only `enabled` alone is as clear as the switch."""
     moving = set(changes) - NOTES
     if moving == {"enabled"}:
-        return Turn.ON if enabled else Turn.OFF
-    return Turn.OTHER if moving else Turn.NOTES
+        return Direction.ON if enabled else Direction.OFF
+    return Direction.OTHER if moving else Direction.NOTES
 
 
 def for_segment(steers: Iterable[str]) -> Role:

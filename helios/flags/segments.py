@@ -18,7 +18,7 @@ EDITABLE = ("description", "constraints")
 def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
     """Add a segment. Without constraints it holds for everybody."""
     with changes(actor=actor, reason=reason) as batch:
-        return put(batch, name, fields or {}, new=True)
+        return save(batch, name, fields or {}, new=True)
 
 
 def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", version: int | None = None) -> Change:
@@ -33,14 +33,14 @@ def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", 
 def try_create(name: str, fields: Mapping[str, Any]) -> None:
     """Raise what `create` would, and write nothing."""
     with changes(actor="trial", dry_run=True) as batch:
-        put(batch, name, fields, new=True)
+        save(batch, name, fields, new=True)
 
 
 def try_edit(name: str, fields: Mapping[str, Any], *, version: int | None = None) -> None:
     """Raise what `edit` would, and write nothing."""
     with changes(actor="trial", dry_run=True) as batch:
         batch.segment(name, version)
-        put(batch, name, fields, new=False)
+        save(batch, name, fields, new=False)
 
 
 def remove(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
@@ -53,7 +53,7 @@ def remove(name: str, *, actor: str, reason: str = "", version: int | None = Non
         return batch.remove(row, "remove")
 
 
-def put(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
+def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
     """Write a segment inside a batch: a `new` one, or over what is there."""
     row = FlagSegment.objects.select_for_update().filter(name=name).first()
     if row is not None and new:

@@ -163,23 +163,23 @@ def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", 
 def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
     """Add a flag, disabled unless `fields` says otherwise."""
     with changes(actor=actor, reason=reason) as batch:
-        return put(batch, name, fields or {}, new=True)
+        return save(batch, name, fields or {}, new=True)
 
 
 def try_create(name: str, fields: Mapping[str, Any]) -> None:
     """Raise what `create` would, and write nothing."""
     with changes(actor="trial", dry_run=True) as batch:
-        put(batch, name, fields, new=True)
+        save(batch, name, fields, new=True)
 
 
 def try_edit(name: str, fields: Mapping[str, Any], *, version: int | None = None) -> None:
     """Raise what `edit` would, and write nothing."""
     with changes(actor="trial", dry_run=True) as batch:
         batch.flag(name, version)
-        put(batch, name, fields, new=False)
+        save(batch, name, fields, new=False)
 
 
-def put(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
+def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
     """Write a flag inside a batch: a `new` one, or these fields over what is there, a kill included."""
     row = FeatureFlag.objects.select_for_update().filter(name=name).first()
     if row is not None and new:
@@ -227,7 +227,7 @@ def install_missing(*, actor: str, reason: str = "shipped with Helios") -> list[
     """Add the flags of the catalogue that the database lacks, with their defaults; the others stay."""
     with changes(actor=actor, reason=reason) as batch:
         present = set(FeatureFlag.objects.values_list("name", flat=True))
-        return [put(batch, flag.name, flag.fields(), new=True) for flag in catalog.SHIPPED if flag.name not in present]
+        return [save(batch, flag.name, flag.fields(), new=True) for flag in catalog.SHIPPED if flag.name not in present]
 
 
 def _change(

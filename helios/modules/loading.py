@@ -55,7 +55,7 @@ class ActiveModule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class CodeCopy:
     """A copy that can be imported: its names, and the folder or file it lies in."""
 
     names: import_rewriting.Names
@@ -66,7 +66,7 @@ class Beside:
         return self.place.suffix != ".py"
 
 
-_known: dict[str, Beside] = {}
+_known: dict[str, CodeCopy] = {}
 _loaded: dict[tuple[str, str], Implementation] = {}  # in the order of loading
 _loading = threading.RLock()
 
@@ -81,7 +81,7 @@ def default_root() -> Path:
     return Path(settings.MODULES_DIR)
 
 
-def beside_name(slot: str, digest: str) -> str:
+def copy_name(slot: str, digest: str) -> str:
     """The package name of one content of a slot."""
     return f"{ROOT}.{slot.replace('-', '_')}_{digest[:12]}"
 
@@ -100,9 +100,9 @@ def load_code(
             return found
         if sources.digest_of(path, files) != digest:
             raise ModuleLoadFailed(f"module {slot} must have the content {digest[:12]}, its files are others")
-        name = beside_name(slot, digest)
+        name = copy_name(slot, digest)
         place = materialise(slot, digest, files, root or default_root())
-        _known[name] = Beside(names=import_rewriting.Names(own=path, beside=name), place=place)
+        _known[name] = CodeCopy(names=import_rewriting.Names(own=path, copy=name), place=place)
         try:
             implementation = _imported(slot, name, path, version)
         except BaseException:
@@ -112,7 +112,7 @@ def load_code(
         return implementation
 
 
-def held(slot: str, digest: str) -> Implementation | None:
+def loaded_copy(slot: str, digest: str) -> Implementation | None:
     """The copy that this process has loaded already, if it has."""
     return _loaded.get((slot, digest))
 
@@ -126,7 +126,7 @@ def forget_code(slot: str, digest: str) -> None:
     """Let go of a copy. Who still holds a function of it keeps it alive; a later use loads it again."""
     with _loading:
         if _loaded.pop((slot, digest), None) is not None:
-            _drop(beside_name(slot, digest))
+            _drop(copy_name(slot, digest))
 
 
 def forget_old(keep: Mapping[str, Sequence[str]]) -> None:
@@ -141,7 +141,7 @@ def forget_old(keep: Mapping[str, Sequence[str]]) -> None:
 def materialise(slot: str, digest: str, files: Files, root: Path) -> Path:
     """Lay the files out under `root/digest`, unless they are there and whole; returns the package's folder or file."""
     folder = root / digest
-    name = beside_name(slot, digest).rpartition(".")[2]
+    name = copy_name(slot, digest).rpartition(".")[2]
     place = folder / (name if PACKAGE_FILE in files else f"{name}.py")
     if _on_disk(place, files):
         return place
@@ -234,10 +234,10 @@ class _Finder:
 
     def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         parts = fullname.split(".")
-        beside = _known.get(".".join(parts[:2])) if parts[0] == ROOT else None
-        if beside is None:
+        copy = _known.get(".".join(parts[:2])) if parts[0] == ROOT else None
+        if copy is None:
             return None
-        place = beside.place.joinpath(*parts[2:])
+        place = copy.place.joinpath(*parts[2:])
         file: Path = place
         folders: list[str] | None = None
         if place.suffix != ".py":
@@ -246,17 +246,17 @@ class _Finder:
                 file, folders = place.with_name(f"{place.name}.py"), None
         if not file.is_file():
             return None
-        loader = _Loader(fullname, file, beside, package=folders is not None)
+        loader = _Loader(fullname, file, copy, package=folders is not None)
         return importlib.util.spec_from_file_location(fullname, file, loader=loader, submodule_search_locations=folders)
 
 
 class _Loader(SourceFileLoader):
     """Compiles a file with its own imports turned to the copy. Nothing compiled is kept on disk."""
 
-    def __init__(self, fullname: str, file: Path, beside: Beside, *, package: bool) -> None:
+    def __init__(self, fullname: str, file: Path, copy: CodeCopy, *, package: bool) -> None:
         super().__init__(fullname, os.fspath(file))
-        original = beside.names.own + fullname[len(beside.names.beside) :]
-        self._names = beside.names
+        original = copy.names.own + fullname[len(copy.names.copy) :]
+        self._names = copy.names
         self._package = original if package else original.rpartition(".")[0]
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the import system's signature

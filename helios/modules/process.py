@@ -250,7 +250,7 @@ def _pinned(snapshot: Snapshot, name: str, version: str) -> ActiveModule:
 
 
 def _implementation(name: str, digest: str, path: str, version: str) -> loading.Implementation:
-    found = loading.held(name, digest)
+    found = loading.loaded_copy(name, digest)
     if found is not None:
         return found
     check_path(path, loading.allowed_packages())

@@ -15,7 +15,7 @@ from helios.modules.gate import runs
 from helios.modules.models import OPEN_SWAPS, Module, ModuleCode, ModuleState, ModuleVersion
 from helios.modules.rows import MODULES, USABLE, changed, find, move, named, slots, version_of
 from helios.modules.sources import Artefact
-from helios.modules.swapping import put, recover, rollback, swap
+from helios.modules.swapping import fill_slot, recover, rollback, swap
 
 __all__ = [
     "activate",
@@ -275,7 +275,7 @@ def _kept(artefact: Artefact) -> ModuleCode:
 def _take(slot: Module, row: ModuleVersion, *, actor: str) -> None:
     """Fill an empty slot."""
     before = row.state
-    put(slot, row, previous=None)
+    fill_slot(slot, row, previous=None)
     data = {"before": before, "after": ModuleState.ACTIVE, "version": row.version, "label": row.label, "actor": actor}
     changed(slot, "module.state_changed", {**data, "error": ""})
 

@@ -119,7 +119,7 @@ class SwapWorker:
 
     def _load_ahead(self) -> None:
         for version in [each for wanted in _wanted for each in wanted()]:
-            if loading.held(version.module.name, version.digest) is None and version.pk not in self._refused:
+            if loading.loaded_copy(version.module.name, version.digest) is None and version.pk not in self._refused:
                 problem = _loaded(version)
                 if problem:
                     self._refused.add(version.pk)

@@ -236,14 +236,14 @@ def _switch(row: ModuleSwap) -> None:
             raise SwapFailed(f"swap {row.pk} must be {row.state} to switch, somebody ended it: its owner was silent")
         row.refresh_from_db()
         _supersede(slot)
-        put(slot, to, previous=slot.active)
+        fill_slot(slot, to, previous=slot.active)
         slot.watch = row if row.watch_calls else None
         changed(slot, "module.swapped", _announced(row))
         if not row.watch_calls:
             _complete(slot, row)
 
 
-def put(slot: Module, version: ModuleVersion | None, *, previous: ModuleVersion | None, failed: str = "") -> None:
+def fill_slot(slot: Module, version: ModuleVersion | None, *, previous: ModuleVersion | None, failed: str = "") -> None:
     """Fill the slot with `version`; the one that leaves it is LOADED, or FAILED with the reason."""
     if slot.active is not None:
         leaving = slot.active
@@ -292,7 +292,7 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
     if target is None or left is None:
         raise ModuleRefused(f"module {slot.name} must have a version before the one in use to go back to, has none")
     compatibility.check_switch(target, rows)
-    put(slot, target, previous=None, failed=error if failed else "")
+    fill_slot(slot, target, previous=None, failed=error if failed else "")
     if undone is not None:
         _finish(undone, SwapState.ROLLED_BACK, error)
     now = timezone.now()

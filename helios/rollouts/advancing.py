@@ -152,7 +152,7 @@ def _write(seen: Rollout, judgement: Judgement, now: datetime) -> RolloutAnalysi
             reason=judgement.reason,
             numbers={"guards": [each.to_json() for each in judgement.results], "arms": dict(judgement.numbers)},
         )
-        rows.put(row, _after(rows.progress(row), judgement), actor=SYSTEM, now=now, reason=judgement.reason)
+        rows.write(row, _after(rows.progress(row), judgement), actor=SYSTEM, now=now, reason=judgement.reason)
         _announce(row, analysis)
     return analysis
 
@@ -212,4 +212,4 @@ def _promote(row: Rollout, now: datetime) -> None:
 def _if_unmoved(seen: Rollout, transition: rows.Move, reason: str, now: datetime) -> None:
     with rows.unmoved(seen) as row:
         if row is not None:
-            rows.put(row, transition(rows.progress(row)), actor=SYSTEM, now=now, reason=reason)
+            rows.write(row, transition(rows.progress(row)), actor=SYSTEM, now=now, reason=reason)

@@ -110,7 +110,7 @@ def _arms(row: Rollout) -> tuple[dict[str, Any] | None, str | None, str]:
 
 
 def _counts(title: str, champion: dict[str, Any], challenger: dict[str, Any], key: str) -> Row:
-    return title, figure(champion[key]), figure(challenger[key]), ""
+    return title, formatted(champion[key]), formatted(challenger[key]), ""
 
 
 def _means(title: str, champion: dict[str, Any], challenger: dict[str, Any], key: str, difference: Any) -> Row:
@@ -121,11 +121,11 @@ def _interval(value: dict[str, Any] | None, *, signed: bool = False) -> str:
     if value is None:
         return "" if signed else "-"
     sign = "+" if signed else ""
-    low, high = figure(value["low"], sign), figure(value["high"], sign)
-    return f"{figure(value['estimate'], sign)} ({low} to {high})"
+    low, high = formatted(value["low"], sign), formatted(value["high"], sign)
+    return f"{formatted(value['estimate'], sign)} ({low} to {high})"
 
 
-def figure(value: float | None, sign: str = "") -> str:
+def formatted(value: float | None, sign: str = "") -> str:
     """A number with four digits, or a dash for none."""
     if value is None:
         return "-"

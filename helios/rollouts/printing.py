@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from helios.rollouts.comparison import figure, table
+from helios.rollouts.comparison import formatted, table
 
 WIDTH: Final = 120
 
@@ -64,7 +64,7 @@ def _guards(analysis: dict[str, Any]) -> str:
             each["metric"],
             each["kind"],
             f"{each['limit']:g}",
-            figure(each["value"]),
+            formatted(each["value"]),
             str(each["samples"]),
             each["outcome"],
         )

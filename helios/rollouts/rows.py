@@ -37,11 +37,11 @@ def move(
     `update` may change fields of the locked row; it says whether measuring begins anew.
     """
     with ROLLOUTS.changing(actor=actor, reason=reason):
-        row = held(rollout_id)
+        row = locked_row(rollout_id)
         check_version(row, version, row.history.all())
         after = transition(progress(row))
         anew = update(row) if update else False
-        put(row, after, actor=actor, now=now, reason=reason, anew=anew)
+        write(row, after, actor=actor, now=now, reason=reason, anew=anew)
     return row
 
 
@@ -49,11 +49,11 @@ def move(
 def unmoved(seen: Rollout) -> Iterator[Rollout | None]:
     """The row in a transaction of the system's own; None where somebody has moved it since it was read."""
     with ROLLOUTS.alone():
-        row = held(seen.pk)
+        row = locked_row(seen.pk)
         yield row if row.version == seen.version else None
 
 
-def held(rollout_id: int) -> Rollout:
+def locked_row(rollout_id: int) -> Rollout:
     """The row, held until the transaction ends."""
     unknown = UnknownRollout(f"a rollout must exist, number {rollout_id} does not")
     return locked(Rollout.objects.filter(pk=rollout_id), lambda: unknown)
@@ -86,7 +86,7 @@ def snapshot(row: Rollout) -> dict[str, Any]:
     }
 
 
-def put(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: str = "", anew: bool = False) -> None:
+def write(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: str = "", anew: bool = False) -> None:
     """Write where the locked row stands now; a change of state or step leaves history and an event."""
     before, was = snapshot(row), progress(row)
     action = action_of(was, after)
@@ -100,10 +100,12 @@ def put(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: str
             row.reason = ""
     row.save()
     if action:
-        note(row, action, before, actor=actor, reason=reason, now=now)
+        log_history(row, action, before, actor=actor, reason=reason, now=now)
 
 
-def note(row: Rollout, action: str, before: dict[str, Any] | None, *, actor: str, reason: str, now: datetime) -> None:
+def log_history(
+    row: Rollout, action: str, before: dict[str, Any] | None, *, actor: str, reason: str, now: datetime
+) -> None:
     """Append to the history and to the events; every process may have to look again."""
     ROLLOUTS.moved()
     after = snapshot(row)

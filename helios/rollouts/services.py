@@ -185,7 +185,7 @@ def _insert(row: Rollout, *, actor: str, reason: str, now: datetime) -> Rollout:
         with rows.ROLLOUTS.changing(actor=actor, reason=reason):
             _check_free(row)
             row.save(force_insert=True)
-            rows.note(row, "created", None, actor=actor, reason=reason, now=now)
+            rows.log_history(row, "created", None, actor=actor, reason=reason, now=now)
     except IntegrityError as error:
         raise RolloutRefused(f"rollout {row.name} must be the only live one of its name and target, was not") from error
     return row

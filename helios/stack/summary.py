@@ -57,7 +57,7 @@ def pick(source: Any, *paths: str) -> Any:
     return None
 
 
-def figure(value: Any, unit: str = "") -> str:
+def formatted(value: Any, unit: str = "") -> str:
     """A number for people: `12.30 %`, `1,234.00`, `17`; a dash where there is none (also for NaN)."""
     if value is None or value != value:  # noqa: PLR0124 - NaN is the value that differs from itself
         return DASH
@@ -90,9 +90,9 @@ def data_table(data: Any) -> Table:
     """Rows loaded, per symbol and timeframe."""
     series = pick(data, "series") or []
     total = sum(pick(each, "rows") or 0 for each in series)
-    table = _table(f"Market data: {figure(total, 'n')} bars", "symbol", "timeframe", "bars", "new", "missing")
+    table = _table(f"Market data: {formatted(total, 'n')} bars", "symbol", "timeframe", "bars", "new", "missing")
     for each in series:
-        counts = (figure(pick(each, key), "n") for key in ("rows", "inserted", "missing_bars"))
+        counts = (formatted(pick(each, key), "n") for key in ("rows", "inserted", "missing_bars"))
         table.add_row(str(pick(each, "symbol")), str(pick(each, "timeframe")), *counts)
     return table
 
@@ -113,13 +113,13 @@ def backtest_table(backtest: Any, buy_and_hold: Any) -> Table:
     days = f"{_day(pick(backtest, 'start'))} to {_day(pick(backtest, 'end'))}"
     seen = pick(backtest, "out_of_sample") is False
     note = ", with bars the model was trained on" if seen else ""
-    title = f"Backtest of seven tiers, {figure(pick(backtest, 'n_bars'), 'n')} bars, {days}{note}"
+    title = f"Backtest of seven tiers, {formatted(pick(backtest, 'n_bars'), 'n')} bars, {days}{note}"
     table = _table(title, "figure", "Helios", "buy and hold")
     for label, key, unit in BACKTEST_ROWS:
         other = pick(buy_and_hold, key)
         if other is None and key == "total_return_pct":
             other = pick(backtest, "buy_hold_return_pct")
-        table.add_row(label, figure(pick(backtest, key), unit), figure(other, unit))
+        table.add_row(label, formatted(pick(backtest, key), unit), formatted(other, unit))
     return table
 
 
@@ -129,10 +129,10 @@ def replay_table(replay: Any) -> Table:
     table = _table(f"Replay through Celery {book}", "figure", "value")
     for label, key in (("cycles", "cycles"), ("orders", "orders")):
         table.add_row(label, _counts(pick(replay, key)))
-    table.add_row("fills", figure(pick(replay, "fills", "n_fills"), "n"))
-    table.add_row("fees paid", figure(pick(replay, "fees_paid"), "money"))
-    table.add_row("final paper equity", figure(pick(replay, "final_equity", "equity"), "money"))
-    table.add_row("return", figure(pick(replay, "total_return_pct"), "%"))
+    table.add_row("fills", formatted(pick(replay, "fills", "n_fills"), "n"))
+    table.add_row("fees paid", formatted(pick(replay, "fees_paid"), "money"))
+    table.add_row("final paper equity", formatted(pick(replay, "final_equity", "equity"), "money"))
+    table.add_row("return", formatted(pick(replay, "total_return_pct"), "%"))
     table.add_row("fallbacks", _counts(pick(replay, "fallbacks")) or "none")
     ledger = pick(replay, "ledger.intact")
     table.add_row("ledger", DASH if ledger is None else ("intact" if ledger else "BROKEN"))
@@ -143,7 +143,7 @@ def latency_table(replay: Any) -> Table:
     """Median and 95th percentile of every tier and of the whole cycle."""
     table = _table("Latency", "tier", "p50 ms", "p95 ms")
     for name, row in (pick(replay, "latency") or {}).items():
-        table.add_row(str(name), figure(pick(row, "p50_ms", "p50")), figure(pick(row, "p95_ms", "p95")))
+        table.add_row(str(name), formatted(pick(row, "p50_ms", "p50")), formatted(pick(row, "p95_ms", "p95")))
     return table
 
 
@@ -183,12 +183,12 @@ def _table(title: str, *columns: str) -> Table:
 def _counts(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{count} {name}" for name, count in value.items())
-    return figure(value, "n")
+    return formatted(value, "n")
 
 
 def _plain(value: Any) -> str:
     if not isinstance(value, float) or value.is_integer():
-        return figure(value, "n")
+        return formatted(value, "n")
     return f"{value:.4f}" if value == value else DASH  # noqa: PLR0124 - NaN
 
 

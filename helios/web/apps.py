@@ -10,7 +10,7 @@ class WebConfig(AppConfig):
     verbose_name = "Web"
 
     def ready(self) -> None:
-        earlier = import_module("helios.db.earlier")
-        pre_migrate.connect(earlier.refuse, sender=self, dispatch_uid="helios.db.earlier")
+        schema_check = import_module("helios.db.schema_check")
+        pre_migrate.connect(schema_check.refuse_other_schema, sender=self, dispatch_uid="helios.db.schema_check")
         access = import_module("helios.web.access")
         post_migrate.connect(access.keep_groups, dispatch_uid="helios.web.groups")

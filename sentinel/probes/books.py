@@ -15,8 +15,8 @@ from django.db.models import F, Max
 from django.db.models.functions import Coalesce
 
 from sentinel.audits.facts import CashAccount, Chain, Mode, OpenOrder, PositionAccount, RunningCycle, Series
-from sentinel.probes.runner import bounded
-from trading.books import ledger as chains
+from sentinel.probes.bounded import bounded
+from trading.books.ledger import GENESIS, entry_hash
 from trading.books.read import last_bar
 from trading.market import timeframes
 from trading.models import Book, Instrument, LedgerEntry, MarketOHLC, Order, PipelineCycle
@@ -153,12 +153,12 @@ def ledger() -> tuple[tuple[Chain, ...], str]:
 
 def _chain(book_id: int, name: str) -> Chain:
     tail = list(LedgerEntry.objects.filter(book_id=book_id).order_by("-sequence")[: TAIL_ENTRIES + 1])[::-1]
-    previous, expected = chains.GENESIS, 1
+    previous, expected = GENESIS, 1
     if len(tail) > TAIL_ENTRIES:
         previous, expected = tail[0].hash, tail[0].sequence + 1
         tail = tail[1:]
     for entry in tail:
-        wanted = chains.entry_hash(previous, expected, entry.kind, entry.payload)
+        wanted = entry_hash(previous, expected, entry.kind, entry.payload)
         if (entry.sequence, entry.previous_hash, entry.hash) != (expected, previous, wanted):
             return Chain(book=name, checked=len(tail), broken_at=expected)
         previous, expected = entry.hash, expected + 1

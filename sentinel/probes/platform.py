@@ -15,7 +15,7 @@ from helios.api.system import health
 from helios.env import get_env
 from sentinel.audits.facts import Disk
 from sentinel.models import Heartbeat
-from sentinel.probes.runner import bounded
+from sentinel.probes.bounded import bounded
 
 # Workers answer within milliseconds; those that are busy starting get a second, longer chance.
 INSPECT_TIMEOUTS_S: Final = (0.5, 2.0)

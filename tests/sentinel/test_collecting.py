@@ -15,7 +15,7 @@ from sentinel.audits.facts import Mode, Snapshot
 from sentinel.collect import collect
 from sentinel.models import Heartbeat
 from sentinel.probes import books, platform
-from sentinel.probes.runner import Runner, bounded, sentence
+from sentinel.probes.bounded import Runner, bounded, sentence
 from tests.sentinel.conftest import Desk
 from trading.models import Book, LedgerEntry, Position, StageRun
 
@@ -271,7 +271,7 @@ def test_a_recent_heartbeat_is_seen() -> None:
 
 
 def test_a_statement_that_hangs_is_ended_and_becomes_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentinel.probes.runner.STATEMENT_TIMEOUT_MS", 50)
+    monkeypatch.setattr("sentinel.probes.bounded.STATEMENT_TIMEOUT_MS", 50)
 
     def hang() -> tuple[None, str]:
         with bounded(), connection.cursor() as cursor:

@@ -16,7 +16,7 @@ from helios.events.models import SystemEvent
 from sentinel import audits, services
 from sentinel.audits import CheckResult, Report, Severity
 from sentinel.models import AuditRun, Finding, Heartbeat
-from sentinel.status import status
+from sentinel.selectors import status
 
 pytestmark = pytest.mark.django_db
 

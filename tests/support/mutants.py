@@ -11,12 +11,12 @@ from helios.modules.gate.child import verdict
 from helios.modules.suites import Candidate
 from helios.modules.suites.generic import TESTS as GENERIC
 from tiers.contracts import protocols
-from tiers.gates import data, parts, predict, risk, trading
+from tiers.gates import completeness, data, predict, risk, trading
 from tiers.gates.calls import CALLS
 
 SUITES = {"generic": GENERIC, "data": data.TESTS, "ml": predict.TESTS, "risk": risk.TESTS, "trading": trading.TESTS}
 OF_PARTS = {  # what speaks of the other parts of a tier: tests/tiers/gates/test_gate_parts.py
-    parts.NAME,
+    completeness.NAME,
     "the set names its columns and timeframes",
     "volatility is positive or unknown",
     "volatility knows no future",

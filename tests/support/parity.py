@@ -17,7 +17,7 @@ def main(name: str) -> dict[str, Any]:
     from tiers import predict
     from tiers.backtest.engine import Config, run_helios
     from tiers.backtest.exact import Costs, Initial
-    from tiers.live import book_params, inference, switches
+    from tiers.live import book_params, cycle_flags, inference
     from tiers.live.handlers import execute
     from trading.market import instruments
     from trading.market import read as market
@@ -38,7 +38,7 @@ def main(name: str) -> dict[str, Any]:
             start_row=first,
         ),
         params=book_params.params_of(book),
-        switches=switches.from_json(cycles[0].switches),
+        switches=cycle_flags.from_json(cycles[0].switches),
     )
     return {"cycles": len(cycles), "worst": _distances(book, cycles, result), **_trading(book, result)}
 

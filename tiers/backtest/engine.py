@@ -10,10 +10,10 @@ import numpy as np
 
 from tiers.backtest import metrics
 from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
-from tiers.backtest.history import DecisionLog, HeliosDecider, Progress, Served, prepare
+from tiers.backtest.history import DecisionLog, HeliosDecider, Progress, ServingModels, prepare
 from tiers.backtest.shipped import BUILT_IN
 from tiers.backtest.trades import Trade, all_trades
-from tiers.backtest.weights import WeightsDecider
+from tiers.backtest.weights_decider import WeightsDecider
 from tiers.contracts import Bars, BarsByTimeframe, BoolArray, Switches, TimeArray
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
@@ -83,7 +83,7 @@ def run_strategy(bars: Bars, strategy: Strategy, config: Config, *, progress: Pr
 
 def run_helios(
     bars: Bars,
-    model: Model | Served,
+    model: Model | ServingModels,
     config: Config,
     *,
     params: PipelineParams,
@@ -99,7 +99,7 @@ def run_helios(
     Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue.
     """
     _check(bars, config)
-    served, start = model if isinstance(model, Served) else Served(champion=model), config.start_row
+    served, start = model if isinstance(model, ServingModels) else ServingModels(champion=model), config.start_row
     history = prepare(
         {bars.timeframe: bars, **(longer or {})},
         served,

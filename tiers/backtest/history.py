@@ -35,7 +35,7 @@ Progress = Callable[[str, int, int], None]  # what is being done, how much of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServingModels:
     """Who speaks: the champion, and the challenger for its share of symbols (`neural_network_v2`)."""
 
     champion: Model
@@ -101,7 +101,7 @@ def warmup_bars(
 
 def prepare(
     bars: BarsByTimeframe,
-    served: Served,
+    served: ServingModels,
     *,
     params: PipelineParams,
     switches: Switches,
@@ -130,7 +130,7 @@ def prepare(
 
 
 def _probabilities(
-    features: FloatArray, symbols: Sequence[str], served: Served, switches: Switches, tiers: Tiers
+    features: FloatArray, symbols: Sequence[str], served: ServingModels, switches: Switches, tiers: Tiers
 ) -> FloatArray:
     probability = tiers.predict.run(served.champion, features)
     chosen = np.array([symbol in switches.neural_network_v2 for symbol in symbols])
@@ -152,7 +152,7 @@ class HeliosDecider:
         switches: Switches,
         lots: Mapping[str, Lot],
         key: str,
-        served: Served,
+        served: ServingModels,
         start_row: int,
         tiers: Tiers = BUILT_IN,
     ) -> None:

@@ -16,7 +16,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from tiers.backtest import charts, figures
+from tiers.backtest import charts, presentation
 from tiers.backtest.engine import Result
 from tiers.backtest.metrics import Metrics
 from tiers.backtest.trades import Trade
@@ -102,7 +102,7 @@ def render(result: Result, context: Context) -> str:
             charts.weights(result),
         ]
     )
-    unseen = None if trained_until is None else figures.out_of_sample(result, trained_until)
+    unseen = None if trained_until is None else presentation.out_of_sample(result, trained_until)
     heading = f"{result.strategy} on {', '.join(result.symbols)}"
     period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -170,12 +170,12 @@ def _tile(result: Result, key: str) -> str:
     value = getattr(result.metrics, key)
     beside = ""
     if result.buy_hold is not None:
-        other = figures.formatted(key, getattr(result.buy_hold.metrics, key))
+        other = presentation.formatted(key, getattr(result.buy_hold.metrics, key))
         beside = f'<div class="beside">buy and hold {other}</div>'
-    tone = "" if key not in figures.SIGNED or not value else (" up" if value > 0 else " down")
+    tone = "" if key not in presentation.SIGNED or not value else (" up" if value > 0 else " down")
     return (
-        f'<div class="tile"><div class="name">{escape(figures.LABELS[key])}</div>'
-        f'<div class="value{tone}">{figures.formatted(key, value)}</div>{beside}</div>'
+        f'<div class="tile"><div class="name">{escape(presentation.LABELS[key])}</div>'
+        f'<div class="value{tone}">{presentation.formatted(key, value)}</div>{beside}</div>'
     )
 
 
@@ -186,8 +186,8 @@ def _figures_table(result: Result, unseen: tuple[Metrics, Metrics] | None) -> st
     if unseen is not None:
         columns += [(f"{result.strategy}, out of sample", unseen[0]), ("buy and hold, same bars", unseen[1])]
     rows = [
-        [figures.LABELS[key], *(figures.formatted(key, getattr(column, key)) for _, column in columns)]
-        for key in figures.LABELS
+        [presentation.LABELS[key], *(presentation.formatted(key, getattr(column, key)) for _, column in columns)]
+        for key in presentation.LABELS
     ]
     return _table(["", *(name for name, _ in columns)], rows)
 
@@ -231,7 +231,7 @@ def _facts(result: Result, context: Context) -> str:
     if context.model is not None:
         parts.append(("Model", [("name", context.model.name), *context.model.facts]))
     settings = [("seed", str(result.seed)), ("cash", f"{result.initial.cash:,.2f}")]
-    parts.append(("Parameters", settings + figures.flattened(result.params)))
+    parts.append(("Parameters", settings + presentation.flattened(result.params)))
     if context.switches:
         parts.append(("Flags", list(context.switches)))
     if result.log is not None and result.log.denials:

@@ -247,13 +247,13 @@ def _attempt(
     except (Exception, SystemExit) as raised:  # a challenger may fail in any way; the champion serves then
         if lost(raised):
             raise
-        error = said(raised)
+        error = error_text(raised)
         logger.bind(rollout=assignment.rollout_id, challenger=assignment.challenger, error=error).warning("arm.failed")
     latency_ms = (time.perf_counter() - started) * 1e3
     return Trial(assignment=assignment, assigned=assigned, value=value, latency_ms=latency_ms, error=error)
 
 
-def said(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """An error as a reason: our own in their words, others with their kind."""
     return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}".rstrip()
 

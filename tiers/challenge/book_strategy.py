@@ -16,7 +16,7 @@ from tiers.contracts import Bars, BookView, FloatArray, RiskDecision, TargetWeig
 from tiers.contracts.errors import Rejected
 from tiers.contracts.parameters import PortfolioParams
 from tiers.contracts.weights import quantised
-from tiers.live import windows
+from tiers.live import lookback
 from tiers.live.book_params import params_of
 from trading.books.read import get_book
 from trading.models import Book
@@ -60,7 +60,7 @@ def promote(target: str, challenger: str, params: Mapping[str, Any], *, actor: s
 
 
 @dataclass(kw_only=True)
-class Desk:
+class Allocation:
     """Tier 6 of one cycle: the tiers' own targets, the strategy that serves the book, and those that challenge it."""
 
     book: Book
@@ -127,7 +127,7 @@ def wanted_weights(strategy: Strategy, close: FloatArray, held: FloatArray) -> F
 
 def window_of(book: Book) -> int:
     """Bars that tier 6 of a book sees."""
-    return windows.close_bars(params_of(book), book.timeframe)
+    return lookback.close_bars(params_of(book), book.timeframe)
 
 
 def serving(book: Book) -> tuple[str, dict[str, Any]]:
@@ -135,4 +135,4 @@ def serving(book: Book) -> tuple[str, dict[str, Any]]:
     return (book.strategy["name"], book.strategy["params"]) if book.strategy else (TIERS, {})
 
 
-__all__ = ["Desk", "check", "promote", "serving", "wanted_weights"]
+__all__ = ["Allocation", "check", "promote", "serving", "wanted_weights"]

@@ -7,7 +7,7 @@ import numpy as np
 from helios.modules.suites import Call, Factory
 from tiers.contracts import Switches
 from tiers.contracts.parameters import ExecuteParams, PortfolioParams, RiskParams
-from tiers.gates import inputs
+from tiers.gates import samples
 
 __all__ = ["CALLS", "STRATEGY"]
 
@@ -15,13 +15,13 @@ STRATEGY = "strategy"  # code that turns closes straight into weights: run(close
 
 
 def ingest(seed: int) -> Call:
-    rows = inputs.tables(seed)
+    rows = samples.tables(seed)
     calendars = dict.fromkeys((table.symbol for table in rows), "24/7")
-    return Call(args=(rows,), kwargs={"timeframe": "1m", "bar_ts": inputs.BAR_TS, "calendars": calendars})
+    return Call(args=(rows,), kwargs={"timeframe": "1m", "bar_ts": samples.BAR_TS, "calendars": calendars})
 
 
 def features(seed: int) -> Call:
-    return Call(args=(inputs.by_timeframe(seed),))
+    return Call(args=(samples.by_timeframe(seed),))
 
 
 def predict(seed: int) -> Call:
@@ -33,10 +33,10 @@ def predict(seed: int) -> Call:
 def risk(seed: int) -> Call:
     return Call(
         kwargs={
-            "forecast": inputs.forecast(seed),
-            "volatility": inputs.volatility(seed),
-            "book": inputs.book(seed, held=inputs.holdings(seed)),
-            "returns": inputs.returns(seed),
+            "forecast": samples.forecast(seed),
+            "volatility": samples.volatility(seed),
+            "book": samples.book(seed, held=samples.holdings(seed)),
+            "returns": samples.returns(seed),
             "switches": Switches(),
             "params": RiskParams(),
         }
@@ -44,27 +44,27 @@ def risk(seed: int) -> Call:
 
 
 def llm(seed: int) -> Call:
-    return Call(args=(inputs.context(seed),))
+    return Call(args=(samples.context(seed),))
 
 
 def portfolio(seed: int) -> Call:
     return Call(
         kwargs={
-            "risk": inputs.decision(seed),
-            "returns": inputs.returns(seed),
-            "book": inputs.book(seed, held=inputs.holdings(seed)),
+            "risk": samples.decision(seed),
+            "returns": samples.returns(seed),
+            "book": samples.book(seed, held=samples.holdings(seed)),
             "params": PortfolioParams(),
         }
     )
 
 
 def execute(seed: int) -> Call:
-    view = inputs.book(seed, held=inputs.holdings(seed))
+    view = samples.book(seed, held=samples.holdings(seed))
     return Call(
         kwargs={
-            "targets": inputs.targets(seed, view),
+            "targets": samples.targets(seed, view),
             "book": view,
-            "lots": inputs.lots(),
+            "lots": samples.lots(),
             "params": ExecuteParams(),
             "key": f"gate:{seed}",
         }
@@ -72,7 +72,7 @@ def execute(seed: int) -> Call:
 
 
 def strategy(seed: int) -> Call:
-    close = inputs.bars(seed, n_bars=300).close
+    close = samples.bars(seed, n_bars=300).close
     return Call(args=(np.ascontiguousarray(close),), kwargs={"start_row": 0})
 
 

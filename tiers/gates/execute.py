@@ -12,9 +12,8 @@ import numpy as np
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import BookView, OrderIntent, Side, TargetWeights, TradingState
 from tiers.contracts.parameters import ExecuteParams
-from tiers.gates import assertions, parts
-from tiers.gates import inputs as worlds
-from tiers.gates.inputs import SYMBOLS
+from tiers.gates import assertions, completeness, samples
+from tiers.gates.samples import SYMBOLS
 
 PARAMS = ExecuteParams()
 N = len(SYMBOLS)
@@ -27,14 +26,14 @@ __all__ = ["TESTS"]
 
 
 def _book(seed: int, **changes: Any) -> BookView:
-    return worlds.book(seed, held=worlds.holdings(seed), **changes)
+    return samples.book(seed, held=samples.holdings(seed), **changes)
 
 
 def _orders(candidate: Candidate, targets: TargetWeights, view: BookView, **changes: Any) -> tuple[OrderIntent, ...]:
     inputs: dict[str, Any] = {
         "targets": targets,
         "book": view,
-        "lots": worlds.lots(),
+        "lots": samples.lots(),
         "params": PARAMS,
         "key": KEY,
     }
@@ -51,24 +50,24 @@ def _worlds(candidate: Candidate, seed: int) -> list[tuple[BookView, TargetWeigh
     for offset in range(4):
         view = _book(seed + offset)
         for gross in (0.0, 0.3, 0.95):
-            targets = worlds.targets(seed + offset, view, gross=gross)
+            targets = samples.targets(seed + offset, view, gross=gross)
             found.append((view, targets, _orders(candidate, targets, view)))
-        empty = worlds.book(seed + offset)
-        targets = worlds.targets(seed + offset, empty)
+        empty = samples.book(seed + offset)
+        targets = samples.targets(seed + offset, empty)
         found.append((empty, targets, _orders(candidate, targets, empty)))
     return found
 
 
 def a_changed_target_gives_orders(candidate: Candidate, seed: int) -> None:
-    view = worlds.book(seed)
-    targets = worlds.targets(seed, view)
+    view = samples.book(seed)
+    targets = samples.targets(seed, view)
     bought = {intent.symbol for intent in _orders(candidate, targets, view)}
     wanted = {symbol for symbol, weight in zip(SYMBOLS, targets.weights, strict=True) if weight > 0.02}
     require(wanted <= bought, f"every target above 2% of an empty book needs an order, {wanted - bought} had none")
 
 
 def quantities_are_positive_multiples_of_the_lot(candidate: Candidate, seed: int) -> None:
-    steps = worlds.lots()
+    steps = samples.lots()
     for _, _, intents in _worlds(candidate, seed):
         for intent in intents:
             quantity, step = intent.quantity, steps[intent.symbol].quantity_step
@@ -79,17 +78,17 @@ def quantities_are_positive_multiples_of_the_lot(candidate: Candidate, seed: int
 
 def every_order_reaches_the_least_notional(candidate: Candidate, seed: int) -> None:
     least = Decimal(2_500)
-    lots = {symbol: replace(lot, min_notional=least) for symbol, lot in worlds.lots().items()}
+    lots = {symbol: replace(lot, min_notional=least) for symbol, lot in samples.lots().items()}
     view = _book(seed)
-    for intent in _orders(candidate, worlds.targets(seed, view), view, lots=lots):
+    for intent in _orders(candidate, samples.targets(seed, view), view, lots=lots):
         notional = intent.quantity * intent.reference_price
         require(notional >= least, f"{intent.symbol} must be ordered for at least {least}, was {notional:.2f}")
 
 
 def no_order_is_above_the_largest_notional(candidate: Candidate, seed: int) -> None:
     most = Decimal(5_000)
-    view = worlds.book(seed)
-    for intent in _orders(candidate, worlds.targets(seed, view), view, params=ExecuteParams(max_notional_usd=most)):
+    view = samples.book(seed)
+    for intent in _orders(candidate, samples.targets(seed, view), view, params=ExecuteParams(max_notional_usd=most)):
         notional = intent.quantity * intent.reference_price
         require(notional <= most, f"an order that adds must be for at most {most}, {intent.symbol} was {notional:.2f}")
 
@@ -139,9 +138,9 @@ def prices_are_those_of_the_book(candidate: Candidate, seed: int) -> None:
 def only_what_can_be_traded_is_ordered(candidate: Candidate, seed: int) -> None:
     tradable = np.ones(N, dtype=np.bool_)
     tradable[0] = False
-    view = replace(worlds.book(seed, tradable=tradable), price=_without_price(worlds.book(seed), 1))
-    lots = {symbol: lot for symbol, lot in worlds.lots().items() if symbol != SYMBOLS[2]}
-    targets = replace(worlds.targets(seed, view), weights=np.full(N, 0.15))
+    view = replace(samples.book(seed, tradable=tradable), price=_without_price(samples.book(seed), 1))
+    lots = {symbol: lot for symbol, lot in samples.lots().items() if symbol != SYMBOLS[2]}
+    targets = replace(samples.targets(seed, view), weights=np.full(N, 0.15))
     ordered = {intent.symbol for intent in _orders(candidate, targets, view, lots=lots)}
     wrong = ordered & set(SYMBOLS[:3])
     require(not wrong, f"{', '.join(sorted(wrong))} has no bar, no price or no lot and must not be ordered")
@@ -149,14 +148,14 @@ def only_what_can_be_traded_is_ordered(candidate: Candidate, seed: int) -> None:
 
 def nothing_is_ordered_for_a_target_that_is_held(candidate: Candidate, seed: int) -> None:
     view = _book(seed)
-    targets = replace(worlds.targets(seed, view), weights=view.weights, turnover=0.0)
+    targets = replace(samples.targets(seed, view), weights=view.weights, turnover=0.0)
     intents = _orders(candidate, targets, view)
     require(not intents, f"weights that are held already need no order, there were {len(intents)}")
 
 
 def a_halted_book_orders_nothing(candidate: Candidate, seed: int) -> None:
     view = _book(seed, state=TradingState.HALTED)
-    intents = _orders(candidate, worlds.targets(seed, view), view)
+    intents = _orders(candidate, samples.targets(seed, view), view)
     require(not intents, f"a halted book must send no order, it sent {len(intents)}")
 
 
@@ -172,12 +171,12 @@ def order_ids_are_unique_and_short(candidate: Candidate, seed: int) -> None:
 
 def order_ids_name_their_decision(candidate: Candidate, seed: int) -> None:
     view = _book(seed)
-    targets = worlds.targets(seed, view)
+    targets = samples.targets(seed, view)
     first = _ids(_orders(candidate, targets, view))
     require(first == _ids(_orders(candidate, targets, view)), "the same decision must give the same order ids")
     other = _ids(_orders(candidate, targets, view, key="gate:2"))
     require(not first & other, "another book must get other order ids, some were the same")
-    later = worlds.BAR_TS + timedelta(hours=1)
+    later = samples.BAR_TS + timedelta(hours=1)
     moved = _orders(candidate, replace(targets, bar_ts=later), replace(view, bar_ts=later))
     require(not first & _ids(moved), "another bar must get other order ids, some were the same")
 
@@ -190,9 +189,9 @@ def sells_come_before_buys(candidate: Candidate, seed: int) -> None:
 
 def a_target_of_zero_sells_everything(candidate: Candidate, seed: int) -> None:
     view = _book(seed)
-    targets = replace(worlds.targets(seed, view), weights=np.zeros(N))
+    targets = replace(samples.targets(seed, view), weights=np.zeros(N))
     sold = {intent.symbol: intent.quantity for intent in _orders(candidate, targets, view)}
-    steps = worlds.lots()
+    steps = samples.lots()
     for symbol, held in zip(SYMBOLS, view.quantity, strict=True):
         left = held - sold.get(symbol, Decimal(0))
         ok = left < steps[symbol].quantity_step
@@ -225,6 +224,6 @@ _ALL = (
     ("a target of zero sells everything", a_target_of_zero_sells_everything, False),
 )
 TESTS = (
-    parts.of("execute"),
+    completeness.of("execute"),
     *(GateTest(name=name, function=each, required=needed, contracts=("execute",)) for name, each, needed in _ALL),
 )

@@ -11,7 +11,7 @@ import numpy as np
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import Bars, BarsByTimeframe, FeatureSet, FloatArray, shortest
 from tiers.contracts.feature_sets import until
-from tiers.gates import assertions, inputs, parts
+from tiers.gates import assertions, completeness, samples
 from trading.market.bars import FIELDS
 
 N_BARS, N_SYMBOLS, TIMEFRAME = 480, 3, "1h"
@@ -35,7 +35,7 @@ def _features(candidate: Candidate, bars: BarsByTimeframe) -> FloatArray:
 def _bars(candidate: Candidate, seed: int, *, whole: bool = False) -> dict[str, Bars]:
     """A market in the timeframes of the set, longer than its window."""
     made = _set(candidate)
-    market = inputs.by_timeframe(seed, n_bars=max(N_BARS, made.window_bars + 96), n_symbols=N_SYMBOLS, whole=whole)
+    market = samples.by_timeframe(seed, n_bars=max(N_BARS, made.window_bars + 96), n_symbols=N_SYMBOLS, whole=whole)
     return {name: market[name] for name in made.timeframes}
 
 
@@ -92,7 +92,7 @@ def the_future_changes_nothing(candidate: Candidate, seed: int) -> None:
     before = _features(candidate, bars)
     for row in (own.n_bars // 2, own.n_bars - 20, own.n_bars - 1):
         last = own.ts[row - 1]
-        after = _features(candidate, inputs.shocked(bars, last, seed))
+        after = _features(candidate, samples.shocked(bars, last, seed))
         assertions.same(before[:row], after[:row], f"features before bar {row} must not depend on bars from {row} on")
         cut = _features(candidate, until(bars, last))
         assertions.same(before[:row], cut, f"features before bar {row} must not depend on whether later bars exist")
@@ -185,7 +185,7 @@ _ALL = (
     ("prices may have any scale", prices_may_have_any_scale, False),
 )
 TESTS = (
-    parts.of("features"),
+    completeness.of("features"),
     *(
         GateTest(name=name, function=function, required=needed, contracts=("features",))
         for name, function, needed in _ALL

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from helios.modules.suites import Candidate, GateTest, require
-from tiers.gates import assertions, inputs, parts
-from tiers.gates.inputs import BAR_TS, SYMBOLS
+from tiers.gates import assertions, completeness, samples
+from tiers.gates.samples import BAR_TS, SYMBOLS
 from trading.market.bars import FIELDS, PRICES, Bars, BarTable
 
 N = 3
@@ -33,12 +33,12 @@ def _ingest(candidate: Candidate, tables: list[BarTable], **changes: Any) -> Any
 def _newest(out: Any, symbol: int = 0) -> dict[str, float]:
     """The five figures of a symbol at the bar, NaN where it has none."""
     bars = out.accepted
-    at = bars.n_bars and bars.ts[-1] == inputs.timeline(1, TIMEFRAME)[0]
+    at = bars.n_bars and bars.ts[-1] == samples.timeline(1, TIMEFRAME)[0]
     return {name: float(getattr(bars, name)[-1, symbol]) if at else np.nan for name in FIELDS}
 
 
 def the_result_speaks_of_its_bar_and_symbols(candidate: Candidate, seed: int) -> None:
-    out = _ingest(candidate, inputs.tables(seed))
+    out = _ingest(candidate, samples.tables(seed))
     require(out.bar_ts == BAR_TS, f"the result must be of the bar {BAR_TS}, was of {out.bar_ts}")
     for bars in (out.accepted, *out.higher):
         require(bars.symbols == SYMBOLS[:N], f"symbols must keep their order {SYMBOLS[:N]}, were {bars.symbols}")
@@ -46,7 +46,7 @@ def the_result_speaks_of_its_bar_and_symbols(candidate: Candidate, seed: int) ->
 
 
 def a_good_bar_is_accepted_as_it_came(candidate: Candidate, seed: int) -> None:
-    tables = inputs.tables(seed, whole=True)
+    tables = samples.tables(seed, whole=True)
     out = _ingest(candidate, tables)
     require(not out.missing, f"no symbol lacks its bar, {', '.join(out.missing)} was told to")
     for place, table in enumerate(tables):
@@ -56,19 +56,19 @@ def a_good_bar_is_accepted_as_it_came(candidate: Candidate, seed: int) -> None:
 
 
 def only_the_new_bar_comes_out(candidate: Candidate, seed: int) -> None:
-    bars = _ingest(candidate, inputs.tables(seed, whole=True)).accepted
+    bars = _ingest(candidate, samples.tables(seed, whole=True)).accepted
     require(bars.n_bars == 1, f"one cycle accepts the one bar at its time, {bars.n_bars} came out")
 
 
 def times_rise(candidate: Candidate, seed: int) -> None:
     since = BAR_TS - timedelta(minutes=30)
-    bars = _ingest(candidate, inputs.tables(seed), since=since).accepted
+    bars = _ingest(candidate, samples.tables(seed), since=since).accepted
     require(bars.n_bars > 1, "after a pause every bar since then must come out, there was none")
     require(bool((np.diff(bars.ts.astype(np.int64)) > 0).all()), "times must rise strictly, they did not")
 
 
 def prices_keep_their_order(candidate: Candidate, seed: int) -> None:
-    out = _ingest(candidate, inputs.tables(seed), since=BAR_TS - timedelta(minutes=45))
+    out = _ingest(candidate, samples.tables(seed), since=BAR_TS - timedelta(minutes=45))
     for bars in (out.accepted, *out.higher):
         _in_order(bars)
 
@@ -84,7 +84,7 @@ def impossible_bars_are_refused(candidate: Candidate, seed: int) -> None:
         ("a negative volume", "volume", lambda _: -5.0),
     )
     for what, name, value in ways:
-        tables = inputs.tables(seed, whole=True)
+        tables = samples.tables(seed, whole=True)
         values = getattr(tables[0], name).copy()
         values[-1] = value(tables[0])
         tables[0] = replace(tables[0], **{name: values})
@@ -95,7 +95,7 @@ def impossible_bars_are_refused(candidate: Candidate, seed: int) -> None:
 
 
 def a_missing_bar_stays_missing(candidate: Candidate, seed: int) -> None:
-    tables = inputs.tables(seed, whole=True)
+    tables = samples.tables(seed, whole=True)
     tables[1] = tables[1].take(slice(0, -1))
     tables[2] = tables[2].take(slice(0, 0))
     out = _ingest(candidate, tables)
@@ -106,35 +106,35 @@ def a_missing_bar_stays_missing(candidate: Candidate, seed: int) -> None:
 
 
 def no_source_at_all_is_no_error(candidate: Candidate, seed: int) -> None:
-    out = _ingest(candidate, [table.take(slice(0, 0)) for table in inputs.tables(seed)])
+    out = _ingest(candidate, [table.take(slice(0, 0)) for table in samples.tables(seed)])
     require(set(out.missing) == set(SYMBOLS[:N]), f"without rows every symbol is missing, missing was {out.missing}")
 
 
 def bars_of_the_future_are_refused(candidate: Candidate, seed: int) -> None:
-    tables = inputs.tables(seed, whole=True)
+    tables = samples.tables(seed, whole=True)
     plain = _ingest(candidate, tables)
     ahead = [_appended(table, table.ts[-1:] + MINUTE, 1.5) for table in tables]
     out = _ingest(candidate, ahead)
     last = out.accepted.ts[-1:] if out.accepted.n_bars else []
-    require(all(last <= inputs.timeline(1, TIMEFRAME)), f"no bar may be later than {BAR_TS}, one was at {last}")
+    require(all(last <= samples.timeline(1, TIMEFRAME)), f"no bar may be later than {BAR_TS}, one was at {last}")
     _equal(plain, out, "a bar that has not closed must change nothing")
 
 
 def order_of_rows_does_not_matter(candidate: Candidate, seed: int) -> None:
-    tables = inputs.tables(seed, whole=True)
+    tables = samples.tables(seed, whole=True)
     rng = np.random.default_rng(seed)
     mixed = [table.take(rng.permutation(table.n_rows)) for table in tables]
     _equal(_ingest(candidate, tables), _ingest(candidate, mixed), "rows out of order must give the same bars")
 
 
 def repeated_rows_count_once(candidate: Candidate, seed: int) -> None:
-    tables = inputs.tables(seed, whole=True)
+    tables = samples.tables(seed, whole=True)
     twice = [table.take(np.repeat(np.arange(table.n_rows), 2)) for table in tables]
     _equal(_ingest(candidate, tables), _ingest(candidate, twice), "rows that come twice must count once")
 
 
 def higher_bars_are_made_of_their_parts(candidate: Candidate, seed: int) -> None:
-    tables = inputs.tables(seed, whole=True)
+    tables = samples.tables(seed, whole=True)
     out = _ingest(candidate, tables)
     found = {bars.timeframe: bars for bars in out.higher}
     require(set(found) == set(HIGHER), f"at a full hour {', '.join(HIGHER)} close, {', '.join(found) or 'none'} came")
@@ -148,7 +148,7 @@ def higher_bars_are_made_of_their_parts(candidate: Candidate, seed: int) -> None
 
 
 def one_symbol_does_not_touch_another(candidate: Candidate, seed: int) -> None:
-    tables = inputs.tables(seed, whole=True)
+    tables = samples.tables(seed, whole=True)
     before = _ingest(candidate, tables)
     bad = replace(tables[0], close=tables[0].close * -1.0, high=np.full(tables[0].n_rows, np.nan))
     after = _ingest(candidate, [bad, *tables[1:]])
@@ -158,7 +158,7 @@ def one_symbol_does_not_touch_another(candidate: Candidate, seed: int) -> None:
 
 
 def problems_read_as_sentences(candidate: Candidate, seed: int) -> None:
-    tables = inputs.tables(seed, whole=True)
+    tables = samples.tables(seed, whole=True)
     tables[0] = replace(tables[0], close=np.full(tables[0].n_rows, np.nan))
     for problem in _ingest(candidate, tables).problems:
         text = str(problem)
@@ -211,6 +211,6 @@ _ALL = (
     ("problems read as sentences", problems_read_as_sentences, False),
 )
 TESTS = (
-    parts.of("ingest"),
+    completeness.of("ingest"),
     *(GateTest(name=name, function=each, required=needed, contracts=("ingest",)) for name, each, needed in _ALL),
 )

@@ -19,7 +19,7 @@ from tiers.contracts import (
 )
 from tiers.contracts.feature_sets import until
 from tiers.contracts.parameters import PipelineParams
-from tiers.gates import assertions, inputs, parts
+from tiers.gates import assertions, completeness, samples
 
 MAX_REASONING = 1_000
 CONTEXT = ("bar_ts", "symbols", "regime", "trend", "volatility_ratio", "breadth", "mean_edge", "drawdown")
@@ -30,8 +30,8 @@ __all__ = ["TESTS"]
 
 def _views(candidate: Candidate, seed: int) -> list[StrategicView]:
     """Views of every regime, of extremes and of a market of which nothing is known."""
-    changes: list[dict[str, Any]] = [{"regime": regime} for regime in inputs.REGIMES]
-    changes += [{"regime": regime, "drawdown": 0.95} for regime in inputs.REGIMES]
+    changes: list[dict[str, Any]] = [{"regime": regime} for regime in samples.REGIMES]
+    changes += [{"regime": regime, "drawdown": 0.95} for regime in samples.REGIMES]
     changes += [
         {"regime": "turbulent", "volatility_ratio": 40.0},
         {"regime": "trending_up", "trend": 25.0, "breadth": 1.0, "mean_edge": 0.9},
@@ -42,14 +42,14 @@ def _views(candidate: Candidate, seed: int) -> list[StrategicView]:
 
 
 def _view(candidate: Candidate, seed: int, **changes: Any) -> StrategicView:
-    view: StrategicView = candidate.run(inputs.context(seed, **changes))
+    view: StrategicView = candidate.run(samples.context(seed, **changes))
     assertions.fields(view, FIELDS, "a strategic view")
     return view
 
 
 def the_view_speaks_of_its_bar(candidate: Candidate, seed: int) -> None:
     for view in _views(candidate, seed):
-        require(view.bar_ts == inputs.BAR_TS, f"the view must be of the bar {inputs.BAR_TS}, was of {view.bar_ts}")
+        require(view.bar_ts == samples.BAR_TS, f"the view must be of the bar {samples.BAR_TS}, was of {view.bar_ts}")
         known = isinstance(view.provider, str) and view.provider
         require(known, f"the view must name its provider, was {view.provider!r}")
 
@@ -79,7 +79,7 @@ def the_reasoning_is_a_bounded_text(candidate: Candidate, seed: int) -> None:
 
 
 def a_deep_drawdown_asks_for_no_more_risk(candidate: Candidate, seed: int) -> None:
-    for regime in inputs.REGIMES:
+    for regime in samples.REGIMES:
         view = _view(candidate, seed, regime=regime, drawdown=0.5)
         require(
             view.risk_multiplier <= 1.0,
@@ -112,23 +112,23 @@ def the_stance_fits_the_multiplier(candidate: Candidate, seed: int) -> None:
 
 
 def the_context_speaks_of_its_bar(candidate: Candidate, seed: int) -> None:
-    shown = _shown(candidate, inputs.by_timeframe(seed), seed)
+    shown = _shown(candidate, samples.by_timeframe(seed), seed)
     assertions.fields(shown, CONTEXT, "a market context")
-    same = shown.bar_ts == inputs.BAR_TS and shown.symbols == inputs.SYMBOLS
-    require(same, f"the context must be of the bar {inputs.BAR_TS} and of {inputs.SYMBOLS}, was of {shown.bar_ts}")
+    same = shown.bar_ts == samples.BAR_TS and shown.symbols == samples.SYMBOLS
+    require(same, f"the context must be of the bar {samples.BAR_TS} and of {samples.SYMBOLS}, was of {shown.bar_ts}")
     require(isinstance(shown.regime, str) and shown.regime, f"the context must name a regime, was {shown.regime!r}")
 
 
 def the_context_knows_no_future(candidate: Candidate, seed: int) -> None:
     """Nor more than the window that the module asks for."""
-    market = inputs.by_timeframe(seed, n_bars=1_500, whole=True)
+    market = samples.by_timeframe(seed, n_bars=1_500, whole=True)
     row = 1_400
     last = market["1h"].ts[row]
     wanted, closed = candidate.implementation.lookback_bars(PipelineParams(), "1h"), until(market, last)
     window = {name: closed[name].rows(slice(-n_bars, None)) for name, n_bars in wanted.items()}
     plain = _shown(candidate, market, seed, row)
     for what, other in (
-        ("bars that come later", _shown(candidate, inputs.shocked(market, last, seed), seed, row)),
+        ("bars that come later", _shown(candidate, samples.shocked(market, last, seed), seed, row)),
         ("bars before its window", _shown(candidate, window, seed)),
     ):
         found = difference(plain, other, "the context")
@@ -137,8 +137,8 @@ def the_context_knows_no_future(candidate: Candidate, seed: int) -> None:
 
 def enforcement_stays_within_the_view(candidate: Candidate, seed: int) -> None:
     enforce = candidate.implementation.enforce
-    risk, on = inputs.decision(seed), Switches()
-    view = candidate.run(inputs.context(seed))
+    risk, on = samples.decision(seed), Switches()
+    view = candidate.run(samples.context(seed))
     for multiplier in (0.0, 0.5, 1.0, MAX_RISK_MULTIPLIER):
         asked = replace(view, bar_ts=risk.bar_ts, risk_multiplier=multiplier)
         out = enforce(risk, asked, on)
@@ -157,10 +157,10 @@ def _shown(candidate: Candidate, market: BarsByTimeframe, seed: int, row: int = 
     shown: MarketContext = tier.context(
         tier.market_statistics(market),
         row % shortest(market).n_bars,
-        bar_ts=inputs.BAR_TS,
-        symbols=inputs.SYMBOLS,
-        forecast=inputs.forecast(seed),
-        book=inputs.book(seed, held=inputs.holdings(seed)),
+        bar_ts=samples.BAR_TS,
+        symbols=samples.SYMBOLS,
+        forecast=samples.forecast(seed),
+        book=samples.book(seed, held=samples.holdings(seed)),
     )
     return shown
 
@@ -180,6 +180,6 @@ _ALL = (
     ("the stance fits the multiplier", the_stance_fits_the_multiplier, False),
 )
 TESTS = (
-    parts.of("llm"),
+    completeness.of("llm"),
     *(GateTest(name=name, function=each, required=needed, contracts=("llm",)) for name, each, needed in _ALL),
 )

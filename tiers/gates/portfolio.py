@@ -10,9 +10,8 @@ import numpy as np
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import BookView, FloatArray, RiskDecision, TargetWeights, TradingState
 from tiers.contracts.parameters import PortfolioParams
-from tiers.gates import assertions, parts
-from tiers.gates import inputs as worlds
-from tiers.gates.inputs import SYMBOLS
+from tiers.gates import assertions, completeness, samples
+from tiers.gates.samples import SYMBOLS
 
 PARAMS = PortfolioParams()
 N = len(SYMBOLS)
@@ -25,9 +24,9 @@ __all__ = ["TESTS"]
 
 def _targets(candidate: Candidate, seed: int, *, risk: RiskDecision | None = None, **changes: Any) -> TargetWeights:
     inputs: dict[str, Any] = {
-        "risk": worlds.decision(seed) if risk is None else risk,
-        "returns": worlds.returns(seed),
-        "book": worlds.book(seed),
+        "risk": samples.decision(seed) if risk is None else risk,
+        "returns": samples.returns(seed),
+        "book": samples.book(seed),
         "params": PARAMS,
     }
     out: TargetWeights = candidate.run(**{**inputs, **changes})
@@ -36,12 +35,12 @@ def _targets(candidate: Candidate, seed: int, *, risk: RiskDecision | None = Non
 
 
 def _full(seed: int, *, gross: float = 0.6, **changes: Any) -> BookView:
-    return worlds.book(seed, held=worlds.holdings(seed, gross=gross), **changes)
+    return samples.book(seed, held=samples.holdings(seed, gross=gross), **changes)
 
 
 def targets_speak_of_their_bar_and_symbols(candidate: Candidate, seed: int) -> None:
     out = _targets(candidate, seed, book=_full(seed))
-    require(out.bar_ts == worlds.BAR_TS, f"targets must be of the bar {worlds.BAR_TS}, were of {out.bar_ts}")
+    require(out.bar_ts == samples.BAR_TS, f"targets must be of the bar {samples.BAR_TS}, were of {out.bar_ts}")
     require(out.symbols == SYMBOLS, f"targets must keep the symbols {SYMBOLS}, had {out.symbols}")
     for name in ("weights", "previous"):
         assertions.array(getattr(out, name), name, (N,))
@@ -53,7 +52,7 @@ def weights_are_finite(candidate: Candidate, seed: int) -> None:
     for out in (
         _targets(candidate, seed),
         _targets(candidate, seed, returns=np.full((120, N), np.nan)),
-        _targets(candidate, seed, risk=worlds.decision(seed, unknown=tuple(range(N)))),
+        _targets(candidate, seed, risk=samples.decision(seed, unknown=tuple(range(N)))),
         _targets(candidate, seed, book=_full(seed, gross=1.7)),
     ):
         assertions.finite(out.weights, "weights")
@@ -62,7 +61,7 @@ def weights_are_finite(candidate: Candidate, seed: int) -> None:
 
 def no_weight_is_above_its_bounds(candidate: Candidate, seed: int) -> None:
     for offset in range(5):
-        risk = worlds.decision(seed + offset)
+        risk = samples.decision(seed + offset)
         bound = np.minimum(risk.max_weight, risk.size)
         flat = _targets(candidate, seed + offset, risk=risk)
         assertions.within(flat.weights, 0.0, bound, "a weight from an empty book", slack=GRID)
@@ -74,14 +73,14 @@ def no_weight_is_above_its_bounds(candidate: Candidate, seed: int) -> None:
 
 def the_sum_is_within_the_leverage(candidate: Candidate, seed: int) -> None:
     for leverage in (0.0, 0.3, 0.9):
-        for view in (worlds.book(seed), _full(seed)):
-            out = _targets(candidate, seed, risk=worlds.decision(seed, leverage=leverage), book=view)
+        for view in (samples.book(seed), _full(seed)):
+            out = _targets(candidate, seed, risk=samples.decision(seed, leverage=leverage), book=view)
             total, limit = float(out.weights.sum()), leverage + (DRIFT if view.weights.any() else 0.0)
             require(total <= limit + GRID * N, f"the sum of weights must be at most {leverage:g}, was {total:.6f}")
 
 
 def turnover_is_the_sum_of_changes(candidate: Candidate, seed: int) -> None:
-    for view in (worlds.book(seed), _full(seed)):
+    for view in (samples.book(seed), _full(seed)):
         out = _targets(candidate, seed, book=view)
         assertions.same(view.weights, out.previous, "previous must be the weights of the book")
         moved = float(np.abs(out.weights - out.previous).sum())
@@ -102,7 +101,7 @@ def turnover_is_within_its_limit(candidate: Candidate, seed: int) -> None:
 
 def a_halted_book_keeps_its_weights(candidate: Candidate, seed: int) -> None:
     view = _full(seed, state=TradingState.HALTED)
-    out = _targets(candidate, seed, risk=worlds.decision(seed, state=TradingState.HALTED), book=view)
+    out = _targets(candidate, seed, risk=samples.decision(seed, state=TradingState.HALTED), book=view)
     assertions.within(out.weights, view.weights, view.weights, "a weight of a halted book", slack=2 * GRID)
     require(out.turnover <= GRID * N, f"a halted book must have no turnover, had {out.turnover:.6f}")
 
@@ -110,7 +109,7 @@ def a_halted_book_keeps_its_weights(candidate: Candidate, seed: int) -> None:
 def a_reducing_book_only_shrinks(candidate: Candidate, seed: int) -> None:
     for offset in range(4):
         view = _full(seed + offset, gross=0.4, state=TradingState.REDUCING)
-        risk = worlds.decision(seed + offset, state=TradingState.REDUCING)
+        risk = samples.decision(seed + offset, state=TradingState.REDUCING)
         out = _targets(candidate, seed + offset, risk=risk, book=view)
         assertions.within(out.weights, 0.0, np.maximum(view.weights, 0.0), "a weight of a reducing book", slack=GRID)
 
@@ -126,7 +125,7 @@ def what_has_no_bar_keeps_its_weight(candidate: Candidate, seed: int) -> None:
 
 def what_has_no_known_risk_is_not_raised(candidate: Candidate, seed: int) -> None:
     view = _full(seed, gross=0.4)
-    out = _targets(candidate, seed, risk=worlds.decision(seed, unknown=(0, 3)), book=view)
+    out = _targets(candidate, seed, risk=samples.decision(seed, unknown=(0, 3)), book=view)
     for place in (0, 3):
         ok = out.weights[place] <= view.weights[place] + GRID
         require(
@@ -145,9 +144,9 @@ def weights_lie_on_six_decimals(candidate: Candidate, seed: int) -> None:
 
 def a_good_book_is_left_alone(candidate: Candidate, seed: int) -> None:
     first = _targets(candidate, seed)
-    view = worlds.book(seed, held=first.weights)
+    view = samples.book(seed, held=first.weights)
     second = _targets(candidate, seed, book=view)
-    again = worlds.book(seed, held=second.weights)
+    again = samples.book(seed, held=second.weights)
     third = _targets(candidate, seed, book=again)
     require(
         third.turnover <= DRIFT,
@@ -187,6 +186,6 @@ _ALL = (
     ("higher costs never trade more", higher_costs_never_trade_more, False),
 )
 TESTS = (
-    parts.of("portfolio"),
+    completeness.of("portfolio"),
     *(GateTest(name=name, function=each, required=needed, contracts=("portfolio",)) for name, each, needed in _ALL),
 )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tiers.contracts import FloatArray
-from tiers.gates.inputs import HORIZON_BARS, SYMBOLS
+from tiers.gates.samples import HORIZON_BARS, SYMBOLS
 from tiers.predict.artefact import Card, Predictor
 from tiers.predict.network import CausalNetwork, preset
 

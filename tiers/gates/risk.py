@@ -21,8 +21,8 @@ from tiers.contracts import (
 )
 from tiers.contracts.feature_sets import until
 from tiers.contracts.parameters import PipelineParams, RiskParams, VolatilityParams
-from tiers.gates import assertions, inputs, llm, parts
-from tiers.gates.inputs import SYMBOLS
+from tiers.gates import assertions, completeness, llm, samples
+from tiers.gates.samples import SYMBOLS
 
 PARAMS = RiskParams()
 VOLATILITY = VolatilityParams(window_bars=250, min_returns=100, bucket_s=86_400)
@@ -36,10 +36,10 @@ __all__ = ["TESTS"]
 
 def _decide(candidate: Candidate, seed: int, **changes: Any) -> RiskDecision:
     given: dict[str, Any] = {
-        "forecast": inputs.forecast(seed),
-        "volatility": inputs.volatility(seed),
-        "book": inputs.book(seed, held=inputs.holdings(seed)),
-        "returns": inputs.returns(seed),
+        "forecast": samples.forecast(seed),
+        "volatility": samples.volatility(seed),
+        "book": samples.book(seed, held=samples.holdings(seed)),
+        "returns": samples.returns(seed),
         "switches": Switches(),
         "params": PARAMS,
     }
@@ -50,7 +50,7 @@ def _decide(candidate: Candidate, seed: int, **changes: Any) -> RiskDecision:
 
 def the_decision_speaks_of_its_bar_and_symbols(candidate: Candidate, seed: int) -> None:
     out = _decide(candidate, seed)
-    require(out.bar_ts == inputs.BAR_TS, f"the decision must be of the bar {inputs.BAR_TS}, was of {out.bar_ts}")
+    require(out.bar_ts == samples.BAR_TS, f"the decision must be of the bar {samples.BAR_TS}, was of {out.bar_ts}")
     require(out.symbols == SYMBOLS, f"the decision must keep the symbols {SYMBOLS}, had {out.symbols}")
     for name in HELD:
         assertions.array(getattr(out, name), name, (N,))
@@ -79,7 +79,7 @@ def leverage_is_within_its_limit(candidate: Candidate, seed: int) -> None:
                 candidate,
                 seed,
                 params=replace(PARAMS, max_leverage=limit),
-                volatility=inputs.volatility(seed, factor=factor),
+                volatility=samples.volatility(seed, factor=factor),
             )
             ok = math.isfinite(out.leverage) and 0.0 <= out.leverage <= limit + assertions.TOLERANCE
             require(ok, f"leverage must be from 0 to {limit:g}, was {out.leverage:g}")
@@ -87,18 +87,18 @@ def leverage_is_within_its_limit(candidate: Candidate, seed: int) -> None:
 
 def unknown_volatility_is_denied(candidate: Candidate, seed: int) -> None:
     gone = seed % N
-    _neutral(candidate, seed, gone, "an unknown volatility", volatility=inputs.volatility(seed, unknown=(gone,)))
+    _neutral(candidate, seed, gone, "an unknown volatility", volatility=samples.volatility(seed, unknown=(gone,)))
 
 
 def a_missing_forecast_is_denied(candidate: Candidate, seed: int) -> None:
     gone = (seed + 1) % N
-    _neutral(candidate, seed, gone, "a missing forecast", forecast=inputs.forecast(seed, unknown=(gone,)))
+    _neutral(candidate, seed, gone, "a missing forecast", forecast=samples.forecast(seed, unknown=(gone,)))
 
 
 def nothing_is_added_to_a_symbol_without_a_bar(candidate: Candidate, seed: int) -> None:
-    held, tradable = inputs.holdings(seed), np.ones(N, dtype=np.bool_)
+    held, tradable = samples.holdings(seed), np.ones(N, dtype=np.bool_)
     tradable[2] = False
-    out = _decide(candidate, seed, book=inputs.book(seed, held=held, tradable=tradable))
+    out = _decide(candidate, seed, book=samples.book(seed, held=held, tradable=tradable))
     _not_raised(out, 2, float(held[2]), "a symbol without a bar")
 
 
@@ -146,7 +146,7 @@ def denials_name_code_observed_and_limit(candidate: Candidate, seed: int) -> Non
 def higher_volatility_never_allows_more(candidate: Candidate, seed: int) -> None:
     before = _decide(candidate, seed)
     for factor in (1.5, 4.0, 30.0):
-        after = _decide(candidate, seed, volatility=inputs.volatility(seed, factor=factor))
+        after = _decide(candidate, seed, volatility=samples.volatility(seed, factor=factor))
         ok = after.leverage <= before.leverage + assertions.TOLERANCE
         require(
             ok, f"{factor:g} times the volatility must not raise leverage from {before.leverage:g}, it is now "
@@ -174,7 +174,7 @@ def the_advanced_engine_only_tightens(candidate: Candidate, seed: int) -> None:
 def symbols_are_sized_by_themselves(candidate: Candidate, seed: int) -> None:
     before = _decide(candidate, seed)
     for opinion in ((0.01, 0.01, 0.98), (0.98, 0.01, 0.01)):
-        forecast = inputs.forecast(seed)
+        forecast = samples.forecast(seed)
         forecast.probability[0] = opinion
         after = _decide(candidate, seed, forecast=forecast)
         assertions.same(before.size[1:], after.size[1:], "a symbol's size should not move with another's forecast")
@@ -192,7 +192,7 @@ def _volatility(candidate: Candidate, market: BarsByTimeframe, first_row: int, *
 
 def volatility_is_positive_or_unknown(candidate: Candidate, seed: int) -> None:
     for garch in (True, False):
-        out = _volatility(candidate, inputs.by_timeframe(seed), N_BARS - 2, garch=garch)
+        out = _volatility(candidate, samples.by_timeframe(seed), N_BARS - 2, garch=garch)
         known = np.isfinite(out.sigma)
         require(known[-1].all(), f"{N_BARS} bars must give every volatility, {int((~known[-1]).sum())} lacked")
         require((out.sigma[known] > 0.0).all(), f"volatility must be above 0, was {out.sigma[known].min():g}")
@@ -202,13 +202,13 @@ def volatility_is_positive_or_unknown(candidate: Candidate, seed: int) -> None:
 
 def volatility_knows_no_future(candidate: Candidate, seed: int) -> None:
     """Nor more than the window that the module asks for."""
-    market = inputs.by_timeframe(seed, n_bars=N_BARS)
+    market = samples.by_timeframe(seed, n_bars=N_BARS)
     row, own = N_BARS - 40, market["1h"]
     wanted = candidate.implementation.lookback_bars(PipelineParams(volatility=VOLATILITY), own.timeframe)
     closed = until(market, own.ts[row])
     window = {name: _last_own(closed[name], n_bars) for name, n_bars in wanted.items()}
     plain = _volatility(candidate, market, row, garch=True).sigma[row]
-    future = _volatility(candidate, inputs.shocked(market, own.ts[row], seed), row, garch=True).sigma[row]
+    future = _volatility(candidate, samples.shocked(market, own.ts[row], seed), row, garch=True).sigma[row]
     assertions.same(plain, future, "volatility must not depend on bars that come later")
     live = _volatility(candidate, window, shortest(window).n_bars - 1, garch=True).sigma[-1]
     assertions.same(plain, live, "volatility must be that of the window that the module asks for")
@@ -221,8 +221,8 @@ def _last_own(bars: Bars, n_bars: int) -> Bars:
 
 
 def _neutral(candidate: Candidate, seed: int, gone: int, what: str, **changes: Any) -> None:
-    held = inputs.holdings(seed)
-    out = _decide(candidate, seed, book=inputs.book(seed, held=held), **changes)
+    held = samples.holdings(seed)
+    out = _decide(candidate, seed, book=samples.book(seed, held=held), **changes)
     _not_raised(out, gone, float(held[gone]), what)
     require(
         out.expected_return[gone] == 0.0,
@@ -241,7 +241,7 @@ def _not_raised(out: RiskDecision, place: int, held: float, what: str) -> None:
 
 
 def _book(seed: int, drawdown: float, state: TradingState) -> Any:
-    return inputs.book(seed, held=inputs.holdings(seed), drawdown=drawdown, state=state)
+    return samples.book(seed, held=samples.holdings(seed), drawdown=drawdown, state=state)
 
 
 def _worlds(candidate: Candidate, seed: int) -> list[RiskDecision]:
@@ -249,13 +249,13 @@ def _worlds(candidate: Candidate, seed: int) -> list[RiskDecision]:
     unknown = (seed % N, (seed + 2) % N)
     return [
         _decide(candidate, seed),
-        _decide(candidate, seed, volatility=inputs.volatility(seed, factor=50.0)),
-        _decide(candidate, seed, volatility=inputs.volatility(seed, factor=1e-6)),
-        _decide(candidate, seed, volatility=inputs.volatility(seed, unknown=tuple(range(N)))),
-        _decide(candidate, seed, forecast=inputs.forecast(seed, unknown=unknown)),
+        _decide(candidate, seed, volatility=samples.volatility(seed, factor=50.0)),
+        _decide(candidate, seed, volatility=samples.volatility(seed, factor=1e-6)),
+        _decide(candidate, seed, volatility=samples.volatility(seed, unknown=tuple(range(N)))),
+        _decide(candidate, seed, forecast=samples.forecast(seed, unknown=unknown)),
         _decide(candidate, seed, book=_book(seed, 0.5, TradingState.REDUCING)),
-        _decide(candidate, seed, book=inputs.book(seed, held=inputs.holdings(seed, gross=1.8))),
-        _decide(candidate, seed, book=inputs.book(seed)),
+        _decide(candidate, seed, book=samples.book(seed, held=samples.holdings(seed, gross=1.8))),
+        _decide(candidate, seed, book=samples.book(seed)),
         _decide(candidate, seed, returns=np.full((120, N), np.nan)),
         _decide(candidate, seed, switches=Switches(kelly_position_sizing=False, advanced_risk_engine=SYMBOLS[:3])),
     ]
@@ -285,7 +285,7 @@ _OPTIONAL = (
     ("symbols are sized by themselves", symbols_are_sized_by_themselves),
 )
 TESTS = (
-    parts.of("risk"),
+    completeness.of("risk"),
     *(GateTest(name=name, function=function, contracts=RISK) for name, function in _REQUIRED),
     *(GateTest(name=name, function=function, contracts=RISK, required=False) for name, function in _OPTIONAL),
     *llm.TESTS,

@@ -6,7 +6,7 @@ import numpy as np
 
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import FloatArray
-from tiers.gates import assertions, inputs
+from tiers.gates import assertions, samples
 from tiers.gates.calls import STRATEGY
 
 N_BARS = 300
@@ -15,7 +15,7 @@ __all__ = ["TESTS"]
 
 
 def _close(seed: int) -> FloatArray:
-    return np.ascontiguousarray(inputs.bars(seed, n_bars=N_BARS).close)
+    return np.ascontiguousarray(samples.bars(seed, n_bars=N_BARS).close)
 
 
 def _weights(candidate: Candidate, close: FloatArray, start_row: int = 0) -> FloatArray:
@@ -42,7 +42,7 @@ def the_future_changes_nothing(candidate: Candidate, seed: int) -> None:
     close = _close(seed)
     before = _weights(candidate, close)
     for row in (N_BARS // 3, N_BARS // 2, N_BARS - 1):
-        after = _weights(candidate, inputs.Shock(row=row, seed=seed).of(close))
+        after = _weights(candidate, samples.Shock(row=row, seed=seed).of(close))
         assertions.same(before[:row], after[:row], f"weights before bar {row} must not depend on bars from {row} on")
         cut = _weights(candidate, close[:row])
         assertions.same(before[:row], cut, f"weights before bar {row} must not depend on whether later bars exist")

@@ -17,7 +17,7 @@ from helios.control import generations
 from helios.db.locks import claimed
 from helios.modules import process as modules
 from tiers.challenge.pins import pins
-from tiers.live import switches as switchboard
+from tiers.live import cycle_flags
 from tiers.live.claims import CYCLES
 from tiers.live.stages import end
 from trading.models import Book, PipelineCycle, Stage
@@ -48,7 +48,7 @@ def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle |
             timeframe=book.timeframe,
             bar_ts=bar_ts,
             mode=book.mode,
-            switches=switchboard.to_json(switchboard.read(book)),
+            switches=cycle_flags.to_json(cycle_flags.read(book)),
             modules=modules.pins(),
             rollouts=rollouts,
         )

@@ -19,7 +19,7 @@ from helios.db.failures import UNAVAILABLE, lost, savepoint
 from helios.modules import process as modules
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import merge
-from tiers.challenge.arms import said
+from tiers.challenge.arms import error_text
 from tiers.contracts import BoolArray, FeatureSet, FloatArray, Forecast, Switches
 from tiers.contracts.errors import ModelMissing
 from tiers.contracts.protocols import FeaturesTier, PredictTier
@@ -151,7 +151,7 @@ def forecast(
         if lost(error):
             raise
         logger.bind(error=str(error)).warning("predict.neutral")
-        return _neutral(bar_ts, symbols, said(error))
+        return _neutral(bar_ts, symbols, error_text(error))
 
 
 def ask(
@@ -183,7 +183,7 @@ def ask(
     except Exception as error:  # a challenger on trial may fail; the champion then serves its symbols
         if lost(error):
             raise
-        fallback, reason = "champion_for_challenger", said(error)
+        fallback, reason = "champion_for_challenger", error_text(error)
     known: BoolArray = np.asarray(np.isfinite(probability).all(axis=1))
     return Outcome(
         forecast=Forecast(
@@ -271,7 +271,7 @@ def _warmed(model: MLModel, tier: PredictTier) -> bool:
         loaded = predictor(model, tier)
         tier.run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
     except Exception as error:  # noqa: BLE001 - one bad model must not keep the others cold
-        _tell_not_warmed(model, said(error))
+        _tell_not_warmed(model, error_text(error))
         return False
     return True
 

@@ -35,8 +35,7 @@ from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import arms
 from tiers.challenge.pins import react
 from tiers.contracts.errors import HeliosError, Transient
-from tiers.live import claims
-from tiers.live import switches as switchboard
+from tiers.live import claims, cycle_flags
 from tiers.live.claims import Claim
 from tiers.live.handlers import HANDLERS, WAITS
 from tiers.live.lateness import late_now
@@ -155,7 +154,7 @@ def _context(claim: Claim) -> StageContext:
         cycle=cycle,
         book=cycle.book,
         instruments=claim.instruments,
-        switches=switchboard.from_json(cycle.switches),
+        switches=cycle_flags.from_json(cycle.switches),
     )
 
 
@@ -234,7 +233,7 @@ def _no_longer(book: Book, bar_ts: datetime) -> str:
     if late_now(book, bar_ts):
         return "the bar is too late to be traded"
     flags.refresh_if_behind(generations.read()["flags"])
-    return "" if switchboard.read(book).auto_trading else "auto_trading is off"
+    return "" if cycle_flags.read(book).auto_trading else "auto_trading is off"
 
 
 def end(cycle: PipelineCycle, status: str, reason: str, *, claim: Claim | None = None) -> None:

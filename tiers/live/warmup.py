@@ -15,8 +15,7 @@ from helios.breakers import process as breakers
 from helios.modules import process as modules
 from helios.modules import swap_worker
 from tiers.contracts.protocols import RiskTier
-from tiers.live import book_params, inference, schedule, windows
-from tiers.live import switches as switchboard
+from tiers.live import book_params, cycle_flags, inference, lookback, schedule
 from tiers.live.handlers import risk
 from trading.market import timeline
 from trading.market.calendars import US_EQUITIES, calendar
@@ -84,11 +83,13 @@ def next_fits() -> None:
     """Fit the volatility that the next cycle of each active book will ask for, into this process's cache."""
     for book in Book.objects.filter(active=True):
         bar_ts = _next_bar(book)
-        if bar_ts is None or not switchboard.read(book).garch_volatility:
+        if bar_ts is None or not cycle_flags.read(book).garch_volatility:
             continue
         params = book_params.params_of(book)
         tier = cast("RiskTier", modules.resolve(Stage.RISK.value).implementation)
-        window = windows.load(book.symbols, windows.lookback(windows.in_use(), params, book.timeframe), bar_ts)
+        window = lookback.load(
+            book.symbols, lookback.bars_needed(lookback.tiers_in_use(), params, book.timeframe), bar_ts
+        )
         risk.forecast_volatility(tier, window, params, garch=True)
 
 

@@ -12,7 +12,7 @@ Figures = dict[str, float | None]
 OutcomeArray = npt.NDArray[np.int8]
 
 
-def figures(probability: FloatArray, outcome: OutcomeArray, forward: FloatArray) -> Figures:
+def forecast_metrics(probability: FloatArray, outcome: OutcomeArray, forward: FloatArray) -> Figures:
     """How good (n, 3) probabilities were for (n,) outcomes and (n,) forward moves in volatilities.
 
     log_loss (nats), brier (0 to 2), accuracy, balanced_accuracy (mean recall of the classes that occurred),
@@ -26,13 +26,13 @@ def figures(probability: FloatArray, outcome: OutcomeArray, forward: FloatArray)
         "log_loss": log_loss(probability, outcome),
         "brier": float(((probability - happened) ** 2).sum(axis=1).mean()) if len(outcome) else float("nan"),
         "calibration_error": calibration_error(probability, outcome),
-        **call_figures(call, outcome, forward),
+        **call_metrics(call, outcome, forward),
         "ic": rank_correlation(probability[:, BUY] - probability[:, SELL], forward),
     }
     return {name: value if np.isfinite(value) else None for name, value in result.items()}
 
 
-def call_figures(call: npt.NDArray[np.int64], outcome: OutcomeArray, forward: FloatArray) -> dict[str, float]:
+def call_metrics(call: npt.NDArray[np.int64], outcome: OutcomeArray, forward: FloatArray) -> dict[str, float]:
     """The figures that need only the called class, (n,) each."""
     if not len(outcome):
         names = ("accuracy", "balanced_accuracy", "hit_rate", "n_calls")

@@ -10,8 +10,7 @@ import torch
 
 from tiers.contracts import HOLD, BoolArray, FloatArray
 from tiers.contracts.errors import DataError
-from tiers.predict import calibration, labels, splits
-from tiers.predict import metrics as figures
+from tiers.predict import calibration, labels, metrics, splits
 from tiers.predict.fitting import EpochDone, FitParams, Fitted, fit
 from tiers.predict.labels import Labels
 from tiers.predict.metrics import Figures, OutcomeArray
@@ -165,7 +164,7 @@ class _Task:
                 "model": forecast(model, self.packed.values)[test],
                 "baseline": np.broadcast_to(model.prior, (int(test.sum()), 3)),
                 # a little above a third at least, so that its likeliest class is the last one
-                "persistence": figures.persistence(last[test], held=max(held, 0.34)),
+                "persistence": metrics.persistence(last[test], held=max(held, 0.34)),
             },
         )
         rows = np.flatnonzero(split.test.any(axis=1))
@@ -202,8 +201,8 @@ def _pooled(judged: list[_Judged]) -> dict[str, Figures]:
     forward = np.concatenate([one.forward for one in judged])
     result = {}
     for name in ("model", "baseline", "persistence"):
-        pooled = figures.figures(np.concatenate([one.forecasts[name] for one in judged]), outcome, forward)
-        each = [figures.figures(one.forecasts[name], one.outcome, one.forward)["ic"] for one in judged]
+        pooled = metrics.forecast_metrics(np.concatenate([one.forecasts[name] for one in judged]), outcome, forward)
+        each = [metrics.forecast_metrics(one.forecasts[name], one.outcome, one.forward)["ic"] for one in judged]
         known = [value for value in each if value is not None]
         result[name] = {
             **pooled,

@@ -18,21 +18,19 @@ from helios.modules import process as modules
 from helios.rollouts.core.assignment import Arm, Assignment, Kind
 from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout
-from tiers.backtest import engine
-from tiers.backtest import request as backtesting
+from tiers.backtest import engine, runs
 from tiers.backtest.engine import Config, Result
 from tiers.backtest.exact import Costs, Initial
-from tiers.backtest.history import Served, warmup_bars
+from tiers.backtest.history import ServingModels, warmup_bars
 from tiers.challenge import checks, observations
-from tiers.challenge.arms import private, said
-from tiers.challenge.book_strategy import Desk
+from tiers.challenge.arms import error_text, private
+from tiers.challenge.book_strategy import Allocation
 from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights
 from tiers.contracts.errors import DataError, Rejected
 from tiers.contracts.feature_sets import until
 from tiers.contracts.protocols import Replaced, Tiers
-from tiers.live import book_params, inference, windows
-from tiers.live import switches as switchboard
+from tiers.live import book_params, cycle_flags, inference, lookback
 from tiers.predict import labels
 from trading.books.read import last_bar
 from trading.market import instruments, timeline
@@ -47,7 +45,7 @@ Run = Callable[..., Any]
 
 
 @dataclass(slots=True)
-class Timed:
+class TimedArm:
     """An arm's module with the time of each call of its `run`; `instead` answers where that raises."""
 
     tier: Any
@@ -68,7 +66,7 @@ class Timed:
         except (Exception, SystemExit) as error:
             if self.instead is None:
                 raise
-            self.errors.add(said(error))
+            self.errors.add(error_text(error))
             self._note(started, failed=True)
             return self.instead(*args, **named)
         self._note(started, failed=False)
@@ -80,14 +78,14 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class ReplayData:
     """What both arms are run on."""
 
     book: Book
     bars: Bars
     longer: dict[str, Bars]
     start_row: int
-    served: Served
+    served: ServingModels
 
 
 def replay(rollout: Rollout) -> dict[str, ArmMeasures]:
@@ -97,18 +95,18 @@ def replay(rollout: Rollout) -> dict[str, ArmMeasures]:
     """
     if rollout.kind == Kind.MODULE and rollout.target == Stage.INGEST.value:
         raise Rejected("ingest reads a venue, which a replay of stored bars does not have: begin with a shadow step")
-    world = _world(_book(rollout))
+    data = _replay_data(_book(rollout))
     stage = Stage.PORTFOLIO.value if rollout.kind == Kind.STRATEGY else rollout.target
-    own, other = _arms(rollout, world, stage)
+    own, other = _arms(rollout, data, stage)
     observed: list[Observation] = []
     for arm, timed in ((Arm.CHAMPION, own), (Arm.CHALLENGER, other)):
-        result = _result(world, replace(_tiers(world), **{stage: timed}))
-        observed += _observations(arm.value, world, result, timed, forecasts=stage in BATCHED)
+        result = _result(data, replace(_tiers(data), **{stage: timed}))
+        observed += _observations(arm.value, data, result, timed, forecasts=stage in BATCHED)
     both = observations.measures(observed)
     if stage not in BATCHED:
         return both
     return {
-        arm.value: replace(both[arm.value], latency_ms=_probed(timed, world, stage))
+        arm.value: replace(both[arm.value], latency_ms=_probed(timed, data, stage))
         for arm, timed in ((Arm.CHAMPION, own), (Arm.CHALLENGER, other))
     }
 
@@ -126,18 +124,18 @@ def _book(rollout: Rollout) -> Book:
     return found
 
 
-def _world(book: Book) -> World:
-    tiers = backtesting.active_tiers()
+def _replay_data(book: Book) -> ReplayData:
+    tiers = runs.active_tiers()
     made = tiers.features.feature_set(book.timeframe)
     challenger = registry.challenger(book.timeframe, made.name, made.version)
-    served = backtesting.serving(inference.model_for(book, made), challenger, tiers)
+    served = runs.serving(inference.model_for(book, made), challenger, tiers)
     reached = _reached(book)
     times = [ts for ts in timeline.bar_times(book.symbols, book.timeframe) if reached is None or ts <= reached]
     params = book_params.params_of(book)
     warmup = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     if len(times) < 3:
         raise DataError(f"a replay needs at least 3 bars that book {book.name!r} has reached, there are {len(times)}")
-    request = backtesting.Request(
+    request = runs.Request(
         strategy=TIERS,
         symbols=tuple(book.symbols),
         timeframe=book.timeframe,
@@ -147,9 +145,9 @@ def _world(book: Book) -> World:
         initial=Initial(cash=book.initial_cash),
         seed=0,
     )
-    bars, start_row = backtesting.load(request, warmup=warmup[book.timeframe], shortest=0)
-    longer = backtesting.longer(bars, warmup)
-    return World(book=book, bars=bars, longer=longer, start_row=start_row, served=served)
+    bars, start_row = runs.load(request, warmup=warmup[book.timeframe], shortest=0)
+    longer = runs.longer(bars, warmup)
+    return ReplayData(book=book, bars=bars, longer=longer, start_row=start_row, served=served)
 
 
 def _reached(book: Book) -> datetime | None:
@@ -159,23 +157,23 @@ def _reached(book: Book) -> datetime | None:
     return last_bar(book) or book.replay_from
 
 
-def _tiers(world: World) -> Tiers:
+def _tiers(data: ReplayData) -> Tiers:
     """The modules in use, with the strategy of the book where it has one."""
-    active = backtesting.active_tiers()
-    if not world.book.strategy:
+    active = runs.active_tiers()
+    if not data.book.strategy:
         return active
     own = active.portfolio
 
     def run(**inputs: Any) -> TargetWeights:
-        return _desk(world, inputs).serving(own.run(**inputs))
+        return _allocation(data, inputs).serving(own.run(**inputs))
 
     return replace(active, portfolio=Replaced(own, run=run))
 
 
-def _arms(rollout: Rollout, world: World, stage: str) -> tuple[Timed, Timed]:
-    serving = getattr(_tiers(world), stage)
+def _arms(rollout: Rollout, data: ReplayData, stage: str) -> tuple[TimedArm, TimedArm]:
+    serving = getattr(_tiers(data), stage)
     if rollout.kind == Kind.STRATEGY:
-        tiers_own = backtesting.active_tiers().portfolio
+        tiers_own = runs.active_tiers().portfolio
         assignment = Assignment(
             rollout_id=rollout.pk,
             kind=rollout.kind,
@@ -185,61 +183,61 @@ def _arms(rollout: Rollout, world: World, stage: str) -> tuple[Timed, Timed]:
             mode="replay",
             step=rollout.step,
             percentage=100,
-            symbols=tuple(world.book.symbols),
+            symbols=tuple(data.book.symbols),
             params=rollout.params,
         )
 
         def strategy(**inputs: Any) -> TargetWeights:
-            desk = _desk(world, inputs)
-            desk.serving(tiers_own.run(**inputs))
-            return desk.challenging(assignment)
+            allocation = _allocation(data, inputs)
+            allocation.serving(tiers_own.run(**inputs))
+            return allocation.challenging(assignment)
 
-        return Timed(serving, stage), Timed(Replaced(serving, run=strategy), stage, instead=serving.run)
+        return TimedArm(serving, stage), TimedArm(Replaced(serving, run=strategy), stage, instead=serving.run)
     challenger = modules.resolve_pinned(stage, rollout.challenger).implementation
-    return Timed(serving, stage), Timed(challenger, stage, instead=serving.run)
+    return TimedArm(serving, stage), TimedArm(challenger, stage, instead=serving.run)
 
 
-def _desk(world: World, inputs: dict[str, Any]) -> Desk:
+def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
     """Tier 6 at the bar of its inputs, with the window that a live cycle would load."""
-    view, params = inputs["book"], book_params.params_of(world.book)
-    row = int(np.searchsorted(world.bars.ts, np.datetime64(view.bar_ts.replace(tzinfo=None), "us")))
-    first = max(0, row + 1 - windows.close_bars(params, world.book.timeframe))
-    return Desk(
-        book=world.book,
-        bars=world.bars.rows(slice(first, row + 1)),
+    view, params = inputs["book"], book_params.params_of(data.book)
+    row = int(np.searchsorted(data.bars.ts, np.datetime64(view.bar_ts.replace(tzinfo=None), "us")))
+    first = max(0, row + 1 - lookback.close_bars(params, data.book.timeframe))
+    return Allocation(
+        book=data.book,
+        bars=data.bars.rows(slice(first, row + 1)),
         risk=inputs["risk"],
         view=view,
         params=inputs["params"],
     )
 
 
-def _result(world: World, tiers: Tiers) -> Result:
-    book = world.book
+def _result(data: ReplayData, tiers: Tiers) -> Result:
+    book = data.book
     return engine.run_helios(
-        world.bars,
-        world.served,
+        data.bars,
+        data.served,
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
             lots=instruments.lots(instruments.named(book.symbols)),
-            start_row=world.start_row,
+            start_row=data.start_row,
         ),
         params=book_params.params_of(book),
-        switches=switchboard.read(book),
+        switches=cycle_flags.read(book),
         tiers=tiers,
-        longer=world.longer,
+        longer=data.longer,
     )
 
 
 # --- what came of it ---
 
 
-def _observations(arm: str, world: World, result: Result, timed: Timed, *, forecasts: bool) -> list[Observation]:
-    run, symbols = result.run, world.bars.symbols
+def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *, forecasts: bool) -> list[Observation]:
+    run, symbols = result.run, data.bars.symbols
     equity = run.equity_curve
     value = run.held * equity[:, None]
     earned = (value[1:] - value[:-1] + _flows(result)[1:]) / equity[:-1, None] * observations.BPS
-    losses = _losses(world, result) if forecasts else None
+    losses = _losses(data, result) if forecasts else None
     observed = []
     for row in range(len(run.ts)):
         calls = slice(None) if forecasts else slice(row, row + 1)  # a batch is one call, or one for each model
@@ -248,7 +246,7 @@ def _observations(arm: str, world: World, result: Result, timed: Timed, *, forec
             observed.append(
                 Observation(
                     arm=arm,
-                    book=world.book.pk,
+                    book=data.book.pk,
                     cycle=row,
                     symbol=symbol,
                     failed=any(timed.failed[calls]),
@@ -272,35 +270,35 @@ def _flows(result: Result) -> FloatArray:
     return flows
 
 
-def _losses(world: World, result: Result) -> FloatArray | None:
+def _losses(data: ReplayData, result: Result) -> FloatArray | None:
     """(n_rows, n_symbols) log loss of each forecast, NaN where it or its outcome is unknown."""
-    card = getattr(world.served.champion, "card", None)
+    card = getattr(data.served.champion, "card", None)
     bars = None if card is None else card.params.get("volatility_bars")
     if result.log is None or card is None or not bars:
         return None
-    made = labels.make(world.bars.close, horizon_bars=card.horizon_bars, theta=card.theta, volatility_bars=int(bars))
-    outcome, probability = made.outcome[world.start_row :], result.log.probability
+    made = labels.make(data.bars.close, horizon_bars=card.horizon_bars, theta=card.theta, volatility_bars=int(bars))
+    outcome, probability = made.outcome[data.start_row :], result.log.probability
     said_of = np.take_along_axis(probability, np.maximum(outcome, 0)[:, :, None].astype(np.int64), axis=2)[:, :, 0]
     losses: FloatArray = -np.log(np.maximum(said_of, observations.LEAST_PROBABILITY))
     return np.where(outcome == labels.UNKNOWN, np.nan, losses)
 
 
-def _probed(timed: Timed, world: World, stage: str) -> tuple[float, ...]:
+def _probed(timed: TimedArm, data: ReplayData, stage: str) -> tuple[float, ...]:
     """Milliseconds of calls of a live size."""
-    n_bars, last = world.bars.n_bars, min(N_PROBES, world.bars.n_bars - 1)
-    receptive = world.served.receptive_bars
-    bars: dict[str, Bars] = {world.bars.timeframe: world.bars, **world.longer}
-    features = None if stage == Stage.FEATURES else backtesting.active_tiers().features.run(bars)
+    n_bars, last = data.bars.n_bars, min(N_PROBES, data.bars.n_bars - 1)
+    receptive = data.served.receptive_bars
+    bars: dict[str, Bars] = {data.bars.timeframe: data.bars, **data.longer}
+    features = None if stage == Stage.FEATURES else runs.active_tiers().features.run(bars)
     del timed.latency_ms[:]
     for row in range(n_bars - last, n_bars):
         if features is None:
-            timed.run(_window(timed, bars, world.bars.ts[row], receptive))
+            timed.run(_window(timed, bars, data.bars.ts[row], receptive))
         else:
-            timed.run(world.served.champion, features[max(0, row + 1 - receptive) : row + 1])
+            timed.run(data.served.champion, features[max(0, row + 1 - receptive) : row + 1])
     return tuple(timed.latency_ms)
 
 
-def _window(timed: Timed, bars: dict[str, Bars], last: np.datetime64, receptive: int) -> dict[str, Bars]:
+def _window(timed: TimedArm, bars: dict[str, Bars], last: np.datetime64, receptive: int) -> dict[str, Bars]:
     """What a live cycle would load for the features of the bar that closed at `last`."""
     wanted = timed.tier.feature_set(next(iter(bars))).lookback
     closed = until(bars, last)

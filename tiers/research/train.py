@@ -17,7 +17,7 @@ from django.conf import settings
 
 from helios.errors import DataError, ModelMissing
 from helios.modules import process as modules
-from tiers.backtest.request import longer
+from tiers.backtest.runs import longer
 from tiers.challenge import checks
 from tiers.contracts import Bars, FeatureSet, FloatArray
 from tiers.contracts.protocols import FeaturesTier

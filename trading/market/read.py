@@ -13,7 +13,7 @@ from django.db import connection
 from helios.errors import DataError
 from trading.market import timeframes, wire
 from trading.market.bars import Bars
-from trading.market.stored import Stored, inventory, known_symbols
+from trading.market.inventory import Stored, inventory, known_symbols
 
 _BAR = "b.bar_ts, b.open, b.high, b.low, b.close, b.volume"
 _WINDOW = f"""

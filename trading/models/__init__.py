@@ -2,6 +2,7 @@
 
 from trading.models.books import Book, PortfolioSnapshot, Position, RebalancingEvent
 from trading.models.cycles import PipelineCycle, Stage, StageRun
+from trading.models.decisions import MarketContextSnapshot, RiskDecision, StrategicDecision, VolatilityForecast
 from trading.models.feeds import Feed
 from trading.models.ledger import LedgerEntry, TradingModeChange
 from trading.models.market import (
@@ -12,7 +13,6 @@ from trading.models.market import (
     OrderBookSnapshot,
 )
 from trading.models.orders import Balance, Order, PaperOrder, TradeExecution
-from trading.models.risk import MarketContextSnapshot, RiskDecision, StrategicDecision, VolatilityForecast
 from trading.models.signals import MLModel, MLPrediction
 
 __all__ = [

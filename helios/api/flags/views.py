@@ -17,7 +17,7 @@ from helios import flags
 from helios.api.flags import shapes
 from helios.flags import references, roles, selectors, services
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
-from helios.flags.roles import Turn
+from helios.flags.roles import Direction
 from helios.flags.rows import Change
 from helios.web.access import demand
 from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, seen_version, versioned
@@ -66,7 +66,7 @@ class FlagList(ListView[FeatureFlag]):
         no_query(request)
         wanted = body(request, shapes.NewFlag)
         name, reason = wanted.pop("name"), wanted.pop("reason")
-        _demand(request, name, Turn.OTHER)
+        _demand(request, name, Direction.OTHER)
         services.create(name, wanted, actor=actor(request), reason=reason)
         return shown(name, made=True)
 
@@ -95,7 +95,7 @@ class FlagDetail(ApiView):
         wanted = body(request, shapes.FlagPatch)
         reason, version = wanted.pop("reason"), seen_version(request, wanted.pop("version", None))
         selectors.get(name)
-        _demand(request, name, roles.turn_of(wanted, enabled=bool(wanted.get("enabled"))))
+        _demand(request, name, roles.direction_of(wanted, enabled=bool(wanted.get("enabled"))))
         services.edit(name, wanted, actor=actor(request), reason=reason, version=version)
         return shown(name)
 
@@ -111,7 +111,7 @@ class FlagDetail(ApiView):
         """Take the flag away; its history stays, and `restore` brings it back. Flags of the catalogue stay."""
         wanted = query(request, ReasonQuery)
         selectors.get(name)
-        _demand(request, name, Turn.OTHER)
+        _demand(request, name, Direction.OTHER)
         services.archive(name, actor=actor(request), reason=wanted["reason"], version=seen_version(request, None))
         return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -157,8 +157,8 @@ class FlagCheck(ApiView):
         return Response(answer)
 
 
-def _demand(request: Request, name: str, turn: Turn) -> None:
-    demand(request, roles.for_flag(name, turn, references.steered_by_flag(name)))
+def _demand(request: Request, name: str, direction: Direction) -> None:
+    demand(request, roles.for_flag(name, direction, references.steered_by_flag(name)))
 
 
 def _context(request: Request) -> flags.FlagContext:
@@ -177,12 +177,12 @@ class _Turned(ApiView):
     """A change of one flag: the body's shape, which way it turns, and the service that does it."""
 
     shape: ClassVar[type[Body]] = shapes.Versioned
-    turn: ClassVar[Turn] = Turn.OTHER
+    direction: ClassVar[Direction] = Direction.OTHER
     service: ClassVar[Callable[..., Change]]  # takes the fields of the body by their names
 
     def change(self, request: Request, name: str, wanted: dict[str, Any]) -> Response:
         selectors.get(name)
-        _demand(request, name, self.turn)
+        _demand(request, name, self.direction)
         version = seen_version(request, wanted.pop("version", None))
         type(self).service(name, actor=actor(request), version=version, **wanted)
         return shown(name)
@@ -211,12 +211,12 @@ class _ByBody(_Turned):
 
 
 class _Enable(_Turned):
-    turn = Turn.ON
+    direction = Direction.ON
     service = staticmethod(services.enable)
 
 
 class _Disable(_Turned):
-    turn = Turn.OFF
+    direction = Direction.OFF
     service = staticmethod(services.disable)
 
 
@@ -250,7 +250,7 @@ class FlagPercentage(_Percentage, _ByPath):
 class FlagKill(_ByPath):
     """Off for everybody at once, and held off until somebody enables it."""
 
-    turn = Turn.OFF
+    direction = Direction.OFF
     service = staticmethod(services.kill)
 
 
@@ -296,6 +296,6 @@ class FlagRestore(ApiView):
         no_query(request)
         wanted = body(request, shapes.Restored)
         version = seen_version(request, wanted.get("version"))
-        _demand(request, name, Turn.OTHER)
+        _demand(request, name, Direction.OTHER)
         services.restore(name, wanted.get("entry"), actor=actor(request), reason=wanted["reason"], version=version)
         return shown(name)

@@ -76,7 +76,7 @@ def import_state(
         _note_trimmed(settled.segments, trimmed["segments"], settled)
         _note_trimmed(settled.features, trimmed["features"], settled)
         told = [
-            _imported("segment", segments.put(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
+            _imported("segment", segments.save(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
             for name, segment, notes in _noted(settled.segments, settled)
         ]
         for name, flag, notes in _noted(settled.features, settled):
@@ -170,7 +170,7 @@ def _flag(batch: Batch, flag: FlagDefinition, description: str, notes: tuple[str
     }
     if description:
         fields["description"] = description
-    return _imported("flag", services.put(batch, flag.name, fields, new=False), notes)
+    return _imported("flag", services.save(batch, flag.name, fields, new=False), notes)
 
 
 def _rule(plain: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,12 @@ class Names:
     """A module's dotted path, and the name of the copy that is loaded beside it."""
 
     own: str  # tiers.risk
-    beside: str  # helios_modules.risk_1f0c2a9b44d1
+    copy: str  # helios_modules.risk_1f0c2a9b44d1
 
     def turned(self, name: str) -> str | None:
         """`name` inside the copy; None where it is not part of the module."""
         if name == self.own or name.startswith(f"{self.own}."):
-            return self.beside + name[len(self.own) :]
+            return self.copy + name[len(self.own) :]
         return None
 
 
@@ -76,7 +76,7 @@ class _Turning(ast.NodeTransformer):
 
     def _split(self, node: ast.ImportFrom, own: list[ast.alias]) -> list[ast.ImportFrom]:
         """`from tiers import risk, contracts` inside tiers.risk: the first from beside, the other as it is."""
-        root, _, copy = self._names.beside.rpartition(".")
+        root, _, copy = self._names.copy.rpartition(".")
         ours = [ast.alias(name=copy, asname=alias.asname or alias.name) for alias in own]
         found = [ast.ImportFrom(module=root, names=ours, level=0)]
         others = [alias for alias in node.names if alias not in own]

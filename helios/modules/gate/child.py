@@ -24,7 +24,7 @@ from typing import Any, Final
 from helios.modules import loading, sources
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.suites import Call, Candidate, Factory, GateFailure, GateTest, contract_of
-from helios.modules.suites.process_state import Surroundings
+from helios.modules.suites.process_state import ProcessState
 
 _PR_SET_PDEATHSIG: Final = 1
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -33,17 +33,17 @@ MAX_MESSAGE: Final = 600  # characters
 _write, _dumps, _getpid, _leave, _clock = os.write, json.dumps, os.getpid, os._exit, time.perf_counter  # as they are
 
 
-class Voice:
+class ResultPipe:
     """The way to the parent. A copy of this process, made by a fork in the code under test, has none."""
 
     def __init__(self, descriptor: int, token: str) -> None:
         self._descriptor, self._token, self._pid = descriptor, token, _getpid()
 
-    def say(self, **word: Any) -> None:
+    def send(self, **message: Any) -> None:
         """Tell the parent, on a line of its own even behind garbage; who cannot tell has nothing left to do."""
         if _getpid() != self._pid:
             _leave(0)
-        data = f"\n{self._token} {_dumps(word)}\n".encode()
+        data = f"\n{self._token} {_dumps(message)}\n".encode()
         try:
             while data:
                 data = data[_write(self._descriptor, data) :]
@@ -130,7 +130,7 @@ def implementation_of(job: Mapping[str, Any]) -> Any:
 def load(job: Mapping[str, Any], calls: Mapping[str, Factory], stages: tuple[str, ...]) -> Candidate:
     """Load the code of the job, and find out whose calls it answers."""
     packages = tuple(job["packages"])
-    before = Surroundings.now(packages)
+    before = ProcessState.now(packages)
     implementation = implementation_of(job)
     wanted = stages or tuple(calls)
     contract = contract_of(job["name"], implementation.run, calls, wanted, job["seed"])
@@ -158,13 +158,13 @@ def verdict(work: Callable[[], object]) -> tuple[str, str]:
     return "passed", ""
 
 
-def run_one(voice: Voice, planned: Planned, candidate: Candidate, seed: int) -> None:
+def run_one(pipe: ResultPipe, planned: Planned, candidate: Candidate, seed: int) -> None:
     """Run one test and tell what it said."""
-    voice.say(begin=[planned.suite, planned.test.name, planned.test.required], patience=planned.test.patience)
+    pipe.send(begin=[planned.suite, planned.test.name, planned.test.required], patience=planned.test.patience)
     started = _clock()
     outcome, message = verdict(lambda: planned.test.function(candidate, seed))
     took_ms = round(1e3 * (_clock() - started), 3)
-    voice.say(result=[planned.suite, planned.test.name, planned.test.required, outcome, short(message), took_ms])
+    pipe.send(result=[planned.suite, planned.test.name, planned.test.required, outcome, short(message), took_ms])
 
 
 def short(message: str) -> str:
@@ -173,7 +173,7 @@ def short(message: str) -> str:
     return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE - 3]}..."
 
 
-def work_through(job: Mapping[str, Any], voice: Voice) -> None:
+def work_through(job: Mapping[str, Any], pipe: ResultPipe) -> None:
     """Suites first, then the code under test, then its tests one by one; without suites the code is only loaded."""
     suites = suites_of(job)
     calls: dict[str, Callable[[int], Call]] = attribute(job["calls"]) if suites else {}
@@ -182,25 +182,25 @@ def work_through(job: Mapping[str, Any], voice: Voice) -> None:
         name="loads", function=lambda _candidate, _seed: made.append(load(job, calls, stages_of(suites)))
     )
     nobody = Candidate(name=job["name"], version=job["version"], contract="", implementation=None)
-    run_one(voice, Planned(suite="gate", test=loading), nobody, job["seed"])
+    run_one(pipe, Planned(suite="gate", test=loading), nobody, job["seed"])
     if made:
         plan = plan_of(suites, made[0].contract)
         idle = sorted(suites.keys() - {each.suite for each in plan})
         if idle:
-            voice.say(idle=idle)
-        voice.say(plan=[[each.suite, each.test.name, each.test.required] for each in plan])
+            pipe.send(idle=idle)
+        pipe.send(plan=[[each.suite, each.test.name, each.test.required] for each in plan])
         for each in plan:
-            run_one(voice, each, made[0], job["seed"])
-    voice.say(end=True)
+            run_one(pipe, each, made[0], job["seed"])
+    pipe.send(end=True)
 
 
 def main(path: str) -> None:
     """The whole life of a gate process; it leaves without the interpreter's farewell, which code may have hooked."""
     job = json.loads(Path(path).read_text())
-    voice = Voice(job["fd"], job["token"])
-    voice.say(begin=["gate", "starts", True])
-    voice.say(network_blocked=settle_in(job))
-    work_through(job, voice)
+    pipe = ResultPipe(job["fd"], job["token"])
+    pipe.send(begin=["gate", "starts", True])
+    pipe.send(network_blocked=settle_in(job))
+    work_through(job, pipe)
     with contextlib.suppress(BaseException):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from helios.modules.suites.process_state import Surroundings
+from helios.modules.suites.process_state import ProcessState
 
 __all__ = ["Call", "Candidate", "Factory", "GateFailure", "GateTest", "contract_of", "require"]
 
@@ -43,7 +43,7 @@ class Candidate:
     contract: str  # the stage whose calls it answers, "" where that is not known
     implementation: Any
     call: Factory | None = None  # makes a call of that contract
-    before: Surroundings | None = None  # the process as it was before the code was imported
+    before: ProcessState | None = None  # the process as it was before the code was imported
     path: str = ""
 
     @property

@@ -18,7 +18,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ProcessState:
     """The process at one moment. Values are kept, so that none of them can be replaced unnoticed."""
 
     threads: frozenset[int]
@@ -30,7 +30,7 @@ class Surroundings:
     names: dict[str, dict[str, Any]]  # module to its global names
 
     @classmethod
-    def now(cls, packages: tuple[str, ...]) -> Surroundings:
+    def now(cls, packages: tuple[str, ...]) -> ProcessState:
         """This process now, with the modules of `packages` and the built-in names."""
         return cls(
             threads=frozenset(thread.ident or 0 for thread in threading.enumerate()),
@@ -44,7 +44,7 @@ class Surroundings:
 
     def changes(self, packages: tuple[str, ...], *, own: str = "") -> list[str]:
         """What differs now, in words; modules under the name `own` are the code's own business."""
-        now = Surroundings.now(packages)
+        now = ProcessState.now(packages)
         found = [
             sentence
             for differs, sentence in (

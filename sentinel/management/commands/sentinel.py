@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sentinel import services
-from sentinel.status import status
+from sentinel.selectors import status
 
 COLOURS: Final = {
     "ok": "green",

@@ -38,7 +38,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iter
 
     yield write
     for slot, digest in loading.loaded():
-        if loading._known[loading.beside_name(slot, digest)].place.is_relative_to(tmp_path):
+        if loading._known[loading.copy_name(slot, digest)].place.is_relative_to(tmp_path):
             loading.forget_code(slot, digest)
     for loaded in [each for each in sys.modules if each.split(".")[0] == package]:
         del sys.modules[loaded]

@@ -62,7 +62,7 @@ def package(tmp_path: Path, monkeypatch, settings) -> Iterator[str]:
     settings.MODULES_DIR = tmp_path / "laid_out"
     yield name
     for slot, digest in loading.loaded():
-        if loading._known[loading.beside_name(slot, digest)].place.is_relative_to(tmp_path):
+        if loading._known[loading.copy_name(slot, digest)].place.is_relative_to(tmp_path):
             loading.forget_code(slot, digest)
     for loaded in [each for each in sys.modules if each.split(".")[0] == name]:
         del sys.modules[loaded]

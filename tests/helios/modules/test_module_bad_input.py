@@ -38,8 +38,8 @@ def test_code_that_does_harm_at_import_is_failed_and_this_process_never_runs_it(
     with pytest.raises(ModuleLoadFailed, match=reason):
         services.load("oracle")
     assert Module.objects.get(name="oracle").state == "FAILED"
-    assert loading.held("oracle", row.digest) is None
-    assert loading.beside_name("oracle", row.digest) not in sys.modules
+    assert loading.loaded_copy("oracle", row.digest) is None
+    assert loading.copy_name("oracle", row.digest) not in sys.modules
 
 
 def test_garbage_printed_at_import_does_no_harm(code):

@@ -40,7 +40,7 @@ class Swaps(RuleBasedStateMachine):
             )
             for label in LABELS
         ]
-        swapping.put(slot, made[0], previous=None)
+        swapping.fill_slot(slot, made[0], previous=None)
         slot.save()
         self.active, self.previous, self.generation = LABELS[0], "", slot.generation
         self.open: ModuleSwap | None = None

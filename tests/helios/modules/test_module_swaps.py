@@ -330,7 +330,7 @@ def test_what_is_wanted_ahead_is_loaded_before_a_task_asks(wanted):
     worker = swap_worker.SwapWorker("worker", tasks=True)
     loading.forget_code("oracle", version.digest)
     worker._load_ahead()
-    assert loading.held("oracle", version.digest) is not None
+    assert loading.loaded_copy("oracle", version.digest) is not None
 
 
 def test_what_cannot_be_loaded_ahead_is_told_once_and_left_to_the_task(wanted, monkeypatch, logged):

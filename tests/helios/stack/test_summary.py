@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from helios.stack import summary
-from helios.stack.summary import Outcome, figure, pick
+from helios.stack.summary import Outcome, formatted, pick
 
 DATA = {
     "series": [
@@ -139,7 +139,7 @@ def test_a_broken_ledger_is_shouted() -> None:
     ],
 )
 def test_figures_read_well(value: Any, unit: str, text: str) -> None:
-    assert figure(value, unit) == text
+    assert formatted(value, unit) == text
 
 
 def test_the_first_path_that_leads_somewhere_is_picked() -> None:

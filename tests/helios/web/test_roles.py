@@ -18,7 +18,7 @@ from helios.breakers.models import CircuitBreaker
 from helios.flags import roles as flag_roles
 from helios.flags import segments, services
 from helios.flags.models import FeatureFlag
-from helios.flags.roles import MONEY_FLAGS, Turn
+from helios.flags.roles import MONEY_FLAGS, Direction
 from helios.web import roles
 from helios.web.access import give_role, role_of
 from helios.web.roles import Role, policy
@@ -204,10 +204,10 @@ def test_giving_a_role_takes_the_others_and_leaves_other_groups() -> None:
     assert role_of(user) is Role.VIEWER
 
 
-@given(st.sampled_from(sorted(MONEY_FLAGS)), st.sampled_from(Turn))
-def test_one_side_of_a_money_flag_is_free_and_the_other_is_not(name: str, turn: Turn) -> None:
+@given(st.sampled_from(sorted(MONEY_FLAGS)), st.sampled_from(Direction))
+def test_one_side_of_a_money_flag_is_free_and_the_other_is_not(name: str, turn: Direction) -> None:
     free = flag_roles.for_flag(name, turn) is Role.OPERATOR
-    assert free == (turn in {Turn.NOTES, Turn.ON if MONEY_FLAGS[name] else Turn.OFF})
+    assert free == (turn in {Direction.NOTES, Direction.ON if MONEY_FLAGS[name] else Direction.OFF})
 
 
 # --- groups in the database ---

@@ -17,8 +17,7 @@ from django.core.management import CommandError, call_command
 from tests.support import warm
 from tests.support.backtests import LinearModel, market
 from tests.tiers.backtest.test_metrics import KEYS
-from tiers.backtest import engine
-from tiers.backtest import request as backtesting
+from tiers.backtest import engine, runs
 from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
 from tiers.live import inference
@@ -122,7 +121,7 @@ def test_the_year_has_the_hours_of_the_markets(monkeypatch: Any, calendar: str, 
 @pytest.mark.usefixtures("model")
 def test_earlier_history_warms_up_so_that_the_first_bar_is_decided_with_full_windows() -> None:
     request = backtest.request_of(options(timerange=DECIDED))
-    result = backtesting.run(request).result
+    result = runs.run(request).result
     assert result.log is not None
     assert np.isfinite(result.log.probability[0]).all()
     assert np.isfinite(result.log.sigma[0]).all()
@@ -132,8 +131,8 @@ def test_earlier_history_warms_up_so_that_the_first_bar_is_decided_with_full_win
 
 @pytest.mark.usefixtures("model")
 def test_a_longer_history_before_the_warm_up_changes_no_decision() -> None:
-    windowed = backtesting.run(backtest.request_of(options(timerange=DECIDED))).result
-    whole = backtesting.run(backtest.request_of(options(timerange="-20130630"))).result
+    windowed = runs.run(backtest.request_of(options(timerange=DECIDED))).result
+    whole = runs.run(backtest.request_of(options(timerange="-20130630"))).result
     assert windowed.log is not None
     assert whole.log is not None
     late = slice(len(whole.log.ts) - 122, None)
@@ -192,12 +191,12 @@ def test_the_challenger_serves_its_symbols(monkeypatch: pytest.MonkeyPatch) -> N
     alone = run_json("--timerange", DECIDED)
     registered(until=datetime(2013, 4, 1, tzinfo=UTC), role="challenger", name="linear-1d-new")
     assert run_json("--timerange", DECIDED)["total_return_pct"] == alone["total_return_pct"]
-    read = backtesting.switchboard.read_for
+    read = runs.cycle_flags.read_for
 
     def chosen(*args: Any, **kwargs: Any) -> Any:
         return replace(read(*args, **kwargs), neural_network_v2=SYMBOLS)
 
-    monkeypatch.setattr(backtesting.switchboard, "read_for", chosen)
+    monkeypatch.setattr(runs.cycle_flags, "read_for", chosen)
     both = run_json("--timerange", DECIDED)
     assert both["total_return_pct"] != alone["total_return_pct"]
     assert (alone["out_of_sample"], both["out_of_sample"]) == (True, False)  # it has seen March
@@ -237,7 +236,7 @@ def test_an_unwritable_report_is_refused_before_any_work(tmp_path: Path, monkeyp
     def never(*_: object, **__: object) -> None:
         raise AssertionError("bars were loaded")
 
-    monkeypatch.setattr(backtesting.market, "bar_range", never)
+    monkeypatch.setattr(runs.market, "bar_range", never)
     with pytest.raises(CommandError, match="is a directory"):
         run("--strategy", "buy_and_hold", "--export", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -266,14 +265,14 @@ def test_a_terminal_gets_a_bar_that_leaves_nothing_behind(
 
 
 def test_a_range_may_be_open_on_either_side() -> None:
-    start, end = backtesting.parse_range("20050101-20121231")
+    start, end = runs.parse_range("20050101-20121231")
     assert start == datetime(2005, 1, 1, tzinfo=UTC)
     assert end == datetime(2012, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-    assert backtesting.parse_range("20050101-")[1] is None
-    assert backtesting.parse_range("-20121231")[0] is None
-    assert backtesting.parse_range(None) == (None, None)
+    assert runs.parse_range("20050101-")[1] is None
+    assert runs.parse_range("-20121231")[0] is None
+    assert runs.parse_range(None) == (None, None)
     with pytest.raises(DataError, match="must be like"):
-        backtesting.parse_range("2005-2012")
+        runs.parse_range("2005-2012")
 
 
 def test_a_database_without_tables_is_one_sentence_and_exit_status_1(empty_database: str) -> None:

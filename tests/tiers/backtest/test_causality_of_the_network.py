@@ -9,7 +9,7 @@ import torch
 from tests.support.backtests import lots, market, shocked, short_params
 from tests.tiers.backtest.test_engine import assert_equal_until
 from tiers.backtest.engine import Config, Result, run_helios
-from tiers.backtest.history import Served
+from tiers.backtest.history import ServingModels
 from tiers.contracts import Bars, Switches
 from tiers.features import catalog
 from tiers.predict.artefact import Card, Predictor
@@ -59,7 +59,7 @@ def predictor(seed: int = 3) -> Predictor:
 def run(bars: Bars) -> Result:
     return run_helios(
         bars,
-        Served(champion=predictor(), champion_name="random"),
+        ServingModels(champion=predictor(), champion_name="random"),
         Config(lots=lots(bars), start_row=START),
         params=short_params(),
         switches=Switches(auto_trading=True, advanced_risk_engine=("S00",)),

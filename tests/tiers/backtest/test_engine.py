@@ -14,7 +14,7 @@ import pytest
 from tests.support.backtests import LinearModel, lots, market, prices, shocked, short_params
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Costs, Initial
-from tiers.backtest.history import Served, warmup_bars
+from tiers.backtest.history import ServingModels, warmup_bars
 from tiers.backtest.shipped import BUILT_IN
 from tiers.contracts import Bars, Switches, TradingState
 from tiers.contracts.errors import DataError
@@ -37,7 +37,7 @@ def helios(bars: Bars, *, start_row: int = 260, switches: Switches = SWITCHES, *
     config = Config(lots=lots(bars), start_row=start_row, seed=3)
     return run_helios(
         bars,
-        Served(champion=LinearModel(), champion_name="linear"),
+        ServingModels(champion=LinearModel(), champion_name="linear"),
         config,
         params=short_params(),
         switches=switches,
@@ -164,7 +164,7 @@ def test_without_a_forecast_nothing_is_traded() -> None:
     bars = market(330, 2)
     got = run_helios(
         bars,
-        Served(champion=Silent()),
+        ServingModels(champion=Silent()),
         Config(lots=lots(bars), start_row=260),
         params=short_params(),
         switches=SWITCHES,
@@ -190,7 +190,9 @@ def test_flags_change_what_they_say() -> None:
 
 def test_the_challenger_speaks_for_its_share_of_symbols() -> None:
     bars = market(330, 2, seed=6)
-    served = Served(champion=LinearModel(1), champion_name="old", challenger=LinearModel(2), challenger_name="new")
+    served = ServingModels(
+        champion=LinearModel(1), champion_name="old", challenger=LinearModel(2), challenger_name="new"
+    )
     config = Config(lots=lots(bars), start_row=260)
     logs = []
     for chosen in ((), ("S01",), ("S00", "S01")):
@@ -200,7 +202,7 @@ def test_the_challenger_speaks_for_its_share_of_symbols() -> None:
     np.testing.assert_array_equal(mixed[:, 0], champion[:, 0])
     np.testing.assert_array_equal(mixed[:, 1], challenger[:, 1])
     assert served.names(bars.symbols, ("S01",)) == ("old", "new")
-    assert Served(champion=LinearModel()).names(bars.symbols, ("S01",)) == ("model", "model")
+    assert ServingModels(champion=LinearModel()).names(bars.symbols, ("S01",)) == ("model", "model")
     assert served.receptive_bars == 1
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.support.backtests import LinearModel, lots, market, short_params
-from tiers.backtest import charts, figures, report
+from tiers.backtest import charts, presentation, report
 from tiers.backtest.engine import Config, Result, monthly_returns, run_helios, run_strategy
-from tiers.backtest.history import Served
+from tiers.backtest.history import ServingModels
 from tiers.contracts import Switches
 from tiers.contracts.errors import Rejected
 from trading.strategies import BuyAndHold, SmaCross
@@ -26,7 +26,7 @@ def result() -> Result:
     bars = market(700, 3, seed=1)
     return run_helios(
         bars,
-        Served(champion=LinearModel(), champion_name="linear-1"),
+        ServingModels(champion=LinearModel(), champion_name="linear-1"),
         Config(lots=lots(bars), start_row=260, seed=42),
         params=short_params(),
         switches=Switches(auto_trading=True),
@@ -58,7 +58,7 @@ def test_the_report_holds_every_part(result: Result) -> None:
         "Model",
     ):
         assert part in text
-    for label in figures.LABELS.values():
+    for label in presentation.LABELS.values():
         assert label in text
     assert "helios on S00, S01, S02" in text
     assert "2010-09-18 to 2011-12-01, 440 decisions" in text
@@ -66,7 +66,7 @@ def test_the_report_holds_every_part(result: Result) -> None:
     assert "risk.kelly_fraction 0.25" in text
     assert "garch_volatility on" in text
     assert html.count("Plotly.newPlot(") == 4
-    assert figures.formatted("total_return_pct", result.metrics.total_return_pct) in text
+    assert presentation.formatted("total_return_pct", result.metrics.total_return_pct) in text
 
 
 def test_the_report_needs_no_network(result: Result) -> None:
@@ -104,7 +104,7 @@ def test_a_partial_overlap_is_marked_and_gets_figures_of_its_own(result: Result)
 
 
 def test_figures_of_the_unseen_part_are_those_of_the_bars_after_it(result: Result) -> None:
-    unseen = figures.out_of_sample(result, result.run.ts[199])
+    unseen = presentation.out_of_sample(result, result.run.ts[199])
     assert unseen is not None
     curve = result.run.equity_curve
     assert unseen[0].total_return_pct == pytest.approx(100 * (curve[-1] / curve[200] - 1))
@@ -114,8 +114,8 @@ def test_figures_of_the_unseen_part_are_those_of_the_bars_after_it(result: Resul
     )
     held = result.baseline.run.equity_curve
     assert unseen[1].total_return_pct == pytest.approx(100 * (held[-1] / held[200] - 1))
-    assert figures.out_of_sample(result, result.end) is None
-    assert figures.out_of_sample(result, result.start - timedelta(days=1)) is None
+    assert presentation.out_of_sample(result, result.end) is None
+    assert presentation.out_of_sample(result, result.start - timedelta(days=1)) is None
 
 
 def test_a_strategy_without_a_model_gets_no_word_about_training() -> None:
@@ -224,11 +224,11 @@ def test_monthly_returns_compound_to_the_total(result: Result) -> None:
     ],
 )
 def test_figures_are_written_for_people(key: str, value: float | None, text: str) -> None:
-    assert figures.formatted(key, value) == text
+    assert presentation.formatted(key, value) == text
 
 
 def test_nested_parameters_become_dotted_names() -> None:
-    assert figures.flattened({"a": {"b": 1.0, "c": {"d": "x"}}, "e": 2}) == [
+    assert presentation.flattened({"a": {"b": 1.0, "c": {"d": "x"}}, "e": 2}) == [
         ("a.b", "1"),
         ("a.c.d", "x"),
         ("e", "2"),

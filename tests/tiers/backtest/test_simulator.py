@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.backtests import lots, market, prices
 from tiers.backtest.exact import Costs, Initial, Run, Step, last_closes, simulate
-from tiers.backtest.weights import WeightsDecider
+from tiers.backtest.weights_decider import WeightsDecider
 from tiers.contracts import Bars, BookView, OrderIntent, Side, TargetWeights, TradingState
 from tiers.contracts.errors import DataError
 from trading.books.accounting import exact, replay

@@ -115,7 +115,7 @@ def challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -
 
     yield register
     for slot, digest in loading.loaded():
-        if loading._known[loading.beside_name(slot, digest)].names.own.startswith(package):
+        if loading._known[loading.copy_name(slot, digest)].names.own.startswith(package):
             loading.forget_code(slot, digest)
 
 

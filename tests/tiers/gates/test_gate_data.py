@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.mutants import caught, names, one, shipped
 from tiers.contracts import shortest
-from tiers.gates import inputs
+from tiers.gates import samples
 from trading.market.bars import FIELDS, Bars
 
 INGEST, FEATURES = shipped("ingest"), shipped("features")
@@ -75,7 +75,7 @@ def wants_rows(rows, **arguments):
 
 
 def takes_the_future(rows, *, timeframe, bar_ts, calendars, since=None):
-    ahead = max(table.ts[-1] if table.n_rows else inputs.timeline(1, "1m")[0] for table in rows)
+    ahead = max(table.ts[-1] if table.n_rows else samples.timeline(1, "1m")[0] for table in rows)
     from datetime import UTC
 
     later = max(bar_ts, ahead.item().replace(tzinfo=UTC))
@@ -259,11 +259,11 @@ def test_what_ships_passes_every_test(stage: str, run):
 
 
 def test_the_worlds_of_the_gate_are_those_of_the_contract():
-    bars = inputs.bars(7)
+    bars = samples.bars(7)
     known = np.isfinite(bars.close)
     assert known[-1].all()
     assert 0.01 < (~known[200:]).mean() < 0.1
     assert (bars.high[known] >= np.maximum(bars.open, bars.close)[known]).all()
-    assert inputs.bars(7, whole=True).ts[-1] == np.datetime64("2024-03-06T15:00")
-    again = inputs.bars(7)
+    assert samples.bars(7, whole=True).ts[-1] == np.datetime64("2024-03-06T15:00")
+    again = samples.bars(7)
     assert (again.close[known] == bars.close[known]).all()

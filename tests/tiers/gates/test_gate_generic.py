@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from helios.modules.gate.child import Planned, plan_of, run_one, short, stages_of, verdict
 from helios.modules.suites import Call, Candidate, GateFailure, GateTest, contract_of, fits, generic, require
 from helios.modules.suites.equality import difference
-from helios.modules.suites.process_state import Surroundings
+from helios.modules.suites.process_state import ProcessState
 from tests.support.mutants import candidate, caught, shipped
 from tiers.gates.calls import CALLS
 
@@ -122,7 +122,7 @@ def victim(monkeypatch) -> ModuleType:
 
 
 def changes(work, *, own: str = "") -> list[str]:
-    before = Surroundings.now(("victimised",))
+    before = ProcessState.now(("victimised",))
     work()
     return before.changes(("victimised",), own=own)
 
@@ -192,7 +192,7 @@ def test_a_thread_that_was_left_is_counted():
 
 
 def test_the_suite_tells_what_an_import_changed(victim):
-    subject = replace(candidate("nowhere", SHIPPED), before=Surroundings.now(("victimised",)))
+    subject = replace(candidate("nowhere", SHIPPED), before=ProcessState.now(("victimised",)))
     test = next(each for each in generic.TESTS if each.name == "importing changes nothing else")
     assert verdict(lambda: test.function(subject, 7)) == ("passed", "")
     victim.limit = 9

@@ -10,7 +10,7 @@ import pytest
 from tests.support.mutants import OF_PARTS, candidate, one, shipped
 from tiers import features, llm, risk
 from tiers.contracts import VolatilityPath, protocols, shortest
-from tiers.gates.parts import NAME, it_has_every_part_of_its_tier
+from tiers.gates.completeness import NAME, it_has_every_part_of_its_tier
 
 
 def renamed(timeframe):

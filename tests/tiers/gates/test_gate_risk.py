@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.mutants import caught, names, one, shipped
 from tiers.contracts import Stance, TradingState
-from tiers.gates import inputs as worlds
+from tiers.gates import samples
 
 PLAIN = shipped("risk")
 ANALYST = shipped("llm")
@@ -106,7 +106,7 @@ MUTANTS = [
     ("the decision speaks of its bar and symbols", changed(symbols=("AAA",)), "must keep the symbols"),
     (
         "the decision speaks of its bar and symbols",
-        changed(bar_ts=worlds.BAR_TS - timedelta(hours=1)),
+        changed(bar_ts=samples.BAR_TS - timedelta(hours=1)),
         "must be of the bar",
     ),
     ("the decision speaks of its bar and symbols", changed(size=np.zeros(2)), "size must be float64 (6,)"),
@@ -173,7 +173,7 @@ def view(**changes):
 
 
 VIEWS = [
-    ("the view speaks of its bar", view(bar_ts=worlds.BAR_TS + timedelta(hours=1)), "the view must be of the bar"),
+    ("the view speaks of its bar", view(bar_ts=samples.BAR_TS + timedelta(hours=1)), "the view must be of the bar"),
     ("the view speaks of its bar", view(provider=""), "must name its provider, was ''"),
     ("the multiplier is from 0 to 1.5", view(risk_multiplier=1.51), "must be from 0 to 1.5, was 1.51"),
     ("the multiplier is from 0 to 1.5", view(risk_multiplier=-0.1), "was -0.1"),

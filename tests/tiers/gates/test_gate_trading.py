@@ -13,7 +13,7 @@ import pytest
 from tests.support.mutants import caught, names, one, shipped
 from tiers.contracts import Side, TradingState
 from tiers.contracts.plans import Plan
-from tiers.gates import inputs as worlds
+from tiers.gates import samples
 from trading.strategies import BuyAndHold, SmaCross
 
 PORTFOLIO, EXECUTE = shipped("portfolio"), shipped("execute")
@@ -44,7 +44,7 @@ def as_active(**inputs):
 
 
 def blind_to_sessions(**inputs):
-    everywhere = np.ones(len(worlds.SYMBOLS), dtype=np.bool_)
+    everywhere = np.ones(len(samples.SYMBOLS), dtype=np.bool_)
     return PORTFOLIO(**{**inputs, "book": replace(inputs["book"], tradable=everywhere)})
 
 
@@ -77,7 +77,7 @@ def loves_costs(**inputs):
 
 WEIGHTS = [
     ("targets speak of their bar and symbols", targets(symbols=("AAA",)), "must keep the symbols"),
-    ("targets speak of their bar and symbols", targets(bar_ts=worlds.BAR_TS + timedelta(hours=1)), "of the bar"),
+    ("targets speak of their bar and symbols", targets(bar_ts=samples.BAR_TS + timedelta(hours=1)), "of the bar"),
     ("targets speak of their bar and symbols", targets(weights=np.zeros(3)), "weights must be float64 (6,)"),
     ("targets speak of their bar and symbols", targets(reason=""), "must name method and reason"),
     ("weights are finite", weights(lambda out, _: out.weights * np.nan), "weights must be finite, was nan"),
@@ -150,7 +150,7 @@ def orders_what_is_closed(**inputs):
     book = inputs["book"]
     price = tuple(each or Decimal(50) for each in book.price)
     everywhere = np.ones(len(price), dtype=np.bool_)
-    lots = {**worlds.lots(), **inputs["lots"]}
+    lots = {**samples.lots(), **inputs["lots"]}
     return EXECUTE(**{**inputs, "book": replace(book, price=price, tradable=everywhere), "lots": lots})
 
 

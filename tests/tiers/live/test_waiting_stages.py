@@ -21,7 +21,7 @@ from tests.support.harness import clone, drop
 from tests.support.live_market import make_bars, stored
 from tests.tiers.challenge.conftest import _own_process  # noqa: F401 - every test as a fresh process has it
 from tests.tiers.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
-from tiers.live import chain, handlers, stages, windows
+from tiers.live import chain, handlers, lookback, stages
 from tiers.live.handlers import ingest, llm
 from trading.books import write as books
 from trading.market.read import bar_window
@@ -231,7 +231,7 @@ def test_a_bar_corrected_while_features_are_made_of_it_leaves_none_of_the_old(st
     stages.run_stage(started.pk, Stage.INGEST)
     running = []
     with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patched:
-        patched.setattr(windows.market, "bar_window", read)
+        patched.setattr(lookback.market, "bar_window", read)
         stages.run_stage(started.pk, Stage.FEATURES)
     assert running[0].result() == 1
     kept = EngineeredFeatures.objects.filter(bar_ts=started.bar_ts).values_list("symbol", flat=True)

@@ -19,7 +19,7 @@ FORWARD = np.array([1.2, -0.9, 0.1, -2.0])
 
 
 def test_figures_by_hand():
-    found = metrics.figures(PROBABILITY, OUTCOME, FORWARD)
+    found = metrics.forecast_metrics(PROBABILITY, OUTCOME, FORWARD)
     assert found["log_loss"] == pytest.approx(-(math.log(0.6) + math.log(0.5) + math.log(0.8) + math.log(0.1)) / 4)
     assert found["brier"] == pytest.approx((0.24 + 0.38 + 0.06 + 1.34) / 4)
     assert found["accuracy"] == 0.75
@@ -32,14 +32,14 @@ def test_figures_by_hand():
 
 
 def test_forecast_that_never_calls_has_no_hit_rate_and_no_rank_correlation():
-    found = metrics.figures(np.tile([0.2, 0.6, 0.2], (4, 1)), OUTCOME, FORWARD)
+    found = metrics.forecast_metrics(np.tile([0.2, 0.6, 0.2], (4, 1)), OUTCOME, FORWARD)
     assert found["hit_rate"] is None
     assert found["ic"] is None
     assert found["n_calls"] == 0
 
 
 def test_figures_without_samples_are_none():
-    found = metrics.figures(np.zeros((0, 3)), np.zeros(0, dtype=np.int8), np.zeros(0))
+    found = metrics.forecast_metrics(np.zeros((0, 3)), np.zeros(0, dtype=np.int8), np.zeros(0))
     assert set(found.values()) == {None}
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from tests.support.market_bars import at, make_bars
 from trading import sample_data
 from trading.management.commands import list_data
+from trading.market import inventory as stored_series
 from trading.market import read as selectors
-from trading.market import stored as stored_series
 from trading.market import write as market
 from trading.models import Instrument, MarketOHLC
 

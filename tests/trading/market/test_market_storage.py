@@ -13,8 +13,8 @@ from tests.support.market_bars import FIELDS, at, make_bars, same
 from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
 from trading.market import instruments
+from trading.market import inventory as stored_series
 from trading.market import read as selectors
-from trading.market import stored as stored_series
 from trading.market import write as market
 from trading.market.write import Series, UpsertResult
 from trading.models import Instrument, MarketOHLC

@@ -12,7 +12,7 @@ from tiers.challenge import arms, merge_orders, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import shortest
 from tiers.contracts.plans import Plan
-from tiers.live import store, windows
+from tiers.live import lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.market import instruments
 from trading.models import Book, Stage
@@ -22,7 +22,7 @@ from trading.orders import outbox
 def run(ctx: StageContext) -> StageResult:
     """Write orders and cancels to the outbox, and the book's snapshot; they are sent once this is committed."""
     book = ctx.book  # not locked: a halt need not wait for the tier, the sender obeys it
-    bars = shortest(windows.close_window(ctx.cycle, ctx.params))
+    bars = shortest(lookback.close_window(ctx.cycle, ctx.params))
     decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
     view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
     superseded = outbox.supersede(ctx.cycle)

@@ -12,7 +12,7 @@ from tiers.challenge import arms, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import Bars, FeatureSet, FloatArray, shortest
 from tiers.contracts.protocols import FeaturesTier
-from tiers.live import inference, store, windows
+from tiers.live import inference, lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.market.timestamps import utc
 from trading.market.write import lock_bars_shared
@@ -32,7 +32,7 @@ def run(ctx: StageContext) -> StageResult:
     book = ctx.book
     needed = inference.receptive_bars(book)
     lock_bars_shared(book.symbols)
-    load = lru_cache(lambda wanted: windows.load(book.symbols, dict(wanted), ctx.bar_ts))
+    load = lru_cache(lambda wanted: lookback.load(book.symbols, dict(wanted), ctx.bar_ts))
 
     def compute(tier: FeaturesTier) -> Computed:
         made = tier.feature_set(book.timeframe)

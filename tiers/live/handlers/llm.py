@@ -9,7 +9,7 @@ from tiers.challenge import arms, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import MarketContext, shortest
 from tiers.contracts.protocols import LlmTier
-from tiers.live import analyst, store, windows
+from tiers.live import analyst, lookback, store
 from tiers.live.analyst import Reply
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.models import Book, PipelineCycle, Stage
@@ -17,7 +17,7 @@ from trading.models import Book, PipelineCycle, Stage
 
 def run(ctx: StageContext) -> StageResult:
     """Show the market to the strategic analyst: the language model when there is a key, else the rules."""
-    window = windows.close_window(ctx.cycle, ctx.params)
+    window = lookback.close_window(ctx.cycle, ctx.params)
     bars = shortest(window)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
     forecast = store.load_forecast(ctx.cycle, bars.symbols)

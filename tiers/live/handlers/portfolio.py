@@ -9,14 +9,14 @@ from tiers.challenge import arms, book_strategy, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import TargetWeights, shortest
 from tiers.contracts.returns import window_returns
-from tiers.live import store, windows
+from tiers.live import lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.models import PipelineCycle, Stage
 
 
 def run(ctx: StageContext) -> StageResult:
     """Choose the target weights inside the risk engine's bounds."""
-    bars, params = shortest(windows.close_window(ctx.cycle, ctx.params)), ctx.params
+    bars, params = shortest(lookback.close_window(ctx.cycle, ctx.params)), ctx.params
     llm = arms.serving(ctx.cycle, Stage.LLM)
     decision = llm.enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
@@ -26,11 +26,11 @@ def run(ctx: StageContext) -> StageResult:
         "book": view,
         "params": params.portfolio,
     }
-    desk = book_strategy.Desk(book=ctx.book, bars=bars, risk=decision, view=view, params=params.portfolio)
+    allocation = book_strategy.Allocation(book=ctx.book, bars=bars, risk=decision, view=view, params=params.portfolio)
     answer: Answer[TargetWeights] = arms.ask(
-        ctx.cycle, Stage.PORTFOLIO, lambda tier: desk.serving(tier.run(**inputs)), strategy=desk.challenging
+        ctx.cycle, Stage.PORTFOLIO, lambda tier: allocation.serving(tier.run(**inputs)), strategy=allocation.challenging
     )
-    targets = answer.merged(desk.merged)
+    targets = answer.merged(allocation.merged)
     return StageResult(
         summary={
             "weights": dict(zip(targets.symbols, targets.weights.tolist(), strict=True)),

@@ -20,7 +20,7 @@ from tiers.contracts import (
 from tiers.contracts.parameters import PipelineParams, RiskParams
 from tiers.contracts.protocols import RiskTier
 from tiers.contracts.returns import window_returns
-from tiers.live import store, windows
+from tiers.live import lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.books import write as books
 from trading.models import Book, Stage
@@ -36,7 +36,7 @@ class Risk(NamedTuple):
 
 def run(ctx: StageContext) -> StageResult:
     """Forecast volatility and decide how much of each symbol may be held."""
-    params, window = ctx.params, windows.close_window(ctx.cycle, ctx.params)
+    params, window = ctx.params, lookback.close_window(ctx.cycle, ctx.params)
     bars = shortest(window)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
     inputs: dict[str, Any] = {

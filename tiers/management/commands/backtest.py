@@ -17,7 +17,7 @@ from rich.table import Table
 from helios.env import get_env
 from helios.errors import HeliosError
 from helios.system_checks import OF_SETTINGS
-from tiers.backtest import figures, request
+from tiers.backtest import presentation, runs
 from tiers.backtest.exact import Costs, Initial
 from tiers.contracts.errors import DataError
 from trading.market import instruments
@@ -31,7 +31,7 @@ class Command(BaseCommand):
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--strategy", default="helios", help=", ".join(request.STRATEGIES))
+        parser.add_argument("--strategy", default="helios", help=", ".join(runs.STRATEGIES))
         parser.add_argument("--symbols", default="AAPL,GOOG,IBM,MSFT", help="comma-separated")
         parser.add_argument("--timeframe", default="1d", help="1m, 5m, 15m, 1h or 1d")
         parser.add_argument("--timerange", help="20050101-20121231, either side may be left out")
@@ -47,11 +47,11 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         try:
             with _Progress(quiet=options["json"]) as progress:
-                outcome = request.run(request_of(options), progress=progress)
+                outcome = runs.run(request_of(options), progress=progress)
         except HeliosError as error:
             raise CommandError(str(error)) from error
         if options["json"]:
-            self.stdout.write(json.dumps(request.to_json(outcome)))
+            self.stdout.write(json.dumps(runs.to_json(outcome)))
             return
         console = Console(width=None if self.stdout.isatty() else 100)
         with console.capture() as shown:
@@ -62,11 +62,11 @@ class Command(BaseCommand):
         self.stdout.write(shown.get())
 
 
-def request_of(options: dict[str, Any]) -> request.Request:
+def request_of(options: dict[str, Any]) -> runs.Request:
     """The options as a request; `DataError` names the option that is no number or no range."""
     env = get_env()
-    start, end = request.parse_range(options["timerange"])
-    return request.Request(
+    start, end = runs.parse_range(options["timerange"])
+    return runs.Request(
         strategy=options["strategy"],
         symbols=tuple(sorted(instruments.listed(options["symbols"]))),
         timeframe=options["timeframe"],
@@ -98,14 +98,14 @@ def _integer(name: str, text: str) -> int:
         raise DataError(f"--{name} must be a whole number, was {text!r}") from None
 
 
-def title_of(outcome: request.Outcome) -> str:
+def title_of(outcome: runs.Outcome) -> str:
     """What was run, in a line."""
     result = outcome.result
     period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
     return f"{result.strategy} on {', '.join(result.symbols)}, {result.timeframe} bars, {period}"
 
 
-def table_of(outcome: request.Outcome) -> Table:
+def table_of(outcome: runs.Outcome) -> Table:
     """The figures of the strategy, with buy and hold beside them."""
     result = outcome.result
     table = Table()
@@ -113,15 +113,15 @@ def table_of(outcome: request.Outcome) -> Table:
     table.add_column(result.strategy, justify="right", style="bold")
     if result.buy_hold is not None:
         table.add_column("buy and hold", justify="right")
-    for key, label in figures.LABELS.items():
-        cells = [figures.formatted(key, getattr(result.metrics, key))]
+    for key, label in presentation.LABELS.items():
+        cells = [presentation.formatted(key, getattr(result.metrics, key))]
         if result.buy_hold is not None:
-            cells.append(figures.formatted(key, getattr(result.buy_hold.metrics, key)))
+            cells.append(presentation.formatted(key, getattr(result.buy_hold.metrics, key)))
         table.add_row(label, *cells)
     return table
 
 
-def notes_of(outcome: request.Outcome, export: Path | None) -> list[str]:
+def notes_of(outcome: runs.Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
     notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s"]
     if outcome.model is not None and outcome.trained_until is not None:

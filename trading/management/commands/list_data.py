@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand
 
 from helios.system_checks import OF_SETTINGS
-from trading.market.stored import Stored, inventory
+from trading.market.inventory import Stored, inventory
 
 if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
     from rich.table import Table

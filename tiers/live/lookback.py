@@ -15,23 +15,23 @@ from tiers.contracts.parameters import PipelineParams
 from trading.market import read as market
 from trading.models import PipelineCycle, Stage
 
-LOOKING_BACK = (Stage.RISK, Stage.LLM, Stage.PORTFOLIO)  # the tiers that decide on bars themselves
+LOOKBACK_STAGES = (Stage.RISK, Stage.LLM, Stage.PORTFOLIO)  # the tiers that decide on bars themselves
 _last: list[tuple[tuple[Any, ...], dict[str, Bars]]] = []
 
 
-def lookback(tiers: Iterable[Any], params: PipelineParams, timeframe: str) -> dict[str, int]:
+def bars_needed(tiers: Iterable[Any], params: PipelineParams, timeframe: str) -> dict[str, int]:
     """Own bars by timeframe behind risk, context and portfolio: the longest of what the modules ask for."""
     return joined_lookbacks({timeframe: 1}, *(tier.lookback_bars(params, timeframe) for tier in tiers))
 
 
-def in_use() -> list[Any]:
+def tiers_in_use() -> list[Any]:
     """The modules that look back, of those in use."""
-    return [modules.resolve(stage.value).implementation for stage in LOOKING_BACK]
+    return [modules.resolve(stage.value).implementation for stage in LOOKBACK_STAGES]
 
 
 def close_bars(params: PipelineParams, timeframe: str) -> int:
     """Own bars of the timeframe that is decided on, by the modules in use."""
-    return lookback(in_use(), params, timeframe)[timeframe]
+    return bars_needed(tiers_in_use(), params, timeframe)[timeframe]
 
 
 def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars]:
@@ -39,12 +39,12 @@ def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars
 
     Kept for the cycle that asked last, since the three stages of one cycle often share a process.
     """
-    key = (cycle.pk, cycle.bar_ts, *(cycle.modules.get(stage.value) for stage in LOOKING_BACK))
+    key = (cycle.pk, cycle.bar_ts, *(cycle.modules.get(stage.value) for stage in LOOKBACK_STAGES))
     if _last and _last[0][0] == key:
         return _last[0][1]
     book = cycle.book
-    wanted = lookback([arms.champion(cycle, stage) for stage in LOOKING_BACK], params, book.timeframe)
-    for tier in (each for stage in LOOKING_BACK for each in arms.challengers(cycle, stage)):
+    wanted = bars_needed([arms.champion(cycle, stage) for stage in LOOKBACK_STAGES], params, book.timeframe)
+    for tier in (each for stage in LOOKBACK_STAGES for each in arms.challengers(cycle, stage)):
         with suppress(Exception):  # its own trial will tell
             wanted = joined_lookbacks(wanted, tier.lookback_bars(params, book.timeframe))
     bars = load(book.symbols, wanted, cycle.bar_ts)

@@ -13,7 +13,7 @@ FLOORS: Final = frozenset({"helios", "trading", "tiers", "sentinel"})  # package
 GONE_APPS: Final = frozenset({"platform"})  # labels of apps that only an unreleased Helios had
 
 
-def refuse(*, using: str, **_: Any) -> None:
+def refuse_other_schema(*, using: str, **_: Any) -> None:
     """Raise `CommandError` where migrations were applied that this Helios has not; for the signal `pre_migrate`."""
     loader = MigrationLoader(connections[using])
     ours = GONE_APPS | {each.label for each in apps.get_app_configs() if each.name.partition(".")[0] in FLOORS}

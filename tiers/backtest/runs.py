@@ -14,13 +14,12 @@ from helios.modules import process as modules
 from tiers.backtest import engine, report
 from tiers.backtest.engine import Config, Result
 from tiers.backtest.exact import Costs, Initial
-from tiers.backtest.history import Progress, Served, warmup_bars
+from tiers.backtest.history import Progress, ServingModels, warmup_bars
 from tiers.contracts import Bars, Switches
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Tiers
-from tiers.live import inference
-from tiers.live import switches as switchboard
+from tiers.live import cycle_flags, inference
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
@@ -146,7 +145,7 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     tiers = active_tiers()
     made = tiers.features.feature_set(request.timeframe)
     champion = registry.champion(request.timeframe, made.name, made.version)
-    switches = switchboard.read_for(list(request.symbols), strategy="backtest", overrides={"auto_trading": True})
+    switches = cycle_flags.read_for(list(request.symbols), strategy="backtest", overrides={"auto_trading": True})
     tried = registry.challenger(request.timeframe, made.name, made.version)
     challenger = tried if switches.neural_network_v2 else None
     served = serving(champion, challenger, tiers)
@@ -170,9 +169,9 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     return Outcome(result=result, elapsed_s=0.0, model=champion, trained_until=trained_until, switches=switches)
 
 
-def serving(champion: MLModel, challenger: MLModel | None, tiers: Tiers) -> Served:
+def serving(champion: MLModel, challenger: MLModel | None, tiers: Tiers) -> ServingModels:
     """The models as the predict module loads them."""
-    return Served(
+    return ServingModels(
         champion=inference.predictor(champion, tiers.predict),
         champion_name=champion.name,
         challenger=None if challenger is None else inference.predictor(challenger, tiers.predict),
@@ -236,7 +235,7 @@ def longer(bars: Bars, wanted: Mapping[str, int]) -> dict[str, Bars]:
 
 def context_of(outcome: Outcome) -> report.Context:
     """What the report says beside the result."""
-    switches = switchboard.to_json(outcome.switches) if outcome.switches is not None else {}
+    switches = cycle_flags.to_json(outcome.switches) if outcome.switches is not None else {}
     return report.Context(
         made_at=datetime.now(UTC),
         elapsed_s=outcome.elapsed_s,
