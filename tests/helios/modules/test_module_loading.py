@@ -17,7 +17,7 @@ from helios.modules.core.import_rewriting import Names
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from tests.support import warm
 
-NAMES = Names(own="tiers.risk", beside="helios_modules.risk_0123456789ab")
+NAMES = Names(own="tiers.risk", copy="helios_modules.risk_0123456789ab")
 
 
 @pytest.fixture
