@@ -20,6 +20,7 @@ from helios.breakers.models import CircuitBreaker
 from helios.flags.models import FeatureFlag
 from helios.modules.models import Module
 from sentinel.models import AuditRun, Finding, Heartbeat
+from trading.admin import STATUS_COLOURS
 from trading.models import Book, PipelineCycle, PortfolioSnapshot
 
 ROWS: Final = 8
@@ -30,20 +31,13 @@ COLOURS: Final = {
     "info": "bg-blue-100 text-blue-700 dark:bg-blue-500/20 dark:text-blue-400",
     "": "bg-base-500/8 text-base-700 dark:bg-base-500/20 dark:text-base-200",
 }
-KINDS: Final = {
+KINDS: Final = STATUS_COLOURS | {
     "HEALTHY": "success",
     "DEGRADED": "warning",
     "CRITICAL": "danger",
     "critical": "danger",
     "warning": "warning",
     "info": "info",
-    "DONE": "success",
-    "RUNNING": "info",
-    "SKIPPED": "warning",
-    "FAILED": "danger",
-    "ACTIVE": "success",
-    "REDUCING": "warning",
-    "HALTED": "danger",
 }
 
 

@@ -43,3 +43,19 @@ class FeedKind(StrEnum):
     TABLE = "table"
     SAMPLE = "sample"
     FILE = "file"
+
+
+class Signal(StrEnum):
+    """What the forecast says about one symbol."""
+
+    SELL = "SELL"
+    HOLD = "HOLD"
+    BUY = "BUY"
+
+
+class Stance(StrEnum):
+    """The strategic view on the market as a whole."""
+
+    RISK_ON = "RISK_ON"
+    NEUTRAL = "NEUTRAL"
+    RISK_OFF = "RISK_OFF"

@@ -68,7 +68,7 @@ class Journal:
     def flush(self) -> None:
         """Write what waits; keeps it when that fails."""
         if self._pending:
-            aside(self._write)
+            on_own_connection(self._write)
 
     @property
     def waiting(self) -> int:
@@ -82,7 +82,7 @@ class Journal:
                 self._pending.popleft()
 
 
-def aside(work: Callable[[], T]) -> T | None:
+def on_own_connection(work: Callable[[], T]) -> T | None:
     """Run database work in a thread with its own autocommit connection; None when it failed or hangs."""
     results: list[T] = []
 

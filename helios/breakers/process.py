@@ -15,7 +15,7 @@ from helios.breakers.catalog import SHIPPED, Settings
 from helios.breakers.circuits import ProcessCircuit
 from helios.breakers.errors import SharedStateAway, UnknownBreaker
 from helios.breakers.flusher import Sharer
-from helios.breakers.journal import Journal, aside
+from helios.breakers.journal import Journal, on_own_connection
 from helios.breakers.shared_state import SharedStore
 from helios.control.generations import Generation
 
@@ -119,7 +119,7 @@ class Process:
         """Read every breaker's row; False where the database did not answer (asked again after `RETRY_S`)."""
         if time.monotonic() < self._next_attempt:
             return False
-        rows = aside(_rows)
+        rows = on_own_connection(_rows)
         if rows is None:
             self._next_attempt = time.monotonic() + RETRY_S
             return False

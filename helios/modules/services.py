@@ -14,7 +14,7 @@ from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.gate import runs
 from helios.modules.models import OPEN_SWAPS, Module, ModuleCode, ModuleState, ModuleVersion
 from helios.modules.rows import MODULES, USABLE, changed, find, move, named, slots, version_of
-from helios.modules.sources import Artefact
+from helios.modules.sources import SourceCode
 from helios.modules.swapping import fill_slot, recover, rollback, swap
 
 __all__ = [
@@ -53,7 +53,7 @@ def register(
     """
     check_name(name)
     artefact = sources.read(path, loading.allowed_packages())
-    stated = sources.stated(artefact)
+    stated = sources.declaration_of(artefact)
     if version and parse(version) != parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
     wanted = dependencies if dependencies is not None else stated.dependencies
@@ -65,7 +65,7 @@ def register(
 def check_registration(name: str, path: str, version: str, dependencies: Mapping[str, str]) -> None:
     """Raises `ModuleRefused` where `register` would; changes nothing."""
     check_name(name)
-    stated = sources.stated(sources.read(path, loading.allowed_packages()))
+    stated = sources.declaration_of(sources.read(path, loading.allowed_packages()))
     if version and parse(version) != parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
     compatibility.check_graph({row.name: row for row in Module.objects.all()}, name, dependencies)
@@ -195,7 +195,7 @@ def restore_shipped(*, actor: str = "system") -> list[str]:
             rows = slots()
             if shipped.name not in rows:
                 artefact = sources.read(shipped.path, loading.DEFAULT_PACKAGES)
-                version = sources.stated(artefact).version
+                version = sources.declaration_of(artefact).version
                 row = _enter(rows, shipped.name, artefact, version, shipped.dependencies, actor=actor)
                 _take(slots()[shipped.name], row, actor=actor)
                 made.append(shipped.name)
@@ -214,7 +214,7 @@ def seal(*, actor: str = "migration") -> list[str]:
         for row in ModuleVersion.objects.select_related("module").filter(code=None):
             try:
                 artefact = sources.read(row.path, loading.allowed_packages())
-                row.version = sources.stated(artefact).version
+                row.version = sources.declaration_of(artefact).version
             except ModuleRefused:
                 continue
             row.code, row.label = _kept(artefact), label_of(row.version, artefact.digest)
@@ -232,7 +232,7 @@ def seal(*, actor: str = "migration") -> list[str]:
 def _enter(
     rows: Mapping[str, Module],
     name: str,
-    artefact: Artefact,
+    artefact: SourceCode,
     version: str,
     dependencies: Mapping[str, str] | None,
     *,
@@ -260,7 +260,7 @@ def _enter(
     return row
 
 
-def _kept(artefact: Artefact) -> ModuleCode:
+def _kept(artefact: SourceCode) -> ModuleCode:
     code, _ = ModuleCode.objects.get_or_create(
         digest=artefact.digest,
         defaults={

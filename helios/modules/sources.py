@@ -25,7 +25,7 @@ Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Artefact:
+class SourceCode:
     """The code of one dotted path. File names are relative to its package; a single file has one name."""
 
     path: str
@@ -39,14 +39,14 @@ class Artefact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
+class Declaration:
     """What the code says of itself in literals; None where it says nothing."""
 
     version: str
     dependencies: dict[str, str] | None
 
 
-def read(path: str, packages: Iterable[str]) -> Artefact:
+def read(path: str, packages: Iterable[str]) -> SourceCode:
     """Read the package or the single file behind `path` from disk.
 
     Raises `ModuleRefused` for a path outside `packages`, for code that is not there, for links, and for more than
@@ -56,7 +56,7 @@ def read(path: str, packages: Iterable[str]) -> Artefact:
     place = locate(path)
     files = dict(_package_files(place)) if place.is_dir() else {place.name: place.read_bytes()}
     _check_size(path, files)
-    return Artefact(path=path, files=files, digest=digest_of(path, files))
+    return SourceCode(path=path, files=files, digest=digest_of(path, files))
 
 
 def locate(path: str) -> Path:
@@ -83,7 +83,7 @@ def digest_of(path: str, files: Files) -> str:
     return seen.hexdigest()
 
 
-def stated(artefact: Artefact) -> Stated:
+def declaration_of(artefact: SourceCode) -> Declaration:
     """VERSION and DEPENDENCIES as literals of the code, and a check that every file can be parsed.
 
     Raises `ModuleRefused` with file and line for a syntax error, and where VERSION is no literal version.
@@ -98,7 +98,7 @@ def stated(artefact: Artefact) -> Stated:
     dependencies = found.get("DEPENDENCIES")
     if dependencies is not None:
         check_dependencies(dependencies)
-    return Stated(version=version, dependencies=dependencies)
+    return Declaration(version=version, dependencies=dependencies)
 
 
 def packed(files: Files) -> dict[str, Any]:

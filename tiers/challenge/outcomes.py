@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from tiers.challenge import observations
 from tiers.contracts import Bars, FloatArray
 from tiers.predict import labels
 from trading.market import read as market
+from trading.market.timestamps import utc_times
 from trading.models import MLModel, PipelineCycle
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def _happened(rule: Rule, decisions: list[Decision]) -> dict[tuple[str, datetime
     }
 
 
-def _joined(before: Bars, after: Bars) -> tuple[FloatArray, list[datetime]]:
+def _joined(before: Bars, after: Bars) -> tuple[FloatArray, tuple[datetime, ...]]:
     """Closes and times of the two stretches; the later one begins where the earlier one ends."""
     fresh = ~np.isin(after.ts, before.ts)
-    ts = np.concatenate([before.ts, after.ts[fresh]]).astype("datetime64[us]").tolist()
-    return np.concatenate([before.close, after.close[fresh]]), [moment.replace(tzinfo=UTC) for moment in ts]
+    times = utc_times(np.concatenate([before.ts, after.ts[fresh]]))
+    return np.concatenate([before.close, after.close[fresh]]), times

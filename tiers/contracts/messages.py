@@ -10,33 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
-from trading.enums import Side, TradingState
+from trading.enums import Side, Signal, Stance, TradingState
 from trading.market.bars import Bars, BoolArray, FloatArray, TimeArray
 
 SELL, HOLD, BUY = 0, 1, 2  # columns of a probability array
 MAX_RISK_MULTIPLIER = 1.5  # the most that a strategic view may ask for
 BarsByTimeframe = Mapping[str, Bars]  # the shortest timeframe is the one that is decided on
-
-
-class Signal(StrEnum):
-    """What the forecast says about one symbol."""
-
-    SELL = "SELL"
-    HOLD = "HOLD"
-    BUY = "BUY"
-
-
-class Stance(StrEnum):
-    """The strategic view on the market as a whole."""
-
-    RISK_ON = "RISK_ON"
-    NEUTRAL = "NEUTRAL"
-    RISK_OFF = "RISK_OFF"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

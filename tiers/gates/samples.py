@@ -24,6 +24,7 @@ from tiers.contracts import (
 from trading.market.bars import FIELDS, Bars, BarTable, split
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
+from trading.market.timestamps import stamp
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
 BAR_TS = datetime(2024, 3, 6, 15, 0, tzinfo=UTC)  # a full hour: every intraday bar closes here
@@ -81,7 +82,7 @@ def shocked(market: BarsByTimeframe, last: np.datetime64, seed: int) -> dict[str
 
 def timeline(n_bars: int, timeframe: str) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
     """Consecutive closes that end at `BAR_TS`, (n_bars,)."""
-    last = np.datetime64(BAR_TS.replace(tzinfo=None), "us")
+    last = stamp(BAR_TS)
     step = np.timedelta64(seconds(timeframe) * 1_000_000, "us")
     return np.asarray(last - step * np.arange(n_bars)[::-1])
 

@@ -34,6 +34,7 @@ from tiers.live import book_params, cycle_flags, inference, lookback
 from tiers.predict import labels
 from trading.books.read import last_bar
 from trading.market import instruments, timeline
+from trading.market.timestamps import stamp
 from trading.models import Book, Stage
 from trading.registry import read as registry
 from trading.strategies.registry import TIERS
@@ -200,7 +201,7 @@ def _arms(rollout: Rollout, data: ReplayData, stage: str) -> tuple[TimedArm, Tim
 def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
     """Tier 6 at the bar of its inputs, with the window that a live cycle would load."""
     view, params = inputs["book"], book_params.params_of(data.book)
-    row = int(np.searchsorted(data.bars.ts, np.datetime64(view.bar_ts.replace(tzinfo=None), "us")))
+    row = int(np.searchsorted(data.bars.ts, stamp(view.bar_ts)))
     first = max(0, row + 1 - lookback.close_bars(params, data.book.timeframe))
     return Allocation(
         book=data.book,

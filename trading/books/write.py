@@ -121,7 +121,7 @@ def _refuse_live(*, confirmed: bool) -> None:
         raise Rejected("live mode needs HELIOS_LIVE_TRADING_ARMED=true in the environment, it is not set")
     if not confirmed:
         raise Rejected("live mode needs --confirm as the second key, it was not given")
-    raise Rejected("live mode needs a live broker, and this version has only the paper broker")
+    raise Rejected("live mode needs a live venue, and this version has only the paper venue")
 
 
 def set_active(name: str, *, active: bool, actor: str, reason: str) -> Book:

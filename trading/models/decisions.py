@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from trading.enums import TradingState
+from trading.enums import Stance, TradingState
 from trading.models.columns import one_of, symbol_field, timeframe_field, values, within
 
 
@@ -95,7 +95,7 @@ class StrategicDecision(models.Model):
         ordering = ["-id"]
         verbose_name = "strategic decision"
         constraints = [
-            one_of("stance", ["RISK_ON", "NEUTRAL", "RISK_OFF"], "llm_strategic_decisions_stance"),
+            one_of("stance", values(Stance), "llm_strategic_decisions_stance"),
             within("conviction", 0, 1, "llm_strategic_decisions_conviction"),
             within("risk_multiplier", 0, 1.5, "llm_strategic_decisions_multiplier"),
         ]

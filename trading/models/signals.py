@@ -6,7 +6,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from trading.models.columns import one_of, symbol_field, timeframe_field, within
+from trading.enums import Signal
+from trading.models.columns import one_of, symbol_field, timeframe_field, values, within
 
 
 class MLModel(models.Model):
@@ -83,7 +84,7 @@ class MLPrediction(models.Model):
         verbose_name = "ML prediction"
         constraints = [
             models.UniqueConstraint(fields=["cycle", "symbol"], name="ml_predictions_once"),
-            one_of("signal", ["SELL", "HOLD", "BUY"], "ml_predictions_signal"),
+            one_of("signal", values(Signal), "ml_predictions_signal"),
             within("p_sell", 0, 1, "ml_predictions_p_sell"),
             within("p_hold", 0, 1, "ml_predictions_p_hold"),
             within("p_buy", 0, 1, "ml_predictions_p_buy"),

@@ -12,4 +12,4 @@ def venue_for(book: Book) -> Venue:
     """The venue of a book; `Rejected` for a live book, since no live venue is configured."""
     if book.mode in {Book.Mode.PAPER, Book.Mode.REPLAY}:
         return PaperVenue()
-    raise Rejected(f"book {book.name!r} is live, and this version has only the paper broker")
+    raise Rejected(f"book {book.name!r} is live, and this version has only the paper venue")

@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 
 from helios.control.cli import Row, Words, by, read_file
 from helios.flags.unleash import importing
-from helios.flags.unleash.report import conformance
+from helios.flags.unleash.conformance_report import conformance
 
 ACTIONS: Final = {
     "import": "take over the flags of an Unleash state file: all of it, or nothing",

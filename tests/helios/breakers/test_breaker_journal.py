@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from helios.breakers import CircuitOpen, breaker, process, refresh_if_behind, services
-from helios.breakers.journal import KEPT, Entry, Journal, aside
+from helios.breakers.journal import KEPT, Entry, Journal, on_own_connection
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.events.models import SystemEvent
 
@@ -138,7 +138,7 @@ def test_work_aside_has_a_connection_of_its_own():
             cursor.execute("SELECT pg_backend_pid()")
             return cursor.fetchone()[0]
 
-    assert aside(backend) != backend()
+    assert on_own_connection(backend) != backend()
 
 
 def strictly(change: Callable[[], object]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helios.flags.unleash.report import FAILED, PASSED, UNREADABLE, conformance
+from helios.flags.unleash.conformance_report import FAILED, PASSED, UNREADABLE, conformance
 from tests.support.places import SHARED
 
 REFERENCE = SHARED / "reference" / "unleash"

@@ -33,7 +33,7 @@ def write(folder: Path, **files: str) -> None:
         target.with_suffix(".py").write_text(text)
 
 
-def read(path: str) -> sources.Artefact:
+def read(path: str) -> sources.SourceCode:
     return sources.read(path, ["scratch_top"])
 
 
@@ -63,7 +63,7 @@ def test_a_single_file_is_a_module_too(top: Path):
 def test_a_shipped_tier_reads_as_it_lies_on_disk():
     found = sources.read("tiers.risk", ["tiers"])
     assert "sizing.py" in found.files
-    assert sources.stated(found).version.count(".") == 2
+    assert sources.declaration_of(found).version.count(".") == 2
 
 
 @given(trees, trees)
@@ -132,9 +132,9 @@ def test_too_much_is_refused_with_the_limit(top: Path, monkeypatch):
 @pytest.mark.parametrize("text", [b"def run(:\n", b"\0", b"x = '\xff'\n", b"(" * 300])
 def test_what_cannot_be_parsed_is_refused_by_file(text: bytes):
     files = {"__init__.py": b"VERSION = '1.0.0'", "broken.py": text}
-    artefact = sources.Artefact(path="tiers.risk", files=files, digest="")
+    artefact = sources.SourceCode(path="tiers.risk", files=files, digest="")
     with pytest.raises(ModuleRefused, match=r"tiers.risk must be valid Python, broken.py"):
-        sources.stated(artefact)
+        sources.declaration_of(artefact)
 
 
 @pytest.mark.parametrize(
@@ -151,14 +151,14 @@ def test_what_cannot_be_parsed_is_refused_by_file(text: bytes):
     ],
 )
 def test_code_says_its_version_in_a_literal(text: str, version: str, dependencies: dict[str, str] | None):
-    found = sources.stated(sources.Artefact(path="t", files={"__init__.py": text.encode()}, digest=""))
+    found = sources.declaration_of(sources.SourceCode(path="t", files={"__init__.py": text.encode()}, digest=""))
     assert (found.version, found.dependencies) == (version, dependencies)
 
 
 def test_what_it_needs_must_be_a_literal_too():
     text = b"VERSION = '1.0.0'\nDEPENDENCIES = dict(features='^1.0.0')"
     with pytest.raises(ModuleRefused, match="dependencies must map names to version ranges"):
-        sources.stated(sources.Artefact(path="t", files={"t.py": text}, digest=""))
+        sources.declaration_of(sources.SourceCode(path="t", files={"t.py": text}, digest=""))
 
 
 def test_the_fingerprint_changes_with_any_file(top: Path):

@@ -76,7 +76,7 @@ def test_live_is_refused_without_the_second_key_and_without_a_venue(book, monkey
     monkeypatch.setattr(books, "get_env", lambda: armed)
     with pytest.raises(Rejected, match="--confirm"):
         books.set_mode("desk", "live", actor="ana", reason="")
-    with pytest.raises(Rejected, match="live broker"):
+    with pytest.raises(Rejected, match="live venue"):
         books.set_mode("desk", "live", actor="ana", reason="", confirmed=True)
     assert get_book("desk").mode == "paper"
 

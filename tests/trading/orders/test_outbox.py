@@ -101,7 +101,7 @@ def test_one_decision_makes_one_order(cycle):
 
 def test_a_live_book_has_no_broker_yet(cycle):
     cycle.book.mode = "live"
-    with pytest.raises(Rejected, match="only the paper broker"):
+    with pytest.raises(Rejected, match="only the paper venue"):
         registry.venue_for(cycle.book)
 
 
