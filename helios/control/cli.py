@@ -14,7 +14,7 @@ from django.db import OperationalError, ProgrammingError
 from helios.errors import HeliosError
 
 Row = dict[str, Any]
-Words = Mapping[str, Any]
+Options = Mapping[str, Any]
 
 
 class SubjectCommand(BaseCommand):
@@ -34,7 +34,7 @@ class SubjectCommand(BaseCommand):
         """The answer of an action for people."""
         raise NotImplementedError
 
-    def act(self, options: Words) -> Any:
+    def act(self, options: Options) -> Any:
         """Run the chosen action; plain data."""
         return getattr(self, f"_{options['action'].replace('-', '_')}")(options)
 
@@ -78,9 +78,9 @@ def actor() -> str:
         return "cli"
 
 
-def by(words: Words) -> Row:
+def by(options: Options) -> Row:
     """Who makes a change, and why."""
-    return {"actor": words.get("actor") or actor(), "reason": words["reason"]}
+    return {"actor": options.get("actor") or actor(), "reason": options["reason"]}
 
 
 def read_json(text: str, what: str) -> Any:

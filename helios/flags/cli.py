@@ -1,4 +1,4 @@
-"""What the actions of `manage.py flags` do: each takes the parsed words and returns plain data."""
+"""What the actions of `manage.py flags` do: each takes the parsed options and returns plain data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from helios.control.cli import Row, Words, by, read_json
+from helios.control.cli import Options, Row, by, read_json
 from helios.entries import split, trimmed
 from helios.flags import catalog, process, references, segments, selectors, services, stale
 from helios.flags.core.constraints import parse_moment
@@ -18,26 +18,26 @@ from helios.flags.rows import Change, state
 LAST_CHANGES: Final = 10
 
 
-def _locked(words: Words) -> dict[str, Any]:
-    return {**by(words), "version": words["if_version"]}
+def _locked(options: Options) -> dict[str, Any]:
+    return {**by(options), "version": options["if_version"]}
 
 
-def _list(_: Words) -> list[Row]:
+def _list(_: Options) -> list[Row]:
     return [row_of(flag) for flag in FeatureFlag.objects.order_by("name")]
 
 
-def _show(words: Words) -> Row:
-    flag = selectors.get(words["name"])
+def _show(options: Options) -> Row:
+    flag = selectors.get(options["name"])
     needed = references.needing_flag(flag.name)
     return {**row_of(flag), "needed_by": list(needed), "history": history(flag.name, LAST_CHANGES)}
 
 
-def _check(words: Words) -> Row:
-    selectors.get(words["name"])
+def _check(options: Options) -> Row:
+    selectors.get(options["name"])
     process.refresh_if_behind()
-    decision = process.explain(words["name"], context(words), _moment_or_none(words["at"]))
+    decision = process.explain(options["name"], context(options), _moment_or_none(options["at"]))
     return {
-        "name": words["name"],
+        "name": options["name"],
         "enabled": decision.enabled,
         "reason": str(decision.reason),
         "detail": decision.detail,
@@ -45,11 +45,11 @@ def _check(words: Words) -> Row:
     }
 
 
-def _variant(words: Words) -> Row:
-    selectors.get(words["name"])
+def _variant(options: Options) -> Row:
+    selectors.get(options["name"])
     process.refresh_if_behind()
-    answer = process.variant(words["name"], context(words), _moment_or_none(words["at"]))
-    return {"flag": words["name"], **answer.to_json(), **_serving()}
+    answer = process.variant(options["name"], context(options), _moment_or_none(options["at"]))
+    return {"flag": options["name"], **answer.to_json(), **_serving()}
 
 
 def _serving() -> Row:
@@ -57,82 +57,84 @@ def _serving() -> Row:
     return {"generation": snapshot.generation, "status": snapshot.status}
 
 
-def _set_percentage(words: Words) -> Row:
-    return change_row(services.set_percentage(words["name"], words["percentage"], **_locked(words)))
+def _set_percentage(options: Options) -> Row:
+    return change_row(services.set_percentage(options["name"], options["percentage"], **_locked(options)))
 
 
-def _schedule(words: Words) -> Row:
-    return change_row(services.set_schedule(words["name"], [_step(text) for text in words["steps"]], **_locked(words)))
+def _schedule(options: Options) -> Row:
+    return change_row(
+        services.set_schedule(options["name"], [_step(text) for text in options["steps"]], **_locked(options))
+    )
 
 
-def _ramp(words: Words) -> Row:
-    start, end = moment(words["start"]), moment(words["end"])
-    shares = words["from_percentage"], words["to_percentage"]
-    return change_row(services.set_ramp(words["name"], start, end, *shares, **_locked(words)))
+def _ramp(options: Options) -> Row:
+    start, end = moment(options["start"]), moment(options["end"])
+    shares = options["from_percentage"], options["to_percentage"]
+    return change_row(services.set_ramp(options["name"], start, end, *shares, **_locked(options)))
 
 
-def _whitelist(words: Words) -> Row:
-    change = services.whitelist_add if words["change"] == "add" else services.whitelist_remove
-    return change_row(change(words["name"], _entries(words), **_locked(words)))
+def _whitelist(options: Options) -> Row:
+    change = services.whitelist_add if options["change"] == "add" else services.whitelist_remove
+    return change_row(change(options["name"], _entries(options), **_locked(options)))
 
 
-def _entries(words: Words) -> list[str]:
+def _entries(options: Options) -> list[str]:
     """The entries, of which one word may hold several with commas between them; one that is listed so is itself."""
-    kept = selectors.get(words["name"]).whitelist if words["change"] == "remove" else []
+    kept = selectors.get(options["name"]).whitelist if options["change"] == "remove" else []
     try:
-        return [each for text in words["entries"] for each in ([text] if text in kept else split(text) or [text])]
+        return [each for text in options["entries"] for each in ([text] if text in kept else split(text) or [text])]
     except ValueError as error:
         raise InvalidFlagError(f"an entry {error}") from error
 
 
-def _history(words: Words) -> list[Row]:
-    rows = history(words["name"], max(words["limit"], 0))
-    if words["name"] and not rows:
-        selectors.get(words["name"])  # a flag that went keeps its history; a misspelt one never had any
+def _history(options: Options) -> list[Row]:
+    rows = history(options["name"], max(options["limit"], 0))
+    if options["name"] and not rows:
+        selectors.get(options["name"])  # a flag that went keeps its history; a misspelt one never had any
     return rows
 
 
-def _restore(words: Words) -> list[Row] | Row:
-    if words["name"]:
-        return change_row(services.restore(words["name"], words["entry"], **_locked(words)))
-    named = {**by(words), "reason": words["reason"] or "put back"}
+def _restore(options: Options) -> list[Row] | Row:
+    if options["name"]:
+        return change_row(services.restore(options["name"], options["entry"], **_locked(options)))
+    named = {**by(options), "reason": options["reason"] or "put back"}
     return [change_row(change) for change in services.install_missing(**named)]
 
 
-def _archive(words: Words) -> Row:
-    change = services.archive(words["name"], **_locked(words))
+def _archive(options: Options) -> Row:
+    change = services.archive(options["name"], **_locked(options))
     return {"name": change.name, "action": change.action, "changed": change.changed, "generation": change.generation}
 
 
-def _segments(words: Words) -> list[Row] | Row:
-    if not words["name"]:
+def _segments(options: Options) -> list[Row] | Row:
+    if not options["name"]:
         return [segment_row(each) for each in FlagSegment.objects.order_by("name")]
-    if words["remove"]:
-        change = segments.remove(words["name"], **by(words))
+    if options["remove"]:
+        change = segments.remove(options["name"], **by(options))
         return {"name": change.name, "action": change.action, "changed": change.changed}
-    fields = {key: words[key] for key in segments.EDITABLE if words[key] is not None}
+    fields = {key: options[key] for key in segments.EDITABLE if options[key] is not None}
     if "constraints" in fields:
         fields["constraints"] = read_json(fields["constraints"], "constraints")
     if not fields:
-        return segment_row(selectors.get_segment(words["name"]))
-    known = FlagSegment.objects.filter(name=words["name"]).exists()
-    change = (segments.edit if known else segments.create)(words["name"], fields, **by(words))
+        return segment_row(selectors.get_segment(options["name"]))
+    known = FlagSegment.objects.filter(name=options["name"]).exists()
+    change = (segments.edit if known else segments.create)(options["name"], fields, **by(options))
     row = segment_row(selectors.get_segment(change.name))
     return {**row, "action": change.action, "changed": change.changed}
 
 
-def _stale(words: Words) -> list[Row]:
-    return [each.plain() for each in stale.report(days=max(words["days"], 0))]
+def _stale(options: Options) -> list[Row]:
+    return [each.plain() for each in stale.report(days=max(options["days"], 0))]
 
 
-def context(words: Words) -> FlagContext:
-    """The context that the words describe."""
-    pairs = [text.partition("=") for text in words["attribute"]]
+def context(options: Options) -> FlagContext:
+    """The context that the options describe."""
+    pairs = [text.partition("=") for text in options["attribute"]]
     for name, found, _ in pairs:
         if not name or not found:
             raise InvalidFlagError(f"--attribute must read NAME=VALUE, was {name!r}")
     return FlagContext(
-        **{name: trimmed(words[name]) for name in (*IDENTITIES, "environment")},
+        **{name: trimmed(options[name]) for name in (*IDENTITIES, "environment")},
         attributes={name: value for name, _, value in pairs},
     )
 
@@ -208,14 +210,14 @@ def history(name: str | None, limit: int) -> list[Row]:
     ]
 
 
-RUN: Final[Mapping[str, Callable[[Words], Any]]] = {
+RUN: Final[Mapping[str, Callable[[Options], Any]]] = {
     "list": _list,
     "show": _show,
     "check": _check,
     "variant": _variant,
-    "enable": lambda words: change_row(services.enable(words["name"], **_locked(words))),
-    "disable": lambda words: change_row(services.disable(words["name"], **_locked(words))),
-    "kill": lambda words: change_row(services.kill(words["name"], **_locked(words))),
+    "enable": lambda options: change_row(services.enable(options["name"], **_locked(options))),
+    "disable": lambda options: change_row(services.disable(options["name"], **_locked(options))),
+    "kill": lambda options: change_row(services.kill(options["name"], **_locked(options))),
     "set-percentage": _set_percentage,
     "schedule": _schedule,
     "ramp": _ramp,

@@ -1,4 +1,4 @@
-"""The two actions of `manage.py flags` that speak Unleash's language, with their words and their lines."""
+"""The two actions of `manage.py flags` that speak Unleash's language, with their options and their lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.core.management.base import CommandParser
 
-from helios.control.cli import Row, Words, by, read_file
+from helios.control.cli import Options, Row, by, read_file
 from helios.flags.unleash import importing
 from helios.flags.unleash.conformance_report import conformance
 
@@ -20,18 +20,18 @@ ACTIONS: Final = {
 }
 
 
-def _import(words: Words) -> list[Row]:
-    named = {**by(words), "reason": words["reason"] or f"imported from {Path(words['file']).name}"}
-    options = {key: words[key] for key in ("overwrite", "dry_run", "strict")}
+def _import(options: Options) -> list[Row]:
+    named = {**by(options), "reason": options["reason"] or f"imported from {Path(options['file']).name}"}
+    choices = {key: options[key] for key in ("overwrite", "dry_run", "strict")}
     return [
-        {**asdict(each), "dry_run": words["dry_run"]}
-        for each in importing.import_state(read_file(words["file"]), **options, **named)
+        {**asdict(each), "dry_run": options["dry_run"]}
+        for each in importing.import_state(read_file(options["file"]), **choices, **named)
     ]
 
 
-def _conformance(words: Words) -> Row:
+def _conformance(options: Options) -> Row:
     out = io.StringIO()
-    code = conformance(words["files"], out)
+    code = conformance(options["files"], out)
     return {"exit": code, "lines": out.getvalue().splitlines()}
 
 
@@ -53,7 +53,7 @@ def _imported(row: Row) -> str:
     return "\n".join([line, *(f"  warning: {row['name']}: {each}" for each in row["notes"])])
 
 
-RUN: Final[Mapping[str, Callable[[Words], Any]]] = {"import": _import, "conformance": _conformance}
+RUN: Final[Mapping[str, Callable[[Options], Any]]] = {"import": _import, "conformance": _conformance}
 ARGUMENTS: Final = {"import": _of_import, "conformance": _of_conformance}
 TEXTS: Final[Mapping[str, Callable[[Any], str]]] = {
     "import": lambda rows: "\n".join(map(_imported, rows)) or "none",

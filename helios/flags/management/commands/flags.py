@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.core.management.base import CommandParser
 
-from helios.control.cli import SubjectCommand, Words
+from helios.control.cli import Options, SubjectCommand
 from helios.flags import cli, printing
 from helios.flags.stale import DEFAULT_DAYS
 from helios.flags.unleash import cli as unleash
@@ -52,7 +52,7 @@ class Command(SubjectCommand):
             action.add_argument("--if-version", type=int, metavar="N", help="only if it still is at this version")
         _ARGUMENTS.get(name, lambda _: None)(action)
 
-    def act(self, options: Words) -> Any:
+    def act(self, options: Options) -> Any:
         """Run the chosen action."""
         return {**cli.RUN, **unleash.RUN}[options["action"]](options)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from helios.control.cli import Row, SubjectCommand, Words, actor
+from helios.control.cli import Options, Row, SubjectCommand, actor
 from helios.modules import presence, printing, selectors, services
 from helios.modules.core.dependencies import load_order
 from helios.modules.errors import UnknownModule
@@ -62,24 +62,24 @@ class Command(SubjectCommand):
         if action == "test" and not answer["passed"]:
             raise CommandError(f"module {answer['module']} {answer['version']} {answer['reason']}")
 
-    def _list(self, _: Words) -> list[Row]:
+    def _list(self, _: Options) -> list[Row]:
         rows = {row.name: row for row in Module.objects.select_related("active", "previous")}
         order = load_order({name: list(row.dependencies) for name, row in rows.items()})
         return [selectors.slot(rows[name]) for name in order]
 
-    def _show(self, options: Words) -> Row:
+    def _show(self, options: Options) -> Row:
         return selectors.slot(services.get(options["name"]))
 
-    def _versions(self, options: Words) -> list[Row]:
+    def _versions(self, options: Options) -> list[Row]:
         return selectors.versions(services.get(options["name"]))
 
-    def _history(self, options: Words) -> list[Row]:
+    def _history(self, options: Options) -> list[Row]:
         return selectors.history(services.get(options["name"]))
 
-    def _processes(self, _: Words) -> list[Row]:
+    def _processes(self, _: Options) -> list[Row]:
         return [selectors.process(row) for row in presence.live()]
 
-    def _register(self, options: Words) -> Row:
+    def _register(self, options: Options) -> Row:
         if not options["new_slot"]:
             try:
                 services.get(options["name"])
@@ -96,16 +96,16 @@ class Command(SubjectCommand):
         )
         return selectors.version(row)
 
-    def _load(self, options: Words) -> Row:
+    def _load(self, options: Options) -> Row:
         return selectors.version(services.load(options["name"], options["version"], actor=actor()))
 
-    def _activate(self, options: Words) -> Row:
+    def _activate(self, options: Options) -> Row:
         return selectors.version(services.activate(options["name"], options["version"], actor=actor()))
 
-    def _unload(self, options: Words) -> Row:
+    def _unload(self, options: Options) -> Row:
         return selectors.version(services.unload(options["name"], options["version"], actor=actor()))
 
-    def _swap(self, options: Words) -> Row:
+    def _swap(self, options: Options) -> Row:
         row = services.swap(
             options["name"],
             options["version"],
@@ -116,10 +116,10 @@ class Command(SubjectCommand):
         )
         return selectors.swap(row)
 
-    def _rollback(self, options: Words) -> Row:
+    def _rollback(self, options: Options) -> Row:
         return selectors.swap(services.rollback(options["name"], actor=actor(), reason=options["reason"]))
 
-    def _configure(self, options: Words) -> Row:
+    def _configure(self, options: Options) -> Row:
         hot = None if options["hot_reload"] is None else options["hot_reload"] == "on"
         row = services.configure(
             options["name"],
@@ -130,15 +130,15 @@ class Command(SubjectCommand):
         )
         return selectors.slot(row)
 
-    def _test(self, options: Words) -> Row:
+    def _test(self, options: Options) -> Row:
         report = runs.run_suites(options["name"], options["version"], options["suite"], actor=actor())
         return report.to_json()
 
-    def _restore(self, _: Words) -> Row:
+    def _restore(self, _: Options) -> Row:
         return {"restored": services.restore_shipped(actor=actor())}
 
-    def _tell(self, words: str) -> None:
-        self.stdout.write(words)
+    def _tell(self, line: str) -> None:
+        self.stdout.write(line)
         self.stdout.flush()
 
 

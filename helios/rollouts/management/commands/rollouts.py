@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from helios.control.cli import Row, SubjectCommand, Words, by, read_json
+from helios.control.cli import Options, Row, SubjectCommand, by, read_json
 from helios.rollouts import comparison, printing, selectors, services
 from helios.rollouts.core.assignment import Kind
 from helios.rollouts.core.machine import LIVE
@@ -50,14 +50,14 @@ class Command(SubjectCommand):
         """Tables for people."""
         return printing.printed(action, answer)
 
-    def _list(self, options: Words) -> list[Row]:
+    def _list(self, options: Options) -> list[Row]:
         rows = Rollout.objects.all() if options["all"] else Rollout.objects.filter(state__in=sorted(LIVE))
         return [comparison.state(row) for row in rows]
 
-    def _show(self, options: Words) -> Row:
+    def _show(self, options: Options) -> Row:
         return comparison.report(_named(options["name"]))
 
-    def _create(self, options: Words) -> Row:
+    def _create(self, options: Options) -> Row:
         with transaction.atomic():  # one that cannot be started is not there for the retry either
             row = services.create(
                 options["name"],
@@ -75,22 +75,22 @@ class Command(SubjectCommand):
                 row = services.start(row.pk, **by(options))
         return comparison.state(row)
 
-    def _start(self, options: Words) -> Row:
+    def _start(self, options: Options) -> Row:
         return comparison.state(services.start(_named(options["name"]).pk, **by(options)))
 
-    def _pause(self, options: Words) -> Row:
+    def _pause(self, options: Options) -> Row:
         return comparison.state(services.pause(_named(options["name"]).pk, **by(options)))
 
-    def _resume(self, options: Words) -> Row:
+    def _resume(self, options: Options) -> Row:
         return comparison.state(services.resume(_named(options["name"]).pk, **by(options)))
 
-    def _promote(self, options: Words) -> Row:
+    def _promote(self, options: Options) -> Row:
         return comparison.state(services.promote(_named(options["name"]).pk, full=options["full"], **by(options)))
 
-    def _abort(self, options: Words) -> Row:
+    def _abort(self, options: Options) -> Row:
         return comparison.state(services.abort(_named(options["name"]).pk, **by(options)))
 
-    def _history(self, options: Words) -> list[Row]:
+    def _history(self, options: Options) -> list[Row]:
         entries = RolloutEvent.objects.filter(rollout=_named(options["name"]))[: max(options["limit"], 0)]
         return [
             {
@@ -104,7 +104,7 @@ class Command(SubjectCommand):
             for entry in entries
         ]
 
-    def _analyses(self, options: Words) -> list[Row]:
+    def _analyses(self, options: Options) -> list[Row]:
         rows = _named(options["name"]).analyses.all()[: max(options["limit"], 0)]
         return [comparison.analysis(row) for row in rows]
 
@@ -125,5 +125,5 @@ def _named(text: str) -> Rollout:
     return selectors.get(int(text) if text.isdecimal() else text)
 
 
-def _json(options: Words, name: str) -> Any:
+def _json(options: Options, name: str) -> Any:
     return None if options[name] is None else read_json(options[name], f"--{name}")
