@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from loguru import logger
@@ -17,9 +17,18 @@ from helios.breakers.errors import SharedStateAway, UnknownBreaker
 from helios.breakers.flusher import Sharer
 from helios.breakers.journal import Journal, on_own_connection
 from helios.breakers.shared_state import SharedStore
-from helios.control.generations import Generation
+from helios.control import generations, snapshot
+from helios.control.generations import NEVER_READ, Generation
+from helios.errors import Transient
 
 RETRY_S = 10.0  # between attempts to read the settings while the database is away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot(snapshot.Snapshot):
+    """How every breaker is set, by name."""
+
+    settings: Mapping[str, Settings] = field(default_factory=dict)
 
 
 class Process:
@@ -27,13 +36,10 @@ class Process:
 
     def __init__(self) -> None:
         self.circuits: dict[str, ProcessCircuit] = {}
-        self._settings: dict[str, Settings] = {}
-        self._known = False  # whether the settings were ever read
-        self._seen: int | None = None  # configuration changes that the settings take into account
-        self._generation: Generation | None = None  # of the tables, which the settings are at least as new as
+        self._tables = snapshot.Store("breakers", Snapshot(), self._read, fallback=Snapshot)
+        self._tables.on_change(self._configure)
+        self._seen: int | None = None  # configuration changes that Redis knew of when the settings were read
         self._next_attempt = 0.0
-        self._making = threading.Lock()
-        self._reading = threading.Lock()  # rows that were read first must not be put in place last
         self.journal = Journal()
         self.sharer = Sharer(self.share)
 
@@ -60,15 +66,12 @@ class Process:
         """
         self.journal.flush()
         if seen is not None:
-            with self._reading:
-                if seen != self._generation and self._read():
-                    self._generation = seen
+            self._tables.refresh_if_behind(seen)
             return
         try:
             self.hear(self.store.changes())
         except SharedStateAway:
-            with self._reading:
-                self._read()
+            self._tables.read()
 
     def expire(self) -> None:
         """See what this process itself has just changed, without waiting for the next refresh."""
@@ -79,21 +82,22 @@ class Process:
     def hear(self, changes: int) -> None:
         """Read the settings again when Redis knows of another number of changes than they were read at."""
         if changes != self._seen:
-            with self._reading:
-                if changes != self._seen and self._read():
+            with self._tables.lock:  # rows that were read first must not be put in place last
+                if changes != self._seen and self._tables.read():
                     self._seen = changes
 
     def _make(self, name: str) -> ProcessCircuit:
-        with self._making, self._reading:
+        with self._tables.lock:
             if name in self.circuits:
                 return self.circuits[name]
-            if name not in self._settings:
+            if name not in self._tables.held.settings:
                 self._first_read()
-            settings = self._settings.get(name) or SHIPPED.get(name)
-            if settings is not None and not self._known:
+            held = self._tables.held
+            settings = held.settings.get(name) or SHIPPED.get(name)
+            if settings is not None and held.state == NEVER_READ:
                 settings = replace(settings, read=False)
             if settings is None:
-                known = ", ".join(sorted({*SHIPPED, *self._settings}))
+                known = ", ".join(sorted({*SHIPPED, *held.settings}))
                 raise UnknownBreaker(f"no circuit breaker is named {name!r}; there are {known}")
             circuit = ProcessCircuit(
                 name,
@@ -111,38 +115,39 @@ class Process:
         try:
             changes = self.store.changes()  # before the rows: a change in between is then read twice, not missed
         except SharedStateAway:
-            self._read()
+            self._tables.read()
         else:
-            self._seen = changes if self._read() else None
+            self._seen = changes if self._tables.read() else None
 
-    def _read(self) -> bool:
-        """Read every breaker's row; False where the database did not answer (asked again after `RETRY_S`)."""
-        if time.monotonic() < self._next_attempt:
-            return False
-        rows = on_own_connection(_rows)
-        if rows is None:
+    def _read(self) -> Snapshot:
+        """Every breaker's row; `Transient` where the database did not answer (asked again after `RETRY_S`)."""
+        if time.monotonic() >= self._next_attempt:
+            read = on_own_connection(_load)
+            if read is not None:
+                return read
             self._next_attempt = time.monotonic() + RETRY_S
-            return False
-        self._settings, self._known = rows, True
+        raise Transient("the settings of the breakers must be readable from the database, were not")
+
+    def _configure(self, _: Snapshot, now: Snapshot) -> None:
         for name, circuit in list(self.circuits.items()):
-            settings = rows.get(name) or SHIPPED.get(name)
+            settings = now.settings.get(name) or SHIPPED.get(name)
             if settings is None:  # a person deleted it
                 self.circuits.pop(name, None)
             elif settings != circuit.settings:
                 circuit.configure(settings)
-        return True
 
 
-def _rows() -> dict[str, Settings]:
+def _load() -> Snapshot:
     from helios.breakers.models import CircuitBreaker  # noqa: PLC0415 - models load after the apps
 
+    state = generations.read()["breakers"]  # before the rows: too old after a change in between, never too new
     settings: dict[str, Settings] = {}
     for row in CircuitBreaker.objects.all():
         try:
             settings[row.name] = row.settings()
         except ValueError as error:
             logger.bind(circuit=row.name, error=str(error)).error("circuit.settings_refused")
-    return settings
+    return Snapshot(state=state, settings=settings)
 
 
 def _acting() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from asgiref.sync import sync_to_async
@@ -65,6 +64,3 @@ def stop_listener() -> None:
 
 def _redis_is_away(away: bool) -> None:
     _store.mark("redis", present=away)
-
-
-os.register_at_fork(after_in_child=_store.renew_locks)

@@ -9,14 +9,12 @@ after another version took the slot and in a process that never saw it there.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from loguru import logger
 
-from helios.control import generations
-from helios.control.generations import Generation
+from helios.control import generations, snapshot
 from helios.db.failures import savepoint
 from helios.errors import HeliosError
 from helios.modules import hooks, loading, sources, watch
@@ -43,18 +41,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(snapshot.Snapshot):
     """The whole registry at one generation; the two maps fill as names and pins are asked for."""
 
-    state: Generation
-    rows: dict[str, Row]
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    digests: Mapping[str, list[str]] = field(default_factory=dict)  # of what is in use in a slot, or was before
     resolved: dict[str, ActiveModule] = field(default_factory=dict)
     pinned: dict[tuple[str, str], ActiveModule] = field(default_factory=dict)
 
 
 SwitchCallback = Callable[[str, ActiveModule | None, ActiveModule], None]
-_snapshot: Snapshot | None = None
-_lock = threading.RLock()
 _callbacks: list[SwitchCallback] = []
 
 
@@ -64,9 +60,9 @@ def resolve(name: str) -> ActiveModule:
     Raises `UnknownModule`, `ModuleNotActive` where it is not in use, and `ModuleLoadFailed` where this
     process cannot load what is registered: as `WatchedCallFailed` while its first calls are watched.
     """
-    snapshot = _current()
-    found = snapshot.resolved.get(name)
-    return found if found is not None else _resolve(snapshot, name, None)
+    held = _store.snapshot()
+    found = held.resolved.get(name)
+    return found if found is not None else _resolve(held, name, None)
 
 
 def resolve_pinned(name: str, version: str) -> ActiveModule:
@@ -75,47 +71,30 @@ def resolve_pinned(name: str, version: str) -> ActiveModule:
     For a plain version that has several contents: the one in use, then the one before it, then the newest.
     Raises `UnknownModule`, and `ModuleLoadFailed` where this process cannot load it.
     """
-    snapshot = _current()
-    row = snapshot.rows.get(name)
+    held = _store.snapshot()
+    row = held.rows.get(name)
     if row is not None and row.label == version and row.state == ModuleState.ACTIVE:
         return resolve(name)
-    found = snapshot.pinned.get((name, version))
+    found = held.pinned.get((name, version))
     if found is None:
-        found = snapshot.pinned[name, version] = _pinned(snapshot, name, version)
+        found = held.pinned[name, version] = _pinned(held, name, version)
     return found
 
 
 def pins() -> dict[str, str]:
     """The labels of all active modules by name: what a cycle stores when it starts."""
-    rows = _current().rows
+    rows = _store.snapshot().rows
     return {name: row.label for name, row in rows.items() if row.state == ModuleState.ACTIVE}
 
 
 def generation() -> int:
     """The generation of the snapshot in use."""
-    return _current().state.value
+    return _store.snapshot().generation
 
 
 def served_generation() -> int:
     """The same without reading the table: 0 while this process has asked for nothing yet."""
-    return _snapshot.state.value if _snapshot is not None else 0
-
-
-def refresh_if_behind(seen: Generation | None = None) -> bool:
-    """Replace the snapshot when the table has changed since; True when it was replaced.
-
-    `seen`: the generation, where the caller has just asked for it; without it, one small query.
-    """
-    if _snapshot is not None and _snapshot.state == (seen or generations.read()["modules"]):
-        return False
-    _replace()
-    return True
-
-
-def forget() -> None:
-    """Drop the snapshot: the next question reads the table. Done after a fork, and between tests."""
-    global _snapshot  # noqa: PLW0603 - one per process is the point
-    _snapshot = None
+    return max(_store.held.generation, 0)
 
 
 def on_switch(callback: SwitchCallback) -> None:
@@ -141,22 +120,18 @@ def load_active() -> list[str]:
     return failed
 
 
-def _current() -> Snapshot:
-    snapshot = _snapshot
-    return snapshot if snapshot is not None else _replace()
+def _load() -> Snapshot:
+    state = generations.read()["modules"]  # before the rows: too old after a change in between, never too new
+    rows = list(Module.objects.select_related("active", "previous"))
+    used = {row.name: [each.digest for each in (row.active, row.previous) if each is not None] for row in rows}
+    return Snapshot(state=state, rows={row.name: _row(row) for row in rows}, digests=used)
 
 
-def _replace() -> Snapshot:
-    global _snapshot  # noqa: PLW0603
-    with _lock:
-        state = generations.read()["modules"]  # before the rows: too old after a change in between, never too new
-        before, rows = _snapshot, list(Module.objects.select_related("active", "previous"))
-        _snapshot = now = Snapshot(state=state, rows={row.name: _row(row) for row in rows})
-        for name, old in before.resolved.items() if before is not None else ():
-            _carry_over(now, name, old)
-        keep = {row.name: [each.digest for each in (row.active, row.previous) if each is not None] for row in rows}
-        loading.forget_old(keep)
-        return now
+def _replaced(before: Snapshot, now: Snapshot) -> None:
+    """What this process used goes on in the new snapshot; code that nobody will ask for again is dropped."""
+    for name, old in before.resolved.items():
+        _carry_over(now, name, old)
+    loading.forget_old(now.digests)
 
 
 def _row(row: Module) -> Row:
@@ -184,17 +159,17 @@ def _carry_over(now: Snapshot, name: str, old: ActiveModule) -> None:
         log.bind(module=name, error=str(error)).error("modules.not_loaded")  # told again to whoever asks for it
 
 
-def _resolve(snapshot: Snapshot, name: str, before: ActiveModule | None) -> ActiveModule:
-    row = snapshot.rows.get(name)
+def _resolve(held: Snapshot, name: str, before: ActiveModule | None) -> ActiveModule:
+    row = held.rows.get(name)
     if row is None:
-        known = ", ".join(snapshot.rows) or "none"
+        known = ", ".join(held.rows) or "none"
         raise UnknownModule(f"no module is named {name!r}; there are {known}")
     if row.state != ModuleState.ACTIVE:
         why = f" ({row.error})" if row.error else ""
         raise ModuleNotActive(f"module {name} must be ACTIVE to be used, was {row.state}{why}")
-    with _lock:
-        if name in snapshot.resolved:
-            return snapshot.resolved[name]
+    with _store.lock:
+        if name in held.resolved:
+            return held.resolved[name]
         implementation = _watched_load(name, row)
         found = ActiveModule(
             name=name,
@@ -206,7 +181,7 @@ def _resolve(snapshot: Snapshot, name: str, before: ActiveModule | None) -> Acti
         )
         if before is None or before.digest != found.digest:
             _switched(before, found)
-        snapshot.resolved[name] = found
+        held.resolved[name] = found
         return found
 
 
@@ -234,15 +209,15 @@ def _switched(before: ActiveModule | None, now: ActiveModule) -> None:
             log.bind(module=now.name, error=repr(error)).error("modules.callback_failed")
 
 
-def _pinned(snapshot: Snapshot, name: str, version: str) -> ActiveModule:
+def _pinned(held: Snapshot, name: str, version: str) -> ActiveModule:
     row = Module.objects.filter(name=name).first()
     if row is None:
-        raise UnknownModule(f"no module is named {name!r}; there are {', '.join(snapshot.rows) or 'none'}")
+        raise UnknownModule(f"no module is named {name!r}; there are {', '.join(held.rows) or 'none'}")
     alike = {each.pk: each for each in ModuleVersion.objects.filter(module=row, version=version)}
     preferred = next((alike[pk] for pk in (row.active_id, row.previous_id) if pk in alike), None)
     chosen = preferred or version_of(row, version)
-    if chosen.pk == row.active_id and snapshot.rows.get(name) == _row(row):
-        return _resolve(snapshot, name, None)
+    if chosen.pk == row.active_id and held.rows.get(name) == _row(row):
+        return _resolve(held, name, None)
     implementation = _implementation(name, chosen.digest, chosen.path, chosen.version)
     return ActiveModule(
         name=name, version=chosen.label, path=chosen.path, digest=chosen.digest, implementation=implementation
@@ -260,10 +235,8 @@ def _implementation(name: str, digest: str, path: str, version: str) -> loading.
     return loading.load_code(name, digest, sources.unpacked(code.files), code.path, version=version)
 
 
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603 - a thread of the parent may have held it
-    _lock = threading.RLock()
-    forget()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+_store = snapshot.Store("modules", Snapshot(), _load)
+_store.on_change(_replaced)
+refresh_if_behind = _store.refresh_if_behind
+forget = _store.forget
+os.register_at_fork(after_in_child=forget)

@@ -10,6 +10,7 @@ from typing import Final
 from django.db.models import Q
 
 from helios.modules.models import ModuleVersion
+from helios.rollouts import process
 from helios.rollouts.core.assignment import Assignment, Kind, Mode, arm_symbols
 from helios.rollouts.core.machine import LIVE, SERVING
 from helios.rollouts.core.rollout_plan import Step, parse_steps
@@ -20,15 +21,14 @@ LATEST: Final = 2_000  # decisions looked at for the names of symbols
 
 
 def assignments(symbols: Iterable[str], *, book: str) -> tuple[Assignment, ...]:
-    """What the rollouts under way ask of a cycle of `book` over `symbols`; asked once, when the cycle starts.
+    """What the rollouts that this process holds ask of a cycle of `book` over `symbols`; asked once, when it starts.
 
-    One indexed query. A rollout at its replay step asks nothing of a cycle.
+    A rollout at its replay step asks nothing of a cycle.
     """
     universe = tuple(symbols)
-    serving = Rollout.objects.filter(state__in=sorted(SERVING)).order_by("id")
     return tuple(
         assignment(row, universe)
-        for row in serving
+        for row in process.serving()
         if (not row.books or book in row.books) and step_of(row).kind is not Mode.REPLAY
     )
 

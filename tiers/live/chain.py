@@ -16,6 +16,7 @@ from helios import flags
 from helios.control import generations
 from helios.db.locks import claimed
 from helios.modules import process as modules
+from helios.rollouts import process as rollouts
 from tiers.challenge.pins import pins
 from tiers.live import cycle_flags
 from tiers.live.claims import CYCLES
@@ -39,8 +40,9 @@ def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle |
         Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
         if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
             return None
-        rollouts = pins(book)
-        seen = generations.read()  # after the arms: a promotion between the two shows here, never in neither
+        seen = generations.read()
+        if rollouts.refresh_if_behind(seen["rollouts"]):
+            seen = generations.read()  # after the arms: a promotion between the two shows here, never in neither
         flags.refresh_if_behind(seen["flags"])
         modules.refresh_if_behind(seen["modules"])
         cycle = PipelineCycle.objects.create(
@@ -50,7 +52,7 @@ def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle |
             mode=book.mode,
             switches=cycle_flags.to_json(cycle_flags.read(book)),
             modules=modules.pins(),
-            rollouts=rollouts,
+            rollouts=pins(book),
         )
     if send:
         send_chain(cycle.pk, Stage.INGEST)

@@ -11,6 +11,7 @@ from helios import flags
 from helios.breakers import process
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.shared_state import SharedStore
+from helios.control.generations import NEVER_CHANGED
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,8 @@ def store(client: redis.Redis, prefix: str) -> SharedStore:
 @pytest.fixture
 def settings_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings as shipped, read without a database: unread ones keep the order path closed."""
-    monkeypatch.setattr(process, "_rows", lambda: dict(SHIPPED))
+    read = process.Snapshot(state=NEVER_CHANGED, settings=SHIPPED)
+    monkeypatch.setattr(process, "_load", lambda: read)
 
 
 @pytest.fixture

@@ -165,12 +165,12 @@ def test_settings_changed_elsewhere_hold_within_a_moment():
     assert breaker("neural_network").call(str, 1, reducing=True) == "1"
 
 
-def test_settings_are_read_once_and_again_when_they_changed():
+def test_settings_are_read_once_and_again_when_they_changed(monkeypatch):
     breaker("llm_api").call(str, 1)
     reads = []
     current = process.current()
-    read = current._read
-    current._read = lambda: reads.append(1) or read()
+    read = process._load
+    monkeypatch.setattr(process, "_load", lambda: reads.append(1) or read())
     for _ in range(3):
         refresh_if_behind()
     assert reads == []

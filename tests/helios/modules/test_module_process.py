@@ -282,6 +282,6 @@ def test_a_forked_child_reads_the_table_itself():
     process.resolve("oracle")
     child = os.fork()
     if child == 0:
-        os._exit(0 if process._snapshot is None else 1)
+        os._exit(0 if not process._store.loaded else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert process._snapshot is not None
+    assert process._store.loaded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,8 @@ import pytest
 from django.db import connection
 
 from helios.errors import Rejected
-from helios.rollouts import services
+from helios.rollouts import process, selectors, services
+from helios.rollouts.core.assignment import Assignment
 from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout
 from tests.support.arms import reading
@@ -24,6 +25,12 @@ STEPS = [
     {"kind": "live", "percentage": 50, "interval_s": 60, "min_samples": 10},
     {"kind": "live", "percentage": 100, "interval_s": 60, "min_samples": 10},
 ]
+
+
+def asked(symbols: Iterable[str], book: str = "demo") -> tuple[Assignment, ...]:
+    """What a cycle that starts now is asked."""
+    process.refresh_if_behind()
+    return selectors.assignments(symbols, book=book)
 
 
 @dataclass

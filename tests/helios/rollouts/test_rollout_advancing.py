@@ -13,7 +13,7 @@ from helios.events.models import SystemEvent
 from helios.rollouts import advancing, selectors, services, tasks
 from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
-from tests.helios.rollouts.conftest import T0, Desk
+from tests.helios.rollouts.conftest import T0, Desk, asked
 from tests.support.arms import arm, reading
 
 pytestmark = pytest.mark.django_db
@@ -27,13 +27,13 @@ def due(row: Rollout):
 
 
 def served(book: str = "demo") -> int:
-    return sum(len(each.symbols) for each in selectors.assignments(SYMBOLS, book=book))
+    return sum(len(each.symbols) for each in asked(SYMBOLS, book=book))
 
 
 def test_a_healthy_challenger_goes_all_the_way(rollout: Rollout, desk: Desk) -> None:
     shares, now = [], T0
     while selectors.get(rollout.pk).state == "RUNNING":
-        shares.append([(each.mode, len(each.symbols)) for each in selectors.assignments(SYMBOLS, book="demo")])
+        shares.append([(each.mode, len(each.symbols)) for each in asked(SYMBOLS)])
         now = max(now, due(rollout))
         services.run_due(now)
     assert shares[:3] == [[], [("shadow", 5)], [("live", 1)]]

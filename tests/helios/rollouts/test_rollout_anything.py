@@ -14,7 +14,7 @@ from helios.rollouts import rows, selectors, services
 from helios.rollouts.core.machine import LIVE, SERVING
 from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import RolloutAnalysis, RolloutEvent
-from tests.helios.rollouts.conftest import T0, Desk
+from tests.helios.rollouts.conftest import T0, Desk, asked
 from tests.support.arms import arm, reading
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def test_any_order_of_people_analyses_and_cycles_keeps_the_rules(plan, desk: Des
             assert after.state == "ROLLED_BACK"
         if before.state == "PAUSED" and not by_hand:
             assert (after.state, after.step) in {("PAUSED", before.step), ("ROLLED_BACK", before.step)}
-        served = selectors.assignments(["AAPL", "IBM", "MSFT"], book="demo")
+        served = asked(["AAPL", "IBM", "MSFT"])
         assert bool(served) == (after.state in SERVING and after.step > 0)
         if before.state not in LIVE:
             assert rows.snapshot(after) == rows.snapshot(before)

@@ -16,7 +16,7 @@ from helios.rollouts.core.guards import default_guards
 from helios.rollouts.core.rollout_plan import DEFAULT
 from helios.rollouts.errors import RolloutRefused, UnknownRollout
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
-from tests.helios.rollouts.conftest import STEPS, T0
+from tests.helios.rollouts.conftest import STEPS, T0, asked
 
 pytestmark = pytest.mark.django_db
 LATER = T0 + timedelta(minutes=5)
@@ -164,10 +164,10 @@ def test_promote_full_leaves_the_swap_to_the_next_beat(at_step, desk) -> None:
 
 def test_abort_ends_it_and_nothing_is_served_any_more(at_step) -> None:
     row = at_step(3)
-    assert selectors.assignments(["AAPL"], book="demo")
+    assert asked(["AAPL"])
     ended = services.abort(row.pk, actor="bob", reason="enough", now=LATER)
     assert (ended.state, ended.ended_at, ended.reason) == ("ABORTED", LATER, "enough")
-    assert selectors.assignments(["AAPL"], book="demo") == ()
+    assert asked(["AAPL"]) == ()
 
 
 @pytest.mark.parametrize(

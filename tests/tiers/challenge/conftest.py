@@ -17,6 +17,7 @@ from helios.breakers import process as breakers
 from helios.modules import loading, process, watch
 from helios.modules import services as modules
 from helios.modules.models import ModuleVersion
+from helios.rollouts import process as rollouts_held
 from helios.rollouts import services as rollouts
 from helios.rollouts.models import Rollout
 from tests.support.live_market import make_bars, stored
@@ -41,10 +42,10 @@ def _own_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(journal, "write", lambda _entry: None)  # it commits past this test; its own tests cover it
     monkeypatch.setattr(inference, "_predictors", {})
     monkeypatch.setattr(arms, "TIME_LIMIT_S", 600.0)  # a busy machine is slow; the limit has tests of its own
-    for each in (process, watch, breakers):
+    for each in (process, watch, breakers, rollouts_held):
         each.forget()
     yield
-    for each in (process, watch, breakers):
+    for each in (process, watch, breakers, rollouts_held):
         each.forget()
 
 
