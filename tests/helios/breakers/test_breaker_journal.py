@@ -114,7 +114,7 @@ def test_a_check_at_a_tasks_start_writes_what_waited(monkeypatch):
 
 def test_a_long_outage_of_the_database_keeps_the_latest_transitions(monkeypatch):
     monkeypatch.setattr("helios.breakers.journal.write", _refuse)
-    monkeypatch.setattr("helios.breakers.journal.aside", lambda _: None)
+    monkeypatch.setattr("helios.breakers.journal.on_own_connection", lambda _: None)
     journal = Journal()
     for number in range(KEPT + 5):
         journal.add(entry(number))
@@ -132,7 +132,7 @@ def test_a_transition_written_late_does_not_turn_the_last_state_back():
     assert CircuitBreaker.objects.get(name="llm_api").last_state == "FORCED_OPEN"
 
 
-def test_work_aside_has_a_connection_of_its_own():
+def test_work_beside_the_caller_has_a_connection_of_its_own():
     def backend() -> int:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
@@ -185,7 +185,7 @@ def test_orders_wait_until_it_is_known_whether_a_person_has_opened_their_breaker
     services.force_open("valr_api", actor="ann")
     process.forget()
     with monkeypatch.context() as patch:
-        patch.setattr(process, "aside", lambda _work: None)
+        patch.setattr(process, "on_own_connection", lambda _work: None)
         for _ in range(2):
             with pytest.raises(CircuitOpen, match="nobody could read yet whether a person opened it"):
                 breaker("valr_api").call(str, 1)
@@ -201,7 +201,7 @@ def test_orders_wait_until_it_is_known_whether_a_person_has_opened_their_breaker
 def test_rows_that_were_read_first_are_not_put_in_place_last(monkeypatch):
     """Else a forced-open breaker would go on passing orders here until its next change."""
     current = process.current()
-    circuit, real = current.circuit("valr_api"), process.aside
+    circuit, real = current.circuit("valr_api"), process.on_own_connection
     slow, go = threading.Event(), threading.Event()
 
     def held_up(work):
@@ -211,7 +211,7 @@ def test_rows_that_were_read_first_are_not_put_in_place_last(monkeypatch):
             go.wait(20)
         return rows
 
-    monkeypatch.setattr(process, "aside", held_up)
+    monkeypatch.setattr(process, "on_own_connection", held_up)
     first = threading.Thread(target=current.hear, args=(1001,))
     first.start()
     assert slow.wait(20)

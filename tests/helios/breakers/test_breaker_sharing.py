@@ -123,7 +123,7 @@ import sys
 from helios.breakers import breaker
 process.current().__dict__["store"] = SharedStore.from_url(sys.argv[1])
 process._acting = lambda: True
-process.aside = lambda work: None
+process.on_own_connection = lambda work: None
 for _ in range(3):
     breaker("llm_api").call(str, 1)
 """
