@@ -86,6 +86,7 @@ def _seven_tiers() -> dict[str, Any]:
     from tiers.contracts import Switches  # noqa: PLC0415
     from tiers.contracts.parameters import PipelineParams  # noqa: PLC0415
     from tiers.live import inference  # noqa: PLC0415
+    from trading.registry import artefacts  # noqa: PLC0415
     from trading.registry import read as models  # noqa: PLC0415
 
     bars = synthetic_bars(20, 8_300)
@@ -98,7 +99,7 @@ def _seven_tiers() -> dict[str, Any]:
             phases[str(clock["what"])] = phases.get(str(clock["what"]), 0.0) + now - float(clock["at"])
             clock.update(at=now, what=what)
 
-    model = inference.predictor(models.champion("1d", "base-v1", "1.0.0"), inference.in_use())
+    model = artefacts.loaded(models.champion("1d", "base-v1", "1.0.0"), inference.in_use().load)
     began = time.perf_counter()
     run_helios(
         bars,

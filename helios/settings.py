@@ -269,8 +269,8 @@ CELERY_BEAT_SCHEDULE = {
 # --- Rollouts: what helios asks of the floors above it, by dotted path. ---
 ROLLOUT_MEASURES = "tiers.challenge.measures.measure"  # (rollout_id, step, since) -> {arm: ArmMeasures}
 ROLLOUT_REPLAY = "tiers.research.rollout_replay.replay"  # (rollout) -> the same, over stored history
-ROLLOUT_STRATEGIES = "tiers.challenge.book_strategy.check"  # (target, challenger, params) -> the champion's label
-ROLLOUT_PROMOTE_STRATEGY = "tiers.challenge.book_strategy.promote"  # (target, challenger, params, *, actor, reason)
+ROLLOUT_STRATEGIES = "tiers.live.book_strategy.check"  # (target, challenger, params) -> the champion's label
+ROLLOUT_PROMOTE_STRATEGY = "tiers.live.book_strategy.promote"  # (target, challenger, params, *, actor, reason)
 
 DEFAULT_EXCEPTION_REPORTER = "helios.web.debugging.Reporter"
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records

@@ -21,6 +21,7 @@ from helios.flags.core import Decision, FlagContext, FlagDefinition, Reason, Str
 if TYPE_CHECKING:
     from helios.flags.process import (
         ais_enabled,
+        asking,
         avariant,
         explain,
         forget,
@@ -56,6 +57,7 @@ __all__ = [
     "Strategy",
     "VariantResult",
     "ais_enabled",
+    "asking",
     "avariant",
     "explain",
     "forget",

@@ -25,6 +25,15 @@ unknown = _store.unknown
 forget = _store.forget
 
 
+def asking(*, strategy: str) -> Callable[..., bool]:
+    """`is_enabled` as a strategy asks it: `ask(flag)`, or `ask(flag, symbol="AAPL")`."""
+
+    def ask(flag: str, *, symbol: str = "") -> bool:
+        return is_enabled(flag, FlagContext(symbol=symbol, strategy=strategy))
+
+    return ask
+
+
 async def ais_enabled(name: str, context: FlagContext | None = None) -> bool:
     """`is_enabled` for coroutines: the first read, which asks the database, happens in a thread."""
     if not _store.loaded:

@@ -17,11 +17,13 @@ def main(name: str) -> dict[str, Any]:
     from tiers import predict
     from tiers.backtest.engine import Config, run_helios
     from tiers.backtest.exact import Costs, Initial
-    from tiers.live import book_params, cycle_flags, inference
+    from tiers.contracts.switches import from_json
+    from tiers.live import book_params, inference
     from tiers.live.handlers import execute
     from trading.market import instruments
     from trading.market import read as market
     from trading.models import Book
+    from trading.registry import artefacts
 
     book = Book.objects.get(name=name)
     cycles = list(book.cycles.order_by("bar_ts"))
@@ -29,7 +31,7 @@ def main(name: str) -> dict[str, Any]:
     first = int(np.searchsorted(bars.ts, np.datetime64(cycles[0].bar_ts.replace(tzinfo=None), "us")))
     result = run_helios(
         bars,
-        inference.predictor(inference.model_for(book, inference.features_in_use(book.timeframe)), predict),
+        artefacts.loaded(inference.model_for(book, inference.features_in_use(book.timeframe)), predict.load),
         Config(
             initial=Initial(cash=book.initial_cash),
             costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
@@ -38,7 +40,7 @@ def main(name: str) -> dict[str, Any]:
             start_row=first,
         ),
         params=book_params.params_of(book),
-        switches=cycle_flags.from_json(cycles[0].switches),
+        switches=from_json(cycles[0].switches),
     )
     return {"cycles": len(cycles), "worst": _distances(book, cycles, result), **_trading(book, result)}
 

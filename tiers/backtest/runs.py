@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from helios import flags
 from helios.modules import process as modules
 from tiers.backtest import engine, report
 from tiers.backtest.engine import Config, Result
@@ -19,13 +20,15 @@ from tiers.contracts import Bars, Switches
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Tiers
-from tiers.live import cycle_flags, inference
+from tiers.contracts.switches import decide
+from tiers.contracts.switches import to_json as switches_to_json
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
 from trading.market.timeframes import seconds
 from trading.market.timestamps import utc
 from trading.models import MLModel, Stage
+from trading.registry import artefacts
 from trading.registry import read as registry
 from trading.strategies import registry as strategies
 
@@ -145,7 +148,7 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     tiers = active_tiers()
     made = tiers.features.feature_set(request.timeframe)
     champion = registry.champion(request.timeframe, made.name, made.version)
-    switches = cycle_flags.read_for(list(request.symbols), strategy="backtest", overrides={"auto_trading": True})
+    switches = decide(flags.asking(strategy="backtest"), request.symbols, {"auto_trading": True})
     tried = registry.challenger(request.timeframe, made.name, made.version)
     challenger = tried if switches.neural_network_v2 else None
     served = serving(champion, challenger, tiers)
@@ -172,9 +175,9 @@ def _helios(request: Request, progress: Progress) -> Outcome:
 def serving(champion: MLModel, challenger: MLModel | None, tiers: Tiers) -> ServingModels:
     """The models as the predict module loads them."""
     return ServingModels(
-        champion=inference.predictor(champion, tiers.predict),
+        champion=artefacts.loaded(champion, tiers.predict.load),
         champion_name=champion.name,
-        challenger=None if challenger is None else inference.predictor(challenger, tiers.predict),
+        challenger=None if challenger is None else artefacts.loaded(challenger, tiers.predict.load),
         challenger_name="" if challenger is None else challenger.name,
     )
 
@@ -235,7 +238,7 @@ def longer(bars: Bars, wanted: Mapping[str, int]) -> dict[str, Bars]:
 
 def context_of(outcome: Outcome) -> report.Context:
     """What the report says beside the result."""
-    switches = cycle_flags.to_json(outcome.switches) if outcome.switches is not None else {}
+    switches = switches_to_json(outcome.switches) if outcome.switches is not None else {}
     return report.Context(
         made_at=datetime.now(UTC),
         elapsed_s=outcome.elapsed_s,

@@ -24,13 +24,13 @@ from tiers.contracts.messages import (
     Signal,
     Stance,
     StrategicView,
-    Switches,
     TargetWeights,
     TimeArray,
     TradingState,
     VolatilityForecast,
     VolatilityPath,
 )
+from tiers.contracts.switches import Switches
 from trading.market import timeframes
 from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, split, union
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, Calendar, calendar

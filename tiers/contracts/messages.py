@@ -33,19 +33,6 @@ class Denial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Switches:
-    """The feature flags of one cycle, read once at its start so that no cycle sees half of a change."""
-
-    auto_trading: bool = False
-    garch_volatility: bool = True
-    kelly_position_sizing: bool = True
-    llm_strategic_analysis: bool = True
-    llm_enhanced_decisions: bool = True
-    neural_network_v2: tuple[str, ...] = ()  # the symbols that the challenger model serves
-    advanced_risk_engine: tuple[str, ...] = ()  # the symbols under the additional limits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """Probabilities for the next `horizon_bars` bars of each symbol.
 
@@ -226,7 +213,6 @@ __all__ = [
     "Signal",
     "Stance",
     "StrategicView",
-    "Switches",
     "TargetWeights",
     "TimeArray",
     "TradingState",

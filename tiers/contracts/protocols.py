@@ -24,13 +24,13 @@ from tiers.contracts.messages import (
     MarketContext,
     RiskDecision,
     StrategicView,
-    Switches,
     TargetWeights,
     VolatilityForecast,
     VolatilityPath,
 )
 from tiers.contracts.parameters import ExecuteParams, PipelineParams, PortfolioParams, RiskParams, VolatilityParams
 from tiers.contracts.plans import Plan
+from tiers.contracts.switches import Switches
 
 
 class IngestTier(Protocol):

@@ -18,6 +18,7 @@ from helios.db.locks import claimed
 from helios.modules import process as modules
 from helios.rollouts import process as rollouts
 from tiers.challenge.pins import pins
+from tiers.contracts.switches import to_json
 from tiers.live import cycle_flags
 from tiers.live.claims import CYCLES
 from tiers.live.stages import end
@@ -50,7 +51,7 @@ def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle |
             timeframe=book.timeframe,
             bar_ts=bar_ts,
             mode=book.mode,
-            switches=cycle_flags.to_json(cycle_flags.read(book)),
+            switches=to_json(cycle_flags.read(book)),
             modules=modules.pins(),
             rollouts=pins(book),
         )

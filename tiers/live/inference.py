@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from loguru import logger
@@ -24,13 +23,10 @@ from tiers.contracts import BoolArray, FeatureSet, FloatArray, Forecast, Switche
 from tiers.contracts.errors import ModelMissing
 from tiers.contracts.protocols import FeaturesTier, PredictTier
 from trading.models import Book, MLModel, Stage
+from trading.registry import artefacts
 from trading.registry import read as registry
 
-MAX_LOADED = 16  # models that a process keeps; of more, the least recently used goes
-Key = tuple[str, str, str]  # name and hash of a model, and whose loader read it: modules may share one
-_predictors: dict[Key, Any] = {}  # in the order of their last use
 _announced: dict[int, str] = {}  # why a model could not be warmed, by its row's number: told once
-_keeping, _loading = threading.Lock(), threading.Lock()
 NEUTRAL, NEUTRAL_HORIZON = "neutral_forecast", 1
 DEFAULT_RECEPTIVE_BARS = 64
 
@@ -72,19 +68,6 @@ def refuse_other_features(model: MLModel, made: FeatureSet) -> None:
         )
 
 
-def predictor(model: MLModel, tier: PredictTier) -> Any:
-    """The model as the module loads it, of which a process keeps `MAX_LOADED`; its hash is checked when it is read."""
-    key = _key(model, tier)
-    found = _held(key)
-    if found is None:
-        with _loading:  # whoever waited here for another thread finds it held
-            found = _held(key)
-            if found is None:
-                found = _read(model, tier)
-                _hold(key, found)
-    return found
-
-
 def features_in_use(timeframe: str) -> FeatureSet:
     """The set that the features module in use makes for a timeframe."""
     tier = cast("FeaturesTier", modules.resolve(Stage.FEATURES.value).implementation)
@@ -94,34 +77,6 @@ def features_in_use(timeframe: str) -> FeatureSet:
 def in_use() -> PredictTier:
     """The predict module that new cycles are served by."""
     return cast("PredictTier", modules.resolve(Stage.PREDICT.value).implementation)
-
-
-def _key(model: MLModel, tier: PredictTier) -> Key:
-    return model.name, model.artifact_sha256, tier.load.__module__
-
-
-def _held(key: Key) -> Any:
-    with _keeping:
-        found = _predictors.pop(key, None)
-        if found is not None:
-            _predictors[key] = found
-        return found
-
-
-def _hold(key: Key, loaded: Any) -> None:
-    with _keeping:
-        _predictors[key] = loaded
-        for oldest in list(_predictors)[:-MAX_LOADED]:
-            del _predictors[oldest]
-
-
-def _read(model: MLModel, tier: PredictTier) -> Any:
-    folder = registry.folder_of(model)
-    loaded = tier.load(folder)
-    if loaded.card.sha256 != model.artifact_sha256:
-        card = folder / "card.json"
-        raise ModelMissing(f"{card} and its weights must have the hash that was registered, they have another one")
-    return loaded
 
 
 def receptive_bars(book: Book) -> int:
@@ -231,7 +186,7 @@ def _let_challenger_serve(
 
 
 def _ask(model: MLModel, tier: PredictTier, rows: Callable[[int], FloatArray]) -> tuple[FloatArray, int]:
-    ready = predictor(model, tier)
+    ready = artefacts.loaded(model, tier.load)
     return tier.run(ready, rows(ready.receptive_bars))[-1].copy(), ready.horizon_bars
 
 
@@ -256,19 +211,16 @@ def warm() -> int:
     Called when a worker's process starts, and every few seconds after, so that no cycle waits for a model that was
     promoted meanwhile. One that cannot be loaded is told once, in the log and as an event; its cycles are neutral.
     """
-    wanted, tier = registry.all_in_service()[:MAX_LOADED], in_use()
-    keys = {_key(model, tier)[:2] for model in wanted}
-    with _keeping:
-        for gone in [key for key in _predictors if key[:2] not in keys]:
-            del _predictors[gone]
+    wanted, tier = registry.all_in_service()[: artefacts.MAX_LOADED], in_use()
+    artefacts.keep_only(wanted)
     return sum(_warmed(model, tier) for model in wanted)
 
 
 def _warmed(model: MLModel, tier: PredictTier) -> bool:
-    if _key(model, tier) in _predictors:
+    if artefacts.is_loaded(model, tier.load):
         return True
     try:
-        loaded = predictor(model, tier)
+        loaded = artefacts.loaded(model, tier.load)
         tier.run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
     except Exception as error:  # noqa: BLE001 - one bad model must not keep the others cold
         _tell_not_warmed(model, error_text(error))

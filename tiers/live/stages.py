@@ -35,6 +35,7 @@ from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import arms
 from tiers.challenge.pins import react
 from tiers.contracts.errors import HeliosError, Transient
+from tiers.contracts.switches import from_json
 from tiers.live import claims, cycle_flags
 from tiers.live.claims import Claim
 from tiers.live.handlers import HANDLERS, WAITS
@@ -154,7 +155,7 @@ def _context(claim: Claim) -> StageContext:
         cycle=cycle,
         book=cycle.book,
         instruments=claim.instruments,
-        switches=cycle_flags.from_json(cycle.switches),
+        switches=from_json(cycle.switches),
     )
 
 

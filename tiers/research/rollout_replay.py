@@ -24,13 +24,13 @@ from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import ServingModels, warmup_bars
 from tiers.challenge import checks, observations
 from tiers.challenge.arms import error_text, private
-from tiers.challenge.book_strategy import Allocation
 from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights
 from tiers.contracts.errors import DataError, Rejected
 from tiers.contracts.feature_sets import until
 from tiers.contracts.protocols import Replaced, Tiers
 from tiers.live import book_params, cycle_flags, inference, lookback
+from tiers.live.book_strategy import Allocation
 from tiers.predict import labels
 from trading.books.read import last_bar
 from trading.market import instruments, timeline

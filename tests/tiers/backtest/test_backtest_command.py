@@ -20,11 +20,11 @@ from tests.tiers.backtest.test_metrics import KEYS
 from tiers.backtest import engine, runs
 from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
-from tiers.live import inference
 from tiers.management.commands import backtest
 from trading.market import instruments
 from trading.market import write as storage
 from trading.models import Instrument, MLModel
+from trading.registry import artefacts
 
 SYMBOLS = ("S00", "S01")
 DECIDED = "20130301-20130630"
@@ -68,7 +68,7 @@ def registered(*, until: datetime, role: str = "champion", name: str = "linear-1
 def model(bars: Bars, monkeypatch: pytest.MonkeyPatch) -> MLModel:
     """A champion whose weights are a plain function."""
     seeds = {"linear-1d": 5, "linear-1d-new": 8}
-    monkeypatch.setattr(inference, "predictor", lambda row, _tier: LinearModel(seeds[row.name]))
+    monkeypatch.setattr(artefacts, "loaded", lambda row, _load: LinearModel(seeds[row.name]))
     return registered(until=datetime(2013, 2, 1, tzinfo=UTC))
 
 
@@ -191,12 +191,8 @@ def test_the_challenger_serves_its_symbols(monkeypatch: pytest.MonkeyPatch) -> N
     alone = run_json("--timerange", DECIDED)
     registered(until=datetime(2013, 4, 1, tzinfo=UTC), role="challenger", name="linear-1d-new")
     assert run_json("--timerange", DECIDED)["total_return_pct"] == alone["total_return_pct"]
-    read = runs.cycle_flags.read_for
-
-    def chosen(*args: Any, **kwargs: Any) -> Any:
-        return replace(read(*args, **kwargs), neural_network_v2=SYMBOLS)
-
-    monkeypatch.setattr(runs.cycle_flags, "read_for", chosen)
+    real = runs.decide
+    monkeypatch.setattr(runs, "decide", lambda *args: replace(real(*args), neural_network_v2=SYMBOLS))
     both = run_json("--timerange", DECIDED)
     assert both["total_return_pct"] != alone["total_return_pct"]
     assert (alone["out_of_sample"], both["out_of_sample"]) == (True, False)  # it has seen March

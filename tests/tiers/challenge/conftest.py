@@ -24,11 +24,12 @@ from tests.support.live_market import make_bars, stored
 from tests.support.networks import save_model
 from tiers.challenge import arms
 from tiers.contracts import protocols
-from tiers.live import chain, inference, stages, store
+from tiers.live import chain, stages, store
 from trading.books import write as books
 from trading.market.bars import Bars
 from trading.market.timestamps import utc
 from trading.models import Book, Order, PipelineCycle, Stage
+from trading.registry import artefacts
 from trading.registry import write as models_service
 
 N, FIRST = 400, 350
@@ -40,7 +41,7 @@ GUARDS = [{"metric": "latency_p95_ms", "limit": 1e9, "kind": "hard"}]  # one tha
 def _own_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Modules, breakers and models as a fresh process has them."""
     monkeypatch.setattr(journal, "write", lambda _entry: None)  # it commits past this test; its own tests cover it
-    monkeypatch.setattr(inference, "_predictors", {})
+    monkeypatch.setattr(artefacts, "_loaded", {})
     monkeypatch.setattr(arms, "TIME_LIMIT_S", 600.0)  # a busy machine is slow; the limit has tests of its own
     for each in (process, watch, breakers, rollouts_held):
         each.forget()

@@ -14,6 +14,7 @@ from tests.tiers.challenge.conftest import FIRST, run
 from tiers.live import inference, warmup
 from tiers.predict import network
 from trading.models import Book
+from trading.registry import artefacts
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +26,7 @@ def fits() -> dict[str, object]:
 
 def state() -> tuple[set[object], ...]:
     """What a process has imported, loaded, fitted and opened."""
-    held = set(sys.modules), set(inference._predictors), set(loading.loaded())
+    held = set(sys.modules), set(artefacts._loaded), set(loading.loaded())
     return (*held, set(fits()), set(breakers.current().circuits))
 
 

@@ -34,6 +34,7 @@ from tiers.predict import artefact
 from trading.books.write import create_book
 from trading.market import instruments
 from trading.models import Book, MLModel
+from trading.registry import artefacts
 from trading.registry import read as selectors
 from trading.registry import write as registry
 
@@ -50,7 +51,7 @@ def _own_process(clean_redis: object, monkeypatch: pytest.MonkeyPatch, settings:
     process.forget()
     # The journal commits on a connection of its own, past this test's transaction; its own tests cover it.
     monkeypatch.setattr(journal, "write", lambda _entry: None)
-    monkeypatch.setattr(inference, "_predictors", {})
+    monkeypatch.setattr(artefacts, "_loaded", {})
     yield
     process.forget()
 
@@ -145,7 +146,7 @@ def test_what_has_another_hash_is_not_served(
     put_in_its_place(tmp_path / "first")
     card = tmp_path / "first" / artefact.CARD
     assert_neutral(ask(book), f"{card} and its weights must have the hash that was registered")
-    assert inference._predictors == {}
+    assert artefacts._loaded == {}
 
 
 def test_a_card_from_before_cards_carried_their_hash_is_served(book: Book, tmp_path: Path) -> None:
@@ -308,7 +309,7 @@ def test_the_failure_of_a_version_under_watch_passes_and_opens_no_breaker(book: 
 
 def test_a_model_is_read_once_a_process(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = registered(tmp_path, "first", 3)
-    assert inference.predictor(model, predict) is inference.predictor(model, predict)
+    assert artefacts.loaded(model, predict.load) is artefacts.loaded(model, predict.load)
     monkeypatch.setattr(artefact, "load", lambda _: pytest.fail("read again"))
     assert ask(book).fallback == ""
 
@@ -326,7 +327,7 @@ def test_warming_loads_every_model_in_service(tmp_path: Path) -> None:
     second = registered(tmp_path, "second", 4, role="challenger")
     registered(tmp_path, "third", 5, role="archived")
     assert inference.warm() == 2
-    assert set(inference._predictors) == {
+    assert set(artefacts._loaded) == {
         (each.name, each.artifact_sha256, inference.in_use().load.__module__) for each in (first, second)
     }
 
@@ -337,7 +338,7 @@ def test_a_model_that_cannot_be_warmed_is_named_once_and_keeps_no_other_cold(tmp
     (selectors.folder_of(broken) / artefact.CARD).unlink()
     for _ in range(2):
         assert inference.warm() == 2
-    assert {name for name, *_ in inference._predictors} == {each.name for each in good}
+    assert {name for name, *_ in artefacts._loaded} == {each.name for each in good}
     told = SystemEvent.objects.get(kind="model.not_warmed")
     assert (told.subject, told.severity) == ("hourly", "warning")
     assert "must hold a readable card.json" in told.data["error"]
@@ -351,21 +352,21 @@ def test_a_model_that_was_promoted_is_warmed_and_what_no_longer_serves_is_let_go
     registered(tmp_path, "second", 4)
     pinned = registered(tmp_path, "third", 5, role="archived")
     assert inference.warm() == 1
-    assert [name for name, *_ in inference._predictors] == ["second"]
+    assert [name for name, *_ in artefacts._loaded] == ["second"]
     Book.objects.filter(pk=book.pk).update(model_name=pinned.name, active=True)
     assert inference.warm() == 2
-    monkeypatch.setattr(inference, "_read", lambda *_: pytest.fail("read in a cycle"))
+    monkeypatch.setattr(artefacts, "_read", lambda *_: pytest.fail("read in a cycle"))
     assert ask(book, tier=inference.in_use()).served_by.keys() == {"second"}
     book.model_name = pinned.name
     assert ask(book, tier=inference.in_use()).served_by.keys() == {"third"}
 
 
 def test_of_many_models_the_least_recently_used_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "MAX_LOADED", 2)
+    monkeypatch.setattr(artefacts, "MAX_LOADED", 2)
     first, second, third = (registered(tmp_path, f"model-{n}", n, role="archived") for n in range(3))
     for each in (first, second, first, third):
-        inference.predictor(each, predict)
-    assert [name for name, *_ in inference._predictors] == [first.name, third.name]
+        artefacts.loaded(each, predict.load)
+    assert [name for name, *_ in artefacts._loaded] == [first.name, third.name]
 
 
 def test_threads_that_want_a_model_at_once_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +379,7 @@ def test_threads_that_want_a_model_at_once_read_it_once(tmp_path: Path, monkeypa
 
     def want(_: int) -> object:
         together.wait()
-        return inference.predictor(model, predict)
+        return artefacts.loaded(model, predict.load)
 
     monkeypatch.setattr(artefact, "load", load)
     with ThreadPoolExecutor(4) as pool:

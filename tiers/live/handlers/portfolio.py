@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tiers.challenge import arms, book_strategy, record
+from tiers.challenge import arms, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import TargetWeights, shortest
 from tiers.contracts.returns import window_returns
-from tiers.live import lookback, store
+from tiers.live import book_strategy, lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.models import PipelineCycle, Stage
 
