@@ -7,8 +7,7 @@ from helios.errors import Rejected
 from helios.events.models import SystemEvent
 from helios.rollouts.models import RolloutDecision
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, orders_of, roll_out, run
-from tiers.live import book_strategy
-from tiers.live import store
+from tiers.live import book_strategy, store
 from trading.strategies import BuyAndHold, SmaCross, registry
 
 pytestmark = pytest.mark.django_db
