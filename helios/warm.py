@@ -43,7 +43,7 @@ class _Server:
     control: socket.socket
 
 
-class Warm:
+class WarmProcess:
     """A warm process that has imported `modules`, as its parent sees it; usable from every thread.
 
     `environ` is all it is started with; `mark` names a variable in it that each forked process shows in /proc with the
@@ -205,7 +205,7 @@ def _readable(line: socket.socket, timeout_s: float | None) -> bool:
     return bool(poll.poll(None if timeout_s is None else 1e3 * timeout_s))
 
 
-_all: weakref.WeakSet[Warm] = weakref.WeakSet()
+_all: weakref.WeakSet[WarmProcess] = weakref.WeakSet()
 
 
 @atexit.register

@@ -47,8 +47,8 @@ def force_open(name: str, *, actor: str, reason: str = "") -> bool:
     Kept in the database, so it holds through a restart of Redis, and works while Redis is away. Calls that
     only reduce a position still pass where the breaker guards orders.
     """
-    words = reason or "opened by a person"
-    return _set_mode(name, Mode.FORCED_OPEN, Action.FORCE_OPEN, ShownState.FORCED_OPEN, actor=actor, reason=words)
+    reason = reason or "opened by a person"
+    return _set_mode(name, Mode.FORCED_OPEN, Action.FORCE_OPEN, ShownState.FORCED_OPEN, actor=actor, reason=reason)
 
 
 def metrics_only(name: str, *, actor: str, reason: str = "") -> bool:
@@ -56,8 +56,8 @@ def metrics_only(name: str, *, actor: str, reason: str = "") -> bool:
 
     What it would have done is in the history, not enforced. Raises `InvalidBreaker` where it guards orders.
     """
-    words = reason or "set to measure only by a person"
-    return _set_mode(name, Mode.METRICS_ONLY, Action.METRICS_ONLY, ShownState.METRICS_ONLY, actor=actor, reason=words)
+    reason = reason or "set to measure only by a person"
+    return _set_mode(name, Mode.METRICS_ONLY, Action.METRICS_ONLY, ShownState.METRICS_ONLY, actor=actor, reason=reason)
 
 
 def normal(name: str, *, actor: str, reason: str = "") -> bool:

@@ -44,7 +44,7 @@ class Unprocessable(exceptions.APIException):
     default_code = "rejected"
 
 
-class Clash(exceptions.APIException):
+class ConflictProblem(exceptions.APIException):
     """Somebody was first, or the outcome of something before is not known yet."""
 
     status_code = HTTPStatus.CONFLICT
@@ -61,9 +61,9 @@ class Unavailable(exceptions.APIException):
 
 _BY_ERROR: Final[tuple[tuple[type[HeliosError], type[exceptions.APIException]], ...]] = (
     (NotFound, exceptions.NotFound),
-    (Conflict, Clash),
+    (Conflict, ConflictProblem),
     (Transient, Unavailable),
-    (Ambiguous, Clash),
+    (Ambiguous, ConflictProblem),
     (Rejected, Unprocessable),
 )
 
@@ -152,7 +152,7 @@ def _of_the_database(error: Exception) -> Exception:
     if isinstance(error, IntegrityError | DatabaseRefused):
         logger.bind(error=str(error)).error("api.unchecked_input")
         if isinstance(error, IntegrityError):
-            return Clash("the change contradicts what is there, maybe made meanwhile; nothing was changed")
+            return ConflictProblem("the change contradicts what is there, maybe made meanwhile; nothing was changed")
         return Unprocessable("a value is one that the database cannot hold; nothing was changed")
     return error
 

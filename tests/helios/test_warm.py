@@ -15,20 +15,22 @@ import psutil
 import pytest
 
 from helios.stack.children import is_alive, wait_until
-from helios.warm import Forked, Warm, WarmLost
+from helios.warm import Forked, WarmLost, WarmProcess
 from tests.support.places import ROOT
 
 PARENT = "import os; print(os.getppid())"
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Warm]]:
-    made: list[Warm] = []
+def make(tmp_path: Path) -> Iterator[Callable[..., WarmProcess]]:
+    made: list[WarmProcess] = []
 
-    def warm(*modules: str, **options: object) -> Warm:
+    def warm(*modules: str, **options: object) -> WarmProcess:
         environ = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)]), "GIVEN": "at the start", "MARK": "0000"}
         made.append(
-            Warm(modules, **{"environ": environ, "folder": tmp_path, "python": (sys.executable, "-P"), **options})
+            WarmProcess(
+                modules, **{"environ": environ, "folder": tmp_path, "python": (sys.executable, "-P"), **options}
+            )
         )
         return made[-1]
 
@@ -38,18 +40,18 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Warm]]:
 
 
 @pytest.fixture
-def warm(make) -> Warm:
+def warm(make) -> WarmProcess:
     return make()
 
 
-def begin(warm: Warm, code: str, out: Path, **options: object) -> Forked:
+def begin(warm: WarmProcess, code: str, out: Path, **options: object) -> Forked:
     environ = {"PYTHONPATH": str(ROOT), "MARK": "1234"}
     with out.open("wb") as file:
         outputs = {"stdout": file.fileno(), "stderr": file.fileno()}
         return warm.start(["-c", code], **{"environ": environ, "folder": out.parent, **outputs, **options})
 
 
-def output(warm: Warm, code: str, tmp_path: Path, **options: object) -> str:
+def output(warm: WarmProcess, code: str, tmp_path: Path, **options: object) -> str:
     """What a forked process printed, once it has ended well."""
     out = tmp_path / f"out-{threading.get_ident()}-{time.monotonic_ns()}"
     status = begin(warm, code, out, **options).wait(60)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from helios.warm import Forked, Warm
+from helios.warm import Forked, WarmProcess
 from tests.support.places import ROOT
 
 __all__ = ["Forked", "Running", "begin", "run", "start"]
@@ -81,6 +81,6 @@ def _read(file: IO[bytes]) -> str:
 
 
 @functools.cache
-def _warm(*loaded: str) -> Warm:
+def _warm(*loaded: str) -> WarmProcess:
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return Warm([*SLOW_TO_IMPORT, *loaded], environ={**os.environ, **one_thread}, folder=ROOT)
+    return WarmProcess([*SLOW_TO_IMPORT, *loaded], environ={**os.environ, **one_thread}, folder=ROOT)

@@ -44,7 +44,7 @@ def _orders(candidate: Candidate, targets: TargetWeights, view: BookView, **chan
     return tuple(plan.intents)
 
 
-def _worlds(candidate: Candidate, seed: int) -> list[tuple[BookView, TargetWeights, tuple[OrderIntent, ...]]]:
+def _samples(candidate: Candidate, seed: int) -> list[tuple[BookView, TargetWeights, tuple[OrderIntent, ...]]]:
     """Books, targets and orders of several seeds: fuller, emptier, from nothing and to nothing."""
     found = []
     for offset in range(4):
@@ -68,7 +68,7 @@ def a_changed_target_gives_orders(candidate: Candidate, seed: int) -> None:
 
 def quantities_are_positive_multiples_of_the_lot(candidate: Candidate, seed: int) -> None:
     steps = samples.lots()
-    for _, _, intents in _worlds(candidate, seed):
+    for _, _, intents in _samples(candidate, seed):
         for intent in intents:
             quantity, step = intent.quantity, steps[intent.symbol].quantity_step
             require(isinstance(quantity, Decimal), f"a quantity must be Decimal, was {type(quantity).__name__}")
@@ -94,7 +94,7 @@ def no_order_is_above_the_largest_notional(candidate: Candidate, seed: int) -> N
 
 
 def an_order_goes_towards_its_target(candidate: Candidate, seed: int) -> None:
-    for view, targets, intents in _worlds(candidate, seed):
+    for view, targets, intents in _samples(candidate, seed):
         for intent in intents:
             place = SYMBOLS.index(intent.symbol)
             rises = targets.weights[place] > targets.previous[place]
@@ -106,7 +106,7 @@ def an_order_goes_towards_its_target(candidate: Candidate, seed: int) -> None:
 
 
 def no_order_overshoots_its_target(candidate: Candidate, seed: int) -> None:
-    for view, targets, intents in _worlds(candidate, seed):
+    for view, targets, intents in _samples(candidate, seed):
         for intent in intents:
             place = SYMBOLS.index(intent.symbol)
             change = abs(float(targets.weights[place]) - float(targets.previous[place])) * float(view.equity)
@@ -118,7 +118,7 @@ def no_order_overshoots_its_target(candidate: Candidate, seed: int) -> None:
 
 
 def buys_can_be_paid(candidate: Candidate, seed: int) -> None:
-    for view, _, intents in _worlds(candidate, seed):
+    for view, _, intents in _samples(candidate, seed):
         spent = sum((i.quantity * i.reference_price for i in intents if i.side == Side.BUY), Decimal(0))
         gained = sum((i.quantity * i.reference_price for i in intents if i.side == Side.SELL), Decimal(0))
         left = view.cash + gained - spent
@@ -127,7 +127,7 @@ def buys_can_be_paid(candidate: Candidate, seed: int) -> None:
 
 
 def prices_are_those_of_the_book(candidate: Candidate, seed: int) -> None:
-    for view, targets, intents in _worlds(candidate, seed):
+    for view, targets, intents in _samples(candidate, seed):
         for intent in intents:
             price = view.price[SYMBOLS.index(intent.symbol)]
             ok = isinstance(intent.reference_price, Decimal) and intent.reference_price == price
@@ -160,7 +160,7 @@ def a_halted_book_orders_nothing(candidate: Candidate, seed: int) -> None:
 
 
 def order_ids_are_unique_and_short(candidate: Candidate, seed: int) -> None:
-    for _, _, intents in _worlds(candidate, seed):
+    for _, _, intents in _samples(candidate, seed):
         ids = [intent.client_order_id for intent in intents]
         require(len(ids) == len(set(ids)), "every order of a plan needs an id of its own, two had the same")
         ok = all(isinstance(each, str) and 0 < len(each) <= MAX_ID and each.isascii() for each in ids)
@@ -182,7 +182,7 @@ def order_ids_name_their_decision(candidate: Candidate, seed: int) -> None:
 
 
 def sells_come_before_buys(candidate: Candidate, seed: int) -> None:
-    for _, _, intents in _worlds(candidate, seed):
+    for _, _, intents in _samples(candidate, seed):
         sides = [intent.side == Side.BUY for intent in intents]
         require(sides == sorted(sides), "sells should come before buys, since they pay for them")
 

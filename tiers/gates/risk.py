@@ -58,7 +58,7 @@ def the_decision_speaks_of_its_bar_and_symbols(candidate: Candidate, seed: int) 
 
 
 def sizes_and_weights_are_finite_and_not_negative(candidate: Candidate, seed: int) -> None:
-    for each in _worlds(candidate, seed):
+    for each in _samples(candidate, seed):
         for name in ("size", "max_weight"):
             assertions.within(getattr(each, name), 0.0, math.inf, name, slack=0.0)
             assertions.finite(getattr(each, name), name)
@@ -131,7 +131,7 @@ def a_small_loss_changes_no_state(candidate: Candidate, seed: int) -> None:
 
 
 def denials_name_code_observed_and_limit(candidate: Candidate, seed: int) -> None:
-    for out in _worlds(candidate, seed):
+    for out in _samples(candidate, seed):
         for denial in out.denials:
             assertions.fields(denial, ("code", "observed", "limit", "symbol"), "a denial")
             require(isinstance(denial.code, str) and denial.code, f"a denial needs a code, was {denial.code!r}")
@@ -244,7 +244,7 @@ def _book(seed: int, drawdown: float, state: TradingState) -> Any:
     return samples.book(seed, held=samples.holdings(seed), drawdown=drawdown, state=state)
 
 
-def _worlds(candidate: Candidate, seed: int) -> list[RiskDecision]:
+def _samples(candidate: Candidate, seed: int) -> list[RiskDecision]:
     """Decisions in calm, wild, partly unknown, losing, over-full and empty inputs."""
     unknown = (seed % N, (seed + 2) % N)
     return [

@@ -45,10 +45,10 @@ def validate(
     bad = np.zeros(table.n_rows, dtype=bool)
     problems: list[Problem] = []
     for check in (_times(calendar, not_after), _prices, _volume):
-        for mask, tell in check(table):
+        for mask, problem_at in check(table):
             fresh = mask & ~bad
             bad |= mask
-            problems += [tell(int(row)) for row in np.flatnonzero(fresh)]
+            problems += [problem_at(int(row)) for row in np.flatnonzero(fresh)]
     good = table.take(~bad)
     ordered, notes = _in_order(good)
     problems = sorted(problems + notes, key=lambda problem: problem.row)
@@ -64,9 +64,9 @@ def _prices(table: BarTable) -> Iterable[Finding]:
         value = getattr(table, name)
         yield (
             ~np.isfinite(value),
-            _teller(table, Code.NOT_FINITE, name, "expected a finite price, was {value}"),
+            _problem_maker(table, Code.NOT_FINITE, name, "expected a finite price, was {value}"),
         )
-        yield value <= 0, _teller(table, Code.NOT_POSITIVE, name, "expected a price above 0, was {value}")
+        yield value <= 0, _problem_maker(table, Code.NOT_POSITIVE, name, "expected a price above 0, was {value}")
     top, bottom = np.maximum(table.open, table.close), np.minimum(table.open, table.close)
     yield (
         table.high < np.maximum(top, table.low),
@@ -76,22 +76,22 @@ def _prices(table: BarTable) -> Iterable[Finding]:
 
 
 def _volume(table: BarTable) -> Iterable[Finding]:
-    tell = _teller(table, Code.NOT_FINITE, "volume", "expected a finite number, was {value}")
-    yield ~np.isfinite(table.volume), tell
-    tell = _teller(table, Code.NEGATIVE_VOLUME, "volume", "expected a volume of at least 0, was {value}")
-    yield table.volume < 0, tell
+    problem_at = _problem_maker(table, Code.NOT_FINITE, "volume", "expected a finite number, was {value}")
+    yield ~np.isfinite(table.volume), problem_at
+    problem_at = _problem_maker(table, Code.NEGATIVE_VOLUME, "volume", "expected a volume of at least 0, was {value}")
+    yield table.volume < 0, problem_at
 
 
 def _times(calendar: Calendar, not_after: datetime | None) -> Check:
     def check(table: BarTable) -> Iterable[Finding]:
         unknown = np.isnat(table.ts)
-        yield unknown, _teller(table, Code.BAD_TIME, "ts", "expected a time, was none")
+        yield unknown, _problem_maker(table, Code.BAD_TIME, "ts", "expected a time, was none")
         if not_after is not None:
             text = f"expected a bar closed by {not_after:%Y-%m-%d %H:%M:%S} UTC, was {{ts}}"
-            yield np.asarray(table.ts > stamp(not_after)), _teller(table, Code.FUTURE, "ts", text)
-        yield _off_grid(table), _teller(table, Code.OFF_GRID, "ts", f"{_clock(table)}, was {{ts}}")
+            yield np.asarray(table.ts > stamp(not_after)), _problem_maker(table, Code.FUTURE, "ts", text)
+        yield _off_grid(table), _problem_maker(table, Code.OFF_GRID, "ts", f"{_clock(table)}, was {{ts}}")
         text = f"expected the close of a {table.timeframe} bar of calendar {calendar.name}, was {{ts}}"
-        yield _outside(table, calendar), _teller(table, Code.OUTSIDE_SESSION, "ts", text)
+        yield _outside(table, calendar), _problem_maker(table, Code.OUTSIDE_SESSION, "ts", text)
 
     return check
 
@@ -116,22 +116,22 @@ def _outside(table: BarTable, calendar: Calendar) -> BoolArray:
     return known & ~np.isin(table.ts, grid)
 
 
-def _teller(table: BarTable, code: Code, column: str, text: str) -> Callable[[int], Problem]:
-    def tell(row: int) -> Problem:
+def _problem_maker(table: BarTable, code: Code, column: str, text: str) -> Callable[[int], Problem]:
+    def problem_at(row: int) -> Problem:
         at = None if np.isnat(table.ts[row]) else utc(table.ts[row])
         detail = text.format(value=getattr(table, column)[row], ts=f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "none")
         number = int(table.row[row])
         return Problem(code=code, symbol=table.symbol, row=number, column=column, bar_ts=at, detail=detail)
 
-    return tell
+    return problem_at
 
 
 def _order(table: BarTable, column: str, what: str, bound: FloatArray) -> Callable[[int], Problem]:
-    def tell(row: int) -> Problem:
+    def problem_at(row: int) -> Problem:
         text = f"expected {what} of its bar, was {{value}} beside {bound[row]}"
-        return _teller(table, Code.PRICE_ORDER, column, text)(row)
+        return _problem_maker(table, Code.PRICE_ORDER, column, text)(row)
 
-    return tell
+    return problem_at
 
 
 def _in_order(table: BarTable) -> tuple[BarTable, list[Problem]]:
@@ -140,8 +140,10 @@ def _in_order(table: BarTable) -> tuple[BarTable, list[Problem]]:
         return table, []
     ticks = table.ts.astype(np.int64)
     behind = np.concatenate([[False], ticks[1:] < np.maximum.accumulate(ticks)[:-1]])
-    tell = _teller(table, Code.OUT_OF_ORDER, "ts", "expected times in rising order, was {ts} behind a later one")
-    problems = [tell(int(row)) for row in np.flatnonzero(behind)]
+    problem_at = _problem_maker(
+        table, Code.OUT_OF_ORDER, "ts", "expected times in rising order, was {ts} behind a later one"
+    )
+    problems = [problem_at(int(row)) for row in np.flatnonzero(behind)]
     order = np.argsort(table.ts, kind="stable")
     ordered = table.take(order)
     repeated = np.concatenate([ordered.ts[1:] == ordered.ts[:-1], [False]])  # a later row of the same time follows
@@ -153,7 +155,7 @@ def _repetition(table: BarTable, row: int) -> Problem:
     same = all(getattr(table, name)[row] == getattr(table, name)[row + 1] for name in FIELDS)
     code = Code.DUPLICATE if same else Code.CONFLICT
     how = "the same values" if same else "other values"
-    return _teller(
+    return _problem_maker(
         table, code, "ts", f"expected each time once, was {{ts}} again in row {table.row[row + 1]} with {how}"
     )(row)
 

@@ -8,11 +8,11 @@ import numpy.typing as npt
 from tiers.contracts import BUY, HOLD, SELL, FloatArray
 from tiers.predict.calibration import log_loss
 
-Figures = dict[str, float | None]
+ForecastMetrics = dict[str, float | None]
 OutcomeArray = npt.NDArray[np.int8]
 
 
-def forecast_metrics(probability: FloatArray, outcome: OutcomeArray, forward: FloatArray) -> Figures:
+def forecast_metrics(probability: FloatArray, outcome: OutcomeArray, forward: FloatArray) -> ForecastMetrics:
     """How good (n, 3) probabilities were for (n,) outcomes and (n,) forward moves in volatilities.
 
     log_loss (nats), brier (0 to 2), accuracy, balanced_accuracy (mean recall of the classes that occurred),

@@ -13,7 +13,7 @@ from tiers.contracts.errors import DataError
 from tiers.predict import calibration, labels, metrics, splits
 from tiers.predict.fitting import EpochDone, FitParams, Fitted, fit
 from tiers.predict.labels import Labels
-from tiers.predict.metrics import Figures, OutcomeArray
+from tiers.predict.metrics import ForecastMetrics, OutcomeArray
 from tiers.predict.network import evaluate, preset, restored
 from tiers.predict.packing import Packed, pack
 from tiers.predict.splits import Split
@@ -58,7 +58,7 @@ class Trained:
 
     model: Fitted
     folds: tuple[Fold, ...]
-    metrics: dict[str, Figures]  # "model", "baseline" (class frequencies), "persistence" (last move again)
+    metrics: dict[str, ForecastMetrics]  # "model", "baseline" (class frequencies), "persistence" (last move again)
     n_rows: int  # samples that trained or validated the final model
 
 
@@ -195,7 +195,7 @@ def forecast(model: Fitted, values: FloatArray) -> FloatArray:
     return calibration.probabilities(logits, prior=model.prior, temperature=model.temperature)
 
 
-def _pooled(judged: list[_Judged]) -> dict[str, Figures]:
+def _pooled(judged: list[_Judged]) -> dict[str, ForecastMetrics]:
     """Figures over all test windows together; the rank correlation is the mean over windows."""
     outcome = np.concatenate([one.outcome for one in judged])
     forward = np.concatenate([one.forward for one in judged])

@@ -22,14 +22,14 @@ ROUNDS: Final = 100  # of ending, while new ones keep appearing
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What the family uses together."""
+class ResourceUsage:
+    """What the processes use together."""
 
     memory_mb: float
     processes: int
 
 
-class Family:
+class ProcessTree:
     """The first process of a run, by id, and everybody it started."""
 
     def __init__(self, pid: int, token: str) -> None:
@@ -37,7 +37,7 @@ class Family:
         self._seen = {pid: self._first}
         self._ended = False
 
-    def use(self, *, enough_mb: float = 0.0) -> Use:
+    def use(self, *, enough_mb: float = 0.0) -> ResourceUsage:
         """Memory and number of the living members; memory is looked at closely only above `enough_mb`.
 
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one.
@@ -46,7 +46,7 @@ class Family:
         resident = sum(_resident(process) for process in members)
         if len(members) > 1 and resident > enough_mb * 2**20:
             resident = sum(_proportional(process) for process in members)
-        return Use(memory_mb=resident / 2**20, processes=len(members))
+        return ResourceUsage(memory_mb=resident / 2**20, processes=len(members))
 
     def end(self) -> None:
         """Kill every member, again until none is left. Once ended, a group's number may belong to others."""

@@ -21,7 +21,7 @@ from helios import events
 from helios.modules import loading, sources
 from helios.modules.errors import ModuleRefused
 from helios.modules.gate import sandbox
-from helios.modules.gate.sandbox import Ended, Limits
+from helios.modules.gate.sandbox import GateOutcome, Limits
 from helios.modules.models import ModuleTestRun, ModuleVersion
 from helios.modules.rows import find, version_of
 
@@ -202,10 +202,10 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
     }
 
 
-def report_of(ended: Ended, tested: ModuleVersion, suites: tuple[str, ...]) -> TestReport:
+def report_of(ended: GateOutcome, tested: ModuleVersion, suites: tuple[str, ...]) -> TestReport:
     """What a gate process said, and what it could no longer say."""
-    results = [_result(*word["result"]) for word in ended.words if "result" in word]
-    results += _untold(ended, results) if ended.kind == "finished" else _lost(ended, results)
+    results = [_result(*message["result"]) for message in ended.messages if "result" in message]
+    results += _unreported(ended, results) if ended.kind == "finished" else _lost(ended, results)
     required = [result for result in results if result.required]
     return TestReport(
         module=tested.module.name,
@@ -216,19 +216,19 @@ def report_of(ended: Ended, tested: ModuleVersion, suites: tuple[str, ...]) -> T
         results=tuple(results),
         output=ended.output,
         duration_ms=round(ended.duration_ms, 3),
-        network_blocked=any(word.get("network_blocked") for word in ended.words),
+        network_blocked=any(message.get("network_blocked") for message in ended.messages),
     )
 
 
-def _lost(ended: Ended, told: Sequence[TestResult]) -> list[TestResult]:
+def _lost(ended: GateOutcome, told: Sequence[TestResult]) -> list[TestResult]:
     """The test in which the process ended, and those that were still to come; at least one, since it did end."""
-    begun = [word["begin"] for word in ended.words if "begin" in word]
+    begun = [message["begin"] for message in ended.messages if "begin" in message]
     suite, name, required = begun[-1] if begun else ("gate", "starts", True)
     known = {(result.suite, result.name) for result in told}
     if (suite, name) in known:  # between two tests, or behind the last one
         suite, name, required = "gate", "ends", True
     outcome: Outcome = "timeout" if ended.kind == "timeout" else "killed"
-    planned = [each for word in ended.words if "plan" in word for each in word["plan"]]
+    planned = [each for message in ended.messages if "plan" in message for each in message["plan"]]
     waiting = [each for each in planned if (each[0], each[1]) not in known | {(suite, name)}]
     why = f"not run, since the process ended in {name!r}"
     return [
@@ -237,9 +237,9 @@ def _lost(ended: Ended, told: Sequence[TestResult]) -> list[TestResult]:
     ]
 
 
-def _untold(ended: Ended, told: Sequence[TestResult]) -> list[TestResult]:
+def _unreported(ended: GateOutcome, told: Sequence[TestResult]) -> list[TestResult]:
     """Of a process that came to its end: every test whose result was not heard. Silence is no pass."""
-    plans = [word["plan"] for word in ended.words if "plan" in word]
+    plans = [message["plan"] for message in ended.messages if "plan" in message]
     known = {(result.suite, result.name) for result in told}
     missing = [each for each in (("gate", "loads", True), *chain(*plans)) if (each[0], each[1]) not in known]
     if not plans and not any(result.blocks for result in told):
@@ -254,8 +254,8 @@ def _result(suite: str, name: str, required: bool, *said: Any) -> TestResult:
     )
 
 
-def _refuse_idle(ended: Ended, tested: ModuleVersion) -> None:
-    idle = [suite for word in ended.words for suite in word.get("idle", ())]
+def _refuse_idle(ended: GateOutcome, tested: ModuleVersion) -> None:
+    idle = [suite for message in ended.messages for suite in message.get("idle", ())]
     if idle:
         name = tested.module.name
         raise ModuleRefused(

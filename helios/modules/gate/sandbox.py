@@ -2,7 +2,7 @@
 
 The process gets no secrets (its environment is made from nothing), no input, a folder of its own that is
 removed, and limits that the kernel keeps where it can: private memory, file size, open files, processor time.
-A watch from outside keeps the rest: time in all, time without a word, memory of all its processes together,
+A watch from outside keeps the rest: time in all, time without a message, memory of all its processes together,
 their number. Words come over a pipe of their own, so that nothing that the code prints can disturb them.
 
 It is a guard against mistakes, not a jail: the code runs as the same user and can read what that user can
@@ -32,8 +32,8 @@ from typing import Any, Final, Literal
 from loguru import logger
 from psutil import NoSuchProcess
 
-from helios.modules.gate.process_tree import TOKEN, Family
-from helios.warm import Forked, Warm, WarmLost
+from helios.modules.gate.process_tree import TOKEN, ProcessTree
+from helios.warm import Forked, WarmLost, WarmProcess
 from helios.warm_process import HANDED
 
 log = logger.bind(component="modules")
@@ -41,7 +41,7 @@ log = logger.bind(component="modules")
 TICK_S: Final = 0.05
 WATCH_S: Final = 0.1  # between two looks at memory and processes; a look costs milliseconds
 OUTPUT_BYTES: Final = 16_384  # the end of what was printed
-LINE_BYTES: Final = 1_000_000  # a longer word is none of ours
+LINE_BYTES: Final = 1_000_000  # a longer message is none of ours
 GRACE_S: Final = 2.0  # between the end of the pipe and the end of the process
 TOKEN_BYTES: Final = 16
 KILLED_S: Final = 30.0  # between the kill and the news of it
@@ -56,9 +56,9 @@ Kind = Literal["finished", "timeout", "killed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a gate process may use; `test_s` bounds the time between two of its words, so each test.
+    """What a gate process may use; `test_s` bounds the time between two of its messages, so each test.
 
-    A word may ask for patience with the test that it begins: a multiple of `test_s`.
+    A message may ask for patience with the test that it begins: a multiple of `test_s`.
     """
 
     time_s: float = 60.0
@@ -70,20 +70,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How the process ended: its words in order, and the reason in one sentence unless it finished."""
+class GateOutcome:
+    """How the process ended: its messages in order, and the reason in one sentence unless it finished."""
 
     kind: Kind
     reason: str
-    words: tuple[dict[str, Any], ...]
+    messages: tuple[dict[str, Any], ...]
     output: str
     duration_ms: float
 
 
-_kept: dict[tuple[object, ...], Warm] = {}
+_kept: dict[tuple[object, ...], WarmProcess] = {}
 
 
-def run(module: str, job: Mapping[str, Any], *, limits: Limits, cache: Path) -> Ended:
+def run(module: str, job: Mapping[str, Any], *, limits: Limits, cache: Path) -> GateOutcome:
     """Run `python -m module JOB` until it says {"end": true}, ends, or breaks a limit.
 
     The job reaches it as a JSON file, with the number of the pipe and the limits added; its `ahead` names modules of
@@ -98,7 +98,9 @@ def run(module: str, job: Mapping[str, Any], *, limits: Limits, cache: Path) -> 
     return ended
 
 
-def _run(module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm: Warm) -> tuple[Ended, bool]:
+def _run(
+    module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm: WarmProcess
+) -> tuple[GateOutcome, bool]:
     token = secrets.token_hex(TOKEN_BYTES)
     with tempfile.TemporaryDirectory(prefix="helios-gate-", ignore_cleanup_errors=True) as folder:
         reader, writer = os.pipe()
@@ -112,12 +114,14 @@ def _run(module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm:
         try:
             environ = environment(token, folder, cache)
             process = _start(warm, ["-m", module, str(task)], environ, Path(folder), (writer, printed), tell)
-            watch = Watch(process, reader, output, token, limits)
+            watch = GateMonitor(process, reader, output, token, limits)
         except BaseException as error:
             os.close(reader)
             os.close(output)
             if isinstance(error, NoSuchProcess):  # it ended with its warm process, which another run has ended
-                return Ended(kind="killed", reason="its process was ended", words=(), output="", duration_ms=0.0), True
+                return GateOutcome(
+                    kind="killed", reason="its process was ended", messages=(), output="", duration_ms=0.0
+                ), True
             raise
         finally:
             os.close(writer)
@@ -131,7 +135,7 @@ def _run(module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm:
 
 
 def _start(
-    warm: Warm,
+    warm: WarmProcess,
     argv: list[str],
     env: dict[str, str],
     folder: Path,
@@ -165,7 +169,7 @@ def _start(
     )
 
 
-def _shared(ahead: tuple[str, ...], cache: Path) -> Warm:
+def _shared(ahead: tuple[str, ...], cache: Path) -> WarmProcess:
     """The warm process of all runs that need these modules."""
     key = (ahead, cache, *(os.environ.get(name) for name in PASSED_ON))
     if key not in _kept:
@@ -173,11 +177,11 @@ def _shared(ahead: tuple[str, ...], cache: Path) -> Warm:
     return _kept[key]
 
 
-def _warm(ahead: tuple[str, ...], cache: Path) -> Warm:
+def _warm(ahead: tuple[str, ...], cache: Path) -> WarmProcess:
     """A warm process; its environment is as clean as that of a run, and its token is nobody's."""
     folder = tempfile.gettempdir()
     clean = environment("0" * 2 * TOKEN_BYTES, folder, cache)
-    return Warm([*AHEAD, *ahead], environ=clean, folder=Path(folder), python=PYTHON, mark=TOKEN)
+    return WarmProcess([*AHEAD, *ahead], environ=clean, folder=Path(folder), python=PYTHON, mark=TOKEN)
 
 
 def environment(token: str, folder: str, cache: Path) -> dict[str, str]:
@@ -197,7 +201,7 @@ def environment(token: str, folder: str, cache: Path) -> dict[str, str]:
     }
 
 
-class Watch:
+class GateMonitor:
     """Reads what a gate process says and prints, and ends it with all its children when it breaks a limit."""
 
     def __init__(
@@ -205,9 +209,9 @@ class Watch:
     ) -> None:
         self._process, self._reader, self._output, self._limits = process, reader, output, limits
         self._mark = f"{token} ".encode()
-        self._family = Family(process.pid, token)
+        self._tree = ProcessTree(process.pid, token)
         self._began = self._heard = time.monotonic()
-        self._words: list[dict[str, Any]] = []
+        self._messages: list[dict[str, Any]] = []
         self._line, self._tail, self._printed = bytearray(), bytearray(), 0
         self._looked, self._patience = 0.0, 1.0
         self._silent_since = 0.0  # when the pipe was closed at its end
@@ -218,7 +222,7 @@ class Watch:
             os.set_blocking(each, False)
             self._selector.register(each, selectors.EVENT_READ)
 
-    def until_the_end(self) -> Ended:
+    def until_the_end(self) -> GateOutcome:
         """Watch until the process has finished, ended or was ended."""
         breach: tuple[Kind, str] | None = None
         while breach is None and not self._finished and self._process.poll() is None:
@@ -228,11 +232,11 @@ class Watch:
         self._end()
         self._read()
         self.lost = not breach and not self._finished and isinstance(self._process, Forked) and self._process.lost
-        kind, reason = breach or self._goodbye()
-        return Ended(
+        kind, reason = breach or self._exit_reason()
+        return GateOutcome(
             kind=kind,
             reason=reason,
-            words=tuple(self._words),
+            messages=tuple(self._messages),
             output=self._printed_text(),
             duration_ms=1e3 * (time.monotonic() - self._began),
         )
@@ -248,7 +252,7 @@ class Watch:
         if self._over:
             return
         self._over = True
-        self._family.end()
+        self._tree.end()
         try:
             self._process.wait(KILLED_S)
         except subprocess.TimeoutExpired:
@@ -256,7 +260,7 @@ class Watch:
 
     @property
     def _finished(self) -> bool:
-        return bool(self._words) and "end" in self._words[-1]
+        return bool(self._messages) and "end" in self._messages[-1]
 
     def _breach(self, now: float) -> tuple[Kind, str] | None:
         limits = self._limits
@@ -273,14 +277,14 @@ class Watch:
 
     def _excess(self, now: float) -> tuple[Kind, str] | None:
         self._looked, limits = now, self._limits
-        use = self._family.use(enough_mb=limits.memory_mb)
+        use = self._tree.use(enough_mb=limits.memory_mb)
         if use.memory_mb > limits.memory_mb:
             return "killed", f"it may use {limits.memory_mb:,} MB of memory, used {use.memory_mb:,.0f} MB and was ended"
         if use.processes > limits.processes:
             return "killed", f"it may run {limits.processes} processes, ran {use.processes} and was ended"
         return None
 
-    def _goodbye(self) -> tuple[Kind, str]:
+    def _exit_reason(self) -> tuple[Kind, str]:
         status = self._process.returncode
         if self._finished:
             return "finished", ""
@@ -294,7 +298,7 @@ class Watch:
         self._line += self._take(self._reader)
         *lines, rest = self._line.split(b"\n")
         self._line = rest if len(rest) <= LINE_BYTES else bytearray()
-        self._words += [word for line in lines if (word := self._word(line)) is not None]
+        self._messages += [message for line in lines if (message := self._message(line)) is not None]
         printed = self._take(self._output)
         self._printed += len(printed)
         self._tail = (self._tail + printed)[-OUTPUT_BYTES:]
@@ -319,17 +323,17 @@ class Watch:
             if descriptor == self._reader:
                 self._silent_since = time.monotonic()
 
-    def _word(self, line: bytes | bytearray) -> dict[str, Any] | None:
+    def _message(self, line: bytes | bytearray) -> dict[str, Any] | None:
         if not line.startswith(self._mark):
             return None
         try:
-            word = json.loads(line[len(self._mark) :])
+            message = json.loads(line[len(self._mark) :])
         except ValueError:
             return None
-        if not isinstance(word, dict):
+        if not isinstance(message, dict):
             return None
-        self._heard, self._patience = time.monotonic(), float(word.get("patience", 1.0))
-        return word
+        self._heard, self._patience = time.monotonic(), float(message.get("patience", 1.0))
+        return message
 
     def _printed_text(self) -> str:
         text = self._tail.decode(errors="replace").replace("\0", "\ufffd")

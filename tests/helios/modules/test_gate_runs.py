@@ -14,7 +14,7 @@ from helios.modules import services
 from helios.modules.catalog import STAGES
 from helios.modules.errors import ModuleRefused, UnknownModule
 from helios.modules.gate import runs
-from helios.modules.gate.sandbox import Ended
+from helios.modules.gate.sandbox import GateOutcome
 from helios.modules.models import ModuleTestRun, ModuleVersion
 from helios.modules.printing import summary, text
 
@@ -92,11 +92,11 @@ def test_a_hung_test_is_ended_and_the_rest_is_told_as_not_run(echo):
 
 
 def test_a_crash_names_its_signal_and_keeps_the_output(echo):
-    echo("(print('a last word'), __import__('ctypes').string_at(0))")
+    echo("(print('a last message'), __import__('ctypes').string_at(0))")
     report = runs.run_suites("echo", actor="ann")
     killed = next(result for result in report.results if result.outcome == "killed")
     assert (killed.name, killed.message) == ("runs", "its process was ended by SIGSEGV")
-    assert "a last word" in report.output
+    assert "a last message" in report.output
     assert "Segmentation fault" in ModuleTestRun.objects.get().output
 
 
@@ -104,7 +104,7 @@ def test_a_process_that_ends_between_two_tests_never_passes(echo):
     echo("value\nimport os, threading\nthreading.Timer(0.0, os._exit, (0,)).start()\nimport time; time.sleep(1)")
     report = runs.run_suites("echo", actor="ann")
     assert not report.passed
-    ended = Ended(kind="killed", reason="it left", words=report_words("loads"), output="", duration_ms=1.0)
+    ended = GateOutcome(kind="killed", reason="it left", messages=report_messages("loads"), output="", duration_ms=1.0)
     tested = ModuleVersion.objects.select_related("module").get(module__name="echo")
     lost = runs.report_of(ended, tested, ("tiny",))
     assert [(result.name, result.outcome) for result in lost.results] == [("loads", "passed"), ("ends", "killed")]
@@ -119,14 +119,22 @@ def test_a_result_that_was_not_heard_never_passes(echo, left_out: str, missing: 
     echo()
     tested = ModuleVersion.objects.select_related("module").get(module__name="echo")
     passed = ["tiny", "runs", True, "passed", "", 1.0]
-    words = (*report_words("loads"), {"plan": [passed[:3]]}, {"begin": passed[:3]}, {"result": passed}, {"end": True})
-    heard = tuple(word for word in words if left_out not in word)
-    report = runs.report_of(Ended(kind="finished", reason="", words=heard, output="", duration_ms=1.0), tested, ())
+    words = (
+        *report_messages("loads"),
+        {"plan": [passed[:3]]},
+        {"begin": passed[:3]},
+        {"result": passed},
+        {"end": True},
+    )
+    heard = tuple(message for message in words if left_out not in message)
+    report = runs.report_of(
+        GateOutcome(kind="finished", reason="", messages=heard, output="", duration_ms=1.0), tested, ()
+    )
     assert {result.name for result in report.results if result.blocks} == missing
     assert report.passed is (not missing)
 
 
-def report_words(name: str) -> tuple[dict[str, object], ...]:
+def report_messages(name: str) -> tuple[dict[str, object], ...]:
     return ({"begin": ["gate", name, True]}, {"result": ["gate", name, True, "passed", "", 1.0]})
 
 

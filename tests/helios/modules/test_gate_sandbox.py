@@ -15,8 +15,8 @@ import pytest
 
 from helios.modules import sources
 from helios.modules.gate import sandbox
-from helios.modules.gate.process_tree import TOKEN, Family
-from helios.modules.gate.sandbox import Ended, Limits
+from helios.modules.gate.process_tree import TOKEN, ProcessTree
+from helios.modules.gate.sandbox import GateOutcome, Limits
 from tests.support.places import ROOT
 
 LIMITS = Limits(time_s=25, test_s=15, memory_mb=512)
@@ -42,19 +42,19 @@ def job(source: str, root: Path, *, suites: bool = True) -> dict[str, object]:
 
 @pytest.fixture
 def gate(tmp_path: Path):
-    def run(source: str, **changes: float) -> Ended:
+    def run(source: str, **changes: float) -> GateOutcome:
         limits = Limits(**{**{name: getattr(LIMITS, name) for name in Limits.__slots__}, **changes})
         return sandbox.run("helios.modules.gate", job(source, tmp_path), limits=limits, cache=tmp_path)
 
     return run
 
 
-def outcomes(ended: Ended) -> dict[str, str]:
-    return {word["result"][1]: word["result"][3] for word in ended.words if "result" in word}
+def outcomes(ended: GateOutcome) -> dict[str, str]:
+    return {message["result"][1]: message["result"][3] for message in ended.messages if "result" in message}
 
 
-def messages(ended: Ended) -> dict[str, str]:
-    return {word["result"][1]: word["result"][4] for word in ended.words if "result" in word}
+def messages(ended: GateOutcome) -> dict[str, str]:
+    return {message["result"][1]: message["result"][4] for message in ended.messages if "result" in message}
 
 
 def test_good_code_goes_through_its_required_tests_first(gate):
@@ -212,7 +212,7 @@ def test_processes_that_code_leaves_behind_end_with_it(gate):
 
 def test_a_fork_in_the_code_has_no_say(gate):
     ended = gate(f"import os\nos.fork()\n{GOOD}")
-    told = [word["result"][1] for word in ended.words if "result" in word]
+    told = [message["result"][1] for message in ended.messages if "result" in message]
     assert ended.kind == "finished"
     assert len(told) == len(set(told)) == 7
 
@@ -271,13 +271,13 @@ job = json.load(open(sys.argv[1]))
 silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 child = subprocess.Popen(["/bin/sleep", "63.5"], env={}, start_new_session=True, **silent)
 words = [{"pid": child.pid}, {"end": True}]
-os.write(job["fd"], "".join(f"{job['token']} {json.dumps(word)}\\n" for word in words).encode())
+os.write(job["fd"], "".join(f"{job['token']} {json.dumps(message)}\\n" for message in words).encode())
 child.wait()
 """)
     monkeypatch.syspath_prepend(tmp_path)
     ended = sandbox.run("leaves", {}, limits=LIMITS, cache=tmp_path)
     assert ended.kind == "finished"
-    assert not psutil.pid_exists(ended.words[0]["pid"]) or not alive(psutil.Process(ended.words[0]["pid"]))
+    assert not psutil.pid_exists(ended.messages[0]["pid"]) or not alive(psutil.Process(ended.messages[0]["pid"]))
 
 
 def test_a_thread_that_never_ends_keeps_nobody(gate):
@@ -343,7 +343,7 @@ def test_a_family_remembers_who_left_it(tmp_path):
     token = "a-token-of-this-test"
     script = "import subprocess; subprocess.Popen(['sleep', '62.5'], start_new_session=True).pid"
     first = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, TOKEN: token}, start_new_session=True)
-    family = Family(first.pid, token)
+    family = ProcessTree(first.pid, token)
     first.wait()
     assert wait_for(lambda: family.use().processes == 1)
     family.end()

@@ -14,8 +14,8 @@ import pytest
 
 from helios.modules import services
 from helios.modules.gate import runs, sandbox
-from helios.modules.gate.process_tree import TOKEN, Family
-from helios.modules.gate.sandbox import Ended
+from helios.modules.gate.process_tree import TOKEN, ProcessTree
+from helios.modules.gate.sandbox import GateOutcome
 from helios.modules.models import ModuleVersion
 from helios.stack.children import is_alive, wait_until
 from tests.helios.modules.test_gate_sandbox import GOOD, LIMITS, job, outcomes
@@ -34,15 +34,15 @@ def own(monkeypatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Callable[..., Ended]:
-    def run(source: str, **job_changes: object) -> Ended:
+def gate(tmp_path: Path) -> Callable[..., GateOutcome]:
+    def run(source: str, **job_changes: object) -> GateOutcome:
         asked = {**job(source, tmp_path), **job_changes}
         return sandbox.run("helios.modules.gate", asked, limits=LIMITS, cache=tmp_path)
 
     return run
 
 
-def parent(ended: Ended) -> int:
+def parent(ended: GateOutcome) -> int:
     assert ended.kind == "finished", ended
     return int(ended.output)
 
@@ -69,7 +69,7 @@ def test_without_a_warm_process_it_is_started_from_nothing(gate, own, tmp_path, 
 
 
 def test_code_that_ends_its_warm_process_never_passes_and_harms_no_other_run(gate, own):
-    others: list[Ended] = []
+    others: list[GateOutcome] = []
     waits = "import time\ndef wait(): time.sleep(1)\n"
     thread = threading.Thread(target=lambda: others.append(gate(f"{waits}{GOOD}")))
     thread.start()
@@ -84,11 +84,11 @@ def test_code_that_ends_its_warm_process_never_passes_and_harms_no_other_run(gat
 def test_a_run_that_is_gone_before_it_is_watched_is_begun_once_more(gate, own, monkeypatch):
     watched: list[int] = []
 
-    def family(pid: int, token: str) -> Family:
+    def family(pid: int, token: str) -> ProcessTree:
         watched.append(pid)
         if len(watched) == 1:
             raise psutil.NoSuchProcess(pid)
-        return Family(pid, token)
+        return ProcessTree(pid, token)
 
     monkeypatch.setattr(sandbox, "Family", family)
     assert gate(GOOD).kind == "finished"
@@ -119,7 +119,7 @@ def test_the_warm_process_knows_no_secret_and_stays_small(gate, own, monkeypatch
 
 def test_code_sees_the_descriptors_of_a_cold_start_while_others_run(gate, own):
     seen = "import os\nprint(*sorted(os.listdir('/proc/self/fd'), key=int))\n"
-    ended: list[Ended] = []
+    ended: list[GateOutcome] = []
     threads = [threading.Thread(target=lambda: ended.append(gate(f"{seen}{GOOD}"))) for _ in range(3)]
     for each in threads:
         each.start()
