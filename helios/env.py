@@ -218,8 +218,8 @@ def _refuse_unknown(names: Iterable[str], where: str) -> None:
     known = {variable(field) for field in Env.model_fields} | ELSEWHERE
     unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
-        told = [f"{name} in {where} is no setting of Helios{_nearest(name, known)}" for name in unknown]
-        raise SettingsError("; ".join(told))
+        problems = [f"{name} in {where} is no setting of Helios{_nearest(name, known)}" for name in unknown]
+        raise SettingsError("; ".join(problems))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -230,13 +230,13 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _sentence(detail: ErrorDetails) -> str:
     """`HELIOS_WEB_PORT: input should be …, was 'abc'`; a secret's value is never shown."""
-    said = detail["msg"].removeprefix("Value error, ")
+    sentence = detail["msg"].removeprefix("Value error, ")
     if not detail["loc"]:  # of several settings together: its sentence names them
-        return said
+        return sentence
     name = str(detail["loc"][0])
     field = Env.model_fields.get(name.lower())
     own = variable(name.lower()) if field else name.upper()
-    if said.startswith(own):  # a validator's whole sentence
-        return said
+    if sentence.startswith(own):  # a validator's whole sentence
+        return sentence
     secret = field is None or "Secret" in str(field.annotation)
-    return f"{own}: {said[0].lower()}{said[1:]}" + ("" if secret else f", was {detail['input']!r}")
+    return f"{own}: {sentence[0].lower()}{sentence[1:]}" + ("" if secret else f", was {detail['input']!r}")

@@ -187,9 +187,9 @@ class Forked:
 
     def _look(self, timeout_s: float | None) -> int | None:
         if self.returncode is None and _readable(self._status, timeout_s):
-            told = self._status.recv(64)
-            self.lost = not told
-            self.returncode = int(told) if told else -signal.SIGKILL  # it dies with the warm process
+            status = self._status.recv(64)
+            self.lost = not status
+            self.returncode = int(status) if status else -signal.SIGKILL  # it dies with the warm process
             with contextlib.suppress(OSError):
                 self._status.send(b"heard")  # only now is its number free for others
             self._status.close()

@@ -66,8 +66,8 @@ class ServicedAdmin(RoledAdmin):
             if needed is not None and self.refused(request, row.name, needed(row)):
                 continue
             try:
-                said, new = change(row)
+                message, new = change(row)
             except HeliosError as error:
                 self.message_user(request, f"{row.name}: {error}", messages.ERROR)
             else:
-                self.message_user(request, said, messages.SUCCESS if new else messages.INFO)
+                self.message_user(request, message, messages.SUCCESS if new else messages.INFO)

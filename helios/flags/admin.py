@@ -84,8 +84,8 @@ class FeatureFlagAdmin(ServicedAdmin):
         """Before and after, in words."""
         if not flag.pk:
             return "-"
-        said = [("now", selectors.effect(flag)), *selectors.outcomes(flag).items()]
-        return format_html_join("", "<p><b>{}</b>: {}</p>", said)
+        effects = [("now", selectors.effect(flag)), *selectors.outcomes(flag).items()]
+        return format_html_join("", "<p><b>{}</b>: {}</p>", effects)
 
     @display(description="needed by")
     def needed_by(self, flag: FeatureFlag) -> str:

@@ -34,7 +34,7 @@ _SHOWN: Final = 8  # entries of a list in a sentence
 
 def serves(flag: FlagDefinition, now: datetime) -> str:
     """Whom the strategy serves, without the conditions in front of it."""
-    said = {
+    fixed = {
         Strategy.ALL_ON: "on for everybody",
         Strategy.ALL_OFF: "off for everybody",
         Strategy.KILL_SWITCH: "killed: off for everybody until it is enabled again",
@@ -42,8 +42,8 @@ def serves(flag: FlagDefinition, now: datetime) -> str:
         Strategy.BLACKLIST: f"on for everybody except {names(flag.blacklist)}",
         Strategy.RULES: _by_rules(flag),
     }
-    if flag.strategy in said:
-        return said[flag.strategy]
+    if flag.strategy in fixed:
+        return fixed[flag.strategy]
     return _by_ramp(flag) if flag.strategy is Strategy.GRADUAL else _by_percentage(flag, now)
 
 

@@ -74,14 +74,14 @@ def effect(flag: FeatureFlag, now: datetime | None = None) -> str:
 def effect_of(values: Mapping[str, Any], now: datetime | None = None) -> str:
     """The same from column values, which need not be those of a row."""
     definition = definition_from(values)
-    said = describe.serves(definition, now or timezone.now())
+    text = describe.serves(definition, now or timezone.now())
     if definition.strategy is Strategy.KILL_SWITCH:
-        return said
+        return text
     needs = describe.conditions(values)
-    said += f", if {' and '.join(needs)}" if needs else ""
+    text += f", if {' and '.join(needs)}" if needs else ""
     shares = describe.variants(values["variants"])
-    said += f"; variants: {shares}" if shares else ""
-    return said if definition.enabled else f"off for everybody; once enabled, {said}"
+    text += f"; variants: {shares}" if shares else ""
+    return text if definition.enabled else f"off for everybody; once enabled, {text}"
 
 
 def outcomes(flag: FeatureFlag, now: datetime | None = None) -> dict[str, str]:

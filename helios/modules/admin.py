@@ -205,8 +205,8 @@ class ModuleAdmin(ServicedAdmin):
         """A module that is not there yet stands nowhere."""
         if obj is not None:
             return super().get_fieldsets(request, obj)
-        said = "Registering stores the code beside what runs, and changes nothing: a swap puts it in place."
-        return [(None, {"fields": self.form.Meta.fields, "description": said})]
+        note = "Registering stores the code beside what runs, and changes nothing: a swap puts it in place."
+        return [(None, {"fields": self.form.Meta.fields, "description": note})]
 
     def get_inlines(self, request: HttpRequest, obj: Module | None) -> list[Any]:
         """Versions and swaps of a module that is there."""
@@ -237,8 +237,8 @@ class ModuleAdmin(ServicedAdmin):
         self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., object], done: str = ""
     ) -> None:
         def changed(row: Module) -> tuple[str, bool]:
-            said = change(row.name, actor=request.user.get_username())
-            return (f"{row.name} {done}" if done else str(said)), True
+            answer = change(row.name, actor=request.user.get_username())
+            return (f"{row.name} {done}" if done else str(answer)), True
 
         self.each(request, rows, changed)
 
@@ -272,7 +272,7 @@ class ModuleTestRunAdmin(ReadOnlyAdmin):
     """One row a run; its page shows what each test said."""
 
     none_yet = "No test has run yet. A swap runs them, and so does the button `Test` of the modules."
-    list_display = ("started_at", "module", "version", "verdict", "told", "reason", "duration", "actor")
+    list_display = ("started_at", "module", "version", "verdict", "n_passed", "reason", "duration", "actor")
     list_filter = ("module", "passed", "started_at")
     search_fields = ("module", "version", "digest", "actor")
     fields = (
@@ -294,7 +294,7 @@ class ModuleTestRunAdmin(ReadOnlyAdmin):
         return "passed" if run.passed else "failed"
 
     @display(description="tests")
-    def told(self, run: ModuleTestRun) -> str:
+    def n_passed(self, run: ModuleTestRun) -> str:
         passed = sum(1 for result in run.results if result["outcome"] == "passed")
         return f"{passed} of {len(run.results)}"
 

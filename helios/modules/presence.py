@@ -59,12 +59,12 @@ def calling(process: uuid.UUID, swap_id: int | None) -> None:
 
 def died_calling() -> list[tuple[int, str]]:
     """The switches in whose watched calls processes died, and which; their rows are removed, so each is told once."""
-    told = []
+    died = []
     for row in ModuleProcess.objects.exclude(calling=None):
         silent = not ModuleProcess.objects.filter(pk=row.pk, seen_at__gte=Now() - timedelta(seconds=STALE_S)).exists()
         if (silent or gone(row.host, row.pid)) and ModuleProcess.objects.filter(pk=row.pk).delete()[0]:
-            told.append((int(row.calling or 0), str(row)))
-    return told
+            died.append((int(row.calling or 0), str(row)))
+    return died
 
 
 def leave(process: uuid.UUID) -> None:

@@ -38,11 +38,11 @@ def summary(report: TestReport) -> str:
     passed = _count(result.outcome == "passed" for result in report.results)
     optional = _count(not result.required and result.outcome != "passed" for result in report.results)
     seconds = f"{report.duration_ms / 1e3:.1f} s"
-    told = f"{passed} of {len(report.results)} tests passed in {seconds}"
+    counted = f"{passed} of {len(report.results)} tests passed in {seconds}"
     if not report.passed:
-        return f"{report.module} {report.version} {report.reason}; {told}"
+        return f"{report.module} {report.version} {report.reason}; {counted}"
     extra = f"; {optional} optional did not" if optional else ""
-    return f"{report.module} {report.version} passed: {told}{extra}"
+    return f"{report.module} {report.version} passed: {counted}{extra}"
 
 
 def _table(report: TestReport) -> Table:

@@ -17,10 +17,10 @@ from helios.db.locks import claimed
 from helios.errors import Rejected, Transient
 from helios.rollouts import providers, rows, targets
 from helios.rollouts.core import machine
+from helios.rollouts.core.arm_summary import arm_numbers
 from helios.rollouts.core.assignment import Kind, Mode
 from helios.rollouts.core.guards import parse_guards
 from helios.rollouts.core.machine import SERVING, Cause, Progress, State, Verdict
-from helios.rollouts.core.numbers import arm_numbers
 from helios.rollouts.core.verdict import Judgement, breach, judge, unreadable
 from helios.rollouts.models import Rollout, RolloutAnalysis
 from helios.rollouts.rows import CLAIMS, ROLLOUTS, SYSTEM

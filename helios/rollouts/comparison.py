@@ -7,9 +7,9 @@ from typing import Any
 from django.utils import timezone
 
 from helios.rollouts import describe, providers
+from helios.rollouts.core.arm_summary import arm_numbers
 from helios.rollouts.core.assignment import Arm, Mode
 from helios.rollouts.core.machine import SERVING
-from helios.rollouts.core.numbers import arm_numbers
 from helios.rollouts.models import Rollout, RolloutAnalysis
 from helios.rollouts.selectors import step_of, steps_of
 

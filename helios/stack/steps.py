@@ -134,9 +134,9 @@ class _Display(AbstractContextManager["_Display"]):
         self._task = TaskID(0)
         if console.is_terminal:
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            said = TextColumn("[dim]{task.fields[said]}")
-            self._progress = Progress(*columns, said, console=console, transient=True)
-            self._task = self._progress.add_task(title, total=None, said="")
+            line = TextColumn("[dim]{task.fields[line]}")
+            self._progress = Progress(*columns, line, console=console, transient=True)
+            self._task = self._progress.add_task(title, total=None, line="")
 
     def __enter__(self) -> Self:
         if self._progress is None:
@@ -157,7 +157,7 @@ class _Display(AbstractContextManager["_Display"]):
             return
         counted = _COUNTED.search(line)
         done, total = (int(part) for part in counted.groups()) if counted else (None, None)
-        self._progress.update(self._task, said=line[:60], completed=done, total=total)
+        self._progress.update(self._task, line=line[:60], completed=done, total=total)
 
 
 def _failure(title: str, status: int, log: Path) -> str:

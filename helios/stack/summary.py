@@ -159,8 +159,8 @@ def timing_table(timings: Iterable[tuple[str, float]]) -> Table:
 def verdict(audit: Any) -> Text:
     """The sentinel's word, with its findings."""
     findings = pick(audit, "findings") or []
-    said = pick(audit, "verdict", "status", "result") or ("ok" if not findings else f"{len(findings)} findings")
-    lines = [f"Sentinel: {said}"]
+    outcome = pick(audit, "verdict", "status", "result") or ("ok" if not findings else f"{len(findings)} findings")
+    lines = [f"Sentinel: {outcome}"]
     for each in findings:
         severity = pick(each, "severity", "level") or DASH
         lines.append(f"  {severity}: {pick(each, 'message', 'code') or each}")

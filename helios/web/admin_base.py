@@ -67,9 +67,9 @@ class RoledForm(forms.ModelForm):  # type: ignore[type-arg]
             self.instance.refresh_from_db()
 
 
-def lines(said: Iterable[str]) -> SafeString:
+def lines(texts: Iterable[str]) -> SafeString:
     """Sentences below each other."""
-    return format_html_join("", "<p>{}</p>", ((each,) for each in said))
+    return format_html_join("", "<p>{}</p>", ((each,) for each in texts))
 
 
 class RoledAdmin(ModelAdmin):  # type: ignore[misc]
@@ -130,8 +130,8 @@ class RoledAdmin(ModelAdmin):  # type: ignore[misc]
         return bool(super().has_delete_permission(request, obj)) and not missing(request.user, self.role_for(obj))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        said = {"role_notice": self.notice(request)}
-        response: HttpResponse = super().changelist_view(request, said | (extra_context or {}))
+        context = {"role_notice": self.notice(request)}
+        response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
         return response
 
     def render_change_form(

@@ -127,13 +127,13 @@ class HeliosSchema(AutoSchema):
 def listed(tag: list[str], summary: str, identity: str) -> Callable[[type[View]], type[View]]:
     """What the schema says of a list; its class says the rest."""
 
-    def said(view: type[View]) -> type[View]:
+    def decorate(view: type[View]) -> type[View]:
         filters = getattr(view, "filters", Query)
         parameters = [] if filters is Query else [filters]
         get = extend_schema(tags=tag, summary=summary, operation_id=identity, parameters=parameters)
         return extend_schema_view(get=get)(view)
 
-    return said
+    return decorate
 
 
 def posted(

@@ -1,4 +1,4 @@
-"""Stage two: bars to features. `run` is the whole stage, for one bar and for a whole history alike."""
+"""Tier 2: bars to features. `run` is the whole stage, for one bar and for a whole history alike."""
 
 from tiers.contracts import BarsByTimeframe, FeatureSet, FloatArray, shortest
 from tiers.features.catalog import FEATURE_SET, LOOKBACK, NAMES, SET_VERSION, WINDOW_BARS

@@ -1,4 +1,4 @@
-"""Stage three: features to probabilities. Importing this package is cheap; torch loads with the first model."""
+"""Tier 3: features to probabilities. Importing this package is cheap; torch loads with the first model."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from rest_framework.response import Response
 from helios.api.rollouts import shapes
 from helios.errors import HeliosError
 from helios.rollouts import providers, selectors, services
+from helios.rollouts.core.arm_summary import arm_numbers
 from helios.rollouts.core.assignment import Mode
 from helios.rollouts.core.machine import LIVE, SERVING
-from helios.rollouts.core.numbers import arm_numbers
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
 from helios.web.base_views import ApiView, ListView, actor, body, no_query, seen_version, versioned
 from helios.web.idempotency import idempotent

@@ -75,16 +75,16 @@ def import_state(
         settled = _as_it_is(state) if strict else _settled(state, present)
         _note_trimmed(settled.segments, trimmed["segments"], settled)
         _note_trimmed(settled.features, trimmed["features"], settled)
-        told = [
+        imported = [
             _imported("segment", segments.save(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
             for name, segment, notes in _noted(settled.segments, settled)
         ]
         for name, flag, notes in _noted(settled.features, settled):
             if name in present and name in catalog.BY_NAME and not overwrite:
-                told.append(Imported(kind="flag", name=name, outcome="kept"))
+                imported.append(Imported(kind="flag", name=name, outcome="kept"))
             else:
-                told.append(_flag(batch, flag, state.descriptions.get(name, ""), notes))
-        return told
+                imported.append(_flag(batch, flag, state.descriptions.get(name, ""), notes))
+        return imported
 
 
 def _whole(data: object) -> object:

@@ -93,10 +93,10 @@ class _Report(_ClientView):
     event = ""
 
     def note(self, request: Request) -> Response:
-        told = request.data
-        if not isinstance(told, dict):
+        report = request.data
+        if not isinstance(report, dict):
             raise exceptions.ValidationError({"non_field_errors": ["must be a JSON object, was not"]})
-        app = str(told.get("appName", ""))[:100]
+        app = str(report.get("appName", ""))[:100]
         logger.bind(app=app, user=actor(request)).debug(self.event)
         return Response(status=HTTPStatus.ACCEPTED)
 

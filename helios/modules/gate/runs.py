@@ -220,11 +220,11 @@ def report_of(ended: GateOutcome, tested: ModuleVersion, suites: tuple[str, ...]
     )
 
 
-def _lost(ended: GateOutcome, told: Sequence[TestResult]) -> list[TestResult]:
+def _lost(ended: GateOutcome, reported: Sequence[TestResult]) -> list[TestResult]:
     """The test in which the process ended, and those that were still to come; at least one, since it did end."""
     begun = [message["begin"] for message in ended.messages if "begin" in message]
     suite, name, required = begun[-1] if begun else ("gate", "starts", True)
-    known = {(result.suite, result.name) for result in told}
+    known = {(result.suite, result.name) for result in reported}
     if (suite, name) in known:  # between two tests, or behind the last one
         suite, name, required = "gate", "ends", True
     outcome: Outcome = "timeout" if ended.kind == "timeout" else "killed"
@@ -237,18 +237,18 @@ def _lost(ended: GateOutcome, told: Sequence[TestResult]) -> list[TestResult]:
     ]
 
 
-def _unreported(ended: GateOutcome, told: Sequence[TestResult]) -> list[TestResult]:
+def _unreported(ended: GateOutcome, reported: Sequence[TestResult]) -> list[TestResult]:
     """Of a process that came to its end: every test whose result was not heard. Silence is no pass."""
     plans = [message["plan"] for message in ended.messages if "plan" in message]
-    known = {(result.suite, result.name) for result in told}
+    known = {(result.suite, result.name) for result in reported}
     missing = [each for each in (("gate", "loads", True), *chain(*plans)) if (each[0], each[1]) not in known]
-    if not plans and not any(result.blocks for result in told):
+    if not plans and not any(result.blocks for result in reported):
         missing.append(("gate", "ends", True))  # which tests were to be run is not known
     return [_result(*each, "error", "its result was not heard, something else wrote over it", 0.0) for each in missing]
 
 
-def _result(suite: str, name: str, required: bool, *said: Any) -> TestResult:
-    outcome, message, took_ms = said
+def _result(suite: str, name: str, required: bool, *ending: Any) -> TestResult:
+    outcome, message, took_ms = ending
     return TestResult(
         suite=suite, name=name, required=required, outcome=outcome, message=message, duration_ms=float(took_ms)
     )

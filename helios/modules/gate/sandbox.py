@@ -108,8 +108,8 @@ def _run(
         task = Path(folder, "job.json")
 
         def tell(parent: int, descriptor: int) -> None:
-            told = {"token": token, "fd": descriptor, "parent": parent, "limits": asdict(limits), **job}
-            task.write_text(json.dumps(told))
+            task_job = {"token": token, "fd": descriptor, "parent": parent, "limits": asdict(limits), **job}
+            task.write_text(json.dumps(task_job))
 
         try:
             environ = environment(token, folder, cache)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helios.rollouts.core.arm_summary import arm_numbers
 from helios.rollouts.core.assignment import Mode
 from helios.rollouts.core.guards import METRICS, Guard, Outcome, Strength, default_guards, judge_guard, parse_guards
 from helios.rollouts.core.machine import Verdict
 from helios.rollouts.core.measures import ArmMeasures, checked
-from helios.rollouts.core.numbers import arm_numbers
 from helios.rollouts.core.rollout_plan import Step
 from helios.rollouts.core.verdict import breach, judge, unreadable
 from helios.rollouts.errors import MeasuresUnusable, RolloutRefused

@@ -1,4 +1,4 @@
-"""The first stage on live data: the bar is stored, the orders that waited for it fill, the book is valued."""
+"""Tier 1 on live data: the bar is stored, the orders that waited for it fill, the book is valued."""
 
 from __future__ import annotations
 
