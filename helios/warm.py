@@ -1,6 +1,6 @@
 """Processes that start in milliseconds instead of seconds: forked from one that has imported what is slow to import.
 
-`Warm` keeps such a process, starts it when it is first needed and anew when it has ended. For each command it forks,
+`WarmProcess` keeps such a process, starts it when first needed and anew when it has ended. For each command it forks,
 and the child becomes what `python ARGV` would have become with the environment, the folder and the outputs that were
 asked for: own session, own random state, no descriptor but those it was handed. It dies with the warm process, which
 ends when its parent is gone or when nothing was asked of it for minutes.

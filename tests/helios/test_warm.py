@@ -150,8 +150,8 @@ def test_it_ends_with_its_parent(tmp_path):
     script = f"""
 import os, sys
 from pathlib import Path
-from helios.warm import Warm
-warm = Warm((), environ={{"PYTHONPATH": {str(ROOT)!r}}}, folder=Path({str(tmp_path)!r}))
+from helios.warm import WarmProcess
+warm = WarmProcess((), environ={{"PYTHONPATH": {str(ROOT)!r}}}, folder=Path({str(tmp_path)!r}))
 code = "import os, time; print(os.getpid(), os.getppid(), flush=True); time.sleep(600)"
 kept = warm.start(["-c", code], environ={{}}, folder=Path("/"), stdout=1, stderr=2)
 os.kill(os.getpid(), 19)

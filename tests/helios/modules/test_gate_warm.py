@@ -90,7 +90,7 @@ def test_a_run_that_is_gone_before_it_is_watched_is_begun_once_more(gate, own, m
             raise psutil.NoSuchProcess(pid)
         return ProcessTree(pid, token)
 
-    monkeypatch.setattr(sandbox, "Family", family)
+    monkeypatch.setattr(sandbox, "ProcessTree", family)
     assert gate(GOOD).kind == "finished"
     assert len(watched) == 2
 

@@ -258,7 +258,7 @@ def test_a_version_that_cannot_be_loaded_here_is_told_when_it_is_asked_for(repla
     replace(STATEFUL.format(version="1.0.0"))
     real = loading.load_code
     monkeypatch.setattr(loading, "load_code", lambda *_, **__: (_ for _ in ()).throw(ModuleLoadFailed("no disk")))
-    monkeypatch.setattr(loading, "held", lambda *_: None)
+    monkeypatch.setattr(loading, "loaded_copy", lambda *_: None)
     generations.advance("modules")
     assert process.refresh_if_behind() is True
     assert "modules.not_loaded" in logged

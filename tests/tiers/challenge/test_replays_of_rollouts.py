@@ -59,8 +59,8 @@ def test_a_challenger_that_raises_is_counted_and_the_champion_trades_on(book, ti
 def test_history_that_a_replaying_book_has_not_reached_is_not_looked_at(book, times, challenger, monkeypatch):
     run(book, times[FIRST])
     seen = []
-    world = rollout_replay._replay_data
-    monkeypatch.setattr(rollout_replay, "_world", lambda book: seen.append(world(book)) or seen[0])
+    data = rollout_replay._replay_data
+    monkeypatch.setattr(rollout_replay, "_replay_data", lambda book: seen.append(data(book)) or seen[0])
     rollout_replay.replay(planned("risk", challenger("risk", SAME["risk"])))
     assert seen[0].bars.ts[-1].item().replace(tzinfo=None) == times[FIRST].replace(tzinfo=None)
 
