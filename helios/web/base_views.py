@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar, Final, cast
 
 from django.contrib.auth.models import User
-from django.db.models import Model, QuerySet
-from rest_framework import exceptions, serializers
+from django.db.models import QuerySet
+from rest_framework import exceptions
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,17 +18,20 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from helios.web import throttling
+from helios.web.access import demand
+from helios.web.idempotency import idempotent
 from helios.web.pagination import Pages
 from helios.web.problems import InvalidHeader, InvalidQuery
-from helios.web.shapes import Query
+from helios.web.roles import Role
+from helios.web.shapes import NAME, Body, Query, ReasonQuery, Row, Versioned
 
-Row = TypeVar("Row", bound=Model)
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,99}")
 _ENTITY_TAG: Final = re.compile(r'(?:W/)?"?(\d{1,18})"?')
 
 
 class ApiView(APIView):
-    """A view that counts strangers against their address before it turns them away."""
+    """A view that counts strangers against their address before it turns them away, and refuses unknown parameters."""
+
+    reads_query: ClassVar[bool] = False  # whether `get` takes parameters, and checks them itself
 
     def perform_authentication(self, request: Request) -> None:
         try:
@@ -46,6 +50,8 @@ class ApiView(APIView):
         name = kwargs.get("name")
         if name is not None and not NAME.fullmatch(name):
             raise exceptions.NotFound("a name must be 1 to 100 letters, digits or _ . ~ -, was not")
+        if request.method in {"GET", "HEAD"} and not self.reads_query:
+            query(request, Query)
 
 
 def actor(request: Request) -> str:
@@ -53,8 +59,10 @@ def actor(request: Request) -> str:
     return cast("User", request.user).get_username()
 
 
-def body(request: Request, shape: type[BaseSerializer[Any]]) -> dict[str, Any]:
-    """The body in this shape; 400 with a pointer to each field that does not fit."""
+def body(request: Request, shape: type[Body], *, reads_query: bool = False) -> dict[str, Any]:
+    """The body in this shape; 400 with a pointer to each field that does not fit, and for unknown parameters."""
+    if not reads_query:
+        query(request, Query)
     read = shape(data=request.data)
     read.is_valid(raise_exception=True)
     return dict(read.validated_data)
@@ -67,11 +75,6 @@ def query(request: Request, shape: type[Query], *, paged: bool = False) -> dict[
     if not read.is_valid():
         raise InvalidQuery(read.errors)
     return dict(read.validated_data)
-
-
-def no_query(request: Request) -> None:
-    """Refuse parameters where there are none."""
-    query(request, Query)
 
 
 def seen_version(request: Request, given: int | None) -> int | None:
@@ -104,7 +107,7 @@ def _count_stranger(request: Request) -> None:
 class ListView(ApiView, ListAPIView[Row]):
     """A list in pages, narrowed and ordered by `filters`; parameters that it does not know are refused."""
 
-    model: ClassVar[type[Model]]
+    reads_query = True
     filters: type[Query] = Query
     lookups: ClassVar[Mapping[str, str]] = {}  # parameters that are compared as they are, and with what
 
@@ -114,26 +117,77 @@ class ListView(ApiView, ListAPIView[Row]):
 
     def get_queryset(self) -> QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):  # while the schema is made
-            return self.model._default_manager.none()  # noqa: SLF001 - its documented name
+            shape: Any = self.get_serializer_class()
+            none: QuerySet[Any] = shape.Meta.model.objects.none()
+            return none
         wanted = query(self.request, self.filters, paged=True)
-        return narrowed(self.rows(wanted), wanted, self.lookups)
+        rows = self.rows(wanted).filter(**{self.lookups[name]: wanted[name] for name in wanted if name in self.lookups})
+        return rows.order_by(wanted["ordering"], "pk") if "ordering" in wanted else rows
 
 
-def versioned(row: Any, shape: type[BaseSerializer[Any]], made_at: str = "") -> Response:
-    """The row as it is now, with its version as ETag; 201 with its address where it was made."""
-    headers = {"ETag": f'"{row.version}"', **({"Location": made_at} if made_at else {})}
-    return Response(shape(row).data, status=201 if made_at else 200, headers=headers)
+class VersionedView(ApiView):
+    """Views of one subject, whose rows have a name and a version: how one is found, shown, changed and removed."""
+
+    serializer_class: Any
+    address: ClassVar[str]  # of the subject's list
+    find: ClassVar[Callable[..., Any]]  # the row of a name, or `NotFound` with the nearest one
+    key: ClassVar[str] = "name"  # what the services know a row by
+
+    def needed(self, _name: str, _row: Any | None, _wanted: Mapping[str, Any]) -> Role | None:
+        """The role that a change needs beyond the route's own; without a row it is to be made."""
+        return None
+
+    def shown(self, which: Any, shape: type[BaseSerializer[Any]] | None = None, *, made: bool = False) -> Response:
+        """The row as it is now, with its version as ETag; 201 with its address where it was made."""
+        row = type(self).find(which)
+        headers = {"ETag": f'"{row.version}"', **({"Location": f"{self.address}/{row.name}"} if made else {})}
+        status = HTTPStatus.CREATED if made else HTTPStatus.OK
+        return Response((shape or self.serializer_class)(row).data, status=status, headers=headers)
+
+    def create(self, request: Request, shape: type[Body], does: Callable[..., object]) -> Response:
+        """Make a row of the body's fields."""
+        wanted = body(request, shape)
+        name, reason = wanted.pop("name"), wanted.pop("reason")
+        self._demand(request, name, None, wanted)
+        does(name, wanted, actor=actor(request), reason=reason)
+        return self.shown(name, made=True)
+
+    def edit(self, request: Request, name: str, shape: type[Body], does: Callable[..., object]) -> Response:
+        """Set the body's fields."""
+        wanted = body(request, shape)
+        reason, version = wanted.pop("reason"), seen_version(request, wanted.pop("version", None))
+        self._demand(request, name, type(self).find(name), wanted)
+        does(name, wanted, actor=actor(request), reason=reason, version=version)
+        return self.shown(name)
+
+    def remove(self, request: Request, name: str, does: Callable[..., object]) -> Response:
+        """Take the row away; why may be among the parameters."""
+        reason, version = query(request, ReasonQuery)["reason"], seen_version(request, None)
+        self._demand(request, name, type(self).find(name), {})
+        does(name, actor=actor(request), reason=reason, version=version)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    def _demand(self, request: Request, name: str, row: Any | None, wanted: Mapping[str, Any]) -> None:
+        role = self.needed(name, row, wanted)
+        if role is not None:
+            demand(request, role)
 
 
-def narrowed(rows: QuerySet[Row], wanted: dict[str, Any], lookups: Mapping[str, str]) -> QuerySet[Row]:
-    """The rows for which every wanted parameter holds; `ordering` sorts, the key decides between equals."""
-    rows = rows.filter(**{lookups[name]: value for name, value in wanted.items() if name in lookups})
-    if "ordering" in wanted:
-        rows = rows.order_by(wanted["ordering"], "pk")
-    return rows
+class ActView(VersionedView):
+    """Something else that a person does to a row; the service takes the body's fields by their names."""
 
+    takes: ClassVar[type[Body]] = Versioned
+    does: ClassVar[Callable[..., object]]
 
-def ordering(*names: str) -> serializers.ChoiceField:
-    """The parameter that sorts a list by one of these fields, a minus before it turns the order round."""
-    choices = [each for name in names for each in (name, f"-{name}")]
-    return serializers.ChoiceField(choices=choices, required=False, help_text="a minus: descending")
+    @idempotent()
+    def post(self, request: Request, name: str) -> Response:
+        return self.act(request, name, body(request, self.takes))
+
+    def act(self, request: Request, name: str, wanted: dict[str, Any]) -> Response:
+        if issubclass(self.takes, Versioned):
+            wanted["version"] = seen_version(request, wanted.pop("version", None))
+        row = type(self).find(name)
+        self._demand(request, name, row, wanted)
+        which = getattr(row, self.key)
+        type(self).does(which, actor=actor(request), **wanted)
+        return self.shown(which)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Final
+
+from helios.web.lifespan import Application, Message, Receive, Send
 
 LIMIT: Final = 4 * 1_048_576  # bytes; the API reads 1 MiB, a form of the admin 2.5 MB
 PROBLEM: Final = json.dumps(
@@ -15,10 +16,6 @@ PROBLEM: Final = json.dumps(
         "detail": f"a body must have at most {LIMIT} bytes, was larger",
     }
 ).encode()
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class _TooLargeError(Exception):

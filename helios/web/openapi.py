@@ -10,16 +10,18 @@ from typing import Any, Final, TypeVar
 from django.urls import Resolver404, resolve
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from helios.web import idempotency, roles
+from helios.web.base_views import ActView
 from helios.web.parsing import MAX_BYTES
 from helios.web.problems import CONTENT_TYPE
 from helios.web.roles import Role, Rule
-from helios.web.shapes import Body, Query
+from helios.web.shapes import Body, Query, Versioned
 
 View = TypeVar("View", bound=APIView)
+Act = TypeVar("Act", bound=ActView)
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 PROBLEM: Final = {
     "type": "object",
@@ -59,6 +61,7 @@ IF_MATCH: Final = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="the ETag you saw: 409 when it is another by now",
 )
+REASON: Final = OpenApiParameter("reason", str)
 _ALWAYS: Final = {
     400: "Malformed: `errors` says which field, parameter or header.",
     401: "No token, a wrong one, or no session.",
@@ -124,38 +127,52 @@ class HeliosSchema(AutoSchema):
         return set(getattr(shape, "fields", {}))
 
 
-def listed(tag: list[str], summary: str, identity: str) -> Callable[[type[View]], type[View]]:
-    """What the schema says of a list; its class says the rest."""
-
-    def decorate(view: type[View]) -> type[View]:
-        filters = getattr(view, "filters", Query)
-        parameters = [] if filters is Query else [filters]
-        get = extend_schema(tags=tag, summary=summary, operation_id=identity, parameters=parameters)
-        return extend_schema_view(get=get)(view)
-
-    return decorate
-
-
-def posted(
-    tag: list[str],
+def described(
+    tag: str,
     summary: str,
     identity: str,
-    request: type[Body],
-    response: type[BaseSerializer[Any]],
+    response: Any,
+    request: type[Body] | None = None,
+    parameters: Sequence[Any] = (),
     *,
     status: int = 200,
-    parameters: Sequence[Any] = (),
-) -> Callable[[type[View]], type[View]]:
-    """The same of something that is done by `POST`."""
-    post = extend_schema(
-        tags=tag,
+) -> Callable[[Method], Method]:
+    """What the schema says of one operation; its docstring says the rest."""
+    return extend_schema(
+        tags=[tag],
         summary=summary,
         operation_id=identity,
         request=request,
         responses={status: response},
         parameters=list(parameters),
     )
-    return extend_schema_view(post=post)
+
+
+def listed(tag: str, summary: str, identity: str) -> Callable[[type[View]], type[View]]:
+    """The same of a list; its class says the rest."""
+
+    def decorate(view: type[View]) -> type[View]:
+        filters = getattr(view, "filters", Query)
+        parameters = [] if filters is Query else [filters]
+        get = extend_schema(tags=[tag], summary=summary, operation_id=identity, parameters=parameters)
+        return extend_schema_view(get=get)(view)
+
+    return decorate
+
+
+def posted(*said: Any, **more: Any) -> Callable[[type[View]], type[View]]:
+    """What `described` says, of a class whose `post` is its base's."""
+    return extend_schema_view(post=described(*said, **more))
+
+
+def acted(tag: str, summary: str, identity: str, *parameters: Any) -> Callable[[type[Act]], type[Act]]:
+    """The same of something that a person does to a row."""
+
+    def decorate(view: type[Act]) -> type[Act]:
+        seen = [IF_MATCH] if issubclass(view.takes, Versioned) else []
+        return posted(tag, summary, identity, view.serializer_class, view.takes, [*seen, *parameters])(view)
+
+    return decorate
 
 
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.core.paginator import EmptyPage, Paginator
+from django.core.paginator import Paginator
 from rest_framework import exceptions
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from helios.web.problems import InvalidQuery
 
@@ -23,21 +22,14 @@ class Pages(PageNumberPagination):
     max_page_size = 500
     NAMES: Final = ("page", "page_size")
 
-    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:  # noqa: ARG002
-        self.request = request
-        number = whole(request, "page", default=1, top=MAX_PAGE)
-        size = whole(request, "page_size", default=self.page_size, top=self.max_page_size)
-        paginator = Paginator(queryset, size)
-        try:
-            self.page = paginator.page(number)
-        except EmptyPage as error:
-            raise exceptions.NotFound(
-                f"page must be one of the {paginator.num_pages} pages there are, was {number}"
-            ) from error
-        return list(self.page)
-
     def get_page_size(self, request: Request) -> int:
         return whole(request, "page_size", default=self.page_size, top=self.max_page_size)
+
+    def get_page_number(self, request: Request, paginator: Paginator[Any]) -> int:
+        number = whole(request, "page", default=1, top=MAX_PAGE)
+        if number > paginator.num_pages:
+            raise exceptions.NotFound(f"page must be one of the {paginator.num_pages} pages there are, was {number}")
+        return number
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:  # noqa: ARG002
         """What the OpenAPI schema says about both parameters."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from django.db.models import Model
 from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+Row = TypeVar("Row", bound=Model)
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,99}")
+SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+MAX_PARTS: Final = 100
 MAX_REASON: Final = 200
 MAX_NAMED: Final = 20  # unknown fields that one answer names; a body may hold tens of thousands
 
@@ -57,6 +64,13 @@ class Text(serializers.CharField):
         return super().run_validation(data)
 
 
+class Name(Text, serializers.RegexField):
+    """The name of something that is to be made."""
+
+    def __init__(self, pattern: re.Pattern[str] = NAME, **kwargs: Any) -> None:
+        super().__init__(f"^{pattern.pattern}$", **kwargs)
+
+
 class Moment(serializers.DateTimeField):
     """ISO 8601 with a time zone: a time without one names no moment."""
 
@@ -98,10 +112,23 @@ class Reasoned(Body):
     reason = Text(required=False, default="", allow_blank=True, max_length=MAX_REASON, help_text="kept in the history")
 
 
+class Versioned(Reasoned):
+    """A change of what the caller has seen; with `version` only if nobody changed it since."""
+
+    version = Whole(required=False, min_value=0, help_text="the `version` you saw; or send its ETag as If-Match")
+
+
 class ReasonQuery(Query):
     """A reason where there is no body."""
 
     reason = serializers.CharField(required=False, default="", max_length=MAX_REASON)
+
+
+class ReadOnlySerializer(serializers.ModelSerializer[Row]):
+    """An answer: a row as it is, nothing of it to be set."""
+
+    def get_extra_kwargs(self) -> dict[str, Any]:
+        return {name: {"read_only": True} for name in self.Meta.fields}
 
 
 class NothingElse(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
@@ -114,6 +141,27 @@ class NothingElse(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         found: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001 - its documented way
         found["additionalProperties"] = False
         return found
+
+
+def several(shape: Any, most: int = MAX_PARTS) -> Any:
+    """A list of objects of this shape, which may be left out."""
+    return shape(many=True, required=False, max_length=most)
+
+
+def stored(shape: type[Body]) -> serializers.ReadOnlyField:
+    """A column that holds a list of objects of this shape already."""
+
+    @extend_schema_field(shape(many=True))
+    class Stored(serializers.ReadOnlyField):
+        """The column as it is."""
+
+    return Stored()
+
+
+def ordering(*names: str) -> serializers.ChoiceField:
+    """The parameter that sorts a list by one of these fields, a minus before it turns the order round."""
+    choices = [each for name in names for each in (name, f"-{name}")]
+    return serializers.ChoiceField(choices=choices, required=False, help_text="a minus: descending")
 
 
 def shown(value: Any) -> str:

@@ -2,89 +2,59 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any
-
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from helios.web.base_views import ordering
-from helios.web.shapes import Query
+from helios.web.shapes import Query, ReadOnlySerializer, ordering
 from trading.enums import TradingState
 from trading.models import Book, PipelineCycle, Position, StageRun
 
 
-class PositionSerializer(serializers.ModelSerializer[Position]):
+class PositionSerializer(ReadOnlySerializer[Position]):
+    """What a book holds of one symbol."""
+
     class Meta:
         model = Position
-        fields = (
-            "symbol",
-            "quantity",
-            "average_price",
-            "last_price",
-            "realised_pnl",
-            "fees_paid",
-            "updated_at",
-        )
-        read_only_fields = fields
+        fields = ("symbol", "quantity", "average_price", "last_price", "realised_pnl", "fees_paid", "updated_at")
 
 
-class BookSerializer(serializers.ModelSerializer[Book]):
+class BookSerializer(ReadOnlySerializer[Book]):
     """One book with what it holds; `equity` is that of its last snapshot, null before the first."""
 
     positions = PositionSerializer(many=True, read_only=True)
     source = serializers.CharField(source="feed", read_only=True)  # type: ignore[assignment]  # a field of this name
-    equity = serializers.SerializerMethodField()
-    equity_ts = serializers.SerializerMethodField()
+    equity = serializers.DecimalField(
+        source="last_equity", max_digits=28, decimal_places=8, allow_null=True, read_only=True
+    )
+    equity_ts = serializers.DateTimeField(source="last_equity_ts", allow_null=True, read_only=True)
 
     class Meta:
         model = Book
         fields = (
-            "name",
-            "mode",
-            "active",
-            "state",
-            "timeframe",
-            "symbols",
-            "source",
-            "initial_cash",
-            "cash",
-            "peak_equity",
-            "equity",
-            "equity_ts",
-            "positions",
-            "created_at",
-            "updated_at",
+            *(
+                "name",
+                "mode",
+                "active",
+                "state",
+                "timeframe",
+                "symbols",
+                "source",
+                "initial_cash",
+                "cash",
+                "peak_equity",
+            ),
+            *("equity", "equity_ts", "positions", "created_at", "updated_at"),
         )
-        read_only_fields = fields
-
-    @extend_schema_field(serializers.DecimalField(max_digits=28, decimal_places=8, allow_null=True))
-    def get_equity(self, book: Book) -> str | None:
-        value: Decimal | None = getattr(book, "last_equity", None)
-        return None if value is None else f"{value:.8f}"
-
-    @extend_schema_field(serializers.DateTimeField(allow_null=True))
-    def get_equity_ts(self, book: Book) -> Any:
-        return getattr(book, "last_equity_ts", None)
 
 
-class StageRunSerializer(serializers.ModelSerializer[StageRun]):
+class StageRunSerializer(ReadOnlySerializer[StageRun]):
+    """What one tier did in a cycle."""
+
     class Meta:
         model = StageRun
-        fields = (
-            "stage",
-            "worker",
-            "module_version",
-            "queue_ms",
-            "duration_ms",
-            "fallback",
-            "reason",
-            "finished_at",
-        )
-        read_only_fields = fields
+        fields = ("stage", "worker", "module_version", "queue_ms", "duration_ms", "fallback", "reason", "finished_at")
 
 
-class CycleSerializer(serializers.ModelSerializer[PipelineCycle]):
+class CycleSerializer(ReadOnlySerializer[PipelineCycle]):
     """One pass of one bar through the tiers, with what each tier did."""
 
     book = serializers.SlugRelatedField[Book](slug_field="name", read_only=True)
@@ -94,25 +64,9 @@ class CycleSerializer(serializers.ModelSerializer[PipelineCycle]):
     class Meta:
         model = PipelineCycle
         fields = (
-            "id",
-            "book",
-            "timeframe",
-            "bar_ts",
-            "shard",
-            "mode",
-            "status",
-            "stage",
-            "reason",
-            "started_at",
-            "finished_at",
-            "duration_ms",
-            "redriven",
-            "switches",
-            "modules",
-            "ledger_hash",
-            "stages",
+            *("id", "book", "timeframe", "bar_ts", "shard", "mode", "status", "stage", "reason"),
+            *("started_at", "finished_at", "duration_ms", "redriven", "switches", "modules", "ledger_hash", "stages"),
         )
-        read_only_fields = fields
 
     def get_duration_ms(self, cycle: PipelineCycle) -> float | None:
         """From start to end; null while the cycle runs."""

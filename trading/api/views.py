@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema_view
 from rest_framework.generics import RetrieveAPIView
-from rest_framework.request import Request
-from rest_framework.response import Response
 
-from helios.web.base_views import ApiView, ListView, no_query
-from helios.web.openapi import listed
+from helios.web.base_views import ApiView, ListView
+from helios.web.openapi import described, listed
 from trading.api.shapes import BookFilter, BookSerializer, CycleFilter, CycleSerializer
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position
 
@@ -43,11 +41,10 @@ def cycles() -> QuerySet[PipelineCycle]:
     return PipelineCycle.objects.select_related("book").prefetch_related("stage_runs").order_by("-id")
 
 
-@listed(["books"], "List books", "books_list")
+@listed("books", "List books", "books_list")
 class BookList(ListView[Book]):
     """All books, by name."""
 
-    model = Book
     serializer_class = BookSerializer
     filters = BookFilter
     lookups: ClassVar = {"mode": "mode", "active": "active", "state": "state"}
@@ -56,6 +53,7 @@ class BookList(ListView[Book]):
         return books()
 
 
+@extend_schema_view(get=described("books", "Read a book", "books_read", BookSerializer))
 class BookDetail(ApiView, RetrieveAPIView[Book]):
     """One book by its name."""
 
@@ -65,17 +63,11 @@ class BookDetail(ApiView, RetrieveAPIView[Book]):
     def get_queryset(self) -> QuerySet[Book]:
         return books()
 
-    @extend_schema(tags=["books"], summary="Read a book", operation_id="books_read")
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        no_query(request)
-        return super().get(request, *args, **kwargs)
 
-
-@listed(["cycles"], "List cycles", "cycles_list")
+@listed("cycles", "List cycles", "cycles_list")
 class CycleList(ListView[PipelineCycle]):
     """Cycles, newest first; narrowed by book, status, timeframe and bar time."""
 
-    model = PipelineCycle
     serializer_class = CycleSerializer
     filters = CycleFilter
     lookups: ClassVar = _LOOKUPS
@@ -84,6 +76,7 @@ class CycleList(ListView[PipelineCycle]):
         return cycles()
 
 
+@extend_schema_view(get=described("cycles", "Read a cycle", "cycles_read", CycleSerializer))
 class CycleDetail(ApiView, RetrieveAPIView[PipelineCycle]):
     """One cycle by its number."""
 
@@ -93,8 +86,3 @@ class CycleDetail(ApiView, RetrieveAPIView[PipelineCycle]):
         if self.kwargs.get("pk", 0) >= 2**63:
             return PipelineCycle.objects.none()
         return cycles()
-
-    @extend_schema(tags=["cycles"], summary="Read a cycle", operation_id="cycles_read")
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        no_query(request)
-        return super().get(request, *args, **kwargs)

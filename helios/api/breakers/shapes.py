@@ -7,21 +7,27 @@ from typing import Any, Final
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from helios.api.flags.shapes import Versioned
 from helios.breakers import services
 from helios.breakers.core.config import FIELDS, MAX_MULTIPLIER, MAX_SECONDS, MAX_WINDOW_CALLS, Mode
 from helios.breakers.core.machine import State
 from helios.breakers.fields import MAX_DESCRIPTION
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
-from helios.web.base_views import ordering
-from helios.web.shapes import Query, Real, Reasoned, Text, Truth, Whole
+from helios.web.shapes import (
+    SLUG,
+    Name,
+    Query,
+    ReadOnlySerializer,
+    Real,
+    Reasoned,
+    Text,
+    Truth,
+    Versioned,
+    Whole,
+    ordering,
+)
 
 MODES: Final = [each.value for each in Mode]
 LEAST_S: Final = 0.001
-
-
-class _Slug(Text, serializers.RegexField):
-    """A breaker's name."""
 
 
 class BreakerFilter(Query):
@@ -51,7 +57,7 @@ class BreakerFields(Reasoned):
 
 
 class NewBreaker(BreakerFields):
-    name = _Slug(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", help_text="how code asks for it; it never changes")
+    name = Name(SLUG, help_text="how code asks for it; it never changes")
 
     def validate_name(self, name: str) -> str:
         if name == "reset-all":
@@ -63,93 +69,46 @@ class BreakerPatch(BreakerFields, Versioned):
     """The settings to change."""
 
 
-class BreakerSerializer(serializers.ModelSerializer[CircuitBreaker]):
+class BreakerSerializer(ReadOnlySerializer[CircuitBreaker]):
     """One breaker: how it is set, and where it stands now.
 
     While Redis is away `state_known` is false and `state` is the last one recorded.
     """
 
     mode = serializers.ChoiceField(choices=MODES, read_only=True)
-    state = serializers.SerializerMethodField()
-    circuit = serializers.SerializerMethodField()
-    state_known = serializers.SerializerMethodField()
-    state_text = serializers.SerializerMethodField()
+    state = serializers.ChoiceField(choices=ShownState.choices, source="status.state", read_only=True)
+    circuit = serializers.ChoiceField(
+        choices=[each.value for each in State],
+        source="status.circuit",
+        read_only=True,
+        help_text="Where the machine stands below the mode that a person set.",
+    )
+    state_known = serializers.BooleanField(source="status.known", read_only=True)
+    state_text = serializers.CharField(source="status.sentence", read_only=True)
     opens_at = serializers.CharField(read_only=True, help_text="its limits in words")
-    recent_calls = serializers.SerializerMethodField()
-    recent_failures = serializers.SerializerMethodField()
-    recent_slow = serializers.SerializerMethodField()
-    recent_failure_rate = serializers.SerializerMethodField()
-    open_for_s = serializers.SerializerMethodField()
-    probes = serializers.SerializerMethodField()
+    recent_calls = serializers.IntegerField(source="status.calls", read_only=True)
+    recent_failures = serializers.IntegerField(source="status.failures", read_only=True)
+    recent_slow = serializers.IntegerField(source="status.slow", read_only=True)
+    recent_failure_rate = serializers.FloatField(source="status.failure_rate", read_only=True)
+    open_for_s = serializers.FloatField(source="status.open_for_s", read_only=True)
+    probes = serializers.IntegerField(source="status.probes", read_only=True, help_text="Probes under way.")
     forced_open = serializers.BooleanField(read_only=True)
 
     class Meta:
         model = CircuitBreaker
         fields: tuple[str, ...] = (
-            "name",
-            "description",
-            "mode",
-            "state",
-            "circuit",
-            "state_known",
-            "state_text",
-            "opens_at",
-            "recent_calls",
-            "recent_failures",
-            "recent_slow",
-            "recent_failure_rate",
-            "open_for_s",
-            "probes",
+            *("name", "description", "mode", "state", "circuit", "state_known", "state_text", "opens_at"),
+            *("recent_calls", "recent_failures", "recent_slow", "recent_failure_rate", "open_for_s", "probes"),
             *FIELDS,
-            "order_path",
-            "forced_open",
-            "version",
-            "last_state_at",
-            "created_at",
-            "updated_at",
+            *("order_path", "forced_open", "version", "last_state_at", "created_at", "updated_at"),
         )
-        read_only_fields = fields
 
     def to_representation(self, instance: CircuitBreaker) -> dict[str, Any]:
-        self._status = services.status(instance)  # asked once a row, read by the fields below
+        instance.status = services.status(instance)  # type: ignore[attr-defined] # asked once a row
         return super().to_representation(instance)
 
-    @extend_schema_field(serializers.ChoiceField(choices=ShownState.choices))
-    def get_state(self, _: CircuitBreaker) -> str:
-        return self._status.state
 
-    def get_state_known(self, _: CircuitBreaker) -> bool:
-        return self._status.known
-
-    def get_state_text(self, _: CircuitBreaker) -> str:
-        return self._status.sentence()
-
-    @extend_schema_field(serializers.ChoiceField(choices=[each.value for each in State]))
-    def get_circuit(self, _: CircuitBreaker) -> str:
-        """Where the machine stands below the mode that a person set."""
-        return self._status.circuit
-
-    def get_recent_calls(self, _: CircuitBreaker) -> int:
-        return self._status.calls
-
-    def get_recent_failures(self, _: CircuitBreaker) -> int:
-        return self._status.failures
-
-    def get_recent_slow(self, _: CircuitBreaker) -> int:
-        return self._status.slow
-
-    def get_recent_failure_rate(self, _: CircuitBreaker) -> float:
-        return self._status.failure_rate
-
-    def get_probes(self, _: CircuitBreaker) -> int:
-        """Probes under way."""
-        return self._status.probes
-
-    def get_open_for_s(self, _: CircuitBreaker) -> float:
-        return self._status.open_for_s
-
-
-class BreakerTransition(serializers.ModelSerializer[CircuitBreakerEvent]):
+class BreakerTransition(ReadOnlySerializer[CircuitBreakerEvent]):
     """One transition, or what a person did. Append-only."""
 
     changes = serializers.DictField(read_only=True, help_text="settings that changed: before and after")
@@ -157,7 +116,6 @@ class BreakerTransition(serializers.ModelSerializer[CircuitBreakerEvent]):
     class Meta:
         model = CircuitBreakerEvent
         fields = ("id", "ts", "action", "before", "after", "reason", "actor", "shared", "enforced", "changes")
-        read_only_fields = fields
 
 
 class BreakerDetailSerializer(BreakerSerializer):
@@ -167,7 +125,6 @@ class BreakerDetailSerializer(BreakerSerializer):
 
     class Meta(BreakerSerializer.Meta):
         fields = (*BreakerSerializer.Meta.fields, "events")
-        read_only_fields = fields
 
     @extend_schema_field(BreakerTransition(many=True))
     def get_events(self, breaker: CircuitBreaker) -> list[dict[str, Any]]:

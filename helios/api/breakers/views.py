@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from http import HTTPStatus
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,13 +14,13 @@ from helios.breakers import roles, services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.errors import Conflict
 from helios.web.access import demand
-from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, seen_version, unknown, versioned
+from helios.web.base_views import ActView, ApiView, ListView, VersionedView, actor, body, unknown
 from helios.web.idempotency import idempotent
-from helios.web.openapi import IF_MATCH, listed, posted
-from helios.web.shapes import Reasoned, ReasonQuery
+from helios.web.openapi import IF_MATCH, REASON, acted, described, listed, posted
+from helios.web.roles import Role
+from helios.web.shapes import Reasoned
 
-TAG: Final = ["circuit-breakers"]
-_LOOKUPS: Final = {"order_path": "order_path", "mode": "mode"}
+TAG: Final = "circuit-breakers"
 
 
 def found(name: str) -> CircuitBreaker:
@@ -33,95 +31,66 @@ def found(name: str) -> CircuitBreaker:
     return row
 
 
-def shown(name: str, *, made: bool = False) -> Response:
-    """The breaker as it stands now, with its version as ETag."""
-    row = found(name)
-    return versioned(row, shapes.BreakerSerializer, made_at=f"/api/modularity/circuit-breakers/{name}" if made else "")
+class _Breakers(VersionedView):
+    serializer_class: Any = shapes.BreakerSerializer
+    address = "/api/modularity/circuit-breakers"
+    find = staticmethod(found)
+    opens = False
+
+    def needed(self, _name: str, row: CircuitBreaker | None, wanted: Mapping[str, Any]) -> Role:
+        guards = (row is not None and row.order_path) or wanted.get("order_path", False)
+        return roles.for_breaker(order_path=guards, opens=self.opens)
+
+
+def _create(name: str, fields: Mapping[str, Any], **by: Any) -> None:
+    if CircuitBreaker.objects.filter(name=name).exists():
+        raise Conflict(f"a new breaker's name must be free, was taken: {name}")
+    services.create(name, fields, **by)
 
 
 @listed(TAG, "List breakers", "breakers_list")
-class BreakerList(ListView[CircuitBreaker]):
+class BreakerList(_Breakers, ListView[CircuitBreaker]):
     """All breakers with the state that all workers share."""
 
-    model = CircuitBreaker
-    serializer_class = shapes.BreakerSerializer
     filters = shapes.BreakerFilter
-    lookups: ClassVar = _LOOKUPS
+    lookups: ClassVar = {"order_path": "order_path", "mode": "mode"}
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[CircuitBreaker]:
         return CircuitBreaker.objects.order_by("name")
 
-    @extend_schema(
-        tags=TAG,
-        summary="Make a breaker",
-        operation_id="breakers_create",
-        request=shapes.NewBreaker,
-        responses={201: shapes.BreakerSerializer},
-    )
+    @described(TAG, "Make a breaker", "breakers_create", shapes.BreakerSerializer, shapes.NewBreaker, status=201)
     @idempotent()
     def post(self, request: Request) -> Response:
         """A new breaker for `breaker(name)` in code; settings that are left out get their defaults."""
-        no_query(request)
-        wanted = body(request, shapes.NewBreaker)
-        name, reason = wanted.pop("name"), wanted.pop("reason")
-        demand(request, roles.for_breaker(order_path=wanted.get("order_path", False)))
-        if CircuitBreaker.objects.filter(name=name).exists():
-            raise Conflict(f"a new breaker's name must be free, was taken: {name}")
-        services.create(name, wanted, actor=actor(request), reason=reason)
-        return shown(name, made=True)
+        return self.create(request, shapes.NewBreaker, _create)
 
 
-class BreakerDetail(ApiView):
+class BreakerDetail(_Breakers):
     """One breaker."""
 
-    @extend_schema(
-        tags=TAG, summary="Read a breaker", operation_id="breakers_read", responses=shapes.BreakerDetailSerializer
-    )
-    def get(self, request: Request, name: str) -> Response:
+    @described(TAG, "Read a breaker", "breakers_read", shapes.BreakerDetailSerializer)
+    def get(self, _request: Request, name: str) -> Response:
         """How it is set, where it stands, and its last transitions."""
-        no_query(request)
-        row = found(name)
-        return versioned(row, shapes.BreakerDetailSerializer)
+        return self.shown(name, shapes.BreakerDetailSerializer)
 
-    @extend_schema(
-        tags=TAG,
-        summary="Change settings of a breaker",
-        operation_id="breakers_configure",
-        parameters=[IF_MATCH],
-        request=shapes.BreakerPatch,
-        responses=shapes.BreakerSerializer,
+    @described(
+        *(TAG, "Change settings of a breaker", "breakers_configure"),
+        *(shapes.BreakerSerializer, shapes.BreakerPatch, [IF_MATCH]),
     )
     def patch(self, request: Request, name: str) -> Response:
         """Every worker follows; with a version only if nobody changed the breaker since."""
-        no_query(request)
-        wanted = body(request, shapes.BreakerPatch)
-        reason, version = wanted.pop("reason"), seen_version(request, wanted.pop("version", None))
-        guards = found(name).order_path or wanted.get("order_path", False)
-        demand(request, roles.for_breaker(order_path=guards))
-        services.configure(name, wanted, actor=actor(request), reason=reason, version=version)
-        return shown(name)
+        return self.edit(request, name, shapes.BreakerPatch, services.configure)
 
-    @extend_schema(
-        tags=TAG,
-        summary="Delete a breaker",
-        operation_id="breakers_delete",
-        parameters=[IF_MATCH, OpenApiParameter("reason", str)],
-        request=None,
-        responses={204: None},
-    )
+    @described(TAG, "Delete a breaker", "breakers_delete", None, None, [IF_MATCH, REASON], status=204)
     def delete(self, request: Request, name: str) -> Response:
         """One that no code uses any more; its history stays. Shipped ones cannot be deleted."""
-        reason = query(request, ReasonQuery)["reason"]
-        demand(request, roles.for_breaker(order_path=found(name).order_path))
-        services.delete(name, actor=actor(request), reason=reason, version=seen_version(request, None))
-        return Response(status=HTTPStatus.NO_CONTENT)
+        return self.remove(request, name, services.delete)
 
 
 @listed(TAG, "List a breaker's transitions", "breakers_history")
 class History(ListView[CircuitBreakerEvent]):
     """Every transition of one breaker, newest first."""
 
-    model = CircuitBreakerEvent
     serializer_class = shapes.BreakerTransition
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[CircuitBreakerEvent]:
@@ -132,66 +101,54 @@ class History(ListView[CircuitBreakerEvent]):
         return rows
 
 
-class _Act(ApiView):
-    """One thing a person does to one breaker."""
+class _Act(_Breakers, ActView):
+    """One thing that a person does to one breaker."""
 
-    opens = False
-    service: ClassVar[Callable[..., object]]
-
-    @idempotent()
-    def post(self, request: Request, name: str) -> Response:
-        no_query(request)
-        reason = body(request, Reasoned)["reason"]
-        demand(request, roles.for_breaker(order_path=found(name).order_path, opens=self.opens))
-        type(self).service(name, actor=actor(request), reason=reason)
-        return shown(name)
+    takes = Reasoned
 
 
-@posted(TAG, "Force a breaker open", "breakers_open", Reasoned, shapes.BreakerSerializer)
+@acted(TAG, "Force a breaker open", "breakers_open")
 class Open(_Act):
     """Refuse every call until a person closes it; orders that only reduce a position still pass."""
 
-    opens = True
-
-    service = staticmethod(services.force_open)
+    opens, does = True, staticmethod(services.force_open)
 
 
-@posted(TAG, "Close a breaker", "breakers_close", Reasoned, shapes.BreakerSerializer)
+@acted(TAG, "Close a breaker", "breakers_close")
 class Close(_Act):
     """Let calls pass from now on."""
 
-    service = staticmethod(services.close)
+    does = staticmethod(services.close)
 
 
-@posted(TAG, "Reset a breaker", "breakers_reset", Reasoned, shapes.BreakerSerializer)
+@acted(TAG, "Reset a breaker", "breakers_reset")
 class Reset(_Act):
     """Close it and forget its outcomes; calls under way no longer count."""
 
-    service = staticmethod(services.reset)
+    does = staticmethod(services.reset)
 
 
-@posted(TAG, "Let a breaker only measure", "breakers_metrics_only", Reasoned, shapes.BreakerSerializer)
+@acted(TAG, "Let a breaker only measure", "breakers_metrics_only")
 class MetricsOnly(_Act):
     """Every call passes; what it would have done is in its history. Refused for one that guards orders."""
 
-    service = staticmethod(services.metrics_only)
+    does = staticmethod(services.metrics_only)
 
 
-@posted(TAG, "Let a breaker act again", "breakers_normal", Reasoned, shapes.BreakerSerializer)
+@acted(TAG, "Let a breaker act again", "breakers_normal")
 class Normal(_Act):
     """It acts by what it measures, from the state it stands in."""
 
-    service = staticmethod(services.normal)
+    does = staticmethod(services.normal)
 
 
-@posted(TAG, "Reset all breakers", "breakers_reset_all", Reasoned, shapes.ResetNames)
+@posted(TAG, "Reset all breakers", "breakers_reset_all", shapes.ResetNames, Reasoned)
 class ResetAll(ApiView):
     """All breakers at once."""
 
     @idempotent(atomic=False)
     def post(self, request: Request) -> Response:
         """Close every breaker and forget the outcomes."""
-        no_query(request)
         reason = body(request, Reasoned)["reason"]
         guarded = CircuitBreaker.objects.filter(order_path=True).exists()
         demand(request, roles.for_breaker(order_path=guarded))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,97 +13,58 @@ from rest_framework.response import Response
 from helios.api.flags import shapes
 from helios.flags import references, roles, segments, selectors, stale
 from helios.flags.models import FlagSegment
-from helios.web.access import demand
-from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, seen_version, versioned
+from helios.web.base_views import ApiView, ListView, VersionedView, query
 from helios.web.idempotency import idempotent
-from helios.web.openapi import IF_MATCH, listed
+from helios.web.openapi import IF_MATCH, REASON, described, listed
 from helios.web.roles import Role
-from helios.web.shapes import Query, ReasonQuery
+from helios.web.shapes import Query
 
-TAG: Final = ["segments"]
-
-
-def shown(name: str, *, made: bool = False) -> Response:
-    """The segment as it is now, with its version as ETag."""
-    segment = selectors.get_segment(name)
-    return versioned(segment, shapes.SegmentSerializer, made_at=f"/api/modularity/segments/{name}" if made else "")
+TAG: Final = "segments"
 
 
-def role_for(name: str) -> Role:
-    """A segment that a flag of the money uses, itself, in a rule or through a prerequisite, is a trader's."""
-    return roles.for_segment(references.steered_by_segment(name))
+class _Segments(VersionedView):
+    serializer_class: Any = shapes.SegmentSerializer
+    address = "/api/modularity/segments"
+    find = staticmethod(selectors.get_segment)
+
+    def needed(self, name: str, row: FlagSegment | None, _wanted: Mapping[str, Any]) -> Role | None:
+        """A segment that a flag of the money uses, itself, in a rule or through a prerequisite, is a trader's."""
+        return roles.for_segment(references.steered_by_segment(name)) if row else None
 
 
 @listed(TAG, "List segments", "segments_list")
-class SegmentList(ListView[FlagSegment]):
+class SegmentList(_Segments, ListView[FlagSegment]):
     """All segments, by name."""
 
-    model = FlagSegment
-    serializer_class = shapes.SegmentSerializer
     filters = shapes.SegmentFilter
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[FlagSegment]:
         return FlagSegment.objects.order_by("name")
 
-    @extend_schema(
-        tags=TAG,
-        summary="Make a segment",
-        operation_id="segments_create",
-        request=shapes.NewSegment,
-        responses={201: shapes.SegmentSerializer},
-    )
+    @described(TAG, "Make a segment", "segments_create", shapes.SegmentSerializer, shapes.NewSegment, status=201)
     @idempotent()
     def post(self, request: Request) -> Response:
         """Constraints under a name, for flags to share."""
-        no_query(request)
-        wanted = body(request, shapes.NewSegment)
-        name, reason = wanted.pop("name"), wanted.pop("reason")
-        segments.create(name, wanted, actor=actor(request), reason=reason)
-        return shown(name, made=True)
+        return self.create(request, shapes.NewSegment, segments.create)
 
 
-class SegmentDetail(ApiView):
+class SegmentDetail(_Segments):
     """One segment."""
 
-    @extend_schema(tags=TAG, summary="Read a segment", operation_id="segments_read", responses=shapes.SegmentSerializer)
-    def get(self, request: Request, name: str) -> Response:
+    @described(TAG, "Read a segment", "segments_read", shapes.SegmentSerializer)
+    def get(self, _request: Request, name: str) -> Response:
         """Its constraints, all of which must hold."""
-        no_query(request)
-        return shown(name)
+        return self.shown(name)
 
-    @extend_schema(
-        tags=TAG,
-        summary="Change a segment",
-        operation_id="segments_edit",
-        parameters=[IF_MATCH],
-        request=shapes.SegmentPatch,
-        responses=shapes.SegmentSerializer,
-    )
+    @described(TAG, "Change a segment", "segments_edit", shapes.SegmentSerializer, shapes.SegmentPatch, [IF_MATCH])
     def patch(self, request: Request, name: str) -> Response:
         """Reaches every flag that uses it."""
-        no_query(request)
-        wanted = body(request, shapes.SegmentPatch)
-        reason, version = wanted.pop("reason"), seen_version(request, wanted.pop("version", None))
-        selectors.get_segment(name)
-        demand(request, role_for(name))
-        segments.edit(name, wanted, actor=actor(request), reason=reason, version=version)
-        return shown(name)
+        return self.edit(request, name, shapes.SegmentPatch, segments.edit)
 
-    @extend_schema(
-        tags=TAG,
-        summary="Remove a segment",
-        operation_id="segments_remove",
-        parameters=[IF_MATCH, OpenApiParameter("reason", str)],
-        request=None,
-        responses={204: None},
-    )
+    @described(TAG, "Remove a segment", "segments_remove", None, None, [IF_MATCH, REASON], status=204)
     def delete(self, request: Request, name: str) -> Response:
         """Refused while a flag uses it."""
-        wanted = query(request, ReasonQuery)
-        selectors.get_segment(name)
-        demand(request, role_for(name))
-        segments.remove(name, actor=actor(request), reason=wanted["reason"], version=seen_version(request, None))
-        return Response(status=HTTPStatus.NO_CONTENT)
+        return self.remove(request, name, segments.remove)
 
 
 class StaleQuery(Query):
@@ -132,13 +92,9 @@ class StaleReport(serializers.Serializer[Any]):
 class Stale(ApiView):
     """Flags that have done their work, or were forgotten."""
 
-    @extend_schema(
-        tags=["feature-flags"],
-        summary="Report stale flags",
-        operation_id="flags_stale",
-        parameters=[StaleQuery],
-        responses=StaleReport,
-    )
+    reads_query = True
+
+    @described("feature-flags", "Report stale flags", "flags_stale", StaleReport, None, [StaleQuery])
     def get(self, request: Request) -> Response:
         """Expired, unchanged for long, killed for long, or asked for and missing; with what to do."""
         days = query(request, StaleQuery)["days"]

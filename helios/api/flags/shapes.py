@@ -12,22 +12,26 @@ from helios.flags import selectors
 from helios.flags.core import Strategy
 from helios.flags.core.parts import Operator
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
-from helios.web.base_views import NAME, ordering
-from helios.web.shapes import Body, Moment, Query, Reasoned, Text, Truth, Whole
+from helios.web.shapes import (
+    MAX_PARTS,
+    Body,
+    Moment,
+    Name,
+    Query,
+    ReadOnlySerializer,
+    Reasoned,
+    Text,
+    Truth,
+    Versioned,
+    Whole,
+    ordering,
+    several,
+    stored,
+)
 
 CHOSEN: Final = [each.value for each in Strategy if each is not Strategy.KILL_SWITCH]
 ALL_STRATEGIES: Final = [each.value for each in Strategy]
 RESERVED: Final = ("enable", "disable", "percentage", "stale")  # addresses below feature-flags/
-MAX_PARTS: Final = 100
-
-
-def new_name(**kwargs: Any) -> serializers.RegexField:
-    """The name of something that is to be made."""
-    return _Name(rf"^{NAME.pattern}$", **kwargs)
-
-
-class _Name(Text, serializers.RegexField):
-    """A text that code can look up."""
 
 
 class _At(Moment):
@@ -40,11 +44,6 @@ class _At(Moment):
 
 def _texts(limit: int = 128, most: int = 1000) -> serializers.ListField:
     return serializers.ListField(child=Text(max_length=limit), required=False, max_length=most)
-
-
-def listed(shape: Any, most: int = MAX_PARTS) -> Any:
-    """A list of objects of this shape, which may be left out."""
-    return shape(many=True, required=False, max_length=most)
 
 
 class Constraint(Body):
@@ -77,7 +76,7 @@ class Variant(Body):
     weight = Whole(min_value=0, max_value=1000)
     payload = Payload(required=False)
     stickiness = Text(required=False, max_length=64)
-    overrides = listed(Override)
+    overrides = several(Override)
 
 
 class Rule(Body):
@@ -85,9 +84,9 @@ class Rule(Body):
 
     name = Text(max_length=100)
     parameters = serializers.DictField(child=Text(allow_blank=True, max_length=2000), required=False)
-    constraints = listed(Constraint)
+    constraints = several(Constraint)
     segments = _texts(100, MAX_PARTS)
-    variants = listed(Variant)
+    variants = several(Variant)
 
 
 class Prerequisite(Body):
@@ -116,33 +115,27 @@ class FlagFields(Reasoned):
     gradual_from = Whole(min_value=0, max_value=100, required=False)
     gradual_start = Moment(required=False, allow_null=True)
     gradual_end = Moment(required=False, allow_null=True)
-    schedule = listed(Step)
+    schedule = several(Step)
     stickiness = Text(required=False, allow_blank=True, max_length=64)
     group_id = Text(required=False, allow_blank=True, max_length=100)
     environments = _texts(64, MAX_PARTS)
     segments = _texts(100, MAX_PARTS)
-    constraints = listed(Constraint)
-    prerequisites = listed(Prerequisite)
-    rules = listed(Rule)
-    variants = listed(Variant)
+    constraints = several(Constraint)
+    prerequisites = several(Prerequisite)
+    rules = several(Rule)
+    variants = several(Variant)
     description = Text(required=False, allow_blank=True, max_length=2000)
     owner = Text(required=False, allow_blank=True, max_length=128)
     expires_at = Moment(required=False, allow_null=True)
 
 
 class NewFlag(FlagFields):
-    name = new_name(help_text="how code asks for it; it never changes")
+    name = Name(help_text="how code asks for it; it never changes")
 
     def validate_name(self, name: str) -> str:
         if name in RESERVED:
             raise serializers.ValidationError(f"must not be an address below feature-flags/, {name} is")
         return name
-
-
-class Versioned(Reasoned):
-    """A change of what the caller has seen; with `version` only if nobody changed it since."""
-
-    version = Whole(required=False, min_value=0, help_text="the `version` you saw; or send its ETag as If-Match")
 
 
 class FlagPatch(FlagFields, Versioned):
@@ -189,82 +182,37 @@ class FlagFilter(Query):
     ordering = ordering("name", "updated_at", "expires_at", "strategy")
 
 
-class FlagSerializer(serializers.ModelSerializer[FeatureFlag]):
+class FlagSerializer(ReadOnlySerializer[FeatureFlag]):
     """One flag as it is evaluated, and in words whom it serves now."""
 
     strategy = serializers.ChoiceField(choices=ALL_STRATEGIES, read_only=True)
     serves = serializers.SerializerMethodField()
-    schedule = serializers.SerializerMethodField()
-    constraints = serializers.SerializerMethodField()
-    prerequisites = serializers.SerializerMethodField()
-    rules = serializers.SerializerMethodField()
-    variants = serializers.SerializerMethodField()
+    schedule = stored(Step)
+    constraints = stored(Constraint)
+    prerequisites = stored(Prerequisite)
+    rules = stored(Rule)
+    variants = stored(Variant)
 
     class Meta:
         model = FeatureFlag
         fields: tuple[str, ...] = (
-            "name",
-            "enabled",
-            "strategy",
-            "resume_strategy",
-            "serves",
-            "percentage",
-            "whitelist",
-            "blacklist",
-            "gradual_from",
-            "gradual_start",
-            "gradual_end",
-            "schedule",
-            "stickiness",
-            "group_id",
-            "environments",
-            "segments",
-            "constraints",
-            "prerequisites",
-            "rules",
-            "variants",
-            "description",
-            "owner",
-            "expires_at",
-            "version",
-            "generation",
-            "created_at",
-            "updated_at",
+            *("name", "enabled", "strategy", "resume_strategy", "serves", "percentage", "whitelist", "blacklist"),
+            *("gradual_from", "gradual_start", "gradual_end", "schedule", "stickiness", "group_id", "environments"),
+            *("segments", "constraints", "prerequisites", "rules", "variants"),
+            *("description", "owner", "expires_at", "version", "generation", "created_at", "updated_at"),
         )
-        read_only_fields = fields
 
     def get_serves(self, flag: FeatureFlag) -> str:
         """Whom the flag serves now, in words."""
         return selectors.effect(flag)
 
-    @extend_schema_field(Step(many=True))
-    def get_schedule(self, flag: FeatureFlag) -> Any:
-        return flag.schedule
 
-    @extend_schema_field(Constraint(many=True))
-    def get_constraints(self, flag: FeatureFlag) -> Any:
-        return flag.constraints
-
-    @extend_schema_field(Prerequisite(many=True))
-    def get_prerequisites(self, flag: FeatureFlag) -> Any:
-        return flag.prerequisites
-
-    @extend_schema_field(Rule(many=True))
-    def get_rules(self, flag: FeatureFlag) -> Any:
-        return flag.rules
-
-    @extend_schema_field(Variant(many=True))
-    def get_variants(self, flag: FeatureFlag) -> Any:
-        return flag.variants
-
-
-class FlagChange(serializers.ModelSerializer[FeatureFlagHistory]):
+class FlagChange(ReadOnlySerializer[FeatureFlagHistory]):
     """One change: who, when, why, before and after. Append-only."""
 
     class Meta:
         model = FeatureFlagHistory
         fields = ("id", "ts", "action", "actor", "reason", "before", "after", "generation")
-        read_only_fields = fields
 
 
 class FlagDetailSerializer(FlagSerializer):
@@ -274,7 +222,6 @@ class FlagDetailSerializer(FlagSerializer):
 
     class Meta(FlagSerializer.Meta):
         fields = (*FlagSerializer.Meta.fields, "history")
-        read_only_fields = fields
 
     @extend_schema_field(FlagChange(many=True))
     def get_history(self, flag: FeatureFlag) -> list[dict[str, Any]]:
@@ -313,11 +260,11 @@ class CheckQuery(serializers.Serializer[Any]):
 
 class SegmentFields(Reasoned):
     description = Text(required=False, allow_blank=True, max_length=2000)
-    constraints = listed(Constraint)
+    constraints = several(Constraint)
 
 
 class NewSegment(SegmentFields):
-    name = new_name()
+    name = Name()
 
 
 class SegmentPatch(SegmentFields, Versioned):
@@ -328,16 +275,11 @@ class SegmentFilter(Query):
     ordering = ordering("name", "updated_at")
 
 
-class SegmentSerializer(serializers.ModelSerializer[FlagSegment]):
+class SegmentSerializer(ReadOnlySerializer[FlagSegment]):
     """Constraints that several flags share."""
 
-    constraints = serializers.SerializerMethodField()
+    constraints = stored(Constraint)
 
     class Meta:
         model = FlagSegment
         fields = ("name", "description", "constraints", "version", "generation", "created_at", "updated_at")
-        read_only_fields = fields
-
-    @extend_schema_field(Constraint(many=True))
-    def get_constraints(self, segment: FlagSegment) -> Any:
-        return segment.constraints

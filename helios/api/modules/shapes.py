@@ -9,14 +9,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from helios.modules.models import Module, ModuleJob, ModuleState, ModuleSwap, ModuleTestRun, ModuleVersion, SwapState
-from helios.web.base_views import ordering
-from helios.web.shapes import Body, Query, Reasoned, Text, Truth
+from helios.web.shapes import SLUG, Body, Name, Query, ReadOnlySerializer, Reasoned, Text, Truth, ordering
 
 SUITES = sorted(settings.MODULE_SUITES)
-
-
-class _Slug(Text, serializers.RegexField):
-    """A slot's name."""
 
 
 def _version(**kwargs: Any) -> Text:
@@ -31,7 +26,7 @@ def _suites() -> serializers.ListField:
 class NewModule(Body):
     """A slot, or another version for it. The code says its version itself; given here, it must be the same."""
 
-    name = _Slug(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    name = Name(SLUG)
     path = Text(max_length=200, help_text="dotted path of a package on the allow-list")
     version = Text(required=False, default="", allow_blank=True, max_length=64)
     dependencies = serializers.DictField(
@@ -79,7 +74,7 @@ class TestFilter(Query):
     version = serializers.CharField(required=False, max_length=160)
 
 
-class _Dependencies(serializers.ModelSerializer[Any]):
+class _Dependencies(ReadOnlySerializer[Any]):
     dependencies = serializers.DictField(child=serializers.CharField(), read_only=True)
 
 
@@ -92,24 +87,20 @@ class ModuleSerializer(_Dependencies):
     class Meta:
         model = Module
         fields: tuple[str, ...] = (
-            "name",
-            "path",
-            "version",
-            "active",
-            "previous",
-            "dependencies",
-            "hot_reloadable",
-            "state",
-            "error",
-            "reload_error",
-            "watch_calls",
-            "watch_failures",
-            "generation",
-            "loaded_at",
-            "created_at",
-            "updated_at",
+            *(
+                "name",
+                "path",
+                "version",
+                "active",
+                "previous",
+                "dependencies",
+                "hot_reloadable",
+                "state",
+                "error",
+                "reload_error",
+            ),
+            *("watch_calls", "watch_failures", "generation", "loaded_at", "created_at", "updated_at"),
         )
-        read_only_fields = fields
 
 
 class VersionSerializer(_Dependencies):
@@ -121,22 +112,12 @@ class VersionSerializer(_Dependencies):
     class Meta:
         model = ModuleVersion
         fields = (
-            "module",
-            "version",
-            "label",
-            "path",
-            "digest",
-            "dependencies",
-            "state",
-            "error",
-            "registered_by",
-            "loaded_at",
-            "created_at",
+            *("module", "version", "label", "path", "digest", "dependencies", "state", "error"),
+            *("registered_by", "loaded_at", "created_at"),
         )
-        read_only_fields = fields
 
 
-class SwapSerializer(serializers.ModelSerializer[ModuleSwap]):
+class SwapSerializer(ReadOnlySerializer[ModuleSwap]):
     """One attempt to put another version into a slot."""
 
     module = serializers.SlugRelatedField[Module](slug_field="name", read_only=True)
@@ -146,24 +127,9 @@ class SwapSerializer(serializers.ModelSerializer[ModuleSwap]):
     class Meta:
         model = ModuleSwap
         fields = (
-            "id",
-            "module",
-            "kind",
-            "from_version",
-            "to_version",
-            "state",
-            "actor",
-            "reason",
-            "error",
-            "processes",
-            "watch_calls",
-            "watch_seen",
-            "watch_failed",
-            "started_at",
-            "switched_at",
-            "finished_at",
+            *("id", "module", "kind", "from_version", "to_version", "state", "actor", "reason", "error", "processes"),
+            *("watch_calls", "watch_seen", "watch_failed", "started_at", "switched_at", "finished_at"),
         )
-        read_only_fields = fields
 
 
 class ProcessShown(serializers.Serializer[Any]):
@@ -185,7 +151,7 @@ class TestShown(serializers.Serializer[Any]):
     duration_ms = serializers.FloatField()
 
 
-class TestRunSerializer(serializers.ModelSerializer[ModuleTestRun]):
+class TestRunSerializer(ReadOnlySerializer[ModuleTestRun]):
     """One run of suites: what each test said, and the end of what the code printed."""
 
     suites = serializers.ListField(child=serializers.CharField(), read_only=True)
@@ -194,22 +160,12 @@ class TestRunSerializer(serializers.ModelSerializer[ModuleTestRun]):
     class Meta:
         model = ModuleTestRun
         fields = (
-            "id",
-            "module",
-            "version",
-            "digest",
-            "suites",
-            "passed",
-            "results",
-            "output",
-            "actor",
-            "started_at",
-            "duration_ms",
+            *("id", "module", "version", "digest", "suites", "passed", "results", "output", "actor"),
+            *("started_at", "duration_ms"),
         )
-        read_only_fields = fields
 
 
-class JobSerializer(serializers.ModelSerializer[ModuleJob]):
+class JobSerializer(ReadOnlySerializer[ModuleJob]):
     """Work that outlasts a request; `detail` says what it waits for, or why it failed."""
 
     module = serializers.SlugRelatedField[Module](slug_field="name", read_only=True)
@@ -221,22 +177,9 @@ class JobSerializer(serializers.ModelSerializer[ModuleJob]):
     class Meta:
         model = ModuleJob
         fields = (
-            "id",
-            "kind",
-            "module",
-            "version",
-            "suites",
-            "state",
-            "detail",
-            "actor",
-            "reason",
-            "swap",
-            "test",
-            "created_at",
-            "started_at",
-            "finished_at",
+            *("id", "kind", "module", "version", "suites", "state", "detail", "actor", "reason"),
+            *("swap", "test", "created_at", "started_at", "finished_at"),
         )
-        read_only_fields = fields
 
 
 class ModuleStatusSerializer(ModuleSerializer):
@@ -249,7 +192,6 @@ class ModuleStatusSerializer(ModuleSerializer):
 
     class Meta(ModuleSerializer.Meta):
         fields = (*ModuleSerializer.Meta.fields, "needed_by", "gates", "swap", "last_test")
-        read_only_fields = fields
 
     def get_needed_by(self, module: Module) -> list[str]:
         """Modules that depend on this one."""

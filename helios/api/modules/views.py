@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,12 +14,12 @@ from rest_framework.response import Response
 from helios.api.modules import shapes
 from helios.modules import jobs, presence, process, services
 from helios.modules.models import OPEN_SWAPS, Module, ModuleJob, ModuleSwap, ModuleTestRun, ModuleVersion
-from helios.web.base_views import ApiView, ListView, actor, body, no_query, query, unknown
+from helios.web.base_views import ApiView, ListView, actor, body, query, unknown
 from helios.web.idempotency import idempotent
-from helios.web.openapi import listed, posted
+from helios.web.openapi import described, listed, posted
 from helios.web.shapes import Reasoned
 
-TAG: Final = ["modules"]
+TAG: Final = "modules"
 Kind = ModuleJob.Kind
 
 
@@ -45,7 +44,6 @@ def _swapped(pk: int) -> Response:
 class ModuleList(ListView[Module]):
     """All slots, by name."""
 
-    model = Module
     serializer_class = shapes.ModuleSerializer
     filters = shapes.ModuleFilter
     lookups: ClassVar = {"state": "state", "hot_reloadable": "hot_reloadable"}
@@ -57,12 +55,9 @@ class ModuleList(ListView[Module]):
 class ModuleStatuses(ApiView):
     """All slots at a glance."""
 
-    @extend_schema(
-        tags=TAG, summary="Read all modules' states", operation_id="modules_statuses", responses=shapes.Statuses
-    )
-    def get(self, request: Request) -> Response:
+    @described(TAG, "Read all modules' states", "modules_statuses", shapes.Statuses)
+    def get(self, _request: Request) -> Response:
         """The state of every slot, swaps under way, and which processes serve which generation."""
-        no_query(request)
         process.refresh_if_behind()
         states = dict(Module.objects.order_by("name").values_list("name", "state"))
         answer = {
@@ -78,15 +73,9 @@ class ModuleStatuses(ApiView):
 class ModuleStatus(ApiView):
     """One slot."""
 
-    @extend_schema(
-        tags=TAG,
-        summary="Read a module's status",
-        operation_id="modules_status",
-        responses=shapes.ModuleStatusSerializer,
-    )
-    def get(self, request: Request, name: str) -> Response:
+    @described(TAG, "Read a module's status", "modules_status", shapes.ModuleStatusSerializer)
+    def get(self, _request: Request, name: str) -> Response:
         """Whether the slot is in use, what failed, who needs it, its last swap and its last test."""
-        no_query(request)
         return Response(shapes.ModuleStatusSerializer(found(name)).data)
 
 
@@ -94,7 +83,6 @@ class ModuleStatus(ApiView):
 class Versions(ListView[ModuleVersion]):
     """What is registered for a slot, newest first."""
 
-    model = ModuleVersion
     serializer_class = shapes.VersionSerializer
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[ModuleVersion]:
@@ -105,7 +93,6 @@ class Versions(ListView[ModuleVersion]):
 class TestHistory(ListView[ModuleTestRun]):
     """What was tested, newest first."""
 
-    model = ModuleTestRun
     serializer_class = shapes.TestRunSerializer
     filters = shapes.TestFilter
     lookups: ClassVar = {"passed": "passed", "version": "version"}
@@ -114,14 +101,13 @@ class TestHistory(ListView[ModuleTestRun]):
         return ModuleTestRun.objects.filter(module=found(self.kwargs["name"]).name).order_by("-id")
 
 
-@posted(TAG, "Register a module", "modules_register", shapes.NewModule, shapes.VersionSerializer, status=201)
+@posted(TAG, "Register a module", "modules_register", shapes.VersionSerializer, shapes.NewModule, status=201)
 class Register(ApiView):
     """A slot, or another version for one."""
 
     @idempotent()
     def post(self, request: Request) -> Response:
         """Keeps the sources by their hash; nothing is imported and nothing changes for the pipeline."""
-        no_query(request)
         wanted = body(request, shapes.NewModule)
         version = services.register(
             wanted["name"],
@@ -148,47 +134,37 @@ class _Queued(ApiView):
 
     @idempotent()
     def post(self, request: Request, name: str) -> Response:
-        no_query(request)
         version = body(request, shapes.WhichVersion)["version"]
         return _enqueued(jobs.enqueue(self.kind, found(name).name, version, actor=actor(request)))
 
 
-@posted(TAG, "Load a version", "modules_load", shapes.WhichVersion, shapes.JobSerializer, status=202)
+@posted(TAG, "Load a version", "modules_load", shapes.JobSerializer, shapes.WhichVersion, status=202)
 class Load(_Queued):
     """Has a worker import the code in a process of its own; the job at Location says whether it can be used."""
 
     kind = Kind.LOAD
 
 
-@posted(TAG, "Activate a version", "modules_activate", shapes.WhichVersion, shapes.JobSerializer, status=202)
+@posted(TAG, "Activate a version", "modules_activate", shapes.JobSerializer, shapes.WhichVersion, status=202)
 class Activate(_Queued):
     """For a slot that no version fills; one that is in use is swapped. A worker loads it first, if need be."""
 
     kind = Kind.ACTIVATE
 
 
-@posted(TAG, "Unload a version", "modules_unload", shapes.WhichVersion, shapes.ModuleSerializer)
+@posted(TAG, "Unload a version", "modules_unload", shapes.ModuleSerializer, shapes.WhichVersion)
 class Unload(ApiView):
     """Take a version out of use."""
 
     @idempotent(atomic=False)
     def post(self, request: Request, name: str) -> Response:
         """Cycles end at a slot without a version; refused while another module in use needs it."""
-        no_query(request)
         wanted = body(request, shapes.WhichVersion)
         services.unload(found(name).name, wanted["version"], actor=actor(request))
         return Response(shapes.ModuleSerializer(found(name)).data)
 
 
-@posted(
-    TAG,
-    "Test a version",
-    "modules_test",
-    shapes.TestOrder,
-    shapes.JobSerializer,
-    status=202,
-    parameters=[shapes.TestQuery],
-)
+@posted(TAG, "Test a version", "modules_test", shapes.JobSerializer, shapes.TestOrder, [shapes.TestQuery], status=202)
 class Test(ApiView):
     """Gate tests."""
 
@@ -196,7 +172,7 @@ class Test(ApiView):
     def post(self, request: Request, name: str) -> Response:
         """Has a worker run suites on a version in a process of its own; `test` of the job at Location is the result."""
         kind = query(request, shapes.TestQuery).get("module_type")
-        wanted = body(request, shapes.TestOrder)
+        wanted = body(request, shapes.TestOrder, reads_query=True)
         if kind and "suites" in wanted:
             raise exceptions.ValidationError({"suites": ["must be left out where module_type names the suite"]})
         suites = [kind] if kind else wanted.get("suites")
@@ -204,7 +180,7 @@ class Test(ApiView):
         return _enqueued(jobs.enqueue(Kind.TEST, name, version, suites=suites, actor=actor(request)))
 
 
-@posted(TAG, "Swap a module's version", "modules_swap", shapes.NewSwap, shapes.JobSerializer, status=202)
+@posted(TAG, "Swap a module's version", "modules_swap", shapes.JobSerializer, shapes.NewSwap, status=202)
 class Swap(ApiView):
     """Another version takes a slot."""
 
@@ -215,7 +191,6 @@ class Swap(ApiView):
         Refused (422) or failed, everything goes on with the version it had; 409 while another swap of the slot is
         asked for or runs.
         """
-        no_query(request)
         wanted = body(request, shapes.NewSwap)
         name, version, suites = found(wanted["name"]).name, wanted["version"], wanted.get("suites")
         job = jobs.enqueue(Kind.SWAP, name, version, suites=suites, actor=actor(request), reason=wanted["reason"])
@@ -225,24 +200,22 @@ class Swap(ApiView):
 class JobDetail(ApiView):
     """Work that a request asked for."""
 
-    @extend_schema(tags=TAG, summary="Read a job", operation_id="module_jobs_read", responses=shapes.JobSerializer)
-    def get(self, request: Request, pk: int) -> Response:
+    @described(TAG, "Read a job", "module_jobs_read", shapes.JobSerializer)
+    def get(self, _request: Request, pk: int) -> Response:
         """How far it is, what it waits for, and how it ended: `swap` and `test` are its results."""
-        no_query(request)
         job = jobs.get(pk)
         if job is None:
             raise exceptions.NotFound(f"no job has the number {pk}")
         return Response(shapes.JobSerializer(job).data)
 
 
-@posted(TAG, "Roll a module back", "modules_rollback", Reasoned, shapes.SwapSerializer)
+@posted(TAG, "Roll a module back", "modules_rollback", shapes.SwapSerializer, Reasoned)
 class Rollback(ApiView):
     """The version before takes the slot again."""
 
     @idempotent(atomic=False)
     def post(self, request: Request, name: str) -> Response:
         """At once: it was in use, so it is not tested again."""
-        no_query(request)
         reason = body(request, Reasoned)["reason"]
         swap = services.rollback(found(name).name, actor=actor(request), reason=reason)
         return _swapped(swap.pk)
@@ -252,7 +225,6 @@ class Rollback(ApiView):
 class SwapList(ListView[ModuleSwap]):
     """Swaps and rollbacks, newest first."""
 
-    model = ModuleSwap
     serializer_class = shapes.SwapSerializer
     filters = shapes.SwapFilter
     lookups: ClassVar = {"module": "module__name", "state": "state", "kind": "kind"}
@@ -264,10 +236,9 @@ class SwapList(ListView[ModuleSwap]):
 class SwapDetail(ApiView):
     """One swap."""
 
-    @extend_schema(tags=TAG, summary="Read a swap", operation_id="swaps_read", responses=shapes.SwapSerializer)
-    def get(self, request: Request, pk: int) -> Response:
+    @described(TAG, "Read a swap", "swaps_read", shapes.SwapSerializer)
+    def get(self, _request: Request, pk: int) -> Response:
         """Its state, its error, and how its first calls went."""
-        no_query(request)
         row = _swaps().filter(pk=pk).first() if pk < 2**63 else None
         if row is None:
             raise exceptions.NotFound(f"no swap has the number {pk}")

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from helios.api.flags.shapes import listed, new_name
 from helios.rollouts import selectors
 from helios.rollouts.core.assignment import Kind, Mode
 from helios.rollouts.core.guards import METRICS, Strength
 from helios.rollouts.core.machine import LIVE, State
 from helios.rollouts.core.rollout_plan import MAX_INTERVAL_S, MAX_STEPS
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
-from helios.web.base_views import ordering
-from helios.web.shapes import Body, Query, Real, Reasoned, Text, Truth, Whole
+from helios.web.shapes import (
+    Body,
+    Name,
+    Query,
+    ReadOnlySerializer,
+    Real,
+    Reasoned,
+    Text,
+    Truth,
+    Versioned,
+    Whole,
+    ordering,
+    several,
+    stored,
+)
 
 KINDS: Final = [each.value for each in Kind]
 MODES: Final = [each.value for each in Mode]
@@ -45,14 +56,14 @@ class Guard(Body):
 class NewRollout(Reasoned):
     """A delivery. Without steps: replay, shadow, 1, 5, 25, 50, 100 %; without guards: those of its kind."""
 
-    name = new_name()
+    name = Name()
     kind = serializers.ChoiceField(choices=KINDS, default=Kind.MODULE.value)
     target = Text(max_length=100, help_text="the slot of a module, or the book of a strategy")
     challenger = Text(max_length=200, help_text="label or version of the module, or name of the strategy")
     params = serializers.DictField(required=False, help_text="of a challenging strategy")
     books = serializers.ListField(child=Text(max_length=100), required=False, max_length=100, help_text="empty: all")
-    steps = listed(PlanStep, MAX_STEPS)
-    guards = listed(Guard, len(METRICS))
+    steps = several(PlanStep, MAX_STEPS)
+    guards = several(Guard, len(METRICS))
     inconclusive_limit = Whole(default=3, min_value=1, max_value=1000)
     error_limit = Whole(default=3, min_value=1, max_value=1000)
     description = Text(required=False, default="", allow_blank=True, max_length=2000)
@@ -63,13 +74,7 @@ class NewRollout(Reasoned):
         return name
 
 
-class Move(Reasoned):
-    """A move of a rollout as the caller saw it."""
-
-    version = Whole(required=False, min_value=0, help_text="the `version` you saw; or send its ETag as If-Match")
-
-
-class Promotion(Move):
+class Promotion(Versioned):
     full = Truth(default=False, help_text="the challenger gets the whole place at once")
 
 
@@ -82,48 +87,31 @@ class RolloutFilter(Query):
     ordering = ordering("id", "updated_at", "name")
 
 
-class RolloutSerializer(serializers.ModelSerializer[Rollout]):
+class RolloutSerializer(ReadOnlySerializer[Rollout]):
     """One delivery, and what it does now."""
 
     serves = serializers.SerializerMethodField()
     live = serializers.SerializerMethodField()
-    steps = serializers.SerializerMethodField()
-    guards = serializers.SerializerMethodField()
+    steps = stored(PlanStep)
+    guards = stored(Guard)
 
     class Meta:
         model = Rollout
         fields = (
-            "id",
-            "name",
-            "description",
-            "kind",
-            "target",
-            "champion",
-            "challenger",
-            "params",
-            "books",
-            "state",
-            "live",
-            "step",
-            "serves",
-            "steps",
-            "guards",
-            "cause",
-            "reason",
-            "n_inconclusive",
-            "n_errors",
-            "inconclusive_limit",
-            "error_limit",
-            "version",
-            "actor",
-            "created_at",
-            "updated_at",
-            "started_at",
-            "measured_since",
-            "next_analysis_at",
-            "ended_at",
+            *("id", "name", "description", "kind", "target", "champion", "challenger", "params", "books"),
+            *("state", "live", "step", "serves", "steps", "guards", "cause", "reason"),
+            *(
+                "n_inconclusive",
+                "n_errors",
+                "inconclusive_limit",
+                "error_limit",
+                "version",
+                "actor",
+                "created_at",
+                "updated_at",
+            ),
+            *("started_at", "measured_since", "next_analysis_at", "ended_at"),
         )
-        read_only_fields = fields
 
     def get_serves(self, row: Rollout) -> str:
         """What the present step does, in a few words."""
@@ -132,16 +120,8 @@ class RolloutSerializer(serializers.ModelSerializer[Rollout]):
     def get_live(self, row: Rollout) -> bool:
         return row.state in LIVE
 
-    @extend_schema_field(PlanStep(many=True))
-    def get_steps(self, row: Rollout) -> Any:
-        return row.steps
 
-    @extend_schema_field(Guard(many=True))
-    def get_guards(self, row: Rollout) -> Any:
-        return row.guards
-
-
-class Analysis(serializers.ModelSerializer[RolloutAnalysis]):
+class Analysis(ReadOnlySerializer[RolloutAnalysis]):
     """One reading of a step: verdict, each guard's value and limit, each arm's numbers."""
 
     numbers = serializers.DictField()
@@ -149,16 +129,14 @@ class Analysis(serializers.ModelSerializer[RolloutAnalysis]):
     class Meta:
         model = RolloutAnalysis
         fields = ("id", "at", "step", "verdict", "hard", "reason", "numbers")
-        read_only_fields = fields
 
 
-class RolloutMove(serializers.ModelSerializer[RolloutEvent]):
+class RolloutMove(ReadOnlySerializer[RolloutEvent]):
     """One move: who, when, from where to where, why."""
 
     class Meta:
         model = RolloutEvent
         fields = ("id", "at", "action", "actor", "reason", "before", "after")
-        read_only_fields = fields
 
 
 class Statistics(serializers.Serializer[Any]):

@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,7 +18,8 @@ from helios.modules.models import OPEN_SWAPS, Module, ModuleSwap
 from helios.rollouts.core.machine import LIVE
 from helios.rollouts.models import Rollout
 from helios.web.access import role_of
-from helios.web.base_views import ApiView, no_query
+from helios.web.base_views import ApiView
+from helios.web.openapi import described
 from helios.web.roles import Role
 
 
@@ -42,12 +42,9 @@ class ControlPlaneStatus(serializers.Serializer[Any]):
 class StatusView(ApiView):
     """Flags, breakers, modules and rollouts in counts."""
 
-    @extend_schema(
-        responses=ControlPlaneStatus, tags=["modularity"], summary="Count what stands where", operation_id="status"
-    )
+    @described("modularity", "Count what stands where", "status", ControlPlaneStatus)
     def get(self, request: Request) -> Response:
         """How many flags are on, and how many breakers, modules and rollouts stand in which state."""
-        no_query(request)
         flags.refresh_if_behind()
         enabled = Counter(FeatureFlag.objects.values_list("enabled", flat=True))
         role = role_of(request.user)

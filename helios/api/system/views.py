@@ -16,14 +16,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios import VERSION
 from helios.api.system import health
 from helios.api.system.shapes import SystemInfo
-from helios.web.base_views import ApiView, no_query
+from helios.web.base_views import ApiView
+from helios.web.openapi import described
 
 _STARTED: Final = time.time()
 LINKS: Final = {
@@ -70,12 +70,9 @@ def ready(_request: HttpRequest) -> JsonResponse:
 class SystemInfoView(ApiView):
     """Versions, sizes and times of the running system."""
 
-    @extend_schema(
-        responses=SystemInfo, tags=["system"], summary="Describe the running system", operation_id="system_info"
-    )
-    def get(self, request: Request) -> Response:
+    @described("system", "Describe the running system", "system_info", SystemInfo)
+    def get(self, _request: Request) -> Response:
         """What runs here, in which versions and since when."""
-        no_query(request)
         return Response(SystemInfo(system_info()).data)
 
 

@@ -64,6 +64,7 @@ class Features(serializers.Serializer[Any]):
 
 class _ClientView(ApiView):
     authentication_classes = (BareToken,)
+    reads_query = True  # SDKs send what we do not know
 
 
 class ClientFeatures(_ClientView):

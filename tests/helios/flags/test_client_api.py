@@ -41,6 +41,10 @@ def test_the_flags_come_in_unleashs_format(viewer: Api) -> None:
     assert by_name["auto_trading"]["enabled"] is False
 
 
+def test_parameters_that_only_unleash_knows_are_passed_over(viewer: Api) -> None:
+    assert viewer.get(f"{FEATURES}?project=default&namePrefix=llm").status_code == 200
+
+
 def test_who_has_the_flags_already_gets_no_body_until_they_change(viewer: Api) -> None:
     tag = viewer.get(FEATURES)["ETag"]
     for known in (tag, f"W/{tag}", f'"other", {tag}'):
