@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import pwd
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import IO, Any
 
 import psutil
 
@@ -32,15 +34,7 @@ class StackError(HeliosError):
     """A part of the local stack cannot start or stop; the text says which and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The system user that a server runs as, when it is not ours."""
-
-    uid: int
-    gid: int
-
-
-def service_identity() -> Identity | None:
+def service_identity() -> pwd.struct_passwd | None:
     """The unprivileged user for servers that refuse to run as root; None when we are not root.
 
     Raises: StackError when the user does not exist and cannot be made.
@@ -48,35 +42,39 @@ def service_identity() -> Identity | None:
     if os.geteuid() != 0:
         return None
     try:
-        entry = pwd.getpwnam(SERVICE_USER)
+        return pwd.getpwnam(SERVICE_USER)
     except KeyError:
         command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVICE_USER]
         try:
             subprocess.run(command, check=True, capture_output=True)
-            entry = pwd.getpwnam(SERVICE_USER)
+            return pwd.getpwnam(SERVICE_USER)
         except (OSError, subprocess.CalledProcessError, KeyError) as error:
             raise StackError(
                 f"PostgreSQL refuses to run as root and the system user {SERVICE_USER!r} cannot be made "
                 f"({error}): run Helios as an ordinary user or set HELIOS_DATABASE_URL"
             ) from error
-    return Identity(entry.pw_uid, entry.pw_gid)
 
 
-def make_private(folder: Path, identity: Identity | None) -> None:
+def as_user(identity: pwd.struct_passwd | None) -> dict[str, Any]:
+    """What has `subprocess` run a program as that user."""
+    return {"user": identity.pw_uid, "group": identity.pw_gid, "extra_groups": []} if identity else {}
+
+
+def make_private(folder: Path, identity: pwd.struct_passwd | None) -> None:
     """A folder that only its server's user enters; refuses one that somebody else put there.
 
     Raises: StackError.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    ours = {os.geteuid(), identity.uid if identity else os.geteuid()}
+    ours = {os.geteuid(), identity.pw_uid if identity else os.geteuid()}
     if folder.is_symlink() or folder.stat().st_uid not in ours:
         raise StackError(f"{folder} is another user's: remove it or choose another HELIOS_VAR_DIR")
     folder.chmod(0o700)
     if identity:
-        os.chown(folder, identity.uid, identity.gid)
+        os.chown(folder, identity.pw_uid, identity.pw_gid)
 
 
-def dying_with_parent(signum: signal.Signals) -> Callable[[], None] | None:
+def _dying_with_parent(signum: signal.Signals) -> Callable[[], None] | None:
     """A function for the new child that has the kernel signal it when its parent dies (Linux only)."""
     libc = _libc
     if libc is None:
@@ -95,9 +93,8 @@ def spawn(
     argv: Sequence[str],
     *,
     log: Path,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    identity: Identity | None = None,
+    cwd: Path,
+    identity: pwd.struct_passwd | None = None,
     die_with_parent: signal.Signals | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own with its output appended to `log`."""
@@ -106,18 +103,47 @@ def spawn(
         process = subprocess.Popen(
             argv,
             cwd=cwd,
-            env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            user=identity.uid if identity else None,
-            group=identity.gid if identity else None,
-            extra_groups=[] if identity else None,
-            preexec_fn=dying_with_parent(die_with_parent) if die_with_parent else None,  # noqa: PLW1509 - prctl only
+            **as_user(identity),
+            preexec_fn=_dying_with_parent(die_with_parent) if die_with_parent else None,  # noqa: PLW1509 - prctl only
         )
     _ours[process.pid] = process
     return process
+
+
+def piped(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    out: Callable[[str], object],
+    err: Callable[[str], object],
+) -> tuple[subprocess.Popen[bytes], list[threading.Thread]]:
+    """Start a process in a session of its own that ends with us; threads hand on the lines of its two outputs."""
+    process = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+        preexec_fn=_dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - prctl only
+    )
+    streams = ((process.stdout, out), (process.stderr, err))
+    readers = [threading.Thread(target=_read, args=each, daemon=True) for each in streams]
+    for reader in readers:
+        reader.start()
+    return process, readers
+
+
+def _read(stream: IO[bytes], to: Callable[[str], object]) -> None:
+    with stream as lines:
+        for line in lines:
+            to(line.decode(errors="replace").rstrip("\n"))
 
 
 def leave_on_sigterm() -> None:
@@ -142,6 +168,39 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: floa
             return False
         time.sleep(every_s)
     return True
+
+
+def await_ready(
+    process: subprocess.Popen[bytes], answers: Callable[[], bool], *, name: str, log: Path, timeout_s: float
+) -> None:
+    """Wait until a server that was started answers. Raises: StackError with the end of its log where it does not."""
+    deadline, pause_s = time.monotonic() + timeout_s, 0.02
+    while not answers():
+        if process.poll() is not None or time.monotonic() > deadline:
+            end(process.pid, first=signal.SIGKILL, timeout_s=5)
+            raise StackError(f"{name} did not start; its log ends:\n{tail(log)}")
+        time.sleep(pause_s)
+        pause_s = min(0.5, 1.3 * pause_s)  # PostgreSQL logs each question while it recovers from a crash
+
+
+def wheel(name: str, *, server: str, variable: str) -> Path:
+    """The folder of the package that brings a server. Raises: StackError where it is not installed."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError(f"The embedded {server} is not installed: run `make install` or set {variable}")
+    return Path(next(iter(spec.submodule_search_locations))).resolve()
+
+
+def run_or_explain(work: Callable[[], int]) -> int:
+    """The exit status that `work` returns; an error of ours and Ctrl-C end it in one sentence."""
+    try:
+        return work()
+    except HeliosError as error:
+        sentence, status = str(error), 1
+    except KeyboardInterrupt:
+        sentence, status = "Interrupted", 130
+    sys.stderr.write(f"{sentence}\n")
+    return status
 
 
 def pause_s(failures: int) -> float:
@@ -188,11 +247,3 @@ def tail(log: Path, lines: int = 15) -> str:
     if not log.exists():
         return ""
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-
-
-def descendants(pid: int) -> list[int]:
-    """Ids of the living children of a process, and of theirs."""
-    try:
-        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []

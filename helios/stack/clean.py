@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 
 from helios import terminal
 from helios.env import Env
-from helios.errors import HeliosError
-from helios.stack import idle, leases
+from helios.stack import children, idle, leases
 from helios.stack.children import StackError
 from helios.stack.endpoints import server_home, socket_dir
 from helios.stack.environment import load_env
@@ -17,15 +15,10 @@ from helios.stack.servers import embedded_servers
 
 def main() -> int:
     """Clean up; returns the exit status."""
-    try:
-        run(load_env())
-    except HeliosError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return children.run_or_explain(lambda: run(load_env()))
 
 
-def run(env: Env) -> None:
+def run(env: Env) -> int:
     """Stop servers nobody uses and remove their outside folders. Raises: StackError while one is used."""
     if holders := leases.living(leases.folder_of(env.var_dir)):
         names = ", ".join(map(str, holders))
@@ -35,6 +28,7 @@ def run(env: Env) -> None:
     for folder in {server_home(env.var_dir), socket_dir(env.var_dir)}:
         if not folder.is_relative_to(env.var_dir):
             shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -10,18 +10,15 @@ from rich.console import Console
 
 from helios import terminal
 from helios.env import Env
-from helios.errors import HeliosError
 from helios.stack import children, endpoints, summary, training
+from helios.stack.children import StackError
 from helios.stack.environment import load_env
 from helios.stack.processes import beat, workers
 from helios.stack.servers import Lease
-from helios.stack.steps import Step, Steps
+from helios.stack.steps import LOAD, MIGRATE, TRAIN, Step, Steps
 from helios.stack.workers import answering, running_workers
 
 SYMBOLS = "AAPL,GOOG,IBM,MSFT"
-MIGRATE = Step("Apply migrations", ["migrate", "--noinput", "-v", "0"])
-LOAD = Step("Load the sample data", ["import_data", "--sample", "--json"])
-TRAIN = Step("Train the compact model", ["train", "--preset", "compact", "--json"])
 AUDIT = Step("Audit by the sentinel", ["sentinel", "audit", "--json"], fine=(0, 1))
 HEARTBEAT = "SELECT 1 FROM sentinel_heartbeats WHERE name = 'beat' AND ts > now() - interval '1 minute'"
 BEAT_WITHIN_S = 30.0  # a clock that never ran sends its first heartbeat after one interval of 15 s
@@ -29,23 +26,17 @@ BEAT_WITHIN_S = 30.0  # a clock that never ran sends its first heartbeat after o
 
 def main() -> int:
     """Run the demo; returns the exit status."""
-    console = Console(highlight=False)
     children.leave_on_sigterm()
-    try:
-        outcome = run(load_env(), console)
-        summary.show(console, outcome)
-    except HeliosError as error:
-        return _say(str(error), 1)
-    except KeyboardInterrupt:
-        return _say("Interrupted", 130)
+    return children.run_or_explain(_main)
+
+
+def _main() -> int:
+    console = Console(highlight=False)
+    outcome = run(load_env(), console)
+    summary.show(console, outcome)
     if summary.pick(outcome.audit, "verdict") == "CRITICAL":
-        return _say("The sentinel found a critical problem, see above", 1)
+        raise StackError("The sentinel found a critical problem, see above")
     return 0
-
-
-def _say(sentence: str, status: int) -> int:
-    Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
-    return status
 
 
 def _note(console: Console, name: str, sentence: str) -> None:

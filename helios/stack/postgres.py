@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from pwd import struct_passwd
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn
 
 from helios.stack import children
-from helios.stack.children import Identity, StackError
+from helios.stack.children import StackError
 from helios.stack.endpoints import ROOT_STATE, closed_folder
 
 START_TIMEOUT_S = 120.0  # crash recovery of a large write-ahead log takes its time
@@ -43,8 +43,6 @@ SETTINGS: Mapping[str, str] = {
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] ",
 }
-# For servers whose data may be lost with the machine: tests.
-UNSAFE_SETTINGS: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +75,7 @@ class EmbeddedPostgres:
             identity=identity,
             die_with_parent=signal.SIGQUIT if die_with_us else None,
         )
-        self._await_ready(process)
+        children.await_ready(process, self._answers, name="PostgreSQL", log=self.log, timeout_s=START_TIMEOUT_S)
         try:
             self.create_database("helios")
         except psycopg2.Error as error:  # it answered, and ended or was ended right after
@@ -104,20 +102,16 @@ class EmbeddedPostgres:
 
     def clients(self) -> int:
         """Connections that others hold; 0 when it does not run, 1 for one that runs and cannot be asked."""
+        others = (
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
         try:
-            connection = psycopg2.connect(self.dsn("postgres"))
-        except psycopg2.OperationalError:
-            return int(self.pid() is not None)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT count(*) FROM pg_stat_activity "
-                    "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-                )
+            with self._cursor() as cursor:
+                cursor.execute(others)
                 (found,) = cursor.fetchone() or (0,)
                 return int(found)
-        finally:
-            connection.close()
+        except psycopg2.OperationalError:
+            return int(self.pid() is not None)
 
     def dsn(self, database: str = "helios") -> str:
         """A libpq connection string."""
@@ -126,26 +120,30 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str) -> bool:
         """Make a database unless it exists (then False)."""
-        connection = psycopg2.connect(self.dsn("postgres"))
-        try:
+        with self._cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+            if cursor.fetchone():
+                return False
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            return True
+
+    @contextmanager
+    def _cursor(self) -> Iterator[psycopg2.extensions.cursor]:
+        """A cursor of a connection of its own, outside of transactions."""
+        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-                if cursor.fetchone():
-                    return False
-                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-                return True
-        finally:
-            connection.close()
+                yield cursor
 
     def _answers(self) -> bool:
+        """Whether it takes connections, or would if it had one left: others work with it then."""
         try:
             psycopg2.connect(self.dsn("postgres")).close()
-        except psycopg2.OperationalError:
-            return False
+        except psycopg2.OperationalError as error:
+            return "too many clients" in str(error)
         return True
 
-    def _make_folders(self, identity: Identity | None) -> None:
+    def _make_folders(self, identity: struct_passwd | None) -> None:
         for parent in {self.data_dir.parent, self.socket_dir.parent}:
             missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
             for folder in reversed(missing):
@@ -174,7 +172,7 @@ class EmbeddedPostgres:
         for stale in (self.data_dir / "postmaster.pid", self.socket_dir / ".s.PGSQL.5432.lock"):
             stale.unlink(missing_ok=True)
 
-    def _initialise(self, bin_dir: Path, identity: Identity | None) -> None:
+    def _initialise(self, bin_dir: Path, identity: struct_passwd | None) -> None:
         """Make the data folder when there is none: whole or not at all."""
         if (self.data_dir / "PG_VERSION").exists():
             children.make_private(self.data_dir, identity)
@@ -196,9 +194,7 @@ class EmbeddedPostgres:
             check=False,
             cwd=unfinished,
             env={"PATH": os.environ.get("PATH", "")},
-            user=identity.uid if identity else None,
-            group=identity.gid if identity else None,
-            extra_groups=[] if identity else None,
+            **children.as_user(identity),
         )
         if result.returncode != 0:
             reason = next((line for line in result.stderr.splitlines() if "error" in line), "no reason given")
@@ -210,22 +206,10 @@ class EmbeddedPostgres:
         lines = [f"{key} = '{value.replace(chr(39), chr(39) * 2)}'\n" for key, value in settings.items()]
         (self.data_dir / "postgresql.conf").write_text("".join(lines))
 
-    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline, pause_s = time.monotonic() + START_TIMEOUT_S, 0.02
-        while not self._answers():
-            if process.poll() is not None or time.monotonic() > deadline:
-                children.end(process.pid, first=signal.SIGKILL, timeout_s=5)
-                raise StackError(f"PostgreSQL did not start; its log ends:\n{children.tail(self.log)}")
-            time.sleep(pause_s)
-            pause_s = min(0.5, 1.3 * pause_s)  # while it recovers from a crash, it logs each question
 
-
-def reachable_binaries(identity: Identity | None) -> Path:
+def reachable_binaries(identity: struct_passwd | None) -> Path:
     """The folder of PostgreSQL's programs, or of a copy when the service user may not reach the originals."""
-    spec = importlib.util.find_spec(_WHEEL)
-    if spec is None or not spec.submodule_search_locations:
-        raise StackError("No embedded PostgreSQL is installed: run `make install` or set HELIOS_DATABASE_URL")
-    package = Path(next(iter(spec.submodule_search_locations))).resolve()
+    package = children.wheel(_WHEEL, server="PostgreSQL", variable="HELIOS_DATABASE_URL")
     bin_dir = package / _INSTALL / "bin"
     if identity is None or closed_folder(bin_dir / "postgres") is None:
         return bin_dir

@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
-from typing import IO
 
 import psutil
 
@@ -126,23 +126,15 @@ class Runner:
         return any(each.process is not None and each.process.poll() is None for each in self._children)
 
     def _launch(self, child: _Child) -> None:
-        process = subprocess.Popen(
+        name = child.spec.name
+        child.process, child.readers = children.piped(
             child.spec.argv,
             cwd=WORKING_DIRECTORY,
             env=child.spec.environ(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=children.dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - prctl only
+            out=partial(self._quietly, name),
+            err=partial(self._emit, name),
         )
-        child.process, child.started_at = process, time.monotonic()
-        child.readers = [
-            threading.Thread(target=_read, args=(child.spec.name, stream, to), daemon=True)
-            for stream, to in ((process.stdout, self._quietly), (process.stderr, self._emit))
-        ]
-        for reader in child.readers:
-            reader.start()
+        child.started_at = time.monotonic()
 
     def _note_crash(self, child: _Child, now: float) -> None:
         if child.process is None:
@@ -168,14 +160,6 @@ def ending(status: int) -> str:
         return f"was killed by {signal.Signals(-status).name}"
     except ValueError:
         return f"was killed by signal {-status}"
-
-
-def _read(name: str, stream: IO[bytes] | None, to: Emit) -> None:
-    if stream is None:
-        return
-    with stream as lines:
-        for line in lines:
-            to(name, line.decode(errors="replace").rstrip("\n"))
 
 
 def kill_sessions(leaders: Sequence[int]) -> None:

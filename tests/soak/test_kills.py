@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from helios.stack import children
-from tests.support.harness import run_sql
+from tests.support.harness import descendants, run_sql
 from tests.support.places import ROOT
 from tests.support.running import OUTAGE, Up, free_ports
 from tests.support.servers import make_root
@@ -70,7 +70,7 @@ def victims(stack: Up, chance: random.Random) -> list[int]:
     """One part of the stack, or a child of one; a part that is just being started again is left alone."""
     if chance.random() < 0.3:
         worker = stack.pid(chance.choice(CHILDREN_OF))
-        forked = children.descendants(worker) if worker is not None else []
+        forked = descendants(worker) if worker is not None else []
         return [chance.choice(forked)] if forked else []
     pid = stack.pid(chance.choice(PARTS))
     return [pid] if pid is not None else []

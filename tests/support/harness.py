@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg2
 import psycopg2.extensions
 
@@ -35,6 +36,13 @@ def dsn(url: str) -> str:
     entry = endpoints.django_database(url)
     words = {key: entry[key.upper()] for key in ("user", "password", "host", "port")}
     return psycopg2.extensions.make_dsn(dbname=entry["NAME"], **{key: value for key, value in words.items() if value})
+
+
+def descendants(pid: int) -> list[int]:
+    """Ids of the living children of a process, and of theirs."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
 
 
 def run_sql(url: str, statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
@@ -188,7 +196,7 @@ class Stack:
 
     def children_of(self, name: str) -> list[int]:
         """Ids of the pool's children of a worker."""
-        return children.descendants(self.processes[name].pid)
+        return descendants(self.processes[name].pid)
 
     def log(self, name: str) -> Path:
         """Where the console output of a process lies."""

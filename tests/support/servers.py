@@ -16,10 +16,12 @@ from pathlib import Path
 from types import FrameType
 
 from helios.stack.endpoints import postgres_url
-from helios.stack.postgres import UNSAFE_SETTINGS, EmbeddedPostgres
+from helios.stack.postgres import EmbeddedPostgres
 from helios.stack.valkey import EmbeddedValkey
 from tests.support.places import ROOT
 
+# For servers whose data may be lost with the machine.
+UNSAFE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 # Append-only tables refuse what some tests do to set their scene.
 MAINTENANCE = "options=-c%20helios.maintenance%3Don"
 

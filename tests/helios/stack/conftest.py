@@ -14,7 +14,7 @@ from helios.env import Env
 from helios.stack import postgres
 from helios.stack.postgres import EmbeddedPostgres
 from helios.stack.servers import embedded_servers
-from tests.support.servers import make_root, servers_in
+from tests.support.servers import UNSAFE_SETTINGS, make_root, servers_in
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def quick_servers(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             subprocess.run(["cp", "-a", str(cluster), str(server.data_dir)], check=True)
 
     monkeypatch.setattr(EmbeddedPostgres, "_initialise", copy)
-    monkeypatch.setattr(postgres, "SETTINGS", {**postgres.SETTINGS, **postgres.UNSAFE_SETTINGS})
+    monkeypatch.setattr(postgres, "SETTINGS", {**postgres.SETTINGS, **UNSAFE_SETTINGS})
 
 
 @pytest.fixture

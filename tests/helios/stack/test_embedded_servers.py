@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -27,7 +28,7 @@ from helios.stack.postgres import EmbeddedPostgres
 from helios.stack.servers import embedded_servers
 from helios.stack.valkey import EmbeddedValkey
 from tests.support.places import ROOT
-from tests.support.servers import servers_in
+from tests.support.servers import UNSAFE_SETTINGS, servers_in
 
 
 @pytest.fixture
@@ -74,6 +75,25 @@ def test_a_second_start_leaves_the_server_alone(server: EmbeddedPostgres) -> Non
     pid = server.pid()
     assert server.start() is False
     assert server.pid() == pid
+
+
+def test_a_server_without_a_connection_left_is_left_alone(root: Path) -> None:
+    settings = {**UNSAFE_SETTINGS, "max_connections": "5"}
+    server = EmbeddedPostgres(data_dir=root / "pg", socket_dir=root / "run", log=root / "log", settings=settings)
+    server.start()
+    held: list[object] = []
+    try:
+        with contextlib.suppress(psycopg2.OperationalError):
+            while True:
+                held.append(psycopg2.connect(server.dsn()))
+        pid = server.pid()
+        with pytest.raises(psycopg2.OperationalError, match="too many clients"):
+            psycopg2.connect(server.dsn())
+        assert server.start() is False
+        assert server.pid() == pid
+    finally:
+        held.clear()
+        server.stop()
 
 
 def test_a_stop_keeps_the_data_and_leaves_no_process(server: EmbeddedPostgres) -> None:
@@ -168,8 +188,8 @@ def test_programs_in_a_closed_folder_are_copied_to_where_they_run(root: Path, mo
     for program in ("postgres", "initdb"):
         result = subprocess.run(
             [bin_dir / program, "--version"],
-            user=identity.uid,
-            group=identity.gid,
+            user=identity.pw_uid,
+            group=identity.pw_gid,
             extra_groups=[],
             capture_output=True,
             text=True,
@@ -231,7 +251,7 @@ def test_valkey_that_cannot_start_says_why(root: Path) -> None:
 
 def test_servers_of_a_killed_test_run_die_with_it(root: Path) -> None:
     program = (
-        "import os, signal\nfrom pathlib import Path\nfrom tests.support.servers import servers_in\n"
+        "import os, signal\nfrom pathlib import Path\nfrom tests.support.servers import UNSAFE_SETTINGS, servers_in\n"
         f"for server in servers_in(Path({str(root)!r})): server.start(die_with_us=True)\n"
         "print('up', flush=True)\nsignal.pause()\n"
     )

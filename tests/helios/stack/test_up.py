@@ -19,12 +19,13 @@ from helios.stack import children, training, up
 from helios.stack.steps import Step, Steps
 from tests.support.harness import run_sql
 from tests.support.running import OUTAGE, Up, answers, free_ports
+from tests.support.servers import UNSAFE_SETTINGS
 
 # The real thing, less the steps that load data and train: those are the demo's business.
-SHORT_UP = """
+SHORT_UP = f"""
 import sys
 from helios.stack import postgres, up
-postgres.SETTINGS = {**postgres.SETTINGS, **postgres.UNSAFE_SETTINGS}  # it need not outlive the machine
+postgres.SETTINGS = {{**postgres.SETTINGS, **{UNSAFE_SETTINGS}}}  # it need not outlive the machine
 def set_up(env, steps):
     steps.run(up.MIGRATE)
     return steps.run(up.ADMIN)

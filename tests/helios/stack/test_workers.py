@@ -13,7 +13,7 @@ from helios.stack import children, endpoints, processes, runner, workers
 from helios.stack.children import StackError
 from helios.stack.processes import ProcessSpec
 from helios.stack.valkey import EmbeddedValkey
-from tests.support.harness import Stack
+from tests.support.harness import Stack, descendants
 
 
 @pytest.mark.stack
@@ -28,7 +28,7 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
         pids = list(running.pids().values())
         assert workers.answering(endpoints.celery_broker(stack.valkey.url())) >= {"worker", "gpu", "maintenance"}
         assert set(running.pids()) == {"worker", "gpu", "maintenance", "beat"}
-        (child,) = children.descendants(running.pids()["gpu"])[-1:]
+        (child,) = descendants(running.pids()["gpu"])[-1:]
         assert "spawn" in " ".join(children.psutil.Process(child).cmdline()), "CUDA must not be forked"
         readied = "SELECT 1 FROM module_processes WHERE component = 'gpu' AND pid = %s"
         stack.wait_for(lambda: stack.query(readied, [child]), timeout_s=240, what="the gpu worker's child is readied")
