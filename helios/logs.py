@@ -131,13 +131,19 @@ class InterceptHandler(logging.Handler):
         try:
             level: str | int = logger.level(record.levelname).name
         except ValueError:
-            level = record.levelno
+            level = max(0, record.levelno)
 
         def own_place(fields: Any) -> None:
             fields.update(name=record.name, function=record.funcName, line=record.lineno)
 
-        with contextlib.suppress(ValueError):
-            logger.patch(own_place).opt(exception=trace).log(level, "{}", record.getMessage().rstrip())
+        logger.patch(own_place).opt(exception=trace).log(level, "{}", _message(record).rstrip())
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - whoever logs goes on, as with the standard library's own handlers
+        return f"{record.msg} (its arguments do not fit: {error!r})"
 
 
 def _is_outage(record: logging.LogRecord) -> bool:
@@ -149,7 +155,7 @@ def _is_outage(record: logging.LogRecord) -> bool:
     error = next((each for each in errors if isinstance(each, BaseException)), None)
     if error is None:
         return False
-    during = record.getMessage().partition("\n")[0][:200]
+    during = _message(record).partition("\n")[0][:200]
     return outage.report(error, during=during, clearing_up=record.name.startswith(_RECONNECTS))
 
 
@@ -199,7 +205,7 @@ def secret_values(env: Env, environ: Mapping[str, str]) -> set[str]:
     """Every secret of this process: secret settings, passwords in URLs, variables named like secrets."""
     values = {value.get_secret_value() for _, value in env if isinstance(value, SecretStr)}
     values |= {value for name, value in environ.items() if _SECRET_NAME.search(name)}
-    with contextlib.suppress(HeliosError, OSError):
+    with contextlib.suppress(HeliosError, OSError):  # a key that cannot be read can be shown by nobody
         values.add(env.resolved_secret_key())
     found = {part for value in values for part in (_passwords(value) if "://" in value else [value])}
     return {value for value in found if len(value) >= _SHORTEST_SECRET}

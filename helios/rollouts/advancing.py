@@ -201,6 +201,7 @@ def _promote(row: Rollout, now: datetime) -> None:
         return
     except Exception as error:  # noqa: BLE001 - whatever kept the challenger out, a person has to look
         if targets.in_place(row):
+            logger.bind(rollout=row.name, error=str(error)).info("rollout.promoted_already")
             _if_unmoved(row, machine.promoted, "", now)
             return
         logger.bind(rollout=row.name, error=str(error)).warning("rollout.promotion_failed")

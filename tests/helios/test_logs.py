@@ -86,6 +86,14 @@ def test_records_of_the_standard_library_arrive_with_their_own_name(set_up: Call
     assert "Level 35" in second
 
 
+def test_a_call_whose_arguments_do_not_fit_is_logged_and_its_caller_goes_on(set_up: Callable[..., Path]) -> None:
+    path = set_up("worker")
+    logging.getLogger("celery").warning("%d tasks left", "many")
+    logging.getLogger("celery").log(-5, "below all levels")
+    (line,) = path.read_text().splitlines()
+    assert "WARNING  worker celery: %d tasks left (its arguments do not fit: TypeError(" in line
+
+
 def test_a_trailing_newline_of_a_message_makes_no_empty_line(set_up: Callable[..., Path]) -> None:
     path = set_up("worker")
     logging.getLogger("celery").warning("connection lost\n\n")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
+
+from loguru import logger
 
 from helios.modules import process as modules
 from tiers.challenge import arms
@@ -44,9 +45,11 @@ def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars
         return _last[0][1]
     book = cycle.book
     wanted = bars_needed([arms.champion(cycle, stage) for stage in LOOKBACK_STAGES], params, book.timeframe)
-    for tier in (each for stage in LOOKBACK_STAGES for each in arms.challengers(cycle, stage)):
-        with suppress(Exception):  # its own trial will tell
+    for stage, tier in ((name, each) for name in LOOKBACK_STAGES for each in arms.challengers(cycle, name)):
+        try:
             wanted = joined_lookbacks(wanted, tier.lookback_bars(params, book.timeframe))
+        except Exception as error:  # noqa: BLE001 - its trial goes on with the champion's window
+            logger.bind(stage=stage.value, cycle=cycle.pk, error=repr(error)).warning("challenger.lookback_failed")
     bars = load(book.symbols, wanted, cycle.bar_ts)
     _last[:] = [(key, bars)]
     return bars

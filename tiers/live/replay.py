@@ -163,7 +163,7 @@ def run(
             ids.append(cycle.pk)
             progress(_through_outages(partial(wait_for, cycle.pk, timeout_s=timeout_s, idle=idle), timeout_s, idle))
     finally:
-        with suppress(DatabaseError), connection.cursor() as cursor:
+        with suppress(DatabaseError), connection.cursor() as cursor:  # a session that was lost listens no more
             cursor.execute("UNLISTEN helios_cycles")
     return ids
 

@@ -11,11 +11,14 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from loguru import logger
 
+from helios import outage
 from helios.breakers import CircuitOpen, breaker
 from helios.redis_client import connect
 
 REDIS_TIMEOUT_S: Final = 2.0
+FAILURES: Final = (DatabaseError, redis.RedisError, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +61,18 @@ def _migrations() -> str:
     return f"migrations are not applied ({len(pending)}, first {pending[0]})" if pending else ""
 
 
+def _tell(name: str, error: Exception) -> None:
+    """The cause for the log, since the answer is for the public."""
+    if not outage.report(error, during=f"probing {name}"):
+        logger.bind(probe=name, error=str(error)).warning("health.probe_failed")
+
+
 def _timed(name: str, probe: Callable[[], str], unreachable: str) -> Component:
     start = time.perf_counter()
     try:
         detail = probe()
-    except (DatabaseError, redis.RedisError, OSError):
+    except FAILURES as error:
+        _tell(name, error)
         detail = unreachable
     return Component(
         name=name,
@@ -92,7 +102,8 @@ def server_versions() -> dict[str, Any]:
     client = connect(settings.REDIS_URL, timeout_s=REDIS_TIMEOUT_S)
     try:
         info: dict[str, Any] = breaker("redis_cache").call(client.info)
-    except (redis.RedisError, CircuitOpen):
+    except (*FAILURES, CircuitOpen) as error:
+        _tell("redis", error)
         info = {}
     finally:
         client.close()

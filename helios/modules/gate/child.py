@@ -201,7 +201,7 @@ def main(path: str) -> None:
     pipe.send(begin=["gate", "starts", True])
     pipe.send(network_blocked=settle_in(job))
     work_through(job, pipe)
-    with contextlib.suppress(BaseException):
+    with contextlib.suppress(BaseException):  # the code under test may have put anything in their place
         sys.stdout.flush()
         sys.stderr.flush()
     _leave(0)

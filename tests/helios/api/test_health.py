@@ -6,8 +6,9 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection
 from django.test import Client
+from loguru import logger
 
 from helios import VERSION
 from helios.api.system import health
@@ -70,6 +71,21 @@ def test_a_database_that_is_away_is_named_and_its_address_kept_secret(
     assert body["missing"] == ["database", "migrations"]
     assert "10.9.8.7" not in response.content.decode()
     assert "does not answer" in components(body)["database"]["detail"]
+
+
+def test_the_log_says_why_a_probe_failed(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> list[str]:
+        raise ProgrammingError("permission denied for table django_migrations")
+
+    monkeypatch.setattr(health, "pending_migrations", refuse)
+    lines: list[tuple[str, str]] = []
+    sink = logger.add(lambda each: lines.append((each.record["message"], each.record["extra"].get("error", ""))))
+    try:
+        body = client.get("/health/ready").json()
+    finally:
+        logger.remove(sink)
+    assert components(body)["migrations"]["detail"] == "the migrations cannot be read"
+    assert ("health.probe_failed", "permission denied for table django_migrations") in lines
 
 
 def test_a_real_refusal_of_the_driver_is_a_database_error() -> None:

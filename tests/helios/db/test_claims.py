@@ -3,8 +3,10 @@
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection, transaction
+from loguru import logger
 
+from helios.db import locks
 from tests.support.live_market import make_bars, stored_market
 from tiers.live import chain, claims
 from trading.books import write as books
@@ -44,6 +46,19 @@ def test_it_is_given_back_at_the_end_and_after_an_error(cycle):
         assert (claim.cycle, held()) == (cycle, 1)
     with pytest.raises(RuntimeError, match="mid-work"), claims.owned(cycle.pk, Stage.INGEST):
         raise RuntimeError("mid-work")
+    assert held() == 0
+
+
+def test_one_that_cannot_be_given_back_is_named_in_the_log():
+    said = []
+    sink = logger.add(lambda each: said.append((each.record["message"], each.record["extra"].get("space"))))
+    try:
+        with pytest.raises(DataError), transaction.atomic(), locks.claimed("tests", 1), connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+    finally:
+        logger.remove(sink)
+    assert ("lock.kept", "tests") in said
+    locks.give_back("tests", 1)
     assert held() == 0
 
 

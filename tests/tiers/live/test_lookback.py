@@ -1,0 +1,40 @@
+"""The windows of the live stages: as long as champions and challengers ask for."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from loguru import logger
+
+from tiers.contracts.parameters import PipelineParams
+from tiers.live import lookback
+from trading.models import Stage
+
+
+class Champion:
+    def lookback_bars(self, _params: PipelineParams, timeframe: str) -> dict[str, int]:
+        return {timeframe: 5}
+
+
+class Broken:
+    def lookback_bars(self, *_: Any) -> dict[str, int]:
+        raise ValueError("no lookback at 1d")
+
+
+def test_a_challenger_that_cannot_say_its_lookback_is_named_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookback.arms, "champion", lambda *_: Champion())
+    monkeypatch.setattr(lookback.arms, "challengers", lambda _, stage: [Broken()] if stage is Stage.RISK else [])
+    monkeypatch.setattr(lookback, "load", lambda _symbols, wanted, _bar_ts: wanted)
+    monkeypatch.setattr(lookback, "_last", [])
+    cycle: Any = SimpleNamespace(pk=7, bar_ts=None, modules={}, book=SimpleNamespace(symbols=["IBM"], timeframe="1d"))
+    said: list[tuple[str, dict[str, Any]]] = []
+    sink = logger.add(lambda each: said.append((each.record["message"], each.record["extra"])))
+    try:
+        assert lookback.close_window(cycle, PipelineParams()) == {"1d": 5}
+    finally:
+        logger.remove(sink)
+    ((message, fields),) = said
+    assert message == "challenger.lookback_failed"
+    assert (fields["stage"], fields["error"]) == ("risk", "ValueError('no lookback at 1d')")
