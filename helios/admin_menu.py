@@ -25,6 +25,10 @@ def _page(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _section(title: str, *pages: dict[str, Any], collapsible: bool = False) -> dict[str, Any]:
+    return {"title": title, "separator": True, "collapsible": collapsible, "items": pages}
+
+
 SIDEBAR: Final = [
     {
         "title": "Overview",
@@ -34,74 +38,59 @@ SIDEBAR: Final = [
             _page("Events", "notifications", "events.systemevent"),
         ],
     },
-    {
-        "title": "Control plane",
-        "separator": True,
-        "items": [
-            _page("Feature flags", "flag", "flags.featureflag"),
-            _page("Flag segments", "group", "flags.flagsegment"),
-            _page("Circuit breakers", "electrical_services", "breakers.circuitbreaker"),
-            _page("Modules", "extension", "modules.module"),
-            _page("Rollouts", "rocket_launch", "rollouts.rollout"),
-        ],
-    },
-    {
-        "title": "Trading",
-        "separator": True,
-        "items": [
-            _page("Books", "account_balance_wallet", "trading.book"),
-            _page("Cycles", "cycle", "trading.pipelinecycle"),
-            _page("Orders", "receipt_long", "trading.order"),
-            _page("Executions", "swap_horiz", "trading.tradeexecution"),
-            _page("Positions", "pie_chart", "trading.position"),
-            _page("Snapshots", "show_chart", "trading.portfoliosnapshot"),
-        ],
-    },
-    {
-        "title": "Decisions",
-        "separator": True,
-        "collapsible": True,
-        "items": [
-            _page("Models", "neurology", "trading.mlmodel"),
-            _page("Predictions", "trending_up", "trading.mlprediction"),
-            _page("Volatility", "ssid_chart", "trading.volatilityforecast"),
-            _page("Risk", "shield", "trading.riskdecision"),
-            _page("Strategic view", "psychology", "trading.strategicdecision"),
-            _page("Rebalancing", "balance", "trading.rebalancingevent"),
-            _page("Ledger", "link", "trading.ledgerentry"),
-        ],
-    },
-    {
-        "title": "System",
-        "separator": True,
-        "collapsible": True,
-        "items": [
-            _page("Audits", "fact_check", "sentinel.auditrun"),
-            _page("Heartbeats", "ecg_heart", "sentinel.heartbeat"),
-            _page("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
-            _page("Task results", "task_alt", "django_celery_results.taskresult"),
-            _page("Module jobs", "pending_actions", "modules.modulejob"),
-            _page("Module tests", "science", "modules.moduletestrun"),
-            _page("Module processes", "memory", "modules.moduleprocess"),
-            _page("Flag history", "history", "flags.featureflaghistory"),
-            _page("Segment history", "history", "flags.flagsegmenthistory"),
-            _page("Breaker history", "history", "breakers.circuitbreakerevent"),
-            _page("Mode history", "history", "trading.tradingmodechange"),
-            _page("Instruments", "category", "trading.instrument"),
-            _page("Balances", "payments", "trading.balance"),
-        ],
-    },
-    {
-        "title": "Access",
-        "separator": True,
-        "collapsible": True,
-        "items": [
-            _page("Users", "person", "auth.user"),
-            _page("Groups", "group", "auth.group"),
-            _page("API tokens", "key", "authtoken.tokenproxy"),
-            {"title": "API documentation", "icon": "api", "link": reverse_lazy("docs")},
-        ],
-    },
+    _section(
+        "Control plane",
+        _page("Feature flags", "flag", "flags.featureflag"),
+        _page("Flag segments", "group", "flags.flagsegment"),
+        _page("Circuit breakers", "electrical_services", "breakers.circuitbreaker"),
+        _page("Modules", "extension", "modules.module"),
+        _page("Rollouts", "rocket_launch", "rollouts.rollout"),
+    ),
+    _section(
+        "Trading",
+        _page("Books", "account_balance_wallet", "trading.book"),
+        _page("Cycles", "cycle", "trading.pipelinecycle"),
+        _page("Orders", "receipt_long", "trading.order"),
+        _page("Executions", "swap_horiz", "trading.tradeexecution"),
+        _page("Positions", "pie_chart", "trading.position"),
+        _page("Snapshots", "show_chart", "trading.portfoliosnapshot"),
+    ),
+    _section(
+        "Decisions",
+        _page("Models", "neurology", "trading.mlmodel"),
+        _page("Predictions", "trending_up", "trading.mlprediction"),
+        _page("Volatility", "ssid_chart", "trading.volatilityforecast"),
+        _page("Risk", "shield", "trading.riskdecision"),
+        _page("Strategic view", "psychology", "trading.strategicdecision"),
+        _page("Rebalancing", "balance", "trading.rebalancingevent"),
+        _page("Ledger", "link", "trading.ledgerentry"),
+        collapsible=True,
+    ),
+    _section(
+        "System",
+        _page("Audits", "fact_check", "sentinel.auditrun"),
+        _page("Heartbeats", "ecg_heart", "sentinel.heartbeat"),
+        _page("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
+        _page("Task results", "task_alt", "django_celery_results.taskresult"),
+        _page("Module jobs", "pending_actions", "modules.modulejob"),
+        _page("Module tests", "science", "modules.moduletestrun"),
+        _page("Module processes", "memory", "modules.moduleprocess"),
+        _page("Flag history", "history", "flags.featureflaghistory"),
+        _page("Segment history", "history", "flags.flagsegmenthistory"),
+        _page("Breaker history", "history", "breakers.circuitbreakerevent"),
+        _page("Mode history", "history", "trading.tradingmodechange"),
+        _page("Instruments", "category", "trading.instrument"),
+        _page("Balances", "payments", "trading.balance"),
+        collapsible=True,
+    ),
+    _section(
+        "Access",
+        _page("Users", "person", "auth.user"),
+        _page("Groups", "group", "auth.group"),
+        _page("API tokens", "key", "authtoken.tokenproxy"),
+        {"title": "API documentation", "icon": "api", "link": reverse_lazy("docs")},
+        collapsible=True,
+    ),
 ]
 
 UNFOLD: Final[dict[str, Any]] = {

@@ -252,18 +252,18 @@ CELERY_TASK_ROUTES = {
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+_EVERY_S = {
+    "tick": ("tiers.tick", 5.0),
+    "recover": ("tiers.recover", 15.0),
+    "modules": ("modules.watch_files", 5.0),
+    "rollouts": ("rollouts.advance", 5.0),
+    "heartbeat": ("sentinel.heartbeat", 15.0),
+    "audit": ("sentinel.audit", 60.0),
+    "idempotency": ("web.forget_idempotency_keys", 3_600.0),
+}
 CELERY_BEAT_SCHEDULE = {
-    "tick": {"task": "tiers.tick", "schedule": every(5.0), "options": {"expires": 5.0}},
-    "recover": {"task": "tiers.recover", "schedule": every(15.0), "options": {"expires": 15.0}},
-    "modules": {"task": "modules.watch_files", "schedule": every(5.0), "options": {"expires": 5.0}},
-    "rollouts": {"task": "rollouts.advance", "schedule": every(5.0), "options": {"expires": 5.0}},
-    "heartbeat": {"task": "sentinel.heartbeat", "schedule": every(15.0), "options": {"expires": 15.0}},
-    "audit": {"task": "sentinel.audit", "schedule": every(60.0), "options": {"expires": 60.0}},
-    "idempotency": {
-        "task": "web.forget_idempotency_keys",
-        "schedule": every(3_600.0),
-        "options": {"expires": 3_600.0},
-    },
+    name: {"task": task, "schedule": every(seconds), "options": {"expires": seconds}}
+    for name, (task, seconds) in _EVERY_S.items()
 }
 
 # --- Rollouts: what helios asks of the floors above it, by dotted path. ---
@@ -276,5 +276,3 @@ DEFAULT_EXCEPTION_REPORTER = "helios.web.debugging.Reporter"
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records
 UNFOLD = admin_menu.UNFOLD
 FORMS_URLFIELD_ASSUME_HTTPS = True
-SILENCED_SYSTEM_CHECKS: list[str] = []
-BASE_PATH = BASE_DIR

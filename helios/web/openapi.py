@@ -160,9 +160,9 @@ def listed(tag: str, summary: str, identity: str) -> Callable[[type[View]], type
     return decorate
 
 
-def posted(*said: Any, **more: Any) -> Callable[[type[View]], type[View]]:
+def posted(*words: Any, **more: Any) -> Callable[[type[View]], type[View]]:
     """What `described` says, of a class whose `post` is its base's."""
-    return extend_schema_view(post=described(*said, **more))
+    return extend_schema_view(post=described(*words, **more))
 
 
 def acted(tag: str, summary: str, identity: str, *parameters: Any) -> Callable[[type[Act]], type[Act]]:
