@@ -88,6 +88,8 @@ def test_records_of_the_standard_library_arrive_with_their_own_name(set_up: Call
 
 def test_a_call_whose_arguments_do_not_fit_is_logged_and_its_caller_goes_on(set_up: Callable[..., Path]) -> None:
     path = set_up("worker")
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if isinstance(each, InterceptHandler)]  # pytest's own raises
     logging.getLogger("celery").warning("%d tasks left", "many")
     logging.getLogger("celery").log(-5, "below all levels")
     (line,) = path.read_text().splitlines()
