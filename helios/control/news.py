@@ -39,7 +39,7 @@ def channel(client: redis.Redis) -> str:
     return f"{CHANNEL}:{number}"
 
 
-def announce(url: str, subject: str, words: str) -> bool:
+def announce(url: str, subject: str, message: str) -> bool:
     """Publish what happened to a subject; False (and a line in the log) when Redis cannot be reached.
 
     Nothing is lost then: every task asks the database for the generations before it starts.
@@ -48,9 +48,9 @@ def announce(url: str, subject: str, words: str) -> bool:
 
     client = connect(url, timeout_s=ANNOUNCE_TIMEOUT_S)  # a change must not hang on the news about it
     try:
-        client.publish(channel(client), f"{subject} {words}")
+        client.publish(channel(client), f"{subject} {message}")
     except (RedisError, OSError) as error:
-        log.bind(subject=subject, words=words, error=str(error)).warning("control.not_announced")
+        log.bind(subject=subject, message=message, error=str(error)).warning("control.not_announced")
         return False
     finally:
         client.close()
@@ -59,14 +59,14 @@ def announce(url: str, subject: str, words: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """What a subject does when something may have changed, at every turn of the listener, and as Redis goes and comes.
+    """What a subject does when something may have changed, in each round of the listener, and as Redis goes and comes.
 
     Each may raise: that is logged, and the listener goes on.
     """
 
-    heard: Callable[[], object]
-    turn: Callable[[], object] = lambda: None
-    away: Callable[[bool], object] = lambda _away: None
+    on_news: Callable[[], object]
+    each_round: Callable[[], object] = lambda: None
+    on_redis: Callable[[bool], object] = lambda _away: None
 
 
 class Listener(threading.Thread):
@@ -77,12 +77,12 @@ class Listener(threading.Thread):
         self._url = url
         self._after = after  # gives this thread's database connection back
         self._followers: dict[str, Follower] = {}
-        self._new: set[str] = set()  # who joined since the last turn, and may have missed something
+        self._new: set[str] = set()  # who joined since the last round, and may have missed something
         self._stopping = threading.Event()
         self.listening = threading.Event()  # set while news arrive
 
     def follow(self, subject: str, follower: Follower) -> None:
-        """From the next turn on tell this follower of its subject; it is told once at first."""
+        """From the next round on tell this follower of its subject; it is told once at first."""
         self._followers = {**self._followers, subject: follower}
         self._new.add(subject)
 
@@ -112,7 +112,7 @@ class Listener(threading.Thread):
         """In the place of news, until Redis answers again."""
         while not self._stopping.is_set():
             self._tell(self._followers)
-            self._turn()
+            self._round()
             self._stopping.wait(RETRY_EVERY_S)
             if not outage.VALKEY.away:
                 return
@@ -134,8 +134,8 @@ class Listener(threading.Thread):
             message = news.get_message(timeout=WAIT_S)
             if message is not None:
                 quiet_s, asked = 0.0, False
-                self._hear(message["data"])
-            self._turn()
+                self._receive(message["data"])
+            self._round()
             if message is not None:
                 continue
             quiet_s += WAIT_S
@@ -145,27 +145,27 @@ class Listener(threading.Thread):
                 quiet_s, asked = 0.0, True
                 news.ping()
 
-    def _hear(self, words: object) -> None:
+    def _receive(self, message: object) -> None:
         """Answers to the subscription and to a ping are news to everybody: what came before may have been missed."""
-        subject = words.decode().partition(" ")[0] if isinstance(words, bytes) else ""
+        subject = message.decode().partition(" ")[0] if isinstance(message, bytes) else ""
         self._tell([subject] if subject else self._followers)
         self._away(away=False)
         self.listening.set()
 
-    def _turn(self) -> None:
+    def _round(self) -> None:
         new, self._new = self._new, set()
         self._tell(new)
         for follower in self._followers.values():
-            self._do(follower.turn)
+            self._do(follower.each_round)
 
     def _tell(self, subjects: Iterable[str]) -> None:
         for subject in subjects:
             if subject in self._followers:
-                self._do(self._followers[subject].heard)
+                self._do(self._followers[subject].on_news)
 
     def _away(self, *, away: bool) -> None:
         for follower in self._followers.values():
-            self._do(partial(follower.away, away))
+            self._do(partial(follower.on_redis, away))
 
     def _do(self, step: Callable[[], object]) -> None:
         for each in (step, self._after):

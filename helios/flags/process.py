@@ -63,7 +63,7 @@ def on_staleness(callback: Callable[[bool], None]) -> Callable[[], None]:
 
 def start_listener() -> news.Listener:
     """Start hearing of changes in this process, once; call it again after a fork."""
-    return news.follow("flags", news.Follower(heard=refresh_if_behind, away=_redis_is_away))
+    return news.follow("flags", news.Follower(on_news=refresh_if_behind, on_redis=_redis_is_away))
 
 
 def stop_listener() -> None:

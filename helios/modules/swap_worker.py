@@ -57,7 +57,7 @@ class SwapWorker:
         """Start loading, and hearing of what is to be loaded."""
         self._loader.start()
         watch.mark_with(self._mark)
-        news.follow("modules", news.Follower(heard=self._wake.set, turn=self._keep_alive))
+        news.follow("modules", news.Follower(on_news=self._wake.set, each_round=self._keep_alive))
 
     def is_alive(self) -> bool:
         """Whether it loads."""

@@ -192,8 +192,8 @@ def _step(row: ModuleSwap, state: SwapState) -> None:
         if moved != 1:
             raise SwapFailed(f"swap {row.pk} must be {row.state} to go on, somebody ended it: its owner was silent")
         row.state = state
-        words = f"swap {row.pk} {state}"
-        transaction.on_commit(lambda: news.announce(settings.REDIS_URL, "modules", words), robust=True)
+        message = f"swap {row.pk} {state}"
+        transaction.on_commit(lambda: news.announce(settings.REDIS_URL, "modules", message), robust=True)
 
 
 def _require(problem: str, what: str) -> None:

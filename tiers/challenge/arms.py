@@ -132,7 +132,9 @@ def champion(cycle: PipelineCycle, stage: Stage) -> Any:
     if label is None:
         raise Rejected(f"module {stage.value} must be in use when a cycle starts, none was")
     tier = _guarded(stage, label)
-    return tier if not left(cycle, stage) else _Around(tier, lambda part: _failing_over(part, stage, label))
+    return (
+        tier if not replacement_label(cycle, stage) else _Around(tier, lambda part: _failing_over(part, stage, label))
+    )
 
 
 def serving(cycle: PipelineCycle, stage: Stage) -> Any:
@@ -163,19 +165,19 @@ def challengers(cycle: PipelineCycle, stage: Stage) -> list[Any]:
     return found
 
 
-def left(cycle: PipelineCycle, stage: Stage) -> str:
+def replacement_label(cycle: PipelineCycle, stage: Stage) -> str:
     """The version that serves new cycles, where it is not the one that this cycle is pinned to; else empty."""
     serving = modules.pins().get(stage.value, "")
     return "" if serving == cycle.modules[stage.value] else serving
 
 
-def fallback(cycle: PipelineCycle, stage: Stage) -> str:
+def fallback_version(cycle: PipelineCycle, stage: Stage) -> str:
     """The version to run a stage with whose pinned version failed; empty where there is none."""
     failed = cycle.modules[stage.value]
-    chosen = left(cycle, stage) or watch.fallback_label(stage.value)
+    chosen = replacement_label(cycle, stage) or watch.fallback_label(stage.value)
     if chosen == failed:  # somebody has rolled the slot back since this task began
         modules.refresh_if_behind()
-        chosen = left(cycle, stage)
+        chosen = replacement_label(cycle, stage)
     return chosen
 
 
@@ -299,19 +301,19 @@ def _isolated(run: Run) -> Run:
 
     @wraps(run)
     def call(*args: Any, **named: Any) -> Any:
-        return run(*map(private, args), **{name: private(value) for name, value in named.items()})
+        return run(*map(private_copy, args), **{name: private_copy(value) for name, value in named.items()})
 
     return call
 
 
-def private(value: Any) -> Any:
+def private_copy(value: Any) -> Any:
     """A copy of an array, of the arrays in a frozen message, in a sequence or in a mapping; anything else as it is."""
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, dict):
-        return {name: private(each) for name, each in value.items()}
+        return {name: private_copy(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(private, cast("Sequence[Any]", value)))
+        return type(value)(map(private_copy, cast("Sequence[Any]", value)))
     if is_dataclass(value) and not isinstance(value, type):
         arrays = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
         copies = {name: held.copy() for name, held in arrays.items() if isinstance(held, np.ndarray)}

@@ -135,7 +135,7 @@ def _work(claim: Claim, stage: Stage, after: WatchedCallFailed | None) -> StageR
     if after is None:
         return HANDLERS[stage](_context(claim))
     slot = Stage(after.name)  # a stage asks parts of other tiers, too: bars that they look back on, what they enforce
-    previous = arms.fallback(cycle, slot)
+    previous = arms.fallback_version(cycle, slot)
     if not previous:
         raise after
     failed = cycle.modules[slot.value]

@@ -23,7 +23,7 @@ from tiers.backtest.engine import Config, Result
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import ServingModels, warmup_bars
 from tiers.challenge import checks, observations
-from tiers.challenge.arms import error_text, private
+from tiers.challenge.arms import error_text, private_copy
 from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights
 from tiers.contracts.errors import DataError, Rejected
@@ -62,7 +62,10 @@ class TimedArm:
     def run(self, *args: Any, **named: Any) -> Any:
         started = time.perf_counter()
         try:
-            inputs = [private(value) for value in args], {name: private(value) for name, value in named.items()}
+            inputs = (
+                [private_copy(value) for value in args],
+                {name: private_copy(value) for name, value in named.items()},
+            )
             result = checks.checked(self.tier, self.stage, tuple(inputs[0]), inputs[1])
         except (Exception, SystemExit) as error:
             if self.instead is None:

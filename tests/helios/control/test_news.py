@@ -15,7 +15,7 @@ def test_the_listener_gives_back_its_own_connection_and_not_that_of_who_started_
     sink = logger.add(lambda each: said.append(each.record["message"]))
     heard: list[int] = []
     try:
-        news.follow("weather", news.Follower(heard=lambda: heard.append(1)))
+        news.follow("weather", news.Follower(on_news=lambda: heard.append(1)))
         assert children.wait_until(lambda: len(heard) > 1, timeout_s=30)
     finally:
         news.leave("weather")

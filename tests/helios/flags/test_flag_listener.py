@@ -59,7 +59,7 @@ def other_process(quick: None) -> Iterator[Callable[[str], tuple[FlagStore, List
         listener = Listener(url, after=connection.close)
         listener.follow(
             "flags",
-            Follower(heard=store.refresh_if_behind, away=lambda away: store.mark("redis", present=away)),
+            Follower(on_news=store.refresh_if_behind, on_redis=lambda away: store.mark("redis", present=away)),
         )
         listener.start()
         started.append(listener)
@@ -145,8 +145,8 @@ def test_an_unexpected_error_of_a_follower_ends_neither_the_listener_nor_the_oth
 
     given_back, heard = [], []
     listener = Listener("unix:///nowhere", after=lambda: given_back.append(True))
-    listener.follow("flags", Follower(heard=broken))
-    listener.follow("modules", Follower(heard=lambda: heard.append("modules")))
+    listener.follow("flags", Follower(on_news=broken))
+    listener.follow("modules", Follower(on_news=lambda: heard.append("modules")))
     listener._hear(1)
     assert logged.count("control.follower_failed") == 1
     assert heard == ["modules"]
@@ -175,7 +175,7 @@ def test_a_follower_hears_of_its_own_subject_and_of_all_that_may_have_been_misse
     heard: list[str] = []
     listener = Listener("unix:///nowhere")
     for subject in ("flags", "modules"):
-        listener.follow(subject, Follower(heard=lambda name=subject: heard.append(name)))  # type: ignore[misc]
+        listener.follow(subject, Follower(on_news=lambda name=subject: heard.append(name)))  # type: ignore[misc]
     listener._turn()
     assert sorted(heard) == ["flags", "modules"]  # who joins may have missed something
     listener._hear(b"modules swap 3 TESTING")
