@@ -139,7 +139,8 @@ def test_a_challenger_that_cannot_even_be_loaded_for_a_database_error_is_an_erro
     ],
 )
 def test_whatever_a_challenger_does_becomes_its_own_error(book, times, challenger, monkeypatch, source, told):
-    monkeypatch.setattr(arms, "TIME_LIMIT_S", 0.2)
+    if "0.2 s" in told:  # on a busy machine the others need longer
+        monkeypatch.setattr(arms, "TIME_LIMIT_S", 0.2)
     roll_out("module", "predict", challenger("predict", source), live=100)
     cycle = run(book, times[FIRST])
     assert cycle.status == "DONE"
