@@ -76,11 +76,6 @@ def status(row: CircuitBreaker) -> Status:
     return _status(row, mode, reply)
 
 
-def listing() -> list[Status]:
-    """Every breaker as it stands now, by name."""
-    return [status(row) for row in CircuitBreaker.objects.order_by("name")]
-
-
 def find(name: str) -> CircuitBreaker:
     """The breaker `name`; raises `UnknownBreaker` with the names there are."""
     row = CircuitBreaker.objects.filter(name=name).first()

@@ -19,7 +19,7 @@ from helios.breakers.errors import InvalidBreaker, SharedStateAway
 from helios.breakers.fields import assign, check
 from helios.breakers.journal import Entry, write
 from helios.breakers.models import Action, CircuitBreaker, ShownState
-from helios.breakers.selectors import Status, listing, status, unknown
+from helios.breakers.selectors import Status, status, unknown
 from helios.control.change import Subject, check_version, locked
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "create",
     "delete",
     "force_open",
-    "listing",
     "metrics_only",
     "normal",
     "reset",

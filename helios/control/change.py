@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, Required, TypedDict, TypeVar
 
 from django.conf import settings
 from django.db import models, transaction
@@ -18,6 +18,14 @@ from helios.errors import Conflict
 
 MAX_ACTOR: Final = 150
 Row = TypeVar("Row", bound=models.Model)
+
+
+class By(TypedDict, total=False):
+    """Who makes a change, why, and the version at which that person saw the row; without it, whatever it is at."""
+
+    actor: Required[str]
+    reason: str
+    version: int | None
 
 
 class Versioned(Protocol):

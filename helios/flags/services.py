@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from helios.control.change import By
 from helios.flags import catalog
 from helios.flags.core import Strategy
 from helios.flags.core.fields import EDITABLE, NAME_LISTS, check_field
@@ -28,9 +29,7 @@ _MOMENTS: Final = ("gradual_start", "gradual_end", "expires_at")
 Step = tuple[datetime, int]
 
 
-def enable(
-    name: str, *, actor: str, reason: str = "", now: datetime | None = None, version: int | None = None
-) -> Change:
+def enable(name: str, *, now: datetime | None = None, **by: Unpack[By]) -> Change:
     """Switch a flag on. A killed one gets its strategy back; a gradual one without times starts now."""
 
     def apply(flag: FeatureFlag) -> None:
@@ -41,19 +40,19 @@ def enable(
             flag.gradual_end = flag.gradual_start + DEFAULT_RAMP
         flag.enabled = True
 
-    return _change(name, "enable", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "enable", apply, **by)
 
 
-def disable(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
+def disable(name: str, **by: Unpack[By]) -> Change:
     """Switch a flag off; its strategy stays, and waits."""
 
     def apply(flag: FeatureFlag) -> None:
         flag.enabled = False
 
-    return _change(name, "disable", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "disable", apply, **by)
 
 
-def kill(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
+def kill(name: str, **by: Unpack[By]) -> Change:
     """Switch a flag off for everybody and hold it there until it is enabled again on purpose."""
 
     def apply(flag: FeatureFlag) -> None:
@@ -61,10 +60,10 @@ def kill(name: str, *, actor: str, reason: str = "", version: int | None = None)
             flag.resume_strategy, flag.strategy = flag.strategy, Strategy.KILL_SWITCH.value
         flag.enabled = False
 
-    return _change(name, "kill", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "kill", apply, **by)
 
 
-def set_percentage(name: str, percentage: int, *, actor: str, reason: str = "", version: int | None = None) -> Change:
+def set_percentage(name: str, percentage: int, **by: Unpack[By]) -> Change:
     """Serve this share of sticky ids, a whole number from 0 to 100; a schedule ends. Does not enable a flag."""
 
     def apply(flag: FeatureFlag) -> None:
@@ -72,12 +71,10 @@ def set_percentage(name: str, percentage: int, *, actor: str, reason: str = "", 
         check_field("percentage", percentage)
         flag.strategy, flag.percentage, flag.schedule = Strategy.PERCENTAGE.value, percentage, []
 
-    return _change(name, "set-percentage", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "set-percentage", apply, **by)
 
 
-def set_schedule(
-    name: str, steps: Iterable[Step], *, actor: str, reason: str = "", version: int | None = None
-) -> Change:
+def set_schedule(name: str, steps: Iterable[Step], **by: Unpack[By]) -> Change:
     """Let the share follow these steps, (moment, percentage) with ascending moments; none ends the schedule.
 
     Before its first step the flag serves `percentage`. Does not enable a disabled flag.
@@ -88,7 +85,7 @@ def set_schedule(
         _refuse_killed(flag)
         flag.strategy, flag.schedule = Strategy.PERCENTAGE.value, listed
 
-    return _change(name, "set-schedule", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "set-schedule", apply, **by)
 
 
 def set_ramp(
@@ -97,10 +94,7 @@ def set_ramp(
     end: datetime,
     from_percentage: int,
     to_percentage: int,
-    *,
-    actor: str,
-    reason: str = "",
-    version: int | None = None,
+    **by: Unpack[By],
 ) -> Change:
     """Let the share grow evenly from one percentage to another between two moments. Does not enable a flag."""
     wanted = {
@@ -115,24 +109,20 @@ def set_ramp(
         _refuse_killed(flag)
         _assign(flag, wanted)
 
-    return _change(name, "set-ramp", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "set-ramp", apply, **by)
 
 
-def whitelist_add(
-    name: str, entries: Iterable[str], *, actor: str, reason: str = "", version: int | None = None
-) -> Change:
+def whitelist_add(name: str, entries: Iterable[str], **by: Unpack[By]) -> Change:
     """Put symbols, users, strategies or systems on the whitelist, which acts under that strategy only."""
     wanted = _entries(entries)
 
     def apply(flag: FeatureFlag) -> None:
         flag.whitelist = sorted({*flag.whitelist, *wanted})
 
-    return _change(name, "whitelist-add", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "whitelist-add", apply, **by)
 
 
-def whitelist_remove(
-    name: str, entries: Iterable[str], *, actor: str, reason: str = "", version: int | None = None
-) -> Change:
+def whitelist_remove(name: str, entries: Iterable[str], **by: Unpack[By]) -> Change:
     """Take entries off the whitelist; one that is not on it is an error, for it is most likely misspelt."""
     given = _checked(entries)
 
@@ -146,10 +136,10 @@ def whitelist_remove(
             )
         flag.whitelist = [entry for entry in flag.whitelist if entry not in unwanted]
 
-    return _change(name, "whitelist-remove", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "whitelist-remove", apply, **by)
 
 
-def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", version: int | None = None) -> Change:
+def edit(name: str, fields: Mapping[str, Any], **by: Unpack[By]) -> Change:
     """Set several fields of `checks.EDITABLE` at once."""
 
     def apply(flag: FeatureFlag) -> None:
@@ -157,7 +147,7 @@ def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", 
             _refuse_killed(flag)
         _assign(flag, fields)
 
-    return _change(name, "edit", apply, actor=actor, reason=reason, version=version)
+    return _change(name, "edit", apply, **by)
 
 
 def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
@@ -236,8 +226,8 @@ def _change(
     apply: Callable[[FeatureFlag], None],
     *,
     actor: str,
-    reason: str,
-    version: int | None,
+    reason: str = "",
+    version: int | None = None,
 ) -> Change:
     """Lock, apply, check, write."""
     with changes(actor=actor, reason=reason) as batch:

@@ -61,10 +61,6 @@ class CodeCopy:
     names: import_rewriting.Names
     place: Path
 
-    @property
-    def is_package(self) -> bool:
-        return self.place.suffix != ".py"
-
 
 _known: dict[str, CodeCopy] = {}
 _loaded: dict[tuple[str, str], Implementation] = {}  # in the order of loading

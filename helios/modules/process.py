@@ -9,7 +9,7 @@ after another version took the slot and in a process that never saw it there.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from loguru import logger
@@ -48,10 +48,6 @@ class Snapshot(snapshot.Snapshot):
     digests: Mapping[str, list[str]] = field(default_factory=dict)  # of what is in use in a slot, or was before
     resolved: dict[str, ActiveModule] = field(default_factory=dict)
     pinned: dict[tuple[str, str], ActiveModule] = field(default_factory=dict)
-
-
-SwitchCallback = Callable[[str, ActiveModule | None, ActiveModule], None]
-_callbacks: list[SwitchCallback] = []
 
 
 def resolve(name: str) -> ActiveModule:
@@ -95,12 +91,6 @@ def generation() -> int:
 def served_generation() -> int:
     """The same without reading the table: 0 while this process has asked for nothing yet."""
     return max(_store.held.generation, 0)
-
-
-def on_switch(callback: SwitchCallback) -> None:
-    """Have `callback(name, before, now)` called in this process whenever it starts to use another version."""
-    if callback not in _callbacks:
-        _callbacks.append(callback)
 
 
 def load_version(version: ModuleVersion) -> loading.Implementation:
@@ -201,12 +191,6 @@ def _switched(before: ActiveModule | None, now: ActiveModule) -> None:
     old = before.implementation if before is not None else None
     for sentence in hooks.switched(now.name, old, now.implementation, before.version if before is not None else ""):
         watch.failed(now.watch, sentence)
-    for callback in _callbacks:
-        try:
-            with savepoint():
-                callback(now.name, before, now)
-        except Exception as error:  # noqa: BLE001 - a listener must not keep a task from its module
-            log.bind(module=now.name, error=repr(error)).error("modules.callback_failed")
 
 
 def _pinned(held: Snapshot, name: str, version: str) -> ActiveModule:

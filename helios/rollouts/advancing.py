@@ -75,12 +75,6 @@ def _react(row: Rollout, now: datetime) -> RolloutAnalysis | None:
     return _write(row, judgement, now) if judgement else None
 
 
-def react_all(now: datetime | None = None) -> list[RolloutAnalysis]:
-    """`react` for every rollout under way; returns those that were rolled back."""
-    serving = Rollout.objects.filter(state__in=sorted(SERVING)).values_list("pk", flat=True)
-    return [analysis for pk in serving if (analysis := react(pk, now)) is not None]
-
-
 def run_due(now: datetime | None = None) -> list[int]:
     """`advance` every rollout that is due; returns their numbers. A defect in one leaves the others their turn."""
     moment = now or timezone.now()

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.utils import timezone
+
+from helios.control import change
 from helios.control.change import Subject, check_version, locked
 from helios.rollouts.core.assignment import Mode
 from helios.rollouts.core.machine import LIVE, Cause, Progress, State
@@ -22,15 +25,21 @@ SYSTEM: Final = "rollouts"  # the actor of what nobody asked for
 ROLLOUTS: Final = Subject(name="rollouts", refused=RolloutRefused)
 
 
+class By(change.By, total=False):
+    """The same, and when; without it, now."""
+
+    now: datetime | None
+
+
 def move(
     rollout_id: int,
     transition: Move,
+    update: Callable[[Rollout], bool] | None = None,
     *,
     actor: str,
-    now: datetime,
     reason: str = "",
     version: int | None = None,
-    update: Callable[[Rollout], bool] | None = None,
+    now: datetime | None = None,
 ) -> Rollout:
     """Lock, move, write. Raises what `transition` raises, and `Conflict` when the rollout is at another `version`.
 
@@ -41,7 +50,7 @@ def move(
         check_version(row, version, row.history.all())
         after = transition(progress(row))
         anew = update(row) if update else False
-        write(row, after, actor=actor, now=now, reason=reason, anew=anew)
+        write(row, after, actor=actor, now=now or timezone.now(), reason=reason, anew=anew)
     return row
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from django.db import IntegrityError
 from django.utils import timezone
@@ -16,7 +16,7 @@ from django.utils import timezone
 from helios.db.locks import claimed
 from helios.entries import entry
 from helios.rollouts import rows, targets
-from helios.rollouts.advancing import advance, react, react_all, run_due
+from helios.rollouts.advancing import advance, react, run_due
 from helios.rollouts.core import machine
 from helios.rollouts.core.assignment import Kind
 from helios.rollouts.core.guards import default_guards, parse_guards
@@ -24,7 +24,7 @@ from helios.rollouts.core.machine import LIVE, Cause, State
 from helios.rollouts.core.rollout_plan import DEFAULT, parse_steps
 from helios.rollouts.errors import RolloutRefused
 from helios.rollouts.models import Rollout
-from helios.rollouts.rows import CLAIMS
+from helios.rollouts.rows import CLAIMS, By
 
 __all__ = [
     "abort",
@@ -33,7 +33,6 @@ __all__ = [
     "pause",
     "promote",
     "react",
-    "react_all",
     "resume",
     "run_due",
     "start",
@@ -93,91 +92,39 @@ def create(
     return _insert(row, actor=actor, reason=reason, now=now or timezone.now())
 
 
-def start(
-    rollout_id: int, *, actor: str, reason: str = "", version: int | None = None, now: datetime | None = None
-) -> Rollout:
+def start(rollout_id: int, **by: Unpack[By]) -> Rollout:
     """Begin with the first step. The champion is read again: it is the one that serves now.
 
     A challenging module must be LOADED by now: from here on it runs in workers.
     """
-    moment = now or timezone.now()
-    return rows.move(
-        rollout_id,
-        machine.start,
-        actor=actor,
-        reason=reason,
-        version=version,
-        now=moment,
-        update=_renew_champion,
-    )
+    return rows.move(rollout_id, machine.start, _renew_champion, **by)
 
 
-def pause(
-    rollout_id: int, *, actor: str, reason: str = "", version: int | None = None, now: datetime | None = None
-) -> Rollout:
+def pause(rollout_id: int, **by: Unpack[By]) -> Rollout:
     """Stay at this step with its share of symbols; hard guards go on watching."""
-    moment = now or timezone.now()
-    return rows.move(rollout_id, machine.pause, actor=actor, reason=reason, version=version, now=moment)
+    return rows.move(rollout_id, machine.pause, **by)
 
 
-def resume(
-    rollout_id: int, *, actor: str, reason: str = "", version: int | None = None, now: datetime | None = None
-) -> Rollout:
+def resume(rollout_id: int, **by: Unpack[By]) -> Rollout:
     """Go on with the step. After a soft guard or another champion measuring begins anew, else it goes on."""
-    moment = now or timezone.now()
-    return rows.move(
-        rollout_id,
-        machine.resume,
-        actor=actor,
-        reason=reason,
-        version=version,
-        now=moment,
-        update=_resumed_anew,
-    )
+    return rows.move(rollout_id, machine.resume, _resumed_anew, **by)
 
 
-def promote(
-    rollout_id: int,
-    *,
-    full: bool = False,
-    actor: str,
-    reason: str = "",
-    version: int | None = None,
-    now: datetime | None = None,
-) -> Rollout:
+def promote(rollout_id: int, *, full: bool = False, **by: Unpack[By]) -> Rollout:
     """Take the next step without an analysis; with `full`, or at the last step, the challenger gets the place.
 
     Then the rollout is PROMOTING, and the swap itself is done by `run_due` within seconds.
     """
-    moment = now or timezone.now()
-    return rows.move(
-        rollout_id,
-        lambda progress: machine.promote(progress, full=full),
-        actor=actor,
-        reason=reason,
-        version=version,
-        now=moment,
-    )
+    return rows.move(rollout_id, lambda progress: machine.promote(progress, full=full), **by)
 
 
-def abort(
-    rollout_id: int, *, actor: str, reason: str = "", version: int | None = None, now: datetime | None = None
-) -> Rollout:
+def abort(rollout_id: int, **by: Unpack[By]) -> Rollout:
     """End it: the champion serves every symbol from the next cycle on.
 
     While a process puts the challenger in place it is refused, and so it is once that was done.
     """
-    moment = now or timezone.now()
     with claimed(CLAIMS, rollout_id) as idle:
-        return rows.move(
-            rollout_id,
-            lambda progress: machine.abort(progress, idle=idle),
-            actor=actor,
-            reason=reason,
-            version=version,
-            now=moment,
-            update=_refuse_promoted,
-        )
+        return rows.move(rollout_id, lambda progress: machine.abort(progress, idle=idle), _refuse_promoted, **by)
 
 
 def _insert(row: Rollout, *, actor: str, reason: str, now: datetime) -> Rollout:

@@ -222,7 +222,7 @@ def test_with_the_flag_off_the_history_tells_what_was_not_enforced():
     assert row().last_state == "CLOSED"  # calls pass
 
 
-def test_the_listing_tells_rates_modes_and_intervals():
+def test_a_status_tells_rates_modes_and_intervals():
     for outcome in (fail, fail, None):
         if outcome is None:
             breaker("llm_api").call(str, 1)
@@ -231,7 +231,7 @@ def test_the_listing_tells_rates_modes_and_intervals():
                 breaker("llm_api").call(outcome)
     process.current().share()
     services.force_open("redis_cache", actor="ann")
-    listed = {each.name: each for each in services.listing()}
+    listed = {each.name: services.status(each) for each in CircuitBreaker.objects.all()}
     assert sorted(listed) == sorted(SHIPPED)
     llm = listed["llm_api"]
     assert (llm.calls, llm.failures, llm.failure_rate, llm.slow, llm.slow_rate) == (3, 2, 0.6667, 0, 0.0)

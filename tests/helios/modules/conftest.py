@@ -24,7 +24,6 @@ def _own_snapshot() -> Iterator[None]:
     yield
     process.forget()
     watch.forget()
-    process._callbacks.clear()
 
 
 @pytest.fixture

@@ -227,13 +227,6 @@ def test_a_rollout_that_no_cycle_runs_is_not_measured_after_a_cycle(plan, desk: 
     assert desk.asked == []
 
 
-def test_all_under_way_react_together(at_step, desk: Desk) -> None:
-    row = at_step(2)
-    assert services.react_all() == []
-    desk.arms = reading(arm(n_errors=9))
-    assert [each.rollout_id for each in services.react_all()] == [row.pk]
-
-
 # --- the champion, and its place ---
 
 
