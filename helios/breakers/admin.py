@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.breakers import roles, services
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.fields import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
-from helios.control.admin import ServicedAdmin, ShownInline
-from helios.web.admin_base import ReadOnlyAdmin, RoledForm
+from helios.control.admin import ChangeForm, ServicedAdmin, ShownInline, button
+from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from helios.web.roles import Role
 
 COLOURS = {
@@ -29,13 +28,13 @@ COLOURS = {
 }
 
 
-class BreakerForm(RoledForm):
-    """Settings, the reason for changing them, and the version that the person saw."""
+class BreakerForm(ChangeForm):
+    """Settings of a breaker."""
 
+    editable = EDITABLE
     reason = forms.CharField(
         required=False, max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Why; kept in the history."
     )
-    seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput())
 
     class Meta:
         model = CircuitBreaker
@@ -44,7 +43,6 @@ class BreakerForm(RoledForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.before = self.instance.order_path
-        self.fields["seen_version"].initial = self.instance.version
 
     def needed(self) -> Role:
         """By whether it guards orders, before or after the change."""
@@ -65,6 +63,7 @@ class EventInline(ShownInline):
 @admin.register(CircuitBreaker)
 class CircuitBreakerAdmin(ServicedAdmin):
     form = BreakerForm
+    create, edit = staticmethod(services.create), staticmethod(services.configure)
     list_display = ("name", "badge", "now", "description", "guards", "opens_at", "last_state_at")
     list_filter = ("order_path", "mode", "last_state")
     search_fields = ("name", "description")
@@ -103,41 +102,20 @@ class CircuitBreakerAdmin(ServicedAdmin):
     def opens_at(self, row: CircuitBreaker) -> str:
         return row.opens_at()
 
-    @action(description="Reset: calls pass again and past failures are forgotten", permissions=["change"])
-    def reset_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
-        self._each(request, rows, services.reset, "was reset")
-
-    @action(
-        description="Force open: refuse calls until a person closes it (position-reducing orders still pass)",
-        permissions=["change"],
+    reset_selected = button("Reset: calls pass again and past failures are forgotten", services.reset, done="was reset")
+    open_selected = button(
+        "Force open: refuse calls until a person closes it (position-reducing orders still pass)",
+        services.force_open,
+        done="is now forced open",
+        opens=True,
     )
-    def open_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
-        self._each(request, rows, services.force_open, "is now forced open", opens=True)
-
-    @action(description="Close: let calls pass again", permissions=["change"])
-    def close_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
-        self._each(request, rows, services.close, "is now closed")
-
-    @action(
-        description="Metrics only: never refuse a call, note what it would have done (not where it guards orders)",
-        permissions=["change"],
+    close_selected = button("Close: let calls pass again", services.close, done="is now closed")
+    measure_selected = button(
+        "Metrics only: never refuse a call, note what it would have done (not where it guards orders)",
+        services.metrics_only,
+        done="now only measures",
     )
-    def measure_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
-        self._each(request, rows, services.metrics_only, "now only measures")
-
-    @action(description="Normal: act again, from the state that was measured", permissions=["change"])
-    def normal_selected(self, request: HttpRequest, rows: QuerySet[CircuitBreaker]) -> None:
-        self._each(request, rows, services.normal, "acts again")
-
-    def save_model(self, request: HttpRequest, obj: CircuitBreaker, form: Any, change: bool) -> None:
-        """Hand the changed fields to the services; the form itself writes nothing."""
-        changed = {name: form.cleaned_data[name] for name in form.changed_data if name in EDITABLE}
-        by = {"actor": request.user.get_username(), "reason": form.cleaned_data["reason"]}
-        if change:
-            services.configure(obj.name, changed, version=form.cleaned_data["seen_version"], **by)
-            obj.refresh_from_db()
-            return
-        obj.pk = services.create(obj.name, changed, **by).pk
+    normal_selected = button("Normal: act again, from the state that was measured", services.normal, done="acts again")
 
     def delete_model(self, request: HttpRequest, obj: CircuitBreaker) -> None:
         """Through the service, which leaves a line in the history."""
@@ -153,10 +131,6 @@ class CircuitBreakerAdmin(ServicedAdmin):
             return ""
         return "A breaker that guards orders is changed by a trader only. Forcing one open is open to an operator."
 
-    def get_readonly_fields(self, _request: HttpRequest, obj: CircuitBreaker | None = None) -> tuple[str, ...]:
-        """The name is how code finds the breaker: it stays."""
-        return (*self.readonly_fields, "name") if obj is not None else self.readonly_fields
-
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Deleting many at once would pass by the services; one is deleted on its page."""
         actions: dict[str, Any] = super().get_actions(request)
@@ -165,17 +139,19 @@ class CircuitBreakerAdmin(ServicedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: CircuitBreaker | None = None) -> bool:
         """Code finds the shipped breakers by name: they stay."""
-        return (obj is None or obj.name not in SHIPPED) and super().has_delete_permission(request, obj)
+        return (obj is None or obj.name not in SHIPPED) and RoledAdmin.has_delete_permission(self, request, obj)
 
-    def _each(
+    def change_each(
         self,
         request: HttpRequest,
-        rows: QuerySet[CircuitBreaker],
+        rows: Iterable[CircuitBreaker],
         change: Callable[..., bool | None],
-        done: str,
         *,
+        done: str,
         opens: bool = False,
     ) -> None:
+        """Say what was done, or that it was so already."""
+
         def changed(row: CircuitBreaker) -> tuple[str, bool]:
             if change(row.name, actor=request.user.get_username()) is False:
                 return f"{row.name}: nothing to do, it was so already", False

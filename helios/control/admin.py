@@ -1,16 +1,19 @@
-"""Pages of what services write: history that is only read, refusals as messages, and a change of every chosen row."""
+"""Pages of what services write: history that is only read, changes by the services, and a button for each of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import TabularInline
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from helios.errors import HeliosError
-from helios.web.admin_base import RoledAdmin
+from helios.web.admin_base import RoledAdmin, RoledForm
 from helios.web.roles import Role
 
 
@@ -31,10 +34,55 @@ class ShownInline(TabularInline):
         return False
 
 
+class ChangeForm(RoledForm):
+    """Editable fields, a reason for the history, and the version at which the person saw the row."""
+
+    editable: ClassVar[tuple[str, ...]] = ()
+
+    reason = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="why you change it; kept in the history",
+    )
+    seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["seen_version"].initial = self.instance.version
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that the person changed, with their new values."""
+        return {
+            name: self.cleaned_data[name]
+            for name in self.changed_data
+            if name in self.editable and name in self.cleaned_data
+        }
+
+
 class ServicedAdmin(RoledAdmin):
     """Rows that services write: a refused change is a message, and each chosen row is changed by itself."""
 
     list_per_page = 50
+    create: Callable[..., object]  # the services of a page with a `ChangeForm`
+    edit: Callable[..., object]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Hand the changed fields to the services; the form itself writes nothing."""
+        by = {"actor": request.user.get_username(), "reason": form.cleaned_data["reason"]}
+        if change:
+            self.edit(obj.name, form.changes(), version=form.cleaned_data["seen_version"], **by)
+        else:
+            self.create(obj.name, form.changes(), **by)
+            obj.pk = self.model.objects.get(name=obj.name).pk
+        obj.refresh_from_db()
+
+    def get_readonly_fields(self, _request: HttpRequest, obj: Any | None = None) -> tuple[str, ...]:
+        """Code finds a row by its name, so it stays."""
+        return self.readonly_fields if obj is None else (*self.readonly_fields, "name")
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any | None = None) -> bool:
+        """What goes is taken away by a service."""
+        return False
 
     def changeform_view(
         self,
@@ -71,3 +119,12 @@ class ServicedAdmin(RoledAdmin):
                 self.message_user(request, f"{row.name}: {error}", messages.ERROR)
             else:
                 self.message_user(request, message, messages.SUCCESS if new else messages.INFO)
+
+
+def button(words: str, change: Callable[..., Any], *, permission: str = "change", **options: Any) -> Any:
+    """An action of the list: `change` for every chosen row, by the page's `change_each` with its own `options`."""
+
+    def pressed(page: Any, request: HttpRequest, rows: Iterable[Any]) -> None:
+        page.change_each(request, rows, change, **options)
+
+    return action(description=words, permissions=[permission])(pressed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
-from helios.control.admin import ServicedAdmin, ShownInline
+from helios.control.admin import ServicedAdmin, ShownInline, button
 from helios.flags import catalog, describe, references, roles, segments, selectors, services
 from helios.flags.core.definition import Strategy
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
@@ -43,6 +43,7 @@ class SegmentHistoryInline(HistoryInline):
 @admin.register(FeatureFlag)
 class FeatureFlagAdmin(ServicedAdmin):
     form = FlagForm
+    create, edit = staticmethod(services.create), staticmethod(services.edit)
     action_form = FlagActionForm
     list_display = ("name", "badge", "strategy", "serves", "acts", "owner", "updated_at")
     list_filter = ("enabled", "strategy", "owner")
@@ -101,20 +102,17 @@ class FeatureFlagAdmin(ServicedAdmin):
         shipped = catalog.BY_NAME.get(flag.name)
         return shipped.wiring if shipped else "where your own code asks for it"
 
-    @action(description="Enable: serve whom the strategy names; a killed flag comes back", permissions=["change"])
-    def enable_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.enable, Direction.ON)
-
-    @action(description="Disable: off for everybody, the strategy is kept", permissions=["change"])
-    def disable_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.disable, Direction.OFF)
-
-    @action(
-        description="Kill: off for everybody at once, and held off until somebody enables it",
-        permissions=["change"],
+    enable_selected = button(
+        "Enable: serve whom the strategy names; a killed flag comes back", services.enable, direction=Direction.ON
     )
-    def kill_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        self._each(request, flags, services.kill, Direction.OFF)
+    disable_selected = button(
+        "Disable: off for everybody, the strategy is kept", services.disable, direction=Direction.OFF
+    )
+    kill_selected = button(
+        "Kill: off for everybody at once, and held off until somebody enables it",
+        services.kill,
+        direction=Direction.OFF,
+    )
 
     @action(
         description="Set percentage: serve the share of the symbols that is typed here",
@@ -127,28 +125,14 @@ class FeatureFlagAdmin(ServicedAdmin):
                 request, f"percentage must be a whole number from 0 to 100, was {typed!r}", messages.ERROR
             )
             return
-        self._each(request, flags, partial(_with_percentage, percentage=int(typed)), Direction.OTHER)
+        self.change_each(
+            request, flags, partial(services.set_percentage, percentage=int(typed)), direction=Direction.OTHER
+        )
 
-    def save_model(self, request: HttpRequest, obj: FeatureFlag, form: Any, change: bool) -> None:
-        """Hand the changed fields to the services; the form itself writes nothing."""
-        by = {"actor": request.user.get_username(), "reason": form.cleaned_data["reason"]}
-        if change:
-            services.edit(obj.name, form.changes(), version=form.cleaned_data["seen_version"], **by)
-            obj.refresh_from_db()
-            return
-        created = services.create(obj.name, form.changes(), **by)
-        obj.pk = selectors.get(created.name).pk
-
-    def get_readonly_fields(self, _request: HttpRequest, obj: FeatureFlag | None = None) -> tuple[str, ...]:
-        """Code finds a flag by its name, so it stays; a killed flag comes back by `Enable` alone."""
-        if obj is None:
-            return self.readonly_fields
-        killed = ("enabled", "strategy") if obj.strategy == Strategy.KILL_SWITCH else ()
-        return (*self.readonly_fields, "name", *killed)
-
-    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
-        """A flag is archived by its service."""
-        return False
+    def get_readonly_fields(self, request: HttpRequest, obj: FeatureFlag | None = None) -> tuple[str, ...]:
+        """A killed flag comes back by `Enable` alone."""
+        killed = ("enabled", "strategy") if obj and obj.strategy == Strategy.KILL_SWITCH else ()
+        return (*super().get_readonly_fields(request, obj), *killed)
 
     def above_operator(self, obj: FeatureFlag | None) -> str:
         """The flags that move money: which way an operator may turn them."""
@@ -156,9 +140,10 @@ class FeatureFlagAdmin(ServicedAdmin):
         all_open = obj is not None and MONEY_FLAGS.keys().isdisjoint({obj.name, *steers})
         return "" if all_open else roles.TRADERS_FLAGS
 
-    def _each(
-        self, request: HttpRequest, flags: QuerySet[FeatureFlag], change: Callable[..., Change], direction: Direction
+    def change_each(
+        self, request: HttpRequest, rows: Iterable[FeatureFlag], change: Callable[..., Change], *, direction: Direction
     ) -> None:
+        """Say what each flag was and is, by the role that the change needs."""
         by = {"actor": request.user.get_username(), "reason": request.POST.get("reason") or FROM_LIST}
 
         def turned(flag: FeatureFlag) -> tuple[str, bool]:
@@ -170,16 +155,13 @@ class FeatureFlagAdmin(ServicedAdmin):
         def needed(flag: FeatureFlag) -> Role:
             return roles.for_flag(flag.name, direction, references.steered_by_flag(flag.name))
 
-        self.each(request, flags, turned, needed)
-
-
-def _with_percentage(name: str, *, percentage: int, actor: str, reason: str) -> Change:
-    return services.set_percentage(name, percentage, actor=actor, reason=reason)
+        self.each(request, rows, turned, needed)
 
 
 @admin.register(FlagSegment)
 class FlagSegmentAdmin(ServicedAdmin):
     form = SegmentForm
+    create, edit = staticmethod(segments.create), staticmethod(segments.edit)
     list_display = ("name", "holds", "used_by", "updated_at")
     search_fields = ("name", "description")
     none_yet = "No segment yet. One holds constraints under a name, which several flags then share."
@@ -201,10 +183,6 @@ class FlagSegmentAdmin(ServicedAdmin):
     def used_by(self, segment: FlagSegment) -> str:
         return ", ".join(references.needing_segment(segment.name)) or "no flag"
 
-    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
-        """A segment is removed by its service."""
-        return False
-
     def role_for(self, obj: FlagSegment | None) -> Role:
         """By the flags that hang on it."""
         return roles.for_segment(references.steered_by_segment(obj.name) if obj is not None else ())
@@ -215,27 +193,16 @@ class FlagSegmentAdmin(ServicedAdmin):
             return ""
         return f"A segment that {', '.join(MONEY_FLAGS)} hangs on is changed by a trader only."
 
-    @action(description="Remove: refused while a flag uses it", permissions=["change"])
-    def remove_selected(self, request: HttpRequest, chosen: QuerySet[FlagSegment]) -> None:
+    remove_selected = button("Remove: refused while a flag uses it", segments.remove)
+
+    def change_each(self, request: HttpRequest, rows: Iterable[FlagSegment], change: Callable[..., Change]) -> None:
+        """Say which are gone."""
+
         def gone(segment: FlagSegment) -> tuple[str, bool]:
-            segments.remove(segment.name, actor=request.user.get_username(), reason=FROM_LIST)
+            change(segment.name, actor=request.user.get_username(), reason=FROM_LIST)
             return f"{segment.name} is gone; its history stays", True
 
-        self.each(request, chosen, gone, self.role_for)
-
-    def save_model(self, request: HttpRequest, obj: FlagSegment, form: Any, change: bool) -> None:
-        """Hand the changed fields to the services; the form itself writes nothing."""
-        by = {"actor": request.user.get_username(), "reason": form.cleaned_data["reason"]}
-        if change:
-            segments.edit(obj.name, form.changes(), version=form.cleaned_data["seen_version"], **by)
-            obj.refresh_from_db()
-            return
-        created = segments.create(obj.name, form.changes(), **by)
-        obj.pk = selectors.get_segment(created.name).pk
-
-    def get_readonly_fields(self, _request: HttpRequest, obj: FlagSegment | None = None) -> tuple[str, ...]:
-        """Flags find a segment by its name, so it stays."""
-        return self.readonly_fields if obj is None else (*self.readonly_fields, "name")
+        self.each(request, rows, gone, self.role_for)
 
 
 @admin.register(FeatureFlagHistory)

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Final
 
 from django import forms
 from unfold.forms import ActionForm
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from helios.control.admin import ChangeForm
 from helios.errors import Conflict, HeliosError
 from helios.flags import references, roles, segments, services
 from helios.flags.core.definition import Strategy
@@ -17,7 +18,6 @@ from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
 from helios.flags.roles import Direction
-from helios.web.admin_base import RoledForm
 from helios.web.roles import Role
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
@@ -37,36 +37,18 @@ class _Indented(json.JSONEncoder):
         super().__init__(**options | {"indent": 2})
 
 
-class ReasonedForm(RoledForm):
-    """Editable fields, a reason for the history, and the version at which the person saw the row."""
+class TriedForm(ChangeForm):
+    """A change that is tried out before it is made."""
 
-    editable: ClassVar[tuple[str, ...]] = ()
     service: ClassVar[ModuleType]  # its try_create and try_edit make the change and take it back
-
-    reason = forms.CharField(
-        required=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="why you change it; kept in the history",
-    )
-    seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput())
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["seen_version"].initial = self.instance.version
-
         for name, field in self.fields.items():
             if isinstance(field, forms.JSONField):
                 field.encoder = _Indented
                 n_lines = str(field.prepare_value(self.initial.get(name))).count("\n") + 1
                 field.widget.attrs["rows"] = min(n_lines + 1, MAX_ROWS)
-
-    def changes(self) -> dict[str, Any]:
-        """The fields that the person changed, with their new values."""
-        return {
-            name: self.cleaned_data[name]
-            for name in self.changed_data
-            if name in self.editable and name in self.cleaned_data
-        }
 
     def try_out(self) -> None:
         """Make the change as the services do, as a new row or as an edit of the one that was seen, and take it back."""
@@ -91,7 +73,7 @@ class ReasonedForm(RoledForm):
         return data
 
 
-class FlagForm(ReasonedForm):
+class FlagForm(TriedForm):
     """A flag. A killed one comes back by the button alone."""
 
     editable = EDITABLE
@@ -122,7 +104,7 @@ class FlagForm(ReasonedForm):
         return roles.for_flag(self.instance.name, direction, references.steered_by_flag(self.instance.name))
 
 
-class SegmentForm(ReasonedForm):
+class SegmentForm(TriedForm):
     """A segment; its constraints in Unleash's form."""
 
     editable = segments.EDITABLE

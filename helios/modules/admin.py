@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from helios.control.admin import ServicedAdmin, ShownInline
+from helios.control.admin import ServicedAdmin, ShownInline, button
 from helios.modules import jobs, services
 from helios.modules.errors import ModuleRefused
 from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleTestRun, ModuleVersion
@@ -90,6 +90,13 @@ class SwapInline(ShownInline):
         return f"{row.watch_seen} of {row.watch_calls}, {row.watch_failed} failed"
 
 
+def _enqueued(kind: ModuleJob.Kind, name: str, *, actor: str) -> str:
+    """A worker does it to the newest version of the slot; how it ended stands on the page of its job."""
+    job = jobs.enqueue(kind, name, actor=actor, reason="chosen in the admin")
+    page = reverse("admin:modules_modulejob_change", args=[job.pk])
+    return format_html('{} {}: <a href="{}">{} is queued</a>', name, job.version.label, page, kind.label)
+
+
 @admin.register(Module)
 class ModuleAdmin(ServicedAdmin):
     list_display = ("name", "badge", "in_use", "before", "newest", "needs", "hot_reloadable", "trouble", "updated_at")
@@ -156,37 +163,26 @@ class ModuleAdmin(ServicedAdmin):
             return "no switch is watched"
         return f"{row.watch.watch_seen} of the first {row.watch.watch_calls} calls, {row.watch.watch_failed} failed"
 
-    @action(
-        description="Load: import the newest version in a process of its own, without using it", permissions=["change"]
+    load_selected = button(
+        "Load: import the newest version in a process of its own, without using it",
+        partial(_enqueued, ModuleJob.Kind.LOAD),
     )
-    def load_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._enqueue(request, rows, ModuleJob.Kind.LOAD)
-
-    @action(description="Test: run the suites that gate it on the newest version", permissions=["change"])
-    def test_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._enqueue(request, rows, ModuleJob.Kind.TEST)
-
-    @action(
-        description="Swap: test the newest version and put it in place in every process, from its next task on",
-        permissions=["change"],
+    test_selected = button(
+        "Test: run the suites that gate it on the newest version", partial(_enqueued, ModuleJob.Kind.TEST)
     )
-    def swap_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._enqueue(request, rows, ModuleJob.Kind.SWAP)
-
-    @action(description="Roll back: put the version before back, at once", permissions=["change"])
-    def roll_back_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._each(request, rows, services.rollback, "is rolled back")
-
-    @action(description="Activate: fill an empty slot, from the next task on", permissions=["change"])
-    def activate_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._enqueue(request, rows, ModuleJob.Kind.ACTIVATE)
-
-    @action(
-        description="Unload: the pipeline stops using it, and new cycles end at that stage",
-        permissions=["change"],
+    swap_selected = button(
+        "Swap: test the newest version and put it in place in every process, from its next task on",
+        partial(_enqueued, ModuleJob.Kind.SWAP),
     )
-    def unload_selected(self, request: HttpRequest, rows: QuerySet[Module]) -> None:
-        self._each(request, rows, services.unload, "is unloaded")
+    roll_back_selected = button(
+        "Roll back: put the version before back, at once", services.rollback, done="is rolled back"
+    )
+    activate_selected = button(
+        "Activate: fill an empty slot, from the next task on", partial(_enqueued, ModuleJob.Kind.ACTIVATE)
+    )
+    unload_selected = button(
+        "Unload: the pipeline stops using it, and new cycles end at that stage", services.unload, done="is unloaded"
+    )
 
     def save_model(self, request: HttpRequest, obj: Module, form: Any, _change: bool) -> None:
         """The form has asked `check_registration` already, so this refuses only in a race."""
@@ -219,23 +215,11 @@ class ModuleAdmin(ServicedAdmin):
         """Rows are changed by registering and by the actions, which check them; the form only shows them."""
         return obj is None and bool(super().has_change_permission(request, obj))
 
-    def has_delete_permission(self, _request: HttpRequest, _obj: Module | None = None) -> bool:
-        """History and cycles name modules: they are unloaded, not deleted."""
-        return False
-
-    def _enqueue(self, request: HttpRequest, rows: QuerySet[Module], kind: ModuleJob.Kind) -> None:
-        """A worker does it to the newest version of each; how it ended stands on the page of its job."""
-
-        def ask(name: str, *, actor: str) -> str:
-            job = jobs.enqueue(kind, name, actor=actor, reason="chosen in the admin")
-            page = reverse("admin:modules_modulejob_change", args=[job.pk])
-            return format_html('{} {}: <a href="{}">{} is queued</a>', name, job.version.label, page, kind.label)
-
-        self._each(request, rows, ask)
-
-    def _each(
-        self, request: HttpRequest, rows: QuerySet[Module], change: Callable[..., object], done: str = ""
+    def change_each(
+        self, request: HttpRequest, rows: Iterable[Module], change: Callable[..., object], *, done: str = ""
     ) -> None:
+        """Say what was done, or what the change itself says."""
+
         def changed(row: Module) -> tuple[str, bool]:
             answer = change(row.name, actor=request.user.get_username())
             return (f"{row.name} {done}" if done else str(answer)), True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
-from unfold.decorators import action, display
+from unfold.decorators import display
 
-from helios.control.admin import ServicedAdmin, ShownInline
+from helios.control.admin import ServicedAdmin, ShownInline, button
 from helios.rollouts import comparison, describe, services
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
 from helios.web.admin_base import ReadOnlyAdmin, lines
@@ -53,6 +53,9 @@ class HistoryInline(ShownInline):
     @display(description="step")
     def serves(self, row: RolloutEvent) -> str:
         return str(row.after["serves"])
+
+
+_button = partial(button, permission="steer")
 
 
 @admin.register(Rollout)
@@ -122,25 +125,11 @@ class RolloutAdmin(ServicedAdmin, ReadOnlyAdmin):
             return "nothing measured yet"
         return format_html('<table class="text-left">{}</table>', format_html_join("", ARM_LINE, [HEADS, *found]))
 
-    @action(description="Start: begin with the first step", permissions=["steer"])
-    def start_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
-        self._each(request, rows, services.start)
-
-    @action(description="Pause: stay at this share of symbols; hard guards go on watching", permissions=["steer"])
-    def pause_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
-        self._each(request, rows, services.pause)
-
-    @action(description="Resume: go on with the step that was paused", permissions=["steer"])
-    def resume_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
-        self._each(request, rows, services.resume)
-
-    @action(description="Promote: take the next step without waiting for an analysis", permissions=["steer"])
-    def promote_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
-        self._each(request, rows, services.promote)
-
-    @action(description="Abort: the champion serves every symbol from the next cycle on", permissions=["steer"])
-    def abort_selected(self, request: HttpRequest, rows: QuerySet[Rollout]) -> None:
-        self._each(request, rows, services.abort)
+    start_selected = _button("Start: begin with the first step", services.start)
+    pause_selected = _button("Pause: stay at this share of symbols; hard guards go on watching", services.pause)
+    resume_selected = _button("Resume: go on with the step that was paused", services.resume)
+    promote_selected = _button("Promote: take the next step without waiting for an analysis", services.promote)
+    abort_selected = _button("Abort: the champion serves every symbol from the next cycle on", services.abort)
 
     def above_operator(self, _obj: Rollout | None) -> str:
         """Buttons that only a trader has."""
@@ -150,9 +139,11 @@ class RolloutAdmin(ServicedAdmin, ReadOnlyAdmin):
         """The rows are read-only; whoever may change rollouts may steer them."""
         return bool(request.user.has_perm("rollouts.change_rollout"))
 
-    def _each(self, request: HttpRequest, rows: QuerySet[Rollout], act: Callable[..., Rollout]) -> None:
+    def change_each(self, request: HttpRequest, rows: Iterable[Rollout], change: Callable[..., Rollout]) -> None:
+        """Say where each stands afterwards."""
+
         def steered(row: Rollout) -> tuple[str, bool]:
-            done = act(row.pk, actor=request.user.get_username(), reason="from the list in the admin")
+            done = change(row.pk, actor=request.user.get_username(), reason="from the list in the admin")
             return f"{row.name} is {done.state}: {describe.serves(done)}", True
 
         self.each(request, rows, steered)

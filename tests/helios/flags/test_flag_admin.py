@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -88,12 +89,12 @@ def test_actions_change_flags_through_the_services_and_tell_the_result(desk: Cli
 
 
 def test_a_refused_action_is_shown_and_the_others_go_on(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = services.disable
+    plain = services._change
 
-    def disable(name: str, **by: str) -> services.Change:
-        return plain("missing" if name == "black_litterman" else name, **by)
+    def change(name: str, *how: Any, **by: Any) -> services.Change:
+        return plain("missing" if name == "black_litterman" else name, *how, **by)
 
-    monkeypatch.setattr(services, "disable", disable)
+    monkeypatch.setattr(services, "_change", change)
     page = text(act(desk, "disable_selected", "black_litterman", "garch_volatility"))
     assert "black_litterman: a flag's name must be a known one, was 'missing'" in page
     assert not row("garch_volatility").enabled
