@@ -21,13 +21,13 @@ from helios import outage
 from tests.support.desks import desk, shared_desk, shared_dir, trained
 from tests.support.harness import Stack, clone, copies, drop
 from tests.support.places import ROOT
+from tests.support.servers import RUN
 
 __all__ = ["desk", "shared_desk", "shared_dir", "trained"]
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-_RUN = os.getppid() if _WORKER else os.getpid()
-_TEMPLATE = f"helios_template_{_RUN}"
-_OWN = f"helios_test_{_RUN}_{_WORKER or 'main'}"
+_TEMPLATE = f"helios_template_{RUN}"
+_OWN = f"helios_test_{RUN}_{_WORKER or 'main'}"
 MAKE = """
 import django; django.setup()
 from django.core.management import call_command

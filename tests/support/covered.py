@@ -6,6 +6,7 @@ Loaded before all else (`-p tests.support.covered`), since only what is imported
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -57,10 +58,11 @@ class Measured:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.section("lines that no test has run")
-        self._slipcover.print_coverage(self.found(), outfile=terminalreporter, skip_covered=True)
+        self._slipcover.print_coverage(self.found, outfile=terminalreporter, skip_covered=True)
         verdict = "" if self.percent() >= LEAST_PERCENT else ", which is too little"
         terminalreporter.write_line(f"Coverage is {self.percent():.2f} % of {LEAST_PERCENT:g} % at least{verdict}.")
 
+    @functools.cached_property
     def found(self) -> dict[str, Any]:
         """SlipCover's report on all processes; files that nobody has imported count as not run."""
         self._lines.source = self._sources
@@ -70,7 +72,7 @@ class Measured:
         return merged
 
     def percent(self) -> float:
-        return float(self.found()["summary"]["percent_covered"])
+        return float(self.found["summary"]["percent_covered"])
 
 
 def _of_plain_code(njit: Callable[..., Any]) -> Callable[..., Any]:

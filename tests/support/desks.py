@@ -10,6 +10,7 @@ import pytest
 from filelock import FileLock
 
 from tests.support.harness import Stack, clone, copies
+from tests.support.servers import RUN
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 DAILY = "AAPL,GOOG,IBM,MSFT"
@@ -27,7 +28,7 @@ def shared_dir() -> Path:
 @pytest.fixture(scope="session")
 def trained(template: str, shared_dir: Path) -> str:
     """Name of a database with the sample data and a model for 1d and for 1m; made once a run, its weights beside it."""
-    name, done = f"helios_trained_{os.getppid() if _WORKER else os.getpid()}", shared_dir / "trained"
+    name, done = f"helios_trained_{RUN}", shared_dir / "trained"
     with FileLock(shared_dir / "trained.lock"):
         if not done.exists():
             _train(clone(template, name), shared_dir / "training")

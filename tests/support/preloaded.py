@@ -25,6 +25,12 @@ NOT_LOADED = ("helios.asgi", "helios.modules.gate", "__main__", ".migrations.")
 
 def begin() -> None:
     """Be `python ARGV`, the words behind this program, as if Django's settings were read only now."""
+    read_settings()
+    warm_process._as_main(sys.argv[1:])
+
+
+def read_settings() -> None:
+    """Read the settings of this process's environment, in place of those that were there when all was loaded."""
     for each in (env.get_env, logs._own_redactor):
         each.cache_clear()
     importlib.reload(of_environment)
@@ -34,7 +40,6 @@ def begin() -> None:
         vars(handler).clear()
         type(handler).__init__(handler)
     current_app.config_from_object("django.conf:settings", namespace="CELERY", force=True)
-    warm_process._as_main(sys.argv[1:])
 
 
 def _load() -> None:

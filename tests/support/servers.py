@@ -11,6 +11,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from types import FrameType
@@ -77,8 +78,13 @@ os.environ.setdefault("HELIOS_MODULES_DIR", str(ROOT / "var" / "test-modules"))
 os.environ.setdefault("HELIOS_SERVERS_IDLE_S", "0")  # nothing that a test starts outlives it
 
 _worker = os.environ.get("PYTEST_XDIST_WORKER")
+if not _worker:
+    os.environ["PYTEST_RUN"] = str(os.getpid())
+RUN = os.environ["PYTEST_RUN"]  # in the names of what the workers of one run share
 if _worker:
     os.environ["HELIOS_REDIS_URL"] = worker_url(os.environ["HELIOS_REDIS_URL"], _worker)
     os.environ["HELIOS_VAR_DIR"] = str(Path(os.environ["HELIOS_VAR_DIR"]) / _worker)
+    if "tests.support.preloaded" in sys.modules:  # the worker was forked
+        sys.modules["tests.support.preloaded"].read_settings()
 elif "HELIOS_DATABASE_URL" not in os.environ or "HELIOS_REDIS_URL" not in os.environ:
     _start()
