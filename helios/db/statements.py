@@ -19,6 +19,9 @@ from psycopg2 import errorcodes
 
 M = TypeVar("M", bound=models.Model)
 Part = tuple[str, Sequence[Any]]  # SQL and its parameters
+# An expression that keeps the commit of its transaction from waiting for the disk. A machine that dies may lose what
+# was committed last, and all that came later with it: for what is done again from where the tables then stand.
+REPEATABLE = "set_config('synchronous_commit', 'off', true)"
 
 
 def columns(model: type[models.Model], alias: str) -> str:

@@ -202,7 +202,7 @@ def _pass_on(claim: Claim, stage: Stage, result: StageResult, started: float) ->
 def _changed(claim: Claim, change: statements.Part, rows: Sequence[Model], *also: statements.Part) -> bool:
     """The last statement about a claimed cycle, which gives back its lock; False where it had moved already."""
     unlock = [] if claim.unlock is None else [claim.unlock]
-    changed = statements.change(change, rows, also=[*also, *unlock])
+    changed = statements.change(change, rows, also=[*also, *unlock, (statements.REPEATABLE, ())])
     if changed:
         claim.unlock = None
     return changed

@@ -13,10 +13,11 @@ from decimal import Decimal
 from typing import Protocol
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce, Now
 from loguru import logger
+from psycopg2.extras import Json
 
 from helios.breakers import CircuitOpen, UnknownBreaker
 from helios.errors import Rejected
@@ -29,6 +30,16 @@ from trading.venues.registry import venue_for
 
 S = Order.Status
 Refusal = Callable[[Book], str]  # why an order of this book must not leave any more; empty when it may
+_CLAIM = """
+    WITH book AS (
+        SELECT id FROM portfolio_state
+        WHERE id = %s AND mode = %s AND state = %s AND flag_overrides = %s FOR NO KEY UPDATE
+    )
+    UPDATE orders o SET status = 'SENDING', reason = '', sending_at = statement_timestamp(),
+    updated_at = statement_timestamp() FROM book
+    WHERE o.id = %s AND o.status = 'NEW' AND o.book_id = book.id
+    AND EXISTS (SELECT FROM pipeline_cycles c WHERE c.id = o.cycle_id AND c.status = 'RUNNING') RETURNING o.id
+"""
 
 
 class Intent(Protocol):
@@ -114,12 +125,8 @@ def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
 
 def unsettled(cycle: PipelineCycle) -> QuerySet[Order]:
     """What a cycle has still to send, to cancel or to ask about."""
-    return Order.objects.filter(_unsettled(cycle))
-
-
-def _unsettled(cycle: PipelineCycle) -> Q:
     own = Q(cycle=cycle, status__in=[S.NEW, S.SENDING, S.UNKNOWN])
-    return own | Q(superseded_by=cycle, status__in=Order.OPEN)
+    return Order.objects.filter(own | Q(superseded_by=cycle, status__in=Order.OPEN))
 
 
 def left_behind() -> QuerySet[PipelineCycle]:
@@ -157,24 +164,34 @@ def reduces(order: Order) -> bool:
 def _claim(order: Order, cycle: PipelineCycle, refusal: Refusal, superseded: set[str]) -> bool:
     """Take the right to send one order, or withhold it for good; False too where it has to wait.
 
-    The book's row is locked while that is decided, so every claim obeys a halt that was committed before it, and the
-    end of a cycle that was given up.
+    Every claim obeys a halt that was committed before it, and the end of a cycle that was given up: it holds where the
+    book still is as it was when nothing refused the order. Else that is decided again while the book's row is locked.
     """
+
+    def refused(book: Book) -> str:
+        filled = f"an earlier order in {order.symbol} filled although this decision superseded it"
+        return _refused(book, cycle, order) or refusal(book) or (filled if S.FILLED in superseded else "")
+
+    book, waits = cycle.book, bool(superseded & set(Order.OPEN))
+    if not waits and book.state == TradingState.ACTIVE and not refused(book) and _claimed(order, book):
+        return True
     with transaction.atomic():
-        book = Book.objects.select_for_update(no_key=True).get(pk=order.book_id)
-        waiting = Order.objects.filter(pk=order.pk, status=S.NEW)
-        reason = _refused(book, cycle, order) or refusal(book)
-        if not reason and S.FILLED in superseded:
-            reason = f"an earlier order in {order.symbol} filled although this decision superseded it"
-        if reason:
-            reconcile.withhold(waiting, reason)
+        cycle.book = Book.objects.select_for_update(no_key=True).get(pk=order.book_id)
+        reason = refused(cycle.book)
+        if waits and not reason:
             return False
-        if superseded & set(Order.OPEN):
-            return False
-        claimed = waiting.filter(reconcile.RUNS).update(status=S.SENDING, reason="", sending_at=Now(), updated_at=Now())
-        if not claimed:
-            reconcile.withhold(waiting, reconcile.GIVEN_UP)
-        return bool(claimed)
+        if not reason and _claimed(order, cycle.book):
+            return True
+        reconcile.withhold(Order.objects.filter(pk=order.pk, status=S.NEW), reason or reconcile.GIVEN_UP)
+    return False
+
+
+def _claimed(order: Order, book: Book) -> bool:
+    """Claim an order that waits while its cycle runs and its book is as it was read."""
+    seen = [book.pk, book.mode, book.state, Json(book.flag_overrides)]
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [*seen, order.pk])
+        return cursor.fetchone() is not None
 
 
 def _refused(book: Book, cycle: PipelineCycle, order: Order) -> str:

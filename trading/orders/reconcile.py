@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, Exists, F, OuterRef, QuerySet, TextField, Value, When
-from django.db.models.functions import Coalesce, Concat, Greatest, Least, Now
+from django.db.models.functions import Coalesce, Concat, Now
 from loguru import logger
 
 from helios import events
+from helios.db import statements
 from helios.errors import Rejected
 from trading.models import Book, Order, PipelineCycle
 from trading.venues.base import Ack, Venue
@@ -21,6 +22,12 @@ SUPERSEDED = "superseded by a later decision"
 GIVEN_UP = "the cycle was given up"
 MISSING = "the venue no longer lists an order that it accepted"
 RUNS = Exists(PipelineCycle.objects.filter(pk=OuterRef("cycle"), status=PipelineCycle.Status.RUNNING))
+# A venue's word takes no fill back, nor fills more than was ordered. One that is lost is asked for again.
+_RECORD = f"""
+    UPDATE orders SET status = %s, reason = %s, venue_order_id = %s, updated_at = statement_timestamp(),
+    filled_quantity = least(quantity, greatest(filled_quantity, %s)) WHERE id = %s AND status = ANY(%s)
+    RETURNING {statements.REPEATABLE}
+"""  # noqa: S608 - no input
 
 
 def ask(venue: Venue, order: Order) -> None:
@@ -92,14 +99,9 @@ def never_arrived(order: Order, unclear: QuerySet[Order], reason: str) -> None:
 def record(order: Order, ack: Ack) -> None:
     """The venue's word on an order that is not over here."""
     reason = ack.reason or (SUPERSEDED if order.superseded_by_id and ack.status == S.CANCELLED else "")
-    Order.objects.filter(pk=order.pk, status__in=Order.OPEN).update(
-        status=S(ack.status),
-        reason=reason,
-        venue_order_id=ack.venue_order_id,
-        # A venue's word takes no fill back, nor fills more than was ordered.
-        filled_quantity=Least("quantity", Greatest("filled_quantity", ack.filled_quantity)),
-        updated_at=Now(),
-    )
+    values: list[Any] = [S(ack.status), reason, ack.venue_order_id, ack.filled_quantity, order.pk, list(Order.OPEN)]
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, values)
 
 
 def withhold(waiting: QuerySet[Order], reason: str) -> int:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from django.db import connection
 
+from helios.db import statements
 from trading.models import Order, PaperOrder
 from trading.venues.base import Ack
 
 # An order that is there already is written as it is, so that it is returned.
-_SUBMIT = """
+# An order whose claim is on the disk and that is not is asked about, and not found.
+_SUBMIT = f"""
     INSERT INTO paper_orders (client_order_id, book_id, symbol, side, quantity, bar_ts, status, accepted_at)
     VALUES (%s, %s, %s, %s, %s, %s, 'OPEN', statement_timestamp())
-    ON CONFLICT (client_order_id) DO UPDATE SET status = paper_orders.status RETURNING id, status
-"""
+    ON CONFLICT (client_order_id) DO UPDATE SET status = paper_orders.status
+    RETURNING id, status, {statements.REPEATABLE}
+"""  # noqa: S608 - no input
 _STATUS = {"OPEN": "ACCEPTED", "FILLED": "FILLED", "CANCELLED": "CANCELLED"}
 
 
@@ -28,7 +31,8 @@ class PaperVenue:
                 _SUBMIT,
                 [order.client_order_id, order.book_id, order.symbol, order.side, order.quantity, order.bar_ts],
             )
-            return _ack(*cursor.fetchone())
+            number, status, _ = cursor.fetchone()
+        return _ack(number, status)
 
     def find(self, client_order_id: str) -> Ack | None:
         """The order of this id, or None when the venue never saw it."""
