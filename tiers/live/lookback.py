@@ -13,7 +13,7 @@ from tiers.challenge import arms
 from tiers.contracts import Bars
 from tiers.contracts.feature_sets import joined_lookbacks
 from tiers.contracts.parameters import PipelineParams
-from trading.market import read as market
+from trading.market import kept_windows as market
 from trading.models import PipelineCycle, Stage
 
 LOOKBACK_STAGES = (Stage.RISK, Stage.LLM, Stage.PORTFOLIO)  # the tiers that decide on bars themselves

@@ -2,6 +2,7 @@ import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import uuid
 from decimal import Decimal
 from django.db import migrations, models
 
@@ -176,6 +177,14 @@ class Migration(migrations.Migration):
                 ("price_tick", models.DecimalField(decimal_places=8, max_digits=28)),
                 ("min_notional", models.DecimalField(decimal_places=8, default=0, max_digits=28)),
                 ("calendar", models.CharField(default="24/7", max_length=16)),
+                (
+                    "bars_token",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        help_text="another one when a bar was corrected, or came before a later one",
+                    ),
+                ),
             ],
             options={
                 "db_table": "instruments",

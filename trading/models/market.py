@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Func, Q, Value
@@ -27,6 +29,9 @@ class Instrument(models.Model):
     price_tick = money()
     min_notional = money(default=0)
     calendar = models.CharField(max_length=16, default="24/7")
+    bars_token = models.UUIDField(
+        default=uuid4, editable=False, help_text="another one when a bar was corrected, or came before a later one"
+    )
 
     class Meta:
         db_table = "instruments"

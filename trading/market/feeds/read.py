@@ -9,7 +9,7 @@ import numpy as np
 
 from helios.errors import DataError
 from trading.enums import FeedKind
-from trading.market import read, timeframes
+from trading.market import kept_windows, timeframes
 from trading.market.bars import BarTable, split
 from trading.market.feeds.base import BarSource
 from trading.market.feeds.sample import SampleSource
@@ -38,7 +38,7 @@ def check(book: Book) -> None:
 def _stored(book: Book, start: datetime, end: datetime) -> list[BarTable]:
     """Bars that were imported before, of all symbols in one query."""
     n_bars = int((end - start).total_seconds()) // timeframes.seconds(book.timeframe) + 2
-    window = read.bar_window(book.symbols, book.timeframe, end, n_bars, at_least_one=False)
+    window = kept_windows.bar_window(book.symbols, book.timeframe, end, n_bars, at_least_one=False)
     return [each.take(np.asarray(each.ts >= stamp(start))) for each in split(window)]
 
 

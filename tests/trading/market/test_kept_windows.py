@@ -1,0 +1,80 @@
+"""A kept window is the window that is stored, whatever has happened to the bars since it was read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.support.market_bars import FIELDS, make_bars, same
+from tiers.contracts import Bars
+from trading.market import instruments, kept_windows, read
+from trading.market import write as market
+from trading.market.timestamps import utc
+
+pytestmark = pytest.mark.django_db
+NAMES = ("A", "B", "C")
+
+
+@pytest.fixture(autouse=True)
+def market_of_three() -> None:
+    for name in NAMES:
+        instruments.ensure_instrument(name, "crypto")
+
+
+def only(bars: Bars, rows: slice, *symbols: str) -> Bars:
+    """Some rows of some symbols."""
+    columns = [bars.symbols.index(symbol) for symbol in symbols]
+    part = bars.rows(rows)
+    fields = {name: getattr(part, name)[:, columns] for name in FIELDS}
+    return Bars(timeframe=bars.timeframe, symbols=symbols, ts=part.ts, **fields)
+
+
+def as_stored(end: datetime, n_bars: int = 20) -> Bars:
+    """The window as both ways give it."""
+    kept = kept_windows.bar_window(NAMES, "1m", end, n_bars)
+    same(kept, read.bar_window(NAMES, "1m", end, n_bars))
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_the_stored_window_after_any_writes(seed: int):
+    rng = np.random.default_rng(seed)
+    bars = make_bars(120, *NAMES, holes=0.3, seed=seed)
+    market.upsert_bars(only(bars, slice(0, 30), *NAMES), "test")
+    for row in range(30, 120):
+        present = [name for name in NAMES if rng.random() < 0.8]
+        if present:
+            market.upsert_bars(only(bars, slice(row, row + 1), *present), "test")
+        if rng.random() < 0.2:  # late bars, and corrections of what is there
+            first = int(rng.integers(0, row))
+            late = make_bars(120, *NAMES, holes=0.3, seed=seed + int(rng.integers(2)))
+            market.upsert_bars(only(late, slice(first, first + 3), str(rng.choice(NAMES))), "test")
+        as_stored(utc(bars.ts[row - int(rng.random() < 0.1)]))
+
+
+def test_only_what_came_since_is_read():
+    bars = make_bars(60, *NAMES)
+    market.upsert_bars(only(bars, slice(0, 50), *NAMES), "test")
+    as_stored(utc(bars.ts[49]))
+    market.upsert_bars(only(bars, slice(50, 60), *NAMES), "test")
+    with CaptureQueriesContext(connection) as asked:
+        kept_windows.bar_window(NAMES, "1m", utc(bars.ts[59]), 20)
+    assert len(asked) == 1
+
+
+def test_who_writes_into_a_window_spoils_nobody_elses():
+    bars = make_bars(40, *NAMES)
+    market.upsert_bars(bars, "test")
+    as_stored(utc(bars.ts[39])).close[:] = 0.0
+    as_stored(utc(bars.ts[39]))
+
+
+def test_bars_of_what_is_no_instrument_are_never_kept():
+    bars = make_bars(40, "Z")
+    market.upsert_bars(bars, "test")
+    for row in (20, 39):
+        same(kept_windows.bar_window(("Z",), "1m", utc(bars.ts[row]), 5), bars.rows(slice(row - 4, row + 1)))

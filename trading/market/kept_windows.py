@@ -1,0 +1,100 @@
+"""Windows of bars that a process keeps: the next one is the last one with what came since.
+
+Each instrument has a token of its stored bars, which changes when one is corrected or comes in before a later one.
+Where no token has changed, all that a window lacks are the bars after the newest of each symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.db import connection
+
+from trading.market import read
+from trading.market.bars import FIELDS, Bars
+from trading.market.timestamps import stamp, utc
+from trading.models import Instrument
+
+KEPT_WINDOWS = 32  # a process serves a few books, each with a window or two a timeframe
+_SINCE = """
+    SELECT (s.place - 1)::int4, i.bars_token, b.bar_ts, b.open, b.high, b.low, b.close, b.volume
+    FROM unnest(%(symbols)s::text[], %(after)s::timestamptz[]) WITH ORDINALITY AS s(symbol, after, place)
+    LEFT JOIN instruments i ON i.symbol = s.symbol
+    LEFT JOIN LATERAL (
+        SELECT * FROM market_ohlc
+        WHERE symbol = s.symbol AND timeframe = %(timeframe)s AND bar_ts > s.after
+        AND bar_ts > %(earliest)s AND bar_ts <= %(end)s
+    ) b ON true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    bars: Bars
+    tokens: tuple[UUID | None, ...]
+
+
+_kept: dict[tuple[tuple[str, ...], str, int], _Kept] = {}  # the one that was asked for last stands last
+
+
+def bar_window(
+    symbols: Sequence[str], timeframe: str, end_ts: datetime, n_bars: int, *, at_least_one: bool = True
+) -> Bars:
+    """The same as `read.bar_window` gives, of which only what came since the last call is read."""
+    key = tuple(symbols), timeframe, n_bars
+    kept = _kept.pop(key, None)
+    found = None if kept is None or kept.bars.ts[-1] > stamp(end_ts) else _grown(kept, end_ts, n_bars)
+    if found is None:
+        tokens = _tokens(key[0])  # before the bars: one that is corrected in between makes the next call read all again
+        found = _Kept(read.bar_window(symbols, timeframe, end_ts, n_bars, at_least_one=at_least_one), tokens)
+    if found.bars.n_bars and None not in found.tokens:
+        _kept[key] = found
+        while len(_kept) > KEPT_WINDOWS:
+            del _kept[next(iter(_kept))]
+    return replace(found.bars, **{name: getattr(found.bars, name).copy() for name in FIELDS})
+
+
+def _tokens(symbols: tuple[str, ...]) -> tuple[UUID | None, ...]:
+    rows = dict(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "bars_token"))
+    return tuple(rows.get(symbol) for symbol in symbols)
+
+
+def _grown(kept: _Kept, end_ts: datetime, n_bars: int) -> _Kept | None:
+    """The window with the bars up to `end_ts`; None where an earlier one has changed."""
+    bars = kept.bars
+    known = ~np.isnan(bars.close)
+    newest = bars.n_bars - 1 - known[::-1].argmax(axis=0)
+    traded = np.any(known, axis=0, keepdims=True)[0].tolist()
+    after = [utc(bars.ts[row]) if own else "-infinity" for row, own in zip(newest, traded, strict=True)]
+    earliest = utc(bars.ts[newest.min()]) if all(traded) else "-infinity"  # spares the older partitions
+    asked = {"symbols": list(bars.symbols), "timeframe": bars.timeframe, "after": after, "earliest": earliest}
+    with connection.cursor() as cursor:
+        cursor.execute(_SINCE, {**asked, "end": end_ts})
+        rows = cursor.fetchall()
+    tokens = dict(row[:2] for row in rows)
+    if tuple(tokens[place] for place in range(bars.n_symbols)) != kept.tokens:
+        return None
+    new = [row for row in rows if row[2] is not None]
+    return replace(kept, bars=_joined(bars, new, n_bars)) if new else kept
+
+
+def _joined(bars: Bars, new: list[tuple[Any, ...]], n_bars: int) -> Bars:
+    """The last `n_bars` own bars of each symbol, of a window and of rows that come after them."""
+    places, _, moments, *fields = zip(*new, strict=True)
+    times = np.array([stamp(moment) for moment in moments])
+    ts = np.union1d(bars.ts, times)
+    before, since = np.searchsorted(ts, bars.ts), np.searchsorted(ts, times)
+    grid = {name: np.full((len(ts), bars.n_symbols), np.nan) for name in FIELDS}
+    for name, values in zip(FIELDS, fields, strict=True):
+        grid[name][before] = getattr(bars, name)
+        grid[name][since, places] = values
+    beyond = np.cumsum(~np.isnan(grid["close"])[::-1], axis=0)[::-1] > n_bars
+    for column in grid.values():
+        column[beyond] = np.nan
+    held = ~np.isnan(grid["close"]).all(axis=1)
+    return replace(bars, ts=ts[held], **{name: column[held] for name, column in grid.items()})
