@@ -30,6 +30,9 @@ class TradingState(StrEnum):
     HALTED = "HALTED"
 
 
+SEVERITY = tuple(TradingState)
+
+
 class Side(StrEnum):
     """Of an order, a fill or a trade."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from trading.books import ledger
+from tests.support.ledger import append
 from trading.models import Book, Instrument, MarketOHLC, Order, PipelineCycle, Position, TradeExecution
 
 HOUR = timedelta(hours=1)
@@ -67,7 +67,7 @@ class Desk:
 
     def entries(self, book: Book, n_entries: int) -> None:
         for n in range(n_entries):
-            ledger.append(book.pk, None, "ingest", {"n": n})
+            append(book.pk, None, "ingest", {"n": n})
 
 
 def make_partitions(first: datetime, last: datetime) -> None:

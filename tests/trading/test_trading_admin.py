@@ -5,8 +5,8 @@ from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from tests.support.ledger import append
 from tests.trading.conftest import T
-from trading.books import ledger
 from trading.books.write import create_book
 from trading.models import Book, MLPrediction, Order, StageRun, TradingModeChange
 
@@ -31,7 +31,7 @@ def world(book, cycle):
         reference_price=100,
         bar_ts=T,
     )
-    ledger.append(book.pk, cycle.pk, "ingest", {"bars": 2})
+    append(book.pk, cycle.pk, "ingest", {"bars": 2})
     return book
 
 

@@ -23,8 +23,7 @@ from tiers.contracts import (
 )
 from tiers.contracts.parameters import PortfolioParams, RiskParams
 from tiers.contracts.weights import quantised
-
-SEVERITY = tuple(TradingState)
+from trading.enums import SEVERITY
 
 
 def mask(symbols: Sequence[str], served: Collection[str]) -> BoolArray:

@@ -21,46 +21,14 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-@shared_task(name="tiers.ingest", **_OPTIONS)
-def ingest(cycle_id: int) -> int:
-    """Read, check and store the bar; settle the orders that waited for it."""
-    return stages.run_stage(cycle_id, Stage.INGEST)
+def _task_of(stage: Stage) -> None:
+    @shared_task(name=f"tiers.{stage.value}", **_OPTIONS)
+    def run(cycle_id: int) -> int:
+        return stages.run_stage(cycle_id, stage)
 
 
-@shared_task(name="tiers.features", **_OPTIONS)
-def features(cycle_id: int) -> int:
-    """Compute the features of the bar."""
-    return stages.run_stage(cycle_id, Stage.FEATURES)
-
-
-@shared_task(name="tiers.predict", **_OPTIONS)
-def predict(cycle_id: int) -> int:
-    """Ask the model for probabilities (queue gpu)."""
-    return stages.run_stage(cycle_id, Stage.PREDICT)
-
-
-@shared_task(name="tiers.risk", **_OPTIONS)
-def risk(cycle_id: int) -> int:
-    """Forecast volatility and bound what may be held."""
-    return stages.run_stage(cycle_id, Stage.RISK)
-
-
-@shared_task(name="tiers.llm", **_OPTIONS)
-def llm(cycle_id: int) -> int:
-    """Ask the strategic analyst."""
-    return stages.run_stage(cycle_id, Stage.LLM)
-
-
-@shared_task(name="tiers.portfolio", **_OPTIONS)
-def portfolio(cycle_id: int) -> int:
-    """Choose the target weights."""
-    return stages.run_stage(cycle_id, Stage.PORTFOLIO)
-
-
-@shared_task(name="tiers.execute", **_OPTIONS)
-def execute(cycle_id: int) -> int:
-    """Turn weights into orders, send them, end the cycle."""
-    return stages.run_stage(cycle_id, Stage.EXECUTE)
+for each in chain.STAGES:
+    _task_of(each)
 
 
 @shared_task(name="tiers.tick")

@@ -55,13 +55,6 @@ def entry_hash(previous: str, sequence: int, kind: str, payload: dict[str, Any])
     return hashlib.sha256(body).hexdigest()
 
 
-def append(book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any]) -> LedgerEntry:
-    """Append one entry in the caller's transaction; two writers at once collide on a unique constraint."""
-    entry = draft(book_id, cycle_id, kind, payload)
-    entry.save(force_insert=True)
-    return entry
-
-
 def draft(
     book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any], *, head: Head | None = None
 ) -> LedgerEntry:

@@ -12,12 +12,10 @@ from django.db import IntegrityError, transaction
 from helios.env import get_env
 from helios.errors import Rejected
 from trading.books.read import account_of, get_book
-from trading.enums import TradingState
+from trading.enums import SEVERITY, TradingState
 from trading.market import instruments, timeframes
 from trading.models import Book, Instrument, Position, TradingModeChange
 from trading.symbols import check as check_symbol
-
-SEVERITY: list[str] = [*TradingState]  # ACTIVE, REDUCING, HALTED: each more careful than the one before
 
 
 def draft_book(

@@ -8,6 +8,7 @@ from django.db.utils import DatabaseError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.ledger import append
 from trading.books import ledger
 from trading.models import LedgerEntry
 
@@ -25,8 +26,8 @@ def strict():
 
 
 def test_entries_follow_one_another(book, cycle):
-    first = ledger.append(book.pk, cycle.pk, "risk", {"leverage": 0.5})
-    second = ledger.append(book.pk, cycle.pk, "llm", {"stance": "NEUTRAL"})
+    first = append(book.pk, cycle.pk, "risk", {"leverage": 0.5})
+    second = append(book.pk, cycle.pk, "llm", {"stance": "NEUTRAL"})
     assert first.previous_hash == ledger.GENESIS
     assert second.previous_hash == first.hash
     assert ledger.verify(book.pk) is None
@@ -34,20 +35,20 @@ def test_entries_follow_one_another(book, cycle):
 
 def test_an_edited_payload_is_found(book, cycle):
     for step in range(3):
-        ledger.append(book.pk, cycle.pk, "risk", {"step": step})
+        append(book.pk, cycle.pk, "risk", {"step": step})
     raw("UPDATE decision_ledger SET payload = '{\"step\": 7}' WHERE sequence = 2")
     assert ledger.verify(book.pk).sequence == 2
 
 
 def test_a_removed_entry_is_found(book, cycle):
     for step in range(3):
-        ledger.append(book.pk, cycle.pk, "risk", {"step": step})
+        append(book.pk, cycle.pk, "risk", {"step": step})
     raw("DELETE FROM decision_ledger WHERE sequence = 2")
     assert ledger.verify(book.pk).sequence == 2
 
 
 def test_two_entries_cannot_follow_the_same_one(book, cycle):
-    entry = ledger.append(book.pk, cycle.pk, "risk", {})
+    entry = append(book.pk, cycle.pk, "risk", {})
     with pytest.raises(IntegrityError), transaction.atomic():
         LedgerEntry.objects.create(
             book=book, sequence=2, kind="llm", payload={}, previous_hash=entry.previous_hash, hash="x" * 64
@@ -56,7 +57,7 @@ def test_two_entries_cannot_follow_the_same_one(book, cycle):
 
 @pytest.mark.parametrize("statement", ["UPDATE decision_ledger SET kind = 'llm'", "DELETE FROM decision_ledger"])
 def test_the_database_refuses_to_change_history(book, cycle, statement):
-    ledger.append(book.pk, cycle.pk, "risk", {})
+    append(book.pk, cycle.pk, "risk", {})
     strict()
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         raw(statement)
