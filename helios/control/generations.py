@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from django.db import connection
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:
@@ -26,10 +28,9 @@ AS_JSON: Final = "(SELECT json_object_agg(subject, json_build_array(value, token
 
 def read() -> Mapping[str, Generation]:
     """The current generation of every subject, by its name; `NEVER_CHANGED` for one without changes. One query."""
-    from helios.control.models import SubjectGeneration  # noqa: PLC0415 - models load after the apps
-
-    rows = SubjectGeneration.objects.values_list("subject", "value", "token")
-    return defaultdict(lambda: NEVER_CHANGED, {subject: Generation(value, token) for subject, value, token in rows})
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {AS_JSON}")
+        return of_json(cursor.fetchone()[0])
 
 
 def of_json(text: str | None) -> Mapping[str, Generation]:
@@ -42,7 +43,7 @@ def of_json(text: str | None) -> Mapping[str, Generation]:
 
 def lock(subject: str) -> None:
     """Let other changes of this subject wait until the transaction ends. It is locked before any row of its tables."""
-    from helios.control.models import SubjectGeneration  # noqa: PLC0415
+    from helios.control.models import SubjectGeneration  # noqa: PLC0415 - models load after the apps
 
     row = SubjectGeneration.objects.select_for_update().filter(pk=subject)
     if not row:

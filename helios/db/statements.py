@@ -22,6 +22,11 @@ Part = tuple[str, Sequence[Any]]  # SQL and its parameters
 # An expression that keeps the commit of its transaction from waiting for the disk. A machine that dies may lose what
 # was committed last, and all that came later with it: for what is done again from where the tables then stand.
 REPEATABLE = "set_config('synchronous_commit', 'off', true)"
+_PLAIN = frozenset({str, float, int, bool})  # values that Django hands on as they are, after a dozen calls
+_PLAIN_IN_JSON = frozenset(
+    {models.JSONField, models.CharField, models.TextField, models.BooleanField, models.IntegerField}
+    | {models.BigAutoField, models.ForeignKey, models.OneToOneField}
+)
 
 
 def columns(model: type[models.Model], alias: str) -> str:
@@ -90,7 +95,7 @@ def update(rows: Sequence[models.Model], fields: Sequence[str]) -> list[Part]:
         FROM unnest({", ".join(f"%s::{_kind(field)}[]" for field in chosen)}) AS v({", ".join(names)})
         WHERE t.{key} = v.{key}
     """  # noqa: S608 - names of the model
-    values = [[field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows] for field in chosen]
+    values = [[_to_db(field, getattr(row, field.attname)) for row in rows] for field in chosen]
     return [(sql, values)]
 
 
@@ -110,7 +115,7 @@ def inserts(rows: Iterable[models.Model]) -> list[Part]:
 
 def _insert(model: type[models.Model], rows: list[models.Model]) -> Part:
     fields, into, row_sql = _inserting(model)
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
+    values = [_to_db(field, field.pre_save(row, add=True)) for row in rows for field in fields]
     return f"INSERT INTO {into} VALUES {', '.join([row_sql] * len(rows))}", values  # noqa: S608 - names of the model
 
 
@@ -127,6 +132,12 @@ def _kind(field: models.Field[Any, Any]) -> str:
     return re.sub(r"\(.*?\)", "", str(field.db_type(connection)))
 
 
+def _to_db(field: models.Field[Any, Any], value: Any) -> Any:
+    if type(value) in _PLAIN and not isinstance(field, models.JSONField | models.DecimalField):
+        return value
+    return field.get_db_prep_save(value, connection)
+
+
 @lru_cache(maxsize=512)
 def _reads(field: models.Field[Any, Any]) -> Any:
     return getattr(field, "from_db_value", None)
@@ -138,7 +149,7 @@ def _from_db(field: models.Field[Any, Any], value: Any) -> Any:
 
 
 def _from_json(field: models.Field[Any, Any], value: Any) -> Any:
-    if value is None or isinstance(field, models.JSONField):
+    if value is None or type(field) in _PLAIN_IN_JSON:
         return value
     if isinstance(field, ArrayField):
         return [field.base_field.to_python(item) for item in value]

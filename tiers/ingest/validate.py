@@ -46,10 +46,10 @@ def validate(
     problems: list[Problem] = []
     for check in (_times(calendar, not_after), _prices, _volume):
         for mask, problem_at in check(table):
-            fresh = mask & ~bad
-            bad |= mask
-            problems += [problem_at(int(row)) for row in np.flatnonzero(fresh)]
-    good = table.take(~bad)
+            if mask.any():
+                problems += [problem_at(int(row)) for row in np.flatnonzero(mask & ~bad)]
+                bad |= mask
+    good = table.take(~bad) if bad.any() else table
     ordered, notes = _in_order(good)
     problems = sorted(problems + notes, key=lambda problem: problem.row)
     return Validated(table=ordered, problems=(*problems, *_gaps(ordered, calendar, expected)))

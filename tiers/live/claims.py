@@ -141,9 +141,15 @@ def _claim(stage: Stage, row: tuple[Any, ...]) -> Claim:
     return Claim(
         cycle=cycle,
         head=Head.of(sequence, last),
-        instruments=statements.instances(Instrument, described),
+        instruments=_instruments(described),
         generations=generations.of_json(counted),
     )
+
+
+@lru_cache(maxsize=32)
+def _instruments(text: str | None) -> Sequence[Instrument]:
+    """Made once for each state in which they come; nobody changes one."""
+    return statements.instances(Instrument, text)
 
 
 def _attach(cycle: PipelineCycle, name: str, rows: list[Model]) -> None:

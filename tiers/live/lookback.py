@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from loguru import logger
 
 from helios.modules import process as modules
@@ -53,6 +54,18 @@ def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars
     bars = load(book.symbols, wanted, cycle.bar_ts)
     _last[:] = [(key, bars)]
     return bars
+
+
+def seen_by(tier: Any, window: Mapping[str, Bars], params: PipelineParams, timeframe: str) -> dict[str, Bars]:
+    """The window without the bars that a tier does not look back on."""
+    wanted = tier.lookback_bars(params, timeframe)
+    return {name: _last_own(bars, wanted[name]) if name in wanted else bars for name, bars in window.items()}
+
+
+def _last_own(bars: Bars, n_bars: int) -> Bars:
+    known = ~np.isnan(bars.close)
+    wanted = known & (np.cumsum(known[::-1], axis=0)[::-1] <= n_bars)
+    return bars.rows(slice(int(wanted.any(axis=1).argmax()), None))
 
 
 def load(symbols: Sequence[str], wanted: Mapping[str, int], bar_ts: datetime) -> dict[str, Bars]:

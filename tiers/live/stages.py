@@ -234,7 +234,7 @@ def _no_longer(book: Book, bar_ts: datetime) -> str:
     if late_now(book, bar_ts):
         return "the bar is too late to be traded"
     flags.refresh_if_behind(generations.read()["flags"])
-    return "" if cycle_flags.read(book).auto_trading else "auto_trading is off"
+    return "" if cycle_flags.read(book, symbols=()).auto_trading else "auto_trading is off"
 
 
 def end(cycle: PipelineCycle, status: str, reason: str, *, claim: Claim | None = None) -> None:

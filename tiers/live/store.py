@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from django.db import connection
 from django.db.models import Model
 from psycopg2.extras import execute_values
@@ -34,6 +35,7 @@ from trading import models
 from trading.books.accounting import ZERO, exact
 from trading.books.read import account_of
 from trading.books.write import worst
+from trading.market.timestamps import utc, utc_times
 from trading.models import Book, MLModel, PipelineCycle
 
 _HEADER, _ITEM = 20, 12  # bytes that PostgreSQL's array_send puts before the array, and per element
@@ -79,38 +81,51 @@ class FeatureVersion:
     version: str
 
 
-def save_features(of: FeatureVersion, rows: list[tuple[str, datetime, FloatArray]]) -> int:
-    """Insert feature rows that are not there yet; returns how many were new."""
-    stored = _stored_features(of, rows)
-    new = [row for row in rows if row[:2] not in stored]
+def save_features(of: FeatureVersion, bars: Bars, values: FloatArray, *, n_rows: int) -> int:
+    """Insert the rows of each symbol's last `n_rows` own bars that are not there yet; returns how many were new."""
+    own = [np.flatnonzero(~np.isnan(column))[-n_rows:] for column in bars.close.T]
+    stored = _stored_features(of, bars, own)
+    new: list[tuple[str, str, datetime, str, str, list[float]]] = []
+    for column, (symbol, rows) in enumerate(zip(bars.symbols, own, strict=True)):
+        count, newest = stored.get(symbol, (0, None))
+        lacks_newest = len(rows) - 1 == count and newest is not None and newest < utc(bars.ts[rows[-1]])
+        lacking = rows[len(rows) if count == len(rows) else -1 if lacks_newest else 0 :]
+        new += [
+            (symbol, of.timeframe, utc(bars.ts[row]), of.feature_set, of.version, values[row, column].tolist())
+            for row in lacking
+        ]
     if not new:
         return 0
-    times = [ts for _, ts, _ in new]
-    if not {ts.year for ts in times} <= {ts.year for _, ts in stored}:  # else their partitions are there
+    times = [row[2] for row in new]
+    if not {ts.year for ts in times} <= {ts.year for _, ts in stored.values()}:  # else their partitions are there
         ensure_partitions("engineered_features", "year", min(times), max(times))
-    values = [(symbol, of.timeframe, ts, of.feature_set, of.version, row.tolist()) for symbol, ts, row in new]
     with connection.cursor() as cursor:
         written = execute_values(
             cursor.cursor,
             "INSERT INTO engineered_features (symbol, timeframe, bar_ts, feature_set, version, values) VALUES %s "
             "ON CONFLICT DO NOTHING RETURNING 1",
-            values,
+            new,
             page_size=500,
             fetch=True,
         )
     return len(written)
 
 
-def _stored_features(of: FeatureVersion, rows: list[tuple[str, datetime, FloatArray]]) -> set[tuple[str, datetime]]:
-    """The (symbol, bar) pairs of the rows' range that are stored."""
-    times = [ts for _, ts, _ in rows]
+def _stored_features(
+    of: FeatureVersion, bars: Bars, own: Sequence[npt.NDArray[np.intp]]
+) -> dict[str, tuple[int, datetime]]:
+    """How many of these rows each symbol has, and the newest of them."""
+    spans = [(s, *utc_times(bars.ts[rows[[0, -1]]])) for s, rows in zip(bars.symbols, own, strict=True) if len(rows)]
+    symbols, firsts, lasts = map(list, zip(*spans, strict=True))
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT symbol, bar_ts FROM engineered_features WHERE symbol = ANY(%s) AND timeframe = %s "
-            "AND feature_set = %s AND version = %s AND bar_ts BETWEEN %s AND %s",
-            [sorted({row[0] for row in rows}), of.timeframe, of.feature_set, of.version, min(times), max(times)],
+            "SELECT f.symbol, count(*), max(f.bar_ts) FROM engineered_features f "
+            "JOIN unnest(%s::text[], %s::timestamptz[]) AS s(symbol, first) ON s.symbol = f.symbol "
+            "WHERE f.symbol = ANY(%s) AND f.timeframe = %s AND f.feature_set = %s AND f.version = %s "
+            "AND f.bar_ts BETWEEN %s AND %s AND f.bar_ts >= s.first GROUP BY f.symbol",
+            [symbols, firsts, symbols, of.timeframe, of.feature_set, of.version, min(firsts), max(lasts)],
         )
-        return set(cursor.fetchall())
+        return {symbol: (count, newest) for symbol, count, newest in cursor.fetchall()}
 
 
 def load_features(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ from tiers.contracts import Bars, FeatureSet, FloatArray, shortest
 from tiers.contracts.protocols import FeaturesTier
 from tiers.live import inference, lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from trading.market.timestamps import utc
 from trading.market.write import lock_bars_shared
 from trading.models import PipelineCycle, Stage
 
@@ -46,10 +44,9 @@ def run(ctx: StageContext) -> StageResult:
         answer,
         lambda found: record.of_book(book.symbols, {"missing_values": int(np.isnan(found.values[-1]).sum())}),
     )
-    rows = _feature_rows(bars, values, needed)
     version = answer.version(ctx.cycle.modules[Stage.FEATURES])
     key = store.FeatureVersion(timeframe=book.timeframe, feature_set=made.name, version=version)
-    written = store.save_features(key, rows)
+    written = store.save_features(key, bars, values, n_rows=needed)
     newest = values[-1]
     return StageResult(
         summary={
@@ -67,12 +64,3 @@ def features_of(cycle: PipelineCycle) -> tuple[FeatureSet, store.FeatureVersion]
     made = arms.serving(cycle, Stage.FEATURES).feature_set(cycle.timeframe)
     version = arms.serving_label(cycle, Stage.FEATURES)
     return made, store.FeatureVersion(timeframe=cycle.timeframe, feature_set=made.name, version=version)
-
-
-def _feature_rows(bars: Bars, values: FloatArray, needed: int) -> list[tuple[str, datetime, FloatArray]]:
-    """The last `needed` own rows of each symbol."""
-    rows = []
-    for column, symbol in enumerate(bars.symbols):
-        own = np.flatnonzero(~np.isnan(bars.close[:, column]))[-needed:]
-        rows += [(symbol, utc(bars.ts[row]), values[row, column]) for row in own]
-    return rows

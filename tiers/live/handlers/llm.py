@@ -24,9 +24,10 @@ def run(ctx: StageContext) -> StageResult:
     history = ctx.book.mode == Book.Mode.REPLAY
 
     def shown(tier: LlmTier) -> MarketContext:
+        seen = lookback.seen_by(tier, window, ctx.params, ctx.book.timeframe)
         return tier.context(
-            tier.market_statistics(window),
-            bars.n_bars - 1,
+            tier.market_statistics(seen),
+            shortest(seen).n_bars - 1,
             bar_ts=ctx.bar_ts,
             symbols=bars.symbols,
             forecast=forecast,
