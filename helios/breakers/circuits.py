@@ -30,15 +30,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from helios.breakers.catalog import Settings
 from helios.breakers.core import machine, sliding_window
-from helios.breakers.core.config import Config, Mode
+from helios.breakers.core.config import Mode
 from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State, Step
 from helios.breakers.errors import CircuitOpen, SharedStateAway
 from helios.breakers.journal import Entry, Journal, moment
-from helios.breakers.shared_state import Reply
+from helios.breakers.shared_state import Reply, SharedStore
 
 REFRESH_S = 0.1
 AWAY_S = 1.0
@@ -49,20 +49,6 @@ _REASONS = {
     State.HALF_OPEN: "it is half-open and its probes are under way",
 }
 _UNREAD = "nobody could read yet whether a person opened it, and orders are not sent without knowing"
-
-
-class Store(Protocol):
-    """What a circuit needs of the shared state; `store.SharedStore` is it."""
-
-    def acquire(self, name: str, config: Config, at: At, generation: int, *, token: str, unshared: str) -> Reply: ...
-
-    def record(
-        self, name: str, config: Config, at: At, generation: int, *, token: str, outcome: Outcome, unshared: str
-    ) -> Reply: ...
-
-    def share(self, name: str, config: Config, at: At, generation: int, *, unshared: str) -> Reply: ...
-
-    def peek(self, name: str, config: Config) -> Reply: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +77,7 @@ class ProcessCircuit:
         name: str,
         settings: Settings,
         *,
-        store: Store,
+        store: SharedStore,
         journal: Journal,
         acting: Callable[[], bool],
         on_changes: Callable[[int], None] = lambda _: None,

@@ -160,8 +160,23 @@ class FlagSegment(models.Model):
         return self.name
 
 
-class FeatureFlagHistory(models.Model):
-    """One change of one flag: who, when, before, after, why. Append-only, and it outlives its flag."""
+class _History(models.Model):
+    """One change: who, when, before, after, why."""
+
+    ts = models.DateTimeField(auto_now_add=True)
+    action = models.CharField(max_length=32)
+    actor = models.CharField(max_length=150)
+    reason = models.TextField(blank=True, default="")
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    generation = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class FeatureFlagHistory(_History):
+    """The changes of flags. Append-only, and it outlives its flag."""
 
     flag = models.ForeignKey(
         FeatureFlag,
@@ -171,13 +186,6 @@ class FeatureFlagHistory(models.Model):
         on_delete=models.DO_NOTHING,
         related_name="history",
     )
-    ts = models.DateTimeField(auto_now_add=True)
-    action = models.CharField(max_length=32)
-    actor = models.CharField(max_length=150)
-    reason = models.TextField(blank=True, default="")
-    before = models.JSONField(null=True)
-    after = models.JSONField(null=True)
-    generation = models.BigIntegerField()
 
     class Meta:
         db_table = "feature_flag_history"
@@ -190,8 +198,8 @@ class FeatureFlagHistory(models.Model):
         return f"{self.flag_id} {self.action} by {self.actor}"
 
 
-class FlagSegmentHistory(models.Model):
-    """One change of one segment: who, when, before, after, why. Append-only, and it outlives its segment."""
+class FlagSegmentHistory(_History):
+    """The changes of segments. Append-only, and it outlives its segment."""
 
     segment = models.ForeignKey(
         FlagSegment,
@@ -201,13 +209,6 @@ class FlagSegmentHistory(models.Model):
         on_delete=models.DO_NOTHING,
         related_name="history",
     )
-    ts = models.DateTimeField(auto_now_add=True)
-    action = models.CharField(max_length=32)
-    actor = models.CharField(max_length=150)
-    reason = models.TextField(blank=True, default="")
-    before = models.JSONField(null=True)
-    after = models.JSONField(null=True)
-    generation = models.BigIntegerField()
 
     class Meta:
         db_table = "flag_segment_history"
