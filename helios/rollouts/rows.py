@@ -82,7 +82,7 @@ def progress(row: Rollout) -> Progress:
     )
 
 
-def snapshot(row: Rollout) -> dict[str, Any]:
+def state(row: Rollout) -> dict[str, Any]:
     """What history keeps of a rollout before and after a move."""
     return {
         "state": row.state,
@@ -97,7 +97,7 @@ def snapshot(row: Rollout) -> dict[str, Any]:
 
 def write(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: str = "", anew: bool = False) -> None:
     """Write where the locked row stands now; a change of state or step leaves history and an event."""
-    before, was = snapshot(row), progress(row)
+    before, was = state(row), progress(row)
     action = action_of(was, after)
     row.state, row.step, row.cause = after.state.value, after.step, after.cause.value
     row.n_inconclusive, row.n_errors = after.n_inconclusive, after.n_errors
@@ -117,7 +117,7 @@ def log_history(
 ) -> None:
     """Append to the history and to the events; every process may have to look again."""
     ROLLOUTS.moved()
-    after = snapshot(row)
+    after = state(row)
     entry = {"actor": actor, "reason": reason, "before": before, "after": after}
     RolloutEvent.objects.create(rollout=row, at=now, action=action, **entry)
     data = {"rollout": row.pk, "kind": row.kind, "target": row.target, **entry}

@@ -41,7 +41,7 @@ def test_any_order_of_people_analyses_and_cycles_keeps_the_rules(plan, desk: Des
             try:
                 chance.choices(PEOPLE, weights=WEIGHTS)[0](row.pk, actor="ada", now=now)
             except Rejected:
-                assert rows.snapshot(selectors.get(row.pk)) == rows.snapshot(before)
+                assert rows.state(selectors.get(row.pk)) == rows.state(before)
         elif chance.random() < 0.3:
             services.react(row.pk, now)
         else:
@@ -58,8 +58,8 @@ def test_any_order_of_people_analyses_and_cycles_keeps_the_rules(plan, desk: Des
         served = asked(["AAPL", "IBM", "MSFT"])
         assert bool(served) == (after.state in SERVING and after.step > 0)
         if before.state not in LIVE:
-            assert rows.snapshot(after) == rows.snapshot(before)
+            assert rows.state(after) == rows.state(before)
     entries = list(RolloutEvent.objects.order_by("id"))
     assert all(one.after == following.before for one, following in pairwise(entries))
-    assert entries[-1].after == rows.snapshot(selectors.get(row.pk))
+    assert entries[-1].after == rows.state(selectors.get(row.pk))
     assert (desk.champion == "momentum") == (selectors.get(row.pk).state == "SUCCEEDED")

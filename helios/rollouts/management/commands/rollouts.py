@@ -25,6 +25,7 @@ ACTIONS: Final = {
     "history": "what was done with a rollout, newest first",
     "analyses": "every reading with its verdict, newest first",
 }
+MOVES: Final = {"start", "pause", "resume", "promote", "abort"}
 
 
 class Command(SubjectCommand):
@@ -45,6 +46,14 @@ class Command(SubjectCommand):
             action.add_argument("--full", action="store_true", help="all steps at once, to the champion's place")
         if name == "create":
             _add_plan(action)
+
+    def act(self, options: Options) -> Any:
+        """Run the chosen action; a move is the service of its name."""
+        action = options["action"]
+        if action not in MOVES:
+            return super().act(options)
+        given = {"full": options["full"]} if action == "promote" else {}
+        return comparison.state(getattr(services, action)(_named(options["name"]).pk, **given, **by(options)))
 
     def text(self, action: str, answer: Any) -> str:
         """Tables for people."""
@@ -74,21 +83,6 @@ class Command(SubjectCommand):
             if options["start"]:
                 row = services.start(row.pk, **by(options))
         return comparison.state(row)
-
-    def _start(self, options: Options) -> Row:
-        return comparison.state(services.start(_named(options["name"]).pk, **by(options)))
-
-    def _pause(self, options: Options) -> Row:
-        return comparison.state(services.pause(_named(options["name"]).pk, **by(options)))
-
-    def _resume(self, options: Options) -> Row:
-        return comparison.state(services.resume(_named(options["name"]).pk, **by(options)))
-
-    def _promote(self, options: Options) -> Row:
-        return comparison.state(services.promote(_named(options["name"]).pk, full=options["full"], **by(options)))
-
-    def _abort(self, options: Options) -> Row:
-        return comparison.state(services.abort(_named(options["name"]).pk, **by(options)))
 
     def _history(self, options: Options) -> list[Row]:
         entries = RolloutEvent.objects.filter(rollout=_named(options["name"]))[: max(options["limit"], 0)]
