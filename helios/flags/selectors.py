@@ -34,16 +34,18 @@ def get_segment(name: str) -> FlagSegment:
 
 def unknown_flag(name: str) -> UnknownFlagError:
     """The error for a name that no flag has."""
-    close = difflib.get_close_matches(name, FeatureFlag.objects.values_list("name", flat=True), n=1)
-    hint = f"did you mean {close[0]}?" if close else "`manage.py flags list` shows the names"
-    return UnknownFlagError(f"a flag's name must be a known one, was {name!r}; {hint}")
+    return UnknownFlagError(f"a flag's name must be a known one, was {name!r}; {_hint(FeatureFlag, name, 'list')}")
 
 
 def unknown_segment(name: str) -> UnknownSegmentError:
     """The error for a name that no segment has."""
-    close = difflib.get_close_matches(name, FlagSegment.objects.values_list("name", flat=True), n=1)
-    hint = f"did you mean {close[0]}?" if close else "`manage.py flags segments` shows the names"
+    hint = _hint(FlagSegment, name, "segments")
     return UnknownSegmentError(f"a segment's name must be a known one, was {name!r}; {hint}")
+
+
+def _hint(model: type[FeatureFlag | FlagSegment], name: str, action: str) -> str:
+    close = difflib.get_close_matches(name, model.objects.values_list("name", flat=True), n=1)
+    return f"did you mean {close[0]}?" if close else f"`manage.py flags {action}` shows the names"
 
 
 def history_entry(name: str, entry: int) -> FeatureFlagHistory:
@@ -84,13 +86,13 @@ def effect_of(values: Mapping[str, Any], now: datetime | None = None) -> str:
     return text if definition.enabled else f"off for everybody; once enabled, {text}"
 
 
-def outcomes(flag: FeatureFlag, now: datetime | None = None) -> dict[str, str]:
+def outcomes(flag: FeatureFlag) -> dict[str, str]:
     """What each button would do to the flag, in words: whom it serves then, and what that means for the pipeline."""
     on = {**vars(flag), "enabled": True, "strategy": flag.resume_strategy or flag.strategy, "resume_strategy": ""}
     shipped = catalog.BY_NAME.get(flag.name)
     means_on, means_off = (f": {shipped.on}", f": {shipped.off}") if shipped else ("", "")
     return {
-        "enable": f"{effect_of(on, now)}{means_on}",
+        "enable": f"{effect_of(on)}{means_on}",
         "disable": f"off for everybody until it is enabled{means_off}",
         "kill": f"off for everybody at once, and held off until somebody enables it on purpose{means_off}",
     }

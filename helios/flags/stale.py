@@ -58,11 +58,6 @@ def report(*, days: int = DEFAULT_DAYS, now: datetime | None = None) -> list[Sta
     return found + [_asked_for(name, count) for name, count in sorted(process.unknown().items())]
 
 
-def expired(now: datetime | None = None) -> list[FeatureFlag]:
-    """The flags whose date has passed, oldest date first; they are evaluated as before."""
-    return list(FeatureFlag.objects.filter(expires_at__lte=now or timezone.now()).order_by("expires_at", "name"))
-
-
 def assess(flag: FeatureFlag, changed: datetime, *, days: int, now: datetime) -> list[StaleFlag]:
     """The reasons to look at one flag; `changed` is when an answer of it changed last by hand."""
     found = []
