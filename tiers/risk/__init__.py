@@ -31,7 +31,7 @@ def forecast_volatility(
 
 
 def on_load() -> None:
-    """Compile, or load, what numba compiles here, and import `arch`: no bar waits for it."""
+    """Compile, or load, what numba compiles here: no bar waits for it."""
     n_bars = 300
     close = 100.0 * np.exp(0.01 * np.cumsum(np.sin(np.arange(n_bars, dtype=np.float64) ** 2)))[:, None]
     days = np.arange(n_bars).astype("datetime64[D]").astype("datetime64[us]")

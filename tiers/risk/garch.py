@@ -1,15 +1,13 @@
 """GARCH(1,1): r_t = mu + e_t, h_t = omega + alpha e_{t-1}^2 + beta h_{t-1} (Bollerslev, 1986).
 
-The model is fitted by `arch`; the filter that turns fitted parameters into variances is compiled here. Both
-begin with pre-sample e_0^2 = h_0 = the window's sample variance, the convention of Fiorentini, Calzolari and
-Panattoni (1996), so the filter equals arch's conditional variance.
+Fit and filter are compiled. Both begin with pre-sample e_0^2 = h_0 = the window's sample variance, the convention of
+Fiorentini, Calzolari and Panattoni (1996), so the filter equals the conditional variance of `arch`, the tests' oracle.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 
@@ -17,6 +15,7 @@ import numba
 import numpy as np
 
 from tiers.contracts import FloatArray
+from tiers.risk import garch_fit
 
 NEAR_UNIT_ROOT = 1.0 - 1e-6  # at or above: shocks never fade, the long-run variance has no meaning
 
@@ -84,47 +83,31 @@ def filter_variance(returns: FloatArray, parameters: tuple[float, float, float, 
 
 
 def fit(returns: FloatArray, *, mean: str = "constant") -> GarchFit | None:
-    """Maximum-likelihood GARCH(1,1) with normal errors.
+    """Maximum-likelihood GARCH(1,1) with normal errors, the same whatever was fitted before.
 
     `returns` is (n,) per bar, without NaN; `mean` is "constant" or "zero". The returns are scaled to unit
     variance for the optimiser (at any bar length this is better conditioned than per cent) and the parameters
-    scaled back. None where the optimiser does not converge, the result is not stationary, or nothing moves.
+    scaled back. None where the search does not converge, the result is not stationary, or nothing moves.
     """
     scale = math.sqrt(start_variance(returns, mean=True)) if len(returns) else 0.0
     # Below a relative 1e-12 the "variance" is rounding noise of equal values.
     if not math.isfinite(scale) or scale <= 1e-12 * float(np.max(np.abs(returns), initial=1e-30)):
         return None
-    try:
-        result = _arch_fit(returns / scale, mean)
-    except (ValueError, FloatingPointError, np.linalg.LinAlgError):
+    unit, constant = returns / scale, mean == "constant"
+    start = start_variance(unit, mean=constant)
+    theta, loglikelihood, converged = garch_fit.maximise(unit, start, constant, garch_fit.MAX_ITERATIONS)
+    if not converged:
         return None
-    if result is None:
-        return None
-    scaled = _rescaled(result, scale, len(returns))
-    return scaled if is_stationary(scaled) else None
-
-
-def _arch_fit(unit_returns: FloatArray, mean: str) -> GarchFit | None:
-    """Run arch quietly on returns of unit variance; None when it did not converge."""
-    # arch brings pandas, statsmodels and two seconds of imports: only a process that fits pays for them.
-    from arch.univariate import GARCH, ConstantMean, ZeroMean  # noqa: PLC0415
-
-    constant = mean == "constant"
-    model = (ConstantMean if constant else ZeroMean)(unit_returns, volatility=GARCH(p=1, q=1), rescale=False)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        start = start_variance(unit_returns, mean=constant)
-        result = model.fit(disp="off", show_warning=False, update_freq=0, backcast=start)
-    if result.convergence_flag != 0:
-        return None
-    mu, (omega, alpha, beta) = (0.0, result.params) if not constant else (result.params.iloc[0], result.params.iloc[1:])
-    return GarchFit(
-        mu=float(mu),
-        omega=float(omega),
-        alpha=float(alpha),
-        beta=float(beta),
-        loglikelihood=float(result.loglikelihood),
+    mu, omega, share, persistence = theta.tolist()
+    found = GarchFit(
+        mu=mu,
+        omega=omega,
+        alpha=share * persistence,
+        beta=(1.0 - share) * persistence,
+        loglikelihood=loglikelihood,
     )
+    scaled = _rescaled(found, scale, len(returns))
+    return scaled if is_stationary(scaled) else None
 
 
 def _rescaled(unit: GarchFit, scale: float, n: int) -> GarchFit:
