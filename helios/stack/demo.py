@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -10,13 +12,14 @@ from rich.console import Console
 
 from helios import terminal
 from helios.env import Env
-from helios.stack import children, endpoints, summary, training
+from helios.stack import children, endpoints, loading, summary, training
 from helios.stack.children import StackError
 from helios.stack.environment import load_env
 from helios.stack.processes import beat, workers
+from helios.stack.runner import Runner
 from helios.stack.servers import Lease
 from helios.stack.steps import LOAD, MIGRATE, TRAIN, Step, Steps
-from helios.stack.workers import answering, running_workers
+from helios.stack.workers import answering, await_workers, started_workers
 
 SYMBOLS = "AAPL,GOOG,IBM,MSFT"
 AUDIT = Step("Audit by the sentinel", ["sentinel", "audit", "--json"], fine=(0, 1))
@@ -52,12 +55,18 @@ def run(env: Env, console: Console) -> summary.Outcome:
     with Lease(env, partial(_note, console)) as lease:
         steps.note(f"Servers ({', '.join(lease.started) or 'running already'})", time.monotonic() - started)
         steps.run(MIGRATE)
-        data = steps.run(LOAD)
-        trained = _train(env, steps)
+        data = _load(env, steps)
+        known = training.recall(env)
+        trained = _train(env, steps) if known is None else _kept(steps, known)
         unseen = _unseen(trained)
-        backtest = steps.run(_backtest("helios", *unseen, "--export", str(report)))
-        buy_and_hold = steps.run(_backtest("buy_and_hold", *unseen))
-        replay, audit = _replay_and_audit(env, steps)
+        helios = partial(steps.run, _backtest("helios", *unseen, "--export", str(report)))
+        # The first time it compiles what the workers then load; later they start beside it.
+        backtest = helios() if known is None else None
+        with _workers(env, steps) as runner:
+            tick = _no_tick if runner is None else runner.tick
+            backtest = helios(idle=tick) if known is not None else backtest
+            buy_and_hold = steps.run(_backtest("buy_and_hold", *unseen), idle=tick)
+            replay, audit = _replay_and_audit(env, steps, runner)
     return summary.Outcome(
         data=data,
         training=trained,
@@ -70,14 +79,25 @@ def run(env: Env, console: Console) -> summary.Outcome:
     )
 
 
-def _train(env: Env, steps: Steps) -> object:
-    known = training.recall(env)
+def _load(env: Env, steps: Steps) -> object:
+    known = loading.recall(env)
     if known is not None:
-        steps.note("Train the compact model (there already, from the same data)", 0.0)
+        steps.note("Load the sample data (there already, unchanged)", 0.0)
         return known
+    result = steps.run(LOAD)
+    loading.remember(env, result)
+    return result
+
+
+def _train(env: Env, steps: Steps) -> object:
     result = steps.run(TRAIN)
     training.remember(env, result)
     return result
+
+
+def _kept(steps: Steps, known: object) -> object:
+    steps.note("Train the compact model (there already, from the same data)", 0.0)
+    return known
 
 
 def _unseen(trained: object) -> list[str]:
@@ -93,21 +113,35 @@ def _backtest(strategy: str, *more: str) -> Step:
     return Step(f"Backtest {strategy}", words)
 
 
-def _replay_and_audit(env: Env, steps: Steps) -> tuple[object, object]:
-    """Replay through workers of our own, unless a running stack has them already; audit while they live."""
-    words = ["replay", "--symbols", SYMBOLS, "--timeframe", "1d", "--bars", "60", "--json"]
-    replay = Step("Replay 60 bars through the workers", words)
+@contextmanager
+def _workers(env: Env, steps: Steps) -> Iterator[Runner | None]:
+    """Workers of our own, which start beside what comes next, unless a running stack has them already."""
     redis_url = endpoints.configured(env).redis_url
     if {spec.name for spec in workers(env)} <= answering(endpoints.celery_broker(redis_url)):
+        yield None
+        return
+    with started_workers(env, beside=[beat()], say=partial(_note, steps.console)) as runner:
+        yield runner
+
+
+def _no_tick() -> None:
+    """Nobody to look after."""
+
+
+def _replay_and_audit(env: Env, steps: Steps, runner: Runner | None) -> tuple[object, object]:
+    """Replay through the workers, and audit while they live."""
+    words = ["replay", "--symbols", SYMBOLS, "--timeframe", "1d", "--bars", "60", "--json"]
+    replay = Step("Replay 60 bars through the workers", words)
+    if runner is None:
         return steps.run(replay), steps.run(AUDIT)
     started = time.monotonic()
-    with running_workers(env, beside=[beat()], say=partial(_note, steps.console)) as runner:
-        steps.note("Start workers and beat", time.monotonic() - started)
-        done = steps.run(replay, idle=runner.tick)
-        while not training.exists(env, HEARTBEAT) and time.monotonic() - started < BEAT_WITHIN_S:
-            runner.tick()
-            time.sleep(0.2)
-        return done, steps.run(AUDIT, idle=runner.tick)
+    await_workers(runner, env)
+    steps.note("Workers and beat, started beside the backtests", time.monotonic() - started)
+    done = steps.run(replay, idle=runner.tick)
+    while not training.exists(env, HEARTBEAT) and time.monotonic() - started < BEAT_WITHIN_S:
+        runner.tick()
+        time.sleep(0.2)
+    return done, steps.run(AUDIT, idle=runner.tick)
 
 
 if __name__ == "__main__":

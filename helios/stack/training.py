@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from helios.stack import endpoints
 _INPUTS = ("trading/sample_data/*.parquet", "tiers/features/*.py", "tiers/predict/*.py")
 
 
-def fingerprint(root: Path = BASE_DIR) -> str:
-    """A hash over the bundled data and the code of features and model."""
+def fingerprint(root: Path = BASE_DIR, inputs: Sequence[str] = _INPUTS) -> str:
+    """A hash over files: by default the bundled data and the code of features and model."""
     total = hashlib.sha256()
-    for pattern in _INPUTS:
+    for pattern in inputs:
         for path in sorted(root.glob(pattern)):
             total.update(path.relative_to(root).as_posix().encode())
             total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -42,6 +43,11 @@ def recall(env: Env) -> Any | None:
 
 def exists(env: Env, query: str) -> bool:
     """Whether the query finds a row; False when the table is not there yet."""
+    return first(env, query) is not None
+
+
+def first(env: Env, query: str) -> tuple[Any, ...] | None:
+    """The query's first row; None where there is none, or no table yet."""
     url = endpoints.configured(env).database_url
     entry = endpoints.django_database(url)
     given = {key.lower(): entry[key] for key in ("USER", "PASSWORD", "HOST", "PORT") if entry[key]}
@@ -49,9 +55,10 @@ def exists(env: Env, query: str) -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute(query)
-            return cursor.fetchone() is not None
+            row: tuple[Any, ...] | None = cursor.fetchone()
+            return row
     except psycopg2.errors.UndefinedTable:
-        return False
+        return None
     finally:
         connection.close()
 

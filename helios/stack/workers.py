@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,13 +50,14 @@ def log_files(folder: Path) -> Emit:
     return emit
 
 
-def await_workers(runner: Runner, names: Collection[str], *, broker_url: str) -> None:
-    """Wait until the named workers answer; one that dies meanwhile starts again, a few times.
+def await_workers(runner: Runner, env: Env) -> None:
+    """Wait until the workers of all queues answer; one that dies meanwhile starts again, a few times.
 
     Raises: StackError for one that does not come up.
     """
+    broker_url = endpoints.celery_broker(endpoints.configured(env).redis_url)
     deadline = time.monotonic() + READY_TIMEOUT_S
-    missing = set(names)
+    missing = {spec.name for spec in processes.workers(env)}
     while missing := missing - answering(broker_url):
         runner.tick()
         if time.monotonic() > deadline:
@@ -64,25 +65,34 @@ def await_workers(runner: Runner, names: Collection[str], *, broker_url: str) ->
 
 
 @contextmanager
-def running_workers(
+def started_workers(
     env: Env | None = None, *, beside: Sequence[ProcessSpec] = (), say: Emit = warn
 ) -> Iterator[Runner]:
-    """The workers of all queues, ready, for the length of the block; their output goes to `var/logs/*.out`.
+    """The workers of all queues for the length of the block, not yet waited for; their output goes to `var/logs/*.out`.
 
     The runner's `tick` is the caller's to call a few times a second: it starts again what crashed, and `say` tells so.
     `beside` are processes to run with them that nobody waits for.
-    Raises: StackError when a worker does not start, and from inside the block when one crashes again and again.
+    Raises: StackError from inside the block when one crashes again and again.
     """
     env = env or get_env()
-    redis_url = endpoints.configured(env).redis_url
-    specs, logs = processes.workers(env), env.var_dir / "logs"
+    logs = env.var_dir / "logs"
     write = log_files(logs)
-    runner = Runner([*specs, *beside], write, note=both(say, write), give_up_after=CRASHES)
+    runner = Runner([*processes.workers(env), *beside], write, note=both(say, write), give_up_after=CRASHES)
     try:
         runner.start()
-        await_workers(runner, {spec.name for spec in specs}, broker_url=endpoints.celery_broker(redis_url))
         yield runner
     except CrashLoopError as error:
         raise StackError(f"{error}; its log ends:\n{children.tail(logs / f'{error.name}.out')}") from None
     finally:
         runner.stop()
+
+
+@contextmanager
+def running_workers(
+    env: Env | None = None, *, beside: Sequence[ProcessSpec] = (), say: Emit = warn
+) -> Iterator[Runner]:
+    """`started_workers`, once they answer. Raises: StackError when a worker does not start, too."""
+    env = env or get_env()
+    with started_workers(env, beside=beside, say=say) as runner:
+        await_workers(runner, env)
+        yield runner

@@ -110,7 +110,8 @@ def starts(returns: FloatArray, mu: float, start: float) -> FloatArray:
             if value < values[i]:
                 values[i] = value
                 found[i] = theta
-    return found[values <= values.min() + _RIVAL]
+    near: FloatArray = found[values <= values.min() + _RIVAL]
+    return near
 
 
 @numba.njit(cache=True)

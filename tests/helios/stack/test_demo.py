@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from helios.env import Env
-from helios.stack import demo, training
+from helios.stack import demo, loading, training
 from helios.stack.children import StackError
 from helios.stack.steps import Step, Steps
 
@@ -56,6 +56,10 @@ class Recorder:
         yield self
         self.asked.append("workers down")
 
+    def await_workers(self, runner: Recorder, _env: Env) -> None:
+        assert runner is self
+        self.asked.append("ready")
+
     def tick(self) -> None:
         self.ticks += 1
 
@@ -64,7 +68,10 @@ class Recorder:
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     made = Recorder()
     monkeypatch.setattr(Steps, "run", made.for_steps())
-    monkeypatch.setattr(demo, "running_workers", made.workers)
+    monkeypatch.setattr(demo, "started_workers", made.workers)
+    monkeypatch.setattr(demo, "await_workers", made.await_workers)
+    monkeypatch.setattr(loading, "recall", lambda _: None)
+    monkeypatch.setattr(loading, "remember", lambda *_: None)
     monkeypatch.setattr(demo, "answering", lambda _: made.answering)
     monkeypatch.setattr(training, "recall", lambda _: None)
     monkeypatch.setattr(training, "remember", lambda *_: None)
@@ -84,20 +91,22 @@ def words(recorder: Recorder) -> list[str]:
 def test_everything_happens_in_order(recorder: Recorder, env: Env) -> None:
     outcome = demo.run(env, Console(file=io.StringIO()))
     assert words(recorder) == [
-        *("migrate", "import_data", "train", "backtest", "backtest", "workers", "replay", "sentinel", "workers"),
+        *("migrate", "import_data", "train", "backtest", "workers", "backtest", "ready", "replay", "sentinel"),
+        "workers",
     ]
-    assert "--bars 60" in recorder.asked[6]
+    assert "--bars 60" in recorder.asked[7]
     assert str(outcome.report) in recorder.asked[3]
-    assert "--strategy buy_and_hold" in recorder.asked[4]
-    assert recorder.asked[5] == "workers up, with beat"
-    assert recorder.ticks >= 2, "a worker that dies during the replay must come back"
+    assert "--strategy buy_and_hold" in recorder.asked[5]
+    assert recorder.asked[4] == "workers up, with beat"
+    assert recorder.ticks >= 3, "a worker that dies beside a backtest or the replay must come back"
     assert outcome.report.parent.is_dir()
     assert outcome.training == ANSWERS["train"]
 
 
 def test_the_backtest_begins_after_the_last_bar_the_model_has_seen(recorder: Recorder, env: Env) -> None:
     demo.run(env, Console(file=io.StringIO()))
-    assert [asked for asked in recorder.asked if "--timerange 20090408-" in asked] == recorder.asked[3:5]
+    unseen = [asked for asked in recorder.asked if "--timerange 20090408-" in asked]
+    assert unseen == [asked for asked in recorder.asked if asked.startswith("backtest")]
     recorder.answers["train"] = {"name": "of unknown age"}
     recorder.asked.clear()
     demo.run(env, Console(file=io.StringIO()))
@@ -111,6 +120,17 @@ def test_training_is_skipped_when_the_model_is_there(
     outcome = demo.run(env, Console(file=io.StringIO()))
     assert "train" not in words(recorder)
     assert outcome.training == {"name": "kept"}
+    assert words(recorder)[2:5] == ["workers", "backtest", "backtest"], "with all compiled, workers start at once"
+    assert outcome.backtest == ANSWERS["backtest"]
+
+
+def test_nothing_is_loaded_when_the_sample_is_there_unchanged(
+    recorder: Recorder, env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "recall", lambda _: {"series": ["kept"]})
+    outcome = demo.run(env, Console(file=io.StringIO()))
+    assert "import_data" not in words(recorder)
+    assert outcome.data == {"series": ["kept"]}
 
 
 def test_the_workers_of_a_running_stack_are_used(recorder: Recorder, env: Env) -> None:
