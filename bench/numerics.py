@@ -1,4 +1,4 @@
-"""Features against bare TA-Lib calls."""
+"""Features against bare TA-Lib calls, GARCH fits against arch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import talib
 
-from bench.chain import synthetic_bars
+from bench.chain import SEED, synthetic_bars
 from bench.timing import best_of
+
+GARCH_WINDOW, GARCH_STEPS = 1_000, 100
 
 
 def measure() -> list[dict[str, Any]]:
     """One row a kind of work."""
-    return [_features()]
+    return [_features(), _garch()]
 
 
 def _features() -> dict[str, Any]:
@@ -48,4 +50,49 @@ def _features() -> dict[str, Any]:
         "theirs": theirs * 1e9,
         "target": "<= 1.5x",
         "detail": {},
+    }
+
+
+def _garch() -> dict[str, Any]:
+    """A window that rolls over a GARCH process: parameters and next-bar variance at each step."""
+    from arch.univariate import GARCH, ConstantMean  # noqa: PLC0415
+
+    from tiers.risk import garch  # noqa: PLC0415
+
+    rng = np.random.default_rng(SEED)
+    returns, variance = np.empty(GARCH_WINDOW + GARCH_STEPS), 1.0
+    for k in range(len(returns)):
+        returns[k] = np.sqrt(variance) * rng.standard_normal()
+        variance = 0.05 + 0.09 * returns[k] ** 2 + 0.86 * variance
+    windows = [returns[k : k + GARCH_WINDOW].copy() for k in range(GARCH_STEPS)]
+
+    def ours() -> list[float]:
+        found = []
+        for window in windows:
+            fit = garch.fit(window)
+            if fit is None:
+                raise RuntimeError("every window of this process must have a fit, one had none")
+            start = garch.start_variance(window, mean=True)
+            garch.filter_variance(window, fit.parameters, start)[-1]
+            found.append(fit.loglikelihood)
+        return found
+
+    def theirs() -> list[float]:
+        found = []
+        for window in windows:
+            model = ConstantMean(window, volatility=GARCH(), rescale=False)
+            result = model.fit(disp="off", show_warning=False, backcast=float(np.var(window)))
+            result.forecast(horizon=1, reindex=False)
+            found.append(float(result.loglikelihood))
+        return found
+
+    lack = max((peer - own) / abs(peer) for own, peer in zip(ours(), theirs(), strict=True))
+    return {
+        "work": f"rolling GARCH(1,1) refit and forecast, window {GARCH_WINDOW:,}",
+        "ours": best_of(ours) / GARCH_STEPS * 1e3,
+        "unit": "ms",
+        "peer": "arch 8.0.0",
+        "theirs": best_of(theirs) / GARCH_STEPS * 1e3,
+        "target": "<= 0.25 ms, log-likelihood within 1e-4",
+        "detail": {"largest_relative_lack_of_likelihood": lack},
     }
