@@ -22,7 +22,7 @@ MAX_REASON: Final = 200
 MAX_NAMED: Final = 20  # unknown fields that one answer names; a body may hold tens of thousands
 
 
-class Truth(serializers.BooleanField):
+class StrictBoolean(serializers.BooleanField):
     """true or false; the words "yes" and "1" are neither."""
 
     def to_internal_value(self, data: Any) -> bool:
@@ -31,7 +31,7 @@ class Truth(serializers.BooleanField):
         return data
 
 
-class Whole(serializers.IntegerField):
+class StrictInteger(serializers.IntegerField):
     """A JSON number without a fraction."""
 
     def to_internal_value(self, data: Any) -> int:
@@ -42,7 +42,7 @@ class Whole(serializers.IntegerField):
         return data
 
 
-class Real(serializers.FloatField):
+class StrictFloat(serializers.FloatField):
     """A finite JSON number."""
 
     def to_internal_value(self, data: Any) -> float:
@@ -51,7 +51,7 @@ class Real(serializers.FloatField):
         return float(data)
 
 
-class Text(serializers.CharField):
+class StrictText(serializers.CharField):
     """A JSON text, kept as it is; other types are not turned into one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,14 +64,14 @@ class Text(serializers.CharField):
         return super().run_validation(data)
 
 
-class Name(Text, serializers.RegexField):
+class Name(StrictText, serializers.RegexField):
     """The name of something that is to be made."""
 
     def __init__(self, pattern: re.Pattern[str] = NAME, **kwargs: Any) -> None:
         super().__init__(f"^{pattern.pattern}$", **kwargs)
 
 
-class Moment(serializers.DateTimeField):
+class StrictDateTime(serializers.DateTimeField):
     """ISO 8601 with a time zone: a time without one names no moment."""
 
     def to_internal_value(self, value: Any) -> Any:
@@ -109,13 +109,17 @@ class Query(Body):
 class Reasoned(Body):
     """A change that may say why; the history keeps it."""
 
-    reason = Text(required=False, default="", allow_blank=True, max_length=MAX_REASON, help_text="kept in the history")
+    reason = StrictText(
+        required=False, default="", allow_blank=True, max_length=MAX_REASON, help_text="kept in the history"
+    )
 
 
 class Versioned(Reasoned):
     """A change of what the caller has seen; with `version` only if nobody changed it since."""
 
-    version = Whole(required=False, min_value=0, help_text="the `version` you saw; or send its ETag as If-Match")
+    version = StrictInteger(
+        required=False, min_value=0, help_text="the `version` you saw; or send its ETag as If-Match"
+    )
 
 
 class ReasonQuery(Query):

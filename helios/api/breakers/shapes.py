@@ -17,12 +17,12 @@ from helios.web.shapes import (
     Name,
     Query,
     ReadOnlySerializer,
-    Real,
     Reasoned,
-    Text,
-    Truth,
+    StrictBoolean,
+    StrictFloat,
+    StrictInteger,
+    StrictText,
     Versioned,
-    Whole,
     ordering,
 )
 
@@ -39,21 +39,23 @@ class BreakerFilter(Query):
 class BreakerFields(Reasoned):
     """What can be set on a breaker; 0 leaves a limit out."""
 
-    description = Text(required=False, allow_blank=True, max_length=MAX_DESCRIPTION)
-    failure_threshold = Whole(required=False, min_value=0, max_value=MAX_WINDOW_CALLS)
-    failure_rate = Real(required=False, min_value=0, max_value=1)
-    slow_call_s = Real(required=False, min_value=0, max_value=MAX_SECONDS)
-    slow_call_rate = Real(required=False, min_value=0, max_value=1)
-    minimum_calls = Whole(required=False, min_value=1, max_value=MAX_WINDOW_CALLS)
-    window_calls = Whole(required=False, min_value=0, max_value=MAX_WINDOW_CALLS)
-    window_s = Real(required=False, min_value=0, max_value=MAX_SECONDS)
-    open_s = Real(required=False, min_value=LEAST_S, max_value=MAX_SECONDS)
-    open_multiplier = Real(required=False, min_value=1, max_value=MAX_MULTIPLIER)
-    open_max_s = Real(required=False, min_value=0, max_value=MAX_SECONDS)
-    open_jitter = Real(required=False, min_value=0, max_value=1)
-    half_open_permits = Whole(required=False, min_value=1, max_value=MAX_WINDOW_CALLS)
-    permit_s = Real(required=False, min_value=LEAST_S, max_value=MAX_SECONDS)
-    order_path = Truth(required=False, help_text="guards orders: it always acts, and refuses while Redis is away")
+    description = StrictText(required=False, allow_blank=True, max_length=MAX_DESCRIPTION)
+    failure_threshold = StrictInteger(required=False, min_value=0, max_value=MAX_WINDOW_CALLS)
+    failure_rate = StrictFloat(required=False, min_value=0, max_value=1)
+    slow_call_s = StrictFloat(required=False, min_value=0, max_value=MAX_SECONDS)
+    slow_call_rate = StrictFloat(required=False, min_value=0, max_value=1)
+    minimum_calls = StrictInteger(required=False, min_value=1, max_value=MAX_WINDOW_CALLS)
+    window_calls = StrictInteger(required=False, min_value=0, max_value=MAX_WINDOW_CALLS)
+    window_s = StrictFloat(required=False, min_value=0, max_value=MAX_SECONDS)
+    open_s = StrictFloat(required=False, min_value=LEAST_S, max_value=MAX_SECONDS)
+    open_multiplier = StrictFloat(required=False, min_value=1, max_value=MAX_MULTIPLIER)
+    open_max_s = StrictFloat(required=False, min_value=0, max_value=MAX_SECONDS)
+    open_jitter = StrictFloat(required=False, min_value=0, max_value=1)
+    half_open_permits = StrictInteger(required=False, min_value=1, max_value=MAX_WINDOW_CALLS)
+    permit_s = StrictFloat(required=False, min_value=LEAST_S, max_value=MAX_SECONDS)
+    order_path = StrictBoolean(
+        required=False, help_text="guards orders: it always acts, and refuses while Redis is away"
+    )
 
 
 class NewBreaker(BreakerFields):

@@ -15,15 +15,15 @@ from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
 from helios.web.shapes import (
     MAX_PARTS,
     Body,
-    Moment,
     Name,
     Query,
     ReadOnlySerializer,
     Reasoned,
-    Text,
-    Truth,
+    StrictBoolean,
+    StrictDateTime,
+    StrictInteger,
+    StrictText,
     Versioned,
-    Whole,
     ordering,
     several,
     stored,
@@ -34,7 +34,7 @@ ALL_STRATEGIES: Final = [each.value for each in Strategy]
 RESERVED: Final = ("enable", "disable", "percentage", "stale")  # addresses below feature-flags/
 
 
-class _At(Moment):
+class _At(StrictDateTime):
     """A moment, kept as the text that a flag's column holds."""
 
     def to_internal_value(self, value: Any) -> Any:
@@ -43,47 +43,47 @@ class _At(Moment):
 
 
 def _texts(limit: int = 128, most: int = 1000) -> serializers.ListField:
-    return serializers.ListField(child=Text(max_length=limit), required=False, max_length=most)
+    return serializers.ListField(child=StrictText(max_length=limit), required=False, max_length=most)
 
 
 class Constraint(Body):
     """A condition on one value of the context, in Unleash's words."""
 
-    contextName = Text(  # noqa: N815 - Unleash's word
+    contextName = StrictText(  # noqa: N815 - Unleash's word
         max_length=100, help_text="symbol, user, strategy, system, environment or an attribute"
     )
     operator = serializers.ChoiceField(choices=[each.value for each in Operator])
     values = _texts(256)
-    value = Text(required=False, allow_blank=True, max_length=256)
-    inverted = Truth(required=False)
-    caseInsensitive = Truth(required=False)  # noqa: N815
+    value = StrictText(required=False, allow_blank=True, max_length=256)
+    inverted = StrictBoolean(required=False)
+    caseInsensitive = StrictBoolean(required=False)  # noqa: N815
 
 
 class Payload(Body):
     type = serializers.ChoiceField(choices=["string", "number", "json", "csv"])
-    value = Text(allow_blank=True, max_length=10_000)
+    value = StrictText(allow_blank=True, max_length=10_000)
 
 
 class Override(Body):
-    contextName = Text(max_length=100)  # noqa: N815
+    contextName = StrictText(max_length=100)  # noqa: N815
     values = _texts(256)
 
 
 class Variant(Body):
     """One of several answers; its share is its weight over the sum of all weights."""
 
-    name = Text(max_length=100)
-    weight = Whole(min_value=0, max_value=1000)
+    name = StrictText(max_length=100)
+    weight = StrictInteger(min_value=0, max_value=1000)
     payload = Payload(required=False)
-    stickiness = Text(required=False, max_length=64)
+    stickiness = StrictText(required=False, max_length=64)
     overrides = several(Override)
 
 
 class Rule(Body):
     """An Unleash activation strategy, for flags with the strategy `rules`: one of them must hold."""
 
-    name = Text(max_length=100)
-    parameters = serializers.DictField(child=Text(allow_blank=True, max_length=2000), required=False)
+    name = StrictText(max_length=100)
+    parameters = serializers.DictField(child=StrictText(allow_blank=True, max_length=2000), required=False)
     constraints = several(Constraint)
     segments = _texts(100, MAX_PARTS)
     variants = several(Variant)
@@ -92,8 +92,8 @@ class Rule(Body):
 class Prerequisite(Body):
     """A flag that must be on (or off, or serve one of these variants) first."""
 
-    feature = Text(max_length=100)
-    enabled = Truth(required=False)
+    feature = StrictText(max_length=100)
+    enabled = StrictBoolean(required=False)
     variants = _texts(100, MAX_PARTS)
 
 
@@ -101,32 +101,32 @@ class Step(Body):
     """From `at` on the flag serves `percentage`."""
 
     at = _At()
-    percentage = Whole(min_value=0, max_value=100)
+    percentage = StrictInteger(min_value=0, max_value=100)
 
 
 class FlagFields(Reasoned):
     """What can be set on a flag; what is left out stays."""
 
-    enabled = Truth(required=False)
+    enabled = StrictBoolean(required=False)
     strategy = serializers.ChoiceField(choices=CHOSEN, required=False)
-    percentage = Whole(min_value=0, max_value=100, required=False)
+    percentage = StrictInteger(min_value=0, max_value=100, required=False)
     whitelist = _texts()
     blacklist = _texts()
-    gradual_from = Whole(min_value=0, max_value=100, required=False)
-    gradual_start = Moment(required=False, allow_null=True)
-    gradual_end = Moment(required=False, allow_null=True)
+    gradual_from = StrictInteger(min_value=0, max_value=100, required=False)
+    gradual_start = StrictDateTime(required=False, allow_null=True)
+    gradual_end = StrictDateTime(required=False, allow_null=True)
     schedule = several(Step)
-    stickiness = Text(required=False, allow_blank=True, max_length=64)
-    group_id = Text(required=False, allow_blank=True, max_length=100)
+    stickiness = StrictText(required=False, allow_blank=True, max_length=64)
+    group_id = StrictText(required=False, allow_blank=True, max_length=100)
     environments = _texts(64, MAX_PARTS)
     segments = _texts(100, MAX_PARTS)
     constraints = several(Constraint)
     prerequisites = several(Prerequisite)
     rules = several(Rule)
     variants = several(Variant)
-    description = Text(required=False, allow_blank=True, max_length=2000)
-    owner = Text(required=False, allow_blank=True, max_length=128)
-    expires_at = Moment(required=False, allow_null=True)
+    description = StrictText(required=False, allow_blank=True, max_length=2000)
+    owner = StrictText(required=False, allow_blank=True, max_length=128)
+    expires_at = StrictDateTime(required=False, allow_null=True)
 
 
 class NewFlag(FlagFields):
@@ -143,21 +143,26 @@ class FlagPatch(FlagFields, Versioned):
 
 
 class Share(Versioned):
-    percentage = Whole(min_value=0, max_value=100)
+    percentage = StrictInteger(min_value=0, max_value=100)
 
 
 class Entries(Versioned):
     entries = serializers.ListField(
-        child=Text(max_length=128), min_length=1, max_length=1000, help_text="symbols, users, strategies or systems"
+        child=StrictText(max_length=128),
+        min_length=1,
+        max_length=1000,
+        help_text="symbols, users, strategies or systems",
     )
 
 
 class Restored(Versioned):
-    entry = Whole(required=False, min_value=1, help_text="number of the change in the history; else an archived flag")
+    entry = StrictInteger(
+        required=False, min_value=1, help_text="number of the change in the history; else an archived flag"
+    )
 
 
 class _Named(Body):
-    name = Text(required=False, max_length=100, help_text="the flag; or ?name=")
+    name = StrictText(required=False, max_length=100, help_text="the flag; or ?name=")
 
 
 class NamedVersioned(_Named, Versioned):
@@ -259,7 +264,7 @@ class CheckQuery(serializers.Serializer[Any]):
 
 
 class SegmentFields(Reasoned):
-    description = Text(required=False, allow_blank=True, max_length=2000)
+    description = StrictText(required=False, allow_blank=True, max_length=2000)
     constraints = several(Constraint)
 
 

@@ -9,13 +9,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from helios.modules.models import Module, ModuleJob, ModuleState, ModuleSwap, ModuleTestRun, ModuleVersion, SwapState
-from helios.web.shapes import SLUG, Body, Name, Query, ReadOnlySerializer, Reasoned, Text, Truth, ordering
+from helios.web.shapes import SLUG, Body, Name, Query, ReadOnlySerializer, Reasoned, StrictBoolean, StrictText, ordering
 
 SUITES = sorted(settings.MODULE_SUITES)
 
 
-def _version(**kwargs: Any) -> Text:
-    return Text(max_length=80, help_text="a label such as 1.1.0+3fa1b2c4, or a plain version", **kwargs)
+def _version(**kwargs: Any) -> StrictText:
+    return StrictText(max_length=80, help_text="a label such as 1.1.0+3fa1b2c4, or a plain version", **kwargs)
 
 
 def _suites() -> serializers.ListField:
@@ -27,12 +27,14 @@ class NewModule(Body):
     """A slot, or another version for it. The code says its version itself; given here, it must be the same."""
 
     name = Name(SLUG)
-    path = Text(max_length=200, help_text="dotted path of a package on the allow-list")
-    version = Text(required=False, default="", allow_blank=True, max_length=64)
+    path = StrictText(max_length=200, help_text="dotted path of a package on the allow-list")
+    version = StrictText(required=False, default="", allow_blank=True, max_length=64)
     dependencies = serializers.DictField(
-        child=Text(max_length=100), required=False, help_text='module and version range: {"features": "^1.0.0"}'
+        child=StrictText(max_length=100), required=False, help_text='module and version range: {"features": "^1.0.0"}'
     )
-    hot_reloadable = Truth(required=False, help_text="may be swapped by a changed file; left out: as it was, or yes")
+    hot_reloadable = StrictBoolean(
+        required=False, help_text="may be swapped by a changed file; left out: as it was, or yes"
+    )
 
 
 class WhichVersion(Body):
@@ -42,7 +44,7 @@ class WhichVersion(Body):
 class NewSwap(Reasoned):
     """Which version takes the slot, and which suites it must pass instead of the slot's own."""
 
-    name = Text(max_length=64)
+    name = StrictText(max_length=64)
     version = _version()
     suites = _suites()
 

@@ -17,12 +17,12 @@ from helios.web.shapes import (
     Name,
     Query,
     ReadOnlySerializer,
-    Real,
     Reasoned,
-    Text,
-    Truth,
+    StrictBoolean,
+    StrictFloat,
+    StrictInteger,
+    StrictText,
     Versioned,
-    Whole,
     ordering,
     several,
     stored,
@@ -38,19 +38,23 @@ class PlanStep(Body):
     """One step of the plan: replay, shadow, then growing shares."""
 
     kind = serializers.ChoiceField(choices=MODES)
-    percentage = Whole(required=False, min_value=0, max_value=100, help_text="of the symbols; for live steps")
-    interval_s = Real(required=False, max_value=MAX_INTERVAL_S, help_text="from the step's begin to its analysis")
-    min_samples = Whole(required=False, min_value=1, max_value=1_000_000, help_text="decisions that it needs at least")
+    percentage = StrictInteger(required=False, min_value=0, max_value=100, help_text="of the symbols; for live steps")
+    interval_s = StrictFloat(
+        required=False, max_value=MAX_INTERVAL_S, help_text="from the step's begin to its analysis"
+    )
+    min_samples = StrictInteger(
+        required=False, min_value=1, max_value=1_000_000, help_text="decisions that it needs at least"
+    )
 
 
 class Guard(Body):
     """The challenger fails when the metric is above the limit: hard rolls back, soft pauses."""
 
     metric = serializers.ChoiceField(choices=list(METRICS))
-    limit = Real(min_value=0)
+    limit = StrictFloat(min_value=0)
     kind = serializers.ChoiceField(choices=STRENGTHS)
-    min_samples = Whole(required=False, min_value=1, max_value=1_000_000)
-    required = Truth(required=False)  # type: ignore[assignment] # a field called as DRF calls one of its own
+    min_samples = StrictInteger(required=False, min_value=1, max_value=1_000_000)
+    required = StrictBoolean(required=False)  # type: ignore[assignment] # a field called as DRF calls one of its own
 
 
 class NewRollout(Reasoned):
@@ -58,15 +62,17 @@ class NewRollout(Reasoned):
 
     name = Name()
     kind = serializers.ChoiceField(choices=KINDS, default=Kind.MODULE.value)
-    target = Text(max_length=100, help_text="the slot of a module, or the book of a strategy")
-    challenger = Text(max_length=200, help_text="label or version of the module, or name of the strategy")
+    target = StrictText(max_length=100, help_text="the slot of a module, or the book of a strategy")
+    challenger = StrictText(max_length=200, help_text="label or version of the module, or name of the strategy")
     params = serializers.DictField(required=False, help_text="of a challenging strategy")
-    books = serializers.ListField(child=Text(max_length=100), required=False, max_length=100, help_text="empty: all")
+    books = serializers.ListField(
+        child=StrictText(max_length=100), required=False, max_length=100, help_text="empty: all"
+    )
     steps = several(PlanStep, MAX_STEPS)
     guards = several(Guard, len(METRICS))
-    inconclusive_limit = Whole(default=3, min_value=1, max_value=1000)
-    error_limit = Whole(default=3, min_value=1, max_value=1000)
-    description = Text(required=False, default="", allow_blank=True, max_length=2000)
+    inconclusive_limit = StrictInteger(default=3, min_value=1, max_value=1000)
+    error_limit = StrictInteger(default=3, min_value=1, max_value=1000)
+    description = StrictText(required=False, default="", allow_blank=True, max_length=2000)
 
     def validate_name(self, name: str) -> str:
         if name.isdecimal():
@@ -75,7 +81,7 @@ class NewRollout(Reasoned):
 
 
 class Promotion(Versioned):
-    full = Truth(default=False, help_text="the challenger gets the whole place at once")
+    full = StrictBoolean(default=False, help_text="the challenger gets the whole place at once")
 
 
 class RolloutFilter(Query):
