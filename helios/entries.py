@@ -31,9 +31,9 @@ def line(text: str) -> str:
     """The text trimmed: one line of visible letters, or empty where it was. ValueError: `must be ..., was ...`."""
     found = trimmed(text)
     if text and not found:
-        raise ValueError(f"must not be blank, was {shown(text)}")
+        raise ValueError(f"must not be blank, was {quoted(text)}")
     if any(_is_blank(letter) and letter != " " for letter in found):
-        raise ValueError(f"must be one line of visible letters, was {shown(text)}")
+        raise ValueError(f"must be one line of visible letters, was {quoted(text)}")
     return found
 
 
@@ -43,7 +43,7 @@ def entry(text: str) -> str:
     if not found:
         raise ValueError("must not be empty, was ''")
     if "," in found:
-        raise ValueError(f"must be one entry without a comma, was {shown(text)}")
+        raise ValueError(f"must be one entry without a comma, was {quoted(text)}")
     return found
 
 
@@ -57,7 +57,7 @@ def split(text: str) -> list[str]:
     return [entry(part) for part in parts(text)]
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """A text as an error shows it: what cannot be seen by its number, and not at any length."""
     quoted = ascii(text) if any(_is_blank(letter) and letter != " " for letter in text) else repr(text)
     return quoted if len(quoted) <= 80 else f"{quoted[:77]}..."

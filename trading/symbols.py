@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from helios.entries import parts, shown, trimmed
+from helios.entries import parts, quoted, trimmed
 from helios.errors import DataError
 
 MAX_LETTERS: Final = 32  # of the whole name
@@ -25,7 +25,7 @@ def check(name: str) -> str:
         raise DataError(
             f"a symbol must be 1 to {MAX_LETTERS} letters, digits or . ^ $ @ # / _ = + & ! * ~ - in one word, "
             "such as BRK.B or BTC/USD, with its venue in capitals and a colon in front where that is named, "
-            f"such as VALR:BTC-ZAR, was {shown(name)}"
+            f"such as VALR:BTC-ZAR, was {quoted(name)}"
         )
     return name
 
@@ -39,7 +39,7 @@ def listed(text: str) -> tuple[str, ...]:
     """The names of a list with commas between them, each once. Raises: DataError as `check`, or where none is."""
     found = tuple(dict.fromkeys(map(check, parts(text))))
     if not found:
-        raise DataError(f"--symbols must name at least one symbol, was {shown(text)}")
+        raise DataError(f"--symbols must name at least one symbol, was {quoted(text)}")
     return found
 
 

@@ -78,7 +78,7 @@ def actor() -> str:
         return "cli"
 
 
-def by(options: Options) -> Row:
+def attribution(options: Options) -> Row:
     """Who makes a change, and why."""
     return {"actor": options.get("actor") or actor(), "reason": options["reason"]}
 

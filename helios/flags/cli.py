@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from helios.control.cli import Options, Row, by, read_json
+from helios.control.cli import Options, Row, attribution, read_json
 from helios.entries import split, trimmed
 from helios.flags import catalog, process, references, segments, selectors, services, stale
 from helios.flags.core.constraints import parse_moment
@@ -19,7 +19,7 @@ LAST_CHANGES: Final = 10
 
 
 def _locked(options: Options) -> dict[str, Any]:
-    return {**by(options), "version": options["if_version"]}
+    return {**attribution(options), "version": options["if_version"]}
 
 
 def _list(_: Options) -> list[Row]:
@@ -97,7 +97,7 @@ def _history(options: Options) -> list[Row]:
 def _restore(options: Options) -> list[Row] | Row:
     if options["name"]:
         return change_row(services.restore(options["name"], options["entry"], **_locked(options)))
-    named = {**by(options), "reason": options["reason"] or "put back"}
+    named = {**attribution(options), "reason": options["reason"] or "put back"}
     return [change_row(change) for change in services.install_missing(**named)]
 
 
@@ -110,7 +110,7 @@ def _segments(options: Options) -> list[Row] | Row:
     if not options["name"]:
         return [segment_row(each) for each in FlagSegment.objects.order_by("name")]
     if options["remove"]:
-        change = segments.remove(options["name"], **by(options))
+        change = segments.remove(options["name"], **attribution(options))
         return {"name": change.name, "action": change.action, "changed": change.changed}
     fields = {key: options[key] for key in segments.EDITABLE if options[key] is not None}
     if "constraints" in fields:
@@ -118,7 +118,7 @@ def _segments(options: Options) -> list[Row] | Row:
     if not fields:
         return segment_row(selectors.get_segment(options["name"]))
     known = FlagSegment.objects.filter(name=options["name"]).exists()
-    change = (segments.edit if known else segments.create)(options["name"], fields, **by(options))
+    change = (segments.edit if known else segments.create)(options["name"], fields, **attribution(options))
     row = segment_row(selectors.get_segment(change.name))
     return {**row, "action": change.action, "changed": change.changed}
 

@@ -25,7 +25,7 @@ from helios.flags.core.codec import (
 )
 from helios.flags.core.definition import FlagDefinition, Strategy, check_product
 from helios.flags.core.evaluation_context import EvaluationContext
-from helios.flags.core.json_fields import each
+from helios.flags.core.json_fields import read_list
 from helios.flags.core.parts import Segment
 
 log = logger.bind(component="flags")
@@ -100,15 +100,15 @@ def definition_from(row: Mapping[str, Any]) -> FlagDefinition:
             gradual_from=row["gradual_from"],
             gradual_start=row["gradual_start"],
             gradual_end=row["gradual_end"],
-            schedule=each(row["schedule"], "schedule", step_from_json),
+            schedule=read_list(row["schedule"], "schedule", step_from_json),
             stickiness=row["stickiness"],
             group_id=row["group_id"],
             environments=frozenset(row["environments"]),
-            prerequisites=each(row["prerequisites"], "prerequisites", prerequisite_from_json),
-            constraints=each(row["constraints"], "constraints", constraint_from_json),
+            prerequisites=read_list(row["prerequisites"], "prerequisites", prerequisite_from_json),
+            constraints=read_list(row["constraints"], "constraints", constraint_from_json),
             segments=tuple(row["segments"]),
-            rules=each(row["rules"], "rules", rule_from_json),
-            variants=each(row["variants"], "variants", variant_from_json),
+            rules=read_list(row["rules"], "rules", rule_from_json),
+            variants=read_list(row["variants"], "variants", variant_from_json),
         )
     )
 
@@ -118,5 +118,5 @@ def segment_from(row: Mapping[str, Any]) -> Segment:
     return Segment(
         name=row["name"],
         description=row["description"],
-        constraints=each(row["constraints"], "constraints", constraint_from_json),
+        constraints=read_list(row["constraints"], "constraints", constraint_from_json),
     )

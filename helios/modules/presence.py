@@ -62,7 +62,7 @@ def died_calling() -> list[tuple[int, str]]:
     died = []
     for row in ModuleProcess.objects.exclude(calling=None):
         silent = not ModuleProcess.objects.filter(pk=row.pk, seen_at__gte=Now() - timedelta(seconds=STALE_S)).exists()
-        if (silent or gone(row.host, row.pid)) and ModuleProcess.objects.filter(pk=row.pk).delete()[0]:
+        if (silent or process_gone(row.host, row.pid)) and ModuleProcess.objects.filter(pk=row.pk).delete()[0]:
             died.append((int(row.calling or 0), str(row)))
     return died
 
@@ -75,13 +75,13 @@ def leave(process: uuid.UUID) -> None:
 def live() -> list[ModuleProcess]:
     """The processes that were heard of lately; one of this machine whose process is gone is dead at once."""
     fresh = ModuleProcess.objects.filter(seen_at__gte=Now() - timedelta(seconds=STALE_S))
-    return [row for row in fresh if not gone(row.host, row.pid)]
+    return [row for row in fresh if not process_gone(row.host, row.pid)]
 
 
 def clean() -> int:
     """Remove the rows of the dead; returns how many."""
     old = ModuleProcess.objects.filter(seen_at__lt=Now() - timedelta(seconds=FORGET_S))
-    dead = [row.pk for row in ModuleProcess.objects.all() if gone(row.host, row.pid)]
+    dead = [row.pk for row in ModuleProcess.objects.all() if process_gone(row.host, row.pid)]
     return old.delete()[0] + ModuleProcess.objects.filter(pk__in=dead).delete()[0]
 
 
@@ -93,10 +93,10 @@ def owner() -> str:
 def owner_gone(name: str) -> bool:
     """Whether an owner of this machine is no process any more. Of another machine's, only its lease tells."""
     where, _, pid = name.rpartition(":")
-    return pid.isdigit() and gone(where, int(pid))
+    return pid.isdigit() and process_gone(where, int(pid))
 
 
-def gone(where: str, pid: int) -> bool:
+def process_gone(where: str, pid: int) -> bool:
     """Whether a process of this machine has ended; False for other machines, where nobody here can look."""
     return where == host() and liveness.birth(pid) is None
 

@@ -23,10 +23,10 @@ class Pages(PageNumberPagination):
     NAMES: Final = ("page", "page_size")
 
     def get_page_size(self, request: Request) -> int:
-        return whole(request, "page_size", default=self.page_size, top=self.max_page_size)
+        return integer_parameter(request, "page_size", default=self.page_size, top=self.max_page_size)
 
     def get_page_number(self, request: Request, paginator: Paginator[Any]) -> int:
-        number = whole(request, "page", default=1, top=MAX_PAGE)
+        number = integer_parameter(request, "page", default=1, top=MAX_PAGE)
         if number > paginator.num_pages:
             raise exceptions.NotFound(f"page must be one of the {paginator.num_pages} pages there are, was {number}")
         return number
@@ -39,7 +39,7 @@ class Pages(PageNumberPagination):
         ]
 
 
-def whole(request: Request, name: str, *, default: int, top: int) -> int:
+def integer_parameter(request: Request, name: str, *, default: int, top: int) -> int:
     """The query parameter as a whole number from 1 to `top`; a problem that names it otherwise."""
     given = request.query_params.get(name)
     if given is None:

@@ -27,7 +27,7 @@ class StrictBoolean(serializers.BooleanField):
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
-            raise serializers.ValidationError(f"must be true or false, was {shown(data)}")
+            raise serializers.ValidationError(f"must be true or false, was {quoted(data)}")
         return data
 
 
@@ -38,7 +38,7 @@ class StrictInteger(serializers.IntegerField):
         if isinstance(data, float) and data.is_integer() and abs(data) < 2**53:
             return int(data)  # JSON knows one kind of number: 5.0 is 5
         if isinstance(data, bool) or not isinstance(data, int):
-            raise serializers.ValidationError(f"must be a whole number, was {shown(data)}")
+            raise serializers.ValidationError(f"must be a whole number, was {quoted(data)}")
         return data
 
 
@@ -47,7 +47,7 @@ class StrictFloat(serializers.FloatField):
 
     def to_internal_value(self, data: Any) -> float:
         if isinstance(data, bool) or not isinstance(data, int | float) or not math.isfinite(data):
-            raise serializers.ValidationError(f"must be a number, was {shown(data)}")
+            raise serializers.ValidationError(f"must be a number, was {quoted(data)}")
         return float(data)
 
 
@@ -60,7 +60,7 @@ class StrictText(serializers.CharField):
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         if data is not serializers.empty and data is not None and not isinstance(data, str):
-            raise serializers.ValidationError(f"must be a text, was {shown(data)}")
+            raise serializers.ValidationError(f"must be a text, was {quoted(data)}")
         return super().run_validation(data)
 
 
@@ -76,7 +76,7 @@ class StrictDateTime(serializers.DateTimeField):
 
     def to_internal_value(self, value: Any) -> Any:
         if not isinstance(value, str):
-            raise serializers.ValidationError(f"must be a time in ISO 8601, was {shown(value)}")
+            raise serializers.ValidationError(f"must be a time in ISO 8601, was {quoted(value)}")
         try:
             found = super().to_internal_value(value)
         except (OverflowError, ValueError) as error:
@@ -168,7 +168,7 @@ def ordering(*names: str) -> serializers.ChoiceField:
     return serializers.ChoiceField(choices=choices, required=False, help_text="a minus: descending")
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value for a sentence, cut where it is long."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

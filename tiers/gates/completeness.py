@@ -7,7 +7,7 @@ from tiers.contracts import protocols
 
 NAME = "it has every part of its tier"
 
-__all__ = ["NAME", "of"]
+__all__ = ["NAME", "completeness_test"]
 
 
 def it_has_every_part_of_its_tier(candidate: Candidate, _seed: int) -> None:
@@ -16,6 +16,6 @@ def it_has_every_part_of_its_tier(candidate: Candidate, _seed: int) -> None:
         require(callable(found), protocols.lacks(candidate.contract, name))
 
 
-def of(stage: str) -> GateTest:
+def completeness_test(stage: str) -> GateTest:
     """The test for modules of that stage."""
     return GateTest(name=NAME, function=it_has_every_part_of_its_tier, contracts=(stage,))

@@ -224,6 +224,6 @@ _ALL = (
     ("a target of zero sells everything", a_target_of_zero_sells_everything, False),
 )
 TESTS = (
-    completeness.of("execute"),
+    completeness.completeness_test("execute"),
     *(GateTest(name=name, function=each, required=needed, contracts=("execute",)) for name, each, needed in _ALL),
 )

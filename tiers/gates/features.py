@@ -185,7 +185,7 @@ _ALL = (
     ("prices may have any scale", prices_may_have_any_scale, False),
 )
 TESTS = (
-    completeness.of("features"),
+    completeness.completeness_test("features"),
     *(
         GateTest(name=name, function=function, required=needed, contracts=("features",))
         for name, function, needed in _ALL

@@ -211,6 +211,6 @@ _ALL = (
     ("problems read as sentences", problems_read_as_sentences, False),
 )
 TESTS = (
-    completeness.of("ingest"),
+    completeness.completeness_test("ingest"),
     *(GateTest(name=name, function=each, required=needed, contracts=("ingest",)) for name, each, needed in _ALL),
 )

@@ -180,6 +180,6 @@ _ALL = (
     ("the stance fits the multiplier", the_stance_fits_the_multiplier, False),
 )
 TESTS = (
-    completeness.of("llm"),
+    completeness.completeness_test("llm"),
     *(GateTest(name=name, function=each, required=needed, contracts=("llm",)) for name, each, needed in _ALL),
 )

@@ -186,6 +186,6 @@ _ALL = (
     ("higher costs never trade more", higher_costs_never_trade_more, False),
 )
 TESTS = (
-    completeness.of("portfolio"),
+    completeness.completeness_test("portfolio"),
     *(GateTest(name=name, function=each, required=needed, contracts=("portfolio",)) for name, each, needed in _ALL),
 )

@@ -131,7 +131,7 @@ def _with_gaps(seed: int) -> FloatArray:
 
 PREDICT = ("predict",)
 TESTS = (
-    completeness.of("predict"),
+    completeness.completeness_test("predict"),
     GateTest(name="result is bars by symbols by three", function=result_is_bars_by_symbols_by_three, contracts=PREDICT),
     GateTest(name="complete input gives a forecast", function=complete_input_gives_a_forecast, contracts=PREDICT),
     GateTest(name="probabilities lie between 0 and 1", function=probabilities_lie_between_0_and_1, contracts=PREDICT),

@@ -285,7 +285,7 @@ _OPTIONAL = (
     ("symbols are sized by themselves", symbols_are_sized_by_themselves),
 )
 TESTS = (
-    completeness.of("risk"),
+    completeness.completeness_test("risk"),
     *(GateTest(name=name, function=function, contracts=RISK) for name, function in _REQUIRED),
     *(GateTest(name=name, function=function, contracts=RISK, required=False) for name, function in _OPTIONAL),
     *llm.TESTS,

@@ -6,8 +6,7 @@ from tiers.contracts import BarsByTimeframe, MarketContext, StrategicView, short
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Connection
 from tiers.llm.enforce import enforce
-from tiers.llm.market_context import WINDOW_BARS, ContextPath, statistics
-from tiers.llm.market_context import at as context
+from tiers.llm.market_context import WINDOW_BARS, ContextPath, context, statistics
 from tiers.llm.rule_based import analyse as run
 
 VERSION = "1.0.0"

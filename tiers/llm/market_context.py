@@ -49,9 +49,9 @@ def statistics(close: FloatArray) -> ContextPath:
     total, count = np.zeros((len(close), 3)), np.zeros((len(close), 3))
     for j in range(close.shape[1]):
         own = np.flatnonzero(np.isfinite(close[:, j]))
-        at = np.searchsorted(own, np.arange(len(close)), side="right") - 1
-        figures = _own_figures(np.ascontiguousarray(close[own, j]))[at]
-        known = np.isfinite(figures) & (at >= 0)[:, None]
+        own_row = np.searchsorted(own, np.arange(len(close)), side="right") - 1
+        figures = _own_figures(np.ascontiguousarray(close[own, j]))[own_row]
+        known = np.isfinite(figures) & (own_row >= 0)[:, None]
         total += np.where(known, figures, 0.0)
         count += known
     means = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
@@ -95,7 +95,7 @@ def regime(trend: float, volatility_ratio: float) -> str:
     return "trending_up" if trend > 0 else "trending_down"
 
 
-def at(
+def context(
     path: ContextPath,
     row: int,
     *,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
 
-from helios.entries import shown
+from helios.entries import quoted
 from helios.errors import DataError
 from trading.enums import FeedKind
 
@@ -27,7 +27,7 @@ class Feed:
         """Read what `str` writes. Raises: DataError, one sentence, where it names no feed."""
         kind, colon, path = text.partition(":")
         if kind not in set(FeedKind) or (kind == FeedKind.FILE) != bool(path) or (colon and not path):
-            raise DataError(f"a book's source must be table, sample or file:PATH, was {shown(text)}")
+            raise DataError(f"a book's source must be table, sample or file:PATH, was {quoted(text)}")
         return cls(FeedKind(kind), path)
 
     def __str__(self) -> str:

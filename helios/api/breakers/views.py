@@ -23,7 +23,7 @@ from helios.web.shapes import Reasoned
 TAG: Final = "circuit-breakers"
 
 
-def found(name: str) -> CircuitBreaker:
+def get_breaker(name: str) -> CircuitBreaker:
     """The breaker, or 404 with the nearest name."""
     row = CircuitBreaker.objects.filter(name=name).first()
     if row is None:
@@ -34,7 +34,7 @@ def found(name: str) -> CircuitBreaker:
 class _Breakers(VersionedView):
     serializer_class: Any = shapes.BreakerSerializer
     address = "/api/modularity/circuit-breakers"
-    find = staticmethod(found)
+    find = staticmethod(get_breaker)
     opens = False
 
     def needed(self, _name: str, row: CircuitBreaker | None, wanted: Mapping[str, Any]) -> Role:
@@ -97,7 +97,7 @@ class History(ListView[CircuitBreakerEvent]):
         name = self.kwargs["name"]
         rows = CircuitBreakerEvent.objects.filter(breaker_id=name).order_by("-id")
         if not rows.exists():
-            found(name)
+            get_breaker(name)
         return rows
 
 

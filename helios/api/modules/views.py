@@ -23,7 +23,7 @@ TAG: Final = "modules"
 Kind = ModuleJob.Kind
 
 
-def found(name: str) -> Module:
+def get_module(name: str) -> Module:
     """The slot, or 404 with the nearest name."""
     row = Module.objects.select_related("active", "previous").filter(name=name).first()
     if row is None:
@@ -76,7 +76,7 @@ class ModuleStatus(ApiView):
     @described(TAG, "Read a module's status", "modules_status", shapes.ModuleStatusSerializer)
     def get(self, _request: Request, name: str) -> Response:
         """Whether the slot is in use, what failed, who needs it, its last swap and its last test."""
-        return Response(shapes.ModuleStatusSerializer(found(name)).data)
+        return Response(shapes.ModuleStatusSerializer(get_module(name)).data)
 
 
 @listed(TAG, "List a module's versions", "modules_versions")
@@ -86,7 +86,11 @@ class Versions(ListView[ModuleVersion]):
     serializer_class = shapes.VersionSerializer
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[ModuleVersion]:
-        return ModuleVersion.objects.filter(module=found(self.kwargs["name"])).select_related("module").order_by("-id")
+        return (
+            ModuleVersion.objects.filter(module=get_module(self.kwargs["name"]))
+            .select_related("module")
+            .order_by("-id")
+        )
 
 
 @listed(TAG, "List a module's tests", "modules_test_history")
@@ -98,7 +102,7 @@ class TestHistory(ListView[ModuleTestRun]):
     lookups: ClassVar = {"passed": "passed", "version": "version"}
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[ModuleTestRun]:
-        return ModuleTestRun.objects.filter(module=found(self.kwargs["name"]).name).order_by("-id")
+        return ModuleTestRun.objects.filter(module=get_module(self.kwargs["name"]).name).order_by("-id")
 
 
 @posted(TAG, "Register a module", "modules_register", shapes.VersionSerializer, shapes.NewModule, status=201)
@@ -135,7 +139,7 @@ class _Queued(ApiView):
     @idempotent()
     def post(self, request: Request, name: str) -> Response:
         version = body(request, shapes.WhichVersion)["version"]
-        return _enqueued(jobs.enqueue(self.kind, found(name).name, version, actor=actor(request)))
+        return _enqueued(jobs.enqueue(self.kind, get_module(name).name, version, actor=actor(request)))
 
 
 @posted(TAG, "Load a version", "modules_load", shapes.JobSerializer, shapes.WhichVersion, status=202)
@@ -160,8 +164,8 @@ class Unload(ApiView):
     def post(self, request: Request, name: str) -> Response:
         """Cycles end at a slot without a version; refused while another module in use needs it."""
         wanted = body(request, shapes.WhichVersion)
-        services.unload(found(name).name, wanted["version"], actor=actor(request))
-        return Response(shapes.ModuleSerializer(found(name)).data)
+        services.unload(get_module(name).name, wanted["version"], actor=actor(request))
+        return Response(shapes.ModuleSerializer(get_module(name)).data)
 
 
 @posted(TAG, "Test a version", "modules_test", shapes.JobSerializer, shapes.TestOrder, [shapes.TestQuery], status=202)
@@ -176,7 +180,7 @@ class Test(ApiView):
         if kind and "suites" in wanted:
             raise exceptions.ValidationError({"suites": ["must be left out where module_type names the suite"]})
         suites = [kind] if kind else wanted.get("suites")
-        name, version = found(name).name, wanted["version"]
+        name, version = get_module(name).name, wanted["version"]
         return _enqueued(jobs.enqueue(Kind.TEST, name, version, suites=suites, actor=actor(request)))
 
 
@@ -192,7 +196,7 @@ class Swap(ApiView):
         asked for or runs.
         """
         wanted = body(request, shapes.NewSwap)
-        name, version, suites = found(wanted["name"]).name, wanted["version"], wanted.get("suites")
+        name, version, suites = get_module(wanted["name"]).name, wanted["version"], wanted.get("suites")
         job = jobs.enqueue(Kind.SWAP, name, version, suites=suites, actor=actor(request), reason=wanted["reason"])
         return _enqueued(job)
 
@@ -217,7 +221,7 @@ class Rollback(ApiView):
     def post(self, request: Request, name: str) -> Response:
         """At once: it was in use, so it is not tested again."""
         reason = body(request, Reasoned)["reason"]
-        swap = services.rollback(found(name).name, actor=actor(request), reason=reason)
+        swap = services.rollback(get_module(name).name, actor=actor(request), reason=reason)
         return _swapped(swap.pk)
 
 

@@ -26,7 +26,7 @@ TAG: Final = "rollouts"
 _MAX_NUMBER: Final = 18  # digits
 
 
-def found(name: str | int) -> Rollout:
+def get_rollout(name: str | int) -> Rollout:
     """The live rollout of that name, else the latest; or the one with that number."""
     number = str(name).isdecimal() and len(str(name)) <= _MAX_NUMBER
     return selectors.get(int(name) if number else name)
@@ -35,7 +35,7 @@ def found(name: str | int) -> Rollout:
 class _Rollouts(VersionedView):
     serializer_class: Any = shapes.RolloutSerializer
     address = "/api/modularity/rollouts"
-    find = staticmethod(found)
+    find = staticmethod(get_rollout)
     key = "pk"
 
 
@@ -79,7 +79,7 @@ class Analyses(ListView[RolloutAnalysis]):
     serializer_class = shapes.Analysis
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[RolloutAnalysis]:
-        return found(self.kwargs["name"]).analyses.order_by("-id")
+        return get_rollout(self.kwargs["name"]).analyses.order_by("-id")
 
 
 @listed(TAG, "List a rollout's moves", "rollouts_history")
@@ -89,7 +89,7 @@ class History(ListView[RolloutEvent]):
     serializer_class = shapes.RolloutMove
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[RolloutEvent]:
-        return found(self.kwargs["name"]).history.order_by("-id")
+        return get_rollout(self.kwargs["name"]).history.order_by("-id")
 
 
 class Statistics(ApiView):
@@ -98,7 +98,7 @@ class Statistics(ApiView):
     @described(TAG, "Compare the arms", "rollouts_statistics", shapes.Statistics)
     def get(self, _request: Request, name: str) -> Response:
         """From the decisions of the present step; in a replay, or once it has ended, from the last analysis."""
-        row = found(name)
+        row = get_rollout(name)
         step = selectors.step_of(row)
         source, numbers = _numbers(row)
         answer = {

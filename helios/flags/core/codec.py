@@ -61,13 +61,13 @@ def variant_from_json(data: object, path: str = "variant", *, strict: bool = Tru
     plain = json_fields.mapping(data, path)
     variant = Variant(
         name=json_fields.text(plain, "name", path),
-        weight=json_fields.whole(plain, "weight", path, 0, MAX_WEIGHT),
+        weight=json_fields.integer(plain, "weight", path, 0, MAX_WEIGHT),
         payload=_payload_from_json(plain.get("payload"), f"{path}.payload"),
         stickiness=json_fields.text(plain, "stickiness", path, "") or DEFAULT_STICKINESS,
         overrides=json_fields.items(plain, "overrides", path, _override_from_json),
     )
     if strict and not variant.name:
-        raise json_fields.wrong(f"{path}.name", "a text of at least one letter", variant.name)
+        raise json_fields.wrong_type(f"{path}.name", "a text of at least one letter", variant.name)
     return variant
 
 
@@ -107,7 +107,7 @@ def prerequisite_from_json(data: object, path: str = "prerequisite") -> Prerequi
         variants=json_fields.items(plain, "variants", path, json_fields.as_text),
     )
     if not prerequisite.feature:
-        raise json_fields.wrong(f"{path}.feature", "the name of a flag", prerequisite.feature)
+        raise json_fields.wrong_type(f"{path}.feature", "the name of a flag", prerequisite.feature)
     return prerequisite
 
 
@@ -122,8 +122,8 @@ def step_from_json(data: object, path: str = "schedule") -> ScheduleStep:
     plain = json_fields.mapping(data, path)
     at = constraints.parse_moment(json_fields.text(plain, "at", path))
     if at is None:
-        raise json_fields.wrong(f"{path}.at", "a moment in RFC 3339 with a zone", plain["at"])
-    return ScheduleStep(at=at, percentage=json_fields.whole(plain, "percentage", path, 0, 100))
+        raise json_fields.wrong_type(f"{path}.at", "a moment in RFC 3339 with a zone", plain["at"])
+    return ScheduleStep(at=at, percentage=json_fields.integer(plain, "percentage", path, 0, 100))
 
 
 def rule_from_json(
@@ -171,9 +171,9 @@ def segment_name(data: object, path: str, names: Mapping[str, str], *, strict: b
     if isinstance(data, str):
         return data
     if type(data) is not int:
-        raise json_fields.wrong(path, "the name or the number of a segment", data)
+        raise json_fields.wrong_type(path, "the name or the number of a segment", data)
     if strict and str(data) not in names:
-        raise json_fields.wrong(path, "the number of a segment of the file", data)
+        raise json_fields.wrong_type(path, "the number of a segment of the file", data)
     return names.get(str(data), unknown_segment(data))
 
 

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 Read = TypeVar("Read")
 
 
-def wrong(path: str, expected: str, was: object) -> ValueError:
+def wrong_type(path: str, expected: str, was: object) -> ValueError:
     """The error for a field that is not as expected; long values are cut."""
     shown = repr(was)
     return ValueError(f"{path} must be {expected}, was {shown if len(shown) <= 80 else shown[:77] + '...'}")
 
 
-def at(path: str, key: str) -> str:
+def path_of(path: str, key: str) -> str:
     """The path of a field of the object at `path`; the whole document is at ""."""
     return f"{path}.{key}" if path else key
 
@@ -22,7 +22,7 @@ def at(path: str, key: str) -> str:
 def mapping(data: object, path: str) -> Mapping[str, Any]:
     """A JSON object."""
     if not isinstance(data, Mapping):
-        raise wrong(path, "an object", data)
+        raise wrong_type(path, "an object", data)
     return data
 
 
@@ -31,9 +31,9 @@ def text(data: Mapping[str, Any], key: str, path: str, default: str | None = Non
     value = data.get(key)
     if value is None:
         if default is None:
-            raise ValueError(f"{at(path, key)} must be a text, was missing")
+            raise ValueError(f"{path_of(path, key)} must be a text, was missing")
         return default
-    return as_text(value, at(path, key))
+    return as_text(value, path_of(path, key))
 
 
 def as_text(value: object, path: str) -> str:
@@ -43,7 +43,7 @@ def as_text(value: object, path: str) -> str:
     if isinstance(value, int | float):
         return str(value)
     if not isinstance(value, str):
-        raise wrong(path, "a text", value)
+        raise wrong_type(path, "a text", value)
     return value
 
 
@@ -53,27 +53,27 @@ def boolean(data: Mapping[str, Any], key: str, path: str, default: bool) -> bool
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise wrong(at(path, key), "true or false", value)
+        raise wrong_type(path_of(path, key), "true or false", value)
     return value
 
 
-def whole(data: Mapping[str, Any], key: str, path: str, low: int, high: int) -> int:
+def integer(data: Mapping[str, Any], key: str, path: str, low: int, high: int) -> int:
     """A whole number from `low` to `high`."""
     value = data.get(key)
     if type(value) is not int or not low <= value <= high:
-        raise wrong(at(path, key), f"a whole number from {low} to {high}", value)
+        raise wrong_type(path_of(path, key), f"a whole number from {low} to {high}", value)
     return value
 
 
 def items(data: Mapping[str, Any], key: str, path: str, read: Callable[[Any, str], Read]) -> tuple[Read, ...]:
     """A list read entry by entry; null and a missing field are an empty one."""
-    return each(data.get(key), at(path, key), read)
+    return read_list(data.get(key), path_of(path, key), read)
 
 
-def each(value: object, path: str, read: Callable[[Any, str], Read]) -> tuple[Read, ...]:
+def read_list(value: object, path: str, read: Callable[[Any, str], Read]) -> tuple[Read, ...]:
     """Every entry of a list, read with its own path; null is an empty list."""
     if value is None:
         return ()
     if not isinstance(value, list | tuple):
-        raise wrong(path, "a list", value)
+        raise wrong_type(path, "a list", value)
     return tuple(read(entry, f"{path}[{number}]") for number, entry in enumerate(value))

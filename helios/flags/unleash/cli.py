@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.core.management.base import CommandParser
 
-from helios.control.cli import Options, Row, by, read_file
+from helios.control.cli import Options, Row, attribution, read_file
 from helios.flags.unleash import importing
 from helios.flags.unleash.conformance_report import conformance
 
@@ -21,7 +21,7 @@ ACTIONS: Final = {
 
 
 def _import(options: Options) -> list[Row]:
-    named = {**by(options), "reason": options["reason"] or f"imported from {Path(options['file']).name}"}
+    named = {**attribution(options), "reason": options["reason"] or f"imported from {Path(options['file']).name}"}
     choices = {key: options[key] for key in ("overwrite", "dry_run", "strict")}
     return [
         {**asdict(each), "dry_run": options["dry_run"]}

@@ -73,7 +73,7 @@ def fold_events(events: object) -> dict[str, Any]:
     """The state that a sequence of delta events leaves; an event of a kind not known here changes nothing."""
     features: dict[str, Any] = {}
     segments: dict[str, Any] = {}
-    for number, event in enumerate(json_fields.each(events, "events", json_fields.mapping)):
+    for number, event in enumerate(json_fields.read_list(events, "events", json_fields.mapping)):
         path = f"events[{number}]"
         match event.get("type"):
             case "hydration":
@@ -106,7 +106,7 @@ def _tests(plain: Json, flags: Mapping[str, Evaluator], now: datetime) -> Iterat
     for case, context, path in _cases(plain, "tests"):
         expected = case.get("expectedResult")
         if not isinstance(expected, bool):
-            raise json_fields.wrong(f"{path}.expectedResult", "true or false", expected)
+            raise json_fields.wrong_type(f"{path}.expectedResult", "true or false", expected)
         flag = flags.get(case["toggleName"])
         yield case, expected, flag is not None and flag.decide(context, now).enabled
 

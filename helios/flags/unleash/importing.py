@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from helios.entries import shown
+from helios.entries import quoted
 from helios.flags import catalog, segments, services
 from helios.flags.core import FlagDefinition, Segment, Strategy
 from helios.flags.core.codec import (
@@ -116,8 +116,8 @@ def _normalised_part(part: Any, path: str, shapes: Mapping[str, str], notes: lis
 
     def note(where: str, text: str) -> None:
         if strict:
-            raise InvalidFlagError(f"{where} must have no blanks around it, was {shown(text)}")
-        notes[-1].append(f"{where}: the blanks around {shown(text)} are left out")
+            raise InvalidFlagError(f"{where} must have no blanks around it, was {quoted(text)}")
+        notes[-1].append(f"{where}: the blanks around {quoted(text)} are left out")
 
     if not isinstance(part, Mapping):
         return part

@@ -52,7 +52,7 @@ def settle(state: State, present: Collection[str]) -> Settled:
         settled.segments[own] = replace(segment, name=own, constraints=_constraints(segment.constraints, "", note))
     for number, (name, flag) in enumerate(state.features.items()):
         if not NAME.fullmatch(name):
-            raise json_fields.wrong(f"features[{number}].name", "1 to 100 letters, digits or _ . ~ -", name)
+            raise json_fields.wrong_type(f"features[{number}].name", "1 to 100 letters, digits or _ . ~ -", name)
         note = settled.notes.setdefault((FlagDefinition, name), []).append
         settled.features[name] = _flag(flag, called, {*state.features, *present}, note)
     return settled
@@ -64,7 +64,7 @@ def _called(segment: str) -> str:
         return segment
     own = _OTHER.sub("-", segment).strip("-_.~")[:100]
     if not own:
-        raise json_fields.wrong("a segment's name", "1 to 100 letters, digits or _ . ~ -", segment)
+        raise json_fields.wrong_type("a segment's name", "1 to 100 letters, digits or _ . ~ -", segment)
     return own
 
 

@@ -62,7 +62,7 @@ def feature_from_json(
     plain = json_fields.mapping(data, path)
     name = json_fields.text(plain, "name", path)
     if strict and not NAME.fullmatch(name):
-        raise json_fields.wrong(f"{path}.name", "1 to 100 letters, digits or _ . ~ -", name)
+        raise json_fields.wrong_type(f"{path}.name", "1 to 100 letters, digits or _ . ~ -", name)
     return FlagDefinition(
         name=name,
         enabled=json_fields.boolean(plain, "enabled", path, default=False),
@@ -87,9 +87,9 @@ def parse_state(data: object, *, strict: bool = True, once: bool = False) -> Sta
     """{features, segments} as flags and segments by name; a name that comes twice is wrong when strict or `once`."""
     plain = json_fields.mapping(data, "the state")
     if not isinstance(plain.get("features"), list):
-        raise json_fields.wrong("features", "a list", plain.get("features"))
+        raise json_fields.wrong_type("features", "a list", plain.get("features"))
     segments, names = _segments(plain, strict=strict)
-    features = json_fields.each(
+    features = json_fields.read_list(
         plain["features"], "features", lambda each, at: feature_from_json(each, at, strict=strict, segments=names)
     )
     if strict or once:
@@ -106,7 +106,7 @@ def parse_state(data: object, *, strict: bool = True, once: bool = False) -> Sta
 
 def _segments(plain: Mapping[str, Any], *, strict: bool) -> tuple[dict[str, Segment], dict[str, str]]:
     """The segments by name, and which name each number has; the name is the number where it comes twice."""
-    listed = json_fields.each(
+    listed = json_fields.read_list(
         plain.get("segments"), "segments", lambda each, at: segment_from_json(each, at, strict=strict)
     )
     called = [each.name for each in listed]

@@ -147,7 +147,7 @@ def test_an_unexpected_error_of_a_follower_ends_neither_the_listener_nor_the_oth
     listener = Listener("unix:///nowhere", after=lambda: given_back.append(True))
     listener.follow("flags", Follower(on_news=broken))
     listener.follow("modules", Follower(on_news=lambda: heard.append("modules")))
-    listener._hear(1)
+    listener._receive(1)
     assert logged.count("control.follower_failed") == 1
     assert heard == ["modules"]
     assert given_back
@@ -176,13 +176,13 @@ def test_a_follower_hears_of_its_own_subject_and_of_all_that_may_have_been_misse
     listener = Listener("unix:///nowhere")
     for subject in ("flags", "modules"):
         listener.follow(subject, Follower(on_news=lambda name=subject: heard.append(name)))  # type: ignore[misc]
-    listener._turn()
+    listener._round()
     assert sorted(heard) == ["flags", "modules"]  # who joins may have missed something
-    listener._hear(b"modules swap 3 TESTING")
+    listener._receive(b"modules swap 3 TESTING")
     assert heard[2:] == ["modules"]
-    listener._hear(1)  # the answer to a subscription
+    listener._receive(1)  # the answer to a subscription
     assert heard[3:] == ["flags", "modules"]
-    listener._turn()
+    listener._round()
     assert len(heard) == 5
 
 

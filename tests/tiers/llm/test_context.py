@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.risk import BAR_TS, SYMBOLS, book, forecast, prices, use_plain_twins
 from tiers.contracts.errors import DataError
 from tiers.llm import market_context
-from tiers.llm.market_context import FAST, RECENT, SLOW, TYPICAL, WINDOW_BARS, ContextPath, at, regime, statistics
+from tiers.llm.market_context import FAST, RECENT, SLOW, TYPICAL, WINDOW_BARS, ContextPath, context, regime, statistics
 
 
 def twin(close):
@@ -111,7 +111,7 @@ def one_bar(trend=0.8, ratio=1.1, breadth=0.7):
 
 
 def test_the_context_of_a_bar_joins_market_forecasts_and_book():
-    seen = at(
+    seen = context(
         one_bar(),
         0,
         bar_ts=BAR_TS,
@@ -127,7 +127,7 @@ def test_the_context_of_a_bar_joins_market_forecasts_and_book():
 
 
 def test_missing_forecasts_leave_the_edge_unknown():
-    seen = at(one_bar(), 0, bar_ts=BAR_TS, symbols=SYMBOLS, forecast=forecast((math.nan,) * 3), book=book())
+    seen = context(one_bar(), 0, bar_ts=BAR_TS, symbols=SYMBOLS, forecast=forecast((math.nan,) * 3), book=book())
     assert math.isnan(seen.mean_edge)
 
 

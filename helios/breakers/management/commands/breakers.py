@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from helios.breakers import selectors, services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
-from helios.control.cli import Row, SubjectCommand, by
+from helios.control.cli import Row, SubjectCommand, attribution
 
 ACTIONS: Final = {
     "list": "every breaker, its state and its rates",
@@ -80,23 +80,23 @@ class Command(SubjectCommand):
             raise CommandError("name one breaker, or say --all")
         if options["all"]:
             return self._reset_all(options)
-        services.reset(options["name"], **by(options))
+        services.reset(options["name"], **attribution(options))
         return {"reset": [options["name"]]}
 
     def _reset_all(self, options: Row) -> Row:
-        return {"reset": services.reset_all(**by(options))}
+        return {"reset": services.reset_all(**attribution(options))}
 
     def _create(self, options: Row) -> Row:
-        row = services.create(options["name"], _assignments(options["assignments"]), **by(options))
+        row = services.create(options["name"], _assignments(options["assignments"]), **attribution(options))
         return {**_summary(row), "settings": _settings(row)}
 
     def _configure(self, options: Row) -> Row:
         changes = _assignments(options["assignments"])
-        row = services.configure(options["name"], changes, version=options["seen"], **by(options))
+        row = services.configure(options["name"], changes, version=options["seen"], **attribution(options))
         return {**_summary(row), "settings": _settings(row)}
 
     def _delete(self, options: Row) -> Row:
-        services.delete(options["name"], version=options["seen"], **by(options))
+        services.delete(options["name"], version=options["seen"], **attribution(options))
         return {"deleted": options["name"]}
 
     def _history(self, options: Row) -> Row:
@@ -107,7 +107,7 @@ class Command(SubjectCommand):
         return {"restored": services.restore_shipped()}
 
     def _changed(self, change: Callable[..., bool], options: Row) -> Row:
-        changed = change(options["name"], **by(options))
+        changed = change(options["name"], **attribution(options))
         row = selectors.find(options["name"])
         return {"name": row.name, "state": selectors.status(row).state, "changed": changed, "version": row.version}
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from helios.control.cli import Options, Row, SubjectCommand, by, read_json
+from helios.control.cli import Options, Row, SubjectCommand, attribution, read_json
 from helios.rollouts import comparison, printing, selectors, services
 from helios.rollouts.core.assignment import Kind
 from helios.rollouts.core.machine import LIVE
@@ -53,7 +53,7 @@ class Command(SubjectCommand):
         if action not in MOVES:
             return super().act(options)
         given = {"full": options["full"]} if action == "promote" else {}
-        return comparison.state(getattr(services, action)(_named(options["name"]).pk, **given, **by(options)))
+        return comparison.state(getattr(services, action)(_named(options["name"]).pk, **given, **attribution(options)))
 
     def text(self, action: str, answer: Any) -> str:
         """Tables for people."""
@@ -78,10 +78,10 @@ class Command(SubjectCommand):
                 steps=_json(options, "steps"),
                 guards=_json(options, "guards"),
                 description=options["description"],
-                **by(options),
+                **attribution(options),
             )
             if options["start"]:
-                row = services.start(row.pk, **by(options))
+                row = services.start(row.pk, **attribution(options))
         return comparison.state(row)
 
     def _history(self, options: Options) -> list[Row]:
