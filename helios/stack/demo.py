@@ -12,7 +12,7 @@ from rich.console import Console
 
 from helios import terminal
 from helios.env import Env
-from helios.stack import children, endpoints, loading, summary, training
+from helios.stack import children, endpoints, sample_bars, summary, training
 from helios.stack.children import StackError
 from helios.stack.environment import load_env
 from helios.stack.processes import beat, workers
@@ -80,12 +80,12 @@ def run(env: Env, console: Console) -> summary.Outcome:
 
 
 def _load(env: Env, steps: Steps) -> object:
-    known = loading.recall(env)
+    known = sample_bars.recall(env)
     if known is not None:
         steps.note("Load the sample data (there already, unchanged)", 0.0)
         return known
     result = steps.run(LOAD)
-    loading.remember(env, result)
+    sample_bars.remember(env, result)
     return result
 
 

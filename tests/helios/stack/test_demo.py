@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from helios.env import Env
-from helios.stack import demo, loading, training
+from helios.stack import demo, sample_bars, training
 from helios.stack.children import StackError
 from helios.stack.steps import Step, Steps
 
@@ -70,8 +70,8 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     monkeypatch.setattr(Steps, "run", made.for_steps())
     monkeypatch.setattr(demo, "started_workers", made.workers)
     monkeypatch.setattr(demo, "await_workers", made.await_workers)
-    monkeypatch.setattr(loading, "recall", lambda _: None)
-    monkeypatch.setattr(loading, "remember", lambda *_: None)
+    monkeypatch.setattr(sample_bars, "recall", lambda _: None)
+    monkeypatch.setattr(sample_bars, "remember", lambda *_: None)
     monkeypatch.setattr(demo, "answering", lambda _: made.answering)
     monkeypatch.setattr(training, "recall", lambda _: None)
     monkeypatch.setattr(training, "remember", lambda *_: None)
@@ -127,7 +127,7 @@ def test_training_is_skipped_when_the_model_is_there(
 def test_nothing_is_loaded_when_the_sample_is_there_unchanged(
     recorder: Recorder, env: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "recall", lambda _: {"series": ["kept"]})
+    monkeypatch.setattr(sample_bars, "recall", lambda _: {"series": ["kept"]})
     outcome = demo.run(env, Console(file=io.StringIO()))
     assert "import_data" not in words(recorder)
     assert outcome.data == {"series": ["kept"]}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from helios.env import Env
-from helios.stack import loading, training
+from helios.stack import sample_bars, training
 from tests.support.harness import run_sql
 
 RESULT = {"series": [{"symbol": "A", "rows": 2, "inserted": 2, "corrected": 0, "unchanged": 0}], "problems": []}
@@ -23,12 +23,12 @@ def env(make_env: Callable[..., Env], empty_database: str) -> Env:
     run_sql(empty_database, BARS)
     for second in range(2):
         run_sql(empty_database, BAR.format("sample:x", f"2020-01-01 00:00:0{second}"))
-    loading.remember(made, RESULT)
+    sample_bars.remember(made, RESULT)
     return made
 
 
 def test_a_loaded_sample_is_recalled_as_unchanged(env: Env) -> None:
-    found = loading.recall(env)
+    found = sample_bars.recall(env)
     assert found == {**RESULT, "series": [{**RESULT["series"][0], "inserted": 0, "unchanged": 2}]}
 
 
@@ -44,20 +44,20 @@ def test_a_loaded_sample_is_recalled_as_unchanged(env: Env) -> None:
 )
 def test_a_sample_that_was_touched_is_loaded_again(env: Env, empty_database: str, change: str) -> None:
     run_sql(empty_database, change)
-    assert loading.recall(env) is None
+    assert sample_bars.recall(env) is None
 
 
 def test_bars_of_other_sources_change_nothing(env: Env, empty_database: str) -> None:
     run_sql(empty_database, BAR.format("file:mine.csv", "2021-01-01"))
-    assert loading.recall(env) is not None
+    assert sample_bars.recall(env) is not None
 
 
 def test_other_files_are_loaded(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "fingerprint", lambda **_: "other files")
-    assert loading.recall(env) is None
+    assert sample_bars.recall(env) is None
 
 
 def test_a_damaged_note_is_no_note(env: Env) -> None:
     for text in ("", "{", json.dumps({"result": 1}), "[]"):
         (env.var_dir / "sample.json").write_text(text)
-        assert loading.recall(env) is None
+        assert sample_bars.recall(env) is None
