@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from celery import Celery
@@ -21,21 +21,33 @@ from helios.stack.servers import warn
 
 READY_TIMEOUT_S = 120.0  # the GPU worker loads and warms its models first
 PING_S = 0.5
+_AWAY = (OperationalError, RedisError, OSError)
 CRASHES = 3  # of one process in a row: whatever it is, another start does not mend it
 
 
 def answering(broker_url: str) -> set[str]:
     """Names (before the @) of the workers that answer a ping now; empty while the broker is away."""
-    try:
-        # a connection of its own: a pooled one may have lost its server since the last question
-        with (
-            Celery("probe", broker=broker_url, set_as_current=False) as probe,
-            probe.connection_for_write() as connection,
-        ):
-            replies = probe.control.ping(timeout=PING_S, connection=connection) or []
-    except (OperationalError, RedisError, OSError):
-        return set()
+    with contextlib.suppress(*_AWAY):  # who waits for them asks for the reason once the time is over
+        return _ping(broker_url)
+    return set()
+
+
+def _ping(broker_url: str) -> set[str]:
+    # a connection of its own: a pooled one may have lost its server since the last question
+    with (
+        Celery("probe", broker=broker_url, set_as_current=False) as probe,
+        probe.connection_for_write() as connection,
+    ):
+        replies = probe.control.ping(timeout=PING_S, connection=connection) or []
     return {node.split("@")[0] for reply in replies for node in reply}
+
+
+def _broker_fault(broker_url: str) -> str:
+    try:
+        _ping(broker_url)
+    except _AWAY as error:
+        return f": the broker does not answer ({error})"
+    return ""
 
 
 def log_files(folder: Path) -> Emit:
@@ -61,10 +73,11 @@ def await_workers(runner: Runner, env: Env) -> None:
     while missing := missing - answering(broker_url):
         runner.tick()
         if time.monotonic() > deadline:
-            raise StackError(f"The {min(missing)} process must be ready within {READY_TIMEOUT_S:.0f} s, was not")
+            why = _broker_fault(broker_url)
+            raise StackError(f"The {min(missing)} process must be ready within {READY_TIMEOUT_S:.0f} s, was not{why}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def started_workers(
     env: Env | None = None, *, beside: Sequence[ProcessSpec] = (), say: Emit = warn
 ) -> Iterator[Runner]:
@@ -87,7 +100,7 @@ def started_workers(
         runner.stop()
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_workers(
     env: Env | None = None, *, beside: Sequence[ProcessSpec] = (), say: Emit = warn
 ) -> Iterator[Runner]:

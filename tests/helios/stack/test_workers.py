@@ -79,6 +79,13 @@ def test_nobody_answers_where_no_broker_is(root: Path) -> None:
     assert workers.answering(f"redis+socket://{root}/nothing.sock?virtual_host=0") == set()
 
 
+def test_who_waits_in_vain_is_told_what_is_wrong_with_the_broker(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "READY_TIMEOUT_S", 0.0)
+    nobody = Env(_env_file=None, var_dir=root, redis_url=endpoints.valkey_url(root / "nobody.sock"))
+    with pytest.raises(StackError, match=r"The gpu process must .* was not: the broker does not answer \(.*nobody"):
+        workers.await_workers(runner.Runner([], lambda *_: None), nobody)
+
+
 def test_nobody_answers_at_an_idle_broker(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PING_S", 0.05)
     valkey = EmbeddedValkey(data_dir=root / "v", socket=root / "v.sock", log=root / "log")
