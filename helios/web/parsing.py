@@ -75,8 +75,8 @@ def read(raw: bytes) -> Any:
 
 
 def escaped(name: object) -> str:
-    """A name as a part of a JSON pointer (RFC 6901)."""
-    return str(name).replace("~", "~0").replace("/", "~1")
+    """A name in printable ASCII, as a part of a JSON pointer (RFC 6901)."""
+    return str(name).encode("ascii", "backslashreplace").decode().replace("~", "~0").replace("/", "~1")
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -111,4 +111,4 @@ def _unfit(value: Any, pointer: str, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def _printable(name: str) -> str:
-    return escaped(name.encode("ascii", "backslashreplace").decode().replace("\x00", "\\x00"))[:80]
+    return escaped(name).replace("\x00", "\\x00")[:80]

@@ -22,6 +22,7 @@ from helios import outage
 from helios.db.failures import UNAVAILABLE
 from helios.errors import Ambiguous, Conflict, HeliosError, NotFound, Rejected, Transient
 from helios.logs import redact
+from helios.web.parsing import escaped
 
 CONTENT_TYPE: Final = "application/problem+json"
 API_PREFIX: Final = "/api/"
@@ -125,8 +126,7 @@ def _flat(detail: Any, pointer: str) -> Iterator[tuple[str, str]]:
     if isinstance(detail, dict):
         for name, inner in detail.items():
             here = name == api_settings.NON_FIELD_ERRORS_KEY
-            part = str(name).encode("ascii", "backslashreplace").decode().replace("~", "~0").replace("/", "~1")
-            yield from _flat(inner, pointer if here else f"{pointer}/{part}")
+            yield from _flat(inner, pointer if here else f"{pointer}/{escaped(name)}")
     elif isinstance(detail, list | tuple):
         for index, inner in enumerate(detail):
             nested = isinstance(inner, dict | list)
