@@ -15,7 +15,7 @@ from helios.breakers.core.config import Config
 from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State
 from helios.breakers.errors import SharedStateAway
 from helios.breakers.shared_state import Reply, SharedStore
-from tests.helios.breakers.test_breaker_model import configs
+from tests.support.breakers import configs
 
 CONFIG = Config(failure_threshold=2, minimum_calls=2, window_calls=4, open_s=60, permit_s=30)
 SET_CLOCK = "local function clock() return tonumber(redis.call('GET', '{prefix}:now')) end\n"

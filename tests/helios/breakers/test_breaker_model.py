@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -14,33 +14,7 @@ from helios.breakers.core import machine
 from helios.breakers.core.config import Config
 from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State
 from helios.breakers.core.sliding_window import SLOTS
-
-
-@st.composite
-def configs(draw: st.DrawFn) -> Config:
-    """Any sensible mixture of limits, windows and intervals, small enough that everything happens soon."""
-    threshold = draw(st.integers(0, 4))
-    rate = draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))
-    assume(threshold or rate)
-    slow_rate = draw(st.sampled_from([0.0, 0.0, 0.5, 1.0]))
-    minimum, timed = draw(st.integers(1, 6)), draw(st.sampled_from([0.0, 6.0, 20.0]))
-    calls = max(threshold, minimum) + draw(st.integers(0, 4))
-    multiplier = draw(st.sampled_from([1.0, 2.0]))
-    return Config(
-        failure_threshold=threshold,
-        failure_rate=rate,
-        slow_call_s=1.0 if slow_rate else 0.0,
-        slow_call_rate=slow_rate,
-        minimum_calls=minimum,
-        window_calls=0 if timed and draw(st.booleans()) else calls,
-        window_s=timed,
-        open_s=4,
-        open_multiplier=multiplier,
-        open_max_s=10 if multiplier > 1 else 0,
-        open_jitter=draw(st.sampled_from([0.0, 0.5])),
-        half_open_permits=draw(st.integers(1, 3)),
-        permit_s=3,
-    )
+from tests.support.breakers import configs
 
 
 class Plain:

@@ -4,24 +4,13 @@ import pytest
 
 from helios.modules import process
 from helios.rollouts.models import RolloutDecision
+from tests.support.challengers import BROKEN, BUYS, SAME, SLOTS
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, decided, orders_of, roll_out, run
 from tiers.challenge import arms
 from tiers.live import store
 from trading.models import LedgerEntry, Stage
 
 pytestmark = pytest.mark.django_db
-SLOTS = ("ingest", "features", "predict", "risk", "llm", "portfolio", "execute")
-SAME = {slot: f"from tiers.{slot} import run\n" for slot in SLOTS}
-BUYS = """
-import numpy as np
-from tiers.predict import run as base
-def run(predictor, features):
-    out = base(predictor, features)
-    known = np.isfinite(out).all(axis=2)
-    out[known] = (0.0, 0.1, 0.9)
-    return out
-"""
-BROKEN = "def run(*args, **named):\n    raise RuntimeError('the new code is broken')\n"
 
 
 ASKS_WRONGLY = """

@@ -6,8 +6,8 @@ from django.db import transaction
 from helios.modules import services as modules
 from helios.modules.gate import runs
 from helios.rollouts import services as rollouts
+from tests.support.challengers import BROKEN
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, roll_out, run
-from tests.tiers.challenge.test_arms_of_a_cycle import BROKEN
 from tiers.live import inference, store
 from trading.models import EngineeredFeatures, Stage
 

@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from helios.breakers import process
 from helios.breakers.shared_state import SharedStore
+from tests.support.challengers import BROKEN, BUYS, SAME
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, roll_out, run
-from tests.tiers.challenge.test_arms_of_a_cycle import BROKEN, BUYS, SAME
 from tiers.challenge import measures
 from tiers.live import stages
 from tiers.predict import labels

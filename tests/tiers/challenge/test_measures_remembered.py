@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from helios.rollouts import advancing, providers
 from helios.rollouts.core.assignment import Arm
 from helios.rollouts.models import Rollout, RolloutDecision
+from tests.support.challengers import SAME
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, roll_out
-from tests.tiers.challenge.test_arms_of_a_cycle import SAME
 from tiers.challenge import measures
 from tiers.challenge.measures import Measures
 from trading.models import Book, Order, PipelineCycle, PortfolioSnapshot, TradeExecution

@@ -4,8 +4,8 @@ import pytest
 
 from helios.errors import ModelMissing, Rejected
 from helios.rollouts import services
+from tests.support.challengers import BROKEN, BUYS, SAME
 from tests.tiers.challenge.conftest import FIRST, GUARDS, SYMBOLS, run
-from tests.tiers.challenge.test_arms_of_a_cycle import BROKEN, BUYS, SAME
 from tiers.research import rollout_replay
 from trading.models import Book, MLModel
 

@@ -6,8 +6,8 @@ from helios.modules import process, watch
 from helios.modules import services as modules
 from helios.modules.gate import runs
 from helios.modules.models import Module
+from tests.support.challengers import BROKEN
 from tests.tiers.challenge.conftest import FIRST, finish, orders_of, run
-from tests.tiers.challenge.test_arms_of_a_cycle import BROKEN
 from tiers.live import store
 from trading.models import LedgerEntry, Stage
 

@@ -7,9 +7,8 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from django.utils import timezone
 
 from helios.errors import Ambiguous
-from tests.support.orders import record_intents
+from tests.support.orders import Intent, record_intents
 from tests.support.venue import CLOSED, fates, following, pass_grace
-from tests.trading.orders.test_outbox import Intent
 from tiers.live import chain
 from trading.models import Order, PipelineCycle
 from trading.orders import outbox

@@ -5,8 +5,7 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from tests.support.orders import record_intents
-from tests.trading.orders.test_outbox import Intent
+from tests.support.orders import Intent, record_intents
 from trading.books import write as books
 from trading.models import Order, PaperOrder, TradingModeChange
 from trading.orders import outbox

@@ -9,9 +9,8 @@ from django.db import IntegrityError, transaction
 from helios.breakers import UnknownBreaker
 from helios.errors import Ambiguous, DataError, Rejected, Transient
 from helios.events.models import SystemEvent
-from tests.support.orders import record_intents
+from tests.support.orders import Intent, record_intents
 from tests.support.venue import CLOSED, Broken, Venue, fates, following, pass_grace
-from tests.trading.orders.test_outbox import Intent
 from trading.books import write as books
 from trading.models import Book, Order, Position
 from trading.orders import outbox

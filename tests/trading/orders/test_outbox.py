@@ -1,6 +1,5 @@
 """The outbox: claimed once, sent once, asked about when unclear."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
@@ -8,7 +7,7 @@ import pytest
 
 from helios.db.partitions import ensure_partitions
 from helios.errors import Rejected
-from tests.support.orders import record_intents
+from tests.support.orders import Intent, record_intents
 from tests.support.venue import fates
 from trading.books import write as books
 from trading.books.accounting import replay
@@ -45,19 +44,6 @@ def opens(**prices):
 
 def lots(book):
     return instruments.lots(instruments.named(book.symbols))
-
-
-@dataclass(frozen=True)
-class Intent:
-    symbol: str = "AAPL"
-    side: str = "BUY"
-    quantity: D = D(10)
-    reference_price: D = D(100)
-    bar_ts: object = T
-
-    @property
-    def client_order_id(self):
-        return f"h-{self.symbol}-{self.side}-{self.bar_ts:%d}"
 
 
 def test_a_sent_order_is_with_the_venue_under_its_own_id(cycle):
