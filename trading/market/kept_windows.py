@@ -1,7 +1,7 @@
 """Windows of bars that a process keeps: the next one is the last one with what came since.
 
-Each instrument has a token of its stored bars, which changes when one is corrected or comes in before a later one.
-Where no token has changed, all that a window lacks are the bars after the newest of each symbol.
+Each instrument has a token of its stored bars. The table renews it whoever writes, unless all that came are the next
+bars. Where no token has changed, all that a window lacks are the bars after the newest of each symbol.
 """
 
 from __future__ import annotations

@@ -30,11 +30,8 @@ _ANY_KEPT = """
 SELECT EXISTS (SELECT FROM market_ohlc
     WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s AND bar_ts >= %(first)s AND bar_ts <= %(last)s),
 EXISTS (SELECT FROM engineered_features
-    WHERE symbol = ANY(%(symbols)s) AND timeframe = ANY(%(made_of_it)s) AND bar_ts >= %(first)s),
-EXISTS (SELECT FROM market_ohlc
-    WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s AND bar_ts >= %(first)s)
+    WHERE symbol = ANY(%(symbols)s) AND timeframe = ANY(%(made_of_it)s) AND bar_ts >= %(first)s)
 """
-_RENEW = "UPDATE instruments SET bars_token = gen_random_uuid() WHERE symbol = ANY(%s)"  # see `kept_windows`
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
     symbol text, timeframe text, source text, bar_ts timestamptz,
@@ -184,7 +181,7 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
     data, n_rows = wire.encode(part, source)
     span = {"first": utc(part.ts[0]), "last": utc(part.ts[-1])}
     cursor.execute(_ANY_KEPT, {**span, "symbols": list(part.symbols), **_reach(part.timeframe)})
-    kept, known, reached = cursor.fetchone()
+    kept, known = cursor.fetchone()
     if not kept:
         _copy(cursor, "market_ohlc", data)
         written, inserted, corrected = _spans(part), n_rows, 0
@@ -197,8 +194,6 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
         inserted, corrected = (sum(row[place] for row in rows) for place in (1, 2))
     if known and written:
         _forget_features(cursor, part.timeframe, written)
-    if reached and written:
-        cursor.execute(_RENEW, [[symbol for symbol, _, _ in written]])
     return UpsertResult(inserted=inserted, corrected=corrected, unchanged=n_rows - inserted - corrected), n_rows
 
 

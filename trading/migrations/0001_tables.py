@@ -182,7 +182,7 @@ class Migration(migrations.Migration):
                     models.UUIDField(
                         default=uuid.uuid4,
                         editable=False,
-                        help_text="another one when a bar was corrected, or came before a later one",
+                        help_text="another one after every write but that of the next bars",
                     ),
                 ),
             ],

@@ -30,7 +30,7 @@ class Instrument(models.Model):
     min_notional = money(default=0)
     calendar = models.CharField(max_length=16, default="24/7")
     bars_token = models.UUIDField(
-        default=uuid4, editable=False, help_text="another one when a bar was corrected, or came before a later one"
+        default=uuid4, editable=False, help_text="another one after every write but that of the next bars"
     )
 
     class Meta:

@@ -14,6 +14,7 @@ from tiers.contracts import Bars
 from trading.market import instruments, kept_windows, read
 from trading.market import write as market
 from trading.market.timestamps import utc
+from trading.models import MarketOHLC
 
 pytestmark = pytest.mark.django_db
 NAMES = ("A", "B", "C")
@@ -54,6 +55,26 @@ def test_it_is_the_stored_window_after_any_writes(seed: int):
             late = make_bars(120, *NAMES, holes=0.3, seed=seed + int(rng.integers(2)))
             market.upsert_bars(only(late, slice(first, first + 3), str(rng.choice(NAMES))), "test")
         as_stored(utc(bars.ts[row - int(rng.random() < 0.1)]))
+
+
+@pytest.mark.parametrize("write", ["corrected", "deleted", "late", "the next ones"])
+def test_what_is_written_without_our_services_is_seen(write: str):
+    bars = make_bars(60, *NAMES)
+    market.upsert_bars(only(bars, slice(0, 40), *NAMES), "test")
+    stored = MarketOHLC.objects.filter(symbol=NAMES[0], bar_ts__gte=utc(bars.ts[30]))
+    later = list(stored.order_by("bar_ts").values())
+    if write == "late":
+        stored.filter(bar_ts=later[0]["bar_ts"]).delete()
+    elif write == "the next ones":
+        stored.delete()
+    as_stored(utc(bars.ts[39]))
+    if write == "corrected":
+        stored.update(volume=0.0)
+    elif write == "deleted":
+        stored.delete()
+    else:
+        MarketOHLC.objects.bulk_create(MarketOHLC(**row) for row in (later[:1] if write == "late" else later))
+    as_stored(utc(bars.ts[39]))
 
 
 def test_only_what_came_since_is_read():
