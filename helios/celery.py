@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from celery import Celery
 from celery.signals import task_prerun
@@ -17,6 +18,10 @@ app.autodiscover_tasks(["helios.modules", "helios.web", "helios.rollouts", "tier
 
 
 @task_prerun.connect
-def _usable_connections(**_: object) -> None:
-    """As at the start of a request: a connection that broke or grew old since the last task is replaced."""
-    close_old_connections()
+def _usable_connections(sender: Any, **_: object) -> None:
+    """As at the start of a request: a connection that broke or grew old since the last task is replaced.
+
+    A task that is called in the midst of something else takes the connection as it is.
+    """
+    if not sender.request.is_eager:
+        close_old_connections()

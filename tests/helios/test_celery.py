@@ -20,7 +20,7 @@ def backend() -> int:
 
 def between_two_tasks() -> None:
     DjangoWorkerFixup(app).close_database()
-    task_prerun.send(sender=None)
+    task_prerun.send(sender=app.tasks["sentinel.heartbeat"])
 
 
 def test_a_task_finds_the_connection_of_the_task_before():

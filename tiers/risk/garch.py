@@ -16,8 +16,7 @@ import numpy as np
 
 from tiers.contracts import FloatArray
 from tiers.risk import garch_fit
-
-NEAR_UNIT_ROOT = 1.0 - 1e-6  # at or above: shocks never fade, the long-run variance has no meaning
+from tiers.risk.garch_fit import NEAR_UNIT_ROOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ import numpy as np
 from tiers.contracts import FloatArray
 
 MAX_ITERATIONS = 200
+NEAR_UNIT_ROOT = (
+    1.0 - 1e-6
+)  # of the persistence: at or above it shocks never fade, the long-run variance has no meaning
 CONVERGED = 1e-9  # of the log-likelihood: a smaller gain ends the search
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _LOW = (-np.inf, 1e-8, 0.0, 0.0)  # of theta for returns of unit variance; arch bounds omega alike
@@ -146,14 +149,17 @@ def _step(theta: FloatArray, gradient: FloatArray, information: FloatArray, damp
 def maximise(returns: FloatArray, start: float, constant: bool, max_iterations: int) -> tuple[FloatArray, float, bool]:
     """The best theta, its log-likelihood, and whether the search that found it converged.
 
-    `returns` is (n,) and of unit variance; `constant` says whether mu is free or zero.
+    `returns` is (n,) and of unit variance; `constant` says whether mu is free or zero. Where hardly anything moves the
+    variance, a maximum with shocks that never fade may lie a hair above one with shocks that do: the latter is taken.
     """
     begins = starts(returns, returns.mean() if constant else 0.0, start)
     best, most, converged = begins[0], -np.inf, False
+    fades = False
     for begin in begins:
         theta, found, ended = _climb(returns, begin, start, constant, max_iterations)
-        if found > most:
-            best, most, converged = theta, found, ended
+        better = found > most if (theta[3] < NEAR_UNIT_ROOT) == fades else not fades
+        if better:
+            best, most, converged, fades = theta, found, ended, theta[3] < NEAR_UNIT_ROOT
     return best, most, converged
 
 

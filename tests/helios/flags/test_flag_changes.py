@@ -311,7 +311,7 @@ def test_with_redis_and_the_database_away_the_last_snapshot_serves_and_says_stal
 ) -> None:
     from django.db import OperationalError
 
-    from helios.control.models import SubjectGeneration
+    from helios.control import generations
 
     services.whitelist_add("advanced_risk_engine", ["AAPL"], actor="ada")
     services.enable("advanced_risk_engine", actor="ada")
@@ -320,7 +320,7 @@ def test_with_redis_and_the_database_away_the_last_snapshot_serves_and_says_stal
     def away(*_: object, **__: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(SubjectGeneration.objects, "values_list", away)
+    monkeypatch.setattr(generations, "read", away)
     process._store.mark("redis", present=True)
     assert flags.refresh_if_behind() is False
     snapshot = flags.snapshot()

@@ -319,10 +319,8 @@ def test_a_message_is_one_bounded_line():
 
 def test_each_test_is_announced_and_told():
     words = []
-    voice = SimpleNamespace(say=lambda **word: words.append(word))
-    run_one(
-        voice, Planned(suite="s", test=TESTS[0]), Candidate(name="n", version="1", contract="", implementation=0), 1
-    )
+    pipe = SimpleNamespace(send=lambda **word: words.append(word))
+    run_one(pipe, Planned(suite="s", test=TESTS[0]), Candidate(name="n", version="1", contract="", implementation=0), 1)
     assert words[0] == {"begin": ["s", "extra", False], "patience": 1.0}
     assert words[1]["result"][:5] == ["s", "extra", False, "passed", ""]
 
