@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from loguru import logger
 
 from helios import flags
 from helios.breakers import services as breakers
@@ -18,6 +19,15 @@ from helios.modules import services as modules
 from helios.web import throttling
 from helios.web.roles import Role
 from tests.support.people import Api, api_of
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The names of the log events of the test, in order."""
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]), level="DEBUG")
+    yield lines
+    logger.remove(sink)
 
 
 @pytest.fixture

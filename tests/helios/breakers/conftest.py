@@ -66,3 +66,8 @@ def breakers_present(db: None) -> None:
     from helios.breakers import services
 
     services.restore_shipped()
+
+
+@pytest.fixture
+def redis_away(tmp_path) -> None:
+    process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")

@@ -7,10 +7,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
-from helios.breakers import breaker, process, services
-from helios.breakers.catalog import SHIPPED
+from helios.breakers import process, services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
-from helios.breakers.shared_state import SharedStore
+from tests.support.vendors import open_circuit
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
 committed = pytest.mark.usefixtures("breakers_installed")  # other connections see what is written
@@ -19,21 +18,6 @@ present = pytest.mark.usefixtures("breakers_present")
 
 def row(name: str = "llm_api") -> CircuitBreaker:
     return CircuitBreaker.objects.get(name=name)
-
-
-@pytest.fixture
-def redis_away(tmp_path) -> None:
-    process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")
-
-
-def fail() -> None:
-    raise OSError("the vendor is down")
-
-
-def open_it(name: str = "llm_api") -> None:
-    for _ in range(SHIPPED[name].config.failure_threshold):
-        with pytest.raises(OSError, match="vendor"):
-            breaker(name).call(fail)
 
 
 def history() -> list[tuple[str, str, str, str]]:
@@ -65,7 +49,7 @@ def act(page, action: str, name: str = "llm_api") -> str:
 
 @committed
 def test_the_list_shows_states_in_words(page):
-    open_it()
+    open_circuit()
     text = page.get(reverse(LIST)).content.decode()
     assert "Calls are refused for another" in text
     assert "5 failures in the last 10 calls, for 60 s" in text

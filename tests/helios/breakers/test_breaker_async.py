@@ -14,37 +14,16 @@ import pytest
 from helios.breakers import CircuitOpen, breaker, process
 from helios.breakers.catalog import SHIPPED
 from helios.errors import Rejected
+from tests.support.vendors import VendorError, abroken, open_circuit, window
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
 
 FAILURES = SHIPPED["llm_api"].config.failure_threshold
 
 
-class VendorError(Exception):
-    """What the guarded dependency raises."""
-
-
-def broken() -> str:
-    raise VendorError
-
-
-async def abroken() -> str:
-    raise VendorError
-
-
-def window(name: str = "llm_api") -> str:
-    return process.current().store.peek(name, SHIPPED[name].config).step.circuit.letters
-
-
-def open_it(name: str = "llm_api") -> None:
-    for _ in range(SHIPPED[name].config.failure_threshold):
-        with pytest.raises(VendorError):
-            breaker(name).call(broken)
-
-
 def half_open(redis, name: str = "llm_api") -> None:
     """Open it, and let the interval be over."""
-    open_it(name)
+    open_circuit(name)
     redis.hset(f"helios:{{breakers}}:{name}", "open_until", "1")
     process.forget()
 

@@ -13,32 +13,11 @@ from helios.breakers import CircuitOpen, UnknownBreaker, breaker, process, refre
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.shared_state import SharedStore
 from helios.errors import Rejected, Transient
+from tests.support.vendors import VendorError, broken, open_circuit, window
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
 
 FAILURES = SHIPPED["llm_api"].config.failure_threshold
-
-
-class VendorError(Exception):
-    """What the guarded dependency raises."""
-
-
-def broken() -> str:
-    raise VendorError
-
-
-async def abroken() -> str:
-    raise VendorError
-
-
-def window(name: str = "llm_api") -> str:
-    return process.current().store.peek(name, SHIPPED[name].config).step.circuit.letters
-
-
-def open_it(name: str = "llm_api") -> None:
-    for _ in range(SHIPPED[name].config.failure_threshold):
-        with pytest.raises(VendorError):
-            breaker(name).call(broken)
 
 
 def test_a_context_manager_passes_errors_on_and_refuses_after_enough_of_them():
@@ -59,7 +38,7 @@ def test_a_decorated_function_keeps_its_name_and_its_value():
 
     assert ask("why", loud=True) == "WHY"
     assert (ask.__name__, ask.__doc__) == ("ask", "Ask the vendor.")
-    open_it()
+    open_circuit()
     with pytest.raises(CircuitOpen):
         ask("why")
 
@@ -104,7 +83,7 @@ def test_the_errors_to_ignore_can_be_named():
 
 
 def test_the_refusal_of_another_breaker_is_not_this_ones_failure():
-    open_it("neural_network")
+    open_circuit("neural_network")
     with pytest.raises(CircuitOpen, match="neural_network"), breaker("llm_api"), breaker("neural_network"):
         pytest.fail("the call was made")
     assert window() == ""
@@ -180,7 +159,7 @@ def test_a_fallback_inside_keeps_the_failure_from_the_breaker_outside():
 
 def half_open(redis, name: str = "llm_api") -> None:
     """Open it, and let the interval be over."""
-    open_it(name)
+    open_circuit(name)
     redis.hset(f"helios:{{breakers}}:{name}", "open_until", "1")
     process.forget()
 
@@ -207,7 +186,7 @@ def test_an_interrupt_is_no_failure():
 
 @pytest.mark.usefixtures("settings_read")
 def test_calls_that_only_reduce_pass_the_order_path():
-    open_it("valr_api")
+    open_circuit("valr_api")
     with pytest.raises(CircuitOpen):
         breaker("valr_api").call(str, 1)
     assert breaker("valr_api").call(str, 1, reducing=True) == "1"
@@ -247,7 +226,7 @@ def test_a_process_without_a_database_uses_the_shipped_settings():
 
 def test_a_process_with_neither_redis_nor_a_database_still_guards(tmp_path):
     process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")
-    open_it()
+    open_circuit()
     with pytest.raises(CircuitOpen, match="it is open after failures"):
         breaker("llm_api").call(str, 1)
 
@@ -257,7 +236,7 @@ def test_breakers_act_while_their_flag_cannot_be_read(monkeypatch):
         raise RuntimeError("no snapshot")
 
     monkeypatch.setattr(flags, "is_enabled", unreadable)
-    open_it()
+    open_circuit()
     with pytest.raises(CircuitOpen):
         breaker("llm_api").call(str, 1)
 

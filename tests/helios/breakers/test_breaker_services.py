@@ -11,28 +11,13 @@ from helios.breakers import CircuitOpen, SharedStateAway, UnknownBreaker, breake
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.errors import InvalidBreaker
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
-from helios.breakers.shared_state import SharedStore
 from helios.flags import services as flag_services
+from tests.support.vendors import VendorError, broken, open_circuit
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("clean_redis", "breakers_installed"),
 ]
-
-
-@pytest.fixture
-def redis_away(tmp_path) -> None:
-    process.current().__dict__["store"] = SharedStore.from_url(f"unix://{tmp_path}/nobody.sock?db=0")
-
-
-def fail() -> None:
-    raise OSError("the vendor is down")
-
-
-def open_it(name: str = "llm_api") -> None:
-    for _ in range(SHIPPED[name].config.failure_threshold):
-        with pytest.raises(OSError, match="vendor"):
-            breaker(name).call(fail)
 
 
 def row(name: str = "llm_api") -> CircuitBreaker:
@@ -88,7 +73,7 @@ def test_a_forced_opening_holds_through_the_loss_of_everything_in_redis(clean_re
 
 
 def test_closing_ends_an_open_interval_at_once():
-    open_it()
+    open_circuit()
     assert services.status(row()).state == "OPEN"
     assert services.close("llm_api", actor="ann") is True
     assert services.close("llm_api", actor="ann") is False
@@ -97,8 +82,8 @@ def test_closing_ends_an_open_interval_at_once():
 
 def test_resetting_forgets_failures_of_a_closed_breaker_too():
     for _ in range(3):
-        with pytest.raises(OSError, match="vendor"):
-            breaker("llm_api").call(fail)
+        with pytest.raises(VendorError, match="vendor"):
+            breaker("llm_api").call(broken)
     assert services.status(row()).sentence() == "Calls pass; 3 of the last 3 calls failed."
     services.reset("llm_api", actor="ann")
     assert services.status(row()).sentence() == "Calls pass."
@@ -106,13 +91,13 @@ def test_resetting_forgets_failures_of_a_closed_breaker_too():
 
 
 def test_all_can_be_reset_together():
-    open_it()
+    open_circuit()
     assert services.reset_all(actor="ann") == sorted(SHIPPED)
     assert {services.status(each).state for each in CircuitBreaker.objects.all()} == {"CLOSED"}
 
 
 def test_the_state_is_told_in_plain_words(clean_redis):
-    open_it()
+    open_circuit()
     assert services.status(row()).sentence() == "Calls are refused for another 60 s; then the next goes as a probe."
     clean_redis.hset("helios:{breakers}:llm_api", "open_until", "1")
     assert services.status(row()).sentence() == "The open interval is over: the next call goes as a probe."
@@ -137,8 +122,8 @@ def test_without_redis_a_person_can_open_but_not_close_and_is_told_so():
 def test_the_flag_turned_off_makes_breakers_measure_except_those_that_guard_orders():
     flag_services.disable("circuit_breakers", actor="ann")
     flags.refresh_if_behind()
-    open_it("neural_network")
-    open_it("valr_api")
+    open_circuit("neural_network")
+    open_circuit("valr_api")
     assert breaker("neural_network").call(str, 1) == "1"
     with pytest.raises(CircuitOpen):
         breaker("valr_api").call(str, 1)
@@ -158,7 +143,7 @@ def test_a_shipped_breaker_without_a_row_gets_one_when_it_is_changed():
 def test_a_breaker_that_only_measures_passes_everything_and_says_what_it_would_have_done():
     assert services.metrics_only("llm_api", actor="ann", reason="a week of trial") is True
     assert services.metrics_only("llm_api", actor="ann") is False
-    open_it()
+    open_circuit()
     for _ in range(3):
         assert breaker("llm_api").call(str, 1) == "1"
     process.current().share()
@@ -177,7 +162,7 @@ def test_a_breaker_that_only_measures_passes_everything_and_says_what_it_would_h
 
 def test_closing_ends_measuring_only_and_resetting_does_not():
     services.metrics_only("llm_api", actor="ann")
-    open_it()
+    open_circuit()
     services.reset("llm_api", actor="ann")
     assert services.status(row()).sentence() == "Only measures, every call passes. It would pass calls now."
     assert services.close("llm_api", actor="ann") is True
@@ -216,18 +201,18 @@ def test_with_the_flag_off_a_forced_opening_holds_on_the_order_path_only():
 def test_with_the_flag_off_the_history_tells_what_was_not_enforced():
     flag_services.disable("circuit_breakers", actor="ann")
     flags.refresh_if_behind()
-    open_it()
+    open_circuit()
     event = CircuitBreakerEvent.objects.get()
     assert (event.after, event.enforced) == ("OPEN", False)
     assert row().last_state == "CLOSED"  # calls pass
 
 
 def test_a_status_tells_rates_modes_and_intervals():
-    for outcome in (fail, fail, None):
+    for outcome in (broken, broken, None):
         if outcome is None:
             breaker("llm_api").call(str, 1)
         else:
-            with pytest.raises(OSError, match="vendor"):
+            with pytest.raises(VendorError, match="vendor"):
                 breaker("llm_api").call(outcome)
     process.current().share()
     services.force_open("redis_cache", actor="ann")
@@ -237,7 +222,7 @@ def test_a_status_tells_rates_modes_and_intervals():
     assert (llm.calls, llm.failures, llm.failure_rate, llm.slow, llm.slow_rate) == (3, 2, 0.6667, 0, 0.0)
     assert (llm.mode, llm.state, llm.open_for_s) == ("normal", "CLOSED", 0.0)
     assert (listed["redis_cache"].mode, listed["redis_cache"].state) == ("forced_open", "FORCED_OPEN")
-    open_it("neural_network")
+    open_circuit("neural_network")
     opened = services.status(row("neural_network"))
     assert (opened.state, opened.openings) == ("OPEN", 1)
     assert 0 < opened.open_for_s <= 120

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from loguru import logger
 
 from helios import flags
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
@@ -18,15 +17,6 @@ def fresh_process() -> Iterator[None]:
     yield
     flags.stop_listener()
     flags.forget()
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """The names of what is logged while the test runs."""
-    lines: list[str] = []
-    sink = logger.add(lambda message: lines.append(message.record["message"]), level="DEBUG")
-    yield lines
-    logger.remove(sink)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from helios.modules import loading, process, services, watch
 from helios.modules.errors import ModuleLoadFailed
@@ -24,15 +23,6 @@ def _own_snapshot() -> Iterator[None]:
     yield
     process.forget()
     watch.forget()
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """The names of the log events of the test, in order."""
-    lines: list[str] = []
-    sink = logger.add(lambda message: lines.append(message.record["message"]), level="DEBUG")
-    yield lines
-    logger.remove(sink)
 
 
 @pytest.fixture
