@@ -2,9 +2,11 @@
 
 import os
 import warnings
+from typing import Any
 
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.worker.control import inspect_command
 
 from helios.celery import app
 from helios.stack.environment import load_env_or_exit
@@ -23,8 +25,17 @@ def _logs(**_: object) -> None:
     configure(COMPONENT)
 
 
+@inspect_command(alias="dump_conf")
+def conf(_state: Any, **_: object) -> dict[str, Any]:
+    """In place of Celery's own: whoever may see tasks need not see how the workers are set up."""
+    return {}
+
+
 if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it from a set-up of its own
+    from helios.stack import flower
+
     _logs()
+    flower.refuse_other_hosts()
 
 
 @worker_process_init.connect

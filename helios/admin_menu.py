@@ -87,7 +87,7 @@ SIDEBAR: Final = [
         "Access",
         _page("Users", "person", "auth.user"),
         _page("Groups", "group", "auth.group"),
-        _page("API tokens", "key", "authtoken.tokenproxy"),
+        _page("API tokens", "key", "web.apitoken"),
         {"title": "API documentation", "icon": "api", "link": reverse_lazy("docs")},
         collapsible=True,
     ),

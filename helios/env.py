@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -81,6 +81,7 @@ class Env(BaseSettings):
 
     web_port: int = Field(default=8000, ge=1, le=65535)
     flower_port: int = Field(default=5555, ge=1, le=65535)
+    flower_basic_auth: SecretStr | None = Field(default=None, validation_alias="FLOWER_BASIC_AUTH")  # user:password
     worker_concurrency: int = Field(default=2, ge=1, le=64)
 
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
@@ -128,6 +129,16 @@ class Env(BaseSettings):
         """A key goes into a header, where a line break or an umlaut would end in an error that shows it."""
         if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
             raise ValueError("ANTHROPIC_API_KEY must be printable ASCII without blanks or line breaks")
+        return value
+
+    @field_validator("flower_basic_auth")
+    @classmethod
+    def _login(cls, value: SecretStr | None) -> SecretStr | None:
+        """Flower takes several logins between commas; each needs a password."""
+        if value is not None and not all(
+            re.fullmatch(r"[^:]+:.+", each) for each in value.get_secret_value().split(",")
+        ):
+            raise ValueError("FLOWER_BASIC_AUTH must be user:password, or several of them between commas")
         return value
 
     @field_validator("anthropic_base_url")
@@ -182,19 +193,18 @@ class Env(BaseSettings):
             return self.secret_key.get_secret_value()
         if self.environment == "prod":
             raise SettingsError("HELIOS_SECRET_KEY must be set when HELIOS_ENVIRONMENT is prod")
-        path = self.var_dir / "secret_key"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".secret_key-{os.getpid()}")
-            draft.touch(mode=0o600)
-            draft.write_text(secrets.token_urlsafe(50))
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)  # the first of several starts wins, and nobody reads half a key
-            draft.unlink()
-        key = path.read_bytes().decode("ascii", errors="replace").strip()
-        if not key:
-            raise SettingsError(f"{path} must hold the signing key, was empty: remove it, and a new one is made")
-        return key
+        return _kept(self.var_dir / "secret_key", lambda: secrets.token_urlsafe(50), "the signing key")
+
+    @property
+    def flower_login_path(self) -> Path:
+        """Where the login of Flower is kept when none is configured."""
+        return self.var_dir / "flower_login"
+
+    def flower_login(self) -> str:
+        """`user:password` of Flower: the configured one, or one made once and kept in `flower_login_path`."""
+        if self.flower_basic_auth is not None:
+            return self.flower_basic_auth.get_secret_value()
+        return _kept(self.flower_login_path, lambda: f"admin:{secrets.token_urlsafe(15)}", "Flower's login")
 
 
 @lru_cache(maxsize=1)
@@ -240,3 +250,19 @@ def _sentence(detail: ErrorDetails) -> str:
         return sentence
     secret = field is None or "Secret" in str(field.annotation)
     return f"{own}: {sentence[0].lower()}{sentence[1:]}" + ("" if secret else f", was {detail['input']!r}")
+
+
+def _kept(path: Path, make: Callable[[], str], what: str) -> str:
+    """A secret that is made at the first asking and kept for this user alone."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}-{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(make())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # the first of several starts wins, and nobody reads half a secret
+        draft.unlink()
+    kept = path.read_bytes().decode("ascii", errors="replace").strip()
+    if not kept:
+        raise SettingsError(f"{path} must hold {what}, was empty: remove it, and a new one is made")
+    return kept

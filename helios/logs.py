@@ -205,6 +205,8 @@ def secret_values(env: Env, environ: Mapping[str, str]) -> set[str]:
     """Every secret of this process: secret settings, passwords in URLs, variables named like secrets."""
     values = {value.get_secret_value() for _, value in env if isinstance(value, SecretStr)}
     values |= {value for name, value in environ.items() if _SECRET_NAME.search(name)}
+    if env.flower_basic_auth is not None:
+        values |= {login.partition(":")[2] for login in env.flower_basic_auth.get_secret_value().split(",")}
     with contextlib.suppress(HeliosError, OSError):  # a key that cannot be read can be shown by nobody
         values.add(env.resolved_secret_key())
     found = {part for value in values for part in (_passwords(value) if "://" in value else [value])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -11,12 +11,13 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.errors import HeliosError
+from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from trading import models
 from trading.books import write as books
 from trading.enums import TradingState
@@ -38,22 +39,6 @@ STATUS_COLOURS = {
     "champion": "success",
     "challenger": "info",
 }
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows that only the platform writes."""
-
-    list_per_page = 50
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class StageRunInline(TabularInline):
@@ -99,7 +84,7 @@ class ReasonForm(ActionForm):
 
 
 @admin.register(models.Book)
-class BookAdmin(ReadOnlyAdmin):
+class BookAdmin(ReadOnlyAdmin, RoledAdmin):
     action_form = ReasonForm
     list_display = (
         "name",
@@ -113,7 +98,14 @@ class BookAdmin(ReadOnlyAdmin):
         "cash_shown",
     )
     list_filter = ("mode", "active", "state", "timeframe")
-    actions = ("start_books", "stop_books", "halt_books", "reduce_books", "resume_books")
+    action_routes: ClassVar = {
+        "start_books": "POST book-start",
+        "stop_books": "POST book-stop",
+        "halt_books": "POST book-halt",
+        "reduce_books": "POST book-reduce",
+        "resume_books": "POST book-resume",
+    }
+    actions: ClassVar = [*action_routes]
 
     @display(description="runs", boolean=True)
     def running(self, row: models.Book) -> bool:
@@ -141,37 +133,33 @@ class BookAdmin(ReadOnlyAdmin):
     def cash_shown(self, row: models.Book) -> str:
         return f"{row.cash:,.2f}"
 
-    @admin.action(description="Start: beat runs a cycle for every new bar of these books", permissions=["operate"])
+    @admin.action(description="Start: beat runs a cycle for every new bar of these books")
     def start_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_active(request, queryset, active=True)
 
-    @admin.action(description="Stop: no new cycles for these books; what is held stays held", permissions=["operate"])
+    @admin.action(description="Stop: no new cycles for these books; what is held stays held")
     def stop_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_active(request, queryset, active=False)
 
-    @admin.action(
-        description="Halt: these books send nothing until a person lets them trade again", permissions=["operate"]
-    )
+    @admin.action(description="Halt: these books send nothing until a person lets them trade again")
     def halt_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_state(request, queryset, TradingState.HALTED)
 
     @admin.action(
         description="Reduce: these books only shrink positions until a person lets them trade again",
-        permissions=["operate"],
     )
     def reduce_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_state(request, queryset, TradingState.REDUCING)
 
     @admin.action(
         description="Resume, with a reason: these books trade again; their drawdown counts from now",
-        permissions=["operate"],
     )
     def resume_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:
         self._set_state(request, queryset, TradingState.ACTIVE)
 
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Rows are changed by these actions only, and only by those who may change books."""
-        return request.user.has_perm("trading.change_book")
+    def above_operator(self, _obj: models.Book | None) -> str:
+        """Buttons that only a trader has."""
+        return "Only a trader may start a book or let it trade again. Stopping, halting and reducing are an operator's."
 
     def _set_state(self, request: HttpRequest, queryset: QuerySet[models.Book], state: str) -> None:
         self._each(request, queryset, state, lambda name, **by: books.set_state(name, state, **by))

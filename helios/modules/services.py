@@ -251,7 +251,8 @@ def _enter(
     row = ModuleVersion.objects.filter(module=slot, label=label).first() or ModuleVersion(module=slot, label=label)
     if row.code_id not in (None, artefact.digest):
         raise ModuleRefused(f"module {name} {label} must be one content, another one has the same label")
-    row.version, row.path, row.code, row.registered_by = version, artefact.path, _kept(artefact), actor
+    if row.code is None:  # who registered it first stays: the events tell of everybody
+        row.version, row.path, row.code, row.registered_by = version, artefact.path, _kept(artefact), actor
     if row.state == ModuleState.ACTIVE and row.dependencies != dict(dependencies):
         raise ModuleRefused(f"module {name} {label} is in use: its dependencies cannot change under it")
     row.dependencies = dict(dependencies)

@@ -59,9 +59,10 @@ def beat() -> ProcessSpec:
 
 
 def flower(env: Env) -> ProcessSpec:
-    """The task monitor: this machine only, reading only."""
+    """The task monitor: this machine only, reading only, with a login that no list of processes shows."""
     argv = _celery("flower", "--address=127.0.0.1", f"--port={env.flower_port}", "--read_only=True", "--logging=none")
-    return ProcessSpec(name="flower", argv=argv, port=env.flower_port, port_variable="HELIOS_FLOWER_PORT")
+    login = {"FLOWER_BASIC_AUTH": env.flower_login()}
+    return ProcessSpec(name="flower", argv=argv, env=login, port=env.flower_port, port_variable="HELIOS_FLOWER_PORT")
 
 
 def web(env: Env) -> ProcessSpec:

@@ -5,14 +5,17 @@ The packages register plain pages of their own; this app comes after them and re
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.utils import timezone
 from django_celery_beat.admin import PeriodicTaskAdmin as PlainPeriodicTaskAdmin
 from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
 from django_celery_beat.models import (
@@ -23,20 +26,20 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 from django_celery_results.models import GroupResult, TaskResult
-from rest_framework.authtoken.admin import TokenAdmin as PlainTokenAdmin
-from rest_framework.authtoken.models import TokenProxy
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from helios.errors import Rejected
+from helios.web import tokens
 from helios.web.admin_base import ReadOnlyAdmin
+from helios.web.models import ApiToken
 
 admin.site.index_title = "Start page"
 
 for _model in (
     User,
     Group,
-    TokenProxy,
     PeriodicTask,
     IntervalSchedule,
     CrontabSchedule,
@@ -62,16 +65,48 @@ class GroupAdmin(PlainGroupAdmin, ModelAdmin):
     """Roles; membership gives their permissions."""
 
 
-@admin.register(TokenProxy)
-class TokenAdmin(PlainTokenAdmin, ModelAdmin):
-    """API tokens. A key is shown once, when it is made; the list shows whose it is, never what it is."""
+class _TokenForm(ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if "expires_at" in data:
+            try:
+                tokens.check_end(data["expires_at"])
+            except Rejected as error:
+                self.add_error("expires_at", str(error))
+        return data
 
-    list_display = ("user", "created")
 
-    def save_model(self, request: HttpRequest, obj: TokenProxy, form: ModelForm[TokenProxy], change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if not change:
-            self.message_user(request, f"The token of {obj.user} (shown only now): {obj.key}", messages.WARNING)
+@admin.register(ApiToken)
+class TokenAdmin(ModelAdmin):
+    """API tokens. A token is shown once, when it is made; the list shows whose it is, never what it is."""
+
+    form = _TokenForm
+    fields = ("user", "name", "expires_at")
+    list_display = ("user", "name", "state", "made_at", "made_by", "expires_at", "used_at", "revoked_by")
+    list_filter = ("user",)
+    list_select_related = ("user",)
+    actions = ("revoke",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        end = timezone.now() + timedelta(days=tokens.DAYS)
+        return {"name": "default", "expires_at": end, **super().get_changeform_initial_data(request)}
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        return obj is None and super().has_change_permission(request)
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: ApiToken | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: ModelForm[ApiToken], change: bool) -> None:
+        by = request.user.get_username()
+        token, row, _ = tokens.make(obj.user, obj.name, expires_at=obj.expires_at, actor=by)
+        obj.pk = row.pk
+        self.message_user(request, f"The token of {obj.user} (shown only now): {token}", messages.WARNING)
+
+    @admin.action(description="Revoke: these tokens open nothing any more", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        done = sum(tokens.revoke(each, actor=request.user.get_username()) for each in queryset)
+        self.message_user(request, f"{done} token(s) revoked.")
 
 
 class _TaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):

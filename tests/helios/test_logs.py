@@ -195,9 +195,10 @@ def test_configured_secrets_never_reach_file_or_console(
 
 
 def test_the_secrets_of_a_process_are_settings_urls_and_named_variables(tmp_path: Path) -> None:
-    env = Env(_env_file=None, var_dir=tmp_path, redis_url="redis://:queue-pass@q/0", database_url="postgresql:///x")
+    env = Env(_env_file=None, var_dir=tmp_path, redis_url="redis://:queue-pass@q/0", database_url="postgresql:///x",
+              FLOWER_BASIC_AUTH="ann:her-word,bob:his:word")  # fmt: skip
     found = secret_values(env, {"MY_TOKEN": "token-value", "HOME": "/home/me", "OTHER_PASSWORD": "abc"})
-    assert {"queue-pass", "token-value"} <= found
+    assert {"queue-pass", "token-value", "her-word", "his:word"} <= found
     assert env.resolved_secret_key() in found
     assert not found & {"/home/me", "abc", "redis://:queue-pass@q/0"}
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
-from rest_framework.authtoken.models import Token
+from django.utils import timezone
 
+from helios.web import tokens
 from helios.web.access import give_role
+from helios.web.models import ApiToken
 from helios.web.roles import Role
 
 BASE = "/api/modularity"
@@ -24,12 +27,18 @@ def person(role: Role | None, name: str = "") -> User:
     return user
 
 
+def in_days(number: float) -> datetime:
+    """The moment so many days from now."""
+    return timezone.now() + timedelta(days=number)
+
+
 class Api:
     """A client with a token that sends JSON, and addresses below /api/modularity/ by their short form."""
 
     def __init__(self, user: User) -> None:
         self.user = user
-        self.token = Token.objects.create(user=user).key
+        self.token, row, _ = tokens.make(user, "tests", expires_at=in_days(1), actor="tests")
+        ApiToken.objects.filter(pk=row.pk).update(used_at=timezone.now())  # the first request is like the others
         self.http = Client(headers={"Authorization": f"Token {self.token}"})
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:

@@ -39,7 +39,7 @@ def read_settings() -> None:
     for handler in (connections, caches):
         vars(handler).clear()
         type(handler).__init__(handler)
-    current_app.config_from_object("django.conf:settings", namespace="CELERY", force=True)
+    current_app.config_from_object("helios.celery:config", force=True)
 
 
 def _load() -> None:

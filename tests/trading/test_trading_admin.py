@@ -5,6 +5,8 @@ from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from helios.web.roles import Role
+from tests.support.admin_people import Desk
 from tests.support.ledger import append
 from tests.trading.conftest import T
 from trading.books.write import create_book
@@ -117,3 +119,18 @@ def test_who_may_only_look_is_offered_no_action(viewer, world, action):
     world.refresh_from_db()
     assert (world.active, world.state) == (False, "ACTIVE")
     assert not TradingModeChange.objects.exists()
+
+
+def test_an_operator_stops_halts_and_reduces_and_starts_or_resumes_nothing(world):
+    operator = Desk(Role.OPERATOR.label).http
+    offered = operator.get(reverse(BOOKS)).content.decode()
+    assert [name for name in ("start", "stop", "halt", "reduce", "resume") if f'value="{name}_books"' in offered] == [
+        "stop",
+        "halt",
+        "reduce",
+    ]
+    act(operator, "start_books", world)
+    act(operator, "halt_books", world)
+    act(operator, "resume_books", world, reason="calm")
+    world.refresh_from_db()
+    assert (world.active, world.state) == (False, "HALTED")

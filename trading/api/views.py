@@ -1,16 +1,21 @@
-"""Lists of books and cycles. Writing goes through services and commands, not through here."""
+"""Books and cycles over HTTP: reading them, and moving a book between its states."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema_view
 from rest_framework.generics import RetrieveAPIView
+from rest_framework.response import Response
 
-from helios.web.base_views import ApiView, ListView
-from helios.web.openapi import described, listed
+from helios.web.base_views import ActView, ApiView, ListView, unknown
+from helios.web.openapi import acted, described, listed
+from helios.web.shapes import Reasoned
 from trading.api.shapes import BookFilter, BookSerializer, CycleFilter, CycleSerializer
+from trading.books.write import set_active, set_state
+from trading.enums import TradingState
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position
 
 _LOOKUPS: Final = {
@@ -62,6 +67,61 @@ class BookDetail(ApiView, RetrieveAPIView[Book]):
 
     def get_queryset(self) -> QuerySet[Book]:
         return books()
+
+
+def get_book(name: str) -> Book:
+    """The book, or 404 with the nearest name."""
+    row = books().filter(name=name).first()
+    if row is None:
+        raise unknown("book", name, Book.objects.values_list("name", flat=True))
+    return row
+
+
+class _Act(ActView):
+    """One thing that a person does to one book."""
+
+    serializer_class = BookSerializer
+    find = staticmethod(get_book)
+    takes = Reasoned
+
+    def shown(self, which: Any, *_: Any, **__: Any) -> Response:
+        """The book as it is now; it has no version."""
+        return Response(BookSerializer(get_book(which)).data)
+
+
+@acted("books", "Halt a book", "books_halt")
+class Halt(_Act):
+    """It sends nothing, in a running cycle neither, until a trader lets it trade again."""
+
+    does = staticmethod(partial(set_state, state=TradingState.HALTED))
+
+
+@acted("books", "Let a book only reduce", "books_reduce")
+class Reduce(_Act):
+    """It only shrinks positions until a trader lets it trade again."""
+
+    does = staticmethod(partial(set_state, state=TradingState.REDUCING))
+
+
+@acted("books", "Let a book trade again", "books_resume")
+class Resume(_Act):
+    """For a reason, which must be given where it was held; its drawdown counts from now."""
+
+    does = staticmethod(partial(set_state, state=TradingState.ACTIVE))
+
+
+@acted("books", "Start a book", "books_start")
+class Start(_Act):
+    """Beat runs a cycle for every new bar."""
+
+    does = staticmethod(partial(set_active, active=True))
+
+
+@acted("books", "Stop a book", "books_stop")
+class Stop(_Act):
+    """No new cycles; what is held stays held."""
+
+    does = staticmethod(partial(set_active, active=False))
 
 
 @listed("cycles", "List cycles", "cycles_list")

@@ -13,23 +13,24 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from loguru import logger
 from rest_framework import exceptions, serializers
-from rest_framework.authentication import TokenAuthentication, get_authorization_header
-from rest_framework.authtoken.models import Token
+from rest_framework.authentication import get_authorization_header
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios import flags
 from helios.flags.unleash import client_features
 from helios.web.base_views import ApiView, actor
+from helios.web.models import ApiToken
+from helios.web.tokens import HashedTokens
 
 TAG: Final = ["client"]
 _TAGS: Final = re.compile(r'(?:W/)?"[^"]*"')
 
 
-class BareToken(TokenAuthentication):
+class BareToken(HashedTokens):
     """`Authorization: <token>` as SDKs send it; `Token <token>` and `Bearer <token>` work as well."""
 
-    def authenticate(self, request: Request) -> tuple[Any, Token] | None:
+    def authenticate(self, request: Request) -> tuple[Any, ApiToken] | None:
         words = get_authorization_header(request).split()
         if not words:
             return None

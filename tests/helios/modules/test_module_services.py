@@ -196,6 +196,16 @@ def test_a_path_that_is_no_longer_allowed_is_refused_without_an_import(code, set
     assert f"{package}.risk_two" not in sys.modules
 
 
+def test_registering_again_keeps_who_did_it_first_and_tells_of_everybody(code):
+    """The same content under another path is the version that there is, not another one."""
+    first = services.register("source", code("source"), actor="ann")
+    again = services.register("source", code("source"), dependencies={}, actor="bob")
+    assert again.pk == first.pk
+    assert (again.registered_by, again.path) == ("ann", first.path)
+    told = SystemEvent.objects.filter(subject="source", kind="module.registered").order_by("id")
+    assert [event.data["actor"] for event in told] == ["ann", "bob"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -285,3 +285,20 @@ def test_an_empty_signing_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "secret_key").touch()
     with pytest.raises(SettingsError, match=r"secret_key must hold the signing key, was empty"):
         Env(_env_file=None, var_dir=tmp_path).resolved_secret_key()
+
+
+def test_the_login_of_flower_is_made_once_and_kept_for_this_user(tmp_path: Path) -> None:
+    env = Env(_env_file=None, var_dir=tmp_path)
+    made = env.flower_login()
+    assert re.fullmatch(r"admin:\S{16,}", made)
+    assert env.flower_login() == made
+    assert env.flower_login_path.stat().st_mode & 0o777 == 0o600
+    configured = Env(_env_file=None, var_dir=tmp_path, FLOWER_BASIC_AUTH="ann:own")
+    assert configured.flower_login() == "ann:own"
+
+
+@pytest.mark.parametrize("login", ["ann", "ann:", ":pw", "ann:pw,bob"])
+def test_a_login_of_flower_has_a_user_and_a_password(login: str) -> None:
+    with pytest.raises(ValidationError, match=r"FLOWER_BASIC_AUTH must be user:password, or several") as raised:
+        Env(_env_file=None, FLOWER_BASIC_AUTH=login)
+    assert "pw" not in str(raised.value.errors()[0]["msg"])

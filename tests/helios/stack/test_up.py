@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import signal
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from rich.console import Console
@@ -69,9 +71,9 @@ def test_a_later_start_does_neither(
 
 
 def test_the_password_is_on_the_page_only_when_it_was_made(make_env: Callable[..., Env]) -> None:
-    def page(admin: dict[str, str] | None) -> str:
-        console = Console(file=io.StringIO(), width=150)
-        console.print(up.addresses(make_env(web_port=8123, flower_port=5123), admin))
+    def page(admin: dict[str, str] | None, flower: str | None = None) -> str:
+        console = Console(file=io.StringIO(), width=250)
+        console.print(up.addresses(make_env(web_port=8123, flower_port=5123), admin, flower))
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue()
 
@@ -79,6 +81,7 @@ def test_the_password_is_on_the_page_only_when_it_was_made(make_env: Callable[..
     assert "Login" not in page(None)
     assert "http://127.0.0.1:8123/admin/" in page(None)
     assert "http://127.0.0.1:5123" in page(None)
+    assert "admin / s:t" in page(None, "admin:s:t")
 
 
 def test_each_line_carries_its_process_and_brackets_stay_as_they_are() -> None:
@@ -115,6 +118,7 @@ def test_the_whole_stack_comes_up_mends_itself_and_leaves_nothing_after_ctrl_c(
     assert answers(f"http://127.0.0.1:{web}/health")
     assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/healthcheck"), timeout_s=120)
     assert children.wait_until(lambda: running.answering() >= {"worker", "gpu", "maintenance"}, timeout_s=120)
+    flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running, f"http://127.0.0.1:{flower}")
     kills_are_mended(running, web)
     family = psutil.Process(running.process.pid).children(recursive=True)
     assert len(family) >= 5
@@ -124,6 +128,26 @@ def test_the_whole_stack_comes_up_mends_itself_and_leaves_nothing_after_ctrl_c(
     for folder in ("postgres", "valkey"):
         assert children.processes_in(root / "var" / folder) == []
     assert_few_words(running)
+
+
+def flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running: Up, flower: str) -> None:
+    found = re.search(r"Login to Flower\s+│\s+(admin) / (\S{16,})", running.text())
+    assert found, running.text()
+    login = (found[1], found[2])
+    kept = running.var / "flower_login"
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == (":".join(login), 0o600)
+    for path in ("/workers", "/tasks", "/api/workers"):
+        assert httpx.get(flower + path).status_code == 401
+        assert httpx.get(flower + path, auth=("admin", "guess")).status_code == 401
+        assert httpx.get(flower + path, auth=login, headers={"Host": "evil.example"}).status_code == 400
+    workers = httpx.get(f"{flower}/api/workers?refresh=1", auth=login, timeout=30).json()
+    assert len(workers) == 3
+    secrets = [(running.var / "secret_key").read_text(), running.endpoints.database_url, running.endpoints.redis_url]
+    for name, worker in workers.items():
+        assert worker["conf"] == {}
+        page = httpx.get(f"{flower}/worker/{name}", auth=login, timeout=30)
+        assert page.status_code == 200
+        assert [each for each in secrets if each in page.text + json.dumps(worker)] == []
 
 
 def kills_are_mended(running: Up, web: int) -> None:

@@ -11,9 +11,11 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
-from rest_framework.authtoken.models import Token
 
 from helios.admin_menu import SIDEBAR
+from helios.web.models import ApiToken
+from helios.web.tokens import digest_of, make
+from tests.support.people import in_days
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
 
@@ -75,10 +77,34 @@ def test_the_login_page_is_shown_to_strangers(client: Client) -> None:
 
 
 def test_a_new_token_is_shown_once_and_never_listed(admin_client: Client, admin_user: User) -> None:
-    response = admin_client.post(reverse("admin:authtoken_tokenproxy_add"), {"user": admin_user.pk}, follow=True)
-    key = Token.objects.get(user=admin_user).key
-    assert key in response.content.decode()
-    assert key not in admin_client.get(reverse("admin:authtoken_tokenproxy_changelist")).content.decode()
+    end = in_days(30)
+    data = {"user": admin_user.pk, "name": "bot", "expires_at_0": f"{end:%Y-%m-%d}", "expires_at_1": "00:00:00"}
+    page = admin_client.post(reverse("admin:web_apitoken_add"), data, follow=True).content.decode()
+    (token,) = re.findall(r"helios_[\w-]{43}", page)
+    row = ApiToken.objects.get()
+    assert (row.digest, row.made_by) == (digest_of(token), admin_user.get_username())
+    listed = admin_client.get(reverse("admin:web_apitoken_changelist")).content.decode()
+    assert token not in listed
+    assert row.digest not in listed
+
+
+def test_the_form_of_a_token_refuses_an_end_that_is_past(admin_client: Client, admin_user: User) -> None:
+    data = {"user": admin_user.pk, "name": "bot", "expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}
+    page = admin_client.post(reverse("admin:web_apitoken_add"), data).content.decode()
+    assert "a token must end from now to 3650 days on, was 2020-01-01 00:00 UTC" in page
+    assert not ApiToken.objects.exists()
+
+
+def test_a_token_is_revoked_in_the_admin(admin_client: Client, admin_user: User, client: Client) -> None:
+    token, row, _ = make(admin_user, "bot", expires_at=in_days(1), actor="ann")
+    data = {"action": "revoke", "_selected_action": [row.pk]}
+    assert "1 token(s) revoked." in admin_client.post(
+        reverse("admin:web_apitoken_changelist"), data, follow=True
+    ).content.decode()  # fmt: skip
+    assert Client().get("/api/books/", headers={"Authorization": f"Token {token}"}).status_code == 401
+    row.refresh_from_db()
+    assert row.revoked_by == admin_user.get_username()
+    assert admin_client.post(reverse("admin:web_apitoken_delete", args=[row.pk])).status_code == 403
 
 
 def test_a_periodic_task_can_be_edited(admin_client: Client) -> None:

@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from helios.web.roles import Role
 from tests.support.people import api_of
-from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position, StageRun
+from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position, StageRun, TradingModeChange
 
 pytestmark = pytest.mark.django_db
 
@@ -165,3 +165,43 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
 def test_what_is_not_there_is_a_problem(api: Client, path: str) -> None:
     response = api.get(path)
     assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("act", "operator_may", "field", "after"),
+    [
+        ("halt", True, "state", "HALTED"),
+        ("reduce", True, "state", "REDUCING"),
+        ("stop", True, "active", False),
+        ("start", False, "active", True),
+        ("resume", False, "state", "ACTIVE"),
+    ],
+)
+def test_what_is_safer_is_an_operators_and_the_rest_a_traders(
+    book: Book, act: str, operator_may: bool, field: str, after: object
+) -> None:
+    start = {"state": "HALTED" if act == "resume" else "ACTIVE", "active": act == "stop"}
+    Book.objects.update(held_by_person=act == "resume", **start)
+    Position.objects.update(last_price=201)
+    body = {"reason": "maintenance at the venue"}
+    assert api_of(Role.VIEWER).post(f"/api/books/demo/{act}", body).status_code == 403
+    operator = api_of(Role.OPERATOR)
+    assert operator.post(f"/api/books/demo/{act}", body).status_code == (200 if operator_may else 403)
+    caller = operator if operator_may else api_of(Role.TRADER)
+    answer = caller.post(f"/api/books/demo/{act}", body)
+    assert (answer.status_code, answer.json()[field]) == (200, after)
+    change = TradingModeChange.objects.get()  # asked for twice, done once
+    assert (change.actor, change.reason) == (caller.user.get_username(), body["reason"])
+
+
+def test_a_book_that_was_halted_trades_again_for_a_reason_only(book: Book) -> None:
+    trader = api_of(Role.TRADER)
+    trader.post("/api/books/demo/halt")
+    answer = trader.post("/api/books/demo/resume")
+    assert (answer.status_code, "for a reason only" in answer.json()["detail"]) == (422, True)
+    assert Book.objects.get().state == "HALTED"
+
+
+def test_a_book_that_is_not_there_is_404_with_the_nearest(book: Book) -> None:
+    answer = api_of(Role.OPERATOR).post("/api/books/dem/halt")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "no book is named 'dem'; did you mean demo?")

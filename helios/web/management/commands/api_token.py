@@ -1,55 +1,110 @@
-"""`manage.py api_token USER [--role ROLE]`: a token for the API, shown once."""
+"""`manage.py api_token USER [--role ROLE]`: a token for the API, shown once; `--list` and `--revoke` for the others."""
 
 from __future__ import annotations
 
+import getpass
 import json
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
-from rest_framework.authtoken.models import Token
+from django.utils import timezone
+from rich.console import Console
+from rich.table import Table
 
+from helios.errors import HeliosError
+from helios.web import tokens
 from helios.web.access import give_role, role_of
+from helios.web.models import ApiToken
 from helios.web.roles import Role
 
 
 class Command(BaseCommand):
-    help = "Make a user's API token, or replace it: the one before stops working. It is shown only now."
+    help = "Make a user's API token, or replace the one of that name. It is shown only now; Helios keeps its hash."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", help="who uses the token; made, without a password, where a role is given")
+        parser.add_argument(
+            "user", nargs="?", help="who uses the token; made, without a password, where a role is given"
+        )
         parser.add_argument("--role", choices=[role.label for role in Role], help="the user's only role from now on")
+        parser.add_argument("--name", default="default", help="what the token is for; a user has one of each name")
+        parser.add_argument("--days", type=int, default=tokens.DAYS, help="how long it holds (default: %(default)s)")
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument("--list", action="store_true", help="show the tokens, of all users or of one")
+        instead.add_argument("--revoke", metavar="NAME", help="end the user's token of this name at once")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
+        username, actor = options["user"], getpass.getuser()
+        if username is None and not options["list"]:
+            raise CommandError("a user must be named, unless all tokens are asked for with --list; none was")
+        try:
+            if options["list"]:
+                self._list(username, as_json=options["json"])
+            elif options["revoke"] is not None:
+                self._revoke(username, options["revoke"], actor=actor, as_json=options["json"])
+            else:
+                self._make(username, options, actor=actor)
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+
+    def _make(self, username: str, options: dict[str, Any], *, actor: str) -> None:
+        if not 1 <= options["days"] <= tokens.MAX_DAYS:
+            raise CommandError(f"--days must be from 1 to {tokens.MAX_DAYS}, was {options['days']}")
         role = Role[options["role"].upper()] if options["role"] else None
-        token, replaced = make_token(options["user"], role)
-        held = role_of(token.user)
+        expires_at = timezone.now() + timedelta(days=options["days"])
+        with transaction.atomic():
+            user = user_of(username, role)
+            token, row, replaced = tokens.make(user, options["name"], expires_at=expires_at, actor=actor)
+        held = role_of(user)
+        label = held.label if held else None
         if options["json"]:
-            result = {"user": token.user.get_username(), "role": held.label if held else None, "token": token.key}
-            self.stdout.write(json.dumps({**result, "replaced": replaced}))
+            result = {"user": username, "role": label, "token": token, "name": row.name, "replaced": replaced}
+            self.stdout.write(json.dumps({**result, "expires_at": row.expires_at.isoformat()}))
             return
         what = "The new token, which replaces the one before," if replaced else "The token"
-        self.stdout.write(f"{what} of {token.user.get_username()} ({held.label if held else 'no role'}): {token.key}")
-        self.stdout.write("It is not shown again. Send it as `Authorization: Token <it>`.")
+        self.stdout.write(f"{what} of {username} ({label or 'no role'}): {token}")
+        self.stdout.write(
+            f"It is named {row.name} and holds until {row.expires_at:%Y-%m-%d}. It is not shown again. "
+            "Send it as `Authorization: Token <it>`."
+        )
+
+    def _revoke(self, username: str, name: str, *, actor: str, as_json: bool) -> None:
+        tokens.revoke(tokens.named(username, name), actor=actor)
+        if as_json:
+            self.stdout.write(json.dumps({"user": username, "name": name, "revoked": True}))
+        else:
+            self.stdout.write(f"The token {name} of {username} opens nothing any more.")
+
+    def _list(self, username: str | None, *, as_json: bool) -> None:
+        rows = ApiToken.objects.select_related("user").order_by("user__username", "name", "-made_at")
+        if username is not None:
+            rows = rows.filter(user__username=username)
+        shown = [_row(row) for row in rows]
+        if as_json:
+            self.stdout.write(json.dumps({"tokens": shown}))
+            return
+        table = Table("user", "name", "state", "made_at", "made_by", "expires_at", "used_at")
+        for each in shown:
+            table.add_row(*((each[str(column.header)] or "never")[:19] for column in table.columns))
+        Console().print(table if shown else "There is no token yet; `manage.py api_token USER --role ROLE` makes one.")
 
 
-def make_token(username: str, role: Role | None) -> tuple[Token, bool]:
-    """The user's new token, and whether there was one before; `CommandError` with one sentence when refused."""
-    with transaction.atomic():
-        user = User.objects.select_for_update().filter(username=username).first()
-        if user is None:
-            user = _new_user(username, role)
-        if not user.is_active:
-            raise CommandError(f"{username} must be active to have a token, was deactivated")
-        if role is not None and user.is_superuser:
-            raise CommandError(f"a superuser has every role, so --role must be left out for {username}")
-        if role is not None:
-            give_role(user, role)
-        replaced = bool(Token.objects.filter(user=user).delete()[0])
-        return Token.objects.create(user=user), replaced
+def user_of(username: str, role: Role | None) -> User:
+    """The user, with the role where one is given; `CommandError` with one sentence when refused."""
+    user = User.objects.select_for_update().filter(username=username).first()
+    if user is None:
+        user = _new_user(username, role)
+    if not user.is_active:
+        raise CommandError(f"{username} must be active to have a token, was deactivated")
+    if role is not None and user.is_superuser:
+        raise CommandError(f"a superuser has every role, so --role must be left out for {username}")
+    if role is not None:
+        give_role(user, role)
+    return user
 
 
 def _new_user(username: str, role: Role | None) -> User:
@@ -63,3 +118,15 @@ def _new_user(username: str, role: Role | None) -> User:
         raise CommandError(f"a user's name must be valid, was {username!r}: {' '.join(error.messages)}") from error
     user.save()
     return user
+
+
+def _row(token: ApiToken) -> dict[str, str | None]:
+    return {
+        "user": token.user.get_username(),
+        "name": token.name,
+        "state": token.state,
+        "made_at": token.made_at.isoformat(),
+        "made_by": token.made_by,
+        "expires_at": token.expires_at.isoformat(),
+        "used_at": token.used_at.isoformat() if token.used_at else None,
+    }
