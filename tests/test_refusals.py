@@ -141,6 +141,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("api_token", "nobody"),
     ("api_token", "no body", "--role", "viewer"),
     ("ensure_admin", "--nonsense"),
+    ("roles", "--nonsense"),
     ("sentinel", "nonsense"),
     ("list_data", "--nonsense"),
 ]

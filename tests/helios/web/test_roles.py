@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from helios.flags.models import FeatureFlag
 from helios.flags.roles import MONEY_FLAGS, Direction
 from helios.web import roles
 from helios.web.access import give_role, role_of
+from helios.web.management.commands import roles as roles_command
 from helios.web.roles import Role, policy
 from tests.support.people import Api, api_of, person
 from tests.support.places import ROOT
@@ -248,16 +250,27 @@ def test_staff_of_a_role_see_in_the_admin_what_the_role_may(client: Client) -> N
     assert client.get("/admin/auth/user/").status_code == 403
 
 
-def test_the_guide_names_the_role_of_every_address() -> None:
+def test_the_documents_have_the_table_of_roles_as_the_command_prints_it() -> None:
+    """`manage.py roles` makes it; every address, every button with a role and its command stand in it."""
+    rows = list(roles_command.table())
+    assert {(method, address) for method, address, *_ in rows} == {
+        (method, "/" + where.replace("<str:name>", "{name}").replace("<int:pk>", "{pk}"))
+        for name, where, _ in routes()
+        for method in policy()[name]
+    }
+    shown = (ROOT / "docs" / "security.md").read_text()
+    assert roles_command.markdown(rows) in shown
+    assert "| POST | `/api/books/{name}/halt` | operator |  | Books: Halt | `mode halt` |" in shown
     guide = (ROOT / "docs" / "api.md").read_text()
-    for name, where, _ in routes():
-        address = "/" + where.replace("<str:name>", "{name}").replace("<int:pk>", "{id}")
-        for method, rule in policy()[name].items():
-            if rule.role is not None:
-                row = f"| {method} | `{address}` | {rule.role.label} | {rule.raised} |"
-                assert row in guide, row
     for name, safer in MONEY_FLAGS.items():
         assert f"| `{name}` | {'on' if safer else 'off'}" in guide
+
+
+def test_the_command_shows_the_same_table(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("roles", "--json")
+    rows = json.loads(capsys.readouterr().out)
+    assert {"method": "POST", "address": "/api/books/{name}/resume", "role": "trader", "a trader instead": "",
+            "in the admin": "Books: Resume", "at the terminal": "mode resume"} in rows  # fmt: skip
 
 
 def test_a_route_has_one_rule_from_one_room() -> None:

@@ -23,11 +23,11 @@ STATES = {"halt": TradingState.HALTED, "reduce": TradingState.REDUCING, "resume"
 class Command(BaseCommand):
     help = "Show the trading mode of every book, or change one; every change is kept in its history."
     requires_system_checks = OF_SETTINGS
+    subject = "book"
+    actions = (*Book.Mode.values, "start", "stop", *STATES)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "to", nargs="?", choices=[*Book.Mode.values, "start", "stop", *STATES], help="what to change it to"
-        )
+        parser.add_argument("to", nargs="?", choices=self.actions, help="what to change it to")
         parser.add_argument("--book", help="the book to change")
         parser.add_argument("--reason", default="", help="kept in the history")
         parser.add_argument("--confirm", action="store_true", help="the second key for live trading")
