@@ -36,12 +36,13 @@ test: $(DEV)  ## the whole test suite against real servers, with coverage
 soak: $(DEV)  ## what takes minutes: processes and servers killed at random, a year of parity, properties tried often
 	@HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -m "soak or hypothesis" --timeout 7200
 
-check: $(DEV)  ## style, types, import rules, sizes, migrations, deployment settings
+check: $(DEV)  ## style, types, import rules, sizes, advisories, migrations, deployment settings
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) $(VENV)/bin/lint-imports
 	$(PY) .ci/lengths.py $(SOURCES)
+	$(PY) .ci/audit.py
 	HELIOS_VAR_DIR=var/check $(PY) manage.py makemigrations --check --dry-run
 	HELIOS_VAR_DIR=var/check $(PY) manage.py migrate -v 0
 	HELIOS_VAR_DIR=var/check $(PY) manage.py migrate --check

@@ -59,7 +59,7 @@ def test_ci_runs_checks_and_demo_and_ends_with_the_tests() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     subprocess.run(["bash", "-n", ".ci/run"], cwd=ROOT, check=True)
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
-    assert {"run": ".ci/run"} in workflow["jobs"]["gate"]["steps"]
+    assert {"run": ".ci/run", "env": {"AUDIT": "strict"}} in workflow["jobs"]["gate"]["steps"]
 
 
 def test_containers_run_the_same_commands_as_the_local_stack(make_env: Callable[..., Env]) -> None:
