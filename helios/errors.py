@@ -1,5 +1,11 @@
 """The error tree, grouped by what the caller has to do."""
 
+from __future__ import annotations
+
+from typing import Final
+
+LONGEST_TEXT: Final = 2_000  # letters of an error's text that a reason keeps
+
 
 class HeliosError(Exception):
     """Any error that Helios raises on purpose; its text is one sentence a person can act on."""
@@ -35,3 +41,17 @@ class ModelMissing(Rejected):
 
 class SettingsError(HeliosError):
     """The environment or `.env` cannot be used; the text names each wrong setting and shows no secret."""
+
+
+def error_text(error: BaseException) -> str:
+    """An error as a reason: our own in their words, others with their kind; cut where it is long.
+
+    Its text may be made by code from outside: whatever that does, there is a reason.
+    """
+    try:
+        text = str(error).rstrip()
+    except (Exception, SystemExit) as worse:  # noqa: BLE001
+        text = f"its text cannot be read ({type(worse).__name__})"
+    if not isinstance(error, HeliosError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text[:LONGEST_TEXT]

@@ -21,6 +21,13 @@ def birth(pid: int) -> str | None:
     return None if fields[_STATE] in _DEAD else f"{_boot()}:{fields[_START_TICKS]}"
 
 
+def told_to_end(error: BaseException) -> bool:
+    """Whether an error is this pool process's own way out, asked for by a signal."""
+    from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]  # noqa: PLC0415 - others run no pool
+
+    return isinstance(error, SystemExit) and bool(terminate_handler_fired())
+
+
 @lru_cache(maxsize=1)
 def _boot() -> str:
     try:

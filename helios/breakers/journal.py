@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from loguru import logger
 
 from helios import outage
+from helios.errors import error_text
 
 WAIT_S = 2.0
 KEPT = 200  # transitions kept while the database is away; the oldest go first
@@ -93,7 +94,7 @@ def on_own_connection(work: Callable[[], T]) -> T | None:
             results.append(work())
         except Exception as error:  # noqa: BLE001 - best effort: the caller's own work goes on
             if not outage.report(error, during="reading or writing about breakers"):
-                logger.bind(error=f"{type(error).__name__}: {error}").warning("circuit.database_failed")
+                logger.bind(error=error_text(error)).warning("circuit.database_failed")
         finally:
             connection.close()
 

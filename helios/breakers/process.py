@@ -19,7 +19,7 @@ from helios.breakers.journal import Journal, on_own_connection
 from helios.breakers.shared_state import SharedStore
 from helios.control import generations, snapshot
 from helios.control.generations import NEVER_READ, Generation
-from helios.errors import Transient
+from helios.errors import Transient, error_text
 
 RETRY_S = 10.0  # between attempts to read the settings while the database is away
 
@@ -157,7 +157,7 @@ def _acting() -> bool:
     try:
         return flags.is_enabled("circuit_breakers")
     except Exception as error:  # noqa: BLE001 - the caller came for its dependency, not for our flag
-        logger.bind(error=f"{type(error).__name__}: {error}").warning("circuit.flag_unreadable")
+        logger.bind(error=error_text(error)).warning("circuit.flag_unreadable")
         return True
 
 

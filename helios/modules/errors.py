@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helios.errors import Conflict, HeliosError, NotFound, Rejected
+from helios.errors import Conflict, HeliosError, NotFound, Rejected, error_text
 
 
 class ModuleRefused(Rejected):
@@ -33,5 +33,5 @@ class WatchedCallFailed(HeliosError):  # noqa: N818
     """A module that was just switched in failed in one of its first calls; run the call with the one before it."""
 
     def __init__(self, name: str, label: str, cause: BaseException) -> None:
-        super().__init__(f"module {name} {label} failed in a watched call: {type(cause).__name__}: {cause}")
+        super().__init__(f"module {name} {label} failed in a watched call: {error_text(cause)}")
         self.name, self.label, self.cause = name, label, cause

@@ -12,6 +12,7 @@ from typing import Any
 
 from loguru import logger
 
+from helios.errors import error_text
 from helios.modules.errors import ModuleLoadFailed
 
 NAMES = ("on_load", "on_activate", "on_deactivate", "export_state", "import_state")
@@ -31,7 +32,7 @@ def loaded(implementation: Any, slot: str) -> None:
     try:
         _call(implementation, "on_load")
     except (Exception, SystemExit) as error:  # a hook may do anything
-        raise ModuleLoadFailed(f"module {slot} failed in on_load: {type(error).__name__}: {error}") from error
+        raise ModuleLoadFailed(f"module {slot} failed in on_load: {error_text(error)}") from error
 
 
 def switched(slot: str, old: Any, new: Any, from_version: str) -> list[str]:
@@ -45,8 +46,8 @@ def switched(slot: str, old: Any, new: Any, from_version: str) -> list[str]:
             with savepoint():
                 return work()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the switch has happened: it is told, not undone here
-            failed.append(f"{what} of module {slot} failed: {type(error).__name__}: {error}")
-            log.bind(module=slot, error=repr(error)).error("modules.hook_failed")
+            failed.append(f"{what} of module {slot} failed: {error_text(error)}")
+            log.bind(module=slot, error=error_text(error)).error("modules.hook_failed")
             return None
 
     if old is not None and hasattr(old, "export_state") and hasattr(new, "import_state"):

@@ -21,7 +21,7 @@ from kombu.exceptions import OperationalError
 from loguru import logger
 
 from helios.db.locks import hold
-from helios.errors import HeliosError
+from helios.errors import HeliosError, error_text
 from helios.modules import presence, services, swapping
 from helios.modules.errors import SwapRunning
 from helios.modules.gate import runs
@@ -77,9 +77,9 @@ def run(job_id: int) -> None:
     try:
         _WORK[Kind(job.kind)](job)
     except HeliosError as error:
-        _end(job, JobState.FAILED, str(error))
+        _end(job, JobState.FAILED, error_text(error))
     except BaseException as error:
-        _end(job, JobState.FAILED, f"{type(error).__name__}: {error}")
+        _end(job, JobState.FAILED, error_text(error))
         raise
     else:
         _end(job, JobState.SUCCEEDED)

@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, cast
 
 from django.conf import settings
 
+from helios.errors import error_text
 from helios.modules import hooks, sources
 from helios.modules.core import import_rewriting
 from helios.modules.core.versions import parse
@@ -184,8 +185,7 @@ def _imported(slot: str, name: str, path: str, version: str) -> Implementation:
     try:
         found = importlib.import_module(name)
     except (Exception, SystemExit) as error:  # the code may do anything at import, leaving included
-        reason = f"{type(error).__name__}: {error}" if not isinstance(error, ModuleRefused) else str(error)
-        raise ModuleLoadFailed(f"module {slot} could not be imported from {path}: {reason}") from error
+        raise ModuleLoadFailed(f"module {slot} could not be imported from {path}: {error_text(error)}") from error
     _check(found, slot, path, version)
     hooks.check(found, slot)
     hooks.loaded(found, slot)

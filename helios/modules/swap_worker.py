@@ -14,7 +14,7 @@ from loguru import logger
 
 from helios import outage
 from helios.control import news
-from helios.errors import HeliosError
+from helios.errors import error_text
 from helios.modules import loading, presence, process, watch
 from helios.modules.models import ModuleSwap, ModuleVersion, SwapState
 
@@ -136,7 +136,7 @@ class SwapWorker:
             work()
         except Exception as error:  # noqa: BLE001
             if not outage.report(error, during="taking part in swaps"):
-                log.bind(error=repr(error)).error("modules.listener_failed")
+                log.bind(error=error_text(error)).error("modules.listener_failed")
         finally:
             presence.give_connection_back()
 
@@ -146,12 +146,10 @@ def _loaded(version: ModuleVersion) -> str:
     started = time.perf_counter()
     try:
         process.load_version(version)
-    except HeliosError as error:
-        return str(error)
     except DatabaseError:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever the code did, this process goes on
-        return f"{type(error).__name__}: {error}"
+        return error_text(error)
     log.bind(version=str(version), ms=round((time.perf_counter() - started) * 1e3, 1)).info("modules.prepared")
     return ""
 

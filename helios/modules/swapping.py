@@ -21,7 +21,7 @@ from django.utils import timezone
 from loguru import logger
 
 from helios.control import news
-from helios.errors import HeliosError
+from helios.errors import error_text
 from helios.modules import compatibility, loading, presence
 from helios.modules.core.dependencies import check_path
 from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning
@@ -318,7 +318,7 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
 
 def _fail(row: ModuleSwap, error: BaseException) -> None:
     """Write down why a swap ended before its switch. Its version is FAILED when it was at fault itself."""
-    sentence = str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}"
+    sentence = error_text(error)
     with MODULES.alone():
         current = ModuleSwap.objects.select_related("module", "to_version__module").get(pk=row.pk)
         if current.state in OPEN_SWAPS:

@@ -20,6 +20,7 @@ from functools import partial, wraps
 from typing import Any
 
 from helios.errors import Transient
+from helios.liveness import told_to_end
 from helios.modules.errors import WatchedCallFailed
 from helios.modules.loading import ActiveModule
 
@@ -64,7 +65,9 @@ class Guarded:
             return function(*args, **kwargs)
         except Transient:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if told_to_end(error):
+                raise
             raised = WatchedCallFailed(active.name, active.version, error)
             failed(active.watch, str(raised))
             raise raised from error

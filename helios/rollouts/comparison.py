@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from helios.errors import error_text
 from helios.rollouts import describe, providers
 from helios.rollouts.core.arm_summary import arm_numbers
 from helios.rollouts.core.assignment import Arm, Mode
@@ -103,7 +104,7 @@ def _arms(row: Rollout) -> tuple[dict[str, Any] | None, str | None, str]:
         try:
             return arm_numbers(providers.measure(row)), _moment(timezone.now()), ""
         except Exception as error:  # noqa: BLE001 - a report says so and shows what was known last
-            problem = f"no measures: {type(error).__name__}: {error}"
+            problem = f"no measures: {error_text(error)}"
     if last is None or not last.numbers.get("arms"):
         return None, None, problem
     return last.numbers["arms"], _moment(last.at), problem

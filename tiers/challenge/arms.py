@@ -18,6 +18,8 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from loguru import logger
 
 from helios.db.failures import lost, savepoint
+from helios.errors import error_text
+from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
@@ -26,23 +28,28 @@ from helios.rollouts.core.assignment import Assignment, Kind
 from tiers.challenge import checks
 from tiers.challenge.deadline import within
 from tiers.contracts import protocols
-from tiers.contracts.errors import DataError, HeliosError, Rejected, Transient
+from tiers.contracts.errors import DataError, Rejected, Transient
 from trading.models import PipelineCycle, Stage
 
 T = TypeVar("T")
 Run = Callable[..., Any]
+Values = dict[str, dict[str, Any]]  # of a symbol: what its arm said
 TIME_LIMIT_S = 10.0  # of a challenger's answer; its gate tests have set a budget far below
 BY_BOOK = (Stage.INGEST, Stage.FEATURES, Stage.LLM)  # one answer for the whole book; the others answer by symbol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial(Generic[T]):
-    """What one challenger said. `served`: the symbols it decides, none in shadow mode or when it failed."""
+    """What one challenger said. `served`: the symbols it decides, none in shadow mode or when it failed.
+
+    `merged` is what the book goes by once it has its say, `values` what is kept of its answer.
+    """
 
     assignment: Assignment
     assigned: frozenset[str]  # the symbols it was to decide
-    value: T | None
-    latency_ms: float
+    merged: T
+    values: Values | None = None  # None where it gave no answer
+    latency_ms: float = 0.0
     error: str = ""
 
     @property
@@ -52,27 +59,21 @@ class Trial(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Generic[T]):
-    """The champion's answer with how long it took, and those of its challengers."""
+    """The champion's answer with how long it took and what is kept of it, and those of its challengers."""
 
     value: T
     latency_ms: float
+    values: Callable[[T], Values]
     trials: tuple[Trial[T], ...] = ()
 
-    def merged(self, merge: Callable[[T, T, frozenset[str]], T]) -> T:
+    @property
+    def merged(self) -> T:
         """The answer that the book goes by: each challenger that serves symbols is merged into the champion's."""
-        value = self.value
-        for trial in self.trials:
-            if trial.served and trial.value is not None:
-                value = merge(value, trial.value, trial.served)
-        return value
-
-    def whole(self) -> T:
-        """The same for a stage that answers for the whole book."""
-        return self.merged(lambda _own, other, _served: other)
+        return self.trials[-1].merged if self.trials else self.value
 
     def version(self, champion: str) -> str:
-        """The version that gave `whole()`: the champion's label, or the challenger's that serves the book."""
-        serving = [t.assignment.challenger for t in self.trials if t.served and t.value is not None]
+        """The version that gave `merged` for a whole book: the champion's label, or the serving challenger's."""
+        serving = [t.assignment.challenger for t in self.trials if t.served and t.values is not None]
         return serving[-1] if serving else champion
 
     def summary(self) -> list[dict[str, Any]]:
@@ -94,6 +95,8 @@ def ask(
     stage: Stage,
     call: Callable[[Any], T],
     *,
+    values: Callable[[T], Values],
+    merge: Callable[[T, T, frozenset[str]], T] = lambda _own, other, _served: other,
     trial: Callable[[Any], T] | None = None,
     strategy: Callable[[Assignment], T] | None = None,
     excused: tuple[type[Exception], ...] = (),
@@ -101,26 +104,28 @@ def ask(
     """Ask the pinned module of a stage, then the challengers that the cycle pinned for it.
 
     `call` works with the module that it is given, a tier of `contracts.protocols`; `trial` does the same for a
-    challenger where that differs (no breaker, no fallback); `strategy` answers for a challenging strategy. An error in
-    `excused` is not the challenger's: it then did not take part. Raises what the champion raises.
+    challenger where that differs (no breaker, no fallback); `strategy` answers for a challenging strategy. `merge` puts
+    a challenger's answer for its symbols into the one before it (without it, in its place), and `values` are what is
+    kept of an answer: both belong to the trial, since an answer may look right and fail them. An error in `excused` is
+    not the challenger's: it then did not take part. Raises what the champion raises.
     """
     started = time.perf_counter()
     value = call(champion(cycle, stage))
-    latency_ms = (time.perf_counter() - started) * 1e3
-    trials: list[Trial[T]] = []
+    answer = Answer(value=value, latency_ms=(time.perf_counter() - started) * 1e3, values=values)
     for assignment in assignments(cycle, stage):
-        if not (assigned := _assigned(assignment, stage, cycle)):
-            trials.append(Trial(assignment=assignment, assigned=assigned, value=None, latency_ms=0.0))
-            continue
-        if assignment.kind == Kind.MODULE:
+        assigned = _assigned(assignment, stage, cycle)
+        asked: Trial[T] = Trial(assignment=assignment, assigned=assigned, merged=answer.merged)
+        if not assigned:
+            made: Trial[T] | None = asked
+        elif assignment.kind == Kind.MODULE:
             _load_ahead(stage, assignment)
-            made = _attempt(_module_trial(trial or call, stage, assignment), assignment, assigned, excused)
+            made = _attempted(asked, _module_trial(trial or call, stage, assignment), values, merge, excused)
         elif strategy is not None:
-            made = _attempt(_strategy_trial(strategy, assignment), assignment, assigned, excused)
+            made = _attempted(asked, _strategy_trial(strategy, assignment), values, merge, excused)
         else:
             raise ValueError(f"{stage.value} has no place for a strategy, rollout {assignment.rollout_id} asks for one")
-        trials += [] if made is None else [made]
-    return Answer(value=value, latency_ms=latency_ms, trials=tuple(trials))
+        answer = replace(answer, trials=(*answer.trials, made)) if made is not None else answer
+    return answer
 
 
 def champion(cycle: PipelineCycle, stage: Stage) -> Any:
@@ -230,34 +235,36 @@ def _strategy_trial(strategy: Callable[[Assignment], T], assignment: Assignment)
     return lambda: strategy(assignment)
 
 
-def _attempt(
-    work: Callable[[], T], assignment: Assignment, assigned: frozenset[str], excused: tuple[type[Exception], ...]
+def _attempted(
+    trial: Trial[T],
+    work: Callable[[], T],
+    values: Callable[[T], Values],
+    merge: Callable[[T, T, frozenset[str]], T],
+    excused: tuple[type[Exception], ...],
 ) -> Trial[T] | None:
-    """The challenger's answer, or its error; a database that is away and the task's own limit are not its own.
+    """The trial with the challenger's answer, or its error; a database that is away, the task's own limit and the
+    process's end are not its own.
 
     Where the stage runs in a transaction, the savepoint keeps it usable after an error of the trial and takes back what
     that wrote. Stages that wait on a network or a model run in none: there, what a trial writes stays.
     """
-    started, value, error = time.perf_counter(), None, ""
+    started = time.perf_counter()
     try:
         with savepoint(), within(TIME_LIMIT_S):
             value = work()
+            answered = (time.perf_counter() - started) * 1e3
+            merged = merge(trial.merged, value, trial.served) if trial.served else trial.merged
+            return replace(trial, merged=merged, values=values(value), latency_ms=answered)
     except SoftTimeLimitExceeded:
         raise
     except excused:
         return None
     except (Exception, SystemExit) as raised:  # a challenger may fail in any way; the champion serves then
-        if lost(raised):
+        if lost(raised) or told_to_end(raised):
             raise
-        error = error_text(raised)
-        logger.bind(rollout=assignment.rollout_id, challenger=assignment.challenger, error=error).warning("arm.failed")
-    latency_ms = (time.perf_counter() - started) * 1e3
-    return Trial(assignment=assignment, assigned=assigned, value=value, latency_ms=latency_ms, error=error)
-
-
-def error_text(error: BaseException) -> str:
-    """An error as a reason: our own in their words, others with their kind."""
-    return str(error) if isinstance(error, HeliosError) else f"{type(error).__name__}: {error}".rstrip()
+        error, said = error_text(raised), trial.assignment
+        logger.bind(rollout=said.rollout_id, challenger=said.challenger, error=error).warning("arm.failed")
+        return replace(trial, latency_ms=(time.perf_counter() - started) * 1e3, error=error)
 
 
 class _Checked:

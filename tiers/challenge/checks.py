@@ -6,6 +6,7 @@ Pure. Classes are compared by their fields: a module that was loaded beside the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,8 @@ def _execute(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> Pl
             )
         if not intent.quantity.is_finite() or intent.quantity <= 0:
             raise DataError(f"the quantity of an order must be above 0, was {intent.quantity} {intent.symbol}")
+        if not isinstance(intent.reference_price, Decimal) or not intent.reference_price > 0:
+            raise DataError(f"the price of an order must be a decimal above 0, was {intent.reference_price!r:.99}")
         seen.add(intent.symbol)
     return Plan(intents=tuple(result.intents), denials=tuple(result.denials))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DatabaseError
 from loguru import logger
 
+from helios.errors import error_text
 from helios.rollouts import selectors, services
 from helios.rollouts.core.assignment import Assignment
 from tiers.contracts.errors import HeliosError
@@ -27,5 +27,5 @@ def react(cycle: PipelineCycle) -> None:
     for rollout_id in {Assignment.from_json(data).rollout_id for data in cycle.rollouts}:
         try:
             services.react(rollout_id)
-        except (HeliosError, DatabaseError) as error:
-            logger.bind(rollout=rollout_id, error=str(error)).warning("rollout.not_judged")
+        except Exception as error:  # noqa: BLE001 - nor do the other rollouts' guards wait for it
+            logger.bind(rollout=rollout_id, error=error_text(error)).warning("rollout.not_judged")

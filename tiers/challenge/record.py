@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 
 from helios.rollouts import arm_decisions
 from helios.rollouts.arm_decisions import ArmDecision
 from helios.rollouts.core.assignment import Arm, Assignment
-from tiers.challenge.arms import Answer
+from tiers.challenge.arms import Answer, Values
 from tiers.contracts import BUY, SELL, BookView, Forecast, RiskDecision, TargetWeights
 from tiers.contracts.plans import Plan
 from trading.enums import Side
 from trading.models import PipelineCycle
 
 T = TypeVar("T")
-Values = dict[str, dict[str, Any]]  # of a symbol: what its arm said
 
 
-def record(cycle: PipelineCycle, answer: Answer[T], values: Callable[[T], Values], *, error: str = "") -> None:
+def record(cycle: PipelineCycle, answer: Answer[T], *, error: str = "") -> None:
     """Write the decisions of both arms of every trial; `error` is the champion's, where its answer is a fallback."""
     rows: list[ArmDecision] = []
     for trial in answer.trials:
         symbols = cycle.book.symbols
         own = [s for s in symbols if trial.assignment.shadow or s not in trial.assigned]
         other = [s for s in symbols if s in trial.assigned]
-        rows += _rows(cycle, trial.assignment, Arm.CHAMPION, own, values(answer.value), answer.latency_ms, error)
-        said = {} if trial.value is None else values(trial.value)
-        rows += _rows(cycle, trial.assignment, Arm.CHALLENGER, other, said, trial.latency_ms, trial.error)
+        rows += _rows(cycle, trial.assignment, Arm.CHAMPION, own, answer.values(answer.value), answer.latency_ms, error)
+        rows += _rows(cycle, trial.assignment, Arm.CHALLENGER, other, trial.values or {}, trial.latency_ms, trial.error)
     if rows:
         arm_decisions.record(rows)
 
@@ -106,6 +104,6 @@ def of_plan(plan: Plan, book: BookView) -> Values:
     return values
 
 
-def of_book(symbols: Iterable[str], value: dict[str, Any]) -> Values:
+def of_book(symbols: Iterable[str], value: dict[str, object]) -> Values:
     """One answer for every symbol of the book."""
     return dict.fromkeys(symbols, value)

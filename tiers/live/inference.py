@@ -15,10 +15,10 @@ from helios import events
 from helios.breakers import breaker
 from helios.breakers.guard import IGNORED
 from helios.db.failures import UNAVAILABLE, lost, savepoint
+from helios.errors import error_text
 from helios.modules import process as modules
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import merge
-from tiers.challenge.arms import error_text
 from tiers.contracts import BoolArray, FeatureSet, FloatArray, Forecast, Switches
 from tiers.contracts.errors import ModelMissing
 from tiers.contracts.protocols import FeaturesTier, PredictTier
@@ -105,8 +105,9 @@ def forecast(
     except Exception as error:  # whatever a model does, the cycle goes on without its forecast
         if lost(error):
             raise
-        logger.bind(error=str(error)).warning("predict.neutral")
-        return _neutral(bar_ts, symbols, error_text(error))
+        reason = error_text(error)
+        logger.bind(error=reason).warning("predict.neutral")
+        return _neutral(bar_ts, symbols, reason)
 
 
 def ask(

@@ -29,6 +29,8 @@ from helios import breakers, events, flags
 from helios.control import generations
 from helios.db import statements
 from helios.db.failures import UNAVAILABLE
+from helios.errors import error_text
+from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
@@ -59,9 +61,11 @@ _CLOSE = """
 def run_stage(cycle_id: int, stage: Stage) -> int:
     """Run one stage of a cycle if it is due; returns the id for the next task of the chain."""
     started = time.perf_counter()
-    with logger.contextualize(cycle=cycle_id, tier=stage.value):
-        cycle = _run(cycle_id, stage, started)
-    watch.flush()
+    try:
+        with logger.contextualize(cycle=cycle_id, tier=stage.value):
+            cycle = _run(cycle_id, stage, started)
+    finally:
+        watch.flush()  # a version that failed leaves its slot, whatever else failed
     if cycle is not None and cycle.status != Status.RUNNING:
         react(cycle)
     if stage is Stage.EXECUTE:
@@ -84,11 +88,12 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
         status, reason = Status.SKIPPED, str(skip)
     except (Transient, *UNAVAILABLE):
         raise  # the task is tried again, a bounded number of times
-    except HeliosError as error:
-        status, reason = Status.FAILED, f"{stage.value}: {error}"
-    except Exception as error:  # noqa: BLE001 - a defect in a tier ends its cycle with a reason; it must not stop the book
-        logger.opt(exception=True).error("tier.defect")
-        status, reason = Status.FAILED, f"{stage.value}: {type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # a defect in a tier ends its cycle with a reason, and stops no book
+        if told_to_end(error):
+            raise
+        if not isinstance(error, HeliosError):
+            logger.opt(exception=True).error("tier.defect")
+        status, reason = Status.FAILED, f"{stage.value}: {error_text(error)}"
     with transaction.atomic():
         claim = claims.locked(cycle_id, stage, wait=stage in WAITS)
         if claim is not None:

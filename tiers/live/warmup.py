@@ -12,6 +12,7 @@ from loguru import logger
 
 from helios import flags
 from helios.breakers import process as breakers
+from helios.errors import error_text
 from helios.modules import process as modules
 from helios.modules import swap_worker
 from tiers.contracts.protocols import RiskTier
@@ -43,8 +44,9 @@ def attempt(what: str, work: Callable[[], object]) -> str:
     try:
         work()
     except Exception as error:  # noqa: BLE001 - whatever it is, the first task will tell
-        logger.bind(part=what, error=str(error)).warning("process.not_warmed")
-        return f"{what}: {type(error).__name__}: {error}"
+        reason = error_text(error)
+        logger.bind(part=what, error=reason).warning("process.not_warmed")
+        return f"{what}: {reason}"
     return ""
 
 

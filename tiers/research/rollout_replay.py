@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from helios.errors import error_text
 from helios.modules import process as modules
 from helios.rollouts.core.assignment import Arm, Assignment, Kind
 from helios.rollouts.core.measures import ArmMeasures
@@ -23,7 +24,7 @@ from tiers.backtest.engine import Config, Result
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import ServingModels, warmup_bars
 from tiers.challenge import checks, observations
-from tiers.challenge.arms import error_text, private_copy
+from tiers.challenge.arms import private_copy
 from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights
 from tiers.contracts.errors import DataError, Rejected

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from helios.db.text import clean
 from trading.models import LedgerEntry
 
 GENESIS = "0" * 64
@@ -37,9 +38,14 @@ class Break:
 
 
 def canonical(value: Any) -> Any:
-    """The payload as it is stored and hashed: floats and decimals as text, so that JSON cannot change them."""
+    """The payload as it is stored and hashed: floats and decimals as text, so that JSON cannot change them.
+
+    Texts are clean before they are hashed, since the database would hold them so.
+    """
+    if isinstance(value, str):
+        return clean(value)
     if isinstance(value, dict):
-        return {str(key): canonical(item) for key, item in value.items()}
+        return {clean(str(key)): canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     if isinstance(value, float):

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from helios.errors import error_text
 from helios.modules import loading, sources
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.suites import Call, Candidate, Factory, GateFailure, GateTest, contract_of
@@ -154,7 +155,7 @@ def verdict(work: Callable[[], object]) -> tuple[str, str]:
     except MemoryError:
         return "error", "it asked for more memory than it may use (MemoryError)"
     except BaseException as error:  # noqa: BLE001 - code under test may raise anything, leaving included
-        return "error", f"it raised {type(error).__name__}: {error}" if str(error) else f"it raised {error!r}"
+        return "error", f"it raised {error_text(error)}"
     return "passed", ""
 
 

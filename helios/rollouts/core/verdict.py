@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from helios.errors import error_text
 from helios.rollouts.core.assignment import Arm
 from helios.rollouts.core.guards import Guard, GuardResult, Outcome, Strength, judge_guard
 from helios.rollouts.core.machine import Verdict
@@ -55,7 +56,7 @@ def breach(arms: Mapping[str, ArmMeasures], guards: Iterable[Guard], step: Step,
 
 def unreadable(error: BaseException) -> Judgement:
     """The verdict where no readings could be had."""
-    return Judgement(verdict=Verdict.ERROR, reason=f"no measures: {type(error).__name__}: {error}"[:500])
+    return Judgement(verdict=Verdict.ERROR, reason=f"no measures: {error_text(error)}"[:500])
 
 
 def _said(results: Iterable[GuardResult], outcome: Outcome, kind: Strength | None = None) -> list[str]:

@@ -16,7 +16,8 @@ from helios.breakers import journal
 from helios.breakers import process as breakers
 from helios.modules import loading, process, watch
 from helios.modules import services as modules
-from helios.modules.models import ModuleVersion
+from helios.modules.gate import runs
+from helios.modules.models import Module, ModuleVersion
 from helios.rollouts import process as rollouts_held
 from helios.rollouts import services as rollouts
 from helios.rollouts.models import Rollout
@@ -119,6 +120,27 @@ def challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -
     for slot, digest in loading.loaded():
         if loading._known[loading.copy_name(slot, digest)].names.own.startswith(package):
             loading.forget_code(slot, digest)
+
+
+@pytest.fixture
+def swap(challenger: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Switch a slot to new code, past the gate that would have found out."""
+    monkeypatch.setattr(runs, "loads", lambda *_: "")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "")
+
+    def switch(slot: str, source: str, version: str = "1.1.0") -> str:
+        label = challenger(slot, source, version)
+        modules.swap(slot, label, actor="test")
+        return label
+
+    return switch
+
+
+def active(slot: str) -> str:
+    """The label of what fills a slot."""
+    used = Module.objects.select_related("active").get(name=slot).active
+    assert used is not None
+    return used.label
 
 
 def run(book: Book, bar_ts: datetime, upto: Stage = Stage.DONE) -> PipelineCycle:

@@ -4,10 +4,8 @@ import pytest
 
 from helios.modules import process, watch
 from helios.modules import services as modules
-from helios.modules.gate import runs
-from helios.modules.models import Module
 from tests.support.challengers import BROKEN
-from tests.tiers.challenge.conftest import FIRST, finish, orders_of, run
+from tests.tiers.challenge.conftest import FIRST, active, finish, orders_of, run
 from tiers.live import store
 from trading.models import LedgerEntry, Stage
 
@@ -44,24 +42,6 @@ PARTS = {  # of a tier, that another stage than its own asks
         "from dataclasses import replace\ndef enforce(risk, *_):\n    return replace(risk, size=risk.size * 2)\n",
     ),
 }
-
-
-@pytest.fixture
-def swap(challenger, monkeypatch):
-    """Switch a slot to new code, past the gate that would have found out."""
-    monkeypatch.setattr(runs, "loads", lambda *_: "")
-    monkeypatch.setattr(runs, "passes", lambda *_, **__: "")
-
-    def switch(slot, source, version="1.1.0"):
-        label = challenger(slot, source, version)
-        modules.swap(slot, label, actor="test")
-        return label
-
-    return switch
-
-
-def active(slot):
-    return Module.objects.select_related("active").get(name=slot).active.label
 
 
 def test_a_cycle_that_began_before_a_swap_finishes_with_what_it_began_with(desk, times, swap):

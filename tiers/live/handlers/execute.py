@@ -33,9 +33,15 @@ def run(ctx: StageContext) -> StageResult:
         "params": ctx.params.execute,
         "key": order_key(book),
     }
-    answer: Answer[Plan] = arms.ask(ctx.cycle, Stage.EXECUTE, lambda tier: tier.run(**inputs))
-    plan = answer.merged(partial(merge_orders.plans, **inputs))
-    record.record(ctx.cycle, answer, lambda found: record.of_plan(found, view))
+    answer: Answer[Plan] = arms.ask(
+        ctx.cycle,
+        Stage.EXECUTE,
+        lambda tier: tier.run(**inputs),
+        values=partial(record.of_plan, book=view),
+        merge=partial(merge_orders.plans, **inputs),
+    )
+    plan = answer.merged
+    record.record(ctx.cycle, answer)
     withhold = "" if ctx.switches.auto_trading else "auto_trading is off"
     orders = outbox.orders_of(ctx.cycle, plan.intents, withhold=withhold)
     logger.bind(orders=len(plan.intents), withheld=withhold, equity=str(view.equity)).info("cycle.decided")

@@ -37,13 +37,14 @@ def run(ctx: StageContext) -> StageResult:
         bars = load(tuple((name, n_bars + needed) for name, n_bars in made.lookback.items()))
         return Computed(made, shortest(bars), tier.run(bars))
 
-    answer: Answer[Computed] = arms.ask(ctx.cycle, Stage.FEATURES, compute)
-    made, bars, values = answer.whole()
-    record.record(
+    answer: Answer[Computed] = arms.ask(
         ctx.cycle,
-        answer,
-        lambda found: record.of_book(book.symbols, {"missing_values": int(np.isnan(found.values[-1]).sum())}),
+        Stage.FEATURES,
+        compute,
+        values=lambda found: record.of_book(book.symbols, {"missing_values": int(np.isnan(found.values[-1]).sum())}),
     )
+    made, bars, values = answer.merged
+    record.record(ctx.cycle, answer)
     version = answer.version(ctx.cycle.modules[Stage.FEATURES])
     key = store.FeatureVersion(timeframe=book.timeframe, feature_set=made.name, version=version)
     written = store.save_features(key, bars, values, n_rows=needed)

@@ -36,8 +36,9 @@ def run(ctx: StageContext) -> StageResult:
         ctx.cycle,
         Stage.INGEST,
         lambda tier: tier.run(rows, timeframe=book.timeframe, bar_ts=bar_ts, calendars=calendars),
+        values=lambda found: record.of_book(book.symbols, {"missing": len(found.missing)}),
     )
-    result = answer.whole()
+    result = answer.merged
     if len(result.missing) == len(book.symbols):
         raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
     late = late_now(book, bar_ts)
@@ -59,8 +60,8 @@ def _write(
     cycle: PipelineCycle, *, answer: Answer[IngestResult], without: list[str], lots: Mapping[str, Lot]
 ) -> dict[str, Any]:
     """Store the bars, fill the orders that waited for them, value the book."""
-    result, book, symbols = answer.whole(), cycle.book, cycle.book.symbols
-    record.record(cycle, answer, lambda found: record.of_book(symbols, {"missing": len(found.missing)}))
+    result, book = answer.merged, cycle.book
+    record.record(cycle, answer)
     # What was read from the table is in it: only the higher bars that close here may be new.
     fresh = list(result.higher) if book.feed.kind is FeedKind.TABLE else [result.accepted, *result.higher]
     inserted = market_service.upsert_bars(fresh, source=str(book.feed)).inserted if fresh else 0

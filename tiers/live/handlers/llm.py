@@ -38,17 +38,15 @@ def run(ctx: StageContext) -> StageResult:
         ctx.cycle,
         Stage.LLM,
         lambda tier: analyst.ask(tier, shown(tier), ctx.switches, env=get_env(), history=history),
+        values=lambda found: record.of_book(ctx.book.symbols, {"risk_multiplier": found.view.risk_multiplier}),
+        merge=analyst.merged,
         trial=lambda tier: analyst.by_rules(tier, shown(tier)),
     )
-    reply = answer.merged(analyst.merged)
+    reply = answer.merged
     applied = ctx.switches.llm_strategic_analysis and ctx.switches.llm_enhanced_decisions
 
     def write(cycle: PipelineCycle) -> dict[str, Any]:
-        record.record(
-            cycle,
-            answer,
-            lambda found: record.of_book(cycle.book.symbols, {"risk_multiplier": found.view.risk_multiplier}),
-        )
+        record.record(cycle, answer)
         return {}
 
     return StageResult(

@@ -28,9 +28,14 @@ def run(ctx: StageContext) -> StageResult:
     }
     allocation = book_strategy.Allocation(book=ctx.book, bars=bars, risk=decision, view=view, params=params.portfolio)
     answer: Answer[TargetWeights] = arms.ask(
-        ctx.cycle, Stage.PORTFOLIO, lambda tier: allocation.serving(tier.run(**inputs)), strategy=allocation.challenging
+        ctx.cycle,
+        Stage.PORTFOLIO,
+        lambda tier: allocation.serving(tier.run(**inputs)),
+        values=record.of_targets,
+        merge=allocation.merged,
+        strategy=allocation.challenging,
     )
-    targets = answer.merged(allocation.merged)
+    targets = answer.merged
     return StageResult(
         summary={
             "weights": dict(zip(targets.symbols, targets.weights.tolist(), strict=True)),
@@ -44,5 +49,5 @@ def run(ctx: StageContext) -> StageResult:
 
 
 def _record(cycle: PipelineCycle, *, answer: Answer[TargetWeights]) -> dict[str, Any]:
-    record.record(cycle, answer, record.of_targets)
+    record.record(cycle, answer)
     return {}

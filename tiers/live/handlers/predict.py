@@ -33,16 +33,17 @@ def run(ctx: StageContext) -> StageResult:
         ctx.cycle,
         Stage.PREDICT,
         lambda tier: inference.forecast(ask, tier, bar_ts=ctx.bar_ts, symbols=symbols),
+        values=lambda found: record.of_forecast(found.forecast),
+        merge=inference.merged,
         trial=ask,
         excused=(ModelMissing,),  # without a model neither arm has anything to say
     )
-    outcome = answer.merged(inference.merged)
+    outcome = answer.merged
 
     def write(cycle: PipelineCycle) -> dict[str, Any]:
         record.record(
             cycle,
             answer,
-            lambda found: record.of_forecast(found.forecast),
             error=answer.value.reason if answer.value.fallback == inference.NEUTRAL else "",
         )
         return {}

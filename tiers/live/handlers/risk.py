@@ -52,9 +52,15 @@ def run(ctx: StageContext) -> StageResult:
         volatility = path.at(bars.n_bars - 1, bar_ts=ctx.bar_ts, symbols=bars.symbols)
         return Risk(volatility, tier.run(**inputs, volatility=volatility), path.preferred)
 
-    answer: Answer[Risk] = arms.ask(ctx.cycle, Stage.RISK, decide)
-    volatility, decision, preferred = answer.merged(partial(_merged, params=params.risk))
-    record.record(ctx.cycle, answer, lambda found: record.of_risk(found.decision))
+    answer: Answer[Risk] = arms.ask(
+        ctx.cycle,
+        Stage.RISK,
+        decide,
+        values=lambda found: record.of_risk(found.decision),
+        merge=partial(_merged, params=params.risk),
+    )
+    volatility, decision, preferred = answer.merged
+    record.record(ctx.cycle, answer)
     decision = replace(decision, state=_written_state(ctx.book, decision, view))
     instead = {s: m for s, m in zip(bars.symbols, volatility.methods, strict=True) if m and m != preferred}
     degraded = bool(instead and preferred)

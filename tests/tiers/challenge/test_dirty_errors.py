@@ -1,0 +1,150 @@
+"""Whatever the text of a module's error holds or does: the cycle ends, the watch rolls back, the guards see it."""
+
+from __future__ import annotations
+
+import billiard.common
+import pytest
+
+from helios.db.failures import UNAVAILABLE
+from helios.modules import watch
+from helios.modules.models import ModuleSwap
+from helios.rollouts.models import RolloutDecision
+from tests.support.challengers import BROKEN
+from tests.tiers.challenge.conftest import FIRST, SYMBOLS, active, finish, orders_of, roll_out, run
+from tiers.live import stages
+from trading.books import ledger
+from trading.models import LedgerEntry, Stage
+
+pytestmark = pytest.mark.django_db
+
+DIRTY = "def run(*args, **named):\n    raise RuntimeError('a\\0b\\ud800c')\n"
+NO_TEXT = """
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError('no text')
+def run(*args, **named):
+    raise Mute
+"""
+LEAVES = "import sys\ndef run(*args, **named):\n    sys.exit('a\\0b\\ud800c')\n"
+ERRORS = {
+    "a NUL and half a surrogate pair": (DIRTY, "RuntimeError: a\ufffdb\ufffdc"),
+    "a text that raises": (NO_TEXT, "Mute: its text cannot be read (ValueError)"),
+    "leaving": (LEAVES, "SystemExit: a\ufffdb\ufffdc"),
+}
+NO_PRICE = """
+from dataclasses import replace
+from tiers.execute import run as base
+def run(**named):
+    plan = base(**named)
+    return replace(plan, intents=tuple(replace(each, reference_price=None) for each in plan.intents))
+"""
+NOT_NUMBERS = """
+from dataclasses import replace
+from tiers.llm import run as base
+def run(*args):
+    view = base(*args)
+    object.__setattr__(view, 'risk_multiplier', {0.5})
+    return view
+"""
+BAD_REASON = """
+from dataclasses import replace
+from tiers.llm import run as base
+def run(*args):
+    return replace(base(*args), provider='a\\0b', reasoning='c\\ud800d')
+"""
+
+
+@pytest.mark.parametrize(("source", "told"), ERRORS.values(), ids=ERRORS)
+def test_a_new_version_whose_error_has_odd_text_is_rolled_back_within_its_cycle(
+    calm,
+    book,
+    times,
+    swap,
+    source,
+    told,
+):
+    expected, before = calm(1), active("execute")
+    swap("execute", source)
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, active("execute")) == ("DONE", before)
+    assert cycle.stage_runs.get(stage="execute").reason.endswith(told)
+    undone = ModuleSwap.objects.get(state="ROLLED_BACK")
+    assert undone.error.endswith(told)
+    assert LedgerEntry.objects.get(book=book, kind="execute").payload["previous_version"]["error"].endswith(told)
+    assert ledger.verify(book.pk) is None
+    assert orders_of(book) == expected.orders
+
+
+@pytest.mark.parametrize(("source", "told"), ERRORS.values(), ids=ERRORS)
+def test_a_shadow_whose_error_has_odd_text_fails_no_cycle_and_is_judged(calm, book, times, challenger, source, told):
+    expected = calm(1)
+    roll_out("module", "execute", challenger("execute", source))
+    assert run(book, times[FIRST]).status == "DONE"
+    assert {row.error for row in RolloutDecision.objects.filter(arm="challenger")} == {told}
+    assert orders_of(book) == expected.orders
+
+
+@pytest.mark.parametrize(("slot", "source"), [("execute", NO_PRICE), ("llm", NOT_NUMBERS)])
+def test_an_answer_of_a_shadow_that_cannot_be_kept_is_an_error_of_its_own(book, times, challenger, slot, source):
+    roll_out("module", slot, challenger(slot, source))
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("DONE", "")
+    kept = RolloutDecision.objects.filter(arm="challenger")
+    assert [row.error != "" for row in kept] == [True] * len(SYMBOLS)
+    assert orders_of(book)
+
+
+def test_orders_without_a_price_are_a_failure_of_the_version_that_gave_them(book, times, swap):
+    before = active("execute")
+    swap("execute", NO_PRICE)
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, active("execute")) == ("DONE", before)
+    assert "the price of an order must be" in cycle.stage_runs.get(stage="execute").reason
+
+
+def test_what_an_analyst_says_is_stored_clean(book, times, swap):
+    swap("llm", BAD_REASON)
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("DONE", "")
+    said = cycle.strategic_decision
+    assert (said.provider, said.reasoning) == ("a\ufffdb", "c\ufffdd")
+    assert ledger.verify(book.pk) is None
+
+
+@pytest.mark.parametrize("error", [*UNAVAILABLE, RuntimeError])
+def test_the_watch_acts_where_not_even_the_failure_can_be_written(book, times, swap, monkeypatch, error):
+    before = active("execute")
+    swap("execute", BROKEN)
+    begun = run(book, times[FIRST], upto=Stage.EXECUTE)
+
+    def refuse(*_, **__):
+        raise error("not now")
+
+    monkeypatch.setattr(stages, "_pass_on", refuse)
+    monkeypatch.setattr(stages, "end", refuse)
+    with pytest.raises(error):
+        stages.run_stage(begun.pk, Stage.EXECUTE)
+    assert active("execute") == before
+    monkeypatch.undo()
+    assert finish(begun).status == "DONE"
+
+
+def test_a_pool_process_that_is_told_to_end_ends_and_blames_nobody(book, times, swap, monkeypatch):
+    label = swap("execute", LEAVES)
+    begun = run(book, times[FIRST], upto=Stage.EXECUTE)
+    monkeypatch.setattr(billiard.common, "_should_have_exited", [True])
+    with pytest.raises(SystemExit):
+        stages.run_stage(begun.pk, Stage.EXECUTE)
+    assert (active("execute"), watch.flush()) == (label, [])
+    begun.refresh_from_db()
+    assert begun.status == "RUNNING"
+
+
+def test_a_cycle_whose_pinned_version_is_gone_ends_with_a_reason(book, times, swap):
+    label = active("execute")
+    begun = run(book, times[FIRST], upto=Stage.EXECUTE)
+    begun.modules = {**begun.modules, "execute": label.replace("1.0.0", "9.9.9")}
+    begun.save()
+    cycle = finish(begun)
+    assert cycle.status == "FAILED"
+    assert cycle.reason.startswith("execute: module execute has no version 9.9.9")
