@@ -12,8 +12,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=helios.settings \
-    HELIOS_VAR_DIR=/var/lib/helios \
-    NUMBA_CACHE_DIR=/var/lib/helios/numba
+    HELIOS_VAR_DIR=/var/lib/helios
 RUN useradd --system --uid 10001 --home-dir /var/lib/helios --shell /usr/sbin/nologin helios \
     && install -d -o helios -g helios -m 0750 /var/lib/helios
 COPY --from=build /opt/venv /opt/venv

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's name
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register  # noqa: A004 - Django's name
 
 from helios.env import get_env
 
@@ -76,3 +76,20 @@ def live_trading(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register("modules")
+def walls(**_: Any) -> list[CheckMessage]:
+    """I001: walls around the gate's process that this machine does not allow."""
+    from helios.modules.gate import runs  # noqa: PLC0415 - models load after the settings
+
+    missing = runs.missing_walls()
+    if not missing:
+        return []
+    return [
+        Info(
+            f"Candidate modules are tested here without: {', '.join(missing)}.",
+            hint="docs/module-tests.md says what each of them keeps out, and what stands in for it.",
+            id="helios.I001",
+        )
+    ]

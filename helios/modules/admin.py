@@ -268,6 +268,7 @@ class ModuleTestRunAdmin(ReadOnlyAdmin):
         "verdict",
         "tests",
         "output",
+        "walls",
         "duration",
         "actor",
     )
@@ -290,6 +291,10 @@ class ModuleTestRunAdmin(ReadOnlyAdmin):
     @display(description="suites")
     def suites_run(self, run: ModuleTestRun) -> str:
         return ", ".join(run.suites)
+
+    @display(description="walls that the machine did not allow")
+    def walls(self, run: ModuleTestRun) -> str:
+        return ", ".join(run.lacking) or "none"
 
     @display(description="duration", ordering="duration_ms")
     def duration(self, run: ModuleTestRun) -> str:

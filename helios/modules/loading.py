@@ -1,7 +1,8 @@
 """Code loaded beside what runs: a package of its own for each content, so that nothing running is ever changed.
 
-`helios_modules.risk_1f0c2a9b44d1` is the module `risk` with the content 1f0c2a9b44d1...; its files are laid out once a
-machine under the folder of its digest, and checked against it whenever a process loads them.
+`helios_modules.risk_1f0c2a9b44d1` is the module `risk` with the content 1f0c2a9b44d1... What runs are the bytes that
+were hashed: no code is read from disk. The files are laid out once a machine under the folder of the digest, for data,
+tracebacks and what numba has compiled, and laid out anew wherever a process finds them changed or something added.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -32,6 +33,7 @@ from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.sources import PACKAGE_FILE, Files
 
 ROOT: Final = "helios_modules"
+COMPILED: Final = "__pycache__"
 KEPT: Final = 4  # copies of one module that a process keeps, beside those in use
 DEFAULT_PACKAGES: Final = ("tiers", "trading", "examples.modules")  # the setting MODULE_PACKAGES replaces it
 
@@ -57,10 +59,11 @@ class ActiveModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeCopy:
-    """A copy that can be imported: its names, and the folder or file it lies in."""
+    """A copy that can be imported: its names, its files as they were hashed, and the folder or file they lie in."""
 
     names: import_rewriting.Names
     place: Path
+    files: Files
 
 
 _known: dict[str, CodeCopy] = {}
@@ -99,7 +102,7 @@ def load_code(
             raise ModuleLoadFailed(f"module {slot} must have the content {digest[:12]}, its files are others")
         name = copy_name(slot, digest)
         place = materialise(slot, digest, files, root or default_root())
-        _known[name] = CodeCopy(names=import_rewriting.Names(own=path, copy=name), place=place)
+        _known[name] = CodeCopy(names=import_rewriting.Names(own=path, copy=name), place=place, files=files)
         try:
             implementation = _imported(slot, name, path, version)
         except BaseException:
@@ -162,9 +165,23 @@ def _replace(place: Path, draft: Path) -> None:
 
 
 def _on_disk(place: Path, files: Files) -> bool:
+    """Whether these files lie there as they are, no link and no other one; what numba has compiled is no file of it."""
     if place.suffix == ".py":
-        return place.is_file() and place.read_bytes() == next(iter(files.values()))
-    return all((place / name).is_file() and (place / name).read_bytes() == text for name, text in files.items())
+        return _is(place, next(iter(files.values())))
+    found = {each.relative_to(place).as_posix() for each in _laid_out(place)}
+    return found == files.keys() and all(_is(place / name, text) for name, text in files.items())
+
+
+def _laid_out(folder: Path) -> Iterator[Path]:
+    for each in folder.iterdir() if folder.is_dir() else ():
+        if each.is_dir() and not each.is_symlink():
+            yield from _laid_out(each) if each.name != COMPILED else ()
+        else:
+            yield each
+
+
+def _is(file: Path, content: bytes) -> bool:
+    return file.is_file() and not file.is_symlink() and file.read_bytes() == content
 
 
 def _write(place: Path, files: Files) -> None:
@@ -233,30 +250,34 @@ class _Finder:
         copy = _known.get(".".join(parts[:2])) if parts[0] == ROOT else None
         if copy is None:
             return None
-        place = copy.place.joinpath(*parts[2:])
-        file: Path = place
-        folders: list[str] | None = None
-        if place.suffix != ".py":
-            file, folders = place / PACKAGE_FILE, [str(place)]
-            if not file.is_file():
-                file, folders = place.with_name(f"{place.name}.py"), None
-        if not file.is_file():
+        single = copy.place.suffix == ".py"
+        inner = "/".join(parts[2:])
+        package = f"{inner}/{PACKAGE_FILE}".lstrip("/")
+        name = next((each for each in (package, f"{inner}.py") if each in copy.files), None)
+        if single and not inner:
+            name = next(iter(copy.files))
+        if name is None:
             return None
-        loader = _Loader(fullname, file, copy, package=folders is not None)
-        return importlib.util.spec_from_file_location(fullname, file, loader=loader, submodule_search_locations=folders)
+        file = copy.place if single else copy.place / name
+        loader = _Loader(fullname, file, copy, copy.files[name], package=name == package)
+        spec = importlib.util.spec_from_file_location(fullname, file, loader=loader)
+        if spec is not None and name == package:
+            spec.submodule_search_locations = []  # nobody else looks for its parts on disk
+        return spec
 
 
 class _Loader(SourceFileLoader):
     """Compiles a file with its own imports turned to the copy. Nothing compiled is kept on disk."""
 
-    def __init__(self, fullname: str, file: Path, copy: CodeCopy, *, package: bool) -> None:
+    def __init__(self, fullname: str, file: Path, copy: CodeCopy, source: bytes, *, package: bool) -> None:
         super().__init__(fullname, os.fspath(file))
+        self._source = source
         original = copy.names.own + fullname[len(copy.names.copy) :]
         self._names = copy.names
         self._package = original if package else original.rpartition(".")[0]
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the import system's signature
-        tree = import_rewriting.rewritten(ast.parse(self.get_data(self.path), self.path), self._names, self._package)
+        tree = import_rewriting.rewritten(ast.parse(self._source, self.path), self._names, self._package)
         return compile(tree, self.path, "exec", dont_inherit=True)
 
 

@@ -219,6 +219,7 @@ class ModuleTestRun(models.Model):
     passed = models.BooleanField(help_text="Whether every required test passed.")
     results = models.JSONField(default=list, help_text="One object a test: name, suite, outcome, message.")
     output = models.TextField(blank=True, help_text="The end of what the code printed.")
+    lacking = models.JSONField(default=list, help_text="Walls around its process that the machine did not allow.")
     actor = models.CharField(max_length=150)
     started_at = models.DateTimeField(db_index=True)
     duration_ms = models.FloatField()

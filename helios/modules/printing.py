@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from helios.modules.gate.runs import TestReport, TestResult
+from helios.modules.gate.runs import TestReport
+from helios.modules.gate.transcript import TestResult
 
 STYLES = {"passed": "green", "failed": "red", "error": "red", "timeout": "red", "killed": "red"}
 OPTIONAL_STYLE = "yellow"

@@ -6,6 +6,8 @@ import ast
 import base64
 import hashlib
 import importlib.util
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +56,7 @@ def read(path: str, packages: Iterable[str]) -> SourceCode:
     """
     check_path(path, packages)
     place = locate(path)
-    files = dict(_package_files(place)) if place.is_dir() else {place.name: place.read_bytes()}
+    files = dict(_package_files(place)) if place.is_dir() else {place.name: _content(place.name, place)}
     _check_size(path, files)
     return SourceCode(path=path, files=files, digest=digest_of(path, files))
 
@@ -140,12 +142,25 @@ def _without_links(path: str, root: Path, place: Path, *others: Path) -> Path:
 
 
 def _package_files(root: Path) -> Iterator[tuple[str, bytes]]:
-    for name, file in _walk(root, root):
-        if file.is_symlink() or not file.is_file():
+    for number, (name, file) in enumerate(_walk(root, root)):
+        if number > MAX_FILES:
+            raise ModuleRefused(f"the code of a module may have {MAX_FILES} files, {root.name} has more")
+        yield name, _content(name, file)
+
+
+def _content(name: str, file: Path) -> bytes:
+    """The file's bytes, opened once: what is looked at is what is read, whatever is put in its place meanwhile."""
+    try:
+        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise ModuleRefused(f"the code of a module must be plain files, {name} is none: {error.strerror}") from error
+    with os.fdopen(opened, "rb") as read:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise ModuleRefused(f"the code of a module must be plain files, {name} is none")
-        if file.stat().st_size > MAX_BYTES:
-            raise ModuleRefused(f"the code of a module may have {MAX_BYTES} bytes, {name} alone has more")
-        yield name, file.read_bytes()
+        content = read.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ModuleRefused(f"the code of a module may have {MAX_BYTES} bytes, {name} alone has more")
+    return content
 
 
 def _walk(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:

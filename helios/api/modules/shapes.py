@@ -158,12 +158,13 @@ class TestRunSerializer(ReadOnlySerializer[ModuleTestRun]):
 
     suites = serializers.ListField(child=serializers.CharField(), read_only=True)
     results = TestShown(many=True, read_only=True)
+    lacking = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
         model = ModuleTestRun
         fields = (
-            *("id", "module", "version", "digest", "suites", "passed", "results", "output", "actor"),
-            *("started_at", "duration_ms"),
+            *("id", "module", "version", "digest", "suites", "passed", "results", "output", "lacking"),
+            *("actor", "started_at", "duration_ms"),
         )
 
 

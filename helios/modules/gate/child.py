@@ -8,7 +8,6 @@ a test crashed, hung or left.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -24,11 +23,10 @@ from typing import Any, Final
 from helios.errors import error_text
 from helios.modules import loading, sources
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
+from helios.modules.gate import confinement, kernel
 from helios.modules.suites import Call, Candidate, Factory, GateFailure, GateTest, contract_of
 from helios.modules.suites.process_state import ProcessState
 
-_PR_SET_PDEATHSIG: Final = 1
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 MAX_MESSAGE: Final = 600  # characters
 
 _write, _dumps, _getpid, _leave, _clock = os.write, json.dumps, os.getpid, os._exit, time.perf_counter  # as they are
@@ -60,11 +58,8 @@ class Planned:
     test: GateTest
 
 
-def settle_in(job: Mapping[str, Any]) -> bool:
-    """Take on the limits of the job, die with the parent, lose the network; returns whether it is lost.
-
-    The network is left where the kernel lets this user make a namespace, as root or through a user namespace.
-    """
+def settle_in(job: Mapping[str, Any]) -> list[str]:
+    """Take on the limits of the job, die with the parent, go behind the walls; returns those that could not be had."""
     limits = job["limits"]
     bounds = {
         resource.RLIMIT_CORE: 0,
@@ -77,13 +72,11 @@ def settle_in(job: Mapping[str, Any]) -> bool:
         _, hard = resource.getrlimit(each)
         lower = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(each, (lower, lower))
-    if sys.platform != "linux":
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != job["parent"]:
-        _leave(0)
-    return any(libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWNET | _CLONE_NEWUSER))
+    if sys.platform == "linux":
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != job["parent"]:
+            _leave(0)
+    return confinement.enter(confinement.View(**job["view"]), handed=job["fd"])
 
 
 def attribute(path: str) -> Any:
@@ -122,7 +115,7 @@ def implementation_of(job: Mapping[str, Any]) -> Any:
             sources.unpacked(job["files"]),
             job["path"],
             version=job["version"],
-            root=Path(job["root"]),
+            root=Path(job["view"]["work"], "modules"),
         )
     except (ModuleLoadFailed, ModuleRefused) as error:
         raise GateFailure(str(error).removeprefix(f"module {job['name']} ")) from error
@@ -200,7 +193,9 @@ def main(path: str) -> None:
     job = json.loads(Path(path).read_text())
     pipe = ResultPipe(job["fd"], job["token"])
     pipe.send(begin=["gate", "starts", True])
-    pipe.send(network_blocked=settle_in(job))
+    lacking = settle_in(job)
+    pipe = ResultPipe(job["fd"], job["token"])
+    pipe.send(lacking=lacking)
     work_through(job, pipe)
     with contextlib.suppress(BaseException):  # the code under test may have put anything in their place
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """All processes that a gate process has started, wherever they went: counted, measured, ended.
 
-A process belongs to the family when it descends from the first one, shares its group, or carries the run's
+The first process and its own child are ours (`confinement`): they are ended, not counted. A process belongs to the
+family when it descends from the first one, shares its group, or carries the run's
 token in its environment, which children inherit even when they leave the group and lose their parent. Who was
 seen once is remembered.
 """
@@ -19,6 +20,7 @@ import psutil
 
 TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
 ROUNDS: Final = 100  # of ending, while new ones keep appearing
+PATIENT_ROUNDS: Final = 20  # in which ours, once alone, may end by themselves: they collect what is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class ProcessTree:
 
     def __init__(self, pid: int, token: str) -> None:
         self._first, self._token = psutil.Process(pid), token
+        self._guards = {pid}
         self._seen = {pid: self._first}
         self._ended = False
 
@@ -42,7 +45,7 @@ class ProcessTree:
 
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one.
         """
-        members = self._members()
+        members = [process for process in self._members() if process.pid not in self._guards]
         resident = sum(_resident(process) for process in members)
         if len(members) > 1 and resident > enough_mb * 2**20:
             resident = sum(_proportional(process) for process in members)
@@ -53,20 +56,21 @@ class ProcessTree:
         if self._ended:
             return
         self._ended = True
-        self._members()  # while the first one lives its children can be told by their parent
-        for _ in range(ROUNDS):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._first.pid, signal.SIGKILL)
+        for number in range(ROUNDS):
             living = self._members()
-            for process in living:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
             if not living:
                 return
+            others = [process for process in living if process.pid not in self._guards]
+            for process in others or (living if number >= PATIENT_ROUNDS else ()):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
             time.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._first.pid, signal.SIGKILL)
 
     def _members(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
+            self._guards |= {process.pid for process in self._first.children()}
             self._remember(self._first.children(recursive=True))
         self._remember(process for process in psutil.process_iter() if self._carries_token(process))
         return [process for process in self._seen.values() if _lives(process)]

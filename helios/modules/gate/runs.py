@@ -9,48 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from helios import events
+from helios.logs import redact
 from helios.modules import loading, sources
 from helios.modules.errors import ModuleRefused
-from helios.modules.gate import sandbox
+from helios.modules.gate import confinement, sandbox
 from helios.modules.gate.sandbox import GateOutcome, Limits
+from helios.modules.gate.transcript import LOADS, STARTS, Outcome, Planned, TestResult, Transcript
 from helios.modules.models import ModuleTestRun, ModuleVersion
 from helios.modules.rows import find, version_of
-
-Outcome = Literal["passed", "failed", "error", "timeout", "killed"]
 
 DEFAULTS: Final = Limits()
 SEED: Final = 7
 GATE: Final = "helios.modules.gate"
 PRODUCT: Final = ("helios", "tiers", "trading", "sentinel")  # what an import may not change
+ENDS: Final = ("gate", "ends", True)
 BOUNDS: Final = {"time_s": (0.1, 3_600.0), "test_s": (0.1, 3_600.0), "memory_mb": (128, 1_048_576)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestResult:
-    """What one test said. `failed`: the property does not hold; `error`: it could not be looked at."""
-
-    __test__ = False  # for pytest: a name, not a test
-
-    name: str
-    suite: str
-    required: bool
-    outcome: Outcome
-    message: str
-    duration_ms: float
-
-    @property
-    def blocks(self) -> bool:
-        """Whether it keeps the version out."""
-        return self.required and self.outcome != "passed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +48,7 @@ class TestReport:
     results: tuple[TestResult, ...]
     output: str
     duration_ms: float
-    network_blocked: bool
+    lacking: tuple[str, ...]  # walls around its process that the machine did not allow
     run_id: int = 0
 
     @property
@@ -91,7 +72,7 @@ class TestReport:
         """What `to_json` wrote."""
         values = {name: value for name, value in data.items() if name != "reason"}
         results = tuple(TestResult(**each) for each in data["results"])
-        return cls(**{**values, "suites": tuple(data["suites"]), "results": results})
+        return cls(**{**values, "results": results, **{name: tuple(data[name]) for name in ("suites", "lacking")}})
 
 
 def run_suites(
@@ -116,7 +97,7 @@ def run_suites(
     wanted = suites_of(name, suites)
     tested = version_of(find(name), version)
     started = timezone.now()
-    ended = sandbox.run(GATE, job_of(tested, wanted, seed), limits=limits, cache=Path(settings.VAR_DIR) / "cache")
+    ended = sandbox.run(GATE, job_of(tested, wanted, seed), limits=limits)
     _refuse_idle(ended, tested)
     report = report_of(ended, tested, tuple(wanted))
     with transaction.atomic():
@@ -128,6 +109,7 @@ def run_suites(
             passed=report.passed,
             results=[asdict(result) for result in report.results],
             output=report.output,
+            lacking=list(report.lacking),
             actor=actor,
             started_at=started,
             duration_ms=report.duration_ms,
@@ -145,14 +127,18 @@ def run_suites(
 
 def loads(version: ModuleVersion) -> str:
     """Import the code in a process of its own; empty, or why it cannot be loaded. Leaves no test history."""
-    job = job_of(version, {}, SEED)
-    ended = sandbox.run(GATE, job, limits=DEFAULTS, cache=Path(settings.VAR_DIR) / "cache")
+    ended = sandbox.run(GATE, job_of(version, {}, SEED), limits=DEFAULTS)
     return report_of(ended, version, ()).reason
 
 
 def passes(version: ModuleVersion, suites: Sequence[str] | None, *, actor: str) -> str:
     """Run the suites that gate the slot (or `suites`) on the code; empty, or what failed first."""
     return run_suites(version.module.name, version.label, suites, actor=actor).reason
+
+
+def missing_walls() -> list[str]:
+    """The walls around code under test that this machine does not allow."""
+    return confinement.missing(sandbox.places(PRODUCT))
 
 
 def gates_of(name: str) -> tuple[str, ...]:
@@ -187,16 +173,18 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
     else:  # registered before sources were kept: what lies on disk
         found = sources.read(tested.path, loading.allowed_packages())
         path, digest, files = found.path, found.digest, sources.packed(found.files)
+    ahead = sorted({*settings.MODULE_SUITES.values(), settings.MODULE_CALLS.rpartition(".")[0]})
     return {
         "name": tested.module.name,
         "version": tested.version,
         "path": path,
         "digest": digest,
         "files": files,
-        "root": str(Path(settings.MODULES_DIR).resolve()),
+        "code": str(Path(settings.MODULES_DIR).resolve() / digest),
         "suites": dict(suites),
         "calls": settings.MODULE_CALLS,
-        "ahead": sorted({*settings.MODULE_SUITES.values(), settings.MODULE_CALLS.rpartition(".")[0]}),
+        "ahead": ahead,
+        "visible": sorted({each.partition(".")[0] for each in (*PRODUCT, *ahead, *loading.allowed_packages())}),
         "packages": list(PRODUCT),
         "seed": seed,
     }
@@ -204,8 +192,8 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
 
 def report_of(ended: GateOutcome, tested: ModuleVersion, suites: tuple[str, ...]) -> TestReport:
     """What a gate process said, and what it could no longer say."""
-    results = [_result(*message["result"]) for message in ended.messages if "result" in message]
-    results += _unreported(ended, results) if ended.kind == "finished" else _lost(ended, results)
+    said = ended.said
+    results = [*said.results, *(_unreported(said) if ended.kind == "finished" else _lost(ended))]
     required = [result for result in results if result.required]
     return TestReport(
         module=tested.module.name,
@@ -213,51 +201,47 @@ def report_of(ended: GateOutcome, tested: ModuleVersion, suites: tuple[str, ...]
         digest=tested.digest,
         suites=suites,
         passed=bool(required) and not any(result.blocks for result in required),
-        results=tuple(results),
-        output=ended.output,
+        results=tuple(replace(result, message=shown(result.message)) for result in results),
+        output=shown(ended.output),
         duration_ms=round(ended.duration_ms, 3),
-        network_blocked=any(message.get("network_blocked") for message in ended.messages),
+        lacking=tuple(confinement.WALLS if said.lacking is None else said.lacking),
     )
 
 
-def _lost(ended: GateOutcome, reported: Sequence[TestResult]) -> list[TestResult]:
+def shown(text: str) -> str:
+    """What code under test has printed or raised, without our secrets, as a database takes it."""
+    return redact(text).replace("\0", "\ufffd")
+
+
+def _lost(ended: GateOutcome) -> list[TestResult]:
     """The test in which the process ended, and those that were still to come; at least one, since it did end."""
-    begun = [message["begin"] for message in ended.messages if "begin" in message]
-    suite, name, required = begun[-1] if begun else ("gate", "starts", True)
-    known = {(result.suite, result.name) for result in reported}
-    if (suite, name) in known:  # between two tests, or behind the last one
-        suite, name, required = "gate", "ends", True
+    said = ended.said
+    last = said.begun[-1] if said.begun else STARTS
+    if said.has_result(last):  # between two tests, or behind the last one
+        last = ENDS
     outcome: Outcome = "timeout" if ended.kind == "timeout" else "killed"
-    planned = [each for message in ended.messages if "plan" in message for each in message["plan"]]
-    waiting = [each for each in planned if (each[0], each[1]) not in known | {(suite, name)}]
-    why = f"not run, since the process ended in {name!r}"
-    return [
-        _result(suite, name, required, outcome, ended.reason, 0.0),
-        *(_result(*each, "error", why, 0.0) for each in waiting),
-    ]
+    why = f"not run, since the process ended in {last[1]!r}"
+    waiting = [each for each in said.plan or () if each != last and not said.has_result(each)]
+    return [_result(last, outcome, ended.reason), *(_result(each, "error", why) for each in waiting)]
 
 
-def _unreported(ended: GateOutcome, reported: Sequence[TestResult]) -> list[TestResult]:
+def _unreported(said: Transcript) -> list[TestResult]:
     """Of a process that came to its end: every test whose result was not heard. Silence is no pass."""
-    plans = [message["plan"] for message in ended.messages if "plan" in message]
-    known = {(result.suite, result.name) for result in reported}
-    missing = [each for each in (("gate", "loads", True), *chain(*plans)) if (each[0], each[1]) not in known]
-    if not plans and not any(result.blocks for result in reported):
-        missing.append(("gate", "ends", True))  # which tests were to be run is not known
-    return [_result(*each, "error", "its result was not heard, something else wrote over it", 0.0) for each in missing]
+    missing = [each for each in (LOADS, *(said.plan or ())) if not said.has_result(each)]
+    if said.plan is None and not any(result.blocks for result in said.results):
+        missing.append(ENDS)  # which tests were to be run is not known
+    return [_result(each, "error", "its result was not heard, something else wrote over it") for each in missing]
 
 
-def _result(suite: str, name: str, required: bool, *ending: Any) -> TestResult:
-    outcome, message, took_ms = ending
-    return TestResult(
-        suite=suite, name=name, required=required, outcome=outcome, message=message, duration_ms=float(took_ms)
-    )
+def _result(test: Planned, outcome: Outcome, message: str) -> TestResult:
+    suite, name, required = test
+    return TestResult(suite=suite, name=name, required=required, outcome=outcome, message=message, duration_ms=0.0)
 
 
 def _refuse_idle(ended: GateOutcome, tested: ModuleVersion) -> None:
-    idle = [suite for message in ended.messages for suite in message.get("idle", ())]
-    if idle:
+    if ended.said.idle:
         name = tested.module.name
         raise ModuleRefused(
-            f"suite {idle[0]} has no test for module {name}; the suites that gate it are {', '.join(gates_of(name))}"
+            f"suite {ended.said.idle[0]} has no test for module {name}; "
+            f"the suites that gate it are {', '.join(gates_of(name))}"
         )

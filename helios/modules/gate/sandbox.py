@@ -1,12 +1,9 @@
 """A process of its own for code that nobody has run before: bounded, watched, and gone afterwards.
 
 The process gets no secrets (its environment is made from nothing), no input, a folder of its own that is
-removed, and limits that the kernel keeps where it can: private memory, file size, open files, processor time.
-A watch from outside keeps the rest: time in all, time without a message, memory of all its processes together,
-their number. Words come over a pipe of their own, so that nothing that the code prints can disturb them.
-
-It is a guard against mistakes, not a jail: the code runs as the same user and can read what that user can
-read. Its network is cut off where the kernel lets us (see `child.settle_in`); elsewhere it is not.
+removed, limits that the kernel keeps where it can (private memory, file size, open files, processor time), and the
+walls of `confinement`. A watch from outside keeps the rest: time in all, time without a message, memory of all its
+processes together, their number. Words come over a pipe of their own, and are read as a stranger's (`transcript`).
 
 It is forked from a warm process that has imported the suites and never the code under test (`helios.warm`), which saves
 the seconds that libraries take; where that cannot be had it is started from nothing, with the same guards.
@@ -22,10 +19,12 @@ import selectors
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -33,6 +32,7 @@ from loguru import logger
 from psutil import NoSuchProcess
 
 from helios.modules.gate.process_tree import TOKEN, ProcessTree
+from helios.modules.gate.transcript import Garbled, Transcript
 from helios.warm import Forked, WarmLost, WarmProcess
 from helios.warm_process import HANDED
 
@@ -45,7 +45,11 @@ LINE_BYTES: Final = 1_000_000  # a longer message is none of ours
 GRACE_S: Final = 2.0  # between the end of the pipe and the end of the process
 TOKEN_BYTES: Final = 16
 KILLED_S: Final = 30.0  # between the kill and the news of it
-PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "NUMBA_CACHE_DIR", "LD_LIBRARY_PATH")
+PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+SYSTEM: Final = (
+    *("/usr", "/bin", "/lib", "/lib32", "/lib64"),
+    *("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives", "/sys/devices/system/cpu"),
+)
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 PYTHON: Final = (sys.executable, "-P", "-u", "-X", "faulthandler")  # nothing imported from its folder, nothing buffered
@@ -58,7 +62,7 @@ Kind = Literal["finished", "timeout", "killed"]
 class Limits:
     """What a gate process may use; `test_s` bounds the time between two of its messages, so each test.
 
-    A message may ask for patience with the test that it begins: a multiple of `test_s`.
+    A message may ask for patience with the test that it begins: a multiple of `test_s`, within `time_s`.
     """
 
     time_s: float = 60.0
@@ -71,11 +75,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOutcome:
-    """How the process ended: its messages in order, and the reason in one sentence unless it finished."""
+    """How the process ended, what it said before, and the reason in one sentence unless it finished."""
 
     kind: Kind
     reason: str
-    messages: tuple[dict[str, Any], ...]
+    said: Transcript
     output: str
     duration_ms: float
 
@@ -83,44 +87,45 @@ class GateOutcome:
 _kept: dict[tuple[object, ...], WarmProcess] = {}
 
 
-def run(module: str, job: Mapping[str, Any], *, limits: Limits, cache: Path) -> GateOutcome:
+def run(module: str, job: Mapping[str, Any], *, limits: Limits) -> GateOutcome:
     """Run `python -m module JOB` until it says {"end": true}, ends, or breaks a limit.
 
-    The job reaches it as a JSON file, with the number of the pipe and the limits added; its `ahead` names modules of
-    ours that the warm process imports. `cache` is where compiled code may be kept between runs. A run whose warm
-    process ended under it is begun once more, in one of its own: another run may have ended it.
+    The job reaches it as a JSON file, with the number of the pipe, the limits and its view added; its `ahead` names
+    modules of ours that the warm process imports, `visible` the packages of ours that the code may see, `code` the
+    folder of the module's code. A run whose warm process ended under it is begun once more, in one of its own.
     """
     ahead = tuple(job.get("ahead", ()))
-    ended, lost = _run(module, job, limits, cache, _shared(ahead, cache))
+    ended, lost = _run(module, job, limits, _shared(ahead))
     if lost:
-        with contextlib.closing(_warm(ahead, cache)) as alone:
-            ended, _ = _run(module, job, limits, cache, alone)
+        with contextlib.closing(_warm(ahead)) as alone:
+            ended, _ = _run(module, job, limits, alone)
     return ended
 
 
-def _run(
-    module: str, job: Mapping[str, Any], limits: Limits, cache: Path, warm: WarmProcess
-) -> tuple[GateOutcome, bool]:
+def _run(module: str, job: Mapping[str, Any], limits: Limits, warm: WarmProcess) -> tuple[GateOutcome, bool]:
     token = secrets.token_hex(TOKEN_BYTES)
     with tempfile.TemporaryDirectory(prefix="helios-gate-", ignore_cleanup_errors=True) as folder:
         reader, writer = os.pipe()
         output, printed = os.pipe()
         task = Path(folder, "job.json")
+        Path(folder, "root").mkdir()
+        said = Transcript(suites=tuple(job.get("suites", ())))
+        view = {"read": places(tuple(job.get("visible", ()))), "work": folder, "code": str(job.get("code", folder))}
 
         def tell(parent: int, descriptor: int) -> None:
-            task_job = {"token": token, "fd": descriptor, "parent": parent, "limits": asdict(limits), **job}
-            task.write_text(json.dumps(task_job))
+            added = {"token": token, "fd": descriptor, "parent": parent, "limits": asdict(limits), "view": view}
+            task.write_text(json.dumps({**job, **added}))
 
         try:
-            environ = environment(token, folder, cache)
+            environ = environment(token, folder)
             process = _start(warm, ["-m", module, str(task)], environ, Path(folder), (writer, printed), tell)
-            watch = GateMonitor(process, reader, output, token, limits)
+            watch = GateMonitor(process, reader, output, token, limits, said)
         except BaseException as error:
             os.close(reader)
             os.close(output)
             if isinstance(error, NoSuchProcess):  # it ended with its warm process, which another run has ended
                 return GateOutcome(
-                    kind="killed", reason="its process was ended", messages=(), output="", duration_ms=0.0
+                    kind="killed", reason="its process was ended", said=said, output="", duration_ms=0.0
                 ), True
             raise
         finally:
@@ -169,22 +174,22 @@ def _start(
     )
 
 
-def _shared(ahead: tuple[str, ...], cache: Path) -> WarmProcess:
+def _shared(ahead: tuple[str, ...]) -> WarmProcess:
     """The warm process of all runs that need these modules."""
-    key = (ahead, cache, *(os.environ.get(name) for name in PASSED_ON))
+    key = (ahead, *(os.environ.get(name) for name in PASSED_ON))
     if key not in _kept:
-        _kept.setdefault(key, _warm(ahead, cache))
+        _kept.setdefault(key, _warm(ahead))
     return _kept[key]
 
 
-def _warm(ahead: tuple[str, ...], cache: Path) -> WarmProcess:
+def _warm(ahead: tuple[str, ...]) -> WarmProcess:
     """A warm process; its environment is as clean as that of a run, and its token is nobody's."""
     folder = tempfile.gettempdir()
-    clean = environment("0" * 2 * TOKEN_BYTES, folder, cache)
+    clean = environment("0" * 2 * TOKEN_BYTES, folder)
     return WarmProcess([*AHEAD, *ahead], environ=clean, folder=Path(folder), python=PYTHON, mark=TOKEN)
 
 
-def environment(token: str, folder: str, cache: Path) -> dict[str, str]:
+def environment(token: str, folder: str) -> dict[str, str]:
     """The environment of a gate process: nothing of ours but the paths; no address, no password, no key."""
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {
@@ -193,7 +198,7 @@ def environment(token: str, folder: str, cache: Path) -> dict[str, str]:
         TOKEN: token,
         "HOME": folder,
         "TMPDIR": folder,
-        "XDG_CACHE_HOME": str(cache),
+        "XDG_CACHE_HOME": folder,
         "PYTHONPATH": os.pathsep.join(str(Path(each).resolve()) for each in sys.path if each),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -201,19 +206,45 @@ def environment(token: str, folder: str, cache: Path) -> dict[str, str]:
     }
 
 
+def places(packages: tuple[str, ...]) -> list[str]:
+    """All that code under test may see of this machine: Python, libraries, and the packages of ours that are named.
+
+    Nothing else of the project's folder, where `.env` and `var` lie.
+    """
+    installed = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}:
+        installed |= {f"{prefix}/{name}" for name in ("bin", "lib", "lib64", "pyvenv.cfg")}
+    libraries = [each for each in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if each]
+    own = [place for name in packages for place in _places_of(name)]
+    return sorted({*installed, *SYSTEM, *libraries, *own, os.path.realpath(sys.executable)})
+
+
+def _places_of(package: str) -> list[str]:
+    spec = PathFinder.find_spec(package)
+    if spec is None:
+        return []
+    return [*(spec.submodule_search_locations or [spec.origin or ""])]
+
+
 class GateMonitor:
     """Reads what a gate process says and prints, and ends it with all its children when it breaks a limit."""
 
     def __init__(
-        self, process: Forked | subprocess.Popen[bytes], reader: int, output: int, token: str, limits: Limits
+        self,
+        process: Forked | subprocess.Popen[bytes],
+        reader: int,
+        output: int,
+        token: str,
+        limits: Limits,
+        said: Transcript,
     ) -> None:
         self._process, self._reader, self._output, self._limits = process, reader, output, limits
+        self._said, self._garbled = said, ""
         self._mark = f"{token} ".encode()
         self._tree = ProcessTree(process.pid, token)
         self._began = self._heard = time.monotonic()
-        self._messages: list[dict[str, Any]] = []
         self._line, self._tail, self._printed = bytearray(), bytearray(), 0
-        self._looked, self._patience = 0.0, 1.0
+        self._looked = 0.0
         self._silent_since = 0.0  # when the pipe was closed at its end
         self.lost = False  # with its warm process, while nothing was wrong with it
         self.unheard = self._over = False  # nobody told of its end: its warm process was stopped
@@ -225,18 +256,20 @@ class GateMonitor:
     def until_the_end(self) -> GateOutcome:
         """Watch until the process has finished, ended or was ended."""
         breach: tuple[Kind, str] | None = None
-        while breach is None and not self._finished and self._process.poll() is None:
+        while breach is None and not self._said.ended and self._process.poll() is None:
             self._selector.select(TICK_S)
             self._read()
             breach = self._breach(time.monotonic())
         self._end()
         self._read()
-        self.lost = not breach and not self._finished and isinstance(self._process, Forked) and self._process.lost
+        if self._garbled:
+            breach = "killed", self._garbled
+        self.lost = not breach and not self._said.ended and isinstance(self._process, Forked) and self._process.lost
         kind, reason = breach or self._exit_reason()
         return GateOutcome(
             kind=kind,
             reason=reason,
-            messages=tuple(self._messages),
+            said=self._said,
             output=self._printed_text(),
             duration_ms=1e3 * (time.monotonic() - self._began),
         )
@@ -258,17 +291,15 @@ class GateMonitor:
         except subprocess.TimeoutExpired:
             self.unheard = True
 
-    @property
-    def _finished(self) -> bool:
-        return bool(self._messages) and "end" in self._messages[-1]
-
     def _breach(self, now: float) -> tuple[Kind, str] | None:
         limits = self._limits
-        if self._finished:
+        if self._garbled:
+            return "killed", self._garbled
+        if self._said.ended:
             return None
         if now - self._began > limits.time_s:
             return "timeout", f"the whole run must take at most {limits.time_s:g} s, it was ended then"
-        allowed = limits.test_s * self._patience
+        allowed = limits.test_s * self._said.patience
         if now - self._heard > allowed:
             return "timeout", f"it must take at most {allowed:g} s, it was ended then"
         if self._silent_since and now - self._silent_since > GRACE_S:
@@ -286,7 +317,7 @@ class GateMonitor:
 
     def _exit_reason(self) -> tuple[Kind, str]:
         status = self._process.returncode
-        if self._finished:
+        if self._said.ended:
             return "finished", ""
         if status is None:
             return "killed", "its process was ended, and how was not told"
@@ -298,7 +329,8 @@ class GateMonitor:
         self._line += self._take(self._reader)
         *lines, rest = self._line.split(b"\n")
         self._line = rest if len(rest) <= LINE_BYTES else bytearray()
-        self._messages += [message for line in lines if (message := self._message(line)) is not None]
+        for line in lines:
+            self._hear(line)
         printed = self._take(self._output)
         self._printed += len(printed)
         self._tail = (self._tail + printed)[-OUTPUT_BYTES:]
@@ -323,17 +355,14 @@ class GateMonitor:
             if descriptor == self._reader:
                 self._silent_since = time.monotonic()
 
-    def _message(self, line: bytes | bytearray) -> dict[str, Any] | None:
-        if not line.startswith(self._mark):
-            return None
+    def _hear(self, line: bytes | bytearray) -> None:
+        if self._garbled or not line.startswith(self._mark):
+            return
         try:
-            message = json.loads(line[len(self._mark) :])
-        except ValueError:
-            return None
-        if not isinstance(message, dict):
-            return None
-        self._heard, self._patience = time.monotonic(), float(message.get("patience", 1.0))
-        return message
+            self._said.hear(line[len(self._mark) :])
+        except Garbled as error:
+            self._garbled = str(error)
+        self._heard = time.monotonic()
 
     def _printed_text(self) -> str:
         text = self._tail.decode(errors="replace").replace("\0", "\ufffd")

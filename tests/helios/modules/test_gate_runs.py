@@ -15,6 +15,7 @@ from helios.modules.catalog import STAGES
 from helios.modules.errors import ModuleRefused, UnknownModule
 from helios.modules.gate import runs
 from helios.modules.gate.sandbox import GateOutcome
+from helios.modules.gate.transcript import LOADS, STARTS, Transcript
 from helios.modules.models import ModuleTestRun, ModuleVersion
 from helios.modules.printing import summary, text
 
@@ -104,38 +105,34 @@ def test_a_process_that_ends_between_two_tests_never_passes(echo):
     echo("value\nimport os, threading\nthreading.Timer(0.0, os._exit, (0,)).start()\nimport time; time.sleep(1)")
     report = runs.run_suites("echo", actor="ann")
     assert not report.passed
-    ended = GateOutcome(kind="killed", reason="it left", messages=report_messages("loads"), output="", duration_ms=1.0)
+    ended = GateOutcome(kind="killed", reason="it left", said=heard(STARTED), output="", duration_ms=1.0)
     tested = ModuleVersion.objects.select_related("module").get(module__name="echo")
     lost = runs.report_of(ended, tested, ("tiny",))
     assert [(result.name, result.outcome) for result in lost.results] == [("loads", "passed"), ("ends", "killed")]
     assert lost.reason == "did not live through its tests: it left"
 
 
-@pytest.mark.parametrize(
-    ("left_out", "missing"),
-    [("result", {"loads", "runs"}), ("plan", {"ends"}), ("nothing", set())],
-)
-def test_a_result_that_was_not_heard_never_passes(echo, left_out: str, missing: set[str]):
+@pytest.mark.parametrize(("left_out", "missing"), [(1, {"runs"}), (0, {"ends"}), (None, set())])
+def test_a_result_that_was_not_heard_never_passes(echo, left_out: int | None, missing: set[str]):
     echo()
     tested = ModuleVersion.objects.select_related("module").get(module__name="echo")
-    passed = ["tiny", "runs", True, "passed", "", 1.0]
-    words = (
-        *report_messages("loads"),
-        {"plan": [passed[:3]]},
-        {"begin": passed[:3]},
-        {"result": passed},
-        {"end": True},
-    )
-    heard = tuple(message for message in words if left_out not in message)
-    report = runs.report_of(
-        GateOutcome(kind="finished", reason="", messages=heard, output="", duration_ms=1.0), tested, ()
-    )
+    words = [{"plan": [RUNS]}, {"begin": RUNS}, {"result": [*RUNS, "passed", "", 1.0]}, {"end": True}]
+    told = [word for number, word in enumerate(words) if left_out is None or number == 3 or number < left_out]
+    said = heard([*STARTED, *told])
+    report = runs.report_of(GateOutcome(kind="finished", reason="", said=said, output="", duration_ms=1.0), tested, ())
     assert {result.name for result in report.results if result.blocks} == missing
     assert report.passed is (not missing)
 
 
-def report_messages(name: str) -> tuple[dict[str, object], ...]:
-    return ({"begin": ["gate", name, True]}, {"result": ["gate", name, True, "passed", "", 1.0]})
+STARTED = [{"begin": STARTS}, {"lacking": []}, {"begin": LOADS}, {"result": [*LOADS, "passed", "", 1.0]}]
+RUNS = ["tiny", "runs", True]
+
+
+def heard(words: list[dict[str, object]]) -> Transcript:
+    said = Transcript(suites=("tiny",))
+    for word in words:
+        said.hear(json.dumps(word).encode())
+    return said
 
 
 def test_code_that_cannot_be_loaded_has_one_result(echo):

@@ -32,7 +32,8 @@ def job(source: str, root: Path, *, suites: bool = True) -> dict[str, object]:
         "path": PATH,
         "digest": sources.digest_of(PATH, files),
         "files": sources.packed(files),
-        "root": str(root),
+        "code": str(root / "laid_out"),
+        "visible": ["helios", "tests"],
         "suites": {"tiny": "tests.support.gate_tiny"} if suites else {},
         "calls": "tests.support.gate_tiny.CALLS",
         "packages": ["helios", "tests"],
@@ -44,17 +45,17 @@ def job(source: str, root: Path, *, suites: bool = True) -> dict[str, object]:
 def gate(tmp_path: Path):
     def run(source: str, **changes: float) -> GateOutcome:
         limits = Limits(**{**{name: getattr(LIMITS, name) for name in Limits.__slots__}, **changes})
-        return sandbox.run("helios.modules.gate", job(source, tmp_path), limits=limits, cache=tmp_path)
+        return sandbox.run("helios.modules.gate", job(source, tmp_path), limits=limits)
 
     return run
 
 
 def outcomes(ended: GateOutcome) -> dict[str, str]:
-    return {message["result"][1]: message["result"][3] for message in ended.messages if "result" in message}
+    return {result.name: result.outcome for result in ended.said.results}
 
 
 def messages(ended: GateOutcome) -> dict[str, str]:
-    return {message["result"][1]: message["result"][4] for message in ended.messages if "result" in message}
+    return {result.name: result.message for result in ended.said.results}
 
 
 def test_good_code_goes_through_its_required_tests_first(gate):
@@ -88,7 +89,7 @@ def test_code_that_cannot_be_loaded_fails_with_the_reason(gate, source: str, mes
 def test_files_that_are_not_those_of_the_digest_are_not_loaded(tmp_path):
     told = job(GOOD, tmp_path)
     told["digest"] = "0" * 64
-    ended = sandbox.run("helios.modules.gate", told, limits=LIMITS, cache=tmp_path)
+    ended = sandbox.run("helios.modules.gate", told, limits=LIMITS)
     assert outcomes(ended) == {"loads": "failed"}
     assert "must have the content 000000000000" in messages(ended)["loads"]
 
@@ -175,12 +176,11 @@ def test_memory_that_no_kernel_limit_counts_is_watched(gate):
     assert outcomes(ended)["before"] == "passed"
 
 
-def test_a_crowd_of_processes_is_ended_to_the_last(gate, tmp_path):
-    note = tmp_path / "note"
-    source = f"""
-        import os, pathlib, time
+def test_a_crowd_of_processes_is_ended_to_the_last(gate):
+    source = """
+        import os, time
         def run(value):
-            pathlib.Path({str(note)!r}).write_text(os.environ["HELIOS_GATE_RUN"])
+            print(os.environ["HELIOS_GATE_RUN"])
             for _ in range(40):
                 if os.fork() == 0:
                     os.setsid()
@@ -190,7 +190,7 @@ def test_a_crowd_of_processes_is_ended_to_the_last(gate, tmp_path):
     ended = gate(source)
     assert ended.kind == "killed"
     assert ended.reason.startswith("it may run 16 processes, ran ")
-    assert not carriers(note.read_text())
+    assert not carriers(ended.output.strip())
 
 
 def test_processes_that_code_leaves_behind_end_with_it(gate):
@@ -212,7 +212,7 @@ def test_processes_that_code_leaves_behind_end_with_it(gate):
 
 def test_a_fork_in_the_code_has_no_say(gate):
     ended = gate(f"import os\nos.fork()\n{GOOD}")
-    told = [message["result"][1] for message in ended.messages if "result" in message]
+    told = [result.name for result in ended.said.results]
     assert ended.kind == "finished"
     assert len(told) == len(set(told)) == 7
 
@@ -270,14 +270,15 @@ import json, os, subprocess, sys
 job = json.load(open(sys.argv[1]))
 silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 child = subprocess.Popen(["/bin/sleep", "63.5"], env={}, start_new_session=True, **silent)
-words = [{"pid": child.pid}, {"end": True}]
+print(child.pid, flush=True)
+words = [{"begin": ["gate", "starts", True]}, {"end": True}]
 os.write(job["fd"], "".join(f"{job['token']} {json.dumps(message)}\\n" for message in words).encode())
 child.wait()
 """)
     monkeypatch.syspath_prepend(tmp_path)
-    ended = sandbox.run("leaves", {}, limits=LIMITS, cache=tmp_path)
+    ended = sandbox.run("leaves", {}, limits=LIMITS)
     assert ended.kind == "finished"
-    assert not psutil.pid_exists(ended.messages[0]["pid"]) or not alive(psutil.Process(ended.messages[0]["pid"]))
+    assert not psutil.pid_exists(int(ended.output)) or not alive(psutil.Process(int(ended.output)))
 
 
 def test_a_thread_that_never_ends_keeps_nobody(gate):
@@ -286,20 +287,19 @@ def test_a_thread_that_never_ends_keeps_nobody(gate):
     assert ended.duration_ms < 15_000
 
 
-def test_its_folder_is_gone_afterwards_and_was_its_own(gate, tmp_path):
-    note = tmp_path / "note"
+def test_its_folder_is_gone_afterwards_and_was_its_own(gate):
     ended = gate(
-        f"""
+        """
         import os, pathlib
         pathlib.Path("left").write_text("x")
-        pathlib.Path({str(note)!r}).write_text(os.getcwd())
+        print(os.getcwd())
         def run(value):
             return value
         """
     )
     assert ended.kind == "finished"
-    assert Path(note.read_text()).name.startswith("helios-gate-")
-    assert not Path(note.read_text()).exists()
+    assert Path(ended.output.strip()).name.startswith("helios-gate-")
+    assert not Path(ended.output.strip()).exists()
 
 
 def test_a_file_cannot_grow_without_end(gate):
@@ -312,27 +312,28 @@ def test_a_file_cannot_grow_without_end(gate):
 def test_the_environment_holds_paths_and_no_secret(monkeypatch, tmp_path):
     for name in ("HELIOS_REDIS_URL", "ANTHROPIC_API_KEY", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"):
         monkeypatch.setenv(name, "secret")
-    made = sandbox.environment("token", str(tmp_path), tmp_path)
+    made = sandbox.environment("token", str(tmp_path))
     assert "secret" not in made.values()
     assert not [name for name in made if name.startswith("HELIOS_") and name != TOKEN]
     assert str(ROOT) in made["PYTHONPATH"].split(os.pathsep)
 
 
-def test_a_gate_process_dies_with_its_parent(tmp_path):
-    note = tmp_path / "note"
-    code = f"import os, pathlib, time\npathlib.Path({str(note)!r}).write_text(str(os.getpid()))\ntime.sleep(60)\n"
+def test_a_gate_process_dies_with_its_parent_also_when_it_tells_the_kernel_not_to(tmp_path):
+    name = f"undead-{tmp_path.name[-6:]}"
+    code = (
+        f"import ctypes, time\nset = ctypes.CDLL(None).prctl\nset(1, 0)\nset(15, {name.encode()!r})\ntime.sleep(60)\n"
+    )
     script = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from helios.modules.gate import sandbox
 from tests.helios.modules.test_gate_sandbox import LIMITS, job
-folder = Path({str(tmp_path)!r})
-sandbox.run("helios.modules.gate", job({code!r}, folder), limits=LIMITS, cache=folder)
+sandbox.run("helios.modules.gate", job({code!r}, Path({str(tmp_path)!r})), limits=LIMITS)
 """
     parent = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)})
     try:
-        child = psutil.Process(int(wait_for(lambda: note.exists() and note.read_text())))
+        (child,) = wait_for(lambda: [each for each in psutil.process_iter(["name"]) if each.info["name"] == name])
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()

@@ -12,6 +12,7 @@ from helios.events.models import SystemEvent
 from helios.modules import presence, services
 from helios.modules.catalog import STAGES
 from helios.modules.gate import runs
+from helios.modules.gate.transcript import TestResult
 from helios.modules.models import Module, ModuleSwap
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -104,9 +105,7 @@ def test_processes_are_listed_with_what_they_serve(oracle):
 
 
 def test_tests_are_run_by_the_gate_and_a_failure_fails_the_command(oracle, monkeypatch):
-    result = runs.TestResult(
-        name="finite", suite="generic", required=True, outcome="failed", message="NaN", duration_ms=1.0
-    )
+    result = TestResult(name="finite", suite="generic", required=True, outcome="failed", message="NaN", duration_ms=1.0)
     report = runs.TestReport(
         module="oracle",
         version=oracle["1.1.0"],
@@ -116,7 +115,7 @@ def test_tests_are_run_by_the_gate_and_a_failure_fails_the_command(oracle, monke
         results=(result,),
         output="",
         duration_ms=1.0,
-        network_blocked=True,
+        lacking=(),
     )
     asked = []
     monkeypatch.setattr(runs, "run_suites", lambda *words, **_: asked.append(words) or report)

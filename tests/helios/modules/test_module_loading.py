@@ -157,6 +157,36 @@ def test_what_was_damaged_on_disk_is_laid_out_again(beside, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [digest]
 
 
+def test_what_lies_beside_an_approved_module_never_runs_and_is_taken_away(beside, tmp_path):
+    late = "VERSION = '1.0.0'\ndef run():\n    from . import planted\n    return planted.LIMIT\n"
+    copy = beside({**package(1), "__init__.py": late})
+    folder = Path(copy.__file__).parent
+    (folder / "planted.py").write_text("LIMIT = 666\n")
+    (folder / "limits").mkdir()
+    (folder / "limits" / "__init__.py").write_text("LIMIT = 666\n")
+    with pytest.raises(ImportError, match="planted"):
+        copy.run()
+    loading.forget_code("risk", folder.parent.name)
+    beside({**package(1), "__init__.py": late})
+    assert sorted(each.name for each in folder.iterdir()) == ["__init__.py", "limits.py"]
+
+
+def test_code_that_is_changed_on_disk_after_it_was_checked_is_not_what_runs(beside):
+    late = "VERSION = '1.0.0'\ndef run():\n    from .limits import LIMIT\n    return LIMIT\n"
+    copy = beside({**package(1), "__init__.py": late})
+    (Path(copy.__file__).parent / "limits.py").write_text("LIMIT = 666\n")
+    assert copy.run() == 1
+
+
+def test_a_link_in_the_place_of_a_file_is_laid_out_again(beside, tmp_path):
+    file = Path(beside(package(1)).__file__).parent / "limits.py"
+    file.rename(tmp_path / "elsewhere.py")
+    file.symlink_to(tmp_path / "elsewhere.py")
+    loading.forget_code("risk", file.parent.parent.name)
+    beside(package(1))
+    assert not file.is_symlink()
+
+
 def test_threads_that_ask_at_once_get_one_copy(beside):
     found = []
     together = threading.Barrier(8)

@@ -1,0 +1,85 @@
+"""The system calls that code under test may not make: a filter that the kernel asks before each of them.
+
+It stands beside the namespaces and in for them where a host allows none: without `socket` there is no network and no
+socket of a file, without `ptrace` no look into another process, without `kill` (where processes have no namespace of
+their own) no signal to it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from collections.abc import Iterable
+from typing import Final
+
+from helios.modules.gate import kernel
+
+REFUSED: Final = (
+    *("socket", "shmget", "semget", "msgget"),
+    *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "userfaultfd"),
+    *("mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick"),
+    *("mount_setattr", "unshare", "setns", "open_by_handle_at", "quotactl", "acct", "swapon", "reboot", "personality"),
+    *("add_key", "request_key", "keyctl", "bpf", "perf_event_open", "kexec_load", "kexec_file_load"),
+    *("init_module", "finit_module", "delete_module", "io_uring_setup", "io_uring_enter", "io_uring_register"),
+)
+SIGNALS: Final = ("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
+_NAMESPACES: Final = 0x7E020000  # the flags of `clone` that make one
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in `struct seccomp_data`
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_X32: Final = 0x40000000
+_MODE_FILTER: Final = 2
+
+Instruction = tuple[int, int, int, int]
+
+
+def restrict(*, signals_to: int | None) -> None:
+    """Put the filter in force for this process and all that it starts; `PR_SET_NO_NEW_PRIVS` must be set.
+
+    `signals_to`: the only process that `kill` may name, where others could be named. Raises: OSError.
+    """
+    if not kernel.AUDIT_ARCH:
+        raise OSError(errno.ENOSYS, f"no filter is known for {kernel.MACHINE}")
+    code = b"".join(struct.pack("=HBBI", *each) for each in program(signals_to=signals_to))
+    kept = ctypes.create_string_buffer(code, len(code))
+    head = struct.pack("@HP", len(code) // 8, ctypes.addressof(kept))
+    kernel.call("prctl", kernel.PR_SET_SECCOMP, _MODE_FILTER, head)
+
+
+def program(*, signals_to: int | None) -> list[Instruction]:
+    """The filter's instructions; it knows one machine, and ends a process that speaks as another."""
+    known = kernel.NUMBERS
+    return [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 1, 0, kernel.AUDIT_ARCH),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+        (_AT_LEAST, 0, 1, _X32),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        *_refusing(REFUSED if signals_to is None else (*REFUSED, *SIGNALS)),
+        *([] if signals_to is None else _only_to(signals_to)),
+        (_EQUAL, 0, 1, known["clone3"]),  # its flags cannot be seen here; libc then takes `clone`
+        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
+        (_EQUAL, 0, 3, known["clone"]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_ANY_BIT, 0, 1, _NAMESPACES),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+
+
+def _refusing(names: Iterable[str]) -> list[Instruction]:
+    answer = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    return [each for name in names for each in ((_EQUAL, 0, 1, kernel.NUMBERS[name]), answer)]
+
+
+def _only_to(pid: int) -> list[Instruction]:
+    return [
+        (_EQUAL, 0, 4, kernel.NUMBERS["kill"]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_EQUAL, 1, 0, pid),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
