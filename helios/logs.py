@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gzip
-import html
 import json
 import logging
 import os
@@ -17,12 +16,12 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from loguru import logger
 from pydantic import SecretStr
@@ -30,28 +29,16 @@ from pydantic import SecretStr
 from helios import outage
 from helios.env import Env, get_env
 from helios.errors import HeliosError
+from helios.redaction import Redactor, printable, redactor, shortened
 
 ROTATE_BYTES = 10 * 1024 * 1024
 KEEP_FILES = 30
-MASK = "***"
 ALWAYS_SHOWN = frozenset({"cycle.ended"})  # on consoles that are otherwise left to warnings
 _RECONNECTS = ("celery.bootsteps", "celery.worker", "celery.beat", "kombu")  # loggers about connections, not tasks
 _SHORTEST_SECRET = 6  # shorter values would blank ordinary words
 
-_NAMED_SECRET = re.compile(
-    r"(?i)((?:api|private|secret|access|signing)[_-]?key|secret|password|passwd|token|authorization)"
-    r"""(["']?\s*[:=]\s*["']?)((?:bearer|token|basic)\s+)?[^\s"',;&}\\]+"""
-)
-_PATTERNS = (
-    # up to the last @ of a word, as a password may hold / and @; a port and a path are no password
-    (re.compile(r"(\w+://[^\s:/@]*):(?!\d+(?:[/?#\s]|$))[^\s\"']+@"), rf"\1:{MASK}@"),
-    (_NAMED_SECRET, rf"\1\2{MASK}"),
-    (re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}"), rf"\1 {MASK}"),
-    (re.compile(r"\bsk-[\w-]{16,}"), MASK),
-)
 _SECRET_NAME = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)")
 
-Redactor = Callable[[str], str]
 Render = Callable[[Mapping[str, Any]], str]
 
 
@@ -222,35 +209,18 @@ def _passwords(url: str) -> list[str]:
     return [password, unquote(password)]
 
 
-def redactor(secrets: Iterable[str]) -> Redactor:
-    """A function that masks the given values and whatever looks like a key, a password or a token."""
-    spellings = {form for value in secrets for form in _spellings(value)}
-    known = re.compile("|".join(re.escape(value) for value in sorted(spellings, key=len, reverse=True)) or r"(?!)")
-
-    def redact(line: str) -> str:
-        line = known.sub(MASK, line)
-        for pattern, replacement in _PATTERNS:
-            line = pattern.sub(replacement, line)
-        return line
-
-    return redact
-
-
-def _spellings(value: str) -> set[str]:
-    """How a secret is written in texts, JSON, Python's reprs, HTML and URLs."""
-    encoded = {quote(value, safe=safe, errors="replace") for safe in ("", "/")}
-    encoded |= {quote_plus(value, errors="replace")}
-    encoded |= {re.sub("%..", lambda found: found[0].lower(), each) for each in encoded}
-    return {value, json.dumps(value)[1:-1], repr(value)[1:-1], html.escape(value), *encoded}
-
-
 def as_text(record: Mapping[str, Any]) -> str:
-    """One line for people: time in UTC, level, component, place, message, fields; a traceback follows."""
-    fields = "".join(f" {key}={value}" for key, value in record["extra"].items() if key != "component")
+    """One line for people: time in UTC, level, component, place, message, fields; a traceback follows, indented.
+
+    What others said cannot look like another line: it stays in its own, and is cut where it is long.
+    """
+    fields = "".join(f" {key}={shortened(value)}" for key, value in record["extra"].items() if key != "component")
     time = record["time"].astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
     component = record["extra"].get("component", "-")
-    line = f"{time} {record['level'].name:<8} {component} {record['name']}: {record['message']}{fields}\n"
-    return line + _traceback(record)
+    message = shortened(record["message"])
+    line = f"{time} {record['level'].name:<8} {component} {record['name']}: {message}{fields}"
+    trace = (f"  {each}" for each in _traceback(record).splitlines())
+    return "".join(f"{printable(each)}\n" for each in (line, *trace))
 
 
 def as_json(record: Mapping[str, Any]) -> str:
@@ -259,9 +229,9 @@ def as_json(record: Mapping[str, Any]) -> str:
         "ts": record["time"].astimezone(UTC).isoformat(timespec="milliseconds"),
         "level": record["level"].name,
         "logger": record["name"],
-        "message": record["message"],
+        "message": shortened(record["message"]),
         "pid": record["process"].id,
-        **record["extra"],
+        **{name: shortened(value) if isinstance(value, str) else value for name, value in record["extra"].items()},
     }
     if trace := _traceback(record):
         entry["exception"] = trace

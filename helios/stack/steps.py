@@ -21,7 +21,7 @@ from helios.stack.children import StackError
 from helios.stack.processes import WORKING_DIRECTORY
 
 END_TIMEOUT_S = 10.0
-_COUNTED = re.compile(r"(\d+)(?: of |/)(\d+)")
+_COUNTED = re.compile(r"(\d{1,12})(?: of |/)(\d{1,12})")
 
 
 @dataclass(frozen=True, slots=True)

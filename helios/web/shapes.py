@@ -175,6 +175,6 @@ def quoted(value: Any) -> str:
 
 
 def _unknown(name: str, known: list[str]) -> list[str]:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name[:MAX_PARTS], known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
     return [f"is not a known field; {hint}"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 SLOTS: Final = 60
-_RUN: Final = re.compile(r"(-?\d+)([SFsf])(\d+)")
+_RUN: Final = re.compile(r"(-?\d{1,18})([SFsf])(\d+)")
 
 Run = tuple[int, str, int]  # begin of the slot in milliseconds (0: no time is kept), letter, how many
 
