@@ -189,7 +189,7 @@ def test_a_report_that_is_interrupted_leaves_no_part_of_it(world: Path, monkeypa
 
 
 def test_a_module_whose_load_is_interrupted_is_as_it_was(world: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(runs, "loads", _interrupted)
+    monkeypatch.setattr(runs, "passes", _interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(("modules", "load", "predict"))
     assert modules.get("predict").versions.order_by("-id").first().state == "UNLOADED"

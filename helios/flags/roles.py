@@ -1,4 +1,6 @@
-"""Which role may change a flag or a segment: what moves money is a trader's, what makes it safer an operator's."""
+"""Which role may change a flag or a segment: what moves money or puts code in charge is a trader's, what makes it safer
+an operator's.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,13 @@ from typing import Final
 
 from helios.web.roles import Role
 
-# Flags that move money or hold it back. The value is the position that is safer, which an operator may always choose.
+# Flags that move money or hold it back, or put code in charge. The value is the position that is safer, which an
+# operator may always choose.
 MONEY_FLAGS: Final[Mapping[str, bool]] = MappingProxyType(
     {
         "auto_trading": False,  # on: orders are sent
         "kelly_position_sizing": False,  # on: positions grow with confidence
+        "hot_reload_modules": False,  # on: changed files come in charge, once they pass
         "circuit_breakers": True,  # off: failing services are no longer cut off
         "advanced_risk_engine": True,  # off: only the basic limits hold
     }

@@ -164,7 +164,7 @@ class ModuleAdmin(ServicedAdmin):
         return f"{row.watch.watch_seen} of the first {row.watch.watch_calls} calls, {row.watch.watch_failed} failed"
 
     load_selected = button(
-        "Load: import the newest version in a process of its own, without using it",
+        "Load: run the suites that gate it on the newest version, without using it",
         partial(_enqueued, ModuleJob.Kind.LOAD),
     )
     test_selected = button(
@@ -178,7 +178,8 @@ class ModuleAdmin(ServicedAdmin):
         "Roll back: put the version before back, at once", services.rollback, done="is rolled back"
     )
     activate_selected = button(
-        "Activate: fill an empty slot, from the next task on", partial(_enqueued, ModuleJob.Kind.ACTIVATE)
+        "Activate: test the newest version and fill an empty slot with it, from the next task on",
+        partial(_enqueued, ModuleJob.Kind.ACTIVATE),
     )
     unload_selected = button(
         "Unload: the pipeline stops using it, and new cycles end at that stage", services.unload, done="is unloaded"

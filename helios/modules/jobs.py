@@ -175,7 +175,7 @@ def _test(job: ModuleJob) -> None:
 def _swap(job: ModuleJob) -> None:
     row = swapping.begin(job.module.name, job.version.label, actor=job.actor, reason=job.reason)
     ModuleJob.objects.filter(pk=job.pk).update(swap=row)
-    swapping.carry_out(row, job.suites or None)
+    swapping.carry_out(row, job.suites)
 
 
 _WORK: Final[dict[str, Callable[[ModuleJob], None]]] = {

@@ -72,10 +72,10 @@ def check_registration(name: str, path: str, version: str, dependencies: Mapping
 
 
 def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
-    """Import a version (the newest by default) in a process of its own; LOADED afterwards, or FAILED with the reason.
+    """Run the suites that gate the slot on a version (the newest by default): LOADED afterwards, or FAILED and why.
 
     Raises `ModuleRefused` where a dependency is not loaded in a fitting version, `ModuleLoadFailed` where
-    the code is at fault. An ACTIVE version stays as it is. The import runs outside the transaction: it may
+    the code is at fault. An ACTIVE version stays as it is. The tests run outside the transaction: they may
     take long.
     """
     with MODULES.changing(actor=actor):
@@ -86,7 +86,7 @@ def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersio
         before = ModuleState(row.state)
         move(rows[name], row, ModuleState.LOADING, actor=actor)
     try:
-        problem = runs.loads(row)
+        problem = runs.passes(row, actor=actor)
     except BaseException:
         _finish(row, ModuleState.UNLOADED if before == ModuleState.LOADING else before, actor=actor)
         raise
@@ -97,15 +97,14 @@ def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersio
 
 
 def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
-    """Fill an empty slot from the next task on; loads the version first where it is not.
+    """Fill an empty slot from the next task on, with a version that passes the suites that gate it now.
 
     Raises as `load` does, and `ModuleRefused` where a dependency is not ACTIVE or another version is in use:
     that one is swapped.
     """
     with MODULES.alone():
         row = activatable(slots(), name, version)
-    if row.state not in USABLE:
-        row = load(name, row.label, actor=actor)
+    row = load(name, row.label, actor=actor)
     with MODULES.changing(actor=actor):
         rows = slots()
         row = activatable(rows, name, row.label)
@@ -118,7 +117,7 @@ def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVe
 
 
 def loadable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
-    """The version, if it may be imported now; raises `ModuleRefused` as `load` does."""
+    """The version, if it may be tested now; raises `ModuleRefused` as `load` does."""
     slot = named(rows, name)
     row = version_of(slot, version)
     if row.state != ModuleState.ACTIVE:

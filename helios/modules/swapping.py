@@ -27,7 +27,7 @@ from helios.modules.core.dependencies import check_path
 from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning
 from helios.modules.gate import runs
 from helios.modules.models import OPEN_SWAPS, Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
-from helios.modules.rows import MODULES, changed, named, slots, version_of
+from helios.modules.rows import MODULES, USABLE, changed, named, slots, version_of
 
 LEASE_S: Final = 20.0  # without a renewal for so long, a swap's owner counts as dead
 RENEW_S: Final = 4.0
@@ -44,11 +44,12 @@ def swap(
     *,
     actor: str,
     reason: str = "",
-    suites: Sequence[str] | None = None,
+    suites: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> ModuleSwap:
     """Put `version` (a label, or the newest with that plain version) into the slot; returns when all have it.
 
+    `suites` are run besides those that gate the slot.
     Raises `UnknownModule`; `ModuleRefused` where versions do not fit, with nothing changed; `SwapRunning` while
     another swap of the slot runs; `SwapFailed` where a test fails or a process cannot load the code: the swap's row
     and the event keep the reason, and every process goes on with what it had.
@@ -56,7 +57,7 @@ def swap(
     return carry_out(begin(name, version, actor=actor, reason=reason), suites, progress=progress)
 
 
-def carry_out(row: ModuleSwap, suites: Sequence[str] | None = None, *, progress: Progress | None = None) -> ModuleSwap:
+def carry_out(row: ModuleSwap, suites: Sequence[str] = (), *, progress: Progress | None = None) -> ModuleSwap:
     """The steps of a swap that `begin` made, up to the switch; raises as `swap` does."""
     tell = progress or (lambda _: None)
     name, to = row.module.name, row.to_version
@@ -80,7 +81,7 @@ def carry_out(row: ModuleSwap, suites: Sequence[str] | None = None, *, progress:
 def rollback(name: str, *, actor: str, reason: str = "") -> ModuleSwap:
     """Put the version before back, at once: it was in use, so it is not tested and not prepared again.
 
-    Raises `ModuleRefused` where there is none, or where it does not fit what else is in use.
+    Raises `ModuleRefused` where there is none, where it was refused since, or does not fit what else is in use.
     """
     with MODULES.changing(actor=actor, reason=reason):
         rows = slots()
@@ -291,6 +292,12 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
     target, left = slot.previous, slot.active
     if target is None or left is None:
         raise ModuleRefused(f"module {slot.name} must have a version before the one in use to go back to, has none")
+    if target.state not in USABLE:
+        why = f": {target.error}" if target.error else ""
+        raise ModuleRefused(
+            f"module {slot.name} can go back to a LOADED version, {target.label} is {target.state}{why}"
+        )
+    check_path(target.path, loading.allowed_packages())
     compatibility.check_switch(target, rows)
     fill_slot(slot, target, previous=None, failed=error if failed else "")
     if undone is not None:

@@ -42,7 +42,7 @@ class WhichVersion(Body):
 
 
 class NewSwap(Reasoned):
-    """Which version takes the slot, and which suites it must pass instead of the slot's own."""
+    """Which version takes the slot, and which suites it must pass besides the slot's own."""
 
     name = StrictText(max_length=64)
     version = _version()

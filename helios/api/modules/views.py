@@ -144,14 +144,14 @@ class _Queued(ApiView):
 
 @posted(TAG, "Load a version", "modules_load", shapes.JobSerializer, shapes.WhichVersion, status=202)
 class Load(_Queued):
-    """Has a worker import the code in a process of its own; the job at Location says whether it can be used."""
+    """Has a worker run the slot's gates on the code; the job at Location says whether it can be used."""
 
     kind = Kind.LOAD
 
 
 @posted(TAG, "Activate a version", "modules_activate", shapes.JobSerializer, shapes.WhichVersion, status=202)
 class Activate(_Queued):
-    """For a slot that no version fills; one that is in use is swapped. A worker loads it first, if need be."""
+    """For a slot that no version fills; one that is in use is swapped. A worker runs the slot's gates on it first."""
 
     kind = Kind.ACTIVATE
 
@@ -219,7 +219,7 @@ class Rollback(ApiView):
 
     @idempotent(atomic=False)
     def post(self, request: Request, name: str) -> Response:
-        """At once: it was in use, so it is not tested again."""
+        """At once: it was in use, so it is not tested again. One that was refused since stays out (422)."""
         reason = body(request, Reasoned)["reason"]
         swap = services.rollback(get_module(name).name, actor=actor(request), reason=reason)
         return _swapped(swap.pk)

@@ -81,9 +81,9 @@ def run_suites(
     suites: Sequence[str] | None = None,
     *,
     actor: str = "system",
-    time_limit_s: float = DEFAULTS.time_s,
-    test_limit_s: float = DEFAULTS.test_s,
-    memory_limit_mb: int = DEFAULTS.memory_mb,
+    time_limit_s: float | None = None,
+    test_limit_s: float | None = None,
+    memory_limit_mb: int | None = None,
     seed: int = SEED,
 ) -> TestReport:
     """Run the suites that gate the module on one of its versions, and keep the result in the history.
@@ -93,7 +93,7 @@ def run_suites(
     Raises `UnknownModule`, and `ModuleRefused` for an unknown suite, one that has no test for this code, or a limit
     out of bounds; nothing is run or kept then.
     """
-    limits = limits_of(time_limit_s, test_limit_s, memory_limit_mb)
+    limits = limits_of(time_s=time_limit_s, test_s=test_limit_s, memory_mb=memory_limit_mb)
     wanted = suites_of(name, suites)
     tested = version_of(find(name), version)
     started = timezone.now()
@@ -125,15 +125,13 @@ def run_suites(
     return replace(report, run_id=row.pk)
 
 
-def loads(version: ModuleVersion) -> str:
-    """Import the code in a process of its own; empty, or why it cannot be loaded. Leaves no test history."""
-    ended = sandbox.run(GATE, job_of(version, {}, SEED), limits=DEFAULTS)
-    return report_of(ended, version, ()).reason
+def passes(version: ModuleVersion, more: Sequence[str] = (), *, actor: str) -> str:
+    """Run the suites that gate the slot, and `more`, on the code; empty, or what failed first.
 
-
-def passes(version: ModuleVersion, suites: Sequence[str] | None, *, actor: str) -> str:
-    """Run the suites that gate the slot (or `suites`) on the code; empty, or what failed first."""
-    return run_suites(version.module.name, version.label, suites, actor=actor).reason
+    Every way by which a version can come to work asks this, and none of them can ask for less.
+    """
+    name = version.module.name
+    return run_suites(name, version.label, (*gates_of(name), *more), actor=actor).reason
 
 
 def missing_walls() -> list[str]:
@@ -157,13 +155,14 @@ def suites_of(name: str, suites: Sequence[str] | None = None) -> dict[str, str]:
     return {each: known[each] for each in wanted}
 
 
-def limits_of(time_s: float, test_s: float, memory_mb: int) -> Limits:
-    """Limits inside their bounds, else `ModuleRefused`."""
-    for what, value in (("time_s", time_s), ("test_s", test_s), ("memory_mb", memory_mb)):
+def limits_of(**wanted: float | None) -> Limits:
+    """The defaults with what is wanted instead, inside its bounds, else `ModuleRefused`."""
+    given = {what: value for what, value in wanted.items() if value is not None}
+    for what, value in given.items():
         low, high = BOUNDS[what]
         if not low <= value <= high:
             raise ModuleRefused(f"the limit {what} of a test run must be from {low:g} to {high:g}, was {value}")
-    return Limits(time_s=float(time_s), test_s=float(test_s), memory_mb=int(memory_mb))
+    return replace(DEFAULTS, **given)
 
 
 def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[str, Any]:

@@ -55,7 +55,6 @@ def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
             return str(error)
         return ""
 
-    monkeypatch.setattr(runs, "loads", imports)
     monkeypatch.setattr(runs, "passes", imports)
 
 
@@ -76,15 +75,15 @@ def refused(response: Any, status: int, text: str) -> None:
 
 
 @pytest.fixture
-def oracle(operator: Api, code: Write, open_gate: None) -> dict[str, str]:
+def oracle(trader: Api, code: Write, open_gate: None) -> dict[str, str]:
     """A slot in use with 1.0.0 and with 1.1.0 registered: label by version."""
     labels = {}
     for version in ("1.0.0", "1.1.0"):
-        made = operator.post("modules/register", {"name": "oracle", "path": code("oracle", version)})
+        made = trader.post("modules/register", {"name": "oracle", "path": code("oracle", version)})
         assert made.status_code == 201, made.content
         labels[version] = made.json()["label"]
     for action, state in (("load", "LOADED"), ("activate", "ACTIVE")):
-        job = done(operator, operator.post(f"modules/oracle/{action}", {"version": "1.0.0"}))
+        job = done(trader, trader.post(f"modules/oracle/{action}", {"version": "1.0.0"}))
         assert (job["kind"], job["state"], job["version"]["state"]) == (action, "SUCCEEDED", state)
     return labels
 
@@ -129,11 +128,11 @@ def test_an_unknown_module_is_answered_with_the_nearest_name(viewer: Api, path: 
 # --- register, load, activate, unload ---
 
 
-def test_versions_of_a_slot_are_listed_newest_first(operator: Api, oracle: dict[str, str]) -> None:
-    versions = operator.get("modules/oracle/versions").json()["results"]
+def test_versions_of_a_slot_are_listed_newest_first(trader: Api, oracle: dict[str, str]) -> None:
+    versions = trader.get("modules/oracle/versions").json()["results"]
     assert [version["label"] for version in versions] == [oracle["1.1.0"], oracle["1.0.0"]]
     assert [version["state"] for version in versions] == ["UNLOADED", "ACTIVE"]
-    assert versions[0]["registered_by"] == "operator"
+    assert versions[0]["registered_by"] == "trader"
     assert len(versions[0]["digest"]) == 64
 
 
@@ -153,117 +152,129 @@ def test_versions_of_a_slot_are_listed_newest_first(operator: Api, oracle: dict[
         ({}, 400, "/path"),
     ],
 )
-def test_what_cannot_be_registered_is_refused(operator: Api, body: dict[str, Any], status: int, text: str) -> None:
+def test_what_cannot_be_registered_is_refused(trader: Api, body: dict[str, Any], status: int, text: str) -> None:
     before = ModuleVersion.objects.count()
-    response = operator.post("modules/register", {"name": "spare", **body})
+    response = trader.post("modules/register", {"name": "spare", **body})
     assert response.status_code == status
     assert text in response.content.decode()
     assert ModuleVersion.objects.count() == before
 
 
-def test_code_that_raises_at_import_is_refused_with_its_reason(operator: Api, code: Write, open_gate: None) -> None:
+def test_code_that_raises_at_import_is_refused_with_its_reason(trader: Api, code: Write, open_gate: None) -> None:
     path = code("broken", source="VERSION = '1.0.0'\nraise RuntimeError('no licence')\ndef run(value): return value\n")
-    assert operator.post("modules/register", {"name": "broken", "path": path}).status_code == 201
-    job = done(operator, operator.post("modules/broken/load"))
+    assert trader.post("modules/register", {"name": "broken", "path": path}).status_code == 201
+    job = done(trader, trader.post("modules/broken/load"))
     assert (job["state"], job["version"]["state"]) == ("FAILED", "FAILED")
     assert "no licence" in job["detail"]
-    assert "no licence" in operator.get("modules/broken/status").json()["error"]
+    assert "no licence" in trader.get("modules/broken/status").json()["error"]
 
 
-def test_a_module_that_another_needs_cannot_be_unloaded(operator: Api) -> None:
-    response = operator.post("modules/risk/unload")
+def test_a_module_that_another_needs_cannot_be_unloaded(trader: Api) -> None:
+    response = trader.post("modules/risk/unload")
     assert response.status_code == 422
     assert "needed by llm" in response.json()["detail"]
 
 
-def test_a_slot_is_emptied(operator: Api, oracle: dict[str, str]) -> None:
-    assert operator.post("modules/oracle/unload").json()["active"] is None
+def test_a_slot_is_emptied(trader: Api, oracle: dict[str, str]) -> None:
+    assert trader.post("modules/oracle/unload").json()["active"] is None
 
 
-def test_an_unknown_version_is_not_there(operator: Api, oracle: dict[str, str]) -> None:
+def test_an_operator_makes_ready_and_a_trader_puts_in_charge(
+    operator: Api, oracle: dict[str, str], open_gate: None
+) -> None:
+    assert done(operator, operator.post("modules/oracle/load", {"version": "1.1.0"}))["state"] == "SUCCEEDED"
+    for path, order in (
+        ("modules/swap", {"name": "oracle", "version": "1.1.0"}),
+        ("modules/oracle/activate", {"version": "1.1.0"}),
+        ("modules/oracle/rollback", {}),
+    ):
+        refused(operator.post(path, order), 403, "this needs the role trader, you have operator")
+
+
+def test_an_unknown_version_is_not_there(trader: Api, oracle: dict[str, str]) -> None:
     for action in ("load", "activate", "test"):
-        refused(operator.post(f"modules/oracle/{action}", {"version": "9.9.9"}), 404, "has no version 9.9.9")
-    refused(operator.post("modules/swap", {"name": "oracle", "version": "9.9.9"}), 404, "has no version 9.9.9")
+        refused(trader.post(f"modules/oracle/{action}", {"version": "9.9.9"}), 404, "has no version 9.9.9")
+    refused(trader.post("modules/swap", {"name": "oracle", "version": "9.9.9"}), 404, "has no version 9.9.9")
 
 
-def test_what_does_not_fit_is_refused_at_once(operator: Api, oracle: dict[str, str], code: Write) -> None:
+def test_what_does_not_fit_is_refused_at_once(trader: Api, oracle: dict[str, str], code: Write) -> None:
     needing = {"name": "needing", "path": code("needing"), "dependencies": {"oracle": "^2.0.0"}}
-    assert operator.post("modules/register", needing).status_code == 201
-    refused(operator.post("modules/needing/load"), 422, "needs oracle")
-    refused(operator.post("modules/needing/activate"), 422, "needs oracle")
-    refused(operator.post("modules/oracle/activate", {"version": "1.1.0"}), 422, "is in use as")
+    assert trader.post("modules/register", needing).status_code == 201
+    refused(trader.post("modules/needing/load"), 422, "needs oracle")
+    refused(trader.post("modules/needing/activate"), 422, "needs oracle")
+    refused(trader.post("modules/oracle/activate", {"version": "1.1.0"}), 422, "is in use as")
 
 
 # --- swap and rollback ---
 
 
-def test_a_swap_answers_with_its_record(operator: Api, oracle: dict[str, str]) -> None:
-    job = done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0", "reason": "sharper"}))
+def test_a_swap_answers_with_its_record(trader: Api, oracle: dict[str, str]) -> None:
+    job = done(trader, trader.post("modules/swap", {"name": "oracle", "version": "1.1.0", "reason": "sharper"}))
     swap = job["swap"]
     assert (job["state"], job["reason"], swap["state"], swap["error"]) == ("SUCCEEDED", "sharper", "SWITCHED", "")
     assert (swap["from_version"], swap["to_version"]) == (oracle["1.0.0"], oracle["1.1.0"])
-    assert (swap["actor"], swap["reason"], swap["module"]) == ("operator", "sharper", "oracle")
-    assert operator.get(f"modules/swaps/{swap['id']}").json() == swap
-    status = operator.get("modules/oracle/status").json()
+    assert (swap["actor"], swap["reason"], swap["module"]) == ("trader", "sharper", "oracle")
+    assert trader.get(f"modules/swaps/{swap['id']}").json() == swap
+    status = trader.get("modules/oracle/status").json()
     assert (status["active"], status["previous"]) == (oracle["1.1.0"], oracle["1.0.0"])
     assert status["swap"]["id"] == swap["id"]
 
 
-def test_a_swap_is_taken_back(operator: Api, oracle: dict[str, str]) -> None:
-    done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
-    back = operator.post("modules/oracle/rollback", {"reason": "I liked the old one"}).json()
+def test_a_swap_is_taken_back(trader: Api, oracle: dict[str, str]) -> None:
+    done(trader, trader.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
+    back = trader.post("modules/oracle/rollback", {"reason": "I liked the old one"}).json()
     assert (back["kind"], back["to_version"]) == ("rollback", oracle["1.0.0"])
-    assert operator.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
-    kinds = [swap["kind"] for swap in operator.get("modules/swaps", {"module": "oracle"}).json()["results"]]
+    assert trader.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
+    kinds = [swap["kind"] for swap in trader.get("modules/swaps", {"module": "oracle"}).json()["results"]]
     assert kinds[0] == "rollback"
 
 
-def test_a_swap_sent_twice_under_one_key_happens_once(operator: Api, oracle: dict[str, str]) -> None:
+def test_a_swap_sent_twice_under_one_key_happens_once(trader: Api, oracle: dict[str, str]) -> None:
     wanted = {"name": "oracle", "version": "1.1.0"}
-    first = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
-    again = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
+    first = trader.post("modules/swap", wanted, Idempotency_Key="deploy-1")
+    again = trader.post("modules/swap", wanted, Idempotency_Key="deploy-1")
     assert again["Idempotency-Replayed"] == "true"
     assert (again.status_code, again["Location"], again.json()) == (202, first["Location"], first.json())
-    done(operator, first)
-    third = operator.post("modules/swap", wanted, Idempotency_Key="deploy-1")
+    done(trader, first)
+    third = trader.post("modules/swap", wanted, Idempotency_Key="deploy-1")
     assert (third.status_code, third["Location"]) == (202, first["Location"])
     assert ModuleJob.objects.filter(kind="swap").count() == 1
     assert ModuleSwap.objects.filter(module__name="oracle", kind="swap").count() == 1
 
 
 def test_a_swap_that_fails_its_tests_leaves_all_as_it_was(
-    operator: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    trader: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "passes", lambda *_, **__: "probabilities sum to 0.7")
-    job = done(operator, operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
+    job = done(trader, trader.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
     assert (job["state"], job["swap"]["state"]) == ("FAILED", "FAILED")
     assert "probabilities sum to 0.7" in job["detail"]
-    assert operator.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
-    failed = operator.get("modules/swaps", {"state": "FAILED"}).json()["results"][0]
+    assert trader.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
+    failed = trader.get("modules/swaps", {"state": "FAILED"}).json()["results"][0]
     assert "probabilities sum to 0.7" in failed["error"]
 
 
 def test_a_swap_during_a_swap_is_a_conflict(
-    operator: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    trader: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     during: list[int] = []
 
     def ask_again(*_: object, **__: object) -> str:
-        during.append(operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"}).status_code)
+        during.append(trader.post("modules/swap", {"name": "oracle", "version": "1.1.0"}).status_code)
         return ""
 
     monkeypatch.setattr(runs, "passes", ask_again)
-    first = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
-    waiting = operator.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
+    first = trader.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
+    waiting = trader.post("modules/swap", {"name": "oracle", "version": "1.1.0"})
     assert waiting.status_code == 409
-    assert "was asked for by operator at" in waiting.json()["detail"]
-    assert done(operator, first)["state"] == "SUCCEEDED"
+    assert "was asked for by trader at" in waiting.json()["detail"]
+    assert done(trader, first)["state"] == "SUCCEEDED"
     assert during == [409]
 
 
-def test_a_swap_to_what_is_in_use_is_refused(operator: Api, oracle: dict[str, str]) -> None:
-    assert operator.post("modules/swap", {"name": "oracle", "version": "1.0.0"}).status_code == 422
-    assert operator.post("modules/oracle/rollback").status_code == 422
+def test_a_swap_to_what_is_in_use_is_refused(trader: Api, oracle: dict[str, str]) -> None:
+    assert trader.post("modules/swap", {"name": "oracle", "version": "1.0.0"}).status_code == 422
+    assert trader.post("modules/oracle/rollback").status_code == 422
 
 
 @pytest.mark.parametrize("number", ["999999", "9223372036854775808"])
@@ -276,18 +287,18 @@ def test_a_swap_and_a_job_that_never_were_are_not_there(viewer: Api, kind: str, 
 
 
 def test_a_version_is_tested_in_a_process_of_its_own_and_the_result_is_kept(
-    operator: Api, code: Write, open_gate: None
+    trader: Api, code: Write, open_gate: None
 ) -> None:
-    operator.post("modules/register", {"name": "oracle", "path": code("oracle")})
-    job = done(operator, operator.post("modules/oracle/test?module_type=generic"))
+    trader.post("modules/register", {"name": "oracle", "path": code("oracle")})
+    job = done(trader, trader.post("modules/oracle/test?module_type=generic"))
     assert (job["state"], job["suites"]) == ("SUCCEEDED", ["generic"])
     run = job["test"]
-    assert (run["module"], run["suites"], run["actor"]) == ("oracle", ["generic"], "operator")
+    assert (run["module"], run["suites"], run["actor"]) == ("oracle", ["generic"], "trader")
     assert "generic" in {result["suite"] for result in run["results"]}, run
-    history = operator.get("modules/oracle/test-history").json()["results"]
+    history = trader.get("modules/oracle/test-history").json()["results"]
     assert [each["id"] for each in history] == [run["id"]]
-    assert operator.get("modules/oracle/test-history", {"passed": str(not run["passed"])}).json()["count"] == 0
-    assert operator.get("modules/oracle/status").json()["last_test"]["id"] == run["id"]
+    assert trader.get("modules/oracle/test-history", {"passed": str(not run["passed"])}).json()["count"] == 0
+    assert trader.get("modules/oracle/status").json()["last_test"]["id"] == run["id"]
 
 
 @pytest.mark.parametrize(
@@ -299,8 +310,8 @@ def test_a_version_is_tested_in_a_process_of_its_own_and_the_result_is_kept(
         ("", {"suites": []}, {"pointer": "/suites"}),
     ],
 )
-def test_suites_that_are_none_are_named(operator: Api, query: str, body: dict[str, Any], where: dict[str, str]) -> None:
-    response = operator.post(f"modules/risk/test{query}", body)
+def test_suites_that_are_none_are_named(trader: Api, query: str, body: dict[str, Any], where: dict[str, str]) -> None:
+    response = trader.post(f"modules/risk/test{query}", body)
     assert response.status_code == 400
     assert where.items() <= response.json()["errors"][0].items()
 

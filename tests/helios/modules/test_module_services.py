@@ -58,7 +58,7 @@ def test_a_module_goes_from_unloaded_to_active_and_back():
     assert services.activate("source", actor="ann").state == "ACTIVE"
     assert services.unload("source", actor="ann").state == "UNLOADED"
     told = SystemEvent.objects.filter(subject="source", kind="module.state_changed").order_by("id")
-    assert [event.data["after"] for event in told] == ["LOADING", "LOADED", "ACTIVE", "UNLOADED"]
+    assert [event.data["after"] for event in told] == [*("LOADING", "LOADED") * 2, "ACTIVE", "UNLOADED"]
     assert {event.data["actor"] for event in told} == {"ann"}
 
 
@@ -67,6 +67,21 @@ def test_activating_loads_what_was_not_loaded():
     assert services.activate("source").state == "ACTIVE"
     assert Module.objects.get(name="source").loaded_at is not None
     assert Module.objects.get(name="source").active.loaded_at is not None
+
+
+@pytest.mark.usefixtures("chain")
+@pytest.mark.parametrize("loaded_before", [False, True])
+def test_nothing_is_loaded_or_activated_that_does_not_pass_its_gates(monkeypatch, loaded_before):
+    if loaded_before:
+        services.load("source")
+    asked = []
+    monkeypatch.setattr(runs, "passes", lambda version, *_, **by: asked.append((str(version), by)) or "is too bold")
+    for change in (services.load, services.activate):
+        with pytest.raises(ModuleLoadFailed, match="module source is too bold"):
+            change("source", actor="ann")
+        assert state("source") == "FAILED"
+        services.register("source", Module.objects.get(name="source").path)
+    assert [by for _, by in asked] == [{"actor": "ann"}] * 2
 
 
 @pytest.mark.usefixtures("chain")
@@ -169,11 +184,11 @@ def test_nothing_is_imported_by_registering(code, package):
 def test_a_version_that_failed_is_tried_again_when_it_is_registered_again(code, monkeypatch):
     path = code("risk_two")
     services.register("risk_two", path)
-    monkeypatch.setattr(runs, "loads", lambda _: "could not be imported: the disk was full")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "could not be imported: the disk was full")
     with pytest.raises(ModuleLoadFailed):
         services.load("risk_two")
     services.register("risk_two", path)
-    monkeypatch.setattr(runs, "loads", lambda _: "")
+    monkeypatch.setattr(runs, "passes", lambda *_, **__: "")
     row = services.load("risk_two")
     assert (row.state, row.error) == ("LOADED", "")
 
@@ -286,11 +301,11 @@ def test_an_unknown_name_is_told_with_those_there_are(change):
 
 @pytest.mark.usefixtures("chain")
 def test_a_change_while_the_code_is_imported_wins(monkeypatch):
-    def slow(_: ModuleVersion) -> str:
+    def slow(*_: object, **__: object) -> str:
         services.unload("source")
         return ""
 
-    monkeypatch.setattr(runs, "loads", slow)
+    monkeypatch.setattr(runs, "passes", slow)
     with pytest.raises(ModuleRefused, match="module source was changed while it was being loaded"):
         services.load("source")
     assert state("source") == "UNLOADED"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
@@ -23,6 +24,7 @@ from helios.modules.errors import (
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
 
+PASSES = runs.passes  # which `open_gate` replaces
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
 
 
@@ -149,6 +151,40 @@ def test_the_wanted_suites_reach_the_gate(oracle, monkeypatch):
     assert asked == [(["generic", "risk"], "ann")]
 
 
+def test_wanted_suites_come_on_top_of_those_that_gate_the_slot(oracle, monkeypatch, settings):
+    settings.MODULE_GATES = {"oracle": ("generic", "risk")}
+    asked = []
+    monkeypatch.setattr(runs, "passes", PASSES)
+    refused = SimpleNamespace(reason="too bold")
+    monkeypatch.setattr(runs, "run_suites", lambda _name, _label, suites, **_: asked.append(set(suites)) or refused)
+    for suites in ((), ["generic"], ["trading"]):
+        with pytest.raises(SwapFailed, match="did not pass its tests: too bold"):
+            services.swap("oracle", oracle["1.1.0"], actor="ann", suites=suites)
+    assert asked == [{"generic", "risk"}, {"generic", "risk"}, {"generic", "risk", "trading"}]
+
+
+@pytest.mark.parametrize("state", ["UNLOADED", "FAILED"])
+def test_a_rollback_brings_back_no_version_that_was_refused_since(oracle, monkeypatch, state):
+    services.swap("oracle", "1.1.0", actor="ann")
+    before = ModuleVersion.objects.get(label=oracle["1.0.0"])
+    if state == "FAILED":
+        monkeypatch.setattr(runs, "passes", lambda *_, **__: "leaks")
+        with pytest.raises(ModuleLoadFailed, match="leaks"):
+            services.load("oracle", before.label)
+    else:
+        ModuleVersion.objects.filter(pk=before.pk).update(state=state)
+    with pytest.raises(ModuleRefused, match="can go back to a LOADED version"):
+        services.rollback("oracle", actor="ann")
+    assert slot().active.label == oracle["1.1.0"]
+
+
+def test_a_rollback_brings_back_no_code_from_a_package_that_is_no_longer_allowed(oracle, settings):
+    services.swap("oracle", "1.1.0", actor="ann")
+    settings.MODULE_PACKAGES = ("tiers",)
+    with pytest.raises(ModuleRefused, match="modules may be loaded from tiers only"):
+        services.rollback("oracle", actor="ann")
+
+
 def test_an_interrupted_swap_is_failed_and_the_interruption_goes_on(oracle, monkeypatch):
     def interrupted(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
@@ -156,7 +192,7 @@ def test_an_interrupted_swap_is_failed_and_the_interruption_goes_on(oracle, monk
     monkeypatch.setattr(runs, "passes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         services.swap("oracle", "1.1.0", actor="ann")
-    assert (ModuleSwap.objects.get().state, ModuleSwap.objects.get().error) == ("FAILED", "KeyboardInterrupt: ")
+    assert (ModuleSwap.objects.get().state, ModuleSwap.objects.get().error) == ("FAILED", "KeyboardInterrupt")
 
 
 # --- others at the same time ---

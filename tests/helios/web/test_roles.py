@@ -67,6 +67,14 @@ def test_every_route_and_method_has_a_rule_and_every_rule_a_route() -> None:
     assert found == declared
 
 
+def test_who_may_put_code_in_charge_is_one_answer_for_every_way() -> None:
+    ways = ("module-swap", "module-activate", "module-rollback", "rollout-start", "rollout-resume", "rollout-promote")
+    assert {policy()[name]["POST"].role for name in ways} == {Role.TRADER}
+    assert flag_roles.for_flag("hot_reload_modules", Direction.ON) is Role.TRADER
+    for name in ("module-unload", "rollout-pause", "rollout-abort"):  # what takes code out of charge is never kept away
+        assert policy()[name]["POST"].role is Role.OPERATOR
+
+
 def test_names_of_routes_are_unique() -> None:
     names = [name for name, _, _ in routes()]
     assert sorted(names) == sorted(set(names))

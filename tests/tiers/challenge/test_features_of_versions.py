@@ -75,7 +75,6 @@ def test_books_of_one_version_share_its_rows(desk, times):
 def test_after_a_swap_and_after_its_roll_back_the_other_versions_rows_are_not_read(
     book, times, challenger, alone, monkeypatch
 ):
-    monkeypatch.setattr(runs, "loads", lambda *_: "")
     monkeypatch.setattr(runs, "passes", lambda *_, **__: "")
     expected = [alone(ts) for ts in times[FIRST : FIRST + 3]]
     first = run(book, times[FIRST])

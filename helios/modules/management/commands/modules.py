@@ -18,8 +18,8 @@ TEXTS = {
     "show": "one module: what is in use, what was before, why files were not taken",
     "versions": "the registered versions of a module, newest first",
     "register": "read code from disk and keep it as a version of a module; nothing is imported",
-    "load": "import a version in a process of its own",
-    "activate": "fill an empty slot, from the next task on",
+    "load": "run a version's gates in a process of its own; it is LOADED when it passes",
+    "activate": "fill an empty slot, after its tests, from the next task on",
     "unload": "take a version out of use, from the next task on",
     "swap": "put another version in place in every process, after its tests",
     "rollback": "put the version before back, at once",
@@ -47,7 +47,8 @@ class Command(SubjectCommand):
                 "version", nargs=VERSIONED[name], default="", help="a label, or the newest of a plain version"
             )
         if name in {"swap", "test"}:
-            action.add_argument("--suite", action="append", help="instead of the suites that gate it; repeatable")
+            of_gates = "besides" if name == "swap" else "instead of"
+            action.add_argument("--suite", action="append", help=f"{of_gates} the suites that gate it; repeatable")
         if name == "register":
             _register_arguments(action)
         if name == "configure":
@@ -111,7 +112,7 @@ class Command(SubjectCommand):
             options["version"],
             actor=actor(),
             reason=options["reason"],
-            suites=options["suite"],
+            suites=options["suite"] or (),
             progress=None if options["json"] else self._tell,
         )
         return selectors.swap(row)
