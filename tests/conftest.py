@@ -97,9 +97,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is there by now stays: no collection of garbage need look at it again."""
+    """What is there by now stays: no collection of garbage need look at it again, and few are needed."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(scope="session")

@@ -53,16 +53,16 @@ def test_the_same_content_is_loaded_once(beside):
 
 
 def test_the_running_package_is_neither_imported_nor_changed(beside):
-    running = importlib.import_module("tiers.risk")
-    artefact = sources.read("tiers.risk", ["tiers"])
-    copy = loading.load_code("risk_copy", artefact.digest, artefact.files, "tiers.risk")
+    running = importlib.import_module("tiers.execute")
+    artefact = sources.read("tiers.execute", ["tiers"])
+    copy = loading.load_code("execute_copy", artefact.digest, artefact.files, "tiers.execute")
     try:
         assert copy is not running
         assert copy.run is not running.run
-        assert copy.run.__module__.startswith("helios_modules.risk_copy_")
-        assert sys.modules["tiers.risk"] is running
+        assert copy.run.__module__.startswith("helios_modules.execute_copy_")
+        assert sys.modules["tiers.execute"] is running
     finally:
-        loading.forget_code("risk_copy", artefact.digest)
+        loading.forget_code("execute_copy", artefact.digest)
 
 
 def test_a_traceback_names_the_file_and_line_as_written(beside):
