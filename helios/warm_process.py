@@ -227,6 +227,16 @@ def _as_main(argv: Sequence[str]) -> None:
         runpy.run_path(first, run_name="__main__")
 
 
+def load(modules: Sequence[str]) -> None:
+    """Import what is shared; who needs one that fails imports it again, and shows why."""
+    gc.disable()  # imports leave hardly any garbage
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    gc.enable()
+    gc.freeze()  # no collection touches, and so copies, what all share
+
+
 def main(idle_s: str, mark: str, *modules: str) -> None:
     """The life of a warm process, and of each that it forks."""
     block = os.fsdecode(Path("/proc/self/environ").read_bytes())  # without what Python adds to it
@@ -236,10 +246,7 @@ def main(idle_s: str, mark: str, *modules: str) -> None:
         sys.exit(f"descriptor {HANDED} must be free at the start, the first free one was {kept}")
     control = socket.socket(fileno=os.dup(0))
     os.dup2(kept, 0)
-    for name in modules:
-        with contextlib.suppress(Exception):  # who needs it imports it again, and shows why that fails
-            importlib.import_module(name)
-    gc.freeze()  # no collection touches, and so copies, what all share
+    load(modules)
     request = Server(control, float(idle_s)).serve()
     if request is None:
         os._exit(0)

@@ -14,13 +14,19 @@ from execnet import gateway_base, gateway_io
 
 from helios import warm
 from tests.support.places import ROOT
-from tests.support.warm import SLOW_TO_IMPORT
+from tests.support.warm import ONE_THREAD, SLOW_TO_IMPORT
+from tests.support.warm_hub import FOR_EVER_S, SharedWarm, address
 
-# Counting lines comes first: only what is imported afterwards is counted.
-LOADED = ("tests.support.covered", "tests.support.preloaded")
-OF_TESTS = ("anthropic", "hypothesis", "schemathesis", "skfolio", "scipy.stats", "playwright.sync_api", "pandas")
+OF_TESTS = ("anthropic", "hypothesis", "schemathesis", "scipy.stats", "playwright.sync_api", "pandas")
+# Of workers, counting lines comes first: only what is imported afterwards is counted.
+HUBS = {
+    "workers": ("tests.support.covered", "tests.support.preloaded"),
+    "plain": (),
+    "loaded": ("tests.support.preloaded",),
+}
 # Execnet's own program for a worker, which reads from its standard input what to be.
-BEGIN = f"import os; os.dup2(3, 0); {gateway_io.popen_bootstrapline}"
+# What a worker logs outside of its tests is for nobody.
+BEGIN = f"import os; from loguru import logger; logger.remove(); os.dup2(3, 0); {gateway_io.popen_bootstrapline}"
 
 
 class ForkedIO(gateway_base.Popen2IO):
@@ -44,13 +50,25 @@ class ForkedIO(gateway_base.Popen2IO):
 
 
 @functools.cache
-def _loaded() -> warm.WarmProcess:
-    silent = {"LOGURU_AUTOINIT": "0"}  # what a worker logs outside of its tests is for nobody
-    return warm.WarmProcess([*SLOW_TO_IMPORT, *OF_TESTS, *LOADED], environ={**os.environ, **silent}, folder=ROOT)
+def _loaded() -> SharedWarm:
+    return SharedWarm(address(os.environ["PYTEST_RUN"], "workers"))
+
+
+@functools.cache
+def _hubs() -> tuple[warm.WarmProcess, list[warm.Forked]]:
+    """All from one process that has loaded what is no part of Helios; they live as long as somebody holds them."""
+    libraries = warm.WarmProcess(
+        [*SLOW_TO_IMPORT, *OF_TESTS], environ={**os.environ, **ONE_THREAD}, folder=ROOT, idle_s=FOR_EVER_S
+    )
+    run, as_we_are = os.environ["PYTEST_RUN"], {"environ": os.environ, "folder": ROOT, "stdout": 2, "stderr": 2}
+    argv = ["-m", "tests.support.warm_hub"]
+    hubs = [libraries.start([*argv, address(run, name), *modules], **as_we_are) for name, modules in HUBS.items()]
+    return libraries, hubs
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes() -> None:
     """Before the first worker is started; on a busy machine, all that is loaded takes minutes."""
     warm.START_S = 540.0  # type: ignore[misc]
+    _hubs()
     gateway_io.Popen2IOMaster = ForkedIO  # type: ignore[misc,assignment]

@@ -1,7 +1,8 @@
 """Processes of the tests that start in a second or less instead of five, forked from a warm process.
 
 One knows third-party packages only: what it forks imports its own Helios. Another has Helios loaded too, for the
-processes of whole stacks (`tests.support.preloaded`). What must be shown from a cold start uses `subprocess` instead.
+processes of whole stacks (`tests.support.preloaded`). The workers of xdist share both (`tests.support.warm_hub`).
+What must be shown from a cold start uses `subprocess` instead.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import IO
 
 from helios.warm import Forked, WarmProcess
 from tests.support.places import ROOT
+from tests.support.warm_hub import SharedWarm, address
 
 __all__ = ["Forked", "Running", "begin", "run", "start"]
 
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 BEGIN = "from tests.support.preloaded import begin; begin()"
 SLOW_TO_IMPORT = (
     *("numpy", "scipy.optimize", "scipy.special", "torch", "safetensors.torch", "numba", "talib", "arch.univariate"),
@@ -82,5 +85,6 @@ def _read(file: IO[bytes]) -> str:
 
 @functools.cache
 def _warm(*loaded: str) -> WarmProcess:
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return WarmProcess([*SLOW_TO_IMPORT, *loaded], environ={**os.environ, **one_thread}, folder=ROOT)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return SharedWarm(address(os.environ["PYTEST_RUN"], "loaded" if loaded else "plain"))
+    return WarmProcess([*SLOW_TO_IMPORT, *loaded], environ={**os.environ, **ONE_THREAD}, folder=ROOT)
