@@ -1,6 +1,7 @@
 """The Celery entry point: `celery -A celery_app worker|beat`."""
 
 import os
+import sys
 import warnings
 from typing import Any
 
@@ -19,10 +20,12 @@ COMPONENT = os.environ.get("HELIOS_COMPONENT", "worker")
 
 @setup_logging.connect
 def _logs(**_: object) -> None:
-    """Every process writes the same logs; Celery's own set-up would replace them."""
-    from helios.logs import configure  # noqa: PLC0415 - after Django's settings are known
+    """Every process writes the same logs; Celery's own set-up would replace them. What code prints becomes one, too."""
+    from helios.logs import Printed, configure  # noqa: PLC0415 - after Django's settings are known
 
+    sys.stderr = sys.__stderr__
     configure(COMPONENT)
+    sys.stdout = sys.stderr = Printed(sys.__stderr__)
 
 
 @inspect_command(alias="dump_conf")

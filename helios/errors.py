@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 LONGEST_TEXT: Final = 2_000  # letters of an error's text that a reason keeps
+_redact: Callable[[str], str] = str
 
 
 class HeliosError(Exception):
@@ -44,7 +46,7 @@ class SettingsError(HeliosError):
 
 
 def error_text(error: BaseException) -> str:
-    """An error as a reason: our own in their words, others with their kind; cut where it is long.
+    """An error as a reason: our own in their words, others with their kind; cut where it is long, without secrets.
 
     Its text may be made by code from outside: whatever that does, there is a reason.
     """
@@ -54,4 +56,10 @@ def error_text(error: BaseException) -> str:
         text = f"its text cannot be read ({type(worse).__name__})"
     if not isinstance(error, HeliosError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text[:LONGEST_TEXT]
+    return _redact(text[: 2 * LONGEST_TEXT])[:LONGEST_TEXT]  # no secret is cut in half and shown
+
+
+def redact_with(redact: Callable[[str], str]) -> None:
+    """Have reasons pass through `redact`, which knows this process's secrets."""
+    global _redact  # noqa: PLW0603 - once a process
+    _redact = redact

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gzip
+import io
 import json
 import logging
 import os
 import re
 import shutil
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -33,6 +35,7 @@ from helios.redaction import Redactor, printable, redactor, shortened
 
 ROTATE_BYTES = 10 * 1024 * 1024
 KEEP_FILES = 30
+LONGEST_LINE = 10_000  # letters that wait for the end of a printed line
 ALWAYS_SHOWN = frozenset({"cycle.ended"})  # on consoles that are otherwise left to warnings
 _RECONNECTS = ("celery.bootsteps", "celery.worker", "celery.beat", "kombu")  # loggers about connections, not tasks
 _SHORTEST_SECRET = 6  # shorter values would blank ordinary words
@@ -103,6 +106,41 @@ class RotatingFile:
             return self._path.stat().st_ino == os.fstat(self._descriptor).st_ino
         except FileNotFoundError:
             return False
+
+
+class Printed(io.TextIOBase):
+    """A stream each line of which is a log line: for what code prints in a process whose output is its log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """`stream` is the one that it stands in for, and takes what is printed while a line is being logged."""
+        self._stream, self._line, self._busy = stream, "", threading.local()
+
+    def write(self, text: str) -> int:
+        """Log the lines that are finished; the rest waits for its end, so that no secret is taken apart."""
+        if getattr(self._busy, "now", False):
+            return self._stream.write(text)
+        *lines, rest = (self._line + text).split("\n")
+        self._line = rest if len(rest) <= LONGEST_LINE else ""
+        for each in (*lines, *([] if self._line else [rest])):
+            self._log(each)
+        return len(text)
+
+    def flush(self) -> None:
+        """Log what waits."""
+        rest, self._line = self._line, ""
+        self._log(rest)
+
+    def fileno(self) -> int:
+        """That of the stream behind."""
+        return self._stream.fileno()
+
+    def _log(self, line: str) -> None:
+        if line.strip():
+            self._busy.now = True
+            try:
+                logger.warning("printed: {}", line.rstrip())
+            finally:
+                self._busy.now = False
 
 
 class InterceptHandler(logging.Handler):
