@@ -32,7 +32,7 @@ from tiers.contracts.messages import (
 )
 from tiers.contracts.switches import Switches
 from trading.market import timeframes
-from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, split, union
+from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, concatenated, split, union
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, Calendar, calendar
 from trading.market.lots import Lot, in_lots
 from trading.market.timestamps import stamp, utc, utc_times
@@ -79,6 +79,7 @@ __all__ = [
     "bar_table",
     "calendar",
     "closed_rows",
+    "concatenated",
     "in_lots",
     "shortest",
     "split",

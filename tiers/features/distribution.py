@@ -54,7 +54,7 @@ def _up_share_20(bars: OwnBars) -> FloatArray:
 
 
 def _drawdown_60(bars: OwnBars) -> FloatArray:
-    peak = bars.each(lambda close: talib.MAX(close, 60), bars.close)
+    peak = bars.each(talib.MAX, bars.close, periods=(60,))
     return ratio(np.log(bars.close / peak), bars.deviation_20)
 
 

@@ -17,7 +17,7 @@ def _scaled_return(bars: OwnBars, n: int) -> FloatArray:
 
 
 def _rsi_14(bars: OwnBars) -> FloatArray:
-    strength = bars.each(lambda close: talib.RSI(close, 14), bars.close) / 50.0 - 1.0
+    strength = bars.each(talib.RSI, bars.close, periods=(14,)) / 50.0 - 1.0
     return np.where(total(np.abs(bars.change), 14) == 0, 0.0, strength)
 
 
@@ -26,7 +26,7 @@ def _stoch_d_14(bars: OwnBars) -> FloatArray:
 
 
 def _cci_20(bars: OwnBars) -> FloatArray:
-    index = bars.each(lambda high, low, close: talib.CCI(high, low, close, 20), bars.high, bars.low, bars.close) / 100.0
+    index = bars.each(talib.CCI, bars.high, bars.low, bars.close, periods=(20,)) / 100.0
     typical = bars.high + bars.low + bars.close
     moved = total(np.abs(typical - lag(typical, 1)), 19)
     return np.where(moved == 0, 0.0, index)
@@ -37,12 +37,12 @@ def _macd_line(bars: OwnBars) -> FloatArray:
 
 
 def _macd_histogram(bars: OwnBars) -> FloatArray:
-    histogram = bars.each(lambda close: talib.MACD(close, 12, 26, 9)[2], bars.close)
+    histogram = bars.each(talib.MACD, bars.close, periods=(12, 26, 9))
     return histogram / bars.average_range
 
 
 def _trix_9(bars: OwnBars) -> FloatArray:
-    per_bar = bars.each(lambda close: talib.TRIX(close, 9), bars.close) / 100.0
+    per_bar = bars.each(talib.TRIX, bars.close, periods=(9,)) / 100.0
     return ratio(per_bar, bars.deviation_20)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from inspect import unwrap
+from typing import Any
 
 import numpy as np
 import talib
@@ -33,11 +35,16 @@ class OwnBars:
         self.ts = ts
         self.open, self.high, self.low, self.close, self.volume = open, high, low, close, volume
 
-    def each(self, indicator: Callable[..., FloatArray], *inputs: FloatArray) -> FloatArray:
-        """A TA-Lib call for one symbol after the other: (n_symbols, n_bars)."""
+    def each(self, indicator: Callable[..., Any], *inputs: FloatArray, periods: tuple[int, ...] = ()) -> FloatArray:
+        """A TA-Lib function for one symbol after the other: (n_symbols, n_bars); of several outputs the last.
+
+        What TA-Lib puts around its functions for the data frames of other libraries takes longer than a short window.
+        """
+        plain = unwrap(indicator)
         out = np.empty(self.close.shape)
-        for row in range(len(out)):
-            out[row] = indicator(*(values[row] for values in inputs))
+        for row, values in enumerate(zip(*inputs, strict=True)):
+            answer = plain(*values, *periods)
+            out[row] = answer[-1] if isinstance(answer, tuple) else answer
         return out
 
     @cached_property
@@ -119,10 +126,10 @@ class OwnBars:
 
     def ema(self, n: int) -> FloatArray:
         """Exponential average of the close, seeded with the mean of its first `n` bars."""
-        return self.each(lambda close: talib.EMA(close, n), self.close)
+        return self.each(talib.EMA, self.close, periods=(n,))
 
     def position_in_range(self, n: int) -> FloatArray:
         """Position of the close between lowest low and highest high of `n` bars, -1 to 1; 0 when equal."""
-        top = self.each(lambda high: talib.MAX(high, n), self.high)
-        bottom = self.each(lambda low: talib.MIN(low, n), self.low)
+        top = self.each(talib.MAX, self.high, periods=(n,))
+        bottom = self.each(talib.MIN, self.low, periods=(n,))
         return rolling.ratio(2.0 * self.close - top - bottom, top - bottom, empty=0.0)

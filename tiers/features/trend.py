@@ -11,18 +11,18 @@ from tiers.features.rolling import lag, mean, ratio, total
 
 
 def _adx_14(bars: OwnBars) -> FloatArray:
-    index = bars.each(lambda high, low, close: talib.ADX(high, low, close, 14), bars.high, bars.low, bars.close) / 100.0
+    index = bars.each(talib.ADX, bars.high, bars.low, bars.close, periods=(14,)) / 100.0
     return np.where(bars.still_14 & ~np.isnan(index), 0.0, index)
 
 
 def _di_balance_14(bars: OwnBars) -> FloatArray:
-    plus = bars.each(lambda high, low, close: talib.PLUS_DI(high, low, close, 14), bars.high, bars.low, bars.close)
-    minus = bars.each(lambda high, low, close: talib.MINUS_DI(high, low, close, 14), bars.high, bars.low, bars.close)
+    plus = bars.each(talib.PLUS_DI, bars.high, bars.low, bars.close, periods=(14,))
+    minus = bars.each(talib.MINUS_DI, bars.high, bars.low, bars.close, periods=(14,))
     return np.where(bars.still_14 & ~np.isnan(plus), 0.0, (plus - minus) / 100.0)
 
 
 def _aroon_25(bars: OwnBars) -> FloatArray:
-    return bars.each(lambda high, low: talib.AROONOSC(high, low, 25), bars.high, bars.low) / 100.0
+    return bars.each(talib.AROONOSC, bars.high, bars.low, periods=(25,)) / 100.0
 
 
 def _ema_gap_10(bars: OwnBars) -> FloatArray:

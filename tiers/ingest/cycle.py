@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from tiers.contracts import ALWAYS_OPEN, Bars, BarTable, calendar, stamp, timeframes, union, utc
+from tiers.contracts import ALWAYS_OPEN, Bars, BarTable, Calendar, calendar, stamp, timeframes, union, utc
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, bucket_close, targets
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.validate import validate
+from tiers.ingest.validate import Validated, nothing_to_tell, validate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +71,12 @@ def run(
     problems: list[Problem] = []
     for one in rows:
         _check(one, timeframe)
-        hours = calendar(named.get(one.symbol, ALWAYS_OPEN))
-        judged = validate(one, hours, expected=(since, bar_ts), not_after=bar_ts)
+    hours_of = {one.symbol: calendar(named.get(one.symbol, ALWAYS_OPEN)) for one in rows}
+    for judged in _judged(rows, hours_of, since, bar_ts):
         problems += judged.problems
-        accepted.append(judged.table.take(np.asarray(judged.table.ts > stamp(since))))
+        accepted.append(_after(judged.table, since))
         for name in ending:
-            closed = aggregate(judged.table, name, hours, until=bar_ts, since=since)
+            closed = aggregate(judged.table, name, hours_of[judged.table.symbol], until=bar_ts, since=since)
             higher[name].append(closed.table)
             problems += closed.problems()
     bars = (union(tables, name) for name, tables in higher.items())
@@ -86,6 +86,27 @@ def run(
         higher=tuple(one for one in bars if one.n_bars),
         problems=tuple(problems),
     )
+
+
+def _judged(
+    rows: Sequence[BarTable], hours_of: Mapping[str, Calendar], since: datetime, bar_ts: datetime
+) -> Iterator[Validated]:
+    """Each table as `validate` judges it. Those of one calendar are asked together first: mostly all is well."""
+    expected = since, bar_ts
+    by_hours = {hours: [one for one in rows if hours_of[one.symbol] == hours] for hours in set(hours_of.values())}
+    clean = {
+        hours: nothing_to_tell(tables, hours, expected=expected, not_after=bar_ts) for hours, tables in by_hours.items()
+    }
+    for one in rows:
+        if clean[hours := hours_of[one.symbol]]:
+            yield Validated(table=one, problems=())
+        else:
+            yield validate(one, hours, expected=expected, not_after=bar_ts)
+
+
+def _after(table: BarTable, since: datetime) -> BarTable:
+    new = np.asarray(table.ts > stamp(since))
+    return table if new.all() else table.take(new)
 
 
 def _ends_within(timeframe: str, since: datetime, until: datetime) -> bool:

@@ -106,6 +106,14 @@ def bar_table(
     return BarTable(symbol=symbol, timeframe=timeframe, ts=ts.astype("datetime64[us]"), row=number, **values)
 
 
+def concatenated(tables: Sequence[BarTable]) -> BarTable:
+    """The rows of several tables of one timeframe, one table behind the other, under the symbol of the first."""
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(one, name) for one in tables]) for name in ("ts", *FIELDS, "row")
+    }
+    return replace(tables[0], **columns)
+
+
 def union(tables: Sequence[BarTable], timeframe: str) -> Bars:
     """Tables of several symbols on their union timeline, NaN where a symbol has no bar.
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.ingest_bars import at, bars, needs, random_bars
 from tiers.ingest.bar_problems import Code
-from tiers.ingest.validate import validate
+from tiers.ingest.validate import nothing_to_tell, validate
 from trading import sample_data
 from trading.market.bars import FIELDS, bar_table
 from trading.market.calendars import calendar
@@ -222,3 +222,25 @@ def test_bybit_minutes_from_a_compressed_csv_are_clean():
     got = validate(FileSource(path=path, symbol="ADA", timeframe="1m", times="open").read(), ALWAYS)
     assert got.table.n_rows > 10_000
     assert got.rejected == ()
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_tables_that_are_asked_together_are_clean_where_each_is_clean(seed: int):
+    rng = np.random.default_rng(seed)
+    expected = at("2024-03-01T00:02"), at("2024-03-01T00:08")
+    tables = [random_bars(8, symbol=symbol, seed=seed) for symbol in "ABC"]
+    for _ in range(rng.integers(0, 3)):
+        damaged = tables[place := rng.integers(0, 3)]
+        row, column = int(rng.integers(0, damaged.n_rows)), str(rng.choice(["ts", *FIELDS]))
+        if rng.random() < 0.5:  # a row is lost, at one time twice, or out of order; one before the window is no matter
+            rows = np.delete(np.arange(8), row) if rng.random() < 0.5 else rng.integers(0, 8, 8)
+            damaged = damaged.take(rows[rows < damaged.n_rows])
+        elif column == "ts":
+            damaged.ts[row] += rng.choice([np.timedelta64(30, "s"), np.timedelta64(20, "m"), np.timedelta64("NaT")])
+        else:
+            getattr(damaged, column)[row] = rng.choice([math.nan, -1.0, 1e6, damaged.open[row]])
+        tables[place] = damaged
+    apart = [validate(one, ALWAYS, expected=expected, not_after=expected[1]) for one in tables]
+    clean = all(not got.problems for got in apart)
+    assert nothing_to_tell(tables, ALWAYS, expected=expected, not_after=expected[1]) is clean
+    assert not clean or all(got.table is one for got, one in zip(apart, tables, strict=True))
