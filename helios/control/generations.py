@@ -7,7 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
@@ -39,6 +39,11 @@ def of_json(text: str | None) -> Mapping[str, Generation]:
     return defaultdict(
         lambda: NEVER_CHANGED, {name: Generation(value, UUID(token)) for name, (value, token) in rows.items()}
     )
+
+
+def unchanged(subject: str, seen: Generation) -> tuple[str, list[Any]]:
+    """A condition in SQL with its parameters: the subject's tables are in the state that was seen."""
+    return "(SELECT token FROM control_generations WHERE subject = %s) IS NOT DISTINCT FROM %s", [subject, seen.token]
 
 
 def lock(subject: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import celery
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
@@ -22,6 +22,7 @@ from tiers.contracts.switches import to_json
 from tiers.live import cycle_flags
 from tiers.live.claims import CYCLES
 from tiers.live.stages import end
+from trading.books import read as books
 from trading.models import Book, PipelineCycle, Stage
 from trading.orders import outbox
 
@@ -29,6 +30,10 @@ Status = PipelineCycle.Status
 STAGES: list[Stage] = [stage for stage in Stage if stage is not Stage.DONE]
 MAX_REDRIVES = 20
 MAX_WAIT_S = 300.0
+_TAKEN = f"""
+    SELECT EXISTS (SELECT FROM pipeline_cycles WHERE book_id = %s AND (status = 'RUNNING' OR bar_ts >= %s)),
+    {generations.AS_JSON}
+"""  # noqa: S608 - no input
 
 
 def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle | None:
@@ -38,10 +43,13 @@ def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle |
     time, in order, whoever ticks.
     """
     with transaction.atomic():
-        Book.objects.select_for_update().get(pk=book.pk)  # two ticks at once take turns here
-        if book.cycles.filter(Q(status=Status.RUNNING) | Q(bar_ts__gte=bar_ts)).exists():
+        books.locked(book.pk)  # two ticks at once take turns here
+        with connection.cursor() as cursor:
+            cursor.execute(_TAKEN, [book.pk, bar_ts])
+            taken, counted = cursor.fetchone()
+        if taken:
             return None
-        seen = generations.read()
+        seen = generations.of_json(counted)
         if rollouts.refresh_if_behind(seen["rollouts"]):
             seen = generations.read()  # after the arms: a promotion between the two shows here, never in neither
         flags.refresh_if_behind(seen["flags"])

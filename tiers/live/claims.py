@@ -82,8 +82,8 @@ def owned(cycle_id: int, stage: Stage) -> Iterator[Claim | None]:
 
 def still_due(cycle: PipelineCycle) -> bool:
     """Whether a cycle is where it was when it was read; its row stays locked until the transaction ends."""
-    same = PipelineCycle.objects.filter(pk=cycle.pk, status=cycle.status, stage=cycle.stage)
-    return same.select_for_update().values_list("pk", flat=True).first() is not None
+    same = "t.id = %s AND t.status = %s AND t.stage = %s FOR UPDATE"
+    return bool(statements.select(PipelineCycle, same, [cycle.pk, cycle.status, cycle.stage]))
 
 
 def _row(cycle_id: int, stage: Stage, lock: str, suffix: str) -> tuple[Any, ...] | None:

@@ -15,7 +15,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -45,7 +45,7 @@ from tiers.live.lateness import late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult
 from trading.books import ledger
 from trading.models import Book, PipelineCycle, Stage, StageRun
-from trading.orders import outbox
+from trading.orders import order_claims, outbox
 
 Status = PipelineCycle.Status
 _MOVE = """
@@ -223,7 +223,8 @@ def finish(cycle_id: int) -> None:
             return
         cycle = claim.cycle
         breakers.refresh_if_behind(claim.generations["breakers"])
-        unclear = outbox.flush(cycle, refusal=lambda book: _no_longer(book, cycle.bar_ts))
+        flags.refresh_if_behind(claim.generations["flags"])
+        unclear = outbox.flush(cycle, permission=_Permission(cycle.bar_ts))
         if unclear:
             logger.bind(cycle=cycle.pk, orders=unclear).warning("cycle.orders_unclear")
             return  # recovery comes back, asks the venue again and sends what waits
@@ -231,15 +232,24 @@ def finish(cycle_id: int) -> None:
     react(cycle)
 
 
-def _no_longer(book: Book, bar_ts: datetime) -> str:
-    """Why an order that waits must not leave any more; empty when it may. Asked before each order.
-
-    A book that was stopped still carries out the cycle that runs: `active` speaks of new cycles only.
+@dataclass(frozen=True, slots=True)
+class _Permission(order_claims.Permission):
+    """Whether the orders of a bar may still leave. A book that was stopped still carries out the cycle that runs:
+    `active` speaks of new cycles only.
     """
-    if late_now(book, bar_ts):
-        return "the bar is too late to be traded"
-    flags.refresh_if_behind(generations.read()["flags"])
-    return "" if cycle_flags.read(book, symbols=()).auto_trading else "auto_trading is off"
+
+    bar_ts: datetime
+
+    def refusal(self, book: Book) -> str:
+        if late_now(book, self.bar_ts):
+            return "the bar is too late to be traded"
+        return "" if cycle_flags.read(book, symbols=()).auto_trading else "auto_trading is off"
+
+    def unchanged(self) -> statements.Part:
+        return generations.unchanged("flags", flags.snapshot().state)
+
+    def refresh(self) -> None:
+        flags.refresh_if_behind()
 
 
 def end(cycle: PipelineCycle, status: str, reason: str, *, claim: Claim | None = None) -> None:

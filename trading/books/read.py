@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from helios.db import statements
 from helios.errors import Rejected
 from trading.books.accounting import Account, Holding
 from trading.models import Book, Position
@@ -16,6 +17,12 @@ def get_book(name: str) -> Book:
     if book is None:
         names = ", ".join(Book.objects.values_list("name", flat=True)[:10]) or "none"
         raise Rejected(f"book {name!r} does not exist; there are: {names}")
+    return book
+
+
+def locked(book_id: int) -> Book:
+    """The book as it is now; nobody else changes it, or locks it, until the transaction ends."""
+    (book,) = statements.select(Book, "t.id = %s FOR NO KEY UPDATE", [book_id])
     return book
 
 

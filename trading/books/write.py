@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from helios.env import get_env
 from helios.errors import Rejected
-from trading.books.read import account_of, get_book
+from trading.books.read import account_of, get_book, locked
 from trading.enums import SEVERITY, TradingState
 from trading.market import instruments, timeframes
 from trading.models import Book, Instrument, Position, TradingModeChange
@@ -173,7 +173,7 @@ def set_state_by_risk(book_id: int, state: str, *, seen: str, reason: str) -> st
     The tier may worsen the state, unless a person loosened it since, and end a REDUCING that no person set. What it may
     not write still binds its own cycle where it is the more careful. Runs in the caller's transaction.
     """
-    book = Book.objects.select_for_update(no_key=True).get(pk=book_id)
+    book = locked(book_id)
     rank = SEVERITY.index
     worsens = rank(seen) <= rank(book.state) < rank(state)
     ends = seen == book.state == TradingState.REDUCING and state == TradingState.ACTIVE and not book.held_by_person

@@ -41,7 +41,8 @@ def settle(book: Book, bar_ts: datetime, closes: Mapping[str, Decimal], lots: Ma
     Runs in the caller's transaction, which holds the book's row: executions, positions, cash and orders change
     together or not at all.
     """
-    positions = {position.symbol: position for position in book.positions.all()}
+    held = statements.select(Position, "t.book_id = %s ORDER BY t.symbol", [book.pk])
+    positions = {position.symbol: position for position in held}
     account = account_of(book, positions.values())
     results = [] if book.mode == Book.Mode.LIVE else _fill(book, account, bar_ts, smallest_steps(lots))
     _close(results)

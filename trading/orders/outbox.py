@@ -7,38 +7,33 @@ that is committed. Both can be repeated after a crash at any point.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connection, transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
 from loguru import logger
-from psycopg2.extras import Json
 
 from helios.breakers import CircuitOpen, UnknownBreaker
 from helios.errors import Rejected
+from trading.books.read import locked
 from trading.enums import Side, TradingState
 from trading.models import Book, Order, PipelineCycle, Position
 from trading.models.columns import ZERO
 from trading.orders import reconcile
+from trading.orders.order_claims import ALWAYS, Permission, claim, holds
 from trading.venues.base import Venue
 from trading.venues.registry import venue_for
 
 S = Order.Status
-Refusal = Callable[[Book], str]  # why an order of this book must not leave any more; empty when it may
-_CLAIM = """
-    WITH book AS (
-        SELECT id FROM portfolio_state
-        WHERE id = %s AND mode = %s AND state = %s AND flag_overrides = %s FOR NO KEY UPDATE
-    )
-    UPDATE orders o SET status = 'SENDING', reason = '', sending_at = statement_timestamp(),
-    updated_at = statement_timestamp() FROM book
-    WHERE o.id = %s AND o.status = 'NEW' AND o.book_id = book.id
-    AND EXISTS (SELECT FROM pipeline_cycles c WHERE c.id = o.cycle_id AND c.status = 'RUNNING') RETURNING o.id
+_SUPERSEDE = """
+    UPDATE orders SET superseded_by_id = %s, status = CASE status WHEN 'NEW' THEN 'CANCELLED' ELSE status END,
+    reason = %s, updated_at = statement_timestamp() WHERE book_id = %s AND status = ANY(%s) AND bar_ts < %s
 """
 
 
@@ -87,18 +82,15 @@ def supersede(cycle: PipelineCycle) -> int:
 
     What was never sent ends here; the rest ends when the venue says so, which `flush` asks it to.
     """
-    return Order.objects.filter(book_id=cycle.book_id, status__in=Order.OPEN, bar_ts__lt=cycle.bar_ts).update(
-        superseded_by=cycle,
-        status=Case(When(status=S.NEW, then=Value(S.CANCELLED)), default=F("status")),
-        reason=reconcile.SUPERSEDED,
-        updated_at=Now(),
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_SUPERSEDE, [cycle.pk, reconcile.SUPERSEDED, cycle.book_id, list(Order.OPEN), cycle.bar_ts])
+        return int(cursor.rowcount)
 
 
 # --- the sender ---
 
 
-def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
+def flush(cycle: PipelineCycle, *, permission: Permission = ALWAYS) -> int:
     """Carry out a cycle's cancels, then its orders; returns how many of both are not over yet.
 
     The caller owns the cycle. First the venue is asked about orders of unknown fate, and to
@@ -117,9 +109,7 @@ def flush(cycle: PipelineCycle, *, refusal: Refusal = lambda _book: "") -> int:
             reconcile.ask(venue, order)
         if order.superseded_by_id == cycle.pk:
             superseded[order.symbol].add(S.FILLED if order.filled_quantity else order.status)
-    for order in rows:
-        if order.status == S.NEW and _claim(order, cycle, refusal, superseded[order.symbol]):
-            _send(venue, order)
+    _send_all(venue, [order for order in rows if order.status == S.NEW], cycle, permission, superseded)
     return unsettled(cycle).count()
 
 
@@ -146,7 +136,7 @@ def abandon(cycle: PipelineCycle) -> int:
 
     Runs in the transaction that ends the cycle, and holds the book's row until then: no claim comes in between.
     """
-    Book.objects.select_for_update(no_key=True).get(pk=cycle.book_id)
+    locked(cycle.book_id)
     return reconcile.withhold(cycle.orders.filter(status=S.NEW), reconcile.GIVEN_UP)
 
 
@@ -161,37 +151,65 @@ def reduces(order: Order) -> bool:
     return bool(order.quantity + leaving <= (held if order.side == Side.SELL else -held))
 
 
-def _claim(order: Order, cycle: PipelineCycle, refusal: Refusal, superseded: set[str]) -> bool:
+def _send_all(
+    venue: Venue,
+    orders: Sequence[Order],
+    cycle: PipelineCycle,
+    permission: Permission,
+    superseded: Mapping[str, set[str]],
+) -> None:
+    """Send what may leave, one order after the other.
+
+    They are claimed together, so that the disk is waited for once, and before each one leaves it is asked whether its
+    claim still holds. Where it does not, the others are taken back, and each is claimed by itself.
+    """
+    free = [order for order in orders if not superseded.get(order.symbol, set()) & {S.FILLED, *Order.OPEN}]
+    claimed, at = _claim_together(free, cycle, permission)
+    try:
+        for place, order in enumerate(orders):
+            if order.pk in claimed and place and not holds(order, at, cycle.book, permission):
+                _take_back(claimed, at, cycle)
+                claimed = set()
+            if order.pk in claimed or _claim(order, cycle, permission, superseded.get(order.symbol, set())):
+                claimed.discard(order.pk)
+                _send(venue, order)
+    except Exception:
+        _take_back(claimed, at, cycle)  # none of them has left
+        raise
+
+
+def _claim_together(orders: Sequence[Order], cycle: PipelineCycle, permission: Permission) -> tuple[set[int], datetime]:
+    """The keys of the orders that are claimed, all or none where something refuses, and when."""
+    book = cycle.book
+    if book.state != TradingState.ACTIVE or book.mode != cycle.mode or permission.refusal(book):
+        return set(), timezone.now()
+    return claim(orders, book, permission)
+
+
+def _take_back(claimed: set[int], at: datetime, cycle: PipelineCycle) -> None:
+    if claimed:
+        mine = Order.objects.filter(pk__in=claimed, status=S.SENDING, sending_at=at)
+        reconcile.never_arrived(cycle.book_id, mine, "")
+
+
+def _claim(order: Order, cycle: PipelineCycle, permission: Permission, superseded: set[str]) -> bool:
     """Take the right to send one order, or withhold it for good; False too where it has to wait.
 
-    Every claim obeys a halt that was committed before it, and the end of a cycle that was given up: it holds where the
-    book still is as it was when nothing refused the order. Else that is decided again while the book's row is locked.
+    It is decided while the book's row is locked: a halt that was committed before is obeyed, and the end of a cycle
+    that was given up.
     """
-
-    def refused(book: Book) -> str:
-        filled = f"an earlier order in {order.symbol} filled although this decision superseded it"
-        return _refused(book, cycle, order) or refusal(book) or (filled if S.FILLED in superseded else "")
-
-    book, waits = cycle.book, bool(superseded & set(Order.OPEN))
-    if not waits and book.state == TradingState.ACTIVE and not refused(book) and _claimed(order, book):
-        return True
     with transaction.atomic():
-        cycle.book = Book.objects.select_for_update(no_key=True).get(pk=order.book_id)
-        reason = refused(cycle.book)
-        if waits and not reason:
+        book = cycle.book = locked(order.book_id)
+        permission.refresh()
+        reason = _refused(book, cycle, order) or permission.refusal(book)
+        if not reason and S.FILLED in superseded:
+            reason = f"an earlier order in {order.symbol} filled although this decision superseded it"
+        if not reason and superseded & set(Order.OPEN):
             return False
-        if not reason and _claimed(order, cycle.book):
+        if not reason and claim([order], book, permission)[0]:
             return True
         reconcile.withhold(Order.objects.filter(pk=order.pk, status=S.NEW), reason or reconcile.GIVEN_UP)
     return False
-
-
-def _claimed(order: Order, book: Book) -> bool:
-    """Claim an order that waits while its cycle runs and its book is as it was read."""
-    seen = [book.pk, book.mode, book.state, Json(book.flag_overrides)]
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [*seen, order.pk])
-        return cursor.fetchone() is not None
 
 
 def _refused(book: Book, cycle: PipelineCycle, order: Order) -> str:
@@ -207,18 +225,21 @@ def _refused(book: Book, cycle: PipelineCycle, order: Order) -> str:
 
 def _send(venue: Venue, order: Order) -> None:
     """Submit one claimed order and record the answer; whatever is not clear may have arrived."""
-    claimed = Order.objects.filter(pk=order.pk, status__in=[S.SENDING, S.UNKNOWN])
     try:
         ack = venue.submit(order)
     except (CircuitOpen, UnknownBreaker) as error:
-        reconcile.never_arrived(order, claimed, str(error))
+        reconcile.never_arrived(order.book_id, _leaving(order), str(error))
     except Exception as error:
         # A defect in a venue's client says nothing about the order's fate. Nor do the subclasses of Rejected, our own
         # code's complaints: the plain one is the venue's refusal.
         status = S.REJECTED if type(error) is Rejected else S.UNKNOWN
-        claimed.update(status=status, reason=str(error) or repr(error), updated_at=Now())
+        _leaving(order).update(status=status, reason=str(error) or repr(error), updated_at=Now())
         logger.bind(order=order.client_order_id, status=str(status), error=repr(error)).warning("order.not_accepted")
         if isinstance(error, SoftTimeLimitExceeded):
             raise  # the sender itself is to stop
     else:
         reconcile.record(order, ack)
+
+
+def _leaving(order: Order) -> QuerySet[Order]:
+    return Order.objects.filter(pk=order.pk, status__in=[S.SENDING, S.UNKNOWN])

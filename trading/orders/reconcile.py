@@ -7,14 +7,16 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connection, transaction
-from django.db.models import Case, Exists, F, OuterRef, QuerySet, TextField, Value, When
+from django.db.models import Case, DateTimeField, Exists, F, OuterRef, QuerySet, TextField, Value, When
 from django.db.models.functions import Coalesce, Concat, Now
 from loguru import logger
 
 from helios import events
 from helios.db import statements
 from helios.errors import Rejected
-from trading.models import Book, Order, PipelineCycle
+from trading.books.read import locked
+from trading.models import Order, PipelineCycle
+from trading.orders.order_claims import GOOD_FOR
 from trading.venues.base import Ack, Venue
 
 S = Order.Status
@@ -68,9 +70,10 @@ def _absent(order: Order, grace_s: float) -> None:
                 data={"venue_order_id": order.venue_order_id, "reason": MISSING},
             )
             return
-    sent = Order.objects.annotate(sent=Coalesce("sending_at", "created_at"))
+    left = F("sending_at") + GOOD_FOR
+    sent = Order.objects.annotate(sent=Coalesce(left, "created_at", output_field=DateTimeField()))
     overdue = sent.filter(pk=order.pk, status=S.UNKNOWN, sent__lte=Now() - timedelta(seconds=grace_s))
-    never_arrived(order, overdue, "")
+    never_arrived(order.book_id, overdue, "")
 
 
 def _cancelled(venue: Venue, order: Order) -> Ack | None:
@@ -82,18 +85,19 @@ def _cancelled(venue: Venue, order: Order) -> Ack | None:
     return venue.find(order.client_order_id) if ack is None else ack
 
 
-def never_arrived(order: Order, unclear: QuerySet[Order], reason: str) -> None:
+def never_arrived(book_id: int, unclear: QuerySet[Order], reason: str) -> None:
     """What the venue surely does not have waits again, or ends: a later decision took its place, its cycle is over."""
     superseded = When(superseded_by__isnull=False, then=Value(S.CANCELLED))
     with transaction.atomic():
-        Book.objects.select_for_update(no_key=True).get(pk=order.book_id)  # as the end of a cycle that is given up does
+        locked(book_id)  # as the end of a cycle that is given up does
+        keys = list(unclear.values_list("pk", flat=True))
         unclear.update(
             status=Case(superseded, default=Value(S.NEW)),
             reason=Case(When(superseded_by__isnull=False, then=Value(SUPERSEDED)), default=Value(reason)),
             sending_at=None,
             updated_at=Now(),
         )
-        withhold(Order.objects.filter(~RUNS, pk=order.pk, status=S.NEW), GIVEN_UP)
+        withhold(Order.objects.filter(~RUNS, pk__in=keys, status=S.NEW), GIVEN_UP)
 
 
 def record(order: Order, ack: Ack) -> None:

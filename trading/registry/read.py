@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from django.conf import settings
 from django.db.models import Q
 
+from helios.db import statements
 from helios.errors import ModelMissing
 from trading.models import Book, MLModel
 
@@ -32,13 +33,14 @@ def challenger(timeframe: str, feature_set: str, feature_version: str) -> MLMode
 
 
 def _in_role(role: MLModel.Role, timeframe: str, feature_set: str, feature_version: str) -> MLModel | None:
-    found = MLModel.objects.filter(role=role, timeframe=timeframe)
-    return found.filter(feature_set=feature_set, feature_version=feature_version).first()
+    where = "t.role = %s AND t.timeframe = %s AND t.feature_set = %s AND t.feature_version = %s ORDER BY t.id"
+    return next(iter(statements.select(MLModel, where, [role, timeframe, feature_set, feature_version])), None)
 
 
 def in_service(timeframe: str) -> list[MLModel]:
     """Champions and challengers of a timeframe, of every set of features."""
-    return list(MLModel.objects.filter(timeframe=timeframe, role__in=[MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER]))
+    where = "t.timeframe = %s AND t.role = ANY(%s) ORDER BY t.id"
+    return statements.select(MLModel, where, [timeframe, [MLModel.Role.CHAMPION, MLModel.Role.CHALLENGER]])
 
 
 def all_in_service() -> list[MLModel]:

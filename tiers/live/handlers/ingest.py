@@ -17,6 +17,7 @@ from tiers.contracts import Bars
 from tiers.ingest.cycle import IngestResult
 from tiers.live.lateness import late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult, of_arms
+from trading.books import read as books
 from trading.books.accounting import exact
 from trading.enums import FeedKind
 from trading.market import instruments
@@ -66,7 +67,7 @@ def _write(
     fresh = list(result.higher) if book.feed.kind is FeedKind.TABLE else [result.accepted, *result.higher]
     inserted = market_service.upsert_bars(fresh, source=str(book.feed)).inserted if fresh else 0
     # Only now: nobody who halts the book waits for an import of its bars.
-    book = cycle.book = Book.objects.select_for_update().get(pk=book.pk)
+    book = cycle.book = books.locked(book.pk)
     fills = settle(book, cycle.bar_ts, _closes(result.accepted), lots)
     if without and book.mode != Book.Mode.REPLAY:
         _tell_missing(cycle, without)
