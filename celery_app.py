@@ -22,7 +22,9 @@ COMPONENT = os.environ.get("HELIOS_COMPONENT", "worker")
 def _logs(**_: object) -> None:
     """Every process writes the same logs; Celery's own set-up would replace them. What code prints becomes one, too."""
     from helios.logs import Printed, configure  # noqa: PLC0415 - after Django's settings are known
+    from helios.system_checks import exit_on_errors  # noqa: PLC0415
 
+    exit_on_errors()
     sys.stderr = sys.__stderr__
     configure(COMPONENT)
     sys.stdout = sys.stderr = Printed(sys.__stderr__)

@@ -18,9 +18,11 @@ get_resolver().url_patterns  # noqa: B018 - the pages load now: the first reques
 
 from helios.control import process  # noqa: E402
 from helios.logs import configure  # noqa: E402
+from helios.system_checks import exit_on_errors  # noqa: E402
 from helios.web.bodies import bounded  # noqa: E402
 from helios.web.lifespan import with_lifespan  # noqa: E402
 
+exit_on_errors()
 configure(os.environ.get("HELIOS_COMPONENT", "web"))
 logging.getLogger("uvicorn.access").disabled = True  # http.request tells the same, and more
 

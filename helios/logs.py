@@ -312,6 +312,7 @@ def _take_over(level: str) -> None:
     root.setLevel(level)
     for noisy in ("httpcore", "httpx", "numba", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("axes").setLevel(logging.ERROR)  # `helios.web.login` says who failed, and from where
     logging.getLogger("flower.inspector").setLevel(logging.ERROR)  # it asks workers that are not up yet, and again
 
 

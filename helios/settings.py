@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from celery.schedules import schedule as every
@@ -70,6 +71,7 @@ INSTALLED_APPS = [
     "corsheaders",
     "django_celery_beat",
     "django_celery_results",
+    "axes",
     "helios",
     "helios.web",
     "helios.events",
@@ -95,6 +97,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -122,6 +125,18 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# Five failures of one user from one address: both together are refused until the last one is 15 minutes old.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "helios.web.login.address"
+AXES_LOCKOUT_CALLABLE = "helios.web.login.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 
 LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"  # Django's own defaults lead to /accounts/, a 404
 
@@ -270,6 +285,7 @@ ROLLOUT_STRATEGIES = "tiers.live.book_strategy.check"  # (target, challenger, pa
 ROLLOUT_PROMOTE_STRATEGY = "tiers.live.book_strategy.promote"  # (target, challenger, params, *, actor, reason)
 
 DEFAULT_EXCEPTION_REPORTER = "helios.web.debugging.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "helios.web.debugging.Filter"
 LOGGING_CONFIG = None  # helios.logs installs loguru and takes over the standard library's records
 UNFOLD = admin_menu.UNFOLD
 FORMS_URLFIELD_ASSUME_HTTPS = True

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import django
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register  # noqa: A004 - Django's name
+from django.core.checks import (
+    CheckMessage,
+    Error,
+    Info,
+    Tags,
+    Warning,  # noqa: A004 - Django's name
+    register,
+    run_checks,
+)
 
 from helios.env import get_env
 
@@ -14,14 +23,28 @@ QUEUES: Final = frozenset({"ingest", "default", "gpu", "execution", "maintenance
 OF_SETTINGS: Final = ("celery", Tags.security)
 
 
+def exit_on_errors() -> None:
+    """What a command of ours asks, for entry points that other programs import. Raises: SystemExit with a sentence."""
+    django.setup()
+    found = [each for each in run_checks(tags=OF_SETTINGS) if each.is_serious()]
+    if found:
+        raise SystemExit(" ".join(f"{each.msg} {each.hint or ''}".strip() for each in found))
+
+
+@register(Tags.security)
+def debugging(**_: Any) -> list[CheckMessage]:
+    """E001: pages of a debugging server show code and variables to anybody."""
+    if not settings.DEBUG or settings.ENVIRONMENT == "dev":
+        return []
+    return [Error(f"HELIOS_DEBUG must be off when HELIOS_ENVIRONMENT is {settings.ENVIRONMENT}.", id="helios.E001")]
+
+
 @register(Tags.security)
 def production(**_: Any) -> list[CheckMessage]:
-    """E001-E003: what a production environment may not have."""
+    """E002-E003: what a production environment may not have."""
     if settings.ENVIRONMENT != "prod":
         return []
     found: list[CheckMessage] = []
-    if settings.DEBUG:
-        found.append(Error("HELIOS_DEBUG must be off when HELIOS_ENVIRONMENT is prod.", id="helios.E001"))
     if "*" in settings.ALLOWED_HOSTS:
         found.append(Error("HELIOS_ALLOWED_HOSTS must name its hosts in prod, was *.", id="helios.E002"))
     env = get_env()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView  # it reads this class from the settings while it is imported itself
 
 WITHOUT_ROLE: Final = frozenset({"OPTIONS"})  # what a route offers is no secret to somebody who is known
-HIDDEN: Final = ("auth", "sessions", "contenttypes", "admin", "web")  # accounts are a superuser's
+HIDDEN: Final = ("auth", "sessions", "contenttypes", "admin", "web", "axes")  # accounts are a superuser's
 
 
 def role_of(user: User | AnonymousUser | AbstractBaseUser) -> Role | None:

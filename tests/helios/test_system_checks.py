@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,7 @@ from kombu import Queue
 
 from helios import system_checks as checks
 from helios.modules.gate import runs
+from tests.support import warm
 
 
 def codes(messages: list[Any]) -> list[str]:
@@ -40,10 +43,31 @@ def test_walls_that_the_machine_does_not_allow_are_told(monkeypatch: pytest.Monk
     )
 
 
-def test_production_needs_no_debug_named_hosts_and_real_servers(settings: Any, environment: SimpleNamespace) -> None:
-    settings.ENVIRONMENT, settings.DEBUG, settings.ALLOWED_HOSTS = "prod", True, ["*"]
+@pytest.mark.parametrize(("environment_name", "found"), [("dev", []), ("staging", ["E001"]), ("prod", ["E001"])])
+def test_a_debugging_server_is_for_development(settings: Any, environment_name: str, found: list[str]) -> None:
+    settings.ENVIRONMENT, settings.DEBUG = environment_name, True
+    assert codes(checks.debugging()) == [f"helios.{code}" for code in found]
+
+
+def test_production_needs_named_hosts_and_real_servers(settings: Any, environment: SimpleNamespace) -> None:
+    settings.ENVIRONMENT, settings.ALLOWED_HOSTS = "prod", ["*"]
     environment.embedded_valkey = True
-    assert codes(checks.production()) == ["helios.E001", "helios.E002", "helios.E003"]
+    assert codes(checks.production()) == ["helios.E002", "helios.E003"]
+
+
+@pytest.mark.parametrize(
+    ("component", "words"),
+    [
+        ("web", ["-c", "import helios.asgi"]),
+        ("worker", ["-m", "celery", "-A", "celery_app", "worker", "-P", "solo"]),
+        ("flower", ["-m", "celery", "-A", "celery_app", "flower", "--port=0"]),
+    ],
+)
+def test_no_process_starts_with_an_error_in_its_settings(component: str, words: list[str], tmp_path: Path) -> None:
+    wrong = {"HELIOS_ENVIRONMENT": "staging", "HELIOS_DEBUG": "1", "HELIOS_COMPONENT": component}
+    ended = warm.run(words, env={**os.environ, **wrong, "HELIOS_VAR_DIR": str(tmp_path)})
+    assert ended.returncode != 0
+    assert ended.stderr.strip().endswith("HELIOS_DEBUG must be off when HELIOS_ENVIRONMENT is staging.")
 
 
 def test_a_sound_production_environment_passes(settings: Any, environment: SimpleNamespace) -> None:

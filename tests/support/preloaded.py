@@ -10,6 +10,7 @@ import pkgutil
 import sys
 
 import django
+from axes import conf as of_axes
 from celery import current_app
 from django.conf import settings
 from django.core.cache import caches
@@ -39,6 +40,7 @@ def read_settings() -> None:
     for handler in (connections, caches):
         vars(handler).clear()
         type(handler).__init__(handler)
+    importlib.reload(of_axes)  # it writes its defaults into the settings
     current_app.config_from_object("helios.celery:config", force=True)
 
 

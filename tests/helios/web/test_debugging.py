@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.views.debug import get_exception_reporter_class
 
 from helios import logs
@@ -27,6 +27,19 @@ def _own_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     logs._own_redactor.cache_clear()
     yield
     logs._own_redactor.cache_clear()
+
+
+def test_the_page_for_a_wrong_host_shows_no_setting_and_no_password_that_was_sent(
+    settings: Any, client: Client
+) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = True, ["helios.example"]
+    settings.OTHERS_LOGIN = "a.short"
+    sent = {"username": "ann", "password": "pw.o"}
+    response = client.post("/admin/login/", sent, headers={"host": "evil.example", "authorization": "Token t0k3n"})
+    page = response.content.decode()
+    assert (response.status_code, "DisallowedHost" in page) == (400, True)
+    for shown in ("a.short", "pw.o", "t0k3n", "CELERY_BROKER_URL", str(settings.VAR_DIR)):
+        assert shown not in page
 
 
 @pytest.mark.parametrize("form", ["get_traceback_html", "get_traceback_text"])

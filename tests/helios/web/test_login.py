@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core import management
 from django.shortcuts import resolve_url
 from django.test import Client
 from django.urls import Resolver404, resolve
+from django.utils import timezone
+from loguru import logger
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
 
+Lines = list[dict[str, Any]]
 PASSWORD = "a long enough password"
 ADDRESS = re.compile(r"""(?:href|action)=["'](/[^"'?#]*)""")
 
@@ -23,8 +31,19 @@ def staff(django_user_model: type[User]) -> User:
     return django_user_model.objects.create_user("ann", password=PASSWORD, is_staff=True)
 
 
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """The fields of each failed login that is logged."""
+    found: Lines = []
+    sink = logger.add(
+        lambda each: found.append(each.record["extra"]), filter=lambda each: each["message"] == "login.failed"
+    )
+    yield found
+    logger.remove(sink)
+
+
 def log_in(client: Client, address: str, **more: str) -> Any:
-    return client.post(address, {"username": "ann", "password": PASSWORD, **more}, follow=True)
+    return client.post(address, {"username": "ann", "password": PASSWORD} | more, follow=True)
 
 
 def leads_somewhere(address: str) -> bool:
@@ -67,6 +86,47 @@ def test_the_password_is_changed_and_the_page_after_it_is_there(client: Client) 
     response = client.post("/admin/password_change/", new, follow=True)
     assert response.redirect_chain == [("/admin/password_change/done/", 302)]
     assert response.status_code == 200
+
+
+@pytest.mark.usefixtures("staff")
+def test_after_five_failures_a_user_is_locked_out_from_that_address_alone(client: Client, lines: Lines) -> None:
+    for _ in range(4):
+        assert log_in(client, "/admin/login/", password="wrong").status_code == 200
+    refused = [log_in(client, "/admin/login/", password="wrong"), log_in(client, "/admin/login/")]
+    for each in refused:
+        assert (each.status_code, each["Retry-After"]) == (429, "900")
+        assert each.content == b"Too many logins of this user from your address have failed: try again in 15 minutes."
+    assert client.get("/admin/").status_code == 302
+    told = [(line["user"], line["address"], line["locked"]) for line in lines]
+    assert told == [("ann", "127.0.0.1", False)] * 4 + [("ann", "127.0.0.1", True)] * 2
+    assert "wrong" not in str(lines)
+    assert log_in(Client(REMOTE_ADDR="10.0.0.7"), "/admin/login/").redirect_chain == [("/admin/", 302)]
+    management.call_command("axes_reset_username", "ann", stdout=StringIO())
+    assert log_in(client, "/admin/login/").redirect_chain == [("/admin/", 302)]
+
+
+@pytest.mark.usefixtures("staff")
+def test_a_login_that_succeeds_forgets_the_failures_before_it(client: Client) -> None:
+    for password in ("wrong", "wrong", "wrong", "wrong", PASSWORD, "wrong", "wrong", "wrong", "wrong"):
+        client.post("/admin/logout/")
+        assert log_in(client, "/admin/login/", password=password).status_code in {200, 403}
+
+
+@pytest.mark.usefixtures("staff")
+def test_a_lock_ends_by_itself_and_holds_nothing_of_what_was_typed_but_the_name(client: Client) -> None:
+    for _ in range(7):
+        log_in(client, "/admin/login/", password="wrong")
+    (kept,) = AccessAttempt.objects.all()
+    assert (kept.username, kept.ip_address, kept.failures_since_start) == ("ann", "127.0.0.1", 5)
+    assert "wrong" not in kept.post_data
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=15, seconds=1))
+    assert log_in(client, "/admin/login/").redirect_chain == [("/admin/", 302)]
+
+
+def test_the_lock_costs_other_requests_no_query(admin_client: Client, django_assert_num_queries: Any) -> None:
+    admin_client.get("/admin/password_change/")
+    with django_assert_num_queries(2):  # the session and its user
+        admin_client.get("/admin/password_change/")
 
 
 @pytest.mark.parametrize("address", ["/admin/", "/admin/logout/", "/admin/password_change/"])
