@@ -17,13 +17,16 @@ _django = get_asgi_application()
 get_resolver().url_patterns  # noqa: B018 - the pages load now: the first request does not wait for them
 
 from helios.control import process  # noqa: E402
+from helios.env import get_env  # noqa: E402
 from helios.logs import configure  # noqa: E402
 from helios.system_checks import exit_on_errors  # noqa: E402
 from helios.web.bodies import bounded  # noqa: E402
+from helios.web.lanes import in_lanes  # noqa: E402
 from helios.web.lifespan import with_lifespan  # noqa: E402
 
 exit_on_errors()
 configure(os.environ.get("HELIOS_COMPONENT", "web"))
 logging.getLogger("uvicorn.access").disabled = True  # http.request tells the same, and more
 
-application = with_lifespan(bounded(_django), start=process.start, stop=process.stop)
+served = bounded(in_lanes(_django, reading=get_env().web_threads))
+application = with_lifespan(served, start=process.start, stop=process.stop)

@@ -314,6 +314,7 @@ def _take_over(level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("axes").setLevel(logging.ERROR)  # `helios.web.login` says who failed, and from where
     logging.getLogger("flower.inspector").setLevel(logging.ERROR)  # it asks workers that are not up yet, and again
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # of 4xx http.request tells the same, at INFO
 
 
 def _prints(handler: logging.Handler) -> bool:

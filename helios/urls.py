@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerView
 
 from helios.api.system import views
 from helios.flags.unleash import views as unleash_views
@@ -21,7 +21,7 @@ urlpatterns = [
     path("api/client/features", unleash_views.ClientFeatures.as_view(), name="client-features"),
     path("api/client/register", unleash_views.ClientRegister.as_view(), name="client-register"),
     path("api/client/metrics", unleash_views.ClientMetrics.as_view(), name="client-metrics"),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema/", views.schema, name="schema"),
     path("api/", include("trading.api.urls")),
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path(

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Final
 
 from helios.web.lifespan import Application, Message, Receive, Send
 
 LIMIT: Final = 4 * 1_048_576  # bytes; the API reads 1 MiB, a form of the admin 2.5 MB
-PROBLEM: Final = json.dumps(
-    {
-        "type": "about:blank",
-        "title": "Content Too Large",
-        "status": 413,
-        "detail": f"a body must have at most {LIMIT} bytes, was larger",
-    }
-).encode()
+DETAIL: Final = f"a body must have at most {LIMIT} bytes, was larger"
 
 
 class _TooLargeError(Exception):
@@ -29,12 +23,12 @@ def bounded(inner: Application, limit: int = LIMIT) -> Application:
         if scope["type"] != "http":
             await inner(scope, receive, send)
         elif _announced(scope) > limit:
-            await _refuse(send)
+            await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, DETAIL)
         else:
             try:
                 await inner(scope, _counting(receive, limit), send)
             except _TooLargeError:
-                await _refuse(send)
+                await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, DETAIL)
 
     return application
 
@@ -58,12 +52,15 @@ def _counting(receive: Receive, limit: int) -> Receive:
     return counted
 
 
-async def _refuse(send: Send) -> None:
-    """Answer, and close: whatever else comes is not read."""
-    headers = [
+async def refuse(send: Send, status: HTTPStatus, detail: str, *headers: tuple[bytes, bytes]) -> None:
+    """Answer with a problem before Django is asked, and close: whatever else comes is not read."""
+    problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    body = json.dumps(problem).encode()
+    told = [
         (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(PROBLEM)).encode()),
+        (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
+        *headers,
     ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": PROBLEM})
+    await send({"type": "http.response.start", "status": status, "headers": told})
+    await send({"type": "http.response.body", "body": body})

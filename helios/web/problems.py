@@ -157,21 +157,23 @@ def _of_the_database(error: Exception) -> Exception:
     return error
 
 
-def _problem_response(request: HttpRequest, status: HTTPStatus, detail: str) -> JsonResponse:
-    return JsonResponse(problem(request, status, detail), status=status, content_type=CONTENT_TYPE)
+def problem_response(request: HttpRequest, status: HTTPStatus, detail: str, **headers: str) -> JsonResponse:
+    """The answer of a view that is none of DRF's; names of headers have underscores."""
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return JsonResponse(problem(request, status, detail), status=status, content_type=CONTENT_TYPE, headers=told)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """404: problem JSON under /api/, Django's page elsewhere."""
     if request.path.startswith(API_PREFIX):
-        return _problem_response(request, HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.")
+        return problem_response(request, HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.")
     return defaults.page_not_found(request, exception)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """400 from Django itself, such as a body too large for it: problem JSON under /api/, its page elsewhere."""
     if request.path.startswith(API_PREFIX):
-        return _problem_response(request, HTTPStatus.BAD_REQUEST, "The request is malformed.")
+        return problem_response(request, HTTPStatus.BAD_REQUEST, "The request is malformed.")
     return defaults.bad_request(request, exception)
 
 
@@ -179,5 +181,5 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     """500: problem JSON under /api/ with the id to look for in the log, Django's page elsewhere."""
     if request.path.startswith(API_PREFIX):
         detail = "Helios failed to answer; the log names the cause under this request id."
-        return _problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+        return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
     return defaults.server_error(request)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import redis
 from django.conf import settings
+from django.http import HttpRequest
 from loguru import logger
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
@@ -78,7 +79,7 @@ class Limit(BaseThrottle):
         return self._wait or None
 
 
-def stranger_wait_s(request: Request) -> float:
+def stranger_wait_s(request: Request | HttpRequest) -> float:
     """Counts a request without a valid name against its address; seconds it would have to wait."""
     return count(f"{STRANGER}:{request.META.get('REMOTE_ADDR', '')}", Rate.parse(settings.API_RATES[STRANGER]))
 

@@ -117,7 +117,7 @@ def test_no_text_makes_a_line_of_its_own_nor_moves_the_cursor(
 ) -> None:
     path = set_up("web")
     logger.bind(path=FORGED, **{FORGED: 1}).warning(FORGED)
-    logging.getLogger("django.request").warning("Not Found: %s", FORGED)
+    logging.getLogger("django.server").warning("Not Found: %s", FORGED)
     for text in (path.read_text(), capsys.readouterr().err):
         assert text.count("\n") == 2
         assert text.replace("\n", "").isprintable()
@@ -139,7 +139,7 @@ def test_the_lines_of_a_traceback_are_indented_whatever_the_error_says(set_up: C
 def test_what_strangers_send_is_cut_in_a_line(set_up: Callable[..., Path], form: str) -> None:
     path = set_up("web", log_format=form)
     logger.bind(path="/" + "a" * 32_000).info("http.request")
-    logging.getLogger("django.request").warning("Not Found: %s", "/" + "a" * 32_000)
+    logging.getLogger("django.server").warning("Not Found: %s", "/" + "a" * 32_000)
     lines = path.read_text().splitlines()
     assert all(len(line) < 2_500 and "letters)" in line for line in lines)
     assert len(lines) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from helios.breakers import CircuitOpen, breaker
 from helios.redis_client import connect
 
 REDIS_TIMEOUT_S: Final = 2.0
+FRESH_S: Final = 1.0  # what a probe found is told to everybody who asks within so long
 FAILURES: Final = (DatabaseError, redis.RedisError, OSError)
 
 
@@ -92,6 +94,28 @@ def components() -> list[Component]:
             name="migrations", ok=False, detail="unknown while the database does not answer", duration_ms=0.0
         )
     return [database, migrations, _timed("redis", ping_redis, "redis does not answer")]
+
+
+class RecentProbe:
+    """The last reading of all components. One at a time is taken; who asks meanwhile gets the one before."""
+
+    def __init__(self) -> None:
+        self._under_way = threading.Lock()
+        self._found: tuple[float, list[Component]] | None = None
+
+    def components(self) -> list[Component]:
+        """A reading that is fresh, or, while a fresh one is taken, the last."""
+        with_nothing_yet = self._found is None
+        if self._under_way.acquire(blocking=with_nothing_yet):
+            try:
+                if self._found is None or time.monotonic() - self._found[0] >= FRESH_S:
+                    self._found = time.monotonic(), components()
+            finally:
+                self._under_way.release()
+        return self._found[1] if self._found is not None else components()
+
+
+recent: Final = RecentProbe()
 
 
 def server_versions() -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
@@ -16,6 +18,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiYamlRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -24,6 +28,8 @@ from helios.api.system import health
 from helios.api.system.shapes import SystemInfo
 from helios.web.base_views import ApiView
 from helios.web.openapi import described
+from helios.web.problems import problem_response
+from helios.web.throttling import stranger_wait_s
 
 _STARTED: Final = time.time()
 LINKS: Final = {
@@ -54,8 +60,8 @@ def alive(_request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 def ready(_request: HttpRequest) -> JsonResponse:
-    """Readiness: 200 when database, migrations and Redis are there, else 503 naming what is missing."""
-    found = health.components()
+    """Readiness: 200 when database, migrations and Redis were there a second ago, else 503 naming what is missing."""
+    found = health.recent.components()
     missing = [component.name for component in found if not component.ok]
     return JsonResponse(
         {
@@ -65,6 +71,24 @@ def ready(_request: HttpRequest) -> JsonResponse:
         },
         status=HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK,
     )
+
+
+@require_safe
+def schema(request: HttpRequest) -> HttpResponse:
+    """The OpenAPI document, made once a process; who reads it counts as a stranger, with or without a name."""
+    wait_s = stranger_wait_s(request)
+    if wait_s > 0:
+        detail = "the document was asked for too often; read it again later"
+        return problem_response(request, HTTPStatus.TOO_MANY_REQUESTS, detail, Retry_After=str(math.ceil(wait_s)))
+    response = HttpResponse(_document(), content_type=OpenApiYamlRenderer.media_type)
+    response.headers["Content-Disposition"] = 'inline; filename="Helios.yaml"'
+    return response
+
+
+@cache
+def _document() -> bytes:
+    found = SchemaGenerator().get_schema(public=True)
+    return bytes(OpenApiYamlRenderer().render(found, renderer_context={}))
 
 
 class SystemInfoView(ApiView):

@@ -11,6 +11,7 @@ from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
+from helios.api.system import views
 from helios.web.roles import policy
 from tests.support.people import Api
 
@@ -131,3 +132,18 @@ def test_documentation_asks_no_other_server_for_anything(client: Client, path: s
     page = client.get(path, headers={"Accept": "text/html"}).content.decode()
     for attribute in ('src="http', 'href="http', 'src="//', 'href="//'):
         assert attribute not in page
+
+
+def test_the_document_is_made_once_and_read_so_often(
+    client: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    views._document.cache_clear()
+    first = client.get("/api/schema/")
+    assert (first.status_code, first["Content-Type"]) == (200, "application/vnd.oai.openapi")
+    monkeypatch.setattr(views, "SchemaGenerator", None)
+    assert client.get("/api/schema/").content == first.content
+    settings.API_RATES = {**settings.API_RATES, "anon": "1/h"}
+    answers = [client.get("/api/schema/") for _ in range(2)]
+    assert answers[-1].status_code == 429
+    assert answers[-1].json()["detail"] == "the document was asked for too often; read it again later"
+    assert int(answers[-1]["Retry-After"]) > 0

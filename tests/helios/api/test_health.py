@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg2
@@ -16,6 +18,11 @@ from helios.web.roles import Role
 from tests.support.people import api_of
 
 SECRET_TEXT = "connection to server at 10.9.8.7 failed: password authentication failed"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_probed_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "recent", health.RecentProbe())
 
 
 def components(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -113,3 +120,37 @@ def test_system_info_tells_versions_and_sizes_to_a_token() -> None:
 def test_system_info_works_while_redis_is_away(admin_client: Client, settings: Any, tmp_path: Any) -> None:
     settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
     assert admin_client.get("/api/system/info").json()["redis"] == {"version": None, "used_memory_bytes": None}
+
+
+@pytest.mark.django_db
+def test_one_probe_answers_everybody_who_asks_within_a_second(
+    client: Client, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    first = client.get("/health/ready").json()
+    with django_assert_num_queries(0):
+        assert client.get("/health/ready").json() == first
+    monkeypatch.setattr(health, "FRESH_S", 0.0)
+    monkeypatch.setattr(health, "ping_redis", lambda: "redis is asleep")
+    assert client.get("/health/ready").json()["missing"] == ["redis"]
+
+
+def test_while_a_probe_hangs_the_last_reading_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    probing, go_on, taken = threading.Event(), threading.Event(), []
+
+    def hanging() -> list[health.Component]:
+        taken.append(len(taken))
+        if len(taken) == 2:
+            probing.set()
+            go_on.wait(30)
+        return [health.Component(name=str(len(taken)), ok=True, detail="ok", duration_ms=0.0)]
+
+    monkeypatch.setattr(health, "components", hanging)
+    monkeypatch.setattr(health, "FRESH_S", 0.0)
+    recent = health.RecentProbe()
+    assert recent.components()[0].name == "1"
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(recent.components)
+        assert probing.wait(30)
+        assert [recent.components()[0].name for _ in range(3)] == ["1", "1", "1"]
+        go_on.set()
+        assert slow.result(30)[0].name == "2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
@@ -119,6 +120,7 @@ def test_the_whole_stack_comes_up_mends_itself_and_leaves_nothing_after_ctrl_c(
     assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/healthcheck"), timeout_s=120)
     assert children.wait_until(lambda: running.answering() >= {"worker", "gpu", "maintenance"}, timeout_s=120)
     flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running, f"http://127.0.0.1:{flower}")
+    a_flood_of_requests_takes_few_connections(running, f"http://127.0.0.1:{web}")
     kills_are_mended(running, web)
     family = psutil.Process(running.process.pid).children(recursive=True)
     assert len(family) >= 5
@@ -148,6 +150,21 @@ def flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running: Up, 
         page = httpx.get(f"{flower}/worker/{name}", auth=login, timeout=30)
         assert page.status_code == 200
         assert [each for each in secrets if each in page.text + json.dumps(worker)] == []
+
+
+def a_flood_of_requests_takes_few_connections(running: Up, web: str) -> None:
+    """230 at once took all of PostgreSQL's connections; what reads and changes has 12 threads, and a listener more."""
+    counted = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    before = int(run_sql(running.endpoints.database_url, counted)[0][0])
+
+    async def flood(path: str) -> list[int]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=web, timeout=120, limits=limits) as client:
+            return [each.status_code for each in await asyncio.gather(*(client.get(path) for _ in range(230)))]
+
+    assert set(asyncio.run(flood("/health/ready"))) == {200}
+    assert set(asyncio.run(flood("/api/books/"))) == {401, 429}
+    assert int(run_sql(running.endpoints.database_url, counted)[0][0]) - before <= 12
 
 
 def kills_are_mended(running: Up, web: int) -> None:

@@ -1,0 +1,111 @@
+"""A fixed number of threads serves requests; reading and changing have their own, and slow clients take none."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from asgiref.sync import sync_to_async
+
+from helios.web import lanes
+
+Work = Callable[[str], None]
+
+
+def serving(work: Work) -> Any:
+    """An application as Django is one: it reads the body, then works in the thread that is its own."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+        await sync_to_async(work, thread_sensitive=True)(scope["method"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    return application
+
+
+async def ask(application: Any, *requests: tuple[str, bytes]) -> list[httpx.Response]:
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://helios", timeout=60) as client:
+        return await asyncio.gather(*(client.request(method, "/", content=body) for method, body in requests))
+
+
+def test_many_requests_share_a_few_threads_and_each_gets_its_own_answer() -> None:
+    seen: set[int] = set()
+    application = lanes.in_lanes(serving(lambda _: seen.add(threading.get_ident())), reading=3)
+    bodies = [str(number).encode() for number in range(230)]
+    answers = asyncio.run(ask(application, *(("GET", body) for body in bodies)))
+    assert [answer.content for answer in answers] == bodies
+    assert 1 <= len(seen) <= 3
+
+
+def test_reads_that_hang_do_not_keep_a_change_from_its_turn() -> None:
+    hang, changed = threading.Event(), threading.Event()
+
+    def work(method: str) -> None:
+        if method == "GET":
+            hang.wait(60)
+        else:
+            changed.set()
+            hang.set()
+
+    application = lanes.in_lanes(serving(work), reading=2)
+    answers = asyncio.run(ask(application, *[("GET", b"")] * 20, ("POST", b"kill")))
+    assert changed.is_set()
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "WAITING", 4)
+    hang = threading.Event()
+    application = lanes.in_lanes(serving(lambda _: hang.wait(60) and None), reading=1)
+
+    async def flood() -> list[httpx.Response]:
+        first = asyncio.create_task(ask(application, *[("GET", b"")] * 5))
+        await asyncio.sleep(0.05)
+        refused = await ask(application, *[("GET", b"")] * 3)
+        hang.set()
+        return [*refused, *await first]
+
+    answers = asyncio.run(flood())
+    assert [answer.status_code for answer in answers] == [503] * 3 + [200] * 5
+    assert answers[0].headers["Retry-After"] == "1"
+    assert answers[0].json()["detail"] == "4 requests wait already; try again"
+
+
+def test_a_client_that_is_slow_with_its_body_or_its_answer_takes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "BODY_S", 0.2)
+    application = lanes.in_lanes(serving(lambda _: None), reading=1, changing=1)
+
+    async def slow() -> tuple[list[int], list[httpx.Response]]:
+        told: list[int] = []
+        never = asyncio.Event()
+
+        async def receive() -> Any:
+            await never.wait()
+
+        async def send(message: Any) -> None:
+            told.append(message.get("status", 0))
+
+        async def stuck(_: Any) -> None:
+            await never.wait()
+
+        async def at_once() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        upload = asyncio.create_task(application(scope, receive, send))
+        download = asyncio.create_task(application({**scope, "method": "GET"}, at_once, stuck))
+        await asyncio.sleep(0.05)
+        answers = await ask(application, ("POST", b"a"), ("GET", b"b"))
+        await upload
+        download.cancel()
+        return told, answers
+
+    told, answers = asyncio.run(slow())
+    assert told == [408, 0]
+    assert [answer.content for answer in answers] == [b"a", b"b"]
