@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.errors import HeliosError
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
+from helios.web.shapes import MAX_REASON
 from trading import models
 from trading.books import write as books
 from trading.enums import TradingState
@@ -76,7 +77,7 @@ class PipelineCycleAdmin(ReadOnlyAdmin):
 class ReasonForm(ActionForm):
     """An action and why it is taken."""
 
-    reason = forms.CharField(required=False, max_length=500, label="", widget=UnfoldAdminTextInputWidget)
+    reason = forms.CharField(required=False, max_length=MAX_REASON, label="", widget=UnfoldAdminTextInputWidget)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -18,6 +18,7 @@ from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownSta
 from helios.control.admin import ChangeForm, ServicedAdmin, ShownInline, button
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from helios.web.roles import Role
+from helios.web.shapes import MAX_REASON
 
 COLOURS = {
     "closed": "success",
@@ -33,7 +34,10 @@ class BreakerForm(ChangeForm):
 
     editable = EDITABLE
     reason = forms.CharField(
-        required=False, max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Why; kept in the history."
+        required=False,
+        max_length=MAX_REASON,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Why; kept in the history.",
     )
 
     class Meta:

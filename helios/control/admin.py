@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from helios.errors import HeliosError
 from helios.web.admin_base import RoledAdmin, RoledForm
 from helios.web.roles import Role
+from helios.web.shapes import MAX_REASON
 
 
 class ShownInline(TabularInline):
@@ -41,6 +42,7 @@ class ChangeForm(RoledForm):
 
     reason = forms.CharField(
         required=False,
+        max_length=MAX_REASON,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
         help_text="why you change it; kept in the history",
     )

@@ -16,6 +16,8 @@ from unfold.decorators import action, display
 from helios.control.admin import ServicedAdmin, ShownInline, button
 from helios.flags import catalog, describe, references, roles, segments, selectors, services
 from helios.flags.core.definition import Strategy
+from helios.flags.core.fields import check_field
+from helios.flags.errors import InvalidFlagError
 from helios.flags.forms import FlagActionForm, FlagForm, SegmentForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
 from helios.flags.roles import MONEY_FLAGS, Direction
@@ -119,14 +121,15 @@ class FeatureFlagAdmin(ServicedAdmin):
         permissions=["change"],
     )
     def set_percentage_of_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
-        typed = request.POST.get("percentage", "").strip()
-        if not typed.isdigit():
-            self.message_user(
-                request, f"percentage must be a whole number from 0 to 100, was {typed!r}", messages.ERROR
-            )
+        typed = request.POST.get("percentage", "").strip()[:20]
+        percentage = int(typed) if typed.isascii() and typed.isdecimal() else typed
+        try:
+            check_field("percentage", percentage)
+        except InvalidFlagError as error:
+            self.message_user(request, str(error), messages.ERROR)
             return
         self.change_each(
-            request, flags, partial(services.set_percentage, percentage=int(typed)), direction=Direction.OTHER
+            request, flags, partial(services.set_percentage, percentage=percentage), direction=Direction.OTHER
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: FeatureFlag | None = None) -> tuple[str, ...]:

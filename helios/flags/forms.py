@@ -19,6 +19,7 @@ from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
 from helios.flags.roles import Direction
 from helios.web.roles import Role
+from helios.web.shapes import MAX_REASON
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
 MAX_ROWS: Final = 20
@@ -135,4 +136,6 @@ class FlagActionForm(ActionForm):  # type: ignore[misc]
     percentage = forms.CharField(  # a text: what is wrong with it is told by the action, not swallowed by the form
         required=False, label="", widget=UnfoldAdminTextInputWidget(attrs=_named("percentage"))
     )
-    reason = forms.CharField(required=False, label="", widget=UnfoldAdminTextInputWidget(attrs=_named("reason")))
+    reason = forms.CharField(
+        required=False, max_length=MAX_REASON, label="", widget=UnfoldAdminTextInputWidget(attrs=_named("reason"))
+    )

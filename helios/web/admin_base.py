@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -20,11 +23,36 @@ from unfold.decorators import display
 from helios.web import roles
 from helios.web.access import missing, role_of
 from helios.web.roles import Role
+from helios.web.shapes import Reasoned
 
 NOTICE = "web/role_notice.html"
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
+class CheckedActions(ModelAdmin):  # type: ignore[misc]
+    """Actions on chosen rows: what comes with one keeps the rules of the API, or nothing is done."""
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        wrong = self._wrong(request)
+        if wrong:
+            self.message_user(request, f"Nothing was changed: {wrong}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        response: HttpResponse | None = super().response_action(request, queryset)
+        return response
+
+    def _wrong(self, request: HttpRequest) -> str:
+        """What is wrong with the reason or with the rows, as a sentence; empty when nothing is."""
+        reasoned = Reasoned(data={"reason": request.POST.get("reason", "")})
+        if not reasoned.is_valid():
+            return f"the reason is not valid: {reasoned.errors['reason'][0]}"
+        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.model._meta.pk.clean(chosen, None)  # noqa: SLF001 - Django's own name for it
+            except ValidationError:
+                return f"a row must be chosen by its key, was {chosen[:20]!r}"
+        return ""
+
+
+class ReadOnlyAdmin(CheckedActions):
     """Lists and shows rows; nothing is added, changed or deleted by hand.
 
     `show_full_result_count` is off: large tables are not counted twice a page.
@@ -72,7 +100,7 @@ def lines(texts: Iterable[str]) -> SafeString:
     return format_html_join("", "<p>{}</p>", ((each,) for each in texts))
 
 
-class RoledAdmin(ModelAdmin):  # type: ignore[misc]
+class RoledAdmin(CheckedActions):
     """A page on which every change asks for a role; what a person may not do is not offered, and the page says so."""
 
     list_before_template = NOTICE

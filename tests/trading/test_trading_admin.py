@@ -134,3 +134,12 @@ def test_an_operator_stops_halts_and_reduces_and_starts_or_resumes_nothing(world
     act(operator, "resume_books", world, reason="calm")
     world.refresh_from_db()
     assert (world.active, world.state) == (False, "HALTED")
+
+
+def test_a_reason_that_the_api_would_refuse_moves_no_book(admin_client, world):
+    for reason, told in (("a" * 201, "no more than 200 characters"), ("a\0b", "Null characters are not allowed")):
+        page = act(admin_client, "halt_books", world, reason)
+        assert told in page.content.decode()
+    assert not TradingModeChange.objects.exists()
+    act(admin_client, "halt_books", world, "a" * 200)
+    assert TradingModeChange.objects.get().after == "HALTED"

@@ -78,11 +78,29 @@ def test_a_share_is_set_for_several_flags_at_once(desk: Client) -> None:
     assert set(FeatureFlag.objects.filter(name__in=names).values_list("percentage", flat=True)) == {60}
 
 
-@pytest.mark.parametrize("typed", ["", "many", "101", "-1", "1.5"])
+@pytest.mark.parametrize("typed", ["", "many", "101", "-1", "1.5", "²", "٣", "9" * 5_000])
 def test_a_bad_share_is_told_and_changes_nothing(desk: Client, typed: str) -> None:
     sent = {"action": SET, "_selected_action": chosen(FLAGS, "websocket_v2"), "percentage": typed}
     assert "percentage must be a whole number from 0 to 100" in text(desk.post(FLAGS, sent, follow=True))
     assert FeatureFlag.objects.get(name="websocket_v2").percentage == 25
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ({"reason": "a" * 201}, "the reason is not valid: Ensure this field has no more than 200 characters."),
+        ({"reason": "a\0b"}, "the reason is not valid: Null characters are not allowed."),
+        ({"_selected_action": ["1", "abc"]}, "a row must be chosen by its key, was 'abc'"),
+        ({"_selected_action": [str(10**30)]}, "a row must be chosen by its key, was '10000000000000000000'"),
+        ({"_selected_action": ["9" * 5_000]}, "a row must be chosen by its key, was '99999999999999999999'"),
+    ],
+)
+def test_what_comes_with_an_action_keeps_the_rules_of_the_api(
+    desk: Client, sent: dict[str, str | list[str]], sentence: str
+) -> None:
+    given = {"action": "enable_selected", "_selected_action": chosen(FLAGS, "websocket_v2")} | sent
+    assert f"Nothing was changed: {sentence}" in text(desk.post(FLAGS, given, follow=True))
+    assert not FeatureFlag.objects.get(name="websocket_v2").enabled
 
 
 @pytest.mark.parametrize(
