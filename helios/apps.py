@@ -1,6 +1,6 @@
 from importlib import import_module
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class HeliosConfig(AppConfig):
@@ -11,4 +11,5 @@ class HeliosConfig(AppConfig):
         import_module("helios.errors").redact_with(import_module("helios.logs").redact)
         import_module("helios.system_checks")
         import_module("helios.web.roles").add(import_module("helios.api.policy").POLICY)
-        import_module("helios.celery")  # tasks that this process sends go to our broker
+        if apps.is_installed("django_celery_beat"):  # else this process sends none
+            import_module("helios.celery")  # tasks that this process sends go to our broker

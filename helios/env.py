@@ -24,6 +24,9 @@ from helios import env_file, server_urls
 from helios.entries import parts
 from helios.errors import SettingsError
 
+# Else pydantic looks in every installed package for plugins.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV_FILE = BASE_DIR / ".env"
 PREFIX = "HELIOS_"

@@ -5,9 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from celery.schedules import schedule as every
-from kombu import Queue
-
 from helios import VERSION, admin_menu
 from helios.entries import parts
 from helios.env import BASE_DIR, get_env
@@ -84,6 +81,9 @@ INSTALLED_APPS = [
     "tiers",
     "sentinel",
 ]
+
+# What a command loads in vain that shows no page and sends no task.
+OF_PAGES_AND_TASKS = {"unfold", "django_celery_beat", "django_celery_results"}
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -249,7 +249,9 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SOFT_TIME_LIMIT = 240
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_QUEUES = [Queue(name) for name in ("ingest", "default", "gpu", "execution", "maintenance")]
+CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {
+    name: {} for name in ("ingest", "default", "gpu", "execution", "maintenance")
+}
 CELERY_TASK_ROUTES = {
     "tiers.ingest": {"queue": "ingest"},
     "tiers.tick": {"queue": "ingest"},
@@ -274,7 +276,7 @@ _EVERY_S = {
     "idempotency": ("web.forget_idempotency_keys", 3_600.0),
 }
 CELERY_BEAT_SCHEDULE = {
-    name: {"task": task, "schedule": every(seconds), "options": {"expires": seconds}}
+    name: {"task": task, "schedule": timedelta(seconds=seconds), "options": {"expires": seconds}}
     for name, (task, seconds) in _EVERY_S.items()
 }
 

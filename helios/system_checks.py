@@ -81,7 +81,7 @@ def celery(**_: Any) -> list[CheckMessage]:
                 id="helios.E005",
             )
         )
-    missing = QUEUES - {queue.name for queue in settings.CELERY_TASK_QUEUES}
+    missing = QUEUES - set(settings.CELERY_TASK_QUEUES)
     if missing:
         found.append(Error(f"CELERY_TASK_QUEUES lacks {', '.join(sorted(missing))}.", id="helios.E006"))
     return found

@@ -21,6 +21,7 @@ PAGES = (
 )
 NUMBERS = ("numpy", "scipy", "numba", "pandas", "polars", "talib", "skfolio", "optuna", "torch", "exchange_calendars")
 CLIENTS = ("redis", "anthropic", "httpx", "aiohttp")
+TASKS = ("celery", "kombu", "django_celery_beat.models", "timezone_field", "unfold")
 
 RUN_COMMAND = "from helios.stack.commandline import run; run(['manage.py', 'list_data'])"
 SET_UP = "import django; django.setup()"
@@ -28,7 +29,7 @@ SET_UP = "import django; django.setup()"
 
 def loaded(program: str, **more: str) -> set[str]:
     """Names of the modules that a new process has loaded after `program`."""
-    told = "; import json, sys; sys.stderr.write('\\n' + json.dumps(list(sys.modules)))"
+    told = "\nimport json, sys; sys.stderr.write('\\n' + json.dumps(list(sys.modules)))"
     environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "helios.settings", **more}
     result = subprocess.run(
         [sys.executable, "-c", program + told], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
@@ -36,8 +37,14 @@ def loaded(program: str, **more: str) -> set[str]:
     return set(json.loads(result.stderr.splitlines()[-1]))
 
 
-def test_a_light_command_loads_neither_pages_nor_numbers_nor_clients(fresh_database: str) -> None:
-    assert loaded(RUN_COMMAND, HELIOS_DATABASE_URL=fresh_database) & {*PAGES, *NUMBERS, *CLIENTS} == set()
+def test_a_light_command_loads_neither_pages_nor_numbers_nor_clients_nor_tasks(fresh_database: str) -> None:
+    found = loaded(RUN_COMMAND, HELIOS_DATABASE_URL=fresh_database)
+    assert found & {*PAGES, *NUMBERS, *CLIENTS, *TASKS, "psutil"} == set()
+
+
+def test_a_command_that_only_changes_a_book_needs_nothing_that_sends_tasks() -> None:
+    run_mode = RUN_COMMAND.replace("list_data", "mode', '--help")
+    assert loaded(f"import contextlib\nwith contextlib.suppress(SystemExit): exec({run_mode!r})\n") & {*TASKS} == set()
 
 
 def test_django_alone_loads_neither_pages_nor_numbers_nor_clients() -> None:

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-import psutil
-
 from helios import liveness
 from helios.errors import HeliosError
 
@@ -233,6 +231,8 @@ def reap(pid: int) -> bool:
 
 def processes_in(folder: Path) -> list[int]:
     """Ids of the processes whose working folder is `folder`."""
+    import psutil  # noqa: PLC0415 - where processes are looked for: most commands look for none
+
     wanted = str(folder.resolve())
     found: list[int] = []
     for process in psutil.process_iter():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 
+from django.conf import settings
 from django.core.management import execute_from_command_line
 from django.db import DatabaseError, OperationalError
 from psycopg2 import errorcodes
@@ -27,6 +28,7 @@ WITHOUT_SERVERS = frozenset(
         "spectacular",
     }
 )
+SENDING_NO_TASK = frozenset({"list_data", "mode"})
 _BEHIND = {errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN}
 
 
@@ -36,6 +38,8 @@ def run(argv: list[str]) -> int:
     try:
         env = load_env()
         configure("manage", console_level="WARNING")
+        if argv[1:2] and argv[1] in SENDING_NO_TASK:
+            settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app not in settings.OF_PAGES_AND_TASKS]
         with Lease(env) if needs_servers(argv) else nullcontext():
             execute_from_command_line(argv)
     except KeyboardInterrupt:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from corsheaders.checks import check_settings
 from django.core.checks import run_checks
-from kombu import Queue
 
 from helios import system_checks as checks
 from helios.modules.gate import runs
@@ -91,7 +90,7 @@ def test_a_task_may_not_outlive_its_message(settings: Any) -> None:
 
 
 def test_every_queue_has_to_exist(settings: Any) -> None:
-    settings.CELERY_TASK_QUEUES = [Queue("default")]
+    settings.CELERY_TASK_QUEUES = {"default": {}}
     (found,) = checks.celery()
     assert found.id == "helios.E006"
     assert "gpu" in found.msg

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from helios.env import Env
@@ -29,7 +30,7 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
         assert workers.answering(endpoints.celery_broker(stack.valkey.url())) >= {"worker", "gpu", "maintenance"}
         assert set(running.pids()) == {"worker", "gpu", "maintenance", "beat"}
         (child,) = descendants(running.pids()["gpu"])[-1:]
-        assert "spawn" in " ".join(children.psutil.Process(child).cmdline()), "CUDA must not be forked"
+        assert "spawn" in " ".join(psutil.Process(child).cmdline()), "CUDA must not be forked"
         readied = "SELECT 1 FROM module_processes WHERE component = 'gpu' AND pid = %s"
         stack.wait_for(lambda: stack.query(readied, [child]), timeout_s=240, what="the gpu worker's child is readied")
     assert [pid for pid in pids if children.is_alive(pid)] == []
@@ -121,4 +122,4 @@ def test_every_queue_has_a_worker(make_env: Callable[..., Env]) -> None:
         for spec in processes.workers(make_env())
         for queue in spec.argv[list(spec.argv).index("-Q") + 1].split(",")
     }
-    assert served == {queue.name for queue in settings.CELERY_TASK_QUEUES}
+    assert served == set(settings.CELERY_TASK_QUEUES)
