@@ -18,11 +18,12 @@ from tests.support.warm import ONE_THREAD, SLOW_TO_IMPORT
 from tests.support.warm_hub import FOR_EVER_S, SharedWarm, address
 
 OF_TESTS = ("anthropic", "hypothesis", "schemathesis", "scipy.stats", "playwright.sync_api", "pandas")
+HUB = "import sys; from tests.support import warm_hub; warm_hub.main(sys.argv[1], sys.argv[2:])"
 # Of workers, counting lines comes first: only what is imported afterwards is counted.
 HUBS = {
-    "workers": ("tests.support.covered", "tests.support.preloaded"),
-    "plain": (),
-    "loaded": ("tests.support.preloaded",),
+    "workers": (f"import tests.support.covered; {HUB}", "tests.support.preloaded"),
+    "plain": (HUB,),
+    "loaded": (HUB, "tests.support.preloaded"),
 }
 # Execnet's own program for a worker, which reads from its standard input what to be.
 # What a worker logs outside of its tests is for nobody.
@@ -61,8 +62,10 @@ def _hubs() -> tuple[warm.WarmProcess, list[warm.Forked]]:
         [*SLOW_TO_IMPORT, *OF_TESTS], environ={**os.environ, **ONE_THREAD}, folder=ROOT, idle_s=FOR_EVER_S
     )
     run, as_we_are = os.environ["PYTEST_RUN"], {"environ": os.environ, "folder": ROOT, "stdout": 2, "stderr": 2}
-    argv = ["-m", "tests.support.warm_hub"]
-    hubs = [libraries.start([*argv, address(run, name), *modules], **as_we_are) for name, modules in HUBS.items()]
+    hubs = [
+        libraries.start(["-c", program, address(run, name), *modules], **as_we_are)
+        for name, (program, *modules) in HUBS.items()
+    ]
     return libraries, hubs
 
 

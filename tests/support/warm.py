@@ -7,21 +7,24 @@ What must be shown from a cold start uses `subprocess` instead.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from helios.stack import children
 from helios.warm import Forked, WarmProcess
 from tests.support.places import ROOT
 from tests.support.warm_hub import SharedWarm, address
 
-__all__ = ["Forked", "Running", "begin", "run", "start"]
+__all__ = ["Forked", "Running", "begin", "piped", "run", "start"]
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 BEGIN = "from tests.support.preloaded import begin; begin()"
@@ -70,6 +73,26 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """`python ARGV` to its end."""
     return begin(argv, env=env, loaded=loaded).end(timeout_s)
+
+
+def piped(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    out: Callable[[str], object],
+    err: Callable[[str], object],
+) -> tuple[Forked, list[threading.Thread]]:
+    """`children.piped`, of a process that was loaded before."""
+    ends = [os.pipe(), os.pipe()]
+    with contextlib.ExitStack() as close:
+        theirs = [close.enter_context(os.fdopen(end, "wb")) for _, end in ends]
+        process = _fork(argv[1:], env, *theirs, loaded=True)
+    streams = zip((os.fdopen(end, "rb") for end, _ in ends), (out, err), strict=True)
+    readers = [threading.Thread(target=children._read, args=each, daemon=True) for each in streams]
+    for reader in readers:
+        reader.start()
+    return process, readers
 
 
 def _fork(argv: Sequence[str], env: Mapping[str, str], out: IO[bytes], err: IO[bytes], *, loaded: bool) -> Forked:

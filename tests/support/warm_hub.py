@@ -1,6 +1,6 @@
 """A hub: forked from a warm process, it imports what is asked of it once and gives each who connects a warm process.
 
-`python -m tests.support.warm_hub ADDRESS MODULE...`: the workers of xdist share it, and load nothing themselves.
+The workers of xdist share it, and load nothing themselves.
 """
 
 from __future__ import annotations
@@ -91,7 +91,3 @@ def main(place: str, modules: Sequence[str]) -> None:
     if request is None:
         os._exit(0)
     become(request, warm=own, mark="", started=started)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])

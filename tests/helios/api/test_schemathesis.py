@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import redis
 import schemathesis
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
@@ -31,13 +30,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from helios import flags
-from helios.breakers import services as breakers
-from helios.breakers.process import forget
 from helios.flags import segments
 from helios.flags import services as flag_services
-from helios.modules import process
-from helios.modules import services as modules
 from helios.modules.gate import runs
 from helios.modules.models import ModuleTestRun
 from helios.modules.rows import find, version_of
@@ -100,13 +94,8 @@ def desk(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def api(clean_redis: redis.Redis, desk: None, settings: Any) -> Iterator[Api]:
+def api(control_plane: None, desk: None, unlimited: None) -> Iterator[Api]:
     """A trader without limits, and one thing of each kind for the cases to find."""
-    settings.API_RATES = dict.fromkeys(("read", "write", "sensitive", "anon"), "1000000/s")
-    _forget()
-    flag_services.install_missing(actor="tests")
-    breakers.restore_shipped()
-    modules.restore_shipped()
     segments.create("pilots", {"constraints": []}, actor="tests")
     variants = [{"name": "a", "weight": 1, "payload": {"type": "string", "value": "x"}}]
     flag_services.create("pilot", {"enabled": True, "variants": variants, "segments": ["pilots"]}, actor="tests")
@@ -117,13 +106,6 @@ def api(clean_redis: redis.Redis, desk: None, settings: Any) -> Iterator[Api]:
     yield api_of(Role.TRADER)
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
-    _forget()
-
-
-def _forget() -> None:
-    forget()
-    flags.forget()
-    process.forget()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from helios.stack import children, endpoints, processes, runner, workers
 from helios.stack.children import StackError
 from helios.stack.processes import ProcessSpec
 from helios.stack.valkey import EmbeddedValkey
+from tests.support import warm
 from tests.support.harness import Stack, descendants
 
 
@@ -24,6 +25,7 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
     for name, value in stack.environ.items():
         if name.startswith("HELIOS_"):
             monkeypatch.setenv(name, value)
+    monkeypatch.setattr(children, "piped", warm.piped)  # `make up` starts them from nothing, in a test of its own
     env = Env(_env_file=None, worker_concurrency=1)
     with workers.running_workers(env, beside=[processes.beat()]) as running:
         pids = list(running.pids().values())
