@@ -211,3 +211,16 @@ def test_times_read_as_iso_in_the_admin(admin_client: Client, admin_user: User) 
     from django.utils.formats import date_format
 
     assert date_format(admin_user.date_joined, "DATETIME_FORMAT") == f"{admin_user.date_joined:%Y-%m-%d %H:%M:%S}"
+
+
+def test_a_page_of_somebody_else_can_neither_frame_ours_nor_send_its_forms(admin_user: User, settings: Any) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(admin_user)
+    page = browser.get("/admin/trading/book/")
+    assert page["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in page["Content-Security-Policy"]
+    assert "form-action 'self'" in page["Content-Security-Policy"]
+    assert (settings.SESSION_COOKIE_HTTPONLY, settings.SESSION_COOKIE_SAMESITE) == (True, "Lax")
+    for address in ("/admin/trading/book/", "/admin/login/"):
+        assert browser.post(address, {"action": "halt_books"}).status_code == 403
+    assert browser.post("/api/books/demo/halt", "{}", content_type="application/json").status_code == 403
