@@ -87,14 +87,16 @@ def impurities(source: str) -> Iterator[str]:
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those below `if TYPE_CHECKING:`."""
-    yield tree
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
-            for each in child.orelse:
-                yield from _running(each)
-        else:
-            yield from _running(child)
+    """All statements but those below `if TYPE_CHECKING:`."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+                waiting += child.orelse
+            elif isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+                waiting.append(child)
 
 
 def _home(node: ast.ImportFrom, package: str) -> str:
