@@ -5,11 +5,15 @@ Loaded with `-p tests.support.forked_workers`. What a worker is told, it is told
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import sys
+import threading
 from typing import Any
 
 import pytest
+from _pytest.assertion import rewrite
 from execnet import gateway_base, gateway_io
 
 from helios import warm
@@ -70,8 +74,26 @@ def _hubs() -> tuple[warm.WarmProcess, list[warm.Forked]]:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     """Before the first worker is started; on a busy machine, all that is loaded takes minutes."""
     warm.START_S = 540.0  # type: ignore[misc]
+    rewriting = threading.Thread(target=_rewrite_assertions, args=[config])
+    if not config.option.file_or_dir and not sys.dont_write_bytecode:
+        rewriting.start()
     _hubs()
+    if rewriting.ident:
+        rewriting.join()
     gateway_io.Popen2IOMaster = ForkedIO  # type: ignore[misc,assignment]
+
+
+def _rewrite_assertions(config: pytest.Config) -> None:
+    """In a fresh clone each worker would rewrite all test files; they find this done."""
+    state = config.stash[rewrite.assertstate_key]
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path.name.startswith(("test_", "conftest."))]
+    for path in tests:
+        kept = rewrite.get_cache_dir(path) / f"{path.stem}{rewrite.PYC_TAIL}"
+        if not kept.exists():
+            with contextlib.suppress(SyntaxError):  # the workers tell of it
+                seen, code = rewrite._rewrite_test(path, config)
+                kept.parent.mkdir(exist_ok=True)
+                rewrite._write_pyc(state, code, seen, kept)
