@@ -25,9 +25,9 @@ def _logs(**_: object) -> None:
     from helios.system_checks import exit_on_errors  # noqa: PLC0415
 
     exit_on_errors()
-    sys.stderr = sys.__stderr__
+    console = sys.stderr = sys.__stderr__ or sys.stderr
     configure(COMPONENT)
-    sys.stdout = sys.stderr = Printed(sys.__stderr__)
+    sys.stdout = sys.stderr = Printed(console)
 
 
 @inspect_command(alias="dump_conf")

@@ -1,7 +1,13 @@
+from importlib import import_module
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class ControlConfig(AppConfig):
     name = "helios.control"
     label = "control"
     verbose_name = "Control plane"
+
+    def ready(self) -> None:
+        post_migrate.connect(import_module("helios.db.roles").grant, sender=self)

@@ -15,6 +15,23 @@ from helios.db.locks import hold
 
 Period = Literal["year", "month"]
 
+# Runs as its owner, who owns the tables: it makes partitions of tables that have some, named as below, nothing else.
+MAKER = """
+CREATE FUNCTION make_partition(parent regclass, child text, first timestamptz, until timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_partitioned_table WHERE partrelid = parent)
+        OR child !~ ('^' || parent::text || '_y[0-9]{4}(m[0-9]{2})?$') THEN
+        RAISE EXCEPTION '% must be a partition of a table that has some, % is none', child, parent;
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE IF NOT EXISTS public.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)', child, parent, first, until
+    );
+END $$;
+REVOKE ALL ON FUNCTION make_partition FROM PUBLIC;
+"""
+NO_MAKER = "DROP FUNCTION IF EXISTS make_partition"
+
 
 def partition_bounds(ts: datetime, period: Period) -> tuple[str, datetime, datetime]:
     """Suffix, inclusive start and exclusive end of the partition that holds `ts`."""
@@ -40,10 +57,7 @@ def ensure_partitions(table: str, period: Period, first: datetime, last: datetim
     with transaction.atomic(), connection.cursor() as cursor:  # the lock lasts as long as its transaction
         hold(f"partitions {table}")
         for name, (start, end) in bounds.items():
-            cursor.execute(
-                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
-                f"FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
-            )
+            cursor.execute("SELECT make_partition(%s::regclass, %s, %s, %s)", [table, name, start, end])
     return list(bounds)
 
 

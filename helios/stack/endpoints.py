@@ -18,6 +18,9 @@ MAX_SOCKET_PATH = 90  # the kernel's limit is 107 bytes; leave room for the file
 # What libpq (a comma parts two hosts), PostgreSQL's lists, URLs and the kernel all read the same.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _SHORT = Path("/tmp")  # noqa: S108 - not TMPDIR, by which two shells would miss each other's servers; the folder is private
+# Under whose names processes speak to the database; what each may do there is in `helios.db.roles`.
+OWNER, WORKER, MAINTENANCE = "helios", "helios_worker", "helios_maintenance"
+OF_COMPONENT = {"worker": WORKER, "gpu": WORKER, "maintenance": MAINTENANCE}
 ROOT_STATE = Path("/var/lib/helios")  # where root keeps the server files of a checkout nobody else may enter
 
 
@@ -61,9 +64,9 @@ def socket_dir(var_dir: Path) -> Path:
     return _SHORT / f"helios-{digest(var_dir)}"
 
 
-def postgres_url(folder: Path, database: str = "helios") -> str:
+def postgres_url(folder: Path, database: str = "helios", *, user: str = OWNER) -> str:
     """The address of a database of the server whose socket lies in `folder`, as `HELIOS_DATABASE_URL` takes it."""
-    return f"postgresql://postgres@/{database}?host={quote(os.fsencode(folder))}&port=5432"
+    return f"postgresql://{user}@/{database}?host={quote(os.fsencode(folder))}&port=5432"
 
 
 def valkey_url(socket: Path, db: int = 0) -> str:
@@ -71,15 +74,16 @@ def valkey_url(socket: Path, db: int = 0) -> str:
     return f"unix://{quote(os.fsencode(socket))}?db={db}"
 
 
-def embedded(var_dir: Path) -> Endpoints:
-    """The addresses of the embedded servers of this `var` folder, running or not."""
+def embedded(var_dir: Path, *, component: str = "") -> Endpoints:
+    """The addresses of the embedded servers of this `var` folder, running or not, as a component reaches them."""
     folder = socket_dir(var_dir)
-    return Endpoints(database_url=postgres_url(folder), redis_url=valkey_url(folder / "valkey.sock"))
+    user = OF_COMPONENT.get(component, OWNER)
+    return Endpoints(database_url=postgres_url(folder, user=user), redis_url=valkey_url(folder / "valkey.sock"))
 
 
 def configured(env: Env) -> Endpoints:
     """The addresses that these settings name; of the embedded servers where they name none."""
-    own = embedded(env.var_dir)
+    own = embedded(env.var_dir, component=os.environ.get("HELIOS_COMPONENT", ""))
     return Endpoints(
         database_url=env.database_url.get_secret_value() if env.database_url else own.database_url,
         redis_url=env.redis_url.get_secret_value() if env.redis_url else own.redis_url,

@@ -18,7 +18,7 @@ from psycopg2.extensions import make_dsn
 
 from helios.stack import children
 from helios.stack.children import StackError
-from helios.stack.endpoints import ROOT_STATE, closed_folder
+from helios.stack.endpoints import OF_COMPONENT, OWNER, ROOT_STATE, closed_folder
 
 START_TIMEOUT_S = 120.0  # crash recovery of a large write-ahead log takes its time
 STOP_TIMEOUT_S = 30.0
@@ -43,6 +43,24 @@ SETTINGS: Mapping[str, str] = {
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] ",
 }
+
+# Tables and functions of the database, to the role that owns them from now on.
+_HAND_ON = """
+DO $$
+DECLARE each record;
+BEGIN
+    FOR each IN
+        SELECT format('TABLE %%s', oid::regclass) AS thing FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
+            AND relowner <> %(owner)s::regrole
+        UNION ALL
+        SELECT format('FUNCTION %%s', oid::regprocedure) FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proowner <> %(owner)s::regrole
+    LOOP
+        EXECUTE format('ALTER %%s OWNER TO %%I', each.thing, %(owner)s);
+    END LOOP;
+END $$
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +96,7 @@ class EmbeddedPostgres:
         children.await_ready(process, self._answers, name="PostgreSQL", log=self.log, timeout_s=START_TIMEOUT_S)
         try:
             self.create_database("helios")
+            self._settle_roles()
         except psycopg2.Error as error:  # it answered, and ended or was ended right after
             reason = " ".join(str(error).split())
             raise StackError(f"PostgreSQL started, but its database cannot be made: {reason}") from error
@@ -114,7 +133,7 @@ class EmbeddedPostgres:
             return int(self.pid() is not None)
 
     def dsn(self, database: str = "helios") -> str:
-        """A libpq connection string."""
+        """A libpq connection string, for the superuser: to look after the server, not to work with its data."""
         where = {"host": str(self.socket_dir), "port": 5432, "user": "postgres", "dbname": database}
         return str(make_dsn(**where, connect_timeout=5))
 
@@ -128,12 +147,23 @@ class EmbeddedPostgres:
             return True
 
     @contextmanager
-    def _cursor(self) -> Iterator[psycopg2.extensions.cursor]:
+    def _cursor(self, database: str = "postgres") -> Iterator[psycopg2.extensions.cursor]:
         """A cursor of a connection of its own, outside of transactions."""
-        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+        with closing(psycopg2.connect(self.dsn(database))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 yield cursor
+
+    def _settle_roles(self) -> None:
+        """Roles that are no superusers own the database and work with it; a database of before is handed on."""
+        with self._cursor() as cursor:
+            cursor.execute("SELECT rolname FROM pg_roles")
+            known = {role for (role,) in cursor.fetchall()}
+            for role in sorted({OWNER, *OF_COMPONENT.values()} - known):
+                cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+            cursor.execute(sql.SQL("ALTER DATABASE helios OWNER TO {}").format(sql.Identifier(OWNER)))
+        with self._cursor("helios") as cursor:
+            cursor.execute(_HAND_ON, {"owner": OWNER})
 
     def _answers(self) -> bool:
         """Whether it takes connections, or would if it had one left: others work with it then."""

@@ -20,6 +20,7 @@ import psutil
 import psycopg2
 import psycopg2.extensions
 
+from helios.db import roles
 from helios.stack import children, endpoints, processes
 from helios.stack.processes import ProcessSpec
 from helios.stack.workers import answering
@@ -151,9 +152,17 @@ class Stack:
         """Start a process of Python's in a group of its own, under its spec's name."""
         python, *argv = spec.argv
         assert python == sys.executable, f"only Python is kept warm, was {python}"
-        process = warm.start(argv, env=spec.environ(self.environ), stdout=self.log(spec.name))
+        process = warm.start(argv, env={**spec.environ(self.environ), **self._role(argv)}, stdout=self.log(spec.name))
         self.processes[spec.name] = process
         return process
+
+    def _role(self, argv: Sequence[str]) -> dict[str, str]:
+        """Workers work under the role of theirs, as with the embedded servers."""
+        if "worker" not in argv or not self.value("SELECT count(*) FROM pg_roles WHERE rolname = %s", [roles.WORKER]):
+            return {}
+        role = roles.MAINTENANCE if any("maintenance" in word for word in argv) else roles.WORKER
+        parts = urlsplit(self.database)
+        return {"HELIOS_DATABASE_URL": parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}").geturl()}
 
     def start_worker(self, queues: Sequence[str] = ALL_QUEUES, *, name: str = "worker") -> None:
         """Start a worker with one child for the queues and wait until it answers."""

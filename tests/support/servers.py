@@ -56,7 +56,7 @@ def _start() -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # as it is, SIGTERM would skip atexit
     postgres.start(die_with_us=True)  # should even SIGKILL come, the kernel ends both servers
     valkey.start(die_with_us=True)
-    os.environ["HELIOS_DATABASE_URL"] = f"{postgres_url(root / 'run')}&{MAINTENANCE}"
+    os.environ["HELIOS_DATABASE_URL"] = f"{postgres_url(root / 'run', user='postgres')}&{MAINTENANCE}"
     os.environ["HELIOS_REDIS_URL"] = valkey.url()
     os.environ["HELIOS_VAR_DIR"] = str(root / "var")
 

@@ -157,7 +157,7 @@ def suites_of(name: str, suites: Sequence[str] | None = None) -> dict[str, str]:
 
 def limits_of(**wanted: float | None) -> Limits:
     """The defaults with what is wanted instead, inside its bounds, else `ModuleRefused`."""
-    given = {what: value for what, value in wanted.items() if value is not None}
+    given: dict[str, Any] = {what: value for what, value in wanted.items() if value is not None}
     for what, value in given.items():
         low, high = BOUNDS[what]
         if not low <= value <= high:

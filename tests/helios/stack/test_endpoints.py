@@ -13,7 +13,7 @@ from helios.stack import endpoints
 def test_embedded_addresses_lie_in_one_socket_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     found = endpoints.embedded(Path("/srv/h/var"))
-    assert found.database_url == "postgresql://postgres@/helios?host=/srv/h/var/run&port=5432"
+    assert found.database_url == "postgresql://helios@/helios?host=/srv/h/var/run&port=5432"
     assert found.redis_url == "unix:///srv/h/var/run/valkey.sock?db=0"
 
 
