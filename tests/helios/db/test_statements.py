@@ -49,17 +49,17 @@ def halting(number):
     return "UPDATE portfolio_state SET state = 'HALTED' WHERE id = %s RETURNING id", [number]
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_row_is_read_as_the_orm_reads_it(model, traded):
-    wanted = list(model.objects.order_by("pk"))
-    assert wanted
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {statements.aggregated(model, 'true')}")
-        found = statements.instances(model, cursor.fetchone()[0])
-        cursor.execute(f"SELECT {statements.columns(model, 't')} FROM {model._meta.db_table} t ORDER BY id")
-        rows = [statements.instance(model, row) for row in cursor.fetchall()]
-    for one, other, orm in zip(found, rows, wanted, strict=True):
-        assert repr(values(one)) == repr(values(orm)) == repr(values(other))
+def test_a_row_is_read_as_the_orm_reads_it(traded):
+    for model in MODELS:
+        wanted = list(model.objects.order_by("pk"))
+        assert wanted, model
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {statements.aggregated(model, 'true')}")
+            found = statements.instances(model, cursor.fetchone()[0])
+            cursor.execute(f"SELECT {statements.columns(model, 't')} FROM {model._meta.db_table} t ORDER BY id")
+            rows = [statements.instance(model, row) for row in cursor.fetchall()]
+        for one, other, orm in zip(found, rows, wanted, strict=True):
+            assert repr(values(one)) == repr(values(orm)) == repr(values(other)), model
 
 
 def test_rows_are_written_as_the_orm_writes_them(traded):
