@@ -35,6 +35,7 @@ from helios.redaction import Redactor, printable, redactor, shortened
 
 ROTATE_BYTES = 10 * 1024 * 1024
 KEEP_FILES = 30
+MODE = 0o640
 LONGEST_LINE = 10_000  # letters that wait for the end of a printed line
 ALWAYS_SHOWN = frozenset({"cycle.ended"})  # on consoles that are otherwise left to warnings
 _RECONNECTS = ("celery.bootsteps", "celery.worker", "celery.beat", "kombu")  # loggers about connections, not tasks
@@ -43,6 +44,15 @@ _SHORTEST_SECRET = 6  # shorter values would blank ordinary words
 _SECRET_NAME = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)")
 
 Render = Callable[[Mapping[str, Any]], str]
+
+
+def opened(path: Path, flags: int = os.O_APPEND) -> int:
+    """The descriptor of a log to write to, which its user and group alone may read. Raises: OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, MODE)
+    with contextlib.suppress(PermissionError):  # somebody else's
+        os.fchmod(descriptor, MODE)
+    return descriptor
 
 
 class RotatingFile:
@@ -56,7 +66,6 @@ class RotatingFile:
     def __init__(self, path: Path, *, rotate_bytes: int = ROTATE_BYTES, keep: int = KEEP_FILES) -> None:
         """Open `path` for appending; makes its folder. Raises: OSError."""
         self._path, self._rotate_bytes, self._keep = path, rotate_bytes, keep
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._open()
 
     def write(self, line: str) -> None:
@@ -83,7 +92,12 @@ class RotatingFile:
             self._path.rename(old)
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         if first:
-            with old.open("rb") as source, gzip.open(f"{old}.gz", "wb", compresslevel=5) as target:
+            packed = opened(old.with_name(f"{old.name}.gz"), os.O_TRUNC)
+            with (
+                old.open("rb") as source,
+                os.fdopen(packed, "wb") as file,
+                gzip.GzipFile(old.name, "wb", compresslevel=5, fileobj=file) as target,
+            ):
                 shutil.copyfileobj(source, target)
             old.unlink()
             for outdated in sorted(self._path.parent.glob(f"{self._path.stem}.*.log*"))[: -self._keep]:
@@ -94,7 +108,7 @@ class RotatingFile:
         os.close(self._descriptor)
 
     def _open(self) -> None:
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._descriptor = opened(self._path)
         self._opened_by = os.getpid()
 
     def _reopen(self) -> None:

@@ -19,6 +19,8 @@ from typing import IO, Any
 
 from helios import liveness
 from helios.errors import HeliosError
+from helios.logs import opened, redact
+from helios.redaction import printable
 
 SERVICE_USER = "pgserver"
 LONGEST_PAUSE_S = 30.0
@@ -96,8 +98,7 @@ def spawn(
     die_with_parent: signal.Signals | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own with its output appended to `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with os.fdopen(opened(log), "ab") as output:
         process = subprocess.Popen(
             argv,
             cwd=cwd,
@@ -141,7 +142,7 @@ def piped(
 def _read(stream: IO[bytes], to: Callable[[str], object]) -> None:
     with stream as lines:
         for line in lines:
-            to(line.decode(errors="replace").rstrip("\n"))
+            to(printable(line.decode(errors="replace").rstrip("\n")))
 
 
 def leave_on_sigterm() -> None:
@@ -246,4 +247,5 @@ def tail(log: Path, lines: int = 15) -> str:
     """The last lines of a log, for an error message."""
     if not log.exists():
         return ""
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    found = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return redact("\n".join(map(printable, found)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import re
 import stat
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from urllib.parse import quote, urlencode
 
 from helios import server_urls
 from helios.env import Env
+from helios.errors import SettingsError
 
 MAX_SOCKET_PATH = 90  # the kernel's limit is 107 bytes; leave room for the file's name
 # What libpq (a comma parts two hosts), PostgreSQL's lists, URLs and the kernel all read the same.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
-_SHORT = Path("/tmp")  # noqa: S108 - not TMPDIR, by which two shells would miss each other's servers; the folder is private
 # Under whose names processes speak to the database; what each may do there is in `helios.db.roles`.
 OWNER, WORKER, MAINTENANCE = "helios", "helios_worker", "helios_maintenance"
 OF_COMPONENT = {"worker": WORKER, "gpu": WORKER, "maintenance": MAINTENANCE}
@@ -57,11 +58,28 @@ def server_home(var_dir: Path) -> Path:
 
 
 def socket_dir(var_dir: Path) -> Path:
-    """The folder of the embedded servers' sockets: under `var`, or a short and plain one where that path is neither."""
-    wanted = server_home(var_dir) / "run"
-    if _PLAIN_PATH.fullmatch(str(wanted)) and len(str(wanted)) <= MAX_SOCKET_PATH - len("/.s.PGSQL.5432"):
-        return wanted
-    return _SHORT / f"helios-{digest(var_dir)}"
+    """The folder of the embedded servers' sockets, where nobody else can put one: under `var`, or under the home of
+    the user where that path is too long or not plain.
+
+    Raises: SettingsError where neither will do.
+    """
+    home = _home()
+    for folder in (server_home(var_dir) / "run", *([home / f"run-{digest(var_dir)}"] if home else [])):
+        if _PLAIN_PATH.fullmatch(str(folder)) and len(str(folder)) <= MAX_SOCKET_PATH - len("/.s.PGSQL.5432"):
+            return folder
+    raise SettingsError(
+        f"HELIOS_VAR_DIR must be a shorter folder of letters, digits and . _ - for the servers' sockets, was {var_dir}"
+    )
+
+
+def _home() -> Path | None:
+    """By the user's number: two shells with other variables must not miss each other's servers."""
+    if os.geteuid() == 0:
+        return ROOT_STATE
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".helios"
+    except KeyError:
+        return None  # a number without a name, as in some containers
 
 
 def postgres_url(folder: Path, database: str = "helios", *, user: str = OWNER) -> str:
@@ -83,10 +101,10 @@ def embedded(var_dir: Path, *, component: str = "") -> Endpoints:
 
 def configured(env: Env) -> Endpoints:
     """The addresses that these settings name; of the embedded servers where they name none."""
-    own = embedded(env.var_dir, component=os.environ.get("HELIOS_COMPONENT", ""))
+    database, redis, component = env.database_url, env.redis_url, os.environ.get("HELIOS_COMPONENT", "")
     return Endpoints(
-        database_url=env.database_url.get_secret_value() if env.database_url else own.database_url,
-        redis_url=env.redis_url.get_secret_value() if env.redis_url else own.redis_url,
+        database_url=database.get_secret_value() if database else embedded(env.var_dir, component=component).database_url,
+        redis_url=redis.get_secret_value() if redis else embedded(env.var_dir).redis_url,
     )
 
 

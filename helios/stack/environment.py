@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from helios.env import Env, get_env
 from helios.errors import SettingsError
+from helios.stack import endpoints
 
 
 def load_env() -> Env:
@@ -11,6 +12,7 @@ def load_env() -> Env:
     env = get_env()
     try:
         env.resolved_secret_key()
+        endpoints.configured(env)
     except OSError as error:
         raise SettingsError(f"HELIOS_VAR_DIR cannot be written: {error.strerror or error}") from None
     return env

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from helios.logs import opened, redact
 from helios.stack import children
 from helios.stack.children import StackError
 from helios.stack.processes import WORKING_DIRECTORY
@@ -54,13 +56,14 @@ class Steps:
         """
         started = time.monotonic()
         log = self.log_dir / f"{self.prefix}-{re.sub(r'[^a-z0-9]+', '-', step.title.lower())}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         said: list[str] = []
-        with log.open("w", encoding="utf-8", buffering=1) as kept, _Display(self.console, step.title) as display:
+        kept = os.fdopen(opened(log, os.O_TRUNC), "w", encoding="utf-8", buffering=1)
+        with kept, _Display(self.console, step.title) as display:
 
             def tell(line: str) -> None:
-                kept.write(f"{line}\n")
-                display.say(line.strip())
+                shown = redact(line)
+                kept.write(f"{shown}\n")
+                display.say(shown.strip())
 
             words = [sys.executable, "manage.py", *step.words]
             process, readers = children.piped(words, cwd=WORKING_DIRECTORY, out=said.append, err=tell)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from helios import terminal
 from helios.env import Env
+from helios.logs import redact
 from helios.stack import children, processes, training
 from helios.stack.environment import load_env
 from helios.stack.ports import check_ports, is_free
@@ -108,7 +109,7 @@ def coloured(console: Console) -> Emit:
         with lock:
             colour = colours.setdefault(name, COLOURS.get(name) or next(spare))
             console.print(f"[{colour}]{name:<{width}} |[/] ", end="")
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(redact(line), markup=False, soft_wrap=True)
 
     return emit
 

@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -256,6 +257,7 @@ def test_a_full_file_is_packed_and_the_oldest_are_dropped(tmp_path: Path) -> Non
     file.close()
     packed = sorted(tmp_path.glob("web.*.log.gz"))
     assert len(packed) == 3
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o640}
     assert gzip.decompress(packed[0].read_bytes()).count(b"\n") == 12
     assert not list(tmp_path.glob("web.*.log"))
     assert (tmp_path / "web.log").stat().st_size < 100

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import celery
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
@@ -14,6 +17,7 @@ from loguru import logger
 
 from helios import flags
 from helios.control import generations
+from helios.db.failures import UNAVAILABLE
 from helios.db.locks import claimed
 from helios.modules import process as modules
 from helios.rollouts import process as rollouts
@@ -86,33 +90,54 @@ def recover(*, stalled_s: float) -> int:
     A stage that is still at work holds its row's lock: the message then finds the row locked and does nothing.
     Each attempt at one stage waits twice as long as the one before, up to `MAX_WAIT_S`, since a queue without a worker
     keeps its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED. Last, the venue is
-    asked about the orders that ended cycles have left unclear.
+    asked about the orders that ended cycles have left unclear. What fails for one cycle keeps no other one waiting.
     """
     now = timezone.now()
-    resent = 0
     stuck = PipelineCycle.objects.filter(
         status=Status.RUNNING, progressed_at__lt=now - timedelta(seconds=stalled_s)
     ).select_related("book")
-    for cycle in stuck.order_by("pk")[:100]:
-        wait_s = min(stalled_s * 2**cycle.redriven, max(stalled_s, MAX_WAIT_S))
-        if now - cycle.progressed_at < timedelta(seconds=wait_s):
-            continue
-        with transaction.atomic():
-            owner = PipelineCycle.objects.select_for_update(of=("self",), skip_locked=True)
-            if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():
-                continue
-            if cycle.redriven >= MAX_REDRIVES:
-                outbox.abandon(cycle)
-                gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
-                unclear = [f"{order.client_order_id} is still {order.status}" for order in outbox.unsettled(cycle)]
-                end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]))
-                continue
-            PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
-        due = Stage(cycle.stage)
-        logger.bind(cycle=cycle.pk, stage=due.value, redriven=cycle.redriven + 1).warning("cycle.redriven")
-        resent += send_chain(cycle.pk, Stage.EXECUTE if due is Stage.DONE else due)
+    found = [
+        _alone(cycle, partial(_redrive, cycle, now=now, stalled_s=stalled_s)) for cycle in stuck.order_by("pk")[:100]
+    ]
     for ended in outbox.left_behind().select_related("book").order_by("pk")[:100]:
-        with claimed(CYCLES, ended.pk) as mine:
-            if mine:
-                outbox.flush(ended)
-    return resent
+        _alone(ended, partial(_ask_again, ended))
+    return sum(found)
+
+
+def _alone(cycle: PipelineCycle, work: Callable[[], bool]) -> bool:
+    """What `work` says; False, and a line, where it fails."""
+    try:
+        return work()
+    except (*UNAVAILABLE, SoftTimeLimitExceeded):
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, the next cycle may need no more than to be sent again
+        logger.bind(cycle=cycle.pk).opt(exception=True).error("cycle.not_recovered")
+        return False
+
+
+def _redrive(cycle: PipelineCycle, *, now: datetime, stalled_s: float) -> bool:
+    """Send a cycle's chain again, or end it, if it has waited long enough; whether it was sent."""
+    wait_s = min(stalled_s * 2**cycle.redriven, max(stalled_s, MAX_WAIT_S))
+    if now - cycle.progressed_at < timedelta(seconds=wait_s):
+        return False
+    with transaction.atomic():
+        owner = PipelineCycle.objects.select_for_update(of=("self",), skip_locked=True)
+        if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():
+            return False
+        if cycle.redriven >= MAX_REDRIVES:
+            outbox.abandon(cycle)
+            gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
+            unclear = [f"{order.client_order_id} is still {order.status}" for order in outbox.unsettled(cycle)]
+            end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]))
+            return False
+        PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
+    due = Stage(cycle.stage)
+    logger.bind(cycle=cycle.pk, stage=due.value, redriven=cycle.redriven + 1).warning("cycle.redriven")
+    return send_chain(cycle.pk, Stage.EXECUTE if due is Stage.DONE else due)
+
+
+def _ask_again(ended: PipelineCycle) -> bool:
+    with claimed(CYCLES, ended.pk) as mine:
+        if mine:
+            outbox.flush(ended)
+    return mine

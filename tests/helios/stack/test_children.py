@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from helios.stack import children
+from helios.stack import children, workers
 from helios.stack.children import StackError
 from helios.stack.postgres import EmbeddedPostgres
 from tests.support.places import ROOT
@@ -51,6 +52,26 @@ def test_a_log_that_is_not_there_has_no_tail(tmp_path: Path) -> None:
     assert children.tail(tmp_path / "none.log") == ""
     (tmp_path / "some.log").write_text("1\n2\n3\n")
     assert children.tail(tmp_path / "some.log", 2) == "2\n3"
+
+
+SAYS = "import sys; print('a\\x1b[2Jb password=hunter2\\u2028c'); print('forged\\r2026', file=sys.stderr)"
+
+
+def test_what_a_process_says_is_printable_and_its_file_shows_no_secret_to_others(tmp_path: Path) -> None:
+    said: list[str] = []
+    kept = workers.log_files(tmp_path / "logs")
+    process, readers = children.piped(
+        [sys.executable, "-X", "utf8", "-c", SAYS], cwd=tmp_path, out=lambda line: kept("w", line), err=said.append
+    )
+    for reader in readers:
+        reader.join()
+    process.wait()
+    assert said == ["forged\\r2026"]
+    log = tmp_path / "logs" / "w.out"
+    assert log.read_text() == "a\\x1b[2Jb password=***\\u2028c\n"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o640
+    log.write_text("a\x1b[2Jb password=hunter2\n")
+    assert children.tail(log) == "a\\x1b[2Jb password=***"
 
 
 def test_waiting_gives_up_in_time() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -94,6 +95,28 @@ def test_a_server_without_a_connection_left_is_left_alone(root: Path) -> None:
     finally:
         held.clear()
         server.stop()
+
+
+def test_the_servers_logs_are_not_for_others_and_hold_nothing_of_a_statement(
+    server: EmbeddedPostgres, valkey: EmbeddedValkey
+) -> None:
+    server.log.parent.mkdir(parents=True, exist_ok=True)
+    server.log.write_text("from before\n")
+    server.log.chmod(0o666)
+    server.start()
+    valkey.start()
+    for statement in (
+        "SELECT 'sk-a-secret'::int",
+        "CREATE TABLE t (p text UNIQUE)",
+        "SELECT $$sk-a-secret$$ FROM nowhere",
+    ):
+        with contextlib.suppress(psycopg2.Error):
+            ask(server, statement)
+    server.stop()
+    text = server.log.read_text()
+    assert "database system is shut down" in text
+    assert "sk-a-secret" not in text
+    assert [stat.S_IMODE(each.log.stat().st_mode) for each in (server, valkey)] == [0o640, 0o640]
 
 
 def test_a_stop_keeps_the_data_and_leaves_no_process(server: EmbeddedPostgres) -> None:

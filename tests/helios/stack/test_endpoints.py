@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from helios.env import Env
+from helios.errors import SettingsError
 from helios.stack import endpoints
 
 
@@ -17,8 +21,17 @@ def test_embedded_addresses_lie_in_one_socket_folder(tmp_path: Path, monkeypatch
     assert found.redis_url == "unix:///srv/h/var/run/valkey.sock?db=0"
 
 
-def test_a_long_folder_gets_a_short_socket_path_that_stays_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def ann(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Who runs this process: an ordinary user with a home."""
+    person = SimpleNamespace(pw_dir="/home/ann")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(pwd, "getpwuid", {1000: person}.__getitem__)
+    return person
+
+
+@pytest.mark.usefixtures("ann")
+def test_a_long_folder_gets_a_short_socket_path_that_stays_the_same() -> None:
     deep = Path("/srv") / ("d" * 120) / "var"
     folder = endpoints.socket_dir(deep)
     assert len(str(folder / ".s.PGSQL.5432")) < 107
@@ -26,20 +39,37 @@ def test_a_long_folder_gets_a_short_socket_path_that_stays_the_same(monkeypatch:
     assert folder != endpoints.socket_dir(deep.with_name("other"))
 
 
+@pytest.mark.usefixtures("ann")
 @pytest.mark.parametrize("sign", list(" #&+%,\\'\"?:=@;~[]{}()<>|*$!\nü\udce9"))
 def test_a_folder_that_clients_would_read_otherwise_gets_sockets_elsewhere(
     monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     folder = endpoints.socket_dir(Path(f"/srv/a{sign}b/var"))
-    assert folder.parent == Path("/tmp")  # noqa: S108 - the folder below it is private
+    assert folder.parent == Path("/home/ann/.helios")
     assert folder not in {endpoints.socket_dir(Path(f"/srv/a{other}b/var")) for other in "-_._" if other != sign}
-    monkeypatch.setenv("TMPDIR", "/elsewhere")
+    for name in ("TMPDIR", "HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, "/elsewhere")
     assert folder == endpoints.socket_dir(Path(f"/srv/a{sign}b/var"))
 
 
-def test_a_plus_and_a_blank_are_two_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+def test_no_socket_lies_where_others_may_write(ann: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = Path("/srv") / ("d" * 120) / "var"
+    for home in ("/home/" + "a" * 90, "/home/änn"):
+        ann.pw_dir = home
+        with pytest.raises(SettingsError, match=r"^HELIOS_VAR_DIR must be a shorter folder .*, was /srv/d+/var$"):
+            endpoints.socket_dir(deep)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a number without a name
+    with pytest.raises(SettingsError, match="HELIOS_VAR_DIR must be a shorter folder"):
+        endpoints.socket_dir(deep)
+    elsewhere = {"database_url": "postgresql://db/x", "redis_url": "redis://q/0"}
+    found = endpoints.configured(Env(_env_file=None, var_dir=deep, **elsewhere))
+    assert (found.database_url, found.redis_url) == tuple(elsewhere.values())
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert endpoints.socket_dir(deep).parent == endpoints.ROOT_STATE
+
+
+@pytest.mark.usefixtures("ann")
+def test_a_plus_and_a_blank_are_two_folders() -> None:
     assert endpoints.embedded(Path("/srv/a b/var")) != endpoints.embedded(Path("/srv/a+b/var"))
     for folder in ("/srv/a+b", "/srv/a b"):
         assert endpoints.django_database(endpoints.postgres_url(Path(folder)))["HOST"] == folder

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import billiard.common
 import pytest
+from django.utils import timezone
 
 from helios.db.failures import UNAVAILABLE
 from helios.modules import watch
@@ -11,9 +14,9 @@ from helios.modules.models import ModuleSwap
 from helios.rollouts.models import RolloutDecision
 from tests.support.challengers import BROKEN
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, active, finish, orders_of, roll_out, run
-from tiers.live import stages
+from tiers.live import chain, stages
 from trading.books import ledger
-from trading.models import LedgerEntry, Stage
+from trading.models import LedgerEntry, PipelineCycle, Stage
 
 pytestmark = pytest.mark.django_db
 
@@ -148,3 +151,20 @@ def test_a_cycle_whose_pinned_version_is_gone_ends_with_a_reason(book, times, sw
     cycle = finish(begun)
     assert cycle.status == "FAILED"
     assert cycle.reason.startswith("execute: module execute has no version 9.9.9")
+
+
+def test_a_cycle_that_cannot_be_recovered_keeps_no_other_one_running(desk, times, monkeypatch):
+    first, second = (run(desk(name), times[FIRST], upto=Stage.RISK) for name in ("one", "two"))
+    PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(hours=1), redriven=chain.MAX_REDRIVES)
+
+    def end(cycle, *rest):
+        if cycle.pk == first.pk:
+            raise ValueError("not this one")
+        stages.end(cycle, *rest)
+
+    monkeypatch.setattr(chain, "end", end)
+    assert chain.recover(stalled_s=60) == 0
+    assert [PipelineCycle.objects.get(pk=each.pk).status for each in (first, second)] == ["RUNNING", "FAILED"]
+    monkeypatch.undo()
+    chain.recover(stalled_s=60)
+    assert PipelineCycle.objects.get(pk=first.pk).status == "FAILED"
