@@ -122,7 +122,7 @@ class FeatureFlagAdmin(ServicedAdmin):
     )
     def set_percentage_of_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
         typed = request.POST.get("percentage", "").strip()[:20]
-        percentage = int(typed) if typed.isascii() and typed.isdecimal() else typed
+        percentage: Any = int(typed) if typed.isascii() and typed.isdecimal() else typed
         try:
             check_field("percentage", percentage)
         except InvalidFlagError as error:

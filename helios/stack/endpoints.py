@@ -8,6 +8,7 @@ import pwd
 import re
 import stat
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -101,10 +102,11 @@ def embedded(var_dir: Path, *, component: str = "") -> Endpoints:
 
 def configured(env: Env) -> Endpoints:
     """The addresses that these settings name; of the embedded servers where they name none."""
-    database, redis, component = env.database_url, env.redis_url, os.environ.get("HELIOS_COMPONENT", "")
+    database, redis = env.database_url, env.redis_url
+    own = partial(embedded, env.var_dir, component=os.environ.get("HELIOS_COMPONENT", ""))  # there may be none
     return Endpoints(
-        database_url=database.get_secret_value() if database else embedded(env.var_dir, component=component).database_url,
-        redis_url=redis.get_secret_value() if redis else embedded(env.var_dir).redis_url,
+        database_url=(database.get_secret_value() if database else own().database_url),
+        redis_url=(redis.get_secret_value() if redis else own().redis_url),
     )
 
 
