@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
@@ -24,8 +25,8 @@ class Filter(SafeExceptionReporterFilter):
     def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
         return self._cleansed(super().get_post_parameters(request).items())
 
-    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> list[tuple[str, Any]]:
-        return list(self._cleansed(super().get_traceback_frame_variables(request, tb_frame)).items())
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> ItemsView[str, Any]:
+        return self._cleansed(super().get_traceback_frame_variables(request, tb_frame)).items()
 
     def _cleansed(self, named: Any) -> dict[str, Any]:
         return {name: self.cleanse_setting(name, value) for name, value in named}
