@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 import threading
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -84,6 +85,20 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     if rewriting.ident:
         rewriting.join()
     gateway_io.Popen2IOMaster = ForkedIO  # type: ignore[misc,assignment]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """What a test has shown may be no text for execnet, which then ends the whole run."""
+    return _encodable((yield))
+
+
+def _encodable(part: Any) -> Any:
+    if isinstance(part, str):
+        return part.encode(errors="backslashreplace").decode()
+    if isinstance(part, dict):
+        return {_encodable(key): _encodable(value) for key, value in part.items()}
+    return type(part)(map(_encodable, part)) if isinstance(part, list | tuple) else part
 
 
 def _rewrite_assertions(config: pytest.Config) -> None:
