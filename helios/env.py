@@ -83,7 +83,7 @@ class Env(BaseSettings):
     api_rate_anon: str = Field(default="60/min", pattern=_RATE)
 
     web_port: int = Field(default=8000, ge=1, le=65535)
-    web_threads: int = Field(default=8, ge=1, le=64)  # of a web process, for reading; four more are for changes
+    web_threads: int = Field(default=8, ge=1, le=64)  # of a web process, for reading; `web.lanes` has the others
     flower_port: int = Field(default=5555, ge=1, le=65535)
     flower_basic_auth: SecretStr | None = Field(default=None, validation_alias="FLOWER_BASIC_AUTH")  # user:password
     worker_concurrency: int = Field(default=2, ge=1, le=64)

@@ -70,7 +70,7 @@ def web(env: Env) -> ProcessSpec:
     argv = [
         *(sys.executable, "-m", "uvicorn", "helios.asgi:application"),
         *("--host", "127.0.0.1", "--port", str(env.web_port), "--no-access-log", "--no-proxy-headers"),
-        *("--limit-concurrency", "1000"),
+        *("--limit-concurrency", "1000", "--http", "helios.web.connections:PatientProtocol"),
     ]
     return ProcessSpec(name="web", argv=argv, port=env.web_port, port_variable="HELIOS_WEB_PORT")
 

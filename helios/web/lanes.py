@@ -1,8 +1,9 @@
 """Requests are served by a fixed number of threads, each with the one database connection that it keeps.
 
 Django takes a new thread, so a new connection, for every request that is under way: 200 at once take all that the
-database has, from the workers too. Here reading has its lanes and changing has others, so that no flood of reads holds
-up the kill switch. What waits on a slow client (its body, its answer) takes no lane.
+database has, from the workers too. Here each kind of request has lanes of its own: strangers and logins, whose
+passwords take long to hash, hold up nobody with a token or a session, reading holds up no change, and no change what
+makes trading safer. What waits on a slow client (its body, its answer) takes no lane.
 """
 
 from __future__ import annotations
@@ -20,10 +21,18 @@ from helios.web.bodies import refuse
 from helios.web.lifespan import Application, Message, Receive, Send
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-CHANGING_LANES: Final = 4
+PROBES, LOGIN = "/health", "/admin/login/"
+SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort")
+THREADS: Final = {"probe": 1, "stranger": 2, "change": 4, "safer": 2}  # and `web_threads` for reading
 WAITING: Final = 256  # requests of a kind that may wait for a lane; more are sent away at once
+STRANGERS_BODY: Final = 65_536  # bytes
+BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies that are kept at a time
 BODY_S: Final = 30.0  # for all of a body to come
 RETRY_S: Final = 1
+
+
+class RefusedError(Exception):
+    """A request that is sent away before Django sees it."""
 
 
 class Lanes:
@@ -34,6 +43,11 @@ class Lanes:
         self._free: asyncio.LifoQueue[ThreadPoolExecutor] = asyncio.LifoQueue()
         for number in range(count):
             self._free.put_nowait(ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-{number}"))
+
+    def check(self) -> None:
+        """Raises: RefusedError, when too many requests wait for one of them."""
+        if self.waiting >= WAITING:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{WAITING} requests wait already; try again")
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
@@ -50,40 +64,82 @@ class Lanes:
             self._free.put_nowait(thread)
 
 
-def in_lanes(django: Application, *, reading: int, changing: int = CHANGING_LANES) -> Application:
-    """The application behind so many threads for reading and for changing; 503 when too many wait for one."""
-    read, change = Lanes(reading, "read"), Lanes(changing, "change")
+def kind(scope: Message) -> str:
+    """Which lanes serve a request, by its head alone: whether a token or a session is any good, Django finds out."""
+    names = {name for name, _ in scope["headers"]}
+    path = scope["path"]
+    if path.startswith(PROBES):
+        return "probe"
+    if path == LOGIN or not (b"authorization" in names or any(_session(each) for each in scope["headers"])):
+        return "stranger"
+    if scope["method"] in READING:
+        return "read"
+    return "safer" if path.endswith(SAFER) else "change"
+
+
+def in_lanes(django: Application, *, reading: int) -> Application:
+    """The application behind so many threads for reading, and `THREADS` for all else; 503 when too many wait."""
+    lanes = {each: Lanes(count, each) for each, count in {**THREADS, "read": reading}.items()}
+    bodies = Bodies()
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await django(scope, receive, send)
             return
-        lanes = read if scope["method"] in READING else change
-        if lanes.waiting >= WAITING:
-            retry = (b"retry-after", str(RETRY_S).encode())
-            await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, f"{WAITING} requests wait already; try again", retry)
-            return
-        try:
-            async with asyncio.timeout(BODY_S):
-                body = await _whole(receive)
-        except TimeoutError:
-            await refuse(send, HTTPStatus.REQUEST_TIMEOUT, f"a body must come within {BODY_S:g} s, did not")
-            return
+        which = kind(scope)
         answer: list[Message] = []
-        async with lanes.one():
-            await django(scope, _again(body, receive), _kept(answer))
+        try:
+            lanes[which].check()
+            limit = STRANGERS_BODY if which == "stranger" else BUFFERED
+            async with bodies.whole(receive, limit) as body, lanes[which].one():
+                await django(scope, _again(body, receive), _kept(answer))
+        except RefusedError as refused:
+            status, detail = refused.args
+            retry = [(b"retry-after", str(RETRY_S).encode())] if status == HTTPStatus.SERVICE_UNAVAILABLE else []
+            await refuse(send, status, detail, *retry)
+            return
         for message in answer:
             await send(message)
 
     return application
 
 
-async def _whole(receive: Receive) -> list[Message]:
-    """The body as it came, up to its end or to the client's."""
-    came = [await receive()]
-    while came[-1].get("more_body"):
-        came.append(await receive())
-    return came
+class Bodies:
+    """The bodies of requests that are under way, which together have a bound."""
+
+    def __init__(self) -> None:
+        self.kept = 0  # bytes
+
+    @asynccontextmanager
+    async def whole(self, receive: Receive, limit: int) -> AsyncIterator[list[Message]]:
+        """A body as it came, up to its end or to the client's. Raises: RefusedError."""
+        came, own = list[Message](), 0
+        try:
+            try:
+                async with asyncio.timeout(BODY_S):
+                    while not came or came[-1].get("more_body"):
+                        came.append(await receive())
+                        size = len(came[-1].get("body", b""))
+                        own, self.kept = own + size, self.kept + size
+                        self._check(own, limit)
+            except TimeoutError as error:
+                late = f"a body must come within {BODY_S:g} s, did not"
+                raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, late) from error
+            yield came
+        finally:
+            self.kept -= own
+
+    def _check(self, own: int, limit: int) -> None:
+        if own > limit:
+            detail = f"a body without a token or a session must have at most {limit} bytes, was larger"
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        if self.kept > BUFFERED:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies come at once; try again")
+
+
+def _session(header: tuple[bytes, bytes]) -> bool:
+    name, value = header
+    return name == b"cookie" and b"sessionid=" in value
 
 
 def _again(body: list[Message], receive: Receive) -> Receive:

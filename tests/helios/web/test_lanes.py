@@ -28,10 +28,15 @@ def serving(work: Work) -> Any:
     return application
 
 
-async def ask(application: Any, *requests: tuple[str, bytes]) -> list[httpx.Response]:
+KNOWN = {"Authorization": "Token t"}
+
+
+async def ask(
+    application: Any, *requests: tuple[str, bytes], path: str = "/", headers: dict[str, str] = KNOWN
+) -> list[httpx.Response]:
     transport = httpx.ASGITransport(application)
-    async with httpx.AsyncClient(transport=transport, base_url="http://helios", timeout=60) as client:
-        return await asyncio.gather(*(client.request(method, "/", content=body) for method, body in requests))
+    async with httpx.AsyncClient(transport=transport, base_url="http://helios", timeout=60, headers=headers) as client:
+        return await asyncio.gather(*(client.request(method, path, content=body) for method, body in requests))
 
 
 def test_many_requests_share_a_few_threads_and_each_gets_its_own_answer() -> None:
@@ -77,9 +82,57 @@ def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypat
     assert answers[0].json()["detail"] == "4 requests wait already; try again"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "which"),
+    [
+        ("GET", "/health/ready", {}, "probe"),
+        ("GET", "/api/books/", {}, "stranger"),
+        ("POST", "/api/books/main/halt", {}, "stranger"),
+        ("POST", "/admin/login/", {"cookie": "sessionid=s"}, "stranger"),
+        ("GET", "/admin/", {"cookie": "csrftoken=c"}, "stranger"),
+        ("GET", "/admin/", {"cookie": "csrftoken=c; sessionid=s"}, "read"),
+        ("GET", "/api/books/", KNOWN, "read"),
+        ("POST", "/api/modularity/modules/register", KNOWN, "change"),
+        ("POST", "/api/books/main/halt", KNOWN, "safer"),
+        ("POST", "/api/modularity/feature-flags/auto_trading/kill-switch", KNOWN, "safer"),
+    ],
+)
+def test_each_kind_of_request_has_lanes_of_its_own(method: str, path: str, headers: dict[str, str], which: str) -> None:
+    given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    assert lanes.kind({"method": method, "path": path, "headers": given}) == which
+
+
+def test_strangers_who_log_in_by_the_hundred_hold_up_nobody_with_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "WAITING", 8)
+    hash_on = threading.Event()
+    application = lanes.in_lanes(serving(lambda method: method == "POST" and hash_on.wait(60) and None), reading=1)
+
+    async def flood() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        logins = asyncio.create_task(ask(application, *[("POST", b"")] * 60, path=lanes.LOGIN, headers={}))
+        await asyncio.sleep(0.05)
+        read = await ask(application, ("GET", b"read"))
+        hash_on.set()
+        return read, await logins
+
+    read, logins = asyncio.run(flood())
+    assert read[0].content == b"read"
+    assert sorted({answer.status_code for answer in logins}) == [200, 503]
+
+
+def test_bodies_are_bounded_for_strangers_and_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    application = lanes.in_lanes(serving(lambda _: None), reading=1)
+    large = ("POST", b"x" * (lanes.STRANGERS_BODY + 1))
+    assert asyncio.run(ask(application, large, headers={}))[0].status_code == 413
+    assert asyncio.run(ask(application, large))[0].status_code == 200
+    monkeypatch.setattr(lanes, "BUFFERED", lanes.STRANGERS_BODY)
+    application = lanes.in_lanes(serving(lambda _: None), reading=1)
+    assert asyncio.run(ask(application, large))[0].status_code in {413, 503}
+    assert asyncio.run(ask(application, ("POST", b"small")))[0].status_code == 200  # what was refused is forgotten
+
+
 def test_a_client_that_is_slow_with_its_body_or_its_answer_takes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "BODY_S", 0.2)
-    application = lanes.in_lanes(serving(lambda _: None), reading=1, changing=1)
+    application = lanes.in_lanes(serving(lambda _: None), reading=1)
 
     async def slow() -> tuple[list[int], list[httpx.Response]]:
         told: list[int] = []
@@ -97,7 +150,7 @@ def test_a_client_that_is_slow_with_its_body_or_its_answer_takes_no_thread(monke
         async def at_once() -> Any:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"authorization", b"Token t")]}
         upload = asyncio.create_task(application(scope, receive, send))
         download = asyncio.create_task(application({**scope, "method": "GET"}, at_once, stuck))
         await asyncio.sleep(0.05)
