@@ -74,9 +74,9 @@ def check_registration(name: str, path: str, version: str, dependencies: Mapping
 def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
     """Run the suites that gate the slot on a version (the newest by default): LOADED afterwards, or FAILED and why.
 
-    Raises `ModuleRefused` where a dependency is not loaded in a fitting version, `ModuleLoadFailed` where
-    the code is at fault. An ACTIVE version stays as it is. The tests run outside the transaction: they may
-    take long.
+    Raises `ModuleRefused` where a dependency is not loaded in a fitting version, and as `unload` does for the version
+    before, `ModuleLoadFailed` where the code is at fault. An ACTIVE version stays as it is. The tests run outside the
+    transaction: they may take long.
     """
     with MODULES.changing(actor=actor):
         rows = slots()
@@ -122,6 +122,7 @@ def loadable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersi
     row = version_of(slot, version)
     if row.state != ModuleState.ACTIVE:
         _refuse_open(slot)
+        _refuse_way_back(slot, row)
         check_path(row.path, loading.allowed_packages())
         compatibility.check_needs(row, rows, USABLE)
     return row
@@ -142,14 +143,15 @@ def activatable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVe
 def unload(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
     """Take a version (the one in use by default) out of use from the next task on.
 
-    Running cycles that pinned it end with it. Raises `ModuleRefused` while another module needs the slot, and while
-    it is being swapped.
+    Running cycles that pinned it end with it. Raises `ModuleRefused` while another module needs the slot, while it is
+    being swapped, and for the version before while the first calls of a switch are watched: failures lead back to it.
     """
     with MODULES.changing(actor=actor):
         rows = slots()
         slot = named(rows, name)
         row = version_of(slot, version) if version or slot.active is None else slot.active
         _refuse_open(slot)
+        _refuse_way_back(slot, row)
         users = compatibility.users_of(rows, name)
         if users and _last_usable(slot, row):
             raise ModuleRefused(f"module {name} is needed by {', '.join(users)}: unload them first")
@@ -290,6 +292,15 @@ def _refuse_open(slot: Module) -> None:
     running = slot.swaps.filter(state__in=OPEN_SWAPS).first()
     if running is not None:
         raise ModuleRefused(f"module {slot.name} is being swapped by {running.actor}: wait until that has ended")
+
+
+def _refuse_way_back(slot: Module, row: ModuleVersion) -> None:
+    """Failures of watched calls lead back to the version before, which stays LOADED until then."""
+    if slot.watch is not None and slot.active is not None and slot.previous_id == row.pk:
+        raise ModuleRefused(
+            f"module {slot.name} {row.label} is what a failed call goes back to: wait until {slot.active.label} has "
+            f"had its {slot.watch.watch_calls} watched calls"
+        )
 
 
 def _finish(row: ModuleVersion, state: ModuleState, *, actor: str, error: str = "") -> ModuleVersion:

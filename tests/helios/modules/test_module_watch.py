@@ -60,6 +60,17 @@ def test_the_first_failed_call_brings_the_version_before_back(oracle, faulty):
     assert watch.fallback_label("oracle") == oracle["1.0.0"]
 
 
+def test_the_version_before_stays_while_the_first_calls_are_watched(oracle, faulty):
+    for takes_away in (services.unload, services.load):
+        with pytest.raises(ModuleRefused, match=r"is what a failed call goes back to: wait until 1\.2\.0.* watched"):
+            takes_away("oracle", oracle["1.0.0"])
+    services.unload("oracle", oracle["1.1.0"])
+    with pytest.raises(WatchedCallFailed):
+        call()
+    assert watch.flush() == ["oracle"]
+    assert used() == oracle["1.0.0"]
+
+
 def test_the_cause_travels_with_the_error(faulty):
     with pytest.raises(WatchedCallFailed) as caught:
         call()
