@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from helios.redaction import printable
+
 PLAIN = "helios.plain"  # an error handler, as codecs know them
 READER_LEFT = 141  # what a shell reports of a program that SIGPIPE ended
 _BOX = range(0x2500, 0x2580)
@@ -57,6 +59,11 @@ def run_and_exit(main: Callable[[], int]) -> NoReturn:
         status = 1
         _swallow_the_rest()
     sys.exit(status)
+
+
+def shown(text: str) -> str:
+    """The text line by line, without anything that a terminal obeys."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def prepare() -> None:

@@ -18,7 +18,7 @@ from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownSta
 from helios.control.admin import ChangeForm, ServicedAdmin, ShownInline, button
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from helios.web.roles import Role
-from helios.web.shapes import MAX_REASON
+from helios.web.shapes import MAX_REASON, ONE_LINE
 
 COLOURS = {
     "closed": "success",
@@ -36,6 +36,7 @@ class BreakerForm(ChangeForm):
     reason = forms.CharField(
         required=False,
         max_length=MAX_REASON,
+        validators=[ONE_LINE],
         widget=UnfoldAdminTextInputWidget(),
         help_text="Why; kept in the history.",
     )

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from helios.errors import HeliosError
 from helios.web.admin_base import RoledAdmin, RoledForm
 from helios.web.roles import Role
-from helios.web.shapes import MAX_REASON
+from helios.web.shapes import MAX_REASON, ONE_LINE
 
 
 class ShownInline(TabularInline):
@@ -43,6 +43,7 @@ class ChangeForm(RoledForm):
     reason = forms.CharField(
         required=False,
         max_length=MAX_REASON,
+        validators=[ONE_LINE],
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
         help_text="why you change it; kept in the history",
     )

@@ -8,16 +8,19 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
 from helios.errors import HeliosError
+from helios.plain_command import PlainCommand
+from helios.redaction import printable
+from helios.terminal import shown
 
 Row = dict[str, Any]
 Options = Mapping[str, Any]
 
 
-class SubjectCommand(BaseCommand):
+class SubjectCommand(PlainCommand):
     """What a subject's command adds: its actions, a method `_<action>` for each, their arguments and their text."""
 
     subject: ClassVar[str]  # flag, breaker, ...: as a sentence speaks of its tables
@@ -26,6 +29,7 @@ class SubjectCommand(BaseCommand):
     nameless: ClassVar[Collection[str]]
     optional: ClassVar[Collection[str]] = ()  # those whose name may be missing
     name_help: ClassVar[str]
+    passages: ClassVar[Collection[str]] = ()  # fields of several lines; any other is shown in one
 
     def arguments(self, name: str, action: CommandParser) -> None:
         """Add what only this action takes."""
@@ -65,9 +69,21 @@ class SubjectCommand(BaseCommand):
             ) from error
         except OperationalError as error:
             raise CommandError(f"the database must answer, did not: {str(error).splitlines()[0]}") from error
-        as_json = json.dumps(answer, default=str, indent=2) if options["json"] else ""
-        self.stdout.write(as_json or self.text(options["action"], answer))
+        if options["json"]:
+            self.stdout.write(json.dumps(answer, default=str, indent=2))
+        else:
+            self.stdout.write(shown(self.text(options["action"], self._in_lines(answer))))
         self.finish(options["action"], answer)
+
+    def _in_lines(self, value: Any, field: str = "") -> Any:
+        """The answer with every text in one line: none can look like a row of its own."""
+        if isinstance(value, dict):
+            return {name: self._in_lines(each, name) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._in_lines(each, field) for each in value]
+        if isinstance(value, str):
+            return (shown if field in self.passages else printable)(value)
+        return value
 
 
 def actor() -> str:

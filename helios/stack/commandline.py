@@ -15,6 +15,7 @@ from helios.logs import configure, redact
 from helios.stack import children
 from helios.stack.environment import load_env
 from helios.stack.servers import Lease
+from helios.terminal import shown
 
 WITHOUT_SERVERS = frozenset(
     {
@@ -80,5 +81,5 @@ def explain(error: Exception) -> str | None:
 
 
 def _fail(sentence: str, status: int) -> int:
-    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.write(f"{shown(sentence)}\n")
     return status

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from django.core.validators import RegexValidator
 from django.db.models import Model
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import extend_schema_field
@@ -19,6 +20,9 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,99}")
 SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_PARTS: Final = 100
 MAX_REASON: Final = 200
+ONE_LINE: Final = RegexValidator(
+    r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z", "must be one line without control characters, was not"
+)
 MAX_NAMED: Final = 20  # unknown fields that one answer names; a body may hold tens of thousands
 
 
@@ -110,7 +114,12 @@ class Reasoned(Body):
     """A change that may say why; the history keeps it."""
 
     reason = StrictText(
-        required=False, default="", allow_blank=True, max_length=MAX_REASON, help_text="kept in the history"
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=MAX_REASON,
+        validators=[ONE_LINE],
+        help_text="kept in the history",
     )
 
 
@@ -125,7 +134,7 @@ class Versioned(Reasoned):
 class ReasonQuery(Query):
     """A reason where there is no body."""
 
-    reason = serializers.CharField(required=False, default="", max_length=MAX_REASON)
+    reason = serializers.CharField(required=False, default="", max_length=MAX_REASON, validators=[ONE_LINE])
 
 
 class ReadOnlySerializer(serializers.ModelSerializer[Row]):

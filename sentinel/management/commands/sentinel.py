@@ -6,11 +6,12 @@ import json
 import shutil
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from helios.plain_command import PlainCommand
 from sentinel import services
 from sentinel.selectors import status
 
@@ -28,7 +29,7 @@ FAILING: Final = {"critical": {"CRITICAL"}, "warning": {"CRITICAL", "DEGRADED"}}
 PLAIN_WIDTH: Final = 140
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Audit the running system (audit), or show what the last audit found (status)."
     requires_system_checks: list[str] = []  # a broken set-up is what this command is for
 

@@ -362,3 +362,13 @@ def test_mistakes_with_the_newer_actions_end_in_one_sentence_too(words: list[str
 def test_a_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="must be a JSON file"):
         run("import", saved(tmp_path, "broken.json", "{"))
+
+
+def test_what_a_terminal_obeys_is_shown_as_its_escape() -> None:
+    services.enable("websocket_v2", actor="ann", reason="\x1b]0;pwn\x07\x1b[2J\n     9 forged")
+    shown = run("history", "websocket_v2").splitlines()[0]
+    assert r"(\x1b]0;pwn\x07\x1b[2J\n     9 forged)" in shown
+    assert data("history", "websocket_v2")[0]["reason"].startswith("\x1b]0;")
+    with pytest.raises(CommandError) as refused:
+        run("show", "\x1b[2J\x07")
+    assert str(refused.value).replace("\n", "").isprintable()

@@ -104,19 +104,37 @@ def test_processes_are_listed_with_what_they_serve(oracle):
     assert command("processes").startswith("gpu ")
 
 
-def test_tests_are_run_by_the_gate_and_a_failure_fails_the_command(oracle, monkeypatch):
-    result = TestResult(name="finite", suite="generic", required=True, outcome="failed", message="NaN", duration_ms=1.0)
-    report = runs.TestReport(
+def failed(label: str, message: str, output: str = "") -> runs.TestReport:
+    result = TestResult(
+        name="finite", suite="generic", required=True, outcome="failed", message=message, duration_ms=1.0
+    )
+    return runs.TestReport(
         module="oracle",
-        version=oracle["1.1.0"],
+        version=label,
         digest="",
         suites=("generic",),
         passed=False,
         results=(result,),
-        output="",
+        output=output,
         duration_ms=1.0,
         lacking=(),
     )
+
+
+def test_what_code_says_does_nothing_to_the_terminal(oracle, monkeypatch):
+    report = failed(oracle["1.1.0"], "\x1b]0;pwn\x07\x1b[2J", "first\x1b[2J\nsecond\x07\n")
+    monkeypatch.setattr(runs, "run_suites", lambda *_, **__: report)
+    out = StringIO()
+    with pytest.raises(CommandError) as ended:
+        call_command("modules", "test", "oracle", stdout=out)
+    shown = out.getvalue()
+    assert all(line.isprintable() for line in [*shown.splitlines(), str(ended.value)])
+    assert shown.count(r"\x1b]0;pwn\x07\x1b[2J") == 2  # in the table and in the sentence
+    assert shown.splitlines()[-2:] == [r"first\x1b[2J", r"second\x07"]
+
+
+def test_tests_are_run_by_the_gate_and_a_failure_fails_the_command(oracle, monkeypatch):
+    report = failed(oracle["1.1.0"], "NaN")
     asked = []
     monkeypatch.setattr(runs, "run_suites", lambda *words, **_: asked.append(words) or report)
     with pytest.raises(CommandError, match=r"finite.*NaN"):

@@ -7,10 +7,13 @@ import json
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError
 
+from helios.breakers.admin import BreakerForm
+from helios.flags.forms import FlagForm
 from helios.web import parsing
 from helios.web import shapes as strict
 from tests.support.people import Api
@@ -126,3 +129,16 @@ def test_of_many_unknown_fields_some_are_named(operator: Api) -> None:
     answer = operator.post("feature-flags", {"name": "many", **{f"percentag{number}": 1 for number in range(20_000)}})
     assert answer.status_code == 400
     assert len(answer.json()["errors"]) == strict.MAX_NAMED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reason", ["\x1b[2J", "ring\x07", "one\nanother line", "next\x85", "\u2028"])
+def test_a_reason_is_one_line_without_control_characters(operator: Api, reason: str) -> None:
+    refused = operator.post("feature-flags/garch_volatility/disable", {"reason": reason})
+    assert (refused.status_code, refused.json()["errors"]) == (
+        400,
+        [{"detail": "must be one line without control characters, was not", "pointer": "/reason"}],
+    )
+    for form in (FlagForm(), BreakerForm()):
+        with pytest.raises(ValidationError, match="must be one line without control characters"):
+            form.fields["reason"].clean(f"why{reason}then")

@@ -9,13 +9,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Self
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.env import get_env
 from helios.errors import HeliosError
+from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.backtest import presentation, runs
 from tiers.backtest.exact import Costs, Initial
@@ -26,7 +27,7 @@ QUIET_S = 2.0  # shorter work needs no progress
 FEW = 10  # steps that are named rather than counted
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Run a strategy over stored bars with fees and slippage, beside buy and hold."
     requires_system_checks = OF_SETTINGS
 

@@ -6,10 +6,11 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from helios.errors import HeliosError
+from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live import inference, replay
 from trading.books import write as books
@@ -20,7 +21,7 @@ from trading.models import Book
 NAME = "demo"
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Make the demo book, or start it again; its bars begin where the model's training data ends."
     requires_system_checks = OF_SETTINGS
 

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.errors import HeliosError
+from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
 from tiers.ingest.prepare import Prepared, prepare
@@ -41,7 +42,7 @@ COLUMNS = (
 )
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Load bars into the market table: the bundled sample data, or a CSV, Parquet or Feather file."
     requires_system_checks = OF_SETTINGS
 

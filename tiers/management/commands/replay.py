@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.errors import HeliosError
+from helios.plain_command import PlainCommand
 from helios.stack.workers import running_workers
 from helios.system_checks import OF_SETTINGS
 from tiers.live import replay
@@ -25,7 +26,7 @@ from trading.market import instruments
 from trading.models import Feed
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Replay stored bars through the seven tiers as Celery tasks; fills are paper fills."
     requires_system_checks = OF_SETTINGS
 

@@ -7,11 +7,12 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError, Rejected
+from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live import chain, replay, schedule
 from trading.books.read import get_book
@@ -19,7 +20,7 @@ from trading.market.feeds import read as feeds
 from trading.models import LedgerEntry, PipelineCycle
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Run one cycle of a book: the next bar that is due, or the one given with --bar."
     requires_system_checks = OF_SETTINGS
 

@@ -7,19 +7,20 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.errors import HeliosError
+from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from trading.market import instruments
 
 SAMPLE = "AAPL,GOOG,IBM,MSFT"
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Train a model on stored bars: purged walk-forward figures first, then the model that serves."
     requires_system_checks = OF_SETTINGS
 

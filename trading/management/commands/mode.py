@@ -7,11 +7,12 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
+from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
 from trading.enums import TradingState
@@ -20,7 +21,7 @@ from trading.models import Book
 STATES = {"halt": TradingState.HALTED, "reduce": TradingState.REDUCING, "resume": TradingState.ACTIVE}
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Show the trading mode of every book, or change one; every change is kept in its history."
     requires_system_checks = OF_SETTINGS
     subject = "book"

@@ -12,6 +12,7 @@ from helios.modules.core.dependencies import load_order
 from helios.modules.errors import UnknownModule
 from helios.modules.gate import runs
 from helios.modules.models import Module
+from helios.redaction import printable
 
 TEXTS = {
     "list": "every module with the version in use, each after those it needs",
@@ -39,6 +40,7 @@ class Command(SubjectCommand):
     reasons = ("swap", "rollback")
     nameless = ("list", "restore", "processes")
     name_help = "the slot: predict, risk, ..."
+    passages = ("output",)
 
     def arguments(self, name: str, action: CommandParser) -> None:
         """Versions, suites, and how a slot is filled and watched."""
@@ -139,7 +141,7 @@ class Command(SubjectCommand):
         return {"restored": services.restore_shipped(actor=actor())}
 
     def _tell(self, line: str) -> None:
-        self.stdout.write(line)
+        self.stdout.write(printable(line))
         self.stdout.flush()
 
 

@@ -9,20 +9,21 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
+from helios.plain_command import PlainCommand
 from helios.web import tokens
 from helios.web.access import give_role, role_of
 from helios.web.models import ApiToken
 from helios.web.roles import Role
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Make a user's API token, or replace the one of that name. It is shown only now; Helios keeps its hash."
 
     def add_arguments(self, parser: CommandParser) -> None:
