@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
+from helios.errors import Conflict
 from helios.web import throttling
 from helios.web.access import demand
 from helios.web.idempotency import idempotent
@@ -25,7 +26,7 @@ from helios.web.problems import InvalidHeader, InvalidQuery
 from helios.web.roles import Role
 from helios.web.shapes import NAME, Body, Query, ReasonQuery, Row, Versioned
 
-_ENTITY_TAG: Final = re.compile(r'(?:W/)?"?(\d{1,18})"?')
+_ENTITY_TAG: Final = re.compile(r'(?:W/)?"?([0-9]{1,18})-([0-9]{1,18})"?')
 
 
 class ApiView(APIView):
@@ -77,17 +78,28 @@ def query(request: Request, shape: type[Query], *, paged: bool = False) -> dict[
     return dict(read.validated_data)
 
 
-def seen_version(request: Request, given: int | None) -> int | None:
-    """The version that the caller saw: from the body, or from `If-Match` as `GET` gave it in `ETag`."""
+def entity_tag(row: Any) -> str:
+    """Which row it is and its version: a name that was given away and taken again is another row at the same one."""
+    return f'"{row.pk}-{row.version}"'
+
+
+def seen_version(request: Request, given: int | None, row: Any | None) -> int | None:
+    """The version of the row that the caller saw: from the body, or from `If-Match` as `GET` gave it in `ETag`.
+
+    Raises `Conflict` where the caller saw another row of that name than the one there is.
+    """
     header = request.headers.get("If-Match")
     if header is None or header.strip() == "*":
         return given
     match = _ENTITY_TAG.fullmatch(header.strip())
     if match is None:
         raise InvalidHeader({"If-Match": ["must be the ETag of an earlier answer, was not"]})
-    if given is not None and given != int(match[1]):
+    key, version = map(int, match.groups())
+    if given is not None and given != version:
         raise InvalidHeader({"If-Match": ["must be the version of the body where both are given, was another"]})
-    return int(match[1])
+    if row is not None and key != row.pk:
+        raise Conflict(f"{row.name} must still be number {key}, is number {row.pk}: look at it again, then repeat")
+    return version
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> exceptions.NotFound:
@@ -140,7 +152,7 @@ class VersionedView(ApiView):
     def shown(self, which: Any, shape: type[BaseSerializer[Any]] | None = None, *, made: bool = False) -> Response:
         """The row as it is now, with its version as ETag; 201 with its address where it was made."""
         row = type(self).find(which)
-        headers = {"ETag": f'"{row.version}"', **({"Location": f"{self.address}/{row.name}"} if made else {})}
+        headers = {"ETag": entity_tag(row), **({"Location": f"{self.address}/{row.name}"} if made else {})}
         status = HTTPStatus.CREATED if made else HTTPStatus.OK
         return Response((shape or self.serializer_class)(row).data, status=status, headers=headers)
 
@@ -155,15 +167,17 @@ class VersionedView(ApiView):
     def edit(self, request: Request, name: str, shape: type[Body], does: Callable[..., object]) -> Response:
         """Set the body's fields."""
         wanted = body(request, shape)
-        reason, version = wanted.pop("reason"), seen_version(request, wanted.pop("version", None))
-        self._demand(request, name, type(self).find(name), wanted)
+        row = type(self).find(name)
+        reason, version = wanted.pop("reason"), seen_version(request, wanted.pop("version", None), row)
+        self._demand(request, name, row, wanted)
         does(name, wanted, actor=actor(request), reason=reason, version=version)
         return self.shown(name)
 
     def remove(self, request: Request, name: str, does: Callable[..., object]) -> Response:
         """Take the row away; why may be among the parameters."""
-        reason, version = query(request, ReasonQuery)["reason"], seen_version(request, None)
-        self._demand(request, name, type(self).find(name), {})
+        row = type(self).find(name)
+        reason, version = query(request, ReasonQuery)["reason"], seen_version(request, None, row)
+        self._demand(request, name, row, {})
         does(name, actor=actor(request), reason=reason, version=version)
         return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -184,9 +198,9 @@ class ActView(VersionedView):
         return self.act(request, name, body(request, self.takes))
 
     def act(self, request: Request, name: str, wanted: dict[str, Any]) -> Response:
-        if issubclass(self.takes, Versioned):
-            wanted["version"] = seen_version(request, wanted.pop("version", None))
         row = type(self).find(name)
+        if issubclass(self.takes, Versioned):
+            wanted["version"] = seen_version(request, wanted.pop("version", None), row)
         self._demand(request, name, row, wanted)
         which = getattr(row, self.key)
         type(self).does(which, actor=actor(request), **wanted)

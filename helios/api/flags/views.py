@@ -218,7 +218,7 @@ class FlagRestore(_Flags):
     @idempotent()
     def post(self, request: Request, name: str) -> Response:
         wanted = body(request, shapes.Restored)
-        version = seen_version(request, wanted.get("version"))
+        version = seen_version(request, wanted.get("version"), FeatureFlag.objects.filter(name=name).first())
         demand(request, self.needed(name, None, wanted))
         services.restore(name, wanted.get("entry"), actor=actor(request), reason=wanted["reason"], version=version)
         return self.shown(name)

@@ -120,6 +120,16 @@ def test_the_second_of_two_people_is_told(rollout: Api, trader: Api) -> None:
     assert rollout.post("rollouts/faster/pause", {"version": 10**6}).status_code == 409
 
 
+def test_a_tag_is_of_one_rollout_whatever_its_name(rollout: Api, trader: Api) -> None:
+    tag = rollout.get("rollouts/faster")["ETag"]
+    rollout.post("rollouts/faster/abort")
+    assert rollout.post("rollouts", PLAN).json()["version"] == 0
+    refused = trader.post("rollouts/faster/start", If_Match=tag)
+    assert (refused.status_code, Rollout.objects.get(name="faster", state="PENDING").version) == (409, 0)
+    assert "faster must still be number" in refused.json()["detail"]
+    assert trader.post("rollouts/faster/start", If_Match='"0"').status_code == 400
+
+
 def test_an_ended_rollout_keeps_its_number_and_gives_its_name_back(rollout: Api) -> None:
     first = rollout.get("rollouts/faster").json()["id"]
     rollout.post("rollouts/faster/abort")
