@@ -1,14 +1,19 @@
 """The Celery application. Every process that loads Django has it, so that any of them can send tasks."""
 
 import os
+import pickle
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from celery import Celery
+from celery import Celery, Task
+from celery.exceptions import Retry
 from celery.signals import task_prerun
 from django.conf import settings
 from django.db import close_old_connections
+
+from helios.errors import HeliosError, error_text
+from helios.liveness import told_to_end
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
@@ -34,8 +39,42 @@ class OfCelery(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
+class SelfContainedTask(Task):  # type: ignore[type-arg]
+    """A task whose errors the worker's main process can read: it knows no class of a module, and would end of one."""
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task; called by a worker, an error that leans on a module is replaced by its text."""
+        if self.request.called_directly:
+            return super().__call__(*args, **kwargs)
+        try:
+            return self.run(*args, **kwargs)
+        except Retry as retry:
+            if retry.exc is not None:
+                retry.exc = readable_elsewhere(retry.exc)
+            raise
+        except BaseException as error:
+            told: BaseException = error if told_to_end(error) else readable_elsewhere(error)
+            if told is error:
+                raise
+            raise told from error
+
+
+def readable_elsewhere(error: BaseException) -> Exception:
+    """The error, or one of ours with its text where another process could not read it or would end of it."""
+    from helios.modules.loading import ROOT  # noqa: PLC0415 - after Django is set up
+
+    try:
+        if isinstance(error, Exception) and ROOT.encode() not in pickle.dumps(error):
+            return error
+    except BaseException:  # noqa: BLE001, S110 - how a module's error is pickled is its own code
+        pass
+    return HeliosError(error_text(error))
+
+
 config = OfCelery()
-app = Celery("helios")
+app = Celery("helios", task_cls=SelfContainedTask)
 app.config_from_object("helios.celery:config")
 # A new connection knows no table yet: Celery, left alone, closes the old one before and after every task.
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize

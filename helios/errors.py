@@ -52,7 +52,7 @@ def error_text(error: BaseException) -> str:
     """
     try:
         text = str(error).rstrip()
-    except (Exception, SystemExit) as worse:  # noqa: BLE001
+    except BaseException as worse:  # noqa: BLE001
         text = f"its text cannot be read ({type(worse).__name__})"
     if not isinstance(error, HeliosError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,9 +23,11 @@ def birth(pid: int) -> str | None:
 
 
 def told_to_end(error: BaseException) -> bool:
-    """Whether an error is this pool process's own way out, asked for by a signal."""
+    """Whether an error is this process's own way out, asked for by a signal; a pool process hears no SIGINT."""
     from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]  # noqa: PLC0415 - others run no pool
 
+    if isinstance(error, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     return isinstance(error, SystemExit) and bool(terminate_handler_fired())
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from loguru import logger
 
 from helios.errors import error_text
+from helios.liveness import told_to_end
 from helios.modules.errors import ModuleLoadFailed
 
 NAMES = ("on_load", "on_activate", "on_deactivate", "export_state", "import_state")
@@ -31,7 +32,9 @@ def loaded(implementation: Any, slot: str) -> None:
     """Run `on_load`; its error is one of loading."""
     try:
         _call(implementation, "on_load")
-    except (Exception, SystemExit) as error:  # a hook may do anything
+    except BaseException as error:  # a hook may do anything
+        if told_to_end(error):
+            raise
         raise ModuleLoadFailed(f"module {slot} failed in on_load: {error_text(error)}") from error
 
 
@@ -45,7 +48,9 @@ def switched(slot: str, old: Any, new: Any, from_version: str) -> list[str]:
         try:
             with savepoint():
                 return work()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the switch has happened: it is told, not undone here
+        except BaseException as error:  # the switch has happened: it is told, not undone here
+            if told_to_end(error):
+                raise
             failed.append(f"{what} of module {slot} failed: {error_text(error)}")
             log.bind(module=slot, error=error_text(error)).error("modules.hook_failed")
             return None

@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol, cast
 from django.conf import settings
 
 from helios.errors import error_text
+from helios.liveness import told_to_end
 from helios.modules import hooks, sources
 from helios.modules.core import import_rewriting
 from helios.modules.core.versions import parse
@@ -201,7 +202,9 @@ def _imported(slot: str, name: str, path: str, version: str) -> Implementation:
     _install()
     try:
         found = importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # the code may do anything at import, leaving included
+    except BaseException as error:  # the code may do anything at import, leaving included
+        if told_to_end(error):
+            raise
         raise ModuleLoadFailed(f"module {slot} could not be imported from {path}: {error_text(error)}") from error
     _check(found, slot, path, version)
     hooks.check(found, slot)

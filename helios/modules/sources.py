@@ -16,9 +16,12 @@ from typing import Any, Final
 from helios.modules.core.dependencies import check_dependencies, check_path
 from helios.modules.core.versions import parse
 from helios.modules.errors import ModuleRefused
+from helios.redaction import shortened
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_FILES: Final = 500
+MAX_PARSED_BYTES: Final = 256 * 1024  # parsing holds the GIL, four seconds a MB at worst; no tier of ours has half
+MAX_VERSION_LETTERS: Final = 64  # what its column holds
 PACKAGE_FILE: Final = "__init__.py"
 _SKIPPED: Final = frozenset({"__pycache__"})
 _COMPILED: Final = frozenset({".pyc", ".pyo", ".so", ".pyd"})
@@ -88,14 +91,21 @@ def digest_of(path: str, files: Files) -> str:
 def declaration_of(artefact: SourceCode) -> Declaration:
     """VERSION and DEPENDENCIES as literals of the code, and a check that every file can be parsed.
 
-    Raises `ModuleRefused` with file and line for a syntax error, and where VERSION is no literal version.
+    Raises `ModuleRefused` with file and line for a syntax error, where VERSION is no literal version, and, before
+    anything is parsed, for more than 256 kB of Python.
     """
+    size = sum(len(text) for name, text in artefact.files.items() if _code(name))
+    if size > MAX_PARSED_BYTES:
+        raise ModuleRefused(f"the Python of {artefact.path} may have {MAX_PARSED_BYTES} bytes, it has {size}")
     trees = {name: _parsed(artefact.path, name, text) for name, text in sorted(artefact.files.items()) if _code(name)}
     main = trees[PACKAGE_FILE if PACKAGE_FILE in trees else next(iter(trees))]
     found = _literals(main, {"VERSION", "DEPENDENCIES"})
     version = found.get("VERSION")
     if not isinstance(version, str):
-        raise ModuleRefused(f"{artefact.path} must state VERSION as a text like '1.4.0', was {version!r}")
+        was = shortened(repr(version))
+        raise ModuleRefused(f"{artefact.path} must state VERSION as a text like '1.4.0', was {was}")
+    if len(version) > MAX_VERSION_LETTERS:
+        raise ModuleRefused(f"VERSION of {artefact.path} may have {MAX_VERSION_LETTERS} letters, has {len(version)}")
     parse(version)
     dependencies = found.get("DEPENDENCIES")
     if dependencies is not None:
@@ -142,10 +152,14 @@ def _without_links(path: str, root: Path, place: Path, *others: Path) -> Path:
 
 
 def _package_files(root: Path) -> Iterator[tuple[str, bytes]]:
+    size = 0
     for number, (name, file) in enumerate(_walk(root, root)):
-        if number > MAX_FILES:
-            raise ModuleRefused(f"the code of a module may have {MAX_FILES} files, {root.name} has more")
-        yield name, _content(name, file)
+        if number > MAX_FILES or size > MAX_BYTES:
+            limits = f"{MAX_BYTES} bytes in {MAX_FILES} files"
+            raise ModuleRefused(f"the code of a module may have {limits}, {root.name} has more")
+        content = _content(name, file)
+        size += len(content)
+        yield name, content
 
 
 def _content(name: str, file: Path) -> bytes:
@@ -202,8 +216,9 @@ def _literals(tree: ast.Module, names: set[str]) -> dict[str, Any]:
         if isinstance(target, ast.Name) and target.id in names and isinstance(value, ast.expr):
             try:
                 found[target.id] = ast.literal_eval(value)
-            except ValueError:
-                found[target.id] = ast.unparse(value) if target.id == "DEPENDENCIES" else None
+                repr(found[target.id])  # a number of more than 4,300 digits cannot be shown
+            except (ValueError, TypeError, RecursionError, MemoryError):
+                found[target.id] = f"what line {value.lineno} works out" if target.id == "DEPENDENCIES" else None
     return found
 
 

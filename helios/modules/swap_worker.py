@@ -134,7 +134,7 @@ class SwapWorker:
             return
         try:
             work()
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             if not outage.report(error, during="taking part in swaps"):
                 log.bind(error=error_text(error)).error("modules.listener_failed")
         finally:

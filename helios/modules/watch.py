@@ -65,7 +65,7 @@ class Guarded:
             return function(*args, **kwargs)
         except Transient:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             if told_to_end(error):
                 raise
             raised = WatchedCallFailed(active.name, active.version, error)

@@ -15,6 +15,7 @@ from loguru import logger
 
 from helios.db.locks import claimed
 from helios.errors import Rejected, Transient
+from helios.liveness import told_to_end
 from helios.rollouts import providers, rows, targets
 from helios.rollouts.core import machine
 from helios.rollouts.core.arm_summary import arm_numbers
@@ -115,7 +116,9 @@ def _analyse(row: Rollout, now: datetime) -> RolloutAnalysis | None:
 def _judgement(row: Rollout) -> Judgement:
     try:
         arms = providers.measure(row)
-    except Exception as error:  # noqa: BLE001 - whatever the provider does, it becomes a verdict
+    except BaseException as error:  # whatever the provider does, it becomes a verdict
+        if told_to_end(error):
+            raise
         return unreadable(error)
     step = step_of(row)
     found = judge(arms, parse_guards(row.guards), step, seed=_seed(row))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import pytest
+from celery import Task
+from celery.exceptions import Retry
 from django.conf import settings
 
 from helios.celery import app, config
+from helios.errors import HeliosError, Transient
+from helios.modules.loading import ROOT
 from tests.support import warm
 
 PRINTS = """
@@ -38,3 +45,62 @@ def test_what_code_prints_in_a_worker_is_a_log_line_without_secrets(tmp_path: Pa
         assert shown.count("a module prints password=***") == shown.count("redis://:***@valkey") == 1, shown
         assert "hunter" not in shown
         assert "\x1b" not in shown
+
+
+OF_A_MODULE = """
+from helios.errors import Transient
+class Panic(BaseException): ...
+class Slow(Transient): ...
+class Reading: ...
+"""
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A copy of a module, as only the processes that run tasks have it."""
+    made = ModuleType(f"{ROOT}.risk_0123456789ab")
+    monkeypatch.setitem(sys.modules, ROOT, ModuleType(ROOT))
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    exec(OF_A_MODULE, made.__dict__)  # noqa: S102
+    return made
+
+
+def failing(error: BaseException, **options: object) -> Task:
+    @app.task(name="tests.failing", bind=True, **options)
+    def work(_: Task) -> None:
+        raise error
+
+    return work
+
+
+@pytest.fixture(autouse=True)
+def _forgotten():
+    yield
+    app.tasks.pop("tests.failing", None)
+
+
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [("Panic", "Panic: gone"), ("Slow", "gone")],
+)
+def test_no_class_of_a_module_leaves_a_task(module: ModuleType, named: str, text: str) -> None:
+    done = failing(getattr(module, named)("gone")).apply()
+    assert (done.state, type(done.result), str(done.result)) == ("FAILURE", HeliosError, text)
+
+
+def test_nor_does_what_an_error_of_the_library_holds_of_a_module(module: ModuleType) -> None:
+    done = failing(ValueError(module.Reading())).apply()
+    assert type(done.result) is HeliosError
+    assert str(done.result).startswith("ValueError: <")
+
+
+def test_nor_one_that_a_task_is_tried_again_for(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = failing(module.Slow("wait"), autoretry_for=(Transient,), max_retries=8)
+    monkeypatch.setattr(type(task), "retry", lambda _, exc, **__: Retry("later", exc=exc, when=1))
+    done = task.apply()
+    assert (done.state, type(done.result.exc), str(done.result.exc)) == ("RETRY", HeliosError, "wait")
+
+
+def test_an_error_that_any_process_can_read_leaves_as_it_is() -> None:
+    error = ValueError("wrong shape")
+    assert failing(error).apply().result is error

@@ -165,7 +165,7 @@ def challengers(cycle: PipelineCycle, stage: Stage) -> list[Any]:
     found = []
     for one in assignments(cycle, stage):
         if one.kind == Kind.MODULE:
-            with contextlib.suppress(Exception, SystemExit), savepoint():
+            with contextlib.suppress(Exception), savepoint():
                 found.append(_Checked(modules.resolve_pinned(stage.value, one.challenger).implementation, stage))
     return found
 
@@ -193,7 +193,9 @@ def _failing_over(run: Run, stage: Stage, label: str) -> Run:
             return run(*args, **named)
         except (WatchedCallFailed, Transient):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if told_to_end(error):
+                raise
             raise WatchedCallFailed(stage.value, label, error) from error
 
     return attempt
@@ -219,7 +221,7 @@ def _assigned(assignment: Assignment, stage: Stage, cycle: PipelineCycle) -> fro
 
 def _load_ahead(stage: Stage, assignment: Assignment) -> None:
     """Load a challenger before its clock starts; what goes wrong here goes wrong again, and is told, in its trial."""
-    with contextlib.suppress(Exception, SystemExit), savepoint():
+    with contextlib.suppress(Exception), savepoint():
         modules.resolve_pinned(stage.value, assignment.challenger)
 
 
@@ -259,7 +261,7 @@ def _attempted(
         raise
     except excused:
         return None
-    except (Exception, SystemExit) as raised:  # a challenger may fail in any way; the champion serves then
+    except BaseException as raised:  # a challenger may fail in any way; the champion serves then
         if lost(raised) or told_to_end(raised):
             raise
         error, said = error_text(raised), trial.assignment

@@ -16,6 +16,7 @@ from helios.breakers import breaker
 from helios.breakers.guard import IGNORED
 from helios.db.failures import UNAVAILABLE, lost, savepoint
 from helios.errors import error_text
+from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import merge
@@ -102,8 +103,8 @@ def forecast(
             return ask(tier)
     except WatchedCallFailed:
         raise
-    except Exception as error:  # whatever a model does, the cycle goes on without its forecast
-        if lost(error):
+    except BaseException as error:  # whatever a model does, the cycle goes on without its forecast
+        if lost(error) or told_to_end(error):
             raise
         reason = error_text(error)
         logger.bind(error=reason).warning("predict.neutral")
@@ -136,8 +137,8 @@ def ask(
             )
     except WatchedCallFailed:
         raise
-    except Exception as error:  # a challenger on trial may fail; the champion then serves its symbols
-        if lost(error):
+    except BaseException as error:  # a challenger on trial may fail; the champion then serves its symbols
+        if lost(error) or told_to_end(error):
             raise
         fallback, reason = "champion_for_challenger", error_text(error)
     known: BoolArray = np.asarray(np.isfinite(probability).all(axis=1))
@@ -223,7 +224,9 @@ def _warmed(model: MLModel, tier: PredictTier) -> bool:
     try:
         loaded = artefacts.loaded(model, tier.load)
         tier.run(loaded, np.zeros((loaded.receptive_bars, 1, len(loaded.card.feature_names))))
-    except Exception as error:  # noqa: BLE001 - one bad model must not keep the others cold
+    except BaseException as error:  # one bad model must not keep the others cold
+        if told_to_end(error):
+            raise
         _tell_not_warmed(model, error_text(error))
         return False
     return True

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from loguru import logger
 
+from helios.errors import error_text
+from helios.liveness import told_to_end
 from helios.modules import process as modules
 from tiers.challenge import arms
 from tiers.contracts import Bars
@@ -49,8 +51,12 @@ def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars
     for stage, tier in ((name, each) for name in LOOKBACK_STAGES for each in arms.challengers(cycle, name)):
         try:
             wanted = joined_lookbacks(wanted, tier.lookback_bars(params, book.timeframe))
-        except Exception as error:  # noqa: BLE001 - its trial goes on with the champion's window
-            logger.bind(stage=stage.value, cycle=cycle.pk, error=repr(error)).warning("challenger.lookback_failed")
+        except BaseException as error:  # its trial goes on with the champion's window
+            if told_to_end(error):
+                raise
+            logger.bind(stage=stage.value, cycle=cycle.pk, error=error_text(error)).warning(
+                "challenger.lookback_failed"
+            )
     bars = load(book.symbols, wanted, cycle.bar_ts)
     _last[:] = [(key, bars)]
     return bars

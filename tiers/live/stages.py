@@ -88,7 +88,7 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
         status, reason = Status.SKIPPED, str(skip)
     except (Transient, *UNAVAILABLE):
         raise  # the task is tried again, a bounded number of times
-    except (Exception, SystemExit) as error:  # a defect in a tier ends its cycle with a reason, and stops no book
+    except BaseException as error:  # a defect in a tier ends its cycle with a reason, and stops no book
         if told_to_end(error):
             raise
         if not isinstance(error, HeliosError):

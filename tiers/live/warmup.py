@@ -13,8 +13,9 @@ from loguru import logger
 from helios import flags
 from helios.breakers import process as breakers
 from helios.errors import error_text
+from helios.liveness import told_to_end
 from helios.modules import process as modules
-from helios.modules import swap_worker
+from helios.modules import swap_worker, watch
 from tiers.contracts.protocols import RiskTier
 from tiers.live import book_params, cycle_flags, inference, lookback, schedule
 from tiers.live.handlers import risk
@@ -43,7 +44,9 @@ def attempt(what: str, work: Callable[[], object]) -> str:
     """Do a part of warming; returns what went wrong. A process that could not be warmed works all the same, later."""
     try:
         work()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the first task will tell
+    except BaseException as error:  # whatever it is, the first task will tell
+        if told_to_end(error):
+            raise
         reason = error_text(error)
         logger.bind(part=what, error=reason).warning("process.not_warmed")
         return f"{what}: {reason}"
@@ -67,9 +70,11 @@ def active_modules(wanted: Iterable[Stage]) -> list[str]:
 
     def run(stage: Stage) -> None:
         call = CALLS[stage.value](SEED)
-        modules.resolve(stage.value).implementation.run(*call.args, **call.kwargs)
+        watch.guarded(modules.resolve(stage.value)).run(*call.args, **call.kwargs)
 
-    return [failure for stage in wanted if (failure := attempt(stage.value, partial(run, stage)))]
+    failures = [failure for stage in wanted if (failure := attempt(stage.value, partial(run, stage)))]
+    attempt("watch", watch.flush)
+    return failures
 
 
 def cpu() -> None:
@@ -88,7 +93,7 @@ def next_fits() -> None:
         if bar_ts is None or not cycle_flags.read(book).garch_volatility:
             continue
         params = book_params.params_of(book)
-        tier = cast("RiskTier", modules.resolve(Stage.RISK.value).implementation)
+        tier = cast("RiskTier", watch.guarded(modules.resolve(Stage.RISK.value)))
         window = lookback.load(
             book.symbols, lookback.bars_needed(lookback.tiers_in_use(), params, book.timeframe), bar_ts
         )

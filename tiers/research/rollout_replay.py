@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from helios.errors import error_text
+from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.rollouts.core.assignment import Arm, Assignment, Kind
 from helios.rollouts.core.measures import ArmMeasures
@@ -68,8 +69,8 @@ class TimedArm:
                 {name: private_copy(value) for name, value in named.items()},
             )
             result = checks.checked(self.tier, self.stage, tuple(inputs[0]), inputs[1])
-        except (Exception, SystemExit) as error:
-            if self.instead is None:
+        except BaseException as error:
+            if self.instead is None or told_to_end(error):
                 raise
             self.errors.add(error_text(error))
             self._note(started, failed=True)

@@ -9,6 +9,7 @@ from typing import Final
 
 from helios.modules.core.versions import comparisons
 from helios.modules.errors import ModuleRefused
+from helios.redaction import shortened
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 
@@ -22,8 +23,11 @@ def check_name(name: str) -> None:
 def check_dependencies(dependencies: object) -> None:
     """Raises `ModuleRefused` where `dependencies` does not map module names to version ranges."""
     if not isinstance(dependencies, dict):
-        raise ModuleRefused(f"dependencies must map names to version ranges, was {dependencies!r}")
+        raise ModuleRefused(f"dependencies must map names to version ranges, was {shortened(repr(dependencies))}")
     for name, wanted in dependencies.items():
+        if not isinstance(name, str):
+            raise ModuleRefused(f"dependencies must map names to version ranges, one name was {name!r}")
+        check_name(name)
         if not isinstance(wanted, str):
             raise ModuleRefused(f"the version range of {name} must be a string, was {wanted!r}")
         comparisons(wanted)
@@ -59,5 +63,7 @@ def check_path(path: str, packages: Iterable[str]) -> None:
     if not all(part.isascii() and part.isidentifier() and not part.startswith("_") for part in parts):
         raise ModuleRefused(f"a module's path must be a dotted name like tiers.risk, was {path!r}")
     allowed = sorted(packages)
-    if not any(path == package or path.startswith(f"{package}.") for package in allowed):
+    if path in allowed:
+        raise ModuleRefused(f"a module's path must lead below {path}, which holds them all, as in {path}.risk")
+    if not any(path.startswith(f"{package}.") for package in allowed):
         raise ModuleRefused(f"modules may be loaded from {', '.join(allowed)} only, not from {path!r}")

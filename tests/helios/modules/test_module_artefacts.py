@@ -129,6 +129,18 @@ def test_too_much_is_refused_with_the_limit(top: Path, monkeypatch):
         read("scratch_top.big")
 
 
+def test_nothing_is_read_beyond_the_limit(top: Path, monkeypatch):
+    (top / "big").mkdir()
+    for name in ("__init__.py", "part.py", "rest.py"):
+        (top / "big" / name).write_text("#" * 8)
+    monkeypatch.setattr(sources, "MAX_BYTES", 10)
+    opened, real = [], sources._content
+    monkeypatch.setattr(sources, "_content", lambda name, file: opened.append(name) or real(name, file))
+    with pytest.raises(ModuleRefused, match="may have 10 bytes in 500 files, big has more"):
+        read("scratch_top.big")
+    assert opened == ["__init__.py", "part.py"]
+
+
 @pytest.mark.parametrize("text", [b"def run(:\n", b"\0", b"x = '\xff'\n", b"(" * 300])
 def test_what_cannot_be_parsed_is_refused_by_file(text: bytes):
     files = {"__init__.py": b"VERSION = '1.0.0'", "broken.py": text}
@@ -159,6 +171,41 @@ def test_what_it_needs_must_be_a_literal_too():
     text = b"VERSION = '1.0.0'\nDEPENDENCIES = dict(features='^1.0.0')"
     with pytest.raises(ModuleRefused, match="dependencies must map names to version ranges"):
         sources.declaration_of(sources.SourceCode(path="t", files={"t.py": text}, digest=""))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("VERSION = {[]: 1}", "must state VERSION as a text like '1.4.0', was None"),
+        (f"VERSION = {'+'.join(['1'] * 900)}", "must state VERSION as a text like '1.4.0', was None"),
+        (f"VERSION = 0x{'f' * 5000}", "must state VERSION as a text like '1.4.0', was None"),
+        (f"VERSION = '1.0.{'1' * 100_000}'", "VERSION of t may have 64 letters, has 100004"),
+        ("VERSION = '1.0.0'\nDEPENDENCIES = {[]: 1}", "must map names to version ranges, was 'what line 2 works out'"),
+        (f"VERSION = '1.0.0'\nDEPENDENCIES = {'+'.join(['1'] * 900)}", "must map names to version ranges"),
+        ("VERSION = '1.0.0'\nDEPENDENCIES = {1: '*'}", "must map names to version ranges, one name was 1"),
+        ("VERSION = '1.0.0'\nDEPENDENCIES = {'\\ud800': '*'}", r"a module's name must read like .* was '\\ud800'"),
+    ],
+    ids=map(str, range(8)),
+)
+def test_what_is_stated_oddly_is_refused_in_a_sentence(text: str, message: str):
+    with pytest.raises(ModuleRefused, match=message):
+        sources.declaration_of(sources.SourceCode(path="t", files={"t.py": text.encode()}, digest=""))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_more_python_than_a_process_can_stop_for_is_refused_before_any_of_it_is_parsed(parts: int, monkeypatch):
+    monkeypatch.setattr(sources.ast, "parse", lambda *_: pytest.fail("was parsed"))
+    text = b"#" * (sources.MAX_PARSED_BYTES // parts + 1)
+    files = {f"part{number}.py": text for number in range(parts)}
+    with pytest.raises(ModuleRefused, match=r"the Python of t may have 262144 bytes, it has 26214[56]"):
+        sources.declaration_of(sources.SourceCode(path="t", files=files, digest=""))
+
+
+@pytest.mark.parametrize("path", ["scratch_top", "tiers"])
+def test_a_package_of_modules_is_none_itself_and_not_read(path: str, monkeypatch):
+    monkeypatch.setattr(sources, "locate", lambda _: pytest.fail("was looked at"))
+    with pytest.raises(ModuleRefused, match=f"a module's path must lead below {path}"):
+        sources.read(path, ["scratch_top", "tiers"])
 
 
 def test_the_fingerprint_changes_with_any_file(top: Path):

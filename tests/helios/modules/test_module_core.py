@@ -139,7 +139,7 @@ def test_a_missing_dependency_is_named():
         load_order({"risk": ["oracle"]})
 
 
-@pytest.mark.parametrize("path", ["tiers", "tiers.risk", "tiers.risk_v2.main", "trading.strategies.trend"])
+@pytest.mark.parametrize("path", ["tiers.risk", "tiers.risk_v2.main", "trading.strategies.trend"])
 def test_paths_into_allowed_packages_pass(path: str):
     check_path(path, ["tiers", "trading"])
 

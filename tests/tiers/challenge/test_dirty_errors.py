@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from datetime import timedelta
 
 import billiard.common
@@ -9,12 +11,14 @@ import pytest
 from django.utils import timezone
 
 from helios.db.failures import UNAVAILABLE
+from helios.liveness import told_to_end
+from helios.modules import process as modules
 from helios.modules import watch
-from helios.modules.models import ModuleSwap
+from helios.modules.models import Module, ModuleSwap
 from helios.rollouts.models import RolloutDecision
 from tests.support.challengers import BROKEN
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, active, finish, orders_of, roll_out, run
-from tiers.live import chain, stages
+from tiers.live import chain, inference, stages
 from trading.books import ledger
 from trading.models import LedgerEntry, PipelineCycle, Stage
 
@@ -29,10 +33,17 @@ def run(*args, **named):
     raise Mute
 """
 LEAVES = "import sys\ndef run(*args, **named):\n    sys.exit('a\\0b\\ud800c')\n"
+PANICS = """
+class Panic(BaseException):
+    pass
+def run(*args, **named):
+    raise Panic('a\\0b\\ud800c')
+"""
 ERRORS = {
     "a NUL and half a surrogate pair": (DIRTY, "RuntimeError: a\ufffdb\ufffdc"),
     "a text that raises": (NO_TEXT, "Mute: its text cannot be read (ValueError)"),
     "leaving": (LEAVES, "SystemExit: a\ufffdb\ufffdc"),
+    "a panic, which is no Exception": (PANICS, "Panic: a\ufffdb\ufffdc"),
 }
 NO_PRICE = """
 from dataclasses import replace
@@ -168,3 +179,27 @@ def test_a_cycle_that_cannot_be_recovered_keeps_no_other_one_running(desk, times
     monkeypatch.undo()
     chain.recover(stalled_s=60)
     assert PipelineCycle.objects.get(pk=first.pk).status == "FAILED"
+
+
+def test_a_panic_of_a_version_long_in_use_ends_its_cycle_with_a_reason(book, times, swap):
+    swap("execute", PANICS)
+    ModuleSwap.objects.update(state="COMPLETED")
+    Module.objects.update(watch=None)
+    modules.refresh_if_behind()
+    modules.forget()
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("FAILED", "execute: Panic: a\ufffdb\ufffdc")
+
+
+def test_a_panic_of_a_predictor_leaves_the_cycle_the_neutral_forecast(times):
+    def panic(_tier):
+        raise asyncio.CancelledError("gave up")
+
+    found = inference.forecast(panic, None, bar_ts=times[FIRST], symbols=SYMBOLS)
+    assert (found.fallback, found.reason) == (inference.NEUTRAL, "CancelledError: gave up")
+
+
+@pytest.mark.parametrize(("handler", "own"), [(signal.SIG_IGN, False), (signal.default_int_handler, True)])
+def test_an_interrupt_is_a_way_out_only_where_the_process_hears_one(monkeypatch, handler, own):
+    monkeypatch.setattr(signal, "getsignal", lambda _: handler)
+    assert told_to_end(KeyboardInterrupt()) is own

@@ -37,4 +37,4 @@ def test_a_challenger_that_cannot_say_its_lookback_is_named_in_the_log(monkeypat
         logger.remove(sink)
     ((message, fields),) = said
     assert message == "challenger.lookback_failed"
-    assert (fields["stage"], fields["error"]) == ("risk", "ValueError('no lookback at 1d')")
+    assert (fields["stage"], fields["error"]) == ("risk", "ValueError: no lookback at 1d")
