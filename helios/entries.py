@@ -6,9 +6,11 @@ that keeps it matches nothing. Inside one, whatever cannot be seen is refused. C
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from itertools import dropwhile
 
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (zero-width), half characters, line and paragraph breaks
 
 
@@ -19,6 +21,11 @@ def storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\x00" not in text
+
+
+def whole(text: str) -> int | None:
+    """The whole number that a text writes in at most 18 digits, which any column takes; None for other texts."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def trimmed(text: str) -> str:

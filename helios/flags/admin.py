@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from helios.control.admin import ServicedAdmin, ShownInline, button
+from helios.entries import whole
 from helios.flags import catalog, describe, references, roles, segments, selectors, services
 from helios.flags.core.definition import Strategy
 from helios.flags.core.fields import check_field
@@ -122,7 +123,8 @@ class FeatureFlagAdmin(ServicedAdmin):
     )
     def set_percentage_of_selected(self, request: HttpRequest, flags: QuerySet[FeatureFlag]) -> None:
         typed = request.POST.get("percentage", "").strip()[:20]
-        percentage: Any = int(typed) if typed.isascii() and typed.isdecimal() else typed
+        number = whole(typed)
+        percentage: Any = typed if number is None else number
         try:
             check_field("percentage", percentage)
         except InvalidFlagError as error:

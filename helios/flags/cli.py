@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from helios.control.cli import Options, Row, attribution, read_json
-from helios.entries import split, trimmed
+from helios.entries import split, trimmed, whole
 from helios.flags import catalog, process, references, segments, selectors, services, stale
 from helios.flags.core.constraints import parse_moment
 from helios.flags.core.context import IDENTITIES, FlagContext
@@ -158,10 +158,11 @@ def _moment_or_none(text: str) -> datetime | None:
 
 
 def _step(text: str) -> services.Step:
-    at, found, percentage = text.rpartition("=")
-    if not found or not percentage.lstrip("-").isdigit():
+    at, found, share = text.rpartition("=")
+    percentage = whole(share)
+    if not found or percentage is None:
         raise InvalidFlagError(f"a step must read TIME=PERCENTAGE, such as 2027-01-31T09:00Z=5, was {text!r}")
-    return moment(at), int(percentage)
+    return moment(at), percentage
 
 
 def row_of(flag: FeatureFlag) -> Row:

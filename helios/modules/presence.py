@@ -93,7 +93,7 @@ def owner() -> str:
 def owner_gone(name: str) -> bool:
     """Whether an owner of this machine is no process any more. Of another machine's, only its lease tells."""
     where, _, pid = name.rpartition(":")
-    return pid.isdigit() and process_gone(where, int(pid))
+    return pid.isdecimal() and process_gone(where, int(pid))
 
 
 def process_gone(where: str, pid: int) -> bool:

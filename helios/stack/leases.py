@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[None]:
 def living(folder: Path) -> list[int]:
     """Ids of the processes that hold a lease now."""
     found = folder.iterdir() if folder.is_dir() else iter(())
-    return sorted(int(path.name) for path in found if path.name.isdigit() and _holds(path))
+    return sorted(int(path.name) for path in found if path.name.isdecimal() and _holds(path))
 
 
 def _holds(path: Path) -> bool:

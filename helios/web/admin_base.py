@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -30,6 +32,14 @@ NOTICE = "web/role_notice.html"
 
 class CheckedActions(ModelAdmin):  # type: ignore[misc]
     """Actions on chosen rows: what comes with one keeps the rules of the API, or nothing is done."""
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Django's, which lets a moment that no calendar has, such as the year 99999999999, pass by its own checks."""
+        try:
+            found: ChangeList = super().get_changelist_instance(request)
+        except (OverflowError, ValueError) as error:
+            raise IncorrectLookupParameters(error) from error
+        return found
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         wrong = self._wrong(request)

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios.api.rollouts import shapes
+from helios.entries import whole
 from helios.errors import HeliosError
 from helios.rollouts import providers, selectors, services
 from helios.rollouts.core.arm_summary import arm_numbers
@@ -23,13 +24,12 @@ from helios.web.openapi import acted, described, listed
 from helios.web.problems import Unprocessable
 
 TAG: Final = "rollouts"
-_MAX_NUMBER: Final = 18  # digits
 
 
 def get_rollout(name: str | int) -> Rollout:
     """The live rollout of that name, else the latest; or the one with that number."""
-    number = str(name).isdecimal() and len(str(name)) <= _MAX_NUMBER
-    return selectors.get(int(name) if number else name)
+    number = whole(str(name))
+    return selectors.get(name if number is None else number)
 
 
 class _Rollouts(VersionedView):

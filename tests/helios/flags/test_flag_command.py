@@ -372,3 +372,13 @@ def test_what_a_terminal_obeys_is_shown_as_its_escape() -> None:
     with pytest.raises(CommandError) as refused:
         run("show", "\x1b[2J\x07")
     assert str(refused.value).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("number", ["²", "--5", "-", "5" * 5_000])
+def test_what_is_no_number_is_told_in_a_sentence(number: str) -> None:
+    with pytest.raises(CommandError, match="a step must read TIME=PERCENTAGE"):
+        run("schedule", "websocket_v2", f"2027-01-31T09:00Z={number}")
+    with pytest.raises(CommandError, match="percentage must be"):
+        run("set-percentage", "websocket_v2", f" {number}")
+    with pytest.raises(CommandError, match="rollout"):
+        call_command("rollouts", "show", number.strip("-") or "0")

@@ -47,6 +47,14 @@ def test_a_search_opens_where_there_is_one(admin_client: Client, model: Any) -> 
         assert admin_client.get(changelist(model), {"q": "nothing"}).status_code == 200
 
 
+@pytest.mark.parametrize("year", ["99999999999", "9999", "0", "²", "5" * 5000])
+@pytest.mark.parametrize("model", [model for model, page in admin.site._registry.items() if page.date_hierarchy])
+def test_a_year_that_no_calendar_has_leads_back_to_the_whole_list(admin_client: Client, model: Any, year: str) -> None:
+    field = admin.site._registry[model].date_hierarchy
+    response = admin_client.get(changelist(model), {f"{field}__year": year})
+    assert (response.status_code, response["Location"]) == (302, f"{changelist(model)}?e=1")
+
+
 def test_every_page_has_the_look_of_the_theme() -> None:
     from unfold.admin import ModelAdmin
 

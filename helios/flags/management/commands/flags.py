@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.core.management.base import CommandParser
 
 from helios.control.cli import Options, SubjectCommand
+from helios.entries import whole
 from helios.flags import cli, printing
 from helios.flags.stale import DEFAULT_DAYS
 from helios.flags.unleash import cli as unleash
@@ -68,7 +69,8 @@ class Command(SubjectCommand):
 
 def _percentage(text: str) -> int | str:
     """The number, or what was typed: the service says what is wrong with it."""
-    return int(text) if text.lstrip("-").isdigit() else text
+    number = whole(text)
+    return text if number is None else number
 
 
 def _of_set_percentage(action: CommandParser) -> None:

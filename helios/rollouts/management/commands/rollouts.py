@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 from django.db import transaction
 
 from helios.control.cli import Options, Row, SubjectCommand, attribution, read_json
+from helios.entries import whole
 from helios.rollouts import comparison, printing, selectors, services
 from helios.rollouts.core.assignment import Kind
 from helios.rollouts.core.machine import LIVE
@@ -116,7 +117,8 @@ def _add_plan(action: CommandParser) -> None:
 
 
 def _named(text: str) -> Rollout:
-    return selectors.get(int(text) if text.isdecimal() else text)
+    number = whole(text)
+    return selectors.get(text if number is None else number)
 
 
 def _json(options: Options, name: str) -> Any:
