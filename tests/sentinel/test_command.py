@@ -54,11 +54,11 @@ def test_a_script_may_ask_to_fail_on_warnings() -> None:
 @alone
 def test_a_critical_finding_fails() -> None:
     book = Desk().book()
-    Book.objects.filter(pk=book.pk).update(cash=1)
+    Book.objects.filter(pk=book.pk).update(cash=1, name="paper\x1b[2J")
     status, output = run("audit")
     assert status == 1
     assert "Verdict: CRITICAL" in output
-    assert "book paper has 1.00000000 in cash, its fills make 1000.00000000" in output
+    assert r"book paper\x1b[2J has 1.00000000 in cash, its fills make 1000.00000000" in output
 
 
 @alone

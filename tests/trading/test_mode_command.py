@@ -40,6 +40,15 @@ def test_the_table_is_for_people(book, capsys):
     assert "desk" in capsys.readouterr().out
 
 
+def test_what_a_terminal_obeys_is_shown_as_its_escape(book, capsys):
+    Book.objects.update(name="\x1b[2J\x07")
+    call_command("mode")
+    assert r"\x1b[2J\x07" in capsys.readouterr().out
+    with pytest.raises(CommandError) as refused:
+        call_command("mode", "stop", "--book", "\x1b]0;pwn\x07", "--reason", "close")
+    assert str(refused.value).isprintable()
+
+
 def test_without_a_book_the_command_says_how_to_make_one(db, capsys):
     call_command("mode")
     assert "replay" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from helios.plain_command import PlainCommand
+from helios.redaction import printable
 from sentinel import services
 from sentinel.selectors import status
 
@@ -74,7 +75,7 @@ def _checks(checks: list[dict[str, Any]]) -> Table:
         table.add_row(
             check["name"],
             Text(check["status"], style=colour),
-            Text(check["detail"]),
+            Text(printable(check["detail"])),
             f"{check['duration_ms']:.1f}",
         )
     return table

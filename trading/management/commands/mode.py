@@ -13,6 +13,7 @@ from rich.table import Table
 
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
+from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
 from trading.enums import TradingState
@@ -43,7 +44,7 @@ class Command(PlainCommand):
             return
         table = Table("book", "mode", "active", "state", "timeframe", "symbols", "cash")
         for row in rows:
-            table.add_row(*(str(row[c.header]) for c in table.columns))  # type: ignore[index]
+            table.add_row(*(printable(str(row[c.header])) for c in table.columns))  # type: ignore[index]
         Console().print(table if rows else "There is no book yet; `python manage.py replay` makes one.")
 
     def _change(self, options: dict[str, Any]) -> None:
