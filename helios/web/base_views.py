@@ -26,7 +26,7 @@ from helios.web.problems import InvalidHeader, InvalidQuery
 from helios.web.roles import Role
 from helios.web.shapes import NAME, Body, Query, ReasonQuery, Row, Versioned
 
-_ENTITY_TAG: Final = re.compile(r'(?:W/)?"?([0-9]{1,18})-([0-9]{1,18})"?')
+_ENTITY_TAG: Final = re.compile(r'(?:W/)?"?(?:([0-9]{1,18})-)?([0-9]{1,18})"?')  # of a row, or a bare version
 
 
 class ApiView(APIView):
@@ -94,10 +94,10 @@ def seen_version(request: Request, given: int | None, row: Any | None) -> int | 
     match = _ENTITY_TAG.fullmatch(header.strip())
     if match is None:
         raise InvalidHeader({"If-Match": ["must be the ETag of an earlier answer, was not"]})
-    key, version = map(int, match.groups())
+    key, version = match[1], int(match[2])
     if given is not None and given != version:
         raise InvalidHeader({"If-Match": ["must be the version of the body where both are given, was another"]})
-    if row is not None and key != row.pk:
+    if row is not None and key is not None and int(key) != row.pk:
         raise Conflict(f"{row.name} must still be number {key}, is number {row.pk}: look at it again, then repeat")
     return version
 

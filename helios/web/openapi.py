@@ -57,7 +57,7 @@ PROBLEM: Final = {
 }
 IF_MATCH: Final = OpenApiParameter(
     "If-Match",
-    {"type": "string", "pattern": r'^(\*|(W/)?"?[0-9]{1,18}-[0-9]{1,18}"?)$'},
+    {"type": "string", "pattern": r'^(\*|(W/)?"?([0-9]{1,18}-)?[0-9]{1,18}"?)$'},
     OpenApiParameter.HEADER,
     description="the ETag you saw: 409 when it is another by now",
 )
