@@ -22,8 +22,7 @@ def row(name: str = "garch_volatility") -> FeatureFlag:
 
 
 def first_error(response: Any) -> dict[str, str]:
-    error: dict[str, str] = response.json()["errors"][0]
-    return error
+    return dict(response.json()["errors"][0])
 
 
 # --- reading ---
@@ -387,8 +386,8 @@ def test_a_segment_is_made_changed_and_removed(operator: Api) -> None:
 def test_an_expired_flag_is_reported_with_what_to_do(viewer: Api) -> None:
     services.create("old_idea", {"expires_at": datetime(2020, 1, 1, tzinfo=UTC), "owner": "ann"}, actor="tests")
     report = viewer.get("feature-flags/stale").json()
-    found = [each for each in report["flags"] if each["name"] == "old_idea"]
-    assert (found[0]["reason"], found[0]["owner"]) == ("expired", "ann")
+    found = next(each for each in report["flags"] if each["name"] == "old_idea")
+    assert (found["reason"], found["owner"]) == ("expired", "ann")
     assert viewer.get("feature-flags/stale", {"days": 0}).status_code == 400
 
 
