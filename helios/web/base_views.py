@@ -78,11 +78,6 @@ def query(request: Request, shape: type[Query], *, paged: bool = False) -> dict[
     return dict(read.validated_data)
 
 
-def entity_tag(row: Any) -> str:
-    """Which row it is and its version: a name that was given away and taken again is another row at the same one."""
-    return f'"{row.pk}-{row.version}"'
-
-
 def seen_version(request: Request, given: int | None, row: Any | None) -> int | None:
     """The version of the row that the caller saw: from the body, or from `If-Match` as `GET` gave it in `ETag`.
 
@@ -149,10 +144,14 @@ class VersionedView(ApiView):
         """The role that a change needs beyond the route's own; without a row it is to be made."""
         return None
 
+    def tag(self, row: Any) -> str:
+        """The row's ETag: its version, where no other row ever takes its name."""
+        return f'"{row.version}"'
+
     def shown(self, which: Any, shape: type[BaseSerializer[Any]] | None = None, *, made: bool = False) -> Response:
         """The row as it is now, with its version as ETag; 201 with its address where it was made."""
         row = type(self).find(which)
-        headers = {"ETag": entity_tag(row), **({"Location": f"{self.address}/{row.name}"} if made else {})}
+        headers = {"ETag": self.tag(row), **({"Location": f"{self.address}/{row.name}"} if made else {})}
         status = HTTPStatus.CREATED if made else HTTPStatus.OK
         return Response((shape or self.serializer_class)(row).data, status=status, headers=headers)
 

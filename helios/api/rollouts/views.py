@@ -38,6 +38,10 @@ class _Rollouts(VersionedView):
     find = staticmethod(get_rollout)
     key = "pk"
 
+    def tag(self, row: Any) -> str:
+        """With its number: a name that an ended one gave back is soon that of another, at the same version."""
+        return f'"{row.pk}-{row.version}"'
+
 
 def _create(name: str, fields: Mapping[str, Any], **by: Any) -> None:
     services.create(name, **fields, **by)
