@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                         validators=[
                             django.core.validators.RegexValidator(
                                 "\\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\\Z",
-                                "a token's name must be 1 to 64 letters, digits or _ . -, beginning with a letter or digit",
+                                "a token's name must be 1 to 64 letters, digits or _ . -, the first a letter or digit",
                             )
                         ],
                     ),
