@@ -28,7 +28,6 @@ from helios.modules.suites import Call, Candidate, Factory, GateFailure, GateTes
 from helios.modules.suites.process_state import ProcessState
 
 MAX_MESSAGE: Final = 600  # characters
-LAST_IN_LINE: Final = 19  # for a processor: whatever trades goes first
 
 _write, _dumps, _getpid, _leave, _clock = os.write, json.dumps, os.getpid, os._exit, time.perf_counter  # as they are
 
@@ -61,9 +60,6 @@ class Planned:
 
 def settle_in(job: Mapping[str, Any]) -> list[str]:
     """Take on the limits of the job, die with the parent, go behind the walls; returns those that could not be had."""
-    os.nice(LAST_IN_LINE)
-    with contextlib.suppress(OSError):  # where the kernel weighs sessions first, nice alone counts within ours only
-        Path("/proc/self/autogroup").write_text(str(LAST_IN_LINE))
     limits = job["limits"]
     bounds = {
         resource.RLIMIT_CORE: 0,

@@ -67,20 +67,6 @@ def test_good_code_goes_through_its_required_tests_first(gate):
     assert messages(ended)["optional"] == "it should be nice"
 
 
-def test_code_waits_for_whatever_trades_and_cannot_push_in(gate):
-    source = """
-        import os
-        from contextlib import suppress
-        from pathlib import Path
-
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, 0)
-        session = Path("/proc/self/autogroup")
-        raise RuntimeError(f"nice {os.nice(0)}, {session.read_text() if session.exists() else 'nice 19'}")
-    """
-    assert messages(gate(source))["loads"].count("nice 19") == 2
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [
