@@ -55,7 +55,7 @@ def error_text(error: BaseException) -> str:
     except BaseException as worse:  # noqa: BLE001
         text = f"its text cannot be read ({type(worse).__name__})"
     if not isinstance(error, HeliosError):
-        text = f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}()"
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return _redact(text[: 2 * LONGEST_TEXT])[:LONGEST_TEXT]  # no secret is cut in half and shown
 
 

@@ -148,7 +148,8 @@ def verdict(work: Callable[[], object]) -> tuple[str, str]:
     except MemoryError:
         return "error", "it asked for more memory than it may use (MemoryError)"
     except BaseException as error:  # noqa: BLE001 - code under test may raise anything, leaving included
-        return "error", f"it raised {error_text(error)}"
+        told = error_text(error)
+        return "error", f"it raised {told if told != type(error).__name__ else f'{told}()'}"
     return "passed", ""
 
 

@@ -165,6 +165,7 @@ def test_wanted_suites_come_on_top_of_those_that_gate_the_slot(oracle, monkeypat
 
 @pytest.mark.parametrize("state", ["UNLOADED", "FAILED"])
 def test_a_rollback_brings_back_no_version_that_was_refused_since(oracle, monkeypatch, state):
+    services.configure("oracle", watch_calls=0)
     services.swap("oracle", "1.1.0", actor="ann")
     before = ModuleVersion.objects.get(label=oracle["1.0.0"])
     if state == "FAILED":
