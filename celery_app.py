@@ -1,5 +1,6 @@
 """The Celery entry point: `celery -A celery_app worker|beat`."""
 
+import gc
 import os
 import sys
 import warnings
@@ -56,6 +57,8 @@ def _ready(**_: object) -> None:
         warmup.gpu()
     elif COMPONENT != "maintenance":  # which runs no tier, and should be there at once
         warmup.cpu()
+    gc.freeze()  # what is loaded stays: it is not looked through for rubbish, nor is a cycle's work at every turn
+    gc.set_threshold(50_000)
 
 
 @worker_process_shutdown.connect

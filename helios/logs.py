@@ -218,15 +218,20 @@ def configure(component: str, *, console_level: str | None = None) -> None:
         "backtrace": False,
         "diagnose": False,
     }  # diagnose shows values
-    logger.add(_sink(file.write, render, redact), level=env.log_level, **options)
     console = _console(sys.stderr)
     shown = logger.level(console_level or env.console_level or env.log_level).no
     always = ALWAYS_SHOWN if console_level is None else frozenset()
 
-    def on_console(record: Any) -> bool:
-        return bool(record["level"].no >= shown or record["message"] in always)
+    def sink(message: Any) -> None:
+        record = message.record
+        line = redact(render(record))
+        try:
+            if record["level"].no >= shown or record["message"] in always:
+                console(line)
+        finally:
+            file.write(line)
 
-    logger.add(_sink(console, render, redact), level=env.log_level, filter=on_console, **options)
+    logger.add(sink, level=env.log_level, **options)
     _take_over(env.log_level)
 
 
@@ -295,13 +300,6 @@ def _traceback(record: Mapping[str, Any]) -> str:
     if error is None or error.type is None:
         return ""
     return "".join(traceback.format_exception(error.type, error.value, error.traceback))
-
-
-def _sink(write: Callable[[str], object], render: Render, redact: Redactor) -> Callable[[Any], None]:
-    def sink(message: Any) -> None:
-        write(redact(render(message.record)))
-
-    return sink
 
 
 def _console(stream: TextIO) -> Callable[[str], object]:

@@ -48,14 +48,17 @@ def claimed(space: str, number: int) -> Iterator[bool]:
             give_back(space, number)
 
 
-def claim(space: str, number: int) -> str:
-    """The expression that begins what `claimed` says, as a part of a larger statement; its value is True or False."""
-    return f"pg_try_advisory_lock(hashtext('{space}'), {number % 2**31})"
+def claim(space: str, number: int | str) -> str:
+    """The expression that begins what `claimed` says, as a part of a larger statement; its value is True or False.
+
+    `number` may be another expression, or the place of a value.
+    """
+    return f"pg_try_advisory_lock(hashtext('{space}'), mod({number}, {2**31})::int4)"
 
 
-def unclaim(space: str, number: int) -> str:
+def unclaim(space: str, number: int | str) -> str:
     """The expression that ends it."""
-    return f"pg_advisory_unlock(hashtext('{space}'), {number % 2**31})"
+    return f"pg_advisory_unlock(hashtext('{space}'), mod({number}, {2**31})::int4)"
 
 
 def give_back(space: str, number: int) -> None:

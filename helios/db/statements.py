@@ -6,6 +6,7 @@ on, each go to the server at once.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from functools import lru_cache
 from itertools import groupby
 from types import NoneType
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import DataError, connection, models
@@ -21,6 +23,7 @@ from psycopg2 import errorcodes
 
 M = TypeVar("M", bound=models.Model)
 Part = tuple[str, Sequence[Any]]  # SQL and its parameters
+_planned: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()  # by session: what it has planned, by its SQL
 # An expression that keeps the commit of its transaction from waiting for the disk. A machine that dies may lose what
 # was committed last, and all that came later with it: for what is done again from where the tables then stand.
 REPEATABLE = "set_config('synchronous_commit', 'off', true)"
@@ -45,14 +48,30 @@ def instance(model: type[M], values: Sequence[Any]) -> M:
     return model.from_db("default", [field.attname for field in fields], read)
 
 
+def fetch(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that a session plans once, for what is asked again and again in the same words.
+
+    The types of the values follow from where they stand, or from a cast.
+    """
+    connection.ensure_connection()
+    planned = _planned.setdefault(connection.connection, {})
+    if sql not in planned:
+        number, name = itertools.count(1), f"helios_{len(planned)}"
+        with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+            cursor.execute(f"PREPARE {name} AS {re.sub('%s', lambda _: f'${next(number)}', sql)}")
+        planned[sql] = f"EXECUTE {name} ({', '.join(['%s'] * len(values))})" if values else f"EXECUTE {name}"
+    with connection.cursor() as executing:
+        executing.execute(planned[sql], values)
+        return list(executing.fetchall())
+
+
 def select(model: type[M], where: str, values: Sequence[Any]) -> list[M]:
     """The rows of a model (as `t`) that fulfil a condition in SQL, which may order and lock them.
 
     What Django composes for the same takes longer than the server does.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns(model, 't')} FROM {model._meta.db_table} t WHERE {where}", values)  # noqa: S608
-        return [instance(model, row) for row in cursor.fetchall()]
+    sql = f"SELECT {columns(model, 't')} FROM {model._meta.db_table} t WHERE {where}"  # noqa: S608 - no input
+    return [instance(model, row) for row in fetch(sql, values)]
 
 
 def aggregated(model: type[models.Model], where: str) -> str:
@@ -88,8 +107,7 @@ def change(of: Part, rows: Iterable[models.Model], *, also: Sequence[Part] = ())
     wanted = ", ".join(["1 / count(*)", *(sql for sql, _ in also)])
     statement = f"WITH {named} SELECT {wanted} FROM changed"  # noqa: S608 - composed of SQL
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, [value for _, values in (of, *groups, *also) for value in values])
+        fetch(statement, [value for _, values in (of, *groups, *also) for value in values])
     except DataError as error:
         if getattr(error.__cause__, "pgcode", "") == errorcodes.DIVISION_BY_ZERO:
             return False
@@ -118,8 +136,7 @@ def execute(parts: Sequence[Part]) -> None:
     if not parts:
         return
     named = ", ".join(f"part_{n} AS ({sql})" for n, (sql, _) in enumerate(parts))
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH {named} SELECT", [value for _, values in parts for value in values])
+    fetch(f"WITH {named} SELECT", [value for _, values in parts for value in values])
 
 
 def inserts(rows: Iterable[models.Model]) -> list[Part]:
@@ -128,17 +145,22 @@ def inserts(rows: Iterable[models.Model]) -> list[Part]:
 
 
 def _insert(model: type[models.Model], rows: list[models.Model]) -> Part:
-    fields, into, row_sql = _inserting(model)
-    values = [_to_db(field, field.pre_save(row, add=True)) for row in rows for field in fields]
-    return f"INSERT INTO {into} VALUES {', '.join([row_sql] * len(rows))}", values  # noqa: S608 - names of the model
+    fields, into, kinds = _inserting(model)
+    by_column = [[_to_db(field, field.pre_save(row, add=True)) for row in rows] for field in fields]
+    if any(isinstance(field, ArrayField) for field in fields):  # `unnest` would take their arrays apart
+        row_sql = ", ".join(f"%s::{kind}" for kind in kinds)
+        by_row = [value for row in zip(*by_column, strict=True) for value in row]
+        return f"INSERT INTO {into} VALUES {', '.join([f'({row_sql})'] * len(rows))}", by_row  # noqa: S608
+    columns_sql = ", ".join(f"%s::{kind}[]" for kind in kinds)
+    return f"INSERT INTO {into} SELECT * FROM unnest({columns_sql})", by_column  # noqa: S608 - names of the model
 
 
 @lru_cache(maxsize=64)
-def _inserting(model: type[models.Model]) -> tuple[list[models.Field[Any, Any]], str, str]:
-    """The fields of a new row, its table with their columns, and the places of their values."""
+def _inserting(model: type[models.Model]) -> tuple[list[models.Field[Any, Any]], str, list[str]]:
+    """The fields of a new row, its table with their columns, and the types of those."""
     fields = [field for field in model._meta.concrete_fields if not (field.primary_key or field.generated)]
     names = ", ".join(f'"{field.column}"' for field in fields)
-    return fields, f"{model._meta.db_table} ({names})", f"({', '.join(f'%s::{_kind(field)}' for field in fields)})"
+    return fields, f"{model._meta.db_table} ({names})", [_kind(field) for field in fields]
 
 
 def _kind(field: models.Field[Any, Any]) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 
 import celery
 from billiard.exceptions import SoftTimeLimitExceeded
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -17,6 +17,7 @@ from loguru import logger
 
 from helios import flags
 from helios.control import generations
+from helios.db import statements
 from helios.db.failures import UNAVAILABLE
 from helios.db.locks import claimed
 from helios.modules import process as modules
@@ -48,9 +49,7 @@ def start(book: Book, bar_ts: datetime, *, send: bool = True) -> PipelineCycle |
     """
     with transaction.atomic():
         books.locked(book.pk)  # two ticks at once take turns here
-        with connection.cursor() as cursor:
-            cursor.execute(_TAKEN, [book.pk, bar_ts])
-            taken, counted = cursor.fetchone()
+        ((taken, counted),) = statements.fetch(_TAKEN, [book.pk, bar_ts])
         if taken:
             return None
         seen = generations.of_json(counted)

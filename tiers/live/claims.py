@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 
-from django.db import connection
 from django.db.models import Model
 
 from helios.control import generations
@@ -66,14 +65,14 @@ def owned(cycle_id: int, stage: Stage) -> Iterator[Claim | None]:
 
     The lock dies with its process, so that an owner that was killed never blocks the next one.
     """
-    row = _row(cycle_id, stage, locks.claim(CYCLES, cycle_id), "")
+    row = _row(cycle_id, stage, locks.claim(CYCLES, "c.id"), "")
     if row is None or not row[0]:
         yield None
         return
     claim: Claim | None = None
     try:
         claim = _claim(stage, row)
-        claim.unlock = locks.unclaim(CYCLES, cycle_id), ()
+        claim.unlock = locks.unclaim(CYCLES, "%s"), (cycle_id,)
         yield claim
     finally:
         if claim is None or claim.unlock is not None:
@@ -87,10 +86,7 @@ def still_due(cycle: PipelineCycle) -> bool:
 
 
 def _row(cycle_id: int, stage: Stage, lock: str, suffix: str) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {lock}, {_query(stage)} {suffix}", [cycle_id, stage.value])
-        row: tuple[Any, ...] | None = cursor.fetchone()
-    return row
+    return next(iter(statements.fetch(f"SELECT {lock}, {_query(stage)} {suffix}", [cycle_id, stage.value])), None)
 
 
 @lru_cache(maxsize=len(Stage))

@@ -14,6 +14,7 @@ from django.db import connection
 from django.db.models import Model
 from psycopg2.extras import execute_values
 
+from helios.db import statements
 from helios.db.json_values import json_safe
 from helios.db.partitions import ensure_partitions
 from tiers.contracts import (
@@ -117,15 +118,14 @@ def _stored_features(
     """How many of these rows each symbol has, and the newest of them."""
     spans = [(s, *utc_times(bars.ts[rows[[0, -1]]])) for s, rows in zip(bars.symbols, own, strict=True) if len(rows)]
     symbols, firsts, lasts = map(list, zip(*spans, strict=True))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT f.symbol, count(*), max(f.bar_ts) FROM engineered_features f "
-            "JOIN unnest(%s::text[], %s::timestamptz[]) AS s(symbol, first) ON s.symbol = f.symbol "
-            "WHERE f.symbol = ANY(%s) AND f.timeframe = %s AND f.feature_set = %s AND f.version = %s "
-            "AND f.bar_ts BETWEEN %s AND %s AND f.bar_ts >= s.first GROUP BY f.symbol",
-            [symbols, firsts, symbols, of.timeframe, of.feature_set, of.version, min(firsts), max(lasts)],
-        )
-        return {symbol: (count, newest) for symbol, count, newest in cursor.fetchall()}
+    rows = statements.fetch(
+        "SELECT f.symbol, count(*), max(f.bar_ts) FROM engineered_features f "
+        "JOIN unnest(%s::text[], %s::timestamptz[]) AS s(symbol, first) ON s.symbol = f.symbol "
+        "WHERE f.symbol = ANY(%s) AND f.timeframe = %s AND f.feature_set = %s AND f.version = %s "
+        "AND f.bar_ts BETWEEN %s AND %s AND f.bar_ts >= s.first GROUP BY f.symbol",
+        [symbols, firsts, symbols, of.timeframe, of.feature_set, of.version, min(firsts), max(lasts)],
+    )
+    return {symbol: (count, newest) for symbol, count, newest in rows}
 
 
 def load_features(
@@ -136,19 +136,18 @@ def load_features(
     Aligned at the end; NaN before a symbol's first row and for a symbol without a row at `bar_ts`.
     """
     out = np.full((n_rows, len(symbols), n_features), np.nan)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT s.i, max(f.bar_ts), string_agg(array_send(f.values), ''::bytea ORDER BY f.bar_ts) "
-            "FROM unnest(%s::text[]) WITH ORDINALITY AS s(symbol, i) CROSS JOIN LATERAL ("
-            "  SELECT bar_ts, values FROM engineered_features e WHERE e.symbol = s.symbol AND e.timeframe = %s "
-            "  AND e.feature_set = %s AND e.version = %s AND e.bar_ts <= %s ORDER BY bar_ts DESC LIMIT %s) f "
-            "GROUP BY s.i",
-            [list(symbols), of.timeframe, of.feature_set, of.version, bar_ts, n_rows],
-        )
-        for index, newest, data in cursor.fetchall():
-            if newest == bar_ts:
-                rows = _decode_arrays(bytes(data), n_features)
-                out[-len(rows) :, index - 1] = rows
+    found = statements.fetch(
+        "SELECT s.i, max(f.bar_ts), string_agg(array_send(f.values), ''::bytea ORDER BY f.bar_ts) "
+        "FROM unnest(%s::text[]) WITH ORDINALITY AS s(symbol, i) CROSS JOIN LATERAL ("
+        "  SELECT bar_ts, values FROM engineered_features e WHERE e.symbol = s.symbol AND e.timeframe = %s "
+        "  AND e.feature_set = %s AND e.version = %s AND e.bar_ts <= %s ORDER BY bar_ts DESC LIMIT %s) f "
+        "GROUP BY s.i",
+        [list(symbols), of.timeframe, of.feature_set, of.version, bar_ts, n_rows],
+    )
+    for index, newest, data in found:
+        if newest == bar_ts:
+            rows = _decode_arrays(bytes(data), n_features)
+            out[-len(rows) :, index - 1] = rows
     return out
 
 

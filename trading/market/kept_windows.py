@@ -13,8 +13,8 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.db import connection
 
+from helios.db import statements
 from trading.market import read
 from trading.market.bars import FIELDS, Bars
 from trading.market.timestamps import stamp, utc
@@ -23,12 +23,12 @@ from trading.models import Instrument
 KEPT_WINDOWS = 32  # a process serves a few books, each with a window or two a timeframe
 _SINCE = """
     SELECT (s.place - 1)::int4, i.bars_token, b.bar_ts, b.open, b.high, b.low, b.close, b.volume
-    FROM unnest(%(symbols)s::text[], %(after)s::timestamptz[]) WITH ORDINALITY AS s(symbol, after, place)
+    FROM unnest(%s::text[], %s::timestamptz[]) WITH ORDINALITY AS s(symbol, after, place)
     LEFT JOIN instruments i ON i.symbol = s.symbol
     LEFT JOIN LATERAL (
         SELECT * FROM market_ohlc
-        WHERE symbol = s.symbol AND timeframe = %(timeframe)s AND bar_ts > s.after
-        AND bar_ts > %(earliest)s AND bar_ts <= %(end)s
+        WHERE symbol = s.symbol AND timeframe = %s AND bar_ts > s.after
+        AND bar_ts > %s AND bar_ts <= %s
     ) b ON true
 """
 
@@ -72,10 +72,7 @@ def _grown(kept: _Kept, end_ts: datetime, n_bars: int) -> _Kept | None:
     traded = np.any(known, axis=0, keepdims=True)[0].tolist()
     after = [utc(bars.ts[row]) if own else "-infinity" for row, own in zip(newest, traded, strict=True)]
     earliest = utc(bars.ts[newest.min()]) if all(traded) else "-infinity"  # spares the older partitions
-    asked = {"symbols": list(bars.symbols), "timeframe": bars.timeframe, "after": after, "earliest": earliest}
-    with connection.cursor() as cursor:
-        cursor.execute(_SINCE, {**asked, "end": end_ts})
-        rows = cursor.fetchall()
+    rows = statements.fetch(_SINCE, [list(bars.symbols), after, bars.timeframe, earliest, end_ts])
     tokens = dict(row[:2] for row in rows)
     if tuple(tokens[place] for place in range(bars.n_symbols)) != kept.tokens:
         return None

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import connection
 from django.utils import timezone
 
 from helios.db import statements
@@ -82,11 +81,8 @@ def _fill(book: Book, account: Account, bar_ts: datetime, steps: Mapping[str, De
 def _by_fill_bar(book: Book, bar_ts: datetime) -> list[tuple[datetime, Waiting, dict[str, Decimal]]]:
     """Open orders by the bar in which they fill, earliest first, with that bar's opens; others have none yet."""
     groups: dict[datetime, tuple[Waiting, dict[str, Decimal]]] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_WAITING, [book.timeframe, bar_ts, book.pk])
-        rows = cursor.fetchall()
     n_placed = len(PaperOrder._meta.concrete_fields)
-    for moment, opened, *columns in rows:
+    for moment, opened, *columns in statements.fetch(_WAITING, [book.timeframe, bar_ts, book.pk]):
         placed = statements.instance(PaperOrder, columns[:n_placed])
         waiting, opens = groups.setdefault(moment, ({}, {}))
         waiting[placed.client_order_id] = placed, statements.instance(Order, columns[n_placed:])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 from psycopg2.extras import Json
 
@@ -25,7 +24,7 @@ _CLAIM = f"""
 """  # noqa: S608 - no input
 _HOLDS = f"""
     SELECT FROM portfolio_state b JOIN orders o ON o.book_id = b.id WHERE {_AS_SEEN} AND o.id = %s
-    AND o.status = 'SENDING' AND o.sending_at = %s AND o.sending_at > statement_timestamp() - %s AND {_RUNS}
+    AND o.status = 'SENDING' AND o.sending_at = %s AND o.sending_at > statement_timestamp() - %s::interval AND {_RUNS}
 """
 
 
@@ -61,6 +60,4 @@ def holds(order: Order, at: datetime, book: Book, permission: Permission) -> boo
 def _as_seen(sql: str, book: Book, permission: Permission, *values: Any) -> list[tuple[Any, ...]]:
     unchanged, known = permission.unchanged()
     seen = [book.pk, book.mode, book.state, Json(book.flag_overrides), *known]
-    with connection.cursor() as cursor:
-        cursor.execute(sql.format(unchanged=unchanged), [*seen, *values])
-        return list(cursor.fetchall())
+    return statements.fetch(sql.format(unchanged=unchanged), [*seen, *values])

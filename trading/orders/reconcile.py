@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Case, DateTimeField, Exists, F, OuterRef, QuerySet, TextField, Value, When
 from django.db.models.functions import Coalesce, Concat, Now
 from loguru import logger
@@ -104,8 +104,7 @@ def record(order: Order, ack: Ack) -> None:
     """The venue's word on an order that is not over here."""
     reason = ack.reason or (SUPERSEDED if order.superseded_by_id and ack.status == S.CANCELLED else "")
     values: list[Any] = [S(ack.status), reason, ack.venue_order_id, ack.filled_quantity, order.pk, list(Order.OPEN)]
-    with connection.cursor() as cursor:
-        cursor.execute(_RECORD, values)
+    statements.fetch(_RECORD, values)
 
 
 def withhold(waiting: QuerySet[Order], reason: str) -> int:

@@ -68,9 +68,15 @@ def test_rows_are_written_as_the_orm_writes_them(traded):
         book=traded, timeframe="1d", bar_ts=first.bar_ts, mode="paper", status="DONE", finished_at=first.bar_ts
     )
     made = RebalancingEvent(**{**values(first), "id": None, "cycle_id": cycle.pk, "denials": [{"observed": 0.1}]})
-    statements.execute(statements.inserts([made]))
-    found = RebalancingEvent.objects.get(cycle=cycle)
-    assert {**values(found), "id": 0} == {**values(made), "id": 0}
+    told = [
+        MLPrediction(**{**values(one), "id": None, "cycle_id": cycle.pk, "p_hold": None if number else 0.25})
+        for number, one in enumerate(MLPrediction.objects.order_by("pk")[:3])
+    ]
+    statements.execute(statements.inserts([made, *told]))
+    for written, model in (([made], RebalancingEvent), (told, MLPrediction)):
+        found = model.objects.filter(cycle=cycle).order_by("pk")
+        for one, row in zip(found, written, strict=True):
+            assert {**values(one), "id": 0} == {**values(row), "id": 0}
 
 
 def test_a_row_that_moved_takes_its_rows_along(traded):
@@ -108,6 +114,28 @@ def test_fields_of_several_rows_change_in_one_statement(traded, django_assert_nu
         statements.execute(statements.update(positions, ["quantity", "last_price"]))
     found = Position.objects.order_by("pk").values_list("quantity", "last_price")
     assert list(found) == [(D(n), None if n else D("1.5")) for n in range(len(positions))]
+
+
+def planned():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        return cursor.fetchone()[0]
+
+
+def test_a_session_plans_a_statement_once_and_counts_one_round_trip_for_it(django_assert_num_queries):
+    asked = "SELECT %s::int + %s"
+    before = planned()
+    with django_assert_num_queries(2):
+        assert [statements.fetch(asked, [1, n]) for n in (1, 2)] == [[(2,)], [(3,)]]
+    assert planned() == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_session_plans_it_again():
+    assert statements.fetch("SELECT %s::text", ["a"]) == [("a",)]
+    connection.close()
+    assert statements.fetch("SELECT %s::text", ["b"]) == [("b",)]
+    assert planned() == 1
 
 
 def test_nothing_to_say_says_nothing(django_assert_num_queries):

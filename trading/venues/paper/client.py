@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.db import connection
-
 from helios.db import statements
 from trading.models import Order, PaperOrder
 from trading.venues.base import Ack
@@ -26,12 +24,8 @@ class PaperVenue:
 
     def submit(self, order: Order) -> Ack:
         """Accept an order once; the same client order id again returns the order that is already there."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _SUBMIT,
-                [order.client_order_id, order.book_id, order.symbol, order.side, order.quantity, order.bar_ts],
-            )
-            number, status, _ = cursor.fetchone()
+        placed = [order.client_order_id, order.book_id, order.symbol, order.side, order.quantity, order.bar_ts]
+        ((number, status, _),) = statements.fetch(_SUBMIT, placed)
         return _ack(number, status)
 
     def find(self, client_order_id: str) -> Ack | None:
