@@ -62,6 +62,7 @@ class Env(BaseSettings):
     debug: bool = False
     secret_key: SecretStr | None = None
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"
+    trusted_proxies: int = Field(default=0, ge=0, le=9)  # in front of the web process: their X-Forwarded-* is believed
     cors_allowed_origins: str = ""
     var_dir: Path = BASE_DIR / "var"
 

@@ -101,6 +101,21 @@ def live_trading(**_: Any) -> list[CheckMessage]:
     return []
 
 
+@register(Tags.security)
+def proxies(**_: Any) -> list[CheckMessage]:
+    """W002: outside of dev every page is HTTPS, which only a proxy that is believed can say."""
+    if settings.TRUSTED_PROXIES or settings.ENVIRONMENT == "dev":
+        return []
+    return [
+        Warning(
+            f"HELIOS_TRUSTED_PROXIES is 0 while HELIOS_ENVIRONMENT is {settings.ENVIRONMENT}: a request that does not "
+            "come over TLS to the web process itself is sent to https.",
+            hint="Set it to the number of proxies in front of Helios.",
+            id="helios.W002",
+        )
+    ]
+
+
 @register("modules")
 def walls(**_: Any) -> list[CheckMessage]:
     """I001: walls around the gate's process that this machine does not allow."""

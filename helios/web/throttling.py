@@ -19,6 +19,7 @@ from rest_framework.throttling import BaseThrottle
 
 from helios.redis_client import connect
 from helios.web import roles
+from helios.web.proxies import address
 from helios.web.roles import Scope
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Limit(BaseThrottle):
 
 def stranger_wait_s(request: Request | HttpRequest) -> float:
     """Counts a request without a valid name against its address; seconds it would have to wait."""
-    return count(f"{STRANGER}:{request.META.get('REMOTE_ADDR', '')}", Rate.parse(settings.API_RATES[STRANGER]))
+    return count(f"{STRANGER}:{address(request) or ''}", Rate.parse(settings.API_RATES[STRANGER]))
 
 
 def count(who: str, rate: Rate) -> float:

@@ -106,6 +106,53 @@ def test_after_five_failures_a_user_is_locked_out_from_that_address_alone(client
 
 
 @pytest.mark.usefixtures("staff")
+def test_a_stranger_at_the_same_address_locks_out_nobody_who_has_logged_in_before(client: Client) -> None:
+    log_in(client, "/admin/login/")
+    with_session = Client()
+    log_in(with_session, "/admin/login/")
+    client.post("/admin/logout/")
+    stranger = Client()
+    for _ in range(6):
+        last = log_in(stranger, "/admin/login/", password="wrong")
+    assert last.status_code == 429
+    assert with_session.get("/admin/password_change/").status_code == 200
+    assert log_in(client, "/admin/login/").redirect_chain == [("/admin/", 302)]
+    assert log_in(Client(), "/admin/login/").status_code == 429
+
+
+@pytest.mark.usefixtures("staff")
+def test_guesses_with_the_cookie_of_a_browser_end_like_others(client: Client, django_user_model: type[User]) -> None:
+    django_user_model.objects.create_user("bob", password=PASSWORD, is_staff=True)
+    log_in(client, "/admin/login/")
+    cookie = client.cookies["helios_browser"]
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", "/admin/login/")
+    client.post("/admin/logout/")
+    for _ in range(5):
+        last = log_in(client, "/admin/login/", password="wrong")
+    assert last.status_code == 429
+    assert log_in(Client(), "/admin/login/").redirect_chain == [("/admin/", 302)]
+    for _ in range(5):
+        log_in(Client(), "/admin/login/", username="bob", password="wrong")
+    assert log_in(client, "/admin/login/", username="bob").status_code == 429
+    client.cookies["helios_browser"] = f"{cookie.value}x"
+    assert log_in(client, "/admin/login/").redirect_chain == [("/admin/", 302)]  # as anybody, who is not locked out
+
+
+@pytest.mark.usefixtures("staff")
+def test_many_names_from_one_address_are_slowed_down_and_who_has_logged_in_before_goes_on(
+    client: Client, settings: Any
+) -> None:
+    log_in(client, "/admin/login/")
+    client.post("/admin/logout/")
+    settings.API_RATES = {**settings.API_RATES, "anon": "3/min"}
+    answers = [log_in(Client(), "/admin/login/", username=f"user-{each}", password="wrong") for each in range(4)]
+    assert [each.status_code for each in answers][-1] == 429
+    assert 0 < int(answers[-1]["Retry-After"]) <= 120
+    assert answers[-1].content.startswith(b"Too many logins from your address: try again in ")
+    assert log_in(client, "/admin/login/").redirect_chain == [("/admin/", 302)]
+
+
+@pytest.mark.usefixtures("staff")
 def test_a_login_that_succeeds_forgets_the_failures_before_it(client: Client) -> None:
     for password in ("wrong", "wrong", "wrong", "wrong", PASSWORD, "wrong", "wrong", "wrong", "wrong"):
         client.post("/admin/logout/")

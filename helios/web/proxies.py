@@ -1,0 +1,24 @@
+"""Who asks, where proxies stand in front: what the header says is believed as far as a setting names them."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+
+def address(request: HttpRequest | Request) -> str | None:
+    """The client's address: the other end of the connection, or with `TRUSTED_PROXIES` what the first of them saw.
+
+    Each proxy adds to `X-Forwarded-For` whom it was asked by; what stands before their entries anybody may write.
+    """
+    peer = request.META.get("REMOTE_ADDR") or None
+    if not settings.TRUSTED_PROXIES:
+        return peer
+    seen = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")[-settings.TRUSTED_PROXIES :]
+    try:
+        return str(ip_address(seen[0].strip()))
+    except ValueError:
+        return peer
