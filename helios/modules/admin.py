@@ -90,9 +90,11 @@ class SwapInline(ShownInline):
         return f"{row.watch_seen} of {row.watch_calls}, {row.watch_failed} failed"
 
 
-def _enqueued(kind: ModuleJob.Kind, name: str, *, actor: str) -> str:
-    """A worker does it to the newest version of the slot; how it ended stands on the page of its job."""
-    job = jobs.enqueue(kind, name, actor=actor, reason="chosen in the admin")
+def _enqueued(kind: ModuleJob.Kind, name: str, seen: str, *, actor: str) -> str:
+    """A worker does it to the version that the person saw; how it ended stands on the page of its job."""
+    if not seen:
+        raise ModuleRefused("the version must be the one that the list showed, none came: look at it again")
+    job = jobs.enqueue(kind, name, seen, actor=actor, reason="chosen in the admin")
     page = reverse("admin:modules_modulejob_change", args=[job.pk])
     return format_html('{} {}: <a href="{}">{} is queued</a>', name, job.version.label, page, kind.label)
 
@@ -146,8 +148,12 @@ class ModuleAdmin(ServicedAdmin):
 
     @display(description="a swap brings")
     def newest(self, row: Module) -> str:
+        """What the buttons are about; the list sends its label with them, whatever is registered meanwhile."""
         version = row.versions.order_by("-id").first()
-        return version.label if version is not None and version.pk != row.active_id else "nothing"
+        if version is None:
+            return "nothing"
+        shown = version.label if version.pk != row.active_id else "nothing"
+        return format_html('{}<input type="hidden" name="seen-{}" value="{}">', shown, row.pk, version.label)
 
     @display(description="needs")
     def needs(self, row: Module) -> str:
@@ -219,10 +225,11 @@ class ModuleAdmin(ServicedAdmin):
     def change_each(
         self, request: HttpRequest, rows: Iterable[Module], change: Callable[..., object], *, done: str = ""
     ) -> None:
-        """Say what was done, or what the change itself says."""
+        """Say what was done to a slot, or what the change of the version that the list showed says itself."""
 
         def changed(row: Module) -> tuple[str, bool]:
-            answer = change(row.name, actor=request.user.get_username())
+            seen = () if done else (request.POST.get(f"seen-{row.pk}", ""),)
+            answer = change(row.name, *seen, actor=request.user.get_username())
             return (f"{row.name} {done}" if done else str(answer)), True
 
         self.each(request, rows, changed)

@@ -13,6 +13,10 @@ class UnknownModule(NotFound):
     """No module, or no version of it, has that name."""
 
 
+class SeveralVersions(Conflict, ModuleRefused):
+    """More than one registration has that version: whoever decides names the one that they saw."""
+
+
 class ModuleNotActive(Rejected):
     """The module is registered, but not in use."""
 

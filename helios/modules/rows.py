@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from django.utils import timezone
 
 from helios.control.change import Subject
-from helios.modules.errors import ModuleRefused, UnknownModule
+from helios.modules.errors import ModuleRefused, SeveralVersions, UnknownModule
 from helios.modules.models import Module, ModuleState, ModuleVersion
 
 MODULES: Final = Subject(name="modules", refused=ModuleRefused)
+_HASH: Final = re.compile(r"[0-9a-f]{12,64}")
 USABLE = (ModuleState.LOADED, ModuleState.ACTIVE)
 
 
@@ -32,21 +34,30 @@ def find(name: str) -> Module:
     return named(slots(), name)
 
 
-def version_of(row: Module, version: str = "") -> ModuleVersion:
-    """The version with that label, the newest with that plain version, or the newest of all.
+def version_of(row: Module, version: str = "", *, only: bool = False) -> ModuleVersion:
+    """The version with that label, with that hash or its first 12 digits or more, or with that plain version.
 
-    Raises `UnknownModule` naming the newest registered ones.
+    Without any: the newest one, or, where `only`, the only one. Raises `UnknownModule` naming the newest registered
+    ones, and `SeveralVersions` where more than one is meant: code may be registered between a look and a decision.
     """
     known = ModuleVersion.objects.select_related("module").filter(module=row).order_by("-id")
     if not version:
-        found = known.first()
+        found = list(known[: 2 if only else 1])
+    elif _HASH.fullmatch(version):
+        found = list(known.filter(code__digest__startswith=version))
     else:
-        found = known.filter(label=version).first() or known.filter(version=version).first()
-    if found is None:
+        found = list(known.filter(label=version)) or list(known.filter(version=version))
+    if not found:
         labels = ", ".join(known.values_list("label", flat=True)[:10]) or "none"
         wanted = f"version {version}" if version else "version"
         raise UnknownModule(f"module {row.name} has no {wanted}; there are {labels}")
-    return found
+    if len(found) > 1:
+        labels = ", ".join(each.label for each in found[:10])
+        meant = f"{version} may be" if version else "there are"
+        raise SeveralVersions(
+            f"a version of module {row.name} must be named by its label or by 12 digits of its hash: {meant} {labels}"
+        )
+    return found[0]
 
 
 def changed(row: Module, kind: str, data: Mapping[str, Any], *, severity: str = "info") -> None:

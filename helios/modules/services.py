@@ -99,6 +99,7 @@ def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersio
 def activate(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
     """Fill an empty slot from the next task on, with a version that passes the suites that gate it now.
 
+    `version` may be left out where the slot has only one.
     Raises as `load` does, and `ModuleRefused` where a dependency is not ACTIVE or another version is in use:
     that one is swapped.
     """
@@ -131,7 +132,7 @@ def loadable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersi
 def activatable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
     """The version, if it may fill its slot now, or once it is loaded; raises `ModuleRefused` as `activate` does."""
     slot = named(rows, name)
-    row = version_of(slot, version)
+    row = version_of(slot, version, only=True)
     if row.state != ModuleState.ACTIVE:
         if slot.active is not None:
             raise ModuleRefused(f"module {name} is in use as {slot.active.label}: swap it to {row.label}")

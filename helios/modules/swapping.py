@@ -47,7 +47,7 @@ def swap(
     suites: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> ModuleSwap:
-    """Put `version` (a label, or the newest with that plain version) into the slot; returns when all have it.
+    """Put `version` (as `rows.version_of` reads it) into the slot; returns when all have it.
 
     `suites` are run besides those that gate the slot.
     Raises `UnknownModule`; `ModuleRefused` where versions do not fit, with nothing changed; `SwapRunning` while

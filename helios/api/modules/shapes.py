@@ -15,7 +15,8 @@ SUITES = sorted(settings.MODULE_SUITES)
 
 
 def _version(**kwargs: Any) -> StrictText:
-    return StrictText(max_length=80, help_text="a label such as 1.1.0+3fa1b2c4, or a plain version", **kwargs)
+    words = "a label such as 1.1.0+3fa1b2c4, 12 digits of the hash or more, or a plain version that is there once"
+    return StrictText(max_length=80, help_text=words, **kwargs)
 
 
 def _suites() -> serializers.ListField:

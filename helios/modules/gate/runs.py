@@ -88,7 +88,7 @@ def run_suites(
 ) -> TestReport:
     """Run the suites that gate the module on one of its versions, and keep the result in the history.
 
-    `version` is a label, a plain version (its newest registration) or empty for the newest of all; `suites` replaces
+    `version` is one as `rows.version_of` reads it, or empty for the newest of all; `suites` replaces
     those that the setting MODULE_GATES names. Blocks until the process has ended: call it outside a transaction.
     Raises `UnknownModule`, and `ModuleRefused` for an unknown suite, one that has no test for this code, or a limit
     out of bounds; nothing is run or kept then.

@@ -220,6 +220,14 @@ def test_a_swap_answers_with_its_record(trader: Api, oracle: dict[str, str]) -> 
     assert status["swap"]["id"] == swap["id"]
 
 
+def test_a_swap_names_what_was_seen(trader: Api, oracle: dict[str, str], code: Write) -> None:
+    other = {"name": "oracle", "path": code("oracle", source=CODE.format(version="1.1.0") + "# other\n")}
+    digest = trader.post("modules/register", other).json()["digest"]
+    refused(trader.post("modules/swap", {"name": "oracle", "version": "1.1.0"}), 409, "1.1.0 may be 1.1.0+")
+    job = done(trader, trader.post("modules/swap", {"name": "oracle", "version": digest[:12]}))
+    assert (job["state"], job["version"]["digest"]) == ("SUCCEEDED", digest)
+
+
 def test_a_swap_is_taken_back(trader: Api, oracle: dict[str, str]) -> None:
     done(trader, trader.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
     back = trader.post("modules/oracle/rollback", {"reason": "I liked the old one"}).json()

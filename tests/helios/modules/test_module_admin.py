@@ -12,7 +12,7 @@ from django.urls import reverse
 from helios.events.models import SystemEvent
 from helios.modules import jobs, presence, services
 from helios.modules.gate import runs
-from helios.modules.models import Module
+from helios.modules.models import Module, ModuleJob
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
 
@@ -33,8 +33,17 @@ def chain(code) -> None:
     services.register("sink", code("sink"), "1.0.0", dependencies={"source": "^1.0.0"})
 
 
-def act(page, action: str, name: str) -> str:
+def hidden(page) -> dict[str, str]:
+    """What the form of the list sends along with every button."""
+    listed = page.get(reverse(LIST)).content.decode()
+    form = re.search(r'<form id="changelist-form".*?</form>', listed, re.DOTALL)
+    assert form
+    return dict(re.findall(r'<input type="hidden" name="(seen-\d+)" value="([^"]+)">', form[0]))
+
+
+def act(page, action: str, name: str, seen: dict[str, str] | None = None) -> str:
     form = {"action": action, "_selected_action": [Module.objects.get(name=name).pk]}
+    form |= hidden(page) if seen is None else seen
     return page.post(reverse(LIST), form, follow=True).content.decode()
 
 
@@ -74,6 +83,17 @@ def test_the_newest_version_is_swapped_in_and_rolled_back(page, code, monkeypatc
     assert "not finite" in shown
     assert "source is rolled back" in act(page, "roll_back_selected", "source")
     assert "must have a version before the one in use" in act(page, "roll_back_selected", "source")
+
+
+@pytest.mark.usefixtures("chain")
+def test_a_button_is_about_the_version_that_its_list_showed(page, code):
+    services.activate("source")
+    seen = services.register("source", code("source", version="1.1.0")).label
+    shown = hidden(page)
+    services.register("source", code("source", "VERSION = '1.1.0'\ndef run(value): return 'other'\n"))
+    assert f"source {seen}: " in act(page, "swap_selected", "source", shown)
+    assert ModuleJob.objects.get().version.label == seen
+    assert "must be the one that the list showed, none came" in act(page, "swap_selected", "source", {})
 
 
 @pytest.mark.usefixtures("chain")

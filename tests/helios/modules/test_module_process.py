@@ -9,7 +9,7 @@ import pytest
 
 from helios.control import generations
 from helios.modules import loading, process, services
-from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, UnknownModule
+from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, SeveralVersions, UnknownModule
 from helios.modules.models import Module, ModuleCode, ModuleVersion
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -43,8 +43,7 @@ def test_resolving_again_asks_nobody(django_assert_num_queries):
 def test_a_swap_is_seen_at_the_next_check_and_not_before(code):
     before = process.resolve("oracle")
     services.unload("oracle")
-    services.register("oracle", code("oracle_two", version="1.1.0"), "1.1.0")
-    services.activate("oracle")
+    services.activate("oracle", services.register("oracle", code("oracle_two", version="1.1.0"), "1.1.0").label)
     assert process.resolve("oracle") is before
     assert process.pins() == {"oracle": before.version}
     assert process.refresh_if_behind() is True
@@ -147,13 +146,14 @@ def test_a_plain_version_is_a_pin_too(two):
     assert process.resolve_pinned("oracle", "1.1.0").version == two[1]
 
 
-def test_of_several_contents_of_a_plain_version_the_one_in_use_is_meant_then_the_newest(two, code):
+def test_of_several_contents_of_a_plain_version_the_one_in_use_is_meant_else_none(two, code):
     newer = services.register("oracle", code("oracle", "VERSION = '1.1.0'\ndef run(value):\n    return 'other'\n"))
     assert process.resolve_pinned("oracle", "1.1.0").version == two[1]
-    newest = services.register("oracle", code("oracle", "VERSION = '1.0.0'\ndef run(value):\n    return 'newest'\n"))
+    services.register("oracle", code("oracle", "VERSION = '1.0.0'\ndef run(value):\n    return 'newest'\n"))
     assert process.resolve_pinned("oracle", newer.label).implementation.run(1) == "other"
     process.forget()
-    assert process.resolve_pinned("oracle", "1.0.0").version == newest.label
+    with pytest.raises(SeveralVersions, match=r"1\.0\.0 may be"):
+        process.resolve_pinned("oracle", "1.0.0")
 
 
 def test_an_unknown_pin_is_told_with_those_there_are(two):

@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from helios.events.models import SystemEvent
 from helios.modules import process, services
 from helios.modules.catalog import SHIPPED, STAGES
-from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, UnknownModule
+from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, SeveralVersions, UnknownModule
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleCode, ModuleVersion
 
@@ -105,8 +105,7 @@ def test_a_module_waits_for_what_it_needs():
 
 @pytest.mark.usefixtures("chain")
 def test_a_dependency_in_an_unfitting_version_is_refused(code):
-    services.register("source", code("source_two", version="2.0.0"), "2.0.0")
-    services.activate("source")
+    services.activate("source", services.register("source", code("source_two", version="2.0.0"), "2.0.0").label)
     with pytest.raises(ModuleRefused, match=r"module sink needs source \^1\.0\.0, but 2\.0\.0 is registered"):
         services.load("sink")
 
@@ -264,9 +263,9 @@ def test_a_version_registered_beside_one_in_use_changes_nothing_yet(code):
     slot = Module.objects.get(name="source")
     assert (row.state, slot.state, slot.version, slot.hot_reloadable) == ("UNLOADED", "ACTIVE", "1.0.0", False)
     with pytest.raises(ModuleRefused, match=r"module source is in use as 1\.0\.0\+.*: swap it to 1\.1\.0\+"):
-        services.activate("source")
+        services.activate("source", row.label)
     services.unload("source")
-    services.activate("source")
+    services.activate("source", row.label)
     assert process.resolve("source").implementation.run(3) == ("1.1.0", 3)
 
 
@@ -364,3 +363,17 @@ def test_a_version_whose_code_is_gone_stays_unsealed(code, tmp_path, package):
     ModuleVersion.objects.filter(module__name="oracle").update(code=None)
     (tmp_path / package / "oracle.py").unlink()
     assert services.seal() == []
+
+
+def test_code_registered_between_a_look_and_a_swap_is_not_what_the_swap_means(three_versions, code):
+    other = services.register("oracle", code("oracle", "VERSION = '1.1.0'\ndef run(value): return 'other'\n"))
+    for put_in_charge in (services.swap, services.activate):
+        with pytest.raises(SeveralVersions, match=r"named by its label.* 1\.1\.0 may be 1\.1\.0\+.*, 1\.1\.0\+"):
+            put_in_charge("oracle", "1.1.0", actor="ann")
+    with pytest.raises(SeveralVersions, match=r"there are 1\.1\.0\+"):
+        services.activate("oracle", actor="ann")
+    assert process.resolve("oracle").version == three_versions["1.0.0"]
+    services.swap("oracle", three_versions["1.1.0"], actor="ann")
+    assert services.swap("oracle", other.digest[:12], actor="ann").to_version_id == other.pk
+    with pytest.raises(UnknownModule, match=r"has no version 0{12}"):
+        services.swap("oracle", "0" * 12, actor="ann")

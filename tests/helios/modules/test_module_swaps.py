@@ -62,11 +62,6 @@ def test_a_task_follows_at_its_start_and_a_running_one_keeps_what_it_has(oracle)
     assert used() == oracle["1.1.0"]
 
 
-def test_a_plain_version_means_its_newest_content(oracle, code):
-    newest = services.register("oracle", code("oracle", "VERSION = '1.1.0'\ndef run(value): return 'newest'\n"))
-    assert services.swap("oracle", "1.1.0", actor="ann").to_version_id == newest.pk
-
-
 @pytest.mark.parametrize(
     ("version", "error", "message"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helios.errors import Rejected
+from helios.errors import Conflict, Rejected
 from helios.events.models import SystemEvent
 from helios.modules import swap_worker
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
@@ -48,8 +48,10 @@ def test_the_arms_are_kept_by_their_labels(slot: Module) -> None:
     assert (row.kind, row.champion, row.challenger) == ("module", "1.0.0+aaaaaaaa", "1.1.0+bbbbbbbb")
 
 
-def test_a_plain_version_is_the_one_registered_last(slot: Module) -> None:
-    assert plan("1.1.0").challenger == "1.1.0+cccccccc"
+def test_a_plain_version_of_two_registrations_is_neither(slot: Module) -> None:
+    with pytest.raises(Conflict, match=r"1\.1\.0 may be 1\.1\.0\+cccccccc, 1\.1\.0\+bbbbbbbb"):
+        plan("1.1.0")
+    assert not Rollout.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_challenger_that_was_unloaded_meanwhile_is_not_resumed(slot: Module) -
 def test_a_slot_that_may_not_be_swapped_cannot_be_challenged(slot: Module) -> None:
     Module.objects.filter(pk=slot.pk).update(hot_reloadable=False)
     with pytest.raises(Rejected, match="module scorer must be hot-reloadable to be challenged, it is not"):
-        plan("1.1.0")
+        plan("1.1.0+bbbbbbbb")
 
 
 def test_a_challenger_serves_nothing_beside_versions_that_it_does_not_fit(slot: Module) -> None:

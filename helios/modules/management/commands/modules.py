@@ -46,7 +46,10 @@ class Command(SubjectCommand):
         """Versions, suites, and how a slot is filled and watched."""
         if name in VERSIONED:
             action.add_argument(
-                "version", nargs=VERSIONED[name], default="", help="a label, or the newest of a plain version"
+                "version",
+                nargs=VERSIONED[name],
+                default="",
+                help="a label, 12 digits of its hash or more, or a plain version that is there once",
             )
         if name in {"swap", "test"}:
             of_gates = "besides" if name == "swap" else "instead of"
