@@ -141,6 +141,7 @@ AXES_LOCKOUT_CALLABLE = "helios.web.login.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 
+SESSION_ENGINE = "helios.web.sessions"
 LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"  # Django's own defaults lead to /accounts/, a 404
 
 LANGUAGE_CODE = "en-us"

@@ -1,9 +1,10 @@
 """Requests are served by a fixed number of threads, each with the one database connection that it keeps.
 
 Django takes a new thread, so a new connection, for every request that is under way: 200 at once take all that the
-database has, from the workers too. Here each kind of request has lanes of its own: strangers and logins, whose
-passwords take long to hash, hold up nobody with a token or a session, reading holds up no change, and no change what
-makes trading safer. What waits on a slow client (its body, its answer) takes no lane.
+database has, from the workers too. Here each kind of request has lanes of its own: strangers, with whatever tokens and
+sessions they make up, and logins, whose passwords take long to hash, hold up nobody with a token or a session of ours,
+reading holds up no change, and no change what makes trading safer. What waits on a slow client (its body, its answer)
+takes no lane.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from http import HTTPStatus
 from typing import Final
 
 from asgiref.sync import ThreadSensitiveContext
+from django.conf import settings
 
 from helios.web.bodies import refuse
 from helios.web.lifespan import Application, Message, Receive, Send
+from helios.web.marks import is_marked
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES, LOGIN = "/health", "/admin/login/"
@@ -65,12 +68,11 @@ class Lanes:
 
 
 def kind(scope: Message) -> str:
-    """Which lanes serve a request, by its head alone: whether a token or a session is any good, Django finds out."""
-    names = {name for name, _ in scope["headers"]}
+    """Which lanes serve a request, by its head alone: whether a token or session of ours holds, Django finds out."""
     path = scope["path"]
     if path.startswith(PROBES):
         return "probe"
-    if path == LOGIN or not (b"authorization" in names or any(_session(each) for each in scope["headers"])):
+    if path == LOGIN or not any(_is_ours(*each) for each in scope["headers"]):
         return "stranger"
     if scope["method"] in READING:
         return "read"
@@ -137,9 +139,14 @@ class Bodies:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies come at once; try again")
 
 
-def _session(header: tuple[bytes, bytes]) -> bool:
-    name, value = header
-    return name == b"cookie" and b"sessionid=" in value
+def _is_ours(name: bytes, value: bytes) -> bool:
+    """Whether a header carries a token or a session id that this server made."""
+    if name == b"authorization":
+        return is_marked(value.decode("latin-1").rpartition(" ")[2])
+    if name != b"cookie":
+        return False
+    cookies = (each.partition("=") for each in value.decode("latin-1").split(";"))
+    return any(cookie.strip() == settings.SESSION_COOKIE_NAME and is_marked(key.strip()) for cookie, _, key in cookies)
 
 
 def _again(body: list[Message], receive: Receive) -> Receive:

@@ -18,6 +18,7 @@ from rest_framework import exceptions
 from rest_framework.authentication import TokenAuthentication
 
 from helios.errors import NotFound, Rejected
+from helios.web.marks import marked
 from helios.web.models import ApiToken
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def make(user: User, name: str, *, expires_at: datetime, actor: str) -> tuple[st
 
     Raises `Rejected` for a name that is none, and an end that is past or too far away.
     """
-    token, now = PREFIX + secrets.token_urlsafe(32), timezone.now()
+    token, now = marked(PREFIX + secrets.token_urlsafe(32)), timezone.now()
     check_end(expires_at)
     row = ApiToken(user=user, name=name, digest=digest_of(token), expires_at=expires_at, made_by=actor)
     try:

@@ -10,8 +10,15 @@ from typing import Any
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client
 
 from helios.web import lanes
+from helios.web.marks import marked
+from helios.web.roles import Role
+from helios.web.sessions import SessionStore
+from tests.support.people import Api, person
 
 Work = Callable[[str], None]
 
@@ -28,7 +35,8 @@ def serving(work: Work) -> Any:
     return application
 
 
-KNOWN = {"Authorization": "Token t"}
+KNOWN = {"Authorization": f"Token {marked('t')}"}
+SESSION = f"sessionid={marked('s')}"
 
 
 async def ask(
@@ -88,35 +96,64 @@ def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypat
         ("GET", "/health/ready", {}, "probe"),
         ("GET", "/api/books/", {}, "stranger"),
         ("POST", "/api/books/main/halt", {}, "stranger"),
-        ("POST", "/admin/login/", {"cookie": "sessionid=s"}, "stranger"),
-        ("GET", "/admin/", {"cookie": "csrftoken=c"}, "stranger"),
-        ("GET", "/admin/", {"cookie": "csrftoken=c; sessionid=s"}, "read"),
+        ("POST", "/admin/login/", {"cookie": SESSION}, "stranger"),
+        ("GET", "/admin/", {"cookie": f"csrftoken={marked('s')}"}, "stranger"),
+        ("GET", "/admin/", {"cookie": f"sessionid={'s' * 40}"}, "stranger"),
+        ("GET", "/admin/", {"cookie": f"csrftoken=c; {SESSION}"}, "read"),
         ("GET", "/api/books/", KNOWN, "read"),
+        ("GET", "/api/books/", {"Authorization": marked("t")}, "read"),
+        ("GET", "/api/books/", {"Authorization": f"Token {'t' * 66}"}, "stranger"),
+        ("GET", "/api/books/", {"Authorization": "Token"}, "stranger"),
+        ("POST", "/api/books/main/halt", {"Authorization": "Token \u00e9"}, "stranger"),
         ("POST", "/api/modularity/modules/register", KNOWN, "change"),
         ("POST", "/api/books/main/halt", KNOWN, "safer"),
         ("POST", "/api/modularity/feature-flags/auto_trading/kill-switch", KNOWN, "safer"),
     ],
 )
 def test_each_kind_of_request_has_lanes_of_its_own(method: str, path: str, headers: dict[str, str], which: str) -> None:
-    given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    given = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     assert lanes.kind({"method": method, "path": path, "headers": given}) == which
 
 
-def test_strangers_who_log_in_by_the_hundred_hold_up_nobody_with_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.django_db
+def test_a_token_and_a_session_are_known_as_ours_before_the_database_is_asked(
+    client: Client, django_assert_num_queries: Any
+) -> None:
+    viewer = Api(person(Role.VIEWER))
+    client.force_login(viewer.user)
+    session = client.cookies["sessionid"].value
+    given = [[(b"authorization", f"Token {viewer.token}".encode())], [(b"cookie", f"sessionid={session}".encode())]]
+    with django_assert_num_queries(0):
+        assert {lanes.kind({"method": "GET", "path": "/", "headers": each}) for each in given} == {"read"}
+
+
+@pytest.mark.django_db
+def test_a_session_of_before_goes_on(client: Client) -> None:
+    person(Role.VIEWER, "ann")
+    client.force_login(User.objects.get(username="ann"))
+    row = Session.objects.get()
+    Session.objects.create(session_key="b" * 32, session_data=row.session_data, expire_date=row.expire_date)
+    assert SessionStore("b" * 32).load() == SessionStore(row.session_key).load()
+
+
+@pytest.mark.parametrize(("path", "headers"), [(lanes.LOGIN, {}), ("/api/books/", {"Authorization": "Token made-up"})])
+def test_strangers_who_log_in_or_guess_by_the_hundred_hold_up_nobody_with_a_token(
+    path: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lanes, "WAITING", 8)
     hash_on = threading.Event()
     application = lanes.in_lanes(serving(lambda method: method == "POST" and hash_on.wait(60) and None), reading=1)
 
     async def flood() -> tuple[list[httpx.Response], list[httpx.Response]]:
-        logins = asyncio.create_task(ask(application, *[("POST", b"")] * 60, path=lanes.LOGIN, headers={}))
+        guesses = asyncio.create_task(ask(application, *[("POST", b"")] * 60, path=path, headers=headers))
         await asyncio.sleep(0.05)
         read = await ask(application, ("GET", b"read"))
         hash_on.set()
-        return read, await logins
+        return read, await guesses
 
-    read, logins = asyncio.run(flood())
+    read, guesses = asyncio.run(flood())
     assert read[0].content == b"read"
-    assert sorted({answer.status_code for answer in logins}) == [200, 503]
+    assert sorted({answer.status_code for answer in guesses}) == [200, 503]
 
 
 def test_bodies_are_bounded_for_strangers_and_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +187,8 @@ def test_a_client_that_is_slow_with_its_body_or_its_answer_takes_no_thread(monke
         async def at_once() -> Any:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"authorization", b"Token t")]}
+        known = [(b"authorization", KNOWN["Authorization"].encode())]
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": known}
         upload = asyncio.create_task(application(scope, receive, send))
         download = asyncio.create_task(application({**scope, "method": "GET"}, at_once, stuck))
         await asyncio.sleep(0.05)
