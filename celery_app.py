@@ -41,6 +41,7 @@ if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it fr
     from helios.stack import flower
 
     _logs()
+    flower.ask_for_the_login()
     flower.refuse_other_hosts()
 
 

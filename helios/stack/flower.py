@@ -1,4 +1,4 @@
-"""Flower's pages, for the names of this machine only."""
+"""Flower's pages, for the names of this machine and for who has the login only."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from typing import Any
 
 from django.http.request import split_domain_port, validate_host
 from flower.app import Flower
+from flower.views.monitor import Healthcheck, Metrics
 from tornado.httputil import HTTPServerRequest
-from tornado.web import Application, ErrorHandler
+from tornado.web import Application, ErrorHandler, authenticated
 
 from helios.entries import parts
 from helios.env import get_env
+
+
+def ask_for_the_login() -> None:
+    """The two pages that Flower shows to anybody ask for the login like the others."""
+    for page in (Metrics, Healthcheck):
+        page.get = authenticated(page.get)
 
 
 def refuse_other_hosts() -> None:

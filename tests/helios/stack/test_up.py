@@ -117,7 +117,7 @@ def test_the_whole_stack_comes_up_mends_itself_and_leaves_nothing_after_ctrl_c(
     running.await_text("Helios is running")
     assert re.search(r"Login\s+│\s+admin / \S{16,}", running.text()), running.text()
     assert answers(f"http://127.0.0.1:{web}/health")
-    assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/healthcheck"), timeout_s=120)
+    assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/static/favicon.ico"), timeout_s=120)
     assert children.wait_until(lambda: running.answering() >= {"worker", "gpu", "maintenance"}, timeout_s=120)
     flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running, f"http://127.0.0.1:{flower}")
     a_flood_of_requests_takes_few_connections(running, f"http://127.0.0.1:{web}")
@@ -138,10 +138,11 @@ def flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running: Up, 
     login = (found[1], found[2])
     kept = running.var / "flower_login"
     assert (kept.read_text(), kept.stat().st_mode & 0o777) == (":".join(login), 0o600)
-    for path in ("/workers", "/tasks", "/api/workers"):
+    for path in ("/workers", "/tasks", "/api/workers", "/metrics", "/healthcheck"):
         assert httpx.get(flower + path).status_code == 401
         assert httpx.get(flower + path, auth=("admin", "guess")).status_code == 401
         assert httpx.get(flower + path, auth=login, headers={"Host": "evil.example"}).status_code == 400
+    assert httpx.get(f"{flower}/healthcheck", auth=login).text == "OK"
     workers = httpx.get(f"{flower}/api/workers?refresh=1", auth=login, timeout=30).json()
     assert len(workers) == 3
     secrets = [(running.var / "secret_key").read_text(), running.endpoints.database_url, running.endpoints.redis_url]
