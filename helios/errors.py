@@ -29,6 +29,10 @@ class Conflict(Rejected):
     """Somebody else was first: look at what they did, then repeat what still makes sense."""
 
 
+class TooMany(Rejected):
+    """As many as may wait do so already: come back when one of them has ended."""
+
+
 class Ambiguous(HeliosError):  # noqa: N818
     """May have taken effect: ask the other side before anything else is sent."""
 

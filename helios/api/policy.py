@@ -72,6 +72,7 @@ POLICY: Final[Policy] = MappingProxyType(
         "module-versions": {"GET": READ},
         "module-test-history": {"GET": READ},
         "module-job": {"GET": READ},
+        "module-cancel": {"POST": WRITE},
         "module-register": {"POST": HEAVY},
         "module-load": {"POST": HEAVY},
         "module-activate": {"POST": _IN_CHARGE},

@@ -42,6 +42,7 @@ urlpatterns = [
     path("modules/register", modules.Register.as_view(), name="module-register"),
     path("modules/swap", modules.Swap.as_view(), name="module-swap"),
     path("modules/jobs/<int:pk>", modules.JobDetail.as_view(), name="module-job"),
+    path("modules/jobs/<int:pk>/cancel", modules.CancelJob.as_view(), name="module-cancel"),
     path("modules/swaps", modules.SwapList.as_view(), name="swap-list"),
     path("modules/swaps/<int:pk>", modules.SwapDetail.as_view(), name="swap-detail"),
     path("modules/<str:name>/status", modules.ModuleStatus.as_view(), name="module-status"),

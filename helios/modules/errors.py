@@ -17,6 +17,10 @@ class SeveralVersions(Conflict, ModuleRefused):
     """More than one registration has that version: whoever decides names the one that they saw."""
 
 
+class UnknownJob(NotFound):
+    """No job has that number."""
+
+
 class ModuleNotActive(Rejected):
     """The module is registered, but not in use."""
 

@@ -15,15 +15,16 @@ from typing import Final
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 from loguru import logger
 
+from helios.control import bounds
 from helios.db.locks import hold
-from helios.errors import HeliosError, error_text
+from helios.errors import HeliosError, TooMany, error_text
 from helios.modules import presence, services, swapping
-from helios.modules.errors import SwapRunning
+from helios.modules.errors import ModuleRefused, SwapRunning, UnknownJob
 from helios.modules.gate import runs
 from helios.modules.models import OPEN_JOBS, JobState, Module, ModuleJob, ModuleVersion
 from helios.modules.rows import MODULES, named, slots, version_of
@@ -35,6 +36,7 @@ GRACE_S: Final = 30.0  # beyond the hard limit of every task
 WAITS: Final = "waits for a worker of queue maintenance"
 AWAY: Final = "the broker could not be reached: it is sent again when it can be"
 Kind = ModuleJob.Kind
+TRIALS: Final = (Kind.LOAD, Kind.TEST)  # they put nothing in charge: what does goes before them
 log = logger.bind(component="modules")
 
 
@@ -49,7 +51,8 @@ def enqueue(
 ) -> ModuleJob:
     """Check what can be checked at once, and have a worker do the rest; returns the queued job.
 
-    Raises `UnknownModule`, `ModuleRefused` and `SwapRunning` as the services do, with nothing queued.
+    Raises `UnknownModule`, `ModuleRefused` and `SwapRunning` as the services do, and `TooMany` where as many tests
+    and loads wait as may, with nothing queued.
     """
     if suites is not None or kind is Kind.TEST:
         runs.suites_of(name, suites)
@@ -59,6 +62,8 @@ def enqueue(
         slot = rows[name]
         if kind is Kind.SWAP:
             _refuse_enqueued(slot)
+        if kind in TRIALS:
+            _refuse_full(actor)
         job = ModuleJob.objects.create(
             module=slot, version=wanted, kind=kind, suites=list(suites or ()), actor=actor, reason=reason, detail=WAITS
         )
@@ -84,9 +89,34 @@ def run(job_id: int) -> None:
     else:
         _end(job, JobState.SUCCEEDED)
     finally:
-        waiting = ModuleJob.objects.filter(state=JobState.QUEUED).order_by("pk").values_list("pk", flat=True).first()
+        trial_last = ExpressionWrapper(Q(kind__in=TRIALS), output_field=BooleanField())
+        waiting = _waiting().order_by(trial_last, "pk").values_list("pk", flat=True).first()
         if waiting is not None:
             _send(waiting)
+
+
+def cancel(job_id: int, *, actor: str, reason: str = "") -> ModuleJob:
+    """End a test or a load that waits, as FAILED with that reason.
+
+    Raises `UnknownJob`, and `ModuleRefused` for one that runs or has ended, or that puts code in charge.
+    """
+    MODULES.check(actor, reason)
+    job = get(job_id)
+    if job is None:
+        raise UnknownJob(f"no job has the number {job_id}")
+    if job.kind not in TRIALS:
+        raise ModuleRefused(f"a job must be a test or a load to be cancelled, {job.pk} is: {job.get_kind_display()}")
+    detail = f"cancelled by {actor}: {reason}" if reason else f"cancelled by {actor}"
+    ended = _waiting().filter(pk=job.pk).update(state=JobState.FAILED, detail=detail, finished_at=Now())
+    job = _jobs().get(pk=job.pk)
+    if not ended:
+        raise ModuleRefused(f"a job must wait to be cancelled, {job.pk} is {job.get_state_display()}")
+    return job
+
+
+def open_jobs() -> QuerySet[ModuleJob]:
+    """What waits or runs, in the order in which it was asked for."""
+    return _jobs().filter(state__in=OPEN_JOBS).order_by("pk")
 
 
 def _take(job_id: int) -> bool:
@@ -94,9 +124,10 @@ def _take(job_id: int) -> bool:
         hold("module jobs")  # of two messages at once, the second one sees what the first one took
         if ModuleJob.objects.filter(state=JobState.RUNNING).exists():
             return False
-        taken = ModuleJob.objects.filter(pk=job_id, state=JobState.QUEUED).update(
-            state=JobState.RUNNING, detail="", owner=presence.owner(), started_at=Now()
-        )
+        mine = _waiting().filter(pk=job_id)
+        if _waiting().exclude(kind__in=TRIALS).exists():  # its message is on its way
+            mine = mine.exclude(kind__in=TRIALS)
+        taken = mine.update(state=JobState.RUNNING, detail="", owner=presence.owner(), started_at=Now())
         return taken == 1
 
 
@@ -111,9 +142,9 @@ def get(job_id: int) -> ModuleJob | None:
 
 def recover() -> None:
     """End the jobs whose time is over or whose workers died, and send the messages again that may be lost."""
-    for job in _jobs().filter(state__in=OPEN_JOBS):
+    for job in open_jobs():
         _settle(job)
-    waiting = ModuleJob.objects.filter(state=JobState.QUEUED, sent_at__lt=Now() - timedelta(seconds=RESEND_S))
+    waiting = _waiting().filter(sent_at__lt=Now() - timedelta(seconds=RESEND_S))
     for job_id in waiting.values_list("pk", flat=True):
         _send(job_id)
 
@@ -122,6 +153,10 @@ def _jobs() -> QuerySet[ModuleJob]:
     return ModuleJob.objects.select_related(
         "module", "version__module", "test", "swap__module", "swap__from_version", "swap__to_version"
     )
+
+
+def _waiting() -> QuerySet[ModuleJob]:
+    return ModuleJob.objects.filter(state=JobState.QUEUED)
 
 
 def _testable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
@@ -148,8 +183,21 @@ def _refuse_enqueued(slot: Module) -> None:
         )
 
 
+def _refuse_full(actor: str) -> None:
+    """One worker does them all, one at a time: what waits is bounded, of one person and in all."""
+    trials = _waiting().filter(kind__in=TRIALS)
+    for rows, limit, whose in (
+        (trials.filter(actor=actor), bounds.WAITING_TESTS_OF_ONE, f" of {actor}"),
+        (trials, bounds.WAITING_TESTS, ""),
+    ):
+        if rows.count() >= limit:
+            raise TooMany(
+                f"at most {limit} tests and loads{whose} may wait, and do: come back when one has ended, or cancel one"
+            )
+
+
 def _send(job_id: int) -> None:
-    queued = ModuleJob.objects.filter(pk=job_id, state=JobState.QUEUED)
+    queued = _waiting().filter(pk=job_id)
     try:
         current_app.send_task(TASK, args=[job_id], retry=False)
     except (OperationalError, OSError) as error:

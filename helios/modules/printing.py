@@ -89,6 +89,7 @@ def plain(answer: Any) -> str:
 COLUMNS = {
     "label": ("name", "state", "label", "path", "error"),
     "to": ("id", "kind", "state", "from", "to", "actor", "started_at", "error"),
+    "created_at": ("id", "kind", "state", "name", "version", "actor", "created_at", "detail"),
     "pid": ("component", "host", "pid", "generation", "seen_at"),
 }
 

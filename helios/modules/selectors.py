@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
+from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleVersion
 
 SLOT = (
     "name",
@@ -23,6 +23,7 @@ SLOT = (
 VERSION = ("label", "version", "state", "path", "dependencies", "digest", "error", "registered_by", "loaded_at")
 SWAP = ("id", "kind", "state", "actor", "reason", "error", "processes", "watch_calls", "watch_seen", "watch_failed")
 SWAP_TIMES = ("started_at", "switched_at", "finished_at")
+JOB = ("id", "kind", "state", "actor", "detail", "created_at", "started_at", "finished_at")
 PROCESS = ("component", "host", "pid", "generation", "loaded", "started_at", "seen_at")
 
 
@@ -66,3 +67,8 @@ def history(row: Module, limit: int = 50) -> list[dict[str, Any]]:
 def process(row: ModuleProcess) -> dict[str, Any]:
     """One process that takes part in swaps."""
     return {field: getattr(row, field) for field in PROCESS}
+
+
+def job(row: ModuleJob) -> dict[str, Any]:
+    """Work that a request asked for."""
+    return {"name": row.module.name, "version": row.version.label, **{field: getattr(row, field) for field in JOB}}

@@ -20,13 +20,14 @@ from rest_framework.views import exception_handler
 
 from helios import outage
 from helios.db.failures import UNAVAILABLE
-from helios.errors import Ambiguous, Conflict, HeliosError, NotFound, Rejected, Transient
+from helios.errors import Ambiguous, Conflict, HeliosError, NotFound, Rejected, TooMany, Transient
 from helios.logs import redact
 from helios.web.parsing import escaped
 
 CONTENT_TYPE: Final = "application/problem+json"
 API_PREFIX: Final = "/api/"
 RETRY_S: Final = 1
+WAIT_S: Final = 30  # about what waits takes: a run of tests
 _PLACE: Final = re.compile(r"[a-z_]+(?:\[\d+\]|\.[A-Za-z]\w*)*")
 
 
@@ -60,11 +61,20 @@ class Unavailable(exceptions.APIException):
     wait = RETRY_S
 
 
+class Full(exceptions.APIException):
+    """As many as may wait do so already."""
+
+    status_code = HTTPStatus.TOO_MANY_REQUESTS
+    default_code = "too_many"
+    wait = WAIT_S
+
+
 _BY_ERROR: Final[tuple[tuple[type[HeliosError], type[exceptions.APIException]], ...]] = (
     (NotFound, exceptions.NotFound),
     (Conflict, ConflictProblem),
     (Transient, Unavailable),
     (Ambiguous, ConflictProblem),
+    (TooMany, Full),
     (Rejected, Unprocessable),
 )
 

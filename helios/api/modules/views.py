@@ -213,6 +213,17 @@ class JobDetail(ApiView):
         return Response(shapes.JobSerializer(job).data)
 
 
+@posted(TAG, "Cancel a test or a load", "module_jobs_cancel", shapes.JobSerializer, Reasoned)
+class CancelJob(ApiView):
+    """Work that waits is not done."""
+
+    @idempotent()
+    def post(self, request: Request, pk: int) -> Response:
+        """While it waits; one that runs or has ended, and what puts code in charge, is refused (422)."""
+        job = jobs.cancel(pk, actor=actor(request), reason=body(request, Reasoned)["reason"])
+        return Response(shapes.JobSerializer(job).data)
+
+
 @posted(TAG, "Roll a module back", "modules_rollback", shapes.SwapSerializer, Reasoned)
 class Rollback(ApiView):
     """The version before takes the slot again."""

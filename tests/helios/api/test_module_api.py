@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from helios.control import bounds
 from helios.modules import jobs, loading, process, services
 from helios.modules.errors import ModuleLoadFailed
 from helios.modules.gate import runs
@@ -283,6 +284,22 @@ def test_a_swap_during_a_swap_is_a_conflict(
 def test_a_swap_to_what_is_in_use_is_refused(trader: Api, oracle: dict[str, str]) -> None:
     assert trader.post("modules/swap", {"name": "oracle", "version": "1.0.0"}).status_code == 422
     assert trader.post("modules/oracle/rollback").status_code == 422
+
+
+def test_an_operator_is_told_when_too_many_tests_wait_and_cancels_one(
+    operator: Api, oracle: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "WAITING_TESTS_OF_ONE", 1)
+    waiting = operator.post("modules/oracle/test")
+    full = operator.post("modules/oracle/load")
+    assert (full.status_code, full["Retry-After"]) == (429, "30")
+    assert "at most 1 tests and loads of operator may wait" in full.json()["detail"]
+    ended = operator.post(f"{waiting['Location']}/cancel", {"reason": "misspelt"})
+    assert (ended.status_code, ended.json()["state"]) == (200, "FAILED")
+    assert ended.json()["detail"] == "cancelled by operator: misspelt"
+    assert operator.post(f"{waiting['Location']}/cancel").status_code == 422
+    assert operator.post("modules/jobs/999999/cancel").status_code == 404
+    assert operator.post("modules/oracle/load").status_code == 202
 
 
 @pytest.mark.parametrize("number", ["999999", "9223372036854775808"])

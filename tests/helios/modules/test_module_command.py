@@ -9,11 +9,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from helios.events.models import SystemEvent
-from helios.modules import presence, services
+from helios.modules import jobs, presence, services
 from helios.modules.catalog import STAGES
 from helios.modules.gate import runs
 from helios.modules.gate.transcript import TestResult
-from helios.modules.models import Module, ModuleSwap
+from helios.modules.models import Module, ModuleJob, ModuleSwap
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
 
@@ -63,6 +63,15 @@ def test_registering_loading_activating_and_unloading(code):
     assert "version: 1.2.0" in command("show", "oracle")
     assert read("unload", "oracle")["state"] == "UNLOADED"
     assert read("restore")["restored"] == list(STAGES)
+
+
+def test_what_waits_is_listed_and_cancelled(oracle):
+    job = jobs.enqueue(ModuleJob.Kind.TEST, "oracle", actor="bob")
+    assert command("jobs").split()[:6] == [str(job.pk), "test", "QUEUED", "oracle", oracle["1.1.0"], "bob"]
+    with pytest.raises(CommandError, match="no job has the number 0"):
+        command("cancel", "0")
+    assert "detail: cancelled by cli:" in command("cancel", str(job.pk), "--reason", "misspelt")
+    assert command("jobs") == "none"
 
 
 def test_a_swap_shows_its_progress_and_stands_in_the_history(oracle):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
@@ -13,8 +14,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from helios.control import bounds
+from helios.errors import TooMany
 from helios.modules import jobs, presence, services, swapping, tasks
-from helios.modules.errors import ModuleRefused, SwapRunning
+from helios.modules.errors import ModuleRefused, SwapRunning, UnknownJob
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleJob, ModuleSwap
 
@@ -173,6 +176,63 @@ def test_one_job_runs_at_a_time_and_the_next_is_sent_when_it_ends(job, sent, mon
     assert now(second)[0] == "QUEUED"  # however long it waited for the first one
     older(job, finished_at=jobs.QUEUED_S + 1)
     assert now(second) == ("FAILED", "no worker of queue maintenance took it within 600 s: is one running?")
+
+
+# --- tests that wait ---
+
+
+def test_what_puts_code_in_charge_goes_before_the_tests_that_wait(three_versions, sent, monkeypatch):
+    monkeypatch.setattr(runs, "run_suites", lambda *_, **__: SimpleNamespace(run_id=None))
+    first, second = (jobs.enqueue(Kind.TEST, "oracle", actor="bob") for _ in range(2))
+    swap = jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="ann")
+    jobs.run(first.pk)  # its message came first
+    assert (now(first)[0], now(swap)[0]) == ("QUEUED", "QUEUED")
+    jobs.run(swap.pk)
+    jobs.run(first.pk)
+    assert (now(swap)[0], now(first)[0], now(second)[0]) == ("SUCCEEDED", "SUCCEEDED", "QUEUED")
+    assert sent == [first.pk, second.pk]
+
+
+def test_the_end_of_a_test_calls_for_the_swap_before_the_tests_that_came_earlier(three_versions, sent, monkeypatch):
+    first, _ = (jobs.enqueue(Kind.TEST, "oracle", actor="bob") for _ in range(2))
+    asked: list[int] = []
+
+    def while_it_runs(*_: object, **__: object) -> SimpleNamespace:
+        asked.append(jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="ann").pk)
+        return SimpleNamespace(run_id=None)
+
+    monkeypatch.setattr(runs, "run_suites", while_it_runs)
+    jobs.run(first.pk)
+    assert sent == asked
+
+
+def test_so_many_tests_may_wait_and_no_swap_is_refused_for_them(three_versions, monkeypatch):
+    monkeypatch.setattr(bounds, "WAITING_TESTS", 3)
+    monkeypatch.setattr(bounds, "WAITING_TESTS_OF_ONE", 2)
+    first = jobs.enqueue(Kind.TEST, "oracle", actor="bob")
+    jobs.enqueue(Kind.LOAD, "oracle", actor="bob")
+    with pytest.raises(TooMany, match=r"at most 2 tests and loads of bob may wait, and do: .*, or cancel one"):
+        jobs.enqueue(Kind.TEST, "oracle", actor="bob")
+    jobs.enqueue(Kind.TEST, "oracle", actor="cy")
+    with pytest.raises(TooMany, match="at most 3 tests and loads may wait"):
+        jobs.enqueue(Kind.LOAD, "oracle", actor="cy")
+    assert jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="ann").state == "QUEUED"
+    assert jobs.cancel(first.pk, actor="bob", reason="too many").detail == "cancelled by bob: too many"
+    assert jobs.enqueue(Kind.TEST, "oracle", actor="bob").state == "QUEUED"
+
+
+def test_only_a_test_or_a_load_that_waits_is_cancelled(job):
+    test = jobs.enqueue(Kind.TEST, "oracle", actor="bob")
+    assert jobs.cancel(test.pk, actor="ann").state == "FAILED"
+    tasks.work(test.pk)  # its message arrives after all
+    assert now(test) == ("FAILED", "cancelled by ann")
+    with pytest.raises(ModuleRefused, match=f"a job must wait to be cancelled, {test.pk} is failed"):
+        jobs.cancel(test.pk, actor="ann")
+    with pytest.raises(ModuleRefused, match=f"must be a test or a load to be cancelled, {job.pk} is: Swap"):
+        jobs.cancel(job.pk, actor="ann")
+    with pytest.raises(UnknownJob, match="no job has the number 0"):
+        jobs.cancel(0, actor="ann")
+    assert now(job)[0] == "QUEUED"
 
 
 # --- a worker that dies ---

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from helios.control.cli import Options, Row, SubjectCommand, actor
-from helios.modules import presence, printing, selectors, services
+from helios.modules import jobs, presence, printing, selectors, services
 from helios.modules.core.dependencies import load_order
 from helios.modules.errors import UnknownModule
 from helios.modules.gate import runs
@@ -28,6 +28,8 @@ TEXTS = {
     "history": "the swaps of a module, newest first",
     "processes": "the processes that load modules now",
     "test": "run the suites that gate a module on one of its versions",
+    "jobs": "what waits or runs of what was asked for over HTTP and in the admin",
+    "cancel": "take back a test or a load that waits, by the number of its job",
     "restore": "put back shipped modules that are missing",
 }
 VERSIONED = {"load": "?", "activate": "?", "unload": "?", "test": "?", "swap": None}
@@ -37,8 +39,8 @@ class Command(SubjectCommand):
     help = "List, show, register, load, swap, roll back and test modules."
     subject = "module"
     actions = TEXTS
-    reasons = ("swap", "rollback")
-    nameless = ("list", "restore", "processes")
+    reasons = ("swap", "rollback", "cancel")
+    nameless = ("list", "restore", "processes", "jobs", "cancel")
     name_help = "the slot: predict, risk, ..."
     passages = ("output",)
 
@@ -54,6 +56,8 @@ class Command(SubjectCommand):
         if name in {"swap", "test"}:
             of_gates = "besides" if name == "swap" else "instead of"
             action.add_argument("--suite", action="append", help=f"{of_gates} the suites that gate it; repeatable")
+        if name == "cancel":
+            action.add_argument("job", type=int)
         if name == "register":
             _register_arguments(action)
         if name == "configure":
@@ -139,6 +143,12 @@ class Command(SubjectCommand):
     def _test(self, options: Options) -> Row:
         report = runs.run_suites(options["name"], options["version"], options["suite"], actor=actor())
         return report.to_json()
+
+    def _jobs(self, _: Options) -> list[Row]:
+        return [selectors.job(row) for row in jobs.open_jobs()]
+
+    def _cancel(self, options: Options) -> Row:
+        return selectors.job(jobs.cancel(options["job"], actor=actor(), reason=options["reason"]))
 
     def _restore(self, _: Options) -> Row:
         return {"restored": services.restore_shipped(actor=actor())}
