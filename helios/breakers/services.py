@@ -20,6 +20,7 @@ from helios.breakers.fields import assign, check
 from helios.breakers.journal import Entry, write
 from helios.breakers.models import Action, CircuitBreaker, ShownState
 from helios.breakers.selectors import Status, status, unknown
+from helios.control import bounds
 from helios.control.change import Subject, check_version, locked
 
 __all__ = [
@@ -107,6 +108,9 @@ def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, re
     row = CircuitBreaker(name=name)
     changes = assign(row, fields or {})
     with BREAKERS.changing(actor=actor):
+        if name not in SHIPPED:
+            others = CircuitBreaker.objects.exclude(name__in=SHIPPED)
+            bounds.check_room(others, bounds.BREAKERS, "breakers", InvalidBreaker)
         try:
             with transaction.atomic():
                 row.save(force_insert=True)

@@ -7,11 +7,16 @@ from typing import Final
 
 from django.db import models
 
+FLAGS: Final = 500  # what ships with Helios is not counted: it always finds room
+SEGMENTS: Final = 200
+FLAG_BYTES: Final = 65_536  # of a flag or a segment, as JSON
+BREAKERS: Final = 100
+SLOTS: Final = 50  # of modules
 WAITING_TESTS: Final = 20  # tests and loads of modules that wait for the worker
 WAITING_TESTS_OF_ONE: Final = 5  # of one person
 
 
 def check_room(rows: models.QuerySet[models.Model], limit: int, what: str, refused: Callable[[str], Exception]) -> None:
-    """Raise what `refused` makes where one more row would be more than `limit`."""
+    """Raise what `refused` makes where one row more would be more than `limit`."""
     if rows.count() >= limit:
-        raise refused(f"there must be at most {limit} {what}, and there are: take one away first")
+        raise refused(f"there may be at most {limit} {what} beside those that ship with Helios, and there are")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from typing import Any, Final
 
 from django.db import models, transaction
 
+from helios.control import bounds
 from helios.control.change import Subject, check_version, locked
-from helios.flags import process
+from helios.flags import catalog, process
 from helios.flags.core.definition import NAME
 from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
@@ -22,6 +24,7 @@ from helios.flags.references import check_references, references
 from helios.flags.selectors import unknown_flag, unknown_segment
 
 FLAGS: Final = Subject(name="flags", refused=InvalidFlagError, follow=process.refresh_if_behind)
+_KILLED: Final = ("enabled", "strategy", "resume_strategy")
 _FIELD: Final = re.compile(r"[a-z_]+")
 
 
@@ -71,6 +74,7 @@ class Batch:
         if after == before:
             return Change(name=row.name, action=action, before=before, after=after, generation=row.generation)
         check(row)
+        _check_bounds(row, before, after)
         row.generation, row.version = self._count(), row.version + 1
         row.save()
         if isinstance(row, FeatureFlag) and (before is None or references(before) != references(after)):
@@ -142,6 +146,24 @@ def check(row: FeatureFlag | FlagSegment) -> None:
         read(vars(row))
     except ValueError as error:
         raise InvalidFlagError(str(error), _field(row, str(error))) from error
+
+
+def _check_bounds(row: FeatureFlag | FlagSegment, before: State | None, after: State) -> None:
+    """Every process holds them all: one more has to find room, and none grows beyond its own."""
+    if before is None and isinstance(row, FlagSegment):
+        bounds.check_room(FlagSegment.objects.all(), bounds.SEGMENTS, "segments", InvalidFlagError)
+    elif before is None and row.name not in catalog.BY_NAME:
+        others = FeatureFlag.objects.exclude(name__in=catalog.BY_NAME)
+        bounds.check_room(others, bounds.FLAGS, "flags", InvalidFlagError)
+    size = _size(after)
+    if size > max(bounds.FLAG_BYTES, _size(before) if before else 0):  # one from before the bound may only shrink
+        limit = bounds.FLAG_BYTES
+        raise InvalidFlagError(f"a flag or a segment must have at most {limit} bytes as JSON, {row.name} had {size}")
+
+
+def _size(values: State) -> int:
+    """Without what a kill changes: that is never refused."""
+    return len(json.dumps({name: value for name, value in values.items() if name not in _KILLED}))
 
 
 def _field(row: models.Model, sentence: str) -> str:

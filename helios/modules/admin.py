@@ -14,11 +14,11 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from helios.control.admin import ServicedAdmin, ShownInline, button
 from helios.modules import jobs, services
-from helios.modules.errors import ModuleRefused
+from helios.modules.errors import ModuleRefused, UnknownModule
 from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleTestRun, ModuleVersion
 from helios.web.admin_base import ReadOnlyAdmin, RoledForm
 
@@ -38,6 +38,9 @@ class RegistrationForm(RoledForm):
     version = forms.CharField(
         required=False, max_length=64, widget=UnfoldAdminTextInputWidget(), help_text="Empty: what the code states."
     )
+    new_slot = forms.BooleanField(
+        required=False, widget=UnfoldBooleanSwitchWidget(), help_text="Make a slot of this name where there is none."
+    )
 
     class Meta:
         model = Module
@@ -52,8 +55,9 @@ class RegistrationForm(RoledForm):
         data: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
             try:
-                services.check_registration(data["name"], data["path"], data["version"], data["dependencies"] or {})
-            except ModuleRefused as error:
+                needs, new = data["dependencies"] or {}, data["new_slot"]
+                services.check_registration(data["name"], data["path"], data["version"], needs, new_slot=new)
+            except (ModuleRefused, UnknownModule) as error:
                 raise ValidationError(str(error)) from error
         return data
 
@@ -199,6 +203,7 @@ class ModuleAdmin(ServicedAdmin):
             form.cleaned_data["version"],
             dependencies=obj.dependencies or None,
             hot_reloadable=obj.hot_reloadable,
+            new_slot=form.cleaned_data["new_slot"],
             actor=request.user.get_username(),
         )
         obj.pk = version.module_id
@@ -209,7 +214,7 @@ class ModuleAdmin(ServicedAdmin):
         if obj is not None:
             return super().get_fieldsets(request, obj)
         note = "Registering stores the code beside what runs, and changes nothing: a swap puts it in place."
-        return [(None, {"fields": self.form.Meta.fields, "description": note})]
+        return [(None, {"fields": (*self.form.Meta.fields, "new_slot"), "description": note})]
 
     def get_inlines(self, request: HttpRequest, obj: Module | None) -> list[Any]:
         """Versions and swaps of a module that is there."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from django.db import transaction
 
+from helios.control import bounds
 from helios.modules import compatibility, loading, sources
-from helios.modules.catalog import SHIPPED
+from helios.modules.catalog import SHIPPED, STAGES
 from helios.modules.core.dependencies import check_name, check_path
 from helios.modules.core.versions import label_of, parse
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
@@ -42,16 +43,19 @@ def register(
     *,
     dependencies: Mapping[str, str] | None = None,
     hot_reloadable: bool | None = None,
+    new_slot: bool = True,
     actor: str = "system",
 ) -> ModuleVersion:
-    """Read the code behind `path` and keep it as a version of the slot `name`, UNLOADED; makes the slot if need be.
+    """Read the code behind `path` and keep it as a version of the slot `name`, UNLOADED.
 
+    `new_slot`: makes the slot where there is none; else `UnknownModule`: a name is most likely misspelt, and a slot is
+    never taken away.
     Nothing is imported. The same content is the same version: registered again, a FAILED one may be tried again.
     `dependencies`: without them those in the code's DEPENDENCIES hold, else those of the version in use.
     Raises `ModuleRefused` for a path outside the allowed packages, code that cannot be parsed or states no VERSION
     or another than `version`, a bad range, a missing or circular dependency.
     """
-    check_name(name)
+    _check_slot(name, new=new_slot)
     artefact = sources.read(path, loading.allowed_packages())
     stated = sources.declaration_of(artefact)
     if version and parse(version) != parse(stated.version):
@@ -59,12 +63,15 @@ def register(
     wanted = dependencies if dependencies is not None else stated.dependencies
     with MODULES.changing(actor=actor):
         rows = slots()
+        if name not in rows:
+            others = Module.objects.exclude(name__in=STAGES)
+            bounds.check_room(others, bounds.SLOTS, "slots of modules", ModuleRefused)
         return _enter(rows, name, artefact, stated.version, wanted, hot_reloadable=hot_reloadable, actor=actor)
 
 
-def check_registration(name: str, path: str, version: str, dependencies: Mapping[str, str]) -> None:
-    """Raises `ModuleRefused` where `register` would; changes nothing."""
-    check_name(name)
+def check_registration(name: str, path: str, version: str, dependencies: Mapping[str, str], *, new_slot: bool) -> None:
+    """Raises `ModuleRefused` and `UnknownModule` where `register` would; changes nothing."""
+    _check_slot(name, new=new_slot)
     stated = sources.declaration_of(sources.read(path, loading.allowed_packages()))
     if version and parse(version) != parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
@@ -229,6 +236,12 @@ def seal(*, actor: str = "migration") -> list[str]:
 
 
 # --- steps ---
+
+
+def _check_slot(name: str, *, new: bool) -> None:
+    check_name(name)
+    if not new:
+        find(name)
 
 
 def _enter(

@@ -33,6 +33,11 @@ class NewModule(Body):
     dependencies = serializers.DictField(
         child=StrictText(max_length=100), required=False, help_text='module and version range: {"features": "^1.0.0"}'
     )
+    new_slot = StrictBoolean(
+        required=False,
+        default=False,
+        help_text="make a slot of this name where there is none (else 404)",
+    )
     hot_reloadable = StrictBoolean(
         required=False, help_text="may be swapped by a changed file; left out: as it was, or yes"
     )

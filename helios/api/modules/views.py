@@ -119,6 +119,7 @@ class Register(ApiView):
             wanted["version"],
             dependencies=wanted.get("dependencies"),
             hot_reloadable=wanted.get("hot_reloadable"),
+            new_slot=wanted["new_slot"],
             actor=actor(request),
         )
         headers = {"Location": f"/api/modularity/modules/{wanted['name']}/status"}

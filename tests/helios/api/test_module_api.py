@@ -80,7 +80,7 @@ def oracle(trader: Api, code: Write, open_gate: None) -> dict[str, str]:
     """A slot in use with 1.0.0 and with 1.1.0 registered: label by version."""
     labels = {}
     for version in ("1.0.0", "1.1.0"):
-        made = trader.post("modules/register", {"name": "oracle", "path": code("oracle", version)})
+        made = trader.post("modules/register", {"name": "oracle", "path": code("oracle", version), "new_slot": True})
         assert made.status_code == 201, made.content
         labels[version] = made.json()["label"]
     for action, state in (("load", "LOADED"), ("activate", "ACTIVE")):
@@ -155,15 +155,24 @@ def test_versions_of_a_slot_are_listed_newest_first(trader: Api, oracle: dict[st
 )
 def test_what_cannot_be_registered_is_refused(trader: Api, body: dict[str, Any], status: int, text: str) -> None:
     before = ModuleVersion.objects.count()
-    response = trader.post("modules/register", {"name": "spare", **body})
+    response = trader.post("modules/register", {"name": "spare", "new_slot": True, **body})
     assert response.status_code == status
     assert text in response.content.decode()
     assert ModuleVersion.objects.count() == before
 
 
+def test_a_misspelt_name_makes_no_slot(operator: Api) -> None:
+    wanted = {"name": "risc", "path": "tiers.risk"}
+    answer = operator.post("modules/register", wanted)
+    assert answer.status_code == 404
+    assert "no module is named 'risc'; there are ingest, features, predict, risk" in answer.json()["detail"]
+    assert not Module.objects.filter(name="risc").exists()
+    assert operator.post("modules/register", wanted | {"new_slot": True}).status_code == 201
+
+
 def test_code_that_raises_at_import_is_refused_with_its_reason(trader: Api, code: Write, open_gate: None) -> None:
     path = code("broken", source="VERSION = '1.0.0'\nraise RuntimeError('no licence')\ndef run(value): return value\n")
-    assert trader.post("modules/register", {"name": "broken", "path": path}).status_code == 201
+    assert trader.post("modules/register", {"name": "broken", "path": path, "new_slot": True}).status_code == 201
     job = done(trader, trader.post("modules/broken/load"))
     assert (job["state"], job["version"]["state"]) == ("FAILED", "FAILED")
     assert "no licence" in job["detail"]
@@ -199,7 +208,7 @@ def test_an_unknown_version_is_not_there(trader: Api, oracle: dict[str, str]) ->
 
 
 def test_what_does_not_fit_is_refused_at_once(trader: Api, oracle: dict[str, str], code: Write) -> None:
-    needing = {"name": "needing", "path": code("needing"), "dependencies": {"oracle": "^2.0.0"}}
+    needing = {"name": "needing", "path": code("needing"), "dependencies": {"oracle": "^2.0.0"}, "new_slot": True}
     assert trader.post("modules/register", needing).status_code == 201
     refused(trader.post("modules/needing/load"), 422, "needs oracle")
     refused(trader.post("modules/needing/activate"), 422, "needs oracle")
@@ -314,7 +323,7 @@ def test_a_swap_and_a_job_that_never_were_are_not_there(viewer: Api, kind: str, 
 def test_a_version_is_tested_in_a_process_of_its_own_and_the_result_is_kept(
     trader: Api, code: Write, open_gate: None
 ) -> None:
-    trader.post("modules/register", {"name": "oracle", "path": code("oracle")})
+    trader.post("modules/register", {"name": "oracle", "path": code("oracle"), "new_slot": True})
     job = done(trader, trader.post("modules/oracle/test?module_type=generic"))
     assert (job["state"], job["suites"]) == ("SUCCEEDED", ["generic"])
     run = job["test"]

@@ -109,6 +109,9 @@ def test_the_newest_version_is_tested(page, monkeypatch):
 def test_a_module_is_registered_under_the_same_rules(page, code):
     url = reverse("admin:modules_module_add")
     form = {"name": "oracle", "path": code("oracle"), "version": "1.0.0", "dependencies": "{}"}
+    misspelt = page.post(url, form).content.decode()
+    assert "no module is named" in misspelt
+    form["new_slot"] = "on"
     refused = page.post(url, form | {"path": "os"}).content.decode()
     assert "modules may be loaded from" in refused
     assert "This field is required" in page.post(url, form | {"path": ""}).content.decode()

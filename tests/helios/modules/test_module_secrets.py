@@ -61,7 +61,7 @@ def test_a_watched_failure_keeps_no_secret_of_the_process(three_versions):
 
 def test_a_refusal_over_http_shows_no_secret(trader: Api, code):
     bad = code("bad", f"VERSION = ['password={PASSWORD}']\ndef run(value): ...\n")
-    answer = trader.post("modules/register", {"name": "bad", "path": bad})
+    answer = trader.post("modules/register", {"name": "bad", "path": bad, "new_slot": True})
     assert answer.status_code == 422
     assert PASSWORD not in answer.content.decode()
 

@@ -90,20 +90,19 @@ class Command(SubjectCommand):
         return [selectors.process(row) for row in presence.live()]
 
     def _register(self, options: Options) -> Row:
-        if not options["new_slot"]:
-            try:
-                services.get(options["name"])
-            except UnknownModule as error:  # most likely misspelt, and a slot cannot be taken away again
-                raise CommandError(f"{error}; --new-slot makes one") from error
         needs = dict(_pair(text) for text in options["needs"]) if options["needs"] else None
-        row = services.register(
-            options["name"],
-            options["path"],
-            options["version"],
-            dependencies=needs,
-            hot_reloadable=False if options["fixed"] else None,
-            actor=actor(),
-        )
+        try:
+            row = services.register(
+                options["name"],
+                options["path"],
+                options["version"],
+                dependencies=needs,
+                hot_reloadable=False if options["fixed"] else None,
+                new_slot=options["new_slot"],
+                actor=actor(),
+            )
+        except UnknownModule as error:
+            raise CommandError(f"{error}; --new-slot makes one") from error
         return selectors.version(row)
 
     def _load(self, options: Options) -> Row:
