@@ -194,6 +194,19 @@ def test_what_is_safer_is_an_operators_and_the_rest_a_traders(
     assert (change.actor, change.reason) == (caller.user.get_username(), body["reason"])
 
 
+@pytest.mark.parametrize(("act", "back"), [("halt", "resume"), ("reduce", "resume"), ("stop", "start")])
+def test_a_book_is_held_again_when_the_same_request_comes_after_it_was_let_go(book: Book, act: str, back: str) -> None:
+    Book.objects.update(active=True)
+    Position.objects.update(last_price=201)
+    operator, trader = api_of(Role.OPERATOR), api_of(Role.TRADER)
+    held = operator.post(f"/api/books/demo/{act}", Idempotency_Key="k-1").json()
+    trader.post(f"/api/books/demo/{back}", {"reason": "it is over"})
+    assert (Book.objects.get().state, Book.objects.get().active) == ("ACTIVE", True)
+    again = operator.post(f"/api/books/demo/{act}", Idempotency_Key="k-1").json()
+    now = Book.objects.get()
+    assert (again["state"], again["active"]) == (now.state, now.active) == (held["state"], held["active"])
+
+
 def test_a_book_that_was_halted_trades_again_for_a_reason_only(book: Book) -> None:
     trader = api_of(Role.TRADER)
     trader.post("/api/books/demo/halt")
