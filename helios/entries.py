@@ -10,6 +10,9 @@ import re
 import unicodedata
 from itertools import dropwhile
 
+MAX_REASON = 200
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z"
+NOT_ONE_LINE = "must be one line without control characters, was not"
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (zero-width), half characters, line and paragraph breaks
 
@@ -21,6 +24,17 @@ def storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\x00" not in text
+
+
+def reason(text: str) -> str:
+    """Why a person changes something, the same by every way in. ValueError: `must be ..., was ...`."""
+    if len(text) > MAX_REASON:
+        raise ValueError(f"must have at most {MAX_REASON} letters, had {len(text)}")
+    if not re.match(ONE_LINE, text):
+        raise ValueError(NOT_ONE_LINE)
+    if not storable(text):
+        raise ValueError("must be text that can be stored, held half a character")
+    return text
 
 
 def whole(text: str) -> int | None:

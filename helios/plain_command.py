@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, SystemCheckError
+from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 
+from helios import entries
 from helios.terminal import shown
 
 
@@ -21,3 +23,15 @@ class PlainCommand(BaseCommand):
         except CommandError as error:
             error.args = (shown(str(error)),)
             raise
+
+
+def add_reason(parser: CommandParser) -> None:
+    """The option that says why, held to the rule of the API."""
+    parser.add_argument("--reason", type=_reason, default="", help="why; kept in the history")
+
+
+def _reason(text: str) -> str:
+    try:
+        return entries.reason(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error

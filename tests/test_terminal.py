@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from rich.table import Table
 
 from helios import terminal
+from helios.console import Console
 from tests.support.places import ROOT
 
 
@@ -50,6 +51,27 @@ def test_a_table_that_was_drawn_before_loses_its_boxes_only(written: Callable[[s
     sys.stdout.write(drawn.getvalue())
     assert "| BTC/USD | x2 > -1 |" in found()
     assert "+---------+---------+" in found()
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x1b]0;pwn\x07", "[red]", "[/]", "[link=http://x]", ":smile:", "\x9b2J"])
+def test_what_others_wrote_is_shown_as_it_is_wherever_it_stands_in_a_table(text: str) -> None:
+    drawn = io.StringIO()
+    console = Console(file=drawn, width=200, force_terminal=True, no_color=True)
+    made = Table(f"header {text}", title=f"title {text}", caption=f"caption {text}")
+    made.add_row(f"cell {text}")
+    console.print(made)
+    console.print(f"line {text}")
+    found = re.sub(r"\x1b\[[\d;]*m", "", drawn.getvalue())  # its own styles
+    escaped = terminal.shown(text)
+    assert [f"{where} {escaped}" in found for where in ("header", "title", "caption", "cell", "line")] == [True] * 5
+    assert found.replace("\n", "").isprintable()
+
+
+def test_no_other_console_draws_what_commands_print() -> None:
+    sources = [path for floor in ("helios", "tiers", "trading", "sentinel") for path in (ROOT / floor).rglob("*.py")]
+    direct = re.compile(r"from rich\.console import .*\bConsole\b|BaseCommand\)")
+    found = {str(path.relative_to(ROOT)) for path in sources if direct.search(path.read_text())}
+    assert found == {"helios/plain_command.py"}
 
 
 def test_what_a_terminal_knows_it_shows(written: Callable[[str], Callable[[], str]]) -> None:

@@ -16,9 +16,9 @@ from unfold.decorators import display
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from helios.entries import MAX_REASON
 from helios.errors import HeliosError
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
-from helios.web.shapes import MAX_REASON
 from trading import models
 from trading.books import write as books
 from trading.enums import TradingState

@@ -16,9 +16,10 @@ from helios.breakers.catalog import SHIPPED
 from helios.breakers.fields import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.control.admin import ChangeForm, ServicedAdmin, ShownInline, button
+from helios.entries import MAX_REASON
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from helios.web.roles import Role
-from helios.web.shapes import MAX_REASON, ONE_LINE
+from helios.web.shapes import ONE_LINE
 
 COLOURS = {
     "closed": "success",

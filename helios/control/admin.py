@@ -12,10 +12,11 @@ from unfold.admin import TabularInline
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from helios.entries import MAX_REASON
 from helios.errors import HeliosError
 from helios.web.admin_base import RoledAdmin, RoledForm
 from helios.web.roles import Role
-from helios.web.shapes import MAX_REASON, ONE_LINE
+from helios.web.shapes import ONE_LINE
 
 
 class ShownInline(TabularInline):

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
 from helios.errors import HeliosError
-from helios.plain_command import PlainCommand
+from helios.plain_command import PlainCommand, add_reason
 from helios.redaction import printable
 from helios.terminal import shown
 
@@ -54,7 +54,7 @@ class SubjectCommand(PlainCommand):
             if name not in self.nameless:
                 action.add_argument("name", nargs="?" if name in self.optional else None, help=self.name_help)
             if name in self.reasons:
-                action.add_argument("--reason", default="", help="why; kept in the history")
+                add_reason(action)
             self.arguments(name, action)
 
     def handle(self, *_args: Any, **options: Any) -> None:

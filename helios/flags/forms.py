@@ -11,6 +11,7 @@ from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.control.admin import ChangeForm
+from helios.entries import MAX_REASON
 from helios.errors import Conflict, HeliosError
 from helios.flags import references, roles, segments, services
 from helios.flags.core.definition import Strategy
@@ -19,7 +20,6 @@ from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
 from helios.flags.roles import Direction
 from helios.web.roles import Role
-from helios.web.shapes import MAX_REASON
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
 MAX_ROWS: Final = 20

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from helios.console import Console
 from helios.modules.gate.runs import TestReport
 from helios.modules.gate.transcript import TestResult
 
@@ -21,10 +21,10 @@ OPTIONAL_STYLE = "yellow"
 def render(report: TestReport, console: Console) -> None:
     """Print the report; what the code printed comes last, when a required test did not pass."""
     console.print(_table(report))
-    console.print(summary(report), highlight=False, markup=False, style="green" if report.passed else "red")
+    console.print(summary(report), style="green" if report.passed else "red")
     if not report.passed and report.output.strip():
-        console.print("What the code printed:", highlight=False)
-        console.print(Text(report.output.rstrip()), highlight=False)
+        console.print("What the code printed:")
+        console.print(report.output.rstrip())
 
 
 def text(report: TestReport, width: int = 150) -> str:
@@ -64,11 +64,11 @@ def _row(result: TestResult) -> tuple[str | Text, ...]:
     style = STYLES[result.outcome] if blocking else OPTIONAL_STYLE
     return (
         result.suite,
-        Text(result.name),
+        result.name,
         "" if result.required else "optional",
         Text(result.outcome, style=style),
         f"{result.duration_ms:.1f}",
-        Text(result.message),
+        result.message,
     )
 
 

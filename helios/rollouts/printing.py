@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 
+from helios.console import Console
 from helios.rollouts.comparison import formatted, table
 
 WIDTH: Final = 120
@@ -100,5 +100,5 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     for row in rows:
         made.add_row(*row)
     out = StringIO()
-    Console(file=out, width=WIDTH, highlight=False, markup=False).print(made)
+    Console(file=out, width=WIDTH).print(made)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

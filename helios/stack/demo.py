@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 
-from rich.console import Console
-
 from helios import terminal
+from helios.console import Console
 from helios.env import Env
 from helios.stack import children, endpoints, sample_bars, summary, training
 from helios.stack.children import StackError
@@ -34,7 +33,7 @@ def main() -> int:
 
 
 def _main() -> int:
-    console = Console(highlight=False)
+    console = Console()
     outcome = run(load_env(), console)
     summary.show(console, outcome)
     if summary.pick(outcome.audit, "verdict") == "CRITICAL":
@@ -43,7 +42,7 @@ def _main() -> int:
 
 
 def _note(console: Console, name: str, sentence: str) -> None:
-    console.print(f"{name} {sentence}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{name} {sentence}", soft_wrap=True)
 
 
 def run(env: Env, console: Console) -> summary.Outcome:

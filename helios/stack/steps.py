@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
+from helios.console import Console
 from helios.logs import opened, redact
 from helios.stack import children
 from helios.stack.children import StackError
@@ -87,7 +88,7 @@ class Steps:
     def note(self, title: str, elapsed_s: float) -> None:
         """Record and show a finished piece of work."""
         self.timings.append((title, elapsed_s))
-        self.console.print(f"[green]done[/] {title} [dim]{elapsed_s:.1f} s[/]", highlight=False)
+        self.console.print(Text.assemble(("done", "green"), f" {title} ", (f"{elapsed_s:.1f} s", "dim")))
 
 
 class _Display(AbstractContextManager["_Display"]):
@@ -99,13 +100,13 @@ class _Display(AbstractContextManager["_Display"]):
         self._task = TaskID(0)
         if console.is_terminal:
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            line = TextColumn("[dim]{task.fields[line]}")
+            line = TextColumn("{task.fields[line]}", style="dim", markup=False)
             self._progress = Progress(*columns, line, console=console, transient=True)
             self._task = self._progress.add_task(title, total=None, line="")
 
     def __enter__(self) -> Self:
         if self._progress is None:
-            self._console.print(f"{self._title} ...", highlight=False)
+            self._console.print(f"{self._title} ...")
         (self._progress or nullcontext()).__enter__()
         return self
 
@@ -118,7 +119,7 @@ class _Display(AbstractContextManager["_Display"]):
         if not line:
             return
         if self._progress is None:
-            self._console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(f"  {line}", soft_wrap=True)
             return
         counted = _COUNTED.search(line)
         done, total = (int(part) for part in counted.groups()) if counted else (None, None)

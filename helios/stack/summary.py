@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
+
+from helios.console import Console
 
 DASH = "-"
 BACKTEST_ROWS = (
@@ -78,7 +79,7 @@ def render(outcome: Outcome) -> RenderableType:
         latency_table(outcome.replay),
         timing_table(outcome.timings),
         verdict(outcome.audit),
-        Text(f"Report: {outcome.report}"),
+        f"Report: {outcome.report}",
     )
 
 
@@ -151,11 +152,11 @@ def timing_table(timings: Iterable[tuple[str, float]]) -> Table:
     return table
 
 
-def verdict(audit: Any) -> Text:
+def verdict(audit: Any) -> str:
     """The sentinel's word, with its findings."""
     findings = pick(audit, "findings") or []
     lines = [f"  {pick(each, 'severity')}: {pick(each, 'message')}" for each in findings]
-    return Text("\n".join([f"Sentinel: {pick(audit, 'verdict') or DASH}", *lines]))
+    return "\n".join([f"Sentinel: {pick(audit, 'verdict') or DASH}", *lines])
 
 
 def show(console: Console, outcome: Outcome) -> None:

@@ -6,10 +6,10 @@ import threading
 from dataclasses import replace
 from itertools import cycle
 
-from rich.console import Console
 from rich.table import Table
 
 from helios import terminal
+from helios.console import Console
 from helios.env import Env
 from helios.logs import redact
 from helios.stack import children, processes, training
@@ -38,7 +38,7 @@ COLOURS = {
 def main() -> int:
     """Start everything and stay; returns the exit status."""
     children.leave_on_sigterm()
-    return children.run_or_explain(lambda: run(load_env(), Console(highlight=False)))
+    return children.run_or_explain(lambda: run(load_env(), Console()))
 
 
 def run(env: Env, console: Console) -> int:
@@ -108,8 +108,8 @@ def coloured(console: Console) -> Emit:
     def emit(name: str, line: str) -> None:
         with lock:
             colour = colours.setdefault(name, COLOURS.get(name) or next(spare))
-            console.print(f"[{colour}]{name:<{width}} |[/] ", end="")
-            console.print(redact(line), markup=False, soft_wrap=True)
+            console.print(f"{name:<{width}} | ", style=colour, end="")
+            console.print(redact(line), soft_wrap=True)
 
     return emit
 

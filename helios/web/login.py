@@ -20,7 +20,6 @@ from loguru import logger
 
 from helios.web.lanes import LOGIN
 from helios.web.proxies import address
-from helios.web.throttling import stranger_wait_s
 
 BROWSER: Final = "helios_browser"
 BROWSER_DAYS: Final = 365
@@ -28,6 +27,7 @@ BROWSER_DAYS: Final = 365
 
 def known_browsers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Any:
     """Middleware: a browser keeps who logged in there; unknown ones share the rate of their address's strangers."""
+    from helios.web.throttling import stranger_wait_s  # noqa: PLC0415 - with Redis's client, which few commands need
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if request.path != LOGIN or request.method != "POST":

@@ -15,14 +15,14 @@ from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from helios import entries
+from helios.entries import MAX_REASON
+
 Row = TypeVar("Row", bound=Model)
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,99}")
 SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_PARTS: Final = 100
-MAX_REASON: Final = 200
-ONE_LINE: Final = RegexValidator(
-    r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z", "must be one line without control characters, was not"
-)
+ONE_LINE: Final = RegexValidator(entries.ONE_LINE, entries.NOT_ONE_LINE)
 MAX_NAMED: Final = 20  # unknown fields that one answer names; a body may hold tens of thousands
 
 

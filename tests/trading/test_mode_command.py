@@ -104,3 +104,18 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(book, words, told):
         mode(*words)
     assert Book.objects.get().mode == "paper"
     assert changes() == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("\x1b[2J", "must be one line without control characters, was not"),
+        ("one\nanother", "must be one line without control characters, was not"),
+        ("x" * 201, "must have at most 200 letters, had 201"),
+        ("caf\udce9", "must be text that can be stored, held half a character"),
+    ],
+)
+def test_a_reason_keeps_the_rule_of_the_api_or_nothing_is_changed(book, reason, sentence):
+    with pytest.raises(CommandError, match=f"argument --reason: {sentence}"):
+        call_command("mode", "halt", "--book", "desk", "--reason", reason)
+    assert Book.objects.get(name="desk").state == "ACTIVE"

@@ -7,10 +7,10 @@ import shutil
 from typing import Any, Final
 
 from django.core.management.base import CommandParser
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from helios.console import Console
 from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from sentinel import services
@@ -56,7 +56,7 @@ class Command(PlainCommand):
         """The report for people: a line a check, then the verdict."""
         tty = self.stdout.isatty()
         width = shutil.get_terminal_size().columns if tty else PLAIN_WIDTH
-        console = Console(width=width, force_terminal=tty, no_color=not tty, highlight=False)
+        console = Console(width=width, force_terminal=tty, no_color=not tty)
         with console.capture() as capture:
             if report["checks"]:
                 console.print(_checks(report["checks"]))
@@ -75,7 +75,7 @@ def _checks(checks: list[dict[str, Any]]) -> Table:
         table.add_row(
             check["name"],
             Text(check["status"], style=colour),
-            Text(printable(check["detail"])),
+            printable(check["detail"]),
             f"{check['duration_ms']:.1f}",
         )
     return table

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from rich.console import Console
 
+from helios.console import Console
 from helios.env import Env
 from helios.stack import children, training, up
 from helios.stack.steps import Step, Steps
@@ -86,7 +86,7 @@ def test_the_password_is_on_the_page_only_when_it_was_made(make_env: Callable[..
 
 
 def test_each_line_carries_its_process_and_brackets_stay_as_they_are() -> None:
-    console = Console(file=io.StringIO(), width=40, highlight=False)
+    console = Console(file=io.StringIO(), width=40)
     emit = up.coloured(console)
     emit("web", "[red] is text")
     emit("new", "x" * 60)

@@ -30,3 +30,13 @@ def test_no_argument_takes_the_place_of_one_of_djangos(name: str) -> None:
     own = [action.dest for each in parsers(parser) for action in each._actions]
     positional = [action.dest for action in parser._actions if not action.option_strings]
     assert not DJANGOS & {*own, *positional}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_reason_keeps_the_rule_of_the_api(name: str) -> None:
+    parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+    given = {action.type for each in (parser, *parsers(parser)) for action in each._actions if action.dest == "reason"}
+    for rule in given:
+        assert callable(rule)
+        with pytest.raises(argparse.ArgumentTypeError):
+            rule("\x1b[2J")

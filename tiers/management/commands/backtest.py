@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from helios.console import Console
 from helios.env import get_env
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
@@ -56,10 +56,10 @@ class Command(PlainCommand):
             return
         console = Console(width=None if self.stdout.isatty() else 100)
         with console.capture() as shown:
-            console.print(title_of(outcome), highlight=False, soft_wrap=True)
+            console.print(title_of(outcome), soft_wrap=True)
             console.print(table_of(outcome))
             for line in notes_of(outcome, options["export"]):
-                console.print(line, highlight=False, soft_wrap=True)
+                console.print(line, soft_wrap=True)
         self.stdout.write(shown.get())
 
 
@@ -174,4 +174,4 @@ class _Progress:
             self.bar.update(self.task, description=what, completed=done, total=total)
         elif time.monotonic() - self.began > QUIET_S and (tenth > 0 or total <= FEW):
             counted = f"{what}: {done} of {total}" if total > FEW else what
-            self.console.print(counted, highlight=False)
+            self.console.print(counted)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from helios.console import Console
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
+from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
 from tiers.ingest.prepare import Prepared, prepare
@@ -69,7 +70,7 @@ class Command(PlainCommand):
         elapsed_s = round(time.monotonic() - began, 3)
         if not options["json"]:
             for sentence in self.assumed:
-                self.stderr.write(sentence)
+                self.stderr.write(printable(sentence))
         if options["json"]:
             problems = [str(problem) for _, prepared in found for problem in prepared.problems]
             result = {"series": rows, "problems": problems, "assumed": self.assumed, "elapsed_s": elapsed_s}
@@ -78,7 +79,7 @@ class Command(PlainCommand):
             Console().print(_table(rows, elapsed_s))
         else:
             for row in rows:
-                self.stdout.write(_line(row))
+                self.stdout.write(printable(_line(row)))
 
     def _store(self, found: list[tuple[market.Series, Prepared]], *, quiet: bool) -> list[dict[str, Any]]:
         total = sum(bars.n_bars for series, _ in found for bars in series.batches)

@@ -12,10 +12,10 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import transaction
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from helios.console import Console
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
 from helios.stack.workers import running_workers
@@ -132,7 +132,7 @@ class _progress:  # noqa: N801 - reads as a statement
         if self.bar is not None:
             self.bar.advance(self.task)
         elif self.done % max(1, self.total // 10) == 0:
-            self.console.print(f"replayed {self.done} of {self.total} bars", highlight=False)
+            self.console.print(f"replayed {self.done} of {self.total} bars")
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.table import Table
 
+from helios.console import Console
 from helios.errors import HeliosError, Rejected
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from helios.console import Console
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
@@ -80,7 +80,7 @@ class _Shown:
         self.bar.update(self.task, completed=done, total=total, description=what)
         if not self.console.is_terminal and done * 10 // total > self.tenths:
             self.tenths = done * 10 // total
-            self.console.print(f"training: {done} of {total} steps, {what}", highlight=False)
+            self.console.print(f"training: {done} of {total} steps, {what}")
 
 
 def _span(text: str | None) -> tuple[datetime | None, datetime | None] | None:

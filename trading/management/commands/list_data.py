@@ -6,8 +6,8 @@ import json
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand
-
+from helios.plain_command import PlainCommand
+from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from trading.market.inventory import Stored, inventory
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
 COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "sources")
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Show the stored bars: symbol, timeframe, how many, from when to when, and where they came from."
     requires_system_checks = OF_SETTINGS
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
             _show(_table(rows))
         else:
             for row in rows:
-                self.stdout.write(_line(row))
+                self.stdout.write(printable(_line(row)))
 
 
 def _row(stored: Stored) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _show(table: Table) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see above
+    from helios.console import Console  # noqa: PLC0415 - see above
 
     Console().print(table)
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import getpass
 import json
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
-from rich.console import Console
+from django.core.management.base import CommandError, CommandParser
 from rich.table import Table
 
+from helios.console import Console
 from helios.errors import HeliosError
-from helios.plain_command import PlainCommand
-from helios.redaction import printable
+from helios.plain_command import PlainCommand, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
 from trading.enums import TradingState
@@ -28,10 +26,10 @@ class Command(PlainCommand):
     subject = "book"
     actions = (*Book.Mode.values, "start", "stop", *STATES)
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("to", nargs="?", choices=self.actions, help="what to change it to")
         parser.add_argument("--book", help="the book to change")
-        parser.add_argument("--reason", default="", help="kept in the history")
+        add_reason(parser)
         parser.add_argument("--confirm", action="store_true", help="the second key for live trading")
         parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -44,7 +42,7 @@ class Command(PlainCommand):
             return
         table = Table("book", "mode", "active", "state", "timeframe", "symbols", "cash")
         for row in rows:
-            table.add_row(*(printable(str(row[c.header])) for c in table.columns))  # type: ignore[index]
+            table.add_row(*(str(row[c.header]) for c in table.columns))  # type: ignore[index]
         Console().print(table if rows else "There is no book yet; `python manage.py replay` makes one.")
 
     def _change(self, options: dict[str, Any]) -> None:

@@ -12,12 +12,11 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
-from rich.console import Console
 from rich.table import Table
 
+from helios.console import Console
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
-from helios.redaction import printable
 from helios.web import tokens
 from helios.web.access import give_role, role_of
 from helios.web.models import ApiToken
@@ -91,7 +90,7 @@ class Command(PlainCommand):
             return
         table = Table("user", "name", "state", "made_at", "made_by", "expires_at", "used_at")
         for each in shown:
-            table.add_row(*(printable((each[str(column.header)] or "never")[:19]) for column in table.columns))
+            table.add_row(*((each[str(column.header)] or "never")[:19] for column in table.columns))
         Console().print(table if shown else "There is no token yet; `manage.py api_token USER --role ROLE` makes one.")
 
 

@@ -8,13 +8,15 @@ from itertools import count
 from typing import Any, Final
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import connection, transaction
+
+from helios.plain_command import PlainCommand
 
 USERNAME: Final = "admin"
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Create a superuser with a generated password, shown once; nothing happens when one exists."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.core.management import get_commands, load_command_class
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from helios.plain_command import PlainCommand
 from helios.web.admin_base import RoledAdmin
 from helios.web.roles import Rule, policy
 
@@ -30,7 +31,7 @@ SAME: Final = {
 _PARAMETER: Final = re.compile(r"<\w+:(\w+)>")
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Show which role each address asks for, with the button and the command that do the same."
 
     def add_arguments(self, parser: CommandParser) -> None:

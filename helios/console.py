@@ -1,0 +1,21 @@
+"""What draws tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import console
+from rich.text import Text
+
+from helios.terminal import shown
+
+
+class Console(console.Console):
+    """Rich's, for texts that others wrote: they are no markup, and hold nothing that a terminal obeys."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As Rich's; every text that is printed, a cell, a title or a header comes through here."""
+        return super().render_str(shown(text), **options)
