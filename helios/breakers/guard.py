@@ -20,6 +20,7 @@ from helios.breakers.core.machine import Outcome, Permit
 from helios.breakers.errors import CircuitOpen
 from helios.control.generations import Generation
 from helios.errors import Rejected
+from helios.liveness import told_to_end
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,12 +36,16 @@ class LazyResultError(TypeError):
     """The guarded function has returned before it did its work; that cannot be guarded in this way."""
 
 
+_OWN_END = (CircuitOpen, LazyResultError, asyncio.CancelledError, GeneratorExit)  # none is a word of the dependency
+
+
 class Breaker:
     """One use of a breaker: make one for every `with`; one to `call` through or decorate with may be kept.
 
-    Every `Exception` counts as a failure except those that `ignore` names, the refusals of other breakers, and
-    what is no `Exception` (a cancelled task, an interrupt): these give a probe's permit back and count for
-    nothing. Put time-outs inside the breaker, or a hanging dependency looks like a cancelled task.
+    Whatever is raised counts as a failure, what is no `Exception` (a library's `SystemExit`, a panic) included, except
+    what `ignore` names, the refusals of other breakers, and the caller's own end (a cancelled task, a closed
+    generator, a signal to the process): these give a probe's permit back and count for nothing. Put time-outs inside
+    the breaker, or a hanging dependency looks like a cancelled task.
 
     `ignore` is a tuple of exception types or a predicate. `record_if` is a predicate over the other errors: where
     it answers False the dependency did its part, and the call counts as a success. A predicate that raises counts
@@ -201,13 +206,15 @@ class Breaker:
         return _SLOW.get(outcome, outcome) if slow else outcome
 
     def _judged(self, error: BaseException) -> Outcome:
-        if not isinstance(error, Exception) or isinstance(error, (CircuitOpen, LazyResultError)):
+        if isinstance(error, _OWN_END):
             return Outcome.IGNORED
+        if not isinstance(error, Exception):
+            return Outcome.IGNORED if told_to_end(error) else Outcome.FAILURE
         try:
             if self._ignored(error):
                 return Outcome.IGNORED
             return Outcome.FAILURE if self.record_if is None or self.record_if(error) else Outcome.SUCCESS
-        except Exception as broken:  # noqa: BLE001 - the caller's error must not be replaced by its judge's
+        except BaseException as broken:  # noqa: BLE001 - the caller's error must not be replaced by its judge's
             logger.bind(circuit=self.name, error=repr(broken)).error("circuit.predicate_failed")
             return Outcome.FAILURE
 
@@ -218,7 +225,7 @@ class Breaker:
         """Whether the caller is to see the error even though there is a fallback."""
         try:
             return isinstance(error, LazyResultError) or self._ignored(error)
-        except Exception:  # noqa: BLE001 - reported when the call was judged
+        except BaseException:  # noqa: BLE001 - reported when the call was judged
             return False
 
 
@@ -251,7 +258,7 @@ async def _aacquire(circuit: ProcessCircuit, reducing: bool) -> Permit:
     asking = _Asking(circuit, reducing)
     try:
         return await asyncio.to_thread(asking.ask)
-    except asyncio.CancelledError:
+    except BaseException:  # a cancelled task, an interrupt
         asking.abandon()
         raise
 

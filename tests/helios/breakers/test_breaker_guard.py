@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 from dataclasses import replace
 
@@ -176,6 +177,34 @@ def test_an_ignored_error_of_a_probe_lets_another_go(clean_redis):
     with pytest.raises(Rejected):
         breaker("llm_api").call(refuse)
     assert breaker("llm_api").call(str, 1) == "1"
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), BaseException("a panic")], ids=repr)
+def test_a_probe_that_ends_in_no_exception_has_failed_and_gives_its_permit_back(clean_redis, error):
+    half_open(clean_redis)
+    with pytest.raises(type(error)), breaker("llm_api"):
+        raise error
+    with pytest.raises(CircuitOpen, match="it is open after failures"):
+        breaker("llm_api").call(str, 1)
+
+
+def test_a_predicate_that_leaves_keeps_neither_the_permit_nor_the_callers_error(clean_redis):
+    half_open(clean_redis)
+    with pytest.raises(VendorError):
+        breaker("llm_api", ignore=lambda _: sys.exit()).call(broken)
+    with pytest.raises(CircuitOpen, match="it is open after failures"):
+        breaker("llm_api").call(str, 1)
+
+
+def test_a_generator_that_is_closed_is_no_failure():
+    def quotes():
+        with breaker("llm_api"):
+            yield 1
+
+    opened = quotes()
+    next(opened)
+    opened.close()
+    assert window() == ""
 
 
 def test_an_interrupt_is_no_failure():
