@@ -17,6 +17,7 @@ _django = get_asgi_application()
 get_resolver().url_patterns  # noqa: B018 - the pages load now: the first request does not wait for them
 
 from helios.control import process  # noqa: E402
+from helios.db.failures import bound_statements  # noqa: E402
 from helios.env import get_env  # noqa: E402
 from helios.logs import configure  # noqa: E402
 from helios.system_checks import exit_on_errors  # noqa: E402
@@ -25,6 +26,7 @@ from helios.web.lanes import in_lanes  # noqa: E402
 from helios.web.lifespan import with_lifespan  # noqa: E402
 
 exit_on_errors()
+bound_statements()
 configure(os.environ.get("HELIOS_COMPONENT", "web"))
 logging.getLogger("uvicorn.access").disabled = True  # http.request tells the same, and more
 

@@ -97,6 +97,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "helios.web.throttling.AdminPages",
     "helios.web.login.known_browsers",
     "axes.middleware.AxesMiddleware",
 ]

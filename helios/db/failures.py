@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Final
 
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.backends.signals import connection_created
 
 UNAVAILABLE = (OperationalError, InterfaceError)  # the database is away, or gave up a statement
+LONGEST_STATEMENT_S: Final = 30  # of what somebody waits for in front of a page
 
 
 def lost(error: BaseException) -> bool:
@@ -29,3 +32,13 @@ def savepoint() -> Iterator[None]:
         return
     with transaction.atomic():
         yield
+
+
+def bound_statements() -> None:
+    """From now on the server gives up each statement of this process that takes longer than `LONGEST_STATEMENT_S`."""
+    connection_created.connect(_bound, dispatch_uid="helios.db.failures")
+
+
+def _bound(connection: Any, **_: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = %s", [f"{LONGEST_STATEMENT_S}s"])

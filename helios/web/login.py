@@ -33,7 +33,7 @@ def known_browsers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> A
         if request.path != LOGIN or request.method != "POST":
             return get_response(request)
         if not _browser(request, request.POST.get("username", "")) and (wait_s := stranger_wait_s(request)) > 0:
-            return _refused("Too many logins from your address", wait_s)
+            return too_many("Too many logins from your address", wait_s)
         response = get_response(request)
         user = getattr(request, "user", None)
         if user is not None and user.is_authenticated:
@@ -66,12 +66,13 @@ def failed(*, credentials: dict[str, Any], request: HttpRequest | None = None, *
 
 def locked_out(_request: HttpRequest, _response: HttpResponse, _credentials: dict[str, Any] | None) -> HttpResponse:
     """The answer in place of the login page: 429 with a sentence."""
-    return _refused(
+    return too_many(
         "Too many logins of this user from your address have failed", settings.AXES_COOLOFF_TIME.total_seconds()
     )
 
 
-def _refused(why: str, wait_s: float) -> HttpResponse:
+def too_many(why: str, wait_s: float) -> HttpResponse:
+    """429 for a person: a sentence, and the moment to come back."""
     wait_s = math.ceil(wait_s)
     minutes = math.ceil(wait_s / 60)
     return HttpResponse(

@@ -6,19 +6,26 @@ While Redis is away every request passes, and the log says so: a limit that cann
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import redis
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from loguru import logger
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from helios import outage
+from helios.db.failures import UNAVAILABLE
 from helios.redis_client import connect
 from helios.web import roles
+from helios.web.lanes import LOGIN, READING
+from helios.web.login import too_many
 from helios.web.proxies import address
 from helios.web.roles import Scope
 
@@ -29,6 +36,7 @@ SECONDS: Final = {"s": 1, "min": 60, "h": 3_600, "day": 86_400}
 TIMEOUT_S: Final = 0.25
 LEAVE_ALONE_S: Final = 5.0  # after a failure Redis is not asked for so long: requests must not wait for it one by one
 STRANGER: Final = "anon"
+ADMIN: Final = "/admin/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +86,30 @@ class Limit(BaseThrottle):
 
     def wait(self) -> float | None:
         return self._wait or None
+
+
+class AdminPages:
+    """Middleware: a person's pages of the admin count against the rates of the same person's requests to the API."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path.startswith(ADMIN) and request.path != LOGIN and request.user.is_authenticated:
+            scope = Scope.READ if request.method in READING else Scope.WRITE
+            wait_s = count(f"{scope}:{request.user.pk}", Rate.parse(settings.API_RATES[scope.value]))
+            if wait_s > 0:
+                return too_many("You ask too often", wait_s)
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """503 with a sentence, where the database gave up a page's statement or is away."""
+        if not (request.path.startswith(ADMIN) and isinstance(error, UNAVAILABLE)):
+            return None
+        if not outage.report(error, during="showing a page"):
+            logger.bind(error=str(error), path=request.path).warning("admin.database_failed")
+        sentence = "The database does not answer, or gave up what takes it too long: look for less, or try again."
+        return HttpResponse(sentence, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain; charset=utf-8")
 
 
 def stranger_wait_s(request: Request | HttpRequest) -> float:

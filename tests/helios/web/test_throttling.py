@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 import pytest
 import redis
+from django.db import connection
+from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helios.events.admin import SystemEventAdmin
 from helios.web import throttling
 from helios.web.throttling import Rate, wait_s
+from tests.support import warm
 from tests.support.people import Api
 
 RATES = st.builds(Rate, limit=st.integers(1, 50), period_s=st.sampled_from([1, 60, 3600]))
@@ -116,6 +121,41 @@ def test_reading_writing_and_what_is_slow_are_counted_apart_and_for_each_user(
     assert operator.post("modules/nope/load").status_code == 404
     assert operator.post("modules/nope/load").status_code == 429
     assert viewer.get("segments").status_code == 200
+
+
+@pytest.mark.django_db
+def test_pages_of_the_admin_count_with_the_requests_of_the_same_person(
+    viewer: Api, settings: Any, client: Client
+) -> None:
+    settings.API_RATES = {**settings.API_RATES, "read": "3/h", "write": "1/h"}
+    client.force_login(viewer.user)
+    assert [client.get("/admin/password_change/").status_code for _ in range(3)] == [302] * 3  # he is not staff
+    refused = client.get("/admin/password_change/")
+    assert (refused.status_code, int(refused["Retry-After"]) > 0) == (429, True)
+    assert refused.content.startswith(b"You ask too often: try again in ")
+    assert viewer.get("segments").status_code == 429
+    assert [client.post("/admin/flags/featureflag/").status_code for _ in range(2)] == [302, 429]
+
+
+@pytest.mark.django_db
+def test_a_page_whose_statement_takes_too_long_ends_in_a_sentence(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(*_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 20")
+            cursor.execute("SELECT pg_sleep(60)")
+
+    monkeypatch.setattr(SystemEventAdmin, "get_search_results", search)
+    response = admin_client.get("/admin/events/systemevent/?q=x")
+    assert (response.status_code, response.content[:42]) == (503, b"The database does not answer, or gave up w")
+
+
+def test_a_web_process_has_its_statements_bounded(fresh_database: str) -> None:
+    asked = "SELECT current_setting('statement_timeout')"
+    words = f"import helios.asgi; from helios.db.statements import fetch; print(fetch({asked!r}, []))"
+    ended = warm.run(["-c", words], env={**os.environ, "HELIOS_DATABASE_URL": fresh_database})
+    assert ended.stdout.endswith("[('30s',)]\n"), ended.stderr
 
 
 @pytest.mark.django_db
