@@ -38,6 +38,7 @@ def collect(*, now: datetime | None = None, serving: Collection[str] = ()) -> Sn
         consumers={**consumers, **dict.fromkeys(serving, 1)},
         beat_at=ask("beat", platform.beat, None, skip=skip),
         disks=ask("disk", platform.disk, ()),
+        tokens=ask("tokens", platform.tokens, (), skip=skip),
         llm_model=ask("language_model", platform.language_model, ""),
         series=ask("stale_data", partial(books.series, taken_at), (), skip=skip),
         cycles=ask("cycles", books.cycles, (), skip=skip),

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
+from loguru import logger
 from rest_framework import exceptions
 from rest_framework.authentication import TokenAuthentication
 
@@ -37,6 +39,8 @@ class HashedTokens(TokenAuthentication):
         token = ApiToken.objects.select_related("user").filter(digest=digest_of(key)).first()
         if token is None or token.state != "valid":
             why = "Invalid token." if token is None else f"The token {token.name} is {token.state}."
+            if token is not None and token.state == "expired":
+                _tell_expired(token.user.get_username(), token.name)
             raise exceptions.AuthenticationFailed(why)
         if not token.user.is_active:
             raise exceptions.AuthenticationFailed("User inactive or deleted.")
@@ -44,6 +48,12 @@ class HashedTokens(TokenAuthentication):
         if token.used_at is None or now - token.used_at >= USED_WITHIN:
             ApiToken.objects.filter(pk=token.pk).update(used_at=now)
         return token.user, token
+
+
+@lru_cache(maxsize=1_024)
+def _tell_expired(user: str, name: str) -> None:
+    """Once a process: whoever sends it will go on sending it."""
+    logger.bind(user=user, name=name).warning("token.expired_in_use")
 
 
 def digest_of(token: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sentinel.audits import accounts, host, language_model, market, pipeline, processes, servers
+from sentinel.audits import accounts, credentials, host, language_model, market, pipeline, processes, servers
 from sentinel.audits.facts import Reading, Snapshot
 from sentinel.audits.findings import Finding, Limits, Severity, Verdict, verdict_of
 
@@ -27,6 +27,7 @@ CHECKS: Final[dict[str, Judge]] = {
     "beat": processes.beat,
     "disk": host.disk,
     "language_model": language_model.ending,
+    "tokens": credentials.tokens,
     "stale_data": market.stale,
     "gaps": market.gaps,
     "cycles": pipeline.cycles,

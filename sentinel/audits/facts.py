@@ -116,6 +116,15 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token of the API that is not revoked, and when it ends (UTC)."""
+
+    user: str
+    name: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything the audits look at, read at `taken_at` (UTC). `readings` has one entry per check."""
 
@@ -124,6 +133,7 @@ class Snapshot:
     pending_migrations: tuple[str, ...] = ()
     consumers: Mapping[str, int] = field(default_factory=dict)  # live workers by queue
     beat_at: datetime | None = None
+    tokens: tuple[Token, ...] = ()
     llm_model: str = ""  # empty where none is asked
     live_trading: bool = False  # an active live book exists
     series: tuple[Series, ...] = ()

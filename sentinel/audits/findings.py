@@ -54,6 +54,7 @@ class Limits:
     order_unclear_s: float = 60.0
     outbox_age_s: float = 60.0
     model_ending_days: int = 60
+    token_ending_days: int = 14
     disk_warning_bytes: int = 2 * 1024**3
     disk_critical_bytes: int = 512 * 1024**2
 

@@ -13,7 +13,7 @@ from django.db import connection
 
 from helios.api.system import health
 from helios.env import get_env
-from sentinel.audits.facts import Disk
+from sentinel.audits.facts import Disk, Token
 from sentinel.models import Heartbeat
 from sentinel.probes.bounded import bounded
 
@@ -83,6 +83,14 @@ def disk() -> tuple[tuple[Disk, ...], str]:
     usage = shutil.disk_usage(folder)
     volume = Disk(folder=str(folder), free=usage.free, total=usage.total)
     return (volume,), f"{usage.free / 1024**3:.1f} GiB free"
+
+
+def tokens() -> tuple[tuple[Token, ...], str]:
+    """The API tokens that hold, through a function of the database: an audit may read no account and no token."""
+    with bounded(), connection.cursor() as cursor:
+        cursor.execute("SELECT username, name, expires_at FROM api_tokens_that_hold()")
+        found = tuple(Token(user=user, name=name, ends_at=ends_at) for user, name, ends_at in cursor.fetchall())
+    return found, f"{len(found)} hold"
 
 
 def language_model() -> tuple[str, str]:

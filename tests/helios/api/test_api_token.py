@@ -134,6 +134,21 @@ def test_an_expired_token_opens_nothing(client: Client) -> None:
     assert (response.status_code, response.json()["detail"]) == (401, "The token default is expired.")
 
 
+def test_an_expired_token_that_is_still_sent_is_told_once(client: Client) -> None:
+    token = made("night-bot", "--role", "viewer", "--name", "board")
+    ApiToken.objects.update(expires_at=in_days(-1))
+    told: list[Any] = []
+    sink = logger.add(lambda each: told.append((each.record["message"], each.record["extra"])), level="WARNING")
+    try:
+        for _ in range(3):
+            client.get("/api/books/", headers=bearer(token))
+    finally:
+        logger.remove(sink)
+    ((message, fields),) = [each for each in told if each[0].startswith("token.")]
+    assert message == "token.expired_in_use"
+    assert (fields["user"], fields["name"]) == ("night-bot", "board")
+
+
 def test_a_token_of_a_deactivated_user_opens_nothing(client: Client) -> None:
     token = made("desk-bot", "--role", "viewer")
     User.objects.update(is_active=False)

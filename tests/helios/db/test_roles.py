@@ -42,6 +42,13 @@ def database(template: str) -> Iterator[str]:
     yield from copies(template)
 
 
+def test_an_audit_is_told_whose_tokens_end_and_no_stranger_is(database: str) -> None:
+    asked = "SELECT * FROM api_tokens_that_hold()"
+    assert run_sql(database.replace("//postgres@", f"//{roles.MAINTENANCE}@"), asked) == []
+    granted = "SELECT has_function_privilege('public', 'api_tokens_that_hold()', 'EXECUTE')"
+    assert run_sql(database, granted) == [(False,)]
+
+
 KEPT_FROM_WORKERS = (
     *("feature_flags", "feature_flag_history", "flag_segments", "module_code", "module_test_runs", "module_jobs"),
     *("auth_user", "auth_user_groups", "api_tokens", "django_session", "django_migrations"),
