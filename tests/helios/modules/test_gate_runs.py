@@ -124,6 +124,26 @@ def test_a_result_that_was_not_heard_never_passes(echo, left_out: int | None, mi
     assert report.passed is (not missing)
 
 
+SPEAKS = """value
+import gc
+for each in gc.get_objects():
+    if type(each).__name__ == "ResultPipe":
+        each.send(result=["gate", "loads", True, "passed", "fine\\0", 1.0])
+        each.send(plan=[["tiny", "runs", True]], surprise=float("nan"))
+"""
+
+
+def test_what_code_says_in_the_name_of_the_gate_fails_its_run_which_is_kept_as_text(echo):
+    label = echo(SPEAKS)
+    report = runs.run_suites("echo", actor="ann")
+    row = ModuleTestRun.objects.get()
+    assert (row.version, row.passed, report.passed) == (label, False, False)
+    loads, ends = row.results
+    assert (loads["name"], loads["outcome"], loads["message"]) == ("loads", "passed", "fine\ufffd")
+    assert (ends["name"], ends["outcome"]) == ("ends", "killed")
+    assert "none of the gate's" in ends["message"]
+
+
 STARTED = [{"begin": STARTS}, {"lacking": []}, {"begin": LOADS}, {"result": [*LOADS, "passed", "", 1.0]}]
 RUNS = ["tiny", "runs", True]
 
