@@ -286,7 +286,8 @@ CELERY_BEAT_SCHEDULE = {
     for name, (task, seconds) in _EVERY_S.items()
 }
 
-# --- Rollouts: what helios asks of the floors above it, by dotted path. ---
+# --- What helios asks of the floors above it, by dotted path. ---
+BEAT_SILENCE = "sentinel.selectors.beat_silence"  # () -> a sentence; empty while beat is heard
 ROLLOUT_MEASURES = "tiers.challenge.measures.measure"  # (rollout_id, step, since) -> {arm: ArmMeasures}
 ROLLOUT_REPLAY = "tiers.research.rollout_replay.replay"  # (rollout) -> the same, over stored history
 ROLLOUT_STRATEGIES = "tiers.live.book_strategy.check"  # (target, challenger, params) -> the champion's label

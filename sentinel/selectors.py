@@ -7,8 +7,11 @@ from typing import Any
 from django.db import DatabaseError
 from django.utils import timezone
 
-from sentinel.audits.findings import Verdict
+from sentinel.audits import processes
+from sentinel.audits.facts import Snapshot
+from sentinel.audits.findings import Limits, Verdict
 from sentinel.models import AuditRun, Finding
+from sentinel.probes import platform
 
 _FIELDS = (
     "code", "severity", "subject", "message", "observed", "limit", "first_seen", "last_seen", "count",
@@ -35,6 +38,13 @@ def status() -> dict[str, Any]:
         "ts": run.ts.isoformat(),
         "age_s": round((timezone.now() - run.ts).total_seconds(), 1),
     }
+
+
+def beat_silence() -> str:
+    """What the audit would find of beat, which nobody asks for while beat is silent; empty while it is heard."""
+    beat_at, _ = platform.beat()
+    found = processes.beat(Snapshot(taken_at=timezone.now(), readings={}, beat_at=beat_at), Limits())
+    return found[0].message if found else ""
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from loguru import logger
 from helios import outage
 from helios.breakers import CircuitOpen, breaker
 from helios.redis_client import connect
+from helios.rollouts.providers import named
 
 REDIS_TIMEOUT_S: Final = 2.0
 FRESH_S: Final = 1.0  # what a probe found is told to everybody who asks within so long
@@ -25,12 +26,16 @@ FAILURES: Final = (DatabaseError, redis.RedisError, OSError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """What one probe found; `detail` is fit for the public, `duration_ms` is wall time."""
+    """What one probe found; `detail` is fit for the public, `duration_ms` is wall time.
+
+    `needed`: without it nobody is served.
+    """
 
     name: str
     ok: bool
     detail: str
     duration_ms: float
+    needed: bool = True
 
 
 def ping_database() -> str:
@@ -69,7 +74,7 @@ def _tell(name: str, error: Exception) -> None:
         logger.bind(probe=name, error=str(error)).warning("health.probe_failed")
 
 
-def _timed(name: str, probe: Callable[[], str], unreachable: str) -> Component:
+def _timed(name: str, probe: Callable[[], str], unreachable: str, *, needed: bool = True) -> Component:
     start = time.perf_counter()
     try:
         detail = probe()
@@ -81,19 +86,27 @@ def _timed(name: str, probe: Callable[[], str], unreachable: str) -> Component:
         ok=not detail,
         detail=detail or "ok",
         duration_ms=round((time.perf_counter() - start) * 1000, 2),
+        needed=needed,
     )
 
 
+def _unasked(name: str, *, needed: bool = True) -> Component:
+    detail = "unknown while the database does not answer"
+    return Component(name=name, ok=False, detail=detail, duration_ms=0.0, needed=needed)
+
+
 def components() -> list[Component]:
-    """Database, migrations and Redis, in this order; without a database the migrations are not asked for."""
+    """Database, migrations, Redis and beat, in this order; without a database only Redis is asked for beside it.
+
+    While beat is silent no cycle starts, and a person has to be able to look and to halt: it is not needed.
+    """
     database = _timed("database", ping_database, "the database does not answer")
     if database.ok:
         migrations = _timed("migrations", _migrations, "the migrations cannot be read")
+        beat = _timed("beat", named("BEAT_SILENCE"), "the heartbeats cannot be read", needed=False)
     else:
-        migrations = Component(
-            name="migrations", ok=False, detail="unknown while the database does not answer", duration_ms=0.0
-        )
-    return [database, migrations, _timed("redis", ping_redis, "redis does not answer")]
+        migrations, beat = _unasked("migrations"), _unasked("beat", needed=False)
+    return [database, migrations, _timed("redis", ping_redis, "redis does not answer"), beat]
 
 
 class RecentProbe:

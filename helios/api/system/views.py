@@ -60,16 +60,17 @@ def alive(_request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 def ready(_request: HttpRequest) -> JsonResponse:
-    """Readiness: 200 when database, migrations and Redis were there a second ago, else 503 naming what is missing."""
+    """Readiness names what was missing a second ago: 503 without database, migrations or Redis, 200 without beat."""
     found = health.recent.components()
-    missing = [component.name for component in found if not component.ok]
+    missing = [component for component in found if not component.ok]
+    unavailable = any(component.needed for component in missing)
     return JsonResponse(
         {
-            "status": "unavailable" if missing else "ready",
-            "missing": missing,
+            "status": "unavailable" if unavailable else "degraded" if missing else "ready",
+            "missing": [component.name for component in missing],
             "components": [asdict(component) for component in found],
         },
-        status=HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK,
+        status=HTTPStatus.SERVICE_UNAVAILABLE if unavailable else HTTPStatus.OK,
     )
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import psycopg2
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
 from django.test import Client
+from django.utils import timezone
 from loguru import logger
 
 from helios import VERSION
 from helios.api.system import health
 from helios.web.roles import Role
+from sentinel.models import Heartbeat
 from tests.support.people import api_of
 
 SECRET_TEXT = "connection to server at 10.9.8.7 failed: password authentication failed"
@@ -36,17 +39,37 @@ def test_liveness_needs_neither_database_nor_login(client: Client) -> None:
     assert "no-cache" in response["Cache-Control"]
 
 
-@pytest.mark.django_db
+@pytest.fixture
+def heartbeat(db: None) -> Heartbeat:
+    """Beat was heard just now."""
+    return Heartbeat.objects.create(name="beat", ts=timezone.now())
+
+
+@pytest.mark.usefixtures("heartbeat")
 def test_ready_when_everything_is_there(client: Client) -> None:
     response = client.get("/health/ready")
     assert response.status_code == 200
     body = response.json()
     assert (body["status"], body["missing"]) == ("ready", [])
-    assert list(components(body)) == ["database", "migrations", "redis"]
+    assert list(components(body)) == ["database", "migrations", "redis", "beat"]
     assert all(component["duration_ms"] >= 0 for component in body["components"])
 
 
+def test_a_beat_that_has_gone_silent_is_named_and_people_are_served_still(client: Client, heartbeat: Heartbeat) -> None:
+    Heartbeat.objects.update(ts=heartbeat.ts - timedelta(seconds=90))
+    response = client.get("/health/ready")
+    body = response.json()
+    assert (response.status_code, body["status"], body["missing"]) == (200, "degraded", ["beat"])
+    assert components(body)["beat"]["detail"] == "the last heartbeat of beat is 90 s old"
+
+
 @pytest.mark.django_db
+def test_a_beat_that_never_ticked_is_named_too(client: Client) -> None:
+    body = client.get("/health/ready").json()
+    assert components(body)["beat"]["detail"] == "beat has never sent a heartbeat"
+
+
+@pytest.mark.usefixtures("heartbeat")
 def test_a_redis_that_is_away_is_named(client: Client, settings: Any, tmp_path: Any) -> None:
     settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
     response = client.get("/health/ready")
@@ -55,7 +78,7 @@ def test_a_redis_that_is_away_is_named(client: Client, settings: Any, tmp_path: 
     assert components(response.json())["redis"]["detail"] == "redis does not answer"
 
 
-@pytest.mark.django_db
+@pytest.mark.usefixtures("heartbeat")
 def test_pending_migrations_are_named(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'sentinel'")
@@ -75,7 +98,7 @@ def test_a_database_that_is_away_is_named_and_its_address_kept_secret(
     response = client.get("/health/ready")
     assert response.status_code == 503
     body = response.json()
-    assert body["missing"] == ["database", "migrations"]
+    assert body["missing"] == ["database", "migrations", "beat"]
     assert "10.9.8.7" not in response.content.decode()
     assert "does not answer" in components(body)["database"]["detail"]
 
@@ -131,7 +154,7 @@ def test_one_probe_answers_everybody_who_asks_within_a_second(
         assert client.get("/health/ready").json() == first
     monkeypatch.setattr(health, "FRESH_S", 0.0)
     monkeypatch.setattr(health, "ping_redis", lambda: "redis is asleep")
-    assert client.get("/health/ready").json()["missing"] == ["redis"]
+    assert "redis" in client.get("/health/ready").json()["missing"]
 
 
 def test_while_a_probe_hangs_the_last_reading_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,12 @@ def test_who_may_put_code_in_charge_is_one_answer_for_every_way() -> None:
         assert policy()[name]["POST"].role is Role.OPERATOR
 
 
+def test_what_puts_shipped_code_in_charge_without_a_gate_is_within_reach_of_a_shell_only() -> None:
+    reached = {path for path in ROOT.glob("helios/**/*.py") if "restore_shipped" in path.read_text()}
+    commands = {ROOT / f"helios/{room}/management/commands/{room}.py" for room in ("modules", "breakers")}
+    assert reached == commands | {ROOT / f"helios/{room}/services.py" for room in ("modules", "breakers")}
+
+
 def test_names_of_routes_are_unique() -> None:
     names = [name for name, _, _ in routes()]
     assert sorted(names) == sorted(set(names))
