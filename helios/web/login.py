@@ -38,7 +38,7 @@ def known_browsers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> A
         user = getattr(request, "user", None)
         if user is not None and user.is_authenticated:
             kept = signing.dumps([user.get_username(), secrets.token_hex(8)], salt=BROWSER)
-            response.set_cookie(  # type: ignore[attr-defined]
+            response.set_cookie(
                 *(BROWSER, kept, BROWSER_DAYS * 86_400),
                 path=LOGIN,
                 secure=settings.SESSION_COOKIE_SECURE,
