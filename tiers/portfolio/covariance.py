@@ -124,10 +124,10 @@ def shrunk_correlation(returns: FloatArray, min_history: int) -> tuple[FloatArra
         return np.eye(p), 0.0
     sample = _sample(z)
     shrinkage = _intensity(z, sample)
-    out = (1.0 - shrinkage) * sample
     for j in range(p):
-        out[j, j] = 1.0
-    return out, shrinkage
+        for k in range(p):
+            sample[j, k] = 1.0 if j == k else (1.0 - shrinkage) * sample[j, k]
+    return sample, shrinkage
 
 
 def covariance(returns: FloatArray, sigma: FloatArray, *, min_history: int) -> FloatArray:

@@ -155,9 +155,9 @@ def _descend(
     mu, hessian, metric = problem
     tolerance, max_iterations = limits
     n = len(mu)
-    weights, ahead, target, found = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    weights, target, found = np.empty(n), np.empty(n), np.empty(n)
     multiplier = _proximal((previous, previous, metric, 0.0), bounds, 0.0, weights)
-    ahead[:] = weights
+    ahead = weights.copy()
     momentum = 1.0
     for iteration in range(1, max_iterations + 1):
         for i in range(n):

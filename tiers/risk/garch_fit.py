@@ -105,6 +105,7 @@ def starts(returns: FloatArray, mu: float, start: float) -> FloatArray:
     found, values = np.empty((len(_PERSISTENCES), 4)), np.full(len(_PERSISTENCES), np.inf)
     theta = np.empty(4)
     theta[0] = mu
+    least, n_near = np.inf, 0
     for i in range(len(_PERSISTENCES)):
         for alpha in _ALPHAS:
             persistence = _PERSISTENCES[i]
@@ -112,16 +113,24 @@ def starts(returns: FloatArray, mu: float, start: float) -> FloatArray:
             value = negative_loglikelihood(returns, theta, start)
             if value < values[i]:
                 values[i] = value
-                found[i] = theta
-    near: FloatArray = found[values <= values.min() + _RIVAL]
+                for j in range(4):  # numba takes four seconds to compile that one array be written into another
+                    found[i, j] = theta[j]
+                least = min(least, value)
+    for i in range(len(_PERSISTENCES)):
+        if values[i] <= least + _RIVAL:
+            for j in range(4):
+                found[n_near, j] = found[i, j]
+            n_near += 1
+    near: FloatArray = found[:n_near]
     return near
 
 
 @numba.njit(cache=True)
 def _step(theta: FloatArray, gradient: FloatArray, information: FloatArray, damping: float, fixed: float) -> FloatArray:
     """The damped scoring step of the free parameters inside the bounds; `fixed` of them are held from the first."""
-    matrix, step = information.copy(), -gradient
+    matrix, step = information.copy(), np.empty(4)
     for i in range(4):
+        step[i] = -gradient[i]
         stuck = (theta[i] <= _LOW[i] and gradient[i] > 0.0) or (theta[i] >= _HIGH[i] and gradient[i] < 0.0)
         if i < fixed or stuck or not matrix[i, i] > 0.0:
             matrix[i, :] = 0.0
@@ -169,17 +178,19 @@ def _climb(
 ) -> tuple[FloatArray, float, bool]:
     """One search."""
     fixed = 0 if constant else 1
-    theta = begin.copy()
+    theta, ahead = begin.copy(), np.empty(4)
     value = negative_loglikelihood(returns, theta, start)
     gradient, information = np.empty(4), np.empty((4, 4))
     damping = 1e-3
     score(returns, theta, start, gradient, information)
     for _ in range(max_iterations):
         step = _step(theta, gradient, information, damping, fixed)
-        tried = negative_loglikelihood(returns, theta + step, start)
+        for i in range(4):
+            ahead[i] = theta[i] + step[i]
+        tried = negative_loglikelihood(returns, ahead, start)
         gain, promised = value - tried, _promised(step, gradient, information)
         if gain > 0.0:
-            theta += step
+            theta, ahead = ahead, theta
             value = tried
             if gain < CONVERGED:
                 return theta, -value, True
