@@ -14,7 +14,7 @@ from helios.rollouts import process
 from helios.rollouts.core.assignment import Assignment, Kind, Mode, arm_symbols
 from helios.rollouts.core.machine import LIVE, SERVING
 from helios.rollouts.core.rollout_plan import Step, parse_steps
-from helios.rollouts.errors import UnknownRollout
+from helios.rollouts.errors import SeveralRollouts, UnknownRollout
 from helios.rollouts.models import Rollout, RolloutDecision
 
 LATEST: Final = 2_000  # decisions looked at for the names of symbols
@@ -69,12 +69,19 @@ def step_of(row: Rollout) -> Step:
     return steps_of(row)[row.step]
 
 
-def get(which: int | str) -> Rollout:
-    """A rollout by number, or by name: the live one of that name, else the latest. Raises `UnknownRollout`."""
+def get(which: int | str, *, only: bool = False) -> Rollout:
+    """A rollout by number, or by name: the live one of that name, else the latest. Raises `UnknownRollout`.
+
+    `only`: raises `SeveralRollouts` for a name that was planned more than once: between a look and a decision one may
+    be ended and another planned under its name.
+    """
     if isinstance(which, int):
         found = Rollout.objects.filter(pk=which).first()
     else:
         named = Rollout.objects.filter(name=which).order_by("-id")
+        if only and named.count() > 1:
+            numbers = ", ".join(str(each.pk) for each in named[:10])
+            raise SeveralRollouts(f"a rollout that was planned more than once must be named by its number: {numbers}")
         found = named.filter(state__in=sorted(LIVE)).first() or named.first()
     if found is None:
         raise UnknownRollout(f"a rollout must exist, {which!r} does not")

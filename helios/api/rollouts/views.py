@@ -32,6 +32,12 @@ def get_rollout(name: str | int) -> Rollout:
     return selectors.get(name if number is None else number)
 
 
+def get_seen_rollout(name: str | int) -> Rollout:
+    """The one with that number, or the only one of that name: who puts code in charge names what they saw."""
+    number = whole(str(name))
+    return selectors.get(str(name) if number is None else number, only=True)
+
+
 class _Rollouts(VersionedView):
     serializer_class: Any = shapes.RolloutSerializer
     address = "/api/modularity/rollouts"
@@ -138,8 +144,14 @@ class _Move(_Rollouts, ActView):
     """One move of a rollout by a person."""
 
 
+class _Onward(_Move):
+    """One that puts code in charge of more."""
+
+    find = staticmethod(get_seen_rollout)
+
+
 @acted(TAG, "Start a rollout", "rollouts_start")
-class Start(_Move):
+class Start(_Onward):
     """Begin with the first step; the steps follow each other by themselves."""
 
     does = staticmethod(services.start)
@@ -153,14 +165,14 @@ class Pause(_Move):
 
 
 @acted(TAG, "Resume a rollout", "rollouts_resume")
-class Resume(_Move):
+class Resume(_Onward):
     """Go on with the step."""
 
     does = staticmethod(services.resume)
 
 
 @acted(TAG, "Promote a rollout", "rollouts_promote")
-class Promote(_Move):
+class Promote(_Onward):
     """Take the next step without an analysis; at the last one, or with `full`, the challenger gets the place."""
 
     takes, does = shapes.Promotion, staticmethod(services.promote)

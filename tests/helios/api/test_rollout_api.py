@@ -81,6 +81,18 @@ def test_a_plan_of_the_default_steps_goes_from_replay_to_everybody(operator: Api
     ]  # fmt: skip
 
 
+def test_a_rollout_planned_between_a_look_and_a_start_is_not_started(rollout: Api, trader: Api) -> None:
+    seen = trader.get("rollouts/faster").json()["id"]
+    assert rollout.post("rollouts/faster/abort").status_code == 200
+    other = rollout.post("rollouts", PLAN | {"challenger": "sma_cross", "steps": STEPS[1:]}).json()["id"]
+    for action in ("start", "resume", "promote"):
+        refused = trader.post(f"rollouts/faster/{action}")
+        assert (refused.status_code, f"by its number: {other}, {seen}" in refused.json()["detail"]) == (409, True)
+    assert Rollout.objects.get(pk=other).state == "PENDING"
+    assert trader.post(f"rollouts/{other}/start").json()["state"] == "RUNNING"
+    assert rollout.post("rollouts/faster/pause").json()["state"] == "PAUSED"
+
+
 def test_an_operator_plans_pauses_and_aborts_and_a_trader_moves_it_on(rollout: Api, trader: Api) -> None:
     for action in ("start", "resume", "promote"):
         refused = rollout.post(f"rollouts/faster/{action}")
@@ -120,14 +132,14 @@ def test_the_second_of_two_people_is_told(rollout: Api, trader: Api) -> None:
     assert rollout.post("rollouts/faster/pause", {"version": 10**6}).status_code == 409
 
 
-def test_a_tag_is_of_one_rollout_whatever_its_name(rollout: Api, trader: Api) -> None:
+def test_a_tag_is_of_one_rollout_whatever_its_name(rollout: Api) -> None:
     tag = rollout.get("rollouts/faster")["ETag"]
     rollout.post("rollouts/faster/abort")
     assert rollout.post("rollouts", PLAN).json()["version"] == 0
-    refused = trader.post("rollouts/faster/start", If_Match=tag)
+    refused = rollout.post("rollouts/faster/abort", If_Match=tag)
     assert (refused.status_code, Rollout.objects.get(name="faster", state="PENDING").version) == (409, 0)
     assert "faster must still be number" in refused.json()["detail"]
-    assert trader.post("rollouts/faster/start", If_Match='"7"').status_code == 409  # a bare version is the body's
+    assert rollout.post("rollouts/faster/abort", If_Match='"7"').status_code == 409  # a bare version is the body's
 
 
 def test_an_ended_rollout_keeps_its_number_and_gives_its_name_back(rollout: Api) -> None:

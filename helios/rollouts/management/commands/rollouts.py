@@ -26,7 +26,8 @@ ACTIONS: Final = {
     "history": "what was done with a rollout, newest first",
     "analyses": "every reading with its verdict, newest first",
 }
-MOVES: Final = {"start", "pause", "resume", "promote", "abort"}
+ONWARD: Final = {"start", "resume", "promote"}  # they put code in charge of more
+MOVES: Final = ONWARD | {"pause", "abort"}
 
 
 class Command(SubjectCommand):
@@ -54,7 +55,8 @@ class Command(SubjectCommand):
         if action not in MOVES:
             return super().act(options)
         given = {"full": options["full"]} if action == "promote" else {}
-        return comparison.state(getattr(services, action)(_named(options["name"]).pk, **given, **attribution(options)))
+        row = _named(options["name"], only=action in ONWARD)
+        return comparison.state(getattr(services, action)(row.pk, **given, **attribution(options)))
 
     def text(self, action: str, answer: Any) -> str:
         """Tables for people."""
@@ -116,9 +118,9 @@ def _add_plan(action: CommandParser) -> None:
     action.add_argument("--start", action="store_true", help="start it at once")
 
 
-def _named(text: str) -> Rollout:
+def _named(text: str, *, only: bool = False) -> Rollout:
     number = whole(text)
-    return selectors.get(text if number is None else number)
+    return selectors.get(text if number is None else number, only=only)
 
 
 def _json(options: Options, name: str) -> Any:
