@@ -21,6 +21,7 @@ from helios import liveness
 from helios.errors import HeliosError
 from helios.logs import opened, redact
 from helios.redaction import printable
+from helios.terminal import shown
 
 SERVICE_USER = "pgserver"
 LONGEST_PAUSE_S = 30.0
@@ -198,7 +199,7 @@ def run_or_explain(work: Callable[[], int]) -> int:
         sentence, status = str(error), 1
     except KeyboardInterrupt:
         sentence, status = "Interrupted", 130
-    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.write(f"{shown(sentence)}\n")
     return status
 
 

@@ -79,6 +79,15 @@ def test_importing_twice_changes_nothing(prices):
     assert run(*arguments).splitlines()[0] == "SPY 1m: 16 rows, 16 unchanged"
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_name_of_a_file_does_nothing_at_the_terminal(prices, terminal, capsys):
+    path = prices(name="\x1b[2J[red]\x07.csv")
+    run("import_data", path, "--symbol", "SPY", "--timeframe", "1m")
+    shown = run("list_data", out=Terminal() if terminal else None) + capsys.readouterr().out
+    assert r"file:\x1b" in shown  # a narrow table cuts the rest
+    assert shown.replace("\n", "").isprintable()
+
+
 def test_a_pair_is_crypto_and_trades_around_the_clock(prices):
     path = prices(3, "2024-01-06 23:00,10,12,9,11,1")
     got = run("import_data", path, "--symbol", "BTC/USD", "--timeframe", "1m")

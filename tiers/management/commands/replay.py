@@ -18,6 +18,7 @@ from rich.table import Table
 from helios.console import Console
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
+from helios.redaction import printable
 from helios.stack.workers import running_workers
 from helios.system_checks import OF_SETTINGS
 from tiers.live import replay
@@ -99,7 +100,7 @@ class Command(PlainCommand):
     def _say_what_stays(self, plan: replay.Plan) -> None:
         """Cycles are history and stay, so a replay that was begun can be finished; one that was not left nothing."""
         if plan.book.pk is not None:
-            name = plan.book.name
+            name = printable(plan.book.name)
             self.stderr.write(f"Book {name} stays; `manage.py replay --resume {name}` decides on its other bars.")
 
 
