@@ -4,7 +4,7 @@ Django takes a new thread, so a new connection, for every request that is under 
 database has, from the workers too. Here each kind of request has lanes of its own: strangers, with whatever tokens and
 sessions they make up, and logins, whose passwords take long to hash, hold up nobody with a token or a session of ours,
 reading holds up no change, and no change what makes trading safer. What waits on a slow client (its body, its answer)
-takes no lane.
+takes no lane. Who logs in where somebody has before does not wait among strangers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from helios.web.marks import is_marked
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES, LOGIN = "/health", "/admin/login/"
+BROWSER: Final = "helios_browser"  # the cookie of a browser in which somebody has logged in
 SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort")
 THREADS: Final = {"probe": 1, "stranger": 2, "change": 4, "safer": 2}  # and `web_threads` for reading
 WAITING: Final = 256  # requests of a kind that may wait for a lane; more are sent away at once
@@ -72,7 +73,9 @@ def kind(scope: Message) -> str:
     path = scope["path"]
     if path.startswith(PROBES):
         return "probe"
-    if path == LOGIN or not any(_is_ours(*each) for each in scope["headers"]):
+    if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
+        return "change" if any(_cookie_is_ours(*each, BROWSER) for each in scope["headers"]) else "stranger"
+    if not any(_is_ours(*each) for each in scope["headers"]):
         return "stranger"
     if scope["method"] in READING:
         return "read"
@@ -143,10 +146,14 @@ def _is_ours(name: bytes, value: bytes) -> bool:
     """Whether a header carries a token or a session id that this server made."""
     if name == b"authorization":
         return is_marked(value.decode("latin-1").rpartition(" ")[2])
+    return _cookie_is_ours(name, value, settings.SESSION_COOKIE_NAME)
+
+
+def _cookie_is_ours(name: bytes, value: bytes, wanted: str) -> bool:
     if name != b"cookie":
         return False
     cookies = (each.partition("=") for each in value.decode("latin-1").split(";"))
-    return any(cookie.strip() == settings.SESSION_COOKIE_NAME and is_marked(key.strip()) for cookie, _, key in cookies)
+    return any(cookie.strip() == wanted and is_marked(text.strip()) for cookie, _, text in cookies)
 
 
 def _again(body: list[Message], receive: Receive) -> Receive:

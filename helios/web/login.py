@@ -18,10 +18,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from loguru import logger
 
-from helios.web.lanes import LOGIN
+from helios.web.lanes import BROWSER, LOGIN
+from helios.web.marks import LETTERS, marked
 from helios.web.proxies import address
 
-BROWSER: Final = "helios_browser"
 BROWSER_DAYS: Final = 365
 
 
@@ -37,7 +37,7 @@ def known_browsers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> A
         response = get_response(request)
         user = getattr(request, "user", None)
         if user is not None and user.is_authenticated:
-            kept = signing.dumps([user.get_username(), secrets.token_hex(8)], salt=BROWSER)
+            kept = marked(signing.dumps([user.get_username(), secrets.token_hex(8)], salt=BROWSER))
             response.set_cookie(
                 *(BROWSER, kept, BROWSER_DAYS * 86_400),
                 path=LOGIN,
@@ -85,8 +85,9 @@ def too_many(why: str, wait_s: float) -> HttpResponse:
 
 def _browser(request: HttpRequest, name: str | None) -> str:
     """The mark of a browser in which this user has logged in before; empty for any other."""
+    kept = request.COOKIES.get(BROWSER, "")[:-LETTERS]
     try:
-        whose, mark = signing.loads(request.COOKIES.get(BROWSER, ""), salt=BROWSER, max_age=BROWSER_DAYS * 86_400)
+        whose, mark = signing.loads(kept, salt=BROWSER, max_age=BROWSER_DAYS * 86_400)
     except signing.BadSignature:
         return ""
     return mark if whose == name else ""

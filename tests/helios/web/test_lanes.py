@@ -97,6 +97,8 @@ def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypat
         ("GET", "/api/books/", {}, "stranger"),
         ("POST", "/api/books/main/halt", {}, "stranger"),
         ("POST", "/admin/login/", {"cookie": SESSION}, "stranger"),
+        ("POST", "/admin/login/", {"cookie": f"helios_browser={marked('s')}"}, "change"),
+        ("POST", "/admin/login/", {"cookie": f"helios_browser={'s' * 40}"}, "stranger"),
         ("GET", "/admin/", {"cookie": f"csrftoken={marked('s')}"}, "stranger"),
         ("GET", "/admin/", {"cookie": f"sessionid={'s' * 40}"}, "stranger"),
         ("GET", "/admin/", {"cookie": f"csrftoken=c; {SESSION}"}, "read"),

@@ -19,6 +19,8 @@ from django.urls import Resolver404, resolve
 from django.utils import timezone
 from loguru import logger
 
+from helios.web.marks import is_marked
+
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
 
 Lines = list[dict[str, Any]]
@@ -125,6 +127,7 @@ def test_guesses_with_the_cookie_of_a_browser_end_like_others(client: Client, dj
     django_user_model.objects.create_user("bob", password=PASSWORD, is_staff=True)
     log_in(client, "/admin/login/")
     cookie = client.cookies["helios_browser"]
+    assert is_marked(cookie.value)
     assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", "/admin/login/")
     client.post("/admin/logout/")
     for _ in range(5):
@@ -134,7 +137,7 @@ def test_guesses_with_the_cookie_of_a_browser_end_like_others(client: Client, dj
     for _ in range(5):
         log_in(Client(), "/admin/login/", username="bob", password="wrong")
     assert log_in(client, "/admin/login/", username="bob").status_code == 429
-    client.cookies["helios_browser"] = f"{cookie.value}x"
+    client.cookies["helios_browser"] = f"x{cookie.value}"
     assert log_in(client, "/admin/login/").redirect_chain == [("/admin/", 302)]  # as anybody, who is not locked out
 
 
