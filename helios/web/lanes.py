@@ -74,7 +74,7 @@ def kind(scope: Message) -> str:
     if path.startswith(PROBES):
         return "probe"
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
-        return "change" if any(_cookie_is_ours(*each, BROWSER) for each in scope["headers"]) else "stranger"
+        return "change" if any(_cookie_is_ours(name, value, BROWSER) for name, value in scope["headers"]) else "stranger"
     if not any(_is_ours(*each) for each in scope["headers"]):
         return "stranger"
     if scope["method"] in READING:
