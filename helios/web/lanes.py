@@ -74,7 +74,8 @@ def kind(scope: Message) -> str:
     if path.startswith(PROBES):
         return "probe"
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
-        return "change" if any(_cookie_is_ours(name, value, BROWSER) for name, value in scope["headers"]) else "stranger"
+        known = any(_cookie_is_ours(name, value, BROWSER) for name, value in scope["headers"])
+        return "change" if known else "stranger"
     if not any(_is_ours(*each) for each in scope["headers"]):
         return "stranger"
     if scope["method"] in READING:
