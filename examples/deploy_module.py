@@ -116,8 +116,8 @@ class Deployment:
         """
         plan = {"name": name, "target": self.slot, "challenger": self.label, "steps": steps, "books": list(books)}
         plan["inconclusive_limit"] = patience
-        self.helios.post("modularity/rollouts", {**plan, "reason": f"deploy {self.path}"})
-        self.helios.post(f"modularity/rollouts/{name}/start", {"reason": "gate passed"})
+        made = self.helios.post("modularity/rollouts", {**plan, "reason": f"deploy {self.path}"})
+        self.helios.post(f"modularity/rollouts/{made['id']}/start", {"reason": "gate passed"})
         self._say(f"rollout {name} has started: {self.slot} {self.label}")
         last: dict[str, Any] = {}
         for kind, row in self._news(name):
