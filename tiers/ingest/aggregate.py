@@ -17,7 +17,7 @@ INTRADAY = ("5m", "15m", "1h")  # the higher timeframes, each a multiple of the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregated:
-    """Higher bars of one symbol.
+    """Higher bars of one symbol, those that lack a base bar included.
 
     `seen` and `due` are (n_rows,): the base bars used, and those that a complete bar is made of.
     """
@@ -31,14 +31,19 @@ class Aggregated:
         """(n_rows,) whether no base bar was missing."""
         return np.asarray(self.seen >= self.due)
 
+    @property
+    def whole(self) -> BarTable:
+        """The complete bars. The others would tell of a part of their time as if it were all of it."""
+        return self.table.take(self.complete)
+
     def problems(self) -> tuple[Problem, ...]:
-        """A note for each bar that was made of too few."""
+        """A note for each bar that is not complete."""
         return tuple(self._incomplete(int(row)) for row in np.flatnonzero(~self.complete))
 
     def _incomplete(self, row: int) -> Problem:
         at, lacking = utc(self.table.ts[row]), int(self.due[row] - self.seen[row])
         what = f"the {self.table.timeframe} bar of {at:%Y-%m-%d %H:%M} UTC"
-        detail = f"{what} was made of {self.seen[row]} bars instead of {self.due[row]}"
+        detail = f"{what} was left out: {self.seen[row]} of its {self.due[row]} bars are there"
         code = Code.INCOMPLETE
         return Problem(code=code, symbol=self.table.symbol, bar_ts=at, detail=detail, missing_bars=lacking)
 
@@ -90,8 +95,7 @@ def aggregate(
 def _due(closes: TimeArray, base: str, target: str, calendar: Calendar) -> npt.NDArray[np.int64]:
     """How many base bars each bucket has when the market's session is complete."""
     length = np.timedelta64(timeframes.seconds(target), "s")
-    buckets = bucket_close(calendar.grid(base, closes[0] - length, closes[-1]), target)
-    return np.searchsorted(buckets, closes, "right") - np.searchsorted(buckets, closes, "left")
+    return calendar.index(base, closes) - calendar.index(base, closes - length)
 
 
 def _check(base: str, target: str) -> None:

@@ -8,8 +8,9 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """The first group costs the bar; the second is only told."""
+    """The first group costs a bar; the second is only told, since nothing is wrong with the row."""
 
+    UNREADABLE = "UNREADABLE"
     NOT_FINITE = "NOT_FINITE"
     NOT_POSITIVE = "NOT_POSITIVE"
     NEGATIVE_VOLUME = "NEGATIVE_VOLUME"
@@ -20,13 +21,14 @@ class Code(StrEnum):
     FUTURE = "FUTURE"
     CONFLICT = "CONFLICT"
 
+    FORMING = "FORMING"
     DUPLICATE = "DUPLICATE"
     OUT_OF_ORDER = "OUT_OF_ORDER"
     GAP = "GAP"
     INCOMPLETE = "INCOMPLETE"
 
 
-NOTES = frozenset({Code.DUPLICATE, Code.OUT_OF_ORDER, Code.GAP, Code.INCOMPLETE})
+NOTES = frozenset({Code.FORMING, Code.DUPLICATE, Code.OUT_OF_ORDER, Code.GAP, Code.INCOMPLETE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Problem:
 
     @property
     def rejects(self) -> bool:
-        """Whether the row was left out."""
+        """Whether a row was left out that broke a rule."""
         return self.code not in NOTES
 
     def __str__(self) -> str:

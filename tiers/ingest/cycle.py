@@ -77,7 +77,7 @@ def run(
         accepted.append(_after(judged.table, since))
         for name in ending:
             closed = aggregate(judged.table, name, hours_of[judged.table.symbol], until=bar_ts, since=since)
-            higher[name].append(closed.table)
+            higher[name].append(closed.whole)
             problems += closed.problems()
     bars = (union(tables, name) for name, tables in higher.items())
     return IngestResult(

@@ -1,13 +1,17 @@
-"""A whole file or data set on its way into storage: judged, and with its higher timeframes."""
+"""A whole file or data set on its way into storage: judged, and with its higher timeframes. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from tiers.contracts import Bars, BarTable, calendar, union, utc
+import numpy as np
+
+from tiers.contracts import Bars, BarTable, calendar, stamp, timeframes, union, utc
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, targets
 from tiers.ingest.bar_problems import Code, Problem
+from tiers.ingest.spacing import check as check_spacing
 from tiers.ingest.validate import validate
 
 
@@ -30,30 +34,57 @@ class Prepared:
         return sum(problem.missing_bars for problem in self.problems if problem.code is Code.GAP)
 
 
-def prepare(table: BarTable, calendar_name: str, *, source: str, drop_invalid: bool = False) -> Prepared:
-    """Validate a series and add the higher timeframes whose bars have closed by its last bar.
+def prepare(
+    table: BarTable,
+    calendar_name: str,
+    *,
+    source: str,
+    drop_invalid: bool = False,
+    not_after: datetime | None = None,
+) -> Prepared:
+    """Validate a series and add the complete bars of higher timeframes that have closed by its last bar.
 
-    A row that breaks a rule is a `DataError` naming `source`, row and column, unless `drop_invalid`.
+    A row that breaks a rule is a `DataError` naming `source`, row and column, unless `drop_invalid`; rows that
+    do not lie a timeframe apart are one always. The bar that forms at `not_after`, and closes later, is left
+    out with a note; any further one breaks a rule.
     """
     hours = calendar(calendar_name)
-    judged = validate(table, hours)
+    check_spacing(table, hours, source=source)
+    table, forming = _without_forming(table, not_after)
+    judged = validate(table, hours, not_after=not_after)
     if judged.rejected and not drop_invalid:
         raise DataError(_refusal(judged.rejected, source))
     clean = judged.table
     if not clean.n_rows:
-        raise DataError(f"{source} holds no bar that keeps the rules; {_refusal(judged.rejected, source)}")
+        raise DataError(f"{source} holds no bar that keeps the rules; {_refusal((*judged.rejected, *forming), source)}")
     until = utc(clean.ts[-1])
     higher = [aggregate(clean, name, hours, until=until) for name in targets(table.timeframe)]
     notes = [problem for one in higher for problem in one.problems()]
-    tables = [clean, *(one.table for one in higher)]
+    tables = [clean, *(one.whole for one in higher)]
     return Prepared(
         symbol=table.symbol,
         batches=tuple(union([one], one.timeframe) for one in tables if one.n_rows),
-        problems=(*judged.problems, *notes),
+        problems=(*forming, *judged.problems, *notes),
     )
+
+
+def _without_forming(table: BarTable, now: datetime | None) -> tuple[BarTable, tuple[Problem, ...]]:
+    """The rows without the one bar that has begun and not closed; exchanges hand it out with the others."""
+    if now is None:
+        return table, ()
+    begun = now + timedelta(seconds=timeframes.seconds(table.timeframe))
+    forming = (table.ts > stamp(now)) & (table.ts <= stamp(begun))
+    return table.take(~forming), tuple(_forming(table, int(row), now) for row in np.flatnonzero(forming))
+
+
+def _forming(table: BarTable, row: int, now: datetime) -> Problem:
+    closes = utc(table.ts[row])
+    detail = f"left out, since its bar closes at {closes:%Y-%m-%d %H:%M} UTC and it was {now:%Y-%m-%d %H:%M}"
+    return Problem(code=Code.FORMING, symbol=table.symbol, row=int(table.row[row]), bar_ts=closes, detail=detail)
 
 
 def _refusal(rejected: tuple[Problem, ...], source: str) -> str:
     first, others = rejected[0], len(rejected) - 1
     more = f" ({others} more rows break a rule)" if others else ""
-    return f"{source} row {first.row}, column {first.column}: {first.detail}{more}"
+    column = f", column {first.column}" if first.column else ""
+    return f"{source} row {first.row}{column}: {first.detail}{more}"

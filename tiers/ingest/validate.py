@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 
 from tiers.contracts import (
     FIELDS,
@@ -16,13 +15,15 @@ from tiers.contracts import (
     BoolArray,
     Calendar,
     FloatArray,
-    TimeArray,
     concatenated,
     stamp,
     timeframes,
     utc,
 )
 from tiers.ingest.bar_problems import Code, Problem
+
+FIRST_YEAR = np.datetime64("1900-01-01", "us")
+FAR_YEARS = 10  # no market stands still for so long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,8 @@ def nothing_to_tell(
         return False
     after, last = map(stamp, expected)
     inside = owner[(whole.ts > after) & (whole.ts <= last)]
-    return bool((np.bincount(inside, minlength=len(tables)) == len(calendar.grid(whole.timeframe, after, last))).all())
+    begin, end = calendar.index(whole.timeframe, np.array([after, last]))
+    return bool((np.bincount(inside, minlength=len(tables)) == end - begin).all())
 
 
 Finding = tuple[BoolArray, Callable[[int], Problem]]
@@ -117,12 +119,32 @@ def _volume(table: BarTable) -> Iterable[Finding]:
 
 def _times(table: BarTable, calendar: Calendar, not_after: datetime | None) -> Iterable[Finding]:
     yield np.isnat(table.ts), _problem_maker(table, Code.BAD_TIME, "ts", "expected a time, was none")
+    text = f"expected a time since {FIRST_YEAR.item().year}, was {{ts}}"
+    yield np.asarray(table.ts < FIRST_YEAR), _problem_maker(table, Code.BAD_TIME, "ts", text)
     if not_after is not None:
         text = f"expected a bar closed by {not_after:%Y-%m-%d %H:%M:%S} UTC, was {{ts}}"
         yield np.asarray(table.ts > stamp(not_after)), _problem_maker(table, Code.FUTURE, "ts", text)
+    text = f"expected a time less than {FAR_YEARS} years from the other rows, was {{ts}}"
+    yield _astray(table, not_after), _problem_maker(table, Code.BAD_TIME, "ts", text)
     yield _off_grid(table), _problem_maker(table, Code.OFF_GRID, "ts", f"{_clock(table)}, was {{ts}}")
     text = f"expected the close of a {table.timeframe} bar of calendar {calendar.name}, was {{ts}}"
-    yield _outside(table, calendar), _problem_maker(table, Code.OUTSIDE_SESSION, "ts", text)
+    yield (
+        ~np.isnat(table.ts) & ~calendar.has_close(table.timeframe, table.ts),
+        _problem_maker(table, Code.OUTSIDE_SESSION, "ts", text),
+    )
+
+
+def _astray(table: BarTable, not_after: datetime | None) -> BoolArray:
+    """Rows that a gap of ten years and more parts from most: a mistyped year."""
+    possible = table.ts >= FIRST_YEAR
+    if not_after is not None:
+        possible &= table.ts <= stamp(not_after)
+    ts = np.sort(table.ts[possible])
+    parts = np.split(ts, np.flatnonzero(np.diff(ts) > np.timedelta64(FAR_YEARS * 366, "D")) + 1)
+    most = max(parts, key=len)
+    if len(most) == len(ts):
+        return np.zeros(table.n_rows, dtype=bool)
+    return np.asarray(possible & ((table.ts < most[0]) | (table.ts > most[-1])))
 
 
 def _clock(table: BarTable) -> str:
@@ -134,15 +156,6 @@ def _off_grid(table: BarTable) -> BoolArray:
         return np.zeros(table.n_rows, dtype=bool)
     step = timeframes.seconds(table.timeframe) * 1_000_000
     return np.asarray(~np.isnat(table.ts) & (table.ts.astype(np.int64) % step != 0))
-
-
-def _outside(table: BarTable, calendar: Calendar) -> BoolArray:
-    known = ~np.isnat(table.ts)
-    if not known.any():
-        return np.zeros(table.n_rows, dtype=bool)
-    first, last = table.ts[known].min(), table.ts[known].max()
-    grid = calendar.grid(table.timeframe, first - np.timedelta64(1, "us"), last)
-    return known & ~np.isin(table.ts, grid)
 
 
 def _problem_maker(table: BarTable, code: Code, column: str, text: str) -> Callable[[int], Problem]:
@@ -190,21 +203,25 @@ def _repetition(table: BarTable, row: int) -> Problem:
 
 
 def _gaps(table: BarTable, calendar: Calendar, expected: tuple[datetime, datetime] | None) -> list[Problem]:
-    """One problem for each run of missing bars."""
-    if expected is not None:
-        grid = calendar.grid(table.timeframe, stamp(expected[0]), stamp(expected[1]))
-    elif table.n_rows:
-        grid = calendar.grid(table.timeframe, table.ts[0], table.ts[-1])
-    else:
+    """One problem for each run of missing bars; the bars that a gap lacks are counted, and never laid out."""
+    if expected is None and not table.n_rows:
         return []
-    missing = np.flatnonzero(~np.isin(grid, table.ts))
-    runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1) if len(missing) else []
-    return [_gap(table, grid, run) for run in runs]
+    ts = table.ts
+    if expected is None:
+        after, last = calendar.index(table.timeframe, ts[[0, -1]]) - (1, 0)
+    else:
+        span = np.array([stamp(moment) for moment in expected])
+        after, last = calendar.index(table.timeframe, span)
+        ts = ts[(ts > span[0]) & (ts <= span[1])]
+    there = np.concatenate([[after], calendar.index(table.timeframe, ts), [last + 1]])
+    before = np.flatnonzero(np.diff(there) > 1)
+    closes = [calendar.close_of(table.timeframe, index) for index in (there[before] + 1, there[before + 1] - 1)]
+    counts = there[before + 1] - there[before] - 1
+    return [_gap(table, utc(a), utc(b), int(n)) for a, b, n in zip(*closes, counts, strict=True)]
 
 
-def _gap(table: BarTable, grid: TimeArray, run: npt.NDArray[np.intp]) -> Problem:
-    first, last = utc(grid[run[0]]), utc(grid[run[-1]])
-    bars = "1 bar is" if len(run) == 1 else f"{len(run)} bars are"
-    span = f"{first:%Y-%m-%d %H:%M}" if len(run) == 1 else f"{first:%Y-%m-%d %H:%M} .. {last:%Y-%m-%d %H:%M}"
+def _gap(table: BarTable, first: datetime, last: datetime, n_bars: int) -> Problem:
+    bars = "1 bar is" if n_bars == 1 else f"{n_bars} bars are"
+    span = f"{first:%Y-%m-%d %H:%M}" if n_bars == 1 else f"{first:%Y-%m-%d %H:%M} .. {last:%Y-%m-%d %H:%M}"
     detail = f"{bars} missing at {span} UTC"
-    return Problem(code=Code.GAP, symbol=table.symbol, bar_ts=first, detail=detail, missing_bars=len(run))
+    return Problem(code=Code.GAP, symbol=table.symbol, bar_ts=first, detail=detail, missing_bars=n_bars)

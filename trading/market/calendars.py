@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from helios.errors import DataError
 from trading.market import timeframes
-from trading.market.bars import TimeArray
+from trading.market.bars import BoolArray, TimeArray
 from trading.market.timestamps import stamp
 
 ALWAYS_OPEN, US_EQUITIES = "24/7", "XNYS"
@@ -37,27 +37,47 @@ class Calendar:
         """Whether the market closes at all: at night, on weekends or on holidays."""
         return self.name != ALWAYS_OPEN
 
-    def grid(self, timeframe: str, after: np.datetime64, last: np.datetime64) -> TimeArray:
-        """The closes that a complete series has in (after, last], datetime64[us] UTC.
+    def index(self, timeframe: str, ts: TimeArray) -> IntArray:
+        """The number of the last close of a complete series at or before each time: differences count bars.
 
         Intraday bars end on multiples of their length on the UTC clock, so the first hour of a US session is
-        half a bar. A daily bar of US equities is named 16:00 New York, on half days too.
+        half a bar. A daily bar of US equities is named 16:00 New York, on half days too. Any shape; NaT has no
+        meaning. No time costs more than another, however far apart they lie.
         """
+        ticks = ts.astype("datetime64[us]").astype(np.int64)
         step = timeframes.seconds(timeframe) * 1_000_000
-        low, high = (int(value.astype("datetime64[us]").astype(np.int64)) for value in (after, last))
-        if high <= low:
-            return np.empty(0, "datetime64[us]")
         if not self.closes:
-            return _multiples(low, high, step).astype("datetime64[us]")
-        sessions = _us_sessions()
-        closes = sessions.named if timeframe == "1d" else sessions.intraday(low, high, step)
-        begin, end = np.searchsorted(closes, (low, high), "right")
-        return closes[begin:end].astype("datetime64[us]")
+            return np.asarray(ticks // step)
+        if timeframe == "1d":
+            return np.searchsorted(_us_sessions().named, ticks, "right")
+        buckets = _us_buckets(step)
+        session = np.searchsorted(buckets.opened, ticks, "left") - 1
+        into = np.clip(ticks // step - buckets.first[session] + 1, 0, buckets.n_bars[session])
+        return np.where(session < 0, 0, buckets.before[session] + into)
+
+    def close_of(self, timeframe: str, index: IntArray) -> TimeArray:
+        """The close that has that number: the way back from `index`."""
+        step = timeframes.seconds(timeframe) * 1_000_000
+        if not self.closes:
+            return (index * step).astype("datetime64[us]")
+        if timeframe == "1d":
+            return _us_sessions().named[index - 1].astype("datetime64[us]")
+        buckets = _us_buckets(step)
+        session = np.searchsorted(buckets.before, index, "left") - 1
+        return ((buckets.first[session] + index - buckets.before[session] - 1) * step).astype("datetime64[us]")
+
+    def has_close(self, timeframe: str, ts: TimeArray) -> BoolArray:
+        """Whether a bar of a complete series closes at each time; never at NaT."""
+        return np.asarray(self.close_of(timeframe, self.index(timeframe, ts)) == ts)
+
+    def grid(self, timeframe: str, after: np.datetime64, last: np.datetime64) -> TimeArray:
+        """The closes that a complete series has in (after, last], datetime64[us] UTC."""
+        begin, end = self.index(timeframe, np.array([after, last])) + 1
+        return self.close_of(timeframe, np.arange(begin, end))
 
     def closes_at(self, timeframe: str, bar_ts: datetime) -> bool:
         """Whether a bar of a complete series closes at that moment."""
-        at = stamp(bar_ts)
-        return len(self.grid(timeframe, at - np.timedelta64(1, "us"), at)) > 0
+        return bool(self.has_close(timeframe, np.array([stamp(bar_ts)]))[0])
 
     def named_day(self, day: date) -> datetime:
         """The UTC close that names the daily bar of a date."""
@@ -81,11 +101,23 @@ class _Sessions:
     closed: IntArray
     named: IntArray
 
-    def intraday(self, low: int, high: int, step: int) -> IntArray:
-        """The multiples of `step` that end a bar of the sessions between `low` and `high`."""
-        first, last = np.searchsorted(self.closed, low - step), np.searchsorted(self.opened, high)
-        spans = zip(self.opened[first:last].tolist(), self.closed[first:last].tolist(), strict=True)
-        return np.concatenate([np.empty(0, np.int64), *(_multiples(a, -(-b // step) * step, step) for a, b in spans)])
+
+@dataclass(frozen=True, slots=True)
+class _Buckets:
+    """The bars of one length of every session: when it opened, its first multiple, how many it has and were before."""
+
+    opened: IntArray
+    first: IntArray
+    n_bars: IntArray
+    before: IntArray
+
+
+@lru_cache(maxsize=len(timeframes.TIMEFRAMES))
+def _us_buckets(step: int) -> _Buckets:
+    sessions = _us_sessions()
+    first = sessions.opened // step + 1
+    n_bars = -(-sessions.closed // step) - first + 1
+    return _Buckets(sessions.opened, first, n_bars, np.cumsum(n_bars) - n_bars)
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +131,3 @@ def _us_sessions() -> _Sessions:
         named = (found.sessions + np.timedelta64(US_CLOSE.hour, "h")).tz_localize(NEW_YORK)
         moments = (found.opens.dt.tz_convert(None), found.closes.dt.tz_convert(None), named.tz_convert(None))
     return _Sessions(*(each.to_numpy("datetime64[us]").astype(np.int64) for each in moments))
-
-
-def _multiples(low: int, high: int, step: int) -> IntArray:
-    return np.arange(low // step + 1, high // step + 1, dtype=np.int64) * step

@@ -80,14 +80,15 @@ def test_a_bucket_that_still_runs_is_not_emitted():
     assert aggregate(random_bars(15), "15m", ALWAYS, until=at("2024-03-01T00:15")).table.n_rows == 1
 
 
-def test_a_closed_bucket_with_a_missing_minute_is_emitted_and_flagged():
+def test_a_closed_bucket_with_a_missing_minute_is_left_out_and_told():
     table = random_bars(10).take(np.arange(10) != 2)
     got = aggregate(table, "5m", ALWAYS, until=at("2024-03-01T00:10"))
     assert got.complete.tolist() == [False, True]
     (problem,) = got.problems()
     assert problem.missing_bars == 1
     assert not problem.rejects
-    assert str(problem) == "X: the 5m bar of 2024-03-01 00:05 UTC was made of 4 bars instead of 5"
+    assert str(problem) == "X: the 5m bar of 2024-03-01 00:05 UTC was left out: 4 of its 5 bars are there"
+    assert [str(ts)[11:16] for ts in got.whole.ts] == ["00:10"]
 
 
 def test_only_buckets_after_since_are_emitted():

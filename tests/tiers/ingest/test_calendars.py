@@ -122,6 +122,19 @@ def test_a_date_names_its_daily_bar():
     assert calendar("24/7").named_day(date(2024, 7, 1)) == at("2024-07-02T00:00")
 
 
+@pytest.mark.parametrize("name", ["24/7", "XNYS"])
+@pytest.mark.parametrize("timeframe", ["1m", "15m", "1h", "1d"])
+def test_closes_are_numbered_without_laying_them_out(name: str, timeframe: str):
+    closes = calendar(name).grid(timeframe, np.datetime64("2018-12-20", "us"), np.datetime64("2019-01-05", "us"))
+    hours, second = calendar(name), np.timedelta64(1, "s")
+    numbers = hours.index(timeframe, closes)
+    assert np.all(np.diff(numbers) == 1)
+    assert np.array_equal(hours.close_of(timeframe, numbers), closes)
+    assert np.array_equal(hours.index(timeframe, closes - second), numbers - 1)
+    assert hours.has_close(timeframe, closes).all()
+    assert not hours.has_close(timeframe, np.append(closes + second, np.datetime64("NaT"))).any()
+
+
 def test_an_unknown_calendar_is_named():
     with pytest.raises(DataError, match="calendar must be 24/7 or XNYS, was 'LSE'"):
         calendar("LSE")

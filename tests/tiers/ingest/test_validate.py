@@ -102,6 +102,23 @@ def test_bars_of_the_future_are_refused():
     assert utc(got.table.ts[-1]) == at("2024-03-01T00:02")
 
 
+@pytest.mark.parametrize(
+    ("year", "sentence"),
+    [
+        ("1024", "expected a time since 1900, was 1024-01-01 00:03:00 UTC"),
+        ("1904", "expected a time less than 10 years from the other rows, was 1904-01-01 00:03:00 UTC"),
+        ("2204", "expected a time less than 10 years from the other rows, was 2204-01-01 00:03:00 UTC"),
+        ("9024", "expected a time less than 10 years from the other rows, was 9024-01-01 00:03:00 UTC"),
+    ],
+)
+@pytest.mark.parametrize("hours", [ALWAYS, US])
+def test_a_mistyped_year_is_named_and_no_calendar_is_laid_out_up_to_it(hours, year: str, sentence: str):
+    times = ["2024-01-02T15:01", "2024-01-02T15:02", f"{year}-01-01T00:03", "2024-01-02T15:04"]
+    got = validate(bars(*((time, *GOOD) for time in times)), hours)
+    assert [(problem.row, problem.detail) for problem in got.rejected] == [(3, sentence)]
+    assert [problem.missing_bars for problem in got.problems if problem.code is Code.GAP] == [1]
+
+
 def test_an_equal_repetition_is_told_and_costs_nothing():
     got = validate(bars(("2024-01-01T00:01", *GOOD), ("2024-01-01T00:01", *GOOD)), ALWAYS)
     assert codes(got.problems) == ["DUPLICATE"]
