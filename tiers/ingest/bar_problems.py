@@ -52,7 +52,11 @@ class Problem:
         """Whether a row was left out that broke a rule."""
         return self.code not in NOTES
 
+    @property
+    def place_and_detail(self) -> str:
+        """The problem without the name of its symbol."""
+        place = ", ".join([f"row {self.row}"] * bool(self.row) + [f"column {self.column}"] * bool(self.column))
+        return f"{place}: {self.detail}" if place else self.detail
+
     def __str__(self) -> str:
-        place = f" row {self.row}" if self.row else ""
-        column = f", column {self.column}" if self.column else ""
-        return f"{self.symbol}{place}{column}: {self.detail}"
+        return f"{self.symbol}{' ' if self.row else ': '}{self.place_and_detail}"

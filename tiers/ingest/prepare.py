@@ -15,6 +15,17 @@ from tiers.ingest.spacing import check as check_spacing
 from tiers.ingest.validate import validate
 
 
+class BadRowsError(DataError):
+    """Rows that break a rule; `first` is the first one's fault, and `n_good` counts the rows without one."""
+
+    def __init__(self, source: str, problems: tuple[Problem, ...], *, n_good: int) -> None:
+        self.first, self.n_good = problems[0], n_good
+        others = len(problems) - 1
+        more = f" ({others} more rows break a rule)" if others else ""
+        nothing = "" if n_good else f"{source} holds no bar that keeps the rules; "
+        super().__init__(f"{nothing}{source} {self.first.place_and_detail}{more}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """Clean bars of one symbol: `batches` begins with the base timeframe, the higher ones follow."""
@@ -44,19 +55,17 @@ def prepare(
 ) -> Prepared:
     """Validate a series and add the complete bars of higher timeframes that have closed by its last bar.
 
-    A row that breaks a rule is a `DataError` naming `source`, row and column, unless `drop_invalid`; rows that
-    do not lie a timeframe apart are one always. The bar that forms at `not_after`, and closes later, is left
+    Rows that break a rule are `BadRowsError` naming `source`, row and column, unless `drop_invalid`; rows that
+    do not lie a timeframe apart are a `DataError` always. The bar that forms at `not_after`, and closes later, is left
     out with a note; any further one breaks a rule.
     """
     hours = calendar(calendar_name)
     check_spacing(table, hours, source=source)
     table, forming = _without_forming(table, not_after)
     judged = validate(table, hours, not_after=not_after)
-    if judged.rejected and not drop_invalid:
-        raise DataError(_refusal(judged.rejected, source))
     clean = judged.table
-    if not clean.n_rows:
-        raise DataError(f"{source} holds no bar that keeps the rules; {_refusal((*judged.rejected, *forming), source)}")
+    if not clean.n_rows or (judged.rejected and not drop_invalid):
+        raise BadRowsError(source, (*judged.rejected, *forming), n_good=clean.n_rows)
     until = utc(clean.ts[-1])
     higher = [aggregate(clean, name, hours, until=until) for name in targets(table.timeframe)]
     notes = [problem for one in higher for problem in one.problems()]
@@ -81,10 +90,3 @@ def _forming(table: BarTable, row: int, now: datetime) -> Problem:
     closes = utc(table.ts[row])
     detail = f"left out, since its bar closes at {closes:%Y-%m-%d %H:%M} UTC and it was {now:%Y-%m-%d %H:%M}"
     return Problem(code=Code.FORMING, symbol=table.symbol, row=int(table.row[row]), bar_ts=closes, detail=detail)
-
-
-def _refusal(rejected: tuple[Problem, ...], source: str) -> str:
-    first, others = rejected[0], len(rejected) - 1
-    more = f" ({others} more rows break a rule)" if others else ""
-    column = f", column {first.column}" if first.column else ""
-    return f"{source} row {first.row}{column}: {first.detail}{more}"

@@ -13,8 +13,10 @@ from tiers.contracts.errors import DataError
 from trading import sample_data
 from trading.market.bars import union
 from trading.market.feeds.base import BarSource
-from trading.market.feeds.files import _A_TIME, FileSource, table_from_frame
+from trading.market.feeds.file_times import A_TIME
+from trading.market.feeds.files import FileSource, table_from_frame
 
+TWO_READINGS = "expected numbers that show what a comma and a point in them mean"
 HEADER = "ts,open,high,low,close,volume\n"
 ROW = "2024-01-01 00:01,1,2,0.5,1.5,5\n"
 
@@ -58,12 +60,12 @@ def test_the_first_unreadable_number_is_named_by_file_row_and_column(write):
         ("2024-01-01 00:02,1,2\n", "prices.csv row 3, column low: expected a number, was empty"),
         ("2024-01-01 00:02,1,2,1,1,1,1,1\n", "prices.csv row 3: expected 6 values, was 8"),
         (
-            '2024-01-01 00:02,1,2,1,"1,000",1\n',
-            "prices.csv row 3, column close: expected a number, was '1,000'",
+            '2024-01-01 00:02,1,2,1,"1,00",1\n',
+            f"prices.csv row 2, column low: {TWO_READINGS}, was '0.5'; --decimal comma or --decimal point says it",
         ),
         (
             "yesterday,1,2,1,1,1\n",
-            f"prices.csv row 3, column ts: expected {_A_TIME}, was 'yesterday'",
+            f"prices.csv row 3, column ts: expected {A_TIME}, was 'yesterday'",
         ),
     ],
 )
@@ -81,7 +83,7 @@ def test_an_unknown_time_format_is_named(write):
 
 
 def test_a_change_of_time_format_is_named(write):
-    body = HEADER + ROW + "02/01/2024 00:02,1,2,1,1,1\n"
+    body = HEADER + ROW + "2024-31-01 00:02,1,2,1,1,1\n"
     assert refused(write(body)).startswith("prices.csv row 3, column ts: expected a time")
 
 
@@ -112,7 +114,7 @@ def test_bytes_that_are_no_text_are_refused(write):
 
 def test_an_unknown_ending_and_an_absent_file_are_refused(write, tmp_path: Path):
     assert refused(write("x", "prices.xls")) == (
-        "prices.xls must end in one of .csv, .csv.gz, .parquet, .feather, .arrow"
+        "prices.xls must end in one of .csv, .tsv, .txt, .parquet, .feather, .arrow, or in these and .gz or .zip"
     )
     assert refused(tmp_path / "none.csv").endswith("none.csv must be a file that exists")
 

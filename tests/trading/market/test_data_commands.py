@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from trading.management.commands import list_data
 from trading.market import inventory as stored_series
 from trading.market import read as selectors
 from trading.market import write as market
+from trading.market.feeds.file_times import A_TIME
 from trading.models import Instrument, MarketOHLC
 
 pytestmark = pytest.mark.django_db
 ORDER = "expected the highest price of its bar, was 10.5 beside 11.0"
+DROPS = "--drop-invalid leaves such rows out"
 HEADER = "ts,open,high,low,close,volume\n"
 
 
@@ -71,7 +74,7 @@ def test_a_file_is_stored_with_its_higher_timeframes_and_its_instrument(prices):
 
 def test_importing_twice_changes_nothing(prices):
     arguments = ("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m")
-    assert run(*arguments).splitlines() == [
+    assert run(*arguments).splitlines()[:3] == [
         "SPY 1m: 16 rows, 16 inserted",
         "SPY 5m: 3 rows, 3 inserted",
         "SPY 15m: 1 rows, 1 inserted",
@@ -163,8 +166,8 @@ def test_open_times_are_turned_into_closes(prices):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("2024-01-02 15:17,10,12,9,abc,1", "prices.csv row 18, column close: expected a number, was 'abc'"),
-        ("2024-01-02 15:17,10,12,9", "prices.csv row 18, column close: expected a number, was empty"),
+        ("2024-01-02 15:17,10,12,9,abc,1", f"prices.csv row 18, column close: expected a number, was 'abc'; {DROPS}"),
+        ("2024-01-02 15:17,10,12,9", f"prices.csv row 18, column close: expected a number, was empty; {DROPS}"),
         (
             "2024-01-02 15:17,10,10.5,9,11,1",
             f"prices.csv row 18, column high: {ORDER}; --drop-invalid leaves such rows out",
@@ -179,6 +182,65 @@ def test_broken_rows_can_be_left_out_on_request(prices):
     path = prices(16, "2024-01-02 15:17,10,10.5,9,11,1", "2024-01-02 15:18,-1,12,9,11,1")
     first, *_ = run("import_data", path, "--symbol", "SPY", "--timeframe", "1m", "--drop-invalid").splitlines()
     assert first == "SPY 1m: 16 rows, 16 inserted, 2 dropped rows"
+
+
+def test_rows_that_cannot_be_read_are_dropped_on_request_with_a_count_and_examples(prices):
+    lines = ["2024-01-02 15:17,null,12,9,11,1", "2024-01-02 15:18,10,12,9,11,1,7", "2024-01-02 15:19,10,12,9,11,-1"]
+    path = prices(16, *lines, "Total,,,,,136")
+    arguments = ("import_data", path, "--symbol", "SPY", "--timeframe", "1m")
+    assert refused(*arguments) == (
+        f"prices.csv row 18, column open: expected a number, was 'null' (2 more rows cannot be read); {DROPS}"
+    )
+    got = run(*arguments, "--drop-invalid")
+    assert got.splitlines()[0] == "SPY 1m: 16 rows, 16 inserted, 4 dropped rows"
+    assert got.splitlines()[-1] == (
+        "dropped: 4 rows: row 18, column open: expected a number, was 'null'; row 19: expected 6 values, was 7; "
+        f"row 21, column ts: expected {A_TIME}, was 'Total'; ..."
+    )
+
+
+def test_a_dry_run_says_how_the_file_is_understood_and_stores_nothing(prices):
+    path = prices(16)
+    path.write_text(path.read_text().replace("ts,", "open_time,").replace("2024-01-02 15:09,10,12,9,11,9\n", ""))
+    arguments = ("import_data", path, "--symbol", "SPY", "--timeframe", "1m")
+    said = run(*arguments, "--dry-run")
+    assert said.splitlines() == [
+        "time: column open_time, time",
+        "names: opens, as the column open_time says",
+        "zone: UTC, as none is named",
+        "numbers: decimal point, values between commas",
+        "class: equity on calendar XNYS",
+        "bars: 15 of 1m",
+        "first: known at 2024-01-02 15:02 UTC, open 10, high 12, low 9, close 11, volume 1",
+        "last: known at 2024-01-02 15:17 UTC, open 10, high 12, low 9, close 11, volume 16",
+        "gaps: 1, 1 bars missing; the longest: 1 bar is missing at 2024-01-02 15:10 UTC",
+        "Nothing was stored: --dry-run.",
+    ]
+    assert not MarketOHLC.objects.exists()
+    assert not Instrument.objects.exists()
+    assert said.splitlines()[:-1] == run(*arguments).splitlines()[-9:]
+    known = json.loads(run(*arguments, "--dry-run", "--json"))
+    assert known["understood"]["names"] == "opens, as the column open_time says"
+    assert known["series"] == []
+
+
+def test_a_timeframe_that_does_not_fit_is_refused_and_no_option_drops_that(prices):
+    sentence = refused("import_data", prices(), "--symbol", "SPY", "--timeframe", "1h", "--drop-invalid")
+    assert sentence == (
+        "prices.csv must have rows 1h apart, was 1m apart (median of 15 distances); --timeframe 1m would fit"
+    )
+
+
+def test_a_bar_that_forms_is_left_out_with_a_word(prices, monkeypatch):
+    monkeypatch.setattr("django.utils.timezone.now", lambda: at("2024-01-02T15:15") + timedelta(seconds=50))
+    got = run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m")
+    assert got.splitlines()[0] == "SPY 1m: 15 rows, 15 inserted"
+    assert "forming: 1 row: row 17: left out, since its bar closes at 2024-01-02 15:16 UTC" in got
+    refused_row = (
+        "prices.csv row 18, column ts: expected a bar closed by 2024-01-02 15:15:50 UTC, was 2126-01-02 15:17:00"
+    )
+    with pytest.raises(CommandError, match=refused_row):
+        run("import_data", prices(16, "2126-01-02 15:17,10,12,9,11,1"), "--symbol", "SPY", "--timeframe", "1m")
 
 
 def test_the_number_of_further_broken_rows_is_told(prices):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.utils import timezone
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -20,17 +21,24 @@ from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
-from tiers.ingest.prepare import Prepared, prepare
+from tiers.ingest.bar_problems import Code, Problem
+from tiers.ingest.described import described
+from tiers.ingest.prepare import BadRowsError, Prepared, prepare
 from trading import sample_data, symbols
 from trading.enums import AssetClass
 from trading.market import asset_class, instruments
 from trading.market import write as market
 from trading.market.bars import BarTable
-from trading.market.feeds.files import FileSource, table_from_frame
+from trading.market.feeds.file_closes import Names
+from trading.market.feeds.file_numbers import MARKS
+from trading.market.feeds.file_times import DATE_ORDERS
+from trading.market.feeds.files import FileRows, FileSource, table_from_frame
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import TIMEFRAMES
 from trading.models import Instrument
 
+OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
+DROPS = "--drop-invalid leaves such rows out"
 COLUMNS = (
     "symbol",
     "timeframe",
@@ -55,16 +63,23 @@ class Command(PlainCommand):
         parser.add_argument(
             "--asset-class", choices=[*AssetClass], help="default: by the symbol, then by the hours of the bars"
         )
-        parser.add_argument("--times", choices=["close", "open"], default="close", help="what the file's times name")
-        parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that break a rule")
+        parser.add_argument(
+            "--times", choices=["close", "open"], help="what the file's times name; default: as the file shows"
+        )
+        parser.add_argument("--time-column", default="", metavar="NAME", help="which column holds the times")
+        parser.add_argument("--dates", choices=[*DATE_ORDERS], help="whether 1/2/2024 begins with its day or its month")
+        parser.add_argument("--decimal", choices=[*MARKS], help="the decimal mark of the file's numbers")
+        parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that cannot be read or used")
+        parser.add_argument("--dry-run", action="store_true", help="say how the file is understood, and store nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
         began = time.monotonic()
         self.assumed: list[str] = []
+        self.understood: dict[str, str] = {}
         try:
             found = list(_sample() if options["sample"] else [self._file(options)])
-            rows = self._store(found, quiet=options["json"])
+            rows = [] if options["dry_run"] else self._store(found, quiet=options["json"])
         except HeliosError as error:
             raise CommandError(str(error)) from error
         elapsed_s = round(time.monotonic() - began, 3)
@@ -73,13 +88,16 @@ class Command(PlainCommand):
                 self.stderr.write(printable(sentence))
         if options["json"]:
             problems = [str(problem) for _, prepared in found for problem in prepared.problems]
-            result = {"series": rows, "problems": problems, "assumed": self.assumed, "elapsed_s": elapsed_s}
-            self.stdout.write(json.dumps(result))
+            result = {"series": rows, "problems": problems, "assumed": self.assumed, "understood": self.understood}
+            self.stdout.write(json.dumps({**result, "elapsed_s": elapsed_s}))
         elif self.stdout.isatty():
-            Console().print(_table(rows, elapsed_s))
+            for table in [*([_table(rows, elapsed_s)] if rows else []), *_understood(self.understood)]:
+                Console().print(table)
         else:
-            for row in rows:
-                self.stdout.write(printable(_line(row)))
+            for line in [*map(_line, rows), *(f"{title}: {text}" for title, text in self.understood.items())]:
+                self.stdout.write(printable(line))
+        if options["dry_run"] and not options["json"]:
+            self.stdout.write("Nothing was stored: --dry-run.")
 
     def _store(self, found: list[tuple[market.Series, Prepared]], *, quiet: bool) -> list[dict[str, Any]]:
         total = sum(bars.n_bars for series, _ in found for bars in series.batches)
@@ -106,19 +124,27 @@ class Command(PlainCommand):
             symbol=self._instrument(options["symbol"]),
             timeframe=options["timeframe"],
             times=options["times"],
+            time_column=options["time_column"],
+            dates=options["dates"],
+            decimal=options["decimal"],
         )
-        rows = source.read()
-        kind = self._asset_class(rows, options)
+        name, drop = source.path.name, options["drop_invalid"]
+        found = source.rows()
+        if found.unreadable and not drop:
+            raise DataError(f"{name} {found.unreadable[0]}{_others(len(found.unreadable) - 1)}; {DROPS}")
+        kind = self._asset_class(*found.bars(source.calendar), options)
         calendar = USUAL_CALENDARS[kind]
-        if calendar != source.calendar:
-            rows = replace(source, calendar=calendar).read()  # a date names another close there
+        rows, names = found.bars(calendar)  # a date names another close on another calendar
+        self.understood = found.described(names) | {"class": f"{kind} on calendar {calendar}"}
         try:
-            prepared = prepare(rows, calendar, source=source.path.name, drop_invalid=options["drop_invalid"])
-        except DataError as error:
-            hints = self.assumed if ", column ts: " in str(error) else []  # the calendar says nothing of prices
-            hints = [*hints, *([] if options["drop_invalid"] else ["--drop-invalid leaves such rows out"])]
-            raise DataError("; ".join([str(error), *hints])) from error
-        return _series(prepared, kind, f"file:{source.path.name}"), prepared
+            prepared = prepare(rows, calendar, source=name, drop_invalid=drop, not_after=timezone.now())
+        except BadRowsError as error:
+            hints = [f"its times are taken for {names}", *self.assumed] if error.first.code in OF_A_CALENDAR else []
+            drops = [DROPS] if error.n_good and not drop else []
+            raise DataError("; ".join([str(error), *hints, *drops])) from error
+        prepared = replace(prepared, problems=(*_unreadable(rows.symbol, found), *prepared.problems))
+        self.understood |= described(prepared)
+        return _series(prepared, kind, f"file:{name}"), prepared
 
     def _instrument(self, text: str) -> str:
         """The instrument that a symbol names: a bare one, the one at the only venue that has it."""
@@ -128,19 +154,30 @@ class Command(PlainCommand):
             self.assumed.append(f"{symbol} is taken for {name}, the only one stored; VENUE:{symbol} names another")
         return name
 
-    def _asset_class(self, rows: BarTable, options: dict[str, Any]) -> AssetClass:
+    def _asset_class(self, rows: BarTable, names: Names, options: dict[str, Any]) -> AssetClass:
         """What is asked for, else what the instrument is known as, else what its symbol and its bars look like."""
         if options["asset_class"]:
             return AssetClass(options["asset_class"])
         known = Instrument.objects.filter(symbol=rows.symbol).first()
         if known is not None:
             return AssetClass(known.asset_class)
-        found = asset_class.assumed(rows, shifted=options["times"] == "open")
+        found = asset_class.assumed(rows, shifted=names.what != "close")
         self.assumed.append(
             f"{rows.symbol} is taken for {found.asset_class} on calendar {USUAL_CALENDARS[found.asset_class]}, since "
             f"{found.because}; --asset-class changes that"
         )
         return found.asset_class
+
+
+def _unreadable(symbol: str, found: FileRows) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(code=Code.UNREADABLE, symbol=symbol, row=one.row, column=one.column, detail=one.detail)
+        for one in found.unreadable
+    )
+
+
+def _others(n_rows: int) -> str:
+    return f" ({n_rows} more rows cannot be read)" if n_rows else ""
 
 
 def _sample() -> Iterator[tuple[market.Series, Prepared]]:
@@ -167,6 +204,14 @@ def _row(timeframe: str, n_bars: int, result: market.UpsertResult, prepared: Pre
         "missing_bars": prepared.missing_bars if is_base else 0,
         "dropped_rows": prepared.dropped_rows if is_base else 0,
     }
+
+
+def _understood(lines: dict[str, str]) -> list[Table]:
+    """What a file was taken for; nothing of the bundled data."""
+    table = Table("what", "how it was understood")
+    for title, text in lines.items():
+        table.add_row(title, printable(text))
+    return [table] if lines else []
 
 
 def _table(rows: list[dict[str, Any]], elapsed_s: float) -> Table:

@@ -1,61 +1,103 @@
-"""Bars of one instrument in a file of three formats."""
+"""Bars of one instrument in a file: as it is written, and as bars that are named by their closes."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
-from trading.market import timeframes
-from trading.market.bars import FIELDS, BarTable, FloatArray, TimeArray, bar_table
+from trading.market.bars import FIELDS, BarTable, FloatArray, bar_table
 from trading.market.calendars import ALWAYS_OPEN, calendar
-from trading.market.feeds.file_times import day_numbers, parse_times
+from trading.market.feeds import file_columns, file_times
+from trading.market.feeds.file_closes import Names, Times, named_closes
+from trading.market.feeds.file_columns import Columns
+from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
+from trading.market.feeds.file_text import Sheet, open_sheet
+from trading.market.feeds.file_times import A_TIME, DateOrder, Moments, read_times
 from trading.market.timestamps import stamp
 
-TIME_COLUMNS = ("ts", "bar_ts", "timestamp", "datetime", "date", "time", "close_time", "open_time")
-CSV_SUFFIXES = (".csv", ".csv.gz")
-SUFFIXES = (*CSV_SUFFIXES, ".parquet", ".feather", ".arrow")
-_A_TIME = "a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 or seconds since 1970"
 
-Times = Literal["close", "open"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A row that holds no bar: `row` counts as an editor does, `detail` says what was expected and what came."""
+
+    row: int
+    column: str
+    detail: str
+
+    def __str__(self) -> str:
+        column = f", column {self.column}" if self.column else ""
+        return f"row {self.row}{column}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRows:
+    """What a file says, row by row, before a calendar tells which bars its times name."""
+
+    source: FileSource
+    columns: Columns
+    decimal: Decimal
+    separator: str
+    moments: Moments
+    fields: list[FloatArray]
+    rows: npt.NDArray[np.int64]
+    unreadable: tuple[Unreadable, ...]
+
+    def bars(self, calendar_name: str) -> tuple[BarTable, Names]:
+        """The readable rows by their closes, and what their times were taken to name."""
+        says = self.source.times or self.columns.names
+        teller = f"--times {says}" if self.source.times else f"the column {self.columns.time[0]}"
+        utc, wall = (each.to_numpy() for each in (self.moments.utc, self.moments.wall))
+        hours = calendar(calendar_name)
+        closes, names = named_closes(
+            utc, wall, self.source.timeframe, hours, says=says, because=f"{teller} says" * bool(says)
+        )
+        return bar_table(self.source.symbol, self.source.timeframe, closes, self.fields, self.rows), names
+
+    def described(self, names: Names) -> dict[str, str]:
+        """How the file was understood, in words."""
+        written = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}.get(self.separator)
+        return {
+            "time": f"column {' and '.join(self.columns.time)}, {self.moments.form}",
+            "names": str(names),
+            "zone": self.moments.zone or "UTC, as none is named",
+            **({"numbers": f"decimal {self.decimal}, values between {written}"} if written else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
-    """Bars of one symbol and timeframe in a CSV (also gzipped), Parquet or Feather file.
+    """Bars of one symbol and timeframe in a text (.csv, .tsv, .txt), Parquet or Feather file, also in .gz or .zip.
 
     Columns: a time (ts, timestamp, datetime, date, ...), open, high, low, close, volume, in any order and
-    case; further columns are ignored. A time without an offset is UTC. `times` says whether it names the
-    close or the open of its bar; a daily US bar that carries a date only is named by that session's close.
+    case; further columns are ignored, unless they tell another time. A time without an offset is UTC.
+    docs/data.md says how each is read. `times`, `decimal`, `dates` and `time_column` settle what a file leaves open.
     """
 
     path: Path
     symbol: str
     timeframe: str
     calendar: str = ALWAYS_OPEN
-    times: Times = "close"
+    times: Times | None = None
+    decimal: Decimal | None = None
+    dates: DateOrder | None = None
+    time_column: str = ""
 
     def read(self) -> BarTable:
         """The whole file; `DataError` names file, row and column of the first value that cannot be read."""
-        first_row = 2 if _is_csv(self.path) else 1  # a CSV's header is row 1, as an editor counts
-        frame = _named(_open(self.path), self.path.name)
-        filled = (~frame.select(pl.all_horizontal(pl.all().is_null())).to_series()).to_numpy()
-        rows = np.flatnonzero(filled) + first_row  # a blank line of a CSV counts, and holds no bar
-        frame = frame.filter(filled)
-        if frame.is_empty():
-            raise DataError(f"{self.path.name} must hold bars, had only a header")
-        place = Place(self.path.name, rows)
-        ts, fields = _parsed(frame, place)
-        closes = _as_closes(ts, self.timeframe, self.calendar, self.times)
-        return bar_table(self.symbol, self.timeframe, closes, fields, rows)
+        found = self.rows()
+        if found.unreadable:
+            raise DataError(f"{self.path.name} {found.unreadable[0]}")
+        return found.bars(self.calendar)[0]
+
+    def rows(self) -> FileRows:
+        """The file as it is written; `DataError` where no row of it can be read."""
+        return _rows(open_sheet(self.path), self)
 
     def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
         """The file's bars in [start, end]; `DataError` when it holds another symbol or timeframe."""
@@ -65,102 +107,97 @@ class FileSource:
         return whole.take(np.asarray((whole.ts >= stamp(start)) & (whole.ts <= stamp(end))))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a file a value stands, for messages."""
-
-    file: str
-    rows: npt.NDArray[np.int64]
-
-    def error(self, index: int, column: str, expected: str, value: object) -> DataError:
-        shown = "empty" if value is None or value == "" else repr(value)
-        return DataError(f"{self.file} row {self.rows[index]}, column {column}: expected {expected}, was {shown}")
-
-
 def table_from_frame(symbol: str, timeframe: str, frame: pl.DataFrame) -> BarTable:
     """A frame with columns ts (closes), open, high, low, close, volume as a table; rows count from 1."""
-    named = _named(frame, symbol)
-    place = Place(symbol, np.arange(1, named.height + 1))
-    ts, fields = _parsed(named, place)
-    return bar_table(symbol, timeframe, ts, fields)
+    sheet = Sheet(frame=frame, rows=np.arange(1, frame.height + 1), width=np.zeros(frame.height, np.int64))
+    source = FileSource(path=Path(symbol), symbol=symbol, timeframe=timeframe, times="close")
+    found = _rows(sheet, source)
+    if found.unreadable:
+        raise DataError(f"{symbol} {found.unreadable[0]}")
+    return bar_table(symbol, timeframe, found.moments.utc.to_numpy(), found.fields)
 
 
-def _is_csv(path: Path) -> bool:
-    return path.name.lower().endswith(CSV_SUFFIXES)
+def _rows(sheet: Sheet, source: FileSource) -> FileRows:
+    name, frame = source.path.name, sheet.frame
+    columns = file_columns.find(frame.columns, name, chosen=source.time_column)
+    if frame.is_empty():
+        raise DataError(f"{name} must hold bars, had only a header")
+    time = frame[columns.time[0]] if len(columns.time) == 1 else file_times.joined(*(frame[k] for k in columns.time))
+    moments = read_times(time, order=source.dates)
+    if moments.ambiguous is not None:
+        raise DataError(
+            f"{name} row {sheet.rows[moments.ambiguous]}, column {columns.time[0]}: expected dates that tell the day "
+            f"from the month, was {time[moments.ambiguous]!r}; --dates dmy or --dates mdy says which comes first"
+        )
+    _refuse_rivals(sheet, columns, moments, name)
+    values = dict(zip(FIELDS, (frame[each] for each in columns.fields), strict=True))
+    decimal = source.decimal or decimal_of(values, separator=sheet.separator)
+    if decimal is None:
+        raise _two_readings(values, sheet, name)
+    read = {"ts": moments.utc, **{key: numbers(column, decimal) for key, column in values.items()}}
+    unreadable, good = _unreadable(sheet, read, {"ts": time, **values})
+    if not good.any():
+        raise DataError(f"{name} {unreadable[0]}")
+    return FileRows(
+        source=source,
+        columns=columns,
+        decimal=decimal,
+        separator=sheet.separator,
+        moments=moments.take(good),
+        fields=[read[key].to_numpy()[good] for key in FIELDS],
+        rows=sheet.rows[good],
+        unreadable=unreadable,
+    )
 
 
-def _open(path: Path) -> pl.DataFrame:
-    if not path.is_file():
-        raise DataError(f"{path} must be a file that exists")
-    if not path.name.lower().endswith(SUFFIXES):
-        raise DataError(f"{path.name} must end in one of {', '.join(SUFFIXES)}")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path.name} must hold bars, was empty")
-    try:
-        if _is_csv(path):
-            return pl.read_csv(path, infer_schema=False, glob=False)
-        return pl.read_parquet(path) if path.suffix.lower() == ".parquet" else pl.read_ipc(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        if _is_csv(path):
-            _check_width(path)
-        kind = path.suffix.lower().removeprefix(".")
-        raise DataError(f"{path.name} must be a readable {kind} file, was not: {_first_line(error)}") from error
+def _unreadable(
+    sheet: Sheet, read: dict[str, pl.Series], written: dict[str, pl.Series]
+) -> tuple[tuple[Unreadable, ...], npt.NDArray[np.bool_]]:
+    """The rows with a value that cannot be read, each told by its first one, and the mask of the others."""
+    bad = {key: column.is_null().to_numpy() for key, column in read.items()}
+    wide = sheet.width > 0
+    any_bad = np.logical_or.reduce([wide, *bad.values()])
+    out = []
+    for index in np.flatnonzero(any_bad):
+        row = int(sheet.rows[index])
+        if wide[index]:
+            detail = f"expected {sheet.frame.width} values, was {sheet.width[index]}"
+            out.append(Unreadable(row=row, column="", detail=detail))
+            continue
+        key = next(each for each in bad if bad[each][index])
+        value = written[key][int(index)]
+        shown = "empty" if value is None or value == "" else repr(value)
+        expected = A_TIME if key == "ts" else "a number"
+        out.append(Unreadable(row=row, column=key, detail=f"expected {expected}, was {shown}"))
+    return tuple(out), ~any_bad
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _refuse_rivals(sheet: Sheet, columns: Columns, moments: Moments, name: str) -> None:
+    """A further column of times that says the same is none; any other may be the one that is meant."""
+    for other in sheet.frame.columns:
+        column = sheet.frame[other]
+        if other in (*columns.time, *columns.fields, *columns.settled) or column.null_count() == len(column):
+            continue
+        if (other in columns.others or file_times.is_time(column)) and not _same(read_times(column), moments):
+            raise DataError(
+                f"{name} must tell its times in one column, has {' and '.join(columns.time)} and also {other} with "
+                f"others (row {sheet.rows[0]}: {column[0]!r}); --time-column names the one to read"
+            )
 
 
-def _check_width(path: Path) -> None:
-    """Name the first row that has more values than the header."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    try:
-        with opener(path, "rt", newline="", encoding="utf-8") as lines:
-            reader = csv.reader(lines)
-            width = len(next(reader, []))
-            for values in reader:
-                if len(values) > width:
-                    raise DataError(f"{path.name} row {reader.line_num}: expected {width} values, was {len(values)}")
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return  # the caller tells what the parser said
+def _same(one: Moments, other: Moments) -> bool:
+    return bool((one.utc.is_not_null() & (one.utc == other.utc)).all())
 
 
-def _named(frame: pl.DataFrame, source: str) -> pl.DataFrame:
-    """The six columns under their own names."""
-    by_name = {name.strip().lower(): name for name in reversed(frame.columns)}
-    time = next((by_name[name] for name in TIME_COLUMNS if name in by_name), None)
-    missing = [name for name in FIELDS if name not in by_name]
-    if time is None or missing:
-        wanted = [*(["a time (ts, timestamp, datetime or date)"] if time is None else []), *missing]
-        raise DataError(f"{source} must have column {', '.join(wanted)}; it has {', '.join(frame.columns)}")
-    return frame.select(pl.col(time).alias("ts"), *(pl.col(by_name[name]).alias(name) for name in FIELDS))
-
-
-def _parsed(frame: pl.DataFrame, place: Place) -> tuple[TimeArray, list[FloatArray]]:
-    """Times and numbers; the first row with an unreadable value is named, and its column."""
-    columns = [(parse_times(frame["ts"]), _A_TIME), *((_numbers(frame[name]), "a number") for name in FIELDS)]
-    unreadable = [(index, column.name, expected) for column, expected in columns for index in _first_null(column)]
-    if unreadable:
-        index, name, expected = min(unreadable, key=lambda found: found[0])
-        raise place.error(index, name, expected, frame[name][index])
-    ts, *numbers = (column.to_numpy() for column, _ in columns)
-    return ts, numbers
-
-
-def _numbers(column: pl.Series) -> pl.Series:
-    values = column.str.strip_chars() if column.dtype == pl.String else column
-    return values.cast(pl.Float64, strict=False)
-
-
-def _first_null(column: pl.Series) -> list[int]:
-    return column.is_null().arg_true().head(1).to_list()
-
-
-def _as_closes(ts: TimeArray, timeframe: str, calendar_name: str, times: Times) -> TimeArray:
-    days = day_numbers(ts)
-    hours = calendar(calendar_name)
-    if timeframe == "1d" and hours.closes and days is not None:
-        named = [stamp(hours.named_day(date(1970, 1, 1) + timedelta(days=int(day)))) for day in days]
-        return np.array(named, "datetime64[us]")
-    length = timeframes.seconds(timeframe) if times == "open" else 0
-    return ts + np.timedelta64(length, "s")
+def _two_readings(values: dict[str, pl.Series], sheet: Sheet, name: str) -> DataError:
+    """The first number that is one number with a decimal comma and another with a decimal point."""
+    for key, column in values.items():
+        if column.dtype == pl.String:
+            marked = bare(column).str.contains("[.,]").fill_null(value=False)
+            if marked.any():
+                index = int(marked.arg_true()[0])
+                return DataError(
+                    f"{name} row {sheet.rows[index]}, column {key}: expected numbers that show what a comma and a "
+                    f"point in them mean, was {column[index]!r}; --decimal comma or --decimal point says it"
+                )
+    raise AssertionError("only text has two readings")

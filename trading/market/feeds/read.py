@@ -9,8 +9,9 @@ import numpy as np
 
 from helios.errors import DataError
 from trading.enums import FeedKind
-from trading.market import kept_windows, timeframes
+from trading.market import instruments, kept_windows, timeframes
 from trading.market.bars import BarTable, split
+from trading.market.calendars import ALWAYS_OPEN
 from trading.market.feeds.base import BarSource
 from trading.market.feeds.sample import SampleSource
 from trading.market.timestamps import stamp
@@ -52,4 +53,7 @@ def _source(book: Book) -> BarSource | None:
         case FeedKind.FILE:
             from trading.market.feeds.files import FileSource  # noqa: PLC0415 - polars loads where files are read
 
-            return FileSource(path=Path(book.feed.path), symbol=book.symbols[0], timeframe=book.timeframe)
+            (symbol,) = book.symbols
+            named = instruments.calendars(instruments.named([symbol]))
+            hours = named.get(symbol, ALWAYS_OPEN)
+            return FileSource(path=Path(book.feed.path), symbol=symbol, timeframe=book.timeframe, calendar=hours)

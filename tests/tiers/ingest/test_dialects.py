@@ -1,0 +1,204 @@
+"""Files as people have them are read as what they say, or refused with the option that would settle them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiers.contracts.errors import DataError
+from trading.market.bars import FIELDS, BarTable
+from trading.market.feeds.files import FileSource
+
+NAMES = "Date,Open,High,Low,Close,Volume"
+PLAIN = f"{NAMES}\n2024-01-02,1.5,2,1,1.5,1234\n2024-01-03,1.5,2.25,1,2,5678\n"
+MANY = st.floats(1e-9, 1e9).map(lambda value: float(f"{value:.6g}"))
+FORMS = {
+    "iso": "%Y-%m-%d %H:%M:%S",
+    "german": "%d.%m.%Y %H:%M",
+    "american": "%m/%d/%Y %H:%M",
+    "british": "%d/%m/%Y %H:%M",
+    "compact": "%Y%m%d %H%M%S",
+}
+
+
+def read(content: str | bytes, folder: Path, name: str = "prices.csv", timeframe: str = "1d", **options) -> BarTable:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return FileSource(path=path, symbol="X", timeframe=timeframe, **options).read()
+
+
+def refused(content: str | bytes, folder: Path, **options) -> str:
+    with pytest.raises(DataError) as caught:
+        read(content, folder, **options)
+    return str(caught.value)
+
+
+def zipped(**members: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(f"{name}.csv", text)
+    return out.getvalue()
+
+
+def number(value: float, mark: str, *, grouped: bool) -> str:
+    text = f"{value:,.9f}" if grouped else f"{value:.9f}"
+    return text if mark == "." else text.translate(str.maketrans(",.", ".,"))
+
+
+@given(
+    values=st.lists(st.tuples(*[MANY] * 5), min_size=13, max_size=20),
+    separator=st.sampled_from(",;\t|"),
+    mark=st.sampled_from(".,"),
+    grouped=st.booleans(),
+    quoted=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    ending=st.sampled_from(["\n", "\r\n", "\r"]),
+    form=st.sampled_from([*FORMS]),
+    descending=st.booleans(),
+    repeated=st.booleans(),
+)
+def test_a_table_of_bars_in_any_dialect_reads_back_equal(
+    tmp_path_factory, *, values, separator, mark, grouped, quoted, encoding, ending, form, descending, repeated
+):
+    quoted |= separator == "," and (mark == "," or grouped)
+    days = np.datetime64("2024-01-01", "us") + np.arange(len(values)) * np.timedelta64(86_400 + 3_600, "s")
+    rows = [
+        [ts.item().strftime(FORMS[form]), *(number(value, mark, grouped=grouped) for value in row)]
+        for ts, row in zip(days, values, strict=True)
+    ]
+    header = ["Date", "Open", "High", "Low", "Close", "Volume"]
+    lines = [header, *(rows[::-1] if descending else rows)]
+    lines[4:4] = [header] * repeated
+    text = ending.join(separator.join(f'"{cell}"' if quoted else cell for cell in line) for line in lines)
+    got = read((text + ending).encode(encoding), tmp_path_factory.getbasetemp(), timeframe="1h")
+    order = np.argsort(got.ts)
+    assert np.array_equal(got.ts[order], days)
+    for column, name in enumerate(FIELDS):
+        expected = [float(f"{row[column]:.9f}") for row in values]
+        np.testing.assert_allclose(getattr(got, name)[order], expected, rtol=1e-15)
+
+
+def closes(table: BarTable) -> list[float]:
+    return table.close.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("prices.csv.gz", gzip.compress(PLAIN.encode())),
+        ("prices.zip", zipped(prices=PLAIN)),
+        ("prices.csv.zip", zipped(**{"__MACOSX/prices": "junk", "prices": PLAIN})),
+        ("prices.tsv", PLAIN.replace(",", "\t")),
+        ("prices.txt", PLAIN.replace(",", ";").replace(".", ",")),
+        ("prices.csv", f"https://www.example.org/download\n{PLAIN}"),
+        ("prices.csv", PLAIN.replace("Date,Open,High,Low,Close,Volume", "<DATE>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>")),
+        ("prices.csv", PLAIN.encode("utf-16-le")),
+        ("prices.csv", PLAIN.replace("1.5,1234", "$1.5,1 234")),
+        ("prices.csv", PLAIN.replace("1.5,1234", '1.5,"1,234"')),
+        ("prices.csv", PLAIN.replace("1234\n", "1234,,\n")),
+    ],
+)
+def test_packed_named_and_written_otherwise_a_file_says_the_same(tmp_path: Path, name: str, content: str | bytes):
+    got = read(content, tmp_path, name)
+    assert (closes(got), got.volume.tolist()) == ([1.5, 2.0], [1234.0, 5678.0])
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (zipped(a=PLAIN, b=PLAIN), "prices.zip must hold one file, holds 2: a.csv, b.csv"),
+        (zipped(), "prices.zip must hold one file, holds 0: nothing"),
+        (b"PK no archive", "prices.zip must be a readable zip, was not: File is not a zip file"),
+    ],
+)
+def test_an_archive_of_anything_but_one_file_is_refused(tmp_path: Path, content: bytes, sentence: str):
+    assert refused(content, tmp_path, name="prices.zip") == sentence
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "close"),
+    [
+        ('1.5,2.5,1.5,"1,234",1', {}, 1234.0),
+        ('"1,5","2,5","1,5","1,234",1', {}, 1.234),
+        ('"1,234","1,240","1,233","1,234",1', {"decimal": "comma"}, 1.234),
+        ('"1,234","1,240","1,233","1,234",1', {"decimal": "point"}, 1234.0),
+        ('"1,234","1,240","1,233","1,234","1,234,567"', {}, 1234.0),
+        ('"1,234","1,240","1,233","1.234","0,5"', {}, 1234.0),
+        ('"12,34,567","12,34,567","12,34,567","12,34,567",1', {}, 1234567.0),
+    ],
+)
+def test_what_a_comma_means_is_shown_by_the_other_numbers_or_said(tmp_path: Path, cells: str, options, close: float):
+    assert closes(read(f"{NAMES}\n2024-01-02,{cells}\n", tmp_path, **options)) == [close]
+
+
+@pytest.mark.parametrize(
+    ("separator", "cell"),
+    [(",", '"1,234"'), (";", "1,234"), (";", "1.234")],
+)
+def test_a_number_with_two_readings_is_refused_with_the_option_that_settles_it(
+    tmp_path: Path, separator: str, cell: str
+):
+    header, row = NAMES.replace(",", separator), separator.join(["2024-01-02", *[cell] * 5])
+    bare = cell.strip('"')
+    assert refused(f"{header}\n{row}\n", tmp_path) == (
+        "prices.csv row 2, column open: expected numbers that show what a comma and a point in them mean, was "
+        f"'{bare}'; --decimal comma or --decimal point says it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dates", "options", "first"),
+    [
+        (["1/2/2024", "1/13/2024"], {}, "2024-01-02"),
+        (["1/2/2024", "13/2/2024"], {}, "2024-02-01"),
+        (["01.02.2024"], {}, "2024-02-01"),
+        (["1/2/2024"], {"dates": "mdy"}, "2024-01-02"),
+        (["1-2-2024"], {"dates": "dmy"}, "2024-02-01"),
+        (["02-Jan-2024"], {}, "2024-01-02"),
+        (["20240102"], {}, "2024-01-02"),
+        (["2024/1/2"], {}, "2024-01-02"),
+    ],
+)
+def test_dates_are_read_in_the_order_that_they_show(tmp_path: Path, dates: list[str], options, first: str):
+    got = read(
+        NAMES + "".join(f"\n{date},1,1,1,1,1" for date in dates), tmp_path, timeframe="1d", times="close", **options
+    )
+    assert str(got.ts[0])[:10] == first
+
+
+@pytest.mark.parametrize("dates", [["01/02/2024"], ["13/02/2024", "02/13/2024"]])
+def test_dates_that_do_not_tell_the_day_from_the_month_are_refused(tmp_path: Path, dates: list[str]):
+    body = NAMES + "".join(f"\n{date},1,1,1,1,1" for date in dates)
+    assert refused(body, tmp_path) == (
+        "prices.csv row 2, column Date: expected dates that tell the day from the month, was "
+        f"'{dates[0]}'; --dates dmy or --dates mdy says which comes first"
+    )
+
+
+@pytest.mark.parametrize("cell", ["", "null", "-", "NaN", "n/a", "None", "1.2.3", "1,2,3", "12O", "1,5 %"])
+def test_a_cell_without_a_number_is_named(tmp_path: Path, cell: str):
+    shown = f"'{cell}'" if cell else "empty"
+    assert refused(f'{NAMES}\n2024-01-02,1,1,1,1,1\n2024-01-03,1,1,1,"{cell}",1\n', tmp_path) == (
+        f"prices.csv row 3, column close: expected a number, was {shown}"
+    )
+
+
+def test_a_line_of_values_in_the_place_of_the_header_is_named(tmp_path: Path):
+    assert refused("1704067200000,1,1,1,1,5\n", tmp_path) == (
+        "prices.csv row 1: expected the names of the columns (a time (ts, timestamp, datetime or date), open, high, "
+        "low, close, volume), was 1704067200000, 1, 1, 1, 1, 5"
+    )
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path):
+    assert refused(f"{NAMES},close\n2024-01-02,1,1,1,1,1,2\n", tmp_path) == (
+        "prices.csv must have column close once, has it as 'Close' and 'close'"
+    )

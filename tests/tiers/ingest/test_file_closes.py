@@ -1,0 +1,186 @@
+"""Which bars the times of a file name: by its columns, by the times themselves, or as somebody says."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiers.contracts.errors import DataError
+from trading.market.calendars import NEW_YORK
+from trading.market.feeds.file_times import read_times
+from trading.market.feeds.files import FileSource
+
+VALUES = "open,high,low,close,volume"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def source(tmp_path: Path):
+    """A file of the given columns of times, whose bars are all alike."""
+
+    def make(timeframe: str, names: str, *times: str, calendar: str = "24/7", **options) -> FileSource:
+        path = tmp_path / "prices.csv"
+        path.write_text("\n".join([f"{names},{VALUES}", *(f"{each},1,1,1,1,1" for each in times)]))
+        return FileSource(path=path, symbol="X", timeframe=timeframe, calendar=calendar, **options)
+
+    return make
+
+
+def closes(found: FileSource) -> list[str]:
+    return [str(ts)[:19] for ts in found.read().ts]
+
+
+def names(found: FileSource) -> str:
+    return str(found.rows().bars(found.calendar)[1])
+
+
+moments = st.datetimes(datetime(1985, 1, 1), datetime(2099, 1, 1)).map(  # noqa: DTZ001 - naive as what is read
+    lambda moment: moment.replace(microsecond=0)
+)
+
+
+@given(st.lists(st.tuples(moments, st.sampled_from([1, 10**3, 10**6, 10**9]), st.booleans()), min_size=1))
+def test_each_number_since_1970_is_read_by_its_own_unit(rows):
+    whole = [int((moment.replace(tzinfo=UTC) - EPOCH) / timedelta(seconds=1)) * unit for moment, unit, _ in rows]
+    text = [f"{number}.0" if pointed else str(number) for number, (_, _, pointed) in zip(whole, rows, strict=True)]
+    expected = [moment for moment, *_ in rows]
+    for column in (pl.Series(text), pl.Series(whole), pl.Series(whole, dtype=pl.Float64)):
+        assert read_times(column).utc.to_list() == expected
+
+
+@given(st.dates(date(1900, 1, 1), date(2099, 1, 1)))
+def test_a_number_of_eight_digits_is_a_date(day: date):
+    number = int(f"{day:%Y%m%d}")
+    for column in (pl.Series([number]), pl.Series([float(number)]), pl.Series([str(number)])):
+        assert read_times(column).utc.to_list() == [datetime.combine(day, time())]
+
+
+@pytest.mark.parametrize("value", [45293, 1.5, 86_400, 19_691_332, True, "45293", "1704067199.5"])
+def test_any_other_number_is_no_time(value: object):
+    assert read_times(pl.Series([value])).utc.to_list() == [None]
+
+
+@given(
+    st.lists(st.dates(date(1970, 1, 1), date(2090, 1, 1)), min_size=2, max_size=30), st.sampled_from(["%z", "epoch"])
+)
+def test_midnight_in_new_york_names_a_day_whatever_the_offset(tmp_path_factory, days: list[date], how: str):
+    at = [datetime.combine(day, time(), NEW_YORK) for day in days]
+    text = [str(int(each.timestamp() * 1_000)) if how == "epoch" else f"{each:%Y-%m-%d %H:%M:%S%z}" for each in at]
+    path = tmp_path_factory.getbasetemp() / "midnights.csv"
+    path.write_text("\n".join([f"Date,{VALUES}", *(f"{each},1,1,1,1,1" for each in text)]))
+    if how == "epoch" and any(abs(each.timestamp()) < 1e8 for each in at):
+        return  # so early, a number of milliseconds looks like one of seconds
+    got = FileSource(path=path, symbol="X", timeframe="1d", calendar="XNYS").read()
+    assert [ts.item().replace(tzinfo=UTC).astimezone(NEW_YORK) for ts in got.ts] == [
+        datetime.combine(day, time(16), NEW_YORK) for day in days
+    ]
+
+
+@pytest.mark.parametrize(
+    "written", ["2024-01-10", "2024-01-10 00:00:00", "20240110", "1704844800", "2024-01-10T00:00Z"]
+)
+def test_a_coins_day_is_known_at_the_next_midnight_and_a_stocks_at_its_close(source, written: str):
+    assert closes(source("1d", "date", written)) == ["2024-01-11T00:00:00"]
+    assert closes(source("1d", "date", written, calendar="XNYS")) == ["2024-01-10T21:00:00"]
+    assert closes(source("1d", "date", written, times="close")) == ["2024-01-10T00:00:00"]
+    assert names(source("1d", "date", written)).startswith("days, as midnights name them")
+
+
+def test_the_opening_of_a_session_names_its_day(source):
+    assert closes(source("1d", "timestamp", "2024-03-08 14:30", "2024-03-11 13:30", calendar="XNYS")) == [
+        "2024-03-08T21:00:00",
+        "2024-03-11T20:00:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "written", "close"),
+    [
+        ("open_time", "2024-01-10 10:00", "11:00:00"),
+        ("openTime", "2024-01-10 10:00", "11:00:00"),
+        ("Open time", "2024-01-10 10:00", "11:00:00"),
+        ("close_time", "2024-01-10 10:00", "10:00:00"),
+        ("close_time", "1704880799999", "10:00:00"),
+        ("timestamp", "2024-01-10 09:59:59.999", "10:00:00"),
+        ("timestamp", "2024-01-10 09:59:59", "10:00:00"),
+        ("timestamp", "2024-01-10 10:00:00", "10:00:00"),
+        ("bar_ts", "2024-01-10 10:00:00", "10:00:00"),
+    ],
+)
+def test_a_column_or_the_times_themselves_say_whether_they_are_opens_or_closes(
+    source, column: str, written: str, close: str
+):
+    assert closes(source("1h", column, written)) == [f"2024-01-10T{close}"]
+
+
+def test_what_somebody_says_goes_before_what_the_column_says(source):
+    assert closes(source("1h", "open_time", "2024-01-10 10:00", times="close")) == ["2024-01-10T10:00:00"]
+    assert names(source("1h", "open_time", "2024-01-10 10:00", times="close")) == "closes, as --times close says"
+
+
+@pytest.mark.parametrize(("first", "what"), [("14:30", "opens"), ("14:31", "closes")])
+def test_minutes_of_a_session_show_whether_they_begin_or_end_their_bars(source, first: str, what: str):
+    start = datetime.fromisoformat(f"2024-01-10 {first}")
+    minutes = [str(start + timedelta(minutes=minute)) for minute in range(390)]
+    got = source("1m", "timestamp", *minutes, calendar="XNYS")
+    assert (closes(got)[0], closes(got)[-1]) == ("2024-01-10T14:31:00", "2024-01-10T21:00:00")
+    assert names(got).startswith(what)
+
+
+@pytest.mark.parametrize(
+    ("columns", "written"),
+    [
+        ("Date,Time", "2024-01-10,10:00:00"),
+        ("<DATE>,<TIME>", "2024.01.10,10:00"),
+        ("date,time", "20240110,100000"),
+        ("open_time,close_time", "2024-01-10 09:00,2024-01-10 09:59:59.999"),
+        ("unix,date", "1704880800000,2024-01-10 10:00:00"),
+        ("timestamp,local_time", "2024-01-10 10:00,"),
+    ],
+)
+def test_two_columns_that_tell_one_time_are_one(source, columns: str, written: str):
+    assert closes(source("1h", columns, written)) == ["2024-01-10T10:00:00"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "written"),
+    [
+        ("date,trade_time", "2024-01-10,10:00"),
+        ("date,hour", "2024-01-10,10"),
+        ("date,Uhrzeit", "2024-01-10,10:00"),
+        ("ts,timestamp", "2024-01-10 10:00,2024-01-10 11:00"),
+    ],
+)
+def test_a_second_time_that_differs_is_refused_until_one_is_chosen(source, columns: str, written: str):
+    time_column, other = columns.split(",")
+    with pytest.raises(DataError) as caught:
+        source("1h", columns, written).read()
+    value = written.split(",")[1]
+    assert str(caught.value) == (
+        f"prices.csv must tell its times in one column, has {time_column} and also {other} with others "
+        f"(row 2: '{value}'); --time-column names the one to read"
+    )
+    assert len(closes(source("1h", columns, written, time_column=time_column))) == 1
+
+
+def test_a_chosen_column_that_is_not_there_is_named(source):
+    with pytest.raises(DataError, match="must have the column when that --time-column names; it has ts, open"):
+        source("1h", "ts", "2024-01-10 10:00", time_column="when").read()
+
+
+def test_a_date_beside_something_that_is_no_time_of_day_is_named(source):
+    with pytest.raises(DataError, match=r"row 2, column ts: expected a time such as .*, was empty"):
+        source("1h", "date,time", "2024-01-10,noon").read()
+
+
+def test_times_with_a_zone_keep_their_midnights():
+    midnights = pl.Series([datetime(2024, 3, 8), datetime(2024, 3, 11)])  # noqa: DTZ001 - a zone follows
+    got = read_times(midnights.dt.replace_time_zone("America/New_York"))
+    assert got.wall.to_list() == midnights.to_list()
+    assert np.array_equal(got.utc.dt.hour(), [5, 4])

@@ -1,0 +1,86 @@
+"""Which bars the times of a file name, by the closes of those bars. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trading.market import timeframes
+from trading.market.bars import BoolArray, TimeArray
+from trading.market.calendars import NEW_YORK, Calendar
+from trading.market.timestamps import stamp, utc
+
+Times = Literal["close", "open"]
+DAY, MINUTE, SECOND = (np.timedelta64(seconds, "s") for seconds in (86_400, 60, 1))
+# A day in New York is named by its midnight, its opening or its close.
+_DAY_STARTS = (0, 9 * 60 + 30, 16 * 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What times name: the "close", the "open" or the "day" of a bar, and why, as the end of a sentence."""
+
+    what: str
+    because: str
+
+    def __str__(self) -> str:
+        plural = {"close": "closes", "open": "opens", "day": "days"}[self.what]
+        return f"{plural}, as {self.because}"
+
+
+def named_closes(
+    ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calendar, *, says: str = "", because: str = ""
+) -> tuple[TimeArray, Names]:
+    """(n,) times in UTC, and as a clock where they were written shows them -> (n,) closes of their bars in UTC.
+
+    `says` is "open" or "close" where the file or somebody tells, `because` of what. Daily bars of a market that
+    closes are named by the session of their day, whatever else is said. A market that never closes has days that
+    end at the next midnight UTC. A close that ends in :59 or in .999 means the full minute that follows.
+    """
+    if timeframe == "1d" and hours.closes:
+        days = _days(ts, wall)
+        if days is not None:
+            return _of_days(days, hours), Names("day", "a day's bar is known at the close of its session")
+    if says != "open" and _mostly(_ends(ts)):
+        full = np.where(_ends(ts), ts.astype("datetime64[m]") + MINUTE, ts)
+        return full.astype("datetime64[us]"), Names("close", because or "they end just before a full minute")
+    length = np.timedelta64(timeframes.seconds(timeframe), "s")
+    if says:
+        return ts + length if says == "open" else ts, Names(says, because)
+    if timeframe == "1d" and not hours.closes and _mostly(ts.astype("datetime64[D]") == ts):
+        return ts + DAY, Names("day", "midnights name them: each is known at the next one; --times close changes that")
+    if hours.closes and _fit(hours, timeframe, ts + length) > _fit(hours, timeframe, ts):
+        return ts + length, Names("open", f"more of them begin a bar of {hours.name} than end one")
+    return ts, Names("close", "nothing says otherwise; --times open changes that")
+
+
+def _mostly(mask: BoolArray) -> bool:
+    return bool(mask.mean() > 0.5)
+
+
+def _fit(hours: Calendar, timeframe: str, ts: TimeArray) -> int:
+    return int(hours.has_close(timeframe, ts).sum())
+
+
+def _ends(ts: TimeArray) -> BoolArray:
+    """Whether a time is the last second of a minute, or the last of its fractions."""
+    return np.asarray(ts - ts.astype("datetime64[m]") >= MINUTE - SECOND)
+
+
+def _days(ts: TimeArray, wall: TimeArray) -> npt.NDArray[np.datetime64] | None:
+    """The days that times of daily bars name: midnights where they were written, else moments of a day in New York."""
+    midnight = wall.astype("datetime64[D]") == wall
+    if _mostly(midnight):
+        return wall.astype("datetime64[D]")
+    local = np.array([utc(each).astimezone(NEW_YORK).replace(tzinfo=None) for each in ts], "datetime64[us]")
+    days = local.astype("datetime64[D]")
+    starts = np.isin((local - days) // MINUTE, _DAY_STARTS)
+    return days if _mostly(np.asarray(starts)) else None
+
+
+def _of_days(days: Iterable[np.datetime64], hours: Calendar) -> TimeArray:
+    return np.array([stamp(hours.named_day(each.item())) for each in days], "datetime64[us]")

@@ -1,0 +1,81 @@
+"""Which columns of a file hold a bar's times and values, by their names. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from helios.errors import DataError
+from trading.market.bars import FIELDS
+
+# The first of these that a file has holds its times.
+OPENS: Final = ("open_time", "time_open", "start_time", "start")
+CLOSES: Final = ("close_time", "time_close", "end_time", "bar_ts")
+TIMES: Final = ("ts", "timestamp", "datetime", "date_time", "unix", "epoch", "date", "time", "gmt_time", "utc_time")
+OTHER_NAMES: Final = {"close/last": "close", "vol": "volume", "vol.": "volume"}
+_LIKE_A_TIME: Final = re.compile(r"(^|_)(date|time|datetime|timestamp|ts|unix|epoch|hour|minute)(_|$)")
+_REPEATED: Final = re.compile(r"_duplicated_\d+$")  # as polars calls a second column of a name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The names, as the file has them: of the time (two where a date and a time of day are apart) and of the values.
+
+    `others` are further columns that are called like times, `settled` those that need no look. `names` says what the
+    time is by its own name: the "open" or "close" of a bar, or "" where that is not said.
+    """
+
+    time: tuple[str, ...]
+    names: str
+    others: tuple[str, ...]
+    settled: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
+def plain(name: str) -> str:
+    """A column's name as it is compared: `<CLOSE>` is close, `openTime` and `Open time` are open_time."""
+    bare = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _REPEATED.sub("", name).strip().strip("<>"))
+    return re.sub(r"\s+", "_", bare).lower()
+
+
+def is_header(names: Sequence[str]) -> bool:
+    """Whether a line names columns, rather than being one of the values or a title."""
+    known = {OTHER_NAMES.get(plain(name), plain(name)) for name in names}
+    return len(known & {"open", "high", "low", "close"}) > 1
+
+
+def find(names: Sequence[str], source: str, *, chosen: str = "") -> Columns:
+    """The columns of a bar; `chosen` is the one of its time. `DataError` says which are missing or there twice."""
+    by_name: dict[str, list[str]] = {}
+    for name in names:
+        by_name.setdefault(OTHER_NAMES.get(plain(name), plain(name)), []).append(name)
+    time = (chosen,) if chosen else _time(by_name)
+    if chosen and chosen not in names:
+        raise DataError(f"{source} must have the column {chosen} that --time-column names; it has {', '.join(names)}")
+    missing = [name for name in FIELDS if name not in by_name]
+    if not time or missing:
+        wanted = ", ".join(["a time (ts, timestamp, datetime or date)"] * (not time) + missing)
+        shown = ", ".join(_REPEATED.sub("", name) for name in names)
+        if not any(re.search("[A-Za-z]", _REPEATED.sub("", name)) for name in names):
+            raise DataError(f"{source} row 1: expected the names of the columns ({wanted}), was {shown}")
+        raise DataError(f"{source} must have column {wanted}; it has {shown}")
+    for name in (*FIELDS, *(plain(each) for each in time)):
+        found = by_name.get(name, ())
+        if len(found) > 1 and not chosen:
+            raise DataError(f"{source} must have column {name} once, has it as {' and '.join(map(repr, found))}")
+    says = plain(time[0])
+    return Columns(
+        time=time,
+        names="open" if says in OPENS else "close" if says in CLOSES else "",
+        others=tuple(name for name in names if _LIKE_A_TIME.search(plain(name))),
+        settled=tuple(names) if chosen else tuple(name for name in names if {plain(name), says} <= {*OPENS, *CLOSES}),
+        fields=tuple(by_name[name][0] for name in FIELDS),
+    )
+
+
+def _time(by_name: dict[str, list[str]]) -> tuple[str, ...]:
+    if "date" in by_name and "time" in by_name:
+        return by_name["date"][0], by_name["time"][0]
+    return next(((by_name[name][0],) for name in (*OPENS, *CLOSES, *TIMES) if name in by_name), ())

@@ -1,0 +1,64 @@
+"""Read the numbers that files carry: with a decimal point or comma, with or without groups of thousands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import polars as pl
+
+Decimal = Literal["point", "comma"]
+MARKS: Final[dict[Decimal, str]] = {"point": ".", "comma": ","}
+_EMPTY: Final = r"(?i)^(null|none|nan|n/?a|#n/a|-+)$"
+_GROUPS: Final = r"^([+-]?\d{1,3}(?:[ '\u2019\u00a0\u2009\u202f]\d{3})+)([.,]\d*)?$"  # groups that no mark parts
+# In both, D stands for the decimal mark and G for the other one. 1D234 alone is no evidence: it may be 1G234.
+_EVIDENCE: Final = (
+    r"^[+-]?(\d*D(\d{0,2}|\d{4,})|\d{4,}D\d{3}|0D\d+|\d+D\d+[eE].+|\d{1,3}(G\d{2,3})+D\d*|\d{1,3}(G\d{2,3})+G\d{3})$"
+)
+_NUMBER: Final = r"^[+-]?((\d+|\d{1,3}(G\d{2,3})*G\d{3})(D\d*)?|D\d+)([eE][+-]?\d+)?$"
+
+
+def decimal_of(columns: Mapping[str, pl.Series], *, separator: str) -> Decimal | None:
+    """The decimal mark that a file's numbers show; None where 1,234 may be one and a bit as well as a thousand.
+
+    Where commas separate the values and none has one, a point is a decimal one.
+    """
+    text = [column for column in columns.values() if column.dtype == pl.String]
+    if separator in {",", ""} and not any(column.str.contains(",", literal=True).any() for column in text):
+        return "point"
+    whole = pl.concat([bare(column).rename("") for column in text])
+    shown: list[Decimal] = [each for each in MARKS if whole.str.contains(_pattern(_EVIDENCE, each)).any()]
+    if not shown and not whole.str.contains(r"^[+-]?\d{1,3}[.,]\d{3}$").any():
+        return "point"
+    return shown[0] if len(shown) == 1 else None
+
+
+def numbers(column: pl.Series, decimal: Decimal) -> pl.Series:
+    """(n,) float64; null where a value is empty or no number that is written so."""
+    if column.dtype.is_numeric():
+        return column.cast(pl.Float64, strict=False)
+    if column.dtype != pl.String:
+        return pl.Series(column.name, [None] * len(column), dtype=pl.Float64)
+    mark, other = MARKS[decimal], MARKS["comma" if decimal == "point" else "point"]
+    text = bare(column)
+    plain = text.cast(pl.Float64, strict=False) if decimal == "point" else None
+    if plain is not None and plain.null_count() == text.null_count():
+        return plain
+    written = pl.select(pl.when(text.str.contains(_pattern(_NUMBER, decimal))).then(text)).to_series()
+    joined = written.str.replace_all(other, "", literal=True).str.replace(mark, ".", literal=True)
+    return joined.cast(pl.Float64, strict=False).rename(column.name)
+
+
+def bare(column: pl.Series) -> pl.Series:
+    """The text of numbers without blanks, a currency's sign and groups that are parted by blanks; null where empty."""
+    text = column.str.strip_chars().str.replace(r"^([+-]?)[$€£¥]\s*", "$1")
+    if text.str.contains(_GROUPS).any():
+        grouped = text.str.contains(_GROUPS)
+        text = pl.select(pl.when(grouped).then(text.str.replace_all(r"[^\d.,+-]", "")).otherwise(text)).to_series()
+    empty = (text == "") | text.str.contains(_EMPTY)
+    return pl.select(pl.when(~empty).then(text)).to_series().rename(column.name)
+
+
+def _pattern(form: str, decimal: Decimal) -> str:
+    mark, other = ("[.]", "[,]") if decimal == "point" else ("[,]", "[.]")
+    return form.replace("D", mark).replace("G", other)

@@ -1,0 +1,185 @@
+"""Open a file of bars as a table of columns: separated text of any dialect, Parquet or Feather, also compressed."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from helios.errors import DataError
+from trading.market.feeds import file_columns
+
+TEXT_SUFFIXES: Final = (".csv", ".tsv", ".txt")
+PACKED: Final = (".gz", ".zip")
+SUFFIXES: Final = (*TEXT_SUFFIXES, ".parquet", ".feather", ".arrow")
+SEPARATORS: Final = (",", ";", "\t", "|")
+MAX_BYTES: Final = 4 * 2**30  # unpacked
+_PREFACE_LINES: Final = 20  # a title or a link stands above the header of some downloads
+_HEAD_BYTES: Final = 64 * 2**10
+_MARKS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """What a file holds; `rows` is (n_rows,) and counts as an editor does, a text's header included.
+
+    `width` is (n_rows,): how many values a row has, where that is more than there are columns, else 0.
+    `separator` is empty where values have types.
+    """
+
+    frame: pl.DataFrame
+    rows: npt.NDArray[np.int64]
+    width: npt.NDArray[np.int64]
+    separator: str = ""
+
+
+def open_sheet(path: Path) -> Sheet:
+    """The rows of a file that are neither blank nor a repeated header; `DataError` says why it cannot be read."""
+    if not path.is_file():
+        raise DataError(f"{path} must be a file that exists")
+    kind, packing = _suffixes(path)
+    data = _unpacked(path, packing)
+    if not data:
+        raise DataError(f"{path.name} must hold bars, was empty")
+    try:
+        sheet = _text_sheet(_utf8(data, path.name), path.name) if kind in TEXT_SUFFIXES else _typed_sheet(data, kind)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path.name} must be a readable {kind[1:]} file, was not: {reason}") from error
+    return _filled(sheet)
+
+
+def _suffixes(path: Path) -> tuple[str, str]:
+    """What kind of file it is, and how it is packed; an archive that does not say holds text."""
+    name = path.name.lower()
+    packing = next((each for each in PACKED if name.endswith(each)), "")
+    kind = next((each for each in SUFFIXES if name.removesuffix(packing).endswith(each)), "")
+    if not kind and packing == ".zip":
+        kind = ".csv"
+    if not kind:
+        raise DataError(f"{path.name} must end in one of {', '.join(SUFFIXES)}, or in these and .gz or .zip")
+    return kind, packing
+
+
+def _unpacked(path: Path, packing: str) -> bytes:
+    try:
+        match packing:
+            case ".gz":
+                with gzip.open(path) as file:
+                    return _bounded(file, path.name)
+            case ".zip":
+                with zipfile.ZipFile(path) as archive, archive.open(_only_member(archive, path.name)) as file:
+                    return _bounded(file, path.name)
+            case _:
+                with path.open("rb") as file:
+                    return _bounded(file, path.name)
+    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"{path.name} must be a readable {packing[1:] or 'file'}, was not: {error}") from error
+
+
+def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
+    if len(members) != 1:
+        found = ", ".join(one.filename for one in members[:5]) or "nothing"
+        raise DataError(f"{name} must hold one file, holds {len(members)}: {found}")
+    return members[0]
+
+
+def _bounded(file: IO[bytes], name: str) -> bytes:
+    data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{name} must be of {MAX_BYTES >> 30} GiB at most, was larger; import it in parts")
+    return data
+
+
+def _typed_sheet(data: bytes, kind: str) -> Sheet:
+    frame = pl.read_parquet(io.BytesIO(data)) if kind == ".parquet" else pl.read_ipc(io.BytesIO(data))
+    return Sheet(frame=frame, rows=np.arange(1, frame.height + 1), width=np.zeros(frame.height, np.int64))
+
+
+def _utf8(data: bytes, name: str) -> bytes:
+    """The text in UTF-8 with lines that end as here."""
+    encoding = next((each for mark, each in _MARKS if data.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and data[1:2] == b"\0":
+        encoding = "utf-16-le"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{name} row {row}: expected text in UTF-8 or UTF-16, was {data[error.start]:#04x}") from error
+    encoded = text.encode()
+    return encoded if b"\n" in encoded else encoded.replace(b"\r", b"\n")
+
+
+def _text_sheet(data: bytes, name: str) -> Sheet:
+    above, separator, names = _header(data, name)
+    # What polars says of a longer row names no row, so it cuts them, and they are counted where there is one.
+    try:
+        frame, width = _parsed(data, separator, above), None
+    except pl.exceptions.ComputeError:
+        frame, width = _parsed(data, separator, above, truncate_ragged_lines=True), _widths(data, separator, above)
+    rows = np.arange(frame.height) + above + 2
+    wide = np.zeros(frame.height, np.int64) if width is None else np.resize(width, frame.height)
+    repeated = pl.all_horizontal(pl.nth(k).str.strip_chars() == each.strip() for k, each in enumerate(names) if each)
+    kept = (~frame.select(repeated.fill_null(value=False)).to_series()).to_numpy()
+    return Sheet(frame=frame.filter(kept), rows=rows[kept], width=wide[kept], separator=separator)
+
+
+def _header(data: bytes, name: str) -> tuple[int, str, list[str]]:
+    """How many lines stand above the names of the columns, what separates those, and they themselves."""
+    lines = data[:_HEAD_BYTES].decode(errors="ignore").splitlines()[: _PREFACE_LINES + 1]
+    for above, line in enumerate(lines):
+        for separator in SEPARATORS:
+            names = next(csv.reader([line], delimiter=separator), [])
+            if file_columns.is_header(names):
+                return above, separator, names
+    above = next((number for number, line in enumerate(lines) if line.strip()), None)
+    if above is None:
+        raise DataError(f"{name} must hold bars, was empty")
+    separator = max(SEPARATORS, key=lines[above].count)
+    return above, separator, next(csv.reader([lines[above]], delimiter=separator))
+
+
+def _parsed(data: bytes, separator: str, above: int, **options: bool) -> pl.DataFrame:
+    return pl.read_csv(data, separator=separator, skip_lines=above, infer_schema=False, **options)
+
+
+def _widths(data: bytes, separator: str, above: int) -> npt.NDArray[np.int64]:
+    """How many values each row below the header has, up to its last one; 0 where the header has as many."""
+    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=separator)
+    widths = [_width(values) for values in _skipped(reader, above)]
+    return np.array([width if width > widths[0] else 0 for width in widths[1:]], np.int64)
+
+
+def _skipped(reader: Iterator[list[str]], above: int) -> Iterator[list[str]]:
+    for _ in range(above):
+        next(reader)
+    return reader
+
+
+def _width(values: list[str]) -> int:
+    while values and not values[-1].strip():
+        values.pop()
+    return len(values)
+
+
+def _filled(sheet: Sheet) -> Sheet:
+    """Without the rows that hold nothing: a blank line of a text counts, and holds no bar."""
+    is_text = [pl.col(name).str.strip_chars().replace("", None) for name in sheet.frame.columns if sheet.separator]
+    blank = sheet.frame.select(pl.all_horizontal(each.is_null() for each in is_text or [pl.all()]))
+    filled = (~blank.to_series()).to_numpy()
+    return Sheet(
+        frame=sheet.frame.filter(filled),
+        rows=sheet.rows[filled],
+        width=sheet.width[filled],
+        separator=sheet.separator,
+    )
