@@ -40,10 +40,11 @@ def numbers(column: pl.Series, decimal: Decimal) -> pl.Series:
     if column.dtype != pl.String:
         return pl.Series(column.name, [None] * len(column), dtype=pl.Float64)
     mark, other = MARKS[decimal], MARKS["comma" if decimal == "point" else "point"]
+    if decimal == "point":  # quick, and nearly always enough
+        plain = column.str.strip_chars().cast(pl.Float64, strict=False)
+        if plain.null_count() == column.null_count() and not plain.is_nan().any():
+            return plain
     text = bare(column)
-    plain = text.cast(pl.Float64, strict=False) if decimal == "point" else None
-    if plain is not None and plain.null_count() == text.null_count():
-        return plain
     written = pl.select(pl.when(text.str.contains(_pattern(_NUMBER, decimal))).then(text)).to_series()
     joined = written.str.replace_all(other, "", literal=True).str.replace(mark, ".", literal=True)
     return joined.cast(pl.Float64, strict=False).rename(column.name)

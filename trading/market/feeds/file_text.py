@@ -129,7 +129,7 @@ def _text_sheet(data: bytes, name: str) -> Sheet:
         frame, width = _parsed(data, separator, above, truncate_ragged_lines=True), _widths(data, separator, above)
     rows = np.arange(frame.height) + above + 2
     wide = np.zeros(frame.height, np.int64) if width is None else np.resize(width, frame.height)
-    repeated = pl.all_horizontal(pl.nth(k).str.strip_chars() == each.strip() for k, each in enumerate(names) if each)
+    repeated = pl.all_horizontal(pl.nth(k) == each for k, each in enumerate(names) if each)
     kept = (~frame.select(repeated.fill_null(value=False)).to_series()).to_numpy()
     return Sheet(frame=frame.filter(kept), rows=rows[kept], width=wide[kept], separator=separator)
 

@@ -112,7 +112,7 @@ def _from_text(column: pl.Series, order: DateOrder | None) -> Moments:
         utc=_coalesced(utc, epoch),
         wall=_coalesced(wall, epoch),
         form=" and ".join(forms),
-        zone=", ".join(sorted(set(frame["offset"].drop_nulls()))),
+        zone=", ".join(sorted(frame["offset"].drop_nulls().unique())),
         ambiguous=ambiguous,
     )
 
