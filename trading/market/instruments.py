@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from helios.errors import DataError
 from trading.enums import AssetClass
@@ -23,21 +24,25 @@ def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
     check_symbol(symbol)
     if asset_class not in set(AssetClass):
         raise DataError(f"asset class must be one of {', '.join(sorted(AssetClass))}, was {asset_class!r}")
-    usual = USUAL_LOTS[AssetClass(asset_class)]
-    defaults = {
-        "asset_class": asset_class,
-        "quantity_step": usual.quantity_step,
-        "price_tick": usual.price_tick,
-        "min_notional": usual.min_notional,
-        "calendar": USUAL_CALENDARS[AssetClass(asset_class)],
-    }
     alike = Instrument.objects.filter(symbol__iexact=symbol).exclude(symbol=symbol).first()
     if alike is not None:
         raise DataError(f"the symbol must be written {alike.symbol}, as it is stored, was {symbol}")
-    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=defaults)
+    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=usual(AssetClass(asset_class)))
     if instrument.asset_class != asset_class:
         raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
     return instrument
+
+
+def usual(asset_class: AssetClass) -> dict[str, Any]:
+    """The columns of an instrument that follow from its asset class, as far as nobody described it better."""
+    lot = USUAL_LOTS[asset_class]
+    return {
+        "asset_class": asset_class,
+        "quantity_step": lot.quantity_step,
+        "price_tick": lot.price_tick,
+        "min_notional": lot.min_notional,
+        "calendar": USUAL_CALENDARS[asset_class],
+    }
 
 
 def resolved(names: Sequence[str]) -> tuple[str, ...]:

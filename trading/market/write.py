@@ -16,10 +16,12 @@ from helios.db.locks import hold
 from helios.db.partitions import ensure_partitions
 from helios.errors import DataError
 from helios.events import record
+from trading.enums import AssetClass
 from trading.market import timeframes, wire
 from trading.market.bars import FIELDS, Bars
-from trading.market.instruments import ensure_instrument
+from trading.market.instruments import ensure_instrument, usual
 from trading.market.timestamps import utc
+from trading.models import EngineeredFeatures, Instrument, MarketOHLC, Order
 from trading.symbols import check as check_symbol
 
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
@@ -88,12 +90,16 @@ class UpsertResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What one import brings for one symbol: its bars of one or more timeframes, and what the symbol is."""
+    """What one import brings for one symbol: its bars of one or more timeframes, and what the symbol is.
+
+    `reclassified` says that an instrument of another asset class is of this one now.
+    """
 
     symbol: str
     asset_class: str
     source: str
     batches: tuple[Bars, ...]
+    reclassified: bool = False
 
 
 def import_series(
@@ -104,10 +110,27 @@ def import_series(
     with transaction.atomic():
         _prepare([batch for one in series for batch in one.batches if batch.n_bars])
         for one in series:
+            if one.reclassified:
+                reclassify(one.symbol, one.asset_class)
             ensure_instrument(one.symbol, one.asset_class)
             for batch in one.batches:
                 results[one.symbol, batch.timeframe] = upsert_bars(batch, one.source, progress=progress)
     return results
+
+
+def reclassify(symbol: str, asset_class: str) -> int:
+    """Make an instrument one of another asset class, with its usual lots and calendar; the number of bars removed.
+
+    Its bars and what was made of them go: the calendar of before named them, and higher ones are made by sessions.
+    `DataError` where it has orders, which were made in the lots of before. Call it in a transaction.
+    """
+    hold(*_locks([symbol]))
+    if Order.objects.filter(symbol=symbol).exists():
+        raise DataError(f"{symbol} has orders, and keeps the asset class in whose lots they were made")
+    EngineeredFeatures.objects.filter(symbol=symbol).delete()
+    n_bars, _ = MarketOHLC.objects.filter(symbol=symbol).delete()
+    Instrument.objects.filter(symbol=symbol).update(**usual(AssetClass(asset_class)))
+    return n_bars
 
 
 def upsert_bars(

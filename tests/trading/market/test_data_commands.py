@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ from django.core.management import CommandError, call_command
 from rich.console import Console
 
 from tests.support.market_bars import at, make_bars
+from tests.trading.market.test_instruments import book_of
 from trading import sample_data
 from trading.management.commands import list_data
 from trading.market import inventory as stored_series
 from trading.market import read as selectors
 from trading.market import write as market
 from trading.market.feeds.file_times import A_TIME
-from trading.models import Instrument, MarketOHLC
+from trading.models import Instrument, MarketOHLC, Order, PipelineCycle
 
 pytestmark = pytest.mark.django_db
 ORDER = "expected the highest price of its bar, was 10.5 beside 11.0"
@@ -156,6 +158,36 @@ def test_a_known_instrument_keeps_its_class(prices):
     Instrument.objects.create(symbol="COIN", asset_class="crypto", quantity_step="0.1", price_tick="0.1")
     run("import_data", prices(3, "2024-01-06 23:00,10,12,9,11,1"), "--symbol", "COIN", "--timeframe", "1m")
     assert MarketOHLC.objects.filter(timeframe="1m").count() == 4
+
+
+def test_a_class_is_corrected_while_nothing_was_ordered_and_its_bars_begin_anew(prices):
+    days = [f"2024-01-{day:02d},10,12,9,11,1" for day in range(8, 13)]
+    path = prices(0, *days)
+    arguments = ("import_data", path, "--symbol", "KOIN", "--timeframe", "1d")
+    run(*arguments)
+    run(*arguments, "--asset-class", "crypto", "--dry-run")
+    assert Instrument.objects.get().asset_class == "equity"
+    (said,) = json.loads(run(*arguments, "--asset-class", "crypto", "--json"))["assumed"]
+    assert said == (
+        "KOIN was of asset class equity and is of crypto now; its bars of before are removed, since another calendar "
+        "named them"
+    )
+    koin = Instrument.objects.get()
+    assert (koin.asset_class, koin.calendar, koin.quantity_step) == ("crypto", "24/7", Decimal("0.00001"))
+    assert [f"{ts:%d %H}" for ts in MarketOHLC.objects.order_by("bar_ts").values_list("bar_ts", flat=True)] == [
+        f"{day:02d} 00" for day in range(9, 14)
+    ]
+
+
+def test_a_class_with_orders_stays(prices):
+    run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m")
+    order = {"client_order_id": "h1", "symbol": "SPY", "side": "BUY", "quantity": 3, "reference_price": 100}
+    where = {"book": book_of(["SPY"], "1m"), "bar_ts": at("2024-01-02T15:15")}
+    Order.objects.create(cycle=PipelineCycle.objects.create(timeframe="1m", mode="paper", **where), **where, **order)
+    with pytest.raises(CommandError, match="SPY has orders, and keeps the asset class in whose lots they were made"):
+        run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m", "--asset-class", "crypto")
+    assert Instrument.objects.get().asset_class == "equity"
+    assert MarketOHLC.objects.filter(timeframe="1m").count() == 16
 
 
 def test_open_times_are_turned_into_closes(prices):

@@ -8,6 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from helios.errors import DataError
+from tests.support.market_bars import at
 from tests.trading.market.test_instruments import book_of
 from trading.enums import FeedKind
 from trading.market import instruments
@@ -49,6 +50,17 @@ def test_a_book_comes_back_with_the_feed_that_it_was_given() -> None:
     assert Book.objects.filter(feed="sample").get().feed.kind is FeedKind.SAMPLE
     with pytest.raises(IntegrityError, match="portfolio_state_feed"), transaction.atomic():
         connection.cursor().execute("UPDATE portfolio_state SET feed = 'nowhere'")
+
+
+def test_the_bars_of_a_file_are_named_by_the_calendar_of_their_instrument(tmp_path: Path) -> None:
+    path = tmp_path / "days.csv"
+    path.write_text("date,open,high,low,close,volume\n2024-01-10,1,1,1,1,1\n")
+    for symbol, kind, close in (("AAPL", "equity", "2024-01-10T21:00"), ("BTC/USD", "crypto", "2024-01-11T00:00")):
+        instruments.ensure_instrument(symbol, kind)
+        (table,) = feeds.rows(
+            Book(symbols=[symbol], timeframe="1d", feed=f"file:{path}"), at("2024-01-09"), at("2024-01-12")
+        )
+        assert [str(ts)[:16] for ts in table.ts] == [close]
 
 
 def test_a_file_must_exist_and_holds_the_bars_of_one_symbol(tmp_path: Path) -> None:

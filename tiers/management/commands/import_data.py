@@ -77,6 +77,7 @@ class Command(PlainCommand):
         began = time.monotonic()
         self.assumed: list[str] = []
         self.understood: dict[str, str] = {}
+        self.reclassified = False
         try:
             found = list(_sample() if options["sample"] else [self._file(options)])
             rows = [] if options["dry_run"] else self._store(found, quiet=options["json"])
@@ -144,7 +145,8 @@ class Command(PlainCommand):
             raise DataError("; ".join([str(error), *hints, *drops])) from error
         prepared = replace(prepared, problems=(*_unreadable(rows.symbol, found), *prepared.problems))
         self.understood |= described(prepared)
-        return _series(prepared, kind, f"file:{name}"), prepared
+        series = _series(prepared, kind, f"file:{name}")
+        return replace(series, reclassified=self.reclassified), prepared
 
     def _instrument(self, text: str) -> str:
         """The instrument that a symbol names: a bare one, the one at the only venue that has it."""
@@ -156,9 +158,15 @@ class Command(PlainCommand):
 
     def _asset_class(self, rows: BarTable, names: Names, options: dict[str, Any]) -> AssetClass:
         """What is asked for, else what the instrument is known as, else what its symbol and its bars look like."""
-        if options["asset_class"]:
-            return AssetClass(options["asset_class"])
         known = Instrument.objects.filter(symbol=rows.symbol).first()
+        if options["asset_class"]:
+            self.reclassified = known is not None and known.asset_class != options["asset_class"]
+            if known is not None and self.reclassified:
+                self.assumed.append(
+                    f"{rows.symbol} was of asset class {known.asset_class} and is of {options['asset_class']} now; its "
+                    "bars of before are removed, since another calendar named them"
+                )
+            return AssetClass(options["asset_class"])
         if known is not None:
             return AssetClass(known.asset_class)
         found = asset_class.assumed(rows, shifted=names.what != "close")
