@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 
-from tiers.backtest import metrics
+from tiers.backtest import metrics, reasons
 from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
 from tiers.backtest.history import DecisionLog, HeliosDecider, Progress, ServingModels, prepare
 from tiers.backtest.shipped import BUILT_IN
@@ -59,6 +59,7 @@ class Result:
     metrics: metrics.Metrics
     log: DecisionLog | None = None
     buy_hold: Result | None = None  # the baseline on the same bars with the same costs
+    reasons: tuple[str, ...] = ()  # why something was not traded, or a figure has no value, in sentences
 
     @property
     def start(self) -> datetime:
@@ -122,8 +123,9 @@ def run_helios(
     )
     run = _simulate(bars, decider, config, progress)
     baseline = _weighted(bars, BuyAndHold(), config, silent)
+    columns = tiers.features.feature_set(bars.timeframe).columns
     named: dict[str, object] = {"model": served.champion_name, **params.to_json()}
-    return _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log)
+    return _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log, columns=columns)
 
 
 def _check(bars: Bars, config: Config) -> None:
@@ -165,6 +167,7 @@ def _result(
     params: dict[str, object],
     baseline: Result | None,
     log: DecisionLog | None = None,
+    columns: Sequence[str] = (),
 ) -> Result:
     trades = all_trades(run.all_fills, run.prices, run.ts[-1])
     curve = run.equity_curve
@@ -193,6 +196,7 @@ def _result(
         metrics=figures,
         log=log,
         buy_hold=baseline,
+        reasons=(*reasons.of_run(run, bars, config.lots, log=log, columns=columns), *reasons.of_metrics(figures)),
     )
 
 

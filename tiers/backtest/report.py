@@ -110,7 +110,7 @@ def render(result: Result, context: Context) -> str:
         heading=escape(_shortened(result)),
         subheading=escape(f"{result.timeframe} bars, {period}, {result.metrics.n_bars:,} decisions"),
         plotly=get_plotlyjs(),
-        notes=_training_note(result, context.model),
+        notes=_training_note(result, context.model) + "".join(map(_reason, result.reasons)),
         tiles="".join(_tile(result, key) for key in TILES),
         equity_note=_equity_note(result),
         chart_equity=pictures[0],
@@ -126,6 +126,10 @@ def render(result: Result, context: Context) -> str:
             "Past results of a simulation; not advice."
         ),
     )
+
+
+def _reason(sentence: str) -> str:
+    return f'<p class="note">{escape(sentence)}</p>'
 
 
 def _shortened(result: Result, limit: int = 8) -> str:

@@ -130,6 +130,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "seed": result.seed,
         "model": None if outcome.model is None else outcome.model.name,
         "out_of_sample": outcome.out_of_sample,
+        "reasons": list(result.reasons),
     }
 
 

@@ -29,7 +29,9 @@ def described(prepared: Prepared) -> dict[str, str]:
 
 
 def _bar(bars: Bars, row: int) -> str:
-    prices = ", ".join(f"{name} {getattr(bars, name)[row, 0]:g}" for name in ("open", "high", "low", "close", "volume"))
+    prices = ", ".join(
+        f"{name} {getattr(bars, name)[row, 0]:.12g}" for name in ("open", "high", "low", "close", "volume")
+    )
     return f"known at {utc(bars.ts[row]):%Y-%m-%d %H:%M} UTC, {prices}"
 
 

@@ -17,6 +17,7 @@ from django.conf import settings
 
 from helios.errors import DataError, ModelMissing
 from helios.modules import process as modules
+from tiers.backtest.reasons import never
 from tiers.backtest.runs import longer
 from tiers.challenge import checks
 from tiers.contracts import Bars, FeatureSet, FloatArray
@@ -122,7 +123,14 @@ def _source(label: str | None, bars: Bars) -> Source:
     tier = cast("FeaturesTier", found.implementation)
     made = tier.feature_set(bars.timeframe)
     by_timeframe = {bars.timeframe: bars, **longer(bars, made.lookback)}
-    return Source(label=found.version, made=made, values=checks.checked(tier, slot, (by_timeframe,), {}))
+    values = checks.checked(tier, slot, (by_timeframe,), {})
+    lacking = never(values, made.columns)
+    if lacking and not np.nan_to_num(bars.volume).any():
+        raise DataError(
+            f"training needs a value of every feature at some bar, {', '.join(bars.symbols)} have none of {lacking}, "
+            "since their volume is always 0; no number of bars helps, only symbols with a volume do"
+        )
+    return Source(label=found.version, made=made, values=values)
 
 
 def _identity(bars: Bars, params: TrainParams, seed: int, source: Source) -> str:

@@ -55,6 +55,16 @@ def test_last_third_of_the_history_is_held_out_and_the_card_says_so():
     assert max(fold["test_to"] for fold in result["folds"]) <= result["trained_to"]
 
 
+@pytest.mark.usefixtures("models")
+def test_symbols_without_any_volume_are_not_told_to_bring_more_bars():
+    walk = replace(random_walk(1400, 2, seed=6), symbols=("ONE", "TWO"))
+    upsert_bars(replace(walk, volume=0 * walk.volume), "test")
+    with pytest.raises(
+        CommandError, match=r"ONE, TWO have none of vwap_gap_20, .*, since their volume is always 0; no "
+    ):
+        train()
+
+
 @pytest.mark.usefixtures("stored", "models")
 def test_other_seed_role_and_span_make_other_models():
     first = train()

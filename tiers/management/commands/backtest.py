@@ -124,7 +124,7 @@ def table_of(outcome: runs.Outcome) -> Table:
 
 def notes_of(outcome: runs.Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
-    notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s"]
+    notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s", *outcome.result.reasons]
     if outcome.model is not None and outcome.trained_until is not None:
         until = f"{outcome.trained_until:%Y-%m-%d}"
         if outcome.out_of_sample:

@@ -1,0 +1,77 @@
+"""A backtest with nothing to show says why, in the same words everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from html import unescape
+
+import numpy as np
+import pytest
+
+from tests.support.backtests import LinearModel, lots, market, prices, short_params
+from tiers.backtest import report, runs
+from tiers.backtest.engine import Config, Result, run_helios, run_strategy
+from tiers.backtest.exact import Initial
+from tiers.backtest.history import ServingModels
+from tiers.contracts import Bars, Switches
+from tiers.management.commands import backtest
+from trading.strategies import BuyAndHold
+
+COIN = prices([110_000.0, 111_000.0, 112_000.0], [111_000.0, 112_000.0, 113_000.0], symbol="COIN")
+TOO_DEAR = (
+    "COIN was not bought: its smallest lot, 1, cost 111,000.00 where 100,000.00 was meant for it. More cash changes "
+    "that, or smaller lots (import_data --asset-class crypto has those of coins)."
+)
+NO_TRADE = "No trade was closed, so profit factor, profit a trade and winning trades have no value."
+NO_MOVE = "The equity did not move, so ratios to its risk have no value."
+
+
+def held(bars: Bars, *, step: str = "1", cash: int = 100_000) -> Result:
+    config = Config(lots=lots(bars, step), initial=Initial(cash=Decimal(cash)))
+    return run_strategy(bars, BuyAndHold(), config)
+
+
+def of_model(bars: Bars) -> Result:
+    served = ServingModels(champion=LinearModel(), champion_name="linear")
+    return run_helios(
+        bars,
+        served,
+        Config(lots=lots(bars), start_row=260),
+        params=short_params(),
+        switches=Switches(auto_trading=True),
+    )
+
+
+@pytest.fixture(scope="module")
+def nothing() -> Result:
+    return held(COIN)
+
+
+def test_a_lot_that_costs_more_than_there_is_money_is_named(nothing: Result) -> None:
+    assert nothing.reasons == (TOO_DEAR, NO_TRADE, NO_MOVE)
+
+
+def test_enough_money_or_smaller_lots_are_no_matter() -> None:
+    assert held(COIN, cash=120_000).reasons[0] == NO_TRADE
+    assert held(COIN, step="0.00001").reasons[0] == NO_TRADE
+
+
+def test_the_terminal_json_and_the_report_say_it_in_the_same_words(nothing: Result) -> None:
+    outcome = runs.Outcome(result=nothing, elapsed_s=0.1)
+    context = report.Context(made_at=datetime(2024, 1, 1, tzinfo=UTC), elapsed_s=0.1)
+    assert runs.to_json(outcome)["reasons"] == list(nothing.reasons)
+    assert backtest.notes_of(outcome, None)[1:] == list(nothing.reasons)
+    page = unescape(report.render(nothing, context))
+    assert all(f'<p class="note">{sentence}</p>' in page for sentence in nothing.reasons)
+
+
+def test_a_model_that_never_spoke_names_the_features_that_it_lacked() -> None:
+    whole = market(420, 2, seed=1)
+    mute = replace(whole, volume=whole.volume * np.array([0.0, 1.0]))
+    found = [sentence for sentence in of_model(mute).reasons if "No model" in sentence]
+    assert found == [
+        "No model spoke of S00: vwap_gap_20, illiquidity_5_20 had no value at any bar, as its volume is always 0."
+    ]
+    assert not [sentence for sentence in of_model(whole).reasons if "No model" in sentence]

@@ -1,0 +1,82 @@
+"""Why a backtest has nothing to show, in the same words for the terminal, JSON and the report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tiers.backtest.exact import Run
+from tiers.backtest.history import DecisionLog
+from tiers.backtest.metrics import Metrics
+from tiers.contracts import Bars, FloatArray
+from trading.market.lots import Lot
+
+SHOWN = 5  # names in a sentence
+
+
+def of_run(
+    run: Run, bars: Bars, lots: Mapping[str, Lot], *, log: DecisionLog | None, columns: Sequence[str] = ()
+) -> list[str]:
+    """A sentence for each thing that kept symbols from being traded; none where all that was wanted was traded.
+
+    `columns` names the features of `log`.
+    """
+    silent = [] if log is None else _silent(log, bars, columns)
+    if run.all_fills:
+        return [*silent, *_too_dear(run, bars, lots)]
+    wanted = np.nan_to_num(run.targets).any()
+    why = "orders were made, and none was filled" if wanted else "no position was wanted at any bar"
+    return [*silent, *_too_dear(run, bars, lots)] or [f"Nothing was traded: {why}."]
+
+
+def of_metrics(figures: Metrics) -> list[str]:
+    """Why figures have no value; none where all have one."""
+    found = []
+    if not figures.n_trades:
+        found.append("No trade was closed, so profit factor, profit a trade and winning trades have no value.")
+    elif figures.profit_factor is None:
+        found.append("No trade lost, so the profit factor has no value.")
+    if not figures.volatility_pct:
+        found.append("The equity did not move, so ratios to its risk have no value.")
+    elif figures.calmar is None and not figures.max_drawdown_pct:
+        found.append("The equity never fell, so the Calmar ratio has no value.")
+    return found
+
+
+def _too_dear(run: Run, bars: Bars, lots: Mapping[str, Lot]) -> list[str]:
+    """Symbols that were never bought since the smallest lot costs more than was meant for them."""
+    traded = {fill.symbol for fill in run.all_fills}
+    meant = np.nan_to_num(run.targets) * run.equity_curve[:, None]
+    found = []
+    for column, symbol in enumerate(run.symbols):
+        step, rows = lots[symbol].quantity_step, np.flatnonzero(meant[:, column] > 0)
+        cost, money = float(step) * bars.close[-len(run.ts) :, column][rows], meant[rows, column]
+        if symbol not in traded and len(rows) and bool((cost > money).all()):
+            nearest = int(np.argmin(cost - money))
+            found.append(
+                f"{symbol} was not bought: its smallest lot, {step:f}, cost {cost[nearest]:,.2f} where "
+                f"{money[nearest]:,.2f} was meant for it. More cash changes that, or smaller lots "
+                "(import_data --asset-class crypto has those of coins)."
+            )
+    return found
+
+
+def _silent(log: DecisionLog, bars: Bars, columns: Sequence[str]) -> list[str]:
+    """Symbols of which no model spoke at any bar, and the features that they lack."""
+    found = []
+    for column, symbol in enumerate(log.symbols):
+        if not np.isfinite(log.probability[:, column]).any():
+            lacking = never(log.features[:, column], columns)
+            why = f": {lacking} had no value at any bar" if lacking else ", since no row of its features was complete"
+            no_volume = not np.nan_to_num(bars.volume[:, column]).any()
+            found.append(f"No model spoke of {symbol}{why}{', as its volume is always 0' * no_volume}.")
+    return found
+
+
+def never(features: FloatArray, columns: Sequence[str]) -> str:
+    """The names of the features, the last axis, that never have a value; empty where each has one."""
+    empty = np.isnan(features).all(axis=tuple(range(features.ndim - 1)))
+    names = [name for name, is_empty in zip(columns, empty, strict=False) if is_empty]
+    more = f" and {len(names) - SHOWN} more features" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
