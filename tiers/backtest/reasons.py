@@ -76,7 +76,7 @@ def _silent(log: DecisionLog, bars: Bars, columns: Sequence[str]) -> list[str]:
 
 def never(features: FloatArray, columns: Sequence[str]) -> str:
     """The names of the features, the last axis, that never have a value; empty where each has one."""
-    empty = np.isnan(features).all(axis=tuple(range(features.ndim - 1)))
+    empty = np.asarray(np.isnan(features).all(axis=tuple(range(features.ndim - 1))))
     names = [name for name, is_empty in zip(columns, empty, strict=False) if is_empty]
     more = f" and {len(names) - SHOWN} more features" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

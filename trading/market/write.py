@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Q
 
 from helios.db.locks import hold
 from helios.db.partitions import ensure_partitions
@@ -21,7 +22,7 @@ from trading.market import timeframes, wire
 from trading.market.bars import FIELDS, Bars
 from trading.market.instruments import ensure_instrument, usual
 from trading.market.timestamps import utc
-from trading.models import EngineeredFeatures, Instrument, MarketOHLC, Order
+from trading.models import Book, EngineeredFeatures, Instrument, MarketOHLC, Order
 from trading.symbols import check as check_symbol
 
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
@@ -122,11 +123,13 @@ def reclassify(symbol: str, asset_class: str) -> int:
     """Make an instrument one of another asset class, with its usual lots and calendar; the number of bars removed.
 
     Its bars and what was made of them go: the calendar of before named them, and higher ones are made by sessions.
-    `DataError` where it has orders, which were made in the lots of before. Call it in a transaction.
+    `DataError` where a book trades it, or has traded it, in the lots of before. Call it in a transaction.
     """
     hold(*_locks([symbol]))
-    if Order.objects.filter(symbol=symbol).exists():
-        raise DataError(f"{symbol} has orders, and keeps the asset class in whose lots they were made")
+    ordered = Order.objects.filter(symbol=symbol).values("book")
+    book = Book.objects.filter(Q(symbols__contains=[symbol]) | Q(pk__in=ordered)).first()
+    if book is not None:
+        raise DataError(f"{symbol} is of book {book.name}, and keeps the asset class in whose lots that trades")
     EngineeredFeatures.objects.filter(symbol=symbol).delete()
     n_bars, _ = MarketOHLC.objects.filter(symbol=symbol).delete()
     Instrument.objects.filter(symbol=symbol).update(**usual(AssetClass(asset_class)))

@@ -94,6 +94,27 @@ def test_us_holidays(day: str, why: str):
     assert grid("XNYS", "1m", day, f"{day}T23:59") == [], why
 
 
+@pytest.mark.parametrize("day", ["1993-01-18", "1971-01-18", "1997-01-20", "1998-01-21"])
+def test_martin_luther_kings_day_was_a_session_before_1998(day: str):
+    assert len(grid("XNYS", "1d", day, f"{day}T23:59")) == 1
+    assert grid("XNYS", "1d", "1998-01-19", "1998-01-19T23:59") == []
+
+
+@pytest.mark.parametrize(
+    ("day", "why"),
+    [
+        ("1972-12-28", "President Truman's funeral"),
+        ("1977-07-14", "a blackout in New York"),
+        ("1985-09-27", "hurricane Gloria"),
+        ("1994-04-27", "President Nixon's funeral"),
+        ("2001-09-13", "the attacks of September 11"),
+        ("2025-01-09", "President Carter's funeral"),
+    ],
+)
+def test_the_exchange_was_closed(day: str, why: str):
+    assert grid("XNYS", "1d", day, f"{day}T23:59") == [], why
+
+
 def test_a_saturday_new_year_is_not_made_up():
     assert grid("XNYS", "1d", "2010-12-31", "2011-01-01") == ["2010-12-31T21:00"]
     assert grid("XNYS", "1d", "2021-06-18", "2021-06-19") == ["2021-06-18T20:00"]

@@ -199,6 +199,6 @@ def test_a_line_of_values_in_the_place_of_the_header_is_named(tmp_path: Path):
 
 
 def test_a_column_that_is_there_twice_is_named(tmp_path: Path):
-    assert refused(f"{NAMES},close\n2024-01-02,1,1,1,1,1,2\n", tmp_path) == (
-        "prices.csv must have column close once, has it as 'Close' and 'close'"
-    )
+    for twice, shown in ((f"{NAMES},close", "'Close' and 'close'"), (f"{NAMES},Close", "'Close' and 'Close'")):
+        sentence = refused(f"{twice}\n2024-01-02,1,1,1,1,1,2\n", tmp_path, time_column="Date")
+        assert sentence == f"prices.csv must have column close once, has it as {shown}"

@@ -14,6 +14,7 @@ from tests.support.market_bars import at, make_bars
 from tests.trading.market.test_instruments import book_of
 from trading import sample_data
 from trading.management.commands import list_data
+from trading.market import instruments
 from trading.market import inventory as stored_series
 from trading.market import read as selectors
 from trading.market import write as market
@@ -179,14 +180,16 @@ def test_a_class_is_corrected_while_nothing_was_ordered_and_its_bars_begin_anew(
     ]
 
 
-def test_a_class_with_orders_stays(prices):
+@pytest.mark.parametrize("now", ["SPY", "AAPL"])
+def test_the_class_of_what_a_book_trades_or_has_traded_stays(prices, now: str):
     run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m")
+    instruments.ensure_instrument(now, "equity")
     order = {"client_order_id": "h1", "symbol": "SPY", "side": "BUY", "quantity": 3, "reference_price": 100}
-    where = {"book": book_of(["SPY"], "1m"), "bar_ts": at("2024-01-02T15:15")}
+    where = {"book": book_of([now], "1m"), "bar_ts": at("2024-01-02T15:15")}
     Order.objects.create(cycle=PipelineCycle.objects.create(timeframe="1m", mode="paper", **where), **where, **order)
-    with pytest.raises(CommandError, match="SPY has orders, and keeps the asset class in whose lots they were made"):
+    with pytest.raises(CommandError, match="SPY is of book desk, and keeps the asset class in whose lots that trades"):
         run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m", "--asset-class", "crypto")
-    assert Instrument.objects.get().asset_class == "equity"
+    assert Instrument.objects.get(symbol="SPY").asset_class == "equity"
     assert MarketOHLC.objects.filter(timeframe="1m").count() == 16
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -44,7 +45,7 @@ def named_closes(
     if timeframe == "1d" and hours.closes:
         days = _days(ts, wall)
         if days is not None:
-            return _of_days(days, hours), Names("day", "a day's bar is known at the close of its session")
+            return _of_days(days.tolist(), hours), Names("day", "a day's bar is known at the close of its session")
     if says != "open" and _mostly(_ends(ts)):
         full = np.where(_ends(ts), ts.astype("datetime64[m]") + MINUTE, ts)
         return full.astype("datetime64[us]"), Names("close", because or "they end just before a full minute")
@@ -82,5 +83,5 @@ def _days(ts: TimeArray, wall: TimeArray) -> npt.NDArray[np.datetime64] | None:
     return days if _mostly(np.asarray(starts)) else None
 
 
-def _of_days(days: Iterable[np.datetime64], hours: Calendar) -> TimeArray:
-    return np.array([stamp(hours.named_day(each.item())) for each in days], "datetime64[us]")
+def _of_days(days: Iterable[date], hours: Calendar) -> TimeArray:
+    return np.array([stamp(hours.named_day(each)) for each in days], "datetime64[us]")

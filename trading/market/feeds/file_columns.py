@@ -61,9 +61,9 @@ def find(names: Sequence[str], source: str, *, chosen: str = "") -> Columns:
         if not any(re.search("[A-Za-z]", _REPEATED.sub("", name)) for name in names):
             raise DataError(f"{source} row 1: expected the names of the columns ({wanted}), was {shown}")
         raise DataError(f"{source} must have column {wanted}; it has {shown}")
-    for name in (*FIELDS, *(plain(each) for each in time)):
-        found = by_name.get(name, ())
-        if len(found) > 1 and not chosen:
+    for name in (*FIELDS, *([] if chosen else map(plain, time))):
+        found = [_REPEATED.sub("", each) for each in by_name.get(name, ())]
+        if len(found) > 1:
             raise DataError(f"{source} must have column {name} once, has it as {' and '.join(map(repr, found))}")
     says = plain(time[0])
     return Columns(

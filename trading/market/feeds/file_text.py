@@ -94,7 +94,7 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     return members[0]
 
 
-def _bounded(file: IO[bytes], name: str) -> bytes:
+def _bounded(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
     data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise DataError(f"{name} must be of {MAX_BYTES >> 30} GiB at most, was larger; import it in parts")
@@ -126,7 +126,7 @@ def _text_sheet(data: bytes, name: str) -> Sheet:
     try:
         frame, width = _parsed(data, separator, above), None
     except pl.exceptions.ComputeError:
-        frame, width = _parsed(data, separator, above, truncate_ragged_lines=True), _widths(data, separator, above)
+        frame, width = _parsed(data, separator, above, cut=True), _widths(data, separator, above)
     rows = np.arange(frame.height) + above + 2
     wide = np.zeros(frame.height, np.int64) if width is None else np.resize(width, frame.height)
     repeated = pl.all_horizontal(pl.nth(k) == each for k, each in enumerate(names) if each)
@@ -142,15 +142,16 @@ def _header(data: bytes, name: str) -> tuple[int, str, list[str]]:
             names = next(csv.reader([line], delimiter=separator), [])
             if file_columns.is_header(names):
                 return above, separator, names
-    above = next((number for number, line in enumerate(lines) if line.strip()), None)
-    if above is None:
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    if not filled:
         raise DataError(f"{name} must hold bars, was empty")
+    above = filled[0]
     separator = max(SEPARATORS, key=lines[above].count)
     return above, separator, next(csv.reader([lines[above]], delimiter=separator))
 
 
-def _parsed(data: bytes, separator: str, above: int, **options: bool) -> pl.DataFrame:
-    return pl.read_csv(data, separator=separator, skip_lines=above, infer_schema=False, **options)
+def _parsed(data: bytes, separator: str, above: int, *, cut: bool = False) -> pl.DataFrame:
+    return pl.read_csv(data, separator=separator, skip_lines=above, infer_schema=False, truncate_ragged_lines=cut)
 
 
 def _widths(data: bytes, separator: str, above: int) -> npt.NDArray[np.int64]:

@@ -106,7 +106,7 @@ def _from_text(column: pl.Series, order: DateOrder | None) -> Moments:
     wall, ambiguous = _wall(frame["text"], order)
     shift = frame["offset"].str.replace(":", "").cast(pl.Int64, strict=False)
     minutes = pl.select(shift.sign() * (shift.abs() // 100 * 60 + shift.abs() % 100)).to_series().fill_null(0)
-    utc = pl.select(wall - pl.duration(minutes=minutes)).to_series()
+    utc = wall - (minutes * 60_000_000).cast(pl.Duration("us"))
     forms = ["date" if _is_dates(frame["text"]) else "time", *(f"{unit} since 1970" for unit in units)]
     return Moments(
         utc=_coalesced(utc, epoch),
