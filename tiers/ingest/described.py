@@ -38,8 +38,10 @@ def _bar(bars: Bars, row: int) -> str:
 def _gaps(gaps: Sequence[Problem]) -> str:
     if not gaps:
         return "none"
-    longest = max(gaps, key=lambda gap: gap.missing_bars)
-    return f"{len(gaps)}, {sum(gap.missing_bars for gap in gaps)} bars missing; the longest: {longest.detail}"
+    longest = max(gaps, key=lambda gap: gap.missing_bars).detail
+    if len(gaps) == 1:
+        return longest
+    return f"{len(gaps)} with {sum(gap.missing_bars for gap in gaps)} bars missing; in the longest {longest}"
 
 
 def _examples(problems: Sequence[Problem]) -> str:

@@ -123,6 +123,13 @@ def test_an_archive_of_anything_but_one_file_is_refused(tmp_path: Path, content:
     assert refused(content, tmp_path, name="prices.zip") == sentence
 
 
+@pytest.mark.parametrize("name", ["prices.csv.gz", "prices.zip"])
+def test_a_damaged_archive_is_refused(tmp_path: Path, name: str):
+    whole = gzip.compress(PLAIN.encode()) if name.endswith("gz") else zipped(prices=PLAIN)
+    for damaged in (whole[: len(whole) // 2], whole[:45] + b"\xff\xff\xff" + whole[48:]):
+        assert refused(damaged, tmp_path, name=name).startswith(f"{name} must be a readable {name[-3:].strip('.')}")
+
+
 @pytest.mark.parametrize(
     ("cells", "options", "close"),
     [

@@ -61,6 +61,11 @@ def test_a_number_of_eight_digits_is_a_date(day: date):
         assert read_times(column).utc.to_list() == [datetime.combine(day, time())]
 
 
+@pytest.mark.parametrize("value", ["-2024-01-03", "0000-01-01", "12024-01-03", "9999-12-31"])
+def test_a_year_that_no_calendar_has_is_no_time(value: str):
+    assert read_times(pl.Series([value, "2024-01-03"])).utc.to_list() == [None, datetime(2024, 1, 3)]  # noqa: DTZ001
+
+
 @pytest.mark.parametrize("value", [45293, 1.5, 86_400, 19_691_332, True, "45293", "1704067199.5"])
 def test_any_other_number_is_no_time(value: object):
     assert read_times(pl.Series([value])).utc.to_list() == [None]

@@ -248,7 +248,7 @@ def test_a_dry_run_says_how_the_file_is_understood_and_stores_nothing(prices):
         "bars: 15 of 1m",
         "first: known at 2024-01-02 15:02 UTC, open 10, high 12, low 9, close 11, volume 1",
         "last: known at 2024-01-02 15:17 UTC, open 10, high 12, low 9, close 11, volume 16",
-        "gaps: 1, 1 bars missing; the longest: 1 bar is missing at 2024-01-02 15:10 UTC",
+        "gaps: 1 bar is missing at 2024-01-02 15:10 UTC",
         "Nothing was stored: --dry-run.",
     ]
     assert not MarketOHLC.objects.exists()

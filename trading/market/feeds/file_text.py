@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def _unpacked(path: Path, packing: str) -> bytes:
             case _:
                 with path.open("rb") as file:
                     return _bounded(file, path.name)
-    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{path.name} must be a readable {packing[1:] or 'file'}, was not: {error}") from error
 
 

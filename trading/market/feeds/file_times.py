@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ _MONTH_NAMED: Final = ("%d-%b-%Y", "%d %b %Y", "%b %d, %Y")
 _OFFSET: Final = r"^(.*:\d\d(?:\.\d+)?) ?(Z|UTC|GMT|[+-]\d\d:?\d\d)$"
 _CLOCK: Final = r"^(\d{1,2}):?(\d\d):?(\d\d(?:\.\d+)?)?$"
 _MOMENT: Final = pl.Datetime("us")
+_POSSIBLE: Final = (datetime(1, 1, 2), datetime(9999, 12, 1))  # noqa: DTZ001 - naive, as what is read is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,13 @@ class Moments:
 
 
 def read_times(column: pl.Series, *, order: DateOrder | None = None) -> Moments:
-    """Any column of times; each value is read by its own unit."""
+    """Any column of times; each value is read by its own unit. What no calendar of ours has is no time."""
+    found = _read(column, order)
+    possible = found.utc.is_between(*_POSSIBLE).fill_null(value=True)
+    return found if possible.all() else replace(found, utc=pl.select(pl.when(possible).then(found.utc)).to_series())
+
+
+def _read(column: pl.Series, order: DateOrder | None) -> Moments:
     if column.dtype == pl.String:
         return _from_text(column, order)
     if column.dtype.is_numeric():
