@@ -183,15 +183,15 @@ class _Steps:
 def _reproducible(seed: int, where: torch.device) -> Iterator[None]:
     """Seeded random numbers and deterministic kernels inside, everything as before outside.
 
-    On CUDA a kernel without a deterministic variant warns and is used.
+    On CUDA a kernel without a deterministic variant warns and is used. `torch.use_deterministic_algorithms` says the
+    same to torch's compiler too, which it loads for seconds and nobody here uses.
     """
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     on_gpu = where.type == "cuda"
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(mode=True, warn_only=on_gpu)
+        torch.set_deterministic_debug_mode("warn" if on_gpu else "error")
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before, warn_only=warn_before)
+            torch.set_deterministic_debug_mode(before)

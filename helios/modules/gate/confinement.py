@@ -213,7 +213,8 @@ def _give_up(view: View, standing: set[str], user: int) -> set[str]:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # a change of user takes both back
     _die_with_parent()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    if _allowed(lambda: landlock.restrict([*view.read, *_ALWAYS_SEEN], [view.work, "/dev/shm", "/dev/null"])):  # noqa: S108
+    own_memory = ["/dev/shm"] if "file namespace" in standing else []  # noqa: S108 - elsewhere it is everybody's
+    if _allowed(lambda: landlock.restrict([*view.read, *_ALWAYS_SEEN], [view.work, "/dev/null", *own_memory])):
         raised.add("Landlock")
     signals_to = None if "process namespace" in standing else os.getpid()
     if _allowed(lambda: seccomp.restrict(signals_to=signals_to)):

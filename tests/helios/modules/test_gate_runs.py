@@ -12,7 +12,7 @@ from django.urls import reverse
 from helios.events.models import SystemEvent
 from helios.modules import services
 from helios.modules.catalog import STAGES
-from helios.modules.errors import ModuleRefused, UnknownModule
+from helios.modules.errors import ModuleRefused, SeveralVersions, UnknownModule
 from helios.modules.gate import runs
 from helios.modules.gate.sandbox import GateOutcome
 from helios.modules.gate.transcript import LOADS, STARTS, Transcript
@@ -169,11 +169,13 @@ def test_code_that_hangs_at_import_could_not_be_loaded(echo):
     assert report.reason == "could not be loaded: it must take at most 1 s, it was ended then"
 
 
-def test_each_version_can_be_tested_by_label_by_number_and_as_the_newest(echo):
+def test_each_version_can_be_tested_by_label_as_the_newest_and_by_a_number_that_means_one(echo):
     first, second = echo(), echo("(value)", name="echo_again")
     assert first != second
     assert runs.run_suites("echo", first, actor="ann").version == first
-    assert runs.run_suites("echo", "1.0.0", actor="ann").version == second
+    assert runs.run_suites("echo", actor="ann").version == second
+    with pytest.raises(SeveralVersions, match=r"1\.0\.0 may be"):
+        runs.run_suites("echo", "1.0.0", actor="ann")
     assert [row.version for row in ModuleTestRun.objects.filter(module="echo")] == [second, first]
 
 
