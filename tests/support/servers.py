@@ -28,7 +28,7 @@ UNSAFE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_write
 # Append-only tables refuse what some tests do to set their scene.
 MAINTENANCE = "options=-c%20helios.maintenance%3Don"
 MEMORY = Path("/dev/shm")  # noqa: S108 - in a folder that only we may write
-ROOM_B = 6 << 30
+ROOM_B = 2 << 30  # ten times what is needed
 _OF_A_RUN = "helios-tests-"
 
 
