@@ -81,6 +81,7 @@ class Env(BaseSettings):
     api_rate_read: str = Field(default="1200/min", pattern=_RATE)
     api_rate_write: str = Field(default="240/min", pattern=_RATE)
     api_rate_sensitive: str = Field(default="60/min", pattern=_RATE)
+    api_rate_safer: str = Field(default="240/min", pattern=_RATE)
     api_rate_anon: str = Field(default="60/min", pattern=_RATE)
 
     web_port: int = Field(default=8000, ge=1, le=65535)

@@ -179,11 +179,14 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "helios.web.pagination.Pages",
     "EXCEPTION_HANDLER": "helios.web.problems.handle",
 }
-# How often one user may read, write, and do what is slow; and one address without a name ask at all.
+# Pages whose actions may make trading safer.
+SAFER_PAGES = ("/admin/trading/book/", "/admin/flags/featureflag/", "/admin/breakers/circuitbreaker/")
+# How often one user may read, write, do what is slow and what makes safer; and one address without a name ask at all.
 API_RATES = {
     "read": env.api_rate_read,
     "write": env.api_rate_write,
     "sensitive": env.api_rate_sensitive,
+    "safer": env.api_rate_safer,
     "anon": env.api_rate_anon,
 }
 # What staff of a role may add and change in the admin, by app, beyond the role before (helios.web.access).

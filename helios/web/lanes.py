@@ -27,7 +27,8 @@ READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES, LOGIN = "/health", "/admin/login/"
 BROWSER: Final = "helios_browser"  # the cookie of a browser in which somebody has logged in
 SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort")
-THREADS: Final = {"probe": 1, "stranger": 2, "change": 4, "safer": 2}  # and `web_threads` for reading
+# And `web_threads` for reading.
+THREADS: Final = {"probe": 1, "stranger": 2, "login": 1, "change": 4, "desk": 2, "safer": 2}
 WAITING: Final = 256  # requests of a kind that may wait for a lane; more are sent away at once
 STRANGERS_BODY: Final = 65_536  # bytes
 BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies that are kept at a time
@@ -75,12 +76,19 @@ def kind(scope: Message) -> str:
         return "probe"
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
         known = any(_cookie_is_ours(name, value, BROWSER) for name, value in scope["headers"])
-        return "change" if known else "stranger"
+        return "login" if known else "stranger"
     if not any(_is_ours(*each) for each in scope["headers"]):
         return "stranger"
     if scope["method"] in READING:
         return "read"
-    return "safer" if path.endswith(SAFER) else "change"
+    if not is_safer(scope["method"], path):
+        return "change"
+    return "desk" if path in settings.SAFER_PAGES else "safer"
+
+
+def is_safer(method: str, path: str) -> bool:
+    """Whether a request may make trading safer, by its address: of a page in the admin, its body tells."""
+    return method not in READING and (path.endswith(SAFER) or path in settings.SAFER_PAGES)
 
 
 def in_lanes(django: Application, *, reading: int) -> Application:

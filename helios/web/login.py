@@ -27,13 +27,15 @@ BROWSER_DAYS: Final = 365
 
 def known_browsers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Any:
     """Middleware: a browser keeps who logged in there; unknown ones share the rate of their address's strangers."""
-    from helios.web.throttling import stranger_wait_s  # noqa: PLC0415 - with Redis's client, which few commands need
+    from helios.web import throttling  # noqa: PLC0415 - with Redis's client, which few commands need
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if request.path != LOGIN or request.method != "POST":
             return get_response(request)
-        if not _browser(request, request.POST.get("username", "")) and (wait_s := stranger_wait_s(request)) > 0:
-            return too_many("Too many logins from your address", wait_s)
+        browser = _browser(request, request.POST.get("username", ""))
+        wait_s = throttling.browser_wait_s(browser) if browser else throttling.stranger_wait_s(request)
+        if wait_s > 0:
+            return too_many(f"Too many logins from your {'browser' if browser else 'address'}", wait_s)
         response = get_response(request)
         user = getattr(request, "user", None)
         if user is not None and user.is_authenticated:

@@ -28,11 +28,15 @@ class Role(IntEnum):
 
 
 class Scope(StrEnum):
-    """What a request counts against: the limits of reading, writing, and of what is slow or stops the desk."""
+    """What a request counts against: the limits of reading, of writing, of what is slow, and of what makes safer.
+
+    The last one is by address (`helios.web.lanes.is_safer`): no other request of a person uses it up.
+    """
 
     READ = "read"
     WRITE = "write"
     SENSITIVE = "sensitive"
+    SAFER = "safer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from helios import outage
 from helios.db.failures import UNAVAILABLE
 from helios.redis_client import connect
 from helios.web import roles
-from helios.web.lanes import LOGIN, READING
+from helios.web.lanes import LOGIN, READING, is_safer
 from helios.web.login import too_many
 from helios.web.proxies import address
 from helios.web.roles import Scope
@@ -69,6 +69,9 @@ def wait_s(rate: Rate, *, before: int, now: int, share: float) -> float:
     return (1 - share + max(0.0, 1 - (rate.limit - 1) / now)) * rate.period_s
 
 
+LOGINS: Final = Rate(limit=10, period_s=60)  # of one browser: each password takes long to hash
+
+
 class Limit(BaseThrottle):
     """DRF's throttle: the rate of the route's scope, per user."""
 
@@ -81,6 +84,8 @@ class Limit(BaseThrottle):
         if user is None or not user.is_authenticated:
             return True  # 401 follows, and counts against the address
         scope = rule.scope if rule else Scope.WRITE
+        if is_safer(str(request.method), request.path):
+            scope = Scope.SAFER
         self._wait = count(f"{scope}:{user.pk}", Rate.parse(settings.API_RATES[scope.value]))
         return self._wait <= 0
 
@@ -97,6 +102,8 @@ class AdminPages:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(ADMIN) and request.path != LOGIN and request.user.is_authenticated:
             scope = Scope.READ if request.method in READING else Scope.WRITE
+            if is_safer(str(request.method), request.path):
+                scope = Scope.SAFER
             wait_s = count(f"{scope}:{request.user.pk}", Rate.parse(settings.API_RATES[scope.value]))
             if wait_s > 0:
                 return too_many("You ask too often", wait_s)
@@ -115,6 +122,11 @@ class AdminPages:
 def stranger_wait_s(request: Request | HttpRequest) -> float:
     """Counts a request without a valid name against its address; seconds it would have to wait."""
     return count(f"{STRANGER}:{address(request) or ''}", Rate.parse(settings.API_RATES[STRANGER]))
+
+
+def browser_wait_s(browser: str) -> float:
+    """Counts a login in a browser that is known; seconds it would have to wait."""
+    return count(f"browser:{browser}", LOGINS)
 
 
 def count(who: str, rate: Rate) -> float:

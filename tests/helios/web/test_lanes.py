@@ -97,7 +97,7 @@ def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypat
         ("GET", "/api/books/", {}, "stranger"),
         ("POST", "/api/books/main/halt", {}, "stranger"),
         ("POST", "/admin/login/", {"cookie": SESSION}, "stranger"),
-        ("POST", "/admin/login/", {"cookie": f"helios_browser={marked('s')}"}, "change"),
+        ("POST", "/admin/login/", {"cookie": f"helios_browser={marked('s')}"}, "login"),
         ("POST", "/admin/login/", {"cookie": f"helios_browser={'s' * 40}"}, "stranger"),
         ("GET", "/admin/", {"cookie": f"csrftoken={marked('s')}"}, "stranger"),
         ("GET", "/admin/", {"cookie": f"sessionid={'s' * 40}"}, "stranger"),
@@ -110,6 +110,9 @@ def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypat
         ("POST", "/api/modularity/modules/register", KNOWN, "change"),
         ("POST", "/api/books/main/halt", KNOWN, "safer"),
         ("POST", "/api/modularity/feature-flags/auto_trading/kill-switch", KNOWN, "safer"),
+        ("POST", "/admin/trading/book/", {"cookie": SESSION}, "desk"),
+        ("GET", "/admin/trading/book/", {"cookie": SESSION}, "read"),
+        ("POST", "/admin/trading/book/1/change/", {"cookie": SESSION}, "change"),
     ],
 )
 def test_each_kind_of_request_has_lanes_of_its_own(method: str, path: str, headers: dict[str, str], which: str) -> None:

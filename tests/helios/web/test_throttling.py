@@ -110,14 +110,16 @@ def test_a_user_who_asks_too_often_is_told_when_to_come_back(viewer: Api, settin
 
 
 @pytest.mark.django_db
-def test_reading_writing_and_what_is_slow_are_counted_apart_and_for_each_user(
+def test_reading_writing_what_is_slow_and_what_is_safer_are_counted_apart_and_for_each_user(
     viewer: Api, operator: Api, settings: Any
 ) -> None:
-    settings.API_RATES = {**settings.API_RATES, "read": "1/h", "write": "1/h", "sensitive": "1/h"}
+    settings.API_RATES = {**settings.API_RATES, "read": "1/h", "write": "1/h", "sensitive": "1/h", "safer": "1/h"}
     assert operator.get("segments").status_code == 200
     assert operator.get("segments").status_code == 429
-    assert operator.post("feature-flags/garch_volatility/disable").status_code == 200
+    assert operator.post("feature-flags/garch_volatility/enable").status_code == 200
     assert operator.post("feature-flags/garch_volatility/enable").status_code == 429
+    assert operator.post("feature-flags/garch_volatility/disable").status_code == 200
+    assert operator.post("feature-flags/garch_volatility/disable").status_code == 429
     assert operator.post("modules/nope/load").status_code == 404
     assert operator.post("modules/nope/load").status_code == 429
     assert viewer.get("segments").status_code == 200
@@ -134,7 +136,8 @@ def test_pages_of_the_admin_count_with_the_requests_of_the_same_person(
     assert (refused.status_code, int(refused["Retry-After"]) > 0) == (429, True)
     assert refused.content.startswith(b"You ask too often: try again in ")
     assert viewer.get("segments").status_code == 429
-    assert [client.post("/admin/flags/featureflag/").status_code for _ in range(2)] == [302, 429]
+    assert [client.post("/admin/rollouts/rollout/").status_code for _ in range(2)] == [302, 429]
+    assert client.post("/admin/trading/book/").status_code == 302  # where a book is halted
 
 
 @pytest.mark.django_db
@@ -149,6 +152,15 @@ def test_a_page_whose_statement_takes_too_long_ends_in_a_sentence(
     monkeypatch.setattr(SystemEventAdmin, "get_search_results", search)
     response = admin_client.get("/admin/events/systemevent/?q=x")
     assert (response.status_code, response.content[:42]) == (503, b"The database does not answer, or gave up w")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("question", [f"q={'a+' * 101}", "component__regex=(((.{1,200}){1,200}){1,200})zz"])
+def test_a_page_is_not_asked_what_takes_the_database_long(admin_client: Client, question: str) -> None:
+    response = admin_client.get(f"/admin/events/systemevent/?{question}")
+    assert (response.status_code, response.headers.get("Location", "")) in {
+        (302, "/admin/events/systemevent/?e=1"), (400, "")
+    }  # fmt: skip
 
 
 def test_a_web_process_has_its_statements_bounded(fresh_database: str) -> None:
