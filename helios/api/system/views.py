@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
+from threading import Lock
 from typing import Any, Final
 
 import django
@@ -32,6 +33,7 @@ from helios.web.problems import problem_response
 from helios.web.throttling import stranger_wait_s
 
 _STARTED: Final = time.time()
+_making = Lock()
 LINKS: Final = {
     "admin": "/admin/",
     "docs": "/docs",
@@ -86,8 +88,13 @@ def schema(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@cache
 def _document() -> bytes:
+    with _making:  # drf-spectacular is for one thread at a time
+        return _made()
+
+
+@cache
+def _made() -> bytes:
     found = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return bytes(OpenApiYamlRenderer().render(found, renderer_context={}))  # type: ignore[no-untyped-call]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -134,10 +136,27 @@ def test_documentation_asks_no_other_server_for_anything(client: Client, path: s
         assert attribute not in page
 
 
+def test_who_asks_for_the_document_first_makes_it_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Slow:
+        def get_schema(self, **_: Any) -> dict[str, Any]:
+            made.append(self)
+            time.sleep(0.05)
+            return {}
+
+    views._made.cache_clear()
+    monkeypatch.setattr(views, "SchemaGenerator", Slow)
+    with ThreadPoolExecutor(4) as threads:
+        assert len({*threads.map(lambda _: views._document(), range(4))}) == 1
+    assert len(made) == 1
+    views._made.cache_clear()
+
+
 def test_the_document_is_made_once_and_read_so_often(
     client: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    views._document.cache_clear()
+    views._made.cache_clear()
     first = client.get("/api/schema/")
     assert (first.status_code, first["Content-Type"]) == (200, "application/vnd.oai.openapi")
     monkeypatch.setattr(views, "SchemaGenerator", None)
