@@ -154,7 +154,7 @@ def flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running: Up, 
 
 
 def a_flood_of_requests_takes_few_connections(running: Up, web: str) -> None:
-    """230 at once took all of PostgreSQL's connections; a web process has 20 threads that ask it, of which strangers get few."""
+    """230 at once took all of PostgreSQL's connections; a web process has 20 threads that ask it."""
     counted = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
     before = int(run_sql(running.endpoints.database_url, counted)[0][0])
 
