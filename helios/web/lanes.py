@@ -20,8 +20,8 @@ from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
 
 from helios.web.bodies import refuse
+from helios.web.credentials import credential, marked_cookie
 from helios.web.lifespan import Application, Message, Receive, Send
-from helios.web.marks import is_marked
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES, LOGIN = "/health", "/admin/login/"
@@ -75,9 +75,8 @@ def kind(scope: Message) -> str:
     if path.startswith(PROBES):
         return "probe"
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
-        known = any(_cookie_is_ours(name, value, BROWSER) for name, value in scope["headers"])
-        return "login" if known else "stranger"
-    if not any(_is_ours(*each) for each in scope["headers"]):
+        return "login" if marked_cookie(scope["headers"], BROWSER) else "stranger"
+    if not credential(scope["headers"]):
         return "stranger"
     if scope["method"] in READING:
         return "read"
@@ -149,20 +148,6 @@ class Bodies:
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         if self.kept > BUFFERED:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies come at once; try again")
-
-
-def _is_ours(name: bytes, value: bytes) -> bool:
-    """Whether a header carries a token or a session id that this server made."""
-    if name == b"authorization":
-        return is_marked(value.decode("latin-1").rpartition(" ")[2])
-    return _cookie_is_ours(name, value, settings.SESSION_COOKIE_NAME)
-
-
-def _cookie_is_ours(name: bytes, value: bytes, wanted: str) -> bool:
-    if name != b"cookie":
-        return False
-    cookies = (each.partition("=") for each in value.decode("latin-1").split(";"))
-    return any(cookie.strip() == wanted and is_marked(text.strip()) for cookie, _, text in cookies)
 
 
 def _again(body: list[Message], receive: Receive) -> Receive:

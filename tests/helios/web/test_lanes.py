@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
 
-from helios.web import lanes
+from helios.web import lanes, marks
 from helios.web.marks import marked
 from helios.web.roles import Role
 from helios.web.sessions import SessionStore
@@ -118,6 +118,32 @@ def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypat
 def test_each_kind_of_request_has_lanes_of_its_own(method: str, path: str, headers: dict[str, str], which: str) -> None:
     given = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     assert lanes.kind({"method": method, "path": path, "headers": given}) == which
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"cookie", b";".join([b"sessionid=a"] * 4_900))],
+        [(b"cookie", b";".join([b"sessionid=" + b"a" * 40] * 200))],
+        [(b"cookie", f"{SESSION}; {SESSION}".encode())],
+        [(b"cookie", f"{SESSION}; a={'a' * 8_192}".encode())],
+        [(b"cookie", SESSION.encode())] * 2,
+        [(b"authorization", KNOWN["Authorization"].encode())] * 2,
+        [(b"authorization", b"Token " + b"a" * 60_000)],
+        [(b"authorization", b"Token made-up"), (b"cookie", b"sessionid=abc")],
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/books/", lanes.LOGIN])
+def test_no_mark_is_computed_for_what_cannot_be_ours(
+    path: str, headers: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "salted_hmac", lambda *_: pytest.fail("a mark was computed"))
+    assert lanes.kind({"method": "GET", "path": path, "headers": headers}) == "stranger"
+
+
+def test_a_session_is_ours_behind_a_proxy_that_asks_for_a_password_of_its_own() -> None:
+    headers = [(b"authorization", b"Basic YTpi"), (b"cookie", SESSION.encode())]
+    assert lanes.kind({"method": "GET", "path": "/admin/", "headers": headers}) == "read"
 
 
 @pytest.mark.django_db
