@@ -176,7 +176,7 @@ class PipelineParams:
         It sets the bars of a year, the volatility target and the CVaR limit.
         """
         bar_s = seconds(timeframe)
-        a_day = max(1, SESSION_S // bar_s) if closes else DAY_S // bar_s
+        a_day = -(-SESSION_S // bar_s) if closes else DAY_S // bar_s  # the first hour of a session is half a bar
         window, bucket_days, history, cost_bps, holding = _BY_TIMEFRAME[timeframe]
         usual = cls(
             volatility=VolatilityParams(window_bars=window, bucket_s=bucket_days * DAY_S),

@@ -28,7 +28,7 @@ def test_defaults_of_every_timeframe_survive_a_round_trip(timeframe, closes):
         ("1m", True, 98_280, 0.15, 0.001519),
         ("5m", True, 19_656, 0.15, 0.003397),
         ("15m", True, 6_552, 0.15, 0.005883),
-        ("1h", True, 1_512, 0.15, 0.012247),
+        ("1h", True, 1_764, 0.15, 0.011339),
         ("1d", True, 252, 0.15, 0.03),
     ],
 )

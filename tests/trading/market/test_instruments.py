@@ -26,7 +26,7 @@ def book_of(symbols: list[str], timeframe: str = "1d", **options: Any) -> Book:
 
 @pytest.mark.parametrize(
     ("timeframe", "crypto", "stocks"),
-    [("1m", 525_600, 98_280), ("5m", 105_120, 19_656), ("15m", 35_040, 6_552), ("1h", 8_760, 1_512), ("1d", 365, 252)],
+    [("1m", 525_600, 98_280), ("5m", 105_120, 19_656), ("15m", 35_040, 6_552), ("1h", 8_760, 1_764), ("1d", 365, 252)],
 )
 def test_the_year_of_a_book_has_the_hours_of_its_markets(timeframe: str, crypto: int, stocks: int) -> None:
     instruments.ensure_instrument("BTC/USD", "crypto")
