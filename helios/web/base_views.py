@@ -41,6 +41,14 @@ class ApiView(APIView):
             _count_stranger(request)
             raise
 
+    def check_permissions(self, request: Request) -> None:
+        """What a person may not do counts against their rate too: it is counted before it is refused."""
+        super().check_throttles(request)
+        super().check_permissions(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """Done before the permissions."""
+
     def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> Any:
         if request.user is None or not request.user.is_authenticated:
             _count_stranger(request)

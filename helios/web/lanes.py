@@ -3,16 +3,18 @@
 Django takes a new thread, so a new connection, for every request that is under way: 200 at once take all that the
 database has, from the workers too. Here each kind of request has lanes of its own: strangers, with whatever tokens and
 sessions they make up, and logins, whose passwords take long to hash, hold up nobody with a token or a session of ours,
-reading holds up no change, and no change what makes trading safer. What waits on a slow client (its body, its answer)
-takes no lane. Who logs in where somebody has before does not wait among strangers.
+reading holds up no change, and no change what makes trading safer; of that, each token or session has a few places, and
+a body that nobody else's keeps out. What waits on a slow client (its body, its answer) takes no lane. Who logs in where
+somebody has before does not wait among strangers, and a token that was refused does from then on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -30,9 +32,12 @@ SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open"
 # And `web_threads` for reading.
 THREADS: Final = {"probe": 1, "stranger": 2, "login": 1, "change": 4, "desk": 2, "safer": 2}
 WAITING: Final = 256  # requests of a kind that may wait for a lane; more are sent away at once
-STRANGERS_BODY: Final = 65_536  # bytes
-BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies that are kept at a time
-BODY_S: Final = 30.0  # for all of a body to come
+EACH: Final = 16  # requests of one token or session that may be under way to make trading safer
+LARGE: Final = frozenset({"read", "change"})  # kinds whose bodies may be large
+SMALL_BODY: Final = 65_536  # bytes, of all other kinds
+BUFFERED: Final = 64 * 1_048_576  # bytes of all large bodies that are kept at a time
+BODY_S, PART_S = 30.0, 5.0  # for all of a body to come, and for its next part
+REMEMBERED: Final = 1_024  # tokens and sessions that were refused
 RETRY_S: Final = 1
 
 
@@ -45,14 +50,26 @@ class Lanes:
 
     def __init__(self, count: int, name: str) -> None:
         self.waiting = 0
+        self._held = Counter[str]()
         self._free: asyncio.LifoQueue[ThreadPoolExecutor] = asyncio.LifoQueue()
         for number in range(count):
             self._free.put_nowait(ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-{number}"))
 
-    def check(self) -> None:
-        """Raises: RefusedError, when too many requests wait for one of them."""
-        if self.waiting >= WAITING:
+    @contextmanager
+    def place(self, whose: str) -> Iterator[None]:
+        """Room for a request among those of one token or session, of all where none is given. Raises: RefusedError."""
+        if whose and self._held[whose] >= EACH:
+            detail = f"{EACH} requests of this token or session are under way already; try again"
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, detail)
+        if not whose and self.waiting >= WAITING:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{WAITING} requests wait already; try again")
+        self._held[whose] += 1
+        try:
+            yield
+        finally:
+            self._held[whose] -= 1
+            if not self._held[whose]:
+                del self._held[whose]
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
@@ -69,20 +86,21 @@ class Lanes:
             self._free.put_nowait(thread)
 
 
-def kind(scope: Message) -> str:
-    """Which lanes serve a request, by its head alone: whether a token or session of ours holds, Django finds out."""
+def kind(scope: Message) -> tuple[str, str]:
+    """Which lanes serve a request, and whose it is, by its head alone: whether that still holds, Django finds out."""
     path = scope["path"]
     if path.startswith(PROBES):
-        return "probe"
+        return "probe", ""
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
-        return "login" if marked_cookie(scope["headers"], BROWSER) else "stranger"
-    if not credential(scope["headers"]):
-        return "stranger"
+        return ("login" if marked_cookie(scope["headers"], BROWSER) else "stranger"), ""
+    whose = credential(scope["headers"])
+    if not whose:
+        return "stranger", ""
     if scope["method"] in READING:
-        return "read"
+        return "read", whose
     if not is_safer(scope["method"], path):
-        return "change"
-    return "desk" if path in settings.SAFER_PAGES else "safer"
+        return "change", whose
+    return ("desk" if path in settings.SAFER_PAGES else "safer"), whose
 
 
 def is_safer(method: str, path: str) -> bool:
@@ -93,24 +111,28 @@ def is_safer(method: str, path: str) -> bool:
 def in_lanes(django: Application, *, reading: int) -> Application:
     """The application behind so many threads for reading, and `THREADS` for all else; 503 when too many wait."""
     lanes = {each: Lanes(count, each) for each, count in {**THREADS, "read": reading}.items()}
-    bodies = Bodies()
+    large = Bodies()
+    refused_before = dict[str, None]()
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await django(scope, receive, send)
             return
-        which = kind(scope)
+        which, whose = kind(scope)
+        if whose in refused_before:
+            which = "stranger"
         answer: list[Message] = []
         try:
-            lanes[which].check()
-            limit = STRANGERS_BODY if which == "stranger" else BUFFERED
-            async with bodies.whole(receive, limit) as body, lanes[which].one():
-                await django(scope, _again(body, receive), _kept(answer))
+            with lanes[which].place(whose if which in {"safer", "desk"} else ""):
+                bodies, limit = (large, BUFFERED) if which in LARGE else (Bodies(), SMALL_BODY)
+                async with bodies.whole(receive, limit) as body, lanes[which].one():
+                    await django(scope, _again(body, receive), _kept(answer))
         except RefusedError as refused:
             status, detail = refused.args
-            retry = [(b"retry-after", str(RETRY_S).encode())] if status == HTTPStatus.SERVICE_UNAVAILABLE else []
-            await refuse(send, status, detail, *retry)
+            again = status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+            await refuse(send, status, detail, *([(b"retry-after", str(RETRY_S).encode())] if again else []))
             return
+        _remember(refused_before, whose, answer)
         for message in answer:
             await send(message)
 
@@ -124,35 +146,48 @@ class Bodies:
         self.kept = 0  # bytes
 
     @asynccontextmanager
-    async def whole(self, receive: Receive, limit: int) -> AsyncIterator[list[Message]]:
-        """A body as it came, up to its end or to the client's. Raises: RefusedError."""
-        came, own = list[Message](), 0
+    async def whole(self, receive: Receive, limit: int) -> AsyncIterator[Message]:
+        """A body in one message; what has not come takes no room. Raises: RefusedError."""
+        body, more = bytearray(), True
         try:
             try:
                 async with asyncio.timeout(BODY_S):
-                    while not came or came[-1].get("more_body"):
-                        came.append(await receive())
-                        size = len(came[-1].get("body", b""))
-                        own, self.kept = own + size, self.kept + size
-                        self._check(own, limit)
+                    while more:
+                        async with asyncio.timeout(PART_S):
+                            message = await receive()
+                        more = message.get("more_body", False)
+                        self.kept += len(message.get("body", b""))
+                        body += message.get("body", b"")
+                        self._check(len(body), limit)
             except TimeoutError as error:
-                late = f"a body must come within {BODY_S:g} s, did not"
+                late = f"a body must come within {BODY_S:g} s, each part within {PART_S:g} s, did not"
                 raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, late) from error
-            yield came
+            if message["type"] == "http.disconnect":
+                raise RefusedError(HTTPStatus.BAD_REQUEST, "a body must come to its end, did not")
+            yield {"type": "http.request", "body": bytes(body), "more_body": False}
         finally:
-            self.kept -= own
+            self.kept -= len(body)
 
     def _check(self, own: int, limit: int) -> None:
         if own > limit:
-            detail = f"a body without a token or a session must have at most {limit} bytes, was larger"
+            detail = f"a body must have at most {limit} bytes here, or without a token or a session, was larger"
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         if self.kept > BUFFERED:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies come at once; try again")
 
 
-def _again(body: list[Message], receive: Receive) -> Receive:
+def _remember(refused: dict[str, None], whose: str, answer: list[Message]) -> None:
+    """Keep the last tokens and sessions that nobody is known by: they wait among strangers until one is known again."""
+    refused.pop(whose, None)
+    if whose and answer and answer[0].get("status") == HTTPStatus.UNAUTHORIZED:
+        refused[whose] = None
+        if len(refused) > REMEMBERED:
+            del refused[next(iter(refused))]
+
+
+def _again(body: Message, receive: Receive) -> Receive:
     """The body from memory, then what else the client does."""
-    rest = iter(body)
+    rest = iter([body])
 
     async def received() -> Message:
         return next(rest, None) or await receive()

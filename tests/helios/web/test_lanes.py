@@ -20,7 +20,7 @@ from helios.web.roles import Role
 from helios.web.sessions import SessionStore
 from tests.support.people import Api, person
 
-Work = Callable[[str], None]
+Work = Callable[[str], int | None]  # of a method, the status of its answer, 200 where none is given
 
 
 def serving(work: Work) -> Any:
@@ -28,14 +28,15 @@ def serving(work: Work) -> Any:
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]
-        await sync_to_async(work, thread_sensitive=True)(scope["method"])
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        status = await sync_to_async(work, thread_sensitive=True)(scope["method"])
+        await send({"type": "http.response.start", "status": status or 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 
     return application
 
 
 KNOWN = {"Authorization": f"Token {marked('t')}"}
+HALT = "/api/books/main/halt"
 SESSION = f"sessionid={marked('s')}"
 
 
@@ -108,7 +109,7 @@ def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypat
         ("GET", "/api/books/", {"Authorization": "Token"}, "stranger"),
         ("POST", "/api/books/main/halt", {"Authorization": "Token \u00e9"}, "stranger"),
         ("POST", "/api/modularity/modules/register", KNOWN, "change"),
-        ("POST", "/api/books/main/halt", KNOWN, "safer"),
+        ("POST", HALT, KNOWN, "safer"),
         ("POST", "/api/modularity/feature-flags/auto_trading/kill-switch", KNOWN, "safer"),
         ("POST", "/admin/trading/book/", {"cookie": SESSION}, "desk"),
         ("GET", "/admin/trading/book/", {"cookie": SESSION}, "read"),
@@ -117,7 +118,7 @@ def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypat
 )
 def test_each_kind_of_request_has_lanes_of_its_own(method: str, path: str, headers: dict[str, str], which: str) -> None:
     given = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    assert lanes.kind({"method": method, "path": path, "headers": given}) == which
+    assert lanes.kind({"method": method, "path": path, "headers": given})[0] == which
 
 
 @pytest.mark.parametrize(
@@ -138,12 +139,12 @@ def test_no_mark_is_computed_for_what_cannot_be_ours(
     path: str, headers: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(marks, "salted_hmac", lambda *_: pytest.fail("a mark was computed"))
-    assert lanes.kind({"method": "GET", "path": path, "headers": headers}) == "stranger"
+    assert lanes.kind({"method": "GET", "path": path, "headers": headers})[0] == "stranger"
 
 
 def test_a_session_is_ours_behind_a_proxy_that_asks_for_a_password_of_its_own() -> None:
     headers = [(b"authorization", b"Basic YTpi"), (b"cookie", SESSION.encode())]
-    assert lanes.kind({"method": "GET", "path": "/admin/", "headers": headers}) == "read"
+    assert lanes.kind({"method": "GET", "path": "/admin/", "headers": headers})[0] == "read"
 
 
 @pytest.mark.django_db
@@ -155,7 +156,7 @@ def test_a_token_and_a_session_are_known_as_ours_before_the_database_is_asked(
     session = client.cookies["sessionid"].value
     given = [[(b"authorization", f"Token {viewer.token}".encode())], [(b"cookie", f"sessionid={session}".encode())]]
     with django_assert_num_queries(0):
-        assert {lanes.kind({"method": "GET", "path": "/", "headers": each}) for each in given} == {"read"}
+        assert {lanes.kind({"method": "GET", "path": "/", "headers": each})[0] for each in given} == {"read"}
 
 
 @pytest.mark.django_db
@@ -189,13 +190,110 @@ def test_strangers_who_log_in_or_guess_by_the_hundred_hold_up_nobody_with_a_toke
 
 def test_bodies_are_bounded_for_strangers_and_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
     application = lanes.in_lanes(serving(lambda _: None), reading=1)
-    large = ("POST", b"x" * (lanes.STRANGERS_BODY + 1))
+    large = ("POST", b"x" * (lanes.SMALL_BODY + 1))
     assert asyncio.run(ask(application, large, headers={}))[0].status_code == 413
     assert asyncio.run(ask(application, large))[0].status_code == 200
-    monkeypatch.setattr(lanes, "BUFFERED", lanes.STRANGERS_BODY)
+    monkeypatch.setattr(lanes, "BUFFERED", lanes.SMALL_BODY)
     application = lanes.in_lanes(serving(lambda _: None), reading=1)
     assert asyncio.run(ask(application, large))[0].status_code in {413, 503}
     assert asyncio.run(ask(application, ("POST", b"small")))[0].status_code == 200  # what was refused is forgotten
+
+
+def test_no_body_of_others_keeps_out_what_makes_trading_safer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "BUFFERED", lanes.SMALL_BODY)
+    application = lanes.in_lanes(serving(lambda _: None), reading=1)
+
+    async def flood() -> list[httpx.Response]:
+        parts = iter([{"type": "http.request", "body": b"x" * lanes.SMALL_BODY, "more_body": True}])
+
+        async def receive() -> Any:
+            return next(parts, None) or await asyncio.Event().wait()
+
+        async def send(_: Any) -> None:
+            """Nobody listens."""
+
+        known = [(b"authorization", KNOWN["Authorization"].encode())]
+        head = {"type": "http", "method": "POST", "path": "/", "headers": known}
+        held = asyncio.create_task(application(head, receive, send))
+        await asyncio.sleep(0.05)
+        answers = [*await ask(application, ("POST", b"{}")), *await ask(application, ("POST", b"{}"), path=HALT)]
+        held.cancel()
+        return answers
+
+    assert [answer.status_code for answer in asyncio.run(flood())] == [503, 200]
+    large = ("POST", b"x" * (lanes.SMALL_BODY + 1))
+    assert asyncio.run(ask(application, large, path=HALT))[0].status_code == 413
+
+
+def test_a_body_whose_next_part_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "PART_S", 0.05)
+    bodies = lanes.Bodies()
+
+    async def wait() -> None:
+        parts = iter([{"type": "http.request", "body": b"a", "more_body": True}])
+
+        async def receive() -> Any:
+            return next(parts, None) or await asyncio.Event().wait()
+
+        async with bodies.whole(receive, 2):
+            pytest.fail("it has no end")
+
+    with pytest.raises(lanes.RefusedError, match="each part within"):
+        asyncio.run(wait())
+    assert bodies.kept == 0
+
+
+def test_who_leaves_before_the_end_of_a_body_takes_no_thread() -> None:
+    application = lanes.in_lanes(serving(lambda _: pytest.fail("it was served")), reading=1)
+    told: list[int] = []
+
+    async def leave() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        told.append(message.get("status", 0))
+
+    head = {"type": "http", "method": "POST", "path": HALT, "headers": []}
+    asyncio.run(application(head, leave, send))
+    assert told[0] == 400
+
+
+def test_nobody_fills_the_places_of_what_makes_trading_safer_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "WAITING", 4)
+    hang = threading.Event()
+    application = lanes.in_lanes(serving(lambda _: hang.wait(60) and None), reading=1)
+    other = {"Authorization": f"Token {marked('o')}"}
+
+    async def flood() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        many = asyncio.create_task(ask(application, *[("POST", b"")] * (lanes.EACH + 3), path=HALT))
+        await asyncio.sleep(0.05)
+        halt = asyncio.create_task(ask(application, ("POST", b"halt"), path=HALT, headers=other))
+        await asyncio.sleep(0.05)
+        hang.set()
+        return await many, await halt
+
+    many, halt = asyncio.run(flood())
+    assert halt[0].content == b"halt"
+    refused = [answer for answer in many if answer.status_code == 429]
+    assert len(refused) == 3
+    assert "of this token or session are under way" in refused[0].json()["detail"]
+    assert refused[0].headers["Retry-After"] == "1"
+    assert asyncio.run(ask(application, ("POST", b"again"), path=HALT))[0].content == b"again"
+
+
+def test_a_token_that_was_refused_waits_among_strangers_until_it_holds_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "REMEMBERED", 1)
+    statuses, served = iter([401, 401, 200, 401, 401, 200]), []
+
+    def work(_: str) -> int:
+        served.append(threading.current_thread().name.partition("-")[0])
+        return next(statuses)
+
+    application = lanes.in_lanes(serving(work), reading=1)
+    other = {"Authorization": f"Token {marked('o')}"}
+    for headers in (KNOWN, KNOWN, KNOWN, KNOWN, other, KNOWN):
+        asyncio.run(ask(application, ("POST", b""), path=HALT, headers=headers))
+    assert served == ["safer", "stranger", "stranger", "safer", "safer", "safer"]
 
 
 def test_a_client_that_is_slow_with_its_body_or_its_answer_takes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,13 @@ def test_reading_writing_what_is_slow_and_what_is_safer_are_counted_apart_and_fo
 
 
 @pytest.mark.django_db
+def test_what_a_person_may_not_do_counts_too(viewer: Api, settings: Any) -> None:
+    settings.API_RATES = {**settings.API_RATES, "safer": "2/h"}
+    answers = [viewer.post("/api/books/main/halt", {"reason": "x"}).status_code for _ in range(3)]
+    assert answers == [403, 403, 429]
+
+
+@pytest.mark.django_db
 def test_pages_of_the_admin_count_with_the_requests_of_the_same_person(
     viewer: Api, settings: Any, client: Client
 ) -> None:
