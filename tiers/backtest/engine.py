@@ -40,6 +40,7 @@ class Config:
     seed: int = 0
     key: str = "backtest"  # of the order ids; the live chain uses "book:<id>"
     start_row: int = 0  # first decided bar; earlier ones only warm up
+    bars_per_year: int | None = None  # of the calendar that all symbols have; None: they have not one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +182,7 @@ def _result(
         traded_notional=run.traded_notional,
         fees_paid=run.fees_paid,
         buy_hold_return_pct=None if total is None else 100.0 * total,
+        bars_per_year=config.bars_per_year,
     )
     return Result(
         strategy=strategy,

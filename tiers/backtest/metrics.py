@@ -1,8 +1,8 @@
 """The figures of a backtest: pure functions of the equity curve, the closed trades and the weights.
 
 Returns are simple returns of the equity from bar close to bar close; the risk-free rate is zero. Annual
-figures use the time that really passed between the first and the last bar (years of 365.25 days) and the
-number of bars that really came in it, so that 252 days a year is a result here and never an assumption. A
+figures use the bars that a year of the market's calendar has, so that one session of minutes is a 252nd of a
+year and not the hours from its first bar to its last; docs/figures.md says each convention. A
 figure that has no value (no trade, no loss, no time passed) is None, which JSON writes as null.
 """
 
@@ -56,12 +56,14 @@ def measure(
     traded_notional: Decimal,
     fees_paid: Decimal,
     buy_hold_return_pct: float | None = None,
+    bars_per_year: int | None = None,
 ) -> Metrics:
     """All figures of one run.
 
     `ts` and `equity` are (n_bars,), `weights` is (n_bars, n_symbols) held at each close, `pnl` holds the
-    profit of each closed trade after fees, `traded_notional` sums the value of all fills. Raises ValueError
-    when the shapes differ.
+    profit of each closed trade after fees, `traded_notional` sums the value of all fills. `bars_per_year` is that
+    of the calendar; None, where calendars are mixed, takes the bars that came in the time that passed. Raises
+    ValueError when the shapes differ.
     """
     if ts.shape != equity.shape or weights.shape[:1] != equity.shape:
         raise ValueError(
@@ -69,7 +71,10 @@ def measure(
         )
     years = years_between(ts)
     returns = simple_returns(equity)
-    per_year = len(returns) / years if years > 0 else math.nan
+    if bars_per_year is not None:
+        years = max(years, (len(equity) - 1) / bars_per_year)
+    observed = len(returns) / years if years > 0 else math.nan
+    per_year = observed if bars_per_year is None else float(bars_per_year)
     growth, drawdown = cagr(equity, years), max_drawdown(equity)
     return Metrics(
         n_bars=len(equity),

@@ -18,7 +18,7 @@ from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import Progress, ServingModels, warmup_bars
 from tiers.contracts import Bars, Switches
 from tiers.contracts.errors import DataError
-from tiers.contracts.parameters import PipelineParams
+from tiers.contracts.parameters import PipelineParams, bars_a_year
 from tiers.contracts.protocols import Tiers
 from tiers.contracts.switches import decide
 from tiers.contracts.switches import to_json as switches_to_json
@@ -193,10 +193,13 @@ def active_tiers() -> Tiers:
 
 
 def _config(request: Request, start_row: int) -> Config:
+    named = instruments.named(request.symbols)
+    closes = {instruments.market_closes([symbol], named) for symbol in request.symbols}
     return Config(
         initial=request.initial,
         costs=request.costs,
-        lots=instruments.lots(instruments.named(request.symbols)),
+        lots=instruments.lots(named),
+        bars_per_year=bars_a_year(request.timeframe, closes=closes.pop()) if len(closes) == 1 else None,
         seed=request.seed,
         start_row=start_row,
     )

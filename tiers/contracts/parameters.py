@@ -53,6 +53,17 @@ def _require(condition: bool, sentence: str) -> None:
         raise DataError(sentence)
 
 
+def bars_a_day(timeframe: str, *, closes: bool) -> int:
+    """Bars of a US stock session, or of a day around the clock; the first hour of a session is half a bar."""
+    bar_s = seconds(timeframe)
+    return -(-SESSION_S // bar_s) if closes else DAY_S // bar_s
+
+
+def bars_a_year(timeframe: str, *, closes: bool) -> int:
+    """Bars of 252 US stock sessions, or of 365 days around the clock."""
+    return bars_a_day(timeframe, closes=closes) * (252 if closes else 365)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolatilityParams:
     """How next-bar volatility is estimated; counts are a symbol's own bars.
@@ -175,13 +186,12 @@ class PipelineParams:
         `closes` says whether the market does, by its calendar: US stock sessions, else trading around the clock.
         It sets the bars of a year, the volatility target and the CVaR limit.
         """
-        bar_s = seconds(timeframe)
-        a_day = -(-SESSION_S // bar_s) if closes else DAY_S // bar_s  # the first hour of a session is half a bar
+        a_day = bars_a_day(timeframe, closes=closes)
         window, bucket_days, history, cost_bps, holding = _BY_TIMEFRAME[timeframe]
         usual = cls(
             volatility=VolatilityParams(window_bars=window, bucket_s=bucket_days * DAY_S),
             risk=RiskParams(
-                bars_per_year=a_day * (252 if closes else 365),
+                bars_per_year=bars_a_year(timeframe, closes=closes),
                 target_volatility=0.15 if closes else 0.3,
                 max_cvar=round((0.03 if closes else 0.06) / math.sqrt(a_day), 6),
             ),

@@ -110,12 +110,12 @@ def test_the_year_has_the_hours_of_the_markets(monkeypatch: Any, calendar: str, 
     run_helios, asked = engine.run_helios, []
 
     def spied(*args: Any, **options: Any) -> Any:
-        asked.append(options["params"].risk.bars_per_year)
+        asked.extend([options["params"].risk.bars_per_year, args[2].bars_per_year])
         return run_helios(*args, **options)
 
     monkeypatch.setattr(engine, "run_helios", spied)
     run_json("--timerange", DECIDED)
-    assert asked == [bars_per_year]
+    assert asked == [bars_per_year] * 2
 
 
 @pytest.mark.usefixtures("model")

@@ -66,7 +66,7 @@ def test_a_doubling_in_two_years_grows_41_percent_a_year() -> None:
     assert metrics.cagr(np.array([100.0, 200.0]), 2.0) == pytest.approx(math.sqrt(2) - 1)
 
 
-def test_annualisation_follows_the_bars_that_came_and_not_the_calendar() -> None:
+def test_without_one_calendar_annualisation_follows_the_bars_that_came() -> None:
     ts = days(1462)  # four years and a quarter day short of it
     weekdays = ts[np.is_busday(ts.astype("datetime64[D]"))]
     equity = 100 * np.cumprod(1 + np.random.default_rng(1).normal(0.0, 0.01, len(weekdays)))
@@ -74,6 +74,20 @@ def test_annualisation_follows_the_bars_that_came_and_not_the_calendar() -> None
     assert 260 < per_year < 262
     got = measured(list(equity), ts=weekdays, weights=np.zeros((len(weekdays), 1)))
     assert got.volatility_pct == pytest.approx(100 * statistics.stdev(metrics.simple_returns(equity)) * per_year**0.5)
+
+
+def test_one_session_of_minutes_is_measured_by_the_year_of_its_calendar() -> None:
+    ts = np.datetime64("2024-01-02T14:31:00", "us") + np.arange(390) * np.timedelta64(60, "s")
+    equity = 100 * np.cumprod(1 + np.random.default_rng(2).normal(1e-5, 1e-4, 390))
+    returns = [b / a - 1 for a, b in pairwise(equity.tolist())]
+    changes = {"ts": ts, "weights": np.zeros((390, 1)), "traded_notional": Decimal(200)}
+    got = measured(list(equity), bars_per_year=98_280, **changes)
+    assert got.volatility_pct == pytest.approx(100 * statistics.stdev(returns) * math.sqrt(252 * 390))
+    expected = statistics.mean(returns) / statistics.stdev(returns) * math.sqrt(252 * 390)
+    assert got.sharpe == pytest.approx(expected)
+    assert measured(list(equity), **changes).sharpe / got.sharpe == pytest.approx(2.313, abs=1e-3)
+    assert got.cagr_pct == pytest.approx(100 * ((equity[-1] / equity[0]) ** (98_280 / 389) - 1))
+    assert got.turnover == pytest.approx(100 / equity.mean() * 98_280 / 389)
 
 
 def test_the_trade_figures_worked_by_hand() -> None:
