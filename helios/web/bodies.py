@@ -54,13 +54,19 @@ def _counting(receive: Receive, limit: int) -> Receive:
 
 async def refuse(send: Send, status: HTTPStatus, detail: str, *headers: tuple[bytes, bytes]) -> None:
     """Answer with a problem before Django is asked, and close: whatever else comes is not read."""
-    problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
-    body = json.dumps(problem).encode()
+    told, body = problem(status, detail, *headers)
+    await send({"type": "http.response.start", "status": status, "headers": told})
+    await send({"type": "http.response.body", "body": body})
+
+
+def problem(status: HTTPStatus, detail: str, *headers: tuple[bytes, bytes]) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers and the body of such an answer."""
+    fields = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    body = json.dumps(fields).encode()
     told = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
         *headers,
     ]
-    await send({"type": "http.response.start", "status": status, "headers": told})
-    await send({"type": "http.response.body", "body": body})
+    return told, body

@@ -1,22 +1,91 @@
 """Connections that ask nothing, or never take their answer, are closed: a process has a bounded number of them.
 
-Where nearly all are taken, a new one takes the place of the one that has asked nothing for longest.
+Where nearly all are taken, a new one takes the place of the one that has asked nothing for longest. h11 works in the
+loop of events for each header, each chunk and each read: a request has a bounded number of them too.
 """
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from helios.web.bodies import problem
 
 LOOK_S: Final = 10.0  # between two looks at a connection
 ANSWERED_LOOKS: Final = 12  # so many looks may a request take, with its answer
 CROWDED: Final = 0.9  # of the connections that uvicorn allows
+HEAD: Final = 16_384  # bytes of a head, and that h11 is given at a time
+HEADERS: Final = 100
+CHUNKS: Final = 256  # of a body that comes without a Content-Length
+READS, READ = 512, 16  # beyond so many reads of a connection, each has at least so many bytes in the mean
 _open: dict[PatientProtocol, None] = {}  # the oldest first
+
+
+class TooManyError(Exception):
+    """A request of too many pieces: the status and the sentence it is answered with."""
+
+
+class CountingConnection(h11.Connection):
+    """h11's, which stops at what has too many pieces."""
+
+    _chunks = 0
+
+    def next_event(self) -> Any:
+        """The next event. Raises: TooManyError."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = 0
+            if len(event.headers) > HEADERS:
+                detail = f"a request must have at most {HEADERS} headers, had {len(event.headers)}"
+                raise TooManyError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+        elif isinstance(event, h11.Data) and event.chunk_start:
+            self._chunks += 1
+            if self._chunks > CHUNKS:
+                detail = f"a body of more than {CHUNKS} chunks must come with a Content-Length instead, did not"
+                raise TooManyError(HTTPStatus.LENGTH_REQUIRED, detail)
+        return event
 
 
 class PatientProtocol(H11Protocol):
     """Uvicorn's protocol, whose own patience begins after the first answer: `uvicorn --http` names this class."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = CountingConnection(h11.SERVER, HEAD)
+        self._reads, self._bytes = 0, 0
+
+    def data_received(self, data: bytes) -> None:
+        self._reads, self._bytes = self._reads + 1, self._bytes + len(data)
+        if self._reads > READS and self._bytes < READ * self._reads:
+            self._refuse(HTTPStatus.BAD_REQUEST, f"a request must come in parts of {READ} bytes or more, did not")
+        for start in range(0, len(data), HEAD):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + HEAD])
+
+    def handle_events(self) -> None:
+        try:
+            super().handle_events()
+        except TooManyError as error:
+            self._refuse(*error.args)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
+        self._refuse(HTTPStatus.BAD_REQUEST, f"a request must be HTTP/1.1 with a head of {HEAD} bytes at most, was not")
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answer, where no answer has begun, and close; whoever works for the request is told that nobody listens."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            headers, body = problem(status, detail)
+            answer = h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())
+            for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

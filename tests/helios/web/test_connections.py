@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import h11
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
 from helios.web import connections
 
 
-async def answer(_scope: Any, _receive: Any, send: Any) -> None:
+async def answer(_scope: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -76,3 +80,76 @@ def test_those_who_ask_nothing_keep_nobody_out_who_asks() -> None:
             return answers
 
     assert [answer[-2:] for answer in asyncio.run(crowd())] == [b"ok"] * 3
+
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """A client's connection, without a socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came, self.closed = b"", False
+
+    def write(self, data: Any) -> None:
+        self.came += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """All is here already."""
+
+    def resume_reading(self) -> None:
+        """All is here already."""
+
+
+async def answered(*parts: bytes) -> tuple[bytes, bool]:
+    """What answers these parts, and whether the connection was closed."""
+    wire = Wire()
+    protocol = connections.PatientProtocol(uvicorn.Config(answer, lifespan="off", log_config=None), ServerState(), {})
+    protocol.connection_made(wire)
+    for part in parts:
+        protocol.data_received(part)
+    while not wire.came:  # noqa: ASYNC110 - the application answers in a task of uvicorn's
+        await asyncio.sleep(0)
+    closed = wire.closed
+    protocol.connection_lost(None)
+    return wire.came, closed
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (CHUNKED + b"1\r\na\r\n" * 200 + b"0\r\n\r\n", 200),
+        (CHUNKED + b"1\r\na\r\n" * 65_000 + b"0\r\n\r\n", 411),
+        (GET + b"a:\r\n" * 200 + b"\r\n", 431),
+        (GET + b"Cookie: " + b"a" * 60_000 + b"\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n" + b"a" * 90_000, 200),
+    ],
+)
+def test_a_request_has_a_bounded_number_of_pieces(said: bytes, status: int) -> None:
+    came, closed = asyncio.run(answered(said))
+    assert came.startswith(f"HTTP/1.1 {status} ".encode())
+    assert closed == (status != 200)
+
+
+def test_h11_reads_no_chunk_beyond_the_first_too_many() -> None:
+    conn = connections.CountingConnection(h11.SERVER)
+    conn.receive_data(CHUNKED + b"1\r\na\r\n" * 65_000)
+    for _ in range(1 + connections.CHUNKS):  # the head comes first
+        assert conn.next_event() is not h11.NEED_DATA
+    with pytest.raises(connections.TooManyError):
+        conn.next_event()
+
+
+def test_who_sends_letter_by_letter_is_let_go() -> None:
+    came, closed = asyncio.run(answered(*[b"a"] * (connections.READS + 1)))
+    assert came.startswith(b"HTTP/1.1 400 ")
+    assert closed
