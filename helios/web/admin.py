@@ -12,6 +12,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.validators import MaxLengthValidator
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
@@ -27,7 +28,7 @@ from django_celery_beat.models import (
 )
 from django_celery_results.models import GroupResult, TaskResult
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from helios.errors import Rejected
@@ -35,7 +36,18 @@ from helios.web import tokens
 from helios.web.admin_base import ReadOnlyAdmin
 from helios.web.models import ApiToken
 
+
+class LoginForm(AuthenticationForm):
+    """As the admin's, which bounds a name in the browser alone: no account has a longer one, and nothing keeps it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        username = self.fields["username"]
+        username.validators.append(MaxLengthValidator(username.max_length))
+
+
 admin.site.index_title = "Start page"
+admin.site.login_form = LoginForm
 
 for _model in (
     User,

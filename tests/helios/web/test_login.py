@@ -208,3 +208,9 @@ def test_every_address_on_a_page_leads_somewhere(admin_client: Client, client: C
     found = set(ADDRESS.findall(response.content.decode()))
     assert found
     assert [each for each in sorted(found) if not leads_somewhere(each)] == []
+
+
+def test_a_name_longer_than_any_account_s_is_an_error_of_the_form(client: Client) -> None:
+    answer = log_in(client, "/admin/login/", username="a" * 60_000)
+    assert (answer.status_code, AccessAttempt.objects.count()) == (200, 0)
+    assert "Ensure this value has at most 150 characters" in answer.content.decode()
