@@ -58,7 +58,7 @@ class SelfContainedTask(Task):  # type: ignore[type-arg]
             told: BaseException = error if told_to_end(error) else readable_elsewhere(error)
             if told is error:
                 raise
-            raise told from error
+            raise told from None
 
 
 def readable_elsewhere(error: BaseException) -> Exception:
@@ -66,7 +66,7 @@ def readable_elsewhere(error: BaseException) -> Exception:
     from helios.modules.loading import ROOT  # noqa: PLC0415 - after Django is set up
 
     try:
-        if isinstance(error, Exception) and ROOT.encode() not in pickle.dumps(error):
+        if issubclass(type(error), Exception) and ROOT.encode() not in pickle.dumps(error):
             return error
     except BaseException:  # noqa: BLE001, S110 - how a module's error is pickled is its own code
         pass

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 from typing import Final
 
 LONGEST_TEXT: Final = 2_000  # letters of an error's text that a reason keeps
 _redact: Callable[[str], str] = str
+_name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
+_traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
 
 
 class HeliosError(Exception):
@@ -52,15 +55,26 @@ class SettingsError(HeliosError):
 def error_text(error: BaseException) -> str:
     """An error as a reason: our own in their words, others with their kind; cut where it is long, without secrets.
 
-    Its text may be made by code from outside: whatever that does, there is a reason.
+    Its text may be made by code from outside: whatever that does, there is a reason. So nothing of its class is asked:
+    `isinstance` and `__name__` are what a class says of itself.
     """
     try:
-        text = str(error).rstrip()
+        text = str.rstrip(str(error))
     except BaseException as worse:  # noqa: BLE001
-        text = f"its text cannot be read ({type(worse).__name__})"
-    if not isinstance(error, HeliosError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text = f"its text cannot be read ({kind_of(worse)})"
+    if not issubclass(type(error), HeliosError):
+        text = f"{kind_of(error)}: {text}" if text else kind_of(error)
     return _redact(text[: 2 * LONGEST_TEXT])[:LONGEST_TEXT]  # no secret is cut in half and shown
+
+
+def kind_of(error: BaseException) -> str:
+    """The name of an error's class, without a word from that class."""
+    return str.__str__(_name_of(type(error)))
+
+
+def plain(error: BaseException) -> HeliosError:
+    """One of ours with the text and the traceback of an error from outside, for whoever formats or pickles it."""
+    return HeliosError(error_text(error)).with_traceback(_traceback_of(error))
 
 
 def redact_with(redact: Callable[[str], str]) -> None:

@@ -26,9 +26,9 @@ def told_to_end(error: BaseException) -> bool:
     """Whether an error is this process's own way out, asked for by a signal; a pool process hears no SIGINT."""
     from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]  # noqa: PLC0415 - others run no pool
 
-    if isinstance(error, KeyboardInterrupt):
+    if issubclass(type(error), KeyboardInterrupt):  # `isinstance` would ask the error for its class
         return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-    return isinstance(error, SystemExit) and bool(terminate_handler_fired())
+    return issubclass(type(error), SystemExit) and bool(terminate_handler_fired())
 
 
 @lru_cache(maxsize=1)

@@ -206,9 +206,9 @@ class Breaker:
         return _SLOW.get(outcome, outcome) if slow else outcome
 
     def _judged(self, error: BaseException) -> Outcome:
-        if isinstance(error, _OWN_END):
+        if issubclass(type(error), _OWN_END):
             return Outcome.IGNORED
-        if not isinstance(error, Exception):
+        if not issubclass(type(error), Exception):
             return Outcome.IGNORED if told_to_end(error) else Outcome.FAILURE
         try:
             if self._ignored(error):

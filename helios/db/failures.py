@@ -18,7 +18,7 @@ def lost(error: BaseException) -> bool:
 
     To be asked outside of the savepoint in which the error was raised.
     """
-    return isinstance(error, UNAVAILABLE) and not connection.is_usable()
+    return issubclass(type(error), UNAVAILABLE) and not connection.is_usable()
 
 
 @contextmanager

@@ -42,4 +42,4 @@ class WatchedCallFailed(HeliosError):  # noqa: N818
 
     def __init__(self, name: str, label: str, cause: BaseException) -> None:
         super().__init__(f"module {name} {label} failed in a watched call: {error_text(cause)}")
-        self.name, self.label, self.cause = name, label, cause
+        self.name, self.label = name, label

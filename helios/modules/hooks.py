@@ -35,7 +35,7 @@ def loaded(implementation: Any, slot: str) -> None:
     except BaseException as error:  # a hook may do anything
         if told_to_end(error):
             raise
-        raise ModuleLoadFailed(f"module {slot} failed in on_load: {error_text(error)}") from error
+        raise ModuleLoadFailed(f"module {slot} failed in on_load: {error_text(error)}") from None
 
 
 def switched(slot: str, old: Any, new: Any, from_version: str) -> list[str]:

@@ -205,7 +205,7 @@ def _imported(slot: str, name: str, path: str, version: str) -> Implementation:
     except BaseException as error:  # the code may do anything at import, leaving included
         if told_to_end(error):
             raise
-        raise ModuleLoadFailed(f"module {slot} could not be imported from {path}: {error_text(error)}") from error
+        raise ModuleLoadFailed(f"module {slot} could not be imported from {path}: {error_text(error)}") from None
     _check(found, slot, path, version)
     hooks.check(found, slot)
     hooks.loaded(found, slot)

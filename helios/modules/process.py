@@ -184,7 +184,7 @@ def _watched_load(name: str, row: Row) -> loading.Implementation:
             raise
         failure = WatchedCallFailed(name, row.label, error)
         watch.failed(row.watch, str(failure))
-        raise failure from error
+        raise failure from None
 
 
 def _switched(before: ActiveModule | None, now: ActiveModule) -> None:

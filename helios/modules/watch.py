@@ -69,10 +69,10 @@ class Guarded:
             if told_to_end(error):
                 raise
             raised = WatchedCallFailed(active.name, active.version, error)
-            failed(active.watch, str(raised))
-            raise raised from error
         finally:
             _mark(None)
+        failed(active.watch, str(raised))
+        raise raised  # out of its handler: nothing of a class of the module's leaves with it
 
     def __getattr__(self, name: str) -> Any:
         found = self._called(getattr, self._active.implementation, name)

@@ -196,7 +196,7 @@ def _failing_over(run: Run, stage: Stage, label: str) -> Run:
         except BaseException as error:
             if told_to_end(error):
                 raise
-            raise WatchedCallFailed(stage.value, label, error) from error
+            raise WatchedCallFailed(stage.value, label, error) from None
 
     return attempt
 

@@ -29,7 +29,7 @@ from helios import breakers, events, flags
 from helios.control import generations
 from helios.db import statements
 from helios.db.failures import UNAVAILABLE
-from helios.errors import error_text
+from helios.errors import error_text, plain
 from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
@@ -91,8 +91,8 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
     except BaseException as error:  # a defect in a tier ends its cycle with a reason, and stops no book
         if told_to_end(error):
             raise
-        if not isinstance(error, HeliosError):
-            logger.opt(exception=True).error("tier.defect")
+        if not issubclass(type(error), HeliosError):
+            logger.opt(exception=plain(error)).error("tier.defect")
         status, reason = Status.FAILED, f"{stage.value}: {error_text(error)}"
     with transaction.atomic():
         claim = claims.locked(cycle_id, stage, wait=stage in WAITS)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from helios.errors import error_text
+from helios.errors import error_text, kind_of
 from helios.modules import loading, sources
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from helios.modules.gate import confinement, kernel
@@ -149,7 +149,7 @@ def verdict(work: Callable[[], object]) -> tuple[str, str]:
         return "error", "it asked for more memory than it may use (MemoryError)"
     except BaseException as error:  # noqa: BLE001 - code under test may raise anything, leaving included
         told = error_text(error)
-        return "error", f"it raised {told if told != type(error).__name__ else f'{told}()'}"
+        return "error", f"it raised {told if told != kind_of(error) else f'{told}()'}"
     return "passed", ""
 
 

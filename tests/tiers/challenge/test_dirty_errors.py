@@ -39,7 +39,38 @@ class Panic(BaseException):
 def run(*args, **named):
     raise Panic('a\\0b\\ud800c')
 """
+NAMELESS = """
+class Meta(type):
+    def __getattribute__(cls, name):
+        raise KeyError(name)
+class Nameless(Exception, metaclass=Meta):
+    pass
+def run(*args, **named):
+    raise Nameless('gone')
+"""
+HIDES = """
+def hidden(self, *_):
+    raise Hides
+class Own(str):
+    rstrip = __getitem__ = __str__ = __format__ = hidden
+class Hides(BaseException):
+    __class__ = __cause__ = __context__ = __traceback__ = __notes__ = args = property(hidden)
+    __repr__ = __reduce__ = __reduce_ex__ = __getattribute__ = __setattr__ = hidden
+    def __str__(self):
+        return str.__new__(Own, 'hostile')
+def run(*args, **named):
+    raise Hides
+"""
+CIRCLES = """
+def run(*args, **named):
+    one, two = ValueError('one'), ValueError('two')
+    one.__cause__, two.__cause__ = two, one
+    raise one
+"""
 ERRORS = {
+    "a class that cannot be named": (NAMELESS, "Nameless: gone"),
+    "an error whose every part raises": (HIDES, "Hides: hostile"),
+    "causes in a circle": (CIRCLES, "ValueError: one"),
     "a NUL and half a surrogate pair": (DIRTY, "RuntimeError: a\ufffdb\ufffdc"),
     "a text that raises": (NO_TEXT, "Mute: its text cannot be read (ValueError)"),
     "leaving": (LEAVES, "SystemExit: a\ufffdb\ufffdc"),
@@ -181,14 +212,15 @@ def test_a_cycle_that_cannot_be_recovered_keeps_no_other_one_running(desk, times
     assert PipelineCycle.objects.get(pk=first.pk).status == "FAILED"
 
 
-def test_a_panic_of_a_version_long_in_use_ends_its_cycle_with_a_reason(book, times, swap):
-    swap("execute", PANICS)
+@pytest.mark.parametrize(("source", "told"), ERRORS.values(), ids=ERRORS)
+def test_an_error_of_a_version_long_in_use_ends_its_cycle_with_a_reason(book, times, swap, source, told):
+    swap("execute", source)
     ModuleSwap.objects.update(state="COMPLETED")
     Module.objects.update(watch=None)
     modules.refresh_if_behind()
     modules.forget()
     cycle = run(book, times[FIRST])
-    assert (cycle.status, cycle.reason) == ("FAILED", "execute: Panic: a\ufffdb\ufffdc")
+    assert (cycle.status, cycle.reason) == ("FAILED", f"execute: {told}")
 
 
 def test_a_panic_of_a_predictor_leaves_the_cycle_the_neutral_forecast(times):
