@@ -202,7 +202,7 @@ class ModuleAdmin(ServicedAdmin):
             obj.path,
             form.cleaned_data["version"],
             dependencies=obj.dependencies or None,
-            hot_reloadable=obj.hot_reloadable,
+            hot_reloadable=None if Module.objects.filter(name=obj.name).exists() else obj.hot_reloadable,
             new_slot=form.cleaned_data["new_slot"],
             actor=request.user.get_username(),
         )

@@ -17,6 +17,10 @@ class SeveralVersions(Conflict, ModuleRefused):
     """More than one registration has that version: whoever decides names the one that they saw."""
 
 
+class AlreadyTested(Conflict, ModuleRefused):
+    """A registration would change what a version passed its tests with, or how its slot may be changed."""
+
+
 class UnknownJob(NotFound):
     """No job has that number."""
 

@@ -11,11 +11,11 @@ from helios.modules import compatibility, loading, sources
 from helios.modules.catalog import SHIPPED, STAGES
 from helios.modules.core.dependencies import check_name, check_path
 from helios.modules.core.versions import label_of, parse
-from helios.modules.errors import ModuleLoadFailed, ModuleRefused
+from helios.modules.errors import AlreadyTested, ModuleLoadFailed, ModuleRefused
 from helios.modules.gate import runs
 from helios.modules.models import OPEN_SWAPS, Module, ModuleCode, ModuleState, ModuleVersion
 from helios.modules.rows import MODULES, USABLE, changed, find, move, named, slots, version_of
-from helios.modules.sources import SourceCode
+from helios.modules.sources import Declaration, SourceCode
 from helios.modules.swapping import fill_slot, recover, rollback, swap
 
 __all__ = [
@@ -50,23 +50,25 @@ def register(
 
     `new_slot`: makes the slot where there is none; else `UnknownModule`: a name is most likely misspelt, and a slot is
     never taken away.
-    Nothing is imported. The same content is the same version: registered again, a FAILED one may be tried again.
-    `dependencies`: without them those in the code's DEPENDENCIES hold, else those of the version in use.
+    Nothing is imported. The same content is the same version: registered again, a FAILED one may be tried again, and
+    one that passed its tests stays as it was tested.
+    `dependencies`: without them those of a version that passed stay, else those in the code's DEPENDENCIES hold, else
+    those of the version in use. `hot_reloadable`: of a slot that this makes; another one is configured.
     Raises `ModuleRefused` for a path outside the allowed packages, code that cannot be parsed or states no VERSION
-    or another than `version`, a bad range, a missing or circular dependency.
+    or another than `version`, a bad range, a missing or circular dependency, and `AlreadyTested` for what would
+    change what was tested or how a slot that is there may be changed.
     """
     _check_slot(name, new=new_slot)
     artefact = sources.read(path, loading.allowed_packages())
     stated = sources.declaration_of(artefact)
     if version and parse(version) != parse(stated.version):
         raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
-    wanted = dependencies if dependencies is not None else stated.dependencies
     with MODULES.changing(actor=actor):
         rows = slots()
         if name not in rows:
             others = Module.objects.exclude(name__in=STAGES)
             bounds.check_room(others, bounds.SLOTS, "slots of modules", ModuleRefused)
-        return _enter(rows, name, artefact, stated.version, wanted, hot_reloadable=hot_reloadable, actor=actor)
+        return _enter(rows, name, artefact, stated, dependencies, hot_reloadable=hot_reloadable, actor=actor)
 
 
 def check_registration(name: str, path: str, version: str, dependencies: Mapping[str, str], *, new_slot: bool) -> None:
@@ -204,8 +206,8 @@ def restore_shipped(*, actor: str = "system") -> list[str]:
             rows = slots()
             if shipped.name not in rows:
                 artefact = sources.read(shipped.path, loading.DEFAULT_PACKAGES)
-                version = sources.declaration_of(artefact).version
-                row = _enter(rows, shipped.name, artefact, version, shipped.dependencies, actor=actor)
+                stated = sources.declaration_of(artefact)
+                row = _enter(rows, shipped.name, artefact, stated, shipped.dependencies, actor=actor)
                 _take(slots()[shipped.name], row, actor=actor)
                 made.append(shipped.name)
     return made
@@ -248,30 +250,35 @@ def _enter(
     rows: Mapping[str, Module],
     name: str,
     artefact: SourceCode,
-    version: str,
+    stated: Declaration,
     dependencies: Mapping[str, str] | None,
     *,
     hot_reloadable: bool | None = None,
     actor: str,
 ) -> ModuleVersion:
-    slot = rows.get(name) or Module(name=name, path=artefact.path, version=version)
+    slot, label = rows.get(name), label_of(stated.version, artefact.digest)
+    if slot is None:
+        slot = Module(name=name, path=artefact.path, version=stated.version)
+        slot.hot_reloadable = hot_reloadable is not False
+    elif hot_reloadable not in (None, slot.hot_reloadable):
+        raise AlreadyTested(f"module {name} is there: `modules configure` says whether it is hot_reloadable")
+    row = ModuleVersion.objects.filter(module__name=name, label=label).first() or ModuleVersion(label=label)
+    tested = row.state in USABLE
     if dependencies is None:
-        dependencies = slot.dependencies
+        kept = row.dependencies if tested else stated.dependencies
+        dependencies = slot.dependencies if kept is None else kept
+    if tested and row.dependencies != dict(dependencies):
+        raise AlreadyTested(f"module {name} {label} is {row.state}: its dependencies cannot change, it was tested so")
     compatibility.check_graph(rows, name, dependencies)
-    if hot_reloadable is not None:
-        slot.hot_reloadable = hot_reloadable
     if name not in rows:
         slot.save()
-    label = label_of(version, artefact.digest)
-    row = ModuleVersion.objects.filter(module=slot, label=label).first() or ModuleVersion(module=slot, label=label)
+    row.module = slot
     if row.code_id not in (None, artefact.digest):
         raise ModuleRefused(f"module {name} {label} must be one content, another one has the same label")
     if row.code is None:  # who registered it first stays: the events tell of everybody
-        row.version, row.path, row.code, row.registered_by = version, artefact.path, _kept(artefact), actor
-    if row.state == ModuleState.ACTIVE and row.dependencies != dict(dependencies):
-        raise ModuleRefused(f"module {name} {label} is in use: its dependencies cannot change under it")
+        row.version, row.path, row.code, row.registered_by = stated.version, artefact.path, _kept(artefact), actor
     row.dependencies = dict(dependencies)
-    state = row.state if row.state in USABLE else ModuleState.UNLOADED
+    state = row.state if tested else ModuleState.UNLOADED
     move(slot, row, ModuleState(state), actor=actor, kind="module.registered")
     return row
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+from functools import partial
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from helios.errors import Conflict
 from helios.events.models import SystemEvent
 from helios.modules import process, services
 from helios.modules.catalog import SHIPPED, STAGES
-from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, ModuleRefused, SeveralVersions, UnknownModule
+from helios.modules.errors import (
+    AlreadyTested,
+    ModuleLoadFailed,
+    ModuleNotActive,
+    ModuleRefused,
+    SeveralVersions,
+    UnknownModule,
+)
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleCode, ModuleVersion
 
@@ -231,7 +240,10 @@ def test_registering_again_keeps_who_did_it_first_and_tells_of_everybody(code):
         (("risk_two", "tiers.risk", "1.0.0", {"features": "new"}), "a version must read like"),
         (("risk_two", "tiers.risk", "1.0.0", {"oracle": "*"}), "depends on oracle, which is not registered"),
         (("risk", "tiers.risk", "9.0.1"), "module risk is registered as 9.0.1, but the code in tiers.risk is 1"),
-        (("risk", "tiers.risk", "1.0.0", {"features": "*"}), "is in use: its dependencies cannot change under it"),
+        (
+            ("risk", "tiers.risk", "1.0.0", {"features": "*"}),
+            "is ACTIVE: its dependencies cannot change",
+        ),
         (("Risk!", "tiers.risk"), "a module's name must read like predict or risk-two"),
         (("risk_two", "tiers.nowhere"), "code must lie where tiers.nowhere points to, nothing was found there"),
         (("risk_two", "tiers"), "a module's path must lead below tiers"),
@@ -259,14 +271,26 @@ def test_a_registration_that_closes_a_cycle_is_refused_by_name(code):
 @pytest.mark.usefixtures("chain")
 def test_a_version_registered_beside_one_in_use_changes_nothing_yet(code):
     services.activate("source")
-    row = services.register("source", code("source_two", version="1.1.0"), "1.1.0", hot_reloadable=False)
+    row = services.register("source", code("source_two", version="1.1.0"), "1.1.0")
     slot = Module.objects.get(name="source")
-    assert (row.state, slot.state, slot.version, slot.hot_reloadable) == ("UNLOADED", "ACTIVE", "1.0.0", False)
+    assert (row.state, slot.state, slot.version) == ("UNLOADED", "ACTIVE", "1.0.0")
     with pytest.raises(ModuleRefused, match=r"module source is in use as 1\.0\.0\+.*: swap it to 1\.1\.0\+"):
         services.activate("source", row.label)
     services.unload("source")
     services.activate("source", row.label)
     assert process.resolve("source").implementation.run(3) == ("1.1.0", 3)
+
+
+def test_registering_changes_neither_what_was_tested_nor_how_a_slot_that_is_there_may_be_changed(three_versions, code):
+    services.swap("oracle", three_versions["1.1.0"], actor="ann")
+    again = partial(services.register, "oracle", code("oracle", version="1.0.0"))
+    with pytest.raises(AlreadyTested, match="is LOADED: its dependencies cannot change"):
+        again(dependencies={"risk": ">=9"})
+    with pytest.raises(AlreadyTested, match="is there: `modules configure` says"):
+        again(hot_reloadable=False)
+    assert again(hot_reloadable=True).dependencies == {}
+    assert services.rollback("oracle", actor="ann").to_version.label == three_versions["1.0.0"]
+    assert issubclass(AlreadyTested, Conflict)
 
 
 @pytest.mark.usefixtures("chain")
