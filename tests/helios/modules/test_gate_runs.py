@@ -192,7 +192,6 @@ def test_what_is_tested_are_the_kept_sources_not_the_files_on_disk(echo, code):
         (("echo", "9.9.9"), UnknownModule, "module echo has no version 9.9.9; there are 1.0.0"),
         (("echo", "", ["speed"]), ModuleRefused, "must be one of generic, ml, trading, data, risk, tiny, was 'speed'"),
         (("echo", "", []), ModuleRefused, "a test suite must be one of .*, was none"),
-        (("echo", "", ["risk"]), ModuleRefused, "suite risk has no test for module echo; .* that gate it are tiny"),
     ],
 )
 def test_an_unknown_name_is_refused_in_one_sentence_and_nothing_is_kept(echo, arguments, error, message: str):
@@ -200,6 +199,30 @@ def test_an_unknown_name_is_refused_in_one_sentence_and_nothing_is_kept(echo, ar
     with pytest.raises(error, match=message):
         runs.run_suites(*arguments, actor="ann")
     assert not ModuleTestRun.objects.exists()
+
+
+def test_a_suite_beside_those_of_the_slot_that_has_no_test_for_the_code_is_refused_and_the_run_kept(echo):
+    echo()
+    with pytest.raises(ModuleRefused, match=r"suite risk has no test for module echo; .* that gate it are tiny"):
+        runs.run_suites("echo", "", ["risk"], actor="ann")
+    assert not ModuleTestRun.objects.get().passed
+
+
+CLAIMS_IDLE = """value
+import gc, os
+from helios.modules.gate.child import ResultPipe
+pipe = [each for each in gc.get_objects() if type(each) is ResultPipe][-1]
+pipe.send(result=["gate", "loads", True, "passed", "", 1.0])
+pipe.send(idle=["tiny"])
+"""
+
+
+@pytest.mark.parametrize("leaves", ["os._exit(0)", "pipe.send(plan=[]); pipe.send(end=True); os._exit(0)"])
+def test_the_run_of_a_candidate_that_says_its_suite_has_no_test_is_kept_as_failed(echo, leaves: str):
+    echo(CLAIMS_IDLE + leaves)
+    report = runs.run_suites("echo", actor="ann")
+    assert (report.passed, ModuleTestRun.objects.get().passed) == (False, False)
+    assert "suite tiny has no test for module echo" in report.results[-1].message
 
 
 @pytest.mark.parametrize("limits", [{"time_limit_s": 0}, {"test_limit_s": -1}, {"memory_limit_mb": 5}])
