@@ -67,12 +67,14 @@ def run(*args, **named):
     one.__cause__, two.__cause__ = two, one
     raise one
 """
+STEERS = "def run(*args, **named):\n    raise RuntimeError('a\\x1b[2Jb\\u202ec')\n"
 ERRORS = {
     "a class that cannot be named": (NAMELESS, "Nameless: gone"),
     "an error whose every part raises": (HIDES, "Hides: hostile"),
     "causes in a circle": (CIRCLES, "ValueError: one"),
     "a NUL and half a surrogate pair": (DIRTY, "RuntimeError: a\ufffdb\ufffdc"),
     "a text that raises": (NO_TEXT, "Mute: its text cannot be read (ValueError)"),
+    "what steers a terminal": (STEERS, "RuntimeError: a\ufffd[2Jb\ufffdc"),
     "leaving": (LEAVES, "SystemExit: a\ufffdb\ufffdc"),
     "a panic, which is no Exception": (PANICS, "Panic: a\ufffdb\ufffdc"),
 }
