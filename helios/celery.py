@@ -4,7 +4,7 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from celery import Celery, Task
 from celery.exceptions import Retry
@@ -67,7 +67,7 @@ def readable_elsewhere(error: BaseException) -> Exception:
 
     try:
         if issubclass(type(error), Exception) and ROOT.encode() not in pickle.dumps(error):
-            return error
+            return cast("Exception", error)
     except BaseException:  # noqa: BLE001, S110 - how a module's error is pickled is its own code
         pass
     return HeliosError(error_text(error))

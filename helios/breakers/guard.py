@@ -211,9 +211,10 @@ class Breaker:
         if not issubclass(type(error), Exception):
             return Outcome.IGNORED if told_to_end(error) else Outcome.FAILURE
         try:
-            if self._ignored(error):
+            known = cast("Exception", error)
+            if self._ignored(known):
                 return Outcome.IGNORED
-            return Outcome.FAILURE if self.record_if is None or self.record_if(error) else Outcome.SUCCESS
+            return Outcome.FAILURE if self.record_if is None or self.record_if(known) else Outcome.SUCCESS
         except BaseException as broken:  # noqa: BLE001 - the caller's error must not be replaced by its judge's
             logger.bind(circuit=self.name, error=repr(broken)).error("circuit.predicate_failed")
             return Outcome.FAILURE
