@@ -64,7 +64,7 @@ def error_text(error: BaseException) -> str:
         text = f"its text cannot be read ({kind_of(worse)})"
     if not issubclass(type(error), HeliosError):
         text = f"{kind_of(error)}: {text}" if text else kind_of(error)
-    return _redact(_printable(text[: 2 * LONGEST_TEXT]))[:LONGEST_TEXT]  # no secret is cut in half and shown
+    return _printable(_redact(text[: 2 * LONGEST_TEXT]))[:LONGEST_TEXT]  # no secret is cut in half and shown
 
 
 def _printable(text: str) -> str:

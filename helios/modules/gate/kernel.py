@@ -53,6 +53,7 @@ _CALLS: Final = {
         "process_vm_writev": 311,
         "kcmp": 312,
         "finit_module": 313,
+        "memfd_create": 319,
         "kexec_file_load": 320,
         "bpf": 321,
         "userfaultfd": 323,
@@ -91,6 +92,7 @@ _CALLS: Final = {
         "process_vm_writev": 271,
         "kcmp": 272,
         "finit_module": 273,
+        "memfd_create": 279,
         "bpf": 280,
         "userfaultfd": 282,
         "kexec_file_load": 294,
@@ -113,6 +115,7 @@ _EVERYWHERE: Final = {
     "landlock_create_ruleset": 444,
     "landlock_add_rule": 445,
     "landlock_restrict_self": 446,
+    "memfd_secret": 447,
 }
 
 MACHINE: Final = os.uname().machine if sys.platform == "linux" else ""

@@ -16,7 +16,7 @@ from typing import Final
 from helios.modules.gate import kernel
 
 REFUSED: Final = (
-    *("socket", "shmget", "semget", "msgget"),
+    *("socket", "shmget", "semget", "msgget", "memfd_create", "memfd_secret"),  # memory that no limit counts
     *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "userfaultfd"),
     *("mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick"),
     *("mount_setattr", "unshare", "setns", "open_by_handle_at", "quotactl", "acct", "swapon", "reboot", "personality"),

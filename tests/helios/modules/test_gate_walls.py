@@ -70,6 +70,7 @@ attempt("root again", lambda: os.setuid(0))
 attempt("ptrace", lambda: asked({ptrace}, 16, GIVEN["victim"], 0, 0))
 attempt("namespace", lambda: asked({unshare}, 0x10000000))
 attempt("mount", lambda: asked({mount}, 0, 0, 0, 0, 0))
+attempt("memory without a limit", lambda: os.memfd_create("hidden"))
 attempt("key ring", lambda: asked({keyctl}, 0, -3, 0))
 attempt("bpf", lambda: asked({bpf}, 0, 0, 0))
 attempt("perf", lambda: asked({perf}, 0, 0, 0, 0, 0))
@@ -99,7 +100,17 @@ TRIED = (
     *("Unix socket", "abstract socket", "TCP", "host of a virtual machine", "secret of var", "the project's settings"),
     *("passwords of the machine", "environment of another", "environment of ours", "memory of another", "signal"),
     *("signal to ours", "approved module", "code of ours", "library", "folder for all", "root again", "ptrace"),
-    *("namespace", "mount", "key ring", "bpf", "perf", "io_uring", "memory of another by call", "set-user-id"),
+    *(
+        "memory without a limit",
+        "namespace",
+        "mount",
+        "key ring",
+        "bpf",
+        "perf",
+        "io_uring",
+        "memory of another by call",
+        "set-user-id",
+    ),
 )
 RUN = """
 import json, os, struct, sys

@@ -240,10 +240,7 @@ def test_registering_again_keeps_who_did_it_first_and_tells_of_everybody(code):
         (("risk_two", "tiers.risk", "1.0.0", {"features": "new"}), "a version must read like"),
         (("risk_two", "tiers.risk", "1.0.0", {"oracle": "*"}), "depends on oracle, which is not registered"),
         (("risk", "tiers.risk", "9.0.1"), "module risk is registered as 9.0.1, but the code in tiers.risk is 1"),
-        (
-            ("risk", "tiers.risk", "1.0.0", {"features": "*"}),
-            "is ACTIVE: its dependencies cannot change",
-        ),
+        (("risk", "tiers.risk", "1.0.0", {"features": "*"}), "is ACTIVE: its dependencies cannot change"),
         (("Risk!", "tiers.risk"), "a module's name must read like predict or risk-two"),
         (("risk_two", "tiers.nowhere"), "code must lie where tiers.nowhere points to, nothing was found there"),
         (("risk_two", "tiers"), "a module's path must lead below tiers"),
