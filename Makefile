@@ -13,7 +13,7 @@ WORKERS ?= 3
 SOURCES := helios trading tiers sentinel tests bench examples celery_app.py manage.py
 # Values that look like production, for Django's deployment check; nothing connects to them.
 LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.example \
-	HELIOS_DATABASE_URL=postgresql://helios@db/helios HELIOS_REDIS_URL=redis://queue:6379/0
+	HELIOS_DATABASE_URL=postgresql://helios@db/helios HELIOS_REDIS_URL=redis://queue:6379/0 HELIOS_TRUSTED_PROXIES=1
 
 # Where no bytecode is kept, every one of our processes compiles every file again.
 export PYTHONDONTWRITEBYTECODE :=
