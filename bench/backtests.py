@@ -105,7 +105,7 @@ def _seven_tiers() -> dict[str, Any]:
         bars,
         model,
         Config(lots=_lots(bars.symbols), start_row=600),
-        params=PipelineParams.of("1d", closes=True),
+        params=PipelineParams.of("1d", closes=True, cost_bps=7.0),
         switches=Switches(auto_trading=True),
         progress=progress,
     )

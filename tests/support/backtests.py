@@ -93,5 +93,5 @@ class LinearModel:
 
 def short_params() -> PipelineParams:
     """Daily parameters with windows short enough for a small market."""
-    base = PipelineParams.of("1d", closes=True)
+    base = PipelineParams.of("1d", closes=True, cost_bps=7.0)
     return replace(base, volatility=VolatilityParams(window_bars=250, min_returns=100, ewma_bars=100))

@@ -93,7 +93,7 @@ def forecast(edge: tuple[float, ...], *, hold: float = 0.2, horizon_bars: int = 
         bar_ts=BAR_TS,
         symbols=SYMBOLS[: len(edge)],
         probability=probability,
-        horizon_bars=horizon_bars,
+        horizon_bars=(horizon_bars,) * len(edge),
         model_names=("compact",) * len(edge),
     )
 

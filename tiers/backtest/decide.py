@@ -90,7 +90,8 @@ def portfolio_step(
     inputs: DecisionInputs, bounded: RiskDecision, params: PipelineParams, tiers: Tiers = BUILT_IN
 ) -> TargetWeights:
     """Tier 6: target weights inside the bounds that the view may have moved."""
-    return tiers.portfolio.run(risk=bounded, returns=inputs.returns, book=inputs.book, params=params.portfolio)
+    limits = params.portfolio.held_for(inputs.forecast.horizon_bars)
+    return tiers.portfolio.run(risk=bounded, returns=inputs.returns, book=inputs.book, params=limits)
 
 
 def execute_step(

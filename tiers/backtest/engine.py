@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -125,7 +125,8 @@ def run_helios(
     run = _simulate(bars, decider, config, progress)
     baseline = _weighted(bars, BuyAndHold(), config, silent)
     columns = tiers.features.feature_set(bars.timeframe).columns
-    named: dict[str, object] = {"model": served.champion_name, **params.to_json()}
+    used = replace(params, portfolio=params.portfolio.held_for(history.horizon_bars))
+    named: dict[str, object] = {"model": served.champion_name, **used.to_json()}
     return _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log, columns=columns)
 
 

@@ -55,6 +55,11 @@ class ServingModels:
             return (self.champion_name,) * len(symbols)
         return tuple(self.challenger_name if s in chosen else self.champion_name for s in symbols)
 
+    def horizons(self, symbols: Sequence[str], chosen: Sequence[str]) -> tuple[int, ...]:
+        """How many bars the model that serves each symbol looks ahead."""
+        other = self.champion if self.challenger is None else self.challenger
+        return tuple(other.horizon_bars if s in chosen else self.champion.horizon_bars for s in symbols)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
@@ -62,7 +67,7 @@ class History:
 
     features: FloatArray  # (n_bars, n_symbols, n_features)
     probability: FloatArray  # (n_bars, n_symbols, 3)
-    horizon_bars: int
+    horizon_bars: tuple[int, ...]  # (n_symbols,) of the model that serves each
     volatility: VolatilityPath
     context: Any  # whatever the llm module says of its `market_statistics`
 
@@ -123,7 +128,7 @@ def prepare(
     return History(
         features=features,
         probability=probability,
-        horizon_bars=served.champion.horizon_bars,
+        horizon_bars=served.horizons(shortest(bars).symbols, switches.neural_network_v2),
         volatility=volatility,
         context=context,
     )

@@ -154,7 +154,9 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     challenger = tried if switches.neural_network_v2 else None
     served = serving(champion, challenger, tiers)
     params = PipelineParams.of(
-        request.timeframe, closes=instruments.market_closes(request.symbols, instruments.named(request.symbols))
+        request.timeframe,
+        closes=instruments.market_closes(request.symbols, instruments.named(request.symbols)),
+        cost_bps=float(request.costs.fee_bps + request.costs.slippage_bps),
     )
     warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     blind = made.warmup_bars + served.receptive_bars

@@ -35,9 +35,11 @@ def forecasts(champion: Forecast, challenger: Forecast, served: Collection[str])
     """The champion's forecast with the challenger's rows in the places of its symbols."""
     mine = mask(champion.symbols, served)
     names = zip(mine.tolist(), challenger.model_names, champion.model_names, strict=True)
+    horizons = zip(mine.tolist(), challenger.horizon_bars, champion.horizon_bars, strict=True)
     return replace(
         champion,
         probability=np.where(mine[:, None], challenger.probability, champion.probability),
+        horizon_bars=tuple(other if chosen else own for chosen, other, own in horizons),
         model_names=tuple(other if chosen else own for chosen, other, own in names),
     )
 

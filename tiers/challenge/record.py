@@ -71,12 +71,14 @@ def of_forecast(forecast: Forecast) -> Values:
         symbol: {
             "weight": max(0.0, float(row[BUY] - row[SELL])) / n_symbols,
             "probability": row.tolist(),
-            "horizon_bars": forecast.horizon_bars,
+            "horizon_bars": horizon,
             "model": name,
         }
         if np.isfinite(row).all()
         else {}
-        for symbol, row, name in zip(forecast.symbols, forecast.probability, forecast.model_names, strict=True)
+        for symbol, row, horizon, name in zip(
+            forecast.symbols, forecast.probability, forecast.horizon_bars, forecast.model_names, strict=True
+        )
     }
 
 

@@ -34,7 +34,7 @@ class Denial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """Probabilities for the next `horizon_bars` bars of each symbol.
+    """Probabilities for the next bars of each symbol, as many as the model that spoke of it looks ahead.
 
     `probability` is (n_symbols, 3) in the order sell, hold, buy; rows sum to 1, and a row is NaN where the
     model had no complete input (the symbol is then neutral for every later stage).
@@ -43,7 +43,7 @@ class Forecast:
     bar_ts: datetime
     symbols: tuple[str, ...]
     probability: FloatArray
-    horizon_bars: int
+    horizon_bars: tuple[int, ...]  # (n_symbols,) own bars
     model_names: tuple[str, ...]  # (n_symbols,) which model spoke; "" where none did
 
 

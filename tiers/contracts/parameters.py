@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
@@ -137,8 +137,8 @@ class PortfolioParams:
     window_bars: int = _bounded(120, 2, 100_000)  # rows of returns behind the correlation
     min_history: int = _bounded(60, 2, 100_000)  # fewer: the symbol counts as uncorrelated
     risk_aversion: float = _bounded(4.0, 0.001, 10_000.0)  # 1 / Kelly fraction
-    cost_bps: float = _bounded(5.0, 0.0, 1_000.0)  # of the traded notional, one way
-    holding_bars: int = _bounded(5, 1, 100_000)  # bars over which the optimiser spreads that cost
+    cost_bps: float = _bounded(7.0, 0.0, 20_000.0)  # of the traded notional, one way: fee and slippage of the venue
+    holding_bars: int = _bounded(0, 0, 100_000)  # over which it is spread; 0: as many as the forecast looks ahead
     min_weight_change: float = _bounded(0.01, 0.0, 1.0)  # smaller changes are not traded
     max_turnover: float = _bounded(0.5, 0.0, 10.0)  # sum of absolute changes, a rebalancing
     tolerance: float = _bounded(1e-10, 1e-14, 1e-3)  # of a weight
@@ -154,7 +154,11 @@ class PortfolioParams:
     @property
     def cost_per_bar(self) -> float:
         """Cost of one unit of turnover, in return per bar of the holding period."""
-        return self.cost_bps * 1e-4 / self.holding_bars
+        return self.cost_bps * 1e-4 / max(self.holding_bars, 1)
+
+    def held_for(self, horizon_bars: Sequence[int]) -> Self:
+        """These parameters for a forecast: the shortest of its horizons is the holding period, unless one is set."""
+        return self if self.holding_bars else replace(self, holding_bars=min(horizon_bars))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,14 +184,14 @@ class PipelineParams:
     execute: ExecuteParams = field(default_factory=ExecuteParams)
 
     @classmethod
-    def of(cls, timeframe: str, *, closes: bool, own: Mapping[str, Any] | None = None) -> Self:
+    def of(cls, timeframe: str, *, closes: bool, cost_bps: float, own: Mapping[str, Any] | None = None) -> Self:
         """The usual parameters of a timeframe, with `own` values (a part of what `to_json` writes) in their place.
 
         `closes` says whether the market does, by its calendar: US stock sessions, else trading around the clock.
-        It sets the bars of a year, the volatility target and the CVaR limit.
+        It sets the bars of a year, the volatility target and the CVaR limit. `cost_bps` is what the venue charges.
         """
         a_day = bars_a_day(timeframe, closes=closes)
-        window, bucket_days, history, cost_bps, holding = _BY_TIMEFRAME[timeframe]
+        window, bucket_days, history = _BY_TIMEFRAME[timeframe]
         usual = cls(
             volatility=VolatilityParams(window_bars=window, bucket_s=bucket_days * DAY_S),
             risk=RiskParams(
@@ -195,7 +199,7 @@ class PipelineParams:
                 target_volatility=0.15 if closes else 0.3,
                 max_cvar=round((0.03 if closes else 0.06) / math.sqrt(a_day), 6),
             ),
-            portfolio=PortfolioParams(window_bars=history, cost_bps=cost_bps, holding_bars=holding),
+            portfolio=PortfolioParams(window_bars=history, cost_bps=cost_bps),
         )
         return usual._with(own) if own else usual
 
@@ -225,13 +229,13 @@ class PipelineParams:
         return cls(**{name: _read(classes[name], value) for name, value in parts.items()})
 
 
-# window of the fit, days between fits, rows of returns, cost in bps, holding period in bars
-_BY_TIMEFRAME: dict[str, tuple[int, int, int, float, int]] = {
-    "1m": (1_560, 1, 390, 1.0, 30),
-    "5m": (1_000, 1, 234, 1.0, 24),
-    "15m": (1_000, 1, 208, 2.0, 16),
-    "1h": (1_000, 7, 240, 5.0, 12),
-    "1d": (1_000, 91, 120, 5.0, 5),
+# window of the fit, days between fits, rows of returns
+_BY_TIMEFRAME: dict[str, tuple[int, int, int]] = {
+    "1m": (1_560, 1, 390),
+    "5m": (1_000, 1, 234),
+    "15m": (1_000, 1, 208),
+    "1h": (1_000, 7, 240),
+    "1d": (1_000, 91, 120),
 }
 
 

@@ -53,7 +53,7 @@ def portfolio(seed: int) -> Call:
             "risk": samples.decision(seed),
             "returns": samples.returns(seed),
             "book": samples.book(seed, held=samples.holdings(seed)),
-            "params": PortfolioParams(),
+            "params": PortfolioParams(holding_bars=samples.HORIZON_BARS),
         }
     )
 

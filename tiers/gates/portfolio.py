@@ -13,7 +13,7 @@ from tiers.contracts.parameters import PortfolioParams
 from tiers.gates import assertions, completeness, samples
 from tiers.gates.samples import SYMBOLS
 
-PARAMS = PortfolioParams()
+PARAMS = PortfolioParams(holding_bars=samples.HORIZON_BARS)
 N = len(SYMBOLS)
 GRID = 1e-6  # weights are kept in six decimals
 DRIFT = PARAMS.min_weight_change  # what prices carried over a bound by less may stay

@@ -142,7 +142,7 @@ def forecast(seed: int, *, unknown: tuple[int, ...] = ()) -> Forecast:
         bar_ts=BAR_TS,
         symbols=SYMBOLS,
         probability=probability,
-        horizon_bars=HORIZON_BARS,
+        horizon_bars=(HORIZON_BARS,) * len(SYMBOLS),
         model_names=tuple("" if j in unknown else "gate" for j in range(len(SYMBOLS))),
     )
 

@@ -1,4 +1,4 @@
-"""The parameters of a book: its own ones over the usual ones of its timeframe and its markets."""
+"""The parameters of a book: its own ones over the usual ones of its timeframe, markets and costs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from trading.models import Book, Instrument
 
 
 def params_of(book: Book, known: Sequence[Instrument] | None = None) -> PipelineParams:
-    """`PipelineParams.of` with the book's timeframe, the calendars of its instruments, and what it sets itself.
+    """`PipelineParams.of` with the timeframe, the calendars and the costs of the book, and what it sets itself.
 
     `known`: the instruments, where the caller has read them.
     """
     of = named(book.symbols) if known is None else known
-    return PipelineParams.of(book.timeframe, closes=market_closes(book.symbols, of), own=book.params)
+    return PipelineParams.of(
+        book.timeframe,
+        closes=market_closes(book.symbols, of),
+        cost_bps=float(book.fee_bps + book.slippage_bps),
+        own=book.params,
+    )

@@ -28,7 +28,7 @@ READS: dict[Stage, tuple[str, ...]] = {  # relations of a cycle, and of its book
     Stage.PREDICT: ("stage_runs",),
     Stage.RISK: ("book.positions", "predictions"),
     Stage.LLM: ("book.positions", "predictions"),
-    Stage.PORTFOLIO: ("book.positions", "risk_decision", "volatilities", "strategic_decision"),
+    Stage.PORTFOLIO: ("book.positions", "predictions", "risk_decision", "volatilities", "strategic_decision"),
     Stage.EXECUTE: ("book.positions", "risk_decision", "volatilities", "rebalancing"),
     Stage.DONE: ("orders", "superseded"),
 }

@@ -128,12 +128,13 @@ def ask(
     symbols = tuple(book.symbols)
     champion = model_for(book, made)
     probability, horizon = _ask(champion, tier, rows)
+    horizons = [horizon] * len(symbols)
     names, served = [champion.name] * len(symbols), {champion.name: champion}
     fallback = reason = ""
     try:
         with savepoint():
             _let_challenger_serve(
-                book, switches, probability, names, served, ask=partial(_ask, tier=tier, rows=rows), made=made
+                book, switches, probability, horizons, names, served, ask=partial(_ask, tier=tier, rows=rows), made=made
             )
     except WatchedCallFailed:
         raise
@@ -147,7 +148,7 @@ def ask(
             bar_ts=bar_ts,
             symbols=symbols,
             probability=probability,
-            horizon_bars=horizon,
+            horizon_bars=tuple(horizons),
             model_names=tuple(name if ok else "" for name, ok in zip(names, known, strict=True)),
         ),
         served_by=served,
@@ -169,21 +170,22 @@ def _let_challenger_serve(
     book: Book,
     switches: Switches,
     probability: FloatArray,
+    horizons: list[int],
     names: list[str],
     served: dict[str, MLModel],
     *,
     ask: Callable[[MLModel], tuple[FloatArray, int]],
     made: FeatureSet,
 ) -> None:
-    """Put the challenger's probabilities in the places of the symbols that it serves, if there are any."""
+    """Put the challenger's probabilities and horizon in the places of the symbols that it serves, if there are any."""
     places = [index for index, symbol in enumerate(book.symbols) if symbol in switches.neural_network_v2]
     challenger = registry.challenger(book.timeframe, made.name, made.version) if places else None
     if challenger is None:
         return
     refuse_other_features(challenger, made)
-    other, _ = ask(challenger)
+    other, horizon = ask(challenger)
     for index in places:
-        probability[index], names[index] = other[index], challenger.name
+        probability[index], horizons[index], names[index] = other[index], horizon, challenger.name
     served[challenger.name] = challenger
 
 
@@ -198,7 +200,7 @@ def _neutral(bar_ts: datetime, symbols: tuple[str, ...], reason: str) -> Outcome
             bar_ts=bar_ts,
             symbols=symbols,
             probability=np.full((len(symbols), 3), np.nan),
-            horizon_bars=NEUTRAL_HORIZON,
+            horizon_bars=(NEUTRAL_HORIZON,) * len(symbols),
             model_names=("",) * len(symbols),
         ),
         served_by={},

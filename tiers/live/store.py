@@ -176,9 +176,11 @@ def forecast_rows(cycle: PipelineCycle, forecast: Forecast, served_by: dict[str,
             p_hold=_nullable(row[1]),
             p_buy=_nullable(row[2]),
             signal=signal_of(row),
-            horizon_bars=forecast.horizon_bars,
+            horizon_bars=horizon,
         )
-        for symbol, name, row in zip(forecast.symbols, forecast.model_names, forecast.probability, strict=True)
+        for symbol, name, row, horizon in zip(
+            forecast.symbols, forecast.model_names, forecast.probability, forecast.horizon_bars, strict=True
+        )
     ]
 
 
@@ -197,7 +199,7 @@ def load_forecast(cycle: PipelineCycle, symbols: tuple[str, ...]) -> Forecast:
         bar_ts=cycle.bar_ts,
         symbols=symbols,
         probability=np.array(probability, dtype=np.float64),
-        horizon_bars=max(row.horizon_bars for row in rows.values()),
+        horizon_bars=tuple(rows[s].horizon_bars for s in symbols),
         model_names=tuple("" if (model := rows[s].model) is None else model.name for s in symbols),
     )
 

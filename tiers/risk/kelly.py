@@ -8,16 +8,21 @@ downwards with p(sell). The Kelly fraction of a return with mean mu and variance
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tiers.contracts import BUY, SELL, FloatArray
 
 
-def expected_return(probability: FloatArray, sigma: FloatArray, *, horizon_bars: int, edge_scale: float) -> FloatArray:
+def expected_return(
+    probability: FloatArray, sigma: FloatArray, *, horizon_bars: Sequence[int], edge_scale: float
+) -> FloatArray:
     """Expected return per bar, (n_symbols,).
 
-    `probability` is (n_symbols, 3), `sigma` per bar; `edge_scale` is the mean absolute move in standard
-    deviations, sqrt(2/pi) for a normal return. NaN where a probability or the volatility is unknown.
+    `probability` is (n_symbols, 3), `sigma` per bar, `horizon_bars` what each forecast looks ahead; `edge_scale`
+    is the mean absolute move in standard deviations, sqrt(2/pi) for a normal return. NaN where a probability or the
+    volatility is unknown.
     """
     edge = probability[:, BUY] - probability[:, SELL]
     out: FloatArray = edge * edge_scale * sigma / np.sqrt(horizon_bars)

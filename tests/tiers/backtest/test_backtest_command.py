@@ -119,6 +119,13 @@ def test_the_year_has_the_hours_of_the_markets(monkeypatch: Any, calendar: str, 
 
 
 @pytest.mark.usefixtures("model")
+def test_the_optimiser_believes_the_costs_that_the_venue_charges() -> None:
+    asked = options(timerange=DECIDED, fee_bps="3.5", slippage_bps="1")
+    believed = runs.run(backtest.request_of(asked)).result.params["portfolio"]
+    assert (believed["cost_bps"], believed["holding_bars"]) == (4.5, LinearModel.horizon_bars)
+
+
+@pytest.mark.usefixtures("model")
 def test_earlier_history_warms_up_so_that_the_first_bar_is_decided_with_full_windows() -> None:
     request = backtest.request_of(options(timerange=DECIDED))
     result = runs.run(request).result

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
+import pytest
 
 from tiers.backtest.decide import (
     DecisionInputs,
@@ -24,6 +26,7 @@ from tiers.contracts import (
     Stance,
     StrategicView,
     Switches,
+    TargetWeights,
     TradingState,
     VolatilityForecast,
 )
@@ -34,7 +37,7 @@ from trading.market.lots import Lot, smallest_steps
 
 NOW = datetime(2020, 6, 1, 20, tzinfo=UTC)
 SYMBOLS = ("AAPL", "IBM")
-PARAMS = PipelineParams.of("1d", closes=True)
+PARAMS = PipelineParams.of("1d", closes=True, cost_bps=7.0)
 LOT = Lot(quantity_step=Decimal("0.01"), min_notional=Decimal(1), price_tick=Decimal("0.01"))
 
 
@@ -45,7 +48,7 @@ def inputs(*, equity: int = 100_000, peak: int = 100_000, held: int = 0) -> Deci
             bar_ts=NOW,
             symbols=SYMBOLS,
             probability=np.array([[0.1, 0.2, 0.7], [0.3, 0.4, 0.3]]),
-            horizon_bars=5,
+            horizon_bars=(5, 5),
             model_names=("m", "m"),
         ),
         volatility=VolatilityForecast(
@@ -114,6 +117,20 @@ def test_another_analyst_can_speak() -> None:
     decision = decide_bar(inputs(), PARAMS, Switches(), replace(BUILT_IN, llm=Replaced(BUILT_IN.llm, run=bold)))
     assert decision.bounded.leverage == 0.0
     assert decision.plan.intents == ()
+
+
+def test_the_optimiser_spreads_the_cost_over_the_horizon_of_the_forecast() -> None:
+    asked = []
+
+    def spied(**given: Any) -> TargetWeights:
+        asked.append(given["params"])
+        return BUILT_IN.portfolio.run(**given)
+
+    given, tiers = inputs(), replace(BUILT_IN, portfolio=Replaced(BUILT_IN.portfolio, run=spied))
+    for horizon in ((5, 5), (5, 2)):
+        decide_bar(replace(given, forecast=replace(given.forecast, horizon_bars=horizon)), PARAMS, Switches(), tiers)
+    assert [one.holding_bars for one in asked] == [5, 2]
+    assert [one.cost_per_bar for one in asked] == pytest.approx([7e-4 / 5, 7e-4 / 2])
 
 
 def test_a_halt_decided_at_this_bar_reaches_the_orders_of_this_bar() -> None:

@@ -204,6 +204,8 @@ def test_the_challenger_speaks_for_its_share_of_symbols() -> None:
     assert served.names(bars.symbols, ("S01",)) == ("old", "new")
     assert ServingModels(champion=LinearModel()).names(bars.symbols, ("S01",)) == ("model", "model")
     assert served.receptive_bars == 1
+    served.challenger.horizon_bars = 2
+    assert served.horizons(bars.symbols, ("S01",)) == (5, 2)
 
 
 def test_a_halted_book_stays_as_it_is() -> None:
@@ -262,6 +264,6 @@ def test_a_symbol_without_lots_and_a_history_without_room_are_named() -> None:
 
 
 def test_warm_up_covers_the_longest_window_of_the_live_chain() -> None:
-    params = PipelineParams.of("1d", closes=True)
+    params = PipelineParams.of("1d", closes=True, cost_bps=7.0)
     assert warmup_bars(params, "1d", receptive_bars=64) == {"1d": vol.window_bars(params.volatility, "1d")}
     assert warmup_bars(params, "1d", receptive_bars=5_000)["1d"] > 5_000

@@ -44,12 +44,13 @@ def mixed(champion, challenger, served, risk=None, params=PORTFOLIO, tradable=AL
 
 
 def test_each_arm_forecasts_its_own_symbols():
-    own, other = forecast((0.3, 0.3, 0.3)), forecast((-0.2, -0.2, -0.2))
+    own, other = forecast((0.3, 0.3, 0.3)), forecast((-0.2, -0.2, -0.2), horizon_bars=2)
     other = replace(other, model_names=("new",) * 3)
     both = merge.forecasts(own, other, {"GOOG"})
     assert both.probability[[0, 2]].tobytes() == own.probability[[0, 2]].tobytes()
     assert both.probability[1].tobytes() == other.probability[1].tobytes()
     assert both.model_names == (own.model_names[0], "new", own.model_names[2])
+    assert both.horizon_bars == (5, 2, 5)  # each at its own
 
 
 def test_a_symbol_that_the_challenger_knows_nothing_of_is_neutral():

@@ -15,8 +15,8 @@ from tiers.contracts.weights import quantised
 from tiers.portfolio.rebalance import rebalance
 
 GOOD, BAD, FLAT = 0.0008, -0.0008, 0.0
-PARAMS = PortfolioParams(max_turnover=2.0)
-STILL = PortfolioParams(max_turnover=2.0, min_weight_change=0.0)
+PARAMS = PortfolioParams(max_turnover=2.0, holding_bars=5)
+STILL = replace(PARAMS, min_weight_change=0.0)
 
 
 def rebalanced(risk, held=(0.0, 0.0, 0.0), params=PARAMS, **changes):

@@ -99,7 +99,7 @@ def test_the_champion_serves_every_symbol(book: Book, tmp_path: Path) -> None:
     got = ask(book)
     np.testing.assert_allclose(got.forecast.probability, own(champion), rtol=0, atol=1e-12)
     assert got.forecast.model_names == ("first", "first")
-    assert (got.forecast.symbols, got.forecast.horizon_bars, got.forecast.bar_ts) == (("AAA", "BBB"), 5, AT)
+    assert (got.forecast.symbols, got.forecast.horizon_bars, got.forecast.bar_ts) == (("AAA", "BBB"), (5, 5), AT)
     assert (got.served_by, got.fallback) == ({"first": champion}, "")
 
 
@@ -111,7 +111,7 @@ def test_a_pinned_model_serves_in_place_of_the_champion(book: Book, tmp_path: Pa
     got = ask(book)
     np.testing.assert_allclose(got.forecast.probability, own(pinned), rtol=0, atol=1e-12)
     assert got.forecast.model_names == ("pinned", "pinned")
-    assert got.forecast.horizon_bars == 3
+    assert got.forecast.horizon_bars == (3, 3)
 
 
 def test_a_pin_on_nothing_is_told(book: Book, tmp_path: Path) -> None:
@@ -199,6 +199,12 @@ def test_the_challenger_serves_only_the_symbols_it_is_given(book: Book, tmp_path
     alone = ask(book)
     assert alone.forecast.model_names == ("first", "first")
     assert alone.served_by == {"first": champion}
+
+
+def test_each_symbol_has_the_horizon_of_the_model_that_serves_it(book: Book, tmp_path: Path) -> None:
+    registered(tmp_path, "old", 1)
+    registered(tmp_path, "new", 2, role="challenger", horizon=2)
+    assert ask(book, "BBB").forecast.horizon_bars == (5, 2)
 
 
 def test_a_symbol_without_complete_input_has_no_forecast_and_no_model(book: Book, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_cvar_of_nothing_is_zero_and_of_an_unknown_past_unknown():
 def test_the_expected_return_is_the_edge_times_the_mean_move():
     probability = np.array([[0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [math.nan] * 3])
     sigma = np.array([0.01, 0.02, 0.02])
-    seen = kelly.expected_return(probability, sigma, horizon_bars=4, edge_scale=0.8)
+    seen = kelly.expected_return(probability, sigma, horizon_bars=(4,) * len(sigma), edge_scale=0.8)
     np.testing.assert_allclose(seen, [0.3 * 0.8 * 0.01 / 2, -0.3 * 0.8 * 0.02 / 2, math.nan])
 
 

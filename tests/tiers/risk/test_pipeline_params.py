@@ -12,7 +12,7 @@ from trading.market.timeframes import TIMEFRAMES
 @pytest.mark.parametrize("timeframe", TIMEFRAMES)
 @pytest.mark.parametrize("closes", [True, False])
 def test_defaults_of_every_timeframe_survive_a_round_trip(timeframe, closes):
-    params = PipelineParams.of(timeframe, closes=closes)
+    params = PipelineParams.of(timeframe, closes=closes, cost_bps=7.0)
     assert PipelineParams.from_json(params.to_json()) == params
     assert PipelineParams.from_json(json.dumps(params.to_json())) == params
 
@@ -35,13 +35,14 @@ def test_defaults_of_every_timeframe_survive_a_round_trip(timeframe, closes):
 def test_the_figures_of_a_year_are_those_of_the_hours_in_which_the_market_is_open(
     timeframe, closes, bars, target, cvar
 ):
-    risk = PipelineParams.of(timeframe, closes=closes).risk
+    risk = PipelineParams.of(timeframe, closes=closes, cost_bps=7.0).risk
     assert (risk.bars_per_year, risk.target_volatility, risk.max_cvar) == (bars, target, cvar)
 
 
 def test_own_values_stand_over_those_of_the_timeframe_and_its_market():
     own = {"risk": {"max_weight": 0.25}, "execute": {"cash_buffer": "0.05"}}
-    params, usual = PipelineParams.of("1m", closes=False, own=own), PipelineParams.of("1m", closes=False)
+    usual = PipelineParams.of("1m", closes=False, cost_bps=7.0)
+    params = PipelineParams.of("1m", closes=False, cost_bps=7.0, own=own)
     assert params == replace(
         usual,
         risk=replace(usual.risk, max_weight=0.25),
@@ -59,7 +60,7 @@ def test_own_values_stand_over_those_of_the_timeframe_and_its_market():
 )
 def test_own_values_that_break_a_rule_are_one_sentence(own, message):
     with pytest.raises(DataError, match=message):
-        PipelineParams.of("1d", closes=True, own=own)
+        PipelineParams.of("1d", closes=True, cost_bps=7.0, own=own)
 
 
 def test_changed_values_survive_the_round_trip():
@@ -76,7 +77,15 @@ def test_changed_values_survive_the_round_trip():
 def test_what_is_left_out_keeps_its_default():
     params = PipelineParams.from_json({"portfolio": {"cost_bps": 2}})
     assert params == replace(PipelineParams(), portfolio=PortfolioParams(cost_bps=2))
-    assert params.portfolio.cost_per_bar == pytest.approx(2e-4 / 5)
+
+
+@pytest.mark.parametrize("timeframe", TIMEFRAMES)
+def test_the_cost_believed_is_what_the_venue_charges_over_the_horizon_of_the_forecast(timeframe):
+    usual = PipelineParams.of(timeframe, closes=True, cost_bps=7.0).portfolio
+    assert usual.held_for((5, 5)).cost_per_bar == pytest.approx(0.000_14)  # 7 bps over 5 bars: 1.4 bps a bar
+    assert usual.held_for((5, 2)).cost_per_bar == pytest.approx(0.000_35)  # the shortest of two horizons
+    own = replace(usual, holding_bars=20)  # somebody's word for a book
+    assert own.held_for((5, 2)).cost_per_bar == pytest.approx(0.000_035)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +128,7 @@ def test_a_value_that_breaks_a_rule_is_one_sentence(data, message):
 
 def test_an_unknown_timeframe_is_refused():
     with pytest.raises(DataError, match="timeframe must be one of"):
-        PipelineParams.of("2h", closes=True)
+        PipelineParams.of("2h", closes=True, cost_bps=7.0)
 
 
 def test_parameters_are_frozen_and_checked_when_replaced():

@@ -203,7 +203,7 @@ def test_a_price_that_is_not_positive_is_named_with_its_place():
 
 @pytest.mark.parametrize(("timeframe", "bars"), [("1d", 91), ("1h", 168), ("15m", 96), ("5m", 288), ("1m", 1_440)])
 def test_the_window_covers_the_fit_and_the_longest_bucket(timeframe, bars):
-    params = PipelineParams.of(timeframe, closes=True).volatility
+    params = PipelineParams.of(timeframe, closes=True, cost_bps=7.0).volatility
     assert window_bars(params, timeframe) == params.window_bars + bars + 2
 
 

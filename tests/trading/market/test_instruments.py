@@ -55,6 +55,14 @@ def test_a_book_that_sets_one_figure_keeps_the_others_of_its_market() -> None:
     assert (risk.max_weight, risk.bars_per_year, risk.max_cvar) == (0.2, 105_120, 0.003536)
 
 
+@pytest.mark.parametrize("timeframe", ["1m", "1d"])
+def test_the_optimiser_of_a_book_believes_what_its_venue_charges(timeframe: str) -> None:
+    instruments.ensure_instrument("AAPL", "equity")
+    book = book_of(["AAPL"], timeframe)
+    book.fee_bps, book.slippage_bps = Decimal("2.5"), Decimal(4)
+    assert params_of(book).portfolio.cost_bps == 6.5
+
+
 # --- venues ---
 
 

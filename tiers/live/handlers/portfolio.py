@@ -20,13 +20,14 @@ def run(ctx: StageContext) -> StageResult:
     llm = arms.serving(ctx.cycle, Stage.LLM)
     decision = llm.enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
+    limits = params.portfolio.held_for(store.load_forecast(ctx.cycle, bars.symbols).horizon_bars)
     inputs = {
         "risk": decision,
         "returns": window_returns(bars.close, bars.n_bars - 1, params.portfolio.window_bars),
         "book": view,
-        "params": params.portfolio,
+        "params": limits,
     }
-    allocation = book_strategy.Allocation(book=ctx.book, bars=bars, risk=decision, view=view, params=params.portfolio)
+    allocation = book_strategy.Allocation(book=ctx.book, bars=bars, risk=decision, view=view, params=limits)
     answer: Answer[TargetWeights] = arms.ask(
         ctx.cycle,
         Stage.PORTFOLIO,
