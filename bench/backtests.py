@@ -99,7 +99,7 @@ def _seven_tiers() -> dict[str, Any]:
             phases[str(clock["what"])] = phases.get(str(clock["what"]), 0.0) + now - float(clock["at"])
             clock.update(at=now, what=what)
 
-    model = artefacts.loaded(models.champion("1d", "base-v1", "1.0.0"), inference.in_use().load)
+    model = artefacts.loaded(models.champion("1d", "base-v1", "1.0.0", ("AAPL",)), inference.in_use().load)
     began = time.perf_counter()
     run_helios(
         bars,

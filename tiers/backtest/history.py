@@ -55,10 +55,10 @@ class ServingModels:
             return (self.champion_name,) * len(symbols)
         return tuple(self.challenger_name if s in chosen else self.champion_name for s in symbols)
 
-    def horizons(self, symbols: Sequence[str], chosen: Sequence[str]) -> tuple[int, ...]:
-        """How many bars the model that serves each symbol looks ahead."""
+    def models(self, symbols: Sequence[str], chosen: Sequence[str]) -> tuple[Model, ...]:
+        """The model that serves each symbol."""
         other = self.champion if self.challenger is None else self.challenger
-        return tuple(other.horizon_bars if s in chosen else self.champion.horizon_bars for s in symbols)
+        return tuple(other if s in chosen else self.champion for s in symbols)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def prepare(
     return History(
         features=features,
         probability=probability,
-        horizon_bars=served.horizons(shortest(bars).symbols, switches.neural_network_v2),
+        horizon_bars=tuple(m.horizon_bars for m in served.models(shortest(bars).symbols, switches.neural_network_v2)),
         volatility=volatility,
         context=context,
     )

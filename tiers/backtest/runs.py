@@ -148,9 +148,9 @@ def _simple(request: Request, progress: Progress) -> Outcome:
 def _helios(request: Request, progress: Progress) -> Outcome:
     tiers = active_tiers()
     made = tiers.features.feature_set(request.timeframe)
-    champion = registry.champion(request.timeframe, made.name, made.version)
+    champion = registry.champion(request.timeframe, made.name, made.version, request.symbols)
     switches = decide(flags.asking(strategy="backtest"), request.symbols, {"auto_trading": True})
-    tried = registry.challenger(request.timeframe, made.name, made.version)
+    tried = registry.challenger(request.timeframe, made.name, made.version, request.symbols)
     challenger = tried if switches.neural_network_v2 else None
     served = serving(champion, challenger, tiers)
     params = PipelineParams.of(
@@ -172,6 +172,8 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         longer=longer(bars, warmup),
     )
     trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
+    told = registry.unseen(champion, request.symbols)
+    result = replace(result, reasons=(told, *result.reasons)) if told else result
     return Outcome(result=result, elapsed_s=0.0, model=champion, trained_until=trained_until, switches=switches)
 
 

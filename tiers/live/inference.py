@@ -27,7 +27,7 @@ from trading.models import Book, MLModel, Stage
 from trading.registry import artefacts
 from trading.registry import read as registry
 
-_announced: dict[int, str] = {}  # why a model could not be warmed, by its row's number: told once
+_announced: dict[tuple[str, int], str] = {}  # what was told of a model, by the kind of event and its row's number
 NEUTRAL, NEUTRAL_HORIZON = "neutral_forecast", 1
 DEFAULT_RECEPTIVE_BARS = 64
 
@@ -43,17 +43,18 @@ class Outcome:
 
 
 def model_for(book: Book, made: FeatureSet) -> MLModel:
-    """The model the book is pinned to, else the champion of its timeframe on that set of features.
+    """The model the book is pinned to, else the champion of its timeframe and symbols on that set of features.
 
-    `ModelMissing` when there is none, and when the pinned one was trained on another set.
+    `ModelMissing` when there is none, and when the pinned one was trained on another set or another asset class.
     """
     if book.model_name:
         pinned = MLModel.objects.filter(name=book.model_name).first()
         if pinned is None:
             raise ModelMissing(f"book {book.name!r} is pinned to model {book.model_name!r}, which does not exist")
         refuse_other_features(pinned, made)
+        registry.refuse_other_classes(pinned, book.symbols)
         return pinned
-    return registry.champion(book.timeframe, made.name, made.version)
+    return registry.champion(book.timeframe, made.name, made.version, book.symbols)
 
 
 def refuse_other_features(model: MLModel, made: FeatureSet) -> None:
@@ -128,6 +129,7 @@ def ask(
     symbols = tuple(book.symbols)
     champion = model_for(book, made)
     probability, horizon = _ask(champion, tier, rows)
+    _tell("model.unseen_symbols", champion, registry.unseen(champion, symbols))
     horizons = [horizon] * len(symbols)
     names, served = [champion.name] * len(symbols), {champion.name: champion}
     fallback = reason = ""
@@ -179,7 +181,7 @@ def _let_challenger_serve(
 ) -> None:
     """Put the challenger's probabilities and horizon in the places of the symbols that it serves, if there are any."""
     places = [index for index, symbol in enumerate(book.symbols) if symbol in switches.neural_network_v2]
-    challenger = registry.challenger(book.timeframe, made.name, made.version) if places else None
+    challenger = registry.challenger(book.timeframe, made.name, made.version, book.symbols) if places else None
     if challenger is None:
         return
     refuse_other_features(challenger, made)
@@ -229,20 +231,15 @@ def _warmed(model: MLModel, tier: PredictTier) -> bool:
     except BaseException as error:  # one bad model must not keep the others cold
         if told_to_end(error):
             raise
-        _tell_not_warmed(model, error_text(error))
+        _tell("model.not_warmed", model, error_text(error))
         return False
     return True
 
 
-def _tell_not_warmed(model: MLModel, why: str) -> None:
-    if _announced.get(model.pk) == why:
+def _tell(kind: str, model: MLModel, why: str) -> None:
+    """Log a warning about a model and record it as an event, once a process."""
+    if not why or _announced.get((kind, model.pk)) == why:
         return
-    _announced[model.pk] = why
-    logger.bind(model=model.name, error=why).warning("predict.not_warmed")
-    events.record(
-        kind="model.not_warmed",
-        source="tiers.live",
-        subject=model.name,
-        severity="warning",
-        data={"error": why},
-    )
+    _announced[kind, model.pk] = why
+    logger.bind(model=model.name, reason=why).warning(kind)
+    events.record(kind=kind, source="tiers.live", subject=model.name, severity="warning", data={"reason": why})

@@ -71,7 +71,7 @@ def prepare(
     if len(wanted) < n_bars:
         raise Rejected(f"the replay needs {n_bars} bars of {', '.join(symbols)} {timeframe}, there are {len(wanted)}")
     env = get_env()
-    book = Book(name="check", timeframe=timeframe)
+    book = Book(name="check", timeframe=timeframe, symbols=list(symbols))
     inference.model_for(book, inference.features_in_use(timeframe))
     drafted = books.draft_book(
         name or f"replay-{timezone.now():%Y%m%d-%H%M%S-%f}",

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from helios.errors import error_text
 from helios.liveness import told_to_end
@@ -133,7 +134,7 @@ def _book(rollout: Rollout) -> Book:
 def _replay_data(book: Book) -> ReplayData:
     tiers = runs.active_tiers()
     made = tiers.features.feature_set(book.timeframe)
-    challenger = registry.challenger(book.timeframe, made.name, made.version)
+    challenger = registry.challenger(book.timeframe, made.name, made.version, book.symbols)
     served = runs.serving(inference.model_for(book, made), challenger, tiers)
     reached = _reached(book)
     times = [ts for ts in timeline.bar_times(book.symbols, book.timeframe) if reached is None or ts <= reached]
@@ -277,16 +278,26 @@ def _flows(result: Result) -> FloatArray:
 
 
 def _losses(data: ReplayData, result: Result) -> FloatArray | None:
-    """(n_rows, n_symbols) log loss of each forecast, NaN where it or its outcome is unknown."""
-    card = getattr(data.served.champion, "card", None)
-    bars = None if card is None else card.params.get("volatility_bars")
-    if result.log is None or card is None or not bars:
+    """(n_rows, n_symbols) log loss of each forecast at the horizon of the model that made it, NaN where unknown."""
+    if result.log is None:
         return None
-    made = labels.make(data.bars.close, horizon_bars=card.horizon_bars, theta=card.theta, volatility_bars=int(bars))
-    outcome, probability = made.outcome[data.start_row :], result.log.probability
+    chosen = cycle_flags.read(data.book).neural_network_v2
+    models = data.served.models(data.bars.symbols, chosen)
+    outcome = np.stack([_outcome(data, model, column) for column, model in enumerate(models)], axis=1)
+    probability = result.log.probability
     said_of = np.take_along_axis(probability, np.maximum(outcome, 0)[:, :, None].astype(np.int64), axis=2)[:, :, 0]
     losses: FloatArray = -np.log(np.maximum(said_of, observations.LEAST_PROBABILITY))
     return np.where(outcome == labels.UNKNOWN, np.nan, losses)
+
+
+def _outcome(data: ReplayData, model: Any, column: int) -> npt.NDArray[np.int8]:
+    """(n_rows,) what came of a symbol, by the labels that the model was trained on."""
+    card, close = getattr(model, "card", None), data.bars.close[:, [column]]
+    bars = None if card is None else card.params.get("volatility_bars")
+    if card is None or not bars:
+        return np.full(len(close) - data.start_row, labels.UNKNOWN, dtype=np.int8)
+    made = labels.make(close, horizon_bars=card.horizon_bars, theta=card.theta, volatility_bars=int(bars))
+    return made.outcome[data.start_row :, 0]
 
 
 def _probed(timed: TimedArm, data: ReplayData, stage: str) -> tuple[float, ...]:

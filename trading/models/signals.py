@@ -24,7 +24,7 @@ class MLModel(models.Model):
     feature_set = models.CharField(max_length=32)
     feature_version = models.CharField(max_length=32, help_text="of the set that it was trained on")
     timeframe = timeframe_field()
-    symbols = ArrayField(symbol_field())
+    symbols = ArrayField(symbol_field(), help_text="its universe, sorted")
     horizon_bars = models.PositiveIntegerField()
     seed = models.BigIntegerField()
     path = models.TextField(help_text="its folder, relative to var/")
@@ -42,12 +42,12 @@ class MLModel(models.Model):
         verbose_name = "ML model"
         constraints = [
             models.UniqueConstraint(
-                fields=["timeframe", "feature_set", "feature_version"],
+                fields=["timeframe", "feature_set", "feature_version", "symbols"],
                 condition=Q(role="champion"),
                 name="ml_models_one_champion",
             ),
             models.UniqueConstraint(
-                fields=["timeframe", "feature_set", "feature_version"],
+                fields=["timeframe", "feature_set", "feature_version", "symbols"],
                 condition=Q(role="challenger"),
                 name="ml_models_one_challenger",
             ),

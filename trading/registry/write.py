@@ -19,8 +19,9 @@ Role = MLModel.Role
 def register_model(card: Mapping[str, Any], *, path: str, role: str | None = None) -> MLModel:
     """Register an artifact by its card, and give it its role; the model that had the role is archived.
 
-    Without a role a model becomes the champion of its timeframe and set of features, except that a challenger stays
-    one. The same name again renews the row. `path` is relative to var/. `Rejected` for an unknown role or another path.
+    Without a role a model becomes the champion of its timeframe, set of features and symbols, except that a challenger
+    stays one. The same name again renews the row. `path` is relative to var/. `Rejected` for an unknown role or another
+    path.
     """
     wanted = role or _role_without_a_word(card["name"])
     if wanted not in Role.values:
@@ -29,6 +30,7 @@ def register_model(card: Mapping[str, Any], *, path: str, role: str | None = Non
         raise Rejected(f"path of model {card['name']} must be relative to var/ and stay below it, was {path!r}")
     with transaction.atomic():
         alike = {name: card[name] for name in ("timeframe", "feature_set", "feature_version")}
+        alike["symbols"] = sorted(card["symbols"])
         held = MLModel.objects.select_for_update().filter(**alike, role=wanted)
         if wanted != Role.ARCHIVED:
             for other in held.exclude(name=card["name"]):
@@ -40,7 +42,6 @@ def register_model(card: Mapping[str, Any], *, path: str, role: str | None = Non
                 "preset": card["preset"],
                 "role": wanted,
                 **alike,
-                "symbols": list(card["symbols"]),
                 "horizon_bars": card["horizon_bars"],
                 "seed": card["seed"],
                 "path": path,

@@ -153,6 +153,16 @@ def options(**changes: Any) -> dict[str, Any]:
     return {**defaults, **changes}
 
 
+def test_a_symbol_that_the_model_never_saw_is_told_and_another_asset_class_is_refused(model: MLModel) -> None:
+    MLModel.objects.update(symbols=["S00"])
+    told = "linear-1d never saw S01: it was trained on S00."
+    assert run_json("--timerange", DECIDED)["reasons"][0] == told
+    assert told in run("--timerange", DECIDED)
+    Instrument.objects.filter(symbol="S01").update(asset_class="crypto")
+    with pytest.raises(CommandError, match="no trained model for timeframe 1d and the asset class of S00, S01"):
+        run("--timerange", DECIDED)
+
+
 @pytest.mark.usefixtures("bars")
 @pytest.mark.parametrize("strategy", ["buy_and_hold", "sma_cross"])
 def test_strategies_without_a_model_need_none(strategy: str) -> None:

@@ -205,7 +205,7 @@ def test_the_challenger_speaks_for_its_share_of_symbols() -> None:
     assert ServingModels(champion=LinearModel()).names(bars.symbols, ("S01",)) == ("model", "model")
     assert served.receptive_bars == 1
     served.challenger.horizon_bars = 2
-    assert served.horizons(bars.symbols, ("S01",)) == (5, 2)
+    assert [model.horizon_bars for model in served.models(bars.symbols, ("S01",))] == [5, 2]
 
 
 def test_a_halted_book_stays_as_it_is() -> None:

@@ -52,6 +52,7 @@ def _own_process(clean_redis: object, monkeypatch: pytest.MonkeyPatch, settings:
     # The journal commits on a connection of its own, past this test's transaction; its own tests cover it.
     monkeypatch.setattr(journal, "write", lambda _entry: None)
     monkeypatch.setattr(artefacts, "_loaded", {})
+    monkeypatch.setattr(inference, "_announced", {})
     yield
     process.forget()
 
@@ -114,6 +115,23 @@ def test_a_pinned_model_serves_in_place_of_the_champion(book: Book, tmp_path: Pa
     assert got.forecast.horizon_bars == (3, 3)
 
 
+def test_a_pinned_model_of_another_asset_class_does_not_serve(book: Book, tmp_path: Path) -> None:
+    registered(tmp_path, "first", 3)
+    instruments.ensure_instrument("BTC/USD", "crypto")
+    book.symbols, book.model_name = ["BTC/USD", "BBB"], "first"
+    assert_neutral(ask(book), "on the asset classes of BTC/USD, BBB, it was trained on AAA, BBB")
+
+
+def test_a_symbol_that_the_model_never_saw_is_told_once(book: Book, tmp_path: Path) -> None:
+    champion = registered(tmp_path, "first", 3)
+    instruments.ensure_instrument("CCC", "equity")
+    book.symbols = ["CCC", "BBB"]
+    for _ in range(2):
+        assert ask(book).served_by == {"first": champion}
+    told = SystemEvent.objects.get(kind="model.unseen_symbols")
+    assert told.data["reason"] == "first never saw CCC: it was trained on AAA, BBB."
+
+
 def test_a_pin_on_nothing_is_told(book: Book, tmp_path: Path) -> None:
     registered(tmp_path, "first", 3)
     book.model_name = "gone"
@@ -123,7 +141,7 @@ def test_a_pin_on_nothing_is_told(book: Book, tmp_path: Path) -> None:
 
 
 def test_without_a_model_the_forecast_is_neutral_and_names_the_command(book: Book) -> None:
-    assert_neutral(ask(book), "run `python manage.py train --timeframe 1d`")
+    assert_neutral(ask(book), "run `python manage.py train --timeframe 1d --symbols AAA,BBB`")
     assert inference.receptive_bars(book) == inference.DEFAULT_RECEPTIVE_BARS
 
 
@@ -347,7 +365,7 @@ def test_a_model_that_cannot_be_warmed_is_named_once_and_keeps_no_other_cold(tmp
     assert {name for name, *_ in artefacts._loaded} == {each.name for each in good}
     told = SystemEvent.objects.get(kind="model.not_warmed")
     assert (told.subject, told.severity) == ("hourly", "warning")
-    assert "must hold a readable card.json" in told.data["error"]
+    assert "must hold a readable card.json" in told.data["reason"]
 
 
 def test_a_model_that_was_promoted_is_warmed_and_what_no_longer_serves_is_let_go(

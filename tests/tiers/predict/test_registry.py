@@ -72,7 +72,7 @@ def test_the_first_seventy_percent_train_a_champion(stored: Path) -> None:
     assert (model.name, model.role, got["role"], got["reused"]) == (got["name"], "champion", "champion", False)
     assert model.trained_from.isoformat() == got["trained_from"] == train.utc(BARS.ts[0]).isoformat()
     assert model.trained_to.isoformat() == got["trained_to"] == train.utc(BARS.ts[839]).isoformat()
-    assert selectors.champion("1d", *BASE) == model
+    assert selectors.champion("1d", *BASE, SYMBOLS) == model
     loaded = artefact.load(stored / got["name"])
     assert model.path == f"models/{got['name']}"
     assert selectors.folder_of(model) == stored / got["name"]
@@ -115,8 +115,8 @@ def test_a_second_champion_archives_the_first_and_a_challenger_stands_beside_it(
     challenger = trained(seed=9, role="challenger")
     roles = dict(MLModel.objects.values_list("name", "role"))
     assert roles == {first["name"]: "archived", second["name"]: "champion", challenger["name"]: "challenger"}
-    assert selectors.champion("1d", *BASE).name == second["name"]
-    found = selectors.challenger("1d", *BASE)
+    assert selectors.champion("1d", *BASE, SYMBOLS).name == second["name"]
+    found = selectors.challenger("1d", *BASE, SYMBOLS)
     assert found is not None
     assert found.name == challenger["name"]
 
@@ -210,10 +210,65 @@ def test_a_model_without_a_role_becomes_champion_of_its_timeframe_only() -> None
     daily = registry.register_model(entry("daily"), path="there")
     hourly = registry.register_model(entry("hourly", timeframe="1h"), path="there")
     assert (daily.role, hourly.role) == ("champion", "champion")
-    assert (selectors.champion("1d", *BASE), selectors.champion("1h", *BASE)) == (daily, hourly)
+    assert (selectors.champion("1d", *BASE, SYMBOLS), selectors.champion("1h", *BASE, SYMBOLS)) == (daily, hourly)
     assert (daily.path, daily.horizon_bars, daily.metrics) == ("there", 5, {"model": {"log_loss": 1.0}})
     assert registry.registered("daily") == daily
     assert registry.registered("weekly") is None
+
+
+def described(**classes: str) -> None:
+    for symbol, asset_class in classes.items():
+        instruments.ensure_instrument(symbol.replace("_", "/"), asset_class)
+
+
+def test_a_model_serves_no_other_asset_class_than_those_it_was_trained_on() -> None:
+    described(SPY="equity", AAPL="equity", BTC_USD="crypto", ETH_USD="crypto")
+    stocks = registry.register_model(entry("stocks", timeframe="1h", symbols=["SPY"]), path="there")
+    for wanted in (["BTC/USD"], ["SPY", "BTC/USD"]):
+        with pytest.raises(ModelMissing) as missing:
+            selectors.champion("1h", *BASE, wanted)
+        assert str(missing.value) == (
+            f"no trained model for timeframe 1h and the asset class of {', '.join(wanted)}, there is one of SPY: "
+            f"run `python manage.py train --timeframe 1h --symbols {','.join(wanted)}`"
+        )
+    assert selectors.champion("1h", *BASE, ["AAPL"]) == stocks
+    coins = registry.register_model(entry("coins", timeframe="1h", symbols=["BTC/USD"]), path="there")
+    assert selectors.champion("1h", *BASE, ["ETH/USD"]) == coins
+    assert selectors.champion("1h", *BASE, ["SPY"]) == stocks, "each universe has a champion of its own"
+    with pytest.raises(ModelMissing, match="asset classes of BTC/USD, it was trained on SPY"):
+        selectors.refuse_other_classes(stocks, ["BTC/USD"])
+    selectors.refuse_other_classes(stocks, ["AAPL"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "serves"),
+    [("A B C", "three"), ("A B", "two"), ("A", "one"), ("C D", "three"), ("D", "newest"), ("B D", "two")],
+)
+def test_of_several_the_model_that_saw_the_most_of_the_symbols_and_the_fewest_others_serves(
+    wanted: str, serves: str
+) -> None:
+    described(A="equity", B="equity", C="equity", D="equity", E="equity")
+    universes = {"three": "C A B", "two": "B A", "one": "A", "newest": "E"}
+    for role in ("champion", "challenger"):
+        for name, symbols in universes.items():
+            model = entry(f"{name}-{role}", symbols=symbols.split())
+            registry.register_model(model, path="there", role=role)
+    assert selectors.champion("1d", *BASE, wanted.split()).name == f"{serves}-champion"
+    found = selectors.challenger("1d", *BASE, wanted.split())
+    assert found is not None
+    assert found.name == f"{serves}-challenger"
+
+
+def test_the_order_of_the_symbols_makes_no_other_universe() -> None:
+    for name, symbols in (("first", ["A", "B"]), ("second", ["B", "A"])):
+        registry.register_model(entry(name, symbols=symbols), path="there")
+    assert dict(MLModel.objects.values_list("name", "role")) == {"first": "archived", "second": "champion"}
+
+
+def test_symbols_that_a_model_never_saw_are_said_in_a_sentence() -> None:
+    model = registry.register_model(entry("stocks", symbols=["IBM", "AAPL"]), path="there")
+    assert selectors.unseen(model, ["AAPL", "FB", "GE"]) == "stocks never saw FB, GE: it was trained on AAPL, IBM."
+    assert selectors.unseen(model, ["IBM"]) == ""
 
 
 def test_the_same_name_again_renews_the_row() -> None:
@@ -221,7 +276,7 @@ def test_the_same_name_again_renews_the_row() -> None:
     registry.register_model(entry("one", seed=9), path="elsewhere", role="champion")
     model = MLModel.objects.get()
     assert (model.role, model.seed, model.path) == ("champion", 9, "elsewhere")
-    assert selectors.challenger("1d", *BASE) is None
+    assert selectors.challenger("1d", *BASE, SYMBOLS) is None
     told = SystemEvent.objects.filter(subject="one").order_by("id")
     assert [event.kind for event in told] == ["model.registered", "model.renewed"]
     assert [event.data["role"] for event in told] == ["challenger", "champion"]
@@ -232,7 +287,7 @@ def test_archived_models_stand_beside_each_other() -> None:
         registry.register_model(entry(name), path="there", role="archived")
     assert set(MLModel.objects.values_list("role", flat=True)) == {"archived"}
     with pytest.raises(ModelMissing, match=r"no trained model for timeframe 1d: run `python manage.py train"):
-        selectors.champion("1d", *BASE)
+        selectors.champion("1d", *BASE, SYMBOLS)
 
 
 def test_an_unknown_role_is_refused() -> None:

@@ -45,7 +45,7 @@ class Command(PlainCommand):
         if newest is not None and self._bars_left(newest):
             return books.set_active(newest.name, active=True, actor="demo_book", reason="started again"), False
         trained_to = inference.model_for(
-            Book(name=NAME, timeframe=timeframe), inference.features_in_use(timeframe)
+            Book(name=NAME, timeframe=timeframe, symbols=list(wanted)), inference.features_in_use(timeframe)
         ).trained_to
         later = [ts for ts in timeline.bar_times(wanted, timeframe) if ts > trained_to]
         plan = replay.prepare(
