@@ -16,20 +16,23 @@ from rich.table import Table
 from helios.console import Console
 
 DASH = "-"
-BACKTEST_ROWS = (
-    ("total return", "total_return_pct", "%"),
-    ("growth per year", "cagr_pct", "%"),
-    ("volatility per year", "volatility_pct", "%"),
+BACKTEST_ROWS = (  # in the words of `manage.py backtest`
+    ("Total return", "total_return_pct", "%"),
+    ("Growth a year", "cagr_pct", "%"),
     ("Sharpe ratio", "sharpe", ""),
     ("Sortino ratio", "sortino", ""),
     ("Calmar ratio", "calmar", ""),
-    ("deepest drawdown", "max_drawdown_pct", "%"),
-    ("profit factor", "profit_factor", ""),
-    ("trades", "n_trades", "n"),
-    ("trades won", "win_rate_pct", "%"),
-    ("time in the market", "exposure_pct", "%"),
-    ("turnover per year", "turnover", ""),
-    ("fees paid", "fees_paid", "money"),
+    ("Largest drawdown", "max_drawdown_pct", "%"),
+    ("Volatility a year", "volatility_pct", "%"),
+    ("Profit factor", "profit_factor", ""),
+    ("Trades, flat to flat", "n_trades", "n"),
+    ("Trades won", "win_rate_pct", "%"),
+    ("Reductions of positions", "n_reductions", "n"),
+    ("Reductions won", "reductions_won_pct", "%"),
+    ("Mean gross weight", "gross_weight_pct", "%"),
+    ("Time in the market", "time_in_market_pct", "%"),
+    ("Turnover a year", "turnover", ""),
+    ("Fees paid", "fees_paid", "money"),
 )
 
 

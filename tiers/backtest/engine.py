@@ -12,7 +12,7 @@ from tiers.backtest import metrics, reasons
 from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
 from tiers.backtest.history import DecisionLog, HeliosDecider, Progress, ServingModels, prepare
 from tiers.backtest.shipped import BUILT_IN
-from tiers.backtest.trades import Trade, all_trades
+from tiers.backtest.trades import Reduction, flat_to_flat, with_open
 from tiers.backtest.weights_decider import WeightsDecider
 from tiers.contracts import Bars, BarsByTimeframe, BoolArray, Switches, TimeArray
 from tiers.contracts.errors import DataError
@@ -56,8 +56,9 @@ class Result:
     initial: Initial
     bar_ts: TimeArray  # (n_rows,) the decided bars
     run: Run
-    trades: list[Trade]  # closed ones in the order of their exits, then open ones
+    reductions: list[Reduction]  # in their order, then what is still open
     metrics: metrics.Metrics
+    bars_per_year: int | None  # as in `Config`
     log: DecisionLog | None = None
     buy_hold: Result | None = None  # the baseline on the same bars with the same costs
     reasons: tuple[str, ...] = ()  # why something was not traded, or a figure has no value, in sentences
@@ -171,7 +172,7 @@ def _result(
     log: DecisionLog | None = None,
     columns: Sequence[str] = (),
 ) -> Result:
-    trades = all_trades(run.all_fills, run.prices, run.ts[-1])
+    reductions = with_open(run.all_fills, run.prices, run.ts[-1])
     curve = run.equity_curve
     held = curve if baseline is None else baseline.run.equity_curve
     total = metrics.total_return(held)
@@ -179,7 +180,8 @@ def _result(
         ts=bars.ts[config.start_row :],
         equity=curve,
         weights=run.held,
-        pnl=[trade.pnl for trade in trades if not trade.is_open],
+        pnl=[pnl for _, pnl in flat_to_flat(reductions)],
+        reduction_pnl=[one.pnl for one in reductions if not one.is_open],
         traded_notional=run.traded_notional,
         fees_paid=run.fees_paid,
         buy_hold_return_pct=None if total is None else 100.0 * total,
@@ -195,7 +197,8 @@ def _result(
         initial=config.initial,
         bar_ts=bars.ts[config.start_row :],
         run=run,
-        trades=trades,
+        reductions=reductions,
+        bars_per_year=config.bars_per_year,
         metrics=figures,
         log=log,
         buy_hold=baseline,

@@ -1,4 +1,4 @@
-"""The figures of a backtest: pure functions of the equity curve, the closed trades and the weights.
+"""The figures of a backtest: pure functions of the equity curve, the trades and the weights.
 
 Returns are simple returns of the equity from bar close to bar close; the risk-free rate is zero. Annual
 figures use the bars that a year of the market's calendar has, so that one session of minutes is a 252nd of a
@@ -36,8 +36,11 @@ class Metrics:
     profit_factor: float | None
     expectancy: float | None
     win_rate_pct: float | None
-    n_trades: int
-    exposure_pct: float | None
+    n_trades: int  # positions from flat to flat; profit factor, expectancy and win rate are theirs
+    n_reductions: int  # fills that made a position smaller, full exits included
+    reductions_won_pct: float | None
+    gross_weight_pct: float | None
+    time_in_market_pct: float | None
     turnover: float | None
     fees_paid: float
     buy_hold_return_pct: float | None
@@ -53,6 +56,7 @@ def measure(
     equity: FloatArray,
     weights: FloatArray,
     pnl: Sequence[Decimal],
+    reduction_pnl: Sequence[Decimal],
     traded_notional: Decimal,
     fees_paid: Decimal,
     buy_hold_return_pct: float | None = None,
@@ -61,9 +65,9 @@ def measure(
     """All figures of one run.
 
     `ts` and `equity` are (n_bars,), `weights` is (n_bars, n_symbols) held at each close, `pnl` holds the
-    profit of each closed trade after fees, `traded_notional` sums the value of all fills. `bars_per_year` is that
-    of the calendar; None, where calendars are mixed, takes the bars that came in the time that passed. Raises
-    ValueError when the shapes differ.
+    profit after fees of each position from flat to flat, `reduction_pnl` that of each reduction, `traded_notional`
+    sums the value of all fills. `bars_per_year` is that of the calendar; None, where calendars are mixed, takes the
+    bars that came in the time that passed. Raises ValueError when the shapes differ.
     """
     if ts.shape != equity.shape or weights.shape[:1] != equity.shape:
         raise ValueError(
@@ -87,9 +91,12 @@ def measure(
         volatility_pct=_percent(volatility(returns, per_year)),
         profit_factor=profit_factor(pnl),
         expectancy=float(sum(pnl, Decimal(0)) / len(pnl)) if pnl else None,
-        win_rate_pct=100.0 * sum(p > 0 for p in pnl) / len(pnl) if pnl else None,
+        win_rate_pct=_won_pct(pnl),
         n_trades=len(pnl),
-        exposure_pct=_percent(exposure(weights)),
+        n_reductions=len(reduction_pnl),
+        reductions_won_pct=_won_pct(reduction_pnl),
+        gross_weight_pct=_percent(gross_weight(weights)),
+        time_in_market_pct=_percent(time_in_market(weights)),
         turnover=turnover(equity, traded_notional, years),
         fees_paid=float(fees_paid),
         buy_hold_return_pct=buy_hold_return_pct,
@@ -180,12 +187,14 @@ def profit_factor(pnl: Sequence[Decimal]) -> float | None:
     return float(sum((p for p in pnl if p > 0), Decimal(0)) / lost) if lost else None
 
 
-def exposure(weights: FloatArray) -> float | None:
-    """Mean over bars of the sum of absolute weights.
-
-    For one symbol that is either fully held or not at all this is the share of time in the market.
-    """
+def gross_weight(weights: FloatArray) -> float | None:
+    """Mean over bars of the sum of absolute weights: how much of the equity was at risk on average."""
     return float(np.abs(weights).sum(axis=1).mean()) if len(weights) else None
+
+
+def time_in_market(weights: FloatArray) -> float | None:
+    """Share of the bars at whose close anything was held, however little."""
+    return float((weights != 0.0).any(axis=1).mean()) if len(weights) else None
 
 
 def turnover(equity: FloatArray, traded_notional: Decimal, years: float) -> float | None:
@@ -200,6 +209,10 @@ def turnover(equity: FloatArray, traded_notional: Decimal, years: float) -> floa
 
 def _ratio(mean: float, spread: float, per_year: float) -> float | None:
     return mean / spread * math.sqrt(per_year) if spread > _ROUNDING * abs(mean) else None
+
+
+def _won_pct(pnl: Sequence[Decimal]) -> float | None:
+    return 100.0 * sum(p > 0 for p in pnl) / len(pnl) if pnl else None
 
 
 def _percent(value: float | None) -> float | None:

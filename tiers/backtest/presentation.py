@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tiers.backtest.engine import Result
 from tiers.backtest.metrics import Metrics, measure
+from tiers.backtest.trades import flat_to_flat
 from trading.books.accounting import ZERO
 
 LABELS = {
@@ -19,15 +20,18 @@ LABELS = {
     "volatility_pct": "Volatility a year",
     "profit_factor": "Profit factor",
     "expectancy": "Profit a trade",
-    "win_rate_pct": "Winning trades",
-    "n_trades": "Closed trades",
-    "exposure_pct": "Mean exposure",
+    "n_trades": "Trades, flat to flat",
+    "win_rate_pct": "Trades won",
+    "n_reductions": "Reductions of positions",
+    "reductions_won_pct": "Reductions won",
+    "gross_weight_pct": "Mean gross weight",
+    "time_in_market_pct": "Time in the market",
     "turnover": "Turnover a year",
     "fees_paid": "Fees paid",
     "n_bars": "Bars",
 }
 SIGNED = ("total_return_pct", "cagr_pct", "expectancy")
-_MONEY, _COUNTS, _TIMES = ("expectancy", "fees_paid"), ("n_trades", "n_bars"), ("turnover",)
+_MONEY, _COUNTS, _TIMES = ("expectancy", "fees_paid"), ("n_trades", "n_reductions", "n_bars"), ("turnover",)
 MISSING = "–"  # noqa: RUF001 - the dash of a table's empty cell
 _ABSURD = 1e6  # percent: minutes extrapolated to a year
 MIN_UNSEEN_BARS = 20
@@ -58,16 +62,18 @@ def out_of_sample(result: Result, trained_until: datetime) -> tuple[Metrics, Met
 
 
 def since(result: Result, row: int) -> Metrics:
-    """The figures from the close of decided bar `row` on: trades count where they are closed."""
+    """The figures from the close of decided bar `row` on: trades and reductions count where they end."""
     fills = [fill for fills in result.run.fills[row + 1 :] for fill in fills]
     moment = result.run.ts[row]
     return measure(
         ts=result.bar_ts[row:],
         equity=result.run.equity_curve[row:],
         weights=result.run.held[row:],
-        pnl=[trade.pnl for trade in result.trades if not trade.is_open and trade.closed_ts > moment],
+        pnl=[pnl for ended, pnl in flat_to_flat(result.reductions) if ended > moment],
+        reduction_pnl=[one.pnl for one in result.reductions if not one.is_open and one.closed_ts > moment],
         traded_notional=sum((fill.notional for fill in fills), ZERO),
         fees_paid=sum((fill.fee for fill in fills), ZERO),
+        bars_per_year=result.bars_per_year,
     )
 
 

@@ -34,7 +34,7 @@ def of_metrics(figures: Metrics) -> list[str]:
     """Why figures have no value; none where all have one."""
     found = []
     if not figures.n_trades:
-        found.append("No trade was closed, so profit factor, profit a trade and winning trades have no value.")
+        found.append("No position was closed in full, so profit factor, profit a trade and trades won have no value.")
     elif figures.profit_factor is None:
         found.append("No trade lost, so the profit factor has no value.")
     if not figures.volatility_pct:

@@ -19,11 +19,11 @@ from plotly.offline import get_plotlyjs
 from tiers.backtest import charts, presentation
 from tiers.backtest.engine import Result
 from tiers.backtest.metrics import Metrics
-from tiers.backtest.trades import Trade
+from tiers.backtest.trades import Reduction
 from tiers.contracts.errors import Rejected
 
 TEMPLATE = Path(__file__).with_name("report.html")
-SHOWN_TRADES = 200
+SHOWN = 200  # reductions
 TILES = (
     "total_return_pct",
     "cagr_pct",
@@ -31,10 +31,11 @@ TILES = (
     "sortino",
     "max_drawdown_pct",
     "volatility_pct",
+    "n_trades",
     "win_rate_pct",
     "profit_factor",
-    "n_trades",
-    "exposure_pct",
+    "gross_weight_pct",
+    "time_in_market_pct",
     "turnover",
     "fees_paid",
 )
@@ -118,8 +119,8 @@ def render(result: Result, context: Context) -> str:
         chart_monthly=pictures[2],
         chart_weights=pictures[3],
         figures=_figures_table(result, unseen),
-        trades_note=_trades_note(result.trades),
-        trades=_trades_table(result.trades),
+        reductions_note=_reductions_note(result.reductions),
+        reductions=_reductions_table(result.reductions),
         facts=_facts(result, context),
         footer=escape(
             f"Made {context.made_at:%Y-%m-%d %H:%M} UTC by Helios in {context.elapsed_s:.1f} s. "
@@ -196,35 +197,38 @@ def _figures_table(result: Result, unseen: tuple[Metrics, Metrics] | None) -> st
     return _table(["", *(name for name, _ in columns)], rows)
 
 
-def _trades_note(trades: Sequence[Trade]) -> str:
-    closed = sum(not trade.is_open for trade in trades)
-    text = f"{closed:,} closed, {len(trades) - closed:,} still open at the last price; newest first"
-    hidden = len(trades) - SHOWN_TRADES
-    return text + (f", the last {SHOWN_TRADES} of {len(trades):,} shown." if hidden > 0 else ".")
+def _reductions_note(reductions: Sequence[Reduction]) -> str:
+    done = sum(not one.is_open for one in reductions)
+    text = (
+        f"What each reduction of a position earned, full exits included: {done:,}, and {len(reductions) - done:,} "
+        "positions still open at the last price; newest first"
+    )
+    hidden = len(reductions) - SHOWN
+    return text + (f", the last {SHOWN} of {len(reductions):,} shown." if hidden > 0 else ".")
 
 
-def _trades_table(trades: Sequence[Trade]) -> str:
+def _reductions_table(reductions: Sequence[Reduction]) -> str:
     heads = ("Symbol", "Side", "Quantity", "Opened", "Closed", "Entry", "Exit", "Fees", "Profit", "Return")
-    body = "".join(_trade_row(trade) for trade in reversed(trades[-SHOWN_TRADES:]))
+    body = "".join(_reduction_row(one) for one in reversed(reductions[-SHOWN:]))
     if not body:
         return "<p>Nothing was traded.</p>"
     return f"<table><thead>{_row('th', heads)}</thead><tbody>{body}</tbody></table>"
 
 
-def _trade_row(trade: Trade) -> str:
-    tone = "up" if trade.pnl > 0 else "down"
-    closed = '<span class="tag">open</span>' if trade.is_open else f"{trade.closed_ts:%Y-%m-%d %H:%M}"
+def _reduction_row(one: Reduction) -> str:
+    tone = "up" if one.pnl > 0 else "down"
+    closed = '<span class="tag">open</span>' if one.is_open else f"{one.closed_ts:%Y-%m-%d %H:%M}"
     cells = [
-        escape(trade.symbol),
-        trade.direction.value.lower(),
-        f"{trade.quantity:,.4f}".rstrip("0").rstrip("."),
-        f"{trade.opened_ts:%Y-%m-%d %H:%M}",
+        escape(one.symbol),
+        one.direction.value.lower(),
+        f"{one.quantity:,.4f}".rstrip("0").rstrip("."),
+        f"{one.opened_ts:%Y-%m-%d %H:%M}",
         closed,
-        f"{trade.entry_price:,.2f}",
-        f"{trade.exit_price:,.2f}",
-        f"{trade.fees:,.2f}",
-        f'<span class="{tone}">{trade.pnl:+,.2f}</span>',
-        f'<span class="{tone}">{trade.return_pct:+.2f} %</span>',
+        f"{one.entry_price:,.2f}",
+        f"{one.exit_price:,.2f}",
+        f"{one.fees:,.2f}",
+        f'<span class="{tone}">{one.pnl:+,.2f}</span>',
+        f'<span class="{tone}">{one.return_pct:+.2f} %</span>',
     ]
     return _row("td", cells)
 

@@ -1,10 +1,10 @@
-"""From fills to trades, by average cost.
+"""From fills to reductions of positions, by average cost, and from those to trades from flat to flat.
 
 A position is opened by a fill away from zero and grown by fills of the same direction; each fill against it
-closes one trade: that quantity, at the average price paid for what was open, with its share of the entry fees
-and its own fee. A fill across zero closes what was open and opens the rest, its fee split by quantity. A
-rebalanced position thus yields one trade for every reduction (the convention of average-cost accounting), and
-the profits of all trades, open ones at the last price included, add up to the change of the equity.
+is one reduction: that quantity, at the average price paid for what was open, with its share of the entry fees
+and its own fee. A fill across zero closes what was open and opens the rest, its fee split by quantity. The
+profits of all reductions, what is open at the last price included, add up to the change of the equity. A trade
+is a position from the fill that leaves zero to the one that is back at it, however often it was reduced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trade:
+class Reduction:
     """A closed part of a position, or, with `is_open`, what is still held, valued at the last price."""
 
     symbol: str
@@ -55,31 +55,42 @@ class _Lot:
     opened_ts: datetime
 
 
-def round_trips(fills: Iterable[Fill]) -> tuple[list[Trade], dict[str, _Lot]]:
-    """The closed trades in the order of their exits, and what is left open by symbol."""
+def reductions_of(fills: Iterable[Fill]) -> tuple[list[Reduction], dict[str, _Lot]]:
+    """The reductions in their order, and what is left open by symbol."""
     lots: dict[str, _Lot] = {}
-    trades: list[Trade] = []
+    reductions: list[Reduction] = []
     for fill in fills:
         lot = lots.get(fill.symbol)
         change = fill.signed_quantity
         closing = ZERO
         if lot is not None and lot.quantity * change < 0:
             closing = min(fill.quantity, abs(lot.quantity))
-            trades.append(_close(lot, fill, closing))
+            reductions.append(_close(lot, fill, closing))
             if lot.quantity == 0:
                 del lots[fill.symbol]
         if fill.quantity > closing:
             _grow(lots, fill, fill.quantity - closing)
-    return trades, lots
+    return reductions, lots
 
 
-def all_trades(fills: Iterable[Fill], prices: Mapping[str, Decimal], at: datetime) -> list[Trade]:
-    """Closed trades, then what is still open at `prices` (by symbol) at the time `at`."""
-    trades, lots = round_trips(fills)
+def with_open(fills: Iterable[Fill], prices: Mapping[str, Decimal], at: datetime) -> list[Reduction]:
+    """The reductions, then what is still open at `prices` (by symbol) at the time `at`."""
+    reductions, lots = reductions_of(fills)
     for symbol, lot in sorted(lots.items()):
         price, held = prices[symbol], abs(lot.quantity)
-        trades.append(_trade(lot, symbol, held, at=at, value=held * price, cost=lot.cost, fees=lot.fees, is_open=True))
-    return trades
+        reductions.append(
+            _reduction(lot, symbol, held, at=at, value=held * price, cost=lot.cost, fees=lot.fees, is_open=True)
+        )
+    return reductions
+
+
+def flat_to_flat(reductions: Iterable[Reduction]) -> list[tuple[datetime, Decimal]]:
+    """When each position was back at zero, and its profit after fees; what is still held is no trade yet."""
+    positions: dict[tuple[str, Direction, datetime], list[Reduction]] = {}
+    for one in reductions:
+        positions.setdefault((one.symbol, one.direction, one.opened_ts), []).append(one)
+    ended = [parts for parts in positions.values() if not parts[-1].is_open]
+    return sorted((parts[-1].closed_ts, sum((one.pnl for one in parts), ZERO)) for parts in ended)
 
 
 def _grow(lots: dict[str, _Lot], fill: Fill, quantity: Decimal) -> None:
@@ -90,11 +101,11 @@ def _grow(lots: dict[str, _Lot], fill: Fill, quantity: Decimal) -> None:
     lot.fees += fill.fee * quantity / fill.quantity
 
 
-def _close(lot: _Lot, fill: Fill, quantity: Decimal) -> Trade:
+def _close(lot: _Lot, fill: Fill, quantity: Decimal) -> Reduction:
     """Take `quantity` out of the lot; the lot shrinks in place."""
     held = abs(lot.quantity)
     cost, entry_fees = lot.cost * quantity / held, lot.fees * quantity / held
-    trade = _trade(
+    reduction = _reduction(
         lot,
         fill.symbol,
         quantity,
@@ -106,10 +117,10 @@ def _close(lot: _Lot, fill: Fill, quantity: Decimal) -> Trade:
     lot.quantity -= quantity if lot.quantity > 0 else -quantity
     lot.cost -= cost
     lot.fees -= entry_fees
-    return trade
+    return reduction
 
 
-def _trade(
+def _reduction(
     lot: _Lot,
     symbol: str,
     quantity: Decimal,
@@ -119,9 +130,9 @@ def _trade(
     cost: Decimal,
     fees: Decimal,
     is_open: bool = False,
-) -> Trade:
+) -> Reduction:
     gain = value - cost if lot.quantity > 0 else cost - value
-    return Trade(
+    return Reduction(
         symbol=symbol,
         direction=Direction.LONG if lot.quantity > 0 else Direction.SHORT,
         quantity=quantity,

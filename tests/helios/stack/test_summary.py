@@ -11,6 +11,7 @@ from rich.console import Console
 
 from helios.stack import summary
 from helios.stack.summary import Outcome, formatted, pick
+from tiers.backtest import presentation
 
 DATA = {
     "series": [
@@ -89,9 +90,9 @@ def test_the_page_holds_every_part() -> None:
     assert "Model compact-1d-7, out of sample" in text
     assert row(text, "log loss") == ["1.0321", "1.0986"]
     assert row(text, "n samples") == ["4,000", "4,000"]
-    assert row(text, "total return") == ["61.23 %", "301.00 %"]
+    assert row(text, "Total return") == ["61.23 %", "301.00 %"]
     assert row(text, "Sharpe ratio") == ["-", "0.80"]
-    assert row(text, "fees paid")[0] == "1,234.50"
+    assert row(text, "Fees paid")[0] == "1,234.50"
     assert row(text, "cycles") == ["60 run, 60 completed"]
     assert row(text, "orders") == ["90 total, 88 filled, 2 denied"]
     assert row(text, "final paper equity") == ["101,234.56"]
@@ -105,13 +106,17 @@ def test_the_page_holds_every_part() -> None:
     assert "Report: var/reports/demo.html" in text
 
 
+def test_the_figures_of_the_backtest_have_the_names_of_its_command() -> None:
+    assert {key: label for label, key, _ in summary.BACKTEST_ROWS}.items() <= presentation.LABELS.items()
+
+
 def test_a_backtest_over_training_bars_says_so() -> None:
     assert "with bars the model was trained on" in page(outcome())
     assert "trained on" not in page(outcome(backtest={**BACKTEST, "out_of_sample": True}))
 
 
 def test_the_backtests_own_buy_and_hold_figure_is_used_when_there_is_no_other() -> None:
-    assert row(page(outcome(buy_and_hold=None)), "total return") == ["61.23 %", "300.00 %"]
+    assert row(page(outcome(buy_and_hold=None)), "Total return") == ["61.23 %", "300.00 %"]
 
 
 @pytest.mark.parametrize("nothing", [None, {}, [], "text"])

@@ -87,7 +87,7 @@ def run_json(*words: str) -> dict[str, Any]:
 def test_the_seven_tiers_print_the_promised_keys() -> None:
     got = run_json("--timerange", DECIDED, "--seed", "7")
     head, tail = ["strategy", "symbols", "timeframe", "start", "end"], ["elapsed_s", "seed"]
-    assert list(got)[: len(head) + 18] == [*head, *KEYS.split(), *tail]
+    assert list(got)[: len(head) + 2 + len(KEYS.split())] == [*head, *KEYS.split(), *tail]
     assert (got["strategy"], got["symbols"], got["seed"]) == ("helios", list(SYMBOLS), 7)
     assert got["start"] == "2013-03-01T21:00:00+00:00"
     assert got["end"] == "2013-06-30T21:00:00+00:00"

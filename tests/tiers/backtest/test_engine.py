@@ -97,7 +97,7 @@ def test_the_model_strategy_trades_and_is_measured_beside_buy_and_hold(result: R
 def test_the_same_seed_gives_the_same_result_bit_for_bit(result: Result) -> None:
     again = helios(market(420, 3, seed=1))
     assert again.metrics == result.metrics
-    assert again.trades == result.trades
+    assert again.reductions == result.reductions
     assert again.seed == result.seed == 3
     assert_equal_until(result, again, len(result.run.ts))
 
@@ -241,7 +241,7 @@ def test_buy_and_hold_earns_what_the_price_does_less_costs() -> None:
     got = run_strategy(bars, BuyAndHold(), config)
     assert got.metrics.total_return_pct == 50.0
     assert got.metrics.n_trades == 0  # it never sells
-    assert [trade.is_open for trade in got.trades] == [True]
+    assert [one.is_open for one in got.reductions] == [True]
     assert got.baseline is got
     assert got.buy_hold is None
 

@@ -18,7 +18,8 @@ from tiers.backtest import metrics
 DAY = np.timedelta64(1, "D")
 KEYS = """
 n_bars total_return_pct cagr_pct sharpe sortino calmar max_drawdown_pct volatility_pct profit_factor
-expectancy win_rate_pct n_trades exposure_pct turnover fees_paid buy_hold_return_pct
+expectancy win_rate_pct n_trades n_reductions reductions_won_pct gross_weight_pct time_in_market_pct
+turnover fees_paid buy_hold_return_pct
 """
 
 curves = st.lists(st.floats(1.0, 1e6), min_size=3, max_size=60).map(np.array)
@@ -34,6 +35,7 @@ def measured(equity: list[float], **changes: object) -> metrics.Metrics:
         "equity": np.array(equity),
         "weights": np.zeros((len(equity), 1)),
         "pnl": [],
+        "reduction_pnl": [],
         "traded_notional": Decimal(0),
         "fees_paid": Decimal(0),
     }
@@ -91,18 +93,20 @@ def test_one_session_of_minutes_is_measured_by_the_year_of_its_calendar() -> Non
 
 
 def test_the_trade_figures_worked_by_hand() -> None:
-    got = measured([100.0, 100.0], pnl=[Decimal(30), Decimal(-10), Decimal(0), Decimal(-5)])
+    parts = [Decimal(20), Decimal(10), Decimal(-10), Decimal(0), Decimal(-5)]
+    got = measured([100.0, 100.0], pnl=[Decimal(30), Decimal(-10), Decimal(0), Decimal(-5)], reduction_pnl=parts)
+    assert (got.n_reductions, got.reductions_won_pct) == (5, 40.0)
     assert got.n_trades == 4
     assert got.profit_factor == 2.0
     assert got.expectancy == 3.75
     assert got.win_rate_pct == 25.0  # a trade that ends level is not a win
 
 
-def test_exposure_is_the_mean_of_the_held_weights_and_time_in_the_market_for_all_in_all_out() -> None:
-    held = np.array([[0.0], [1.0], [1.0], [0.0]])
-    assert measured([100.0] * 4, weights=held).exposure_pct == 50.0
-    mixed = np.array([[0.5, 0.25], [-0.5, 0.25]])
-    assert metrics.exposure(mixed) == 0.75
+def test_how_much_was_held_and_how_often_are_two_figures() -> None:
+    held = np.array([[0.0, 0.0], [0.1, 0.0], [0.5, 0.25], [-0.5, 0.25]])
+    got = measured([100.0] * 4, weights=held)
+    assert got.gross_weight_pct == pytest.approx(100 * (0.1 + 0.75 + 0.75) / 4)
+    assert got.time_in_market_pct == 75.0
 
 
 def test_turnover_of_one_is_the_whole_book_bought_and_sold_within_a_year() -> None:

@@ -24,7 +24,7 @@ TOO_DEAR = (
     "COIN was not bought: its smallest lot, 1, cost 111,000.00 where 100,000.00 was meant for it. More cash changes "
     "that, or smaller lots (import_data --asset-class crypto has those of coins)."
 )
-NO_TRADE = "No trade was closed, so profit factor, profit a trade and winning trades have no value."
+NO_TRADE = "No position was closed in full, so profit factor, profit a trade and trades won have no value."
 NO_MOVE = "The equity did not move, so ratios to its risk have no value."
 
 

@@ -53,7 +53,7 @@ def test_the_report_holds_every_part(result: Result) -> None:
         "Drawdown",
         "Monthly returns",
         "Weights over time",
-        "Trades",
+        "Reductions of positions",
         "Parameters",
         "Model",
     ):
@@ -109,8 +109,8 @@ def test_figures_of_the_unseen_part_are_those_of_the_bars_after_it(result: Resul
     curve = result.run.equity_curve
     assert unseen[0].total_return_pct == pytest.approx(100 * (curve[-1] / curve[200] - 1))
     assert unseen[0].n_bars == 240
-    assert unseen[0].n_trades + sum(t.closed_ts <= result.run.ts[200] for t in result.trades) == len(
-        [t for t in result.trades if not t.is_open]
+    assert unseen[0].n_reductions + sum(t.closed_ts <= result.run.ts[200] for t in result.reductions) == len(
+        [t for t in result.reductions if not t.is_open]
     )
     held = result.baseline.run.equity_curve
     assert unseen[1].total_return_pct == pytest.approx(100 * (held[-1] / held[200] - 1))
@@ -133,7 +133,7 @@ def test_buy_and_hold_alone_has_nothing_beside_it_and_nothing_closed() -> None:
     text = text_of(report.render(result, report.Context(made_at=NOW, elapsed_s=0.1)))
     assert "buy and hold –" not in text  # noqa: RUF001
     assert "S07 and 7 more" in text
-    assert "0 closed, 15 still open" in text
+    assert "full exits included: 0, and 15 positions still open" in text
     assert "5 others" in charts.weights(result).to_json()
 
 
@@ -144,9 +144,9 @@ def test_a_run_without_trades_says_so() -> None:
 
 
 def test_long_lists_of_trades_show_the_newest_and_the_count(result: Result) -> None:
-    many = replace(result, trades=result.trades * (1 + 400 // len(result.trades)))
+    many = replace(result, reductions=result.reductions * (1 + 400 // len(result.reductions)))
     html = page(many)
-    assert f"the last 200 of {len(many.trades):,} shown" in text_of(html)
+    assert f"the last 200 of {len(many.reductions):,} shown" in text_of(html)
     assert html.count("<tr><td>S0") == 200
 
 
