@@ -3,15 +3,16 @@
 Django takes a new thread, so a new connection, for every request that is under way: 200 at once take all that the
 database has, from the workers too. Here each kind of request has lanes of its own: strangers, with whatever tokens and
 sessions they make up, and logins, whose passwords take long to hash, hold up nobody with a token or a session of ours,
-reading holds up no change, and no change what makes trading safer; of that, each token or session has a few places, and
-a body that nobody else's keeps out. What waits on a slow client (its body, its answer) takes no lane. Who logs in where
-somebody has before does not wait among strangers, and a token that was refused does from then on.
+reading holds up no change, and no change what makes trading safer. In each kind tokens and sessions take turns, and
+each has places of its own; a small body is kept out by nobody else's. What waits on a slow client (its body, its
+answer) takes no lane. Who logs in where somebody has before does not wait among strangers, and a token that was refused
+does from then on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -31,11 +32,12 @@ BROWSER: Final = "helios_browser"  # the cookie of a browser in which somebody h
 SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort")
 # And `web_threads` for reading.
 THREADS: Final = {"probe": 1, "stranger": 2, "login": 1, "change": 4, "desk": 2, "safer": 2}
-WAITING: Final = 256  # requests of a kind that may wait for a lane; more are sent away at once
-EACH: Final = 16  # requests of one token or session that may be under way to make trading safer
+EACH: Final = 256  # requests of a kind that may be under way of one token or session, and of all strangers together
+EACH_SAFER: Final = 16
 LARGE: Final = frozenset({"read", "change"})  # kinds whose bodies may be large
 SMALL_BODY: Final = 65_536  # bytes, of all other kinds
-BUFFERED: Final = 64 * 1_048_576  # bytes of all large bodies that are kept at a time
+BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies beyond that which are kept at a time
+BUFFERED_EACH: Final = 8 * 1_048_576  # and of those of one token or session
 BODY_S, PART_S = 30.0, 5.0  # for all of a body to come, and for its next part
 REMEMBERED: Final = 1_024  # tokens and sessions that were refused
 RETRY_S: Final = 1
@@ -46,23 +48,23 @@ class RefusedError(Exception):
 
 
 class Lanes:
-    """Threads of which each serves one request at a time; the one that was used last is taken first."""
+    """Threads of which each serves one request at a time; the one that was used last is taken first.
 
-    def __init__(self, count: int, name: str) -> None:
-        self.waiting = 0
-        self._held = Counter[str]()
-        self._free: asyncio.LifoQueue[ThreadPoolExecutor] = asyncio.LifoQueue()
-        for number in range(count):
-            self._free.put_nowait(ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-{number}"))
+    Whoever waits for one takes turns with the others, however many requests each of them has.
+    """
+
+    def __init__(self, count: int, name: str, each: int) -> None:
+        self._each, self._held = each, Counter[str]()
+        self._free = [ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-{place}") for place in range(count)]
+        self._turns: dict[str, deque[asyncio.Future[ThreadPoolExecutor]]] = {}  # who is first is next
 
     @contextmanager
     def place(self, whose: str) -> Iterator[None]:
-        """Room for a request among those of one token or session, of all where none is given. Raises: RefusedError."""
-        if whose and self._held[whose] >= EACH:
-            detail = f"{EACH} requests of this token or session are under way already; try again"
-            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, detail)
-        if not whose and self.waiting >= WAITING:
-            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{WAITING} requests wait already; try again")
+        """Room for a request among those of one token or session, or of strangers. Raises: RefusedError."""
+        if self._held[whose] >= self._each:
+            status = HTTPStatus.TOO_MANY_REQUESTS if whose else HTTPStatus.SERVICE_UNAVAILABLE
+            kind = "of this token or session" if whose else "without one that is known"
+            raise RefusedError(status, f"{self._each} requests {kind} are under way already; try again")
         self._held[whose] += 1
         try:
             yield
@@ -72,18 +74,36 @@ class Lanes:
                 del self._held[whose]
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
+    async def one(self, whose: str) -> AsyncIterator[None]:
         """Wait for a thread that is free; whatever Django does inside runs in it."""
-        self.waiting += 1
-        try:
-            thread = await self._free.get()
-        finally:
-            self.waiting -= 1
+        thread = self._free.pop() if self._free else await self._turn(whose)
         try:
             async with ThreadSensitiveContext(executor=thread):
                 yield
         finally:
-            self._free.put_nowait(thread)
+            self._give(thread)
+
+    async def _turn(self, whose: str) -> ThreadPoolExecutor:
+        turn: asyncio.Future[ThreadPoolExecutor] = asyncio.get_running_loop().create_future()
+        self._turns.setdefault(whose, deque()).append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # its turn came, and then it was given up
+                self._give(turn.result())
+            raise
+
+    def _give(self, thread: ThreadPoolExecutor) -> None:
+        while self._turns:
+            whose = next(iter(self._turns))
+            waiting = self._turns.pop(whose)
+            turn = waiting.popleft()
+            if waiting:
+                self._turns[whose] = waiting  # last now
+            if not turn.done():
+                turn.set_result(thread)
+                return
+        self._free.append(thread)
 
 
 def kind(scope: Message) -> tuple[str, str]:
@@ -110,8 +130,9 @@ def is_safer(method: str, path: str) -> bool:
 
 def in_lanes(django: Application, *, reading: int) -> Application:
     """The application behind so many threads for reading, and `THREADS` for all else; 503 when too many wait."""
-    lanes = {each: Lanes(count, each) for each, count in {**THREADS, "read": reading}.items()}
-    large = Bodies()
+    few = {"safer": EACH_SAFER, "desk": EACH_SAFER}
+    lanes = {each: Lanes(count, each, few.get(each, EACH)) for each, count in {**THREADS, "read": reading}.items()}
+    bodies = Bodies()
     refused_before = dict[str, None]()
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -121,11 +142,12 @@ def in_lanes(django: Application, *, reading: int) -> Application:
         which, whose = kind(scope)
         if whose in refused_before:
             which = "stranger"
+        turn = "" if which == "stranger" else whose
         answer: list[Message] = []
         try:
-            with lanes[which].place(whose if which in {"safer", "desk"} else ""):
-                bodies, limit = (large, BUFFERED) if which in LARGE else (Bodies(), SMALL_BODY)
-                async with bodies.whole(receive, limit) as body, lanes[which].one():
+            with lanes[which].place(turn):
+                limit = BUFFERED_EACH if which in LARGE else SMALL_BODY
+                async with bodies.whole(receive, turn, limit) as body, lanes[which].one(turn):
                     await django(scope, _again(body, receive), _kept(answer))
         except RefusedError as refused:
             status, detail = refused.args
@@ -140,15 +162,15 @@ def in_lanes(django: Application, *, reading: int) -> Application:
 
 
 class Bodies:
-    """The bodies of requests that are under way, which together have a bound."""
+    """The large bodies of requests that are under way, which have a bound together and for each token or session."""
 
     def __init__(self) -> None:
-        self.kept = 0  # bytes
+        self.kept = Counter[str]()  # bytes, by whose they are
 
     @asynccontextmanager
-    async def whole(self, receive: Receive, limit: int) -> AsyncIterator[Message]:
-        """A body in one message; what has not come takes no room. Raises: RefusedError."""
-        body, more = bytearray(), True
+    async def whole(self, receive: Receive, whose: str, limit: int) -> AsyncIterator[Message]:
+        """A body in one message; what has not come, or is small, takes no room. Raises: RefusedError."""
+        body, more, room = bytearray(), True, 0
         try:
             try:
                 async with asyncio.timeout(BODY_S):
@@ -156,9 +178,11 @@ class Bodies:
                         async with asyncio.timeout(PART_S):
                             message = await receive()
                         more = message.get("more_body", False)
-                        self.kept += len(message.get("body", b""))
                         body += message.get("body", b"")
-                        self._check(len(body), limit)
+                        if len(body) > SMALL_BODY:
+                            self.kept[whose] += len(body) - room
+                            room = len(body)
+                            self._check(room, whose, limit)
             except TimeoutError as error:
                 late = f"a body must come within {BODY_S:g} s, each part within {PART_S:g} s, did not"
                 raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, late) from error
@@ -166,13 +190,14 @@ class Bodies:
                 raise RefusedError(HTTPStatus.BAD_REQUEST, "a body must come to its end, did not")
             yield {"type": "http.request", "body": bytes(body), "more_body": False}
         finally:
-            self.kept -= len(body)
+            self.kept[whose] -= room
+            self.kept += Counter()  # without those that keep nothing
 
-    def _check(self, own: int, limit: int) -> None:
+    def _check(self, own: int, whose: str, limit: int) -> None:
         if own > limit:
             detail = f"a body must have at most {limit} bytes here, or without a token or a session, was larger"
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
-        if self.kept > BUFFERED:
+        if self.kept[whose] > BUFFERED_EACH or self.kept.total() > BUFFERED:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies come at once; try again")
 
 

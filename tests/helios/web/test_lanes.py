@@ -36,6 +36,7 @@ def serving(work: Work) -> Any:
 
 
 KNOWN = {"Authorization": f"Token {marked('t')}"}
+OTHER = {"Authorization": f"Token {marked('o')}"}
 HALT = "/api/books/main/halt"
 SESSION = f"sessionid={marked('s')}"
 
@@ -74,21 +75,71 @@ def test_reads_that_hang_do_not_keep_a_change_from_its_turn() -> None:
 
 
 def test_more_than_may_wait_are_sent_away_with_the_moment_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "WAITING", 4)
+    monkeypatch.setattr(lanes, "EACH", 5)
     hang = threading.Event()
     application = lanes.in_lanes(serving(lambda _: hang.wait(60) and None), reading=1)
 
     async def flood() -> list[httpx.Response]:
-        first = asyncio.create_task(ask(application, *[("GET", b"")] * 5))
+        first = asyncio.create_task(ask(application, *[("GET", b"")] * 5, headers={}))
         await asyncio.sleep(0.05)
-        refused = await ask(application, *[("GET", b"")] * 3)
+        refused = await ask(application, *[("GET", b"")] * 3, headers={})
         hang.set()
         return [*refused, *await first]
 
     answers = asyncio.run(flood())
     assert [answer.status_code for answer in answers] == [503] * 3 + [200] * 5
     assert answers[0].headers["Retry-After"] == "1"
-    assert answers[0].json()["detail"] == "4 requests wait already; try again"
+    assert answers[0].json()["detail"] == "5 requests without one that is known are under way already; try again"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "EACH", 40)
+    monkeypatch.setitem(lanes.THREADS, "change", 1)
+    hang, served = threading.Event(), list[str]()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        whose = dict(scope["headers"])[b"authorization"].decode()
+        await sync_to_async(lambda: (hang.wait(60), served.append(whose)), thread_sensitive=True)()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def flood() -> list[httpx.Response]:
+        many = asyncio.create_task(ask(in_lanes, *[(method, b"")] * 43))
+        await asyncio.sleep(0.05)
+        one = asyncio.create_task(ask(in_lanes, (method, b""), headers=OTHER))
+        await asyncio.sleep(0.05)
+        hang.set()
+        return [*await many, *await one]
+
+    in_lanes = lanes.in_lanes(application, reading=1)
+    statuses = [answer.status_code for answer in asyncio.run(flood())]
+    assert (statuses.count(429), statuses[-1]) == (3, 200)
+    assert served.index(OTHER["Authorization"]) <= 2  # the one under way, and one that waited before
+    assert len(served) == 41
+
+
+def test_a_turn_that_is_given_up_goes_to_the_next() -> None:
+    async def take() -> None:
+        found = lanes.Lanes(1, "any", 9)
+        async with found.one("a"):
+            gone, late = (asyncio.create_task(hold(found, whose)) for whose in "bc")
+            await asyncio.sleep(0)
+            gone.cancel()
+        await late
+        async with found.one("a"):
+            gone, late = (asyncio.create_task(hold(found, whose)) for whose in "bc")
+            await asyncio.sleep(0)
+        gone.cancel()  # its turn has come, and it does not know yet
+        await late
+
+    async def hold(found: lanes.Lanes, whose: str) -> None:
+        async with found.one(whose):
+            pass
+
+    asyncio.run(asyncio.wait_for(take(), 60))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +223,7 @@ def test_a_session_of_before_goes_on(client: Client) -> None:
 def test_strangers_who_log_in_or_guess_by_the_hundred_hold_up_nobody_with_a_token(
     path: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "WAITING", 8)
+    monkeypatch.setattr(lanes, "EACH", 8)
     hash_on = threading.Event()
     application = lanes.in_lanes(serving(lambda method: method == "POST" and hash_on.wait(60) and None), reading=1)
 
@@ -195,16 +246,19 @@ def test_bodies_are_bounded_for_strangers_and_for_all_together(monkeypatch: pyte
     assert asyncio.run(ask(application, large))[0].status_code == 200
     monkeypatch.setattr(lanes, "BUFFERED", lanes.SMALL_BODY)
     application = lanes.in_lanes(serving(lambda _: None), reading=1)
-    assert asyncio.run(ask(application, large))[0].status_code in {413, 503}
-    assert asyncio.run(ask(application, ("POST", b"small")))[0].status_code == 200  # what was refused is forgotten
+    assert asyncio.run(ask(application, large))[0].status_code == 503
+    monkeypatch.undo()
+    assert asyncio.run(ask(application, large))[0].status_code == 200  # what was refused is forgotten
 
 
-def test_no_body_of_others_keeps_out_what_makes_trading_safer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "BUFFERED", lanes.SMALL_BODY)
+def test_no_body_of_others_keeps_a_small_one_out_nor_one_persons_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 2 * lanes.SMALL_BODY
+    monkeypatch.setattr(lanes, "BUFFERED_EACH", size)
+    monkeypatch.setattr(lanes, "BUFFERED", 2 * size)
     application = lanes.in_lanes(serving(lambda _: None), reading=1)
 
     async def flood() -> list[httpx.Response]:
-        parts = iter([{"type": "http.request", "body": b"x" * lanes.SMALL_BODY, "more_body": True}])
+        parts = iter([{"type": "http.request", "body": b"x" * size, "more_body": True}])
 
         async def receive() -> Any:
             return next(parts, None) or await asyncio.Event().wait()
@@ -216,11 +270,16 @@ def test_no_body_of_others_keeps_out_what_makes_trading_safer(monkeypatch: pytes
         head = {"type": "http", "method": "POST", "path": "/", "headers": known}
         held = asyncio.create_task(application(head, receive, send))
         await asyncio.sleep(0.05)
-        answers = [*await ask(application, ("POST", b"{}")), *await ask(application, ("POST", b"{}"), path=HALT)]
+        answers = [
+            *await ask(application, ("POST", b"x" * size)),
+            *await ask(application, ("POST", b"{}")),
+            *await ask(application, ("POST", b"x" * size), headers=OTHER),
+            *await ask(application, ("POST", b"{}"), path=HALT),
+        ]
         held.cancel()
         return answers
 
-    assert [answer.status_code for answer in asyncio.run(flood())] == [503, 200]
+    assert [answer.status_code for answer in asyncio.run(flood())] == [503, 200, 200, 200]
     large = ("POST", b"x" * (lanes.SMALL_BODY + 1))
     assert asyncio.run(ask(application, large, path=HALT))[0].status_code == 413
 
@@ -230,17 +289,17 @@ def test_a_body_whose_next_part_does_not_come_is_given_up(monkeypatch: pytest.Mo
     bodies = lanes.Bodies()
 
     async def wait() -> None:
-        parts = iter([{"type": "http.request", "body": b"a", "more_body": True}])
+        parts = iter([{"type": "http.request", "body": b"a" * (lanes.SMALL_BODY + 1), "more_body": True}])
 
         async def receive() -> Any:
             return next(parts, None) or await asyncio.Event().wait()
 
-        async with bodies.whole(receive, 2):
+        async with bodies.whole(receive, "", 2 * lanes.SMALL_BODY):
             pytest.fail("it has no end")
 
     with pytest.raises(lanes.RefusedError, match="each part within"):
         asyncio.run(wait())
-    assert bodies.kept == 0
+    assert not bodies.kept
 
 
 def test_who_leaves_before_the_end_of_a_body_takes_no_thread() -> None:
@@ -259,15 +318,14 @@ def test_who_leaves_before_the_end_of_a_body_takes_no_thread() -> None:
 
 
 def test_nobody_fills_the_places_of_what_makes_trading_safer_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "WAITING", 4)
+    monkeypatch.setattr(lanes, "EACH", 4)
     hang = threading.Event()
     application = lanes.in_lanes(serving(lambda _: hang.wait(60) and None), reading=1)
-    other = {"Authorization": f"Token {marked('o')}"}
 
     async def flood() -> tuple[list[httpx.Response], list[httpx.Response]]:
-        many = asyncio.create_task(ask(application, *[("POST", b"")] * (lanes.EACH + 3), path=HALT))
+        many = asyncio.create_task(ask(application, *[("POST", b"")] * (lanes.EACH_SAFER + 3), path=HALT))
         await asyncio.sleep(0.05)
-        halt = asyncio.create_task(ask(application, ("POST", b"halt"), path=HALT, headers=other))
+        halt = asyncio.create_task(ask(application, ("POST", b"halt"), path=HALT, headers=OTHER))
         await asyncio.sleep(0.05)
         hang.set()
         return await many, await halt
@@ -290,8 +348,7 @@ def test_a_token_that_was_refused_waits_among_strangers_until_it_holds_again(mon
         return next(statuses)
 
     application = lanes.in_lanes(serving(work), reading=1)
-    other = {"Authorization": f"Token {marked('o')}"}
-    for headers in (KNOWN, KNOWN, KNOWN, KNOWN, other, KNOWN):
+    for headers in (KNOWN, KNOWN, KNOWN, KNOWN, OTHER, KNOWN):
         asyncio.run(ask(application, ("POST", b""), path=HALT, headers=headers))
     assert served == ["safer", "stranger", "stranger", "safer", "safer", "safer"]
 
