@@ -274,7 +274,7 @@ def _complete(slot: Module, row: ModuleSwap) -> None:
 
 
 def _undo(slot: Module, rows: dict[str, Module], row: ModuleSwap, error: str) -> str:
-    """Roll back by itself; where the version before no longer fits, that is told and the slot stays as it is."""
+    """Roll back by itself; where there is no version to go back to, that is told and the slot stays as it is."""
     try:
         with transaction.atomic():
             _back(slot, rows, actor="watch", error=error, failed=True)
@@ -288,6 +288,7 @@ def _undo(slot: Module, rows: dict[str, Module], row: ModuleSwap, error: str) ->
 
 
 def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, failed: bool) -> ModuleSwap:
+    """Put the version before back. After a failure also one that does not fit what others need: it is known to work."""
     undone = slot.swaps.filter(to_version=slot.active_id, state__in=[SwapState.SWITCHED, SwapState.COMPLETED]).first()
     target, left = slot.previous, slot.active
     if target is None or left is None:
@@ -298,7 +299,13 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
             f"module {slot.name} can go back to a LOADED version, {target.label} is {target.state}{why}"
         )
     check_path(target.path, loading.allowed_packages())
-    compatibility.check_switch(target, rows)
+    unmet = ""
+    try:
+        compatibility.check_switch(target, rows)
+    except ModuleRefused as misfit:
+        if not failed:
+            raise
+        unmet = f"; {misfit}"
     fill_slot(slot, target, previous=None, failed=error if failed else "")
     if undone is not None:
         _finish(undone, SwapState.ROLLED_BACK, error)
@@ -310,7 +317,7 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
         to_version=target,
         state=SwapState.COMPLETED,
         actor=actor,
-        reason=error,
+        reason=f"{error}{unmet}",
         owner=presence.owner(),
         expires_at=now,
         switched_at=now,

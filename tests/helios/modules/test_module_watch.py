@@ -231,17 +231,35 @@ def test_a_person_can_roll_back_once(oracle):
         services.rollback("oracle", actor="ann")
 
 
-def test_a_rollback_that_would_not_fit_is_refused_and_told(oracle, code):
+@pytest.fixture
+def needed(oracle, code) -> None:
+    """A version under watch that a module in use has come to need since."""
     services.swap("oracle", "1.1.0", actor="ann")
+
+
+def test_a_person_rolls_nothing_back_that_others_need(needed):
     needs_more = services.register("user", code("user", version="1.0.1"), dependencies={"oracle": "^1.1.0"})
     services.swap("user", needs_more.label, actor="ann")
+
+
+def test_a_failed_version_leaves_its_slot_whatever_others_need_and_that_is_told(oracle, needed):
+    watch.failed(Module.objects.get(name="oracle").watch_id, "a watched call failed")
+    assert watch.flush() == ["oracle"]
+    assert used() == oracle["1.0.0"]
+    assert ModuleSwap.objects.earliest("id").state == "ROLLED_BACK"
+    told = SystemEvent.objects.get(kind="module.rolled_back")
+    assert told.severity == "critical"
+    assert "a watched call failed; module user in use needs oracle ^1.1.0" in told.data["reason"]
+
+
+def test_a_failed_version_without_one_to_go_back_to_stays_and_that_is_told(oracle):
+    services.swap("oracle", "1.1.0", actor="ann")
+    ModuleVersion.objects.filter(label=oracle["1.0.0"]).update(state="UNLOADED")
     with pytest.raises(ModuleRefused, match=r"module user in use needs oracle \^1\.1\.0, but 1\.0\.0 would fill it"):
         services.rollback("oracle", actor="ann")
     watch.failed(Module.objects.get(name="oracle").watch_id, "a watched call failed")
     assert watch.flush() == []
-    swap = ModuleSwap.objects.earliest("id")
-    assert swap.state == "FAILED"
-    assert "it could not be rolled back: module user in use needs oracle" in swap.error
+    assert "it could not be rolled back: module oracle can go back to a" in ModuleSwap.objects.earliest("id").error
     assert used() == oracle["1.1.0"]
     assert SystemEvent.objects.get(kind="module.rollback_refused").severity == "critical"
 
