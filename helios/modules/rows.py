@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from django.utils import timezone
@@ -14,6 +14,11 @@ from helios.modules.models import Module, ModuleState, ModuleVersion
 
 MODULES: Final = Subject(name="modules", refused=ModuleRefused)
 _HASH: Final = re.compile(r"[0-9a-f]{12,64}")
+STATE: Final = ("state", "error", "loaded_at", "updated_at")  # columns of a version that change once it is registered
+_SLOT: Final = (  # and of a slot, besides how it is configured
+    *("path", "version", "dependencies", *STATE, "active", "previous", "watch", "generation"),
+    *("reload_error", "reload_digest"),
+)
 USABLE = (ModuleState.LOADED, ModuleState.ACTIVE)
 
 
@@ -60,11 +65,16 @@ def version_of(row: Module, version: str = "", *, only: bool = False) -> ModuleV
     return found[0]
 
 
-def changed(row: Module, kind: str, data: Mapping[str, Any], *, severity: str = "info") -> None:
-    """Save a slot under the next generation with the face of what fills it; the event and the news go with it."""
+def changed(
+    row: Module, kind: str, data: Mapping[str, Any], *, severity: str = "info", also: Collection[str] = ()
+) -> None:
+    """Save a slot under the next generation with the face of what fills it; the event and the news go with it.
+
+    `also`: fields of its configuration that changed.
+    """
     _show(row)
     row.generation = MODULES.moved()
-    row.save()
+    row.save(update_fields=[*_SLOT, *also])
     MODULES.record(kind, row.name, data, severity=severity)
 
 

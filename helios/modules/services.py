@@ -194,7 +194,7 @@ def configure(
         if before != changes:
             for field, value in changes.items():
                 setattr(slot, field, value)
-            changed(slot, "module.configured", {"before": before, "after": changes, "actor": actor})
+            changed(slot, "module.configured", {"before": before, "after": changes, "actor": actor}, also=changes)
     return slot
 
 

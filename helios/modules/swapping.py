@@ -27,7 +27,7 @@ from helios.modules.core.dependencies import check_path
 from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning
 from helios.modules.gate import runs
 from helios.modules.models import OPEN_SWAPS, Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
-from helios.modules.rows import MODULES, USABLE, changed, named, slots, version_of
+from helios.modules.rows import MODULES, STATE, USABLE, changed, named, slots, version_of
 
 LEASE_S: Final = 20.0  # without a renewal for so long, a swap's owner counts as dead
 RENEW_S: Final = 4.0
@@ -249,11 +249,11 @@ def fill_slot(slot: Module, version: ModuleVersion | None, *, previous: ModuleVe
     if slot.active is not None:
         leaving = slot.active
         leaving.state, leaving.error = (ModuleState.FAILED, failed) if failed else (ModuleState.LOADED, "")
-        leaving.save()
+        leaving.save(update_fields=STATE)
     if version is not None:
         version.state, version.error = ModuleState.ACTIVE, ""
         version.loaded_at = version.loaded_at or timezone.now()
-        version.save()
+        version.save(update_fields=STATE)
     slot.active, slot.previous, slot.watch = version, previous, None
 
 
@@ -346,7 +346,7 @@ def _end_failed(row: ModuleSwap, sentence: str, *, at_fault: bool = False) -> No
     version = row.to_version
     if tested and version.state != ModuleState.ACTIVE:
         version.state, version.error = ModuleState.FAILED, sentence
-        version.save()
+        version.save(update_fields=STATE)
     MODULES.record("module.swap_failed", row.module.name, _announced(row), severity="warning")
 
 
@@ -387,6 +387,6 @@ class _Lease:
             try:
                 ModuleSwap.objects.filter(pk=self._swap_id, state__in=OPEN_SWAPS).update(expires_at=until)
             except DatabaseError as error:  # tried again in time, or the lease runs out
-                log.bind(swap=self._swap_id, error=str(error)).warning("modules.lease_not_renewed")
+                log.bind(swap=self._swap_id, error=error_text(error)).warning("modules.lease_not_renewed")
             finally:
                 connection.close()

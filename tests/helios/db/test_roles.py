@@ -49,6 +49,33 @@ def test_an_audit_is_told_whose_tokens_end_and_no_stranger_is(database: str) -> 
     assert run_sql(database, granted) == [(False,)]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE module_versions SET code_id = NULL",
+        "UPDATE module_versions SET label = 'x', path = 'y'",
+        "INSERT INTO module_versions SELECT * FROM module_versions WHERE false",
+        "UPDATE modules SET hot_reloadable = true, watch_calls = 0",
+        "UPDATE modules SET active_id = (SELECT max(id) FROM module_versions)",
+        "UPDATE modules SET previous_id = (SELECT max(id) FROM module_versions)",
+        "UPDATE portfolio_state SET mode = 'live'",
+        "UPDATE portfolio_state SET params = '{}', flag_overrides = '{\"auto_trading\": true}'",
+        "DELETE FROM portfolio_state",
+        "DELETE FROM orders",
+        "DELETE FROM positions",
+        "DELETE FROM market_ohlc",
+        "UPDATE circuit_breakers SET failure_threshold = 1000",
+        "UPDATE django_celery_beat_periodictask SET enabled = false",
+        "DELETE FROM sentinel_findings",
+        "UPDATE ml_models SET role = 'champion'",
+    ],
+)
+def test_a_worker_changes_only_the_columns_that_its_tasks_write(ask: Ask, statement: str) -> None:
+    with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedColumn)) as refused:
+        ask(roles.WORKER, statement)
+    assert refused.type is psycopg2.errors.InsufficientPrivilege
+
+
 KEPT_FROM_WORKERS = (
     *("feature_flags", "feature_flag_history", "flag_segments", "module_code", "module_test_runs", "module_jobs"),
     *("auth_user", "auth_user_groups", "api_tokens", "django_session", "django_migrations"),
@@ -70,6 +97,8 @@ def test_a_worker_changes_no_table_that_its_tasks_do_not_own(ask: Ask, table: st
         "SELECT * FROM api_tokens",
         "INSERT INTO auth_user_groups (user_id, group_id) VALUES (1, 1)",
         "UPDATE feature_flags SET enabled = true",
+        "SET helios.maintenance = on; DELETE FROM decision_ledger",
+        "SET helios.maintenance = on; UPDATE system_events SET data = '{}'",
         "DELETE FROM django_migrations",
         "CREATE TABLE planted (a int)",
         "ALTER TABLE orders DISABLE TRIGGER ALL",
@@ -93,8 +122,10 @@ def test_no_worker_reads_accounts_changes_flags_or_gains_more(ask: Ask, role: st
     [
         "SELECT * FROM feature_flags",
         "SELECT * FROM module_code",
-        "DELETE FROM orders",
-        "UPDATE modules SET error = ''",
+        "DELETE FROM engineered_features",
+        "UPDATE modules SET error = '', active_id = previous_id, previous_id = NULL",
+        "UPDATE module_versions SET state = 'LOADED'",
+        "UPDATE portfolio_state SET state = 'HALTED', cash = 1",
         "UPDATE control_generations SET value = value + 1",
         "INSERT INTO system_events SELECT * FROM system_events WHERE false",
         "SELECT make_partition('market_ohlc'::regclass, 'market_ohlc_y2031', '2031-01-01Z', '2032-01-01Z')",
@@ -106,7 +137,12 @@ def test_a_worker_can_do_what_its_tasks_do(ask: Ask, role: str, statement: str) 
 
 def test_every_table_that_is_named_is_there() -> None:
     tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {"django_migrations"}
-    named = {table for access in roles.ACCESS.values() for table in (*access.hidden, *access.read_only)}
+    named = {
+        table
+        for access in roles.ACCESS.values()
+        for tables_of_it in (access.hidden, access.read_only, access.columns, access.emptied or ())
+        for table in tables_of_it
+    }
     assert named <= tables
 
 
