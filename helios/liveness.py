@@ -26,7 +26,7 @@ def told_to_end(error: BaseException) -> bool:
     """Whether an error is this process's own way out, asked for by a signal; a pool process hears no SIGINT."""
     from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]  # noqa: PLC0415 - others run no pool
 
-    if issubclass(type(error), KeyboardInterrupt):  # `isinstance` would ask the error for its class
+    if type(error) is KeyboardInterrupt:  # one of another class came by no signal
         return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     return issubclass(type(error), SystemExit) and bool(terminate_handler_fired())
 

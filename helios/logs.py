@@ -17,12 +17,11 @@ import re
 import shutil
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 from urllib.parse import unquote, urlsplit
 
 from loguru import logger
@@ -30,7 +29,7 @@ from pydantic import SecretStr
 
 from helios import outage
 from helios.env import Env, get_env
-from helios.errors import HeliosError
+from helios.errors import HeliosError, error_text, trace
 from helios.redaction import Redactor, printable, redactor, shortened
 
 ROTATE_BYTES = 10 * 1024 * 1024
@@ -162,11 +161,11 @@ class InterceptHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on; what libraries say about a server that is away, `outage` says once."""
-        trace = record.exc_info
+        raised = record.exc_info
         if _is_outage(record):
             if record.levelno < logging.CRITICAL:
                 return
-            trace = None  # a process that ends over it says so, in a line
+            raised = None  # a process that ends over it says so, in a line
         try:
             level: str | int = logger.level(record.levelname).name
         except ValueError:
@@ -175,14 +174,21 @@ class InterceptHandler(logging.Handler):
         def own_place(fields: Any) -> None:
             fields.update(name=record.name, function=record.funcName, line=record.lineno)
 
-        logger.patch(own_place).opt(exception=trace).log(level, "{}", _message(record).rstrip())
+        logger.patch(own_place).opt(exception=raised).log(level, "{}", _message(record).rstrip())
 
 
 def _message(record: logging.LogRecord) -> str:
+    given = tuple(map(_said, record.args)) if isinstance(record.args, tuple) else record.args
+    message = str(_said(record.msg))
     try:
-        return record.getMessage()
-    except Exception as error:  # noqa: BLE001 - whoever logs goes on, as with the standard library's own handlers
-        return f"{record.msg} (its arguments do not fit: {error!r})"
+        return message % given if given else message
+    except BaseException as error:  # noqa: BLE001 - whoever logs goes on, as with the standard library's own handlers
+        return f"{message} (its arguments do not fit: {error_text(error)})"
+
+
+def _said(given: object) -> object:
+    """What is logged, an error in words that need nothing of its class."""
+    return error_text(cast("BaseException", given)) if issubclass(type(given), BaseException) else given
 
 
 def _is_outage(record: logging.LogRecord) -> bool:
@@ -191,7 +197,7 @@ def _is_outage(record: logging.LogRecord) -> bool:
         return False
     given = record.args if isinstance(record.args, tuple) else ()
     errors = (record.exc_info[1] if record.exc_info else None, *given)
-    error = next((each for each in errors if isinstance(each, BaseException)), None)
+    error = next((cast("BaseException", each) for each in errors if issubclass(type(each), BaseException)), None)
     if error is None:
         return False
     during = _message(record).partition("\n")[0][:200]
@@ -212,7 +218,7 @@ def configure(component: str, *, console_level: str | None = None) -> None:
     except OSError as error:
         raise HeliosError(f"Helios cannot write its log in {env.var_dir / 'logs'}: {error.strerror}") from error
     logger.remove()
-    logger.configure(extra={"component": component})
+    logger.configure(extra={"component": component}, patcher=_with_trace)
     options: dict[str, Any] = {
         "format": "{message}",
         "backtrace": False,
@@ -276,8 +282,8 @@ def as_text(record: Mapping[str, Any]) -> str:
     component = record["extra"].get("component", "-")
     message = shortened(record["message"])
     line = f"{time} {record['level'].name:<8} {component} {record['name']}: {message}{fields}"
-    trace = (f"  {each}" for each in _traceback(record).splitlines())
-    return "".join(f"{printable(each)}\n" for each in (line, *trace))
+    steps = (f"  {each}" for each in record.get("trace", "").splitlines())
+    return "".join(f"{printable(each)}\n" for each in (line, *steps))
 
 
 def as_json(record: Mapping[str, Any]) -> str:
@@ -290,16 +296,16 @@ def as_json(record: Mapping[str, Any]) -> str:
         "pid": record["process"].id,
         **{name: shortened(value) if isinstance(value, str) else value for name, value in record["extra"].items()},
     }
-    if trace := _traceback(record):
-        entry["exception"] = trace
+    if found := record.get("trace"):
+        entry["exception"] = found
     return json.dumps(entry, default=str) + "\n"
 
 
-def _traceback(record: Mapping[str, Any]) -> str:
-    error = record["exception"]
-    if error is None or error.type is None:
-        return ""
-    return "".join(traceback.format_exception(error.type, error.value, error.traceback))
+def _with_trace(record: Any) -> None:
+    """An error as text, before anybody formats it: its class may be a module's."""
+    error, record["exception"] = record["exception"], None
+    if error is not None and error.value is not None:
+        record["trace"] = trace(error.value)
 
 
 def _console(stream: TextIO) -> Callable[[str], object]:

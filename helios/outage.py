@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
 import django.db
 import psycopg2
 from loguru import logger
 
+from helios.errors import causes, error_text
 from helios.redis_client import connect
 
 FIRST_PAUSE_S: Final = 0.25
@@ -25,6 +26,7 @@ PROBE_TIMEOUT_S: Final = 2
 _LOST_SESSION: Final = ("57P01", "57P02", "57P03", "08")  # shut down, crashed, starting up; connection exceptions
 
 Errors = tuple[type[Exception], ...]
+_code_of: Callable[[psycopg2.Error], str | None] = psycopg2.Error.__dict__["pgcode"].__get__
 
 
 class Outage:
@@ -120,7 +122,7 @@ def report(error: BaseException, *, during: str = "", clearing_up: bool = False)
     `during` says in a few words what could not be done. `clearing_up`: what a library raises while it deals with such
     an error is part of it, too.
     """
-    for each in _causes(error, clearing_up):
+    for each in reversed(list(causes(error, contexts=clearing_up))):
         if _lost_postgres(each):
             POSTGRES.report(each, during)
             return True
@@ -130,34 +132,26 @@ def report(error: BaseException, *, during: str = "", clearing_up: bool = False)
     return False
 
 
-def _causes(error: BaseException, clearing_up: bool) -> Iterator[BaseException]:
-    """The error and what led to it, the first cause first."""
-    chain: list[BaseException] = []
-    found: BaseException | None = error
-    while found is not None and found not in chain:
-        chain.append(found)
-        found = found.__cause__ or (found.__context__ if clearing_up else None)
-    return reversed(chain)
-
-
 def _lost_postgres(error: BaseException) -> bool:
     """A connection that failed or broke has no code, other than a deadlock or a time limit."""
-    if isinstance(error, psycopg2.InterfaceError | django.db.InterfaceError):
-        return "closed" in str(error)
-    if not isinstance(error, psycopg2.OperationalError):
+    kind = type(error)  # `isinstance` would ask the error for its class
+    if issubclass(kind, (psycopg2.InterfaceError, django.db.InterfaceError)):
+        return "closed" in error_text(error)
+    if not issubclass(kind, psycopg2.OperationalError):
         return False
-    return error.pgcode is None or error.pgcode.startswith(_LOST_SESSION)
+    code = _code_of(cast("psycopg2.Error", error))
+    return code is None or code.startswith(_LOST_SESSION)
 
 
 def _lost_valkey(error: BaseException) -> bool:
     import redis  # noqa: PLC0415 - see helios.redis_client
     from kombu.exceptions import OperationalError as BrokerError  # noqa: PLC0415
 
-    return isinstance(error, redis.ConnectionError | redis.TimeoutError | BrokerError)
+    return issubclass(type(error), (redis.ConnectionError, redis.TimeoutError, BrokerError))
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    return " ".join(error_text(error).split())[:300]
 
 
 def forget() -> None:

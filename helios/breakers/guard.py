@@ -19,7 +19,7 @@ from helios.breakers.circuits import ProcessCircuit
 from helios.breakers.core.machine import Outcome, Permit
 from helios.breakers.errors import CircuitOpen
 from helios.control.generations import Generation
-from helios.errors import Rejected
+from helios.errors import Rejected, error_text
 from helios.liveness import told_to_end
 
 P = ParamSpec("P")
@@ -216,16 +216,16 @@ class Breaker:
                 return Outcome.IGNORED
             return Outcome.FAILURE if self.record_if is None or self.record_if(known) else Outcome.SUCCESS
         except BaseException as broken:  # noqa: BLE001 - the caller's error must not be replaced by its judge's
-            logger.bind(circuit=self.name, error=repr(broken)).error("circuit.predicate_failed")
+            logger.bind(circuit=self.name, error=error_text(broken)).error("circuit.predicate_failed")
             return Outcome.FAILURE
 
     def _ignored(self, error: Exception) -> bool:
-        return isinstance(error, self.ignore) if isinstance(self.ignore, tuple) else self.ignore(error)
+        return issubclass(type(error), self.ignore) if isinstance(self.ignore, tuple) else self.ignore(error)
 
     def _passed_on(self, error: Exception) -> bool:
         """Whether the caller is to see the error even though there is a fallback."""
         try:
-            return isinstance(error, LazyResultError) or self._ignored(error)
+            return issubclass(type(error), LazyResultError) or self._ignored(error)
         except BaseException:  # noqa: BLE001 - reported when the call was judged
             return False
 

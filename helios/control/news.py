@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 from helios import outage
+from helios.errors import error_text
 from helios.redis_client import connect
 
 if TYPE_CHECKING:  # see helios.redis_client
@@ -50,7 +51,7 @@ def announce(url: str, subject: str, message: str) -> bool:
     try:
         client.publish(channel(client), f"{subject} {message}")
     except (RedisError, OSError) as error:
-        log.bind(subject=subject, message=message, error=str(error)).warning("control.not_announced")
+        log.bind(subject=subject, message=message, error=error_text(error)).warning("control.not_announced")
         return False
     finally:
         client.close()
@@ -98,7 +99,7 @@ class Listener(threading.Thread):
                 self._listen()
             except Exception as error:  # noqa: BLE001 - a dead listener would leave its process behind for good
                 if not outage.report(error, during="listening for news"):
-                    log.bind(error=repr(error)).error("control.listener_failed")
+                    log.bind(error=error_text(error)).error("control.listener_failed")
                 self.listening.clear()
                 self._away(away=True)
                 self._ask_the_database()
@@ -173,7 +174,7 @@ class Listener(threading.Thread):
                 each()
             except Exception as error:  # noqa: BLE001 - as in `run`
                 if not outage.report(error, during="following news"):
-                    log.bind(error=repr(error)).error("control.follower_failed")
+                    log.bind(error=error_text(error)).error("control.follower_failed")
 
 
 _starting = threading.Lock()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from loguru import logger
 
+from helios.errors import error_text
+
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
@@ -28,7 +30,7 @@ def start() -> None:
         try:
             each.start()
         except Exception as error:  # noqa: BLE001 - the site must come up, if only with what it read itself
-            logger.bind(subject=subject, error=repr(error)).error("control.listener_failed")
+            logger.bind(subject=subject, error=error_text(error)).error("control.listener_failed")
 
 
 def stop() -> None:

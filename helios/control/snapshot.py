@@ -14,7 +14,7 @@ from loguru import logger
 
 from helios.control import generations
 from helios.control.generations import NEVER_READ, Generation
-from helios.errors import Transient
+from helios.errors import Transient, error_text
 
 DATABASE = "database"
 
@@ -165,7 +165,7 @@ class Store(Generic[Held]):
             return
         if self._fallback is None:
             raise error
-        self._log.bind(error=str(error)).warning(f"{self._subject}.defaults_serve")
+        self._log.bind(error=error_text(error)).warning(f"{self._subject}.defaults_serve")
         self._replace(self._with_faults(self._fallback(), frozenset({DATABASE})))
 
     def _with_faults(self, snapshot: Held, faults: frozenset[str]) -> Held:
@@ -179,7 +179,9 @@ class Store(Generic[Held]):
             try:
                 listener(before, snapshot)
             except Exception as error:  # noqa: BLE001 - one listener's mistake must not keep a change from the others
-                self._log.bind(listener=repr(listener), error=repr(error)).error(f"{self._subject}.listener_failed")
+                self._log.bind(listener=repr(listener), error=error_text(error)).error(
+                    f"{self._subject}.listener_failed"
+                )
 
 
 _stores: weakref.WeakSet[Store[Any]] = weakref.WeakSet()

@@ -20,12 +20,13 @@ NAMES = ("on_load", "on_activate", "on_deactivate", "export_state", "import_stat
 log = logger.bind(component="modules")
 
 
-def check(implementation: Any, slot: str) -> None:
-    """Raises `ModuleLoadFailed` where a hook is there and no function."""
+def refusal(implementation: Any) -> str:
+    """What is wrong with a hook that is there and no function; else empty."""
     for name in NAMES:
         hook = getattr(implementation, name, None)
         if hook is not None and not callable(hook):
-            raise ModuleLoadFailed(f"module {slot} may have {name} as a function, was {hook!r}")
+            return f"may have {name} as a function, was {hook!r}"
+    return ""
 
 
 def loaded(implementation: Any, slot: str) -> None:
@@ -55,8 +56,11 @@ def switched(slot: str, old: Any, new: Any, from_version: str) -> list[str]:
             log.bind(module=slot, error=error_text(error)).error("modules.hook_failed")
             return None
 
-    if old is not None and hasattr(old, "export_state") and hasattr(new, "import_state"):
-        state = attempt("export_state", old.export_state)
+    def exported() -> Any:
+        return old.export_state() if hasattr(old, "export_state") and hasattr(new, "import_state") else None
+
+    if old is not None:
+        state = attempt("export_state", exported)
         if state is not None:
             attempt("import_state", lambda: new.import_state(state, from_version))
     attempt("on_activate", lambda: _call(new, "on_activate"))

@@ -201,7 +201,7 @@ def _send(job_id: int) -> None:
     try:
         current_app.send_task(TASK, args=[job_id], retry=False)
     except (OperationalError, OSError) as error:
-        log.bind(job=job_id, error=str(error)).warning("modules.job_not_sent")
+        log.bind(job=job_id, error=error_text(error)).warning("modules.job_not_sent")
         queued.update(detail=AWAY)
     else:
         queued.update(sent_at=Now(), detail=WAITS)

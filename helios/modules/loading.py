@@ -202,28 +202,28 @@ def _imported(slot: str, name: str, path: str, version: str) -> Implementation:
     _install()
     try:
         found = importlib.import_module(name)
-    except BaseException as error:  # the code may do anything at import, leaving included
+        refusal = _refusal(found, path, version) or hooks.refusal(found)
+    except BaseException as error:  # the code may do anything at import or when it is looked at, leaving included
         if told_to_end(error):
             raise
         raise ModuleLoadFailed(f"module {slot} could not be imported from {path}: {error_text(error)}") from None
-    _check(found, slot, path, version)
-    hooks.check(found, slot)
+    if refusal:
+        raise ModuleLoadFailed(f"module {slot} {refusal}")
     hooks.loaded(found, slot)
     return cast("Implementation", found)
 
 
-def _check(found: ModuleType, slot: str, path: str, version: str) -> None:
+def _refusal(found: ModuleType, path: str, version: str) -> str:
     seen = getattr(found, "VERSION", None)
     if not isinstance(seen, str):
-        raise ModuleLoadFailed(f"module {slot} must have VERSION, a string, in {path}; it was {seen!r}")
+        return f"must have VERSION, a string, in {path}; it was {seen!r}"
     try:
         same = not version or parse(seen) == parse(version)
     except ModuleRefused as error:
-        raise ModuleLoadFailed(f"module {slot} has a bad VERSION in {path}: {error}") from error
+        return f"has a bad VERSION in {path}: {error}"
     if not same:
-        raise ModuleLoadFailed(f"module {slot} is registered as {version}, but the code in {path} is {seen}")
-    if not callable(getattr(found, "run", None)):
-        raise ModuleLoadFailed(f"module {slot} must have run, a function, in {path}")
+        return f"is registered as {version}, but the code in {path} is {seen}"
+    return "" if callable(getattr(found, "run", None)) else f"must have run, a function, in {path}"
 
 
 def _drop(name: str) -> None:

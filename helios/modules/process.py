@@ -16,7 +16,7 @@ from loguru import logger
 
 from helios.control import generations, snapshot
 from helios.db.failures import savepoint
-from helios.errors import HeliosError
+from helios.errors import HeliosError, error_text
 from helios.modules import hooks, loading, sources, watch
 from helios.modules.core.dependencies import check_path
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
@@ -105,8 +105,8 @@ def load_active() -> list[str]:
         try:
             load_version(version)
         except HeliosError as error:
-            failed.append(str(error))
-            log.bind(module=version.module.name, error=str(error)).error("modules.not_loaded")
+            failed.append(error_text(error))
+            log.bind(module=version.module.name, error=error_text(error)).error("modules.not_loaded")
     return failed
 
 
@@ -146,7 +146,7 @@ def _carry_over(now: Snapshot, name: str, old: ActiveModule) -> None:
         with savepoint():  # a module's own code runs when it is loaded
             _resolve(now, name, old)
     except HeliosError as error:
-        log.bind(module=name, error=str(error)).error("modules.not_loaded")  # told again to whoever asks for it
+        log.bind(module=name, error=error_text(error)).error("modules.not_loaded")  # told again to whoever asks for it
 
 
 def _resolve(held: Snapshot, name: str, before: ActiveModule | None) -> ActiveModule:

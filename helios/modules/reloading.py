@@ -11,7 +11,7 @@ from typing import Final
 from loguru import logger
 
 from helios import flags
-from helios.errors import HeliosError
+from helios.errors import HeliosError, error_text
 from helios.modules import loading, services, sources, swapping
 from helios.modules.errors import SwapRunning
 from helios.modules.models import Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
@@ -39,9 +39,9 @@ def _look(slot: Module) -> str:
     try:
         digest = _digest(slot.active.path)
     except HeliosError as error:
-        return _refused(slot, "", str(error))
+        return _refused(slot, "", error_text(error))
     except OSError as error:  # a file that went away between two looks
-        log.bind(module=slot.name, error=str(error)).info("modules.files_moving")
+        log.bind(module=slot.name, error=error_text(error)).info("modules.files_moving")
         return ""
     if digest == slot.active.digest:
         return _settled(slot)
@@ -79,7 +79,7 @@ def _reload(slot: Module, path: str, digest: str) -> str:
     except SwapRunning:
         return ""  # looked at again when that one has ended
     except HeliosError as error:
-        return _refused(slot, digest, str(error))
+        return _refused(slot, digest, error_text(error))
     _settle(slot.name, "", "")
     return f"swapped to {version.label}"
 

@@ -19,10 +19,15 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
 
-from helios.errors import Transient
+from billiard.exceptions import SoftTimeLimitExceeded
+
+from helios.db.failures import UNAVAILABLE
+from helios.errors import Transient, error_text, plain
 from helios.liveness import told_to_end
 from helios.modules.errors import WatchedCallFailed
 from helios.modules.loading import ActiveModule
+
+PASSED_ON = (*UNAVAILABLE, SoftTimeLimitExceeded)  # what says nothing of a module keeps its class
 
 
 @dataclass(slots=True)
@@ -44,7 +49,10 @@ _lock = threading.Lock()
 
 
 class Guarded:
-    """A module under watch: what any function of it raises is counted, and raised as `WatchedCallFailed`."""
+    """A module: what any function of it raises leaves as an error of ours, with its words and nothing of its class.
+
+    Under watch that is counted, and raised as `WatchedCallFailed`.
+    """
 
     __slots__ = ("_active",)
 
@@ -58,30 +66,36 @@ class Guarded:
         return result
 
     def _called(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """A `Transient` error is passed on as it is: the call is tried again, by whomever."""
+        """A `Transient` error stays one also under watch: the call is tried again, by whomever."""
         active = self._active
+        watched = active.watch is not None
         try:
-            _mark(active.watch)
+            if watched:
+                _mark(active.watch)
             return function(*args, **kwargs)
-        except Transient:
-            raise
         except BaseException as error:
             if told_to_end(error):
                 raise
-            raised = WatchedCallFailed(active.name, active.version, error)
+            blamed = watched and not issubclass(type(error), Transient)
+            raised = WatchedCallFailed(active.name, active.version, error) if blamed else plain(error, also=PASSED_ON)
         finally:
-            _mark(None)
-        failed(active.watch, str(raised))
+            if watched:
+                _mark(None)
+        if blamed:
+            failed(active.watch, error_text(raised))
         raise raised  # out of its handler: nothing of a class of the module's leaves with it
 
-    def __getattr__(self, name: str) -> Any:
-        found = self._called(getattr, self._active.implementation, name)
+    def _part(self, name: str) -> Any:
+        found = getattr(self._active.implementation, name)
         return wraps(found)(partial(self._called, found)) if callable(found) else found
+
+    def __getattr__(self, name: str) -> Any:
+        return self._called(self._part, name)
 
 
 def guarded(active: ActiveModule) -> Any:
-    """Something with the module's `run`: the module itself, unless its first calls are watched now."""
-    return active.implementation if active.watch is None else Guarded(active)
+    """Something with the functions of the module, for whoever is to run on whatever these raise."""
+    return Guarded(active)
 
 
 def failed(swap_id: int | None, error: str) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from loguru import logger
 
 from helios.db.locks import claimed
-from helios.errors import Rejected, Transient
+from helios.errors import Rejected, Transient, error_text, plain
 from helios.liveness import told_to_end
 from helios.rollouts import providers, rows, targets
 from helios.rollouts.core import machine
@@ -71,7 +71,7 @@ def _react(row: Rollout, now: datetime) -> RolloutAnalysis | None:
             return None  # it was done already, or somebody else was quicker: the next promotion finds out
         judgement = _breach(row)
     except Exception as error:  # noqa: BLE001 - measures come from another floor, and a cycle must not end by them
-        logger.bind(rollout=row.name, error=str(error)).warning("rollout.unmeasured")
+        logger.bind(rollout=row.name, error=error_text(error)).warning("rollout.unmeasured")
         return None
     return _write(row, judgement, now) if judgement else None
 
@@ -83,8 +83,8 @@ def run_due(now: datetime | None = None) -> list[int]:
     for pk in due:
         try:
             advance(pk, moment)
-        except Exception:  # noqa: BLE001 - logged; the next beat tries again
-            logger.bind(rollout=pk).exception("rollout.advance_failed")
+        except Exception as error:  # noqa: BLE001 - logged; the next beat tries again
+            logger.bind(rollout=pk).opt(exception=plain(error)).error("rollout.advance_failed")
     _follow_watches(moment)
     return due
 
@@ -181,7 +181,7 @@ def _champion_changed(row: Rollout, now: datetime) -> bool:
         current = targets.champion(row)
         became = f"is now {current or 'nothing'}"
     except Rejected as error:
-        current, became = "", f"does not: {error}"
+        current, became = "", f"does not: {error_text(error)}"
     if current == row.champion:
         return False
     why = f"the champion must stay {row.champion} while it is compared, {became}"
@@ -194,15 +194,15 @@ def _promote(row: Rollout, now: datetime) -> None:
     try:
         targets.promote(row)
     except Transient as error:
-        logger.bind(rollout=row.name, error=str(error)).info("rollout.promotion_waits")
+        logger.bind(rollout=row.name, error=error_text(error)).info("rollout.promotion_waits")
         return
     except Exception as error:  # noqa: BLE001 - whatever kept the challenger out, a person has to look
         if targets.in_place(row):
-            logger.bind(rollout=row.name, error=str(error)).info("rollout.promoted_already")
+            logger.bind(rollout=row.name, error=error_text(error)).info("rollout.promoted_already")
             _if_unmoved(row, machine.promoted, "", now)
             return
-        logger.bind(rollout=row.name, error=str(error)).warning("rollout.promotion_failed")
-        _if_unmoved(row, machine.promotion_failed, f"promotion failed: {error or type(error).__name__}", now)
+        logger.bind(rollout=row.name, error=error_text(error)).warning("rollout.promotion_failed")
+        _if_unmoved(row, machine.promotion_failed, f"promotion failed: {error_text(error)}", now)
         return
     _if_unmoved(row, machine.promoted, f"{row.challenger} serves {row.target}", now)
 

@@ -59,7 +59,7 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(server: Server, said:
     for _ in range(50):
         found.report(redis.ConnectionError("gone"), "a task")
     assert found.away
-    assert said == [("outage.began", {"server": "Valkey", "error": "refused by nobody"})]
+    assert said == [("outage.began", {"server": "Valkey", "error": "ConnectionError: refused by nobody"})]
     server.up = True
     assert found.wait_over(LIMIT_S)
     assert not found.away
@@ -86,7 +86,7 @@ def test_a_broken_connection_to_a_server_that_is_there_is_no_outage(server: Serv
     found = Outage("Valkey", server.ask, lambda: (redis.RedisError,))
     found.report(redis.ConnectionError("reset"), "a task")
     assert not found.away
-    assert said == [("connection.lost", {"server": "Valkey", "error": "reset", "during": "a task"})]
+    assert said == [("connection.lost", {"server": "Valkey", "error": "ConnectionError: reset", "during": "a task"})]
 
 
 def test_the_question_is_asked_with_growing_pauses(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
-from helios.modules.loading import Implementation
+from helios.modules.loading import ActiveModule, Implementation
 from helios.rollouts.core.assignment import Assignment, Kind
 from tiers.challenge import checks
 from tiers.challenge.deadline import within
@@ -148,8 +148,17 @@ def serving(cycle: PipelineCycle, stage: Stage) -> Any:
 
 
 def _guarded(stage: Stage, label: str) -> Any:
-    active = modules.resolve_pinned(stage.value, label)
+    return _checked(modules.resolve_pinned(stage.value, label), stage)
+
+
+def _checked(active: ActiveModule, stage: Stage) -> Any:
+    """The version with its answers checked; what it raises is one of our errors, as `watch` has it."""
     return watch.guarded(replace(active, implementation=cast("Implementation", _Checked(active.implementation, stage))))
+
+
+def _challenger(stage: Stage, label: str) -> Any:
+    """A version on trial, whose failures are told by its trial and nobody's else."""
+    return _checked(replace(modules.resolve_pinned(stage.value, label), watch=None), stage)
 
 
 def serving_label(cycle: PipelineCycle, stage: Stage) -> str:
@@ -166,7 +175,7 @@ def challengers(cycle: PipelineCycle, stage: Stage) -> list[Any]:
     for one in assignments(cycle, stage):
         if one.kind == Kind.MODULE:
             with contextlib.suppress(Exception), savepoint():
-                found.append(_Checked(modules.resolve_pinned(stage.value, one.challenger).implementation, stage))
+                found.append(_challenger(stage, one.challenger))
     return found
 
 
@@ -227,8 +236,7 @@ def _load_ahead(stage: Stage, assignment: Assignment) -> None:
 
 def _module_trial(call: Callable[[Any], T], stage: Stage, assignment: Assignment) -> Callable[[], T]:
     def work() -> T:
-        found = modules.resolve_pinned(stage.value, assignment.challenger)
-        return call(_Around(_Checked(found.implementation, stage), _isolated))
+        return call(_Around(_challenger(stage, assignment.challenger), _isolated))
 
     return work
 

@@ -18,7 +18,7 @@ def pins(book: Book) -> list[dict[str, Any]]:
     try:
         return [one.to_json() for one in selectors.assignments(book.symbols, book=book.name)]
     except HeliosError as error:  # a rollout that cannot be read delivers nothing; the champions trade on
-        logger.bind(book=book.name, error=str(error)).error("rollouts.unreadable")
+        logger.bind(book=book.name, error=error_text(error)).error("rollouts.unreadable")
         return []
 
 

@@ -9,6 +9,7 @@ from loguru import logger
 
 from helios.breakers import breaker
 from helios.env import Env
+from helios.errors import error_text
 from tiers.contracts import MarketContext, StrategicView, Switches
 from tiers.contracts.errors import HeliosError
 from tiers.contracts.protocols import Connection, LlmTier
@@ -47,8 +48,8 @@ def ask(tier: LlmTier, context: MarketContext, switches: Switches, *, env: Env, 
         with breaker("llm_api"):
             return Reply(context=context, view=tier.ask_model(context, connection))
     except HeliosError as error:
-        logger.bind(error=str(error)).warning("llm.fallback")
-        return replace(by_rules(tier, context), fallback="rule_based_analyst", reason=str(error))
+        logger.bind(error=error_text(error)).warning("llm.fallback")
+        return replace(by_rules(tier, context), fallback="rule_based_analyst", reason=error_text(error))
 
 
 def by_rules(tier: LlmTier, context: MarketContext) -> Reply:

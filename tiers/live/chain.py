@@ -20,6 +20,7 @@ from helios.control import generations
 from helios.db import statements
 from helios.db.failures import UNAVAILABLE
 from helios.db.locks import claimed
+from helios.errors import plain
 from helios.modules import process as modules
 from helios.rollouts import process as rollouts
 from tiers.challenge.pins import pins
@@ -109,8 +110,8 @@ def _alone(cycle: PipelineCycle, work: Callable[[], bool]) -> bool:
         return work()
     except (*UNAVAILABLE, SoftTimeLimitExceeded):
         raise
-    except Exception:  # noqa: BLE001 - whatever it is, the next cycle may need no more than to be sent again
-        logger.bind(cycle=cycle.pk).opt(exception=True).error("cycle.not_recovered")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next cycle may need no more than to be sent again
+        logger.bind(cycle=cycle.pk).opt(exception=plain(error)).error("cycle.not_recovered")
         return False
 
 

@@ -18,6 +18,7 @@ from helios.db.failures import UNAVAILABLE, lost, savepoint
 from helios.errors import error_text
 from helios.liveness import told_to_end
 from helios.modules import process as modules
+from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import merge
 from tiers.contracts import BoolArray, FeatureSet, FloatArray, Forecast, Switches
@@ -72,13 +73,13 @@ def refuse_other_features(model: MLModel, made: FeatureSet) -> None:
 
 def features_in_use(timeframe: str) -> FeatureSet:
     """The set that the features module in use makes for a timeframe."""
-    tier = cast("FeaturesTier", modules.resolve(Stage.FEATURES.value).implementation)
+    tier = cast("FeaturesTier", watch.guarded(modules.resolve(Stage.FEATURES.value)))
     return tier.feature_set(timeframe)
 
 
 def in_use() -> PredictTier:
     """The predict module that new cycles are served by."""
-    return cast("PredictTier", modules.resolve(Stage.PREDICT.value).implementation)
+    return cast("PredictTier", watch.guarded(modules.resolve(Stage.PREDICT.value)))
 
 
 def receptive_bars(book: Book) -> int:

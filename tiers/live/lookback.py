@@ -12,6 +12,7 @@ from loguru import logger
 from helios.errors import error_text
 from helios.liveness import told_to_end
 from helios.modules import process as modules
+from helios.modules import watch
 from tiers.challenge import arms
 from tiers.contracts import Bars
 from tiers.contracts.feature_sets import joined_lookbacks
@@ -30,7 +31,7 @@ def bars_needed(tiers: Iterable[Any], params: PipelineParams, timeframe: str) ->
 
 def tiers_in_use() -> list[Any]:
     """The modules that look back, of those in use."""
-    return [modules.resolve(stage.value).implementation for stage in LOOKBACK_STAGES]
+    return [watch.guarded(modules.resolve(stage.value)) for stage in LOOKBACK_STAGES]
 
 
 def close_bars(params: PipelineParams, timeframe: str) -> int:

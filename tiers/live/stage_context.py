@@ -11,12 +11,13 @@ from django.db.models import Model
 
 from tiers.challenge.arms import Answer
 from tiers.contracts import Switches
+from tiers.contracts.errors import HeliosError
 from tiers.contracts.parameters import PipelineParams
 from tiers.live.book_params import params_of
 from trading.models import Book, Instrument, PipelineCycle
 
 
-class Skip(Exception):  # noqa: N818 - not an error: there is nothing to decide
+class Skip(HeliosError):  # noqa: N818 - not an error: there is nothing to decide
     """The cycle ends without a decision; the text says why."""
 
 

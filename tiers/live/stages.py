@@ -85,7 +85,7 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
         except WatchedCallFailed as failure:
             return attempt(after=failure)
     except Skip as skip:
-        status, reason = Status.SKIPPED, str(skip)
+        status, reason = Status.SKIPPED, error_text(skip)
     except (Transient, *UNAVAILABLE):
         raise  # the task is tried again, a bounded number of times
     except BaseException as error:  # a defect in a tier ends its cycle with a reason, and stops no book
@@ -145,10 +145,11 @@ def _work(claim: Claim, stage: Stage, after: WatchedCallFailed | None) -> StageR
         raise after
     failed = cycle.modules[slot.value]
     cycle.modules = {**cycle.modules, slot.value: previous}
-    logger.bind(failed=failed, serves=previous, error=str(after)).warning("tier.previous_version")
+    why = error_text(after)
+    logger.bind(failed=failed, serves=previous, error=why).warning("tier.previous_version")
     result = HANDLERS[stage](_context(claim))
-    again = {"failed": failed, "serves": previous, "error": str(after)}
-    reason = "; ".join(filter(None, [str(after), result.reason]))
+    again = {"failed": failed, "serves": previous, "error": why}
+    reason = "; ".join(filter(None, [why, result.reason]))
     return replace(
         result, fallback="previous_version", reason=reason, summary={**result.summary, "previous_version": again}
     )

@@ -20,7 +20,7 @@ from django.utils import timezone
 from loguru import logger
 
 from helios.breakers import CircuitOpen, UnknownBreaker
-from helios.errors import Rejected
+from helios.errors import Rejected, error_text
 from trading.books.read import locked
 from trading.enums import Side, TradingState
 from trading.models import Book, Order, PipelineCycle, Position
@@ -233,8 +233,9 @@ def _send(venue: Venue, order: Order) -> None:
         # A defect in a venue's client says nothing about the order's fate. Nor do the subclasses of Rejected, our own
         # code's complaints: the plain one is the venue's refusal.
         status = S.REJECTED if type(error) is Rejected else S.UNKNOWN
-        _leaving(order).update(status=status, reason=str(error) or repr(error), updated_at=Now())
-        logger.bind(order=order.client_order_id, status=str(status), error=repr(error)).warning("order.not_accepted")
+        reason = error_text(error)
+        _leaving(order).update(status=status, reason=reason, updated_at=Now())
+        logger.bind(order=order.client_order_id, status=str(status), error=reason).warning("order.not_accepted")
         if isinstance(error, SoftTimeLimitExceeded):
             raise  # the sender itself is to stop
     else:

@@ -13,7 +13,7 @@ from loguru import logger
 
 from helios import events
 from helios.db import statements
-from helios.errors import Rejected
+from helios.errors import Rejected, error_text
 from trading.books.read import locked
 from trading.models import Order, PipelineCycle
 from trading.orders.order_claims import GOOD_FOR
@@ -44,7 +44,7 @@ def ask(venue: Venue, order: Order) -> None:
     except SoftTimeLimitExceeded:
         raise  # the sender itself is to stop
     except Exception as error:  # noqa: BLE001 - no answer, for whatever reason, is no evidence
-        asked.bind(error=repr(error)).warning("order.unanswered")
+        asked.bind(error=error_text(error)).warning("order.unanswered")
         return
     if ack is not None:
         record(order, ack)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from helios.api.rollouts import shapes
 from helios.entries import whole
-from helios.errors import HeliosError
+from helios.errors import HeliosError, kind_of, plain
 from helios.rollouts import providers, selectors, services
 from helios.rollouts.core.arm_summary import arm_numbers
 from helios.rollouts.core.assignment import Mode
@@ -136,8 +136,8 @@ def _measured(row: Rollout) -> dict[str, Any]:
     except HeliosError:
         raise
     except Exception as error:
-        logger.bind(rollout=row.name, error=repr(error)).exception("rollouts.measures_failed")
-        raise Unprocessable(f"the measures of {row.name} cannot be read: {type(error).__name__}") from error
+        logger.bind(rollout=row.name).opt(exception=plain(error)).error("rollouts.measures_failed")
+        raise Unprocessable(f"the measures of {row.name} cannot be read: {kind_of(error)}") from error
 
 
 class _Move(_Rollouts, ActView):

@@ -10,6 +10,7 @@ import billiard.common
 import pytest
 from django.utils import timezone
 
+from helios import errors
 from helios.db.failures import UNAVAILABLE
 from helios.liveness import told_to_end
 from helios.modules import process as modules
@@ -67,6 +68,7 @@ def run(*args, **named):
     one.__cause__, two.__cause__ = two, one
     raise one
 """
+UNREAD = "its text cannot be read (OSError)"
 STEERS = "def run(*args, **named):\n    raise RuntimeError('a\\x1b[2Jb\\u202ec')\n"
 ERRORS = {
     "a class that cannot be named": (NAMELESS, "Nameless: gone"),
@@ -78,6 +80,20 @@ ERRORS = {
     "leaving": (LEAVES, "SystemExit: a\ufffdb\ufffdc"),
     "a panic, which is no Exception": (PANICS, "Panic: a\ufffdb\ufffdc"),
 }
+SPIES = """
+import sys
+from helios.errors import DataError, Transient
+from tiers.live.stage_context import Skip
+RAN = []
+def spy(*_):
+    RAN.append(sys._getframe(1).f_code.co_filename)
+    raise OSError('told by nobody')
+class Spy({base}):
+    __class__ = __cause__ = __context__ = __traceback__ = __notes__ = args = property(spy)
+    __str__ = __repr__ = __reduce_ex__ = __getattribute__ = __setattr__ = __eq__ = __hash__ = __bool__ = spy
+def run(*args, **named):
+    raise Spy('hostile')
+"""
 NO_PRICE = """
 from dataclasses import replace
 from tiers.execute import run as base
@@ -223,6 +239,30 @@ def test_an_error_of_a_version_long_in_use_ends_its_cycle_with_a_reason(book, ti
     modules.forget()
     cycle = run(book, times[FIRST])
     assert (cycle.status, cycle.reason) == ("FAILED", f"execute: {told}")
+
+
+@pytest.mark.parametrize(
+    ("slot", "base", "told"),
+    [
+        ("features", "KeyboardInterrupt", f"Spy: {UNREAD}"),
+        ("predict", "BaseException", f"Spy: {UNREAD}"),
+        ("risk", "DataError", UNREAD),
+        ("llm", "OSError", f"Spy: {UNREAD}"),
+        ("execute", "Skip", UNREAD),
+    ],
+)
+def test_no_code_of_the_class_of_an_error_runs_but_where_its_text_is_made(book, times, swap, slot, base, told):
+    swap(slot, SPIES.format(base=base))
+    ModuleSwap.objects.update(state="COMPLETED")
+    Module.objects.update(watch=None)
+    modules.refresh_if_behind()
+    modules.forget()
+    cycle = run(book, times[FIRST])
+    if slot == "predict":
+        assert cycle.stage_runs.get(stage=slot).reason == told
+    else:
+        assert (cycle.status, cycle.reason) == ("FAILED", f"{slot}: {told}")
+    assert {*modules.resolve(slot).implementation.RAN} == {errors.__file__}
 
 
 def test_a_panic_of_a_predictor_leaves_the_cycle_the_neutral_forecast(times):
