@@ -72,7 +72,7 @@ def error_text(error: BaseException) -> str:
     text = _text_of(error)
     if not issubclass(type(error), (HeliosError, Foreign)):
         text = f"{kind_of(error)}: {text}" if text else kind_of(error)
-    return _printable(_redact(text[: 2 * LONGEST_TEXT]))[:LONGEST_TEXT]  # no secret is cut in half and shown
+    return harmless(_redact(text[: 2 * LONGEST_TEXT]))[:LONGEST_TEXT]  # no secret is cut in half and shown
 
 
 def _text_of(error: BaseException) -> str:
@@ -82,7 +82,7 @@ def _text_of(error: BaseException) -> str:
         return f"its text cannot be read ({kind_of(worse)})"
 
 
-def _printable(text: str) -> str:
+def harmless(text: str) -> str:
     """The text with U+FFFD for what steers a terminal or turns the direction of writing; lines stay lines."""
     return text if text.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 

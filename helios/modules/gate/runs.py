@@ -17,6 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from helios import events
+from helios.errors import harmless
 from helios.logs import redact
 from helios.modules import loading, sources
 from helios.modules.errors import ModuleRefused
@@ -202,16 +203,24 @@ def report_of(ended: GateOutcome, tested: ModuleVersion, suites: tuple[str, ...]
         digest=tested.digest,
         suites=suites,
         passed=bool(required) and not any(result.blocks for result in required),
-        results=tuple(replace(result, message=shown(result.message)) for result in results),
+        results=tuple(
+            replace(result, suite=line(result.suite), name=line(result.name), message=line(result.message))
+            for result in results
+        ),
         output=shown(ended.output),
         duration_ms=round(ended.duration_ms, 3),
-        lacking=tuple(confinement.WALLS if said.lacking is None else said.lacking),
+        lacking=tuple(confinement.WALLS if said.lacking is None else map(line, said.lacking)),
     )
 
 
 def shown(text: str) -> str:
-    """What code under test has printed or raised, without our secrets, as a database takes it."""
-    return redact(text).replace("\0", "\ufffd")
+    """What code under test has printed, without our secrets and whatever steers a terminal; lines stay lines."""
+    return harmless(redact(text))
+
+
+def line(text: str) -> str:
+    """What it says of itself, in one such line."""
+    return " ".join(shown(text).split())
 
 
 def _lost(ended: GateOutcome) -> list[TestResult]:

@@ -124,6 +124,20 @@ def test_a_result_that_was_not_heard_never_passes(echo, left_out: int | None, mi
     assert report.passed is (not missing)
 
 
+def test_nothing_that_a_candidate_says_steers_a_terminal_or_looks_like_another_line(echo):
+    echo()
+    tested = ModuleVersion.objects.select_related("module").get(module__name="echo")
+    evil = ["tiny", "ru\x1bns\nx", True]
+    words = [{"plan": [evil]}, {"begin": evil}, {"result": [*evil, "failed", "no\r\n\x1b[2Jpassed\u202e", 1.0]}]
+    said = heard([*STARTED, *words, {"end": True}])
+    ended = GateOutcome(kind="finished", reason="", said=said, output="a\n\x1b]0;b\x07\u2028c\0\n", duration_ms=1.0)
+    report = runs.report_of(ended, tested, ())
+    assert report.output == "a\n\ufffd]0;b\ufffd\ufffdc\ufffd\n"
+    (result,) = (each for each in report.results if each.suite == "tiny")
+    assert (result.name, result.message) == ("ru\ufffdns x", "no\ufffd \ufffd[2Jpassed\ufffd")
+    assert report.reason == f"did not pass the tiny test {result.name!r} (failed): {result.message}"
+
+
 SPEAKS = """value
 import gc
 for each in gc.get_objects():
