@@ -99,7 +99,7 @@ def plain(error: BaseException, *, also: tuple[type[Exception], ...] = ()) -> Ex
     """
     if type(error) in also:
         return cast("Exception", error)
-    kind = next((each for each in (*also, *_KINDS) if issubclass(type(error), each)), Foreign)
+    kind: type[Exception] = next((each for each in (*also, *_KINDS) if issubclass(type(error), each)), Foreign)
     return kind(_text_of(error) if kind in also else error_text(error)).with_traceback(_traceback_of(error))
 
 
