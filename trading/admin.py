@@ -21,6 +21,7 @@ from helios.errors import HeliosError
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from trading import models
 from trading.books import write as books
+from trading.books.accounting import shortened, written
 from trading.enums import TradingState
 
 STATUS_COLOURS = {
@@ -184,6 +185,17 @@ class BookAdmin(ReadOnlyAdmin, RoledAdmin):
             self.message_user(request, f"{done} book(s) {word}.")
 
 
+@admin.register(models.Position)
+class PositionAdmin(ReadOnlyAdmin):
+    list_display = ("id", "book", "symbol", "quantity", "cost", "average", "last_price", "realised_pnl", "fees_paid")
+    list_filter = ("book",)
+    list_select_related = ("book",)
+
+    @display(description="average price")
+    def average(self, row: models.Position) -> str:
+        return shortened(row.average_price)
+
+
 @admin.register(models.Order)
 class OrderAdmin(ReadOnlyAdmin):
     list_display = ("id", "book", "bar_ts", "side", "symbol", "amount", "filled", "status_badge", "reason")
@@ -193,11 +205,11 @@ class OrderAdmin(ReadOnlyAdmin):
 
     @display(description="quantity")
     def amount(self, row: models.Order) -> str:
-        return f"{row.quantity.normalize():f}"
+        return written(row.quantity)
 
     @display(description="filled")
     def filled(self, row: models.Order) -> str:
-        return f"{row.filled_quantity.normalize():f}"
+        return written(row.filled_quantity)
 
     @display(description="status", label=STATUS_COLOURS)
     def status_badge(self, row: models.Order) -> str:
@@ -212,11 +224,11 @@ class TradeExecutionAdmin(ReadOnlyAdmin):
 
     @display(description="quantity")
     def amount(self, row: models.TradeExecution) -> str:
-        return f"{row.quantity.normalize():f}"
+        return written(row.quantity)
 
     @display(description="price")
     def at(self, row: models.TradeExecution) -> str:
-        return f"{row.price:,.4f}"
+        return shortened(row.price)
 
     @display(description="notional")
     def value(self, row: models.TradeExecution) -> str:
@@ -279,16 +291,6 @@ def _register(model: type[Model], *columns: str, filters: tuple[str, ...] = ()) 
 
 _register(
     models.Instrument, "symbol", "venue", "asset_class", "quantity_step", "price_tick", "min_notional", "calendar"
-)
-_register(
-    models.Position,
-    "book",
-    "symbol",
-    "quantity",
-    "average_price",
-    "last_price",
-    "realised_pnl",
-    filters=("book",),
 )
 _register(
     models.PortfolioSnapshot,

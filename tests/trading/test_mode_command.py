@@ -30,7 +30,7 @@ def test_every_book_is_shown(book):
             "state": "ACTIVE",
             "timeframe": "1d",
             "symbols": "AAPL,IBM",
-            "cash": "10000.00000000",
+            "cash": "10000",
         }
     ]
 

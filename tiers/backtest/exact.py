@@ -152,6 +152,7 @@ class _Simulation:
         "state",
         "steps",
         "times",
+        "values",
         "waiting",
     )
 
@@ -165,6 +166,7 @@ class _Simulation:
         self.account = Account(initial.cash)
         self.peak, self.state = initial.cash, initial.state
         self.waiting: list[OpenOrder] = []
+        self.values: dict[str, Decimal] = {}  # of what is held, at the last close
         self.prices = last_closes(bars, start_row)
         self.run = Run(
             ts=self.times[start_row:],
@@ -203,7 +205,8 @@ class _Simulation:
         closes = self.bars.close[row].tolist()
         for column in self.present[row].nonzero()[0].tolist():
             self.prices[self.bars.symbols[column]] = exact(closes[column])
-        equity = self.account.equity(self.prices)
+        self.values = self.account.values(self.prices)
+        equity = self.account.cash + sum(self.values.values(), ZERO)
         self.peak = max(self.peak, equity)
         self.run.equity.append(equity)
         self.run.cash.append(self.account.cash)
@@ -235,10 +238,9 @@ class _Simulation:
 
     def _weigh(self, index: int) -> None:
         equity = float(self.run.equity[-1])
-        for symbol, holding in self.account.holdings.items():
-            if holding.quantity and equity > 0:
-                weight = float(holding.quantity * self.prices[symbol]) / equity
-                self.run.held[index, self.bars.symbols.index(symbol)] = weight
+        if equity > 0:
+            for symbol, value in self.values.items():
+                self.run.held[index, self.bars.symbols.index(symbol)] = float(value) / equity
 
     def _book(self, row: int) -> BookView:
         symbols = self.bars.symbols

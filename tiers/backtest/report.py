@@ -21,6 +21,7 @@ from tiers.backtest.engine import Result
 from tiers.backtest.metrics import Metrics
 from tiers.backtest.trades import Reduction
 from tiers.contracts.errors import Rejected
+from trading.books.accounting import shortened
 
 TEMPLATE = Path(__file__).with_name("report.html")
 SHOWN = 200  # reductions
@@ -224,8 +225,8 @@ def _reduction_row(one: Reduction) -> str:
         f"{one.quantity:,.4f}".rstrip("0").rstrip("."),
         f"{one.opened_ts:%Y-%m-%d %H:%M}",
         closed,
-        f"{one.entry_price:,.2f}",
-        f"{one.exit_price:,.2f}",
+        shortened(one.entry_price),
+        shortened(one.exit_price),
         f"{one.fees:,.2f}",
         f'<span class="{tone}">{one.pnl:+,.2f}</span>',
         f'<span class="{tone}">{one.return_pct:+.2f} %</span>',

@@ -26,6 +26,7 @@ from helios.errors import Rejected, Transient
 from tiers.live import chain, inference, latency
 from trading.books import ledger
 from trading.books import write as books
+from trading.books.accounting import written
 from trading.books.read import get_book, last_bar
 from trading.market import timeframes, timeline
 from trading.market.feeds import read as feeds
@@ -260,11 +261,11 @@ def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str
             **{s.lower(): n for s, n in book.orders.values_list("status").annotate(n=Count("pk")).order_by()},
         },
         "fills": executions["n"],
-        "fees_paid": str(executions["fees"] or Decimal(0)),
-        "traded_notional": str(executions["notional"] or Decimal(0)),
-        "initial_cash": str(book.initial_cash),
-        "cash": str(book.cash),
-        "final_equity": str(equity),
+        "fees_paid": written(executions["fees"] or Decimal(0)),
+        "traded_notional": written(executions["notional"] or Decimal(0)),
+        "initial_cash": written(book.initial_cash),
+        "cash": written(book.cash),
+        "final_equity": written(equity),
         "total_return_pct": float(equity / book.initial_cash - 1) * 100,
         "max_drawdown_pct": float(book.snapshots.aggregate(m=Max("drawdown"))["m"] or 0.0) * 100,
         "fallbacks": dict(fallbacks.values_list("fallback").annotate(n=Count("pk")).order_by()),

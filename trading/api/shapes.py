@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from helios.web.shapes import Query, ReadOnlySerializer, ordering
 from trading.enums import TradingState
 from trading.models import Book, PipelineCycle, Position, StageRun
+from trading.models.columns import Exact
+
+
+class ExactNumber(serializers.DecimalField):
+    """A decimal as text with all its digits, never with an exponent."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_digits": None, "decimal_places": None, "normalize_output": True} | options)
 
 
 class PositionSerializer(ReadOnlySerializer[Position]):
-    """What a book holds of one symbol."""
+    """What a book holds of one symbol: `cost` is what the open quantity cost, `average_price` that of one unit."""
+
+    serializer_field_mapping = ReadOnlySerializer.serializer_field_mapping | {Exact: ExactNumber}
+    average_price = ExactNumber(read_only=True)
 
     class Meta:
         model = Position
-        fields = ("symbol", "quantity", "average_price", "last_price", "realised_pnl", "fees_paid", "updated_at")
+        fields = (
+            *("symbol", "quantity", "cost", "average_price", "last_price"),
+            *("realised_pnl", "fees_paid", "updated_at"),
+        )
 
 
 class BookSerializer(ReadOnlySerializer[Book]):
     """One book with what it holds; `equity` is that of its last snapshot, null before the first."""
 
+    serializer_field_mapping = ReadOnlySerializer.serializer_field_mapping | {Exact: ExactNumber}
     positions = PositionSerializer(many=True, read_only=True)
     source = serializers.CharField(source="feed", read_only=True)  # type: ignore[assignment]  # a field of this name
-    equity = serializers.DecimalField(
-        source="last_equity", max_digits=28, decimal_places=8, allow_null=True, read_only=True
-    )
+    equity = ExactNumber(source="last_equity", allow_null=True, read_only=True)
     equity_ts = serializers.DateTimeField(source="last_equity_ts", allow_null=True, read_only=True)
 
     class Meta:

@@ -1,32 +1,48 @@
 """Money arithmetic of a book: fills, cash, holdings, equity. Pure, exact, `Decimal` throughout.
 
 The paper venue, the backtest and the ledger audit all use these functions, so a cent that appears in one
-appears in the others. Average-cost accounting; a sale realises (price - average cost) x quantity.
+appears in the others. Prices and quantities are as fine as they come; amounts of money are multiples of
+`SMALLEST_AMOUNT`, so that sums of them are exact. Average-cost accounting: a holding carries what its open
+quantity cost, a sale realises what it brought less its share of that, and at every moment, to the last digit,
+
+    equity - initial cash = realised + unrealised - fees
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+
+import orjson
 
 from helios.errors import Rejected
 from trading.enums import Side
 
-CENTI = Decimal("0.00000001")  # every stored amount, price and quantity has eight decimals
+SMALLEST_AMOUNT = Decimal("0.00000001")  # of money in any quote currency: a satoshi, finer than all cents
 ZERO = Decimal(0)
 BPS = Decimal(10_000)
 
 
 def exact(value: float) -> Decimal:
-    """A float64 price as money with eight decimals; the one place where statistics become money."""
-    return Decimal(f"{value:.8f}")
+    """A float64 price as the shortest decimal that names it; the one place where statistics become money."""
+    return Decimal(orjson.dumps(float(value)).decode())  # as str() writes it, in half the time
 
 
 def rounded(value: Decimal) -> Decimal:
-    """Eight decimals, half to even."""
-    return value.quantize(CENTI, rounding=ROUND_HALF_EVEN)
+    """An amount of money as a multiple of the smallest, half to even."""
+    return value.quantize(SMALLEST_AMOUNT, ROUND_HALF_EVEN)
+
+
+def written(value: Decimal) -> str:
+    """A number as text: all its digits, no exponent, no idle zeros."""
+    return f"{value.normalize():f}"
+
+
+def shortened(price: Decimal) -> str:
+    """A price to be read by people: two decimals, or as many as four digits of it need."""
+    return f"{price:,.{max(2, 3 - price.adjusted())}f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,27 +81,34 @@ class Fill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """An open position. `quantity` is signed; `average_price` is the average cost of what is open."""
+    """An open position. `quantity` is signed, and so is `cost`: what was paid for it, or what a short brought."""
 
     quantity: Decimal = ZERO
-    average_price: Decimal = ZERO
+    cost: Decimal = ZERO
     realised_pnl: Decimal = ZERO
     fees_paid: Decimal = ZERO
 
     def after(self, fill: Fill) -> Holding:
         """The holding once the fill is booked; crossing zero closes first and opens the rest."""
-        change = fill.signed_quantity
-        quantity = self.quantity + change
-        fees = self.fees_paid + fill.fee
-        if self.quantity * change >= 0:
-            cost = abs(self.quantity) * self.average_price + fill.notional
-            return replace(self, quantity=quantity, average_price=rounded(cost / abs(quantity)), fees_paid=fees)
-        closed = min(abs(change), abs(self.quantity))
-        direction = 1 if self.quantity > 0 else -1
-        realised = self.realised_pnl + rounded((fill.price - self.average_price) * closed * direction)
-        still_open = self.average_price if quantity * self.quantity > 0 else fill.price
-        average = ZERO if quantity == 0 else still_open
-        return replace(self, quantity=quantity, average_price=average, realised_pnl=realised, fees_paid=fees)
+        change, paid = fill.signed_quantity, -fill.cash_flow - fill.fee
+        closing = min(abs(change), abs(self.quantity)) if self.quantity * change < 0 else ZERO
+        cost_closed = _share(self.cost, closing, self.quantity)
+        paid_closing = _share(paid, closing, change)
+        return Holding(
+            quantity=self.quantity + change,
+            cost=self.cost - cost_closed + paid - paid_closing,
+            realised_pnl=self.realised_pnl - cost_closed - paid_closing,
+            fees_paid=self.fees_paid + fill.fee,
+        )
+
+    def unrealised_pnl(self, price: Decimal) -> Decimal:
+        """What closing at `price` would realise."""
+        return rounded(self.quantity * price) - self.cost
+
+
+def _share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """The amount of money that belongs to `part` of the quantity `whole`, whatever its sign."""
+    return rounded(amount * part / abs(whole)) if part else ZERO
 
 
 @dataclass(slots=True)
@@ -105,17 +128,21 @@ class Account:
         holding = self.holdings.get(symbol)
         return ZERO if holding is None else holding.quantity
 
-    def equity(self, prices: Mapping[str, Decimal]) -> Decimal:
-        """Cash plus holdings at the given prices; `Rejected` names a held symbol without a price."""
-        total = self.cash
+    def values(self, prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """What each holding is worth at the given prices; `Rejected` names a held symbol without one."""
+        values = {}
         for symbol, holding in self.holdings.items():
             if holding.quantity == 0:
                 continue
             price = prices.get(symbol)
             if price is None:
                 raise Rejected(f"equity needs a price for every held symbol, {symbol} has none")
-            total += rounded(holding.quantity * price)
-        return total
+            values[symbol] = rounded(holding.quantity * price)
+        return values
+
+    def equity(self, prices: Mapping[str, Decimal]) -> Decimal:
+        """Cash plus holdings at the given prices; raises as `values`."""
+        return self.cash + sum(self.values(prices).values(), ZERO)
 
 
 def replay(initial_cash: Decimal, fills: Iterable[Fill]) -> Account:

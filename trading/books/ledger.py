@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from helios.db.text import clean
+from trading.books.accounting import written
 from trading.models import LedgerEntry
 
 GENESIS = "0" * 64
@@ -51,7 +52,7 @@ def canonical(value: Any) -> Any:
     if isinstance(value, float):
         return format(value, ".12g")
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        return written(value)
     return value
 
 

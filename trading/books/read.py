@@ -31,7 +31,7 @@ def account_of(book: Book, positions: Iterable[Position] | None = None) -> Accou
     holdings = {
         p.symbol: Holding(
             quantity=p.quantity,
-            average_price=p.average_price,
+            cost=p.cost,
             realised_pnl=p.realised_pnl,
             fees_paid=p.fees_paid,
         )

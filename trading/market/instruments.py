@@ -9,14 +9,14 @@ from typing import Any
 from helios.errors import DataError
 from trading.enums import AssetClass
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, calendar
-from trading.market.lots import USUAL_CALENDARS, USUAL_LOTS, Lot
+from trading.market.lots import USUAL_CALENDARS, Lot, usual_lot
 from trading.models import Instrument
 from trading.symbols import check as check_symbol
 from trading.symbols import listed as symbols_of
 
 
-def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
-    """The instrument of that name; made with the usual lots of its asset class when there is none.
+def ensure_instrument(symbol: str, asset_class: str, price: float = 100.0) -> Instrument:
+    """The instrument of that name; made with the usual lots of its asset class at that price when there is none.
 
     `DataError` when the symbol is none or that of another instrument in other case, and when the asset class is
     unknown or another one than the existing instrument's.
@@ -27,15 +27,15 @@ def ensure_instrument(symbol: str, asset_class: str) -> Instrument:
     alike = Instrument.objects.filter(symbol__iexact=symbol).exclude(symbol=symbol).first()
     if alike is not None:
         raise DataError(f"the symbol must be written {alike.symbol}, as it is stored, was {symbol}")
-    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=usual(AssetClass(asset_class)))
+    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=usual(AssetClass(asset_class), price))
     if instrument.asset_class != asset_class:
         raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
     return instrument
 
 
-def usual(asset_class: AssetClass) -> dict[str, Any]:
-    """The columns of an instrument that follow from its asset class, as far as nobody described it better."""
-    lot = USUAL_LOTS[asset_class]
+def usual(asset_class: AssetClass, price: float) -> dict[str, Any]:
+    """The columns of an instrument that follow from its class and price, as far as nobody described it better."""
+    lot = usual_lot(asset_class, price)
     return {
         "asset_class": asset_class,
         "quantity_step": lot.quantity_step,

@@ -28,12 +28,30 @@ class Lot:
             )
 
 
-# Of instruments that nobody described better.
-USUAL_LOTS: Final = {
-    AssetClass.EQUITY: Lot(quantity_step=Decimal(1), price_tick=Decimal("0.01"), min_notional=Decimal(1)),
-    AssetClass.CRYPTO: Lot(quantity_step=Decimal("0.00001"), price_tick=Decimal("0.01"), min_notional=Decimal(5)),
-}
 USUAL_CALENDARS: Final = {AssetClass.EQUITY: US_EQUITIES, AssetClass.CRYPTO: ALWAYS_OPEN}
+_FINEST_LOT, _LOT_VALUE = Decimal("1e-8"), Decimal("1e-6")
+
+
+def usual_lot(asset_class: AssetClass, price: float) -> Lot:
+    """The steps of an instrument at `price` that nobody described better.
+
+    Stocks trade whole, in cents, or hundredths of one below a dollar. Coins trade in the largest power of ten that is
+    worth no more than a millionth of the quote currency, yet in no less than 1e-8, and in prices of five digits, or
+    cents: a coin of 2.4e-8 loses no more to its steps than one of 60,000.
+    """
+    if asset_class == AssetClass.EQUITY:
+        tick = Decimal("0.01") if price >= 1 else Decimal("0.0001")
+        return Lot(quantity_step=Decimal(1), price_tick=tick, min_notional=Decimal(1))
+    at = Decimal(str(price))
+    return Lot(
+        quantity_step=max(_FINEST_LOT, _power_of_ten((_LOT_VALUE / at).adjusted())),
+        price_tick=min(Decimal("0.01"), _power_of_ten(at.adjusted() - 4)),
+        min_notional=Decimal(5),
+    )
+
+
+def _power_of_ten(exponent: int) -> Decimal:
+    return Decimal(f"1e{exponent}")
 
 
 def in_lots(quantity: Decimal, step: Decimal) -> Decimal:

@@ -111,15 +111,16 @@ def import_series(
     with transaction.atomic():
         _prepare([batch for one in series for batch in one.batches if batch.n_bars])
         for one in series:
+            price = float(one.batches[0].close[-1, 0])
             if one.reclassified:
-                reclassify(one.symbol, one.asset_class)
-            ensure_instrument(one.symbol, one.asset_class)
+                reclassify(one.symbol, one.asset_class, price)
+            ensure_instrument(one.symbol, one.asset_class, price)
             for batch in one.batches:
                 results[one.symbol, batch.timeframe] = upsert_bars(batch, one.source, progress=progress)
     return results
 
 
-def reclassify(symbol: str, asset_class: str) -> int:
+def reclassify(symbol: str, asset_class: str, price: float) -> int:
     """Make an instrument one of another asset class, with its usual lots and calendar; the number of bars removed.
 
     Its bars and what was made of them go: the calendar of before named them, and higher ones are made by sessions.
@@ -132,7 +133,7 @@ def reclassify(symbol: str, asset_class: str) -> int:
         raise DataError(f"{symbol} is of book {book.name}, and keeps the asset class in whose lots that trades")
     EngineeredFeatures.objects.filter(symbol=symbol).delete()
     n_bars, _ = MarketOHLC.objects.filter(symbol=symbol).delete()
-    Instrument.objects.filter(symbol=symbol).update(**usual(AssetClass(asset_class)))
+    Instrument.objects.filter(symbol=symbol).update(**usual(AssetClass(asset_class), price))
     return n_bars
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
@@ -72,12 +74,12 @@ class Book(models.Model):
 
 
 class Position(models.Model):
-    """What a book holds of one symbol. `average_price` is the average cost of the open quantity."""
+    """What a book holds of one symbol. `cost` was paid for the open quantity; a short's is below 0, what it brought."""
 
     book = models.ForeignKey(Book, on_delete=models.PROTECT, related_name="positions")
     symbol = symbol_field()
     quantity = money(default=ZERO)
-    average_price = money(default=ZERO)
+    cost = money(default=ZERO)
     realised_pnl = money(default=ZERO)
     fees_paid = money(default=ZERO)
     last_price = money(null=True, blank=True)
@@ -88,12 +90,20 @@ class Position(models.Model):
         ordering = ["book", "symbol"]
         constraints = [
             models.UniqueConstraint(fields=["book", "symbol"], name="positions_one_per_symbol"),
-            models.CheckConstraint(condition=Q(average_price__gte=0), name="positions_average_price"),
+            models.CheckConstraint(
+                condition=Q(quantity__gt=0, cost__gte=0) | Q(quantity=0, cost=0) | Q(quantity__lt=0, cost__lte=0),
+                name="positions_cost",
+            ),
             is_symbol("positions"),
         ]
 
     def __str__(self) -> str:
         return f"{self.quantity.normalize():f} {self.symbol}"
+
+    @property
+    def average_price(self) -> Decimal:
+        """Cost of one unit of what is open, 0 where nothing is."""
+        return self.cost / self.quantity if self.quantity else ZERO
 
 
 class PortfolioSnapshot(models.Model):

@@ -6,16 +6,34 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from django.core.checks import CheckMessage
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from trading.symbols import MAX_LETTERS, PATTERN
 
 ZERO = Decimal(0)
 
 
-def money(**options: Any) -> models.DecimalField[Any, Any]:
-    """An amount, price or quantity: 28 digits, 8 of them after the point."""
-    return models.DecimalField(max_digits=28, decimal_places=8, **options)
+class Exact(models.DecimalField):  # type: ignore[type-arg]  # it cannot be subscripted at run time
+    """A finite decimal with all its digits, however small or large: PostgreSQL's numeric without bounds."""
+
+    def check(self, **options: Any) -> list[CheckMessage]:
+        unbounded = {"fields.E130", "fields.E132"}  # Django wants digits and decimal places
+        return [found for found in super().check(**options) if found.id not in unbounded]
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:  # noqa: ARG002 - Django's signature
+        return "numeric"
+
+    def to_python(self, value: Any) -> Decimal | None:
+        """A float becomes the shortest decimal that names it."""
+        number: Decimal | None = super().to_python(str(value) if isinstance(value, float) else value)
+        return number
+
+
+def money(**options: Any) -> Exact:
+    """An amount, price or quantity."""
+    return Exact(**options)
 
 
 def symbol_field(**options: Any) -> models.CharField[Any, Any]:

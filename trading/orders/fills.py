@@ -28,7 +28,7 @@ _WAITING = f"""
     ) b
     WHERE p.book_id = %s AND p.status = 'OPEN' ORDER BY b.bar_ts, p.id
 """  # noqa: S608 - names of the models
-_POSITION = ["quantity", "average_price", "realised_pnl", "fees_paid", "last_price", "updated_at"]
+_POSITION = ["quantity", "cost", "realised_pnl", "fees_paid", "last_price", "updated_at"]
 
 
 def settle(book: Book, bar_ts: datetime, closes: Mapping[str, Decimal], lots: Mapping[str, Lot]) -> list[Fill]:
@@ -139,7 +139,7 @@ def _move(
         if symbol not in traded and price == position.last_price:
             continue
         holding = account.holdings[symbol]
-        position.quantity, position.average_price = holding.quantity, holding.average_price
+        position.quantity, position.cost = holding.quantity, holding.cost
         position.realised_pnl, position.fees_paid = holding.realised_pnl, holding.fees_paid
         position.last_price, position.updated_at = price, timezone.now()
         moved.append(position)

@@ -101,18 +101,18 @@ def test_what_a_column_refuses_is_refused_and_not_cut(traded):
 
 def test_a_check_of_the_table_holds_in_an_update(traded):
     position = Position.objects.first()
-    position.average_price = D(-1)
-    with pytest.raises(IntegrityError, match="positions_average_price"):
-        statements.execute(statements.update([position], ["average_price"]))
+    position.cost = D(-1)
+    with pytest.raises(IntegrityError, match="positions_cost"):
+        statements.execute(statements.update([position], ["cost"]))
 
 
 def test_fields_of_several_rows_change_in_one_statement(traded, django_assert_num_queries):
     positions = list(Position.objects.order_by("pk"))
     for number, position in enumerate(positions):
-        position.quantity, position.last_price = D(number), None if number else D("1.5")
+        position.fees_paid, position.last_price = D(number), None if number else D("1.5")
     with django_assert_num_queries(1):
-        statements.execute(statements.update(positions, ["quantity", "last_price"]))
-    found = Position.objects.order_by("pk").values_list("quantity", "last_price")
+        statements.execute(statements.update(positions, ["fees_paid", "last_price"]))
+    found = Position.objects.order_by("pk").values_list("fees_paid", "last_price")
     assert list(found) == [(D(n), None if n else D("1.5")) for n in range(len(positions))]
 
 

@@ -365,7 +365,7 @@ def test_the_summary_of_a_replay_adds_up(book, times):
     assert result["cycles"] == {"run": 4, "done": 4}
     assert result["fallbacks"] == {"neutral_forecast": 4}
     assert result["ledger"] == {"entries": 32, "intact": True}
-    assert result["final_equity"] == "100000.00000000"
+    assert result["final_equity"] == "100000"
 
 
 def test_history_is_never_late():

@@ -28,7 +28,7 @@ def make_book(name: str) -> Book:
         name=name, mode="replay", timeframe="1m", symbols=["AAPL", "MSFT"], fee_bps=5, slippage_bps=2,
         initial_cash=Decimal(100_000), cash=Decimal("40000.12345678"), peak_equity=Decimal(101_000),
     )  # fmt: skip
-    Position.objects.create(book=book, symbol="AAPL", quantity=Decimal("12.5"), average_price=Decimal("200.1"))
+    Position.objects.create(book=book, symbol="AAPL", quantity=Decimal("12.5"), cost=Decimal("2501.25"))
     Position.objects.create(book=book, symbol="MSFT")
     return book
 
@@ -60,7 +60,19 @@ def test_both_lists_are_for_users_only(client: Client) -> None:
 def test_money_comes_as_text_with_every_digit(api: Client, book: Book) -> None:
     (shown,) = api.get("/api/books/").json()["results"]
     assert shown["cash"] == "40000.12345678"
-    assert shown["positions"][0]["quantity"] == "12.50000000"
+    position = shown["positions"][0]
+    assert (position["quantity"], position["cost"], position["average_price"]) == ("12.5", "2501.25", "200.1")
+
+
+def test_a_price_of_any_size_is_shown_exactly_and_without_an_exponent(api: Client, book: Book) -> None:
+    held = Position.objects.filter(symbol="AAPL")
+    held.update(quantity=Decimal("2.5e13"), cost=Decimal(100_000), last_price=Decimal("4.186662803811e-9"))
+    (position,) = api.get("/api/books/demo/").json()["positions"]
+    assert {name: position[name] for name in ("quantity", "average_price", "last_price")} == {
+        "quantity": "25000000000000",
+        "average_price": "0.000000004",
+        "last_price": "0.000000004186662803811",
+    }
 
 
 def test_a_book_shows_the_positions_that_are_open(api: Client, book: Book) -> None:
@@ -76,7 +88,7 @@ def test_a_book_shows_its_last_equity_or_null_before_the_first(api: Client, book
             peak_equity=Decimal(101_000), gross_exposure=0.6, drawdown=0.01,
         )  # fmt: skip
     shown = api.get("/api/books/demo/").json()
-    assert (shown["equity"], shown["equity_ts"]) == ("100200.25000000", "2019-11-20T15:01:00Z")
+    assert (shown["equity"], shown["equity_ts"]) == ("100200.25", "2019-11-20T15:01:00Z")
 
 
 def test_books_are_ordered_by_name(api: Client, book: Book) -> None:

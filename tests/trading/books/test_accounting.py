@@ -37,29 +37,29 @@ def test_a_purchase_takes_notional_and_fee_from_the_cash():
 
 def test_average_cost_is_weighted_by_quantity():
     account = replay(D(10_000), [fill(), fill(quantity="30", price="120")])
-    assert account.holdings["AAPL"].average_price == D(115)
+    assert (account.holdings["AAPL"].quantity, account.holdings["AAPL"].cost) == (D(40), D(4_600))
 
 
 def test_a_sale_realises_the_difference_to_the_average_cost():
     account = replay(D(10_000), [fill(), fill("SELL", "4", "110")])
     holding = account.holdings["AAPL"]
     assert holding.realised_pnl == D(40)
-    assert holding.average_price == D(100)
+    assert holding.cost == D(600)
     assert holding.fees_paid == D(1)
 
 
-def test_closing_the_position_leaves_no_average_price():
+def test_closing_the_position_leaves_no_cost():
     holding = replay(D(10_000), [fill(), fill("SELL", "10", "90")]).holdings["AAPL"]
-    assert (holding.quantity, holding.average_price, holding.realised_pnl) == (0, 0, D(-100))
+    assert (holding.quantity, holding.cost, holding.realised_pnl) == (0, 0, D(-100))
 
 
 def test_selling_more_than_is_held_opens_a_short_at_the_new_price():
     holding = replay(D(10_000), [fill(), fill("SELL", "15", "110")]).holdings["AAPL"]
-    assert (holding.quantity, holding.average_price, holding.realised_pnl) == (D(-5), D(110), D(100))
+    assert (holding.quantity, holding.cost, holding.realised_pnl) == (D(-5), D(-550), D(100))
 
 
 def test_buying_back_a_short_realises_its_gain():
-    holding = Holding(quantity=D(-5), average_price=D(110)).after(fill(quantity="5", price="100"))
+    holding = Holding(quantity=D(-5), cost=D(-550)).after(fill(quantity="5", price="100"))
     assert holding.realised_pnl == D(50)
 
 
@@ -74,9 +74,9 @@ def test_equity_refuses_a_holding_without_a_price():
         account.equity({})
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.1, "0.1"), (4.186662803811, "4.18666280"), (1e-8, "0.00000001")])
-def test_a_float_price_becomes_money_with_eight_decimals(value, text):
-    assert exact(value) == D(text)
+@pytest.mark.parametrize("text", ["0.1", "4.186662803811", "0.0000000149", "2.4123456789e-8", "69123.07", "1e22"])
+def test_a_price_is_the_decimal_that_a_file_wrote_at_any_size(text):
+    assert exact(float(text)) == D(text)
 
 
 amounts = st.decimals(D("0.01"), D(5000), places=2)
@@ -98,14 +98,30 @@ def test_cash_is_exactly_the_sum_of_the_flows(rows):
     assert account.quantity("AAPL") == signed
 
 
-@given(trades)
-def test_profit_adds_up_to_cash_and_holdings(rows):
-    """Equity at the last price = start + realised + unrealised - fees, within the rounding of average prices."""
-    fills = [fill(side, str(q), str(p), str(f)) for side, q, p, f in rows]
+@given(trades, st.sampled_from(["1", "1e-5", "1e-10"]))
+def test_profit_adds_up_to_the_change_of_equity_exactly(rows, scale):
+    """Equity at the last price = start + realised + unrealised - fees, over purchases, sales and flips."""
+    fills = [fill(side, str(q / D(scale)), str(p * D(scale)), str(f)) for side, q, p, f in rows]
     account = replay(D(1000), fills)
-    if not fills:
-        return
-    price, holding = fills[-1].price, account.holdings["AAPL"]
-    unrealised = holding.quantity * (price - holding.average_price)
-    expected = D(1000) + holding.realised_pnl + unrealised - holding.fees_paid
-    assert abs(account.equity({"AAPL": price}) - expected) < D("0.01")
+    for priced in fills[-1:]:
+        assert made(account, priced.price) == account.equity({"AAPL": priced.price}) - 1000
+
+
+def made(account, price):
+    holding = account.holdings["AAPL"]
+    return holding.realised_pnl + holding.unrealised_pnl(price) - holding.fees_paid
+
+
+@pytest.mark.parametrize("price", ["173.29", "0.0000000149", "4.186662803811e-9"])
+def test_a_thousand_purchases_and_a_sale_of_a_third_lose_no_digit(price):
+    fills = [
+        fill(quantity=str((7 + n % 13) / D(price)), price=str(D(price) * (1 + D(n) / 997)), fee="0.0123")
+        for n in range(1_000)
+    ]
+    bought = sum(f.quantity for f in fills)
+    fills.append(fill("SELL", str(bought / 3), str(D(price) * 2)))
+    account = replay(D(20_000), fills)
+    paid = sum(Fraction(f.notional) for f in fills[:-1])
+    holding = account.holdings["AAPL"]
+    assert abs(Fraction(holding.cost) - paid * 2 / 3) < Fraction(1, 10**8)
+    assert made(account, D(price)) == account.equity({"AAPL": D(price)}) - 20_000

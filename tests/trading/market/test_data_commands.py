@@ -174,7 +174,7 @@ def test_a_class_is_corrected_while_nothing_was_ordered_and_its_bars_begin_anew(
         "named them"
     )
     koin = Instrument.objects.get()
-    assert (koin.asset_class, koin.calendar, koin.quantity_step) == ("crypto", "24/7", Decimal("0.00001"))
+    assert (koin.asset_class, koin.calendar, koin.quantity_step) == ("crypto", "24/7", Decimal("1e-8"))
     assert [f"{ts:%d %H}" for ts in MarketOHLC.objects.order_by("bar_ts").values_list("bar_ts", flat=True)] == [
         f"{day:02d} 00" for day in range(9, 14)
     ]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from decimal import Decimal as D
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from trading.market import instruments
 from trading.market import inventory as stored_series
 from trading.market import read as selectors
 from trading.market import write as market
+from trading.market.lots import usual_lot
 from trading.market.write import Series, UpsertResult
 from trading.models import Instrument, MarketOHLC
 
@@ -122,9 +124,27 @@ def test_the_database_itself_refuses_a_broken_bar_and_nothing_is_half_written():
 def test_instruments_get_the_usual_lots_of_their_asset_class():
     stock, coin = instruments.ensure_instrument("SPY", "equity"), instruments.ensure_instrument("BTC/USD", "crypto")
     assert (str(stock.quantity_step), str(stock.price_tick), stock.calendar) == ("1", "0.01", "XNYS")
-    assert (str(coin.quantity_step), coin.calendar) == ("0.00001", "24/7")
+    assert (coin.quantity_step, coin.calendar) == (D("1e-8"), "24/7")
     assert instruments.ensure_instrument("SPY", "equity").pk == stock.pk
     assert Instrument.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "price", "step", "tick"),
+    [
+        ("equity", "512.3", "1", "0.01"),
+        ("equity", "0.0987", "1", "0.0001"),
+        ("crypto", "69123.07", "1e-8", "0.01"),
+        ("crypto", "100", "1e-8", "0.01"),
+        ("crypto", "1e-5", "0.1", "1e-9"),
+        ("crypto", "1.2e-6", "0.1", "1e-10"),
+        ("crypto", "2.4e-8", "10", "1e-12"),
+        ("crypto", "4e-9", "100", "1e-13"),
+    ],
+)
+def test_the_usual_steps_follow_from_the_price(kind, price, step, tick):
+    lot = usual_lot(kind, float(price))
+    assert (lot.quantity_step, lot.price_tick) == (D(step), D(tick))
 
 
 def test_an_instrument_that_was_described_by_hand_is_kept():

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ def test_a_sale_needs_no_cash():
 
 
 def test_sales_are_settled_first_so_that_their_money_can_be_spent():
-    account = Account(D(0), {"IBM": Holding(quantity=D(20), average_price=D(50))})
+    account = Account(D(0), {"IBM": Holding(quantity=D(20), cost=D(1000))})
     done = settle(
         account,
         [order("BUY", "9", "AAPL"), order("SELL", "20", "IBM")],
@@ -73,14 +74,27 @@ def test_an_order_never_fills_in_the_bar_of_its_own_decision():
     assert done == []
 
 
+@pytest.mark.parametrize("open_price", ["100", "1e-5", "1.2e-6", "2.4e-8", "4e-9"])
+@pytest.mark.parametrize(("side", "factor"), [("BUY", "1.0005"), ("SELL", "0.9995")])
+def test_slippage_is_its_part_of_a_price_of_any_size(open_price, side, factor):
+    assert fill_price(D(open_price), side, D(5)) == D(open_price) * D(factor)
+
+
+def test_a_purchase_worth_less_than_the_smallest_amount_does_not_fill():
+    order_ = order(quantity="1000000")
+    assert match(order_, D("1e-12"), bar_ts=NEXT, cash=D("4e-9"), quantity_step=D("1e-8"), **COSTS) is None
+
+
 @given(
     cash=st.decimals(0, 100_000, places=2),
     price=st.decimals(D("0.01"), D(10_000), places=4),
+    scale=st.sampled_from([D(1), D("1e-5"), D("1e-10"), D("1e-16")]),
     quantity=st.integers(1, 10_000),
     step=st.sampled_from([D(1), D("0.00001")]),
     fee=st.decimals(0, 100, places=1),
 )
-def test_a_purchase_never_overdraws(cash, price, quantity, step, fee):
+def test_a_purchase_never_overdraws(cash, price, scale, quantity, step, fee):
+    price, quantity = price * scale, quantity / scale
     fill = match(
         order(quantity=str(quantity)),
         price,
@@ -96,3 +110,5 @@ def test_a_purchase_never_overdraws(cash, price, quantity, step, fee):
     assert cash + fill.cash_flow >= 0
     assert fill.quantity <= quantity
     assert fill.quantity % step == 0
+    least = cash - D("0.0000001") - step * price * 2
+    assert fill.quantity == quantity or -fill.cash_flow > least, "what the cash covers is bought"

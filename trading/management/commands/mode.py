@@ -14,6 +14,7 @@ from helios.errors import HeliosError
 from helios.plain_command import PlainCommand, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
+from trading.books.accounting import written
 from trading.enums import TradingState
 from trading.models import Book
 
@@ -80,5 +81,5 @@ def _row(book: Book) -> dict[str, Any]:
         "state": book.state,
         "timeframe": book.timeframe,
         "symbols": ",".join(book.symbols),
-        "cash": str(book.cash),
+        "cash": written(book.cash),
     }

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
-from trading.books.accounting import BPS, ZERO, Account, Fill, OpenOrder, rounded
+from trading.books.accounting import BPS, SMALLEST_AMOUNT, Account, Fill, OpenOrder, rounded
 from trading.enums import Side
+from trading.market.lots import in_lots
 
 
 def fill_price(open_price: Decimal, side: str, slippage_bps: Decimal) -> Decimal:
-    """The open moved against the order by `slippage_bps`."""
+    """The open moved against the order by `slippage_bps`: the mean over the levels it took, which no tick rounds."""
     shift = open_price * slippage_bps / BPS
-    return rounded(open_price + shift if side == Side.BUY else open_price - shift)
+    return open_price + shift if side == Side.BUY else open_price - shift
 
 
 def match(
@@ -26,21 +27,20 @@ def match(
     cash: Decimal,
     quantity_step: Decimal,
 ) -> Fill | None:
-    """The fill of one order at one bar's open, or None when the cash buys not even one lot.
+    """The fill of one order at one bar's open, or None when the cash buys not even one lot, or one worth nothing.
 
     A purchase never overdraws: what the cash does not cover, fee included, stays unfilled, in whole lots.
     """
     price = fill_price(open_price, order.side, slippage_bps)
     quantity = order.quantity
     if order.side == Side.BUY:
-        unit_cost = price * (1 + fee_bps / BPS)
-        affordable = max(ZERO, (cash / unit_cost / quantity_step).to_integral_value(ROUND_DOWN) * quantity_step)
+        affordable = in_lots(cash / (price * (1 + fee_bps / BPS)), quantity_step)
         while affordable > 0 and _cost(affordable, price, fee_bps) > cash:  # rounding of notional and fee
-            affordable -= quantity_step
+            affordable = in_lots(affordable - max(quantity_step, SMALLEST_AMOUNT / price), quantity_step)
         quantity = min(quantity, affordable)
-    if quantity <= 0:
-        return None
     notional = rounded(quantity * price)
+    if quantity <= 0 or notional <= 0:
+        return None
     return Fill(
         client_order_id=order.client_order_id,
         symbol=order.symbol,
