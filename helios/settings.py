@@ -283,6 +283,7 @@ _EVERY_S = {
     "heartbeat": ("sentinel.heartbeat", 15.0),
     "audit": ("sentinel.audit", 60.0),
     "idempotency": ("web.forget_idempotency_keys", 3_600.0),
+    "sessions": ("web.forget_ended_sessions", 3_600.0),
 }
 CELERY_BEAT_SCHEDULE = {
     name: {"task": task, "schedule": timedelta(seconds=seconds), "options": {"expires": seconds}}

@@ -12,6 +12,7 @@ SEGMENTS: Final = 200
 FLAG_BYTES: Final = 65_536  # of a flag or a segment, as JSON
 BREAKERS: Final = 100
 SLOTS: Final = 50  # of modules
+UNTESTED: Final = 50  # versions of a slot that were registered and never tested
 WAITING_TESTS: Final = 20  # tests and loads of modules that wait for the worker
 WAITING_TESTS_OF_ONE: Final = 5  # of one person
 

@@ -264,6 +264,8 @@ def _enter(
         raise AlreadyTested(f"module {name} is there: `modules configure` says whether it is hot_reloadable")
     row = ModuleVersion.objects.filter(module__name=name, label=label).first() or ModuleVersion(label=label)
     tested = row.state in USABLE
+    if row.pk is None and slot.pk is not None:
+        _check_untested(slot)
     if dependencies is None:
         kept = row.dependencies if tested else stated.dependencies
         dependencies = slot.dependencies if kept is None else kept
@@ -281,6 +283,14 @@ def _enter(
     state = row.state if tested else ModuleState.UNLOADED
     move(slot, row, ModuleState(state), actor=actor, kind="module.registered")
     return row
+
+
+def _check_untested(slot: Module) -> None:
+    untested = slot.versions.filter(state=ModuleState.UNLOADED, loaded_at=None).count()
+    if untested >= bounds.UNTESTED:
+        raise ModuleRefused(
+            f"module {slot.name} may have {bounds.UNTESTED} versions that were never tested, and has them: test one"
+        )
 
 
 def _kept(artefact: SourceCode) -> ModuleCode:

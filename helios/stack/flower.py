@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from http import HTTPStatus
+from typing import Any, Final
 
 from django.http.request import split_domain_port, validate_host
 from flower.app import Flower
+from flower.views import BaseHandler
 from flower.views.monitor import Healthcheck, Metrics
+from loguru import logger
 from tornado.httputil import HTTPServerRequest
-from tornado.web import Application, ErrorHandler, authenticated
+from tornado.web import Application, ErrorHandler, HTTPError, authenticated
 
 from helios.entries import parts
 from helios.env import get_env
+
+WRONG: Final = 5
+LOCKED_S: Final = 900.0
+REMEMBERED: Final = 10_000  # addresses
 
 
 def ask_for_the_login() -> None:
     """The two pages that Flower shows to anybody ask for the login like the others."""
     for page in (Metrics, Healthcheck):
         page.get = authenticated(page.get)
+
+
+def slow_down_guesses() -> None:
+    """Answer 429 to an address from which `WRONG` wrong logins came within `LOCKED_S`, until these are over."""
+    wrong: dict[str, list[float]] = {}
+    check = BaseHandler.get_current_user
+
+    def get_current_user(page: BaseHandler) -> Any:
+        address, now = page.request.remote_ip, time.monotonic()
+        recent = [each for each in wrong.get(address, ()) if now - each < LOCKED_S]
+        if len(recent) >= WRONG:
+            raise HTTPError(HTTPStatus.TOO_MANY_REQUESTS)
+        try:
+            return check(page)
+        except HTTPError:
+            if "Authorization" in page.request.headers:
+                logger.bind(address=address).warning("flower.login_failed")
+                wrong.pop(address, None)
+                wrong[address] = [*recent, now]  # the last one now
+                if len(wrong) > REMEMBERED:
+                    del wrong[next(iter(wrong))]
+            raise
+
+    BaseHandler.get_current_user = get_current_user
 
 
 def refuse_other_hosts() -> None:

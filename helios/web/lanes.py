@@ -80,8 +80,8 @@ class Lanes:
         try:
             async with ThreadSensitiveContext(executor=thread):
                 yield
-        finally:
-            self._give(thread)
+        finally:  # a client may have left meanwhile: the thread is free when it has done what it was at
+            thread.submit(asyncio.get_running_loop().call_soon_threadsafe, self._give, thread)
 
     async def _turn(self, whose: str) -> ThreadPoolExecutor:
         turn: asyncio.Future[ThreadPoolExecutor] = asyncio.get_running_loop().create_future()

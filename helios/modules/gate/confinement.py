@@ -182,7 +182,9 @@ def _open_to_all(view: View, standing: set[str]) -> bool:
     """
     places = [Path(each) for each in view.read if Path(each).exists()]
     if "file namespace" not in standing:
-        places += [parent for each in (*places, Path(view.work)) for parent in each.parents]
+        around = {parent for each in (*places, Path(view.work)) for parent in each.parents}
+        if not all(each.stat().st_mode & 0o1 for each in around):
+            return False
     return all(_readable(place) for place in places)
 
 

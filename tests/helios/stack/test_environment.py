@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from helios import env as env_module
 from helios.env import Env, get_env
 from helios.errors import SettingsError
-from helios.stack import commandline
+from helios.stack import commandline, environment
 from helios.stack.environment import load_env
 from tests.support import warm
 from tests.support.places import ROOT
@@ -88,6 +89,24 @@ def test_a_var_folder_that_cannot_be_made_is_one_sentence(monkeypatch: pytest.Mo
     monkeypatch.setenv("HELIOS_VAR_DIR", str(tmp_path / "file" / "var"))
     with pytest.raises(SettingsError, match="HELIOS_VAR_DIR cannot be written: "):
         load_env()
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [(0o755, {0o711, 0o750}), (0o700, {0o700})])
+def test_nobody_else_looks_into_the_var_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, wanted: set[int]
+) -> None:
+    shared, own, new = tmp_path / "shared", tmp_path / "var", tmp_path / "another" / "var"
+    for folder in (shared, own):
+        folder.mkdir()
+        folder.chmod(mode)
+    monkeypatch.setattr(environment, "BASE_DIR", tmp_path)
+    for folder in (shared, own, new):
+        monkeypatch.setenv("HELIOS_VAR_DIR", str(folder))
+        get_env.cache_clear()
+        load_env()
+    assert stat.S_IMODE(own.stat().st_mode) in wanted
+    assert stat.S_IMODE(new.stat().st_mode) in {0o711, 0o750}
+    assert stat.S_IMODE(shared.stat().st_mode) == mode  # nobody said that it is Helios's alone
 
 
 def test_a_command_with_a_wrong_setting_ends_with_that_sentence_alone() -> None:

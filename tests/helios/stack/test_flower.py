@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 from flower.urls import handlers
+from flower.views import BaseHandler
 from flower.views.auth import LoginHandler, LogoutHandler
 from flower.views.error import NotFoundErrorHandler
-from tornado.web import StaticFileHandler
+from tornado.web import HTTPError, StaticFileHandler
 
 from helios.stack import flower
 
@@ -23,3 +29,26 @@ def test_every_page_asks_for_the_login() -> None:
     }
     assert len(own) >= len(pages)
     assert {place for place, method in own.items() if not hasattr(method, "__wrapped__")} == set()
+
+
+def test_an_address_guesses_five_times_in_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseHandler, "get_current_user", BaseHandler.get_current_user)
+    clock = [1_000.0]
+    monkeypatch.setattr(flower.time, "monotonic", lambda: clock[0])
+    flower.slow_down_guesses()
+
+    def ask(password: str | None, address: str = "10.0.0.1") -> int:
+        told = "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
+        request = SimpleNamespace(remote_ip=address, headers={} if password is None else {"Authorization": told})
+        options = SimpleNamespace(basic_auth=["admin:right"], auth=None)
+        page: Any = SimpleNamespace(request=request, application=SimpleNamespace(options=options))
+        try:
+            return 200 if BaseHandler.get_current_user(page) else 0
+        except HTTPError as error:
+            return error.status_code
+
+    assert [ask(None) for _ in range(9)] == [401] * 9  # a browser asks so before it asks its user
+    assert [ask("wrong") for _ in range(5)] == [401] * 5
+    assert [ask("right"), ask("wrong"), ask(None), ask("right", "10.0.0.2")] == [429, 429, 429, 200]
+    clock[0] += flower.LOCKED_S
+    assert ask("right") == 200

@@ -121,6 +121,32 @@ def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
     assert len(served) == 41
 
 
+def test_a_thread_is_taken_when_it_has_done_what_a_client_left_behind() -> None:
+    begun, hang, ran = threading.Event(), threading.Event(), list[str]()
+
+    def work(name: str) -> None:
+        ran.append(name)
+        if name == "left":
+            begun.set()
+            hang.wait(60)
+
+    async def serve(found: lanes.Lanes, name: str) -> None:
+        async with found.one(name):
+            await sync_to_async(work, thread_sensitive=True)(name)
+
+    async def leave() -> None:
+        found = lanes.Lanes(2, "any", 9)
+        left = asyncio.create_task(serve(found, "left"))
+        await asyncio.to_thread(begun.wait, 60)
+        left.cancel()
+        await asyncio.wait([left])
+        await asyncio.wait_for(asyncio.gather(*(serve(found, f"other {n}") for n in range(3))), 60)
+        hang.set()
+
+    asyncio.run(leave())
+    assert len(ran) == 4
+
+
 def test_a_turn_that_is_given_up_goes_to_the_next() -> None:
     async def take() -> None:
         found = lanes.Lanes(1, "any", 9)
