@@ -66,6 +66,8 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def failing(error: BaseException, **options: object) -> Task:
+    app.finalize()  # else it is a promise of a task
+
     @app.task(name="tests.failing", bind=True, **options)
     def work(_: Task) -> None:
         raise error
