@@ -222,7 +222,7 @@ def _reduction_row(one: Reduction) -> str:
     cells = [
         escape(one.symbol),
         one.direction.value.lower(),
-        f"{one.quantity:,.4f}".rstrip("0").rstrip("."),
+        f"{one.quantity.normalize():,f}",
         f"{one.opened_ts:%Y-%m-%d %H:%M}",
         closed,
         shortened(one.entry_price),

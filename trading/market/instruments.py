@@ -8,11 +8,13 @@ from typing import Any
 
 from helios.errors import DataError
 from trading.enums import AssetClass
+from trading.market.asset_class import quoted_in
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, calendar
 from trading.market.lots import USUAL_CALENDARS, Lot, usual_lot
 from trading.models import Instrument
 from trading.symbols import check as check_symbol
 from trading.symbols import listed as symbols_of
+from trading.symbols import split
 
 
 def ensure_instrument(symbol: str, asset_class: str, price: float = 100.0) -> Instrument:
@@ -27,15 +29,16 @@ def ensure_instrument(symbol: str, asset_class: str, price: float = 100.0) -> In
     alike = Instrument.objects.filter(symbol__iexact=symbol).exclude(symbol=symbol).first()
     if alike is not None:
         raise DataError(f"the symbol must be written {alike.symbol}, as it is stored, was {symbol}")
-    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=usual(AssetClass(asset_class), price))
+    columns = usual(symbol, AssetClass(asset_class), price)
+    instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=columns)
     if instrument.asset_class != asset_class:
         raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")
     return instrument
 
 
-def usual(asset_class: AssetClass, price: float) -> dict[str, Any]:
-    """The columns of an instrument that follow from its class and price, as far as nobody described it better."""
-    lot = usual_lot(asset_class, price)
+def usual(symbol: str, asset_class: AssetClass, price: float) -> dict[str, Any]:
+    """The columns of an instrument that follow from what it is and costs, as far as nobody described it better."""
+    lot = usual_lot(asset_class, price, quote=quoted_in(split(symbol)[1]))
     return {
         "asset_class": asset_class,
         "quantity_step": lot.quantity_step,

@@ -9,6 +9,7 @@ from typing import Final
 
 from helios.errors import DataError
 from trading.enums import AssetClass
+from trading.market.asset_class import COINS
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES
 
 
@@ -32,8 +33,8 @@ USUAL_CALENDARS: Final = {AssetClass.EQUITY: US_EQUITIES, AssetClass.CRYPTO: ALW
 _FINEST_LOT, _LOT_VALUE = Decimal("1e-8"), Decimal("1e-6")
 
 
-def usual_lot(asset_class: AssetClass, price: float) -> Lot:
-    """The steps of an instrument at `price` that nobody described better.
+def usual_lot(asset_class: AssetClass, price: float, *, quote: str = "") -> Lot:
+    """The steps of an instrument at `price` that nobody described better; `quote` is the currency of that, if known.
 
     Stocks trade whole, in cents, or hundredths of one below a dollar. Coins trade in the largest power of ten that is
     worth no more than a millionth of the quote currency, yet in no less than 1e-8, and in prices of five digits, or
@@ -46,7 +47,7 @@ def usual_lot(asset_class: AssetClass, price: float) -> Lot:
     return Lot(
         quantity_step=max(_FINEST_LOT, _power_of_ten((_LOT_VALUE / at).adjusted())),
         price_tick=min(Decimal("0.01"), _power_of_ten(at.adjusted() - 4)),
-        min_notional=Decimal(5),
+        min_notional=Decimal("0.0001") if quote in COINS else Decimal(5),
     )
 
 

@@ -133,7 +133,7 @@ def reclassify(symbol: str, asset_class: str, price: float) -> int:
         raise DataError(f"{symbol} is of book {book.name}, and keeps the asset class in whose lots that trades")
     EngineeredFeatures.objects.filter(symbol=symbol).delete()
     n_bars, _ = MarketOHLC.objects.filter(symbol=symbol).delete()
-    Instrument.objects.filter(symbol=symbol).update(**usual(AssetClass(asset_class), price))
+    Instrument.objects.filter(symbol=symbol).update(**usual(symbol, AssetClass(asset_class), price))
     return n_bars
 
 

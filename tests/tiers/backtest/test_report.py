@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,19 @@ def test_a_run_without_trades_says_so() -> None:
     bars = market(30, 1)
     result = run_strategy(bars, SmaCross(), Config(lots=lots(bars)))
     assert "Nothing was traded." in text_of(report.render(result, report.Context(made_at=NOW, elapsed_s=0.1)))
+
+
+def test_prices_and_quantities_are_readable_at_any_size(result: Result) -> None:
+    coin = {"quantity": "25000000000100", "entry_price": "0.0000000149", "exit_price": "0.33333333333333333333"}
+    share = {"quantity": "0.00001", "entry_price": "173.2951", "exit_price": "69123"}
+    shown = [
+        text_of(
+            page(replace(result, reductions=[replace(result.reductions[0], **{n: Decimal(v) for n, v in of.items()})]))
+        )
+        for of in (coin, share)
+    ]
+    assert all(text in shown[0] for text in ("25,000,000,000,100", "0.00000001490", "0.3333"))
+    assert all(text in shown[1] for text in ("0.00001", "173.30", "69,123.00"))
 
 
 def test_long_lists_of_trades_show_the_newest_and_the_count(result: Result) -> None:

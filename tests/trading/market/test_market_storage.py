@@ -147,6 +147,11 @@ def test_the_usual_steps_follow_from_the_price(kind, price, step, tick):
     assert (lot.quantity_step, lot.price_tick) == (D(step), D(tick))
 
 
+@pytest.mark.parametrize(("symbol", "least"), [("ETH/BTC", "0.0001"), ("ETH-USDT", "5"), ("VALR:BTC-ZAR", "5")])
+def test_the_least_notional_is_one_of_the_quote_currency(symbol, least):
+    assert instruments.ensure_instrument(symbol, "crypto", 0.05).min_notional == D(least)
+
+
 def test_an_instrument_that_was_described_by_hand_is_kept():
     Instrument.objects.create(symbol="X", asset_class="crypto", quantity_step="0.5", price_tick="1")
     assert instruments.ensure_instrument("X", "crypto").quantity_step == Instrument.objects.get().quantity_step
