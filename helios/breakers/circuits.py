@@ -191,7 +191,7 @@ class ProcessCircuit:
                     outcome=outcome,
                 )
             except SharedStateAway:
-                pass
+                pass  # alone, then
             else:
                 return
         self._record_alone(permit, outcome, sender, enforce=enforce)
@@ -221,7 +221,7 @@ class ProcessCircuit:
             try:
                 return self._ask_shared(enforce=enforce)
             except SharedStateAway:
-                pass
+                pass  # alone, then
         if self.settings.order_path:
             reason = "the shared state of the breakers cannot be reached, and orders are not sent without it"
             raise CircuitOpen(self.name, reason=reason, retry_after_s=self._away_until - now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ Row = dict[str, Any]
 Options = Mapping[str, Any]
 
 
-class SubjectCommand(PlainCommand):
+class SubjectCommand(PlainCommand, ABC):
     """What a subject's command adds: its actions, a method `_<action>` for each, their arguments and their text."""
 
     subject: ClassVar[str]  # flag, breaker, ...: as a sentence speaks of its tables
@@ -34,9 +35,9 @@ class SubjectCommand(PlainCommand):
     def arguments(self, name: str, action: CommandParser) -> None:
         """Add what only this action takes."""
 
+    @abstractmethod
     def text(self, action: str, answer: Any) -> str:
         """The answer of an action for people."""
-        raise NotImplementedError
 
     def act(self, options: Options) -> Any:
         """Run the chosen action; plain data."""

@@ -264,7 +264,7 @@ def _enter(
         raise AlreadyTested(f"module {name} is there: `modules configure` says whether it is hot_reloadable")
     row = ModuleVersion.objects.filter(module__name=name, label=label).first() or ModuleVersion(label=label)
     tested = row.state in USABLE
-    if row.pk is None and slot.pk is not None:
+    if row._state.adding and not slot._state.adding:
         _check_untested(slot)
     if dependencies is None:
         kept = row.dependencies if tested else stated.dependencies

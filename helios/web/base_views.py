@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
@@ -119,16 +120,16 @@ def _count_stranger(request: Request) -> None:
         raise exceptions.Throttled(wait)
 
 
-class ListView(ApiView, ListAPIView[Row]):
+class ListView(ApiView, ListAPIView[Row], ABC):
     """A list in pages, narrowed and ordered by `filters`; parameters that it does not know are refused."""
 
     reads_query = True
     filters: type[Query] = Query
     lookups: ClassVar[Mapping[str, str]] = {}  # parameters that are compared as they are, and with what
 
+    @abstractmethod
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[Any]:
         """What is listed, in its order; `_wanted` are the parameters of this request."""
-        raise NotImplementedError
 
     def get_queryset(self) -> QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):  # while the schema is made

@@ -20,7 +20,7 @@ from rest_framework import exceptions
 from rest_framework.authentication import TokenAuthentication
 
 from helios.errors import NotFound, Rejected
-from helios.web.marks import marked
+from helios.web.marks import is_marked, marked
 from helios.web.models import ApiToken
 
 if TYPE_CHECKING:
@@ -40,10 +40,12 @@ class HashedTokens(TokenAuthentication):
         if token is None or token.state != "valid":
             why = "Invalid token." if token is None else f"The token {token.name} is {token.state}."
             if token is not None and token.state == "expired":
-                _tell_expired(token.user.get_username(), token.name)
+                _tell("token.expired_in_use", token.user.get_username(), token.name)
             raise exceptions.AuthenticationFailed(why)
         if not token.user.is_active:
             raise exceptions.AuthenticationFailed("User inactive or deleted.")
+        if not is_marked(key):
+            _tell("token.unmarked_in_use", token.user.get_username(), token.name)
         now = timezone.now()
         if token.used_at is None or now - token.used_at >= USED_WITHIN:
             ApiToken.objects.filter(pk=token.pk).update(used_at=now)
@@ -51,9 +53,9 @@ class HashedTokens(TokenAuthentication):
 
 
 @lru_cache(maxsize=1_024)
-def _tell_expired(user: str, name: str) -> None:
+def _tell(message: str, user: str, name: str) -> None:
     """Once a process: whoever sends it will go on sending it."""
-    logger.bind(user=user, name=name).warning("token.expired_in_use")
+    logger.bind(user=user, name=name).warning(message)
 
 
 def digest_of(token: str) -> str:

@@ -134,9 +134,14 @@ def test_an_expired_token_opens_nothing(client: Client) -> None:
     assert (response.status_code, response.json()["detail"]) == (401, "The token default is expired.")
 
 
-def test_an_expired_token_that_is_still_sent_is_told_once(client: Client) -> None:
-    token = made("night-bot", "--role", "viewer", "--name", "board")
-    ApiToken.objects.update(expires_at=in_days(-1))
+@pytest.mark.parametrize("kind", ["expired", "unmarked"])
+def test_a_token_that_is_about_to_disappoint_is_told_once(client: Client, kind: str) -> None:
+    token = made("night-bot", "--role", "viewer", "--name", kind)
+    if kind == "expired":
+        ApiToken.objects.update(expires_at=in_days(-1))
+    else:  # one of before marks were made, or of another key
+        token = token[:-1] + ("0" if token[-1] != "0" else "1")
+        ApiToken.objects.update(digest=digest_of(token))
     told: list[Any] = []
     sink = logger.add(lambda each: told.append((each.record["message"], each.record["extra"])), level="WARNING")
     try:
@@ -145,8 +150,8 @@ def test_an_expired_token_that_is_still_sent_is_told_once(client: Client) -> Non
     finally:
         logger.remove(sink)
     ((message, fields),) = [each for each in told if each[0].startswith("token.")]
-    assert message == "token.expired_in_use"
-    assert (fields["user"], fields["name"]) == ("night-bot", "board")
+    assert message == f"token.{kind}_in_use"
+    assert (fields["user"], fields["name"]) == ("night-bot", kind)
 
 
 def test_a_token_of_a_deactivated_user_opens_nothing(client: Client) -> None:

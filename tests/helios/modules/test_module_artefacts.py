@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.modules import sources
+from helios.control import bounds
+from helios.modules import services, sources
 from helios.modules.errors import ModuleRefused
 
 names = st.from_regex(r"[a-z]{1,6}(/[a-z]{1,6})?\.(py|json)", fullmatch=True)
@@ -218,3 +219,16 @@ def test_the_fingerprint_changes_with_any_file(top: Path):
     assert after != before
     (top / "trend.py").write_text("")
     assert sources.fingerprint("scratch_top.trend")[0][0] == "trend.py"
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("open_gate")
+def test_a_slot_has_room_for_some_versions_that_nobody_tests(code, monkeypatch):
+    monkeypatch.setattr(bounds, "UNTESTED", 2)
+    first, second = (services.register("oracle", code("oracle", version=f"1.{n}.0")) for n in range(2))
+    with pytest.raises(ModuleRefused, match="module oracle may have 2 versions that were never tested, and has them"):
+        services.register("oracle", code("oracle", version="1.2.0"))
+    assert services.register("oracle", code("oracle", version="1.1.0")).label == second.label
+    services.load("oracle", first.label)
+    services.unload("oracle", first.label)
+    assert services.register("oracle", code("oracle", version="1.2.0")).version == "1.2.0"

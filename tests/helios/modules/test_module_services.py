@@ -10,7 +10,6 @@ from functools import partial
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from helios.control import bounds
 from helios.errors import Conflict
 from helios.events.models import SystemEvent
 from helios.modules import process, services
@@ -399,14 +398,3 @@ def test_code_registered_between_a_look_and_a_swap_is_not_what_the_swap_means(th
     assert services.swap("oracle", other.digest[:12], actor="ann").to_version_id == other.pk
     with pytest.raises(UnknownModule, match=r"has no version 0{12}"):
         services.swap("oracle", "0" * 12, actor="ann")
-
-
-def test_a_slot_has_room_for_some_versions_that_nobody_tests(code, monkeypatch):
-    monkeypatch.setattr(bounds, "UNTESTED", 2)
-    first, second = (services.register("oracle", code("oracle", version=f"1.{n}.0")) for n in range(2))
-    with pytest.raises(ModuleRefused, match="module oracle may have 2 versions that were never tested, and has them"):
-        services.register("oracle", code("oracle", version="1.2.0"))
-    assert services.register("oracle", code("oracle", version="1.1.0")).label == second.label
-    services.load("oracle", first.label)
-    services.unload("oracle", first.label)
-    assert services.register("oracle", code("oracle", version="1.2.0")).version == "1.2.0"

@@ -1,0 +1,90 @@
+"""Tokens and sessions take turns for the threads of a kind, whoever has more requests or leaves in between."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import httpx
+import pytest
+from asgiref.sync import sync_to_async
+
+from helios.web import lanes
+from tests.support.lanes import OTHER, ask
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "EACH", 40)
+    monkeypatch.setitem(lanes.THREADS, "change", 1)
+    hang, served = threading.Event(), list[str]()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        whose = dict(scope["headers"])[b"authorization"].decode()
+        await sync_to_async(lambda: (hang.wait(60), served.append(whose)), thread_sensitive=True)()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def flood() -> list[httpx.Response]:
+        many = asyncio.create_task(ask(in_lanes, *[(method, b"")] * 43))
+        await asyncio.sleep(0.05)
+        one = asyncio.create_task(ask(in_lanes, (method, b""), headers=OTHER))
+        await asyncio.sleep(0.05)
+        hang.set()
+        return [*await many, *await one]
+
+    in_lanes = lanes.in_lanes(application, reading=1)
+    statuses = [answer.status_code for answer in asyncio.run(flood())]
+    assert (statuses.count(429), statuses[-1]) == (3, 200)
+    assert served.index(OTHER["Authorization"]) <= 2  # the one under way, and one that waited before
+    assert len(served) == 41
+
+
+def test_a_thread_is_taken_when_it_has_done_what_a_client_left_behind() -> None:
+    begun, hang, ran = threading.Event(), threading.Event(), list[str]()
+
+    def work(name: str) -> None:
+        ran.append(name)
+        if name == "left":
+            begun.set()
+            hang.wait(60)
+
+    async def serve(found: lanes.Lanes, name: str) -> None:
+        async with found.one(name):
+            await sync_to_async(work, thread_sensitive=True)(name)
+
+    async def leave() -> None:
+        found = lanes.Lanes(2, "any", 9)
+        left = asyncio.create_task(serve(found, "left"))
+        await asyncio.to_thread(begun.wait, 60)
+        left.cancel()
+        await asyncio.wait([left])
+        await asyncio.wait_for(asyncio.gather(*(serve(found, f"other {n}") for n in range(3))), 60)
+        hang.set()
+
+    asyncio.run(leave())
+    assert len(ran) == 4
+
+
+def test_a_turn_that_is_given_up_goes_to_the_next() -> None:
+    async def take() -> None:
+        found = lanes.Lanes(1, "any", 9)
+        async with found.one("a"):
+            gone, late = (asyncio.create_task(hold(found, whose)) for whose in "bc")
+            await asyncio.sleep(0)
+            gone.cancel()
+        await late
+        async with found.one("a"):
+            gone, late = (asyncio.create_task(hold(found, whose)) for whose in "bc")
+            await asyncio.sleep(0)
+        gone.cancel()  # its turn has come, and it does not know yet
+        await late
+
+    async def hold(found: lanes.Lanes, whose: str) -> None:
+        async with found.one(whose):
+            pass
+
+    asyncio.run(asyncio.wait_for(take(), 60))
