@@ -121,7 +121,7 @@ def _judgement(row: Rollout) -> Judgement:
             raise
         return unreadable(error)
     step = step_of(row)
-    found = judge(arms, parse_guards(row.guards), step, seed=_seed(row))
+    found = judge(arms, parse_guards(row.guards), step, seed=_seed(row), proving=row.step == 0)
     return replace(found, numbers=arm_numbers(arms))
 
 

@@ -22,6 +22,7 @@ from tiers.contracts.parameters import PipelineParams, bars_a_year
 from tiers.contracts.protocols import Tiers
 from tiers.contracts.switches import decide
 from tiers.contracts.switches import to_json as switches_to_json
+from tiers.predict import calibration
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
@@ -264,11 +265,17 @@ def summary_of(model: MLModel, trained_until: datetime | None) -> report.ModelSu
         ("trained on", f"{', '.join(model.symbols)} {model.timeframe}"),
         ("training data", f"{model.trained_from:%Y-%m-%d} to {model.trained_to:%Y-%m-%d}"),
         ("seed", str(model.seed)),
+        ("temperature", _temperature(model)),
         ("artifact", f"sha256 {model.artifact_sha256[:12]}…"),
     ]
     numbers = {name: value for name, value in _flat(model.metrics).items() if isinstance(value, int | float)}
     facts += [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers.items()]
     return report.ModelSummary(name=model.name, trained_until=trained_until, facts=facts)
+
+
+def _temperature(model: MLModel) -> str:
+    found = model.card.get("temperature")
+    return "unknown" if found is None else " ".join(filter(None, [f"{found:.3g}", calibration.at_bound(found)]))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

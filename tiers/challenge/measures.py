@@ -22,6 +22,8 @@ from helios.rollouts.core.assignment import Arm
 from helios.rollouts.core.measures import ArmMeasures
 from tiers.challenge import observations, outcomes
 from tiers.challenge.observations import Observation, Totals
+from tiers.contracts.parameters import bars_a_day
+from trading.market.calendars import ALWAYS_OPEN
 
 SETTLED_AFTER: Final = 10  # decisions of a book: by then the orders of a cycle have ended, and the next bars are there
 MAX_MEMORIES: Final = 32  # rollouts that a process remembers
@@ -30,10 +32,11 @@ MAX_MEMORIES: Final = 32  # rollouts that a process remembers
 _DECISIONS = """
 SELECT d.arm, c.book_id, d.cycle_id, d.symbol, c.timeframe, d.bar_ts, d.shadow, d.error <> '' AS failed, d.latency_ms,
        d.value, own.close, later.close AS following, (b.fee_bps + b.slippage_bps)::float8 AS cost_bps,
-       coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected
+       coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar
 FROM rollout_decisions d
 JOIN pipeline_cycles c ON c.id = d.cycle_id
 JOIN portfolio_state b ON b.id = c.book_id
+LEFT JOIN instruments i ON i.symbol = d.symbol
 LEFT JOIN market_ohlc own ON own.symbol = d.symbol AND own.timeframe = c.timeframe AND own.bar_ts = d.bar_ts
 LEFT JOIN LATERAL (
     SELECT m.close FROM market_ohlc m
@@ -80,6 +83,7 @@ class Decision:
     cost_bps: float
     n_orders: int
     n_rejected: int
+    calendar: str | None  # None: nobody described the instrument
 
 
 class Measures:
@@ -210,6 +214,7 @@ def _observed(decision: Decision, loss: float | None, held: Held, before: Before
         loss=loss,
         n_orders=decision.n_orders,
         n_rejected=decision.n_rejected,
+        bars_a_day=bars_a_day(decision.timeframe, closes=decision.calendar != ALWAYS_OPEN),
     )
 
 

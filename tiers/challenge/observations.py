@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from helios.rollouts.core.assignment import Arm
-from helios.rollouts.core.measures import ArmMeasures
+from helios.rollouts.core.measures import ArmMeasures, Place
 
 BPS = 1e4
 LEAST_PROBABILITY = 1e-12  # a forecast that ruled out what happened costs 27.6 nats, not infinitely many
@@ -33,6 +34,7 @@ class Observation:
     loss: float | None = None
     n_orders: int = 0
     n_rejected: int = 0
+    bars_a_day: int = 1  # of its market
 
 
 def measures(observations: Iterable[Observation]) -> dict[str, ArmMeasures]:
@@ -51,6 +53,9 @@ def _of_arm(found: Sequence[Observation]) -> ArmMeasures:
         latency_ms=tuple({e.cycle: e.latency_ms for e in found if e.latency_ms is not None}.values()),
         pnl_bps=tuple(each.pnl_bps for each in good if each.pnl_bps is not None),
         losses=tuple(each.loss for each in good if each.loss is not None),
+        pnl_of=tuple((each.cycle, each.symbol) for each in good if each.pnl_bps is not None),
+        losses_of=tuple((each.cycle, each.symbol) for each in good if each.loss is not None),
+        bars_a_day=max((each.bars_a_day for each in good), default=1),
         n_orders=sum(each.n_orders for each in good),
         n_rejected=sum(each.n_rejected for each in good),
         exposure=_exposure(good),
@@ -82,23 +87,24 @@ def _fall(steps: list[float]) -> float:
     return float((np.maximum.accumulate(curve) - curve).max())
 
 
+T = TypeVar("T")
 Key = tuple[datetime, int]  # bar and number of a cycle
 
 
 @dataclass(slots=True)
-class Series:
-    """Numbers in the order of their cycles, whatever the order they come in."""
+class Series(Generic[T]):
+    """What each cycle gave, in the order of the cycles, whatever the order they come in."""
 
     keys: list[Key] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    values: list[T] = field(default_factory=list)
 
-    def add(self, key: Key, values: Sequence[float]) -> None:
+    def add(self, key: Key, values: Sequence[T]) -> None:
         """Put in what one cycle gave."""
         place = bisect_right(self.keys, key)
         self.keys[place:place], self.values[place:place] = [key] * len(values), values
 
-    def joined(self, other: Series) -> tuple[float, ...]:
-        """The numbers of both."""
+    def joined(self, other: Series[T]) -> tuple[T, ...]:
+        """The values of both."""
         if not self.keys or not other.keys or self.keys[-1] < other.keys[0]:
             return (*self.values, *other.values)
         both = zip([*self.keys, *other.keys], [*self.values, *other.values], strict=True)
@@ -123,6 +129,9 @@ class Path:
         self.fall = max(self.fall, self.peak - self.total)
 
 
+_SERIES = ("latency_ms", "pnl_bps", "losses", "pnl_of", "losses_of")
+
+
 @dataclass(slots=True)
 class Totals:
     """The figures of one arm's settled cycles, kept so that they need not be read again. `measures` is the plain form.
@@ -135,9 +144,12 @@ class Totals:
     n_orders: int = 0
     n_rejected: int = 0
     exposure: float | None = None
-    latency_ms: Series = field(default_factory=Series)
-    pnl_bps: Series = field(default_factory=Series)
-    losses: Series = field(default_factory=Series)
+    bars_a_day: int = 1
+    latency_ms: Series[float] = field(default_factory=Series)
+    pnl_bps: Series[float] = field(default_factory=Series)
+    losses: Series[float] = field(default_factory=Series)
+    pnl_of: Series[Place] = field(default_factory=Series)
+    losses_of: Series[Place] = field(default_factory=Series)
     paths: dict[int, Path] = field(default_factory=dict)  # by book
 
     def add(self, key: Key, found: Sequence[Observation]) -> None:
@@ -148,12 +160,9 @@ class Totals:
         self.n_orders += one.n_orders
         self.n_rejected += one.n_rejected
         self.exposure = _larger(self.exposure, one.exposure)
-        for series, values in (
-            (self.latency_ms, one.latency_ms),
-            (self.pnl_bps, one.pnl_bps),
-            (self.losses, one.losses),
-        ):
-            series.add(key, values)
+        self.bars_a_day = max(self.bars_a_day, one.bars_a_day)
+        for name in _SERIES:
+            getattr(self, name).add(key, getattr(one, name))
         if one.pnl_bps:
             self.paths.setdefault(found[0].book, Path()).step(one.pnl_bps)
 
@@ -166,9 +175,8 @@ class Totals:
         return ArmMeasures(
             n_decisions=self.n_decisions + fresh.n_decisions,
             n_errors=self.n_errors + fresh.n_errors,
-            latency_ms=self.latency_ms.joined(fresh.latency_ms),
-            pnl_bps=self.pnl_bps.joined(fresh.pnl_bps),
-            losses=self.losses.joined(fresh.losses),
+            bars_a_day=max(self.bars_a_day, fresh.bars_a_day),
+            **{name: getattr(self, name).joined(getattr(fresh, name)) for name in _SERIES},
             n_orders=self.n_orders + fresh.n_orders,
             n_rejected=self.n_rejected + fresh.n_rejected,
             exposure=_larger(self.exposure, fresh.exposure),

@@ -15,6 +15,7 @@ from tiers.contracts import FloatArray
 
 # Evidence worth less than a hundredth is noise; more than four times itself would be blind trust.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 100.0
+_AT = 1e-4  # of a bound: the search ends nearer
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 _STEPS = 36  # the golden section to the 36th of ln(400) is below 1e-6
 PROBABILITY_FLOOR = 1e-12
@@ -26,6 +27,19 @@ def probabilities(logits: FloatArray, *, prior: FloatArray, temperature: float) 
     weight = np.exp(score - score.max(axis=-1, keepdims=True))
     total: FloatArray = weight / weight.sum(axis=-1, keepdims=True)
     return total
+
+
+def at_bound(temperature: float) -> str:
+    """A sentence where a temperature ended on a bound of its search, so that it is no optimum; empty elsewhere."""
+    if temperature >= MAX_TEMPERATURE * (1.0 - _AT):
+        what = (
+            f"upper bound {MAX_TEMPERATURE:g}: on the validating bars the network knew no more than class frequencies"
+        )
+    elif temperature <= MIN_TEMPERATURE * (1.0 + _AT):
+        what = f"lower bound {MIN_TEMPERATURE:g}: the network is too unsure of itself, or those bars are too few"
+    else:
+        return ""
+    return f"The temperature ended at its {what}."
 
 
 def log_loss(probability: FloatArray, outcome: npt.NDArray[np.int8]) -> float:

@@ -23,7 +23,7 @@ from tiers.challenge import checks
 from tiers.contracts import Bars, FeatureSet, FloatArray
 from tiers.contracts.protocols import FeaturesTier
 from tiers.predict import VERSION as PREDICT_VERSION
-from tiers.predict import artefact, network
+from tiers.predict import artefact, calibration, network
 from tiers.predict.artefact import Card
 from tiers.predict.train import Trained, TrainParams, train
 from trading.market import read as market
@@ -90,6 +90,8 @@ def train_and_register(
         "trained_from": card.trained_from,
         "trained_to": card.trained_to,
         "holdout_from": card.holdout_from,
+        "temperature": card.temperature,
+        "notes": [told] if (told := calibration.at_bound(card.temperature)) else [],
         "path": str(folder),
         "elapsed_s": round(time.perf_counter() - started, 3),
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from helios.rollouts.core import differences
 from helios.rollouts.core.assignment import Arm
+from helios.rollouts.core.differences import Difference
 from helios.rollouts.core.measures import ArmMeasures
-from helios.rollouts.core.statistics import Interval, mean_interval, quantile, welch_interval, wilson_interval
+from helios.rollouts.core.statistics import Interval, mean_interval, quantile, wilson_interval
 
 
 def arm_numbers(arms: Mapping[str, ArmMeasures]) -> dict[str, Any]:
@@ -18,8 +20,8 @@ def arm_numbers(arms: Mapping[str, ArmMeasures]) -> dict[str, Any]:
         Arm.CHAMPION.value: summary(champion),
         Arm.CHALLENGER.value: summary(challenger),
         "difference": {
-            "pnl_bps": _difference(champion.pnl_bps, challenger.pnl_bps),
-            "log_loss": _difference(champion.losses, challenger.losses),
+            "pnl_bps": _difference(differences.pnl, champion, challenger),
+            "log_loss": _difference(differences.log_loss, champion, challenger),
         },
     }
 
@@ -45,8 +47,13 @@ def _mean(values: Sequence[float]) -> dict[str, Any] | None:
     return {"n": len(values), **_interval(mean_interval(values))} if len(values) > 1 else None
 
 
-def _difference(a: Sequence[float], b: Sequence[float]) -> dict[str, Any] | None:
-    return _interval(welch_interval(a, b)) if min(len(a), len(b)) > 1 else None
+def _difference(
+    compare: Callable[[ArmMeasures, ArmMeasures], Difference], champion: ArmMeasures, challenger: ArmMeasures
+) -> dict[str, Any] | None:
+    try:
+        return _interval(compare(champion, challenger).interval)
+    except ValueError:  # too few in an arm
+        return None
 
 
 def _interval(interval: Interval) -> dict[str, float | None]:

@@ -1,7 +1,9 @@
 """What a challenger has to keep to: each guard is one measured value and one limit, hard or soft.
 
 A hard guard that fails rolls back at once, a soft one pauses for a person. A guard with too few samples says
-nothing: then the step cannot succeed, unless the guard is not `required`.
+nothing: then the step cannot succeed, unless the guard is not `required`. Guards that compare means know three
+answers: the challenger is surely worse than the limit (failed), surely not (passed), or it cannot be told yet. The
+step that has to prove takes nothing but "surely not"; the later ones, of less data, only watch for "surely worse".
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from helios.rollouts.core import differences
 from helios.rollouts.core.assignment import Arm, Kind, Mode
+from helios.rollouts.core.differences import Difference
 from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.core.rollout_plan import Step, is_number
-from helios.rollouts.core.statistics import bootstrap_interval, quantile, welch_interval
+from helios.rollouts.core.statistics import quantile, samples_for
 from helios.rollouts.errors import RolloutRefused
 
 LATENCY_FLOOR_MS: Final = 5.0  # below it a ratio of latencies is noise
-MAX_RESAMPLED: Final = 20_000  # values an arm up to which a mean is resampled; above, Welch's interval serves
+SURE, POWER = 0.95, 0.8  # of a guard that compares means: "worse" and "not worse" are each a test at 5 %
+EITHER_END: Final = 2 * SURE - 1  # the confidence of an interval whose ends are such tests
 FORECASTING: Final = frozenset({"predict"})  # slots whose decisions are forecasts that can be calibrated
 
 
@@ -48,6 +53,7 @@ class Metric:
     value: Callable[[ArmMeasures, ArmMeasures, int], float]  # champion, challenger, seed
     samples: Callable[[ArmMeasures], int]
     relative: bool = False
+    harm: Callable[[ArmMeasures, ArmMeasures, int], Difference] | None = None  # of means: with its uncertainty
 
 
 def _latency_p95(arm: ArmMeasures) -> float:
@@ -61,15 +67,13 @@ def _latency_ratio(champion: ArmMeasures, challenger: ArmMeasures, _seed: int) -
     return max(mine, LATENCY_FLOOR_MS) / max(theirs, LATENCY_FLOOR_MS)
 
 
-def _pnl_deficit(champion: ArmMeasures, challenger: ArmMeasures, _seed: int) -> float:
-    return -welch_interval(champion.pnl_bps, challenger.pnl_bps).high
+def _pnl_deficit(champion: ArmMeasures, challenger: ArmMeasures, _seed: int) -> Difference:
+    found = differences.pnl(champion, challenger, confidence=EITHER_END)
+    return Difference(found.interval.scaled(-max(champion.bars_a_day, challenger.bars_a_day)), found.n)
 
 
-def _log_loss_excess(champion: ArmMeasures, challenger: ArmMeasures, seed: int) -> float:
-    a, b = champion.losses, challenger.losses
-    if max(len(a), len(b)) > MAX_RESAMPLED:
-        return welch_interval(a, b).low
-    return bootstrap_interval(a, b, seed=seed).low
+def _log_loss_excess(champion: ArmMeasures, challenger: ArmMeasures, seed: int) -> Difference:
+    return differences.log_loss(champion, challenger, confidence=EITHER_END, seed=seed)
 
 
 def _measured(value: float | None) -> float:
@@ -120,19 +124,21 @@ METRICS: Final[Mapping[str, Metric]] = {
         relative=True,
     ),
     "pnl_deficit_bps": Metric(
-        meaning="bps a decision, net of cost, that the challenger earns less than the champion, at 95 % confidence",
-        value=_pnl_deficit,
+        meaning="bps of equity a day and symbol, net of cost, that the challenger surely earns less than the champion",
+        value=lambda a, b, seed: _pnl_deficit(a, b, seed).interval.low,
+        harm=_pnl_deficit,
         samples=lambda arm: len(arm.pnl_bps),
         relative=True,
     ),
     "log_loss_excess": Metric(
-        meaning="log loss by which the challenger's forecasts are worse, at 95 % confidence",
-        value=_log_loss_excess,
+        meaning="log loss, nats, by which the challenger's forecasts are surely worse",
+        value=lambda a, b, seed: _log_loss_excess(a, b, seed).interval.low,
+        harm=_log_loss_excess,
         samples=lambda arm: len(arm.losses),
         relative=True,
     ),
 }
-_NEEDS_TWO: Final = frozenset({"pnl_deficit_bps", "log_loss_excess"})
+_NEEDS_TWO: Final = frozenset(name for name, metric in METRICS.items() if metric.harm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +163,7 @@ class GuardResult:
     outcome: Outcome
     value: float | None
     samples: int
+    unproven: str = ""  # why the means cannot be told apart yet
 
     @property
     def sentence(self) -> str:
@@ -164,6 +171,8 @@ class GuardResult:
         guard = self.guard
         if self.outcome is Outcome.FAILED:
             return f"{guard.metric} {self.value:.4g} is above its {guard.kind} limit {guard.limit:g}"
+        if self.unproven:
+            return self.unproven
         if self.outcome is Outcome.TOO_FEW:
             return f"{guard.metric} needs {guard.min_samples} samples, has {self.samples}"
         if self.outcome is Outcome.UNUSABLE:
@@ -195,7 +204,7 @@ def default_guards(kind: str, target: str) -> tuple[Guard, ...]:
         Guard(metric="pnl_deficit_bps", limit=5, kind=soft, min_samples=30),
     )
     if kind == Kind.MODULE and target in FORECASTING:
-        return (*guards, Guard(metric="log_loss_excess", limit=0.02, kind=soft, min_samples=30))
+        return (*guards, Guard(metric="log_loss_excess", limit=0.005, kind=soft, min_samples=30))
     return guards
 
 
@@ -244,8 +253,10 @@ def _check(guard: Guard) -> None:
         raise RolloutRefused(f"required of guard {guard.metric} must be true or false, was {guard.required!r}")
 
 
-def judge_guard(guard: Guard, arms: Mapping[str, ArmMeasures], step: Step, *, seed: int) -> GuardResult:
-    """What the guard says of one reading; pure, and the same for the same seed."""
+def judge_guard(
+    guard: Guard, arms: Mapping[str, ArmMeasures], step: Step, *, seed: int, proving: bool = False
+) -> GuardResult:
+    """What the guard says of one reading; pure, the same for the same seed. `proving`: "not worse" is to be shown."""
     metric = METRICS[guard.metric]
     champion, challenger = arms[Arm.CHAMPION], arms[Arm.CHALLENGER]
     samples = metric.samples(challenger)
@@ -257,7 +268,20 @@ def judge_guard(guard: Guard, arms: Mapping[str, ArmMeasures], step: Step, *, se
         outcome = Outcome.TOO_FEW if guard.required else Outcome.SKIPPED
         return GuardResult(guard=guard, outcome=outcome, value=None, samples=samples)
     value = float(metric.value(champion, challenger, seed))
-    return GuardResult(guard=guard, outcome=_compare(value, guard.limit), value=value, samples=samples)
+    outcome, unproven = _compare(value, guard.limit), ""
+    if proving and metric.harm and outcome is Outcome.PASSED:
+        unproven = _unproven(guard, metric.harm(champion, challenger, seed))
+        outcome = Outcome.TOO_FEW if unproven else outcome
+    return GuardResult(guard=guard, outcome=outcome, value=value, samples=samples, unproven=unproven)
+
+
+def _unproven(guard: Guard, found: Difference) -> str:
+    """Why it is not shown that the harm keeps to the limit; empty where it is."""
+    if found.interval.high <= guard.limit:
+        return ""
+    needed = samples_for(found.interval, found.n, guard.limit, confidence=SURE, power=POWER)
+    more = f"arms that are equal show less after about {needed:,}" if needed > found.n else "it looks worse"
+    return f"{guard.metric} may be {found.interval.high:.4g}, above {guard.limit:g}, after {found.n:,} bars: {more}"
 
 
 def _compare(value: float, limit: float) -> Outcome:

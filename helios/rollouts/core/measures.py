@@ -9,6 +9,7 @@ from typing import Any
 from helios.rollouts.core.assignment import Arm
 from helios.rollouts.errors import MeasuresUnusable
 
+Place = tuple[int, str]  # a bar, by its cycle or row, and a symbol
 Reading = Mapping[str, "ArmMeasures"]  # "champion" and "challenger", both always present
 
 
@@ -25,6 +26,9 @@ class ArmMeasures:
     latency_ms: tuple[float, ...] = ()
     pnl_bps: tuple[float, ...] = ()  # one a decision whose outcome is known, net of costs, of the notional decided on
     losses: tuple[float, ...] = ()  # one a resolved forecast: log loss, lower is better calibrated
+    pnl_of: tuple[Place, ...] = ()  # where each PnL was made, in the order of the bars; none: not known
+    losses_of: tuple[Place, ...] = ()  # likewise
+    bars_a_day: int = 1  # of the markets that were decided on: PnL of a bar is judged by what it is in a day
     n_orders: int = 0
     n_rejected: int = 0
     exposure: float | None = None  # gross notional over equity, of the arm's symbols; None: not measured

@@ -29,6 +29,11 @@ class Interval:
     low: float
     high: float
 
+    def scaled(self, factor: float) -> Interval:
+        """The same in another unit; below 0 the ends change places."""
+        low, high = sorted((self.low * factor, self.high * factor))
+        return Interval(self.estimate * factor, low, high)
+
 
 _UNKNOWN: Final = Interval(math.nan, math.nan, math.nan)
 
@@ -89,6 +94,33 @@ def bootstrap_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(differences, [tail, 1 - tail])
     return Interval(float(np.mean(second) - np.mean(first)), float(low), float(high))
+
+
+def batch_means_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of a series whose neighbours hang together, such as losses over horizons that overlap.
+
+    The series is cut into floor(sqrt(n)) stretches of equal length; their means are taken as independent:
+    m ± t(k - 1) s / sqrt(k). `values`: (n,) in the order of time, n at least 2, else ValueError. Source: method of
+    batch means, B. Schmeiser, "Batch size effects in the analysis of simulation output", Operations Research 30, 1982.
+    """
+    sample = _sample(values)
+    if not _finite(sample):
+        return _UNKNOWN
+    batches = np.array_split(sample, max(2, math.isqrt(len(sample))))
+    around = mean_interval([float(batch.mean()) for batch in batches], confidence=confidence)
+    mean = float(sample.mean())
+    half = (around.high - around.low) / 2
+    return Interval(mean, mean - half, mean + half)
+
+
+def samples_for(interval: Interval, n: int, limit: float, *, confidence: float, power: float) -> int:
+    """About how many samples show that the true value is at most `limit`, where it is 0, with that power.
+
+    n ((z(confidence) + z(power)) se / limit)², from an interval whose ends are tests at `confidence` each.
+    """
+    z, more = NormalDist().inv_cdf(confidence), NormalDist().inv_cdf(power)
+    error = (interval.high - interval.low) / 2 / z
+    return math.ceil(n * ((z + more) * error / limit) ** 2) if limit > 0 else 0
 
 
 def wilson_interval(n_hits: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:

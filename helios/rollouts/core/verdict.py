@@ -32,9 +32,11 @@ class Judgement:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
-def judge(arms: Mapping[str, ArmMeasures], guards: Iterable[Guard], step: Step, *, seed: int) -> Judgement:
-    """The verdict of one step's readings; pure."""
-    results = tuple(judge_guard(guard, arms, step, seed=seed) for guard in guards)
+def judge(
+    arms: Mapping[str, ArmMeasures], guards: Iterable[Guard], step: Step, *, seed: int, proving: bool = False
+) -> Judgement:
+    """The verdict of one step's readings; pure. `proving`: this step has to show that the challenger is not worse."""
+    results = tuple(judge_guard(guard, arms, step, seed=seed, proving=proving) for guard in guards)
     n_decisions = arms[Arm.CHALLENGER].n_decisions
     for verdict, hard, reasons in (
         (Verdict.FAILED, True, _said(results, Outcome.FAILED, Strength.HARD)),

@@ -62,3 +62,17 @@ def test_without_samples_nothing_is_scaled_and_the_loss_is_unknown():
     none = np.zeros(0, dtype=np.int8)
     assert calibration.fit_temperature(np.zeros((0, 3)), none, prior=PRIOR) == 1.0
     assert np.isnan(calibration.log_loss(np.zeros((0, 3)), none))
+
+
+def test_a_temperature_that_ends_on_a_bound_is_said():
+    rng = np.random.default_rng(3)
+    outcome = rng.integers(0, 3, 4_000).astype(np.int8)
+    prior = np.full(3, 1 / 3)
+    blind = calibration.fit_temperature(rng.normal(size=(4_000, 3)) * 0.2, outcome, prior=prior)
+    right = np.where(np.eye(3)[outcome] > 0, 0.05, 0.0)
+    shy = calibration.fit_temperature(right, outcome, prior=prior)
+    assert calibration.at_bound(shy).startswith("The temperature ended at its lower bound 0.25: ")
+    wrong = calibration.fit_temperature(-right, outcome, prior=prior)
+    assert calibration.at_bound(wrong).startswith("The temperature ended at its upper bound 100: ")
+    assert calibration.at_bound(1.7) == ""
+    assert blind > 1.0

@@ -122,6 +122,8 @@ def _show(result: dict[str, Any]) -> None:
         f"{result['trained_from'][:10]} to {result['trained_to'][:10]}, seed {result['seed']}"
     )
     console.print(table)
+    for note in result["notes"]:
+        console.print(note, soft_wrap=True)
     console.print(f"{result['path']}  ({result['elapsed_s']:.1f} s)")
 
 
