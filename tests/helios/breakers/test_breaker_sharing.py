@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from helios.breakers import breaker, process
-from helios.breakers.catalog import SHIPPED
+from helios.breakers import breaker
 from helios.breakers.flusher import Sharer
 from tests.support import warm
 from tests.support.places import ROOT
+from tests.support.vendors import window
 
 
 class Ears:
@@ -111,8 +111,7 @@ def test_a_stopped_one_shares_nothing_and_does_not_start_again(ears):
 @pytest.mark.usefixtures("clean_redis")
 def test_a_success_reaches_redis_though_no_call_follows():
     breaker("llm_api").call(str, 1)
-    store, config = process.current().store, SHIPPED["llm_api"].config
-    until(lambda: store.peek("llm_api", config).step.circuit.letters == "S")
+    until(lambda: window() == "S")
 
 
 EXITING = """
@@ -132,8 +131,7 @@ for _ in range(3):
 def test_a_process_that_ends_shares_what_it_has_kept(clean_redis):
     url = os.environ["HELIOS_REDIS_URL"]
     subprocess.run([sys.executable, "-c", EXITING, url], cwd=ROOT, check=True, timeout=300)
-    reply = process.current().store.peek("llm_api", SHIPPED["llm_api"].config)
-    assert reply.step.circuit.letters == "SSS"
+    assert window() == "SSS"
 
 
 FORKING = (
@@ -154,5 +152,4 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_forked_child_begins_anew_and_shares_nothing_of_its_parent():
     url = os.environ["HELIOS_REDIS_URL"]
     warm.run(["-c", FORKING, url]).check_returncode()
-    reply = process.current().store.peek("llm_api", SHIPPED["llm_api"].config)
-    assert reply.step.circuit.letters == "SSS"
+    assert window() == "SSS"
