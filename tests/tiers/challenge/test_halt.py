@@ -68,7 +68,7 @@ def invested(book, times):
     PipelineCycle.objects.filter(stage="features").update(status="DONE", finished_at=times[FIRST + 1])
     held = Position.objects.filter(book=book).exclude(quantity=0).order_by("-quantity").first()
     Position.objects.filter(pk=held.pk).update(quantity=held.quantity * 3)
-    Position.objects.filter(book=book).exclude(pk=held.pk).update(quantity=0)
+    Position.objects.filter(book=book).exclude(pk=held.pk).update(quantity=0, cost=0)
     book.refresh_from_db()
     return book
 
