@@ -58,19 +58,17 @@ def run(env: Env, console: Console) -> summary.Outcome:
         known = training.recall(env)
         trained = _train(env, steps) if known is None else _kept(steps, known)
         unseen = _unseen(trained)
-        helios = partial(steps.run, _backtest("helios", *unseen, "--export", str(report)))
+        helios = partial(steps.run, _backtest(*unseen, "--export", str(report)))
         # The first time it compiles what the workers then load; later they start beside it.
         backtest = helios() if known is None else None
         with _workers(env, steps) as runner:
-            tick = _no_tick if runner is None else runner.tick
-            backtest = helios(idle=tick) if known is not None else backtest
-            buy_and_hold = steps.run(_backtest("buy_and_hold", *unseen), idle=tick)
+            if known is not None:
+                backtest = helios(idle=_no_tick if runner is None else runner.tick)
             replay, audit = _replay_and_audit(env, steps, runner)
     return summary.Outcome(
         data=data,
         training=trained,
         backtest=backtest,
-        buy_and_hold=buy_and_hold,
         replay=replay,
         audit=audit,
         report=report,
@@ -107,9 +105,8 @@ def _unseen(trained: object) -> list[str]:
     return ["--timerange", f"{datetime.fromisoformat(last) + timedelta(days=1):%Y%m%d}-"]
 
 
-def _backtest(strategy: str, *more: str) -> Step:
-    words = ["backtest", "--strategy", strategy, "--symbols", SYMBOLS, "--timeframe", "1d", *more, "--json"]
-    return Step(f"Backtest {strategy}", words)
+def _backtest(*more: str) -> Step:
+    return Step("Backtest", ["backtest", "--symbols", SYMBOLS, "--timeframe", "1d", *more, "--json"])
 
 
 @contextmanager

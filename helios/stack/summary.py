@@ -35,6 +35,15 @@ BACKTEST_ROWS = (  # in the words of `manage.py backtest`
     ("Fees paid", "fees_paid", "money"),
 )
 
+EVIDENCE_ROWS = (  # each with its 95 % interval
+    ("gain on class frequencies, nats", "gain"),
+    ("of it on whether the price moves", "gain_on_moving"),
+    ("of it on where it goes", "gain_on_direction"),
+    ("sides named right, above always up", "hit_rate_above_always_up"),
+    ("Sharpe ratio of the backtest", "sharpe"),
+    ("Sharpe ratio above class frequencies'", "sharpe_above_class_frequencies"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -43,7 +52,6 @@ class Outcome:
     data: Any
     training: Any
     backtest: Any
-    buy_and_hold: Any
     replay: Any
     audit: Any
     report: Path
@@ -76,8 +84,9 @@ def render(outcome: Outcome) -> RenderableType:
     """The whole summary."""
     return Group(
         data_table(outcome.data),
-        model_table(outcome.training),
-        backtest_table(outcome.backtest, outcome.buy_and_hold),
+        model_table(outcome.training, outcome.backtest),
+        backtest_table(outcome.backtest),
+        *(str(sentence) for sentence in pick(outcome.backtest, "says") or ()),
         replay_table(outcome.replay),
         latency_table(outcome.replay),
         timing_table(outcome.timings),
@@ -97,29 +106,31 @@ def data_table(data: Any) -> Table:
     return table
 
 
-def model_table(training: Any) -> Table:
-    """Out-of-sample figures of the model beside those of the naive forecasts."""
-    metrics = pick(training, "metrics") or {}
-    columns = [(name, row) for name, row in metrics.items() if isinstance(row, Mapping)]
-    title = f"Model {pick(training, 'name') or DASH}, out of sample"
-    table = _table(title, "figure", *(name for name, _ in columns))
-    for key in columns[0][1] if columns else ():
-        table.add_row(key.replace("_", " "), *(_plain(pick(row, key)) for _, row in columns))
+def model_table(training: Any, backtest: Any) -> Table:
+    """What the model in service is worth on bars that it did not see, beside what needs no model."""
+    found = pick(backtest, "evidence")
+    bars = f"{formatted(pick(found, 'n_bars'), 'n')} bars from {_day(pick(found, 'start'))} on that it did not see"
+    title = f"Model {pick(training, 'name') or DASH} on {bars}"
+    table = _table(title, "figure", "model", "class frequencies", "always up")
+    table.add_row("log loss", _plain(pick(found, "log_loss")), _plain(pick(found, "class_frequencies_log_loss")), DASH)
+    table.add_row(
+        "side of the move named right", _plain(pick(found, "hit_rate")), DASH, _plain(pick(found, "always_up"))
+    )
+    for label, key in EVIDENCE_ROWS:
+        table.add_row(label, _interval(pick(found, key)), DASH, DASH)
     return table
 
 
-def backtest_table(backtest: Any, buy_and_hold: Any) -> Table:
-    """The strategy beside buy and hold, over the same bars."""
+def backtest_table(backtest: Any) -> Table:
+    """The strategy beside what needs no opinion, over the same bars."""
     days = f"{_day(pick(backtest, 'start'))} to {_day(pick(backtest, 'end'))}"
     seen = pick(backtest, "out_of_sample") is False
     note = ", with bars the model was trained on" if seen else ""
     title = f"Backtest of seven tiers, {formatted(pick(backtest, 'n_bars'), 'n')} bars, {days}{note}"
-    table = _table(title, "figure", "Helios", "buy and hold")
+    beside = pick(backtest, "beside") or {}
+    table = _table(title, "figure", "Helios", *map(str, beside))
     for label, key, unit in BACKTEST_ROWS:
-        other = pick(buy_and_hold, key)
-        if other is None and key == "total_return_pct":
-            other = pick(backtest, "buy_hold_return_pct")
-        table.add_row(label, formatted(pick(backtest, key), unit), formatted(other, unit))
+        table.add_row(label, *(formatted(pick(column, key), unit) for column in (backtest, *beside.values())))
     return table
 
 
@@ -185,6 +196,12 @@ def _plain(value: Any) -> str:
     if not isinstance(value, float) or value.is_integer():
         return formatted(value, "n")
     return f"{value:.4f}" if value == value else DASH  # noqa: PLR0124 - NaN
+
+
+def _interval(value: Any) -> str:
+    if value is None:
+        return DASH
+    return f"{pick(value, 'value'):.4f} ({pick(value, 'low'):.4f} to {pick(value, 'high'):.4f})"
 
 
 def _day(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tiers.backtest.history import DecisionLog, HeliosDecider, Progress, Serving
 from tiers.backtest.shipped import BUILT_IN
 from tiers.backtest.trades import Reduction, flat_to_flat, with_open
 from tiers.backtest.weights_decider import WeightsDecider
-from tiers.contracts import Bars, BarsByTimeframe, BoolArray, Switches, TimeArray
+from tiers.contracts import Bars, BarsByTimeframe, BoolArray, FloatArray, Switches, TimeArray
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Model, Tiers
@@ -61,6 +62,7 @@ class Result:
     bars_per_year: int | None  # as in `Config`
     log: DecisionLog | None = None
     buy_hold: Result | None = None  # the baseline on the same bars with the same costs
+    frequencies: Result | None = None  # the same tiers with the class frequencies in place of the model's forecasts
     reasons: tuple[str, ...] = ()  # why something was not traded, or a figure has no value, in sentences
 
     @property
@@ -94,11 +96,13 @@ def run_helios(
     tiers: Tiers = BUILT_IN,
     progress: Progress = silent,
     longer: BarsByTimeframe | None = None,
+    compared: bool = False,
 ) -> Result:
     """The seven tiers over history, and buy and hold beside them.
 
     `model` is a predictor, or a champion with its challenger and their names. `longer` holds the bars of the other
-    timeframes that the tiers look at.
+    timeframes that the tiers look at. `compared`: class frequencies go through the same tiers, too, where the models
+    have cards that tell them.
     Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue.
     """
     _check(bars, config)
@@ -112,9 +116,9 @@ def run_helios(
         progress=progress,
         tiers=tiers,
     )
-    decider = HeliosDecider(
+    decide = partial(
+        HeliosDecider,
         bars,
-        history,
         params=params,
         switches=switches,
         lots=config.lots,
@@ -123,12 +127,28 @@ def run_helios(
         start_row=start,
         tiers=tiers,
     )
+    decider = decide(history)
     run = _simulate(bars, decider, config, progress)
+    prior = _priors(served.models(bars.symbols, switches.neural_network_v2)) if compared else None
+    frequencies = None
+    if prior is not None:
+        known = np.isfinite(history.probability)
+        naive = replace(history, probability=np.where(known, prior, np.nan))
+        frequencies = _result(
+            _simulate(bars, decide(naive), config, silent), bars, config, strategy="class frequencies", params={}
+        )
     baseline = _weighted(bars, BuyAndHold(), config, silent)
     columns = tiers.features.feature_set(bars.timeframe).columns
     used = replace(params, portfolio=params.portfolio.held_for(history.horizon_bars))
     named: dict[str, object] = {"model": served.champion_name, **used.to_json()}
-    return _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log, columns=columns)
+    made = _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log, columns=columns)
+    return replace(made, frequencies=frequencies)
+
+
+def _priors(models: Sequence[Model]) -> FloatArray | None:
+    """(n_symbols, 3) class frequencies in the training of the model of each symbol; None where one has no card."""
+    cards = [getattr(model, "card", None) for model in models]
+    return None if None in cards else np.array([card.prior for card in cards if card is not None])
 
 
 def _check(bars: Bars, config: Config) -> None:
@@ -168,7 +188,7 @@ def _result(
     *,
     strategy: str,
     params: dict[str, object],
-    baseline: Result | None,
+    baseline: Result | None = None,
     log: DecisionLog | None = None,
     columns: Sequence[str] = (),
 ) -> Result:

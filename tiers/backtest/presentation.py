@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+import numpy as np
+
 from tiers.backtest.engine import Result
-from tiers.backtest.metrics import Metrics, measure
+from tiers.backtest.metrics import Metrics, measure, simple_returns
 from tiers.backtest.trades import flat_to_flat
 from trading.books.accounting import ZERO
 
@@ -35,6 +37,59 @@ _MONEY, _COUNTS, _TIMES = ("expectancy", "fees_paid"), ("n_trades", "n_reduction
 MISSING = "–"  # noqa: RUF001 - the dash of a table's empty cell
 _ABSURD = 1e6  # percent: minutes extrapolated to a year
 MIN_UNSEEN_BARS = 20
+
+
+_OF_RETURNS = (
+    "n_bars",
+    "total_return_pct",
+    "cagr_pct",
+    "sharpe",
+    "sortino",
+    "calmar",
+    "max_drawdown_pct",
+    "volatility_pct",
+    "gross_weight_pct",
+)
+
+
+def columns(result: Result) -> dict[str, dict[str, float | int | None]]:
+    """The figures of the strategy, and of what stands beside it over the same bars, by name."""
+    found = {result.strategy: result.metrics.as_dict()}
+    if result.frequencies is not None:
+        found[result.frequencies.strategy] = result.frequencies.metrics.as_dict()
+    if result.buy_hold is not None:
+        found["buy and hold"] = result.buy_hold.metrics.as_dict()
+        alike = same_volatility(result)
+        if alike is not None:
+            found["buy and hold, same volatility"] = alike
+    return found
+
+
+def same_volatility(result: Result) -> dict[str, float | int | None] | None:
+    """Buy and hold with so much cash (or credit) beside it, at every bar, that it moves as much as the strategy.
+
+    Its returns are those of buy and hold times the ratio of the volatilities; keeping that mix costs nothing here.
+    None where either does not move.
+    """
+    held = result.baseline
+    mine, theirs = result.metrics.volatility_pct, held.metrics.volatility_pct
+    if not mine or not theirs:
+        return None
+    curve, part = held.run.equity_curve, mine / theirs
+    returns = part * simple_returns(curve)
+    if len(returns) == 0 or not bool((returns > -1.0).all()):
+        return None
+    figures = measure(
+        ts=result.bar_ts,
+        equity=np.cumprod(np.concatenate([curve[:1], 1.0 + returns])),
+        weights=part * held.run.held,
+        pnl=[],
+        reduction_pnl=[],
+        traded_notional=ZERO,
+        fees_paid=ZERO,
+        bars_per_year=result.bars_per_year,
+    ).as_dict()
+    return {key: figures[key] for key in _OF_RETURNS}
 
 
 def formatted(key: str, value: float | None) -> str:

@@ -58,6 +58,7 @@ class Context:
     made_at: datetime
     elapsed_s: float
     model: ModelSummary | None = None
+    says: Sequence[str] = ()  # what the figures say of the model
     switches: Sequence[tuple[str, str]] = ()
 
 
@@ -112,7 +113,7 @@ def render(result: Result, context: Context) -> str:
         heading=escape(_shortened(result)),
         subheading=escape(f"{result.timeframe} bars, {period}, {result.metrics.n_bars:,} decisions"),
         plotly=get_plotlyjs(),
-        notes=_training_note(result, context.model) + "".join(map(_reason, result.reasons)),
+        notes=_training_note(result, context.model) + "".join(map(_reason, (*context.says, *result.reasons))),
         tiles="".join(_tile(result, key) for key in TILES),
         equity_note=_equity_note(result),
         chart_equity=pictures[0],
@@ -186,16 +187,15 @@ def _tile(result: Result, key: str) -> str:
 
 
 def _figures_table(result: Result, unseen: tuple[Metrics, Metrics] | None) -> str:
-    columns: list[tuple[str, Metrics]] = [(result.strategy, result.metrics)]
-    if result.buy_hold is not None:
-        columns.append(("buy and hold", result.buy_hold.metrics))
+    columns = presentation.columns(result)
     if unseen is not None:
-        columns += [(f"{result.strategy}, out of sample", unseen[0]), ("buy and hold, same bars", unseen[1])]
+        mine, held = (each.as_dict() for each in unseen)
+        columns |= {f"{result.strategy}, out of sample": mine, "buy and hold, same bars": held}
     rows = [
-        [presentation.LABELS[key], *(presentation.formatted(key, getattr(column, key)) for _, column in columns)]
-        for key in presentation.LABELS
+        [label, *(presentation.formatted(key, column.get(key)) for column in columns.values())]
+        for key, label in presentation.LABELS.items()
     ]
-    return _table(["", *(name for name, _ in columns)], rows)
+    return _table(["", *columns], rows)
 
 
 def _reductions_note(reductions: Sequence[Reduction]) -> str:

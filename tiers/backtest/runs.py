@@ -12,8 +12,9 @@ from typing import Any
 
 from helios import flags
 from helios.modules import process as modules
-from tiers.backtest import engine, report
+from tiers.backtest import engine, evidence, presentation, report
 from tiers.backtest.engine import Config, Result
+from tiers.backtest.evidence import MIN_BARS, Evidence
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import Progress, ServingModels, warmup_bars
 from tiers.contracts import Bars, Switches
@@ -64,6 +65,16 @@ class Outcome:
     model: MLModel | None = None
     trained_until: datetime | None = None  # the latest bar that any of the models has seen
     switches: Switches | None = None
+    evidence: Evidence | None = None  # of the model in service, on the bars that it did not see
+
+    @property
+    def says(self) -> list[str]:
+        """What the figures say of the model, in sentences; none where there is no model."""
+        if self.evidence is not None:
+            return list(self.evidence.says)
+        if self.model is None:
+            return []
+        return [f"{self.model.name} did not see fewer than {MIN_BARS} bars here: nothing is said of what it knows."]
 
     @property
     def out_of_sample(self) -> bool | None:
@@ -131,6 +142,9 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "seed": result.seed,
         "model": None if outcome.model is None else outcome.model.name,
         "out_of_sample": outcome.out_of_sample,
+        "beside": {key: value for key, value in presentation.columns(result).items() if key != result.strategy},
+        "evidence": None if outcome.evidence is None else outcome.evidence.to_json(),
+        "says": outcome.says,
         "reasons": list(result.reasons),
     }
 
@@ -171,11 +185,20 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         tiers=tiers,
         progress=progress,
         longer=longer(bars, warmup),
+        compared=True,
     )
     trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
     told = registry.unseen(champion, request.symbols)
     result = replace(result, reasons=(told, *result.reasons)) if told else result
-    return Outcome(result=result, elapsed_s=0.0, model=champion, trained_until=trained_until, switches=switches)
+    models = served.models(request.symbols, switches.neural_network_v2)
+    return Outcome(
+        result=result,
+        elapsed_s=0.0,
+        model=champion,
+        trained_until=trained_until,
+        switches=switches,
+        evidence=evidence.of(result, bars, models, trained_until),
+    )
 
 
 def serving(champion: MLModel, challenger: MLModel | None, tiers: Tiers) -> ServingModels:
@@ -252,6 +275,7 @@ def context_of(outcome: Outcome) -> report.Context:
         made_at=datetime.now(UTC),
         elapsed_s=outcome.elapsed_s,
         model=None if outcome.model is None else summary_of(outcome.model, outcome.trained_until),
+        says=outcome.says,
         switches=[(name, _flag(value)) for name, value in switches.items() if name != "auto_trading"],
     )
 

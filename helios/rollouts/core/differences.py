@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from helios.rollouts.core.measures import ArmMeasures, Place
 from helios.rollouts.core.statistics import (
     CONFIDENCE,
-    FloatArray,
     Interval,
     batch_means_interval,
     bootstrap_interval,
@@ -55,11 +52,11 @@ def log_loss(
     return Difference(bootstrap_interval(a, b, seed=seed, confidence=confidence), min(len(a), len(b)))
 
 
-def _paired(a: Sequence[float], a_of: Sequence[Place], b: Sequence[float], b_of: Sequence[Place]) -> FloatArray:
-    """(n_bars,) mean over symbols of b less a, in the order of the bars; empty where the arms share none."""
+def _paired(a: Sequence[float], a_of: Sequence[Place], b: Sequence[float], b_of: Sequence[Place]) -> list[float]:
+    """The mean over symbols of b less a at each bar, in their order; empty where the arms share none."""
     other = dict(zip(b_of, b, strict=True)) if b_of else {}
     bars: dict[int, list[float]] = {}
     for place, value in zip(a_of, a, strict=False):
         if place in other:
             bars.setdefault(place[0], []).append(other[place] - value)
-    return np.array([sum(values) / len(values) for values in bars.values()])
+    return [sum(values) / len(values) for values in bars.values()]

@@ -19,13 +19,7 @@ DATA = {
         {"symbol": "SPY", "timeframe": "1m", "rows": 97_000, "inserted": 0, "missing_bars": 12},
     ]
 }
-TRAINING = {
-    "name": "compact-1d-7",
-    "metrics": {
-        "model": {"log_loss": 1.0321, "accuracy": 0.4512, "n_samples": 4000.0},
-        "baseline": {"log_loss": 1.0986, "accuracy": 0.3333, "n_samples": 4000.0},
-    },
-}
+TRAINING = {"name": "compact-1d-7"}
 BACKTEST = {
     "n_bars": 3270,
     "start": "2000-03-01T21:00:00+00:00",
@@ -35,8 +29,18 @@ BACKTEST = {
     "max_drawdown_pct": -20.5,
     "n_trades": 812,
     "fees_paid": "1234.5",
-    "buy_hold_return_pct": 300.0,
     "out_of_sample": False,
+    "beside": {"buy and hold": {"total_return_pct": 301.0, "sharpe": 0.8}},
+    "says": ["This model knows when nothing will happen, not where prices go."],
+    "evidence": {
+        "start": "2009-04-08T20:00:00+00:00",
+        "n_bars": 900,
+        "log_loss": 1.0816,
+        "class_frequencies_log_loss": 1.0898,
+        "hit_rate": 0.527,
+        "always_up": 0.567,
+        "gain_on_direction": {"value": -0.003, "low": -0.008, "high": 0.002},
+    },
 }
 REPLAY = {
     "book": "replay-1",
@@ -58,7 +62,6 @@ def outcome(**changes: Any) -> Outcome:
         "data": DATA,
         "training": TRAINING,
         "backtest": BACKTEST,
-        "buy_and_hold": {"total_return_pct": 301.0, "sharpe": 0.8},
         "replay": REPLAY,
         "audit": AUDIT,
         "report": Path("var/reports/demo.html"),
@@ -87,9 +90,6 @@ def test_the_page_holds_every_part() -> None:
     text = page(outcome())
     assert "Market data: 100,270 bars" in text
     assert row(text, "SPY") == ["1m", "97,000", "0", "12"]
-    assert "Model compact-1d-7, out of sample" in text
-    assert row(text, "log loss") == ["1.0321", "1.0986"]
-    assert row(text, "n samples") == ["4,000", "4,000"]
     assert row(text, "Total return") == ["61.23 %", "301.00 %"]
     assert row(text, "Sharpe ratio") == ["-", "0.80"]
     assert row(text, "Fees paid")[0] == "1,234.50"
@@ -115,8 +115,13 @@ def test_a_backtest_over_training_bars_says_so() -> None:
     assert "trained on" not in page(outcome(backtest={**BACKTEST, "out_of_sample": True}))
 
 
-def test_the_backtests_own_buy_and_hold_figure_is_used_when_there_is_no_other() -> None:
-    assert row(page(outcome(buy_and_hold=None)), "Total return") == ["61.23 %", "300.00 %"]
+def test_the_model_in_service_is_shown_on_what_it_did_not_see_and_in_words() -> None:
+    text = page(outcome())
+    assert "Model compact-1d-7 on 900 bars from 2009-04-08 on that it did not see" in text
+    assert row(text, "log loss") == ["1.0816", "1.0898", "-"]
+    assert row(text, "side of the move named right") == ["0.5270", "-", "0.5670"]
+    assert row(text, "of it on where it goes")[0] == "-0.0030 (-0.0080 to 0.0020)"
+    assert "This model knows when nothing will happen, not where prices go." in text
 
 
 @pytest.mark.parametrize("nothing", [None, {}, [], "text"])

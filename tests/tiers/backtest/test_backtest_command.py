@@ -7,7 +7,9 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -190,6 +192,25 @@ def test_people_get_a_table_beside_buy_and_hold_and_an_honest_note(bars: Bars) -
     assert "Largest drawdown" in text
     assert "Out of sample: linear-1d was trained on data up to 2013-02-01." in text
     assert "in sample and say nothing" in run("--timerange", "20130101-20130630")
+
+
+@pytest.mark.usefixtures("model")
+def test_what_the_figures_say_of_the_model_is_the_same_at_the_terminal_in_json_and_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = "linear-1d did not see fewer than 60 bars here"
+    assert told in run("--timerange", DECIDED)
+    carded = LinearModel(5)
+    carded.card = SimpleNamespace(prior=[0.25, 0.4, 0.35], horizon_bars=5, theta=0.5, params={"volatility_bars": 20})
+    monkeypatch.setattr(artefacts, "loaded", lambda *_: carded)
+    path = tmp_path / "report.html"
+    got = run_json("--timerange", DECIDED, "--export", str(path))
+    assert got["evidence"]["n_bars"] == 122 - 5  # the outcome of the last five is not known yet
+    assert list(got["beside"]) == ["class frequencies", "buy and hold", "buy and hold, same volatility"]
+    assert len(got["says"]) == 3
+    text, html = run("--timerange", DECIDED), path.read_text()
+    assert all(sentence in text and escape(sentence) in html for sentence in got["says"])
+    assert "class frequencies" in text
 
 
 @pytest.mark.usefixtures("model")

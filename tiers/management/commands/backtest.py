@@ -107,24 +107,19 @@ def title_of(outcome: runs.Outcome) -> str:
 
 
 def table_of(outcome: runs.Outcome) -> Table:
-    """The figures of the strategy, with buy and hold beside them."""
-    result = outcome.result
-    table = Table()
-    table.add_column("")
-    table.add_column(result.strategy, justify="right", style="bold")
-    if result.buy_hold is not None:
-        table.add_column("buy and hold", justify="right")
+    """The figures of the strategy, and of what stands beside it."""
+    columns = presentation.columns(outcome.result)
+    table = Table("")
+    for name in columns:
+        table.add_column(name, justify="right", style="bold" if name == outcome.result.strategy else "")
     for key, label in presentation.LABELS.items():
-        cells = [presentation.formatted(key, getattr(result.metrics, key))]
-        if result.buy_hold is not None:
-            cells.append(presentation.formatted(key, getattr(result.buy_hold.metrics, key)))
-        table.add_row(label, *cells)
+        table.add_row(label, *(presentation.formatted(key, column.get(key)) for column in columns.values()))
     return table
 
 
 def notes_of(outcome: runs.Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
-    notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s", *outcome.result.reasons]
+    notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s", *outcome.says, *outcome.result.reasons]
     if outcome.model is not None and outcome.trained_until is not None:
         until = f"{outcome.trained_until:%Y-%m-%d}"
         if outcome.out_of_sample:

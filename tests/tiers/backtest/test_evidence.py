@@ -1,0 +1,185 @@
+"""What a backtest says of its model: figures against plain loops, and sentences of models whose knowledge is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.backtests import LinearModel, lots, market, prices, short_params
+from tiers.backtest import evidence, presentation
+from tiers.backtest.engine import Config, Result, run_helios, run_strategy
+from tiers.backtest.evidence import Evidence, block_means, estimate
+from tiers.contracts import Bars, FloatArray, Switches
+from tiers.predict import labels
+from trading.strategies import SmaCross
+
+PRIOR = np.array([0.3, 0.4, 0.3])
+CARD = SimpleNamespace(prior=PRIOR.tolist(), horizon_bars=5, theta=0.5, params={"volatility_bars": 20})
+MODEL = SimpleNamespace(card=CARD, horizon_bars=5)
+BARS = market(900, 3, seed=11)
+MADE = labels.make(BARS.close, horizon_bars=5, theta=0.5, volatility_bars=20)
+RNG = np.random.default_rng(4)
+
+
+class Carded(LinearModel):
+    """A model that has a card."""
+
+    card = CARD
+
+
+def backtest(probability: FloatArray, **changes: Any) -> Any:
+    """What `evidence.of` reads of a result, over all bars."""
+    ts = [moment.item() for moment in BARS.ts]
+    bare = SimpleNamespace(ts=ts, equity_curve=np.ones(len(ts)))
+    log = SimpleNamespace(probability=probability)
+    given = {"log": log, "bar_ts": BARS.ts, "run": bare, "seed": 1, "frequencies": None, "bars_per_year": 252}
+    return SimpleNamespace(**{**given, **changes})
+
+
+def told(probability: FloatArray, until: int = 99) -> Evidence:
+    found = evidence.of(backtest(probability), BARS, [MODEL] * 3, BARS.ts[until].item())
+    assert found is not None
+    return found
+
+
+def knowing(*, moving: float, direction: float) -> FloatArray:
+    """Forecasts that lean to what will happen, by how far each part of it is known (0: the class frequencies)."""
+    outcome = np.maximum(MADE.outcome, 0)
+    hold = np.where(outcome == labels.HOLD, PRIOR[1] + moving, PRIOR[1] - moving)
+    up = 0.5 + direction * np.sign(np.nan_to_num(MADE.forward))
+    blurred = np.clip(up + RNG.normal(scale=0.02, size=up.shape), 0.05, 0.95)
+    return np.stack([(1 - hold) * (1 - blurred), hold, (1 - hold) * blurred], axis=2)
+
+
+def test_the_figures_are_those_of_plain_loops_over_the_bars_that_were_not_seen() -> None:
+    said = RNG.dirichlet((3.0, 4.0, 3.0), size=BARS.close.shape)
+    said[200:210, 1] = np.nan
+    found, until = told(said), 99
+    gains, hits, ups, n = [], [], [], 0
+    for row in range(until + 1, BARS.n_bars):
+        known = [c for c in range(3) if MADE.outcome[row, c] >= 0 and not math.isnan(said[row, c, 0])]
+        if not known:
+            continue
+        n += len(known)
+        outcomes = [int(MADE.outcome[row, c]) for c in known]
+        gains.append(np.mean([math.log(said[row, c, o] / PRIOR[o]) for c, o in zip(known, outcomes, strict=True)]))
+        up = [MADE.forward[row, c] > 0 for c in known]
+        hits.append(np.mean([(said[row, c, 2] > said[row, c, 0]) == u for c, u in zip(known, up, strict=True)]))
+        ups.append(np.mean(up))
+    assert (found.n_forecasts, found.n_bars) == (n, len(gains))
+    assert found.start == BARS.ts[until + 1].item()
+    assert found.gain.value == pytest.approx(np.mean(gains), rel=1e-9)
+    assert found.class_frequencies_log_loss - found.log_loss == pytest.approx(np.mean(gains), rel=1e-9)
+    assert found.gain_on_moving.value + found.gain_on_direction.value == pytest.approx(found.gain.value, rel=1e-9)
+    assert (found.hit_rate, found.always_up) == (pytest.approx(np.mean(hits)), pytest.approx(np.mean(ups)))
+    assert found.hit_rate_above_always_up.value == pytest.approx(np.mean(hits) - np.mean(ups))
+    assert found.gain.low < found.gain.value < found.gain.high
+
+
+@pytest.mark.parametrize(
+    ("moving", "direction", "sentence"),
+    [
+        (0.1, 0.0, "this model knows when nothing will happen, not where prices go."),
+        (0.0, 0.15, "this model knows something of where prices go, not of when they move."),
+        (0.1, 0.15, "this model knows something of when prices move, and of where they go."),
+        (0.0, 0.0, "this model is not shown to know more than how often prices rose and fell."),
+        (-0.1, -0.15, "this model is not shown to know more than how often prices rose and fell."),
+    ],
+)
+def test_the_sentence_follows_from_what_the_model_knows(moving: float, direction: float, sentence: str) -> None:
+    says = told(knowing(moving=moving, direction=direction)).says
+    assert says[0] == f"On bars that it did not see, {sentence}"
+    assert ("rightly more often" in says[1]) is (direction > 0)
+
+
+def test_a_model_without_a_card_or_without_enough_unseen_bars_gets_no_figures() -> None:
+    said = knowing(moving=0.0, direction=0.0)
+    late = BARS.ts[-30].item()
+    assert evidence.of(backtest(said), BARS, [MODEL] * 3, late) is None
+    assert evidence.of(backtest(said), BARS, [LinearModel()] * 3, datetime(2009, 1, 1)) is None  # noqa: DTZ001
+    assert evidence.of(backtest(said, log=None), BARS, [MODEL] * 3, late) is None
+
+
+def test_blocks_of_one_give_the_spread_of_independent_values() -> None:
+    values = RNG.normal(size=(900, 1))
+    drawn = block_means(values, 1, seed=1, n_resamples=4_000)
+    assert drawn.std() == pytest.approx(values.std() / 30, rel=0.05)
+    assert drawn.mean() == pytest.approx(values.mean(), abs=0.003)
+
+
+def test_intervals_cover_the_mean_of_a_series_whose_neighbours_hang_together() -> None:
+    hits = 0
+    for run in range(200):
+        series = np.convolve(RNG.normal(size=504), np.ones(5), mode="valid")[:, None]
+        found = estimate(0.0, block_means(series, 10, seed=run, n_resamples=400)[:, 0])
+        hits += found.low <= 0.0 <= found.high
+    assert 0.85 <= hits / 200 <= 0.98  # with blocks of one 60 in 100
+
+
+def helios(model: Any, **options: Any) -> Result:
+    bars: Bars = market(420, 3, seed=1)
+    config = Config(lots=lots(bars), start_row=260, bars_per_year=252)
+    return run_helios(bars, model, config, params=short_params(), switches=Switches(auto_trading=True), **options)
+
+
+def test_class_frequencies_go_through_the_same_tiers() -> None:
+    class Frequencies(Carded):
+        def probabilities(self, features: FloatArray) -> FloatArray:
+            known = np.isfinite(super().probabilities(features))
+            return np.where(known, PRIOR, np.nan)
+
+    compared = helios(Carded(), compared=True)
+    plain = helios(Frequencies())
+    assert compared.frequencies is not None
+    assert compared.frequencies.run.equity == plain.run.equity
+    assert compared.frequencies.metrics.fees_paid == plain.metrics.fees_paid
+    assert compared.run.equity == helios(Carded()).run.equity
+    assert helios(LinearModel(), compared=True).frequencies is None  # no card tells its class frequencies
+    assert list(presentation.columns(compared)) == [
+        *("helios", "class frequencies", "buy and hold", "buy and hold, same volatility")
+    ]
+
+
+def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_frequencies() -> None:
+    mine = 1e-4 + 0.01 * RNG.normal(size=899)
+    curves = [np.cumprod(np.concatenate([[1.0], 1.0 + r])) for r in (mine + 0.002, mine)]
+    other = SimpleNamespace(run=SimpleNamespace(equity_curve=curves[1]))
+    given = backtest(knowing(moving=0.0, direction=0.0), frequencies=other)
+    given.run.equity_curve = curves[0]
+    found = evidence.of(given, BARS, [MODEL] * 3, BARS.ts[99].item())
+    assert found is not None
+    assert found.sharpe is not None
+    assert found.sharpe_above_class_frequencies is not None
+    part = (mine + 0.002)[99:]
+    assert found.sharpe.value == pytest.approx(part.mean() / part.std() * math.sqrt(252))
+    assert found.sharpe_above_class_frequencies.value == pytest.approx(0.002 / part.std() * math.sqrt(252))
+    assert found.sharpe_above_class_frequencies.sign == 1
+    assert found.says[-1].startswith("For its risk it earned more than the same pipeline")
+    swapped = replace(found.sharpe_above_class_frequencies, low=-0.2, high=0.4)
+    assert "neither surely more nor less" in evidence.what_it_earns(swapped)[0]
+    assert evidence.what_it_earns(None) == []
+
+
+def test_buy_and_hold_of_the_same_volatility_moves_as_much_as_the_strategy() -> None:
+    bars = market(300, 2, seed=9)
+    result = run_strategy(bars, SmaCross(fast=5, slow=20), Config(lots=lots(bars), start_row=30, bars_per_year=252))
+    found = presentation.same_volatility(result)
+    assert found is not None
+    held = result.baseline.run.equity_curve
+    part = result.metrics.volatility_pct / result.baseline.metrics.volatility_pct
+    assert 0 < part < 1
+    assert found["volatility_pct"] == pytest.approx(result.metrics.volatility_pct)
+    assert found["sharpe"] == pytest.approx(result.baseline.metrics.sharpe)
+    growth = math.prod(1.0 + part * (after / before - 1.0) for before, after in pairwise(held))
+    assert found["total_return_pct"] == pytest.approx(100 * (growth - 1.0))
+    assert "fees_paid" not in found
+    calm = prices([100.0] * 40, [100.0] * 40)
+    still = run_strategy(calm, SmaCross(fast=2, slow=5), Config(lots=lots(calm)))
+    assert presentation.same_volatility(still) is None

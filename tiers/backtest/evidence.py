@@ -1,0 +1,219 @@
+"""What the model in service knows, on bars that it did not see: pure figures, and sentences that follow from them.
+
+The log loss of a forecast is that of "will it move?" and, where it moved, that of "where to?" (the chain rule), so
+what a model gains on the class frequencies of its training falls into these two parts. Intervals come from a block
+bootstrap over bars: symbols of one bar and horizons that overlap count as one piece of evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from tiers.backtest.engine import Result
+from tiers.contracts import BUY, HOLD, SELL, Bars, BoolArray, FloatArray
+from tiers.predict import labels
+from tiers.predict.metrics import OutcomeArray
+from trading.market.timestamps import stamp
+
+MIN_BARS = 60  # with a known outcome; of fewer nothing is said
+N_RESAMPLES, CONFIDENCE = 1_000, 0.95
+_CHUNK = 2_000_000  # blocks drawn at once
+_FLOOR = 1e-12
+_ROUNDING = 1e-9  # less is no difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval says so, else 0."""
+        return int(self.low > _ROUNDING) - int(self.high < -_ROUNDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The model on the bars from `start` on. Gains are nats a forecast, less log loss than the class frequencies'.
+
+    `hit_rate` is the share of forecasts whose likelier side was the sign of the move, `always_up` that of the moves up.
+    """
+
+    start: datetime
+    n_bars: int
+    n_forecasts: int
+    log_loss: float
+    class_frequencies_log_loss: float
+    gain: Estimate
+    gain_on_moving: Estimate
+    gain_on_direction: Estimate
+    hit_rate: float
+    always_up: float
+    hit_rate_above_always_up: Estimate
+    sharpe: Estimate | None
+    sharpe_above_class_frequencies: Estimate | None
+    says: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "start": self.start.isoformat(), "says": list(self.says)}
+
+
+def of(result: Result, bars: Bars, models: Sequence[Any], trained_until: datetime) -> Evidence | None:
+    """The evidence of a backtest of the tiers; `models` serve the symbols, each judged by the labels of its own card.
+
+    None where the models have no cards, or fewer than `MIN_BARS` bars behind `trained_until` have a known outcome.
+    """
+    if result.log is None or not all(hasattr(model, "card") for model in models):
+        return None
+    first = int(np.searchsorted(result.bar_ts, stamp(trained_until), side="right"))
+    judged = [_judged(bars, model, column) for column, model in enumerate(models)]
+    offset = bars.n_bars - len(result.bar_ts) + first
+    outcome, forward = (np.stack(each, axis=1)[offset:] for each in zip(*judged, strict=True))
+    said = result.log.probability[first:]
+    known = (outcome != labels.UNKNOWN) & np.isfinite(said).all(axis=2)
+    if known.any(axis=1).sum() < MIN_BARS:
+        return None
+    prior = np.broadcast_to(np.array([model.card.prior for model in models]), said.shape)
+    block = 2 * max(model.card.horizon_bars for model in models)
+    return _measured(result, first, (said, prior, outcome, forward, known), block)
+
+
+def _judged(bars: Bars, model: Any, column: int) -> tuple[OutcomeArray, FloatArray]:
+    """(n_bars,) outcome and move of one symbol, as the model was trained to name them."""
+    card = model.card
+    made = labels.make(
+        bars.close[:, [column]],
+        horizon_bars=card.horizon_bars,
+        theta=card.theta,
+        volatility_bars=int(card.params["volatility_bars"]),
+    )
+    return made.outcome[:, 0], made.forward[:, 0]
+
+
+def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) -> Evidence:
+    said, prior, outcome, forward, known = given
+    mine, naive = _losses(said, outcome), _losses(prior, outcome)
+    up, right = forward > 0.0, (said[:, :, BUY] > said[:, :, SELL]) == (forward > 0.0)
+    parts = [naive[place] - mine[place] for place in (0, 1)]
+    columns = [sum(parts), *parts, right.astype(np.float64) - up, right, up, sum(mine), sum(naive)]
+    by_bar = _of_bars(np.stack(columns, axis=2), known)
+    means, drawn = by_bar.mean(axis=0), block_means(by_bar, block, seed=result.seed)
+    gain, moving, direction, above = (estimate(means[k], drawn[:, k]) for k in range(4))
+    sharpe, above_frequencies = _sharpes(result, first, block)
+    return Evidence(
+        start=result.run.ts[first],
+        n_bars=len(by_bar),
+        n_forecasts=int(known.sum()),
+        gain=gain,
+        gain_on_moving=moving,
+        gain_on_direction=direction,
+        hit_rate_above_always_up=above,
+        hit_rate=float(means[4]),
+        always_up=float(means[5]),
+        log_loss=float(means[6]),
+        class_frequencies_log_loss=float(means[7]),
+        sharpe=sharpe,
+        sharpe_above_class_frequencies=above_frequencies,
+        says=(*what_it_knows(moving, direction, above), *what_it_earns(above_frequencies)),
+    )
+
+
+def _losses(probability: FloatArray, outcome: OutcomeArray) -> tuple[FloatArray, FloatArray]:
+    """(n_bars, n_symbols) log loss of "will it move?", and of "where to?" where it moved, 0 where it did not."""
+    p = np.maximum(probability, _FLOOR)
+    moved = outcome != HOLD
+    moving = -np.log(np.where(moved, p[:, :, SELL] + p[:, :, BUY], p[:, :, HOLD]))
+    there = np.where(outcome == BUY, p[:, :, BUY], p[:, :, SELL])
+    return moving, np.where(moved, -np.log(there / (p[:, :, SELL] + p[:, :, BUY])), 0.0)
+
+
+def _of_bars(values: FloatArray, known: BoolArray) -> FloatArray:
+    """(n_bars, n_figures) means over the known symbols of each bar that has one."""
+    counted = known.sum(axis=1)
+    total = np.where(known[:, :, None], values, 0.0).sum(axis=1)
+    out: FloatArray = total[counted > 0] / counted[counted > 0, None]
+    return out
+
+
+def block_means(values: FloatArray, block: int, *, seed: int, n_resamples: int = N_RESAMPLES) -> FloatArray:
+    """(n_resamples, k) means of n // block blocks drawn from (n, k) values, each of `block` rows that follow on.
+
+    Source: H. R. Kuensch, "The jackknife and the bootstrap for general stationary observations", Annals of
+    Statistics 17, 1989.
+    """
+    n, block = len(values), max(1, min(block, len(values) // 2))
+    summed = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+    of_block = (summed[block:] - summed[:-block]) / block
+    rng, n_blocks = np.random.default_rng(seed), n // block
+    rows = max(1, _CHUNK // n_blocks)
+    parts = [
+        of_block[rng.integers(0, len(of_block), size=(min(rows, n_resamples - start), n_blocks))].mean(axis=1)
+        for start in range(0, n_resamples, rows)
+    ]
+    return np.concatenate(parts)
+
+
+def estimate(value: float, drawn: FloatArray) -> Estimate:
+    """The value with the quantiles of what was drawn."""
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = np.quantile(drawn, [tail, 1.0 - tail])
+    return Estimate(value=float(value), low=float(low), high=float(high))
+
+
+def _sharpes(result: Result, first: int, block: int) -> tuple[Estimate | None, Estimate | None]:
+    """The Sharpe ratio on these bars, and how far it is above that of class frequencies through the same tiers."""
+    other, per_year = result.frequencies, result.bars_per_year
+    if other is None or per_year is None:
+        return None, None
+    curves = np.stack([run.run.equity_curve[max(first - 1, 0) :] for run in (result, other)], axis=1)
+    if not (curves > 0.0).all():
+        return None, None
+    returns = curves[1:] / curves[:-1] - 1.0
+    if not (returns.std(axis=0) > 0.0).all():
+        return None, None
+    moments = np.concatenate([returns, returns**2], axis=1)
+    whole, drawn = moments.mean(axis=0), block_means(moments, block, seed=result.seed)
+
+    def ratio(of: FloatArray, which: int) -> FloatArray:
+        mean, square = of[..., which], of[..., which + 2]
+        out: FloatArray = mean / np.sqrt(np.maximum(square - mean**2, _FLOOR**2)) * np.sqrt(per_year)
+        return out
+
+    mine, theirs = ratio(drawn, 0), ratio(drawn, 1)
+    own = float(ratio(whole, 0))
+    return estimate(own, mine), estimate(own - float(ratio(whole, 1)), mine - theirs)
+
+
+# --- in words ---
+
+
+def what_it_knows(moving: Estimate, direction: Estimate, above: Estimate) -> list[str]:
+    """What the gains say to somebody who has never seen a log loss."""
+    goes = direction.sign > 0 and above.sign >= 0
+    if moving.sign > 0 and goes:
+        knows = "On bars that it did not see, this model knows something of when prices move, and of where they go."
+    elif moving.sign > 0:
+        knows = "On bars that it did not see, this model knows when nothing will happen, not where prices go."
+    elif goes:
+        knows = "On bars that it did not see, this model knows something of where prices go, not of when they move."
+    else:
+        knows = "On bars that it did not see, this model is not shown to know more than how often prices rose and fell."
+    rank = {1: "more often", 0: "neither surely more nor less often", -1: "less often"}[above.sign]
+    return [knows, f"It names the side of a move rightly {rank} than who always says up."]
+
+
+def what_it_earns(above: Estimate | None) -> list[str]:
+    """What the ratios to risk say."""
+    if above is None:
+        return []
+    rank = {1: "more", 0: "neither surely more nor less", -1: "less"}[above.sign]
+    return [f"For its risk it earned {rank} than the same pipeline without the model's opinion (class frequencies)."]
