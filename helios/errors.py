@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
+from itertools import islice
 from types import TracebackType
 from typing import Final, cast
 
 LONGEST_TEXT: Final = 2_000  # letters of an error's text that a reason keeps
+MOST_CAUSES: Final = 20  # that a trace tells
 _redact: Callable[[str], str] = str
 _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
@@ -120,7 +122,7 @@ def causes(error: BaseException, *, contexts: bool = False, hidden: bool = True)
 def trace(error: BaseException) -> str:
     """An error as Python shows it, what led to it first; without a word from its class or from the code it came by."""
     parts = []
-    for each in reversed(list(causes(error, contexts=True, hidden=False))):
+    for each in reversed(list(islice(causes(error, contexts=True, hidden=False), MOST_CAUSES))):
         steps = traceback.StackSummary.from_list(list(_steps(_traceback_of(each))))
         head = "Traceback (most recent call last):\n" if steps else ""
         text = error_text(each)

@@ -264,7 +264,7 @@ def _enter(
         raise AlreadyTested(f"module {name} is there: `modules configure` says whether it is hot_reloadable")
     row = ModuleVersion.objects.filter(module__name=name, label=label).first() or ModuleVersion(label=label)
     tested = row.state in USABLE
-    if row._state.adding and not slot._state.adding:
+    if row.code_id is None and name in rows:
         _check_untested(slot)
     if dependencies is None:
         kept = row.dependencies if tested else stated.dependencies
