@@ -80,8 +80,11 @@ class Lanes:
         try:
             async with ThreadSensitiveContext(executor=thread):
                 yield
-        finally:  # a client may have left meanwhile: the thread is free when it has done what it was at
-            thread.submit(asyncio.get_running_loop().call_soon_threadsafe, self._give, thread)
+        finally:
+            try:  # a client may have left meanwhile: the thread is free when it has done what it was at
+                await asyncio.wrap_future(thread.submit(int))
+            finally:
+                self._give(thread)
 
     async def _turn(self, whose: str) -> ThreadPoolExecutor:
         turn: asyncio.Future[ThreadPoolExecutor] = asyncio.get_running_loop().create_future()
@@ -112,7 +115,8 @@ def kind(scope: Message) -> tuple[str, str]:
     if path.startswith(PROBES):
         return "probe", ""
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
-        return ("login" if marked_cookie(scope["headers"], BROWSER) else "stranger"), ""
+        browser = marked_cookie(scope["headers"], BROWSER)
+        return ("login", browser) if browser else ("stranger", "")
     whose = credential(scope["headers"])
     if not whose:
         return "stranger", ""
