@@ -1,7 +1,7 @@
 """Helios as it lies loaded in a warm process, and how a fork of that begins with the settings of its own environment.
 
 Importing this module loads all of Helios, which takes a cold process two seconds, and makes what each process would
-make again: numba's tables of types, another second and a half with the sessions of the stock market.
+make again: the sessions of the stock market, another half.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from django.conf import settings
 from django.core.cache import caches
 from django.db import connections
 from django.utils.functional import empty
-from numba.core.registry import cpu_target
 
 from helios import env, logs, warm_process
 from helios import settings as of_environment
@@ -54,8 +53,6 @@ def _load() -> None:
         for found in pkgutil.walk_packages([package], f"{package}."):
             if not any(part in found.name for part in NOT_LOADED):
                 importlib.import_module(found.name)
-    for context in (cpu_target.typing_context, cpu_target.target_context):
-        context.refresh()
     calendar(US_EQUITIES).index("1h", np.array(["2018-01-02"], "datetime64[us]"))
 
 

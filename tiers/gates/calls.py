@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba.core.registry import cpu_target
 
 from helios.modules.suites import Call, Factory
 from tiers.contracts import Switches
@@ -10,6 +11,10 @@ from tiers.contracts.parameters import ExecuteParams, PortfolioParams, RiskParam
 from tiers.gates import samples
 
 __all__ = ["CALLS", "STRATEGY"]
+
+# A second of each process's first compiled call, done once for all that are forked from one that has this module.
+for context in (cpu_target.typing_context, cpu_target.target_context):
+    context.refresh()
 
 STRATEGY = "strategy"  # code that turns closes straight into weights: run(close, start_row=0)
 
