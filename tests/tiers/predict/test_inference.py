@@ -111,15 +111,7 @@ def test_a_pinned_model_serves_in_place_of_the_champion(book: Book, tmp_path: Pa
     assert inference.model_for(book, MADE) == pinned
     got = ask(book)
     np.testing.assert_allclose(got.forecast.probability, own(pinned), rtol=0, atol=1e-12)
-    assert got.forecast.model_names == ("pinned", "pinned")
-    assert got.forecast.horizon_bars == (3, 3)
-
-
-def test_a_pinned_model_of_another_asset_class_does_not_serve(book: Book, tmp_path: Path) -> None:
-    registered(tmp_path, "first", 3)
-    instruments.ensure_instrument("BTC/USD", "crypto")
-    book.symbols, book.model_name = ["BTC/USD", "BBB"], "first"
-    assert_neutral(ask(book), "on the asset classes of BTC/USD, BBB, it was trained on AAA, BBB")
+    assert (got.forecast.model_names, got.forecast.horizon_bars) == (("pinned", "pinned"), (3, 3))
 
 
 def test_a_symbol_that_the_model_never_saw_is_told_once(book: Book, tmp_path: Path) -> None:
@@ -128,16 +120,19 @@ def test_a_symbol_that_the_model_never_saw_is_told_once(book: Book, tmp_path: Pa
     book.symbols = ["CCC", "BBB"]
     for _ in range(2):
         assert ask(book).served_by == {"first": champion}
-    told = SystemEvent.objects.get(kind="model.unseen_symbols")
-    assert told.data["reason"] == "first never saw CCC: it was trained on AAA, BBB."
+    told = SystemEvent.objects.get(kind="model.unseen_symbols").data["reason"]
+    assert told == "first never saw CCC: it was trained on AAA, BBB."
 
 
-def test_a_pin_on_nothing_is_told(book: Book, tmp_path: Path) -> None:
+def test_a_pin_on_nothing_and_one_on_another_asset_class_are_told(book: Book, tmp_path: Path) -> None:
     registered(tmp_path, "first", 3)
     book.model_name = "gone"
     with pytest.raises(ModelMissing, match="book 'desk' is pinned to model 'gone', which does not exist"):
         inference.model_for(book, MADE)
     assert_neutral(ask(book), "pinned to model 'gone'")
+    instruments.ensure_instrument("BTC/USD", "crypto")
+    book.symbols, book.model_name = ["BTC/USD", "BBB"], "first"
+    assert_neutral(ask(book), "on the asset classes of BTC/USD, BBB, it was trained on AAA, BBB")
 
 
 def test_without_a_model_the_forecast_is_neutral_and_names_the_command(book: Book) -> None:
@@ -207,22 +202,16 @@ def test_damaged_weights_are_not_served(book: Book, tmp_path: Path) -> None:
 
 def test_the_challenger_serves_only_the_symbols_it_is_given(book: Book, tmp_path: Path) -> None:
     champion = registered(tmp_path, "first", 3)
-    challenger = registered(tmp_path, "second", 4, role="challenger")
+    challenger = registered(tmp_path, "second", 4, role="challenger", horizon=2)
     got = ask(book, "BBB", "ZZZ")
     np.testing.assert_allclose(got.forecast.probability[0], own(champion)[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(got.forecast.probability[1], own(challenger)[1], rtol=0, atol=1e-12)
     assert not np.allclose(own(champion)[1], own(challenger)[1])
-    assert got.forecast.model_names == ("first", "second")
+    assert (got.forecast.model_names, got.forecast.horizon_bars) == (("first", "second"), (5, 2))
     assert got.served_by == {"first": champion, "second": challenger}
     alone = ask(book)
     assert alone.forecast.model_names == ("first", "first")
     assert alone.served_by == {"first": champion}
-
-
-def test_each_symbol_has_the_horizon_of_the_model_that_serves_it(book: Book, tmp_path: Path) -> None:
-    registered(tmp_path, "old", 1)
-    registered(tmp_path, "new", 2, role="challenger", horizon=2)
-    assert ask(book, "BBB").forecast.horizon_bars == (5, 2)
 
 
 def test_a_symbol_without_complete_input_has_no_forecast_and_no_model(book: Book, tmp_path: Path) -> None:
