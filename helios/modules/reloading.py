@@ -1,7 +1,8 @@
 """Hot reload: files that changed under a module in use become its next version, or a reason why not.
 
 One process looks, every few seconds (`modules.watch_files`). What changed is registered, tested and swapped like any
-version. A content that was refused, or rolled back, is not tried again: the next one is.
+version. A content that was refused, or that a person swapped, rolled back or activated away from, is not tried again:
+the next one is.
 """
 
 from __future__ import annotations
@@ -29,29 +30,31 @@ def watch_files() -> dict[str, str]:
     """Look at the files of every hot-reloadable module in use; returns what was done, by slot."""
     flags.refresh_if_behind()
     swapping.recover()
-    slots = Module.objects.select_related("active").filter(hot_reloadable=True).exclude(active=None)
-    done = {slot.name: _look(slot) for slot in slots}
-    return {name: what for name, what in done.items() if what}
+    watched = Module.objects.select_related("active").filter(hot_reloadable=True).exclude(active=None)
+    done = {}
+    for key in list(watched.values_list("pk", flat=True)):
+        slot = watched.filter(pk=key).first()  # as it is now: the swap of another slot may have taken a minute
+        if slot is not None and (what := _look(slot)):
+            done[slot.name] = what
+    return done
 
 
 def _look(slot: Module) -> str:
     assert slot.active is not None  # noqa: S101 - asked for like that
     try:
         digest = _digest(slot.active.path)
-    except HeliosError as error:
-        return _refused(slot, "", error_text(error))
+    except HeliosError as error:  # what is not to be tried again is not forgotten for it
+        return "" if slot.reload_digest else _refused(slot, "", error_text(error))
     except OSError as error:  # a file that went away between two looks
         log.bind(module=slot.name, error=error_text(error)).info("modules.files_moving")
         return ""
     if digest == slot.active.digest:
         return _settled(slot)
-    if not flags.is_enabled(FLAG):
-        known = digest == slot.reload_digest
-        return "" if known else _refused(slot, digest, WAITS)
-    if digest == slot.reload_digest and slot.reload_error != WAITS:
+    waits = slot.reload_error == WAITS and flags.is_enabled(FLAG)
+    if digest == slot.reload_digest and not waits:
         return ""
-    earlier = _earlier(slot, digest)
-    return _refused(slot, digest, earlier) if earlier else _reload(slot, slot.active.path, digest)
+    why = _why_not(slot, digest)
+    return _refused(slot, digest, why) if why else _reload(slot, slot.active.path, digest)
 
 
 def _digest(path: str) -> str:
@@ -61,6 +64,13 @@ def _digest(path: str) -> str:
     if known is None or known[0] != looks:
         known = _seen[path] = (looks, sources.read(path, loading.allowed_packages()).digest)
     return known[1]
+
+
+def _why_not(slot: Module, digest: str) -> str:
+    """Why this content is not to be tried; empty when it is."""
+    if slot.reload_digest == swapping.NEXT_FOUND:
+        return _earlier(slot, digest) or f"it lay there when {slot.active} was chosen: swap to it, or change the files"
+    return _earlier(slot, digest) if flags.is_enabled(FLAG) else WAITS
 
 
 def _earlier(slot: Module, digest: str) -> str:
@@ -92,9 +102,12 @@ def _refused(slot: Module, digest: str, why: str) -> str:
 
 
 def _settled(slot: Module) -> str:
-    """What lies on disk is in use: an earlier refusal is history."""
+    """What lies on disk is in use: an earlier refusal is history, and what changes from now on is a change."""
     if slot.reload_error:
         _settle(slot.name, "", "")
+    elif slot.reload_digest:
+        same = Module.objects.filter(pk=slot.pk, generation=slot.generation)
+        same.update(reload_digest="")
     return ""
 
 

@@ -33,6 +33,7 @@ LEASE_S: Final = 20.0  # without a renewal for so long, a swap's owner counts as
 RENEW_S: Final = 4.0
 PREPARE_S: Final = 60.0  # a living process that has not answered by then holds the swap up
 POLL_S: Final = 0.05
+NEXT_FOUND: Final = "next found"  # as a slot's reload_digest: whatever lies on the disk at the next look
 log = logger.bind(component="modules")
 
 Progress = Callable[[str], None]
@@ -245,7 +246,10 @@ def _switch(row: ModuleSwap) -> None:
 
 
 def fill_slot(slot: Module, version: ModuleVersion | None, *, previous: ModuleVersion | None, failed: str = "") -> None:
-    """Fill the slot with `version`; the one that leaves it is LOADED, or FAILED with the reason."""
+    """Fill the slot with `version`; the one that leaves it is LOADED, or FAILED with the reason.
+
+    Unless it failed, that is a choice: hot reload leaves what lies on the disk by then, and follows what changes later.
+    """
     if slot.active is not None:
         leaving = slot.active
         leaving.state, leaving.error = (ModuleState.FAILED, failed) if failed else (ModuleState.LOADED, "")
@@ -255,6 +259,8 @@ def fill_slot(slot: Module, version: ModuleVersion | None, *, previous: ModuleVe
         version.loaded_at = version.loaded_at or timezone.now()
         version.save(update_fields=STATE)
     slot.active, slot.previous, slot.watch = version, previous, None
+    if not failed:
+        slot.reload_digest, slot.reload_error = NEXT_FOUND, ""
 
 
 def _supersede(slot: Module) -> None:

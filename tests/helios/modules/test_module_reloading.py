@@ -140,6 +140,72 @@ def test_a_person_who_rolls_back_is_not_overruled(oracle):
     assert slot().version == "1.0.0"
 
 
+def test_what_a_person_swapped_away_from_is_not_put_back_until_other_files_are_there(oracle, package, tmp_path):
+    first = slot().active.label
+    oracle(version="1.1.0")
+    watch_files()
+    third = services.register("oracle", oracle(version="1.2.0")).label
+    oracle(version="1.1.0")
+    for chosen in (first, third, first):
+        services.swap("oracle", chosen, actor="ann", reason="1.1.0 loses money")
+    assert watch_files() == {"oracle": f"it lay there when oracle {first} was chosen: swap to it, or change the files"}
+    (tmp_path / package / "oracle.py").unlink()
+    assert watch_files() == {}
+    oracle(version="1.1.0")
+    assert watch_files() == {}
+    assert slot().active.label == first
+    oracle(version="1.3.0")
+    assert "swapped to 1.3.0" in watch_files()["oracle"]
+
+
+def test_a_person_who_fills_an_emptied_slot_is_not_overruled(oracle):
+    first = slot().active.label
+    oracle(version="1.1.0")
+    watch_files()
+    services.unload("oracle", actor="bob")
+    services.activate("oracle", first, actor="ann")
+    assert f"when oracle {first} was chosen" in watch_files()["oracle"]
+    assert slot().active.label == first
+
+
+def test_a_choice_while_the_flag_is_off_holds_when_it_is_on_again(oracle):
+    other = services.register("oracle", oracle(version="1.2.0")).label
+    oracle(version="1.1.0")
+    flag_services.disable("hot_reload_modules", actor="test")
+    watch_files()
+    services.swap("oracle", other, actor="ann")
+    watch_files()
+    flag_services.enable("hot_reload_modules", actor="test")
+    assert watch_files() == {}
+    assert slot().active.label == other
+
+
+def test_a_choice_during_the_swap_of_another_slot_is_seen(oracle, code, monkeypatch):
+    services.register("seer", code("seer"))
+    services.activate("seer")
+    chosen = services.register("seer", code("seer", version="1.2.0")).label
+    code("seer", version="1.1.0")
+    oracle(version="1.1.0")
+
+    def meanwhile(version: ModuleVersion, *_: object, **__: object) -> str:
+        if version.module.name == "oracle":
+            services.swap("seer", chosen, actor="ann")
+        return ""
+
+    monkeypatch.setattr(runs, "passes", meanwhile)
+    assert f"when seer {chosen} was chosen" in watch_files()["seer"]
+    assert Module.objects.get(name="seer").version == "1.2.0"
+
+
+def test_a_change_after_what_a_person_chose_was_seen_on_the_disk_is_followed(oracle):
+    services.swap("oracle", services.register("oracle", oracle(version="1.1.0")).label, actor="ann")
+    before = slot().generation
+    assert watch_files() == {}
+    assert slot().generation == before
+    oracle(version="1.2.0")
+    assert "swapped to 1.2.0" in watch_files()["oracle"]
+
+
 def test_going_to_and_fro_between_two_good_contents_is_followed(oracle):
     for version in ("1.1.0", "1.0.0", "1.1.0"):
         oracle(version=version)
