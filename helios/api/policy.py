@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from helios.flags.roles import NAMED, SAFER_OFF, SAFER_ON
+from helios.flags.roles import NAMED, RAISED_OFF, RAISED_ON
 from helios.web.roles import HEAVY, PUBLIC, READ, REPORT, TO_LIVE, WRITE, Policy, Role, Rule, Scope, raised
 
 # Who may put code in charge: one answer for every way by which a version comes to work. Files that come in by
 # themselves hang on the flag hot_reload_modules, whose answer is the same (`flags.roles`).
 _IN_CHARGE = TO_LIVE
-_ON = raised(f"for {SAFER_OFF}")
-_OFF = raised(f"for {SAFER_ON}")
+_ON = raised(f"for {RAISED_ON}")
+_OFF = raised(f"for {RAISED_OFF}")
 _EDIT = raised(f"for {NAMED}")
 _GUARD = raised("for a breaker of the order path")
 

@@ -11,25 +11,6 @@ from typing import Final
 
 from helios.web.roles import Role
 
-# Flags that move money or hold it back, or put code in charge. The value is the position that is safer, which an
-# operator may always choose.
-MONEY_FLAGS: Final[Mapping[str, bool]] = MappingProxyType(
-    {
-        "auto_trading": False,  # on: orders are sent
-        "kelly_position_sizing": False,  # on: positions grow with confidence
-        "hot_reload_modules": False,  # on: changed files come in charge, once they pass
-        "circuit_breakers": True,  # off: failing services are no longer cut off
-        "advanced_risk_engine": True,  # off: only the basic limits hold
-    }
-)
-NAMED: Final = ", ".join(sorted(MONEY_FLAGS))
-SAFER_ON: Final = ", ".join(sorted(name for name, safer in MONEY_FLAGS.items() if safer))
-SAFER_OFF: Final = ", ".join(sorted(name for name, safer in MONEY_FLAGS.items() if not safer))
-TRADERS_FLAGS: Final = (
-    f"Only a trader may turn on {SAFER_OFF}, turn off {SAFER_ON}, or edit these otherwise. "
-    "The other way, and their notes, are open to an operator. So it is with flags and segments that these hang on."
-)
-
 
 class Direction(StrEnum):
     """Which way a request turns a flag."""
@@ -40,6 +21,29 @@ class Direction(StrEnum):
     NOTES = "notes"  # changes no answer
 
 
+# Flags that move money or hold it back, or put code or a model in charge: every switch of a decision is one. The value
+# is the turn that is safer whatever the case, which an operator may always make; None where that hangs on the case.
+MONEY_FLAGS: Final[Mapping[str, Direction | None]] = MappingProxyType(
+    {
+        "auto_trading": Direction.OFF,  # on: orders are sent
+        "hot_reload_modules": Direction.OFF,  # on: changed files come in charge, once they pass
+        "neural_network_v2": Direction.OFF,  # on: the challenger model decides for its share of the symbols
+        "circuit_breakers": Direction.ON,  # off: failing services are no longer cut off
+        "advanced_risk_engine": Direction.ON,  # off: only the basic limits hold
+        "kelly_position_sizing": None,  # off: a small edge gets the fixed fraction, where Kelly takes next to nothing
+        "garch_volatility": None,  # either estimate may be the lower one, which makes positions larger
+        "llm_strategic_analysis": None,  # a view may lower the leverage, and raise it
+        "llm_enhanced_decisions": None,
+    }
+)
+NAMED: Final = ", ".join(sorted(MONEY_FLAGS))
+RAISED_ON: Final = ", ".join(sorted(name for name, safer in MONEY_FLAGS.items() if safer is not Direction.ON))
+RAISED_OFF: Final = ", ".join(sorted(name for name, safer in MONEY_FLAGS.items() if safer is not Direction.OFF))
+TRADERS_FLAGS: Final = (
+    f"Only a trader may turn on {RAISED_ON}, turn off {RAISED_OFF}, or edit these otherwise. "
+    "Turning them the other way alone, and their notes, are open to an operator. "
+    "So it is with flags and segments that these hang on."
+)
 NOTES: Final = frozenset({"description", "owner", "expires_at"})
 
 
@@ -48,12 +52,11 @@ def for_flag(name: str, direction: Direction, steers: Iterable[str] = ()) -> Rol
 
     A flag that one of the money hangs on is a trader's both ways: which way is safer hangs on the prerequisite.
     """
-    safer = MONEY_FLAGS.get(name)
-    if direction is not Direction.NOTES and not MONEY_FLAGS.keys().isdisjoint(steers):
-        return Role.TRADER
-    if safer is None or direction is Direction.NOTES or direction is (Direction.ON if safer else Direction.OFF):
+    if direction is Direction.NOTES:
         return Role.OPERATOR
-    return Role.TRADER
+    if not MONEY_FLAGS.keys().isdisjoint(steers):
+        return Role.TRADER
+    return Role.OPERATOR if name not in MONEY_FLAGS or direction is MONEY_FLAGS[name] else Role.TRADER
 
 
 def direction_of(changes: Iterable[str], *, enabled: bool) -> Direction:

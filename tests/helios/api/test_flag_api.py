@@ -14,10 +14,10 @@ from tests.support.people import Api
 
 pytestmark = pytest.mark.django_db
 
-FLAG = "feature-flags/garch_volatility"
+FLAG = "feature-flags/websocket_streaming"
 
 
-def row(name: str = "garch_volatility") -> FeatureFlag:
+def row(name: str = "websocket_streaming") -> FeatureFlag:
     return FeatureFlag.objects.get(name=name)
 
 
@@ -40,7 +40,7 @@ def test_flags_are_listed_by_name_in_pages(viewer: Api) -> None:
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        ({"search": "garch"}, ["garch_volatility"]),
+        ({"search": "websocket_s"}, ["websocket_streaming"]),
         ({"strategy": "gradual"}, ["paper_trading_v2"]),
         ({"enabled": "false", "strategy": "whitelist"}, ["advanced_risk_engine"]),
         ({"owner": "nobody"}, []),
@@ -92,10 +92,10 @@ def test_a_flag_tells_how_it_is_evaluated_and_what_changed(viewer: Api) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one(viewer: Api) -> None:
-    for path in ("feature-flags/garch_volatilty", "feature-flags/garch_volatilty/history"):
+    for path in ("feature-flags/websocket_streming", "feature-flags/websocket_streming/history"):
         response = viewer.get(path)
         assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
-        assert "did you mean garch_volatility?" in response.json()["detail"]
+        assert "did you mean websocket_streaming?" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("name", ["%00", "a%20b", "a" * 101, "%ED%A0%80", "..", "%2e", "ü"])
@@ -164,15 +164,15 @@ def test_a_flag_is_switched_off_and_on_and_the_snapshot_follows(operator: Api) -
     assert (response.status_code, response.json()["enabled"]) == (200, False)
     assert row().enabled is False
     assert operator.post(f"{FLAG}/enable").json()["enabled"] is True
-    last = FeatureFlagHistory.objects.filter(flag_id="garch_volatility").first()
+    last = FeatureFlagHistory.objects.filter(flag_id="websocket_streaming").first()
     assert last is not None
     assert (last.action, last.actor) == ("enable", "operator")
 
 
 @pytest.mark.parametrize("style", ["body", "query", "both"])
 def test_the_body_style_names_the_flag_in_the_body_or_in_the_address(operator: Api, style: str) -> None:
-    query = "?name=garch_volatility" if style != "body" else ""
-    named = {"name": "garch_volatility"} if style != "query" else {}
+    query = "?name=websocket_streaming" if style != "body" else ""
+    named = {"name": "websocket_streaming"} if style != "query" else {}
     assert operator.post(f"feature-flags/disable{query}", named).json()["enabled"] is False
     assert operator.post(f"feature-flags/enable{query}", named).json()["enabled"] is True
     shared = operator.post(f"feature-flags/percentage{query}", {**named, "percentage": 25})
@@ -185,7 +185,7 @@ def test_the_body_style_needs_one_name(operator: Api) -> None:
         "pointer": "/name",
         "detail": "must be in the body or in the address, was in neither",
     }
-    two = operator.post("feature-flags/enable?name=black_litterman", {"name": "garch_volatility"})
+    two = operator.post("feature-flags/enable?name=black_litterman", {"name": "websocket_streaming"})
     assert first_error(two)["parameter"] == "name"
     assert operator.post("feature-flags/enable", {"name": "nope"}).status_code == 404
 
@@ -243,7 +243,7 @@ def test_a_flag_of_the_catalogue_stays(operator: Api) -> None:
 
 
 def test_a_name_that_is_taken_is_a_conflict(operator: Api) -> None:
-    response = operator.post("feature-flags", {"name": "garch_volatility"})
+    response = operator.post("feature-flags", {"name": "websocket_streaming"})
     assert (response.status_code, first_error(response)["pointer"]) == (409, "/name")
 
 
@@ -264,7 +264,7 @@ def test_everything_that_a_flag_can_hold_is_set_and_read_again(operator: Api) ->
         "environments": ["dev", "staging"],
         "segments": ["large_caps"],
         "constraints": [{"contextName": "desk", "operator": "STR_CONTAINS", "values": ["cry"], "inverted": True}],
-        "prerequisites": [{"feature": "garch_volatility", "enabled": True}],
+        "prerequisites": [{"feature": "websocket_streaming", "enabled": True}],
         "variants": [{"name": "a", "weight": 1}, {"name": "b", "weight": 3}],
         "description": "a pilot",
         "owner": "research",
@@ -328,7 +328,7 @@ def test_a_body_that_does_not_fit_is_refused_with_a_pointer(
 
 
 def test_rules_between_fields_are_refused_with_their_place(operator: Api) -> None:
-    cyclic = operator.patch(FLAG, {"prerequisites": [{"feature": "garch_volatility"}]})
+    cyclic = operator.patch(FLAG, {"prerequisites": [{"feature": "websocket_streaming"}]})
     assert cyclic.status_code == 422
     unknown = operator.patch(FLAG, {"segments": ["nobody"]})
     assert (unknown.status_code, first_error(unknown)["pointer"]) == (422, "/segments")

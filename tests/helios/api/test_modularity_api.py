@@ -28,7 +28,7 @@ def test_the_status_counts_what_stands_where(viewer: Api) -> None:
 
 def test_the_status_follows_what_is_changed(viewer: Api) -> None:
     before = viewer.get("status").json()
-    flags.kill("garch_volatility", actor="tests")
+    flags.kill("websocket_streaming", actor="tests")
     breakers.force_open("llm_api", actor="tests")
     after = viewer.get("status").json()
     assert (after["flags_killed"], after["flags_on"]) == (before["flags_killed"] + 1, before["flags_on"] - 1)
@@ -52,17 +52,17 @@ def test_a_session_reads(session: Client) -> None:
 
 
 def test_a_session_changes_nothing_without_its_csrf_token(session: Client) -> None:
-    response = session.post(f"{BASE}/feature-flags/garch_volatility/disable", content_type="application/json")
+    response = session.post(f"{BASE}/feature-flags/websocket_streaming/disable", content_type="application/json")
     assert response.status_code == 403
     assert response.json()["detail"].startswith("CSRF Failed")
-    assert FeatureFlag.objects.get(name="garch_volatility").enabled
+    assert FeatureFlag.objects.get(name="websocket_streaming").enabled
 
 
 def test_a_session_with_its_csrf_token_changes(session: Client) -> None:
     token = "t" * 32
     session.cookies["csrftoken"] = token
     response = session.post(
-        f"{BASE}/feature-flags/garch_volatility/disable",
+        f"{BASE}/feature-flags/websocket_streaming/disable",
         content_type="application/json",
         headers={"X-CSRFToken": token},
     )
@@ -71,7 +71,7 @@ def test_a_session_with_its_csrf_token_changes(session: Client) -> None:
 
 def test_a_token_needs_no_csrf_token(operator: Api) -> None:
     client = Client(enforce_csrf_checks=True, headers={"Authorization": f"Token {operator.token}"})
-    response = client.post(f"{BASE}/feature-flags/garch_volatility/disable", content_type="application/json")
+    response = client.post(f"{BASE}/feature-flags/websocket_streaming/disable", content_type="application/json")
     assert response.status_code == 200
 
 

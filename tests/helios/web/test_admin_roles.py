@@ -68,14 +68,16 @@ FLAG_BUTTONS: Final = [
     ("kill", "auto_trading", Role.OPERATOR),
     ("set_percentage_of", "auto_trading", Role.TRADER),
     ("enable", "kelly_position_sizing", Role.TRADER),
-    ("kill", "kelly_position_sizing", Role.OPERATOR),
+    ("kill", "kelly_position_sizing", Role.TRADER),
+    ("enable", "neural_network_v2", Role.TRADER),
+    ("disable", "neural_network_v2", Role.OPERATOR),
     ("enable", "circuit_breakers", Role.OPERATOR),
     ("disable", "circuit_breakers", Role.TRADER),
     ("kill", "circuit_breakers", Role.TRADER),
     ("disable", "advanced_risk_engine", Role.TRADER),
     ("enable", "advanced_risk_engine", Role.OPERATOR),
-    ("disable", "garch_volatility", Role.OPERATOR),
-    ("set_percentage_of", "garch_volatility", Role.OPERATOR),
+    ("disable", "websocket_streaming", Role.OPERATOR),
+    ("set_percentage_of", "websocket_streaming", Role.OPERATOR),
 ]
 
 
@@ -104,9 +106,10 @@ EDITS: Final[list[tuple[str, dict[str, Any], Role]]] = [
     ("auto_trading", {"whitelist": ["AAPL"]}, Role.TRADER),
     ("circuit_breakers", {"enabled": False}, Role.TRADER),
     ("circuit_breakers", {"environments": ["prod"]}, Role.TRADER),
-    ("kelly_position_sizing", {"enabled": False, "description": "Off for now."}, Role.OPERATOR),
+    ("kelly_position_sizing", {"enabled": False, "description": "Off for now."}, Role.TRADER),
+    ("kelly_position_sizing", {"description": "Fractional."}, Role.OPERATOR),
     ("kelly_position_sizing", {"enabled": False, "percentage": 3}, Role.TRADER),
-    ("garch_volatility", {"enabled": False, "percentage": 3}, Role.OPERATOR),
+    ("websocket_streaming", {"enabled": False, "percentage": 3}, Role.OPERATOR),
 ]
 
 
@@ -354,7 +357,7 @@ def test_a_list_says_what_the_role_does_not_cover(desk: Desk, page: str) -> None
 
 
 def test_the_form_says_it_for_rows_of_the_money_alone(operator: Desk) -> None:
-    for name in ("auto_trading", "garch_volatility"):
+    for name in ("auto_trading", "websocket_streaming"):
         assert ("Only a trader may turn on auto_trading" in operator.get(f"{FLAGS}{flag(name).pk}/change/")) is (
             name in MONEY_FLAGS
         )

@@ -53,7 +53,7 @@ def test_the_same_key_with_another_request_is_refused(operator: Api) -> None:
     for path, body in (
         ("feature-flags", {**FLAG, "percentage": 6}),
         ("feature-flags?x=1", FLAG),
-        ("feature-flags/garch_volatility/enable", FLAG),
+        ("feature-flags/websocket_streaming/enable", FLAG),
     ):
         response = operator.post(path, body, Idempotency_Key="k-1")
         assert response.status_code == 422, path
@@ -84,16 +84,16 @@ def test_a_key_that_is_none_is_refused_by_its_header(operator: Api, key: str) ->
 
 
 def test_after_a_day_a_key_is_new_again(operator: Api) -> None:
-    operator.post("feature-flags/garch_volatility/whitelist/add", {"entries": ["AAPL"]}, Idempotency_Key="k-1")
+    operator.post("feature-flags/websocket_streaming/whitelist/add", {"entries": ["AAPL"]}, Idempotency_Key="k-1")
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
-    answer = operator.post("feature-flags/garch_volatility/enable", Idempotency_Key="k-1")
+    answer = operator.post("feature-flags/websocket_streaming/enable", Idempotency_Key="k-1")
     assert (answer.status_code, answer.json()["enabled"]) == (200, True)
 
 
 def test_the_cleaning_task_forgets_what_is_older_than_a_day(operator: Api) -> None:
-    operator.post("feature-flags/garch_volatility/whitelist/add", {"entries": ["AAPL"]}, Idempotency_Key="old")
+    operator.post("feature-flags/websocket_streaming/whitelist/add", {"entries": ["AAPL"]}, Idempotency_Key="old")
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
-    operator.post("feature-flags/garch_volatility/enable", Idempotency_Key="young")
+    operator.post("feature-flags/websocket_streaming/enable", Idempotency_Key="young")
     assert forget_idempotency_keys() == 1
     assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["young"]
 
@@ -101,8 +101,8 @@ def test_the_cleaning_task_forgets_what_is_older_than_a_day(operator: Api) -> No
 @pytest.mark.parametrize(
     ("row", "safer", "back"),
     [
-        ("feature-flags/garch_volatility", "disable", "enable"),
-        ("feature-flags/garch_volatility", "kill-switch", "enable"),
+        ("feature-flags/websocket_streaming", "disable", "enable"),
+        ("feature-flags/websocket_streaming", "kill-switch", "enable"),
         ("circuit-breakers/llm_api", "open", "close"),
     ],
 )

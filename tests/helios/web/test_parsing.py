@@ -80,7 +80,7 @@ ODD = [
 @pytest.mark.django_db
 @pytest.mark.parametrize("raw", ODD, ids=range(len(ODD)))
 def test_an_odd_body_is_the_callers_mistake(operator: Api, raw: bytes) -> None:
-    response = operator.send("POST", "feature-flags/garch_volatility/percentage", raw)
+    response = operator.send("POST", "feature-flags/websocket_streaming/percentage", raw)
     assert response.status_code == 400
     assert response["Content-Type"] == "application/problem+json"
 
@@ -89,7 +89,7 @@ def test_an_odd_body_is_the_callers_mistake(operator: Api, raw: bytes) -> None:
 def test_a_body_that_is_no_json_by_its_type_is_refused(operator: Api) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "nonsense"):
         response = operator.send(
-            "POST", "feature-flags/garch_volatility/percentage", b"percentage=5", **{"Content-Type": kind}
+            "POST", "feature-flags/websocket_streaming/percentage", b"percentage=5", **{"Content-Type": kind}
         )
         assert response.status_code == 415, kind
         assert response.json()["title"] == "Unsupported Media Type"
@@ -98,7 +98,7 @@ def test_a_body_that_is_no_json_by_its_type_is_refused(operator: Api) -> None:
 @pytest.mark.django_db
 def test_a_huge_body_is_refused_before_it_is_read(operator: Api) -> None:
     raw = b'{"reason": "' + b"x" * parsing.MAX_BYTES + b'"}'
-    response = operator.send("POST", "feature-flags/garch_volatility/disable", raw)
+    response = operator.send("POST", "feature-flags/websocket_streaming/disable", raw)
     assert (response.status_code, response.json()["detail"]) == (
         413,
         "a body must have at most 1048576 bytes, was larger",
@@ -114,7 +114,7 @@ def test_answers_are_json_whatever_is_accepted(viewer: Api, accept: str) -> None
 
 @pytest.mark.django_db
 def test_a_method_that_a_route_does_not_have_is_named(operator: Api) -> None:
-    response = operator.send("PUT", "feature-flags/garch_volatility")
+    response = operator.send("PUT", "feature-flags/websocket_streaming")
     assert response.status_code == 405
     assert set(response["Allow"].split(", ")) == {"GET", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
@@ -134,7 +134,7 @@ def test_of_many_unknown_fields_some_are_named(operator: Api) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("reason", ["\x1b[2J", "ring\x07", "one\nanother line", "next\x85", "\u2028"])
 def test_a_reason_is_one_line_without_control_characters(operator: Api, reason: str) -> None:
-    refused = operator.post("feature-flags/garch_volatility/disable", {"reason": reason})
+    refused = operator.post("feature-flags/websocket_streaming/disable", {"reason": reason})
     assert (refused.status_code, refused.json()["errors"]) == (
         400,
         [{"detail": "must be one line without control characters, was not", "pointer": "/reason"}],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
@@ -26,6 +28,8 @@ from helios.web.management.commands import roles as roles_command
 from helios.web.roles import Role, policy
 from tests.support.people import Api, api_of, person
 from tests.support.places import ROOT
+from tiers.contracts import Switches
+from tiers.risk import kelly
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 
@@ -131,16 +135,31 @@ def test_a_viewer_reads_everything_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("name", sorted(MONEY_FLAGS))
 def test_an_operator_turns_a_flag_of_the_money_to_its_safer_side_only(operator: Api, trader: Api, name: str) -> None:
-    safer, riskier = ("enable", "disable") if MONEY_FLAGS[name] else ("disable", "enable")
-    for path in (f"feature-flags/{name}/{riskier}", f"feature-flags/{riskier}?name={name}"):
-        refused = operator.post(path)
-        assert refused.status_code == 403
-        assert refused.json()["detail"] == "this needs the role trader, you have operator"
-    assert operator.post(f"feature-flags/{name}/{safer}").status_code == 200
+    turns = {Direction.ON: ("enable",), Direction.OFF: ("disable", "kill-switch")}
+    for direction, actions in turns.items():
+        for action in actions:
+            answer = operator.post(f"feature-flags/{name}/{action}")
+            assert answer.status_code == (200 if direction is MONEY_FLAGS[name] else 403)
+            if answer.status_code == 403:
+                assert answer.json()["detail"] == "this needs the role trader, you have operator"
+                assert trader.post(f"feature-flags/{name}/{action}").status_code == 200
+    for action in {"enable", "disable"} - set(turns.get(MONEY_FLAGS[name], ())):
+        assert operator.post(f"feature-flags/{action}?name={name}").status_code == 403
     assert operator.post(f"feature-flags/{name}/percentage", {"percentage": 50}).status_code == 403
     assert operator.patch(f"feature-flags/{name}", {"strategy": "all_on"}).status_code == 403
     assert operator.patch(f"feature-flags/{name}", {"description": "words change nothing"}).status_code == 200
-    assert trader.post(f"feature-flags/{name}/{riskier}").status_code == 200
+
+
+def test_every_switch_of_a_decision_is_a_flag_of_the_money() -> None:
+    assert {field.name for field in fields(Switches)} <= set(MONEY_FLAGS)
+
+
+def test_what_makes_positions_larger_in_some_case_is_nobodys_safer_side() -> None:
+    """A small edge: Kelly takes next to nothing, the fixed fraction a fifth of the equity. So off is no safer side."""
+    expected, sigma = np.array([1e-6]), np.array([0.01])
+    kelly_size = kelly.kelly_size(expected, sigma, fraction=0.5, cap=1.0)
+    assert kelly_size < kelly.fixed_size(expected, fraction=0.2)
+    assert MONEY_FLAGS["kelly_position_sizing"] is None
 
 
 def test_an_operator_may_always_kill_auto_trading(operator: Api, trader: Api) -> None:
@@ -158,7 +177,7 @@ def test_killing_a_protection_is_a_traders_decision(operator: Api, trader: Api) 
 
 def test_other_flags_are_an_operators(operator: Api) -> None:
     for action in ("disable", "enable", "kill-switch"):
-        assert operator.post(f"feature-flags/garch_volatility/{action}").status_code == 200
+        assert operator.post(f"feature-flags/websocket_streaming/{action}").status_code == 200
 
 
 def test_a_flag_that_money_hangs_on_is_a_traders_at_whatever_remove(operator: Api, trader: Api) -> None:
@@ -223,7 +242,7 @@ def test_giving_a_role_takes_the_others_and_leaves_other_groups() -> None:
 @given(st.sampled_from(sorted(MONEY_FLAGS)), st.sampled_from(Direction))
 def test_one_side_of_a_money_flag_is_free_and_the_other_is_not(name: str, turn: Direction) -> None:
     free = flag_roles.for_flag(name, turn) is Role.OPERATOR
-    assert free == (turn in {Direction.NOTES, Direction.ON if MONEY_FLAGS[name] else Direction.OFF})
+    assert free == (turn in {Direction.NOTES, MONEY_FLAGS[name]})
 
 
 # --- groups in the database ---
@@ -277,7 +296,7 @@ def test_the_documents_have_the_table_of_roles_as_the_command_prints_it() -> Non
     assert "| POST | `/api/books/{name}/halt` | operator |  | Books: Halt | `mode halt` |" in shown
     guide = (ROOT / "docs" / "api.md").read_text()
     for name, safer in MONEY_FLAGS.items():
-        assert f"| `{name}` | {'on' if safer else 'off'}" in guide
+        assert f"| `{name}` | {safer or 'neither'}" in guide
 
 
 def test_the_command_shows_the_same_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,10 +116,10 @@ def test_reading_writing_what_is_slow_and_what_is_safer_are_counted_apart_and_fo
     settings.API_RATES = {**settings.API_RATES, "read": "1/h", "write": "1/h", "sensitive": "1/h", "safer": "1/h"}
     assert operator.get("segments").status_code == 200
     assert operator.get("segments").status_code == 429
-    assert operator.post("feature-flags/garch_volatility/enable").status_code == 200
-    assert operator.post("feature-flags/garch_volatility/enable").status_code == 429
-    assert operator.post("feature-flags/garch_volatility/disable").status_code == 200
-    assert operator.post("feature-flags/garch_volatility/disable").status_code == 429
+    assert operator.post("feature-flags/websocket_streaming/enable").status_code == 200
+    assert operator.post("feature-flags/websocket_streaming/enable").status_code == 429
+    assert operator.post("feature-flags/websocket_streaming/disable").status_code == 200
+    assert operator.post("feature-flags/websocket_streaming/disable").status_code == 429
     assert operator.post("modules/nope/load").status_code == 404
     assert operator.post("modules/nope/load").status_code == 429
     assert viewer.get("segments").status_code == 200
