@@ -35,13 +35,13 @@ BACKTEST_ROWS = (  # in the words of `manage.py backtest`
     ("Fees paid", "fees_paid", "money"),
 )
 
-EVIDENCE_ROWS = (  # each with its 95 % interval
+EVIDENCE_ROWS = (
     ("gain on class frequencies, nats", "gain"),
-    ("of it on whether the price moves", "gain_on_moving"),
-    ("of it on where it goes", "gain_on_direction"),
-    ("sides named right, above always up", "hit_rate_above_always_up"),
+    ("of it on whether prices move", "gain_on_moving"),
+    ("of it on where they go", "gain_on_direction"),
+    ("sides named right, less always up", "hit_rate_above_always_up"),
     ("Sharpe ratio of the backtest", "sharpe"),
-    ("Sharpe ratio above class frequencies'", "sharpe_above_class_frequencies"),
+    ("Sharpe ratio, less class frequencies'", "sharpe_above_class_frequencies"),
 )
 
 
@@ -85,6 +85,7 @@ def render(outcome: Outcome) -> RenderableType:
     return Group(
         data_table(outcome.data),
         model_table(outcome.training, outcome.backtest),
+        evidence_table(outcome.backtest),
         backtest_table(outcome.backtest),
         *(str(sentence) for sentence in pick(outcome.backtest, "says") or ()),
         replay_table(outcome.replay),
@@ -116,8 +117,15 @@ def model_table(training: Any, backtest: Any) -> Table:
     table.add_row(
         "side of the move named right", _plain(pick(found, "hit_rate")), DASH, _plain(pick(found, "always_up"))
     )
+    return table
+
+
+def evidence_table(backtest: Any) -> Table:
+    """What the model adds to what needs no model, each figure with its 95 % interval."""
+    table = _table("What the model adds, with 95 % intervals", "figure", "estimate", "low", "high")
     for label, key in EVIDENCE_ROWS:
-        table.add_row(label, _interval(pick(found, key)), DASH, DASH)
+        found = pick(backtest, f"evidence.{key}")
+        table.add_row(label, *(_plain(pick(found, part)) for part in ("value", "low", "high")))
     return table
 
 
@@ -196,12 +204,6 @@ def _plain(value: Any) -> str:
     if not isinstance(value, float) or value.is_integer():
         return formatted(value, "n")
     return f"{value:.4f}" if value == value else DASH  # noqa: PLR0124 - NaN
-
-
-def _interval(value: Any) -> str:
-    if value is None:
-        return DASH
-    return f"{pick(value, 'value'):.4f} ({pick(value, 'low'):.4f} to {pick(value, 'high'):.4f})"
 
 
 def _day(value: Any) -> str:

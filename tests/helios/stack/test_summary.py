@@ -120,7 +120,7 @@ def test_the_model_in_service_is_shown_on_what_it_did_not_see_and_in_words() -> 
     assert "Model compact-1d-7 on 900 bars from 2009-04-08 on that it did not see" in text
     assert row(text, "log loss") == ["1.0816", "1.0898", "-"]
     assert row(text, "side of the move named right") == ["0.5270", "-", "0.5670"]
-    assert row(text, "of it on where it goes")[0] == "-0.0030 (-0.0080 to 0.0020)"
+    assert row(text, "of it on where they go") == ["-0.0030", "-0.0080", "0.0020"]
     assert "This model knows when nothing will happen, not where prices go." in text
 
 
