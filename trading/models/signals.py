@@ -24,7 +24,7 @@ class MLModel(models.Model):
     feature_set = models.CharField(max_length=32)
     feature_version = models.CharField(max_length=32, help_text="of the set that it was trained on")
     timeframe = timeframe_field()
-    symbols = ArrayField(symbol_field(), help_text="its universe, sorted")
+    symbols = ArrayField(symbol_field())  # sorted
     horizon_bars = models.PositiveIntegerField()
     seed = models.BigIntegerField()
     path = models.TextField(help_text="its folder, relative to var/")
