@@ -83,9 +83,9 @@ def check_registration(name: str, path: str, version: str, dependencies: Mapping
 def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersion:
     """Run the suites that gate the slot on a version (the newest by default): LOADED afterwards, or FAILED and why.
 
-    Raises `ModuleRefused` where a dependency is not loaded in a fitting version, and as `unload` does for the version
-    before, `ModuleLoadFailed` where the code is at fault. An ACTIVE version stays as it is. The tests run outside the
-    transaction: they may take long.
+    Raises `ModuleRefused` where a dependency is not loaded in a fitting version, `ModuleLoadFailed` where the code is
+    at fault. An ACTIVE version stays as it is, and so does the one that a roll-back brings, whatever its tests say. The
+    tests run outside the transaction: they may take long.
     """
     with MODULES.changing(actor=actor):
         rows = slots()
@@ -93,7 +93,8 @@ def load(name: str, version: str = "", *, actor: str = "system") -> ModuleVersio
         if row.state == ModuleState.ACTIVE:
             return row
         before = ModuleState(row.state)
-        move(rows[name], row, ModuleState.LOADING, actor=actor)
+        if not _is_way_back(rows[name], row):
+            move(rows[name], row, ModuleState.LOADING, actor=actor)
     try:
         problem = runs.passes(row, actor=actor)
     except BaseException:
@@ -132,7 +133,6 @@ def loadable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersi
     row = version_of(slot, version)
     if row.state != ModuleState.ACTIVE:
         _refuse_open(slot)
-        _refuse_way_back(slot, row)
         check_path(row.path, loading.allowed_packages())
         compatibility.check_needs(row, rows, USABLE)
     return row
@@ -154,22 +154,21 @@ def unload(name: str, version: str = "", *, actor: str = "system") -> ModuleVers
     """Take a version (the one in use by default) out of use from the next task on.
 
     Running cycles that pinned it end with it. Raises `ModuleRefused` while another module needs the slot, while it is
-    being swapped, and for the version before while the first calls of a switch are watched: failures lead back to it.
+    being swapped, and for the version before, which a roll-back brings.
     """
     with MODULES.changing(actor=actor):
         rows = slots()
         slot = named(rows, name)
         row = version_of(slot, version) if version or slot.active is None else slot.active
         _refuse_open(slot)
-        _refuse_way_back(slot, row)
+        if _is_way_back(slot, row):
+            raise ModuleRefused(f"module {name} {row.label} is what a roll-back brings: put another version in first")
         users = compatibility.users_of(rows, name)
         if users and _last_usable(slot, row):
             raise ModuleRefused(f"module {name} is needed by {', '.join(users)}: unload them first")
         if row.state != ModuleState.UNLOADED:
             if slot.active_id == row.pk:
                 slot.active = slot.watch = None
-            if slot.previous_id == row.pk:
-                slot.previous = None
             move(slot, row, ModuleState.UNLOADED, actor=actor)
     return row
 
@@ -325,17 +324,15 @@ def _refuse_open(slot: Module) -> None:
         raise ModuleRefused(f"module {slot.name} is being swapped by {running.actor}: wait until that has ended")
 
 
-def _refuse_way_back(slot: Module, row: ModuleVersion) -> None:
-    """Failures of watched calls lead back to the version before, which stays LOADED until then."""
-    if slot.watch is not None and slot.active is not None and slot.previous_id == row.pk:
-        raise ModuleRefused(
-            f"module {slot.name} {row.label} is what a failed call goes back to: wait until {slot.active.label} has "
-            f"had its {slot.watch.watch_calls} watched calls"
-        )
+def _is_way_back(slot: Module, row: ModuleVersion) -> bool:
+    """Whether a roll-back, by a person or by the watch, would bring this version: nobody else moves it."""
+    return slot.previous_id == row.pk and row.state in USABLE
 
 
 def _finish(row: ModuleVersion, state: ModuleState, *, actor: str, error: str = "") -> ModuleVersion:
-    """End a loading, unless somebody changed the version while its code was imported."""
+    """End a loading, if there was one, unless somebody changed the version while its code was imported."""
+    if row.state != ModuleState.LOADING:
+        return row
     with MODULES.alone():
         slot = named(slots(), row.module.name)
         current = ModuleVersion.objects.select_related("module").get(pk=row.pk)

@@ -80,7 +80,7 @@ def carry_out(row: ModuleSwap, suites: Sequence[str] = (), *, progress: Progress
 
 
 def rollback(name: str, *, actor: str, reason: str = "") -> ModuleSwap:
-    """Put the version before back, at once: it was in use, so it is not tested and not prepared again.
+    """Put the version before back, into an emptied slot too, at once: it was in use, so it is not tested again.
 
     Raises `ModuleRefused` where there is none, where it was refused since, or does not fit what else is in use.
     """
@@ -297,7 +297,7 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
     """Put the version before back. After a failure also one that does not fit what others need: it is known to work."""
     undone = slot.swaps.filter(to_version=slot.active_id, state__in=[SwapState.SWITCHED, SwapState.COMPLETED]).first()
     target, left = slot.previous, slot.active
-    if target is None or left is None:
+    if target is None:
         raise ModuleRefused(f"module {slot.name} must have a version before the one in use to go back to, has none")
     if target.state not in USABLE:
         why = f": {target.error}" if target.error else ""
@@ -350,7 +350,7 @@ def _end_failed(row: ModuleSwap, sentence: str, *, at_fault: bool = False) -> No
     tested = at_fault and row.state == SwapState.TESTING
     _finish(row, SwapState.FAILED, sentence)
     version = row.to_version
-    if tested and version.state != ModuleState.ACTIVE:
+    if tested and version.state != ModuleState.ACTIVE and row.module.previous_id != version.pk:  # that stays a way back
         version.state, version.error = ModuleState.FAILED, sentence
         version.save(update_fields=STATE)
     MODULES.record("module.swap_failed", row.module.name, _announced(row), severity="warning")

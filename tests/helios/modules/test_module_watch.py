@@ -60,15 +60,58 @@ def test_the_first_failed_call_brings_the_version_before_back(oracle, faulty):
     assert watch.fallback_label("oracle") == oracle["1.0.0"]
 
 
-def test_the_version_before_stays_while_the_first_calls_are_watched(oracle, faulty):
-    for takes_away in (services.unload, services.load):
-        with pytest.raises(ModuleRefused, match=r"is what a failed call goes back to: wait until 1\.2\.0.* watched"):
-            takes_away("oracle", oracle["1.0.0"])
+def test_nobody_takes_the_version_before_away(oracle, faulty):
+    with pytest.raises(ModuleRefused, match=r"1\.0\.0.* is what a roll-back brings: put another version in first"):
+        services.unload("oracle", oracle["1.0.0"])
     services.unload("oracle", oracle["1.1.0"])
     with pytest.raises(WatchedCallFailed):
         call()
     assert watch.flush() == ["oracle"]
     assert used() == oracle["1.0.0"]
+
+
+@pytest.mark.parametrize("verdict", ["", "is too slow"])
+def test_testing_the_version_before_keeps_no_roll_back_waiting(oracle, monkeypatch, verdict):
+    services.configure("oracle", watch_calls=0)
+    services.swap("oracle", "1.1.0", actor="ann")
+    generation = Module.objects.get(name="oracle").generation
+    states = []
+
+    def tested(version: ModuleVersion, *_: object, **__: object) -> str:
+        states.append(ModuleVersion.objects.get(pk=version.pk).state)
+        return verdict
+
+    monkeypatch.setattr(runs, "passes", tested)
+    if verdict:
+        with pytest.raises(ModuleLoadFailed, match="module oracle is too slow"):
+            services.load("oracle", oracle["1.0.0"], actor="operator")
+        with pytest.raises(SwapFailed):
+            services.swap("oracle", oracle["1.0.0"], actor="hot reload")
+    else:
+        assert services.load("oracle", oracle["1.0.0"], actor="operator").state == "LOADED"
+        assert Module.objects.get(name="oracle").generation == generation
+    assert set(states) == {"LOADED"}
+    services.rollback("oracle", actor="ann")
+    assert used() == oracle["1.0.0"]
+
+
+def test_a_roll_back_fills_the_slot_that_somebody_emptied(oracle):
+    Module.objects.filter(name="user").delete()
+    services.swap("oracle", "1.1.0", actor="ann")
+    services.unload("oracle", actor="operator")
+    with pytest.raises(ModuleRefused, match="is what a roll-back brings"):
+        services.unload("oracle", oracle["1.0.0"], actor="operator")
+    back = services.rollback("oracle", actor="ann")
+    assert (back.from_version, used()) == (None, oracle["1.0.0"])
+
+
+def test_the_version_before_may_fill_the_emptied_slot_by_an_activation_too(oracle):
+    Module.objects.filter(name="user").delete()
+    services.swap("oracle", "1.1.0", actor="ann")
+    services.unload("oracle", actor="operator")
+    services.activate("oracle", oracle["1.0.0"], actor="ann")
+    assert used() == oracle["1.0.0"]
+    assert Module.objects.get(name="oracle").previous is None
 
 
 def test_nothing_of_a_class_of_the_module_leaves_with_the_error(faulty):
