@@ -1,12 +1,15 @@
 """Connections that ask nothing, or never take their answer, are closed: a process has a bounded number of them.
 
-Where nearly all are taken, a new one takes the place of the one that has asked nothing for longest. h11 works in the
-loop of events for each header, each chunk and each read: a request has a bounded number of them too.
+Where nearly all are taken, a new one takes the place of the one that has asked nothing for longest, or else of the
+oldest that is slow with its body or its answer. h11 works in the loop of events for each header, each chunk and each
+read: a request has a bounded number of them too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, Final
 
 import h11
@@ -92,17 +95,26 @@ class PatientProtocol(H11Protocol):
         self.loop.call_later(LOOK_S, self._look, None, 0)
         _open[self] = None
         if self.limit_concurrency and len(self.connections) > CROWDED * self.limit_concurrency:
-            silent = (each for each in _open if each.idle and not each.transport.is_closing())
-            next(silent).transport.abort()  # if need be, this one
+            idle = (each for each in self._others() if each.idle)
+            slow = (each for each in self._others() if each.slow)
+            next(chain(idle, slow, [self])).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _open.pop(self, None)
         super().connection_lost(exc)
 
+    def _others(self) -> Iterator[PatientProtocol]:
+        return (each for each in _open if each is not self and not each.transport.is_closing())
+
     @property
     def idle(self) -> bool:
         """Whether no request is under way: none has begun, or the last one has its answer."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def slow(self) -> bool:
+        """Whether a request waits for its client: for the rest of its body, or to take the answer."""
+        return not self.idle and (self.cycle.more_body or self.flow.write_paused)
 
     def _look(self, seen: Any, looks: int) -> None:
         """Close what has begun no request since the last look, and what is at the same one for too long."""

@@ -5,8 +5,8 @@ database has, from the workers too. Here each kind of request has lanes of its o
 sessions they make up, and logins, whose passwords take long to hash, hold up nobody with a token or a session of ours,
 reading holds up no change, and no change what makes trading safer. In each kind tokens and sessions take turns, and
 each has places of its own; a small body is kept out by nobody else's. What waits on a slow client (its body, its
-answer) takes no lane. Who logs in where somebody has before does not wait among strangers, and a token that was refused
-does from then on.
+answer) takes neither a lane nor a place in its queue, and of slow bodies only the latest are waited for. Who logs in
+where somebody has before does not wait among strangers, and a token that was refused does from then on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ BROWSER: Final = "helios_browser"  # the cookie of a browser in which somebody h
 SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort")
 # And `web_threads` for reading.
 THREADS: Final = {"probe": 1, "stranger": 2, "login": 1, "change": 4, "desk": 2, "safer": 2}
-EACH: Final = 256  # requests of a kind that may be under way of one token or session, and of all strangers together
+# Requests of a kind that may be under way, and bodies that may be on their way: of one token or session, and of all
+# strangers together.
+EACH: Final = 256
 EACH_SAFER: Final = 16
 LARGE: Final = frozenset({"read", "change"})  # kinds whose bodies may be large
 SMALL_BODY: Final = 65_536  # bytes, of all other kinds
@@ -149,10 +151,10 @@ def in_lanes(django: Application, *, reading: int) -> Application:
         turn = "" if which == "stranger" else whose
         answer: list[Message] = []
         try:
-            with lanes[which].place(turn):
-                limit = BUFFERED_EACH if which in LARGE else SMALL_BODY
-                async with bodies.whole(receive, turn, limit) as body, lanes[which].one(turn):
-                    await django(scope, _again(body, receive), _kept(answer))
+            async with bodies.whole(receive, turn, _largest(which)) as body:
+                with lanes[which].place(turn):
+                    async with lanes[which].one(turn):
+                        await django(scope, _again(body, receive), _kept(answer))
         except RefusedError as refused:
             status, detail = refused.args
             again = status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
@@ -170,14 +172,19 @@ class Bodies:
 
     def __init__(self) -> None:
         self.kept = Counter[str]()  # bytes, by whose they are
+        self._coming: dict[str, dict[asyncio.Timeout, None]] = {}  # by whose they are, the oldest first
 
     @asynccontextmanager
     async def whole(self, receive: Receive, whose: str, limit: int) -> AsyncIterator[Message]:
-        """A body in one message; what has not come, or is small, takes no room. Raises: RefusedError."""
-        body, more, room = bytearray(), True, 0
+        """A body in one message; what has not come, or is small, takes no room. None is read where none may come.
+
+        Raises: RefusedError.
+        """
+        body, more, room = bytearray(), bool(limit), 0
+        message: Message = {"type": "http.request"}
         try:
             try:
-                async with asyncio.timeout(BODY_S):
+                async with asyncio.timeout(BODY_S) as patience, self._on_its_way(whose, patience):
                     while more:
                         async with asyncio.timeout(PART_S):
                             message = await receive()
@@ -188,8 +195,10 @@ class Bodies:
                             room = len(body)
                             self._check(room, whose, limit)
             except TimeoutError as error:
-                late = f"a body must come within {BODY_S:g} s, each part within {PART_S:g} s, did not"
-                raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, late) from error
+                late = (
+                    f"a body must come within {BODY_S:g} s, each part within {PART_S:g} s, and before {EACH} more begin"
+                )
+                raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, f"{late}, did not") from error
             if message["type"] == "http.disconnect":
                 raise RefusedError(HTTPStatus.BAD_REQUEST, "a body must come to its end, did not")
             yield {"type": "http.request", "body": bytes(body), "more_body": False}
@@ -197,12 +206,33 @@ class Bodies:
             self.kept[whose] -= room
             self.kept += Counter()  # without those that keep nothing
 
+    @asynccontextmanager
+    async def _on_its_way(self, whose: str, patience: asyncio.Timeout) -> AsyncIterator[None]:
+        """Where too many come, the patience with the oldest ends."""
+        coming = self._coming.setdefault(whose, {})
+        if len(coming) == EACH:
+            oldest = next(iter(coming))
+            del coming[oldest]
+            oldest.reschedule(0)
+        coming[patience] = None
+        try:
+            yield
+        finally:
+            coming.pop(patience, None)
+            if not coming:
+                self._coming.pop(whose, None)
+
     def _check(self, own: int, whose: str, limit: int) -> None:
         if own > limit:
             detail = f"a body must have at most {limit} bytes here, or without a token or a session, was larger"
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         if self.kept[whose] > BUFFERED_EACH or self.kept.total() > BUFFERED:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies come at once; try again")
+
+
+def _largest(which: str) -> int:
+    """The bytes of a body of that kind of request, at most; a probe has none."""
+    return BUFFERED_EACH if which in LARGE else 0 if which == "probe" else SMALL_BODY
 
 
 def _remember(refused: dict[str, None], whose: str, answer: list[Message]) -> None:

@@ -223,6 +223,46 @@ def test_a_body_whose_next_part_does_not_come_is_given_up(monkeypatch: pytest.Mo
     assert not bodies.kept
 
 
+def test_a_probe_waits_for_no_body() -> None:
+    application = lanes.in_lanes(serving(lambda _: 405), reading=1)
+    told: list[int] = []
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        told.append(message.get("status", 0))
+
+    head = {"type": "http", "method": "POST", "path": lanes.PROBES, "headers": []}
+    asyncio.run(asyncio.wait_for(application(head, never, send), 60))
+    assert told[0] == 405
+
+
+def test_strangers_who_are_slow_with_their_bodies_keep_no_stranger_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "EACH", 2)
+    application = lanes.in_lanes(serving(lambda _: None), reading=1)
+    told: list[int] = []
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        told.append(message.get("status", 0))
+
+    async def crowd() -> list[httpx.Response]:
+        head = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        slow = [asyncio.create_task(application(head, never, send)) for _ in range(3)]
+        await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        assert [each.done() for each in slow] == [True, False, False]
+        answers = await ask(application, ("POST", b"whole"), headers={})
+        for each in slow:
+            each.cancel()
+        return answers
+
+    assert asyncio.run(crowd())[0].content == b"whole"
+    assert told[0] == 408
+
+
 def test_who_leaves_before_the_end_of_a_body_takes_no_thread() -> None:
     application = lanes.in_lanes(serving(lambda _: pytest.fail("it was served")), reading=1)
     told: list[int] = []
