@@ -22,6 +22,14 @@ def birth(pid: int) -> str | None:
     return None if fields[_STATE] in _DEAD else f"{_boot()}:{fields[_START_TICKS]}"
 
 
+def signal_name(number: int) -> str:
+    """`SIGKILL`; `signal 40` for one that Python has no name for, as most real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def told_to_end(error: BaseException) -> bool:
     """Whether an error is this process's own way out, asked for by a signal; a pool process hears no SIGINT."""
     from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]  # noqa: PLC0415 - others run no pool

@@ -15,6 +15,7 @@ from types import FrameType
 
 import psutil
 
+from helios.liveness import signal_name
 from helios.stack import children
 from helios.stack.children import StackError, pause_s
 from helios.stack.ports import check_ports
@@ -154,12 +155,7 @@ class Runner:
 
 def ending(status: int) -> str:
     """How a process ended that nobody had asked to: `was killed by SIGKILL`, `ended unexpectedly with status 3`."""
-    if status >= 0:
-        return f"ended unexpectedly with status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"
+    return f"ended unexpectedly with status {status}" if status >= 0 else f"was killed by {signal_name(-status)}"
 
 
 def kill_sessions(leaders: Sequence[int]) -> None:

@@ -22,6 +22,7 @@ _CALLS: Final = {
     "x86_64": {
         "shmget": 29,
         "socket": 41,
+        "socketpair": 53,
         "clone": 56,
         "kill": 62,
         "semget": 64,
@@ -79,6 +80,7 @@ _CALLS: Final = {
         "semget": 190,
         "shmget": 194,
         "socket": 198,
+        "socketpair": 199,
         "add_key": 217,
         "request_key": 218,
         "keyctl": 219,

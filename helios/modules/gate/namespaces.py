@@ -22,7 +22,7 @@ _NO_SUID, _NO_DEVICES, _NO_EXEC, _BIND, _RECURSIVE, _PRIVATE = 0x2, 0x4, 0x8, 0x
 _DETACH: Final = 2
 _HERE, _AT_RECURSIVE = -100, 0x8000
 _READ_ONLY: Final = 0x1 | 0x2  # for `mount_setattr`: no writing, no set-user-id
-_SCRATCH_MB: Final = 256
+_SCRATCH_MB: Final = 64  # of memory that no process holds
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
 
 

@@ -16,7 +16,6 @@ import json
 import os
 import secrets
 import selectors
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -31,6 +30,7 @@ from typing import Any, Final, Literal
 from loguru import logger
 from psutil import NoSuchProcess
 
+from helios.liveness import signal_name
 from helios.modules.gate.process_tree import TOKEN, ProcessTree
 from helios.modules.gate.transcript import Garbled, Transcript
 from helios.warm import Forked, WarmLost, WarmProcess
@@ -322,7 +322,7 @@ class GateMonitor:
         if status is None:
             return "killed", "its process was ended, and how was not told"
         if status < 0:
-            return "killed", f"its process was ended by {signal.Signals(-status).name}"
+            return "killed", f"its process was ended by {signal_name(-status)}"
         return "killed", f"its process left with status {status} in the middle of it"
 
     def _read(self) -> None:

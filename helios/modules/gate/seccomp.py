@@ -16,7 +16,8 @@ from typing import Final
 from helios.modules.gate import kernel
 
 REFUSED: Final = (
-    *("socket", "shmget", "semget", "msgget", "memfd_create", "memfd_secret"),  # memory that no limit counts
+    # sockets, and memory that no limit counts, such as the buffers of a pair of them
+    *("socket", "socketpair", "shmget", "semget", "msgget", "memfd_create", "memfd_secret"),
     *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "userfaultfd"),
     *("mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick"),
     *("mount_setattr", "unshare", "setns", "open_by_handle_at", "quotactl", "acct", "swapon", "reboot", "personality"),

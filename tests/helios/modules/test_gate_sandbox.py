@@ -131,6 +131,7 @@ def test_memory_taken_little_by_little_ends_at_the_limit_by_whichever_guard_sees
         ("import os; os._exit(0)", "its process left with status 0 in the middle of it"),
         ("import ctypes; ctypes.string_at(0)", "its process was ended by SIGSEGV"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "its process was ended by SIGTERM"),
+        ("import os; os.kill(os.getpid(), 40)", "its process was ended by signal 40"),
         ("import os; os.closerange(3, 256); import time; time.sleep(30)", "it closed the pipe"),
         ("import os; os.closerange(3, 256); return value", "its process left with status 71"),
     ],
@@ -174,6 +175,19 @@ def test_memory_that_no_kernel_limit_counts_is_watched(gate):
     assert ended.kind == "killed"
     assert ended.reason.startswith("it may use 400 MB of memory, used ")
     assert outcomes(ended)["before"] == "passed"
+
+
+def test_the_tables_of_what_is_only_read_count_as_memory(gate):
+    source = """
+        import mmap, time
+        def run(value):
+            held = mmap.mmap(-1, 2**38, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+            for place in range(0, 2**38, 2**21):
+                held[place]
+            time.sleep(60)
+    """
+    ended = gate(source, memory_mb=400)
+    assert ended.reason.startswith("it may use 400 MB of memory, used ")
 
 
 def test_a_crowd_of_processes_is_ended_to_the_last(gate):

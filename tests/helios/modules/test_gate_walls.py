@@ -71,6 +71,7 @@ attempt("ptrace", lambda: asked({ptrace}, 16, GIVEN["victim"], 0, 0))
 attempt("namespace", lambda: asked({unshare}, 0x10000000))
 attempt("mount", lambda: asked({mount}, 0, 0, 0, 0, 0))
 attempt("memory without a limit", lambda: os.memfd_create("hidden"))
+attempt("buffers of sockets", socket.socketpair)
 attempt("key ring", lambda: asked({keyctl}, 0, -3, 0))
 attempt("bpf", lambda: asked({bpf}, 0, 0, 0))
 attempt("perf", lambda: asked({perf}, 0, 0, 0, 0, 0))
@@ -102,6 +103,7 @@ TRIED = (
     *("signal to ours", "approved module", "code of ours", "library", "folder for all", "root again", "ptrace"),
     *(
         "memory without a limit",
+        "buffers of sockets",
         "namespace",
         "mount",
         "key ring",
