@@ -144,7 +144,12 @@ class ModuleAdmin(ServicedAdmin):
 
     @display(description="in use")
     def in_use(self, row: Module) -> str:
-        return row.active.label if row.active is not None else "nothing"
+        """What `Roll back` and `Unload` take out; the list sends its label with them."""
+        if row.active is None:
+            return "nothing"
+        return format_html(
+            '{}<input type="hidden" name="used-{}" value="{}">', row.active.label, row.pk, row.active.label
+        )
 
     @display(description="a rollback brings")
     def before(self, row: Module) -> str:
@@ -233,8 +238,8 @@ class ModuleAdmin(ServicedAdmin):
         """Say what was done to a slot, or what the change of the version that the list showed says itself."""
 
         def changed(row: Module) -> tuple[str, bool]:
-            seen = () if done else (request.POST.get(f"seen-{row.pk}", ""),)
-            answer = change(row.name, *seen, actor=request.user.get_username())
+            seen = request.POST.get(f"{'used' if done else 'seen'}-{row.pk}", "")
+            answer = change(row.name, seen, actor=request.user.get_username())
             return (f"{row.name} {done}" if done else str(answer)), True
 
         self.each(request, rows, changed)

@@ -33,6 +33,10 @@ class ModuleLoadFailed(Rejected):
     """The module's code could not be imported, or is not what was registered."""
 
 
+class InUse(Conflict, ModuleRefused):
+    """Another version is in use than whoever decides saw."""
+
+
 class SwapRunning(Conflict, ModuleRefused):
     """Another swap of the same module is on its way."""
 

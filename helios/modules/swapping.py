@@ -7,34 +7,38 @@ running tasks and running cycles keep what they have. The first real calls are w
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
-from loguru import logger
 
 from helios.control import news
 from helios.errors import error_text
 from helios.modules import compatibility, loading, presence
 from helios.modules.core.dependencies import check_path
-from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning
+from helios.modules.errors import InUse, ModuleRefused, SwapFailed, SwapRunning
 from helios.modules.gate import runs
-from helios.modules.models import OPEN_SWAPS, Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
+from helios.modules.lease import LEASE_S, Lease
+from helios.modules.models import (
+    OPEN_SWAPS,
+    JobState,
+    Module,
+    ModuleJob,
+    ModuleState,
+    ModuleSwap,
+    ModuleVersion,
+    SwapState,
+)
 from helios.modules.rows import MODULES, STATE, USABLE, changed, named, slots, version_of
 
-LEASE_S: Final = 20.0  # without a renewal for so long, a swap's owner counts as dead
-RENEW_S: Final = 4.0
 PREPARE_S: Final = 60.0  # a living process that has not answered by then holds the swap up
 POLL_S: Final = 0.05
 NEXT_FOUND: Final = "next found"  # as a slot's reload_digest: whatever lies on the disk at the next look
-log = logger.bind(component="modules")
 
 Progress = Callable[[str], None]
 
@@ -63,7 +67,7 @@ def carry_out(row: ModuleSwap, suites: Sequence[str] = (), *, progress: Progress
     tell = progress or (lambda _: None)
     name, to = row.module.name, row.to_version
     try:
-        with _Lease(row.pk):
+        with Lease(row.pk):
             _step(row, SwapState.TESTING)
             tell(f"{name} {to.label}: versions fit; running its tests in a process of its own")
             _require(runs.passes(to, suites, actor=row.actor), f"module {name} {to.label} did not pass its tests")
@@ -79,16 +83,22 @@ def carry_out(row: ModuleSwap, suites: Sequence[str] = (), *, progress: Progress
     return row
 
 
-def rollback(name: str, *, actor: str, reason: str = "") -> ModuleSwap:
+def rollback(name: str, used: str = "", *, actor: str, reason: str = "") -> ModuleSwap:
     """Put the version before back, into an emptied slot too, at once: it was in use, so it is not tested again.
 
-    Raises `ModuleRefused` where there is none, where it was refused since, or does not fit what else is in use.
+    It waits for no swap of the slot: one under way or asked for is ended. `used`: the label that is to leave the slot,
+    whatever that is by default. Raises `InUse` where another one is in the slot, `ModuleRefused` where there is no
+    version before, where it was refused since, or does not fit what else is in use.
     """
     with MODULES.changing(actor=actor, reason=reason):
         rows = slots()
         slot = named(rows, name)
-        _refuse_open(slot)
-        return _back(slot, rows, actor=actor, error=reason or f"rolled back by {actor}", failed=False)
+        current = slot.active.label if slot.active is not None else "nothing"
+        if used not in ("", current):
+            raise InUse(f"module {name} must be in use as {used} to be rolled back from it, is as {current}")
+        row = _back(slot, rows, actor=actor, error=reason or f"rolled back by {actor}", failed=False)
+        _end_open(slot, f"module {name} was rolled back by {actor} meanwhile")
+    return row
 
 
 def watched(swap_id: int, *, seen: int, failed: int, error: str) -> str:
@@ -172,6 +182,14 @@ def _refuse_open(slot: Module) -> None:
         )
 
 
+def _end_open(slot: Module, why: str) -> None:
+    """End the slot's swap that is under way, whose owner finds that at its next step, and the one that waits."""
+    for running in slot.swaps.filter(state__in=OPEN_SWAPS).select_related("module", "to_version"):
+        _end_failed(running, why)
+    waiting = slot.jobs.filter(kind=ModuleJob.Kind.SWAP, state=JobState.QUEUED)
+    waiting.update(state=JobState.FAILED, detail=why, finished_at=Now())
+
+
 def _fail_dead(slot: Module) -> bool:
     """End the slot's open swap when its owner is no process any more, or has not renewed its lease."""
     running = slot.swaps.filter(state__in=OPEN_SWAPS).first()
@@ -192,10 +210,16 @@ def _step(row: ModuleSwap, state: SwapState) -> None:
     with transaction.atomic():
         moved = ModuleSwap.objects.filter(pk=row.pk, state=row.state).update(state=state)
         if moved != 1:
-            raise SwapFailed(f"swap {row.pk} must be {row.state} to go on, somebody ended it: its owner was silent")
+            raise _ended(row)
         row.state = state
         message = f"swap {row.pk} {state}"
         transaction.on_commit(lambda: news.announce(settings.REDIS_URL, "modules", message), robust=True)
+
+
+def _ended(row: ModuleSwap) -> SwapFailed:
+    """What its owner raises once somebody else has ended it."""
+    found = ModuleSwap.objects.get(pk=row.pk)
+    return SwapFailed(f"swap {row.pk} must be {row.state} to go on, is {found.get_state_display()}: {found.error}")
 
 
 def _require(problem: str, what: str) -> None:
@@ -217,6 +241,8 @@ def _prepared(row: ModuleSwap, tell: Progress) -> int:
         if ready != ready_before:
             tell(f"ready in {ready} of {len(answers)} processes")
             ready_before = ready
+        if not ModuleSwap.objects.filter(pk=row.pk, state=row.state).exists():
+            raise _ended(row)
         if time.monotonic() > deadline:
             raise SwapFailed(f"{', '.join(silent)} must answer within {PREPARE_S:g} s, was alive and silent")
         time.sleep(POLL_S)
@@ -235,7 +261,7 @@ def _switch(row: ModuleSwap) -> None:
             state=SwapState.SWITCHED, switched_at=Now(), processes=row.processes
         )
         if moved != 1:
-            raise SwapFailed(f"swap {row.pk} must be {row.state} to switch, somebody ended it: its owner was silent")
+            raise _ended(row)
         row.refresh_from_db()
         _supersede(slot)
         fill_slot(slot, to, previous=slot.active)
@@ -371,28 +397,3 @@ def _announced(row: ModuleSwap) -> dict[str, Any]:
         "reason": row.reason,
         "error": row.error,
     }
-
-
-class _Lease:
-    """Renews a swap's lease from a thread of its own while its owner is at work."""
-
-    def __init__(self, swap_id: int) -> None:
-        self._swap_id, self._done = swap_id, threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"swap-{swap_id}-lease", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _renew(self) -> None:
-        while not self._done.wait(RENEW_S):
-            until = Now() + timedelta(seconds=LEASE_S)
-            try:
-                ModuleSwap.objects.filter(pk=self._swap_id, state__in=OPEN_SWAPS).update(expires_at=until)
-            except DatabaseError as error:  # tried again in time, or the lease runs out
-                log.bind(swap=self._swap_id, error=error_text(error)).warning("modules.lease_not_renewed")
-            finally:
-                connection.close()

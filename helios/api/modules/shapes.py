@@ -55,6 +55,12 @@ class NewSwap(Reasoned):
     suites = _suites()
 
 
+class NewRollback(Reasoned):
+    from_version = StrictText(
+        required=False, default="", max_length=80, help_text="the label that is to leave the slot (409 if another is)"
+    )
+
+
 class TestOrder(WhichVersion):
     suites = _suites()
 

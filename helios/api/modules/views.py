@@ -225,15 +225,19 @@ class CancelJob(ApiView):
         return Response(shapes.JobSerializer(job).data)
 
 
-@posted(TAG, "Roll a module back", "modules_rollback", shapes.SwapSerializer, Reasoned)
+@posted(TAG, "Roll a module back", "modules_rollback", shapes.SwapSerializer, shapes.NewRollback)
 class Rollback(ApiView):
     """The version before takes the slot again."""
 
     @idempotent(atomic=False)
     def post(self, request: Request, name: str) -> Response:
-        """At once: it was in use, so it is not tested again. One that was refused since stays out (422)."""
-        reason = body(request, Reasoned)["reason"]
-        swap = services.rollback(get_module(name).name, actor=actor(request), reason=reason)
+        """At once: it was in use, so it is not tested again. One that was refused since stays out (422).
+
+        A swap of the slot that waits or is under way is ended by it.
+        """
+        wanted = body(request, shapes.NewRollback)
+        name, used = get_module(name).name, wanted["from_version"]
+        swap = services.rollback(name, used, actor=actor(request), reason=wanted["reason"])
         return _swapped(swap.pk)
 
 

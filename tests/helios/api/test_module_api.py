@@ -240,7 +240,10 @@ def test_a_swap_names_what_was_seen(trader: Api, oracle: dict[str, str], code: W
 
 def test_a_swap_is_taken_back(trader: Api, oracle: dict[str, str]) -> None:
     done(trader, trader.post("modules/swap", {"name": "oracle", "version": "1.1.0"}))
-    back = trader.post("modules/oracle/rollback", {"reason": "I liked the old one"}).json()
+    refused(trader.post("modules/oracle/rollback", {"from_version": oracle["1.0.0"]}), 409, "must be in use as 1.0.0+")
+    back = trader.post(
+        "modules/oracle/rollback", {"reason": "I liked the old one", "from_version": oracle["1.1.0"]}
+    ).json()
     assert (back["kind"], back["to_version"]) == ("rollback", oracle["1.0.0"])
     assert trader.get("modules/oracle/status").json()["active"] == oracle["1.0.0"]
     kinds = [swap["kind"] for swap in trader.get("modules/swaps", {"module": "oracle"}).json()["results"]]

@@ -38,7 +38,7 @@ def hidden(page) -> dict[str, str]:
     listed = page.get(reverse(LIST)).content.decode()
     form = re.search(r'<form id="changelist-form".*?</form>', listed, re.DOTALL)
     assert form
-    return dict(re.findall(r'<input type="hidden" name="(seen-\d+)" value="([^"]+)">', form[0]))
+    return dict(re.findall(r'<input type="hidden" name="((?:seen|used)-\d+)" value="([^"]+)">', form[0]))
 
 
 def act(page, action: str, name: str, seen: dict[str, str] | None = None) -> str:
@@ -93,6 +93,8 @@ def test_a_button_is_about_the_version_that_its_list_showed(page, code):
     services.register("source", code("source", "VERSION = '1.1.0'\ndef run(value): return 'other'\n"))
     assert f"source {seen}: " in act(page, "swap_selected", "source", shown)
     assert ModuleJob.objects.get().version.label == seen
+    services.swap("source", seen, actor="bob")
+    assert "to be rolled back from it, is as" in act(page, "roll_back_selected", "source", shown)
     assert "must be the one that the list showed, none came" in act(page, "swap_selected", "source", {})
 
 

@@ -92,6 +92,14 @@ def test_what_the_services_refuse_later_is_the_jobs_reason(job):
     assert ModuleSwap.objects.count() == 1
 
 
+def test_a_rollback_ends_the_swap_that_waits(job, code):
+    services.swap("oracle", services.register("oracle", code("oracle", version="1.2.0")).label, actor="bob")
+    services.rollback("oracle", actor="bob")
+    jobs.run(job.pk)
+    assert now(job) == ("FAILED", "module oracle was rolled back by bob meanwhile")
+    assert Module.objects.get(name="oracle").active.version == "1.0.0"
+
+
 def test_a_second_swap_waits_for_the_first_one_and_may_follow_it(job):
     with pytest.raises(SwapRunning, match=r"oracle to 1\.1\.0.* asked for by ann .*queued"):
         jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="bob")

@@ -46,7 +46,7 @@ class Swaps(RuleBasedStateMachine):
         self.open: ModuleSwap | None = None
         self.watched: ModuleSwap | None = None
         self.seen = 0
-        self.lost: list[ModuleSwap] = []  # swaps whose owners were taken for dead, and which may still go on
+        self.lost: list[ModuleSwap] = []  # swaps that were ended for their owners, which may still go on
         self.switched: list[ModuleSwap] = []
 
     def teardown(self) -> None:
@@ -104,7 +104,7 @@ class Swaps(RuleBasedStateMachine):
 
     @precondition(lambda self: self.lost)
     @rule()
-    def a_swap_that_was_taken_for_dead_goes_on(self) -> None:
+    def a_swap_that_was_ended_goes_on(self) -> None:
         lost = self.lost.pop()
         work = (
             swapping._switch
@@ -131,12 +131,14 @@ class Swaps(RuleBasedStateMachine):
 
     @rule()
     def a_person_rolls_back(self) -> None:
-        if self.open is not None or not self.previous:
+        if not self.previous:
             with pytest.raises(ModuleRefused):
                 swapping.rollback("machine", actor="ann")
             return
         swapping.rollback("machine", actor="ann")
         self.active, self.previous, self.watched = self.previous, "", None
+        self.lost += [self.open] if self.open else []
+        self.open = None
 
     @invariant()
     def the_slot_is_as_the_model_says(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from helios import outage
 from helios.events.models import SystemEvent
 from helios.modules import loading, presence, process, services, swap_worker, swapping
 from helios.modules.errors import (
+    InUse,
     ModuleLoadFailed,
     ModuleRefused,
     SwapFailed,
@@ -200,10 +202,51 @@ def test_a_swap_during_a_swap_is_refused_by_name_and_time(running):
     assert ModuleSwap.objects.count() == 1
 
 
-@pytest.mark.parametrize("change", [services.unload, services.rollback, services.load])
+@pytest.mark.parametrize("change", [services.unload, services.load])
 def test_other_changes_wait_for_a_running_swap(running, change):
     with pytest.raises(ModuleRefused, match=r"module oracle is being swapped .*by bob"):
         change("oracle", actor="ann")
+
+
+@pytest.fixture
+def meanwhile(oracle, code) -> ModuleSwap:
+    """A swap that somebody has begun while the version in use may still be rolled back."""
+    services.swap("oracle", "1.1.0", actor="ann")
+    return swapping.begin(
+        "oracle", services.register("oracle", code("oracle", version="1.2.0")).label, actor="bob", reason=""
+    )
+
+
+def test_a_rollback_waits_for_no_swap_and_ends_it(oracle, meanwhile):
+    swapping._step(meanwhile, "TESTING")
+    swapping._step(meanwhile, "PREPARING")
+    silent = present()
+    assert services.rollback("oracle", actor="ann", reason="it loses money").to_version.label == oracle["1.0.0"]
+    for step in (lambda: swapping._prepared(meanwhile, print), lambda: swapping._step(meanwhile, "SWITCHED")):
+        with pytest.raises(SwapFailed, match="is failed: module oracle was rolled back by ann meanwhile"):
+            step()
+    with pytest.raises(SwapFailed):
+        swapping._switch(meanwhile)
+    assert (used(), meanwhile.to_version.state) == (oracle["1.0.0"], "UNLOADED")
+    presence.leave(silent.pk)
+    assert services.swap("oracle", meanwhile.to_version.label, actor="ann").state == "SWITCHED"
+
+
+def test_a_rollback_that_is_refused_leaves_the_swap_to_go_on(running):
+    with pytest.raises(ModuleRefused, match="must have a version before the one in use to go back to, has none"):
+        services.rollback("oracle", actor="ann")
+    running.refresh_from_db()
+    assert running.state == "CHECKING"
+
+
+def test_a_rollback_may_name_the_version_that_is_to_leave(oracle, meanwhile):
+    with pytest.raises(
+        InUse, match=rf"must be in use as .* to be rolled back from it, is as {re.escape(oracle['1.1.0'])}"
+    ):
+        services.rollback("oracle", oracle["1.0.0"], actor="ann")
+    meanwhile.refresh_from_db()
+    assert meanwhile.state == "CHECKING"
+    assert services.rollback("oracle", oracle["1.1.0"], actor="ann").to_version.label == oracle["1.0.0"]
 
 
 def test_another_slot_may_be_swapped_meanwhile(running, code):
@@ -247,7 +290,7 @@ def test_a_swap_whose_owner_is_gone_from_this_machine_is_failed_at_once(running)
 def test_an_owner_that_was_taken_for_dead_does_not_switch_afterwards(running, oracle):
     ModuleSwap.objects.update(state="FAILED", error="its owner died")
     for step in (lambda: swapping._step(running, "TESTING"), lambda: swapping._switch(running)):
-        with pytest.raises(SwapFailed, match="somebody ended it: its owner was silent"):
+        with pytest.raises(SwapFailed, match=r"must be .* to go on, is failed: its owner died"):
             step()
     assert used() == oracle["1.0.0"]
 

@@ -58,6 +58,8 @@ class Command(SubjectCommand):
             action.add_argument("--suite", action="append", help=f"{of_gates} the suites that gate it; repeatable")
         if name == "cancel":
             action.add_argument("job", type=int)
+        if name == "rollback":
+            action.add_argument("--from", dest="used", default="", help="the label that is to leave the slot")
         if name == "register":
             _register_arguments(action)
         if name == "configure":
@@ -126,7 +128,8 @@ class Command(SubjectCommand):
         return selectors.swap(row)
 
     def _rollback(self, options: Options) -> Row:
-        return selectors.swap(services.rollback(options["name"], actor=actor(), reason=options["reason"]))
+        name, used = options["name"], options["used"]
+        return selectors.swap(services.rollback(name, used, actor=actor(), reason=options["reason"]))
 
     def _configure(self, options: Options) -> Row:
         hot = None if options["hot_reload"] is None else options["hot_reload"] == "on"
