@@ -1,6 +1,6 @@
 """Code loaded beside what runs: a package of its own for each content, so that nothing running is ever changed.
 
-`helios_modules.risk_1f0c2a9b44d1` is the module `risk` with the content 1f0c2a9b44d1... What runs are the bytes that
+`helios_modules.risk_1f0c2a9b44d1...` is the module `risk` with the content of that hash. What runs are the bytes that
 were hashed: no code is read from disk. The files are laid out once a machine under the folder of the digest, for data,
 tracebacks and what numba has compiled, and laid out anew wherever a process finds them changed or something added.
 """
@@ -83,8 +83,8 @@ def default_root() -> Path:
 
 
 def copy_name(slot: str, digest: str) -> str:
-    """The package name of one content of a slot."""
-    return f"{ROOT}.{slot.replace('-', '_')}_{digest[:12]}"
+    """The package name of one content of a slot and of no other; two that share their first digits are soon found."""
+    return f"{ROOT}.{slot}_{digest}"
 
 
 def load_code(

@@ -232,3 +232,14 @@ def test_a_slot_has_room_for_some_versions_that_nobody_tests(code, monkeypatch):
     services.load("oracle", first.label)
     services.unload("oracle", first.label)
     assert services.register("oracle", code("oracle", version="1.2.0")).version == "1.2.0"
+
+
+@pytest.mark.django_db
+def test_a_label_that_would_stand_for_two_contents_is_refused(code, monkeypatch):
+    real = sources.digest_of
+    monkeypatch.setattr(sources, "digest_of", lambda path, files: f"{'0' * 8}{real(path, files)[8:]}")
+    first = services.register("oracle", code("oracle"))
+    other = code("oracle", "VERSION = '1.0.0'\ndef run(value): return 'other'\n")
+    with pytest.raises(ModuleRefused, match=r"oracle 1\.0\.0\+00000000 must be one content, another one has the same"):
+        services.register("oracle", other)
+    assert [each.digest for each in first.module.versions.all()] == [first.digest]

@@ -48,6 +48,23 @@ def test_two_contents_live_side_by_side(beside):
     assert one.__name__.startswith("helios_modules.risk_")
 
 
+def test_contents_whose_hashes_begin_alike_stay_apart_whatever_becomes_of_one(beside, monkeypatch):
+    real = sources.digest_of
+    monkeypatch.setattr(sources, "digest_of", lambda path, files: f"{'0' * 32}{real(path, files)[32:]}")
+    late = "VERSION = '1.0.0'\ndef run():\n    from .limits import LIMIT\n    return LIMIT\n"
+    one = beside({**package(1), "__init__.py": late}, version="1.0.0")
+    with pytest.raises(ModuleLoadFailed, match=r"is registered as 1.0.1, but the code in scratch.risk is 1.0.0"):
+        beside({**package(2), "__init__.py": late}, version="1.0.1")
+    two = beside({**package(3), "__init__.py": late}, version="1.0.0")
+    assert (one.run(), two.run()) == (1, 3)
+
+
+def test_slots_whose_names_differ_by_a_dash_have_copies_of_their_own(beside):
+    one, two = beside(package(1), slot="risk-two"), beside(package(1), slot="risk_two")
+    assert one is not two
+    assert (one.run(), two.run()) == (1, 1)
+
+
 def test_the_same_content_is_loaded_once(beside):
     assert beside(package(1)) is beside(package(1))
 
