@@ -41,6 +41,7 @@ SMALL_BODY: Final = 65_536  # bytes, of all other kinds
 BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies beyond that which are kept at a time
 BUFFERED_EACH: Final = 8 * 1_048_576  # and of those of one token or session
 BODY_S, PART_S = 30.0, 5.0  # for all of a body to come, and for its next part
+SOMEBODY, NOBODY = "helios.somebody", "helios.nobody"  # in a scope: somebody was known, or whose session is nobody's
 REMEMBERED: Final = 1_024  # tokens and sessions that were refused
 RETRY_S: Final = 1
 
@@ -160,7 +161,7 @@ def in_lanes(django: Application, *, reading: int) -> Application:
             again = status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
             await refuse(send, status, detail, *([(b"retry-after", str(RETRY_S).encode())] if again else []))
             return
-        _remember(refused_before, whose, answer)
+        _remember(refused_before, whose, scope, answer)
         for message in answer:
             await send(message)
 
@@ -235,10 +236,15 @@ def _largest(which: str) -> int:
     return BUFFERED_EACH if which in LARGE else 0 if which == "probe" else SMALL_BODY
 
 
-def _remember(refused: dict[str, None], whose: str, answer: list[Message]) -> None:
-    """Keep the last tokens and sessions that nobody is known by: they wait among strangers until one is known again."""
-    refused.pop(whose, None)
-    if whose and answer and answer[0].get("status") == HTTPStatus.UNAUTHORIZED:
+def _remember(refused: dict[str, None], whose: str, scope: Message, answer: list[Message]) -> None:
+    """Keep the last tokens and sessions that nobody is known by: they wait among strangers until one is known again.
+
+    Whether one is known stands in the scope: a page answers a session that has ended with the way to the login.
+    """
+    if scope.get(SOMEBODY):
+        refused.pop(whose, None)
+    elif whose and (scope.get(NOBODY) == whose or (answer and answer[0].get("status") == HTTPStatus.UNAUTHORIZED)):
+        refused.pop(whose, None)
         refused[whose] = None
         if len(refused) > REMEMBERED:
             del refused[next(iter(refused))]

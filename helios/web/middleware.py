@@ -9,11 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connection
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from loguru import logger
+
+from helios.web.lanes import NOBODY, SOMEBODY
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -65,7 +68,9 @@ class RequestLog:
         with logger.contextualize(request_id=identity), connection.execute_wrapper(database):
             response = self.get_response(request)
             duration_ms = (time.perf_counter() - start) * 1000
-            self._log(request, response.status_code, duration_ms, database)
+            user = _user(request)
+            self._log(request, response.status_code, duration_ms, database, user)
+        _tell_lanes(request, user)
         response["X-Request-ID"] = identity
         response["Server-Timing"] = (
             f'app;dur={duration_ms:.1f}, db;dur={database.seconds * 1000:.1f};desc="{database.n_queries} queries"'
@@ -73,7 +78,7 @@ class RequestLog:
         return response
 
     @staticmethod
-    def _log(request: HttpRequest, status: int, duration_ms: float, database: DatabaseTime) -> None:
+    def _log(request: HttpRequest, status: int, duration_ms: float, database: DatabaseTime, user: str) -> None:
         level = "WARNING" if status >= SERVER_ERROR else "INFO"
         if request.path.startswith(QUIET_PREFIX) and status < SERVER_ERROR:
             level = "DEBUG"
@@ -83,7 +88,7 @@ class RequestLog:
             status=status,
             duration_ms=round(duration_ms, 1),
             db_queries=database.n_queries,
-            user=_user(request),
+            user=user,
         ).log(level, "http.request")
 
 
@@ -93,6 +98,12 @@ def _user(request: HttpRequest) -> str:
     if not isinstance(user, AbstractBaseUser):  # lazy, and maybe never asked for
         user = getattr(request, "_cached_user", None)
     return str(user.get_username()) if user is not None and user.is_authenticated else ""
+
+
+def _tell_lanes(request: HttpRequest, user: str) -> None:
+    """Whether somebody was known, by a token or a session, or whose session is nobody's, whatever the answer was."""
+    scope = getattr(request, "scope", {})
+    scope |= {SOMEBODY: True} if user else {NOBODY: request.COOKIES.get(settings.SESSION_COOKIE_NAME)}
 
 
 class ContentPolicy:

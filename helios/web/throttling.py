@@ -94,20 +94,27 @@ class Limit(BaseThrottle):
 
 
 class AdminPages:
-    """Middleware: a person's pages of the admin count against the rates of the same person's requests to the API."""
+    """Middleware: a person's pages of the admin count against the rates of the same person's requests to the API.
+
+    Those of nobody count as a stranger's, whatever session was sent along.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith(ADMIN) and request.path != LOGIN and request.user.is_authenticated:
-            scope = Scope.READ if request.method in READING else Scope.WRITE
-            if is_safer(str(request.method), request.path):
-                scope = Scope.SAFER
-            wait_s = count(f"{scope}:{request.user.pk}", Rate.parse(settings.API_RATES[scope.value]))
+        if request.path.startswith(ADMIN) and request.path != LOGIN:
+            wait_s = self._wait_s(request) if request.user.is_authenticated else stranger_wait_s(request)
             if wait_s > 0:
                 return too_many("You ask too often", wait_s)
         return self.get_response(request)
+
+    @staticmethod
+    def _wait_s(request: HttpRequest) -> float:
+        scope = Scope.READ if request.method in READING else Scope.WRITE
+        if is_safer(str(request.method), request.path):
+            scope = Scope.SAFER
+        return count(f"{scope}:{request.user.pk}", Rate.parse(settings.API_RATES[scope.value]))
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """503 with a sentence, where the database gave up a page's statement or is away."""

@@ -20,6 +20,8 @@ def serving(work: Work) -> Any:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]
         status = await sync_to_async(work, thread_sensitive=True)(scope["method"])
+        if status is None or status < 300:
+            scope["helios.somebody"] = True
         await send({"type": "http.response.start", "status": status or 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from io import BytesIO
 from typing import Any
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.base import BaseHandler
 from django.test import Client
 
 from helios.web import lanes, marks
@@ -312,6 +316,51 @@ def test_a_token_that_was_refused_waits_among_strangers_until_it_holds_again(mon
     for headers in (KNOWN, KNOWN, KNOWN, KNOWN, OTHER, KNOWN):
         asyncio.run(ask(application, ("POST", b""), path=HALT, headers=headers))
     assert served == ["safer", "stranger", "stranger", "safer", "safer", "safer"]
+
+
+def test_a_session_that_is_nobodys_waits_among_strangers_whatever_the_page_answered() -> None:
+    told = iter([lanes.NOBODY, "", lanes.SOMEBODY, ""])
+    served = []
+
+    async def application(scope: Any, _receive: Any, send: Any) -> None:
+        await sync_to_async(lambda: served.append(threading.current_thread().name.partition("-")[0]))()
+        scope[next(told)] = marked("s")
+        await send({"type": "http.response.start", "status": 302, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    behind = lanes.in_lanes(application, reading=1)
+    for _ in range(4):
+        asyncio.run(ask(behind, ("POST", b""), path="/admin/x/halt", headers={"cookie": SESSION}))
+    assert served == ["safer", "stranger", "stranger", "safer"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [("GET", "/admin/"), ("POST", "/admin/x/halt"), ("GET", "/api/books/"), ("POST", "/api/books/main/halt")],
+)
+def test_django_tells_the_lanes_whose_session_it_was(client: Client, method: str, address: str) -> None:
+    ann = person(Role.VIEWER, "ann")
+    client.force_login(ann)
+    session = client.cookies["sessionid"].value
+    alive = _scope_after(method, address, session)
+    assert (alive.get(lanes.SOMEBODY), lanes.NOBODY in alive) == (True, False)
+    ann.is_active = False
+    ann.save()
+    inactive = _scope_after(method, address, session)
+    client.logout()
+    for gone in (inactive, _scope_after(method, address, session)):
+        assert (gone.get(lanes.NOBODY), lanes.SOMEBODY in gone) == (session, False)
+
+
+def _scope_after(method: str, path: str, session: str) -> dict[str, Any]:
+    """The scope of a request, without a token for its form, that Django has answered."""
+    handler = BaseHandler()
+    handler.load_middleware()
+    scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "query_string": b""}
+    scope |= {"headers": [(b"cookie", f"sessionid={session}".encode()), (b"host", b"testserver")]}
+    handler.get_response(ASGIRequest(scope, BytesIO()))
+    return scope
 
 
 def test_a_client_that_is_slow_with_its_body_or_its_answer_takes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:

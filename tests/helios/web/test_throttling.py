@@ -148,6 +148,19 @@ def test_pages_of_the_admin_count_with_the_requests_of_the_same_person(
 
 
 @pytest.mark.django_db
+def test_pages_that_are_asked_with_a_session_of_nobody_count_as_a_strangers(
+    viewer: Api, settings: Any, client: Client
+) -> None:
+    settings.API_RATES = {**settings.API_RATES, "anon": "2/h"}
+    client.force_login(viewer.user)
+    ended = client.cookies["sessionid"].value
+    client.logout()
+    client.cookies["sessionid"] = ended
+    assert [client.post("/admin/x/halt").status_code for _ in range(3)] == [302, 302, 429]
+    assert viewer.get("segments").status_code == 200
+
+
+@pytest.mark.django_db
 def test_a_page_whose_statement_takes_too_long_ends_in_a_sentence(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
