@@ -42,14 +42,21 @@ def beat(process: uuid.UUID, *, generation: int, loaded: Sequence[str]) -> bool:
     return changed == 1
 
 
-def answer(process: uuid.UUID, swap_id: int, error: str) -> None:
-    """Say that a swap's version is ready here, or with `error`, why it is not."""
+def answer(process: uuid.UUID, swap_id: int, error: str | None) -> None:
+    """Say that a swap's version is ready here, or with `error`, why it is not; None: that it is being loaded."""
     row = ModuleProcess.objects.filter(pk=process).first()
     if row is None:
         return
     answers = {**row.prepared, str(swap_id): error}
     newest = sorted(answers, key=int)[-KEPT_ANSWERS:]
     ModuleProcess.objects.filter(pk=process).update(prepared={key: answers[key] for key in newest}, seen_at=Now())
+
+
+def lost_while_loading(swap_id: int) -> list[ModuleProcess]:
+    """Those that ended, or were not heard of any more, while they loaded the version of a swap."""
+    here, key = set(live()), str(swap_id)
+    begun = ModuleProcess.objects.filter(prepared__has_key=key)
+    return [row for row in begun if row.prepared[key] is None and row not in here]
 
 
 def calling(process: uuid.UUID, swap_id: int | None) -> None:

@@ -114,6 +114,7 @@ class SwapWorker:
             return
         waiting = ModuleSwap.objects.select_related("to_version__module").filter(state=SwapState.PREPARING)
         for swap in waiting.exclude(pk__in=self._answered):
+            presence.answer(row, swap.pk, None)
             presence.answer(row, swap.pk, _loaded(swap.to_version))
             self._answered.add(swap.pk)
 

@@ -234,8 +234,9 @@ def _prepared(row: ModuleSwap, tell: Progress) -> int:
         answers = {process: process.prepared.get(str(row.pk)) for process in presence.live()}
         for process, answer in answers.items():
             _require(answer or "", f"{process} could not load {row.to_version}")
-        silent = [str(process) for process, answer in answers.items() if answer is None]
-        if not silent:
+        for lost in presence.lost_while_loading(row.pk):
+            raise SwapFailed(f"{lost} ended or fell silent while it loaded {row.to_version}")
+        if not (silent := [str(process) for process, answer in answers.items() if answer is None]):
             return len(answers)
         ready = len(answers) - len(silent)
         if ready != ready_before:

@@ -192,6 +192,18 @@ def test_a_swap_whose_owner_is_killed_is_failed_and_the_next_one_goes_through(de
     assert "died while it was running its tests" in failed[1]
 
 
+def test_a_version_that_ends_a_process_or_holds_it_as_it_is_loaded_is_not_switched_to(desk: Desk):
+    for name in ("w0", "w1"):
+        desk.start(name)
+    desk.wait_present(2)
+    desk.wait_seen(["w0", "w1"], "1.0.0")
+    ends = "import os; os.environ.get('HELIOS_COMPONENT') == 'w1' and os._exit(1)"
+    said = desk.swap("1.1.0", body=f"return VERSION\n{ends}\ndef never():\n    pass")
+    assert "ended or fell silent while it loaded oracle 1.1.0" in said
+    desk.stop(["w0"])
+    assert desk.seen("w0") == [["1.0.0"] * 5]
+
+
 def test_a_stopped_process_holds_a_swap_up_until_it_counts_as_dead(desk: Desk):
     for name in ("w0", "w1"):
         desk.start(name)

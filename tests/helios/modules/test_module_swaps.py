@@ -349,6 +349,20 @@ def test_a_process_that_lives_and_says_nothing_holds_the_swap_up(oracle, monkeyp
     assert used() == oracle["1.0.0"]
 
 
+@pytest.mark.parametrize("lost", [{"pid": 2**22 + 1}, {"seen_at": "2026-01-01T00:00Z"}], ids=["ended", "silent"])
+def test_a_process_that_is_lost_while_it_loads_it_keeps_everybody_on_the_old_version(oracle, monkeypatch, lost):
+    def alive(swap_id: int) -> list[ModuleProcess]:
+        presence.answer(present(**lost).pk, swap_id, None)
+        ModuleProcess.objects.update(**lost)
+        return found(swap_id)
+
+    found = presence.lost_while_loading
+    monkeypatch.setattr(presence, "lost_while_loading", alive)
+    with pytest.raises(SwapFailed, match=r"worker .* ended or fell silent while it loaded oracle 1\.1\.0"):
+        services.swap("oracle", "1.1.0", actor="ann")
+    assert used() == oracle["1.0.0"]
+
+
 def test_dead_processes_are_not_waited_for(oracle):
     present(host="elsewhere", seen_at=timezone.now() - timedelta(seconds=presence.STALE_S + 5))
     child = os.fork()
