@@ -71,6 +71,23 @@ def test_the_first_start_makes_a_database_of_version_18_in_utc(server: EmbeddedP
     assert ask(server, "SELECT current_database()") == ("helios",)
 
 
+def test_the_roles_of_containers_have_their_passwords_and_are_no_superusers(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmbeddedPostgres, "_settle_roles", lambda _: None)
+    monkeypatch.setattr(EmbeddedPostgres, "create_database", lambda *_: None)
+    server.start()  # as the image's is: empty
+    passwords = {f"POSTGRES_{name}_PASSWORD": f"it's {name}" for name in ("OWNER", "WORKER", "MAINTENANCE")}
+    where = {"PATH": f"{postgres.reachable_binaries(None)}:{os.environ['PATH']}", "PGHOST": str(server.socket_dir)}
+    script = ROOT / "deploy" / "postgres" / "roles.sh"
+    subprocess.run([script], env={**where, **passwords, "POSTGRES_USER": "postgres"}, check=True)
+    asked = "SELECT string_agg(rolname, ' ' ORDER BY rolname), bool_or(rolsuper OR rolcreaterole OR rolcreatedb)"
+    assert ask(server, f"{asked}, bool_and(rolpassword IS NOT NULL) FROM pg_authid WHERE rolname ~ 'helios'") == (
+        *("helios helios_maintenance helios_worker", False, True),
+    )
+    assert ask(server, "SELECT datdba::regrole::text FROM pg_database WHERE datname = 'helios'") == ("helios",)
+
+
 def test_a_second_start_leaves_the_server_alone(server: EmbeddedPostgres) -> None:
     server.start()
     pid = server.pid()

@@ -15,7 +15,7 @@ import yaml
 from django.conf import settings
 
 from helios.env import Env
-from helios.stack import processes
+from helios.stack import endpoints, processes
 from tests.support.places import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -85,12 +85,18 @@ def test_every_queue_is_served_in_containers() -> None:
     assert served == set(settings.CELERY_TASK_QUEUES)
 
 
+def test_each_container_speaks_to_the_database_under_the_role_of_its_component() -> None:
+    for name, service in SERVICES.items():
+        if url := service.get("environment", {}).get("HELIOS_DATABASE_URL"):
+            role = endpoints.OF_COMPONENT.get(name, endpoints.OWNER)
+            assert re.match(r"postgresql://(\w+):", url)[1] == role, name
+
+
 def test_no_container_has_a_default_password() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "HELIOS_SECRET_KEY", "FLOWER_BASIC_AUTH"):
-        uses = re.findall(rf"\$\{{{name}(.)", text)
-        assert uses
-        assert set(uses) == {":"}, name
+        assert set(re.findall(rf"\$\{{{name}(.)", text)) == {":"}, name
+    for name in set(re.findall(r"\$\{(\w+PASSWORD)", text)):
         assert f"{name}:?" in text
         assert f"{name}:-" not in text
 
