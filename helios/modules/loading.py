@@ -16,7 +16,7 @@ import shutil
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -36,6 +36,7 @@ from helios.modules.sources import PACKAGE_FILE, Files
 ROOT: Final = "helios_modules"
 COMPILED: Final = "__pycache__"
 KEPT: Final = 4  # copies of one module that a process keeps, beside those in use
+PRODUCT: Final = ("helios", "tiers", "trading", "sentinel")  # the installation: a module may use it, not change it
 DEFAULT_PACKAGES: Final = ("tiers", "trading", "examples.modules")  # the setting MODULE_PACKAGES replaces it
 
 
@@ -70,6 +71,7 @@ class CodeCopy:
 _known: dict[str, CodeCopy] = {}
 _loaded: dict[tuple[str, str], Implementation] = {}  # in the order of loading
 _loading = threading.RLock()
+_closed: set[str] = set()  # names of packages, with a dot behind, whose files come from no disk
 
 
 def allowed_packages() -> tuple[str, ...]:
@@ -88,10 +90,19 @@ def copy_name(slot: str, digest: str) -> str:
 
 
 def load_code(
-    slot: str, digest: str, files: Files, path: str, *, version: str = "", root: Path | None = None
+    slot: str,
+    digest: str,
+    files: Files,
+    path: str,
+    *,
+    version: str = "",
+    root: Path | None = None,
+    packages: Iterable[str] | None = None,
 ) -> Implementation:
     """The implementation made of `files`, loaded beside whatever runs; the same object when it is there already.
 
+    From then on nothing of `packages` (those that modules may be loaded from), but for Helios itself, is imported from
+    disk in this process: nobody hashed or tested what lies there.
     Raises `ModuleLoadFailed` with the reason: files that are not those of `digest`, an import that fails, no function
     `run`, another VERSION than `version` (where one is given). Nothing half loaded stays behind.
     """
@@ -101,6 +112,8 @@ def load_code(
             return found
         if sources.digest_of(path, files) != digest:
             raise ModuleLoadFailed(f"module {slot} must have the content {digest[:12]}, its files are others")
+        allowed = allowed_packages() if packages is None else packages
+        _closed.update(f"{each}." for each in allowed if each.partition(".")[0] not in PRODUCT)
         name = copy_name(slot, digest)
         place = materialise(slot, digest, files, root or default_root())
         _known[name] = CodeCopy(names=import_rewriting.Names(own=path, copy=name), place=place, files=files)
@@ -246,9 +259,14 @@ def _install() -> None:
 
 
 class _Finder:
-    """Finds `helios_modules.<slot>_<digest>` and what lies below it, and nothing else."""
+    """Finds `helios_modules.<slot>_<digest>` and what lies below it; files that modules are made of are not found."""
 
     def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        if f"{fullname}.".startswith(tuple(_closed)):
+            raise ImportError(
+                f"a module may import its own files, Helios and libraries, not {fullname}: put what it needs of that "
+                "into its own folder"
+            )
         parts = fullname.split(".")
         copy = _known.get(".".join(parts[:2])) if parts[0] == ROOT else None
         if copy is None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import base64
 import hashlib
-import importlib.util
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,11 +134,8 @@ def fingerprint(path: str) -> tuple[tuple[str, int, int], ...]:
 
 
 def _roots(top: str) -> list[Path]:
-    """Where the top package lies. Finding a name without a dot imports nothing."""
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return []
+    """Where the top package lies on disk, for import or not."""
+    spec = PathFinder.find_spec(top)
     return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
 
 

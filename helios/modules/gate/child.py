@@ -116,6 +116,7 @@ def implementation_of(job: Mapping[str, Any]) -> Any:
             job["path"],
             version=job["version"],
             root=Path(job["view"]["work"], "modules"),
+            packages=job["allowed"],
         )
     except (ModuleLoadFailed, ModuleRefused) as error:
         raise GateFailure(str(error).removeprefix(f"module {job['name']} ")) from error

@@ -30,7 +30,6 @@ from helios.modules.rows import find, version_of
 DEFAULTS: Final = Limits()
 SEED: Final = 7
 GATE: Final = "helios.modules.gate"
-PRODUCT: Final = ("helios", "tiers", "trading", "sentinel")  # what an import may not change
 ENDS: Final = ("gate", "ends", True)
 BOUNDS: Final = {"time_s": (0.1, 3_600.0), "test_s": (0.1, 3_600.0), "memory_mb": (128, 1_048_576)}
 
@@ -138,7 +137,7 @@ def passes(version: ModuleVersion, more: Sequence[str] = (), *, actor: str) -> s
 
 def missing_walls() -> list[str]:
     """The walls around code under test that this machine does not allow."""
-    return confinement.missing(sandbox.places(PRODUCT))
+    return confinement.missing(sandbox.places(loading.PRODUCT))
 
 
 def gates_of(name: str) -> tuple[str, ...]:
@@ -185,8 +184,9 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
         "suites": dict(suites),
         "calls": settings.MODULE_CALLS,
         "ahead": ahead,
-        "visible": sorted({each.partition(".")[0] for each in (*PRODUCT, *ahead, *loading.allowed_packages())}),
-        "packages": list(PRODUCT),
+        "visible": sorted({each.partition(".")[0] for each in (*loading.PRODUCT, *ahead)}),
+        "packages": list(loading.PRODUCT),
+        "allowed": list(loading.allowed_packages()),
         "seed": seed,
     }
 

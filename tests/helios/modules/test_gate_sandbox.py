@@ -37,6 +37,7 @@ def job(source: str, root: Path, *, suites: bool = True) -> dict[str, object]:
         "suites": {"tiny": "tests.support.gate_tiny"} if suites else {},
         "calls": "tests.support.gate_tiny.CALLS",
         "packages": ["helios", "tests"],
+        "allowed": ["helios", "scratch"],
         "seed": 3,
     }
 
@@ -73,6 +74,7 @@ def test_good_code_goes_through_its_required_tests_first(gate):
         ("import sys\nsys.exit(3)", "could not be imported from scratch.echo: SystemExit: 3"),
         ("def run(:", "SyntaxError"),
         ("import nothing_of_that_name", "ModuleNotFoundError"),
+        ("from . import aside", "Helios and libraries, not scratch: put what it needs of that into its own folder"),
         ("raise RuntimeError('no model here')", "RuntimeError: no model here"),
         ("run = 3", "must have run, a function"),
         ("VERSION = '1.0.1'\ndef run(value): ...", "is registered as 1.0.0, but the code in scratch.echo is 1.0.1"),

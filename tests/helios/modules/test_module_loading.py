@@ -7,6 +7,7 @@ import importlib
 import sys
 import threading
 import traceback
+import uuid
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,13 @@ def beside(tmp_path: Path):
     """Load files as a content of a slot; everything is forgotten after the test."""
     made: list[tuple[str, str]] = []
 
-    def load(files: dict[str, str], *, slot: str = "risk", path: str = "scratch.risk", version: str = ""):
+    def load(
+        files: dict[str, str], *, slot: str = "risk", path: str = "scratch.risk", version: str = "", packages=None
+    ):
         raw = {name: text.encode() for name, text in files.items()}
         digest = sources.digest_of(path, raw)
         made.append((slot, digest))
-        return loading.load_code(slot, digest, raw, path, version=version, root=tmp_path)
+        return loading.load_code(slot, digest, raw, path, version=version, root=tmp_path, packages=packages)
 
     yield load
     for slot, digest in made:
@@ -116,6 +119,37 @@ def test_a_single_file_is_loaded_as_a_module_and_its_siblings_are_shared(beside)
     copy = beside({"trend.py": text}, path="helios.trend")
     assert copy.run() is importlib.import_module("helios.errors").HeliosError
     assert not hasattr(copy, "__path__")
+
+
+@pytest.mark.parametrize("when", ["at import", "in a call"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from {own} import aside",
+        "from .. import aside",
+        "import {own}.aside",
+        "import importlib; importlib.import_module('{own}.aside')",
+        "__import__('{own}.aside')",
+        "import importlib; importlib.import_module('{own}.trend.limits')",  # its own, as it lies on disk
+    ],
+)
+def test_files_beside_a_module_that_nobody_hashed_are_not_imported(
+    beside, tmp_path, monkeypatch, statement: str, when: str
+):
+    own = f"scratch_{uuid.uuid4().hex[:8]}"
+    for name in ("__init__", "aside", "trend/__init__", "trend/limits"):
+        (tmp_path / own / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / own / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    main = f"VERSION = '1.0.0'\ndef run():\n    {statement.format(own=own)}\n{'run()' if when == 'at import' else ''}\n"
+    with pytest.raises((ModuleLoadFailed, ImportError), match=rf"and libraries, not {own}: put what it needs of that"):
+        beside({"__init__.py": main}, path=f"{own}.trend", packages=["tiers", own]).run()
+    assert own not in sys.modules
+
+
+def test_a_module_imports_what_ships_with_helios_and_libraries_at_any_time(beside):
+    main = "import tiers.predict\nVERSION = '1.0.0'\ndef run():\n    import numpy, tiers.llm, helios\n    return 1\n"
+    assert beside({"__init__.py": main}, packages=["tiers", "trading", "scratch_closed"]).run() == 1
 
 
 @pytest.mark.parametrize(
