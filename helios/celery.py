@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from helios.errors import HeliosError, error_text
-from helios.liveness import told_to_end
+from helios.liveness import begin_task, told_to_end
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
@@ -82,10 +82,11 @@ app.autodiscover_tasks(["helios.modules", "helios.web", "helios.rollouts", "tier
 
 
 @task_prerun.connect
-def _usable_connections(sender: Any, **_: object) -> None:
+def _begin(sender: Any, **_: object) -> None:
     """As at the start of a request: a connection that broke or grew old since the last task is replaced.
 
     A task that is called in the midst of something else takes the connection as it is.
     """
     if not sender.request.is_eager:
+        begin_task(settings.CELERY_TASK_SOFT_TIME_LIMIT)
         close_old_connections()

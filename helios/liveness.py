@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,6 +39,25 @@ def told_to_end(error: BaseException) -> bool:
     if type(error) is KeyboardInterrupt:  # one of another class came by no signal
         return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     return issubclass(type(error), SystemExit) and bool(terminate_handler_fired())
+
+
+_soft_limit_at = math.inf  # on the monotonic clock
+
+
+def begin_task(soft_limit_s: float) -> None:
+    """A task of this process begins, which a signal interrupts after `soft_limit_s`.
+
+    The pool's clock began a little earlier than ours: a tenth is more than that takes.
+    """
+    global _soft_limit_at  # noqa: PLW0603 - one task at a time
+    _soft_limit_at = time.monotonic() + 0.9 * soft_limit_s
+
+
+def out_of_time(error: BaseException) -> bool:
+    """Whether an error is the soft time limit of the task that runs here: its class anybody may raise, at any time."""
+    from billiard.exceptions import SoftTimeLimitExceeded  # noqa: PLC0415 - others run no pool
+
+    return type(error) is SoftTimeLimitExceeded and time.monotonic() >= _soft_limit_at
 
 
 @lru_cache(maxsize=1)

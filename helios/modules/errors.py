@@ -51,3 +51,11 @@ class WatchedCallFailed(HeliosError):  # noqa: N818
     def __init__(self, name: str, label: str, cause: BaseException) -> None:
         super().__init__(f"module {name} {label} failed in a watched call: {error_text(cause)}")
         self.name, self.label = name, label
+
+
+class WatchedCallDelayed(WatchedCallFailed):
+    """It may succeed when it is made again: `watch.failed` is told once whoever makes it again gives that up."""
+
+    def __init__(self, name: str, label: str, cause: BaseException, swap_id: int) -> None:
+        super().__init__(name, label, cause)
+        self.swap_id = swap_id

@@ -21,13 +21,13 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from helios.db.failures import UNAVAILABLE
+from helios.db.failures import UNAVAILABLE, lost
 from helios.errors import Transient, error_text, plain
-from helios.liveness import told_to_end
-from helios.modules.errors import WatchedCallFailed
+from helios.liveness import out_of_time, told_to_end
+from helios.modules.errors import WatchedCallDelayed, WatchedCallFailed
 from helios.modules.loading import ActiveModule
 
-PASSED_ON = (*UNAVAILABLE, SoftTimeLimitExceeded)  # what says nothing of a module keeps its class
+PASSED_ON = (*UNAVAILABLE, SoftTimeLimitExceeded)  # keep their class where they are so, whoever raises them
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Guarded:
         return result
 
     def _called(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """A `Transient` error stays one also under watch: the call is tried again, by whomever."""
+        """What may pass counts under watch once whoever makes the call again has given that up."""
         active = self._active
         watched = active.watch is not None
         try:
@@ -76,14 +76,21 @@ class Guarded:
         except BaseException as error:
             if told_to_end(error):
                 raise
-            blamed = watched and not issubclass(type(error), Transient)
-            raised = WatchedCallFailed(active.name, active.version, error) if blamed else plain(error, also=PASSED_ON)
+            raised = self._told(error)
         finally:
             if watched:
                 _mark(None)
-        if blamed:
+        if type(raised) is WatchedCallFailed:
             failed(active.watch, error_text(raised))
         raise raised  # out of its handler: nothing of a class of the module's leaves with it
+
+    def _told(self, error: BaseException) -> Exception:
+        active, away = self._active, lost(error)
+        if active.watch is None:
+            return plain(error, also=PASSED_ON if away or out_of_time(error) else ())
+        if away or issubclass(type(error), Transient):
+            return WatchedCallDelayed(active.name, active.version, error, active.watch)
+        return WatchedCallFailed(active.name, active.version, error)
 
     def _part(self, name: str) -> Any:
         found = getattr(self._active.implementation, name)

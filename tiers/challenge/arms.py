@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import numpy as np
-from billiard.exceptions import SoftTimeLimitExceeded
 from loguru import logger
 
 from helios.db.failures import lost, savepoint
 from helios.errors import error_text
-from helios.liveness import told_to_end
+from helios.liveness import out_of_time, told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
 from helios.modules.errors import WatchedCallFailed
@@ -28,12 +27,13 @@ from helios.rollouts.core.assignment import Assignment, Kind
 from tiers.challenge import checks
 from tiers.challenge.deadline import within
 from tiers.contracts import protocols
-from tiers.contracts.errors import DataError, Rejected, Transient
+from tiers.contracts.errors import DataError, Rejected
 from trading.models import PipelineCycle, Stage
 
 T = TypeVar("T")
 Run = Callable[..., Any]
 Values = dict[str, dict[str, Any]]  # of a symbol: what its arm said
+PATIENCE: Final = 3  # tries of a stage that came to nothing, before that is held to be the new code's doing
 TIME_LIMIT_S = 10.0  # of a challenger's answer; its gate tests have set a budget far below
 BY_BOOK = (Stage.INGEST, Stage.FEATURES, Stage.LLM)  # one answer for the whole book; the others answer by symbol
 
@@ -107,7 +107,8 @@ def ask(
     challenger where that differs (no breaker, no fallback); `strategy` answers for a challenging strategy. `merge` puts
     a challenger's answer for its symbols into the one before it (without it, in its place), and `values` are what is
     kept of an answer: both belong to the trial, since an answer may look right and fail them. An error in `excused` is
-    not the challenger's: it then did not take part. Raises what the champion raises.
+    not the challenger's: it then did not take part. After `PATIENCE` tries of the stage none is asked. Raises what the
+    champion raises.
     """
     started = time.perf_counter()
     value = call(champion(cycle, stage))
@@ -117,6 +118,8 @@ def ask(
         asked: Trial[T] = Trial(assignment=assignment, assigned=assigned, merged=answer.merged)
         if not assigned:
             made: Trial[T] | None = asked
+        elif cycle.redriven >= PATIENCE:
+            made = replace(asked, error=f"was not asked: {cycle.redriven} tries of the stage with it came to nothing")
         elif assignment.kind == Kind.MODULE:
             _load_ahead(stage, assignment)
             made = _attempted(asked, _module_trial(trial or call, stage, assignment), values, merge, excused)
@@ -173,7 +176,7 @@ def challengers(cycle: PipelineCycle, stage: Stage) -> list[Any]:
     """The challengers of a stage, as far as they can be loaded here: what goes wrong is told by their own trial."""
     found = []
     for one in assignments(cycle, stage):
-        if one.kind == Kind.MODULE:
+        if one.kind == Kind.MODULE and cycle.redriven < PATIENCE:
             with contextlib.suppress(Exception), savepoint():
                 found.append(_challenger(stage, one.challenger))
     return found
@@ -200,7 +203,7 @@ def _failing_over(run: Run, stage: Stage, label: str) -> Run:
     def attempt(*args: Any, **named: Any) -> Any:
         try:
             return run(*args, **named)
-        except (WatchedCallFailed, Transient):
+        except WatchedCallFailed:
             raise
         except BaseException as error:
             if told_to_end(error):
@@ -265,12 +268,10 @@ def _attempted(
             answered = (time.perf_counter() - started) * 1e3
             merged = merge(trial.merged, value, trial.served) if trial.served else trial.merged
             return replace(trial, merged=merged, values=values(value), latency_ms=answered)
-    except SoftTimeLimitExceeded:
-        raise
     except excused:
         return None
     except BaseException as raised:  # a challenger may fail in any way; the champion serves then
-        if lost(raised) or told_to_end(raised):
+        if lost(raised) or out_of_time(raised) or told_to_end(raised):
             raise
         error, said = error_text(raised), trial.assignment
         logger.bind(rollout=said.rollout_id, challenger=said.challenger, error=error).warning("arm.failed")

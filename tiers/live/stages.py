@@ -33,7 +33,7 @@ from helios.errors import error_text, plain
 from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
-from helios.modules.errors import WatchedCallFailed
+from helios.modules.errors import WatchedCallDelayed, WatchedCallFailed
 from tiers.challenge import arms
 from tiers.challenge.pins import react
 from tiers.contracts.errors import HeliosError, Transient
@@ -58,12 +58,15 @@ _CLOSE = """
 """
 
 
-def run_stage(cycle_id: int, stage: Stage) -> int:
-    """Run one stage of a cycle if it is due; returns the id for the next task of the chain."""
+def run_stage(cycle_id: int, stage: Stage, *, tried: int = 0) -> int:
+    """Run one stage of a cycle if it is due; returns the id for the next task of the chain.
+
+    `tried`: how often its task was tried before.
+    """
     started = time.perf_counter()
     try:
         with logger.contextualize(cycle=cycle_id, tier=stage.value):
-            cycle = _run(cycle_id, stage, started)
+            cycle = _run(cycle_id, stage, started, tried)
     finally:
         watch.flush()  # a version that failed leaves its slot, whatever else failed
     if cycle is not None and cycle.status != Status.RUNNING:
@@ -73,12 +76,12 @@ def run_stage(cycle_id: int, stage: Stage) -> int:
     return cycle_id
 
 
-def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
+def _run(cycle_id: int, stage: Stage, started: float, tried: int) -> PipelineCycle | None:
     """Run the stage; when a version that was just switched in raises, once more with the one before it.
 
     What raises has written nothing, so that a stage is made of one version. None where the stage was not due.
     """
-    attempt = partial(_attempt_waiting if stage in WAITS else _attempt, cycle_id, stage, started)
+    attempt = partial(_attempt_waiting if stage in WAITS else _attempt, cycle_id, stage, started, tried)
     try:
         try:
             return attempt(after=None)
@@ -101,26 +104,28 @@ def _run(cycle_id: int, stage: Stage, started: float) -> PipelineCycle | None:
     return None if claim is None else claim.cycle
 
 
-def _attempt(cycle_id: int, stage: Stage, started: float, *, after: WatchedCallFailed | None) -> PipelineCycle | None:
+def _attempt(
+    cycle_id: int, stage: Stage, started: float, tried: int, *, after: WatchedCallFailed | None
+) -> PipelineCycle | None:
     """One try at a stage that is due, `after` a failed one with the version before. Raises what the stage raises."""
     with transaction.atomic():
         claim = claims.locked(cycle_id, stage)
         if claim is None:
             return None
-        if not _pass_on(claim, stage, _work(claim, stage, after), started):
+        if not _pass_on(claim, stage, _work(claim, stage, tried, after), started):
             raise RuntimeError(f"cycle {cycle_id} must be at {stage.value}, it moved while its row was locked")
     return claim.cycle
 
 
 def _attempt_waiting(
-    cycle_id: int, stage: Stage, started: float, *, after: WatchedCallFailed | None
+    cycle_id: int, stage: Stage, started: float, tried: int, *, after: WatchedCallFailed | None
 ) -> PipelineCycle | None:
     """The same for a stage that may wait on a network: its transaction begins when it has nothing to wait for."""
     with claims.owned(cycle_id, stage) as claim:
         if claim is None:
             return None
         breakers.refresh_if_behind(claim.generations["breakers"])
-        result = _work(claim, stage, after)
+        result = _work(claim, stage, tried, after)
         if result.one_statement:
             return claim.cycle if _pass_on(claim, stage, result, started) else None
         with transaction.atomic():
@@ -130,15 +135,16 @@ def _attempt_waiting(
     return claim.cycle
 
 
-def _work(claim: Claim, stage: Stage, after: WatchedCallFailed | None) -> StageResult:
+def _work(claim: Claim, stage: Stage, tried: int, after: WatchedCallFailed | None) -> StageResult:
     """What the stage says; `after` a failure with the version before, to which the cycle is pinned from then on.
 
     The watch itself rolls the slot back once the stage is over. Raises the failure where there is no version before.
     """
     modules.refresh_if_behind(claim.generations["modules"])
     cycle = claim.cycle
+    cycle.redriven = max(cycle.redriven, tried)
     if after is None:
-        return HANDLERS[stage](_context(claim))
+        return _handled(claim, stage)
     slot = Stage(after.name)  # a stage asks parts of other tiers, too: bars that they look back on, what they enforce
     previous = arms.fallback_version(cycle, slot)
     if not previous:
@@ -147,12 +153,23 @@ def _work(claim: Claim, stage: Stage, after: WatchedCallFailed | None) -> StageR
     cycle.modules = {**cycle.modules, slot.value: previous}
     why = error_text(after)
     logger.bind(failed=failed, serves=previous, error=why).warning("tier.previous_version")
-    result = HANDLERS[stage](_context(claim))
+    result = _handled(claim, stage)
     again = {"failed": failed, "serves": previous, "error": why}
     reason = "; ".join(filter(None, [why, result.reason]))
     return replace(
         result, fallback="previous_version", reason=reason, summary={**result.summary, "previous_version": again}
     )
+
+
+def _handled(claim: Claim, stage: Stage) -> StageResult:
+    """What the handler says. A watched call that may succeed when it is made again has failed after enough tries."""
+    try:
+        return HANDLERS[stage](_context(claim))
+    except WatchedCallDelayed as delay:
+        if claim.cycle.redriven < arms.PATIENCE:
+            raise Transient(error_text(delay)) from None
+        watch.failed(delay.swap_id, error_text(delay))
+        raise
 
 
 def _context(claim: Claim) -> StageContext:

@@ -22,9 +22,9 @@ _OPTIONS: dict[str, Any] = {
 
 
 def _task_of(stage: Stage) -> None:
-    @shared_task(name=f"tiers.{stage.value}", **_OPTIONS)
-    def run(cycle_id: int) -> int:
-        return stages.run_stage(cycle_id, stage)
+    @shared_task(name=f"tiers.{stage.value}", bind=True, **_OPTIONS)
+    def run(task: Any, cycle_id: int) -> int:
+        return stages.run_stage(cycle_id, stage, tried=task.request.retries)
 
 
 for each in chain.STAGES:

@@ -10,7 +10,7 @@ import billiard.common
 import pytest
 from django.utils import timezone
 
-from helios import errors
+from helios import errors, liveness
 from helios.db.failures import UNAVAILABLE
 from helios.liveness import told_to_end
 from helios.modules import process as modules
@@ -19,6 +19,7 @@ from helios.modules.models import Module, ModuleSwap
 from helios.rollouts.models import RolloutDecision
 from tests.support.challengers import BROKEN
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, active, finish, orders_of, roll_out, run
+from tiers.challenge import arms
 from tiers.live import chain, inference, stages
 from trading.books import ledger
 from trading.models import LedgerEntry, PipelineCycle, Stage
@@ -68,6 +69,16 @@ def run(*args, **named):
     one.__cause__, two.__cause__ = two, one
     raise one
 """
+ON_TIME = """
+from billiard.exceptions import SoftTimeLimitExceeded
+def run(*args, **named):
+    raise SoftTimeLimitExceeded
+"""
+STAYS = """
+from django.db import OperationalError
+def run(*args, **named):
+    raise OperationalError('gone')
+"""
 UNREAD = "its text cannot be read (OSError)"
 STEERS = "def run(*args, **named):\n    raise RuntimeError('a\\x1b[2Jb\\u202ec')\n"
 ERRORS = {
@@ -78,6 +89,8 @@ ERRORS = {
     "a text that raises": (NO_TEXT, "Mute: its text cannot be read (ValueError)"),
     "what steers a terminal": (STEERS, "RuntimeError: a\ufffd[2Jb\ufffdc"),
     "leaving": (LEAVES, "SystemExit: a\ufffdb\ufffdc"),
+    "the limit of a task that has time": (ON_TIME, "SoftTimeLimitExceeded: SoftTimeLimitExceeded()"),
+    "the absence of a database that is there": (STAYS, "OperationalError: gone"),
     "a panic, which is no Exception": (PANICS, "Panic: a\ufffdb\ufffdc"),
 }
 SPIES = """
@@ -143,6 +156,25 @@ def test_a_shadow_whose_error_has_odd_text_fails_no_cycle_and_is_judged(calm, bo
     expected = calm(1)
     roll_out("module", "execute", challenger("execute", source))
     assert run(book, times[FIRST]).status == "DONE"
+    assert {row.error for row in RolloutDecision.objects.filter(arm="challenger")} == {told}
+    assert orders_of(book) == expected.orders
+
+
+def test_a_task_without_time_ends_its_cycle_also_in_a_shadow(book, times, challenger, monkeypatch):
+    monkeypatch.setattr(liveness, "_soft_limit_at", 0.0)
+    roll_out("module", "execute", challenger("execute", ON_TIME))
+    cycle = run(book, times[FIRST])
+    assert (cycle.status, cycle.reason) == ("FAILED", "execute: SoftTimeLimitExceeded: SoftTimeLimitExceeded()")
+
+
+def test_a_shadow_is_asked_no_more_where_the_stage_comes_to_nothing_with_it(calm, book, times, challenger):
+    """It may end its process, or take away its connection: nobody else is left to say so."""
+    expected = calm(1)
+    roll_out("module", "execute", challenger("execute", LEAVES))
+    begun = run(book, times[FIRST], upto=Stage.EXECUTE)
+    PipelineCycle.objects.update(redriven=arms.PATIENCE)
+    assert finish(begun).status == "DONE"
+    told = f"was not asked: {arms.PATIENCE} tries of the stage with it came to nothing"
     assert {row.error for row in RolloutDecision.objects.filter(arm="challenger")} == {told}
     assert orders_of(book) == expected.orders
 

@@ -6,7 +6,9 @@ from helios.modules import process, watch
 from helios.modules import services as modules
 from tests.support.challengers import BROKEN
 from tests.tiers.challenge.conftest import FIRST, active, finish, orders_of, run
-from tiers.live import store
+from tiers.challenge import arms
+from tiers.contracts.errors import Transient
+from tiers.live import stages, store, tasks
 from trading.models import LedgerEntry, Stage
 
 pytestmark = pytest.mark.django_db
@@ -33,6 +35,11 @@ def run(*args, **named):
     if len(calls) > 1:
         raise RuntimeError('the second call fails')
     return base(*args, **named)
+"""
+BUSY = """
+from tiers.contracts.errors import Transient
+def run(*args, **named):
+    raise Transient('the venue is busy')
 """
 PARTS = {  # of a tier, that another stage than its own asks
     "how far it looks back": ("portfolio", "def lookback_bars(*_):\n    raise RuntimeError('how far back?')\n"),
@@ -106,6 +113,37 @@ def test_an_answer_that_makes_no_sense_counts_as_a_failure(book, times, swap):
     assert cycle.status == "DONE"
     assert "size of risk must be finite" in cycle.stage_runs.get(stage="risk").reason
     assert active("risk") == before
+
+
+@pytest.mark.parametrize("slot", ["predict", "llm", "execute"])
+def test_a_new_version_that_goes_on_asking_for_another_try_is_rolled_back(calm, book, times, swap, slot):
+    expected, before, stage = calm(1), active(slot), Stage(slot)
+    bad = swap(slot, BUSY)
+    begun = run(book, times[FIRST], upto=stage)
+    for tried in range(arms.PATIENCE):
+        with pytest.raises(Transient, match=r"failed in a watched call: the venue is busy$"):
+            stages.run_stage(begun.pk, stage, tried=tried)
+        assert active(slot) == bad
+    stages.run_stage(begun.pk, stage, tried=arms.PATIENCE)
+    assert active(slot) == before
+    assert (finish(begun).status, orders_of(book)) == ("DONE", expected.orders)
+
+
+def test_a_cycle_goes_on_without_a_version_that_its_slot_has_left(calm, book, times, swap):
+    expected = calm(1)
+    swap("execute", BUSY)
+    begun = run(book, times[FIRST], upto=Stage.EXECUTE)
+    with pytest.raises(Transient):
+        stages.run_stage(begun.pk, Stage.EXECUTE)
+    modules.rollback("execute", actor="ann")
+    assert (finish(begun).status, orders_of(book)) == ("DONE", expected.orders)
+
+
+def test_a_stage_knows_how_often_its_task_was_tried(monkeypatch):
+    seen = []
+    monkeypatch.setattr(stages, "run_stage", lambda cycle_id, stage, *, tried: seen.append((cycle_id, stage, tried)))
+    tasks.tick.app.tasks["tiers.risk"].apply(args=[7], retries=2)
+    assert seen == [(7, Stage.RISK, 2)]
 
 
 def test_every_cycle_that_began_with_a_bad_version_is_saved(desk, times, swap):
