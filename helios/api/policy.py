@@ -73,7 +73,7 @@ POLICY: Final[Policy] = MappingProxyType(
         "module-test-history": {"GET": READ},
         "module-job": {"GET": READ},
         "module-cancel": {"POST": WRITE},
-        "module-register": {"POST": HEAVY},
+        "module-register": {"POST": Rule(role=Role.OPERATOR, scope=Scope.SENSITIVE, raised="for a new slot")},
         "module-load": {"POST": HEAVY},
         "module-activate": {"POST": _IN_CHARGE},
         "module-unload": {"POST": HEAVY},

@@ -21,6 +21,7 @@ from helios.modules import jobs, services
 from helios.modules.errors import ModuleRefused, UnknownModule
 from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleTestRun, ModuleVersion
 from helios.web.admin_base import ReadOnlyAdmin, RoledForm
+from helios.web.roles import Role
 
 COLOURS = {
     "active": "success",
@@ -39,7 +40,9 @@ class RegistrationForm(RoledForm):
         required=False, max_length=64, widget=UnfoldAdminTextInputWidget(), help_text="Empty: what the code states."
     )
     new_slot = forms.BooleanField(
-        required=False, widget=UnfoldBooleanSwitchWidget(), help_text="Make a slot of this name where there is none."
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Make a slot of this name where there is none: a trader's, for slots stay.",
     )
 
     class Meta:
@@ -50,6 +53,10 @@ class RegistrationForm(RoledForm):
         super().__init__(*args, **kwargs)
         if "dependencies" in self.fields:
             self.fields["dependencies"].widget.attrs["rows"] = 2
+
+    def needed(self) -> Role:
+        """A new slot is there for good."""
+        return Role.TRADER if self.cleaned_data.get("new_slot") else Role.OPERATOR
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data

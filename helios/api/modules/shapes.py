@@ -36,7 +36,7 @@ class NewModule(Body):
     new_slot = StrictBoolean(
         required=False,
         default=False,
-        help_text="make a slot of this name where there is none (else 404)",
+        help_text="make a slot of this name where there is none (else 404); a trader's",
     )
     hot_reloadable = StrictBoolean(
         required=False, help_text="may be swapped by a changed file; left out: as it was, or yes"

@@ -14,9 +14,11 @@ from rest_framework.response import Response
 from helios.api.modules import shapes
 from helios.modules import jobs, presence, process, services
 from helios.modules.models import OPEN_SWAPS, Module, ModuleJob, ModuleSwap, ModuleTestRun, ModuleVersion
+from helios.web.access import demand
 from helios.web.base_views import ApiView, ListView, actor, body, query, unknown
 from helios.web.idempotency import idempotent
 from helios.web.openapi import described, listed, posted
+from helios.web.roles import Role
 from helios.web.shapes import Reasoned
 
 TAG: Final = "modules"
@@ -113,6 +115,8 @@ class Register(ApiView):
     def post(self, request: Request) -> Response:
         """Keeps the sources by their hash; nothing is imported and nothing changes for the pipeline."""
         wanted = body(request, shapes.NewModule)
+        if wanted["new_slot"]:
+            demand(request, Role.TRADER)  # there is room for so many, and none is ever taken away
         version = services.register(
             wanted["name"],
             wanted["path"],

@@ -161,13 +161,15 @@ def test_what_cannot_be_registered_is_refused(trader: Api, body: dict[str, Any],
     assert ModuleVersion.objects.count() == before
 
 
-def test_a_misspelt_name_makes_no_slot(operator: Api) -> None:
+def test_a_misspelt_name_makes_no_slot_and_a_new_one_is_a_traders(operator: Api, trader: Api) -> None:
     wanted = {"name": "risc", "path": "tiers.risk"}
     answer = operator.post("modules/register", wanted)
     assert answer.status_code == 404
     assert "no module is named 'risc'; there are ingest, features, predict, risk" in answer.json()["detail"]
+    refused = operator.post("modules/register", wanted | {"new_slot": True})
+    assert (refused.status_code, refused.json()["detail"]) == (403, "this needs the role trader, you have operator")
     assert not Module.objects.filter(name="risc").exists()
-    assert operator.post("modules/register", wanted | {"new_slot": True}).status_code == 201
+    assert trader.post("modules/register", wanted | {"new_slot": True}).status_code == 201
 
 
 def test_code_that_raises_at_import_is_refused_with_its_reason(trader: Api, code: Write, open_gate: None) -> None:

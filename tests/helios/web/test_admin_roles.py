@@ -297,6 +297,12 @@ def test_code_is_registered_by_an_operator(desk: Desk) -> None:
     assert ModuleVersion.objects.filter(path=typed["path"]).exists() is desk.at_least(Role.OPERATOR)
 
 
+def test_a_slot_is_made_by_a_trader(desk: Desk) -> None:
+    typed = {"name": "spare", "path": "examples.modules.predict_tempered", "version": "", "dependencies": "{}"}
+    desk.http.post(f"{MODULES}add/", typed | {"new_slot": "on"})
+    assert Module.objects.filter(name="spare").exists() is desk.at_least(Role.TRADER)
+
+
 @pytest.fixture
 def rollout(settings: Any) -> Rollout:
     """A strategy's rollout that waits."""
