@@ -1,106 +1,123 @@
-"""Who may write which tables: the roles under which processes speak to PostgreSQL, and what each is kept from.
+"""Who may do what with which table: the roles under which processes speak to PostgreSQL.
 
-The owner migrates, and serves the web and commands. Workers run modules, so theirs can change no flag, no account, no
-token, no schedule, no migration and nothing that says which code was approved; of books, slots, versions and breakers
-they write the columns that their tasks write, and put only the version before back in charge of a slot. They do trade:
-orders, fills, cash and the state of any book are theirs to write. Granted anew after each `migrate`, to those roles
-that the server has: the embedded one makes them; for another server docs/security.md has the statements.
+The owner migrates, and serves the web and commands. Workers run modules, so of what is decided elsewhere theirs writes
+the columns that its tasks write, and triggers (the migrations `moves_of_workers`) keep it to the moves that they make:
+back to the version before, a rollout paused or rolled back, a book more careful. They do trade: orders, fills and the
+cash of any book are theirs to write. Granted anew after each `migrate`, to those roles that the server has: the
+embedded one makes them; for another server docs/security.md has the statements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, Final
 
+from loguru import logger
+
+from helios.db.locks import hold
 from helios.stack.endpoints import MAINTENANCE, WORKER
 
-_ACCOUNTS: Final = (
-    *("auth_user", "auth_group", "auth_permission", "auth_user_groups", "auth_user_user_permissions"),
-    *("auth_group_permissions", "api_tokens", "django_session", "django_admin_log"),
-    *("axes_accessattempt", "axes_accessattemptexpiration", "axes_accessfailurelog", "axes_accesslog"),
+HIDDEN: Final = ""
+READ: Final = "SELECT"
+FORGET: Final = "SELECT, DELETE"
+CHANGE: Final = "SELECT, UPDATE"
+ADD: Final = "SELECT, INSERT"
+WRITE: Final = "SELECT, INSERT, UPDATE"
+OWN: Final = "SELECT, INSERT, DELETE, UPDATE"
+ROLES: Final = (WORKER, MAINTENANCE)
+
+_BOOK: Final = "active, cash, peak_equity, state, held_by_person, updated_at"
+_SLOT: Final = (
+    "path, version, dependencies, state, error, active_id, previous_id, watch_id, generation, reload_error, "
+    "reload_digest, loaded_at, updated_at"
 )
-_DECIDED_BY_PEOPLE: Final = (
-    *("feature_flags", "feature_flag_history", "flag_segments", "flag_segment_history"),
-    *("django_migrations", "django_content_type"),
+_ROLLOUT: Final = (
+    "state, step, cause, n_inconclusive, n_errors, reason, version, started_at, measured_since, next_analysis_at, "
+    "ended_at, updated_at"
 )
-_APPROVALS: Final = ("module_code", "module_test_runs", "module_jobs")
-_SCHEDULES: Final = (
-    *("django_celery_beat_periodictask", "django_celery_beat_periodictasks", "django_celery_beat_clockedschedule"),
-    *("django_celery_beat_crontabschedule", "django_celery_beat_intervalschedule", "django_celery_beat_solarschedule"),
+_SWAP: Final = "state, error, finished_at, watch_seen, watch_failed"
+_BREAKER: Final = "last_state, last_state_at"
+_TABLES: Final = (  # what a worker may, what the worker of maintenance may, and the tables
+    (HIDDEN, HIDDEN, "auth_user auth_group auth_permission auth_user_groups auth_user_user_permissions"),
+    (HIDDEN, HIDDEN, "auth_group_permissions api_tokens django_session django_admin_log"),
+    (HIDDEN, HIDDEN, "axes_accessattempt axes_accessattemptexpiration axes_accessfailurelog axes_accesslog"),
+    (HIDDEN, FORGET, "api_idempotency_keys"),
+    (READ, READ, "django_migrations django_content_type"),
+    (READ, READ, "feature_flags feature_flag_history flag_segments flag_segment_history"),
+    (READ, READ, "django_celery_beat_periodictask django_celery_beat_periodictasks"),
+    (READ, READ, "django_celery_beat_clockedschedule django_celery_beat_crontabschedule"),
+    (READ, READ, "django_celery_beat_intervalschedule django_celery_beat_solarschedule"),
+    (OWN, OWN, "django_celery_results_taskresult django_celery_results_groupresult"),
+    (OWN, OWN, "django_celery_results_chordcounter"),
+    (f"{CHANGE} (value, token)", WRITE, "control_generations"),
+    (ADD, ADD, "system_events circuit_breaker_events"),
+    (f"{CHANGE} ({_BREAKER})", f"{CHANGE} ({_BREAKER})", "circuit_breakers"),
+    (f"{CHANGE} ({_SLOT})", WRITE, "modules"),
+    (f"{CHANGE} (state, error, loaded_at, updated_at)", WRITE, "module_versions"),
+    (f"{WRITE} ({_SWAP})", WRITE, "module_swaps"),
+    (READ, ADD, "module_code module_test_runs"),
+    (READ, CHANGE, "module_jobs"),
+    (OWN, OWN, "module_processes"),
+    (f"{CHANGE} ({_ROLLOUT})", CHANGE, "rollouts"),
+    (ADD, ADD, "rollout_analyses rollout_history"),
+    (ADD, READ, "rollout_decisions"),
+    (READ, OWN, "sentinel_findings sentinel_audit_runs sentinel_heartbeats"),
+    (READ, READ, "ml_models balances market_trades orderbook_snapshots"),
+    (READ, READ, "v_active_positions v_portfolio_performance v_ml_accuracy"),
+    (f"{CHANGE} ({_BOOK})", f"{CHANGE} ({_BOOK}, strategy)", "portfolio_state"),
+    (f"{CHANGE} (bars_token)", READ, "instruments"),
+    (WRITE, READ, "market_ohlc"),
+    (OWN, READ, "engineered_features"),
+    (CHANGE, CHANGE, "positions"),
+    (WRITE, WRITE, "pipeline_cycles orders paper_orders"),
+    (ADD, ADD, "trade_executions trading_mode_history decision_ledger pipeline_stage_runs portfolio_snapshots"),
+    (ADD, ADD, "ml_predictions volatility_forecasts aether_risk_decisions market_context_snapshots"),
+    (ADD, ADD, "llm_strategic_decisions rebalancing_events"),
 )
-_OF_MAINTENANCE: Final = ("sentinel_findings", "sentinel_audit_runs", "sentinel_heartbeats", "ml_models", "instruments")
-_RESULTS: Final = (
-    *("django_celery_results_taskresult", "django_celery_results_groupresult", "django_celery_results_chordcounter"),
-)
-_WORKED_ON: Final = {  # columns of rows that are there
-    "portfolio_state": ("active", "cash", "peak_equity", "state", "held_by_person", "updated_at"),
-    "modules": (
-        *("path", "version", "dependencies", "state", "error", "active_id", "previous_id", "watch_id", "generation"),
-        *("reload_error", "reload_digest", "loaded_at", "updated_at"),
-    ),
-    "module_versions": ("state", "error", "loaded_at", "updated_at"),
-    "circuit_breakers": ("last_state", "last_state_at"),
-}
-_APPEND_ONLY: Final = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE '%%\\_no\\_change'"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """Every table may be read and written, but for these.
-
-    `columns`: what may be changed where nothing else may be. `emptied`: where alone rows may be removed; None:
-    everywhere.
-    """
-
-    hidden: tuple[str, ...]
-    read_only: tuple[str, ...]
-    emptied: tuple[str, ...] | None = None
-    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
+_OWN_SETTINGS: Final = """
+SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
+WHERE r.rolname = current_user AND r.rolname = ANY(%s)
+    AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
 ACCESS: Final = {
-    WORKER: Access(
-        hidden=(*_ACCOUNTS, "api_idempotency_keys"),
-        read_only=(*_DECIDED_BY_PEOPLE, *_APPROVALS, *_SCHEDULES, *_OF_MAINTENANCE),
-        emptied=("engineered_features", "module_processes", *_RESULTS),
-        columns=_WORKED_ON,
-    ),
-    MAINTENANCE: Access(hidden=_ACCOUNTS, read_only=_DECIDED_BY_PEOPLE),
+    role: {table: access[place] for *access, tables in _TABLES for table in tables.split()}
+    for place, role in enumerate(ROLES)
 }
 
 
 def grant(**_: Any) -> None:
     """Give each role of ours that the server has what it may do, as the tables are now."""
-    from django.db import connection  # noqa: PLC0415 - the settings name the roles
+    from django.db import connection, transaction  # noqa: PLC0415 - the settings name the roles
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(ACCESS)])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(ROLES)])
         known = [role for (role,) in cursor.fetchall()]
-        tables = set(connection.introspection.table_names(cursor))
-        cursor.execute(_APPEND_ONLY)
-        only_added_to = {table for (table,) in cursor.fetchall()}
+        tables = set(connection.introspection.table_names(cursor, include_views=True))
         for role in known:
-            for statement in statements(role, tables, only_added_to):
+            for statement in statements(role, tables):
                 cursor.execute(statement)
 
 
-def statements(role: str, tables: set[str], only_added_to: set[str]) -> Iterator[str]:
-    """The SQL that gives one role its access to these tables."""
-    access = ACCESS[role]
+def statements(role: str, tables: set[str]) -> Iterator[str]:
+    """The SQL that gives one role its access to those of its tables that are there, and to no other."""
     yield f"GRANT USAGE ON SCHEMA public TO {role}"
-    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
     yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
     yield f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}"
-    if access.emptied is not None:
-        yield f"REVOKE DELETE ON ALL TABLES IN SCHEMA public FROM {role}"
-        for table in sorted(tables & {*access.emptied}):
-            yield f"GRANT DELETE ON {table} TO {role}"
-    for table in sorted(only_added_to):  # their triggers would yield to a setting that anybody can make
-        yield f"REVOKE UPDATE, DELETE ON {table} FROM {role}"
-    for table in sorted(tables & {*access.hidden, *access.read_only, *access.columns}):
-        yield f"REVOKE ALL ON {table} FROM {role}"
-    for table in sorted(tables & {*access.read_only, *access.columns}):
-        yield f"GRANT SELECT ON {table} TO {role}"
-    for table in sorted(tables & {*access.columns}):
-        yield f"GRANT UPDATE ({', '.join(access.columns[table])}) ON {table} TO {role}"
+    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"
+    for table, access in ACCESS[role].items():
+        if access and table in tables:
+            yield f"GRANT {access} ON {table} TO {role}"
+
+
+def take_back_settings() -> None:
+    """Reset what our own role was set to: any role may `ALTER ROLE` itself, and later connections would have it."""
+    from django.db import connection, transaction  # noqa: PLC0415 - the settings name the roles
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        hold("settings of roles")
+        cursor.execute(_OWN_SETTINGS, [list(ROLES)])
+        if found := [setting for (setting,) in cursor.fetchall()]:
+            logger.bind(settings=found).warning("role.settings_taken_back")
+            database = connection.ops.quote_name(connection.settings_dict["NAME"])
+            cursor.execute("ALTER ROLE CURRENT_USER RESET ALL")
+            cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {database} RESET ALL")

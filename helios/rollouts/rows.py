@@ -21,6 +21,10 @@ Move = Callable[[Progress], Progress]
 
 _SEVERITY: Final = {"paused": "warning", "aborted": "warning", "rolled_back": "critical"}
 CLAIMS: Final = "helios.rollouts"  # the space of the locks of those who measure or promote a rollout
+_MOVED: Final = (  # columns that a move writes; what is compared anew may have another champion, too
+    *("state", "step", "cause", "n_inconclusive", "n_errors", "reason", "version"),
+    *("started_at", "measured_since", "next_analysis_at", "ended_at", "updated_at"),
+)
 SYSTEM: Final = "rollouts"  # the actor of what nobody asked for
 ROLLOUTS: Final = Subject(name="rollouts", refused=RolloutRefused)
 
@@ -107,7 +111,7 @@ def write(row: Rollout, after: Progress, *, actor: str, now: datetime, reason: s
         row.reason = reason or f"{action.replace('_', ' ')} by {actor}"
         if after.state is State.RUNNING:
             row.reason = ""
-    row.save()
+    row.save(update_fields=[*_MOVED, *["champion"] * anew])
     if action:
         log_history(row, action, before, actor=actor, reason=reason, now=now)
 

@@ -23,6 +23,15 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 # Under whose names processes speak to the database; what each may do there is in `helios.db.roles`.
 OWNER, WORKER, MAINTENANCE = "helios", "helios_worker", "helios_maintenance"
 OF_COMPONENT = {"worker": WORKER, "gpu": WORKER, "maintenance": MAINTENANCE}
+# Said by each connection, so that it wins over what a role was set to: any role may `ALTER ROLE` itself.
+_SESSION = {
+    **dict.fromkeys(("statement_timeout", "transaction_timeout", "lock_timeout"), "0"),
+    **dict.fromkeys(("idle_session_timeout", "idle_in_transaction_session_timeout"), "0"),
+    **dict.fromkeys(("default_transaction_read_only", "default_transaction_deferrable", "exit_on_error"), "off"),
+    "default_transaction_isolation": r"read\ committed",
+    "search_path": "public",
+    "local_preload_libraries": "",
+}
 ROOT_STATE = Path("/var/lib/helios")  # where root keeps the server files of a checkout nobody else may enter
 
 
@@ -114,6 +123,7 @@ def django_database(url: str) -> dict[str, Any]:
     """Django's DATABASES entry for a `postgresql://` URL. Raises: ValueError with one sentence."""
     parts = server_urls.read(url, server_urls.DATABASE)
     query = dict(parts.query)
+    said = [*(f"-c {name}={value}" for name, value in _SESSION.items()), query.pop("options", "")]
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.path.lstrip("/") or "helios",
@@ -123,7 +133,7 @@ def django_database(url: str) -> dict[str, Any]:
         "PORT": query.pop("port", str(parts.port or "")),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5, "application_name": "helios", **query},
+        "OPTIONS": {"connect_timeout": 5, "application_name": "helios", "options": " ".join(said).strip(), **query},
     }
 
 
