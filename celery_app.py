@@ -48,17 +48,20 @@ if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it fr
 
 @worker_process_init.connect
 def _ready(**_: object) -> None:
-    """A pool process listens for changes, and does its slow first work before its first task."""
+    """A pool process listens for changes, and does its slow first work before its first task.
+
+    That of maintenance runs no tier: it loads none of their code, and should be there at once.
+    """
     from helios import flags  # noqa: PLC0415 - in the child, after Django is set up
+    from helios.db import roles  # noqa: PLC0415
     from helios.modules import swap_worker  # noqa: PLC0415
     from tiers.live import warmup  # noqa: PLC0415
 
+    warmup.attempt("role", roles.take_back_settings)
     flags.start_listener()
-    swap_worker.start(load=COMPONENT != "maintenance")
-    if COMPONENT == "gpu":
-        warmup.gpu()
-    elif COMPONENT != "maintenance":  # which runs no tier, and should be there at once
-        warmup.cpu()
+    if COMPONENT != "maintenance":
+        swap_worker.start()
+        warmup.gpu() if COMPONENT == "gpu" else warmup.cpu()
     gc.freeze()  # what is loaded stays: it is not looked through for rubbish, nor is a cycle's work at every turn
     gc.set_threshold(50_000)
 

@@ -78,7 +78,7 @@ app = Celery("helios", task_cls=SelfContainedTask)
 app.config_from_object("helios.celery:config")
 # A new connection knows no table yet: Celery, left alone, closes the old one before and after every task.
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
-app.autodiscover_tasks(["helios.modules", "helios.web", "helios.rollouts", "tiers.live", "sentinel"])
+app.autodiscover_tasks(["helios.modules", "helios.web", "helios.rollouts", "tiers.live", "tiers.research", "sentinel"])
 
 
 @task_prerun.connect

@@ -293,7 +293,7 @@ CELERY_BEAT_SCHEDULE = {
 # --- What helios asks of the floors above it, by dotted path. ---
 BEAT_SILENCE = "sentinel.selectors.beat_silence"  # () -> a sentence; empty while beat is heard
 ROLLOUT_MEASURES = "tiers.challenge.measures.measure"  # (rollout_id, step, since) -> {arm: ArmMeasures}
-ROLLOUT_REPLAY = "tiers.research.rollout_replay.replay"  # (rollout) -> the same, over stored history
+ROLLOUT_REPLAY = "tiers.research.tasks.measure"  # (rollout) -> the same, over stored history
 ROLLOUT_STRATEGIES = "tiers.live.book_strategy.check"  # (target, challenger, params) -> the champion's label
 ROLLOUT_PROMOTE_STRATEGY = "tiers.live.book_strategy.promote"  # (target, challenger, params, *, actor, reason)
 

@@ -1,4 +1,3 @@
-from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
@@ -12,8 +11,6 @@ class ModulesConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(_seal, sender=self)
-        own = import_module("helios.modules.swap_worker")
-        import_module("helios.control.process").join("modules", start=own.attend, stop=own.stop)
 
 
 def _seal(*, apps: Any = None, **_: Any) -> None:

@@ -89,7 +89,7 @@ def move(
 ) -> None:
     """Give a version its next state, and the slot the next generation."""
     before, version.state, version.error = version.state, state, error
-    if state == ModuleState.LOADED and before == ModuleState.LOADING:
+    if state == ModuleState.LOADED and before not in USABLE:
         version.loaded_at = timezone.now()
     version.save()
     changed(
@@ -105,6 +105,14 @@ def move(
         },
         severity="warning" if state == ModuleState.FAILED else "info",
     )
+
+
+def passed(version: ModuleVersion, *, actor: str) -> None:
+    """Make a version LOADED that has just passed its tests and is of no use yet: processes load no other."""
+    with MODULES.alone():
+        found = ModuleVersion.objects.select_related("module").get(pk=version.pk)
+        if found.state not in USABLE:
+            move(slots()[found.module.name], found, ModuleState.LOADED, actor=actor)
 
 
 def _show(row: Module) -> None:

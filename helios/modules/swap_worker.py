@@ -1,4 +1,7 @@
-"""How a process takes part in swaps: the listener keeps it heard of, and a thread beside loads what swaps ask for."""
+"""How a process that runs tiers takes part in swaps, and no other does, since code is loaded into none but these.
+
+The listener keeps it heard of, and a thread beside loads what swaps ask for.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from helios.control import news
 from helios.errors import error_text
 from helios.modules import loading, presence, process, watch
 from helios.modules.models import ModuleSwap, ModuleVersion, SwapState
+from helios.modules.rows import USABLE
 
 log = logger.bind(component="modules")
 
@@ -43,8 +47,8 @@ class SwapWorker:
     The registry's snapshot is never touched here: it changes at the start of a task, so no task sees two versions.
     """
 
-    def __init__(self, component: str, *, tasks: bool = False) -> None:
-        self._component, self._tasks = component, tasks
+    def __init__(self, component: str) -> None:
+        self._component = component
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._answered: set[int] = set()
         self._refused: set[int] = set()  # versions that could not be loaded ahead: told once, not tried again
@@ -102,25 +106,27 @@ class SwapWorker:
             self._wake.clear()
             if not self._stopping.is_set():
                 self._asking(self._prepare)
-            if self._tasks and not self._stopping.is_set():
+            if not self._stopping.is_set():
                 self._asking(self._load_ahead)
             for work in _background:
                 if not self._stopping.is_set():
                     self._asking(work)
 
     def _prepare(self) -> None:
+        """Load the versions that swaps ask for, of those that have passed their tests, whatever else a row says."""
         row = self._row
         if row is None:
             return
         waiting = ModuleSwap.objects.select_related("to_version__module").filter(state=SwapState.PREPARING)
-        for swap in waiting.exclude(pk__in=self._answered):
+        for swap in waiting.filter(to_version__state__in=USABLE).exclude(pk__in=self._answered):
             presence.answer(row, swap.pk, None)
             presence.answer(row, swap.pk, _loaded(swap.to_version))
             self._answered.add(swap.pk)
 
     def _load_ahead(self) -> None:
         for version in [each for wanted in _wanted for each in wanted()]:
-            if loading.loaded_copy(version.module.name, version.digest) is None and version.pk not in self._refused:
+            known = loading.loaded_copy(version.module.name, version.digest) is not None or version.pk in self._refused
+            if version.state in USABLE and not known:
                 problem = _loaded(version)
                 if problem:
                     self._refused.add(version.pk)
@@ -159,24 +165,15 @@ _starting = threading.Lock()
 _worker: SwapWorker | None = None
 
 
-def start(*, load: bool = True) -> SwapWorker:
-    """Take part in swaps from now on; once a process, and again after a fork.
-
-    `load`: load every active version first, as a process that runs tasks does, so that none of them has to.
-    """
+def start() -> SwapWorker:
+    """Load every active version, so that no task has to, and take part in swaps; once a process, anew after a fork."""
     global _worker  # noqa: PLW0603 - one a process
-    if load:
-        process.load_active()
+    process.load_active()
     with _starting:
         if _worker is None or not _worker.is_alive():
-            _worker = SwapWorker(os.environ.get("HELIOS_COMPONENT", "process"), tasks=load)
+            _worker = SwapWorker(os.environ.get("HELIOS_COMPONENT", "process"))
             _worker.start()
         return _worker
-
-
-def attend() -> SwapWorker:
-    """Take part without loading what is in use: a process that runs no tasks only checks what others will load."""
-    return start(load=False)
 
 
 def stop() -> None:

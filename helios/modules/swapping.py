@@ -34,7 +34,7 @@ from helios.modules.models import (
     ModuleVersion,
     SwapState,
 )
-from helios.modules.rows import MODULES, STATE, USABLE, changed, named, slots, version_of
+from helios.modules.rows import MODULES, STATE, USABLE, changed, named, passed, slots, version_of
 
 PREPARE_S: Final = 60.0  # a living process that has not answered by then holds the swap up
 POLL_S: Final = 0.05
@@ -71,6 +71,7 @@ def carry_out(row: ModuleSwap, suites: Sequence[str] = (), *, progress: Progress
             _step(row, SwapState.TESTING)
             tell(f"{name} {to.label}: versions fit; running its tests in a process of its own")
             _require(runs.passes(to, suites, actor=row.actor), f"module {name} {to.label} did not pass its tests")
+            passed(to, actor=row.actor)
             _step(row, SwapState.PREPARING)
             tell(f"{name} {to.label}: tests passed; loading it beside, in every process")
             row.processes = _prepared(row, tell)
@@ -212,8 +213,7 @@ def _step(row: ModuleSwap, state: SwapState) -> None:
         if moved != 1:
             raise _ended(row)
         row.state = state
-        message = f"swap {row.pk} {state}"
-        transaction.on_commit(lambda: news.announce(settings.REDIS_URL, "modules", message), robust=True)
+        transaction.on_commit(lambda: news.announce(settings.REDIS_URL, "modules", str(row)), robust=True)
 
 
 def _ended(row: ModuleSwap) -> SwapFailed:

@@ -47,7 +47,7 @@ def gpu_worker() -> ProcessSpec:
 
 
 def maintenance_worker() -> ProcessSpec:
-    """The worker of queue `maintenance`, so that no cycle waits for a swap, a replay or an audit. Two children:
+    """The worker of queue `maintenance`, so that no cycle waits for a swap or an audit. Two children:
     while one does a module job, of which one runs at a time, the other recovers cycles and beats the heart.
     """
     return worker(2, MAINTENANCE_QUEUES, name="maintenance")

@@ -174,8 +174,8 @@ def test_a_listener_that_cannot_start_is_logged_and_the_site_comes_up(
     assert heard == ["modules", "stopped"]
 
 
-def test_every_subject_with_a_listener_has_joined() -> None:
-    assert list(process._joined) == ["flags", "modules"]
+def test_a_web_process_hears_of_flags_and_loads_no_module() -> None:
+    assert list(process._joined) == ["flags"]
 
 
 def test_the_entry_point_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,8 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
         assert "spawn" in " ".join(psutil.Process(child).cmdline()), "CUDA must not be forked"
         readied = "SELECT 1 FROM module_processes WHERE component = 'gpu' AND pid = %s"
         stack.wait_for(lambda: stack.query(readied, [child]), timeout_s=240, what="the gpu worker's child is readied")
+        loading = {name for (name,) in stack.query("SELECT component FROM module_processes")}
+        assert loading <= {"worker", "gpu"}, "who runs no tier loads none of their code"
     assert [pid for pid in pids if children.is_alive(pid)] == []
     assert (env.var_dir / "logs" / "worker.out").stat().st_size > 0
 

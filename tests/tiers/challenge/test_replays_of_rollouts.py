@@ -1,12 +1,17 @@
 """Champion and challenger over stored history: the same bars, an account each, errors counted, time told."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
+from celery.exceptions import TimeoutError as TookTooLong
 
 from helios.errors import ModelMissing, Rejected
-from helios.rollouts import services
+from helios.rollouts import providers, services
+from helios.rollouts.core.measures import ArmMeasures
 from tests.support.challengers import BROKEN, BUYS, SAME
 from tests.tiers.challenge.conftest import FIRST, GUARDS, SYMBOLS, run
-from tiers.research import rollout_replay
+from tiers.research import rollout_replay, tasks
 from trading.models import Book, MLModel
 
 pytestmark = pytest.mark.django_db
@@ -94,3 +99,43 @@ def test_a_replay_step_goes_on_to_shadow_mode_by_itself(book, times, challenger,
     row.refresh_from_db()
     analysis = row.analyses.get()
     assert (analysis.verdict, row.step) == ("Success", 1), analysis.reason
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The messages of the worker of maintenance, each answered by a worker of cycles, by way of JSON."""
+    messages = []
+
+    def send(*, args, **_):
+        messages.append(args)
+        return SimpleNamespace(
+            get=lambda timeout: json.loads(json.dumps(tasks.replay_rollout(*args))),
+            forget=lambda: messages.append("over"),
+        )
+
+    monkeypatch.setenv("HELIOS_COMPONENT", "maintenance")
+    monkeypatch.setattr(tasks.replay_rollout, "apply_async", send)
+    return messages
+
+
+def test_the_worker_of_maintenance_has_a_worker_of_cycles_replay(book, challenger, asked, monkeypatch):
+    row = planned("risk", challenger("risk", SAME["risk"]))
+    found = ArmMeasures(n_decisions=2, latency_ms=(1.5, 2.0), pnl_of=((0, "SPY"), (1, "SPY")))
+    monkeypatch.setattr(rollout_replay, "replay", lambda _: {"champion": found, "challenger": found})
+    assert providers.measure(row) == {"champion": found, "challenger": found}
+    assert asked == [[row.pk], "over"]
+
+
+def test_what_a_worker_of_cycles_cannot_replay_is_told_as_it_says(book, challenger, asked):
+    with pytest.raises(Rejected, match="ingest reads a venue"):
+        providers.measure(planned("ingest", challenger("ingest", SAME["ingest"])))
+
+
+def test_a_replay_that_no_worker_takes_is_told(book, challenger, asked, monkeypatch):
+    def nobody(_):
+        raise TookTooLong
+
+    monkeypatch.setattr(tasks, "read", nobody)
+    with pytest.raises(Rejected, match="a worker of queue default must replay within 200 s, none did"):
+        providers.measure(planned("risk", challenger("risk", SAME["risk"])))
+    assert asked[1:] == ["over"]
