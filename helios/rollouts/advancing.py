@@ -65,7 +65,7 @@ def react(rollout_id: int, now: datetime | None = None) -> RolloutAnalysis | Non
 
 def _react(row: Rollout, now: datetime) -> RolloutAnalysis | None:
     try:
-        if row.state == State.RUNNING and _champion_changed(row, now):
+        if row.state == State.RUNNING and _arms_changed(row, now):
             return None
         if row.state == State.PROMOTING and targets.champion(row) != row.champion:
             return None  # it was done already, or somebody else was quicker: the next promotion finds out
@@ -108,7 +108,7 @@ def _due(row: Rollout, now: datetime) -> bool:
 
 
 def _analyse(row: Rollout, now: datetime) -> RolloutAnalysis | None:
-    if _champion_changed(row, now):
+    if _arms_changed(row, now):
         return None
     return _write(row, _judgement(row), now)
 
@@ -175,18 +175,24 @@ def _announce(row: Rollout, analysis: RolloutAnalysis) -> None:
     )
 
 
-def _champion_changed(row: Rollout, now: datetime) -> bool:
-    """Pause when somebody put another version in the champion's place: the arms would compare something else."""
+def _arms_changed(row: Rollout, now: datetime) -> bool:
+    """Pause when another version stands in the champion's place, or the challenger was taken out of use."""
+    why, cause = _champion_changed(row), Cause.CHAMPION_CHANGED
+    if not why:
+        why, cause = targets.unready(row), Cause.ERROR
+    if why:
+        _if_unmoved(row, lambda progress: machine.pause(progress, cause), why, now)
+    return bool(why)
+
+
+def _champion_changed(row: Rollout) -> str:
+    """How; empty where it stayed: the arms would compare something else."""
     try:
         current = targets.champion(row)
         became = f"is now {current or 'nothing'}"
     except Rejected as error:
         current, became = "", f"does not: {error_text(error)}"
-    if current == row.champion:
-        return False
-    why = f"the champion must stay {row.champion} while it is compared, {became}"
-    _if_unmoved(row, lambda progress: machine.pause(progress, Cause.CHAMPION_CHANGED), why, now)
-    return True
+    return "" if current == row.champion else f"the champion must stay {row.champion} while it is compared, {became}"
 
 
 def _promote(row: Rollout, now: datetime) -> None:

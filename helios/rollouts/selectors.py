@@ -10,6 +10,7 @@ from typing import Final
 from django.db.models import Q
 
 from helios.modules.models import ModuleVersion
+from helios.modules.rows import USABLE
 from helios.rollouts import process
 from helios.rollouts.core.assignment import Assignment, Kind, Mode, arm_symbols
 from helios.rollouts.core.machine import LIVE, SERVING
@@ -23,13 +24,17 @@ LATEST: Final = 2_000  # decisions looked at for the names of symbols
 def assignments(symbols: Iterable[str], *, book: str) -> tuple[Assignment, ...]:
     """What the rollouts that this process holds ask of a cycle of `book` over `symbols`; asked once, when it starts.
 
-    A rollout at its replay step asks nothing of a cycle.
+    A rollout at its replay step asks nothing of a cycle, nor does one whose challenger was unloaded or failed since.
     """
     universe = tuple(symbols)
-    return tuple(
-        assignment(row, universe)
+    rows = [
+        row
         for row in process.serving()
         if (not row.books or book in row.books) and step_of(row).kind is not Mode.REPLAY
+    ]
+    usable = {(version.module.name, version.label) for version in _usable(rows)}
+    return tuple(
+        assignment(row, universe) for row in rows if row.kind != Kind.MODULE or (row.target, row.challenger) in usable
     )
 
 
@@ -54,9 +59,14 @@ def assignment(row: Rollout, universe: tuple[str, ...]) -> Assignment:
 
 def challengers() -> list[ModuleVersion]:
     """The versions that rollouts under way have cycles ask for: each worker loads them ahead of its first cycle."""
-    serving = Rollout.objects.filter(state__in=sorted(SERVING), kind=Kind.MODULE).values_list("target", "challenger")
-    asked = [Q(module__name=target, label=label) for target, label in serving]
-    return list(ModuleVersion.objects.select_related("module").filter(reduce(or_, asked))) if asked else []
+    return _usable(Rollout.objects.filter(state__in=sorted(SERVING), kind=Kind.MODULE))
+
+
+def _usable(rows: Iterable[Rollout]) -> list[ModuleVersion]:
+    """The challenging versions of rollouts, but for those that are out of use."""
+    asked = [Q(module__name=row.target, label=row.challenger) for row in rows if row.kind == Kind.MODULE]
+    versions = ModuleVersion.objects.select_related("module").filter(state__in=USABLE)
+    return list(versions.filter(reduce(or_, asked))) if asked else []
 
 
 def steps_of(row: Rollout) -> tuple[Step, ...]:

@@ -45,12 +45,18 @@ def check_ready(row: Rollout) -> None:
 
     From its first step on it is loaded into workers: code that leaves or loops at import must not come so far.
     """
-    if row.kind == Kind.MODULE:
-        version = version_of(find(row.target), row.challenger)
-        if version.state not in USABLE:
-            raise RolloutRefused(
-                f"challenger {version.label} must be LOADED before it meets a worker, was {version.state}: load it"
-            )
+    if why := unready(row):
+        raise RolloutRefused(why)
+
+
+def unready(row: Rollout) -> str:
+    """The same as a sentence; empty while the challenger may be asked."""
+    if row.kind != Kind.MODULE:
+        return ""
+    version = version_of(find(row.target), row.challenger)
+    if version.state in USABLE:
+        return ""
+    return f"challenger {version.label} must be LOADED before it meets a worker, was {version.state}: load it"
 
 
 def champion(row: Rollout) -> str:
@@ -93,6 +99,7 @@ def promote(row: Rollout) -> None:
     if row.kind == Kind.MODULE:
         if not in_place(row):
             _refuse_moved(row)
+            check_ready(row)
             _swap(row, _reason(row))
         return
     reason = _reason(row)

@@ -15,7 +15,7 @@ from helios.modules import swap_worker
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
 from helios.rollouts import selectors, services, targets
 from helios.rollouts.models import Rollout
-from tests.helios.rollouts.conftest import STEPS, T0
+from tests.helios.rollouts.conftest import STEPS, T0, asked
 from tests.support import warm
 from tests.support.harness import run_sql
 
@@ -93,6 +93,29 @@ def test_a_challenger_that_was_unloaded_meanwhile_is_not_resumed(slot: Module) -
     ModuleVersion.objects.filter(label=row.challenger).update(state="UNLOADED")
     with pytest.raises(Rejected, match="must be LOADED before it meets a worker, was UNLOADED"):
         services.resume(row.pk, actor="ada")
+
+
+@pytest.mark.parametrize("state", ["UNLOADED", "FAILED", "LOADING"])
+def test_a_challenger_that_is_taken_out_of_use_serves_no_further_cycle(slot: Module, state: str) -> None:
+    row = services.start(plan("1.1.0+bbbbbbbb").pk, actor="ada", now=T0)
+    services.promote(row.pk, actor="ada", now=T0)
+    assert [one.challenger for one in asked(["SPY"])] == [row.challenger]
+    ModuleVersion.objects.filter(label=row.challenger).update(state=state, error="why")
+    assert (asked(["SPY"]), selectors.challengers()) == ((), [])
+    services.advance(row.pk, T0 + timedelta(hours=1))
+    row.refresh_from_db()
+    assert row.state == "PAUSED"
+    assert row.reason.endswith(f"must be LOADED before it meets a worker, was {state}: load it")
+
+
+def test_a_challenger_that_is_taken_out_of_use_is_not_put_in_place(slot: Module) -> None:
+    row = services.start(plan("1.1.0+bbbbbbbb").pk, actor="ada", now=T0)
+    services.promote(row.pk, full=True, actor="ada", now=T0)
+    ModuleVersion.objects.filter(label=row.challenger).update(state="UNLOADED")
+    services.run_due(T0)
+    row.refresh_from_db()
+    assert (row.state, row.cause) == ("PAUSED", "promotion failed")
+    assert not ModuleSwap.objects.exists()
 
 
 def test_a_slot_that_may_not_be_swapped_cannot_be_challenged(slot: Module) -> None:
