@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from tiers.contracts import Bars, BarTable, calendar, stamp, timeframes, union, utc
+from tiers.contracts import (
+    Bars,
+    BarTable,
+    Calendar,
+    TimeArray,
+    calendar,
+    concatenated,
+    split,
+    stamp,
+    timeframes,
+    union,
+    utc,
+)
 from tiers.contracts.errors import DataError
-from tiers.ingest.aggregate import aggregate, targets
+from tiers.ingest.aggregate import Aggregated, aggregate, bucket_close, targets
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.spacing import check as check_spacing
 from tiers.ingest.validate import validate
@@ -66,14 +79,50 @@ def prepare(
     clean = judged.table
     if not clean.n_rows or (judged.rejected and not drop_invalid):
         raise BadRowsError(source, (*judged.rejected, *forming), n_good=clean.n_rows)
-    until = utc(clean.ts[-1])
-    higher = [aggregate(clean, name, hours, until=until) for name in targets(table.timeframe)]
-    notes = [problem for one in higher for problem in one.problems()]
-    tables = [clean, *(one.whole for one in higher)]
-    return Prepared(
-        symbol=table.symbol,
-        batches=tuple(union([one], one.timeframe) for one in tables if one.n_rows),
-        problems=(*forming, *judged.problems, *notes),
+    base = Prepared(
+        symbol=table.symbol, batches=(union([clean], table.timeframe),), problems=(*forming, *judged.problems)
+    )
+    return _with_higher(base, _higher(clean, clean, hours))
+
+
+def partly_filled(prepared: Prepared, calendar_name: str) -> TimeArray:
+    """The closes of the longest higher bars that hold bars of the base timeframe, and lack some."""
+    (base,) = split(prepared.batches[0])
+    if not (names := targets(base.timeframe)):
+        return base.ts[:0]
+    closes = np.unique(bucket_close(base.ts, names[-1]))
+    made = aggregate(base, names[-1], calendar(calendar_name), until=utc(closes[-1]))
+    return np.setdiff1d(closes, made.whole.ts)
+
+
+def completed(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
+    """The same with higher bars that are made of `stored` base bars, too; where both have a bar, the new one counts."""
+    (base,) = split(prepared.batches[0])
+    both = concatenated([base, stored.take(~np.isin(stored.ts, base.ts))])
+    return _with_higher(prepared, _higher(base, both.take(np.argsort(both.ts)), calendar(calendar_name)))
+
+
+def _higher(base: BarTable, among: BarTable, hours: Calendar) -> list[Aggregated]:
+    """The higher bars that hold a bar of `base`, made of all those `among` which it lies."""
+    parts = {
+        name: among.take(np.isin(bucket_close(among.ts, name), bucket_close(base.ts, name)))
+        for name in targets(base.timeframe)
+    }
+    return [aggregate(part, name, hours, until=utc(among.ts[-1])) for name, part in parts.items()]
+
+
+def _with_higher(prepared: Prepared, higher: Iterable[Aggregated]) -> Prepared:
+    made = list(higher)
+    return replace(
+        prepared,
+        batches=(
+            prepared.batches[0],
+            *(union([one.whole], one.whole.timeframe) for one in made if one.complete.any()),
+        ),
+        problems=(
+            *(problem for problem in prepared.problems if problem.code is not Code.INCOMPLETE),
+            *(problem for one in made for problem in one.problems()),
+        ),
     )
 
 

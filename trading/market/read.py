@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,13 @@ SELECT (s.place - 1)::int4, {_BAR}
 FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s(symbol, place)
 JOIN market_ohlc b ON b.symbol = s.symbol
 WHERE b.timeframe = %(timeframe)s AND b.bar_ts >= %(start)s AND b.bar_ts <= %(end)s
+"""  # noqa: S608
+
+_WITHIN = f"""
+SELECT 0::int4, {_BAR}
+FROM unnest(%(ends)s::timestamptz[]) AS span(last)
+JOIN market_ohlc b ON b.symbol = ANY(%(symbols)s) AND b.timeframe = %(timeframe)s
+    AND b.bar_ts > span.last - %(length)s AND b.bar_ts <= span.last
 """  # noqa: S608
 
 
@@ -64,6 +71,11 @@ def bar_range(
     bars = _read(_RANGE, symbols, timeframe, bounds)
     _refuse_unknown(bars, at_least_one, start, end)
     return bars
+
+
+def bars_within(symbol: str, timeframe: str, ends: Sequence[datetime], length: timedelta) -> Bars:
+    """The bars of one symbol whose closes lie in the spans of `length` up to each of `ends`; none is no error."""
+    return _read(_WITHIN, [symbol], timeframe, {"ends": list(ends), "length": length})
 
 
 def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> datetime | None:

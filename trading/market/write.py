@@ -109,7 +109,7 @@ def import_series(
     """Store several series and their instruments, all or nothing; the result by symbol and timeframe."""
     results: dict[tuple[str, str], UpsertResult] = {}
     with transaction.atomic():
-        _prepare([batch for one in series for batch in one.batches if batch.n_bars])
+        lock_bars([batch for one in series for batch in one.batches if batch.n_bars])
         for one in series:
             price = float(one.batches[0].close[-1, 0])
             if one.reclassified:
@@ -153,7 +153,7 @@ def upsert_bars(
         _refuse_not_finite(batch)
     total = UpsertResult()
     with transaction.atomic():
-        _prepare(batches)
+        lock_bars(batches)
         for batch in batches:
             total += _write(batch, source, progress)
         if total.corrected:
@@ -161,8 +161,11 @@ def upsert_bars(
     return total
 
 
-def _prepare(batches: Sequence[Bars]) -> None:
-    """Partitions before rows, then locks in one order: writers may wait, but never in a circle."""
+def lock_bars(batches: Sequence[Bars]) -> None:
+    """Keep other writers of these symbols' bars waiting until the transaction ends.
+
+    Partitions before rows, then locks in one order: writers may wait, but never in a circle.
+    """
     symbols = sorted({check_symbol(symbol) for batch in batches for symbol in batch.symbols})
     if not symbols:
         return

@@ -7,10 +7,12 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import transaction
 from django.utils import timezone
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -21,20 +23,23 @@ from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
+from tiers.ingest.aggregate import INTRADAY
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.described import described
-from tiers.ingest.prepare import BadRowsError, Prepared, prepare
+from tiers.ingest.prepare import BadRowsError, Prepared, completed, partly_filled, prepare
 from trading import sample_data, symbols
 from trading.enums import AssetClass
 from trading.market import asset_class, instruments
 from trading.market import write as market
-from trading.market.bars import BarTable
+from trading.market.bars import BarTable, split
 from trading.market.feeds.file_closes import Names
 from trading.market.feeds.file_numbers import MARKS
 from trading.market.feeds.file_times import DATE_ORDERS
 from trading.market.feeds.files import FileRows, FileSource, table_from_frame
 from trading.market.lots import USUAL_CALENDARS
-from trading.market.timeframes import TIMEFRAMES
+from trading.market.read import bars_within
+from trading.market.timeframes import TIMEFRAMES, seconds
+from trading.market.timestamps import utc_times
 from trading.models import Instrument
 
 OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
@@ -80,7 +85,11 @@ class Command(PlainCommand):
         self.reclassified = False
         try:
             found = list(_sample() if options["sample"] else [self._file(options)])
-            rows = [] if options["dry_run"] else self._store(found, quiet=options["json"])
+            with transaction.atomic():
+                if not options["dry_run"]:
+                    market.lock_bars([series.batches[0] for series, _ in found])
+                found = [_beside_stored(*one) for one in found]
+                rows = [] if options["dry_run"] else self._store(found, quiet=options["json"])
         except HeliosError as error:
             raise CommandError(str(error)) from error
         elapsed_s = round(time.monotonic() - began, 3)
@@ -175,6 +184,18 @@ class Command(PlainCommand):
             f"{found.because}; --asset-class changes that"
         )
         return found.asset_class
+
+
+def _beside_stored(series: market.Series, prepared: Prepared) -> tuple[market.Series, Prepared]:
+    """With the higher bars that hold bars of the file and others that are stored; a class of before leaves none."""
+    calendar = USUAL_CALENDARS[AssetClass(series.asset_class)]
+    ends = partly_filled(prepared, calendar)
+    if series.reclassified or not len(ends):
+        return series, prepared
+    length = timedelta(seconds=seconds(INTRADAY[-1]))
+    stored = bars_within(series.symbol, prepared.batches[0].timeframe, utc_times(ends), length)
+    prepared = completed(prepared, calendar, *split(stored))
+    return replace(series, batches=prepared.batches), prepared
 
 
 def _unreadable(symbol: str, found: FileRows) -> tuple[Problem, ...]:
