@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiers.contracts.errors import DataError
-from trading.market.calendars import NEW_YORK
+from trading.market.calendars import NEW_YORK, calendar
 from trading.market.feeds.file_times import read_times
 from trading.market.feeds.files import FileSource
 
@@ -102,6 +103,32 @@ def test_the_opening_of_a_session_names_its_day(source):
         "2024-03-08T21:00:00",
         "2024-03-11T20:00:00",
     ]
+
+
+def test_midnights_of_elsewhere_name_no_day_of_the_session_before(source):
+    """London's, in UTC: those of summer are at 23:00 of the day before. None may be known before its own day."""
+    days = [date(2022, 10, 3) + timedelta(days=n) for n in range(199) if n % 7 < 5]
+    midnights = [datetime.combine(day, time(), ZoneInfo("Europe/London")).astimezone(UTC) for day in days]
+    got = source("1d", "date", *(f"{each:%Y-%m-%d %H:%M}" for each in midnights), calendar="XNYS").read()
+    hours = calendar("XNYS")
+    summer = np.array([each.hour == 23 for each in midnights])
+    assert not hours.has_close("1d", got.ts[summer]).any()
+    assert got.ts[~summer].tolist() == [
+        datetime.combine(day, time(16), NEW_YORK).astimezone(UTC).replace(tzinfo=None)
+        for day, off in zip(days, summer, strict=True)
+        if not off
+    ]
+
+
+@pytest.mark.parametrize(
+    ("odd", "close"),
+    [
+        ("2024-01-10 23:00", "2024-01-10T23:00:00"),  # 18:00 in New York: of which day?
+        ("2024-01-10 18:23:11", "2024-01-10T21:00:00"),  # while its session is under way
+    ],
+)
+def test_a_moment_beside_openings_names_the_session_that_it_lies_in_or_none(source, odd: str, close: str):
+    assert closes(source("1d", "timestamp", "2024-01-08 14:30", "2024-01-09 14:30", odd, calendar="XNYS"))[2] == close
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,16 @@ def named_closes(
     """(n,) times in UTC, and as a clock where they were written shows them -> (n,) closes of their bars in UTC.
 
     `says` is "open" or "close" where the file or somebody tells, `because` of what. Daily bars of a market that
-    closes are named by the session of their day, whatever else is said. A market that never closes has days that
-    end at the next midnight UTC. A close that ends in :59 or in .999 means the full minute that follows.
+    closes are named by the session of their day, whatever else is said; a time among them that names no day stays as it
+    is, and breaks the calendar unless it is a close. A market that never closes has days that end at the next midnight
+    UTC. A close that ends in :59 or in .999 means the full minute that follows.
     """
     if timeframe == "1d" and hours.closes:
-        days = _days(ts, wall)
-        if days is not None:
-            return _of_days(days.tolist(), hours), Names("day", "a day's bar is known at the close of its session")
+        found = _days(ts, wall)
+        if found is not None:
+            days, named = found
+            closes = np.where(named, _of_days(days.tolist(), hours), ts)
+            return closes, Names("day", "a day's bar is known at the close of its session")
     if says != "open" and _mostly(_ends(ts)):
         full = np.where(_ends(ts), ts.astype("datetime64[m]") + MINUTE, ts)
         return full.astype("datetime64[us]"), Names("close", because or "they end just before a full minute")
@@ -72,15 +75,22 @@ def _ends(ts: TimeArray) -> BoolArray:
     return np.asarray(ts - ts.astype("datetime64[m]") >= MINUTE - SECOND)
 
 
-def _days(ts: TimeArray, wall: TimeArray) -> npt.NDArray[np.datetime64] | None:
-    """The days that times of daily bars name: midnights where they were written, else moments of a day in New York."""
-    midnight = wall.astype("datetime64[D]") == wall
+def _days(ts: TimeArray, wall: TimeArray) -> tuple[npt.NDArray[np.datetime64], BoolArray] | None:
+    """The days that times of daily bars name: midnights where they were written, else moments of a day in New York.
+
+    With them which times name one: another may lie a day beside its session, as a midnight of elsewhere does.
+    """
+    days = wall.astype("datetime64[D]")
+    midnight = np.asarray(days == wall)
     if _mostly(midnight):
-        return wall.astype("datetime64[D]")
-    local = np.array([utc(each).astimezone(NEW_YORK).replace(tzinfo=None) for each in ts], "datetime64[us]")
+        return days, midnight
+    local = np.array([utc(each).astimezone(NEW_YORK).replace(tzinfo=None) for each in ts], "datetime64[m]")
     days = local.astype("datetime64[D]")
-    starts = np.isin((local - days) // MINUTE, _DAY_STARTS)
-    return days if _mostly(np.asarray(starts)) else None
+    midnight, opening, close = (local == days + np.timedelta64(minutes, "m") for minutes in _DAY_STARTS)
+    if not _mostly(midnight | opening | close):
+        return None
+    since, until = (days + np.timedelta64(minutes, "m") for minutes in _DAY_STARTS[1:])
+    return days, midnight | (local >= since) & (local <= until)
 
 
 def _of_days(days: Iterable[date], hours: Calendar) -> TimeArray:
