@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -13,6 +14,7 @@ import plotly.graph_objects as go
 from tiers.backtest.engine import Result, monthly_returns
 from tiers.backtest.metrics import drawdowns
 from tiers.contracts import FloatArray
+from trading.market.asset_class import DOLLAR
 
 INK, MUTED, GRID = "#0f172a", "#64748b", "#e2e8f0"
 STRATEGY, BASELINE, LOSS = "#0e7490", "#94a3b8", "#dc2626"
@@ -33,6 +35,7 @@ MAX_POINTS = 4_000  # a line; more cannot be told apart on a screen
 MAX_AREAS = 1_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 FEW_YEARS = 3
+WHOLE = 1_000  # cash of which parts of one are not told apart in a picture
 
 Rows = npt.NDArray[np.intp]
 
@@ -71,7 +74,11 @@ def equity(result: Result, *, trained_until: datetime | None = None) -> go.Figur
         )
     _line(figure, result, result.run.equity_curve, name=result.strategy, color=STRATEGY, width=2.0)
     _mark_training(figure, result, trained_until)
-    figure.update_yaxes(tickprefix="$", tickformat=",.0f")
+    figure.update_yaxes(
+        tickprefix="$" if result.currency == DOLLAR else "",
+        ticksuffix="" if result.currency == DOLLAR else f" {result.currency}".rstrip(),
+        tickformat=",.0f" if result.initial.cash >= WHOLE else ",.5~r",
+    )
     buttons = [
         {"label": label, "method": "relayout", "args": [{"yaxis.type": kind}]}
         for label, kind in (("Linear", "linear"), ("Log", "log"))
@@ -178,12 +185,18 @@ def _line(
     rows = thinned(values)
     figure.add_scatter(
         x=[result.run.ts[row] for row in rows],
-        y=np.round(values[rows], 4),
+        y=np.round(values[rows], _decimals(values)),
         name=name,
         mode="lines",
         line={"color": color, "width": width},
         **options,
     )
+
+
+def _decimals(values: FloatArray) -> int:
+    """Four, or as many as five digits of the largest value need."""
+    most = float(np.abs(values).max(initial=0.0))
+    return 4 if most == 0 else max(4, 4 - math.floor(math.log10(most)))
 
 
 def _mark_training(figure: go.Figure, result: Result, trained_until: datetime | None) -> None:

@@ -42,6 +42,7 @@ class Config:
     key: str = "backtest"  # of the order ids; the live chain uses "book:<id>"
     start_row: int = 0  # first decided bar; earlier ones only warm up
     bars_per_year: int | None = None  # of the calendar that all symbols have; None: they have not one
+    currency: str = ""  # of all amounts; empty where it is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Result:
     reductions: list[Reduction]  # in their order, then what is still open
     metrics: metrics.Metrics
     bars_per_year: int | None  # as in `Config`
+    currency: str = ""  # as in `Config`
     log: DecisionLog | None = None
     buy_hold: Result | None = None  # the baseline on the same bars with the same costs
     frequencies: Result | None = None  # the same tiers with the class frequencies in place of the model's forecasts
@@ -219,6 +221,7 @@ def _result(
         run=run,
         reductions=reductions,
         bars_per_year=config.bars_per_year,
+        currency=config.currency,
         metrics=figures,
         log=log,
         buy_hold=baseline,

@@ -10,7 +10,7 @@ import numpy as np
 from tiers.backtest.engine import Result
 from tiers.backtest.metrics import Metrics, measure, simple_returns
 from tiers.backtest.trades import flat_to_flat
-from trading.books.accounting import ZERO
+from trading.books.accounting import ZERO, amount
 
 LABELS = {
     "total_return_pct": "Total return",
@@ -92,14 +92,14 @@ def same_volatility(result: Result) -> dict[str, float | int | None] | None:
     return {key: figures[key] for key in _OF_RETURNS}
 
 
-def formatted(key: str, value: float | None) -> str:
-    """One figure as text; a dash where it has no value."""
+def formatted(key: str, value: float | None, currency: str = "") -> str:
+    """One figure as text, money in `currency`; a dash where it has no value."""
     if value is None or (key.endswith("_pct") and abs(value) >= _ABSURD):
         return MISSING
     if key.endswith("_pct"):
         return f"{value:+,.2f} %" if key in SIGNED else f"{value:,.2f} %"
     if key in _MONEY:
-        return f"{'-' if value < 0 else ''}${abs(value):,.2f}"
+        return amount(value, currency)
     if key in _COUNTS:
         return f"{value:,.0f}"
     return f"{value:,.2f} x" if key in _TIMES else f"{value:,.2f}"

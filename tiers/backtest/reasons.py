@@ -10,6 +10,7 @@ from tiers.backtest.exact import Run
 from tiers.backtest.history import DecisionLog
 from tiers.backtest.metrics import Metrics
 from tiers.contracts import Bars, FloatArray
+from trading.books.accounting import amount
 from trading.market.lots import Lot
 
 SHOWN = 5  # names in a sentence
@@ -55,8 +56,8 @@ def _too_dear(run: Run, bars: Bars, lots: Mapping[str, Lot]) -> list[str]:
         if symbol not in traded and len(rows) and bool((cost > money).all()):
             nearest = int(np.argmin(cost - money))
             found.append(
-                f"{symbol} was not bought: its smallest lot, {step:f}, cost {cost[nearest]:,.2f} where "
-                f"{money[nearest]:,.2f} was meant for it. More cash changes that, or smaller lots "
+                f"{symbol} was not bought: its smallest lot, {step:f}, cost {amount(cost[nearest])} where "
+                f"{amount(money[nearest])} was meant for it. More cash changes that, or smaller lots "
                 "(import_data --asset-class crypto has those of coins)."
             )
     return found

@@ -21,7 +21,7 @@ from tiers.backtest.engine import Result
 from tiers.backtest.metrics import Metrics
 from tiers.backtest.trades import Reduction
 from tiers.contracts.errors import Rejected
-from trading.books.accounting import shortened
+from trading.books.accounting import amount, shortened
 
 TEMPLATE = Path(__file__).with_name("report.html")
 SHOWN = 200  # reductions
@@ -168,7 +168,7 @@ def _training_note(result: Result, model: ModelSummary | None) -> str:
 def _equity_note(result: Result) -> str:
     costs = result.costs
     return escape(
-        f"Starting with ${result.initial.cash:,.0f}. Orders fill at the next bar's open, "
+        f"Starting with {amount(result.initial.cash, result.currency)}. Orders fill at the next bar's open, "
         f"{costs.slippage_bps.normalize():f} bps worse, for a fee of {costs.fee_bps.normalize():f} bps."
     )
 
@@ -177,12 +177,12 @@ def _tile(result: Result, key: str) -> str:
     value = getattr(result.metrics, key)
     beside = ""
     if result.buy_hold is not None:
-        other = presentation.formatted(key, getattr(result.buy_hold.metrics, key))
+        other = presentation.formatted(key, getattr(result.buy_hold.metrics, key), result.currency)
         beside = f'<div class="beside">buy and hold {other}</div>'
     tone = "" if key not in presentation.SIGNED or not value else (" up" if value > 0 else " down")
     return (
         f'<div class="tile"><div class="name">{escape(presentation.LABELS[key])}</div>'
-        f'<div class="value{tone}">{presentation.formatted(key, value)}</div>{beside}</div>'
+        f'<div class="value{tone}">{presentation.formatted(key, value, result.currency)}</div>{beside}</div>'
     )
 
 
@@ -192,7 +192,7 @@ def _figures_table(result: Result, unseen: tuple[Metrics, Metrics] | None) -> st
         mine, held = (each.as_dict() for each in unseen)
         columns |= {f"{result.strategy}, out of sample": mine, "buy and hold, same bars": held}
     rows = [
-        [label, *(presentation.formatted(key, column.get(key)) for column in columns.values())]
+        [label, *(presentation.formatted(key, column.get(key), result.currency) for column in columns.values())]
         for key, label in presentation.LABELS.items()
     ]
     return _table(["", *columns], rows)
@@ -227,8 +227,8 @@ def _reduction_row(one: Reduction) -> str:
         closed,
         shortened(one.entry_price),
         shortened(one.exit_price),
-        f"{one.fees:,.2f}",
-        f'<span class="{tone}">{one.pnl:+,.2f}</span>',
+        amount(one.fees),
+        f'<span class="{tone}">{"+" if one.pnl >= 0 else ""}{amount(one.pnl)}</span>',
         f'<span class="{tone}">{one.return_pct:+.2f} %</span>',
     ]
     return _row("td", cells)
@@ -239,7 +239,7 @@ def _facts(result: Result, context: Context) -> str:
     parts = []
     if context.model is not None:
         parts.append(("Model", [("name", context.model.name), *context.model.facts]))
-    settings = [("seed", str(result.seed)), ("cash", f"{result.initial.cash:,.2f}")]
+    settings = [("seed", str(result.seed)), ("cash", amount(result.initial.cash, result.currency))]
     parts.append(("Parameters", settings + presentation.flattened(result.params)))
     if context.switches:
         parts.append(("Flags", list(context.switches)))

@@ -120,12 +120,13 @@ def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
 
 
 def check(request: Request) -> None:
-    """Raise `DataError` for a strategy, timeframe or list of symbols that does not exist."""
+    """Raise `DataError` for a strategy, timeframe or list of symbols that does not exist, or of several currencies."""
     if request.strategy not in STRATEGIES:
         raise DataError(f"strategy must be one of {', '.join(STRATEGIES)}, was {request.strategy!r}")
     seconds(request.timeframe)
     if not request.symbols:
         raise DataError("a backtest needs at least one symbol, there was none")
+    instruments.currency(request.symbols, instruments.named(request.symbols))
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
@@ -146,6 +147,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "evidence": None if outcome.evidence is None else outcome.evidence.to_json(),
         "says": outcome.says,
         "reasons": list(result.reasons),
+        "currency": result.currency or None,
     }
 
 
@@ -228,6 +230,7 @@ def _config(request: Request, start_row: int) -> Config:
         costs=request.costs,
         lots=instruments.lots(named),
         bars_per_year=bars_a_year(request.timeframe, closes=closes.pop()) if len(closes) == 1 else None,
+        currency=instruments.currency(request.symbols, named),
         seed=request.seed,
         start_row=start_row,
     )

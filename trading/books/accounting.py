@@ -19,10 +19,12 @@ import orjson
 
 from helios.errors import Rejected
 from trading.enums import Side
+from trading.market.asset_class import DOLLAR
 
 SMALLEST_AMOUNT = Decimal("0.00000001")  # of money in any quote currency: a satoshi, finer than all cents
 ZERO = Decimal(0)
 BPS = Decimal(10_000)
+SMALL = Decimal("0.1")  # money of which two decimals tell too little
 
 
 def exact(value: float) -> Decimal:
@@ -43,6 +45,17 @@ def written(value: Decimal) -> str:
 def shortened(price: Decimal) -> str:
     """A price to be read by people: two decimals, or as many as four digits of it need."""
     return f"{price:,.{max(2, 3 - price.adjusted())}f}"
+
+
+def amount(value: Decimal | float, currency: str = "") -> str:
+    """Money to be read by people: two decimals, or below a tenth as many as three digits of it need.
+
+    Dollars have their sign in front, other currencies their name behind; an unknown one has neither.
+    """
+    exact = abs(Decimal(str(value)))
+    text = f"{exact:,.{2 - exact.adjusted() if 0 < exact < SMALL else 2}f}"
+    text = f"${text}" if currency == DOLLAR else f"{text} {currency}".rstrip()
+    return f"-{text}" if value < 0 else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

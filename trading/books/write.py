@@ -55,14 +55,19 @@ def draft_book(
 
 
 def known_instruments(symbols: Sequence[str]) -> tuple[str, ...]:
-    """`instruments.resolved`, of what exists. `Rejected` names unknown ones; one may only be written otherwise."""
+    """`instruments.resolved`, of what exists. `Rejected` names unknown ones; one may only be written otherwise.
+
+    `DataError` where they are priced in different currencies.
+    """
     names = instruments.resolved([check_symbol(symbol) for symbol in symbols])
-    known = set(Instrument.objects.filter(symbol__in=names).values_list("symbol", flat=True))
+    found = instruments.named(names)
+    known = {row.symbol for row in found}
     unknown = [name for name in names if name not in known]
     if unknown:
         alike = Instrument.objects.filter(symbol__iexact=unknown[0]).first()
         hint = f"; did you mean {alike.symbol}?" if alike else ""
         raise Rejected(f"a book needs known symbols, unknown: {', '.join(unknown)}{hint}")
+    instruments.currency(names, found)
     return names
 
 

@@ -18,6 +18,8 @@ COINS: Final = frozenset("BTC XBT ETH BNB SOL XRP ADA DOGE LTC BCH LINK DOT AVAX
 FIAT: Final = frozenset("USD EUR GBP JPY CHF AUD CAD NZD ZAR BRL TRY KRW INR NGN MXN SGD HKD".split())  # noqa: SIM905
 QUOTES: Final = STABLECOINS | COINS | FIAT
 PERPETUAL: Final = frozenset({"PERP", "SWAP", "PERPETUAL"})
+DOLLAR: Final = "USD"
+_MEANS: Final = {**dict.fromkeys(STABLECOINS, DOLLAR), "XBT": "BTC"}
 A_PART: Final = 0.1  # of all bars: what is rarer is a stray row
 # No US stock trades then, before or after hours, in summer or in winter: hours of the UTC clock.
 NIGHT: Final = (1, 8)
@@ -56,6 +58,16 @@ def quoted_in(symbol: str) -> str:
         return ""
     base, quote = joined.groups()
     return quote if base in COINS or quote in STABLECOINS else ""
+
+
+def currency_of(symbol: str) -> str:
+    """The currency in which a symbol says that it is priced, a dollar for each coin that stands for one; else empty."""
+    first, *others = re.split(r"[/_-]", symbol.upper().removesuffix("=X"))
+    quote = next((part for part in others if part in QUOTES), "")
+    joined = re.fullmatch(rf"(.{{2,}}?)({'|'.join(sorted(QUOTES))})({'|'.join(sorted(PERPETUAL))})?", first)
+    if joined is not None and not quote and (joined[1] in COINS | FIAT or joined[2] in STABLECOINS):
+        quote = joined[2]
+    return _MEANS.get(quote, quote)
 
 
 def runs_around_the_clock(table: BarTable, *, shifted: bool = False) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from helios.errors import DataError
 from trading.enums import AssetClass
-from trading.market.asset_class import quoted_in
+from trading.market.asset_class import DOLLAR, currency_of, quoted_in
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, calendar
 from trading.market.lots import USUAL_CALENDARS, Lot, usual_lot
 from trading.models import Instrument
@@ -99,6 +99,29 @@ def market_closes(symbols: Sequence[str], of: Iterable[Instrument]) -> bool:
     """
     by_name = calendars(of)
     return any(by_name.get(symbol) != ALWAYS_OPEN for symbol in symbols)
+
+
+def currency(symbols: Sequence[str], of: Iterable[Instrument]) -> str:
+    """The one currency in which all of them are priced; empty where that of any is not known.
+
+    `DataError` where two are known and differ, since their amounts are added up.
+    """
+    stocks = {row.symbol for row in of if row.asset_class == AssetClass.EQUITY}
+    first: dict[str, str] = {}
+    for symbol in symbols:
+        first.setdefault(_currency(symbol, stock=symbol in stocks), symbol)
+    known = [f"{symbol} in {name}" for name, symbol in first.items() if name]
+    if len(known) > 1:
+        raise DataError(
+            "symbols must be priced in one currency, since their amounts are added up, were " + ", ".join(known)
+        )
+    return next(iter(first)) if len(first) == 1 else ""
+
+
+def _currency(symbol: str, *, stock: bool) -> str:
+    """What its name says, else dollars of a stock that is named without a venue and a country."""
+    elsewhere = ":" in symbol or "." in symbol
+    return currency_of(split(symbol)[1]) or (DOLLAR if stock and not elsewhere else "")
 
 
 def expected(absent: Sequence[str], named: Mapping[str, str], timeframe: str, bar_ts: datetime) -> list[str]:

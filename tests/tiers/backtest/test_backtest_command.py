@@ -265,6 +265,14 @@ def test_what_is_wrong_is_said_in_one_sentence(words: list[str], sentence: str) 
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.django_db
+def test_symbols_of_different_currencies_are_refused_before_any_work() -> None:
+    for symbol in ("AAA-USDT", "ETH-BTC"):
+        instruments.ensure_instrument(symbol, "crypto")
+    with pytest.raises(CommandError, match=r"priced in one currency, .* were AAA-USDT in USD, ETH-BTC in BTC$"):
+        run("--strategy", "buy_and_hold", "--symbols", "AAA-USDT,ETH-BTC")
+
+
 @pytest.mark.usefixtures("bars")
 def test_an_unwritable_report_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:

@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.backtests import LinearModel, lots, market, short_params
+from tests.support.backtests import LinearModel, lots, market, prices, short_params
 from tiers.backtest import charts, presentation, report
 from tiers.backtest.engine import Config, Result, monthly_returns, run_helios, run_strategy
+from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
 from tiers.contracts import Switches
 from tiers.contracts.errors import Rejected
+from trading.books.accounting import amount
+from trading.enums import AssetClass
+from trading.market.lots import usual_lot
 from trading.strategies import BuyAndHold, SmaCross
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -232,13 +236,44 @@ def test_monthly_returns_compound_to_the_total(result: Result) -> None:
         ("cagr_pct", 4e9, "–"),  # noqa: RUF001
         ("sharpe", None, "–"),  # noqa: RUF001
         ("sharpe", -0.5, "-0.50"),
-        ("expectancy", -1234.5, "-$1,234.50"),
+        ("expectancy", -1234.5, "-1,234.50"),
         ("n_trades", 1200, "1,200"),
         ("turnover", 2.0, "2.00 x"),
     ],
 )
 def test_figures_are_written_for_people(key: str, value: float | None, text: str) -> None:
     assert presentation.formatted(key, value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "text"),
+    [
+        (-1234.5, "USD", "-$1,234.50"),
+        (Decimal("1e5"), "USD", "$100,000.00"),
+        (1234.5, "ZAR", "1,234.50 ZAR"),
+        (-0.0041, "BTC", "-0.00410 BTC"),
+        (Decimal("0.0000000123456"), "BTC", "0.0000000123 BTC"),
+        (0.5, "", "0.50"),
+        (0.0, "USD", "$0.00"),
+    ],
+)
+def test_money_is_in_its_currency_and_shows_three_digits_of_what_is_small(
+    value: float | Decimal, currency: str, text: str
+) -> None:
+    assert amount(value, currency) == text
+
+
+def test_a_report_in_bitcoins_speaks_of_no_dollars() -> None:
+    bars = prices([0.070, 0.071, 0.072], [0.071, 0.072, 0.073], symbol="ETH-BTC")
+    lot = usual_lot(AssetClass.CRYPTO, 0.07, quote="BTC")
+    config = Config(lots={"ETH-BTC": lot}, initial=Initial(cash=Decimal("0.5")), currency="BTC")
+    html = page(run_strategy(bars, BuyAndHold(), config))
+    text, figures = text_of(html), re.sub(r"<script\b.*?</script>", "", html, flags=re.DOTALL)
+    assert "Starting with 0.50 BTC." in text
+    assert "Fees paid 0.000250 BTC" in text  # 5 bps of half a bitcoin
+    assert "$" not in figures
+    assert '"tickprefix":"$"' not in html
+    assert '"ticksuffix":" BTC"' in html
 
 
 def test_nested_parameters_become_dotted_names() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.ingest_bars import random_bars
 from trading import sample_data
-from trading.market.asset_class import assumed, quoted_in, runs_around_the_clock
+from trading.market.asset_class import assumed, currency_of, quoted_in, runs_around_the_clock
 from trading.market.feeds.files import table_from_frame
 
 PLAIN = [
@@ -49,6 +49,19 @@ PLAIN = [
 )
 def test_a_pair_of_coins_and_a_perpetual_are_known_by_their_ends(symbol: str, quote: str) -> None:
     assert quoted_in(symbol) == quote
+
+
+@pytest.mark.parametrize(
+    ("symbols", "currency"),
+    [
+        ("BTC/USD BTC-USDT BTCUSDC BTC-USDT-SWAP BTCUSDTPERP BTC-USD-241227 EURUSD EUR/USD GBPUSD=X", "USD"),
+        ("BTC-ZAR BTCZAR USD/ZAR USDZAR=X", "ZAR"),
+        ("ETH-BTC ETHBTC SOL/XBT", "BTC"),
+        ("AAPL BRK.B BF-B BRK/B ACME/NOTE BTC-PERP KOIN USDT /ES", ""),
+    ],
+)
+def test_a_pair_names_the_currency_of_its_prices(symbols: str, currency: str) -> None:
+    assert {symbol: currency_of(symbol) for symbol in symbols.split()} == dict.fromkeys(symbols.split(), currency)
 
 
 @pytest.mark.parametrize(

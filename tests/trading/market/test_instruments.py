@@ -41,6 +41,33 @@ def test_the_year_of_a_book_has_the_hours_of_its_markets(timeframe: str, crypto:
         books.remove_unused(book)
 
 
+@pytest.mark.parametrize(
+    ("symbols", "currency"),
+    [
+        ("AAPL BTC-USDT ETH/USD", "USD"),
+        ("VALR:BTC-ZAR LUNO:ETHZAR", "ZAR"),
+        ("AAPL 0700.HK", ""),
+        ("AAPL XJSE:NPN", ""),
+        ("BTC-PERP ETH-PERP", ""),
+    ],
+)
+def test_what_is_held_together_is_counted_in_one_currency(symbols: str, currency: str) -> None:
+    for symbol in symbols.split():
+        pair = any(sign in symbol for sign in "-/") or symbol.endswith("ZAR")
+        instruments.ensure_instrument(symbol, "crypto" if pair else "equity")
+    assert instruments.currency(symbols.split(), instruments.named(symbols.split())) == currency
+    assert book_of(symbols.split()).symbols == sorted(symbols.split())
+
+
+def test_a_book_adds_up_no_different_currencies() -> None:
+    symbols = ["AAA-USDT", "VALR:BTC-ZAR", "ETH-BTC", "BTC-PERP"]
+    for symbol in symbols:
+        instruments.ensure_instrument(symbol, "crypto")
+    with pytest.raises(DataError, match=r"added up, were AAA-USDT in USD, VALR:BTC-ZAR in ZAR, ETH-BTC in BTC$"):
+        book_of(symbols)
+    assert not Book.objects.exists()
+
+
 def test_it_is_the_calendar_and_no_name_that_says_whether_a_market_closes() -> None:
     instruments.ensure_instrument("BTC/USD", "crypto")
     assert not instruments.market_closes(["BTC/USD"], instruments.named(["BTC/USD"]))

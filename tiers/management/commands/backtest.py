@@ -112,8 +112,9 @@ def table_of(outcome: runs.Outcome) -> Table:
     table = Table("")
     for name in columns:
         table.add_column(name, justify="right", style="bold" if name == outcome.result.strategy else "")
+    currency = outcome.result.currency
     for key, label in presentation.LABELS.items():
-        table.add_row(label, *(presentation.formatted(key, column.get(key)) for column in columns.values()))
+        table.add_row(label, *(presentation.formatted(key, column.get(key), currency) for column in columns.values()))
     return table
 
 
