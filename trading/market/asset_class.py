@@ -51,7 +51,7 @@ def quoted_in(symbol: str) -> str:
     """The part of a symbol that tells a pair with a coin, such as USDT of BTC-USDT or PERP of BTC-PERP; else empty."""
     parts = re.split(r"[/_-]", symbol.upper())
     if len(parts) > 1:
-        is_pair = (parts[-1] in QUOTES and parts[0] not in FIAT) or ("/" in symbol and parts[0])
+        is_pair = parts[-1] in QUOTES and parts[0] not in FIAT
         return parts[-1] if is_pair or parts[-1] in PERPETUAL else ""
     joined = re.fullmatch(rf"(.{{2,}}?)({'|'.join(sorted(QUOTES | PERPETUAL))})", parts[0])
     if joined is None:

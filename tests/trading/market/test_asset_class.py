@@ -16,6 +16,9 @@ PLAIN = [
     "AAPL",
     "BRK.B",
     "BF-B",
+    "BRK/B",
+    "ACME/NOTE",
+    "EUR/USD",
     "ES=F",
     "^GSPC",
     "0700.HK",
@@ -43,7 +46,6 @@ PLAIN = [
         ("BTCZAR", "ZAR"),
         ("ETHBTC", "BTC"),
         ("1000SHIB_USDC", "USDC"),
-        ("ACME/NOTE", "NOTE"),
         *((symbol, "") for symbol in PLAIN),
     ],
 )
@@ -83,6 +85,15 @@ def test_bars_at_night_and_on_weekends_are_those_of_a_market_that_never_closes(
 ) -> None:
     bars = random_bars(n_bars, timeframe=timeframe, first=first)
     assert runs_around_the_clock(bars, shifted=shifted) is always
+
+
+@pytest.mark.parametrize("symbol", ["BRK/B", "EUR/USD", "PEPE/WETH"])
+@pytest.mark.parametrize(("weekends", "taken_for"), [(False, "equity"), (True, "crypto")])
+def test_a_slash_alone_makes_no_coin_and_bars_on_weekends_do(symbol: str, weekends: bool, taken_for: str) -> None:
+    days = np.arange("2024-01-01", "2025-01-01", dtype="datetime64[D]")  # a Monday first
+    kept = days if weekends else days[np.is_busday(days)]
+    bars = random_bars(len(kept), symbol=symbol, timeframe="1d")
+    assert assumed(replace(bars, ts=kept.astype("datetime64[us]"))).asset_class == taken_for
 
 
 def test_a_stray_row_makes_no_coin_of_a_stock() -> None:
