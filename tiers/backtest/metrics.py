@@ -18,6 +18,7 @@ import numpy as np
 from tiers.contracts import FloatArray, TimeArray
 
 YEAR_S = 365.25 * 86_400.0
+_MOST_GROWTH = 1e6  # of the equity in a year
 _ROUNDING = 1e-12  # a spread this small beside the mean is float rounding, not risk
 
 
@@ -128,15 +129,13 @@ def total_return(equity: FloatArray) -> float | None:
 def cagr(equity: FloatArray, years: float) -> float | None:
     """Compound annual growth, `(last / first) ** (1 / years) - 1`.
 
-    None when no time passed, the equity is not positive, or the power leaves the range of float64
-    (minutes extrapolated to a year).
+    None when no time passed, the equity is not positive, or it would grow a millionfold (minutes extrapolated to a
+    year).
     """
     if years <= 0 or len(equity) == 0 or equity[0] <= 0 or equity[-1] <= 0:
         return None
-    try:
-        return math.expm1(math.log(equity[-1] / equity[0]) / years)
-    except OverflowError:
-        return None
+    exponent = math.log(equity[-1] / equity[0]) / years
+    return math.expm1(exponent) if exponent < math.log(_MOST_GROWTH) else None
 
 
 def volatility(returns: FloatArray, per_year: float) -> float | None:

@@ -35,7 +35,6 @@ LABELS = {
 SIGNED = ("total_return_pct", "cagr_pct", "expectancy")
 _MONEY, _COUNTS, _TIMES = ("expectancy", "fees_paid"), ("n_trades", "n_reductions", "n_bars"), ("turnover",)
 MISSING = "–"  # noqa: RUF001 - the dash of a table's empty cell
-_ABSURD = 1e6  # percent: minutes extrapolated to a year
 MIN_UNSEEN_BARS = 20
 
 
@@ -94,7 +93,7 @@ def same_volatility(result: Result) -> dict[str, float | int | None] | None:
 
 def formatted(key: str, value: float | None, currency: str = "") -> str:
     """One figure as text, money in `currency`; a dash where it has no value."""
-    if value is None or (key.endswith("_pct") and abs(value) >= _ABSURD):
+    if value is None:
         return MISSING
     if key.endswith("_pct"):
         return f"{value:+,.2f} %" if key in SIGNED else f"{value:,.2f} %"

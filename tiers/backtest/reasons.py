@@ -14,6 +14,7 @@ from trading.books.accounting import amount
 from trading.market.lots import Lot
 
 SHOWN = 5  # names in a sentence
+WHOLE_PCT = 100.0
 
 
 def of_run(
@@ -38,10 +39,26 @@ def of_metrics(figures: Metrics) -> list[str]:
         found.append("No position was closed in full, so profit factor, profit a trade and trades won have no value.")
     elif figures.profit_factor is None:
         found.append("No trade lost, so the profit factor has no value.")
-    if not figures.volatility_pct:
+    return [*found, *_of_returns(figures)]
+
+
+def _of_returns(figures: Metrics) -> list[str]:
+    """Why figures of the equity have no value."""
+    found = []
+    ruined = figures.max_drawdown_pct is not None and figures.max_drawdown_pct >= WHOLE_PCT
+    if ruined:
+        found.append("The equity fell to zero or below, so volatility, Sharpe and Sortino ratio have no value.")
+    elif figures.volatility_pct is None:
+        found.append("There is only one return, so volatility and Sharpe ratio have no value.")
+    if not figures.max_drawdown_pct and not figures.total_return_pct:
         found.append("The equity did not move, so ratios to its risk have no value.")
-    elif figures.calmar is None and not figures.max_drawdown_pct:
-        found.append("The equity never fell, so the Calmar ratio has no value.")
+    elif not figures.max_drawdown_pct:
+        found.append("The equity never fell, so Sortino and Calmar ratio have no value.")
+    elif figures.sharpe is None and figures.volatility_pct is not None:
+        found.append("The returns did not differ, so the Sharpe ratio has no value.")
+    if figures.cagr_pct is None:
+        why = "No equity was left" if ruined else "A year at this pace would make more than a millionfold of the equity"
+        found.append(f"{why}, so growth a year and Calmar ratio have no value.")
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
-from tiers.backtest import report, runs
+from tiers.backtest import metrics, reasons, report, runs
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
@@ -56,6 +56,58 @@ def test_a_lot_that_costs_more_than_there_is_money_is_named(nothing: Result) -> 
 def test_enough_money_or_smaller_lots_are_no_matter() -> None:
     assert held(COIN, cash=120_000).reasons[0] == NO_TRADE
     assert held(COIN, step="0.00001").reasons[0] == NO_TRADE
+
+
+ONE_RETURN = "There is only one return, so volatility and Sharpe ratio have no value."
+NEVER_FELL = "The equity never fell, so Sortino and Calmar ratio have no value."
+ALIKE = "The returns did not differ, so the Sharpe ratio has no value."
+RUIN = "The equity fell to zero or below, so volatility, Sharpe and Sortino ratio have no value."
+NOTHING_LEFT = "No equity was left, so growth a year and Calmar ratio have no value."
+TOO_FAST = (
+    "A year at this pace would make more than a millionfold of the equity, so growth a year and Calmar ratio have "
+    "no value."
+)
+
+
+@pytest.mark.parametrize(
+    ("equity", "sentences"),
+    [
+        ([100, 96.13], [ONE_RETURN]),
+        ([100, 101], [ONE_RETURN, NEVER_FELL]),
+        ([100, 100, 100], [NO_MOVE]),
+        ([100, 100.1, 100.3], [NEVER_FELL]),
+        ([64, 32, 16], [ALIKE]),
+        ([100, 50, 0], [RUIN, NOTHING_LEFT]),
+        ([100, 0, 50], [RUIN]),
+        ([100, 90, 400], [TOO_FAST]),
+        ([100, 99, 101, 100], []),
+    ],
+)
+def test_each_figure_of_the_equity_without_a_value_has_its_sentence(equity: list[float], sentences: list[str]) -> None:
+    day = np.timedelta64(1, "D")
+    measured = metrics.measure(
+        ts=np.datetime64("2020-01-01T21:00:00", "us") + np.arange(len(equity)) * day,
+        equity=np.array(equity, dtype=float),
+        weights=np.zeros((len(equity), 1)),
+        pnl=[Decimal(1), Decimal(-1)],
+        reduction_pnl=[],
+        traded_notional=Decimal(0),
+        fees_paid=Decimal(0),
+        bars_per_year=365,
+    )
+    assert reasons.of_metrics(measured) == sentences
+    names = {"volatility_pct", "sharpe", "sortino", "calmar", "cagr_pct"}
+    assert bool(sentences) == any(getattr(measured, name) is None for name in names)
+
+
+def test_a_return_of_any_size_is_shown_and_a_growth_of_a_millionfold_is_said() -> None:
+    closes = np.geomspace(2e-8, 1.0, 400)
+    result = held(prices([2e-8, *closes[:-1]], list(closes), symbol="MOON"), step="0.01")
+    curve = result.run.equity_curve
+    assert result.metrics.total_return_pct == pytest.approx(100 * (curve[-1] / curve[0] - 1))
+    assert result.metrics.total_return_pct > 1e9
+    assert (result.metrics.cagr_pct, result.metrics.calmar) == (None, None)
+    assert TOO_FAST in result.reasons
 
 
 def test_the_terminal_json_and_the_report_say_it_in_the_same_words(nothing: Result) -> None:

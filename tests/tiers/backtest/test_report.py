@@ -233,7 +233,8 @@ def test_monthly_returns_compound_to_the_total(result: Result) -> None:
     [
         ("total_return_pct", 12.345, "+12.35 %"),
         ("max_drawdown_pct", 12.345, "12.35 %"),
-        ("cagr_pct", 4e9, "–"),  # noqa: RUF001
+        ("total_return_pct", 4e9, "+4,000,000,000.00 %"),
+        ("cagr_pct", None, "–"),  # noqa: RUF001
         ("sharpe", None, "–"),  # noqa: RUF001
         ("sharpe", -0.5, "-0.50"),
         ("expectancy", -1234.5, "-1,234.50"),
