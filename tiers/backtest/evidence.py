@@ -45,7 +45,7 @@ class Estimate:
 class Evidence:
     """The model on the bars from `start` on. Gains are nats a forecast, less log loss than the class frequencies'.
 
-    `hit_rate` is the share of forecasts whose likelier side was the sign of the move, `always_up` that of the moves up.
+    `hit_rate` is the share of forecasts whose likelier side was the sign of the move, `always_up` that of moves up.
     """
 
     start: datetime
@@ -102,7 +102,8 @@ def _judged(bars: Bars, model: Any, column: int) -> tuple[OutcomeArray, FloatArr
 def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) -> Evidence:
     said, prior, outcome, forward, known = given
     mine, naive = _losses(said, outcome), _losses(prior, outcome)
-    up, right = forward > 0.0, (said[:, :, BUY] > said[:, :, SELL]) == (forward > 0.0)
+    lean = np.sign(said[:, :, BUY] - said[:, :, SELL])
+    up, right = forward > 0.0, lean * forward > 0.0  # no move is neither side's
     parts = [naive[place] - mine[place] for place in (0, 1)]
     columns = [sum(parts), *parts, right.astype(np.float64) - up, right, up, sum(mine), sum(naive)]
     by_bar = _of_bars(np.stack(columns, axis=2), known)

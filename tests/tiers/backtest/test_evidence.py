@@ -71,7 +71,7 @@ def test_the_figures_are_those_of_plain_loops_over_the_bars_that_were_not_seen()
         outcomes = [int(MADE.outcome[row, c]) for c in known]
         gains.append(np.mean([math.log(said[row, c, o] / PRIOR[o]) for c, o in zip(known, outcomes, strict=True)]))
         up = [MADE.forward[row, c] > 0 for c in known]
-        hits.append(np.mean([(said[row, c, 2] > said[row, c, 0]) == u for c, u in zip(known, up, strict=True)]))
+        hits.append(np.mean([(said[row, c, 2] - said[row, c, 0]) * MADE.forward[row, c] > 0 for c in known]))
         ups.append(np.mean(up))
     assert (found.n_forecasts, found.n_bars) == (n, len(gains))
     assert found.start == BARS.ts[until + 1].item()
@@ -81,6 +81,27 @@ def test_the_figures_are_those_of_plain_loops_over_the_bars_that_were_not_seen()
     assert (found.hit_rate, found.always_up) == (pytest.approx(np.mean(hits)), pytest.approx(np.mean(ups)))
     assert found.hit_rate_above_always_up.value == pytest.approx(np.mean(hits) - np.mean(ups))
     assert found.gain.low < found.gain.value < found.gain.high
+
+
+@pytest.mark.parametrize("lean", [-0.01, 0.0, 0.01])
+def test_a_price_that_did_not_move_is_no_hit_of_either_side(lean: float) -> None:
+    coarse = np.round(BARS.close / 8) * 8
+    bars = replace(BARS, open=coarse, high=coarse, low=coarse, close=coarse)
+    said = np.broadcast_to([0.16 - lean, 0.68, 0.16 + lean], (*coarse.shape, 3))
+    found = evidence.of(backtest(said), bars, [MODEL] * 3, bars.ts[99].item())
+    made = labels.make(coarse, horizon_bars=5, theta=0.5, volatility_bars=20)
+    ups, downs, still = [], [], 0
+    for row in range(100, bars.n_bars - 5):
+        known = [c for c in range(3) if made.outcome[row, c] >= 0]
+        if known:
+            moves = [coarse[row + 5, c] - coarse[row, c] for c in known]
+            ups.append(sum(move > 0 for move in moves) / len(moves))
+            downs.append(sum(move < 0 for move in moves) / len(moves))
+            still += moves.count(0.0)
+    assert found is not None
+    assert still > found.n_forecasts / 4
+    assert found.always_up == pytest.approx(np.mean(ups))
+    assert found.hit_rate == pytest.approx(0.0 if lean == 0 else np.mean(ups if lean > 0 else downs))
 
 
 @pytest.mark.parametrize(
