@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import numpy as np
@@ -22,6 +22,8 @@ from tiers.contracts.protocols import Model, Tiers
 from trading.market.lots import Lot, smallest_steps
 from trading.strategies import BuyAndHold, Strategy
 from trading.strategies.registry import TIERS
+
+INSTANT = timedelta(microseconds=1)
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -230,9 +232,13 @@ def _result(
 
 
 def monthly_returns(result: Result) -> dict[tuple[int, int], float]:
-    """Return of each calendar month (UTC) by (year, month); the first one counts from the initial cash."""
+    """Return of each calendar month (UTC) by (year, month); the first one counts from the initial cash.
+
+    A bar that closes at midnight belongs to the day, and the month, that end there.
+    """
     closing: dict[tuple[int, int], float] = {}
     for moment, value in zip(result.run.ts, result.run.equity_curve, strict=True):
-        closing[moment.year, moment.month] = float(value)
+        within = moment - INSTANT
+        closing[within.year, within.month] = float(value)
     values = np.array([float(result.initial.cash), *closing.values()])
     return dict(zip(closing, (values[1:] / values[:-1] - 1.0).tolist(), strict=True))

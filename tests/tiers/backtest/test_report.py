@@ -228,6 +228,17 @@ def test_monthly_returns_compound_to_the_total(result: Result) -> None:
     assert 100 * product == pytest.approx(result.metrics.total_return_pct)
 
 
+def test_the_last_day_of_a_coins_month_ends_at_the_next_midnight() -> None:
+    closes = list(np.linspace(100.0, 190.0, 91))
+    days = np.datetime64("2022-06-01T00:00:00", "us") + np.arange(91) * np.timedelta64(1, "D")
+    bars = replace(prices([100.0, *closes[:-1]], closes, symbol="AAA-USDT"), ts=days)  # May 31 to August 29
+    result = run_strategy(bars, BuyAndHold(), Config(lots=lots(bars)))
+    held = dict(zip([str(day)[:10] for day in days], result.run.equity_curve, strict=True))
+    months = monthly_returns(result)
+    assert list(months) == [(2022, 5), (2022, 6), (2022, 7), (2022, 8)]
+    assert months[2022, 7] == pytest.approx(held["2022-08-01"] / held["2022-07-01"] - 1)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
