@@ -15,6 +15,7 @@ from trading.market.lots import Lot
 
 SHOWN = 5  # names in a sentence
 WHOLE_PCT = 100.0
+LONG_GONE = np.timedelta64(7, "D")  # longer than markets close for holidays
 
 
 def of_run(
@@ -24,7 +25,7 @@ def of_run(
 
     `columns` names the features of `log`.
     """
-    silent = [] if log is None else _silent(log, bars, columns)
+    silent = [*_ended(run, bars), *([] if log is None else _silent(log, bars, columns))]
     if run.all_fills:
         return [*silent, *_too_dear(run, bars, lots)]
     wanted = np.nan_to_num(run.targets).any()
@@ -59,6 +60,19 @@ def _of_returns(figures: Metrics) -> list[str]:
     if figures.cagr_pct is None:
         why = "No equity was left" if ruined else "A year at this pace would make more than a millionfold of the equity"
         found.append(f"{why}, so growth a year and Calmar ratio have no value.")
+    return found
+
+
+def _ended(run: Run, bars: Bars) -> list[str]:
+    """Symbols that are held at the end although their bars ended long before."""
+    found = []
+    for column, symbol in enumerate(bars.symbols):
+        last = bars.ts[np.flatnonzero(np.isfinite(bars.close[:, column]))[-1:]]
+        if len(last) and run.held[-1, column] and bars.ts[-1] - last[0] > LONG_GONE:
+            found.append(
+                f"{symbol} had no bar after {str(last[0])[:10]} and counts at its close of then to the end: what "
+                "became of it, and how it moved, is in no figure."
+            )
     return found
 
 

@@ -53,6 +53,20 @@ def test_a_lot_that_costs_more_than_there_is_money_is_named(nothing: Result) -> 
     assert nothing.reasons == (TOO_DEAR, NO_TRADE, NO_MOVE)
 
 
+@pytest.mark.parametrize(("n_left_out", "is_told"), [(0, False), (7, False), (8, True), (30, True)])
+def test_a_symbol_whose_bars_end_while_it_is_held_is_named(n_left_out: int, is_told: bool) -> None:
+    bars = market(60, 2, seed=3)  # a bar a day from 2010-01-01 on
+    gone = np.arange(60)[:, None] >= np.array([60, 60 - n_left_out])
+    fields = {name: np.where(gone, np.nan, getattr(bars, name)) for name in ("open", "high", "low", "close", "volume")}
+    told = [sentence for sentence in held(replace(bars, **fields)).reasons if "no bar after" in sentence]
+    day = np.datetime64("2010-01-01") + 59 - n_left_out
+    sentence = (
+        f"S01 had no bar after {day} and counts at its close of then to the end: what became of it, and how it moved, "
+        "is in no figure."
+    )
+    assert told == [sentence] * is_told
+
+
 def test_enough_money_or_smaller_lots_are_no_matter() -> None:
     assert held(COIN, cash=120_000).reasons[0] == NO_TRADE
     assert held(COIN, step="0.00001").reasons[0] == NO_TRADE
