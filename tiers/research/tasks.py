@@ -35,7 +35,7 @@ def measure(rollout: Rollout) -> dict[str, ArmMeasures]:
     """The provider that `settings.ROLLOUT_REPLAY` names; raises `Rejected` where there is nothing to measure."""
     if os.environ.get("HELIOS_COMPONENT") != "maintenance":
         return read(replay_rollout(rollout.pk))
-    asked = replay_rollout.apply_async(args=[rollout.pk], expires=WAIT_S, retry=False)
+    asked = replay_rollout.apply_async(args=(rollout.pk,), expires=WAIT_S, retry=False)
     try:
         with allow_join_result():
             return read(asked.get(timeout=WAIT_S))

@@ -123,7 +123,7 @@ def test_the_worker_of_maintenance_has_a_worker_of_cycles_replay(book, challenge
     found = ArmMeasures(n_decisions=2, latency_ms=(1.5, 2.0), pnl_of=((0, "SPY"), (1, "SPY")))
     monkeypatch.setattr(rollout_replay, "replay", lambda _: {"champion": found, "challenger": found})
     assert providers.measure(row) == {"champion": found, "challenger": found}
-    assert asked == [[row.pk], "over"]
+    assert asked == [(row.pk,), "over"]
 
 
 def test_what_a_worker_of_cycles_cannot_replay_is_told_as_it_says(book, challenger, asked):
