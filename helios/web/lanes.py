@@ -251,11 +251,15 @@ def _remember(refused: dict[str, None], whose: str, scope: Message, answer: list
 
 
 def _again(body: Message, receive: Receive) -> Receive:
-    """The body from memory, then what else the client does."""
+    """The body from memory, then what else the client does; a body that nobody waited for is dropped as it comes."""
     rest = iter([body])
 
     async def received() -> Message:
-        return next(rest, None) or await receive()
+        if whole := next(rest, None):
+            return whole
+        while (message := await receive())["type"] == "http.request":
+            pass
+        return message
 
     return received
 

@@ -158,10 +158,13 @@ class Stack:
         return process
 
     def _role(self, argv: Sequence[str]) -> dict[str, str]:
-        """Workers work under the role of theirs, as with the embedded servers."""
+        """Workers work under the role of theirs, as with the embedded servers; one of all queues is the owner."""
         if "worker" not in argv or not self.value("SELECT count(*) FROM pg_roles WHERE rolname = %s", [roles.WORKER]):
             return {}
-        role = roles.MAINTENANCE if any("maintenance" in word for word in argv) else roles.WORKER
+        queues = set(argv[argv.index("-Q") + 1].split(","))
+        if "maintenance" in queues and len(queues) > 1:
+            return {}
+        role = roles.MAINTENANCE if "maintenance" in queues else roles.WORKER
         parts = urlsplit(self.database)
         return {"HELIOS_DATABASE_URL": parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}").geturl()}
 

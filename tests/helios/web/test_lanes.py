@@ -242,6 +242,21 @@ def test_a_probe_waits_for_no_body() -> None:
     assert told[0] == 405
 
 
+def test_a_probe_ends_as_it_should_whatever_comes_after_its_head() -> None:
+    came = iter([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.request", "body": b""}])
+    received: list[str] = []
+
+    async def receive() -> Any:
+        return next(came, {"type": "http.disconnect"})
+
+    async def django(_scope: Any, receive: Any, _send: Any) -> None:
+        received.extend([(await receive())["type"], (await receive())["type"]])
+
+    head = {"type": "http", "method": "GET", "path": lanes.PROBES, "headers": []}
+    asyncio.run(lanes.in_lanes(django, reading=1)(head, receive, lambda _: None))
+    assert received == ["http.request", "http.disconnect"]
+
+
 def test_strangers_who_are_slow_with_their_bodies_keep_no_stranger_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "EACH", 2)
     application = lanes.in_lanes(serving(lambda _: None), reading=1)
