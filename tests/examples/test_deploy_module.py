@@ -35,7 +35,7 @@ def deploy(desk: Stack, url: str, token: str, *words: str) -> subprocess.Complet
 def test_the_example_rolls_a_good_module_out_and_back_and_a_faulty_one_ends_at_its_first_step(trading: Stack) -> None:
     url = start_web(trading)
     token = trading.manage_json("api_token", "example", "--role", "trader")["token"]
-    good = deploy(trading, url, token)
+    good = deploy(trading, url, token, "--replay")
     assert good.returncode == 0, good.stdout + good.stderr
     for words in ("the gate is passed", "100 % of the symbols", "SUCCEEDED", "rolled back from 1.1.0+"):
         assert words in good.stdout

@@ -9,7 +9,7 @@ step that has to prove takes nothing but "surely not"; the later ones, of less d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -17,7 +17,7 @@ from typing import Any, Final
 from helios.rollouts.core import differences
 from helios.rollouts.core.assignment import Arm, Kind, Mode
 from helios.rollouts.core.differences import Difference
-from helios.rollouts.core.measures import ArmMeasures
+from helios.rollouts.core.measures import ArmMeasures, Place
 from helios.rollouts.core.rollout_plan import Step, is_number
 from helios.rollouts.core.statistics import quantile, samples_for
 from helios.rollouts.errors import RolloutRefused
@@ -76,6 +76,11 @@ def _log_loss_excess(champion: ArmMeasures, challenger: ArmMeasures, seed: int) 
     return differences.log_loss(champion, challenger, confidence=EITHER_END, seed=seed)
 
 
+def _bars(values: Sequence[float], places: Sequence[Place]) -> int:
+    """Symbols of one bar say much the same: bars are counted, or values where nobody knows their bars."""
+    return len({bar for bar, _ in places}) if places else len(values)
+
+
 def _measured(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -127,14 +132,14 @@ METRICS: Final[Mapping[str, Metric]] = {
         meaning="bps of equity a day and symbol, net of cost, that the challenger surely earns less than the champion",
         value=lambda a, b, seed: _pnl_deficit(a, b, seed).interval.low,
         harm=_pnl_deficit,
-        samples=lambda arm: len(arm.pnl_bps),
+        samples=lambda arm: _bars(arm.pnl_bps, arm.pnl_of),
         relative=True,
     ),
     "log_loss_excess": Metric(
         meaning="log loss, nats, by which the challenger's forecasts are surely worse",
         value=lambda a, b, seed: _log_loss_excess(a, b, seed).interval.low,
         harm=_log_loss_excess,
-        samples=lambda arm: len(arm.losses),
+        samples=lambda arm: _bars(arm.losses, arm.losses_of),
         relative=True,
     ),
 }
