@@ -1,10 +1,7 @@
 """A timeframe may have a champion and a challenger for each universe that models were trained on."""
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
 from django.db.models import Q
-
-from trading.models.columns import symbol_field
 
 _SORTED = """
 UPDATE ml_models SET symbols = ARRAY(SELECT symbol FROM unnest(symbols) AS symbol ORDER BY symbol COLLATE "C")
@@ -19,7 +16,6 @@ def _constraint(role, fields):
 class Migration(migrations.Migration):
     dependencies = [("trading", "0004_bars_tokens")]
     operations = [
-        migrations.AlterField("mlmodel", "symbols", ArrayField(symbol_field(), help_text="its universe, sorted")),
         migrations.RunSQL(_SORTED, migrations.RunSQL.noop),
         *(
             operation
