@@ -14,6 +14,8 @@ from trading.market.timeframes import seconds
 from trading.symbols import split
 
 STABLECOINS: Final = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "USDP", "PYUSD"})
+# No name of a stock ends so, alone or before the sign of a dollar; HYUNDAI and WMTUSD end in other ones.
+UNMISTAKABLE: Final = frozenset({"USDT", "USDC", "USDP", "FDUSD"})
 COINS: Final = frozenset("BTC XBT ETH BNB SOL XRP ADA DOGE LTC BCH LINK DOT AVAX TRX".split())  # noqa: SIM905
 FIAT: Final = frozenset("USD EUR GBP JPY CHF AUD CAD NZD ZAR BRL TRY KRW INR NGN MXN SGD HKD".split())  # noqa: SIM905
 QUOTES: Final = STABLECOINS | COINS | FIAT
@@ -21,9 +23,10 @@ PERPETUAL: Final = frozenset({"PERP", "SWAP", "PERPETUAL"})
 DOLLAR: Final = "USD"
 _MEANS: Final = {**dict.fromkeys(STABLECOINS, DOLLAR), "XBT": "BTC"}
 A_PART: Final = 0.1  # of all bars: what is rarer is a stray row
-# No US stock trades then, before or after hours, in summer or in winter: hours of the UTC clock.
-NIGHT: Final = (1, 8)
-SATURDAY: Final = 5
+# US stocks trade for 16 hours a day, before and after sessions too, and by no clock after noon on a Saturday.
+SATURDAY, NOON = 5, 12
+MOST_HOURS: Final = 19  # of a day, with those that summer time moves
+A_TRACE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +56,33 @@ def quoted_in(symbol: str) -> str:
     if len(parts) > 1:
         is_pair = parts[-1] in QUOTES and parts[0] not in FIAT
         return parts[-1] if is_pair or parts[-1] in PERPETUAL else ""
-    joined = re.fullmatch(rf"(.{{2,}}?)({'|'.join(sorted(QUOTES | PERPETUAL))})", parts[0])
-    if joined is None:
-        return ""
-    base, quote = joined.groups()
-    return quote if base in COINS or quote in STABLECOINS else ""
+    return _quote_of_joined(parts[0], QUOTES | PERPETUAL, bases=COINS | STABLECOINS)
 
 
 def currency_of(symbol: str) -> str:
     """The currency in which a symbol says that it is priced, a dollar for each coin that stands for one; else empty."""
     first, *others = re.split(r"[/_-]", symbol.upper().removesuffix("=X"))
     quote = next((part for part in others if part in QUOTES), "")
-    joined = re.fullmatch(rf"(.{{2,}}?)({'|'.join(sorted(QUOTES))})({'|'.join(sorted(PERPETUAL))})?", first)
-    if joined is not None and not quote and (joined[1] in COINS | FIAT or joined[2] in STABLECOINS):
-        quote = joined[2]
+    pair = re.sub(rf"(?<=.)({'|'.join(sorted(PERPETUAL))})$", "", first)
+    quote = quote or _quote_of_joined(pair, QUOTES, bases=QUOTES)
     return _MEANS.get(quote, quote)
 
 
+def _quote_of_joined(pair: str, quotes: frozenset[str], *, bases: frozenset[str]) -> str:
+    """The quote of a pair without a mark between its two: of a known base, or one that ends no other name; else empty.
+
+    What follows a known base counts first: DOTUSD is DOT in USD, not DO in TUSD.
+    """
+    known = (pair.removeprefix(base) for base in sorted(bases) if pair.removeprefix(base) in quotes - {pair})
+    ends = (quote for quote in sorted(UNMISTAKABLE) if pair.endswith(quote) and len(pair) > len(quote) + 1)
+    return next(iter((*known, *ends)), "")
+
+
 def runs_around_the_clock(table: BarTable, *, shifted: bool = False) -> bool:
-    """Whether a tenth of the bars lies on weekends, or in nights where no weekend is among them."""
+    """Whether a tenth of the bars lies on weekends, or bars in all hours of a day where no weekend is among them.
+
+    By whichever clock they were written: a stock's bars by another clock than UTC are not those of a coin.
+    """
     if not table.n_rows:
         return False
     daily = table.timeframe == "1d"
@@ -79,9 +90,9 @@ def runs_around_the_clock(table: BarTable, *, shifted: bool = False) -> bool:
     at = table.ts - np.timedelta64(back_s, "s")
     days = at.astype("datetime64[D]").astype(np.int64)
     weekday, hour = (days + 3) % 7, at.astype("datetime64[h]").astype(np.int64) % 24  # 1970 began on a Thursday
-    night = (hour >= NIGHT[0]) & (hour < NIGHT[1])
-    weekend = (weekday > SATURDAY) | ((weekday == SATURDAY) & (daily | (hour >= NIGHT[0])))
+    weekend = (weekday > SATURDAY) | ((weekday == SATURDAY) & (daily | (hour >= NOON)))
     if weekend.mean() >= A_PART:
         return True
     spans_weekend = days.min() + (SATURDAY - weekday[days.argmin()]) % 7 <= days.max()
-    return bool(not daily and not spans_weekend and night.mean() >= A_PART)
+    n_hours = np.count_nonzero(np.bincount(hour) >= A_TRACE * table.n_rows)
+    return bool(not daily and not spans_weekend and n_hours > MOST_HOURS)

@@ -11,6 +11,7 @@ from tests.support.ingest_bars import random_bars
 from trading import sample_data
 from trading.market.asset_class import assumed, currency_of, quoted_in, runs_around_the_clock
 from trading.market.feeds.files import table_from_frame
+from trading.symbols import split
 
 PLAIN = [
     "AAPL",
@@ -29,6 +30,13 @@ PLAIN = [
     "EURUSD",
     "EUR-USD",
     "SEUR",
+    "HYUNDAI",
+    "NSE:HYUNDAI",
+    "WMTUSD",  # not WM in TUSD
+    "ABBUSD",
+    "HAPPYUSD",
+    "DAI",
+    "USD",
 ]
 
 
@@ -45,12 +53,22 @@ PLAIN = [
         ("BTC-ZAR", "ZAR"),
         ("BTCZAR", "ZAR"),
         ("ETHBTC", "BTC"),
+        ("ETHDAI", "DAI"),
+        ("PEPE-DAI", "DAI"),
+        ("DOTUSD", "USD"),
+        ("DOTTUSD", "TUSD"),
+        ("BTCBUSD", "BUSD"),
+        ("USDTZAR", "ZAR"),
+        ("DAIUSD", "USD"),
+        ("PEPEUSDT", "USDT"),
+        ("PEPEFDUSD", "FDUSD"),
+        ("EURUSDC", "USDC"),
         ("1000SHIB_USDC", "USDC"),
         *((symbol, "") for symbol in PLAIN),
     ],
 )
 def test_a_pair_of_coins_and_a_perpetual_are_known_by_their_ends(symbol: str, quote: str) -> None:
-    assert quoted_in(symbol) == quote
+    assert quoted_in(split(symbol)[1]) == quote
 
 
 @pytest.mark.parametrize(
@@ -59,7 +77,8 @@ def test_a_pair_of_coins_and_a_perpetual_are_known_by_their_ends(symbol: str, qu
         ("BTC/USD BTC-USDT BTCUSDC BTC-USDT-SWAP BTCUSDTPERP BTC-USD-241227 EURUSD EUR/USD GBPUSD=X", "USD"),
         ("BTC-ZAR BTCZAR USD/ZAR USDZAR=X", "ZAR"),
         ("ETH-BTC ETHBTC SOL/XBT", "BTC"),
-        ("AAPL BRK.B BF-B BRK/B ACME/NOTE BTC-PERP KOIN USDT /ES", ""),
+        ("DOTUSD DOTTUSD ETHDAI PEPE-DAI PEPEUSDT USDTUSD", "USD"),
+        ("AAPL BRK.B BF-B BRK/B ACME/NOTE BTC-PERP KOIN USDT /ES HYUNDAI WMTUSD ABBUSD DAI", ""),
     ],
 )
 def test_a_pair_names_the_currency_of_its_prices(symbols: str, currency: str) -> None:
@@ -70,7 +89,9 @@ def test_a_pair_names_the_currency_of_its_prices(symbols: str, currency: str) ->
     ("first", "n_bars", "timeframe", "shifted", "always"),
     [
         ("2024-01-06T12:00", 60, "1m", False, True),  # a Saturday's noon
-        ("2024-01-09T03:00", 60, "1m", False, True),  # a Tuesday's night
+        ("2024-01-09T03:00", 60, "1m", False, False),  # a Tuesday's night, or a session by another clock
+        ("2024-01-09T00:00", 1440, "1m", False, True),  # the whole of a Tuesday
+        ("2024-01-06T00:00", 420, "1m", False, False),  # a Friday's session, as Tokyo's clock shows it
         ("2024-01-09T15:00", 60, "1m", False, False),  # a Tuesday's session
         ("2024-01-09T09:00", 900, "1m", False, False),  # before and after it, as brokers record them
         ("2024-01-08T00:00", 24 * 9, "1h", False, True),

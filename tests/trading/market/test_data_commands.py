@@ -242,7 +242,7 @@ def test_a_dry_run_says_how_the_file_is_understood_and_stores_nothing(prices):
     assert said.splitlines() == [
         "time: column open_time, time",
         "names: opens, as the column open_time says",
-        "zone: UTC, as none is named",
+        "zone: UTC, as none is named; --zone changes that",
         "numbers: decimal point, values between commas",
         "class: equity on calendar XNYS",
         "bars: 15 of 1m",

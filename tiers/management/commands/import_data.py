@@ -72,6 +72,7 @@ class Command(PlainCommand):
             "--times", choices=["close", "open"], help="what the file's times name; default: as the file shows"
         )
         parser.add_argument("--time-column", default="", metavar="NAME", help="which column holds the times")
+        parser.add_argument("--zone", default="", metavar="ZONE", help="whose clock times without an offset show")
         parser.add_argument("--dates", choices=[*DATE_ORDERS], help="whether 1/2/2024 begins with its day or its month")
         parser.add_argument("--decimal", choices=[*MARKS], help="the decimal mark of the file's numbers")
         parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that cannot be read or used")
@@ -135,6 +136,7 @@ class Command(PlainCommand):
             timeframe=options["timeframe"],
             times=options["times"],
             time_column=options["time_column"],
+            zone=options["zone"],
             dates=options["dates"],
             decimal=options["decimal"],
         )
@@ -144,12 +146,19 @@ class Command(PlainCommand):
             raise DataError(f"{name} {found.unreadable[0]}{_others(len(found.unreadable) - 1)}; {DROPS}")
         kind = self._asset_class(*found.bars(source.calendar), options)
         calendar = USUAL_CALENDARS[kind]
-        rows, names = found.bars(calendar)  # a date names another close on another calendar
+        try:
+            rows, names = found.bars(calendar)  # a date names another close on another calendar
+        except DataError as error:
+            raise DataError("; ".join([str(error), *self.assumed])) from error
         self.understood = found.described(names) | {"class": f"{kind} on calendar {calendar}"}
         try:
             prepared = prepare(rows, calendar, source=name, drop_invalid=drop, not_after=timezone.now())
         except BadRowsError as error:
-            hints = [f"its times are taken for {names}", *self.assumed] if error.first.code in OF_A_CALENDAR else []
+            hints = (
+                [f"its times are taken for {names}, in {found.clock}", *self.assumed]
+                if error.first.code in OF_A_CALENDAR
+                else []
+            )
             drops = [DROPS] if error.n_good and not drop else []
             raise DataError("; ".join([str(error), *hints, *drops])) from error
         prepared = replace(prepared, problems=(*_unreadable(rows.symbol, found), *prepared.problems))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,14 +11,15 @@ import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
-from trading.market.bars import FIELDS, BarTable, FloatArray, bar_table
-from trading.market.calendars import ALWAYS_OPEN, calendar
+from trading.market.bars import FIELDS, BarTable, FloatArray, TimeArray, bar_table
+from trading.market.calendars import ALWAYS_OPEN, Calendar, calendar
 from trading.market.feeds import file_columns, file_times
 from trading.market.feeds.file_closes import Names, Times, named_closes
 from trading.market.feeds.file_columns import Columns
 from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
 from trading.market.feeds.file_text import Sheet, open_sheet
 from trading.market.feeds.file_times import A_TIME, DateOrder, Moments, read_times
+from trading.market.feeds.file_zones import check_clock, check_zone, in_utc
 from trading.market.timestamps import stamp
 
 
@@ -50,14 +51,26 @@ class FileRows:
 
     def bars(self, calendar_name: str) -> tuple[BarTable, Names]:
         """The readable rows by their closes, and what their times were taken to name."""
+        hours, timeframe = calendar(calendar_name), self.source.timeframe
+        if not self.moments.zone:
+            try:
+                check_clock(self.moments.wall, hours, timeframe, lambda utc: self._closes(utc, hours)[0])
+            except DataError as error:
+                raise DataError(f"{self.source.path.name}, column {self.columns.time[0]}: {error}") from error
+        closes, names = self._closes(self.moments.utc, hours)
+        return bar_table(self.source.symbol, timeframe, closes, self.fields, self.rows), names
+
+    def _closes(self, utc: pl.Series, hours: Calendar) -> tuple[TimeArray, Names]:
         says = self.source.times or self.columns.names
         teller = f"--times {says}" if self.source.times else f"the column {self.columns.time[0]}"
-        utc, wall = (each.to_numpy() for each in (self.moments.utc, self.moments.wall))
-        hours = calendar(calendar_name)
-        closes, names = named_closes(
-            utc, wall, self.source.timeframe, hours, says=says, because=f"{teller} says" * bool(says)
-        )
-        return bar_table(self.source.symbol, self.source.timeframe, closes, self.fields, self.rows), names
+        because = f"{teller} says" * bool(says)
+        wall = self.moments.wall.to_numpy()
+        return named_closes(utc.to_numpy(), wall, self.source.timeframe, hours, says=says, because=because)
+
+    @property
+    def clock(self) -> str:
+        """The zones of the times, in words."""
+        return self.moments.zone or "UTC, as none is named; --zone changes that"
 
     def described(self, names: Names) -> dict[str, str]:
         """How the file was understood, in words."""
@@ -65,7 +78,7 @@ class FileRows:
         return {
             "time": f"column {' and '.join(self.columns.time)}, {self.moments.form}",
             "names": str(names),
-            "zone": self.moments.zone or "UTC, as none is named",
+            "zone": self.clock,
             **({"numbers": f"decimal {self.decimal}, values between {written}"} if written else {}),
         }
 
@@ -76,7 +89,8 @@ class FileSource:
 
     Columns: a time (ts, timestamp, datetime, date, ...), open, high, low, close, volume, in any order and
     case; further columns are ignored, unless they tell another time. A time without an offset is UTC.
-    docs/data.md says how each is read. `times`, `decimal`, `dates` and `time_column` settle what a file leaves open.
+    docs/data.md says how each is read. `times`, `zone`, `decimal`, `dates` and `time_column` settle what a file leaves
+    open.
     """
 
     path: Path
@@ -84,6 +98,7 @@ class FileSource:
     timeframe: str
     calendar: str = ALWAYS_OPEN
     times: Times | None = None
+    zone: str = ""
     decimal: Decimal | None = None
     dates: DateOrder | None = None
     time_column: str = ""
@@ -123,7 +138,7 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
     if frame.is_empty():
         raise DataError(f"{name} must hold bars, had only a header")
     time = frame[columns.time[0]] if len(columns.time) == 1 else file_times.joined(*(frame[k] for k in columns.time))
-    moments = read_times(time, order=source.dates)
+    moments = _by_clock(read_times(time, order=source.dates), source)
     if moments.ambiguous is not None:
         raise DataError(
             f"{name} row {sheet.rows[moments.ambiguous]}, column {columns.time[0]}: expected dates that tell the day "
@@ -135,7 +150,7 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
     if decimal is None:
         raise _two_readings(values, sheet, name)
     read = {"ts": moments.utc, **{key: numbers(column, decimal) for key, column in values.items()}}
-    unreadable, good = _unreadable(sheet, read, {"ts": time, **values})
+    unreadable, good = _unreadable(sheet, read, {"ts": time, **values}, zone=source.zone)
     if not good.any():
         raise DataError(f"{name} {unreadable[0]}")
     return FileRows(
@@ -150,8 +165,20 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
     )
 
 
+def _by_clock(moments: Moments, source: FileSource) -> Moments:
+    """The times as the clock of `zone` shows them, where somebody names one."""
+    if not source.zone:
+        return moments
+    check_zone(source.zone)
+    if moments.zone:
+        raise DataError(
+            f"{source.path.name}: --zone is for times that name no offset from UTC, and these name {moments.zone}"
+        )
+    return replace(moments, utc=in_utc(moments.wall, source.zone), zone=source.zone)
+
+
 def _unreadable(
-    sheet: Sheet, read: dict[str, pl.Series], written: dict[str, pl.Series]
+    sheet: Sheet, read: dict[str, pl.Series], written: dict[str, pl.Series], *, zone: str
 ) -> tuple[tuple[Unreadable, ...], npt.NDArray[np.bool_]]:
     """The rows with a value that cannot be read, each told by its first one, and the mask of the others."""
     bad = {key: column.is_null().to_numpy() for key, column in read.items()}
@@ -167,7 +194,8 @@ def _unreadable(
         key = next(each for each in bad if bad[each][index])
         value = written[key][int(index)]
         shown = "empty" if value is None or value == "" else repr(value)
-        expected = A_TIME if key == "ts" else "a number"
+        once = f", that the clock of {zone} shows once" if zone else ""
+        expected = f"{A_TIME}{once}" if key == "ts" else "a number"
         out.append(Unreadable(row=row, column=key, detail=f"expected {expected}, was {shown}"))
     return tuple(out), ~any_bad
 
