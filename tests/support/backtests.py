@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from tiers.contracts import Bars, FloatArray
+from tiers.contracts import Bars, FloatArray, TimeArray
 from tiers.contracts.parameters import PipelineParams, VolatilityParams
 from trading.market.lots import Lot
 
@@ -56,6 +56,17 @@ def prices(opens: list[float], closes: list[float], *, symbol: str = "AAPL") -> 
         low=np.minimum(open_, close),
         close=close,
         volume=np.full(close.shape, 1e6),
+    )
+
+
+def of_closes(close: FloatArray, *, ts: TimeArray | None = None) -> Bars:
+    """Daily bars that never left their closes, of (n_bars, n_symbols)."""
+    days = np.datetime64("2020-01-01T21:00:00", "us") + np.arange(len(close)) * np.timedelta64(1, "D")
+    return Bars(
+        timeframe="1d",
+        symbols=tuple(f"S{column:02d}" for column in range(close.shape[1])),
+        ts=days if ts is None else ts,
+        **dict.fromkeys(FIELDS, close),
     )
 
 

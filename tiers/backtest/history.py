@@ -188,7 +188,7 @@ class HeliosDecider:
         return DecisionInputs(
             forecast=forecast,
             volatility=volatility,
-            returns=window_returns(self.bars.close, row, self.params.portfolio.window_bars),
+            returns=window_returns(self.bars, row, self.params.portfolio.window_bars),
             context=self.tiers.llm.context(
                 history.context, row, bar_ts=book.bar_ts, symbols=symbols, forecast=forecast, book=book
             ),

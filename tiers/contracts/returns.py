@@ -4,33 +4,70 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
-from tiers.contracts import FloatArray
+from tiers.contracts import Bars, FloatArray
 from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import DAY_S
+from trading.market.timeframes import seconds
+
+IntArray = npt.NDArray[np.int64]
 
 
-def window_returns(close: FloatArray, row: int, n_window: int) -> FloatArray:
-    """Simple returns of the forward-filled closes: the `n_window` rows that end at `row`, oldest first.
+def rows_read(n_window: int, timeframe: str) -> int:
+    """Rows of the timeline behind a window, its last row included; that many own bars of each symbol hold them.
 
-    `close` is (n_bars, n_symbols) on the union timeline, NaN where a symbol has no bar; the result is
-    (n_window, n_symbols). Only the n_window + 1 closes that end at `row` are read, so a live window of that
-    length gives the batch values. NaN before a symbol's first close inside that window and where the timeline
-    is shorter; 0 where a symbol has no bar after its first. `DataError` when `row` is not on the timeline.
+    Of daily bars they hold `n_window` + 2 sessions where coins, which close at another instant, stand beside stocks:
+    a session takes its own row and, with nights, weekends and holidays, at most one and a half rows of a coin.
     """
-    if not 0 <= row < len(close):
-        raise DataError(f"row must be from 0 to {len(close) - 1}, was {row}")
-    return _window_returns(close, row, n_window)
+    return n_window + 1 if seconds(timeframe) < DAY_S else (5 * (n_window + 2)) // 2 + 8
+
+
+def window_returns(bars: Bars, row: int, n_window: int) -> FloatArray:
+    """Simple returns of the forward-filled closes: `n_window` periods, the last known at `row`, oldest first.
+
+    A period is that of a row, except in daily bars of which some close within a day (stocks) and others at its end
+    (coins): there it is a session day, from the end of the last one to its own, and a day that has not ended yet is
+    left out. The result is (n_window, n_symbols). Only the `rows_read` rows that end at `row` are read, so a live
+    window of that length gives the batch values. NaN before a symbol's first close inside that window and where the
+    timeline is shorter; 0 where a symbol has no bar after its first. `DataError` when `row` is not on the timeline.
+    """
+    if not 0 <= row < bars.n_bars:
+        raise DataError(f"row must be from 0 to {bars.n_bars - 1}, was {row}")
+    first = max(0, row + 1 - rows_read(n_window, bars.timeframe))
+    ends = _session_ends(bars, first, row)
+    if ends is None:
+        first = max(0, row - n_window)
+        ends = np.arange(first, row + 1)
+    return _window_returns(bars.close, ends[-n_window - 1 :], first, n_window)
+
+
+def _session_ends(bars: Bars, first: int, row: int) -> IntArray | None:
+    """The last row of every session day that has ended by `row`; None unless daily bars close at both instants."""
+    if seconds(bars.timeframe) < DAY_S:
+        return None
+    closes_s = bars.ts[first : row + 1].astype("datetime64[s]").astype(np.int64)
+    day_ends_s = -(-closes_s // DAY_S) * DAY_S
+    within = closes_s < day_ends_s
+    if within.all() or not within.any():
+        return None
+    days = np.unique(day_ends_s[within])
+    ends: IntArray = first + np.searchsorted(closes_s, days[days <= closes_s[-1]], side="right") - 1
+    return ends
 
 
 @numba.njit(cache=True)
-def _window_returns(close: FloatArray, row: int, n_window: int) -> FloatArray:
-    n_symbols = close.shape[1]
+def _window_returns(close: FloatArray, ends: IntArray, first: int, n_window: int) -> FloatArray:
+    """Returns between the rows `ends`, of closes that are carried forward from row `first` on."""
+    n_symbols, n_ends = close.shape[1], len(ends)
     out = np.full((n_window, n_symbols), np.nan)
-    first = max(0, row - n_window)
     for j in range(n_symbols):
-        last = close[first, j]
-        for i in range(first + 1, row + 1):
-            price = close[i, j] if np.isfinite(close[i, j]) else last
-            out[n_window - 1 - (row - i), j] = price / last - 1.0
-            last = price
+        last, before, k = np.nan, np.nan, 0
+        for i in range(first, ends[n_ends - 1] + 1 if n_ends else first):
+            if np.isfinite(close[i, j]):
+                last = close[i, j]
+            if i == ends[k]:
+                if k > 0:
+                    out[n_window - n_ends + k, j] = last / before - 1.0
+                before, k = last, k + 1
     return out

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tiers.contracts.parameters import PipelineParams
+from tiers.contracts.returns import rows_read
 from tiers.portfolio.covariance import shrunk_correlation
 from tiers.portfolio.optimise import solve
 from tiers.portfolio.rebalance import rebalance as run
@@ -12,7 +13,7 @@ VERSION = "1.0.0"
 
 def lookback_bars(params: PipelineParams, timeframe: str) -> dict[str, int]:
     """Own bars behind the returns that the correlation is taken of."""
-    return {timeframe: params.portfolio.window_bars + 1}
+    return {timeframe: rows_read(params.portfolio.window_bars, timeframe)}
 
 
 def on_load() -> None:

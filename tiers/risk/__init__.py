@@ -4,6 +4,7 @@ import numpy as np
 
 from tiers.contracts import BarsByTimeframe, VolatilityPath, shortest
 from tiers.contracts.parameters import PipelineParams, VolatilityParams
+from tiers.contracts.returns import rows_read
 from tiers.risk.garch import FitCache
 from tiers.risk.limits import mean_correlations
 from tiers.risk.sizing import decide as run
@@ -17,7 +18,9 @@ MAX_FITS = 4_096
 
 def lookback_bars(params: PipelineParams, timeframe: str) -> dict[str, int]:
     """Own bars behind a decision: the window of the fit, and the returns that limits look at."""
-    return {timeframe: max(window_bars(params.volatility, timeframe), params.portfolio.window_bars + 1)}
+    return {
+        timeframe: max(window_bars(params.volatility, timeframe), rows_read(params.portfolio.window_bars, timeframe))
+    }
 
 
 def forecast_volatility(

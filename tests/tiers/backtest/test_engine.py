@@ -151,8 +151,8 @@ def test_a_decision_on_a_live_window_equals_the_logged_one(result: Result) -> No
         path = vol.volatility(window.ts, window.close, params=params.volatility, garch=True, first_row=last)
         np.testing.assert_array_equal(path.sigma[last], log.sigma[row - 260])
         np.testing.assert_array_equal(
-            window_returns(window.close, last, params.portfolio.window_bars),
-            window_returns(bars.close, row, params.portfolio.window_bars),
+            window_returns(window, last, params.portfolio.window_bars),
+            window_returns(bars, row, params.portfolio.window_bars),
         )
 
 

@@ -6,10 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.backtests import of_closes
 from tests.support.risk import prices, use_plain_twins
 from tiers.contracts import returns as module
 from tiers.contracts.errors import DataError
-from tiers.contracts.returns import window_returns
+from tiers.contracts.returns import rows_read, window_returns
+from tiers.portfolio.covariance import shrunk_correlation
+from tiers.risk.limits import mean_correlations
+from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, calendar
 
 
 def twin(close, row, n_window):
@@ -26,35 +30,108 @@ def twin(close, row, n_window):
 def test_the_window_is_that_of_the_plain_twin(seed, n_window, row):
     close = prices(30, 2, seed=seed % 50)
     close[np.random.default_rng(seed).random(close.shape) < 0.3] = np.nan
-    seen = window_returns(close, row, n_window)
+    bars = of_closes(close)
+    seen = window_returns(bars, row, n_window)
     assert seen.shape == (n_window, 2)
     np.testing.assert_allclose(seen, twin(close, row, n_window), rtol=1e-13, atol=1e-16)
-    live = close[max(0, row - n_window) : row + 1]
-    np.testing.assert_array_equal(window_returns(live, len(live) - 1, n_window), seen)
+    live = bars.rows(slice(max(0, row - n_window), row + 1))
+    np.testing.assert_array_equal(window_returns(live, live.n_bars - 1, n_window), seen)
 
 
 def test_bars_after_the_row_are_never_read():
     close = prices(40, 3)
-    before = window_returns(close, 20, 10)
+    before = window_returns(of_closes(close), 20, 10)
     close[21:] *= 3
-    np.testing.assert_array_equal(window_returns(close, 20, 10), before)
+    np.testing.assert_array_equal(window_returns(of_closes(close), 20, 10), before)
 
 
 def test_a_symbol_without_a_bar_has_not_moved_and_one_not_listed_is_unknown():
     close = np.array([[math.nan, 10.0], [20.0, math.nan], [22.0, 11.0]])
-    seen = window_returns(close, 2, 3)
+    seen = window_returns(of_closes(close), 2, 3)
     np.testing.assert_allclose(seen, [[math.nan, math.nan], [math.nan, 0.0], [0.1, 0.1]])
 
 
 @pytest.mark.parametrize("row", [-1, 5])
 def test_a_row_off_the_timeline_is_refused(row):
     with pytest.raises(DataError, match=f"row must be from 0 to 4, was {row}"):
-        window_returns(prices(5, 1), row, 3)
+        window_returns(of_closes(prices(5, 1)), row, 3)
+
+
+def mixed_book(n_days=400, *, seed=0):
+    """A stock and a coin that moves with it on session days, daily: closes of the session and of midnight UTC."""
+    first = np.datetime64("2023-01-01T00:00", "us")
+    sessions = calendar(US_EQUITIES).grid("1d", first, first + np.timedelta64(n_days, "D"))
+    midnights = calendar(ALWAYS_OPEN).grid("1d", first, first + np.timedelta64(n_days, "D"))
+    rng = np.random.default_rng(seed)
+    days = sessions.astype("datetime64[D]")
+    moves = rng.normal(0.0, 0.01, len(sessions))
+    follows = rng.normal(0.0, 0.002, len(midnights))
+    named = midnights.astype("datetime64[D]") - 1  # the day that ends at the midnight
+    follows[np.isin(named, days)] += 2 * moves
+    ts = np.union1d(sessions, midnights)
+    close = np.full((len(ts), 2), np.nan)
+    close[np.searchsorted(ts, sessions), 0] = 100 * np.exp(np.cumsum(moves))
+    close[np.searchsorted(ts, midnights), 1] = 30_000 * np.exp(np.cumsum(follows))
+    return of_closes(close, ts=ts)
+
+
+def joined_table(bars, row):
+    """Simple returns of a table with one line a session: its close, and the coin's at the midnight behind it."""
+    known = [np.flatnonzero(np.isfinite(column)) for column in bars.close.T]
+    days = bars.ts.astype("datetime64[D]")
+    stock = {days[i]: bars.close[i, 0] for i in known[0]}
+    coin = {days[i] - 1: bars.close[i, 1] for i in known[1]}
+    over = [day for day in stock if day + 1 <= bars.ts[row]]
+    table = np.array([[stock[day], coin[day]] for day in over])
+    return table[1:] / table[:-1] - 1.0
+
+
+@pytest.mark.parametrize("at", ["session", "midnight", "weekend"])
+def test_a_coin_that_moves_with_a_stock_is_correlated_with_it_in_daily_bars(at):
+    bars = mixed_book()
+    hour = bars.ts.astype("datetime64[h]").astype(int) % 24
+    weekday = (bars.ts.astype("datetime64[D]").astype(int) + 3) % 7  # 0 is Monday
+    fits = {"session": hour > 0, "midnight": (hour == 0) & (weekday < 5), "weekend": (hour == 0) & (weekday == 6)}
+    row = int(np.flatnonzero(fits[at])[-2])
+    seen, expected = window_returns(bars, row, 120), joined_table(bars, row)[-120:]
+    np.testing.assert_allclose(seen, expected, rtol=1e-12)
+    together = np.corrcoef(expected.T)[0, 1]
+    assert together > 0.95
+    correlation, shrinkage = shrunk_correlation(seen, 60)
+    assert correlation[0, 1] == pytest.approx((1 - shrinkage) * together)
+    np.testing.assert_allclose(mean_correlations(seen, 60), together)
+
+
+def test_a_live_window_of_a_mixed_book_gives_the_batch_values_and_the_future_none():
+    bars, n_rows = mixed_book(n_days=500), rows_read(60, "1d")
+    for row in range(bars.n_bars - 30, bars.n_bars - 10):
+        seen = window_returns(bars, row, 60)
+        assert np.isfinite(seen).all()
+        live = bars.rows(slice(row + 1 - n_rows, row + 1))
+        np.testing.assert_array_equal(window_returns(live, live.n_bars - 1, 60), seen)
+        changed = bars.close.copy()
+        changed[row + 1 :] *= 3
+        np.testing.assert_array_equal(window_returns(of_closes(changed, ts=bars.ts), row, 60), seen)
+
+
+def test_the_rows_behind_a_window_hold_its_sessions_through_the_longest_closure():
+    first, last = np.datetime64("2001-01-01T00:00", "us"), np.datetime64("2002-06-01T00:00", "us")
+    sessions, midnights = (calendar(name).grid("1d", first, last) for name in (US_EQUITIES, ALWAYS_OPEN))
+    ts = np.union1d(sessions, midnights)
+    bars = of_closes(np.full((len(ts), 1), 1.0), ts=ts)
+    for n_window in (1, 2, 5, 120):
+        for row in range(rows_read(n_window, "1d"), len(ts)):
+            assert np.isfinite(window_returns(bars, row, n_window)).all()
+
+
+def test_before_a_day_of_both_markets_is_over_no_return_is_known():
+    bars = mixed_book().rows(slice(2, 4))
+    assert np.isnan(window_returns(bars, 1, 5)).all()
 
 
 def test_the_plain_twin_of_the_kernel_agrees(monkeypatch):
     close = prices(20, 2)
     close[3:6, 0] = np.nan
-    compiled = window_returns(close, 15, 14)
+    compiled = window_returns(of_closes(close), 15, 14)
     use_plain_twins(monkeypatch, module)
-    np.testing.assert_array_equal(window_returns(close, 15, 14), compiled)
+    np.testing.assert_array_equal(window_returns(of_closes(close), 15, 14), compiled)
