@@ -131,7 +131,7 @@ def evidence_table(backtest: Any) -> Table:
 
 def backtest_table(backtest: Any) -> Table:
     """The strategy beside what needs no opinion, over the same bars."""
-    days = f"{_day(pick(backtest, 'start'))} to {_day(pick(backtest, 'end'))}"
+    days = f"{_day(pick(backtest, 'figures_from'))} to {_day(pick(backtest, 'end'))}"
     seen = pick(backtest, "out_of_sample") is False
     note = ", with bars the model was trained on" if seen else ""
     title = f"Backtest of seven tiers, {formatted(pick(backtest, 'n_bars'), 'n')} bars, {days}{note}"

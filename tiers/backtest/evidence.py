@@ -7,6 +7,7 @@ bootstrap over bars: symbols of one bar and horizons that overlap count as one p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tiers.backtest import metrics
 from tiers.backtest.engine import Result
 from tiers.contracts import BUY, HOLD, SELL, Bars, BoolArray, FloatArray
 from tiers.predict import labels
@@ -171,27 +173,22 @@ def estimate(value: float, drawn: FloatArray) -> Estimate:
 
 
 def _sharpes(result: Result, first: int, block: int) -> tuple[Estimate | None, Estimate | None]:
-    """The Sharpe ratio on these bars, and how far it is above that of class frequencies through the same tiers."""
-    other, per_year = result.frequencies, result.bars_per_year
-    if other is None or per_year is None:
+    """The Sharpe ratio from the close of these bars' first on, and how far it is above that of class frequencies."""
+    if result.frequencies is None:
         return None, None
-    curves = np.stack([run.run.equity_curve[max(first - 1, 0) :] for run in (result, other)], axis=1)
-    if not (curves > 0.0).all():
+    per_year = metrics.pace(result.bar_ts[first:], result.bars_per_year)
+    curves = [run.run.equity_curve[first:] for run in (result, result.frequencies)]
+    if not all(bool((curve > 0.0).all()) for curve in curves):
         return None, None
-    returns = curves[1:] / curves[:-1] - 1.0
-    if not (returns.std(axis=0) > 0.0).all():
+    returns = np.stack([metrics.simple_returns(curve) for curve in curves], axis=1)
+    mine, theirs = (metrics.sharpe(column, per_year) for column in returns.T)
+    if mine is None:
         return None, None
-    moments = np.concatenate([returns, returns**2], axis=1)
-    whole, drawn = moments.mean(axis=0), block_means(moments, block, seed=result.seed)
-
-    def ratio(of: FloatArray, which: int) -> FloatArray:
-        mean, square = of[..., which], of[..., which + 2]
-        out: FloatArray = mean / np.sqrt(np.maximum(square - mean**2, _FLOOR**2)) * np.sqrt(per_year)
-        return out
-
-    mine, theirs = ratio(drawn, 0), ratio(drawn, 1)
-    own = float(ratio(whole, 0))
-    return estimate(own, mine), estimate(own - float(ratio(whole, 1)), mine - theirs)
+    drawn = block_means(np.concatenate([returns, returns**2], axis=1), block, seed=result.seed)
+    spread = np.sqrt(np.maximum(drawn[:, 2:] - drawn[:, :2] ** 2, _FLOOR**2))
+    ratios = drawn[:, :2] / spread * math.sqrt(per_year * (1.0 - 1.0 / len(returns)))  # the spread with n - 1
+    above = None if theirs is None else estimate(mine - theirs, ratios[:, 0] - ratios[:, 1])
+    return estimate(mine, ratios[:, 0]), above
 
 
 # --- in words ---

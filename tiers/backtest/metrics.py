@@ -78,8 +78,7 @@ def measure(
     returns = simple_returns(equity)
     if bars_per_year is not None:
         years = max(years, (len(equity) - 1) / bars_per_year)
-    observed = len(returns) / years if years > 0 else math.nan
-    per_year = observed if bars_per_year is None else float(bars_per_year)
+    per_year = pace(ts, bars_per_year)
     growth, drawdown = cagr(equity, years), max_drawdown(equity)
     return Metrics(
         n_bars=len(equity),
@@ -109,6 +108,14 @@ def years_between(ts: TimeArray) -> float:
     if len(ts) < 2:
         return 0.0
     return float((ts[-1] - ts[0]) / np.timedelta64(1, "s")) / YEAR_S
+
+
+def pace(ts: TimeArray, bars_per_year: int | None) -> float:
+    """Bars a year: those of the calendar or, without one, those that came in the time that passed (NaN if none)."""
+    if bars_per_year is not None:
+        return float(bars_per_year)
+    years = years_between(ts)
+    return (len(ts) - 1) / years if years > 0 else math.nan
 
 
 def simple_returns(equity: FloatArray) -> FloatArray:

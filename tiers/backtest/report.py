@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from tiers.backtest import charts, presentation
 from tiers.backtest.engine import Result
-from tiers.backtest.metrics import Metrics
+from tiers.backtest.presentation import Columns
 from tiers.backtest.trades import Reduction
 from tiers.contracts.errors import Rejected
 from trading.books.accounting import amount, shortened
@@ -105,22 +105,24 @@ def render(result: Result, context: Context) -> str:
             charts.weights(result),
         ]
     )
-    unseen = None if trained_until is None else presentation.out_of_sample(result, trained_until)
+    sample = presentation.judged(result, trained_until)
+    columns = presentation.columns(result, sample)
     heading = f"{result.strategy} on {', '.join(result.symbols)}"
     period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(f"Backtest: {heading}, {period}"),
         heading=escape(_shortened(result)),
-        subheading=escape(f"{result.timeframe} bars, {period}, {result.metrics.n_bars:,} decisions"),
+        subheading=escape(f"{result.timeframe} bars, {period}, {len(result.run.ts):,} decisions"),
         plotly=get_plotlyjs(),
-        notes=_training_note(result, context.model) + "".join(map(_reason, (*context.says, *result.reasons))),
-        tiles="".join(_tile(result, key) for key in TILES),
+        notes=_training_note(result, context.model)
+        + "".join(map(_note, (*context.says, *presentation.reasons_of(result, sample)))),
+        tiles="".join(_tile(columns, key, result.currency, in_sample=sample.in_sample) for key in TILES),
         equity_note=_equity_note(result),
         chart_equity=pictures[0],
         chart_drawdown=pictures[1],
         chart_monthly=pictures[2],
         chart_weights=pictures[3],
-        figures=_figures_table(result, unseen),
+        figures=_figures_table(columns, result.currency),
         reductions_note=_reductions_note(result.reductions),
         reductions=_reductions_table(result.reductions),
         facts=_facts(result, context),
@@ -131,8 +133,8 @@ def render(result: Result, context: Context) -> str:
     )
 
 
-def _reason(sentence: str) -> str:
-    return f'<p class="note">{escape(sentence)}</p>'
+def _note(sentence: str, tone: str = "") -> str:
+    return f'<p class="note{tone}">{escape(sentence)}</p>'
 
 
 def _shortened(result: Result, limit: int = 8) -> str:
@@ -145,24 +147,8 @@ def _training_note(result: Result, model: ModelSummary | None) -> str:
     """An honest word about how much of the backtest the model had already seen."""
     if model is None or model.trained_until is None:
         return ""
-    until = f"{model.trained_until:%Y-%m-%d %H:%M} UTC"
-    seen = sum(moment <= model.trained_until for moment in result.run.ts)
-    total = len(result.run.ts)
-    if seen == 0:
-        text = f"Out of sample: the training data of {model.name} ends at {until}, before the first bar here."
-        return f'<p class="note good">{escape(text)}</p>'
-    if seen == total:
-        text = (
-            f"In sample: {model.name} was trained on data up to {until}, which covers this whole backtest. "
-            "These figures say nothing about the future."
-        )
-    else:
-        text = (
-            f"Partly in sample: {model.name} was trained on data up to {until}. {seen:,} of {total:,} bars "
-            f"({100 * seen / total:.0f} %) were seen in training; only what comes after the dashed line, and "
-            "the column out of sample below, is evidence."
-        )
-    return f'<p class="note warn"><strong>Careful.</strong> {escape(text)}</p>'
+    text = presentation.sample_note(result, model.name, model.trained_until)
+    return _note(text, " warn" if presentation.n_seen(result, model.trained_until) else " good")
 
 
 def _equity_note(result: Result) -> str:
@@ -173,26 +159,22 @@ def _equity_note(result: Result) -> str:
     )
 
 
-def _tile(result: Result, key: str) -> str:
-    value = getattr(result.metrics, key)
-    beside = ""
-    if result.buy_hold is not None:
-        other = presentation.formatted(key, getattr(result.buy_hold.metrics, key), result.currency)
+def _tile(columns: Columns, key: str, currency: str, *, in_sample: bool) -> str:
+    value, beside = next(iter(columns.values()))[key], ""
+    if presentation.BUY_AND_HOLD in columns:
+        other = presentation.formatted(key, columns[presentation.BUY_AND_HOLD][key], currency)
         beside = f'<div class="beside">buy and hold {other}</div>'
+    label = presentation.LABELS[key] + ", in sample" * in_sample
     tone = "" if key not in presentation.SIGNED or not value else (" up" if value > 0 else " down")
     return (
-        f'<div class="tile"><div class="name">{escape(presentation.LABELS[key])}</div>'
-        f'<div class="value{tone}">{presentation.formatted(key, value, result.currency)}</div>{beside}</div>'
+        f'<div class="tile"><div class="name">{escape(label)}</div>'
+        f'<div class="value{tone}">{presentation.formatted(key, value, currency)}</div>{beside}</div>'
     )
 
 
-def _figures_table(result: Result, unseen: tuple[Metrics, Metrics] | None) -> str:
-    columns = presentation.columns(result)
-    if unseen is not None:
-        mine, held = (each.as_dict() for each in unseen)
-        columns |= {f"{result.strategy}, out of sample": mine, "buy and hold, same bars": held}
+def _figures_table(columns: Columns, currency: str) -> str:
     rows = [
-        [label, *(presentation.formatted(key, column.get(key), result.currency) for column in columns.values())]
+        [label, *(presentation.formatted(key, column.get(key), currency) for column in columns.values())]
         for key, label in presentation.LABELS.items()
     ]
     return _table(["", *columns], rows)

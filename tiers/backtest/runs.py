@@ -74,12 +74,29 @@ class Outcome:
             return list(self.evidence.says)
         if self.model is None:
             return []
-        return [f"{self.model.name} did not see fewer than {MIN_BARS} bars here: nothing is said of what it knows."]
+        unseen = len(self.result.run.ts) - presentation.n_seen(self.result, self.trained_until)
+        told = (
+            f"Nothing is said of what {self.model.name} knows: that takes a card of its training and, behind that, "
+            f"{MIN_BARS} bars on which it spoke and whose outcome is known. Bars here behind its training: {unseen:,}."
+        )
+        return [told]
+
+    @property
+    def sample(self) -> presentation.Sample:
+        """The bars whose figures lead."""
+        return presentation.judged(self.result, self.trained_until)
 
     @property
     def out_of_sample(self) -> bool | None:
-        """Whether the model had seen none of the bars; None where there is no model."""
-        return None if self.trained_until is None else self.trained_until < self.result.start
+        """Whether the figures that lead are of bars that no model was trained on; None where there is no model."""
+        return None if self.trained_until is None else not self.sample.in_sample
+
+    @property
+    def sample_note(self) -> list[str]:
+        """Which bars the figures are of, in a sentence; none where there is no model."""
+        if self.model is None or self.trained_until is None:
+            return []
+        return [presentation.sample_note(self.result, self.model.name, self.trained_until)]
 
 
 def parse_range(text: str | None) -> tuple[datetime | None, datetime | None]:
@@ -131,22 +148,24 @@ def check(request: Request) -> None:
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
     """The result as one JSON object; a figure without a value is null."""
-    result = outcome.result
+    result, sample = outcome.result, outcome.sample
+    (_, figures), *beside = presentation.columns(result, sample).items()
     return {
         "strategy": result.strategy,
         "symbols": list(result.symbols),
         "timeframe": result.timeframe,
         "start": result.start.isoformat(),
         "end": result.end.isoformat(),
-        **result.metrics.as_dict(),
+        **figures,
         "elapsed_s": round(outcome.elapsed_s, 3),
         "seed": result.seed,
         "model": None if outcome.model is None else outcome.model.name,
         "out_of_sample": outcome.out_of_sample,
-        "beside": {key: value for key, value in presentation.columns(result).items() if key != result.strategy},
+        "figures_from": result.run.ts[sample.row].isoformat(),
+        "beside": dict(beside),
         "evidence": None if outcome.evidence is None else outcome.evidence.to_json(),
-        "says": outcome.says,
-        "reasons": list(result.reasons),
+        "says": [*outcome.sample_note, *outcome.says],
+        "reasons": presentation.reasons_of(result, sample),
         "currency": result.currency or None,
     }
 

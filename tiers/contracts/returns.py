@@ -6,10 +6,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import Bars, FloatArray
+from tiers.contracts import Bars, FloatArray, timeframes
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import DAY_S
-from trading.market.timeframes import seconds
 
 IntArray = npt.NDArray[np.int64]
 
@@ -20,7 +19,7 @@ def rows_read(n_window: int, timeframe: str) -> int:
     Of daily bars they hold `n_window` + 2 sessions where coins, which close at another instant, stand beside stocks:
     a session takes its own row and, with nights, weekends and holidays, at most one and a half rows of a coin.
     """
-    return n_window + 1 if seconds(timeframe) < DAY_S else (5 * (n_window + 2)) // 2 + 8
+    return n_window + 1 if timeframes.seconds(timeframe) < DAY_S else (5 * (n_window + 2)) // 2 + 8
 
 
 def window_returns(bars: Bars, row: int, n_window: int) -> FloatArray:
@@ -44,7 +43,7 @@ def window_returns(bars: Bars, row: int, n_window: int) -> FloatArray:
 
 def _session_ends(bars: Bars, first: int, row: int) -> IntArray | None:
     """The last row of every session day that has ended by `row`; None unless daily bars close at both instants."""
-    if seconds(bars.timeframe) < DAY_S:
+    if timeframes.seconds(bars.timeframe) < DAY_S:
         return None
     closes_s = bars.ts[first : row + 1].astype("datetime64[s]").astype(np.int64)
     day_ends_s = -(-closes_s // DAY_S) * DAY_S

@@ -24,6 +24,7 @@ BACKTEST = {
     "n_bars": 3270,
     "start": "2000-03-01T21:00:00+00:00",
     "end": "2013-03-01T21:00:00+00:00",
+    "figures_from": "2009-04-08T20:00:00+00:00",
     "total_return_pct": 61.234,
     "sharpe": None,
     "max_drawdown_pct": -20.5,
@@ -111,7 +112,9 @@ def test_the_figures_of_the_backtest_have_the_names_of_its_command() -> None:
 
 
 def test_a_backtest_over_training_bars_says_so() -> None:
-    assert "with bars the model was trained on" in page(outcome())
+    assert "3,270 bars, 2009-04-08 to 2013-03-01, with bars the model was trained on" in " ".join(
+        page(outcome()).split()
+    )
     assert "trained on" not in page(outcome(backtest={**BACKTEST, "out_of_sample": True}))
 
 

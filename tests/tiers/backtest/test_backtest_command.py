@@ -190,15 +190,44 @@ def test_people_get_a_table_beside_buy_and_hold_and_an_honest_note(bars: Bars) -
     assert "helios" in text
     assert "buy and hold" in text
     assert "Largest drawdown" in text
-    assert "Out of sample: linear-1d was trained on data up to 2013-02-01." in text
-    assert "in sample and say nothing" in run("--timerange", "20130101-20130630")
+    assert "Out of sample: linear-1d was trained on data up to 2013-02-01 00:00 UTC, before the first bar here." in text
+
+
+@pytest.mark.usefixtures("model")
+def test_the_figures_of_bars_that_the_model_did_not_see_lead_at_the_terminal_and_in_json() -> None:
+    part = ("--timerange", "20130101-20130630")  # 31 bars of training, 150 since
+    got, text = run_json(*part), run(*part)
+    note, whole = got["says"][0], got["beside"]["helios, with bars seen in training"]
+    assert note == (
+        "Partly in sample: linear-1d was trained on data up to 2013-02-01 00:00 UTC, and saw 31 of the 181 bars here. "
+        "The figures are those of the 150 bars since; what the column with the seen bars shows says nothing about the "
+        "future."
+    )
+    assert note in text
+    assert (got["start"], got["figures_from"]) == ("2013-01-01T21:00:00+00:00", "2013-02-01T21:00:00+00:00")
+    assert (got["n_bars"], whole["n_bars"], got["out_of_sample"]) == (150, 181, True)
+    result = runs.run(backtest.request_of(options(timerange=part[1]))).result
+    returns = np.diff(result.run.equity_curve[31:]) / result.run.equity_curve[31:-1]
+    assert got["sharpe"] == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(252))
+
+
+@pytest.mark.usefixtures("model")
+def test_figures_of_bars_that_the_model_saw_are_named_so() -> None:
+    part = ("--timerange", "20130101-20130215")
+    got, text = run_json(*part), run(*part)
+    assert (got["n_bars"], got["out_of_sample"]) == (46, False)
+    assert "In sample: linear-1d was trained on data up to 2013-02-01 00:00 UTC, and saw 31 of the 46 bars" in text
+    assert "helios, in" in text  # the head of its column
 
 
 @pytest.mark.usefixtures("model")
 def test_what_the_figures_say_of_the_model_is_the_same_at_the_terminal_in_json_and_in_the_report(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    told = "linear-1d did not see fewer than 60 bars here"
+    told = (
+        "Nothing is said of what linear-1d knows: that takes a card of its training and, behind that, 60 bars on which "
+        "it spoke and whose outcome is known. Bars here behind its training: 122."
+    )
     assert told in run("--timerange", DECIDED)
     carded = LinearModel(5)
     carded.card = SimpleNamespace(prior=[0.25, 0.4, 0.35], horizon_bars=5, theta=0.5, params={"volatility_bars": 20})
@@ -207,7 +236,7 @@ def test_what_the_figures_say_of_the_model_is_the_same_at_the_terminal_in_json_a
     got = run_json("--timerange", DECIDED, "--export", str(path))
     assert got["evidence"]["n_bars"] == 122 - 5  # the outcome of the last five is not known yet
     assert list(got["beside"]) == ["class frequencies", "buy and hold", "buy and hold, same volatility"]
-    assert len(got["says"]) == 3
+    assert len(got["says"]) == 4
     text, html = run("--timerange", DECIDED), path.read_text()
     assert all(sentence in text and escape(sentence) in html for sentence in got["says"])
     assert "class frequencies" in text
@@ -232,8 +261,8 @@ def test_the_challenger_serves_its_symbols(monkeypatch: pytest.MonkeyPatch) -> N
     real = runs.decide
     monkeypatch.setattr(runs, "decide", lambda *args: replace(real(*args), neural_network_v2=SYMBOLS))
     both = run_json("--timerange", DECIDED)
-    assert both["total_return_pct"] != alone["total_return_pct"]
-    assert (alone["out_of_sample"], both["out_of_sample"]) == (True, False)  # it has seen March
+    assert both["beside"]["helios, with bars seen in training"]["total_return_pct"] != alone["total_return_pct"]
+    assert (alone["n_bars"], both["n_bars"]) == (122, 91)  # it has seen March
 
 
 @pytest.mark.usefixtures("bars")

@@ -144,9 +144,9 @@ def test_intervals_cover_the_mean_of_a_series_whose_neighbours_hang_together() -
     assert 0.85 <= hits / 200 <= 0.98  # with blocks of one 60 in 100
 
 
-def helios(model: Any, **options: Any) -> Result:
+def helios(model: Any, *, per_year: int | None = 252, **options: Any) -> Result:
     bars: Bars = market(420, 3, seed=1)
-    config = Config(lots=lots(bars), start_row=260, bars_per_year=252)
+    config = Config(lots=lots(bars), start_row=260, bars_per_year=per_year)
     return run_helios(bars, model, config, params=short_params(), switches=Switches(auto_trading=True), **options)
 
 
@@ -163,7 +163,7 @@ def test_class_frequencies_go_through_the_same_tiers() -> None:
     assert compared.frequencies.metrics.fees_paid == plain.metrics.fees_paid
     assert compared.run.equity == helios(Carded()).run.equity
     assert helios(LinearModel(), compared=True).frequencies is None  # no card tells its class frequencies
-    assert list(presentation.columns(compared)) == [
+    assert list(presentation.columns(compared, presentation.Sample())) == [
         *("helios", "class frequencies", "buy and hold", "buy and hold, same volatility")
     ]
 
@@ -178,14 +178,33 @@ def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_fre
     assert found is not None
     assert found.sharpe is not None
     assert found.sharpe_above_class_frequencies is not None
-    part = (mine + 0.002)[99:]
-    assert found.sharpe.value == pytest.approx(part.mean() / part.std() * math.sqrt(252))
-    assert found.sharpe_above_class_frequencies.value == pytest.approx(0.002 / part.std() * math.sqrt(252))
+    part = (mine + 0.002)[100:]  # from the close of the first bar that it did not see
+    assert found.sharpe.value == pytest.approx(part.mean() / part.std(ddof=1) * math.sqrt(252))
+    assert found.sharpe_above_class_frequencies.value == pytest.approx(0.002 / part.std(ddof=1) * math.sqrt(252))
     assert found.sharpe_above_class_frequencies.sign == 1
     assert found.says[-1].startswith("For its risk it earned more than the same pipeline")
     swapped = replace(found.sharpe_above_class_frequencies, low=-0.2, high=0.4)
     assert "neither surely more nor less" in evidence.what_it_earns(swapped)[0]
     assert evidence.what_it_earns(None) == []
+
+
+@pytest.mark.parametrize("per_year", [252, None])
+def test_the_sharpe_ratio_of_the_evidence_is_the_one_that_leads_the_figures(per_year: int | None) -> None:
+    bars = market(420, 3, seed=1)
+    made = helios(Carded(), compared=True, per_year=per_year)
+    result = replace(made, frequencies=replace(made.baseline, strategy="class frequencies"))
+    until = result.run.ts[69]
+    found = evidence.of(result, bars, [Carded()] * 3, until)
+    mine, frequencies, *_ = presentation.columns(result, presentation.judged(result, until)).values()
+    assert found is not None
+    assert found.sharpe is not None
+    assert found.sharpe_above_class_frequencies is not None
+    assert found.sharpe.value == mine["sharpe"]
+    assert found.sharpe_above_class_frequencies.value == pytest.approx(mine["sharpe"] - frequencies["sharpe"])
+    assert found.sharpe.low < found.sharpe.value < found.sharpe.high
+    still = evidence.of(made, bars, [Carded()] * 3, until)  # these class frequencies never buy: no ratio of theirs
+    assert still is not None
+    assert (still.sharpe, still.sharpe_above_class_frequencies) == (found.sharpe, None)
 
 
 def test_buy_and_hold_of_the_same_volatility_moves_as_much_as_the_strategy() -> None:

@@ -89,38 +89,47 @@ def test_names_cannot_break_out_of_the_page(result: Result) -> None:
 
 def test_training_data_that_ends_before_the_first_bar_is_out_of_sample(result: Result) -> None:
     text = text_of(page(result, result.start - timedelta(days=1)))
-    assert "Out of sample: the training data of &lt;linear&gt; ends at 2010-09-17" in text
-    assert "Careful" not in text
+    assert (
+        "Out of sample: &lt;linear&gt; was trained on data up to 2010-09-17 21:00 UTC, before the first bar here."
+        in text
+    )
 
 
-def test_a_backtest_inside_the_training_window_says_so(result: Result) -> None:
+def test_a_backtest_inside_the_training_window_names_its_figures_so(result: Result) -> None:
     text = text_of(page(result, result.end))
-    assert "In sample" in text
-    assert "say nothing about the future" in text
+    assert "saw 440 of the 440 bars here. These figures say nothing about the future." in text
+    assert text.count(", in sample") == len(report.TILES) + 1
+    assert presentation.judged(result, result.run.ts[-20]) == presentation.Sample(row=0, in_sample=True)  # 19 are few
 
 
-def test_a_partial_overlap_is_marked_and_gets_figures_of_its_own(result: Result) -> None:
+def test_where_training_ends_within_the_backtest_the_figures_of_the_bars_since_lead(result: Result) -> None:
     boundary = result.run.ts[199]
-    html = page(result, boundary)
-    text = text_of(html)
-    assert "200 of 440 bars (45 %) were seen in training" in text
-    assert "helios, out of sample" in text
+    text = text_of(page(result, boundary))
+    assert "saw 200 of the 440 bars here. The figures are those of the 240 bars since" in text
+    assert "helios, with bars seen in training" in text
+    unseen = presentation.formatted("total_return_pct", presentation.since(result, 200).total_return_pct)
+    assert f"Total return {unseen} buy and hold" in text
+    assert ", in sample" not in text
     assert "seen in training" in charts.equity(result, trained_until=boundary).to_json()
 
 
 def test_figures_of_the_unseen_part_are_those_of_the_bars_after_it(result: Result) -> None:
-    unseen = presentation.out_of_sample(result, result.run.ts[199])
-    assert unseen is not None
-    curve = result.run.equity_curve
-    assert unseen[0].total_return_pct == pytest.approx(100 * (curve[-1] / curve[200] - 1))
-    assert unseen[0].n_bars == 240
-    assert unseen[0].n_reductions + sum(t.closed_ts <= result.run.ts[200] for t in result.reductions) == len(
-        [t for t in result.reductions if not t.is_open]
+    columns = presentation.columns(result, presentation.judged(result, result.run.ts[199]))
+    assert list(columns) == [
+        *("helios", "buy and hold", "buy and hold, same volatility", "helios, with bars seen in training")
+    ]
+    mine, held, alike, whole = columns.values()
+    curve, closed = result.run.equity_curve, [one for one in result.reductions if not one.is_open]
+    assert mine["total_return_pct"] == pytest.approx(100 * (curve[-1] / curve[200] - 1))
+    assert mine["n_bars"] == held["n_bars"] == alike["n_bars"] == 240
+    assert mine["n_reductions"] == sum(one.closed_ts > result.run.ts[200] for one in closed)
+    bought = result.baseline.run.equity_curve
+    assert (
+        held["total_return_pct"] == mine["buy_hold_return_pct"] == pytest.approx(100 * (bought[-1] / bought[200] - 1))
     )
-    held = result.baseline.run.equity_curve
-    assert unseen[1].total_return_pct == pytest.approx(100 * (held[-1] / held[200] - 1))
-    assert presentation.out_of_sample(result, result.end) is None
-    assert presentation.out_of_sample(result, result.start - timedelta(days=1)) is None
+    assert alike["volatility_pct"] == pytest.approx(mine["volatility_pct"])
+    assert whole == result.metrics.as_dict()
+    assert presentation.judged(result, result.start - timedelta(days=1)) == presentation.Sample()
 
 
 def test_a_strategy_without_a_model_gets_no_word_about_training() -> None:

@@ -108,10 +108,10 @@ def title_of(outcome: runs.Outcome) -> str:
 
 def table_of(outcome: runs.Outcome) -> Table:
     """The figures of the strategy, and of what stands beside it."""
-    columns = presentation.columns(outcome.result)
+    columns = presentation.columns(outcome.result, outcome.sample)
     table = Table("")
-    for name in columns:
-        table.add_column(name, justify="right", style="bold" if name == outcome.result.strategy else "")
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="right", style="" if place else "bold")
     currency = outcome.result.currency
     for key, label in presentation.LABELS.items():
         table.add_row(label, *(presentation.formatted(key, column.get(key), currency) for column in columns.values()))
@@ -120,16 +120,8 @@ def table_of(outcome: runs.Outcome) -> Table:
 
 def notes_of(outcome: runs.Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
-    notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s", *outcome.says, *outcome.result.reasons]
-    if outcome.model is not None and outcome.trained_until is not None:
-        until = f"{outcome.trained_until:%Y-%m-%d}"
-        if outcome.out_of_sample:
-            notes.append(f"Out of sample: {outcome.model.name} was trained on data up to {until}.")
-        else:
-            notes.append(
-                f"Careful: {outcome.model.name} was trained on data up to {until}; figures before that day "
-                "are in sample and say nothing about the future."
-            )
+    why = presentation.reasons_of(outcome.result, outcome.sample)
+    notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s", *outcome.sample_note, *outcome.says, *why]
     if export is not None:
         notes.append(f"report: {export}")
     return notes
