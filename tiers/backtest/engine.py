@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -19,11 +19,10 @@ from tiers.contracts import Bars, BarsByTimeframe, BoolArray, FloatArray, Switch
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Model, Tiers
+from trading.market.days import day_of
 from trading.market.lots import Lot, smallest_steps
 from trading.strategies import BuyAndHold, Strategy
 from trading.strategies.registry import TIERS
-
-INSTANT = timedelta(microseconds=1)
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -238,7 +237,7 @@ def monthly_returns(result: Result) -> dict[tuple[int, int], float]:
     """
     closing: dict[tuple[int, int], float] = {}
     for moment, value in zip(result.run.ts, result.run.equity_curve, strict=True):
-        within = moment - INSTANT
-        closing[within.year, within.month] = float(value)
+        day = day_of(moment)
+        closing[day.year, day.month] = float(value)
     values = np.array([float(result.initial.cash), *closing.values()])
     return dict(zip(closing, (values[1:] / values[:-1] - 1.0).tolist(), strict=True))

@@ -9,8 +9,9 @@ import numpy as np
 from tiers.backtest.exact import Run
 from tiers.backtest.history import DecisionLog
 from tiers.backtest.metrics import Metrics
-from tiers.contracts import Bars, FloatArray
+from tiers.contracts import Bars, FloatArray, utc
 from trading.books.accounting import amount
+from trading.market.days import day_of
 from trading.market.lots import Lot
 
 SHOWN = 5  # names in a sentence
@@ -70,7 +71,7 @@ def _ended(run: Run, bars: Bars) -> list[str]:
         last = bars.ts[np.flatnonzero(np.isfinite(bars.close[:, column]))[-1:]]
         if len(last) and run.held[-1, column] and bars.ts[-1] - last[0] > LONG_GONE:
             found.append(
-                f"{symbol} had no bar after {str(last[0])[:10]} and counts at its close of then to the end: what "
+                f"{symbol} had no bar after {day_of(utc(last[0]))} and counts at its close of then to the end: what "
                 "became of it, and how it moved, is in no figure."
             )
     return found

@@ -22,6 +22,7 @@ from tiers.backtest.presentation import Columns
 from tiers.backtest.trades import Reduction
 from tiers.contracts.errors import Rejected
 from trading.books.accounting import amount, shortened
+from trading.market.days import day_of
 
 TEMPLATE = Path(__file__).with_name("report.html")
 SHOWN = 200  # reductions
@@ -108,7 +109,7 @@ def render(result: Result, context: Context) -> str:
     sample = presentation.judged(result, trained_until)
     columns = presentation.columns(result, sample)
     heading = f"{result.strategy} on {', '.join(result.symbols)}"
-    period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
+    period = f"{day_of(result.start)} to {day_of(result.end)}"
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(f"Backtest: {heading}, {period}"),
         heading=escape(_shortened(result)),

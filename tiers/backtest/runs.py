@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from tiers.predict import calibration
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
+from trading.market.days import day_of
 from trading.market.timeframes import seconds
 from trading.market.timestamps import utc
 from trading.models import MLModel, Stage
@@ -36,7 +36,6 @@ from trading.strategies import registry as strategies
 
 STRATEGIES = (strategies.TIERS, *strategies.STRATEGIES)
 MICROSECOND = timedelta(microseconds=1)
-_RANGE = re.compile(r"(\d{8})?-(\d{8})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,26 +96,6 @@ class Outcome:
         if self.model is None or self.trained_until is None:
             return []
         return [presentation.sample_note(self.result, self.model.name, self.trained_until)]
-
-
-def parse_range(text: str | None) -> tuple[datetime | None, datetime | None]:
-    """`YYYYMMDD-YYYYMMDD`, either side left out: first moment and last moment, UTC. `DataError` otherwise."""
-    if text is None:
-        return None, None
-    found = _RANGE.fullmatch(text)
-    if found is None:
-        raise DataError(f"timerange must be like 20050101-20121231, was {text!r}")
-    start, end = (None if part is None else _day(part, text) for part in found.groups())
-    if start and end and end < start:
-        raise DataError(f"timerange must begin before it ends, was {text!r}")
-    return start, None if end is None else end + timedelta(days=1) - MICROSECOND
-
-
-def _day(part: str, text: str) -> datetime:
-    try:
-        return datetime.strptime(part, "%Y%m%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise DataError(f"timerange must name days of the calendar, {part} in {text!r} is none") from None
 
 
 def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
@@ -309,7 +288,7 @@ def summary_of(model: MLModel, trained_until: datetime | None) -> report.ModelSu
         ("features", model.feature_set),
         ("horizon", f"{model.horizon_bars} bars"),
         ("trained on", f"{', '.join(model.symbols)} {model.timeframe}"),
-        ("training data", f"{model.trained_from:%Y-%m-%d} to {model.trained_to:%Y-%m-%d}"),
+        ("training data", f"{day_of(model.trained_from)} to {day_of(model.trained_to)}"),
         ("seed", str(model.seed)),
         ("temperature", _temperature(model)),
         ("artifact", f"sha256 {model.artifact_sha256[:12]}…"),
@@ -337,4 +316,4 @@ def _flag(value: object) -> str:
     return ", ".join(value) or "no symbol" if isinstance(value, list) else str(value)
 
 
-__all__ = ["Outcome", "Request", "parse_range", "run", "to_json"]
+__all__ = ["Outcome", "Request", "run", "to_json"]

@@ -71,7 +71,7 @@ def test_other_seed_role_and_span_make_other_models():
     second = train("--seed", "8", "--role", "challenger")
     third = train("--timerange", "20200101-20200220", "--role", "archived")
     assert len({first["name"], second["name"], third["name"]}) == 3
-    assert third["trained_to"] < "2020-02-21"
+    assert third["trained_to"] == "2020-02-21T00:00:00+00:00"  # the midnight that ends the day
     roles = dict(MLModel.objects.values_list("name", "role"))
     assert roles == {first["name"]: "champion", second["name"]: "challenger", third["name"]: "archived"}
 

@@ -22,6 +22,7 @@ from tiers.backtest import presentation, runs
 from tiers.backtest.exact import Costs, Initial
 from tiers.contracts.errors import DataError
 from trading.market import instruments
+from trading.market.days import day_of, parse_range
 
 QUIET_S = 2.0  # shorter work needs no progress
 FEW = 10  # steps that are named rather than counted
@@ -66,7 +67,7 @@ class Command(PlainCommand):
 def request_of(options: dict[str, Any]) -> runs.Request:
     """The options as a request; `DataError` names the option that is no number or no range."""
     env = get_env()
-    start, end = runs.parse_range(options["timerange"])
+    start, end = parse_range(options["timerange"])
     return runs.Request(
         strategy=options["strategy"],
         symbols=tuple(sorted(instruments.listed(options["symbols"]))),
@@ -102,7 +103,7 @@ def _integer(name: str, text: str) -> int:
 def title_of(outcome: runs.Outcome) -> str:
     """What was run, in a line."""
     result = outcome.result
-    period = f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}"
+    period = f"{day_of(result.start)} to {day_of(result.end)}"
     return f"{result.strategy} on {', '.join(result.symbols)}, {result.timeframe} bars, {period}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 from django.core.management.base import CommandError
@@ -16,6 +16,7 @@ from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from trading.market import instruments
+from trading.market.days import day_of, parse_range
 
 SAMPLE = "AAPL,GOOG,IBM,MSFT"
 
@@ -29,7 +30,10 @@ class Command(PlainCommand):
         parser.add_argument("--timeframe", default="1d")
         parser.add_argument("--preset", default="compact")
         parser.add_argument("--seed", type=int, default=7)
-        parser.add_argument("--timerange", help="YYYYMMDD-YYYYMMDD; default: the first 70 %% of the history")
+        parser.add_argument(
+            "--timerange",
+            help="like 20050101-20121231; default: the first 70 %% of the history",
+        )
         parser.add_argument("--features", metavar="LABEL", help="a version of the features module; default: in use")
         parser.add_argument("--role", choices=["champion", "challenger", "archived"], help="default: champion")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -44,7 +48,7 @@ class Command(PlainCommand):
                     timeframe=options["timeframe"],
                     preset=options["preset"],
                     seed=options["seed"],
-                    span=_span(options["timerange"]),
+                    span=None if options["timerange"] is None else parse_range(options["timerange"]),
                     role=options["role"],
                     progress=shown.report,
                     features=options["features"],
@@ -83,31 +87,6 @@ class _Shown:
             self.console.print(f"training: {done} of {total} steps, {what}")
 
 
-def _span(text: str | None) -> tuple[datetime | None, datetime | None] | None:
-    """The first and the last moment of a range of days; the last day is included, the midnight that ends it is not.
-
-    So a backtest that begins on the following day sees no bar that trained.
-    """
-    if text is None:
-        return None
-    first, dash, last = text.partition("-")
-    try:
-        start, end = _day(first), _day(last)
-    except ValueError:
-        dash, start, end = "", None, None
-    if not dash:
-        raise CommandError(f"--timerange must be YYYYMMDD-YYYYMMDD, was {text!r}")
-    if start and end and start > end:
-        raise CommandError(f"--timerange must end after it begins, was {text!r}")
-    return start, end and end.replace(hour=23, minute=59, second=59, microsecond=999_999)
-
-
-def _day(text: str) -> datetime | None:
-    if text and len(text) != len("YYYYMMDD"):  # strptime takes 202111 too
-        raise ValueError(text)
-    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC) if text else None
-
-
 def _show(result: dict[str, Any]) -> None:
     console = Console()
     word = "Reused" if result["reused"] else "Trained"
@@ -117,9 +96,10 @@ def _show(result: dict[str, Any]) -> None:
         table.add_row(
             name.replace("_", " "), *(_text(figures[who][name]) for who in ("model", "baseline", "persistence"))
         )
+    first, last = (day_of(datetime.fromisoformat(result[name])) for name in ("trained_from", "trained_to"))
     console.print(
         f"{word} {result['name']} ({result['role']}) on {', '.join(result['symbols'])} {result['timeframe']}, "
-        f"{result['trained_from'][:10]} to {result['trained_to'][:10]}, seed {result['seed']}"
+        f"{first} to {last}, seed {result['seed']}"
     )
     console.print(table)
     for note in result["notes"]:
