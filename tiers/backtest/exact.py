@@ -8,6 +8,7 @@ unfilled.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,7 @@ from tiers.contracts import (
     Bars,
     BookView,
     BoolArray,
+    Denial,
     FloatArray,
     OrderIntent,
     TargetWeights,
@@ -62,6 +64,7 @@ class Step:
     targets: TargetWeights
     intents: tuple[OrderIntent, ...]
     state: TradingState
+    denials: tuple[Denial, ...] = ()
     superseded: frozenset[str] | None = None  # symbols whose waiting orders it cancels; None means all
 
 
@@ -86,6 +89,7 @@ class Run:
     unfilled: list[OpenOrder] = field(default_factory=list)  # no cash for a single lot
     cancelled: list[OpenOrder] = field(default_factory=list)  # superseded by a later decision
     open_orders: list[OpenOrder] = field(default_factory=list)  # still waiting behind the last bar
+    denials: Counter[str] = field(default_factory=Counter)  # how often each code was given
     prices: dict[str, Decimal] = field(default_factory=dict)  # last close known
 
     @property
@@ -226,6 +230,7 @@ class _Simulation:
             self.run.targets[index] = step.targets.weights
             self.run.orders.append(step.intents)
             self.run.reasons.append(step.targets.reason)
+            self.run.denials.update(denial.code for denial in step.denials)
             self._supersede(step.superseded)
             self.waiting += [waiting_order(intent) for intent in step.intents]
         self.run.states.append(self.state)

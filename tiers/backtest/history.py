@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,7 +89,6 @@ class DecisionLog:
     bounded_leverage: FloatArray  # (n_rows,) after the analyst
     weights: FloatArray  # (n_rows, n_symbols) targets
     stances: list[str] = field(default_factory=list)
-    denials: Counter[str] = field(default_factory=Counter)  # how often each code was given
 
 
 def warmup_bars(
@@ -173,7 +171,12 @@ class HeliosDecider:
         """Tiers 4 to 7 at this row."""
         decision = decide_bar(self._inputs(row, book), self.params, self.switches, self.tiers)
         self._record(row - self.start_row, decision)
-        return Step(targets=decision.targets, intents=decision.plan.intents, state=decision.risk.state)
+        return Step(
+            targets=decision.targets,
+            intents=decision.plan.intents,
+            state=decision.risk.state,
+            denials=(*decision.risk.denials, *decision.targets.denials, *decision.plan.denials),
+        )
 
     def _inputs(self, row: int, book: BookView) -> DecisionInputs:
         history, symbols = self.history, self.bars.symbols
@@ -207,8 +210,6 @@ class HeliosDecider:
         log.bounded_leverage[index] = decision.bounded.leverage
         log.weights[index] = decision.targets.weights
         log.stances.append(decision.view.stance.value)
-        for denial in (*risk.denials, *decision.targets.denials, *decision.plan.denials):
-            log.denials[denial.code] += 1
 
 
 def _empty_log(bars: Bars, history: History, start_row: int) -> DecisionLog:

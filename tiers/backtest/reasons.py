@@ -16,6 +16,24 @@ from trading.market.lots import Lot
 
 SHOWN = 5  # names in a sentence
 WHOLE_PCT = 100.0
+REFUSED = {  # in the codes of the tiers; a code of another module stands for itself
+    "BOOK_HALTED": "orders of a halted book",
+    "CASH_BELOW_BUFFER": "buying in full where cash was short (all buys of the bar were made smaller)",
+    "CORRELATION_ABOVE_LIMIT": "more of a symbol that moves with all others",
+    "CVAR_ABOVE_LIMIT": "weights whose worst bars would lose too much",
+    "CVAR_UNKNOWN": "more of a symbol where the loss of the worst bars is not known",
+    "DRAWDOWN_ABOVE_LIMIT": "new exposure after a large drawdown",
+    "FORECAST_MISSING": "positions in a symbol of which no model spoke",
+    "GROSS_ABOVE_LIMIT": "a gross weight above its limit",
+    "LOT_UNKNOWN": "orders in a symbol without a lot",
+    "NOTIONAL_ABOVE_LIMIT": "orders above the limit on one order",
+    "NOTIONAL_BELOW_MINIMUM": "orders below the least that can be ordered",
+    "NOT_TRADABLE": "orders in a symbol without a bar",
+    "NO_PRICE": "orders in a symbol without a price",
+    "TURNOVER_ABOVE_LIMIT": "changes above the limit on turnover (they were made smaller)",
+    "VOLATILITY_UNKNOWN": "positions in a symbol of unknown volatility",
+    "WEIGHT_ABOVE_LIMIT": "weights above the limit on one symbol",
+}
 LONG_GONE = np.timedelta64(7, "D")  # longer than markets close for holidays
 
 
@@ -26,12 +44,22 @@ def of_run(
 
     `columns` names the features of `log`.
     """
-    silent = [*_ended(run, bars), *([] if log is None else _silent(log, bars, columns))]
-    if run.all_fills:
-        return [*silent, *_too_dear(run, bars, lots)]
-    wanted = np.nan_to_num(run.targets).any()
-    why = "orders were made, and none was filled" if wanted else "no position was wanted at any bar"
-    return [*silent, *_too_dear(run, bars, lots)] or [f"Nothing was traded: {why}."]
+    found = [*_ended(run, bars), *([] if log is None else _silent(log, bars, columns)), *_too_dear(run, bars, lots)]
+    if not run.all_fills and not found:
+        wanted = np.nan_to_num(run.targets).any()
+        ordered = "orders were made, and none was filled" if any(run.orders) else "every order was refused"
+        why = ordered if wanted else "no position was wanted at any bar"
+        found = [f"Nothing was traded: {why}."]
+    return [*found, *_refused(run)]
+
+
+def _refused(run: Run) -> list[str]:
+    """What limits and rules refused, and how often, over all bars."""
+    counts = {REFUSED.get(code, code): count for code, count in run.denials.most_common()}
+    if run.unfilled:
+        counts["orders for which the cash at the next open did not pay a single lot"] = len(run.unfilled)
+    told = ", ".join(f"{what} ({'once' if n == 1 else f'{n:,} times'})" for what, n in counts.items())
+    return [f"Refused were {told}."] if told else []
 
 
 def of_metrics(figures: Metrics) -> list[str]:

@@ -226,9 +226,9 @@ def _facts(result: Result, context: Context) -> str:
     parts.append(("Parameters", settings + presentation.flattened(result.params)))
     if context.switches:
         parts.append(("Flags", list(context.switches)))
-    if result.log is not None and result.log.denials:
-        counts = [(code, f"{count:,}") for code, count in result.log.denials.most_common()]
-        parts.append(("What the risk limits refused", counts))
+    if result.run.denials:
+        counts = [(code, f"{count:,}") for code, count in result.run.denials.most_common()]
+        parts.append(("What was refused", counts))
     return "".join(f"<section><h2>{escape(name)}</h2>{_pairs(rows)}</section>" for name, rows in parts)
 
 

@@ -145,6 +145,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "evidence": None if outcome.evidence is None else outcome.evidence.to_json(),
         "says": [*outcome.sample_note, *outcome.says],
         "reasons": presentation.reasons_of(result, sample),
+        "refused": dict(result.run.denials.most_common()),
         "currency": result.currency or None,
     }
 

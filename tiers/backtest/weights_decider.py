@@ -14,7 +14,7 @@ from tiers.execute.plan import plan
 from trading.market.lots import Lot
 
 # A baseline is invested in full: no buffer is held back (the venue never overdraws), no order is too large.
-FULLY_INVESTED = ExecuteParams(cash_buffer=Decimal(0), max_notional_usd=Decimal(10**15))
+FULLY_INVESTED = ExecuteParams(cash_buffer=Decimal(0), max_notional=Decimal(10**15))
 
 
 class WeightsDecider:
@@ -47,5 +47,6 @@ class WeightsDecider:
             targets=targets,
             intents=planned.intents,
             state=TradingState.ACTIVE,
+            denials=planned.denials,
             superseded=frozenset(s for s, chosen in zip(book.symbols, named, strict=True) if chosen),
         )

@@ -75,8 +75,8 @@ def _bounded(
         refused.append(_denial("ORDER_BEYOND_TARGET", asked.quantity, max(room, ZERO), asked.symbol))
         return []
     adds = abs(held + (quantity if asked.side is Side.BUY else -quantity)) > abs(held)
-    if adds and notional > params.max_notional_usd:
-        refused.append(_denial("NOTIONAL_ABOVE_LIMIT", notional, params.max_notional_usd, asked.symbol))
+    if adds and notional > params.max_notional:
+        refused.append(_denial("NOTIONAL_ABOVE_LIMIT", notional, params.max_notional, asked.symbol))
         return []
     identity = client_order_id(key, targets.bar_ts, asked.symbol, asked.side)
     return [replace(asked, client_order_id=identity, quantity=quantity, reference_price=price, bar_ts=targets.bar_ts)]

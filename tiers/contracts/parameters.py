@@ -167,8 +167,8 @@ class ExecuteParams:
 
     # cash_buffer is the part of equity that is never spent on buying
     cash_buffer: Decimal = field(default=Decimal("0.01"), metadata={"low": 0, "high": 1})
-    # max_notional_usd bounds an order that adds exposure
-    max_notional_usd: Decimal = field(default=Decimal(1_000_000), metadata={"low": 0, "high": 1e15})
+    # max_notional bounds an order that adds exposure, in the currency in which the symbols of the book are priced
+    max_notional: Decimal = field(default=Decimal(1_000_000), metadata={"low": 0, "high": 1e15})
 
     def __post_init__(self) -> None:
         _check(self)

@@ -86,8 +86,8 @@ def _accepted(changes: list[_Change], params: ExecuteParams, factor: Decimal) ->
         if notional < least:
             asked = abs(change.quantity * factor) * change.price
             denials.append(_denial("NOTIONAL_BELOW_MINIMUM", asked, least, change))
-        elif notional > params.max_notional_usd and change.adds:
-            denials.append(_denial("NOTIONAL_ABOVE_LIMIT", notional, params.max_notional_usd, change))
+        elif notional > params.max_notional and change.adds:
+            denials.append(_denial("NOTIONAL_ABOVE_LIMIT", notional, params.max_notional, change))
         else:
             accepted.append(replace(change, quantity=quantity))
     return accepted, denials

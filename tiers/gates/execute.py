@@ -88,7 +88,7 @@ def every_order_reaches_the_least_notional(candidate: Candidate, seed: int) -> N
 def no_order_is_above_the_largest_notional(candidate: Candidate, seed: int) -> None:
     most = Decimal(5_000)
     view = samples.book(seed)
-    for intent in _orders(candidate, samples.targets(seed, view), view, params=ExecuteParams(max_notional_usd=most)):
+    for intent in _orders(candidate, samples.targets(seed, view), view, params=ExecuteParams(max_notional=most)):
         notional = intent.quantity * intent.reference_price
         require(notional <= most, f"an order that adds must be for at most {most}, {intent.symbol} was {notional:.2f}")
 

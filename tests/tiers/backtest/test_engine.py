@@ -171,8 +171,7 @@ def test_without_a_forecast_nothing_is_traded() -> None:
     )
     assert got.run.all_fills == []
     assert got.metrics.total_return_pct == 0.0
-    assert got.log is not None
-    assert got.log.denials["FORECAST_MISSING"] == 70 * 2
+    assert got.run.denials["FORECAST_MISSING"] == 70 * 2
 
 
 def test_flags_change_what_they_say() -> None:

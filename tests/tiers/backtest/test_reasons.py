@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
 from tiers.contracts import Bars, Switches
+from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
 from trading.strategies import BuyAndHold
 
@@ -24,6 +27,7 @@ TOO_DEAR = (
     "COIN was not bought: its smallest lot, 1, cost 111,000.00 where 100,000.00 was meant for it. More cash changes "
     "that, or smaller lots (import_data --asset-class crypto has those of coins)."
 )
+BELOW_LEAST = "Refused were orders below the least that can be ordered (once)."
 NO_TRADE = "No position was closed in full, so profit factor, profit a trade and trades won have no value."
 NO_MOVE = "The equity did not move, so ratios to its risk have no value."
 
@@ -33,13 +37,13 @@ def held(bars: Bars, *, step: str = "1", cash: int = 100_000) -> Result:
     return run_strategy(bars, BuyAndHold(), config)
 
 
-def of_model(bars: Bars) -> Result:
+def of_model(bars: Bars, execute: ExecuteParams = ExecuteParams()) -> Result:  # noqa: B008 - it is frozen
     served = ServingModels(champion=LinearModel(), champion_name="linear")
     return run_helios(
         bars,
         served,
         Config(lots=lots(bars), start_row=260),
-        params=short_params(),
+        params=replace(short_params(), execute=execute),
         switches=Switches(auto_trading=True),
     )
 
@@ -50,7 +54,7 @@ def nothing() -> Result:
 
 
 def test_a_lot_that_costs_more_than_there_is_money_is_named(nothing: Result) -> None:
-    assert nothing.reasons == (TOO_DEAR, NO_TRADE, NO_MOVE)
+    assert nothing.reasons == (TOO_DEAR, BELOW_LEAST, NO_TRADE, NO_MOVE)
 
 
 @pytest.mark.parametrize(("n_left_out", "is_told"), [(0, False), (7, False), (8, True), (30, True)])
@@ -131,6 +135,37 @@ def test_the_terminal_json_and_the_report_say_it_in_the_same_words(nothing: Resu
     assert backtest.notes_of(outcome, None)[1:] == list(nothing.reasons)
     page = unescape(report.render(nothing, context))
     assert all(f'<p class="note">{sentence}</p>' in page for sentence in nothing.reasons)
+
+
+def test_what_limits_refused_is_told_in_the_same_words_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = of_model(market(420, 2, seed=1), ExecuteParams(max_notional=Decimal(100)))
+    n_refused = result.run.denials["NOTIONAL_ABOVE_LIMIT"]
+    assert n_refused > 0
+    assert result.run.all_fills == []
+    assert "Nothing was traded: every order was refused." in result.reasons
+    (told,) = [sentence for sentence in result.reasons if sentence.startswith("Refused were ")]
+    assert f"orders above the limit on one order ({n_refused:,} times)" in told
+    monkeypatch.delitem(reasons.REFUSED, "NOTIONAL_ABOVE_LIMIT")  # as a code of somebody's module
+    assert f"NOTIONAL_ABOVE_LIMIT ({n_refused:,} times)" in reasons._refused(result.run)[0]
+    outcome = runs.Outcome(result=result, elapsed_s=0.1)
+    assert runs.to_json(outcome)["refused"] == dict(result.run.denials)
+    assert told in runs.to_json(outcome)["reasons"]
+    assert told in backtest.notes_of(outcome, None)
+
+
+def test_an_order_that_the_cash_does_not_pay_is_told() -> None:
+    dearer = prices([100.0, 100.0, 250.0, 250.0], [100.0, 100.0, 250.0, 250.0], symbol="GAP")
+    config = Config(lots=lots(dearer, "1"), initial=Initial(cash=Decimal(150)), start_row=1)
+    result = run_strategy(dearer, BuyAndHold(), config)
+    assert "the cash at the next open did not pay a single lot (once)" in result.reasons[-3]
+
+
+def test_every_code_that_a_tier_gives_has_its_words() -> None:
+    tiers = Path(reasons.__file__).parents[1]
+    source = "".join(
+        path.read_text() for name in ("risk", "portfolio", "execute") for path in (tiers / name).glob("*.py")
+    )
+    assert set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', source)) == set(reasons.REFUSED)
 
 
 def test_a_model_that_never_spoke_names_the_features_that_it_lacked() -> None:

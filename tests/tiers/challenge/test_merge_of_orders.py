@@ -71,7 +71,7 @@ def test_more_than_is_held_cannot_be_sold():
 
 
 def test_an_order_above_the_bound_of_a_single_order_is_refused():
-    tight = ExecuteParams(max_notional_usd=D(1_000))
+    tight = ExecuteParams(max_notional=D(1_000))
     both = mixed(EMPTY, Plan(intents=(order("AAPL", Side.BUY, 50),), denials=()), {"AAPL"}, (0.2, 0, 0), book(), tight)
     assert (said(both), [d.code for d in both.denials]) == ([], ["NOTIONAL_ABOVE_LIMIT"])
 

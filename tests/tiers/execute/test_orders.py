@@ -98,7 +98,7 @@ def test_less_than_one_lot_is_below_the_minimum_of_one_lot():
 
 
 def test_a_buy_above_the_limit_is_denied_but_a_sale_passes():
-    params = ExecuteParams(max_notional_usd=D(20_000))
+    params = ExecuteParams(max_notional=D(20_000))
     orders = planned((0.0, 0.3, 0.1), book((0.5, 0.0, 0.0)), params=params)
     assert summary(orders) == [(Side.SELL, "AAPL", D(500)), (Side.BUY, "IBM", D(100))]
     (denial,) = orders.denials
@@ -111,12 +111,12 @@ def test_a_buy_above_the_limit_is_denied_but_a_sale_passes():
 
 
 def test_closing_a_short_is_not_adding_exposure():
-    params = ExecuteParams(max_notional_usd=D(1_000))
+    params = ExecuteParams(max_notional=D(1_000))
     assert summary(planned((0.0, 0.0, 0.0), book((-0.2, 0.0, 0.0)), params=params)) == [(Side.BUY, "AAPL", D(200))]
 
 
 def test_turning_a_short_into_a_long_is():
-    params = ExecuteParams(max_notional_usd=D(1_000))
+    params = ExecuteParams(max_notional=D(1_000))
     assert codes(planned((0.1, 0.0, 0.0), book((-0.2, 0.0, 0.0)), params=params)) == [("NOTIONAL_ABOVE_LIMIT", "AAPL")]
 
 

@@ -173,7 +173,7 @@ def buys_first(**inputs):
 
 
 def unlimited(inputs):
-    return replace(inputs["params"], max_notional_usd=Decimal(10**9))
+    return replace(inputs["params"], max_notional=Decimal(10**9))
 
 
 def small_lots(inputs):

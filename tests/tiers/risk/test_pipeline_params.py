@@ -67,11 +67,11 @@ def test_changed_values_survive_the_round_trip():
     params = replace(
         PipelineParams(),
         risk=RiskParams(max_weight=0.25),
-        execute=ExecuteParams(cash_buffer=Decimal("0.025"), max_notional_usd=Decimal("1234.56")),
+        execute=ExecuteParams(cash_buffer=Decimal("0.025"), max_notional=Decimal("1234.56")),
     )
     again = PipelineParams.from_json(json.dumps(params.to_json()))
     assert again == params
-    assert again.execute.max_notional_usd == Decimal("1234.56")
+    assert again.execute.max_notional == Decimal("1234.56")
 
 
 def test_what_is_left_out_keeps_its_default():
