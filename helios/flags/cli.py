@@ -79,10 +79,9 @@ def _whitelist(options: Options) -> Row:
 
 
 def _entries(options: Options) -> list[str]:
-    """The entries, of which one word may hold several with commas between them; one that is listed so is itself."""
-    kept = selectors.get(options["name"]).whitelist if options["change"] == "remove" else []
+    """The entries, of which one word may hold several with commas between them."""
     try:
-        return [each for text in options["entries"] for each in ([text] if text in kept else split(text) or [text])]
+        return [each for text in options["entries"] for each in split(text) or [text]]
     except ValueError as error:
         raise InvalidFlagError(f"an entry {error}") from error
 

@@ -124,11 +124,9 @@ def whitelist_add(name: str, entries: Iterable[str], **by: Unpack[By]) -> Change
 
 def whitelist_remove(name: str, entries: Iterable[str], **by: Unpack[By]) -> Change:
     """Take entries off the whitelist; one that is not on it is an error, for it is most likely misspelt."""
-    given = _checked(entries)
+    unwanted = set(_entries(entries))
 
     def apply(flag: FeatureFlag) -> None:
-        kept = set(flag.whitelist)  # with their blanks and commas, where an older release stored them
-        unwanted = {each for each in given if each in kept}.union(_entries(each for each in given if each not in kept))
         absent = sorted(unwanted.difference(flag.whitelist))
         if absent:
             raise InvalidFlagError(
@@ -271,15 +269,10 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _entries(entries: Iterable[str]) -> list[str]:
-    """The entries, checked and trimmed."""
-    return list(normalised("whitelist", _checked(entries)))
-
-
-def _checked(entries: Iterable[str]) -> list[str]:
-    """The entries as they came; a bare text stays one, so that it is refused instead of read letter by letter."""
+    """The entries, checked and trimmed; a bare text stays one, so that it is refused, not read letter by letter."""
     listed = entries if isinstance(entries, str) else list(entries)
     check_field("whitelist", listed)
-    return list(listed)
+    return list(normalised("whitelist", listed))
 
 
 def _refuse_killed(flag: FeatureFlag) -> None:

@@ -136,13 +136,6 @@ def test_a_failure_that_ends_after_the_state_was_lost_still_counts(store, client
     assert record(store, permit).step.circuit.letters == "F"
 
 
-def test_a_circuit_written_before_windows_had_times_goes_on_without_its_window(store, client, prefix):
-    client.hset(f"{prefix}:c", mapping={"state": "CLOSED", "generation": "5", "window": "FFF", "passed": "0"})
-    reply = acquire(store)
-    assert (reply.step.circuit.generation, reply.step.circuit.letters) == (5, "")
-    assert record(store, Permit(4)).step.circuit.letters == ""  # late, as it was before
-
-
 def test_looking_and_removing(store, client, prefix):
     reply = store.peek("c", CONFIG)
     assert reply.step.circuit.state is State.CLOSED

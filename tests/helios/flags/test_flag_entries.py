@@ -151,12 +151,6 @@ def test_a_blank_actor_is_nobody() -> None:
         services.enable(MONEY, actor=" ")
 
 
-def test_entries_of_an_older_release_can_be_taken_off_as_they_stand() -> None:
-    FeatureFlag.objects.filter(name=MONEY).update(whitelist=[" MSFT", "AAPL,IBM", "GOOG"])
-    command("whitelist", MONEY, "remove", " MSFT", "AAPL,IBM", "GOOG ")
-    assert FeatureFlag.objects.get(name=MONEY).whitelist == []
-
-
 def state(values: list[str]) -> dict[str, Any]:
     constraint = {"contextName": "symbol", "operator": "IN", "values": values}
     return {
