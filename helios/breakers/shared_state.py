@@ -56,9 +56,9 @@ class SharedStore:
         self._decide = client.register_script(clock + _script())
 
     @classmethod
-    def from_url(cls, url: str, *, prefix: str = KEY) -> SharedStore:
+    def from_url(cls, url: str) -> SharedStore:
         """A store that gives up quickly and never asks twice: a failure must not be counted two times."""
-        return cls(connect(url, timeout_s=TIMEOUT_S), prefix=prefix)
+        return cls(connect(url, timeout_s=TIMEOUT_S))
 
     def acquire(self, name: str, config: Config, at: At, generation: int, *, token: str, unshared: str) -> Reply:
         """Ask for a permit, and share outcomes of `generation`; see `core.acquire`."""

@@ -76,7 +76,6 @@ class Store(Generic[Held]):
     def renew_locks(self) -> None:
         """Replace locks that another thread held when this process was forked."""
         self.lock = threading.RLock()  # held while a snapshot is read and put in place
-        self._changed = threading.Condition(self.lock)
 
     def snapshot(self) -> Held:
         """The subject as this process sees it; the first call reads it."""
@@ -130,11 +129,6 @@ class Store(Generic[Held]):
                 held = self.snapshot()
                 self._replace(self._with_faults(held, held.faults | {fault}))
 
-    def wait_until(self, condition: Callable[[Held], bool], timeout_s: float) -> bool:
-        """Block until a snapshot meets the condition; False when none did in time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: condition(self._snapshot), timeout_s)
-
     def on_change(self, listener: Callable[[Held, Held], None]) -> Callable[[], None]:
         """Call `listener(before, after)` after every new snapshot or other faults; returns its removal.
 
@@ -174,7 +168,6 @@ class Store(Generic[Held]):
 
     def _replace(self, snapshot: Held) -> None:
         before, self._snapshot = self._snapshot, snapshot
-        self._changed.notify_all()
         for listener in self._listeners:
             try:
                 listener(before, snapshot)

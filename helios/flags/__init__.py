@@ -16,7 +16,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from helios.flags.core import Decision, FlagContext, FlagDefinition, Reason, Strategy, VariantResult
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import Decision, FlagDefinition, Reason, Strategy
+from helios.flags.core.parts import VariantResult
 
 if TYPE_CHECKING:
     from helios.flags.process import (
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
         stop_listener,
         unknown,
         variant,
-        wait_until,
     )
     from helios.flags.snapshots import Snapshot
 else:
@@ -70,5 +71,4 @@ __all__ = [
     "stop_listener",
     "unknown",
     "variant",
-    "wait_until",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from helios.flags.core import FlagDefinition, Strategy
+from helios.flags.core.definition import FlagDefinition, Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

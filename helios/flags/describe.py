@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from helios.flags.core import FlagDefinition, Strategy, share
+from helios.flags.core.buckets import share
+from helios.flags.core.definition import FlagDefinition, Strategy
 
 _OPERATORS: Final[Mapping[str, str]] = {
     "IN": "is one of",

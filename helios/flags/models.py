@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.db.models.lookups import Exact
 
-from helios.flags.core import Strategy
+from helios.flags.core.definition import Strategy
 
 State = dict[str, Any]  # one flag as plain JSON values, as history and the command line show it
 JSON_LISTS = ("schedule", "constraints", "prerequisites", "rules", "variants")

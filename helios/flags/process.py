@@ -20,7 +20,6 @@ explain = _store.explain
 variant = _store.variant
 snapshot = _store.snapshot
 refresh_if_behind = _store.refresh_if_behind
-wait_until = _store.wait_until
 unknown = _store.unknown
 forget = _store.forget
 

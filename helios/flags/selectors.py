@@ -10,7 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from helios.flags import catalog, describe
-from helios.flags.core import Strategy
+from helios.flags.core.definition import Strategy
 from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory, State
 from helios.flags.reader import definition_from

@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 
 from helios.control.change import By
 from helios.flags import catalog
-from helios.flags.core import Strategy
+from helios.flags.core.definition import Strategy
 from helios.flags.core.fields import EDITABLE, NAME_LISTS, check_field
 from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError, NameTakenError

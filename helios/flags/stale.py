@@ -14,7 +14,9 @@ from typing import Any, Final
 from django.utils import timezone
 
 from helios.flags import catalog, process
-from helios.flags.core import FlagDefinition, Strategy, constant, share
+from helios.flags.core.buckets import share
+from helios.flags.core.definition import FlagDefinition, Strategy
+from helios.flags.core.evaluation import constant
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, State
 from helios.flags.reader import definition_from
 

@@ -1,15 +1,20 @@
-"""What hypothesis makes up for the tests of flags: contexts, constraints, rules, variants, whole tables."""
+"""A flag evaluated alone, and what hypothesis makes up: contexts, constraints, rules, variants, whole tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from hypothesis import strategies as st
 
-from helios.flags.core import (
+from helios.flags.core.activation import STRATEGY_NAMES
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import Decision, FlagDefinition, Strategy
+from helios.flags.core.evaluation import compile_flags
+from helios.flags.core.evaluation_context import NOWHERE, EvaluationContext
+from helios.flags.core.parts import (
     Constraint,
-    FlagContext,
-    FlagDefinition,
     Operator,
     Override,
     Payload,
@@ -17,16 +22,30 @@ from helios.flags.core import (
     Rule,
     ScheduleStep,
     Segment,
-    Strategy,
     Variant,
 )
-from helios.flags.core.activation import STRATEGY_NAMES
 
+NO_FLAGS: Mapping[str, FlagDefinition] = MappingProxyType({})
+NO_SEGMENTS: Mapping[str, Segment] = MappingProxyType({})
 WORDS = ["", "AAPL", "aapl", "ada", "12", "12.5", "-3", "1e1", "1.2.3", "1.2.3-rc.1", "2.0.0+build", "10.0.0.7", "::1"]
 MOMENTS = ["2026-01-01T00:00:00Z", "2026-03-01T12:00:00+02:00", "2026-05-01T00:00:00.500Z", "yesterday"]
 NAMES = ["userId", "user", "symbol", "environment", "currentTime", "desk", "sessionId", "remoteAddress"]
 FLAGS = ["alpha", "beta", "gamma"]
 SEGMENTS = ["crypto", "large_caps"]
+
+
+def evaluate(
+    flag: FlagDefinition,
+    context: FlagContext,
+    now: datetime,
+    *,
+    others: Mapping[str, FlagDefinition] = NO_FLAGS,
+    segments: Mapping[str, Segment] = NO_SEGMENTS,
+    evaluation_context: EvaluationContext = NOWHERE,
+) -> Decision:
+    """Whether the flag is on for this context, and why; `others` are the flags that it may ask."""
+    return compile_flags({**others, flag.name: flag}, segments, evaluation_context)[flag.name].decide(context, now)
+
 
 words = st.sampled_from(WORDS)
 moments = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001

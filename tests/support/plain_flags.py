@@ -16,17 +16,10 @@ from datetime import datetime
 import mmh3
 import semver
 
-from helios.flags.core import (
-    Constraint,
-    EvaluationContext,
-    FlagContext,
-    FlagDefinition,
-    Prerequisite,
-    Rule,
-    Segment,
-    Strategy,
-    Variant,
-)
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import FlagDefinition, Strategy
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.core.parts import Constraint, Prerequisite, Rule, Segment, Variant
 
 ALIAS = {"userId": "user"}
 

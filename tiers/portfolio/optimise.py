@@ -62,20 +62,6 @@ def solve(
     return weights, int(iterations)
 
 
-def objective(
-    weights: FloatArray,
-    *,
-    mu: FloatArray,
-    covariance: FloatArray,
-    previous: FloatArray,
-    risk_aversion: float,
-    cost: float,
-) -> float:
-    """What `solve` maximises, per bar."""
-    risk = 0.5 * risk_aversion * float(weights @ covariance @ weights)
-    return float(weights @ mu) - risk - cost * float(np.abs(weights - previous).sum())
-
-
 @numba.njit(cache=True)
 def _largest_eigenvalue_bound(matrix: FloatArray) -> float:
     """Largest absolute row sum: at least the spectral radius."""

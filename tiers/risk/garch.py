@@ -38,10 +38,6 @@ class GarchFit:
         """How much of a shock to the variance is left one bar later."""
         return self.alpha + self.beta
 
-    @property
-    def long_run_variance(self) -> float:
-        return self.omega / (1.0 - self.persistence)
-
 
 FitCache = MutableMapping[str, GarchFit | None]
 

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from helios.flags import selectors
-from helios.flags.core import Strategy
+from helios.flags.core.definition import Strategy
 from helios.flags.core.parts import Operator
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
 from helios.web.shapes import (

@@ -6,7 +6,6 @@ from datetime import datetime
 
 import mmh3
 
-from helios.flags.core.context import FlagContext
 from helios.flags.core.definition import BUCKETS, FlagDefinition, Strategy
 
 
@@ -45,10 +44,3 @@ def is_moving(flag: FlagDefinition) -> bool:
     if flag.strategy is Strategy.GRADUAL:
         return flag.gradual_start is not None
     return flag.strategy is Strategy.PERCENTAGE and bool(flag.schedule)
-
-
-def sticky_id(flag: FlagDefinition, context: FlagContext) -> str:
-    """Whom a percentage holds on: the flag's stickiness, or symbol, user, strategy, system; "" is nobody."""
-    if flag.stickiness:
-        return context.value(flag.stickiness)
-    return context.symbol or context.user or context.strategy or context.system

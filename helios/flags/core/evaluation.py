@@ -278,6 +278,7 @@ def _by_moving_share(flag: FlagDefinition) -> Decide:
 
 
 def _sticky(flag: FlagDefinition) -> Callable[[FlagContext], str | None]:
+    """Whom a percentage holds on: the flag's stickiness, or symbol, user, strategy, system; "" is nobody."""
     if flag.stickiness:
         return reader(flag.stickiness)
     return lambda context: context.symbol or context.user or context.strategy or context.system

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from helios.entries import storable
-from helios.flags.core import Strategy
+from helios.flags.core.definition import Strategy
 from helios.flags.errors import InvalidFlagError
 
 MAX_ENTRY: Final = 128

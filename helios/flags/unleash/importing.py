@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 
 from helios.entries import quoted
 from helios.flags import catalog, segments, services
-from helios.flags.core import FlagDefinition, Segment, Strategy
 from helios.flags.core.codec import (
     constraint_to_json,
     prerequisite_to_json,
@@ -19,7 +18,9 @@ from helios.flags.core.codec import (
     unknown_segment,
     variant_to_json,
 )
+from helios.flags.core.definition import FlagDefinition, Strategy
 from helios.flags.core.normalising import normalised
+from helios.flags.core.parts import Segment
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag
 from helios.flags.rows import Batch, Change, changes

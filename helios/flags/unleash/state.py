@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from helios.flags.core import NAME, FlagDefinition, Strategy, json_fields
+from helios.flags.core import json_fields
 from helios.flags.core.codec import (
     constraint_from_json,
     constraint_to_json,
@@ -21,6 +21,7 @@ from helios.flags.core.codec import (
     unknown_segment,
     variant_from_json,
 )
+from helios.flags.core.definition import NAME, FlagDefinition, Strategy
 from helios.flags.core.parts import Segment
 
 

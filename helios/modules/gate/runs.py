@@ -31,7 +31,6 @@ DEFAULTS: Final = Limits()
 SEED: Final = 7
 GATE: Final = "helios.modules.gate"
 ENDS: Final = ("gate", "ends", True)
-BOUNDS: Final = {"time_s": (0.1, 3_600.0), "test_s": (0.1, 3_600.0), "memory_mb": (128, 1_048_576)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,28 +75,19 @@ class TestReport:
 
 
 def run_suites(
-    name: str,
-    version: str = "",
-    suites: Sequence[str] | None = None,
-    *,
-    actor: str = "system",
-    time_limit_s: float | None = None,
-    test_limit_s: float | None = None,
-    memory_limit_mb: int | None = None,
-    seed: int = SEED,
+    name: str, version: str = "", suites: Sequence[str] | None = None, *, actor: str = "system"
 ) -> TestReport:
     """Run the suites that gate the module on one of its versions, and keep the result in the history.
 
     `version` is one as `rows.version_of` reads it, or empty for the newest of all; `suites` replaces
     those that the setting MODULE_GATES names. Blocks until the process has ended: call it outside a transaction.
-    Raises `UnknownModule`, and `ModuleRefused` for an unknown suite or a limit out of bounds (nothing is run then), or
-    a suite beside those of the slot that has no test for this code (the run is kept as a failed one).
+    Raises `UnknownModule`, and `ModuleRefused` for an unknown suite (nothing is run then), or a suite
+    beside those of the slot that has no test for this code (the run is kept as a failed one).
     """
-    limits = limits_of(time_s=time_limit_s, test_s=test_limit_s, memory_mb=memory_limit_mb)
     wanted = suites_of(name, suites)
     tested = version_of(find(name), version)
     started = timezone.now()
-    ended = sandbox.run(GATE, job_of(tested, wanted, seed), limits=limits)
+    ended = sandbox.run(GATE, job_of(tested, wanted), limits=DEFAULTS)
     report = report_of(ended, tested, tuple(wanted))
     with transaction.atomic():
         row = ModuleTestRun.objects.create(
@@ -156,17 +146,7 @@ def suites_of(name: str, suites: Sequence[str] | None = None) -> dict[str, str]:
     return {each: known[each] for each in wanted}
 
 
-def limits_of(**wanted: float | None) -> Limits:
-    """The defaults with what is wanted instead, inside its bounds, else `ModuleRefused`."""
-    given: dict[str, Any] = {what: value for what, value in wanted.items() if value is not None}
-    for what, value in given.items():
-        low, high = BOUNDS[what]
-        if not low <= value <= high:
-            raise ModuleRefused(f"the limit {what} of a test run must be from {low:g} to {high:g}, was {value}")
-    return replace(DEFAULTS, **given)
-
-
-def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[str, Any]:
+def job_of(tested: ModuleVersion, suites: Mapping[str, str]) -> dict[str, Any]:
     """Everything that the gate process is told: the sources too, so that it runs these and no others."""
     if tested.code is not None:
         path, digest, files = tested.code.path, tested.code.digest, tested.code.files
@@ -187,7 +167,7 @@ def job_of(tested: ModuleVersion, suites: Mapping[str, str], seed: int) -> dict[
         "visible": sorted({each.partition(".")[0] for each in (*loading.PRODUCT, *ahead)}),
         "packages": list(loading.PRODUCT),
         "allowed": list(loading.allowed_packages()),
-        "seed": seed,
+        "seed": SEED,
     }
 
 

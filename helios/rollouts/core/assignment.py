@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from helios.flags.core import bucket
+from helios.flags.core.buckets import bucket
 
 ALL: Final = 100  # percent
 

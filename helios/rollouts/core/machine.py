@@ -103,13 +103,13 @@ def abort(now: Progress, *, idle: bool = False) -> Progress:
     return replace(now, state=State.ABORTED, cause=Cause.NONE)
 
 
-def analysed(now: Progress, verdict: Verdict, *, hard: bool = False) -> Progress:
-    """Follow an analysis of the running step; `hard`: a hard guard failed."""
+def analysed(now: Progress, verdict: Verdict) -> Progress:
+    """Follow an analysis of the running step in which no hard guard failed."""
     _expect(now, "analysed", State.RUNNING)
     if verdict is Verdict.SUCCESS:
         return _forward(now)
     if verdict is Verdict.FAILED:
-        return breached(now) if hard else pause(now, Cause.SOFT_GUARD)
+        return pause(now, Cause.SOFT_GUARD)
     if verdict is Verdict.INCONCLUSIVE:
         counted = replace(now, n_inconclusive=now.n_inconclusive + 1)
         over, cause = counted.n_inconclusive >= now.inconclusive_limit, Cause.INCONCLUSIVE

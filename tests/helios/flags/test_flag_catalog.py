@@ -9,7 +9,8 @@ from django.db import IntegrityError, connection
 
 from helios import flags
 from helios.flags import catalog, rows, services
-from helios.flags.core import FlagContext, Strategy
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import Strategy
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 
 ON = {

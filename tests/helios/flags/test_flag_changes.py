@@ -15,7 +15,8 @@ from helios import flags
 from helios.control import news
 from helios.errors import Conflict
 from helios.flags import catalog, process, rows, selectors, services
-from helios.flags.core import FlagContext, share
+from helios.flags.core.buckets import share
+from helios.flags.core.context import FlagContext
 from helios.flags.core.fields import check_text
 from helios.flags.errors import InvalidFlagError, UnknownChangeError, UnknownFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FeatureFlagHistory

@@ -14,20 +14,11 @@ from hypothesis import strategies as st
 
 from helios import flags
 from helios.flags import catalog, segments, services
-from helios.flags.core import (
-    Constraint,
-    EvaluationContext,
-    FlagContext,
-    FlagDefinition,
-    Payload,
-    Prerequisite,
-    Rule,
-    ScheduleStep,
-    Segment,
-    Strategy,
-    Variant,
-)
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import FlagDefinition, Strategy
 from helios.flags.core.evaluation import compile_flags
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.core.parts import Constraint, Payload, Prerequisite, Rule, ScheduleStep, Segment, Variant
 from helios.flags.unleash import client_features
 from helios.flags.unleash.state import parse_state
 

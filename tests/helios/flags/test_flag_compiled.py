@@ -8,23 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.flags.core import (
-    NOBODY,
-    Constraint,
-    EvaluationContext,
-    FlagContext,
-    FlagDefinition,
-    Prerequisite,
-    Reason,
-    Rule,
-    ScheduleStep,
-    Segment,
-    Strategy,
-    Variant,
-    compile_flags,
-    evaluate,
-)
+from helios.flags.core.context import NOBODY, FlagContext
+from helios.flags.core.definition import FlagDefinition, Reason, Strategy
+from helios.flags.core.evaluation import compile_flags
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.core.parts import Constraint, Prerequisite, Rule, ScheduleStep, Segment, Variant
 from tests.support import flags as made
+from tests.support.flags import evaluate
 from tests.support.plain_flags import World, constraint_holds, is_on, variant_name
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -11,7 +11,6 @@ import semver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.flags.core import NOBODY, Constraint, FlagContext, Operator
 from helios.flags.core.constraints import (
     MAX_PATTERN,
     compile_constraint,
@@ -21,6 +20,8 @@ from helios.flags.core.constraints import (
     parse_semver,
     problem,
 )
+from helios.flags.core.context import NOBODY, FlagContext
+from helios.flags.core.parts import Constraint, Operator
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ONE_VALUE = [each for each in Operator if each.startswith(("NUM", "DATE", "SEMVER", "REGEX"))]

@@ -9,23 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from helios.flags.core import (
-    BUCKETS,
-    NOBODY,
-    FlagContext,
-    FlagDefinition,
-    Prerequisite,
-    Reason,
-    ScheduleStep,
-    Strategy,
-    Variant,
-    bucket,
-    check_product,
-    constant,
-    evaluate,
-    share,
-    sticky_id,
-)
+from helios.flags.core.buckets import bucket, share
+from helios.flags.core.context import NOBODY, FlagContext
+from helios.flags.core.definition import BUCKETS, FlagDefinition, Reason, Strategy, check_product
+from helios.flags.core.evaluation import constant
+from helios.flags.core.parts import Prerequisite, ScheduleStep, Variant
+from tests.support.flags import evaluate
 from tests.support.places import SHARED
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -275,12 +264,18 @@ def test_a_percentage_holds_on_the_first_identity_or_on_what_the_flag_names() ->
         environment="dev",
         attributes={"desk": "crypto"},
     )
-    assert sticky_id(flag(Strategy.PERCENTAGE), context) == "AAPL"
-    assert sticky_id(flag(Strategy.PERCENTAGE), FlagContext(system="replay", user="ada")) == "ada"
-    assert sticky_id(flag(Strategy.PERCENTAGE, stickiness="user"), context) == "ada"
-    assert sticky_id(flag(Strategy.PERCENTAGE, stickiness="environment"), context) == "dev"
-    assert sticky_id(flag(Strategy.PERCENTAGE, stickiness="desk"), context) == "crypto"
-    assert sticky_id(flag(Strategy.PERCENTAGE, stickiness="floor"), context) == ""
+    for stickiness, asked, held_on in (
+        ("", context, "AAPL"),
+        ("", FlagContext(system="replay", user="ada"), "ada"),
+        ("user", context, "ada"),
+        ("environment", context, "dev"),
+        ("desk", context, "crypto"),
+    ):
+        last = bucket("a_flag", held_on)
+        shares = (flag(Strategy.PERCENTAGE, stickiness=stickiness, percentage=each) for each in (last - 1, last))
+        assert [evaluate(each, asked, NOW).enabled for each in shares] == [False, True]
+    nobody = flag(Strategy.PERCENTAGE, stickiness="floor", percentage=99)
+    assert not evaluate(nobody, context, NOW).enabled
 
 
 @pytest.mark.parametrize(

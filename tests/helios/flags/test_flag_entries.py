@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from helios import flags
 from helios.flags import segments, services
-from helios.flags.core import FlagContext
+from helios.flags.core.context import FlagContext
 from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment

@@ -8,16 +8,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.flags.core import (
-    NOBODY,
-    NOWHERE,
-    FlagDefinition,
-    Prerequisite,
-    Reason,
-    compile_flags,
-    evaluate,
-)
+from helios.flags.core.context import NOBODY
+from helios.flags.core.definition import FlagDefinition, Reason
+from helios.flags.core.evaluation import compile_flags
+from helios.flags.core.evaluation_context import NOWHERE
 from helios.flags.core.graph import MAX_COST, circle, costs, in_order, problem
+from helios.flags.core.parts import Prerequisite
+from tests.support.flags import evaluate
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 graphs = st.dictionaries(

@@ -10,7 +10,7 @@ import pytest
 from helios import flags
 from helios.control import generations
 from helios.flags import segments, services
-from helios.flags.core import FlagContext
+from helios.flags.core.context import FlagContext
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
 from helios.flags.unleash import importing

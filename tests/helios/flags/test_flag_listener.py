@@ -23,6 +23,7 @@ from helios.control.news import Follower, Listener, announce, channel
 from helios.flags import catalog, services
 from helios.flags.reader import DatabaseReader
 from helios.flags.snapshots import FlagStore
+from helios.stack.children import wait_until
 from helios.stack.valkey import EmbeddedValkey
 
 WAIT_S = 20.0
@@ -76,7 +77,7 @@ def test_an_announced_change_is_read_at_once(committed_flags: None, other_proces
     assert listener.listening.wait(WAIT_S)
     assert not store.is_enabled("auto_trading")
     services.enable("auto_trading", actor="ada")
-    assert store.wait_until(lambda now: now.fixed["auto_trading"], WAIT_S)
+    assert wait_until(lambda: store.snapshot().fixed["auto_trading"], timeout_s=WAIT_S)
     assert store.is_enabled("auto_trading")
     assert not store.snapshot().stale
 
@@ -86,9 +87,9 @@ def test_without_redis_the_listener_checks_by_itself_and_says_stale(
 ) -> None:
     settings.REDIS_URL = "unix:///nowhere/valkey.sock?db=0"
     store, listener = other_process(settings.REDIS_URL)
-    assert store.wait_until(lambda now: now.stale, WAIT_S)
+    assert wait_until(lambda: store.snapshot().stale, timeout_s=WAIT_S)
     services.enable("auto_trading", actor="ada")
-    assert store.wait_until(lambda now: now.fixed["auto_trading"], WAIT_S)
+    assert wait_until(lambda: store.snapshot().fixed["auto_trading"], timeout_s=WAIT_S)
     assert store.snapshot().faults == {"redis"}
     assert not listener.listening.is_set()
 
@@ -100,13 +101,13 @@ def test_a_redis_that_goes_and_comes_back_is_followed(
     store, listener = other_process(valkey.url())
     assert listener.listening.wait(WAIT_S)
     valkey.stop()
-    assert store.wait_until(lambda now: now.stale, WAIT_S)
+    assert wait_until(lambda: store.snapshot().stale, timeout_s=WAIT_S)
     services.enable("auto_trading", actor="ada")  # announced to nobody
     valkey.start(die_with_us=True)
-    assert store.wait_until(lambda now: not now.stale and now.fixed["auto_trading"], WAIT_S)
+    assert wait_until(lambda: not store.snapshot().stale and store.snapshot().fixed["auto_trading"], timeout_s=WAIT_S)
     assert listener.listening.wait(WAIT_S)
     services.disable("auto_trading", actor="ada")
-    assert store.wait_until(lambda now: not now.fixed["auto_trading"], WAIT_S)
+    assert wait_until(lambda: not store.snapshot().fixed["auto_trading"], timeout_s=WAIT_S)
 
 
 def test_a_change_whose_news_was_lost_is_found_by_the_next_check(
@@ -116,7 +117,7 @@ def test_a_change_whose_news_was_lost_is_found_by_the_next_check(
     assert listener.listening.wait(WAIT_S)
     monkeypatch.setattr(announcing, "announce", lambda *_: False)
     services.enable("auto_trading", actor="ada")
-    assert store.wait_until(lambda now: now.fixed["auto_trading"], WAIT_S)
+    assert wait_until(lambda: store.snapshot().fixed["auto_trading"], timeout_s=WAIT_S)
 
 
 class SilentNews:
@@ -233,10 +234,11 @@ def test_coroutines_ask_too(committed_flags: None) -> None:
 SEES_IT = """
 import django; django.setup()
 from helios import flags
+from helios.stack.children import wait_until
 flags.start_listener().listening.wait(20)
 print("ready", flush=True)
-seen = flags.wait_until(lambda now: now.fixed.get("auto_trading", False), 30)
-print("seen" if seen and flags.is_enabled("auto_trading") else "missed", flush=True)
+seen = wait_until(lambda: flags.is_enabled("auto_trading"), timeout_s=30)
+print("seen" if seen else "missed", flush=True)
 flags.stop_listener()
 """
 

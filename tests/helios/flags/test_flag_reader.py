@@ -11,17 +11,9 @@ from django.db import connection
 
 from helios import flags
 from helios.errors import Transient
-from helios.flags.core import (
-    Constraint,
-    FlagContext,
-    Payload,
-    Prerequisite,
-    Rule,
-    ScheduleStep,
-    Segment,
-    Strategy,
-    Variant,
-)
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import Strategy
+from helios.flags.core.parts import Constraint, Payload, Prerequisite, Rule, ScheduleStep, Segment, Variant
 from helios.flags.models import FeatureFlag, FlagSegment
 from helios.flags.reader import DatabaseReader, definition_from, evaluation_context, segment_from
 

@@ -6,17 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.flags.core import (
-    EvaluationContext,
-    FlagContext,
-    FlagDefinition,
-    Reason,
-    Rule,
-    Strategy,
-    bucket,
-    compile_flags,
-)
 from helios.flags.core.activation import STRATEGY_NAMES, problem
+from helios.flags.core.buckets import bucket
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import FlagDefinition, Reason, Strategy
+from helios.flags.core.evaluation import compile_flags
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.core.parts import Rule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NUMBERS = [str(number) for number in range(150)]

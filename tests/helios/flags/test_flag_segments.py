@@ -10,7 +10,7 @@ from helios.control import generations
 from helios.errors import Conflict
 from helios.events.models import SystemEvent
 from helios.flags import references, segments, selectors, services
-from helios.flags.core import FlagContext
+from helios.flags.core.context import FlagContext
 from helios.flags.errors import (
     InvalidFlagError,
     NameTakenError,

@@ -16,7 +16,7 @@ from helios.control.models import SubjectGeneration
 from helios.errors import Conflict, Rejected
 from helios.events.models import SystemEvent
 from helios.flags import services
-from helios.flags.core import FlagContext
+from helios.flags.core.context import FlagContext
 from helios.flags.errors import InvalidFlagError, UnknownFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from helios.flags.core import (
-    Constraint,
-    EvaluationContext,
-    FlagContext,
-    FlagDefinition,
-    Payload,
-    Reason,
-    Segment,
-    Strategy,
-    Variant,
-    VariantResult,
-)
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import FlagDefinition, Reason, Strategy
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.core.parts import Constraint, Payload, Segment, Variant, VariantResult
 from helios.flags.snapshots import FlagStore
 from tests.helios.flags.test_flag_store import NOW, Tables, defaults, store_of
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from helios.errors import Transient
-from helios.flags.core import FlagContext, FlagDefinition, Reason, Segment, Strategy
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import FlagDefinition, Reason, Strategy
+from helios.flags.core.parts import Segment
 from helios.flags.snapshots import MAX_UNKNOWN_NAMES, FlagStore, Generation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -194,18 +196,6 @@ def test_a_gradual_flag_uses_the_clock_or_the_moment_given() -> None:
     assert not store.explain("rising", aapl, NOW - timedelta(hours=3))
 
 
-def test_waiting_ends_with_the_snapshot_waited_for_or_in_time() -> None:
-    tables = Tables(a=False)
-    store = store_of(tables)
-    store.refresh_if_behind()
-    tables.write(a=True)
-    worker = threading.Thread(target=store.refresh_if_behind)
-    worker.start()
-    assert store.wait_until(lambda snapshot: snapshot.generation == 2, timeout_s=120)
-    worker.join()
-    assert not store.wait_until(lambda snapshot: snapshot.generation == 9, timeout_s=0.01)
-
-
 def test_lookups_go_on_while_another_thread_reads() -> None:
     tables = Tables(a=True)
     store = store_of(tables)
@@ -235,7 +225,7 @@ def test_locks_held_at_a_fork_do_not_block_the_child() -> None:
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with store._changed, store._counting:
+        with store.lock, store._counting:
             held.set()
             release.wait(10)
 

@@ -9,19 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.flags.core import (
-    NOBODY,
-    EvaluationContext,
-    FlagContext,
-    FlagDefinition,
-    Override,
-    Payload,
-    Prerequisite,
-    Strategy,
-    Variant,
-    VariantResult,
-    compile_flags,
-)
+from helios.flags.core.context import NOBODY, FlagContext
+from helios.flags.core.definition import FlagDefinition, Strategy
+from helios.flags.core.evaluation import compile_flags
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.core.parts import Override, Payload, Prerequisite, Variant, VariantResult
 from helios.flags.core.variants import SEED, normalized
 from tests.helios.flags.test_flag_core import murmur3_x86_32
 from tests.support import flags as made

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helios.flags.core import EvaluationContext
+from helios.flags.core.evaluation_context import EvaluationContext
 from helios.flags.unleash.conformance import fold_events, run
 from tests.support.places import SHARED
 

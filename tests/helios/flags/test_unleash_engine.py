@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.flags.core import EvaluationContext, Operator
 from helios.flags.core.evaluation import compile_flags
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.core.parts import Operator
 from helios.flags.unleash.context import context_from_json
 from helios.flags.unleash.state import parse_state
 

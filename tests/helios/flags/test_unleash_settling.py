@@ -8,18 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.flags.core import (
-    Constraint,
-    EvaluationContext,
-    FlagContext,
-    FlagDefinition,
-    Rule,
-    Segment,
-    Strategy,
-    constraints,
-)
+from helios.flags.core import constraints
 from helios.flags.core.activation import problem as problem_of_rule
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import FlagDefinition, Strategy
 from helios.flags.core.evaluation import compile_flags
+from helios.flags.core.evaluation_context import EvaluationContext
+from helios.flags.core.parts import Constraint, Rule, Segment
 from helios.flags.unleash.settling import settle
 from helios.flags.unleash.state import State
 from tests.support import flags as made

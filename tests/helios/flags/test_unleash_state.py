@@ -9,16 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.flags.core import (
-    Constraint,
-    FlagContext,
-    FlagDefinition,
-    Prerequisite,
-    Rule,
-    ScheduleStep,
-    Strategy,
-    Variant,
-)
 from helios.flags.core.codec import (
     constraint_from_json,
     constraint_to_json,
@@ -30,6 +20,9 @@ from helios.flags.core.codec import (
     variant_from_json,
     variant_to_json,
 )
+from helios.flags.core.context import FlagContext
+from helios.flags.core.definition import FlagDefinition, Strategy
+from helios.flags.core.parts import Constraint, Prerequisite, Rule, ScheduleStep, Variant
 from helios.flags.unleash.context import context_from_json
 from helios.flags.unleash.state import feature_from_json, parse_state, segment_from_json, segment_to_json
 from tests.support import flags as made

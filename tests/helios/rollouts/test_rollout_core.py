@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helios.flags.core import bucket
+from helios.flags.core.buckets import bucket
 from helios.rollouts.core.assignment import Assignment, Mode, arm_symbols, serves_book
 
 SYMBOLS = ("AAPL", "BTC-USD", "FB", "GOOG", "IBM", "MSFT")

@@ -78,11 +78,10 @@ class Machine(RuleBasedStateMachine):
         if self._try(machine.analysed, {"RUNNING"}, verdict=Verdict.SUCCESS):
             self._forward()
 
-    @rule(hard=st.booleans())
-    def fail(self, hard) -> None:
-        if self._try(machine.analysed, {"RUNNING"}, verdict=Verdict.FAILED, hard=hard):
-            self.model["state"] = "ROLLED_BACK" if hard else "PAUSED"
-            self.model["hard"] = hard
+    @rule()
+    def fail(self) -> None:
+        if self._try(machine.analysed, {"RUNNING"}, verdict=Verdict.FAILED):
+            self.model["state"] = "PAUSED"
 
     @rule(verdict=st.sampled_from([Verdict.INCONCLUSIVE, Verdict.ERROR]))
     def say_nothing(self, verdict) -> None:
@@ -150,7 +149,7 @@ EVERY_MOVE = [
     machine.promoted,
     machine.promotion_failed,
     lambda now: machine.analysed(now, Verdict.SUCCESS),
-    lambda now: machine.analysed(now, Verdict.FAILED, hard=True),
+    lambda now: machine.analysed(now, Verdict.FAILED),
 ]
 
 

@@ -121,7 +121,7 @@ def test_the_fit_finds_the_process_at_any_scale(scale):
     assert fit.mu == 0.0
     assert fit.alpha == pytest.approx(0.09, abs=0.03)
     assert fit.beta == pytest.approx(0.86, abs=0.05)
-    assert fit.long_run_variance == pytest.approx(scale**2, rel=0.2)
+    assert fit.omega / (1 - fit.persistence) == pytest.approx(scale**2, rel=0.2)
     assert fit.persistence < 1
 
 
