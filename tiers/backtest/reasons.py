@@ -128,16 +128,21 @@ def _silent(log: DecisionLog, bars: Bars, columns: Sequence[str]) -> list[str]:
     found = []
     for column, symbol in enumerate(log.symbols):
         if not np.isfinite(log.probability[:, column]).any():
-            lacking = never(log.features[:, column], columns)
+            lacking = listed(never(log.features[:, column], columns))
             why = f": {lacking} had no value at any bar" if lacking else ", since no row of its features was complete"
             no_volume = not np.nan_to_num(bars.volume[:, column]).any()
-            found.append(f"No model spoke of {symbol}{why}{', as its volume is always 0' * no_volume}.")
+            without = ", as its volume is always 0; a model that is trained on such symbols alone does without them"
+            found.append(f"No model spoke of {symbol}{why}{without * no_volume}.")
     return found
 
 
-def never(features: FloatArray, columns: Sequence[str]) -> str:
-    """The names of the features, the last axis, that never have a value; empty where each has one."""
+def never(features: FloatArray, columns: Sequence[str]) -> tuple[str, ...]:
+    """The names of the features, the last axis, that never have a value."""
     empty = np.asarray(np.isnan(features).all(axis=tuple(range(features.ndim - 1))))
-    names = [name for name, is_empty in zip(columns, empty, strict=False) if is_empty]
+    return tuple(name for name, is_empty in zip(columns, empty, strict=False) if is_empty)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are; empty of none."""
     more = f" and {len(names) - SHOWN} more features" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

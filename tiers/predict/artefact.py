@@ -20,9 +20,10 @@ from tiers.contracts import FloatArray
 from tiers.contracts.errors import DataError, ModelMissing
 from tiers.predict import calibration
 from tiers.predict.network import PRESETS, CausalNetwork, evaluate, preset, restored
-from tiers.predict.packing import pack
+from tiers.predict.packing import pack, without
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
+ABSENT = "absent_features"  # of a card's `params`: names of those that no symbol of its training had
 SHA256 = "artifact_sha256"  # the field of a card that holds its own hash
 
 
@@ -87,6 +88,7 @@ class Predictor:
         self._network = network.double().eval()
         self._mean, self._scale = np.array(card.mean), np.array(card.scale)
         self._prior = np.array(card.prior)
+        self._absent = np.isin(card.feature_names, card.params.get(ABSENT, []))
 
     @property
     def receptive_bars(self) -> int:
@@ -100,13 +102,16 @@ class Predictor:
         """Probabilities (n_bars, n_symbols, 3) of sell, hold, buy from features (n_bars, n_symbols, n_features).
 
         Each symbol is read on its own rows. A row is NaN where the last `receptive_bars` own rows are not all
-        complete. Float64 throughout, so that a live window gives the value of the batch. `DataError` when the
-        number of features is not the one that the model was trained on.
+        complete, but for features that the training did not have, which are not looked at. Float64 throughout, so
+        that a live window gives the value of the batch. `DataError` when the number of features is not the one that
+        the model was trained on.
         """
         if features.ndim != 3 or features.shape[2] != len(self.card.feature_names):
             expected = len(self.card.feature_names)
             raise DataError(f"features must be (n_bars, n_symbols, {expected}), were {features.shape}")
         out = np.full((*features.shape[:2], 3), np.nan)
+        if self._absent.any():
+            features = without(features, self._absent)
         packed = pack(features, receptive_bars=self.receptive_bars)
         if not packed.ready.any():
             return out

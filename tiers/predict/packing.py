@@ -51,6 +51,12 @@ def pack(features: FloatArray, *, receptive_bars: int) -> Packed:
     return _packed(values, whole, row, receptive_bars)
 
 
+def without(features: FloatArray, absent: BoolArray) -> FloatArray:
+    """The features with the absent ones, (n_features,), at 0 in every row that knows another one: they say nothing."""
+    own = ~np.isnan(features[:, :, ~absent]).all(axis=2, keepdims=True)
+    return np.where(absent, np.where(own, 0.0, np.nan), features)
+
+
 def _packed(values: FloatArray, complete: BoolArray, row: npt.NDArray[np.int64], receptive_bars: int) -> Packed:
     count = np.zeros((len(complete) + 1, complete.shape[1]), dtype=np.int64)
     np.cumsum(complete, axis=0, out=count[1:])

@@ -17,14 +17,15 @@ from django.conf import settings
 
 from helios.errors import DataError, ModelMissing
 from helios.modules import process as modules
-from tiers.backtest.reasons import never
+from tiers.backtest.reasons import listed, never
 from tiers.backtest.runs import longer
 from tiers.challenge import checks
 from tiers.contracts import Bars, FeatureSet, FloatArray
 from tiers.contracts.protocols import FeaturesTier
 from tiers.predict import VERSION as PREDICT_VERSION
 from tiers.predict import artefact, calibration, network
-from tiers.predict.artefact import Card
+from tiers.predict.artefact import ABSENT, Card
+from tiers.predict.packing import without
 from tiers.predict.train import Trained, TrainParams, train
 from trading.market import read as market
 from trading.market.timestamps import utc
@@ -91,10 +92,17 @@ def train_and_register(
         "trained_to": card.trained_to,
         "holdout_from": card.holdout_from,
         "temperature": card.temperature,
-        "notes": [told] if (told := calibration.at_bound(card.temperature)) else [],
+        "notes": _notes(card),
         "path": str(folder),
         "elapsed_s": round(time.perf_counter() - started, 3),
     }
+
+
+def _notes(card: Card) -> list[str]:
+    """What a reader of the figures has to know of the model."""
+    absent = listed(card.params.get(ABSENT, ()))
+    volume = f"The volume of {', '.join(card.symbols)} is always 0: the model does without {absent}." if absent else ""
+    return [note for note in (calibration.at_bound(card.temperature), volume) if note]
 
 
 def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datetime | None] | None) -> Bars:
@@ -113,6 +121,7 @@ class Source:
     label: str
     made: FeatureSet
     values: FloatArray
+    absent: tuple[str, ...] = ()  # features that no symbol has, since no volume is known: the model does without
 
     @property
     def code_version(self) -> str:
@@ -126,13 +135,10 @@ def _source(label: str | None, bars: Bars) -> Source:
     made = tier.feature_set(bars.timeframe)
     by_timeframe = {bars.timeframe: bars, **longer(bars, made.lookback)}
     values = checks.checked(tier, slot, (by_timeframe,), {})
-    lacking = never(values, made.columns)
-    if lacking and not np.nan_to_num(bars.volume).any():
-        raise DataError(
-            f"training needs a value of every feature at some bar, {', '.join(bars.symbols)} have none of {lacking}, "
-            "since their volume is always 0; no number of bars helps, only symbols with a volume do"
-        )
-    return Source(label=found.version, made=made, values=values)
+    absent = () if np.nan_to_num(bars.volume).any() else never(values, made.columns)
+    if absent:
+        values = without(values, np.isin(made.columns, absent))
+    return Source(label=found.version, made=made, values=values, absent=absent)
 
 
 def _identity(bars: Bars, params: TrainParams, seed: int, source: Source) -> str:
@@ -191,7 +197,7 @@ def _card(
         data_sha256=identity,
         weights_sha256=weights_sha256,
         code_version=source.code_version,
-        params=asdict(params),
+        params=asdict(params) | ({ABSENT: list(source.absent)} if source.absent else {}),
         metrics=dict(trained.metrics),
         folds=[_fold(asdict(fold), bars) for fold in trained.folds],
         holdout_from=_first_unseen(bars),

@@ -172,7 +172,8 @@ def test_a_model_that_never_spoke_names_the_features_that_it_lacked() -> None:
     whole = market(420, 2, seed=1)
     mute = replace(whole, volume=whole.volume * np.array([0.0, 1.0]))
     found = [sentence for sentence in of_model(mute).reasons if "No model" in sentence]
-    assert found == [
-        "No model spoke of S00: vwap_gap_20, illiquidity_5_20 had no value at any bar, as its volume is always 0."
-    ]
+    lacking = (
+        "No model spoke of S00: vwap_gap_20, illiquidity_5_20 had no value at any bar, as its volume is always 0; "
+    )
+    assert found == [f"{lacking}a model that is trained on such symbols alone does without them."]
     assert not [sentence for sentence in of_model(whole).reasons if "No model" in sentence]

@@ -131,3 +131,22 @@ def test_loading_draws_no_random_numbers(folder: Path):
 def test_card_without_a_hold_out_says_so():
     assert card(weights()).holdout_from is None
     assert replace(card(weights()), holdout_from="2010-01-04T21:00:00+00:00").to_json()["holdout_from"][:4] == "2010"
+
+
+def test_features_that_the_training_did_not_have_are_not_looked_at() -> None:
+    data = weights()
+    made = card(data)
+    network = CausalNetwork(preset("compact"), N_FEATURES)
+    whole = Predictor(replace(made, mean=[0.0] * N_FEATURES), network)
+    blind = Predictor(replace(whole.card, params={"absent_features": ["f2", "f5"]}), network)
+    rows = RNG.normal(size=(60, 2, N_FEATURES))
+    rows[20, 1] = np.nan  # no bar
+    lacking, zero = rows.copy(), rows.copy()
+    lacking[:, :, [2, 5]] = np.nan
+    zero[:, :, [2, 5]] = np.where(np.isnan(rows[:, :, [2, 5]]), np.nan, 0.0)
+    said = blind.probabilities(lacking)
+    assert np.isfinite(said[30:, 0]).all()
+    assert np.isnan(said[20, 1]).all()
+    np.testing.assert_array_equal(said, blind.probabilities(rows))
+    np.testing.assert_array_equal(said, whole.probabilities(zero))
+    assert np.isnan(whole.probabilities(lacking)).all()

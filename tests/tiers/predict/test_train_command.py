@@ -18,7 +18,7 @@ from tiers.predict.train import TrainParams
 from tiers.research import train as training
 from trading.market import read as market
 from trading.market.write import upsert_bars
-from trading.models import MLModel
+from trading.models import Instrument, MLModel
 
 pytestmark = pytest.mark.django_db
 QUICK = TrainParams(n_folds=2, fit=FitParams(max_epochs=2, patience=2, segment_bars=64))
@@ -56,13 +56,19 @@ def test_last_third_of_the_history_is_held_out_and_the_card_says_so():
 
 
 @pytest.mark.usefixtures("models")
-def test_symbols_without_any_volume_are_not_told_to_bring_more_bars():
+def test_symbols_without_any_volume_get_a_model_that_does_without_it():
     walk = replace(random_walk(1400, 2, seed=6), symbols=("ONE", "TWO"))
+    for symbol in walk.symbols:
+        Instrument.objects.create(symbol=symbol, asset_class="crypto", quantity_step="0.001", price_tick="0.01")
     upsert_bars(replace(walk, volume=0 * walk.volume), "test")
-    with pytest.raises(
-        CommandError, match=r"ONE, TWO have none of vwap_gap_20, .*, since their volume is always 0; no "
-    ):
-        train()
+    result = train()
+    (note,) = [note for note in result["notes"] if "volume" in note]
+    assert note.startswith("The volume of ONE, TWO is always 0: the model does without vwap_gap_20, ")
+    assert {"vwap_gap_20", "illiquidity_5_20"} <= set(MLModel.objects.get().card["params"]["absent_features"])
+    out = StringIO()
+    call_command("backtest", "--symbols", "ONE,TWO", "--timeframe", "1h", "--json", stdout=out)
+    reasons = json.loads(out.getvalue())["reasons"]
+    assert not [sentence for sentence in reasons if "No model spoke" in sentence]
 
 
 @pytest.mark.usefixtures("stored", "models")
