@@ -17,7 +17,9 @@ import numpy as np
 
 from tiers.contracts import FloatArray, TimeArray
 
-YEAR_S = 365.25 * 86_400.0
+YEAR_DAYS = 365.25
+YEAR_S = YEAR_DAYS * 86_400.0
+FEWEST_DAYS = 90  # a growth of fewer, to the fourth power and more, is none of a year
 _MOST_GROWTH = 1e6  # of the equity in a year
 _ROUNDING = 1e-12  # a spread this small beside the mean is float rounding, not risk
 
@@ -27,6 +29,7 @@ class Metrics:
     """What a backtest is judged by; percentages are times 100, money is in the account's currency."""
 
     n_bars: int
+    years: float  # that growth and turnover a year rest on
     total_return_pct: float | None
     cagr_pct: float | None
     sharpe: float | None
@@ -82,6 +85,7 @@ def measure(
     growth, drawdown = cagr(equity, years), max_drawdown(equity)
     return Metrics(
         n_bars=len(equity),
+        years=years,
         total_return_pct=_percent(total_return(equity)),
         cagr_pct=_percent(growth),
         sharpe=sharpe(returns, per_year),
@@ -136,10 +140,9 @@ def total_return(equity: FloatArray) -> float | None:
 def cagr(equity: FloatArray, years: float) -> float | None:
     """Compound annual growth, `(last / first) ** (1 / years) - 1`.
 
-    None when no time passed, the equity is not positive, or it would grow a millionfold (minutes extrapolated to a
-    year).
+    None of fewer than 90 days, when the equity is not positive, or would grow a millionfold.
     """
-    if years <= 0 or len(equity) == 0 or equity[0] <= 0 or equity[-1] <= 0:
+    if years * YEAR_DAYS < FEWEST_DAYS or len(equity) == 0 or equity[0] <= 0 or equity[-1] <= 0:
         return None
     exponent = math.log(equity[-1] / equity[0]) / years
     return math.expm1(exponent) if exponent < math.log(_MOST_GROWTH) else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from tiers.backtest.exact import Run
 from tiers.backtest.history import DecisionLog
-from tiers.backtest.metrics import Metrics
+from tiers.backtest.metrics import FEWEST_DAYS, YEAR_DAYS, Metrics
 from tiers.contracts import Bars, FloatArray, utc
 from trading.books.accounting import amount
 from trading.market.days import day_of
@@ -87,9 +87,17 @@ def _of_returns(figures: Metrics) -> list[str]:
     elif figures.sharpe is None and figures.volatility_pct is not None:
         found.append("The returns did not differ, so the Sharpe ratio has no value.")
     if figures.cagr_pct is None:
-        why = "No equity was left" if ruined else "A year at this pace would make more than a millionfold of the equity"
+        why = _no_growth(figures)
         found.append(f"{why}, so growth a year and Calmar ratio have no value.")
     return found
+
+
+def _no_growth(figures: Metrics) -> str:
+    if figures.total_return_pct is not None and figures.total_return_pct <= -WHOLE_PCT:
+        return "No equity was left"
+    if figures.years * YEAR_DAYS < FEWEST_DAYS:
+        return f"The bars span fewer than {FEWEST_DAYS} days, which tell nothing of a year"
+    return "A year at this pace would make more than a millionfold of the equity"
 
 
 def _ended(run: Run, bars: Bars) -> list[str]:

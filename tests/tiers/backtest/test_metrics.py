@@ -17,7 +17,7 @@ from tiers.backtest import metrics
 
 DAY = np.timedelta64(1, "D")
 KEYS = """
-n_bars total_return_pct cagr_pct sharpe sortino calmar max_drawdown_pct volatility_pct profit_factor
+n_bars years total_return_pct cagr_pct sharpe sortino calmar max_drawdown_pct volatility_pct profit_factor
 expectancy win_rate_pct n_trades n_reductions reductions_won_pct gross_weight_pct time_in_market_pct
 turnover fees_paid buy_hold_return_pct
 """
@@ -58,8 +58,11 @@ def test_a_curve_worked_by_hand() -> None:
     assert got.volatility_pct == pytest.approx(100 * spread * math.sqrt(per_year))
     assert got.sharpe == pytest.approx(mean / spread * math.sqrt(per_year))
     assert got.sortino == pytest.approx(mean / math.sqrt(0.01 / 3) * math.sqrt(per_year))
-    assert got.cagr_pct == pytest.approx(100 * (1.089 ** (365.25 / 3) - 1))
-    assert got.calmar == pytest.approx(got.cagr_pct / 10.0)
+    assert got.years == pytest.approx(3 / 365.25)
+    assert (got.cagr_pct, got.calmar) == (None, None)
+    slower = measured([100.0, 110.0, 99.0, 108.9], ts=days(91)[::30])
+    assert slower.cagr_pct == pytest.approx(100 * (1.089 ** (365.25 / 90) - 1))
+    assert slower.calmar == pytest.approx(slower.cagr_pct / 10.0)
 
 
 def test_a_doubling_in_two_years_grows_41_percent_a_year() -> None:
@@ -88,7 +91,7 @@ def test_one_session_of_minutes_is_measured_by_the_year_of_its_calendar() -> Non
     expected = statistics.mean(returns) / statistics.stdev(returns) * math.sqrt(252 * 390)
     assert got.sharpe == pytest.approx(expected)
     assert measured(list(equity), **changes).sharpe / got.sharpe == pytest.approx(2.313, abs=1e-3)
-    assert got.cagr_pct == pytest.approx(100 * ((equity[-1] / equity[0]) ** (98_280 / 389) - 1))
+    assert got.years == pytest.approx(389 / 98_280)
     assert got.turnover == pytest.approx(100 / equity.mean() * 98_280 / 389)
 
 
@@ -143,12 +146,12 @@ def test_no_time_passed_means_no_annual_figure(equity: list[float]) -> None:
     assert annual == (None,) * 6
 
 
-def test_minutes_extrapolated_beyond_float64_are_none() -> None:
-    ts = np.datetime64("2020-01-01", "us") + np.arange(2) * np.timedelta64(60, "s")
-    got = measured([100.0, 110.0], ts=ts)
+@pytest.mark.parametrize(("last", "n_days"), [(110.0, 2), (99.0, 2), (0.01, 90), (1e9, 91)])
+def test_few_days_and_a_millionfold_have_no_growth_of_a_year(last: float, n_days: int) -> None:
+    got = measured([100.0, last], ts=days(n_days)[[0, -1]])
     assert got.cagr_pct is None
     assert got.calmar is None
-    assert got.total_return_pct == pytest.approx(10.0)
+    assert got.total_return_pct == pytest.approx(last - 100.0)
 
 
 def test_a_ruined_account_has_no_ratio() -> None:

@@ -54,7 +54,7 @@ def nothing() -> Result:
 
 
 def test_a_lot_that_costs_more_than_there_is_money_is_named(nothing: Result) -> None:
-    assert nothing.reasons == (TOO_DEAR, BELOW_LEAST, NO_TRADE, NO_MOVE)
+    assert nothing.reasons == (TOO_DEAR, BELOW_LEAST, NO_TRADE, NO_MOVE, TOO_SHORT)
 
 
 @pytest.mark.parametrize(("n_left_out", "is_told"), [(0, False), (7, False), (8, True), (30, True)])
@@ -81,6 +81,9 @@ NEVER_FELL = "The equity never fell, so Sortino and Calmar ratio have no value."
 ALIKE = "The returns did not differ, so the Sharpe ratio has no value."
 RUIN = "The equity fell to zero or below, so volatility, Sharpe and Sortino ratio have no value."
 NOTHING_LEFT = "No equity was left, so growth a year and Calmar ratio have no value."
+TOO_SHORT = (
+    "The bars span fewer than 90 days, which tell nothing of a year, so growth a year and Calmar ratio have no value."
+)
 TOO_FAST = (
     "A year at this pace would make more than a millionfold of the equity, so growth a year and Calmar ratio have "
     "no value."
@@ -97,14 +100,20 @@ TOO_FAST = (
         ([64, 32, 16], [ALIKE]),
         ([100, 50, 0], [RUIN, NOTHING_LEFT]),
         ([100, 0, 50], [RUIN]),
-        ([100, 90, 400], [TOO_FAST]),
+        ([100, 90, 4_000_000], [TOO_FAST]),
         ([100, 99, 101, 100], []),
     ],
 )
 def test_each_figure_of_the_equity_without_a_value_has_its_sentence(equity: list[float], sentences: list[str]) -> None:
-    day = np.timedelta64(1, "D")
+    assert reasons_of(equity, days_apart=90) == sentences
+    short = [sentence for sentence in sentences if sentence not in (NOTHING_LEFT, TOO_FAST)]
+    assert reasons_of(equity, days_apart=1) == [*short, NOTHING_LEFT if NOTHING_LEFT in sentences else TOO_SHORT]
+
+
+def reasons_of(equity: list[float], *, days_apart: int) -> list[str]:
+    step = np.timedelta64(days_apart, "D")
     measured = metrics.measure(
-        ts=np.datetime64("2020-01-01T21:00:00", "us") + np.arange(len(equity)) * day,
+        ts=np.datetime64("2020-01-01T21:00:00", "us") + np.arange(len(equity)) * step,
         equity=np.array(equity, dtype=float),
         weights=np.zeros((len(equity), 1)),
         pnl=[Decimal(1), Decimal(-1)],
@@ -113,9 +122,10 @@ def test_each_figure_of_the_equity_without_a_value_has_its_sentence(equity: list
         fees_paid=Decimal(0),
         bars_per_year=365,
     )
-    assert reasons.of_metrics(measured) == sentences
+    found = reasons.of_metrics(measured)
     names = {"volatility_pct", "sharpe", "sortino", "calmar", "cagr_pct"}
-    assert bool(sentences) == any(getattr(measured, name) is None for name in names)
+    assert bool(found) == any(getattr(measured, name) is None for name in names)
+    return found
 
 
 def test_a_return_of_any_size_is_shown_and_a_growth_of_a_millionfold_is_said() -> None:
@@ -157,7 +167,7 @@ def test_an_order_that_the_cash_does_not_pay_is_told() -> None:
     dearer = prices([100.0, 100.0, 250.0, 250.0], [100.0, 100.0, 250.0, 250.0], symbol="GAP")
     config = Config(lots=lots(dearer, "1"), initial=Initial(cash=Decimal(150)), start_row=1)
     result = run_strategy(dearer, BuyAndHold(), config)
-    assert "the cash at the next open did not pay a single lot (once)" in result.reasons[-3]
+    assert "the cash at the next open did not pay a single lot (once)" in result.reasons[-4]
 
 
 def test_every_code_that_a_tier_gives_has_its_words() -> None:
