@@ -23,8 +23,8 @@ def cash(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
 
 
 def positions(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
-    """POSITION_MISMATCH: a position is not the sum of its fills."""
-    return [
+    """POSITION_MISMATCH, PROFIT_MISMATCH: a position, or the money that it carries, is not the sum of its fills."""
+    quantities = [
         Finding(
             code="POSITION_MISMATCH",
             severity=Severity.CRITICAL,
@@ -36,6 +36,20 @@ def positions(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
         for account in snapshot.positions
         if account.held != account.by_fills
     ]
+    profits = [
+        Finding(
+            code="PROFIT_MISMATCH",
+            severity=Severity.CRITICAL,
+            subject=f"{account.book}/{account.symbol}",
+            message=f"cost less realised profit of {account.symbol} in book {account.book} is {account.net_cost:f} and "
+            f"its fees are {account.fees:f}, its fills make {account.net_bought:f} and {account.fees_by_fills:f}",
+            observed=f"{account.net_cost:f}, fees {account.fees:f}",
+            limit=f"{account.net_bought:f}, fees {account.fees_by_fills:f}",
+        )
+        for account in snapshot.positions
+        if (account.net_cost, account.fees) != (account.net_bought, account.fees_by_fills)
+    ]
+    return [*quantities, *profits]
 
 
 def ledger(snapshot: Snapshot, _limits: Limits) -> list[Finding]:

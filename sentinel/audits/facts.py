@@ -89,12 +89,19 @@ class CashAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionAccount:
-    """A book's position in one symbol beside the signed sum of its fills."""
+    """A book's position in one symbol beside the sums of its fills.
+
+    Whatever share of the cost a sale took, cost less realised profit is what was bought less what was sold.
+    """
 
     book: str
     symbol: str
     held: Decimal = ZERO
     by_fills: Decimal = ZERO
+    net_cost: Decimal = ZERO
+    net_bought: Decimal = ZERO
+    fees: Decimal = ZERO
+    fees_by_fills: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,11 +35,14 @@ FROM portfolio_state b LEFT JOIN trade_executions e ON e.book_id = b.id
 GROUP BY b.id ORDER BY b.id
 """
 _POSITIONS = """
-SELECT b.name, x.symbol, sum(x.held), sum(x.filled)
+SELECT b.name, x.symbol, sum(x.held), sum(x.filled), sum(x.net_cost), sum(x.bought), sum(x.fees), sum(x.fee)
 FROM (
-    SELECT book_id, symbol, quantity AS held, 0 AS filled FROM positions
+    SELECT book_id, symbol, quantity AS held, 0 AS filled, cost - realised_pnl AS net_cost, 0 AS bought,
+           fees_paid AS fees, 0 AS fee
+    FROM positions
     UNION ALL
-    SELECT book_id, symbol, 0, CASE side WHEN 'BUY' THEN quantity ELSE -quantity END FROM trade_executions
+    SELECT book_id, symbol, 0, sign * quantity, 0, sign * notional, 0, fee
+    FROM trade_executions, LATERAL (SELECT CASE side WHEN 'BUY' THEN 1 ELSE -1 END AS sign) s
 ) x JOIN portfolio_state b ON b.id = x.book_id
 GROUP BY b.id, b.name, x.symbol ORDER BY b.id, x.symbol
 """
@@ -132,10 +135,11 @@ def cash() -> tuple[tuple[CashAccount, ...], str]:
 
 
 def positions() -> tuple[tuple[PositionAccount, ...], str]:
-    """Every position and the signed sum of its fills."""
+    """Every position and the sums of its fills."""
+    names = ("held", "by_fills", "net_cost", "net_bought", "fees", "fees_by_fills")
     found = tuple(
-        PositionAccount(book=name, symbol=symbol, held=Decimal(held), by_fills=Decimal(filled))
-        for name, symbol, held, filled in _rows(_POSITIONS)
+        PositionAccount(book=name, symbol=symbol, **dict(zip(names, map(Decimal, sums), strict=True)))
+        for name, symbol, *sums in _rows(_POSITIONS)
     )
     return found, f"{len(found)} positions agree with their fills"
 

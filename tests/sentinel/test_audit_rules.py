@@ -213,6 +213,16 @@ def test_a_position_must_equal_its_fills() -> None:
     assert report.findings[0].subject == "b/MSFT"
 
 
+def test_cost_profit_and_fees_of_a_position_must_equal_its_fills() -> None:
+    bought = {"net_bought": Decimal(100), "fees_by_fills": Decimal("0.1")}
+    same = PositionAccount(book="b", symbol="AAPL", net_cost=Decimal("100.00"), fees=Decimal("0.10"), **bought)
+    dear = PositionAccount(book="b", symbol="MSFT", net_cost=Decimal("100.00000001"), fees=Decimal("0.1"), **bought)
+    free = PositionAccount(book="b", symbol="IBM", net_cost=Decimal(100), **bought)
+    report = audit(positions=(same, dear, free))
+    assert codes(report) == [("PROFIT_MISMATCH", Severity.CRITICAL)] * 2
+    assert {finding.subject for finding in report.findings} == {"b/MSFT", "b/IBM"}
+
+
 def test_a_broken_ledger_names_the_entry() -> None:
     report = audit(chains=(Chain(book="a", checked=9), Chain(book="b", checked=9, broken_at=4)))
     assert codes(report) == [("LEDGER_BROKEN", Severity.CRITICAL)]

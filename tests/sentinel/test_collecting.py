@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from sentinel import audits
@@ -43,7 +44,9 @@ def accounts(desk: Desk) -> Book:
     desk.fill(book, "c", side="SELL", quantity="2.5", price="110", fee="0.1375")
     book.cash = Decimal(1000) - Decimal("201.1005") - Decimal("90.045") + Decimal("274.8625")
     book.save()
-    Position.objects.filter(book=book).update(quantity=Decimal("0.5"))
+    Position.objects.filter(book=book).update(  # a sixth of 201 + 90 is left, 275 came in for the rest
+        quantity=Decimal("0.5"), cost=Decimal("48.5"), realised_pnl=Decimal("32.5"), fees_paid=Decimal("0.283")
+    )
     return book
 
 
@@ -104,11 +107,13 @@ def test_one_table_that_cannot_be_read_does_not_stop_the_rest() -> None:
 def test_a_book_whose_fills_are_booked_agrees(desk: Desk) -> None:
     accounts(desk)
     snapshot = collect()
-    assert not {"CASH_MISMATCH", "POSITION_MISMATCH"} & set(codes(snapshot))
+    assert not {"CASH_MISMATCH", "POSITION_MISMATCH", "PROFIT_MISMATCH"} & set(codes(snapshot))
     (cash,) = snapshot.cash
     assert cash.expected == cash.cash == Decimal("983.717")
     (position,) = snapshot.positions
     assert position.held == position.by_fills == Decimal("0.5")
+    assert position.net_cost == position.net_bought == 16
+    assert position.fees == position.fees_by_fills == Decimal("0.283")
 
 
 def test_a_cent_that_is_missing_is_found(desk: Desk) -> None:
@@ -121,6 +126,13 @@ def test_a_position_that_was_typed_over_is_found(desk: Desk) -> None:
     book = accounts(desk)
     Position.objects.filter(book=book).update(quantity=Decimal(1))
     assert "POSITION_MISMATCH" in codes(collect())
+
+
+@pytest.mark.parametrize("name", ["cost", "realised_pnl", "fees_paid"])
+def test_money_of_a_position_that_was_typed_over_is_found(desk: Desk, name: str) -> None:
+    book = accounts(desk)
+    Position.objects.filter(book=book).update(**{name: F(name) + Decimal("0.00000001")})
+    assert "PROFIT_MISMATCH" in codes(collect())
 
 
 def test_fills_without_a_position_are_found(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from sentinel.probes import books as probed
 from tests.support.orders import Intent, record_intents
 from tests.trading.orders.test_outbox import NEXT, lots, opens
 from trading.books.read import account_of
@@ -32,6 +33,9 @@ def test_fee_slippage_and_gain_are_the_same_parts_of_any_price(cycle, book, pric
     assert fill.quantity == quantity
     assert float(fill.notional) == pytest.approx(8_001.6, rel=1e-9)
     assert float(fill.fee) == pytest.approx(8.0016, rel=1e-9)
+    audited = [(one.net_cost, one.fees) for one in probed.positions()[0] if one.symbol == "AAPL"]
+    assert audited == [(one.net_bought, one.fees_by_fills) for one in probed.positions()[0] if one.symbol == "AAPL"]
+    assert audited == [(fill.notional, fill.fee)]
     held, account = Position.objects.get(symbol="AAPL"), account_of(Book.objects.get())
     assert (held.quantity, held.cost, held.last_price) == (quantity, fill.notional, D(price) * RISE)
     assert float(held.average_price) == pytest.approx(float(D(price) * D("1.0002")), rel=1e-9)
