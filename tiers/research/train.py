@@ -92,17 +92,21 @@ def train_and_register(
         "trained_to": card.trained_to,
         "holdout_from": card.holdout_from,
         "temperature": card.temperature,
-        "notes": _notes(card),
+        "notes": _notes(card, source, bars.symbols),
         "path": str(folder),
         "elapsed_s": round(time.perf_counter() - started, 3),
     }
 
 
-def _notes(card: Card) -> list[str]:
+def _notes(card: Card, source: Source, symbols: Sequence[str]) -> list[str]:
     """What a reader of the figures has to know of the model."""
-    absent = listed(card.params.get(ABSENT, ()))
-    volume = f"The volume of {', '.join(card.symbols)} is always 0: the model does without {absent}." if absent else ""
-    return [note for note in (calibration.at_bound(card.temperature), volume) if note]
+    told = [calibration.at_bound(card.temperature)]
+    if source.absent:
+        told.append(f"The volume of {', '.join(symbols)} is always 0: the model does without {listed(source.absent)}.")
+    for column, symbol in enumerate(symbols):
+        lacking = never(source.values[:, column], source.made.columns)
+        told.append(f"No row of {symbol} was trained on: it has no value of {listed(lacking)}." if lacking else "")
+    return [note for note in told if note]
 
 
 def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datetime | None] | None) -> Bars:

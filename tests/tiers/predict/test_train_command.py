@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
@@ -69,6 +70,14 @@ def test_symbols_without_any_volume_get_a_model_that_does_without_it():
     call_command("backtest", "--symbols", "ONE,TWO", "--timeframe", "1h", "--json", stdout=out)
     reasons = json.loads(out.getvalue())["reasons"]
     assert not [sentence for sentence in reasons if "No model spoke" in sentence]
+
+
+@pytest.mark.usefixtures("models")
+def test_a_symbol_of_which_no_row_was_trained_on_is_named():
+    walk = replace(random_walk(1400, 2, seed=6), symbols=("ONE", "TWO"))
+    upsert_bars(replace(walk, volume=walk.volume * np.array([1.0, 0.0])), "test")
+    (note,) = [note for note in train()["notes"] if "trained on" in note]
+    assert note.startswith("No row of TWO was trained on: it has no value of vwap_gap_20, ")
 
 
 @pytest.mark.usefixtures("stored", "models")
