@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,32 +226,3 @@ def test_coroutines_ask_too(committed_flags: None) -> None:
     flags.forget()  # the first question of a process is asked in a coroutine, where Django refuses to query
     assert async_to_sync(ask)() == [True, False, False]
     assert asyncio.run(flags.ais_enabled("garch_volatility")) is True
-
-
-SEES_IT = """
-import django; django.setup()
-from helios import flags
-from helios.stack.children import wait_until
-flags.start_listener().listening.wait(20)
-print("ready", flush=True)
-seen = wait_until(lambda: flags.is_enabled("auto_trading"), timeout_s=30)
-print("seen" if seen else "missed", flush=True)
-flags.stop_listener()
-"""
-
-
-@pytest.mark.django_db(transaction=True)
-def test_real_processes_see_a_change(committed_flags: None) -> None:
-    name = connection.settings_dict["NAME"]
-    url = os.environ["HELIOS_DATABASE_URL"].replace("/helios?", f"/{name}?")
-    environment = {**os.environ, "HELIOS_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "helios.settings"}
-    command = [sys.executable, "-c", SEES_IT]
-    children = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    try:
-        assert [child.stdout.readline() for child in children] == ["ready\n"] * 2
-        services.enable("auto_trading", actor="ada")
-        assert [child.communicate(timeout=60)[0] for child in children] == ["seen\n"] * 2
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
