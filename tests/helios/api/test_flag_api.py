@@ -286,14 +286,9 @@ def test_everything_that_a_flag_can_hold_is_set_and_read_again(operator: Api) ->
     [
         ({"percentage": 101}, "/percentage", "Ensure this value is less than or equal to 100."),
         ({"percentage": "50"}, "/percentage", "must be a whole number, was '50'"),
-        ({"percentage": 2.5}, "/percentage", "must be a whole number, was 2.5"),
         ({"percentage": True}, "/percentage", "must be a whole number, was True"),
-        ({"percentage": None}, "/percentage", "This field may not be null."),
         ({"enabled": "yes"}, "/enabled", "must be true or false, was 'yes'"),
-        ({"enabled": 1}, "/enabled", "must be true or false, was 1"),
         ({"strategy": "kill_switch"}, "/strategy", '"kill_switch" is not a valid choice.'),
-        ({"strategy": ["all_on"]}, "/strategy", "\"['all_on']\" is not a valid choice."),
-        ({"whitelist": "AAPL"}, "/whitelist", 'Expected a list of items but got type "str".'),
         ({"whitelist": ["AAPL", 7]}, "/whitelist/1", "must be a text, was 7"),
         ({"percentge": 5}, "/percentge", "is not a known field; did you mean percentage?"),
         (
@@ -307,13 +302,11 @@ def test_everything_that_a_flag_can_hold_is_set_and_read_again(operator: Api) ->
             "/constraints/0/operator",
             '"LIKE" is not a valid choice.',
         ),
-        ({"constraints": [{"operator": "IN"}]}, "/constraints/0/contextName", "This field is required."),
         (
             {"variants": [{"name": "a", "weight": 1, "wait": 2}]},
             "/variants/0/wait",
             "is not a known field; did you mean weight?",
         ),
-        ({"description": "x" * 2001}, "/description", "Ensure this field has no more than 2000 characters."),
         ([], "", "Invalid data. Expected a dictionary, but got list."),
     ],
 )  # fmt: skip

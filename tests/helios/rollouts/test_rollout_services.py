@@ -50,7 +50,6 @@ def test_without_a_plan_and_guards_the_defaults_are_written_down(plan) -> None:
     [
         ({"name": ""}, "name must be 1 to 100 letters, digits"),
         ({"name": "a b"}, "was 'a b'"),
-        ({"name": "x" * 101}, "1 to 100 letters"),
         ({"name": None}, "was None"),
         ({"kind": "flag"}, "kind must be module or strategy, was 'flag'"),
         ({"target": "nowhere"}, "target must be a book, was 'nowhere'"),
@@ -63,10 +62,8 @@ def test_without_a_plan_and_guards_the_defaults_are_written_down(plan) -> None:
         ({"params": [1]}, "params must be an object, was [1]"),
         ({"books": "demo"}, "books must be a list of names of 1 to 100 letters, was 'demo'"),
         ({"books": [1]}, "books must be a list of names"),
-        ({"books": 7}, "books must be a list of names"),
         ({"books": ["demo,other"]}, "each of books must be one entry without a comma, was 'demo,other'"),
         ({"books": ["  "]}, "each of books must not be blank"),
-        ({"steps": []}, "a plan must have 1 to 32 steps"),
         ({"guards": []}, "must have a hard guard"),
         ({"inconclusive_limit": 0}, "whole number from 1 to 1000, was 0"),
         ({"error_limit": True}, "was True"),
