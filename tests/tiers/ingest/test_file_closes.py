@@ -166,6 +166,29 @@ def test_minutes_of_a_session_show_whether_they_begin_or_end_their_bars(source, 
 
 
 @pytest.mark.parametrize(
+    ("first", "n_bars", "told"),
+    [
+        ("00:00", 24, "opens, as the first begins a day and the last is a bar before one; --times close changes that"),
+        ("00:00", 48, "opens, as the first begins a day"),
+        ("01:00", 24, "closes, as the last ends a day; --times open changes that"),
+        (
+            "00:00",
+            23,
+            "closes, as nothing says otherwise, so that opens, which most exchanges write, would be known a bar",
+        ),
+        ("00:00", 25, "closes, as nothing says otherwise"),
+        ("03:00", 24, "closes, as nothing says otherwise"),
+    ],
+)
+def test_whole_days_of_bars_around_the_clock_show_whether_they_begin_or_end_them(source, first, n_bars, told):
+    start = datetime.fromisoformat(f"2024-01-10 {first}")
+    got = source("1h", "timestamp", *(str(start + timedelta(hours=hour)) for hour in range(n_bars)))
+    assert names(got).startswith(told)
+    known = start + timedelta(hours=told.startswith("opens"))
+    assert closes(got)[0] == known.isoformat()
+
+
+@pytest.mark.parametrize(
     ("columns", "written"),
     [
         ("Date,Time", "2024-01-10,10:00:00"),

@@ -16,6 +16,7 @@ from trading.market.calendars import NEW_YORK, Calendar
 from trading.market.timestamps import stamp, utc
 
 Times = Literal["close", "open"]
+NO_EVIDENCE = "nothing says otherwise, so that opens, which most exchanges write, would be known a bar too early"
 DAY, MINUTE, SECOND = (np.timedelta64(seconds, "s") for seconds in (86_400, 60, 1))
 # A day in New York is named by its midnight, its opening or its close.
 _DAY_STARTS = (0, 9 * 60 + 30, 16 * 60)
@@ -55,11 +56,26 @@ def named_closes(
     length = np.timedelta64(timeframes.seconds(timeframe), "s")
     if says:
         return ts + length if says == "open" else ts, Names(says, because)
+    return _as_they_show(ts, wall, timeframe, hours)
+
+
+def _as_they_show(ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calendar) -> tuple[TimeArray, Names]:
+    """The same where nobody says what the times name."""
+    length = np.timedelta64(timeframes.seconds(timeframe), "s")
     if timeframe == "1d" and not hours.closes and _mostly(ts.astype("datetime64[D]") == ts):
         return ts + DAY, Names("day", "midnights name them: each is known at the next one; --times close changes that")
     if hours.closes and _fit(hours, timeframe, ts + length) > _fit(hours, timeframe, ts):
         return ts + length, Names("open", f"more of them begin a bar of {hours.name} than end one")
-    return ts, Names("close", "nothing says otherwise; --times open changes that")
+    if not hours.closes and _are_midnights(wall.min(), wall.max() + length):
+        return ts + length, Names(
+            "open", "the first begins a day and the last is a bar before one; --times close changes that"
+        )
+    why = "the last ends a day" if _are_midnights(wall.min() - length, wall.max()) else NO_EVIDENCE
+    return ts, Names("close", f"{why}; --times open changes that")
+
+
+def _are_midnights(*moments: np.datetime64) -> bool:
+    return all(moment == moment.astype("datetime64[D]") for moment in moments)
 
 
 def _mostly(mask: BoolArray) -> bool:
