@@ -165,6 +165,15 @@ def test_minutes_of_a_session_show_whether_they_begin_or_end_their_bars(source, 
     assert names(got).startswith(what)
 
 
+@pytest.mark.parametrize(("first", "what"), [("09:00", "opens"), ("09:01", "closes")])
+def test_minutes_before_and_after_a_session_show_it_too(source, first: str, what: str):
+    start = datetime.fromisoformat(f"2024-01-10 {first}")
+    minutes = [str(start + timedelta(minutes=minute)) for minute in range(16 * 60)]
+    got = source("1m", "timestamp", *minutes, calendar="XNYS", zone="UTC")
+    assert (closes(got)[0], closes(got)[-1]) == ("2024-01-10T09:01:00", "2024-01-11T01:00:00")
+    assert names(got).startswith(what)
+
+
 @pytest.mark.parametrize(
     ("first", "n_bars", "told"),
     [

@@ -48,7 +48,7 @@ def test_rows_that_show_another_clock_are_not_dropped_for_it(tmp_path, zone, day
     sentence = refused(*arguments(path))
     assert sentence.startswith(f"prices.csv, column ts: expected times in UTC, as none names an offset, but {zone} has")
     assert f"--zone {zone} reads them by that clock" in sentence
-    run(*arguments(path, "--zone", zone, "--times", "open"))
+    run(*arguments(path, "--zone", zone))
     right = opens(days, SESSION, "UTC").dt.replace_time_zone(None).to_numpy() + np.timedelta64(1, "m")
     stored = selectors.bar_range(["ACME"], "1m").ts
     assert stored.tolist() == right.astype("datetime64[us]").tolist()

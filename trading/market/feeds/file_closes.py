@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trading.market import timeframes
 from trading.market.bars import BoolArray, TimeArray
 from trading.market.calendars import NEW_YORK, Calendar
+from trading.market.feeds.file_zones import fit
 from trading.market.timestamps import stamp, utc
 
 Times = Literal["close", "open"]
@@ -64,7 +65,7 @@ def _as_they_show(ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calenda
     length = np.timedelta64(timeframes.seconds(timeframe), "s")
     if timeframe == "1d" and not hours.closes and _mostly(ts.astype("datetime64[D]") == ts):
         return ts + DAY, Names("day", "midnights name them: each is known at the next one; --times close changes that")
-    if hours.closes and _fit(hours, timeframe, ts + length) > _fit(hours, timeframe, ts):
+    if hours.closes and fit(ts + length, hours, timeframe) > fit(ts, hours, timeframe):
         return ts + length, Names("open", f"more of them begin a bar of {hours.name} than end one")
     if not hours.closes and _are_midnights(wall.min(), wall.max() + length):
         return ts + length, Names(
@@ -80,10 +81,6 @@ def _are_midnights(*moments: np.datetime64) -> bool:
 
 def _mostly(mask: BoolArray) -> bool:
     return bool(mask.mean() > 0.5)
-
-
-def _fit(hours: Calendar, timeframe: str, ts: TimeArray) -> int:
-    return int(hours.has_close(timeframe, ts).sum())
 
 
 def _ends(ts: TimeArray) -> BoolArray:

@@ -59,11 +59,11 @@ def check_clock(wall: pl.Series, hours: Calendar, timeframe: str, closes_of: Cal
     if timeframe == "1d" or not hours.closes or hours.has_close(timeframe, closes).all():
         return
     wall = wall.sample(min(len(wall), ENOUGH), seed=0)
-    as_utc = _fit(closes_of(wall), hours, timeframe)
+    as_utc = fit(closes_of(wall), hours, timeframe)
     fits = {}
     for zone in CLOCKS:
         moments = in_utc(wall, zone)
-        fits[zone] = _fit(closes_of(moments.zip_with(moments.is_not_null(), wall)), hours, timeframe)
+        fits[zone] = fit(closes_of(moments.zip_with(moments.is_not_null(), wall)), hours, timeframe)
     best = max(fits, key=lambda zone: sum(fits[zone]))
     if sum(fits[best]) - sum(as_utc) > STRAYS * len(wall):
         raise DataError(
@@ -73,7 +73,7 @@ def check_clock(wall: pl.Series, hours: Calendar, timeframe: str, closes_of: Cal
         )
 
 
-def _fit(closes: TimeArray, hours: Calendar, timeframe: str) -> tuple[int, int]:
+def fit(closes: TimeArray, hours: Calendar, timeframe: str) -> tuple[int, int]:
     """How many closes are bars of sessions, and how many lie in the hours at which stocks trade at all."""
     local = pl.Series(closes).dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
     minutes = local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute()
