@@ -180,7 +180,10 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "helios.web.problems.handle",
 }
 # Pages whose actions may make trading safer.
-SAFER_PAGES = ("/admin/trading/book/", "/admin/flags/featureflag/", "/admin/breakers/circuitbreaker/")
+SAFER_PAGES = (
+    *("/admin/trading/book/", "/admin/trading/pipelinecycle/"),
+    *("/admin/flags/featureflag/", "/admin/breakers/circuitbreaker/"),
+)
 # How often one user may read, write, do what is slow and what makes safer; and one address without a name ask at all.
 API_RATES = {
     "read": env.api_rate_read,

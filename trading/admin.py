@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from django import forms
@@ -23,6 +23,7 @@ from trading import models
 from trading.books import write as books
 from trading.books.accounting import shortened, written
 from trading.enums import TradingState
+from trading.orders.cycle_end import end_for
 
 STATUS_COLOURS = {
     "DONE": "success",
@@ -58,12 +59,46 @@ class StageRunInline(TabularInline):
         return f"{row.duration_ms:.1f}"
 
 
+class ReasonForm(ActionForm):
+    """An action and why it is taken."""
+
+    reason = forms.CharField(required=False, max_length=MAX_REASON, label="", widget=UnfoldAdminTextInputWidget)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["reason"].widget.attrs["placeholder"] = "reason, kept in the history"
+
+
+class ReasonedAdmin(ReadOnlyAdmin, RoledAdmin):
+    """Rows that are changed by actions with a reason, and by nothing else."""
+
+    action_form = ReasonForm
+
+    def each(self, request: HttpRequest, rows: Iterable[Any], word: str, change: Callable[..., object]) -> None:
+        """Change each row in the name of who asked, and say how many were and which were not."""
+        by, done = {"actor": request.user.get_username(), "reason": request.POST.get("reason", "").strip()}, 0
+        for row in rows:
+            try:
+                change(row, **by)
+                done += 1
+            except HeliosError as error:
+                self.message_user(request, str(error), level="error")
+        if done:
+            self.message_user(request, f"{done} {self.opts.verbose_name}(s) {word}.")
+
+
 @admin.register(models.PipelineCycle)
-class PipelineCycleAdmin(ReadOnlyAdmin):
+class PipelineCycleAdmin(ReasonedAdmin):
     list_display = ("id", "book", "timeframe", "bar_ts", "status_badge", "stage", "latency", "reason")
     list_filter = ("status", "timeframe", "mode", "book")
     list_select_related = ("book",)
     inlines = (StageRunInline,)
+    action_routes: ClassVar = {"end_cycles": "POST cycle-end"}
+    actions: ClassVar = [*action_routes]
+
+    @admin.action(description="End, with a reason: these cycles send nothing more; what may have left is asked about")
+    def end_cycles(self, request: HttpRequest, queryset: QuerySet[models.PipelineCycle]) -> None:
+        self.each(request, queryset.order_by("pk").values_list("pk", flat=True), "ended", end_for)
 
     @display(description="status", label=STATUS_COLOURS)
     def status_badge(self, row: models.PipelineCycle) -> str:
@@ -75,19 +110,8 @@ class PipelineCycleAdmin(ReadOnlyAdmin):
         return f"{(end - row.started_at).total_seconds() * 1e3:,.0f} ms"
 
 
-class ReasonForm(ActionForm):
-    """An action and why it is taken."""
-
-    reason = forms.CharField(required=False, max_length=MAX_REASON, label="", widget=UnfoldAdminTextInputWidget)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["reason"].widget.attrs["placeholder"] = "reason, kept in the history"
-
-
 @admin.register(models.Book)
-class BookAdmin(ReadOnlyAdmin, RoledAdmin):
-    action_form = ReasonForm
+class BookAdmin(ReasonedAdmin):
     list_display = (
         "name",
         "mode",
@@ -164,25 +188,13 @@ class BookAdmin(ReadOnlyAdmin, RoledAdmin):
         return "Only a trader may start a book or let it trade again. Stopping, halting and reducing are an operator's."
 
     def _set_state(self, request: HttpRequest, queryset: QuerySet[models.Book], state: str) -> None:
-        self._each(request, queryset, state, lambda name, **by: books.set_state(name, state, **by))
+        names = queryset.values_list("name", flat=True)
+        self.each(request, names, state, lambda name, **by: books.set_state(name, state, **by))
 
     def _set_active(self, request: HttpRequest, queryset: QuerySet[models.Book], *, active: bool) -> None:
         word = "started" if active else "stopped"
-        self._each(request, queryset, word, lambda name, **by: books.set_active(name, active=active, **by))
-
-    def _each(
-        self, request: HttpRequest, queryset: QuerySet[models.Book], word: str, change: Callable[..., object]
-    ) -> None:
-        """Change each book in the name of who asked, and say which were and which were not."""
-        by, done = {"actor": request.user.get_username(), "reason": request.POST.get("reason", "").strip()}, 0
-        for name in queryset.values_list("name", flat=True):
-            try:
-                change(name, **by)
-                done += 1
-            except HeliosError as error:
-                self.message_user(request, str(error), level="error")
-        if done:
-            self.message_user(request, f"{done} book(s) {word}.")
+        names = queryset.values_list("name", flat=True)
+        self.each(request, names, word, lambda name, **by: books.set_active(name, active=active, **by))
 
 
 @admin.register(models.Position)

@@ -29,7 +29,7 @@ from helios.web.lifespan import Application, Message, Receive, Send
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES, LOGIN = "/health", "/admin/login/"
 BROWSER: Final = "helios_browser"  # the cookie of a browser in which somebody has logged in
-SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort")
+SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort", "/end")
 # And `web_threads` for reading.
 THREADS: Final = {"probe": 1, "stranger": 2, "login": 1, "change": 4, "desk": 2, "safer": 2}
 # Requests of a kind that may be under way, and bodies that may be on their way: of one token or session, and of all

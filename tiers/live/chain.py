@@ -27,10 +27,10 @@ from tiers.challenge.pins import pins
 from tiers.contracts.switches import to_json
 from tiers.live import cycle_flags
 from tiers.live.claims import CYCLES
-from tiers.live.stages import end
 from trading.books import read as books
 from trading.models import Book, PipelineCycle, Stage
 from trading.orders import outbox
+from trading.orders.cycle_end import give_up
 
 Status = PipelineCycle.Status
 STAGES: list[Stage] = [stage for stage in Stage if stage is not Stage.DONE]
@@ -125,10 +125,7 @@ def _redrive(cycle: PipelineCycle, *, now: datetime, stalled_s: float) -> bool:
         if not owner.filter(pk=cycle.pk, status=Status.RUNNING, progressed_at=cycle.progressed_at).exists():
             return False
         if cycle.redriven >= MAX_REDRIVES:
-            outbox.abandon(cycle)
-            gave_up = f"gave up at {cycle.stage} after {cycle.redriven} attempts"
-            unclear = [f"{order.client_order_id} is still {order.status}" for order in outbox.unsettled(cycle)]
-            end(cycle, Status.FAILED, "; ".join([gave_up, *unclear]))
+            give_up(cycle, f"gave up at {cycle.stage} after {cycle.redriven} attempts")
             return False
         PipelineCycle.objects.filter(pk=cycle.pk).update(redriven=F("redriven") + 1, progressed_at=Now())
     due = Stage(cycle.stage)

@@ -14,13 +14,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Model
 from django.utils import timezone
 from loguru import logger
 from psycopg2.extras import Json
@@ -41,20 +39,16 @@ from tiers.contracts.switches import from_json
 from tiers.live import claims, cycle_flags
 from tiers.live.claims import Claim
 from tiers.live.handlers import HANDLERS, WAITS
-from tiers.live.lateness import late_now
+from tiers.live.lateness import asked_too_long, late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult
 from trading.books import ledger
 from trading.models import Book, PipelineCycle, Stage, StageRun
-from trading.orders import order_claims, outbox
+from trading.orders import cycle_end, order_claims, outbox
 
 Status = PipelineCycle.Status
 _MOVE = """
     UPDATE pipeline_cycles SET stage = %s, progressed_at = statement_timestamp(), redriven = 0, modules = %s
     WHERE id = %s AND stage = %s AND status = 'RUNNING' RETURNING id
-"""
-_CLOSE = """
-    UPDATE pipeline_cycles SET status = %s, reason = %s, finished_at = statement_timestamp(),
-    progressed_at = statement_timestamp(), ledger_hash = %s WHERE id = %s AND status = 'RUNNING' RETURNING id
 """
 
 
@@ -162,14 +156,21 @@ def _work(claim: Claim, stage: Stage, tried: int, after: WatchedCallFailed | Non
 
 
 def _handled(claim: Claim, stage: Stage) -> StageResult:
-    """What the handler says. A watched call that may succeed when it is made again has failed after enough tries."""
+    """What the handler says. What may succeed when it is made again has failed once its bar's time is over; a watched
+    call after enough tries, too.
+    """
+    cycle = claim.cycle
     try:
         return HANDLERS[stage](_context(claim))
     except WatchedCallDelayed as delay:
-        if claim.cycle.redriven < arms.PATIENCE:
+        if cycle.redriven < arms.PATIENCE and not asked_too_long(cycle):
             raise Transient(error_text(delay)) from None
         watch.failed(delay.swap_id, error_text(delay))
         raise
+    except Transient as delay:
+        if not asked_too_long(cycle):
+            raise
+        raise HeliosError(f"asked to be tried again until the time of its bar was over: {error_text(delay)}") from None
 
 
 def _context(claim: Claim) -> StageContext:
@@ -205,8 +206,9 @@ def _pass_on(claim: Claim, stage: Stage, result: StageResult, started: float) ->
         _MOVE,
         [stage.following.value, Json(cycle.modules), cycle.pk, stage.value],
     )
-    if not _changed(claim, move, [*result.rows, run, entry]):
+    if not statements.change(move, [*result.rows, run, entry], also=[*_unlocking(claim), (statements.REPEATABLE, ())]):
         return False
+    claim.unlock = None
     if result.fallback:
         events.record(
             kind="tier.fallback",
@@ -222,13 +224,9 @@ def _pass_on(claim: Claim, stage: Stage, result: StageResult, started: float) ->
     return True
 
 
-def _changed(claim: Claim, change: statements.Part, rows: Sequence[Model], *also: statements.Part) -> bool:
-    """The last statement about a claimed cycle, which gives back its lock; False where it had moved already."""
-    unlock = [] if claim.unlock is None else [claim.unlock]
-    changed = statements.change(change, rows, also=[*also, *unlock, (statements.REPEATABLE, ())])
-    if changed:
-        claim.unlock = None
-    return changed
+def _unlocking(claim: Claim) -> list[statements.Part]:
+    """What the last statement about a claimed cycle gives back: its lock."""
+    return [] if claim.unlock is None else [claim.unlock]
 
 
 # --- end ---
@@ -270,27 +268,10 @@ class _Permission(order_claims.Permission):
         flags.refresh_if_behind()
 
 
-def end(cycle: PipelineCycle, status: str, reason: str, *, claim: Claim | None = None) -> None:
-    """Close a cycle once, on the ledger, and wake whoever waits for it."""
-    claim = claim or claims.Claim(cycle=cycle, head=ledger.head_of(cycle.book_id))
-    entry = ledger.draft(cycle.book_id, cycle.pk, "end", {"status": str(status), "reason": reason}, head=claim.head)
-    close = (_CLOSE, [str(status), reason, entry.hash, cycle.pk])
-    if not _changed(claim, close, [entry], ("pg_notify('helios_cycles', %s)", [str(cycle.pk)])):
-        return
-    cycle.status = status
-    if status != Status.DONE:
-        severity = "critical" if status == Status.FAILED else "info"
-        events.record(
-            kind=f"cycle.{status.lower()}",
-            severity=severity,
-            source="tiers.live",
-            subject=str(cycle),
-            data={"reason": reason},
-        )
-    took_s = round((timezone.now() - cycle.started_at).total_seconds(), 2)
-    n_orders = len(cycle.orders.all()) if cycle.stage == Stage.DONE else 0
-    done = {"book": cycle.book.name, "bar": cycle.bar_ts.isoformat(), "orders": n_orders, "took_s": took_s}
-    logger.bind(cycle=cycle.pk, **done, status=str(status), reason=reason).info("cycle.ended")
+def end(cycle: PipelineCycle, status: str, reason: str, *, claim: Claim) -> None:
+    """Close a claimed cycle, with the last statement about it."""
+    if cycle_end.end(cycle, status, reason, head=claim.head, also=_unlocking(claim)):
+        claim.unlock = None
 
 
 def worker_name() -> str:

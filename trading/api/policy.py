@@ -18,5 +18,6 @@ POLICY: Final[Policy] = MappingProxyType(
         "book-start": {"POST": TO_LIVE},
         "cycle-list": {"GET": READ},
         "cycle-detail": {"GET": READ},
+        "cycle-end": {"POST": WRITE},
     }
 )

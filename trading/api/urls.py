@@ -14,4 +14,5 @@ urlpatterns = [
     path("books/<str:name>/stop", views.Stop.as_view(), name="book-stop"),
     path("cycles/", views.CycleList.as_view(), name="cycle-list"),
     path("cycles/<int:pk>/", views.CycleDetail.as_view(), name="cycle-detail"),
+    path("cycles/<int:pk>/end", views.EndCycle.as_view(), name="cycle-end"),
 ]

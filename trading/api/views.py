@@ -8,15 +8,18 @@ from typing import Any, ClassVar, Final
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema_view
 from rest_framework.generics import RetrieveAPIView
+from rest_framework.request import Request
 from rest_framework.response import Response
 
-from helios.web.base_views import ActView, ApiView, ListView, unknown
-from helios.web.openapi import acted, described, listed
+from helios.web.base_views import ActView, ApiView, ListView, actor, body, unknown
+from helios.web.idempotency import idempotent
+from helios.web.openapi import acted, described, listed, posted
 from helios.web.shapes import Reasoned
 from trading.api.shapes import BookFilter, BookSerializer, CycleFilter, CycleSerializer
 from trading.books.write import set_active, set_state
 from trading.enums import TradingState
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position
+from trading.orders.cycle_end import end_for
 
 _LOOKUPS: Final = {
     "book": "book__name",
@@ -146,3 +149,16 @@ class CycleDetail(ApiView, RetrieveAPIView[PipelineCycle]):
         if self.kwargs.get("pk", 0) >= 2**63:
             return PipelineCycle.objects.none()
         return cycles()
+
+
+@posted("cycles", "End a cycle", "cycles_end", CycleSerializer, Reasoned)
+class EndCycle(ApiView):
+    """One that runs ends as FAILED, for a reason, which must be given."""
+
+    @idempotent()
+    def post(self, request: Request, pk: int) -> Response:
+        """What it has not sent is withheld; what may have left is asked about until its fate is known. One that has
+        ended stays as it is; while a worker is at its stage, 409.
+        """
+        cycle = end_for(pk, actor=actor(request), **body(request, Reasoned))
+        return Response(CycleSerializer(cycles().get(pk=cycle.pk)).data)

@@ -389,7 +389,7 @@ def test_the_chosen_action_is_shown_whole(operator: Desk) -> None:
 def test_every_button_of_a_page_with_roles_stands_in_the_table() -> None:
     pages = [page for page in admin.site._registry.values() if isinstance(page, RoledAdmin)]
     assert {page.model.__name__ for page in pages} == {
-        *("FeatureFlag", "FlagSegment", "CircuitBreaker", "Module", "Rollout", "Book"),
+        *("FeatureFlag", "FlagSegment", "CircuitBreaker", "Module", "Rollout", "Book", "PipelineCycle"),
     }
     for page in pages:
         assert set(page.action_routes) == set(page.actions)

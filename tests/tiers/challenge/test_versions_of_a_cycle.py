@@ -1,15 +1,19 @@
 """Swaps while cycles run: no cycle mixes versions, none fails because one changed, and a bad version goes by itself."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from helios.modules import process, watch
 from helios.modules import services as modules
+from helios.modules.models import Module, ModuleSwap
 from tests.support.challengers import BROKEN
 from tests.tiers.challenge.conftest import FIRST, active, finish, orders_of, run
 from tiers.challenge import arms
 from tiers.contracts.errors import Transient
 from tiers.live import stages, store, tasks
-from trading.models import LedgerEntry, Stage
+from trading.models import LedgerEntry, PipelineCycle, Stage
 
 pytestmark = pytest.mark.django_db
 CAREFUL = """
@@ -127,6 +131,37 @@ def test_a_new_version_that_goes_on_asking_for_another_try_is_rolled_back(calm, 
     stages.run_stage(begun.pk, stage, tried=arms.PATIENCE)
     assert active(slot) == before
     assert (finish(begun).status, orders_of(book)) == ("DONE", expected.orders)
+
+
+def past_its_time(cycle):
+    """Its bar's time is over: the cycle began longer ago than a bar of a day may be late."""
+    PipelineCycle.objects.filter(pk=cycle.pk).update(started_at=timezone.now() - timedelta(hours=2))
+
+
+def test_a_version_that_nobody_watches_asks_for_another_try_no_longer_than_its_bar_may_be_late(book, times, swap):
+    swap("portfolio", BUSY)
+    ModuleSwap.objects.update(state="COMPLETED")
+    Module.objects.update(watch=None)
+    process.forget()
+    begun = run(book, times[FIRST], upto=Stage.PORTFOLIO)
+    with pytest.raises(Transient, match="the venue is busy"):
+        stages.run_stage(begun.pk, Stage.PORTFOLIO, tried=arms.PATIENCE)
+    past_its_time(begun)
+    with pytest.raises(Transient, match="the venue is busy"):
+        stages.run_stage(begun.pk, Stage.PORTFOLIO)  # its first try
+    stages.run_stage(begun.pk, Stage.PORTFOLIO, tried=1)
+    begun.refresh_from_db()
+    assert begun.status == "FAILED"
+    assert begun.reason.startswith("portfolio: asked to be tried again until the time of its bar was over: ")
+
+
+def test_a_watched_version_fails_at_the_end_of_that_time_too(book, times, swap):
+    before = active("portfolio")
+    swap("portfolio", BUSY)
+    begun = run(book, times[FIRST], upto=Stage.PORTFOLIO)
+    past_its_time(begun)
+    stages.run_stage(begun.pk, Stage.PORTFOLIO, tried=1)
+    assert (finish(begun).status, active("portfolio")) == ("DONE", before)
 
 
 def test_a_cycle_goes_on_without_a_version_that_its_slot_has_left(calm, book, times, swap):
