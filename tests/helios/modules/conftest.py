@@ -69,7 +69,7 @@ def code(package: str, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def three_versions(open_gate, code) -> dict[str, str]:
+def oracle(open_gate, code) -> dict[str, str]:
     """A slot in use with 1.0.0, and 1.1.0 and 2.0.0 registered: label by version. A user needs it below 2."""
     Module.objects.all().delete()
     labels = {}
@@ -80,3 +80,9 @@ def three_versions(open_gate, code) -> dict[str, str]:
     services.activate("user")
     process.refresh_if_behind()
     return labels
+
+
+def used() -> str:
+    """The label in use of the slot `oracle`."""
+    process.refresh_if_behind()
+    return process.resolve("oracle").version

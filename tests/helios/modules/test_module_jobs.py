@@ -34,7 +34,7 @@ def sent(monkeypatch) -> list[int]:
 
 
 @pytest.fixture
-def job(three_versions, django_capture_on_commit_callbacks) -> ModuleJob:
+def job(oracle, django_capture_on_commit_callbacks) -> ModuleJob:
     """A swap that was asked for and is waiting."""
     with django_capture_on_commit_callbacks(execute=True):
         return jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="ann", reason="sharper")
@@ -61,7 +61,7 @@ def older(job: ModuleJob, **seconds: float) -> None:
 
 
 def test_the_row_is_there_before_its_message_and_the_message_only_with_the_row(
-    three_versions, sent, django_capture_on_commit_callbacks
+    oracle, sent, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
         job = jobs.enqueue(Kind.LOAD, "oracle", "1.1.0", actor="ann")
@@ -112,13 +112,13 @@ def test_a_second_swap_waits_for_the_first_one_and_may_follow_it(job):
 
 
 @pytest.mark.parametrize(("kind", "suites"), [(Kind.TEST, ["astrology"]), (Kind.SWAP, ["astrology"]), (Kind.TEST, [])])
-def test_suites_that_are_none_are_refused_at_once(three_versions, kind, suites):
+def test_suites_that_are_none_are_refused_at_once(oracle, kind, suites):
     with pytest.raises(ModuleRefused, match="a test suite must be one of"):
         jobs.enqueue(kind, "oracle", "1.1.0", suites=suites, actor="ann")
     assert not ModuleJob.objects.exists()
 
 
-def test_the_wanted_suites_reach_the_tests(three_versions, monkeypatch):
+def test_the_wanted_suites_reach_the_tests(oracle, monkeypatch):
     asked: list[object] = []
     monkeypatch.setattr(runs, "passes", lambda version, suites, **_: asked.append(suites) or "no")
     monkeypatch.setattr(runs, "run_suites", lambda name, label, suites, **_: asked.append(suites) or 1 / 0)
@@ -150,7 +150,7 @@ def test_a_message_that_was_lost_is_sent_again_and_one_under_way_is_not(job, sen
 
 
 def test_a_broker_that_is_away_leaves_the_job_queued_with_that_reason_until_it_is_back(
-    three_versions, monkeypatch, sent, django_capture_on_commit_callbacks
+    oracle, monkeypatch, sent, django_capture_on_commit_callbacks
 ):
     def away(*_: object, **__: object) -> None:
         raise OperationalError("connection refused")
@@ -189,7 +189,7 @@ def test_one_job_runs_at_a_time_and_the_next_is_sent_when_it_ends(job, sent, mon
 # --- tests that wait ---
 
 
-def test_what_puts_code_in_charge_goes_before_the_tests_that_wait(three_versions, sent, monkeypatch):
+def test_what_puts_code_in_charge_goes_before_the_tests_that_wait(oracle, sent, monkeypatch):
     monkeypatch.setattr(runs, "run_suites", lambda *_, **__: SimpleNamespace(run_id=None))
     first, second = (jobs.enqueue(Kind.TEST, "oracle", actor="bob") for _ in range(2))
     swap = jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="ann")
@@ -201,7 +201,7 @@ def test_what_puts_code_in_charge_goes_before_the_tests_that_wait(three_versions
     assert sent == [first.pk, second.pk]
 
 
-def test_the_end_of_a_test_calls_for_the_swap_before_the_tests_that_came_earlier(three_versions, sent, monkeypatch):
+def test_the_end_of_a_test_calls_for_the_swap_before_the_tests_that_came_earlier(oracle, sent, monkeypatch):
     first, _ = (jobs.enqueue(Kind.TEST, "oracle", actor="bob") for _ in range(2))
     asked: list[int] = []
 
@@ -214,7 +214,7 @@ def test_the_end_of_a_test_calls_for_the_swap_before_the_tests_that_came_earlier
     assert sent == asked
 
 
-def test_so_many_tests_may_wait_and_no_swap_is_refused_for_them(three_versions, monkeypatch):
+def test_so_many_tests_may_wait_and_no_swap_is_refused_for_them(oracle, monkeypatch):
     monkeypatch.setattr(bounds, "WAITING_TESTS", 3)
     monkeypatch.setattr(bounds, "WAITING_TESTS_OF_ONE", 2)
     first = jobs.enqueue(Kind.TEST, "oracle", actor="bob")

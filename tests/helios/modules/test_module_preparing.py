@@ -13,18 +13,9 @@ from helios import outage
 from helios.modules import loading, presence, process, services, swap_worker, swapping
 from helios.modules.errors import ModuleLoadFailed, SwapFailed
 from helios.modules.models import ModuleProcess, ModuleSwap, ModuleVersion
+from tests.helios.modules.conftest import used
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
-
-
-@pytest.fixture
-def oracle(three_versions: dict[str, str]) -> dict[str, str]:
-    return three_versions
-
-
-def used() -> str:
-    process.refresh_if_behind()
-    return process.resolve("oracle").version
 
 
 def present(**fields: object) -> ModuleProcess:

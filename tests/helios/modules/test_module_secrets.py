@@ -42,7 +42,7 @@ def test_a_test_run_keeps_and_tells_no_secret(code, tiny):
     assert PASSWORD not in kept + str(refused.value)
 
 
-def test_a_watched_failure_keeps_no_secret_of_the_process(three_versions):
+def test_a_watched_failure_keeps_no_secret_of_the_process(oracle):
     secret = of_django.SECRET_KEY
     services.swap("oracle", "1.1.0", actor="ann")
     process.refresh_if_behind()

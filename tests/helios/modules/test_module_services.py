@@ -278,15 +278,15 @@ def test_a_version_registered_beside_one_in_use_changes_nothing_yet(code):
     assert process.resolve("source").implementation.run(3) == ("1.1.0", 3)
 
 
-def test_registering_changes_neither_what_was_tested_nor_how_a_slot_that_is_there_may_be_changed(three_versions, code):
-    services.swap("oracle", three_versions["1.1.0"], actor="ann")
+def test_registering_changes_neither_what_was_tested_nor_how_a_slot_that_is_there_may_be_changed(oracle, code):
+    services.swap("oracle", oracle["1.1.0"], actor="ann")
     again = partial(services.register, "oracle", code("oracle", version="1.0.0"))
     with pytest.raises(AlreadyTested, match="is LOADED: its dependencies cannot change"):
         again(dependencies={"risk": ">=9"})
     with pytest.raises(AlreadyTested, match="is there: `modules configure` says"):
         again(hot_reloadable=False)
     assert again(hot_reloadable=True).dependencies == {}
-    assert services.rollback("oracle", actor="ann").to_version.label == three_versions["1.0.0"]
+    assert services.rollback("oracle", actor="ann").to_version.label == oracle["1.0.0"]
     assert issubclass(AlreadyTested, Conflict)
 
 
@@ -386,15 +386,15 @@ def test_a_version_whose_code_is_gone_stays_unsealed(code, tmp_path, package):
     assert services.seal() == []
 
 
-def test_code_registered_between_a_look_and_a_swap_is_not_what_the_swap_means(three_versions, code):
+def test_code_registered_between_a_look_and_a_swap_is_not_what_the_swap_means(oracle, code):
     other = services.register("oracle", code("oracle", "VERSION = '1.1.0'\ndef run(value): return 'other'\n"))
     for put_in_charge in (services.swap, services.activate):
         with pytest.raises(SeveralVersions, match=r"named by its label.* 1\.1\.0 may be 1\.1\.0\+.*, 1\.1\.0\+"):
             put_in_charge("oracle", "1.1.0", actor="ann")
     with pytest.raises(SeveralVersions, match=r"there are 1\.1\.0\+"):
         services.activate("oracle", actor="ann")
-    assert process.resolve("oracle").version == three_versions["1.0.0"]
-    services.swap("oracle", three_versions["1.1.0"], actor="ann")
+    assert process.resolve("oracle").version == oracle["1.0.0"]
+    services.swap("oracle", oracle["1.1.0"], actor="ann")
     assert services.swap("oracle", other.digest[:12], actor="ann").to_version_id == other.pk
     with pytest.raises(UnknownModule, match=r"has no version 0{12}"):
         services.swap("oracle", "0" * 12, actor="ann")

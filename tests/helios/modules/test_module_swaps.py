@@ -22,23 +22,14 @@ from helios.modules.errors import (
 )
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleSwap, ModuleVersion
+from tests.helios.modules.conftest import used
 
 PASSES = runs.passes  # which `open_gate` replaces
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
 
 
-@pytest.fixture
-def oracle(three_versions: dict[str, str]) -> dict[str, str]:
-    return three_versions
-
-
 def slot() -> Module:
     return Module.objects.select_related("active", "previous").get(name="oracle")
-
-
-def used() -> str:
-    process.refresh_if_behind()
-    return process.resolve("oracle").version
 
 
 def test_a_swap_goes_through_its_steps_and_all_say_so(oracle):

@@ -11,18 +11,9 @@ from helios.modules import presence, process, services, swapping, watch
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused, SwapFailed, WatchedCallFailed
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleProcess, ModuleSwap, ModuleVersion
+from tests.helios.modules.conftest import used
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
-
-
-@pytest.fixture
-def oracle(three_versions: dict[str, str]) -> dict[str, str]:
-    return three_versions
-
-
-def used() -> str:
-    process.refresh_if_behind()
-    return process.resolve("oracle").version
 
 
 FAULTY = "VERSION = '1.2.0'\ndef run(value):\n    raise ValueError('wrong shape')\n"

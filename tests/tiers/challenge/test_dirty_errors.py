@@ -23,6 +23,7 @@ from tiers.challenge import arms
 from tiers.live import chain, inference, stages
 from trading.books import ledger
 from trading.models import LedgerEntry, PipelineCycle, Stage
+from trading.orders import cycle_end
 
 pytestmark = pytest.mark.django_db
 
@@ -249,12 +250,12 @@ def test_a_cycle_that_cannot_be_recovered_keeps_no_other_one_running(desk, times
     first, second = (run(desk(name), times[FIRST], upto=Stage.RISK) for name in ("one", "two"))
     PipelineCycle.objects.update(progressed_at=timezone.now() - timedelta(hours=1), redriven=chain.MAX_REDRIVES)
 
-    def end(cycle, *rest):
+    def give_up(cycle, why):
         if cycle.pk == first.pk:
             raise ValueError("not this one")
-        stages.end(cycle, *rest)
+        cycle_end.give_up(cycle, why)
 
-    monkeypatch.setattr(chain, "end", end)
+    monkeypatch.setattr(chain, "give_up", give_up)
     assert chain.recover(stalled_s=60) == 0
     assert [PipelineCycle.objects.get(pk=each.pk).status for each in (first, second)] == ["RUNNING", "FAILED"]
     monkeypatch.undo()
