@@ -275,6 +275,7 @@ CELERY_TASK_ROUTES = {
     "web.*": {"queue": "maintenance"},
     "rollouts.*": {"queue": "maintenance"},
     "modules.*": {"queue": "maintenance"},
+    "celery.backend_cleanup": {"queue": "maintenance"},
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"

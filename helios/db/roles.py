@@ -37,6 +37,8 @@ _ROLLOUT: Final = (
 )
 _SWAP: Final = "state, error, finished_at, watch_seen, watch_failed"
 _BREAKER: Final = "last_state, last_state_at"
+_CYCLE: Final = "status, stage, reason, modules, ledger_hash, progressed_at, finished_at, redriven"
+_PROCESS: Final = "generation, prepared, loaded, calling, seen_at"
 _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and the tables
     (HIDDEN, HIDDEN, "auth_user auth_group auth_permission auth_user_groups auth_user_user_permissions"),
     (HIDDEN, HIDDEN, "auth_group_permissions api_tokens django_session django_admin_log"),
@@ -47,8 +49,8 @@ _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and
     (READ, READ, "django_celery_beat_periodictask django_celery_beat_periodictasks"),
     (READ, READ, "django_celery_beat_clockedschedule django_celery_beat_crontabschedule"),
     (READ, READ, "django_celery_beat_intervalschedule django_celery_beat_solarschedule"),
-    (OWN, OWN, "django_celery_results_taskresult django_celery_results_groupresult"),
-    (OWN, OWN, "django_celery_results_chordcounter"),
+    (WRITE, FORGET, "django_celery_results_taskresult"),
+    (READ, FORGET, "django_celery_results_groupresult django_celery_results_chordcounter"),
     (f"{CHANGE} (value, token)", WRITE, "control_generations"),
     (ADD, ADD, "system_events circuit_breaker_events"),
     (f"{CHANGE} ({_BREAKER})", f"{CHANGE} ({_BREAKER})", "circuit_breakers"),
@@ -57,7 +59,7 @@ _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and
     (f"{WRITE} ({_SWAP})", WRITE, "module_swaps"),
     (READ, ADD, "module_code module_test_runs"),
     (READ, CHANGE, "module_jobs"),
-    (OWN, OWN, "module_processes"),
+    (f"SELECT, INSERT, DELETE, UPDATE ({_PROCESS})", OWN, "module_processes"),
     (f"{CHANGE} ({_ROLLOUT})", CHANGE, "rollouts"),
     (ADD, ADD, "rollout_analyses rollout_history"),
     (ADD, READ, "rollout_decisions"),
@@ -69,7 +71,8 @@ _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and
     (WRITE, READ, "market_ohlc"),
     (OWN, READ, "engineered_features"),
     (CHANGE, CHANGE, "positions"),
-    (WRITE, WRITE, "pipeline_cycles orders paper_orders"),
+    (f"{WRITE} ({_CYCLE})", f"{CHANGE} ({_CYCLE})", "pipeline_cycles"),
+    (WRITE, WRITE, "orders paper_orders"),
     (ADD, ADD, "trade_executions trading_mode_history decision_ledger pipeline_stage_runs portfolio_snapshots"),
     (ADD, ADD, "ml_predictions volatility_forecasts aether_risk_decisions market_context_snapshots"),
     (ADD, ADD, "llm_strategic_decisions rebalancing_events"),

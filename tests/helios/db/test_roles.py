@@ -34,6 +34,11 @@ INSERT INTO portfolio_state
 VALUES ('held', 'paper', false, '1d', '{SPY}', 'table', 1, 1, 1, 'REDUCING', true, 0, 0, '{}', '{}', '', '{}', now(),
     now());
 """
+RESULT = """
+INSERT INTO django_celery_results_taskresult
+    (task_id, status, content_type, content_encoding, result, date_created, date_done)
+VALUES ('a', 'SUCCESS', '', '', '0', now(), now())
+"""
 
 
 def swap(kind: str, state: str, to: str) -> str:
@@ -59,6 +64,37 @@ def rollout(state: str) -> str:
     """
 
 
+def process(seen_at: str, *, prepared: str = "{}", calling: str = "NULL") -> str:
+    """Write a process down."""
+    return f"""
+        INSERT INTO module_processes
+            (id, host, pid, component, generation, prepared, loaded, calling, started_at, seen_at)
+        VALUES (gen_random_uuid(), 'h', 1, 'worker', 0, '{prepared}', '{{}}', {calling}, now(), {seen_at})
+    """
+
+
+def cycle(book: str, status: str, finished_at: str) -> str:
+    """Have a cycle of a book that is pinned to the rollout that runs."""
+    return f"""
+        INSERT INTO pipeline_cycles
+            (book_id, timeframe, bar_ts, shard, mode, status, stage, reason, switches, modules, rollouts, ledger_hash,
+            finished_at, redriven)
+        SELECT b.id, '1d', '2024-01-02Z', 0, '{book}', '{status}', 'predict', '', '{{}}', '{{}}',
+            jsonb_build_array(jsonb_build_object('rollout_id', r.id, 'step', 0)), '', {finished_at}, 0
+        FROM portfolio_state b, rollouts r WHERE r.name = 'zz-RUNNING'
+    """
+
+
+def decision(of: str, *, step: int = 0, rollout_id: str = "id") -> str:
+    """Record what an arm decided in that cycle."""
+    return f"""
+        INSERT INTO rollout_decisions
+            (rollout_id, step, arm, shadow, cycle_id, bar_ts, symbol, value, error, recorded_at)
+        SELECT r.{rollout_id}, {step}, 'champion', true, c.id, c.bar_ts, 'SPY', '{{}}', '', now()
+        FROM pipeline_cycles c, rollouts r WHERE c.mode = '{of}' AND r.name = 'zz-RUNNING'
+    """
+
+
 @pytest.fixture(scope="module")
 def ask(database: str) -> Iterator[Ask]:
     """Run a statement under a role, and take it back."""
@@ -81,7 +117,8 @@ def ask(database: str) -> Iterator[Ask]:
 @pytest.fixture(scope="module")
 def database(template: str) -> Iterator[str]:
     for url in copies(template):
-        run_sql(url, ";".join((MADE, swap("swap", "SWITCHED", "loaded"), rollout("RUNNING"), rollout("PENDING"))))
+        rows = (MADE, swap("swap", "SWITCHED", "loaded"), rollout("RUNNING"), rollout("PENDING"), process("now()"))
+        run_sql(url, ";".join((*rows, cycle("running", "RUNNING", "NULL"), cycle("ended", "DONE", "now()"), RESULT)))
         yield url
 
 
@@ -140,6 +177,18 @@ def test_an_audit_is_told_whose_tokens_end_and_no_stranger_is(database: str) -> 
         "UPDATE django_celery_beat_periodictask SET enabled = false",
         "DELETE FROM sentinel_findings",
         "UPDATE ml_models SET role = 'champion'",
+        process("now() + interval '1 day'"),
+        process("now()", prepared='{"1": ""}'),
+        process("now()", calling="1"),
+        "UPDATE module_processes SET seen_at = now() + interval '1 day'",
+        "UPDATE module_processes SET pid = 1, host = 'x'",
+        decision("ended"),
+        decision("running", step=2),
+        decision("running", rollout_id="id + 1"),
+        "UPDATE pipeline_cycles SET rollouts = '[]'",
+        "UPDATE pipeline_cycles SET switches = '{}', bar_ts = now()",
+        "UPDATE django_celery_results_taskresult SET result = '1'",
+        "DELETE FROM django_celery_results_taskresult",
     ],
 )
 def test_a_worker_makes_only_the_changes_that_its_tasks_make(ask: Ask, statement: str) -> None:
@@ -204,6 +253,8 @@ def test_no_worker_reads_accounts_changes_flags_or_gains_more(ask: Ask, role: st
         "UPDATE portfolio_state SET state = 'HALTED', cash = 1",
         "UPDATE control_generations SET value = value + 1 WHERE subject = 'modules'",
         "INSERT INTO system_events SELECT * FROM system_events WHERE false",
+        process("now()"),
+        'UPDATE module_processes SET seen_at = now(), calling = 1, prepared = \'{"1": ""}\'',
         "SELECT make_partition('market_ohlc'::regclass, 'market_ohlc_y2031', '2031-01-01Z', '2032-01-01Z')",
     ],
 )
@@ -217,7 +268,9 @@ def test_a_worker_can_do_what_its_tasks_do(ask: Ask, role: str, statement: str) 
         "DELETE FROM engineered_features",
         "UPDATE instruments SET bars_token = gen_random_uuid()",
         "INSERT INTO market_ohlc SELECT * FROM market_ohlc WHERE false",
-        "INSERT INTO rollout_decisions SELECT * FROM rollout_decisions WHERE false",
+        decision("running"),
+        "INSERT INTO pipeline_cycles SELECT * FROM pipeline_cycles WHERE false",
+        "INSERT INTO django_celery_results_taskresult SELECT * FROM django_celery_results_taskresult WHERE false",
     ],
 )
 def test_only_the_worker_of_cycles_writes_what_cycles_make(ask: Ask, statement: str) -> None:
