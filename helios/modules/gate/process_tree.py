@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from typing import Final
 import psutil
 
 TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
+PIPE_MB: Final = 1 / 16  # that a pipe keeps at most; the filter lets nobody make one larger
 ROUNDS: Final = 100  # of ending, while new ones keep appearing
 PATIENT_ROUNDS: Final = 20  # in which ours, once alone, may end by themselves: they collect what is left
 
@@ -45,14 +46,16 @@ class ProcessTree:
         """Memory and number of the living members; memory is looked at closely only above `enough_mb`.
 
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one. The
-        tables of pages count too: who reads far and wide fills nothing else.
+        tables of pages count too: who reads far and wide fills nothing else. So do files in a memory of their own, and
+        pipes, each as if it were full.
         """
         members = [process for process in self._members() if process.pid not in self._guards]
         resident = sum(_resident(process) for process in members)
         if len(members) > 1 and resident > enough_mb * 2**20:
             resident = sum(_proportional(process) for process in members)
         resident += sum(_page_tables(process) for process in members)
-        return ResourceUsage(memory_mb=resident / 2**20, processes=len(members))
+        beside_mb = _files_mb(members) + PIPE_MB * len({pipe for process in members for pipe in _pipes(process)})
+        return ResourceUsage(memory_mb=resident / 2**20 + beside_mb, processes=len(members))
 
     def end(self) -> None:
         """Kill every member, again until none is left. Once ended, a group's number may belong to others."""
@@ -111,6 +114,35 @@ def _page_tables(process: psutil.Process) -> float:
     except OSError:
         return 0.0
     return 1_024 * float(rest.partition(" kB")[0] or 0)
+
+
+def _pipes(process: psutil.Process) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        for each in Path(f"/proc/{process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                named = os.readlink(each)  # noqa: PTH115 - it names no path
+                if named.startswith("pipe:"):
+                    yield named
+
+
+def _files_mb(members: Iterable[psutil.Process]) -> float:
+    """What lies in file systems in memory that members see and we do not; all of them see the same."""
+    ours = dict(_in_memory("self"))
+    for process in members:
+        with contextlib.suppress(OSError):
+            seen = [os.statvfs(f"/proc/{process.pid}/root{place}") for device, place in _in_memory(process.pid)
+                    if device not in ours]  # fmt: skip
+            return sum(each.f_frsize * (each.f_blocks - each.f_bfree) for each in seen) / 2**20
+    return 0.0
+
+
+def _in_memory(process: int | str) -> Iterator[tuple[str, str]]:
+    """Device and place of each such file system of a process."""
+    for line in Path(f"/proc/{process}/mountinfo").read_text(errors="replace").splitlines():
+        mount, _, system = line.partition(" - ")
+        if system.startswith("tmpfs "):
+            _, _, device, _, place, *_ = mount.split(" ")
+            yield device, place
 
 
 def _lives(process: psutil.Process) -> bool:

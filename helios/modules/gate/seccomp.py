@@ -18,6 +18,7 @@ from helios.modules.gate import kernel
 REFUSED: Final = (
     # sockets, and memory that no limit counts, such as the buffers of a pair of them
     *("socket", "socketpair", "shmget", "semget", "msgget", "memfd_create", "memfd_secret"),
+    *("splice", "tee", "vmsplice"),  # pages that are nobody's but a pipe's
     *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "userfaultfd"),
     *("mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick"),
     *("mount_setattr", "unshare", "setns", "open_by_handle_at", "quotactl", "acct", "swapon", "reboot", "personality"),
@@ -28,7 +29,8 @@ SIGNALS: Final = ("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_s
 _NAMESPACES: Final = 0x7E020000  # the flags of `clone` that make one
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in `struct seccomp_data`
+_SET_PIPE_SIZE: Final = 1031  # a command of `fcntl`
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in `struct seccomp_data`
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _X32: Final = 0x40000000
 _MODE_FILTER: Final = 2
@@ -61,6 +63,11 @@ def program(*, signals_to: int | None) -> list[Instruction]:
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         *_refusing(REFUSED if signals_to is None else (*REFUSED, *SIGNALS)),
         *([] if signals_to is None else _only_to(signals_to)),
+        (_EQUAL, 0, 4, known["fcntl"]),
+        (_LOAD, 0, 0, _SECOND_ARGUMENT),
+        (_EQUAL, 0, 1, _SET_PIPE_SIZE),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, 1, known["clone3"]),  # its flags cannot be seen here; libc then takes `clone`
         (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
         (_EQUAL, 0, 3, known["clone"]),

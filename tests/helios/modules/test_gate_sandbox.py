@@ -163,35 +163,6 @@ def test_the_whole_run_has_a_limit_of_its_own(gate):
     assert (ended.kind, ended.reason) == ("timeout", "the whole run must take at most 2 s, it was ended then")
 
 
-def test_memory_that_no_kernel_limit_counts_is_watched(gate):
-    source = """
-        import mmap, time
-        def run(value):
-            kept = []
-            while True:
-                kept.append(mmap.mmap(-1, 50_000_000))
-                kept[-1].write(b"x" * 50_000_000)
-                time.sleep(0.02)
-    """
-    ended = gate(source, memory_mb=400)
-    assert ended.kind == "killed"
-    assert ended.reason.startswith("it may use 400 MB of memory, used ")
-    assert outcomes(ended)["before"] == "passed"
-
-
-def test_the_tables_of_what_is_only_read_count_as_memory(gate):
-    source = """
-        import mmap, time
-        def run(value):
-            held = mmap.mmap(-1, 2**38, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
-            for place in range(0, 2**38, 2**21):
-                held[place]
-            time.sleep(60)
-    """
-    ended = gate(source, memory_mb=400)
-    assert ended.reason.startswith("it may use 400 MB of memory, used ")
-
-
 def test_a_crowd_of_processes_is_ended_to_the_last(gate):
     source = """
         import os, time

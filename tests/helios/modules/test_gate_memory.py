@@ -1,0 +1,75 @@
+"""Memory that a gate process takes where no limit of the kernel counts it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helios.modules.test_gate_sandbox import LIMITS, gate, messages, outcomes  # noqa: F401 - a fixture
+
+
+def test_memory_that_no_kernel_limit_counts_is_watched(gate):  # noqa: F811
+    source = """
+        import mmap, time
+        def run(value):
+            kept = []
+            while True:
+                kept.append(mmap.mmap(-1, 50_000_000))
+                kept[-1].write(b"x" * 50_000_000)
+                time.sleep(0.02)
+    """
+    ended = gate(source, memory_mb=400)
+    assert ended.kind == "killed"
+    assert ended.reason.startswith("it may use 400 MB of memory, used ")
+    assert outcomes(ended)["before"] == "passed"
+
+
+BESIDE = """
+    import mmap, os, time
+    def run(value):
+        own = int(open("/proc/self/statm").read().split()[1]) * 4096
+        n_mb = {limit} - own // 2**20 - 30
+        held, one = mmap.mmap(-1, n_mb * 2**20), b"x" * 2**20
+        for _ in range(n_mb):
+            held.write(one)
+        time.sleep(0.5)  # seen, and not too much
+        {more}
+        time.sleep(10)
+"""
+KEPT = {  # what no process holds
+    "files": """for each in ("/dev/shm", os.environ["TMPDIR"]):
+            with open(os.path.join(each, "kept"), "wb") as file:
+                for _ in range(50):
+                    file.write(one)""",
+    "pipes": """for _ in range(8):
+            if not os.fork():
+                kept = [os.pipe() for _ in range(100)]
+                time.sleep(10)""",
+}
+
+
+@pytest.mark.parametrize("more", KEPT)
+def test_what_the_kernel_keeps_for_it_counts_as_memory(gate, more):  # noqa: F811
+    ended = gate(BESIDE.format(limit=LIMITS.memory_mb, more=KEPT[more]))
+    if "file namespace" in (ended.said.lacking or ()) and more == "files":
+        pytest.skip("its files lie on the disk here")
+    assert outcomes(ended)["before"] == "passed"
+    assert ended.reason.startswith("it may use 512 MB of memory, used ")
+
+
+def test_no_pipe_is_made_larger(gate):  # noqa: F811
+    ended = gate("import fcntl, os\ndef run(value):\n    fcntl.fcntl(os.pipe()[0], fcntl.F_SETPIPE_SZ, 2**20)\n")
+    if "seccomp" not in (ended.said.lacking or ()):
+        assert "Operation not permitted" in messages(ended)["runs"]
+
+
+def test_the_tables_of_what_is_only_read_count_as_memory(gate):  # noqa: F811
+    source = """
+        import mmap, time
+        def run(value):
+            held = mmap.mmap(-1, 2**38, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+            for place in range(0, 2**38, 2**21):
+                held[place]
+            time.sleep(60)
+    """
+    ended = gate(source, memory_mb=400)
+    assert ended.reason.startswith("it may use 400 MB of memory, used ")
