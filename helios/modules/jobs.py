@@ -24,7 +24,7 @@ from helios.control import bounds
 from helios.db.locks import hold
 from helios.errors import HeliosError, TooMany, error_text
 from helios.modules import presence, services, swapping
-from helios.modules.errors import ModuleRefused, SwapRunning, UnknownJob
+from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning, UnknownJob
 from helios.modules.gate import runs
 from helios.modules.models import OPEN_JOBS, JobState, Module, ModuleJob, ModuleVersion
 from helios.modules.rows import MODULES, named, slots, version_of
@@ -221,8 +221,10 @@ def _test(job: ModuleJob) -> None:
 
 
 def _swap(job: ModuleJob) -> None:
-    row = swapping.begin(job.module.name, job.version.label, actor=job.actor, reason=job.reason)
-    ModuleJob.objects.filter(pk=job.pk).update(swap=row)
+    with transaction.atomic():  # a roll-back ends the row, or the job before it has one
+        row = swapping.begin(job.module.name, job.version.label, actor=job.actor, reason=job.reason)
+        if not ModuleJob.objects.filter(pk=job.pk, state=JobState.RUNNING).update(swap=row):
+            raise SwapFailed(f"the job {job.pk} that asked for this swap was ended meanwhile")
     swapping.carry_out(row, job.suites)
 
 

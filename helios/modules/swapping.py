@@ -184,11 +184,11 @@ def _refuse_open(slot: Module) -> None:
 
 
 def _end_open(slot: Module, why: str) -> None:
-    """End the slot's swap that is under way, whose owner finds that at its next step, and the one that waits."""
+    """End the slot's swap that is under way, whose owner finds that at its next step, and the one without a row yet."""
     for running in slot.swaps.filter(state__in=OPEN_SWAPS).select_related("module", "to_version"):
         _end_failed(running, why)
-    waiting = slot.jobs.filter(kind=ModuleJob.Kind.SWAP, state=JobState.QUEUED)
-    waiting.update(state=JobState.FAILED, detail=why, finished_at=Now())
+    without_row = slot.jobs.filter(kind=ModuleJob.Kind.SWAP, finished_at=None, swap=None)
+    without_row.update(state=JobState.FAILED, detail=why, finished_at=Now())
 
 
 def _fail_dead(slot: Module) -> bool:

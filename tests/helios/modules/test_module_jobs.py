@@ -100,6 +100,20 @@ def test_a_rollback_ends_the_swap_that_waits(job, code):
     assert Module.objects.get(name="oracle").active.version == "1.0.0"
 
 
+def test_a_rollback_ends_the_swap_that_was_taken_and_has_no_row_yet(job, code, monkeypatch):
+    services.swap("oracle", services.register("oracle", code("oracle", version="1.2.0")).label, actor="bob")
+    swap = jobs._WORK[Kind.SWAP]
+
+    def late(taken):
+        services.rollback("oracle", actor="bob")
+        swap(taken)
+
+    monkeypatch.setitem(jobs._WORK, Kind.SWAP, late)
+    jobs.run(job.pk)
+    assert now(job) == ("FAILED", "module oracle was rolled back by bob meanwhile")
+    assert Module.objects.get(name="oracle").active.version == "1.0.0"
+
+
 def test_a_second_swap_waits_for_the_first_one_and_may_follow_it(job):
     with pytest.raises(SwapRunning, match=r"oracle to 1\.1\.0.* asked for by ann .*queued"):
         jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="bob")
