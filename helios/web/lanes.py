@@ -3,8 +3,9 @@
 Django takes a new thread, so a new connection, for every request that is under way: 200 at once take all that the
 database has, from the workers too. Here each kind of request has lanes of its own: strangers, with whatever tokens and
 sessions they make up, and logins, whose passwords take long to hash, hold up nobody with a token or a session of ours,
-reading holds up no change, and no change what makes trading safer. In each kind tokens and sessions take turns, and
-each has places of its own; a small body is kept out by nobody else's. What waits on a slow client (its body, its
+reading holds up no change, and no change what makes trading safer. In each kind people take turns, whatever number of
+tokens and sessions they have (one counts by itself until it is served for the first time), and each has places of their
+own; a small body is kept out by nobody else's. What waits on a slow client (its body, its
 answer) takes neither a lane nor a place in its queue, and of slow bodies only the latest are waited for. Who logs in
 where somebody has before does not wait among strangers, and a token that was refused does from then on.
 """
@@ -41,8 +42,8 @@ SMALL_BODY: Final = 65_536  # bytes, of all other kinds
 BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies beyond that which are kept at a time
 BUFFERED_EACH: Final = 8 * 1_048_576  # and of those of one token or session
 BODY_S, PART_S = 30.0, 5.0  # for all of a body to come, and for its next part
-SOMEBODY, NOBODY = "helios.somebody", "helios.nobody"  # in a scope: somebody was known, or whose session is nobody's
-REMEMBERED: Final = 1_024  # tokens and sessions that were refused
+SOMEBODY, NOBODY = "helios.somebody", "helios.nobody"  # in a scope: who was known, or whose session is nobody's
+REMEMBERED: Final = 1_024  # tokens and sessions that were refused, and others whose user is known
 RETRY_S: Final = 1
 
 
@@ -66,7 +67,7 @@ class Lanes:
         """Room for a request among those of one token or session, or of strangers. Raises: RefusedError."""
         if self._held[whose] >= self._each:
             status = HTTPStatus.TOO_MANY_REQUESTS if whose else HTTPStatus.SERVICE_UNAVAILABLE
-            kind = "of this token or session" if whose else "without one that is known"
+            kind = "of this user, token or session" if whose else "without one that is known"
             raise RefusedError(status, f"{self._each} requests {kind} are under way already; try again")
         self._held[whose] += 1
         try:
@@ -140,7 +141,7 @@ def in_lanes(django: Application, *, reading: int) -> Application:
     few = {"safer": EACH_SAFER, "desk": EACH_SAFER}
     lanes = {each: Lanes(count, each, few.get(each, EACH)) for each, count in {**THREADS, "read": reading}.items()}
     bodies = Bodies()
-    refused_before = dict[str, None]()
+    refused_before, users = dict[str, str](), dict[str, str]()
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -149,7 +150,7 @@ def in_lanes(django: Application, *, reading: int) -> Application:
         which, whose = kind(scope)
         if whose in refused_before:
             which = "stranger"
-        turn = "" if which == "stranger" else whose
+        turn = "" if which == "stranger" else users.get(whose, whose)
         answer: list[Message] = []
         try:
             async with bodies.whole(receive, turn, _largest(which)) as body:
@@ -161,7 +162,8 @@ def in_lanes(django: Application, *, reading: int) -> Application:
             again = status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
             await refuse(send, status, detail, *([(b"retry-after", str(RETRY_S).encode())] if again else []))
             return
-        _remember(refused_before, whose, scope, answer)
+        if which != "login":
+            _remember(refused_before, users, whose, scope, answer)
         for message in answer:
             await send(message)
 
@@ -236,18 +238,26 @@ def _largest(which: str) -> int:
     return BUFFERED_EACH if which in LARGE else 0 if which == "probe" else SMALL_BODY
 
 
-def _remember(refused: dict[str, None], whose: str, scope: Message, answer: list[Message]) -> None:
+def _remember(
+    refused: dict[str, str], users: dict[str, str], whose: str, scope: Message, answer: list[Message]
+) -> None:
     """Keep the last tokens and sessions that nobody is known by: they wait among strangers until one is known again.
 
-    Whether one is known stands in the scope: a page answers a session that has ended with the way to the login.
+    And whose the others are. Whether one is known stands in the scope: a page answers a session that has ended with the
+    way to the login.
     """
-    if scope.get(SOMEBODY):
+    if user := scope.get(SOMEBODY):
         refused.pop(whose, None)
+        _keep_last(users, whose, f"user {user}")
     elif whose and (scope.get(NOBODY) == whose or (answer and answer[0].get("status") == HTTPStatus.UNAUTHORIZED)):
-        refused.pop(whose, None)
-        refused[whose] = None
-        if len(refused) > REMEMBERED:
-            del refused[next(iter(refused))]
+        _keep_last(refused, whose, "")
+
+
+def _keep_last(kept: dict[str, str], whose: str, value: str) -> None:
+    kept.pop(whose, None)
+    kept[whose] = value
+    if len(kept) > REMEMBERED:
+        del kept[next(iter(kept))]
 
 
 def _again(body: Message, receive: Receive) -> Receive:

@@ -101,9 +101,9 @@ def _user(request: HttpRequest) -> str:
 
 
 def _tell_lanes(request: HttpRequest, user: str) -> None:
-    """Whether somebody was known, by a token or a session, or whose session is nobody's, whatever the answer was."""
+    """Who was known, by a token or a session, or whose session is nobody's, whatever the answer was."""
     scope = getattr(request, "scope", {})
-    scope |= {SOMEBODY: True} if user else {NOBODY: request.COOKIES.get(settings.SESSION_COOKIE_NAME)}
+    scope |= {SOMEBODY: user} if user else {NOBODY: request.COOKIES.get(settings.SESSION_COOKIE_NAME)}
 
 
 class ContentPolicy:

@@ -226,9 +226,37 @@ def test_nobody_fills_the_places_of_what_makes_trading_safer_for_others(monkeypa
     assert halt[0].content == b"halt"
     refused = [answer for answer in many if answer.status_code == 429]
     assert len(refused) == 3
-    assert "of this token or session are under way" in refused[0].json()["detail"]
+    assert "of this user, token or session are under way" in refused[0].json()["detail"]
     assert refused[0].headers["Retry-After"] == "1"
     assert asyncio.run(ask(application, ("POST", b"again"), path=HALT))[0].content == b"again"
+
+
+def test_all_tokens_and_sessions_of_one_user_have_one_turn_and_one_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "EACH_SAFER", 1)
+    held, entered = threading.Event(), threading.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        scope[lanes.SOMEBODY] = "ann"
+        body = (await receive())["body"]
+        if body == b"held":
+            entered.set()
+            await sync_to_async(held.wait)(30)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async def flood() -> list[Any]:
+        behind = lanes.in_lanes(application, reading=1)
+        for headers in (KNOWN, OTHER):  # whose they are is known once they were served
+            await ask(behind, ("POST", b""), path=HALT, headers=headers)
+        first = asyncio.create_task(ask(behind, ("POST", b"held"), path=HALT, headers=KNOWN))
+        await asyncio.to_thread(entered.wait, 30)
+        try:
+            return await ask(behind, ("POST", b"x"), path=HALT, headers=OTHER)
+        finally:
+            held.set()
+            await first
+
+    assert [answer.status_code for answer in asyncio.run(flood())] == [429]
 
 
 def test_a_token_that_was_refused_waits_among_strangers_until_it_holds_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +299,7 @@ def test_django_tells_the_lanes_whose_session_it_was(client: Client, method: str
     client.force_login(ann)
     session = client.cookies["sessionid"].value
     alive = _scope_after(method, address, session)
-    assert (alive.get(lanes.SOMEBODY), lanes.NOBODY in alive) == (True, False)
+    assert (alive.get(lanes.SOMEBODY), lanes.NOBODY in alive) == ("ann", False)
     ann.is_active = False
     ann.save()
     inactive = _scope_after(method, address, session)
