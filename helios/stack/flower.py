@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from http import HTTPStatus
 from typing import Any, Final
 
+from django.core import signing
 from django.http.request import split_domain_port, validate_host
 from flower.app import Flower
 from flower.views import BaseHandler
@@ -19,7 +21,9 @@ from helios.env import get_env
 
 WRONG: Final = 5
 LOCKED_S: Final = 900.0
-REMEMBERED: Final = 10_000  # addresses
+BROWSER: Final = "helios_flower_browser"  # the signed cookie of a browser that had the login
+BROWSER_DAYS: Final = 365
+REMEMBERED: Final = 10_000  # addresses and browsers
 
 
 def ask_for_the_login() -> None:
@@ -29,27 +33,44 @@ def ask_for_the_login() -> None:
 
 
 def slow_down_guesses() -> None:
-    """Answer 429 to an address from which `WRONG` wrong logins came within `LOCKED_S`, until these are over."""
+    """Answer 429 to an address from which `WRONG` wrong logins came within `LOCKED_S`, until these are over.
+
+    A browser that had the login is counted by itself, as in `helios.web.login`: no stranger's guesses lock it out.
+    """
     wrong: dict[str, list[float]] = {}
     check = BaseHandler.get_current_user
 
     def get_current_user(page: BaseHandler) -> Any:
         address, now = page.request.remote_ip, time.monotonic()
-        recent = [each for each in wrong.get(address, ()) if now - each < LOCKED_S]
+        browser = _browser(page)
+        whose = browser or address
+        recent = [each for each in wrong.get(whose, ()) if now - each < LOCKED_S]
         if len(recent) >= WRONG:
             raise HTTPError(HTTPStatus.TOO_MANY_REQUESTS)
         try:
-            return check(page)
+            user = check(page)
         except HTTPError:
             if "Authorization" in page.request.headers:
                 logger.bind(address=address).warning("flower.login_failed")
-                wrong.pop(address, None)
-                wrong[address] = [*recent, now]  # the last one now
+                wrong.pop(whose, None)
+                wrong[whose] = [*recent, now]  # the last one now
                 if len(wrong) > REMEMBERED:
                     del wrong[next(iter(wrong))]
             raise
+        if not browser:
+            kept = signing.dumps(secrets.token_hex(8), salt=BROWSER)
+            page.set_cookie(BROWSER, kept, expires_days=BROWSER_DAYS, httponly=True, samesite="Strict")
+        return user
 
     BaseHandler.get_current_user = get_current_user
+
+
+def _browser(page: BaseHandler) -> str:
+    """The mark of a browser that had the login before; empty for any other."""
+    try:
+        return str(signing.loads(page.get_cookie(BROWSER, ""), salt=BROWSER, max_age=BROWSER_DAYS * 86_400))
+    except signing.BadSignature:
+        return ""
 
 
 def refuse_other_hosts() -> None:

@@ -37,11 +37,17 @@ def test_an_address_guesses_five_times_in_a_quarter_of_an_hour(monkeypatch: pyte
     monkeypatch.setattr(flower.time, "monotonic", lambda: clock[0])
     flower.slow_down_guesses()
 
-    def ask(password: str | None, address: str = "10.0.0.1") -> int:
+    def ask(password: str | None, address: str = "10.0.0.1", kept: dict[str, str] | None = None) -> int:
+        cookies = {} if kept is None else kept
         told = "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
         request = SimpleNamespace(remote_ip=address, headers={} if password is None else {"Authorization": told})
         options = SimpleNamespace(basic_auth=["admin:right"], auth=None)
-        page: Any = SimpleNamespace(request=request, application=SimpleNamespace(options=options))
+        page: Any = SimpleNamespace(
+            request=request,
+            application=SimpleNamespace(options=options),
+            get_cookie=cookies.get,
+            set_cookie=lambda name, value, **_: cookies.update({name: value}),
+        )
         try:
             return 200 if BaseHandler.get_current_user(page) else 0
         except HTTPError as error:
@@ -52,3 +58,9 @@ def test_an_address_guesses_five_times_in_a_quarter_of_an_hour(monkeypatch: pyte
     assert [ask("right"), ask("wrong"), ask(None), ask("right", "10.0.0.2")] == [429, 429, 429, 200]
     clock[0] += flower.LOCKED_S
     assert ask("right") == 200
+    known: dict[str, str] = {}
+    assert [ask("right", kept=known), len(known)] == [200, 1]
+    assert [ask("wrong") for _ in range(6)] == [401] * 5 + [429]
+    assert [ask("right", kept=known), ask("right", kept=dict.fromkeys(known, "forged"))] == [200, 429]
+    assert [ask("wrong", kept=known) for _ in range(6)] == [401] * 5 + [429]  # its own end, too
+    assert [ask("right", "10.0.0.3", known), ask("right", "10.0.0.3")] == [429, 200]

@@ -151,8 +151,12 @@ def flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running: Up, 
         page = httpx.get(f"{flower}/worker/{name}", auth=login, timeout=30)
         assert page.status_code == 200
         assert [each for each in secrets if each in page.text + json.dumps(worker)] == []
+    browser = httpx.Client(base_url=flower)
+    assert browser.get("/workers", auth=login).status_code == 200
     assert [httpx.get(flower + path, auth=("admin", "guess")).status_code for path in pages] == [401] * 5
     assert httpx.get(f"{flower}/workers", auth=login).status_code == 429
+    assert browser.get("/workers", auth=login).status_code == 200  # it is known
+    browser.close()
 
 
 def a_flood_of_requests_takes_few_connections(running: Up, web: str) -> None:
