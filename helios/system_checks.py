@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from typing import Any, Final
 
 import django
@@ -112,6 +113,21 @@ def proxies(**_: Any) -> list[CheckMessage]:
             "come over TLS to the web process itself is sent to https.",
             hint="Set it to the number of proxies in front of Helios.",
             id="helios.W002",
+        )
+    ]
+
+
+@register(Tags.security)
+def var_folder(**_: Any) -> list[CheckMessage]:
+    """W003: a folder that was there before Helios keeps its mode, and others may look into it."""
+    found = stat.S_IMODE(settings.VAR_DIR.stat().st_mode) if settings.VAR_DIR.exists() else 0
+    if not found & 0o026:
+        return []
+    return [
+        Warning(
+            f"HELIOS_VAR_DIR is open to others: {settings.VAR_DIR} has the mode {found:04o}.",
+            hint="Close it: chmod g-w,o-rw on that folder, after a look at who wrote into it.",
+            id="helios.W003",
         )
     ]
 

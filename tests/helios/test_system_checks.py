@@ -28,7 +28,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return fake
 
 
-def test_the_settings_we_ship_pass() -> None:
+def test_the_settings_we_ship_pass(settings: Any, tmp_path: Path) -> None:
+    settings.VAR_DIR = tmp_path  # the tests' own is made past the start that closes it
     assert [code for code in codes(run_checks()) if code != "helios.I001"] == []
 
 
@@ -46,6 +47,19 @@ def test_walls_that_the_machine_does_not_allow_are_told(monkeypatch: pytest.Monk
 def test_a_debugging_server_is_for_development(settings: Any, environment_name: str, found: list[str]) -> None:
     settings.ENVIRONMENT, settings.DEBUG = environment_name, True
     assert codes(checks.debugging()) == [f"helios.{code}" for code in found]
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"), [(0o755, ["helios.W003"]), (0o770, ["helios.W003"]), (0o750, []), (0o711, [])]
+)
+def test_a_var_folder_that_others_may_look_into_is_told(
+    settings: Any, tmp_path: Path, mode: int, found: list[str]
+) -> None:
+    settings.VAR_DIR = tmp_path / "var"
+    assert checks.var_folder() == []
+    settings.VAR_DIR.mkdir()
+    settings.VAR_DIR.chmod(mode)
+    assert codes(checks.var_folder()) == found
 
 
 def test_production_needs_named_hosts_and_real_servers(settings: Any, environment: SimpleNamespace) -> None:
