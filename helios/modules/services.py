@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django.db import transaction
+from loguru import logger
 
 from helios.control import bounds
 from helios.modules import compatibility, loading, sources
@@ -216,7 +217,7 @@ def seal(*, actor: str = "migration") -> list[str]:
     """Keep the sources of versions from before sources were kept, as they lie on disk now; returns the slots.
 
     Their code was whatever lay there, so version and label follow what is found. What is not found stays as it is
-    and says so when it is asked for.
+    and says so, here and when it is asked for.
     """
     sealed = []
     with MODULES.alone():
@@ -225,7 +226,8 @@ def seal(*, actor: str = "migration") -> list[str]:
             try:
                 artefact = sources.read(row.path, loading.allowed_packages())
                 row.version = sources.declaration_of(artefact).version
-            except ModuleRefused:
+            except ModuleRefused as error:
+                logger.bind(module=row.module.name, label=row.label, error=str(error)).warning("module.not_sealed")
                 continue
             row.code, row.label = _kept(artefact), label_of(row.version, artefact.digest)
             row.save()

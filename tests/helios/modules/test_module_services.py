@@ -379,11 +379,11 @@ def test_versions_without_sources_are_sealed_with_what_lies_on_disk():
     assert SystemEvent.objects.filter(kind="module.sealed", subject="risk").exists()
 
 
-def test_a_version_whose_code_is_gone_stays_unsealed(code, tmp_path, package):
+def test_a_version_whose_code_is_gone_stays_unsealed_and_is_named(code, tmp_path, package, logged):
     services.register("oracle", code("oracle"))
     ModuleVersion.objects.filter(module__name="oracle").update(code=None)
     (tmp_path / package / "oracle.py").unlink()
-    assert services.seal() == []
+    assert (services.seal(), logged[-1]) == ([], "module.not_sealed")
 
 
 def test_code_registered_between_a_look_and_a_swap_is_not_what_the_swap_means(oracle, code):
