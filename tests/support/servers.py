@@ -83,7 +83,13 @@ def _start() -> None:
     valkey.start(die_with_us=True)
     os.environ["HELIOS_DATABASE_URL"] = f"{postgres_url(root / 'run', user='postgres')}&{MAINTENANCE}"
     os.environ["HELIOS_REDIS_URL"] = valkey.url()
-    os.environ["HELIOS_VAR_DIR"] = str(root / "var")
+    _take_folder(root / "var")
+
+
+def _take_folder(var: Path) -> None:
+    """Closed, as `load_env` makes it: commands warn of one that is open to others."""
+    var.mkdir(mode=0o711, parents=True, exist_ok=True)
+    os.environ["HELIOS_VAR_DIR"] = str(var)
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
@@ -109,7 +115,7 @@ if not _worker:
 RUN = os.environ["PYTEST_RUN"]  # in the names of what the workers of one run share
 if _worker:
     os.environ["HELIOS_REDIS_URL"] = worker_url(os.environ["HELIOS_REDIS_URL"], _worker)
-    os.environ["HELIOS_VAR_DIR"] = str(Path(os.environ["HELIOS_VAR_DIR"]) / _worker)
+    _take_folder(Path(os.environ["HELIOS_VAR_DIR"]) / _worker)
     if "tests.support.preloaded" in sys.modules:  # the worker was forked
         sys.modules["tests.support.preloaded"].read_settings()
 elif "HELIOS_DATABASE_URL" not in os.environ or "HELIOS_REDIS_URL" not in os.environ:

@@ -174,5 +174,5 @@ def test_all_gates_share_what_is_imported_ahead(code, settings):
     settings.MODULE_SUITES = {"ml": "tiers.gates.predict", "risk": "tiers.gates.risk"}
     services.register("oracle", code("oracle"), actor="ann")
     version = ModuleVersion.objects.select_related("module", "code").get(module__name="oracle")
-    loading, tested = (runs.job_of(version, suites, 7) for suites in ({}, {"ml": "tiers.gates.predict"}))
+    loading, tested = (runs.job_of(version, suites) for suites in ({}, {"ml": "tiers.gates.predict"}))
     assert loading["ahead"] == tested["ahead"] == ["tiers.gates.calls", "tiers.gates.predict", "tiers.gates.risk"]
