@@ -67,7 +67,7 @@ def test_people_get_one_line_a_check_and_a_verdict() -> None:
     lines = output.splitlines()
     assert lines[0].split() == ["check", "status", "detail", "ms"]
     assert "no worker listens on queue ingest (also default, gpu, execution, maintenance)" in output
-    assert lines[-1] == "Verdict: DEGRADED (6 warning)"
+    assert lines[-1] == "Verdict: DEGRADED (findings: 6 warning)"
     assert "\x1b" not in output
 
 

@@ -91,5 +91,5 @@ def _verdict(report: dict[str, Any]) -> Text:
         if (n := sum(finding["severity"] == severity for finding in report["findings"]))
     ]
     age = f", {report['age_s']:.0f} s ago" if report.get("age_s") is not None else ""
-    summary = f"{', '.join(counts) or 'no findings'}{age}"
+    summary = f"findings: {', '.join(counts) or 'none'}{age}"
     return Text.assemble("\nVerdict: ", (verdict, COLOURS.get(verdict, "")), f" ({summary})")
