@@ -19,6 +19,7 @@ from tiers.contracts import Bars, BarsByTimeframe, BoolArray, FloatArray, Switch
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Model, Tiers
+from trading.market.calendars import Calendar
 from trading.market.days import day_of
 from trading.market.lots import Lot, smallest_steps
 from trading.strategies import BuyAndHold, Strategy
@@ -42,7 +43,7 @@ class Config:
     seed: int = 0
     key: str = "backtest"  # of the order ids; the live chain uses "book:<id>"
     start_row: int = 0  # first decided bar; earlier ones only warm up
-    bars_per_year: int | None = None  # of the calendar that all symbols have; None: they have not one
+    calendar: Calendar | None = None  # that all symbols have; None: they have not one
     currency: str = ""  # of all amounts; empty where it is not known
 
 
@@ -61,7 +62,7 @@ class Result:
     run: Run
     reductions: list[Reduction]  # in their order, then what is still open
     metrics: metrics.Metrics
-    bars_per_year: int | None  # as in `Config`
+    calendar: Calendar | None  # as in `Config`
     currency: str = ""  # as in `Config`
     log: DecisionLog | None = None
     buy_hold: Result | None = None  # the baseline on the same bars with the same costs
@@ -75,6 +76,10 @@ class Result:
     @property
     def end(self) -> datetime:
         return self.run.ts[-1]
+
+    def pace(self, row: int = 0) -> float:
+        """Bars a year at which those from decided bar `row` on came."""
+        return metrics.pace(self.bar_ts[row:], self.timeframe, self.calendar)
 
     @property
     def baseline(self) -> Result:
@@ -199,8 +204,9 @@ def _result(
     curve = run.equity_curve
     held = curve if baseline is None else baseline.run.equity_curve
     total = metrics.total_return(held)
+    ts = bars.ts[config.start_row :]
     figures = metrics.measure(
-        ts=bars.ts[config.start_row :],
+        ts=ts,
         equity=curve,
         weights=run.held,
         pnl=[pnl for _, pnl in flat_to_flat(reductions)],
@@ -208,7 +214,7 @@ def _result(
         traded_notional=run.traded_notional,
         fees_paid=run.fees_paid,
         buy_hold_return_pct=None if total is None else 100.0 * total,
-        bars_per_year=config.bars_per_year,
+        bars_per_year=metrics.pace(ts, bars.timeframe, config.calendar),
     )
     return Result(
         strategy=strategy,
@@ -218,15 +224,19 @@ def _result(
         seed=config.seed,
         costs=config.costs,
         initial=config.initial,
-        bar_ts=bars.ts[config.start_row :],
+        bar_ts=ts,
         run=run,
         reductions=reductions,
-        bars_per_year=config.bars_per_year,
+        calendar=config.calendar,
         currency=config.currency,
         metrics=figures,
         log=log,
         buy_hold=baseline,
-        reasons=(*reasons.of_run(run, bars, config.lots, log=log, columns=columns), *reasons.of_metrics(figures)),
+        reasons=(
+            *reasons.of_run(run, bars, config.lots, log=log, columns=columns),
+            *reasons.of_gaps(ts, bars.timeframe, config.calendar),
+            *reasons.of_metrics(figures),
+        ),
     )
 
 

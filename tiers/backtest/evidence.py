@@ -176,7 +176,7 @@ def _sharpes(result: Result, first: int, block: int) -> tuple[Estimate | None, E
     """The Sharpe ratio from the close of these bars' first on, and how far it is above that of class frequencies."""
     if result.frequencies is None:
         return None, None
-    per_year = metrics.pace(result.bar_ts[first:], result.bars_per_year)
+    per_year = result.pace(first)
     curves = [run.run.equity_curve[first:] for run in (result, result.frequencies)]
     if not all(bool((curve > 0.0).all()) for curve in curves):
         return None, None

@@ -140,7 +140,7 @@ def same_volatility(result: Result, row: int = 0) -> dict[str, float | int | Non
         reduction_pnl=[],
         traded_notional=ZERO,
         fees_paid=ZERO,
-        bars_per_year=result.bars_per_year,
+        bars_per_year=result.pace(row),
     ).as_dict()
     return {key: figures[key] for key in _OF_RETURNS}
 
@@ -174,7 +174,7 @@ def since(result: Result, row: int) -> Metrics:
         traded_notional=sum((fill.notional for fill in fills), ZERO),
         fees_paid=sum((fill.fee for fill in fills), ZERO),
         buy_hold_return_pct=None if held is None else 100.0 * held,
-        bars_per_year=result.bars_per_year,
+        bars_per_year=result.pace(row),
     )
 
 

@@ -8,14 +8,16 @@ import numpy as np
 
 from tiers.backtest.exact import Run
 from tiers.backtest.history import DecisionLog
-from tiers.backtest.metrics import FEWEST_DAYS, YEAR_DAYS, Metrics
-from tiers.contracts import Bars, FloatArray, utc
+from tiers.backtest.metrics import FEWEST_DAYS, YEAR_DAYS, Metrics, n_expected
+from tiers.contracts import Bars, FloatArray, TimeArray, utc
 from trading.books.accounting import amount
+from trading.market.calendars import Calendar
 from trading.market.days import day_of
 from trading.market.lots import Lot
 
 SHOWN = 5  # names in a sentence
 WHOLE_PCT = 100.0
+NOTABLE = 0.01  # of the bars: of fewer missing ones a ratio changes by less than a 200th
 REFUSED = {  # in the codes of the tiers; a code of another module stands for itself
     "BOOK_HALTED": "orders of a halted book",
     "CASH_BELOW_BUFFER": "buying in full where cash was short (all buys of the bar were made smaller)",
@@ -60,6 +62,18 @@ def _refused(run: Run) -> list[str]:
         counts["orders for which the cash at the next open did not pay a single lot"] = len(run.unfilled)
     told = ", ".join(f"{what} ({'once' if n == 1 else f'{n:,} times'})" for what, n in counts.items())
     return [f"Refused were {told}."] if told else []
+
+
+def of_gaps(ts: TimeArray, timeframe: str, calendar: Calendar | None) -> list[str]:
+    """How many bars did not come, where they are enough to be worth a word."""
+    expected = len(ts) if calendar is None else n_expected(ts, timeframe, calendar)
+    if expected - len(ts) < NOTABLE * expected:
+        return []
+    told = (
+        f"Of {expected:,} bars that the calendar has here, {expected - len(ts):,} did not come. A return over missing "
+        "bars counts as one, and figures of a year count the bars that came."
+    )
+    return [told]
 
 
 def of_metrics(figures: Metrics) -> list[str]:

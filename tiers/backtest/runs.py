@@ -18,7 +18,7 @@ from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import Progress, ServingModels, warmup_bars
 from tiers.contracts import Bars, Switches
 from tiers.contracts.errors import DataError
-from tiers.contracts.parameters import PipelineParams, bars_a_year
+from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Tiers
 from tiers.contracts.switches import decide
 from tiers.contracts.switches import to_json as switches_to_json
@@ -26,6 +26,7 @@ from tiers.predict import calibration
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
+from trading.market.calendars import Calendar
 from trading.market.days import day_of
 from trading.market.timeframes import seconds
 from trading.market.timestamps import utc
@@ -223,12 +224,12 @@ def active_tiers() -> Tiers:
 
 def _config(request: Request, start_row: int) -> Config:
     named = instruments.named(request.symbols)
-    closes = {instruments.market_closes([symbol], named) for symbol in request.symbols}
+    calendars = set(instruments.calendars(named).values())
     return Config(
         initial=request.initial,
         costs=request.costs,
         lots=instruments.lots(named),
-        bars_per_year=bars_a_year(request.timeframe, closes=closes.pop()) if len(closes) == 1 else None,
+        calendar=Calendar(calendars.pop()) if len(calendars) == 1 else None,
         currency=instruments.currency(request.symbols, named),
         seed=request.seed,
         start_row=start_row,

@@ -24,6 +24,7 @@ from tiers.contracts import Bars
 from tiers.management.commands import backtest
 from trading.market import instruments
 from trading.market import write as storage
+from trading.market.calendars import Calendar
 from trading.models import Instrument, MLModel
 from trading.registry import artefacts
 
@@ -111,12 +112,12 @@ def test_the_year_has_the_hours_of_the_markets(monkeypatch: Any, calendar: str, 
     run_helios, asked = engine.run_helios, []
 
     def spied(*args: Any, **options: Any) -> Any:
-        asked.extend([options["params"].risk.bars_per_year, args[2].bars_per_year])
+        asked.extend([options["params"].risk.bars_per_year, args[2].calendar])
         return run_helios(*args, **options)
 
     monkeypatch.setattr(engine, "run_helios", spied)
     run_json("--timerange", DECIDED)
-    assert asked == [bars_per_year] * 2
+    assert asked == [bars_per_year, Calendar(calendar)]
 
 
 @pytest.mark.usefixtures("model")

@@ -18,6 +18,7 @@ from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.evidence import Evidence, block_means, estimate
 from tiers.contracts import Bars, FloatArray, Switches
 from tiers.predict import labels
+from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
 from trading.strategies import SmaCross
 
 PRIOR = np.array([0.3, 0.4, 0.3])
@@ -39,7 +40,7 @@ def backtest(probability: FloatArray, **changes: Any) -> Any:
     ts = [moment.item() for moment in BARS.ts]
     bare = SimpleNamespace(ts=ts, equity_curve=np.ones(len(ts)))
     log = SimpleNamespace(probability=probability)
-    given = {"log": log, "bar_ts": BARS.ts, "run": bare, "seed": 1, "frequencies": None, "bars_per_year": 252}
+    given = {"log": log, "bar_ts": BARS.ts, "run": bare, "seed": 1, "frequencies": None, "pace": lambda _: 252.0}
     return SimpleNamespace(**{**given, **changes})
 
 
@@ -144,9 +145,9 @@ def test_intervals_cover_the_mean_of_a_series_whose_neighbours_hang_together() -
     assert 0.85 <= hits / 200 <= 0.98  # with blocks of one 60 in 100
 
 
-def helios(model: Any, *, per_year: int | None = 252, **options: Any) -> Result:
+def helios(model: Any, *, calendar: str = US_EQUITIES, **options: Any) -> Result:
     bars: Bars = market(420, 3, seed=1)
-    config = Config(lots=lots(bars), start_row=260, bars_per_year=per_year)
+    config = Config(lots=lots(bars), start_row=260, calendar=Calendar(calendar) if calendar else None)
     return run_helios(bars, model, config, params=short_params(), switches=Switches(auto_trading=True), **options)
 
 
@@ -188,10 +189,10 @@ def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_fre
     assert evidence.what_it_earns(None) == []
 
 
-@pytest.mark.parametrize("per_year", [252, None])
-def test_the_sharpe_ratio_of_the_evidence_is_the_one_that_leads_the_figures(per_year: int | None) -> None:
+@pytest.mark.parametrize("calendar", [US_EQUITIES, ALWAYS_OPEN, ""])
+def test_the_sharpe_ratio_of_the_evidence_is_the_one_that_leads_the_figures(calendar: str) -> None:
     bars = market(420, 3, seed=1)
-    made = helios(Carded(), compared=True, per_year=per_year)
+    made = helios(Carded(), compared=True, calendar=calendar)
     result = replace(made, frequencies=replace(made.baseline, strategy="class frequencies"))
     until = result.run.ts[69]
     found = evidence.of(result, bars, [Carded()] * 3, until)
@@ -209,7 +210,9 @@ def test_the_sharpe_ratio_of_the_evidence_is_the_one_that_leads_the_figures(per_
 
 def test_buy_and_hold_of_the_same_volatility_moves_as_much_as_the_strategy() -> None:
     bars = market(300, 2, seed=9)
-    result = run_strategy(bars, SmaCross(fast=5, slow=20), Config(lots=lots(bars), start_row=30, bars_per_year=252))
+    result = run_strategy(
+        bars, SmaCross(fast=5, slow=20), Config(lots=lots(bars), start_row=30, calendar=Calendar(US_EQUITIES))
+    )
     found = presentation.same_volatility(result)
     assert found is not None
     held = result.baseline.run.equity_curve

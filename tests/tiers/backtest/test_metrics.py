@@ -14,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiers.backtest import metrics
+from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
 
 DAY = np.timedelta64(1, "D")
+XNYS, AROUND_THE_CLOCK = Calendar(US_EQUITIES), Calendar(ALWAYS_OPEN)
+HOUR = np.timedelta64(1, "h")
 KEYS = """
 n_bars years total_return_pct cagr_pct sharpe sortino calmar max_drawdown_pct volatility_pct profit_factor
 expectancy win_rate_pct n_trades n_reductions reductions_won_pct gross_weight_pct time_in_market_pct
@@ -86,13 +89,50 @@ def test_one_session_of_minutes_is_measured_by_the_year_of_its_calendar() -> Non
     equity = 100 * np.cumprod(1 + np.random.default_rng(2).normal(1e-5, 1e-4, 390))
     returns = [b / a - 1 for a, b in pairwise(equity.tolist())]
     changes = {"ts": ts, "weights": np.zeros((390, 1)), "traded_notional": Decimal(200)}
-    got = measured(list(equity), bars_per_year=98_280, **changes)
+    got = measured(list(equity), bars_per_year=metrics.pace(ts, "1m", XNYS), **changes)
     assert got.volatility_pct == pytest.approx(100 * statistics.stdev(returns) * math.sqrt(252 * 390))
     expected = statistics.mean(returns) / statistics.stdev(returns) * math.sqrt(252 * 390)
     assert got.sharpe == pytest.approx(expected)
     assert measured(list(equity), **changes).sharpe / got.sharpe == pytest.approx(2.313, abs=1e-3)
     assert got.years == pytest.approx(389 / 98_280)
     assert got.turnover == pytest.approx(100 / equity.mean() * 98_280 / 389)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "timeframe", "first", "last", "per_year"),
+    [
+        (XNYS, "1d", "2018-01-01", "2022-01-01", 252),
+        (XNYS, "1h", "2021-11-20", "2021-11-30", 1_764),  # a half day among them
+        (XNYS, "1m", "2024-01-05T12:00", "2024-01-08T18:00", 98_280),  # over a weekend
+        (AROUND_THE_CLOCK, "1h", "2022-01-01", "2022-02-01", 8_760),
+    ],
+)
+def test_bars_that_all_came_are_measured_by_the_year_of_their_calendar(
+    calendar: Calendar, timeframe: str, first: str, last: str, per_year: int
+) -> None:
+    ts = calendar.grid(timeframe, np.datetime64(first, "us"), np.datetime64(last, "us"))
+    assert metrics.pace(ts, timeframe, calendar) == per_year
+    assert metrics.pace(ts[1::2], timeframe, calendar) == pytest.approx(per_year / 2, rel=1 / len(ts))
+
+
+def test_a_market_looks_no_riskier_for_the_bars_that_are_missing() -> None:
+    rng, hours = np.random.default_rng(0), np.datetime64("2018-05-15T18:00:00", "us") + np.arange(20_000) * HOUR
+    equity = 100 * np.cumprod(1 + rng.normal(1e-4, 0.01, len(hours)))
+    came = np.sort(rng.choice(len(hours), len(hours) // 3, replace=False))
+    came[[0, -1]] = 0, len(hours) - 1
+    whole, thin = (
+        measured(
+            list(equity[rows]),
+            ts=hours[rows],
+            weights=np.zeros((len(rows), 1)),
+            bars_per_year=metrics.pace(hours[rows], "1h", AROUND_THE_CLOCK),
+        )
+        for rows in (np.arange(len(hours)), came)
+    )
+    assert thin.years == whole.years
+    assert thin.volatility_pct == pytest.approx(whole.volatility_pct, rel=0.03)  # 1.73 times by the calendar's bars
+    assert thin.sharpe == pytest.approx(whole.sharpe, rel=0.03)
+    assert thin.sortino == pytest.approx(whole.sortino, rel=0.06)
 
 
 def test_the_trade_figures_worked_by_hand() -> None:

@@ -20,6 +20,7 @@ from tiers.backtest.history import ServingModels
 from tiers.contracts import Bars, Switches
 from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
+from trading.market.calendars import ALWAYS_OPEN, Calendar
 from trading.strategies import BuyAndHold
 
 COIN = prices([110_000.0, 111_000.0, 112_000.0], [111_000.0, 112_000.0, 113_000.0], symbol="COIN")
@@ -69,6 +70,22 @@ def test_a_symbol_whose_bars_end_while_it_is_held_is_named(n_left_out: int, is_t
         "is in no figure."
     )
     assert told == [sentence] * is_told
+
+
+@pytest.mark.parametrize(("n_missing", "is_told"), [(0, False), (7, False), (8, True), (200, True)])
+def test_bars_that_did_not_come_are_counted(n_missing: int, is_told: bool) -> None:
+    bars = market(800, 1, seed=3)
+    fields = ("ts", "open", "high", "low", "close", "volume")
+    thin = replace(bars, **{name: np.delete(getattr(bars, name), slice(100, 100 + n_missing), 0) for name in fields})
+    config = Config(lots=lots(bars), calendar=Calendar(ALWAYS_OPEN))
+    result = run_strategy(replace(thin, ts=thin.ts + np.timedelta64(3, "h")), BuyAndHold(), config)
+    told = [sentence for sentence in result.reasons if "did not come" in sentence]
+    sentence = (
+        f"Of 800 bars that the calendar has here, {n_missing} did not come. A return over missing bars counts as one, "
+        "and figures of a year count the bars that came."
+    )
+    assert told == [sentence] * is_told
+    assert result.pace() == pytest.approx(365 * (799 - n_missing) / 799)
 
 
 def test_enough_money_or_smaller_lots_are_no_matter() -> None:
