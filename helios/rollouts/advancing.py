@@ -121,7 +121,8 @@ def _judgement(row: Rollout) -> Judgement:
             raise
         return unreadable(error)
     step = step_of(row)
-    found = judge(arms, parse_guards(row.guards), step, seed=_seed(row), proving=row.step == 0)
+    look = row.n_inconclusive + 1 if row.step == 0 else 0
+    found = judge(arms, parse_guards(row.guards), step, seed=_seed(row), look=look)
     return replace(found, numbers=arm_numbers(arms))
 
 

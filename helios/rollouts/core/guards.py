@@ -4,6 +4,7 @@ A hard guard that fails rolls back at once, a soft one pauses for a person. A gu
 nothing: then the step cannot succeed, unless the guard is not `required`. Guards that compare means know three
 answers: the challenger is surely worse than the limit (failed), surely not (passed), or it cannot be told yet. The
 step that has to prove takes nothing but "surely not"; the later ones, of less data, only watch for "surely worse".
+Who looks again and again sees what he hopes for in the end, so each look at a proof has to be surer than the last.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Metric:
     value: Callable[[ArmMeasures, ArmMeasures, int], float]  # champion, challenger, seed
     samples: Callable[[ArmMeasures], int]
     relative: bool = False
-    harm: Callable[[ArmMeasures, ArmMeasures, int], Difference] | None = None  # of means: with its uncertainty
+    harm: Callable[[ArmMeasures, ArmMeasures, int, float], Difference] | None = None  # of means, at a confidence
 
 
 def _latency_p95(arm: ArmMeasures) -> float:
@@ -67,13 +68,17 @@ def _latency_ratio(champion: ArmMeasures, challenger: ArmMeasures, _seed: int) -
     return max(mine, LATENCY_FLOOR_MS) / max(theirs, LATENCY_FLOOR_MS)
 
 
-def _pnl_deficit(champion: ArmMeasures, challenger: ArmMeasures, _seed: int) -> Difference:
-    found = differences.pnl(champion, challenger, confidence=EITHER_END)
+def _pnl_deficit(
+    champion: ArmMeasures, challenger: ArmMeasures, _seed: int, confidence: float = EITHER_END
+) -> Difference:
+    found = differences.pnl(champion, challenger, confidence=confidence)
     return Difference(found.interval.scaled(-max(champion.bars_a_day, challenger.bars_a_day)), found.n)
 
 
-def _log_loss_excess(champion: ArmMeasures, challenger: ArmMeasures, seed: int) -> Difference:
-    return differences.log_loss(champion, challenger, confidence=EITHER_END, seed=seed)
+def _log_loss_excess(
+    champion: ArmMeasures, challenger: ArmMeasures, seed: int, confidence: float = EITHER_END
+) -> Difference:
+    return differences.log_loss(champion, challenger, confidence=confidence, seed=seed)
 
 
 def _bars(values: Sequence[float], places: Sequence[Place]) -> int:
@@ -258,10 +263,11 @@ def _check(guard: Guard) -> None:
         raise RolloutRefused(f"required of guard {guard.metric} must be true or false, was {guard.required!r}")
 
 
-def judge_guard(
-    guard: Guard, arms: Mapping[str, ArmMeasures], step: Step, *, seed: int, proving: bool = False
-) -> GuardResult:
-    """What the guard says of one reading; pure, the same for the same seed. `proving`: "not worse" is to be shown."""
+def judge_guard(guard: Guard, arms: Mapping[str, ArmMeasures], step: Step, *, seed: int, look: int = 0) -> GuardResult:
+    """What the guard says of one reading; pure, the same for the same seed.
+
+    `look`: which look this is at a step that has to show "not worse", from 1; 0: nothing has to be shown.
+    """
     metric = METRICS[guard.metric]
     champion, challenger = arms[Arm.CHAMPION], arms[Arm.CHALLENGER]
     samples = metric.samples(challenger)
@@ -274,17 +280,26 @@ def judge_guard(
         return GuardResult(guard=guard, outcome=outcome, value=None, samples=samples)
     value = float(metric.value(champion, challenger, seed))
     outcome, unproven = _compare(value, guard.limit), ""
-    if proving and metric.harm and outcome is Outcome.PASSED:
-        unproven = _unproven(guard, metric.harm(champion, challenger, seed))
+    if look and metric.harm and outcome is Outcome.PASSED:
+        sure = sure_at(look)
+        unproven = _unproven(guard, metric.harm(champion, challenger, seed, 2 * sure - 1), sure)
         outcome = Outcome.TOO_FEW if unproven else outcome
     return GuardResult(guard=guard, outcome=outcome, value=value, samples=samples, unproven=unproven)
 
 
-def _unproven(guard: Guard, found: Difference) -> str:
+def sure_at(look: int) -> float:
+    """The confidence of one look at a proof, so that all looks together err in 5 % at most, however many there are.
+
+    1 - 0.05 · 6 / (π look)²: the shares 6 / (π k)² of all k add up to 1 (Euler), and chances of errors at most add up.
+    """
+    return 1 - (1 - SURE) * 6 / (math.pi * look) ** 2
+
+
+def _unproven(guard: Guard, found: Difference, sure: float) -> str:
     """Why it is not shown that the harm keeps to the limit; empty where it is."""
     if found.interval.high <= guard.limit:
         return ""
-    needed = samples_for(found.interval, found.n, guard.limit, confidence=SURE, power=POWER)
+    needed = samples_for(found.interval, found.n, guard.limit, confidence=sure, power=POWER)
     more = f"arms that are equal show less after about {needed:,}" if needed > found.n else "it looks worse"
     return f"{guard.metric} may be {found.interval.high:.4g}, above {guard.limit:g}, after {found.n:,} bars: {more}"
 

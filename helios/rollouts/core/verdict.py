@@ -33,10 +33,13 @@ class Judgement:
 
 
 def judge(
-    arms: Mapping[str, ArmMeasures], guards: Iterable[Guard], step: Step, *, seed: int, proving: bool = False
+    arms: Mapping[str, ArmMeasures], guards: Iterable[Guard], step: Step, *, seed: int, look: int = 0
 ) -> Judgement:
-    """The verdict of one step's readings; pure. `proving`: this step has to show that the challenger is not worse."""
-    results = tuple(judge_guard(guard, arms, step, seed=seed, proving=proving) for guard in guards)
+    """The verdict of one step's readings; pure.
+
+    `look`: which look this is at a step that has to show that the challenger is not worse; 0: it has not.
+    """
+    results = tuple(judge_guard(guard, arms, step, seed=seed, look=look) for guard in guards)
     n_decisions = arms[Arm.CHALLENGER].n_decisions
     for verdict, hard, reasons in (
         (Verdict.FAILED, True, _said(results, Outcome.FAILED, Strength.HARD)),

@@ -11,7 +11,7 @@ from scipy.stats import norm, t
 
 from helios.rollouts.core import differences
 from helios.rollouts.core.assignment import Mode
-from helios.rollouts.core.guards import Guard, Strength, default_guards, judge_guard
+from helios.rollouts.core.guards import Guard, Strength, default_guards, judge_guard, sure_at
 from helios.rollouts.core.machine import Verdict
 from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.core.rollout_plan import Step
@@ -44,8 +44,8 @@ def arm(probability: np.ndarray, outcome: np.ndarray) -> ArmMeasures:
     )
 
 
-def verdict(champion: ArmMeasures, challenger: ArmMeasures) -> Judgement:
-    return judge({"champion": champion, "challenger": challenger}, GUARDS, REPLAY, seed=1, proving=True)
+def verdict(champion: ArmMeasures, challenger: ArmMeasures, look: int = 1) -> Judgement:
+    return judge({"champion": champion, "challenger": challenger}, GUARDS, REPLAY, seed=1, look=look)
 
 
 @pytest.mark.parametrize("n_bars", [30, 250])
@@ -59,6 +59,25 @@ def test_a_challenger_with_buy_and_sell_swapped_is_refused_in_95_of_100_runs(n_b
         found = verdict(arm(probability, outcome), arm(probability[:, :, ::-1], outcome))
         succeeded += found.verdict is Verdict.SUCCESS
     assert succeeded <= 0.05 * n_runs
+
+
+def test_who_looks_again_and_again_sees_a_harm_at_the_limit_pass_in_5_of_100_runs() -> None:
+    """Thirty looks at bars that grow: at 5 % each, one of them would pass it in every fifth run."""
+    rng, n_runs = np.random.default_rng(11), 100
+    places = tuple((bar, "a") for bar in range(330))
+
+    def first(losses: np.ndarray, n_bars: int) -> ArmMeasures:
+        told, zeros, of = tuple(losses[:n_bars].tolist()), (0.0,) * n_bars, places[:n_bars]
+        return ArmMeasures(n_decisions=n_bars, latency_ms=CALM, losses=told, losses_of=of, pnl_bps=zeros, pnl_of=of)
+
+    def passes() -> bool:
+        champion = rng.normal(1.0, 0.3, 330)
+        challenger = champion + 0.005 + rng.normal(0, 0.02, 330)
+        looks = [(first(champion, n), first(challenger, n), look) for look, n in enumerate(range(40, 331, 10), 1)]
+        return any(verdict(*each).verdict is Verdict.SUCCESS for each in looks)
+
+    assert sum(passes() for _ in range(n_runs)) <= 0.05 * n_runs
+    assert sum(1 - sure_at(look) for look in range(1, 10_000)) == pytest.approx(0.05, abs=1e-5)
 
 
 def test_a_challenger_that_says_the_same_is_shown_not_worse_at_once() -> None:
@@ -78,8 +97,9 @@ def test_an_equal_challenger_succeeds_in_most_runs_of_the_stated_length() -> Non
         probability, outcome = market(n_bars, 0.1, rng)
         return arm(noisy(probability), outcome), arm(noisy(probability), outcome)
 
-    found = [differences.log_loss(*run(400), confidence=0.9) for _ in range(30)]
-    needed = int(np.median([samples_for(one.interval, one.n, 0.005, confidence=0.95, power=0.8) for one in found]))
+    sure = sure_at(1)
+    found = [differences.log_loss(*run(400), confidence=2 * sure - 1) for _ in range(30)]
+    needed = int(np.median([samples_for(one.interval, one.n, 0.005, confidence=sure, power=0.8) for one in found]))
     succeeded = sum(verdict(*run(needed)).verdict is Verdict.SUCCESS for _ in range(100))
     assert 50 < needed < 1_000
     assert 68 <= succeeded <= 92
@@ -105,7 +125,7 @@ def test_the_limit_of_pnl_is_one_of_a_day_at_every_timeframe(bars_a_day: int, de
     champion = ArmMeasures(n_decisions=400, pnl_bps=(1.0,) * 400, pnl_of=places, bars_a_day=bars_a_day)
     challenger = replace(champion, pnl_bps=(1.0 - deficit,) * 400)
     guard = Guard(metric="pnl_deficit_bps", limit=5, kind=Strength.SOFT, min_samples=30)
-    found = judge_guard(guard, {"champion": champion, "challenger": challenger}, REPLAY, seed=1, proving=True)
+    found = judge_guard(guard, {"champion": champion, "challenger": challenger}, REPLAY, seed=1, look=1)
     assert found.value == pytest.approx(deficit * bars_a_day)
     assert (str(found.outcome) == "passed") is passes
 
