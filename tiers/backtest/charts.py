@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +16,7 @@ from tiers.contracts import FloatArray
 from trading.market.asset_class import DOLLAR
 
 INK, MUTED, GRID = "#0f172a", "#64748b", "#e2e8f0"
-STRATEGY, BASELINE, LOSS = "#0e7490", "#94a3b8", "#dc2626"
+STRATEGY, UNSEEN, BASELINE, LOSS = "#0e7490", "#7c3aed", "#94a3b8", "#dc2626"
 PALETTE = (
     "#0e7490",
     "#f59e0b",
@@ -60,8 +59,8 @@ def averaged(values: FloatArray, limit: int = MAX_AREAS) -> tuple[Rows, FloatArr
     return starts + counts - 1, np.add.reduceat(values, starts, axis=0) / counts[:, None]
 
 
-def equity(result: Result, *, trained_until: datetime | None = None) -> go.Figure:
-    """Account value of the strategy beside buy and hold, with the end of the training data marked."""
+def equity(result: Result) -> go.Figure:
+    """Account value of the strategy beside buy and hold, and of the account that the figures are of."""
     figure = go.Figure()
     if result.buy_hold is not None:
         _line(
@@ -73,7 +72,10 @@ def equity(result: Result, *, trained_until: datetime | None = None) -> go.Figur
             width=1.4,
         )
     _line(figure, result, result.run.equity_curve, name=result.strategy, color=STRATEGY, width=2.0)
-    _mark_training(figure, result, trained_until)
+    if result.unseen is not None:
+        name = f"{result.strategy}, begun on bars not seen"
+        _line(figure, result.unseen, result.unseen.run.equity_curve, name=name, color=UNSEEN, width=2.0)
+    _mark_training(figure, result)
     figure.update_yaxes(
         tickprefix="$" if result.currency == DOLLAR else "",
         ticksuffix="" if result.currency == DOLLAR else f" {result.currency}".rstrip(),
@@ -110,6 +112,7 @@ def drawdown(result: Result) -> go.Figure:
     fall = -100.0 * drawdowns(result.run.equity_curve)
     shade = {"fill": "tozeroy", "fillcolor": "rgba(220,38,38,0.12)"}
     _line(figure, result, fall, name=result.strategy, color=LOSS, width=1.4, **shade)
+    _mark_training(figure, result)
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
     return _styled(figure, height=240)
 
@@ -136,6 +139,7 @@ def weights(result: Result) -> go.Figure:
             fillcolor=color,
             hovertemplate="%{y:.1f} %",
         )
+    _mark_training(figure, result)
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
     return _styled(figure, height=300)
 
@@ -199,11 +203,11 @@ def _decimals(values: FloatArray) -> int:
     return 4 if most == 0 else max(4, 4 - math.floor(math.log10(most)))
 
 
-def _mark_training(figure: go.Figure, result: Result, trained_until: datetime | None) -> None:
+def _mark_training(figure: go.Figure, result: Result) -> None:
     """Shade the part of the time axis that the model has seen in training."""
-    if trained_until is None or trained_until < result.start:
+    if not result.n_seen:
         return
-    end = min(trained_until, result.end)
+    end = result.run.ts[result.n_seen - 1]
     figure.add_vrect(x0=result.start, x1=end, fillcolor="rgba(245,158,11,0.10)", line_width=0, layer="below")
     figure.add_annotation(
         x=result.start,

@@ -11,7 +11,7 @@ import numpy as np
 
 from tiers.backtest import metrics, reasons
 from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
-from tiers.backtest.history import DecisionLog, HeliosDecider, Progress, ServingModels, prepare
+from tiers.backtest.history import DecisionLog, HeliosDecider, History, Progress, ServingModels, prepare
 from tiers.backtest.shipped import BUILT_IN
 from tiers.backtest.trades import Reduction, flat_to_flat, with_open
 from tiers.backtest.weights_decider import WeightsDecider
@@ -22,8 +22,11 @@ from tiers.contracts.protocols import Model, Tiers
 from trading.market.calendars import Calendar
 from trading.market.days import day_of
 from trading.market.lots import Lot, smallest_steps
+from trading.market.timestamps import stamp
 from trading.strategies import BuyAndHold, Strategy
 from trading.strategies.registry import TIERS
+
+MIN_UNSEEN_BARS = 20  # fewer are not worth a number
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -45,6 +48,8 @@ class Config:
     start_row: int = 0  # first decided bar; earlier ones only warm up
     calendar: Calendar | None = None  # that all symbols have; None: they have not one
     currency: str = ""  # of all amounts; empty where it is not known
+    trained_until: datetime | None = None  # the latest bar that any of the models has seen
+    told: tuple[str, ...] = ()  # what a reader has to know of the symbols, in sentences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +69,11 @@ class Result:
     metrics: metrics.Metrics
     calendar: Calendar | None  # as in `Config`
     currency: str = ""  # as in `Config`
+    trained_until: datetime | None = None  # as in `Config`
     log: DecisionLog | None = None
     buy_hold: Result | None = None  # the baseline on the same bars with the same costs
     frequencies: Result | None = None  # the same tiers with the class frequencies in place of the model's forecasts
+    unseen: Result | None = None  # of an account that begins at the first bar behind the training of the models
     reasons: tuple[str, ...] = ()  # why something was not traded, or a figure has no value, in sentences
 
     @property
@@ -77,9 +84,25 @@ class Result:
     def end(self) -> datetime:
         return self.run.ts[-1]
 
-    def pace(self, row: int = 0) -> float:
-        """Bars a year at which those from decided bar `row` on came."""
-        return metrics.pace(self.bar_ts[row:], self.timeframe, self.calendar)
+    @property
+    def lead(self) -> Result:
+        """The run whose figures lead: that of the bars that no model was trained on, where it was made."""
+        return self if self.unseen is None else self.unseen
+
+    @property
+    def n_seen(self) -> int:
+        """Decided bars that a model was trained on."""
+        return _n_seen(self.bar_ts, self.trained_until)
+
+    @property
+    def in_sample(self) -> bool:
+        """Whether the figures that lead are of bars that a model was trained on."""
+        return self.n_seen > 0 and self.unseen is None
+
+    @property
+    def pace(self) -> float:
+        """Bars a year at which these came."""
+        return metrics.pace(self.bar_ts, self.timeframe, self.calendar)
 
     @property
     def baseline(self) -> Result:
@@ -110,20 +133,42 @@ def run_helios(
 
     `model` is a predictor, or a champion with its challenger and their names. `longer` holds the bars of the other
     timeframes that the tiers look at. `compared`: class frequencies go through the same tiers, too, where the models
-    have cards that tell them.
+    have cards that tell them. Where the models have seen some of the bars, those behind them are run anew, by an
+    account that begins with the cash of the start (`Result.unseen`): what grew on seen bars is in no figure that leads.
     Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue.
     """
     _check(bars, config)
-    served, start = model if isinstance(model, ServingModels) else ServingModels(champion=model), config.start_row
+    served = model if isinstance(model, ServingModels) else ServingModels(champion=model)
     history = prepare(
         {bars.timeframe: bars, **(longer or {})},
         served,
         params=params,
         switches=switches,
-        start_row=start,
+        start_row=config.start_row,
         progress=progress,
         tiers=tiers,
     )
+    made = partial(_of_tiers, bars, history, served, params=params, switches=switches, tiers=tiers)
+    seen = _n_seen(bars.ts[config.start_row :], config.trained_until)
+    if not 0 < seen <= bars.n_bars - config.start_row - MIN_UNSEEN_BARS:
+        return made(config, progress, compared=compared)
+    anew = made(replace(config, start_row=config.start_row + seen), silent, compared=compared)
+    return replace(made(config, progress), unseen=anew)
+
+
+def _of_tiers(
+    bars: Bars,
+    history: History,
+    served: ServingModels,
+    config: Config,
+    progress: Progress,
+    *,
+    params: PipelineParams,
+    switches: Switches,
+    tiers: Tiers,
+    compared: bool = False,
+) -> Result:
+    """The tiers from `config.start_row` on, and what is asked for beside them."""
     decide = partial(
         HeliosDecider,
         bars,
@@ -132,7 +177,7 @@ def run_helios(
         lots=config.lots,
         key=config.key,
         served=served,
-        start_row=start,
+        start_row=config.start_row,
         tiers=tiers,
     )
     decider = decide(history)
@@ -151,6 +196,10 @@ def run_helios(
     named: dict[str, object] = {"model": served.champion_name, **used.to_json()}
     made = _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log, columns=columns)
     return replace(made, frequencies=frequencies)
+
+
+def _n_seen(ts: TimeArray, trained_until: datetime | None) -> int:
+    return 0 if trained_until is None else int(np.searchsorted(ts, stamp(trained_until), side="right"))
 
 
 def _priors(models: Sequence[Model]) -> FloatArray | None:
@@ -229,10 +278,12 @@ def _result(
         reductions=reductions,
         calendar=config.calendar,
         currency=config.currency,
+        trained_until=config.trained_until,
         metrics=figures,
         log=log,
         buy_hold=baseline,
         reasons=(
+            *config.told,
             *reasons.of_run(run, bars, config.lots, log=log, columns=columns),
             *reasons.of_gaps(ts, bars.timeframe, config.calendar),
             *reasons.of_metrics(figures),

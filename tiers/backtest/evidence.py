@@ -20,7 +20,6 @@ from tiers.backtest.engine import Result
 from tiers.contracts import BUY, HOLD, SELL, Bars, BoolArray, FloatArray
 from tiers.predict import labels
 from tiers.predict.metrics import OutcomeArray
-from trading.market.timestamps import stamp
 
 MIN_BARS = 60  # with a known outcome; of fewer nothing is said
 N_RESAMPLES, CONFIDENCE = 1_000, 0.95
@@ -69,14 +68,14 @@ class Evidence:
         return {**asdict(self), "start": self.start.isoformat(), "says": list(self.says)}
 
 
-def of(result: Result, bars: Bars, models: Sequence[Any], trained_until: datetime) -> Evidence | None:
+def of(result: Result, bars: Bars, models: Sequence[Any]) -> Evidence | None:
     """The evidence of a backtest of the tiers; `models` serve the symbols, each judged by the labels of its own card.
 
-    None where the models have no cards, or fewer than `MIN_BARS` bars behind `trained_until` have a known outcome.
+    None where the models have no cards, or fewer than `MIN_BARS` bars behind their training have a known outcome.
     """
     if result.log is None or not all(hasattr(model, "card") for model in models):
         return None
-    first = int(np.searchsorted(result.bar_ts, stamp(trained_until), side="right"))
+    first = result.n_seen
     judged = [_judged(bars, model, column) for column, model in enumerate(models)]
     offset = bars.n_bars - len(result.bar_ts) + first
     outcome, forward = (np.stack(each, axis=1)[offset:] for each in zip(*judged, strict=True))
@@ -111,7 +110,7 @@ def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) ->
     by_bar = _of_bars(np.stack(columns, axis=2), known)
     means, drawn = by_bar.mean(axis=0), block_means(by_bar, block, seed=result.seed)
     gain, moving, direction, above = (estimate(means[k], drawn[:, k]) for k in range(4))
-    sharpe, above_frequencies = _sharpes(result, first, block)
+    sharpe, above_frequencies = _sharpes(result.lead, block)
     return Evidence(
         start=result.run.ts[first],
         n_bars=len(by_bar),
@@ -172,12 +171,11 @@ def estimate(value: float, drawn: FloatArray) -> Estimate:
     return Estimate(value=float(value), low=float(low), high=float(high))
 
 
-def _sharpes(result: Result, first: int, block: int) -> tuple[Estimate | None, Estimate | None]:
-    """The Sharpe ratio from the close of these bars' first on, and how far it is above that of class frequencies."""
+def _sharpes(result: Result, block: int) -> tuple[Estimate | None, Estimate | None]:
+    """The Sharpe ratio that leads the backtest, and how far it is above that of class frequencies."""
     if result.frequencies is None:
         return None, None
-    per_year = result.pace(first)
-    curves = [run.run.equity_curve[first:] for run in (result, result.frequencies)]
+    per_year, curves = result.pace, [run.run.equity_curve for run in (result, result.frequencies)]
     if not all(bool((curve > 0.0).all()) for curve in curves):
         return None, None
     returns = np.stack([metrics.simple_returns(curve) for curve in curves], axis=1)

@@ -1,17 +1,13 @@
-"""Figures for people: their names, how they are written, and those of the bars the model had not seen."""
+"""Figures for people: their names, how they are written, and which bars they are of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
-from tiers.backtest import reasons
 from tiers.backtest.engine import Result
-from tiers.backtest.metrics import Metrics, measure, simple_returns, total_return
-from tiers.backtest.trades import flat_to_flat
+from tiers.backtest.metrics import measure, simple_returns
 from trading.books.accounting import ZERO, amount
 
 LABELS = {
@@ -38,7 +34,6 @@ SIGNED = ("total_return_pct", "cagr_pct", "expectancy")
 _MONEY, _COUNTS, _TIMES = ("expectancy", "fees_paid"), ("n_trades", "n_reductions", "n_bars"), ("turnover",)
 MISSING = "–"  # noqa: RUF001 - the dash of a table's empty cell
 Columns = dict[str, dict[str, float | int | None]]  # figures by name, by what they are of
-MIN_UNSEEN_BARS = 20
 BUY_AND_HOLD = "buy and hold"
 
 
@@ -55,92 +50,69 @@ _OF_RETURNS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """The bars whose figures lead: those from decided bar `row` on; `in_sample` where a model was trained on some."""
-
-    row: int = 0
-    in_sample: bool = False
-
-
-def judged(result: Result, trained_until: datetime | None) -> Sample:
-    """The bars that no model was trained on, where they are enough to be worth a number; else all bars."""
-    seen = n_seen(result, trained_until)
-    enough = len(result.run.ts) - seen >= MIN_UNSEEN_BARS
-    return Sample(row=seen if enough else 0, in_sample=seen > 0 and not enough)
-
-
-def n_seen(result: Result, trained_until: datetime | None) -> int:
-    """Decided bars that a model was trained on."""
-    return 0 if trained_until is None else sum(moment <= trained_until for moment in result.run.ts)
-
-
-def sample_note(result: Result, model: str, trained_until: datetime) -> str:
-    """Which bars the figures are of, and what the model had seen of them."""
-    sample, seen = judged(result, trained_until), n_seen(result, trained_until)
-    trained, total = f"{model} was trained on data up to {trained_until:%Y-%m-%d %H:%M} UTC", len(result.run.ts)
+def sample_note(result: Result, model: str) -> str:
+    """Which bars the figures are of, and what the model had seen of them; empty where no model was trained."""
+    if result.trained_until is None:
+        return ""
+    seen, total = result.n_seen, len(result.run.ts)
+    trained = f"{model} was trained on data up to {result.trained_until:%Y-%m-%d %H:%M} UTC"
     if not seen:
         return f"Out of sample: {trained}, before the first bar here."
-    if sample.in_sample:
+    if result.in_sample:
         return (
             f"In sample: {trained}, and saw {seen:,} of the {total:,} bars here. These figures say nothing about the "
             "future."
         )
+    cash = amount(result.initial.cash, result.currency)
     return (
-        f"Partly in sample: {trained}, and saw {seen:,} of the {total:,} bars here. The figures are those of the "
-        f"{total - seen:,} bars since; what the column with the seen bars shows says nothing about the future."
+        f"Partly in sample: {trained}, and saw {seen:,} of the {total:,} bars here. The figures are those of an "
+        f"account that begins with {cash} on the {total - seen:,} bars since; what the column with the seen bars shows "
+        "says nothing about the future."
     )
 
 
-def columns(result: Result, sample: Sample) -> Columns:
-    """The figures of the strategy, and of what stands beside it over the same bars, by name.
+def columns(result: Result) -> Columns:
+    """The figures that lead, and those of what stands beside them over the same bars, by name.
 
     Where a model was trained on some of all bars, the last column is the strategy's over all of them.
     """
-    name = f"{result.strategy}, in sample" if sample.in_sample else result.strategy
-    found = {name: since(result, sample.row).as_dict()}
-    if result.frequencies is not None:
-        found[result.frequencies.strategy] = since(result.frequencies, sample.row).as_dict()
-    if result.buy_hold is not None:
-        found[BUY_AND_HOLD] = since(result.buy_hold, sample.row).as_dict()
-        alike = same_volatility(result, sample.row)
+    lead = result.lead
+    found = {f"{result.strategy}, in sample" if result.in_sample else result.strategy: lead.metrics.as_dict()}
+    if lead.frequencies is not None:
+        found[lead.frequencies.strategy] = lead.frequencies.metrics.as_dict()
+    if lead.buy_hold is not None:
+        found[BUY_AND_HOLD] = lead.buy_hold.metrics.as_dict()
+        alike = same_volatility(lead)
         if alike is not None:
             found[f"{BUY_AND_HOLD}, same volatility"] = alike
-    if sample.row:
+    if result.unseen is not None:
         found[f"{result.strategy}, with bars seen in training"] = result.metrics.as_dict()
     return found
 
 
-def reasons_of(result: Result, sample: Sample) -> list[str]:
-    """Why something was not traded, and why a figure of these bars has no value."""
-    of_all = reasons.of_metrics(result.metrics)
-    others = [sentence for sentence in result.reasons if sentence not in of_all]
-    return [*others, *reasons.of_metrics(since(result, sample.row))]
-
-
-def same_volatility(result: Result, row: int = 0) -> dict[str, float | int | None] | None:
+def same_volatility(result: Result) -> dict[str, float | int | None] | None:
     """Buy and hold with so much cash (or credit) beside it, at every bar, that it moves as much as the strategy.
 
     Its returns are those of buy and hold times the ratio of the volatilities; keeping that mix costs nothing here.
     None where either does not move.
     """
     held = result.baseline
-    mine, theirs = (since(run, row).volatility_pct for run in (result, held))
+    mine, theirs = result.metrics.volatility_pct, held.metrics.volatility_pct
     if not mine or not theirs:
         return None
-    curve, part = held.run.equity_curve[row:], mine / theirs
+    curve, part = held.run.equity_curve, mine / theirs
     returns = part * simple_returns(curve)
     if len(returns) == 0 or not bool((returns > -1.0).all()):
         return None
     figures = measure(
-        ts=result.bar_ts[row:],
+        ts=result.bar_ts,
         equity=np.cumprod(np.concatenate([curve[:1], 1.0 + returns])),
-        weights=part * held.run.held[row:],
+        weights=part * held.run.held,
         pnl=[],
         reduction_pnl=[],
         traded_notional=ZERO,
         fees_paid=ZERO,
-        bars_per_year=result.pace(row),
+        bars_per_year=result.pace,
     ).as_dict()
     return {key: figures[key] for key in _OF_RETURNS}
 
@@ -156,26 +128,6 @@ def formatted(key: str, value: float | None, currency: str = "") -> str:
     if key in _COUNTS:
         return f"{value:,.0f}"
     return f"{value:,.2f} x" if key in _TIMES else f"{value:,.2f}"
-
-
-def since(result: Result, row: int) -> Metrics:
-    """The figures from the close of decided bar `row` on: trades and reductions count where they end."""
-    if row == 0:
-        return result.metrics
-    fills = [fill for fills in result.run.fills[row + 1 :] for fill in fills]
-    moment = result.run.ts[row]
-    held = total_return(result.baseline.run.equity_curve[row:])
-    return measure(
-        ts=result.bar_ts[row:],
-        equity=result.run.equity_curve[row:],
-        weights=result.run.held[row:],
-        pnl=[pnl for ended, pnl in flat_to_flat(result.reductions) if ended > moment],
-        reduction_pnl=[one.pnl for one in result.reductions if not one.is_open and one.closed_ts > moment],
-        traded_notional=sum((fill.notional for fill in fills), ZERO),
-        fees_paid=sum((fill.fee for fill in fills), ZERO),
-        buy_hold_return_pct=None if held is None else 100.0 * held,
-        bars_per_year=result.pace(row),
-    )
 
 
 def flattened(params: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:

@@ -48,7 +48,6 @@ class ModelSummary:
     """What the report tells of the model; `facts` are printed as they are."""
 
     name: str
-    trained_until: datetime | None = None  # last bar whose outcome the training data holds
     facts: Sequence[tuple[str, str]] = ()
 
 
@@ -97,17 +96,10 @@ def write(path: Path, html: str) -> None:
 
 def render(result: Result, context: Context) -> str:
     """The whole report as HTML."""
-    trained_until = context.model.trained_until if context.model else None
     pictures = charts.fragments(
-        [
-            charts.equity(result, trained_until=trained_until),
-            charts.drawdown(result),
-            charts.monthly(result),
-            charts.weights(result),
-        ]
+        [charts.equity(result), charts.drawdown(result), charts.monthly(result), charts.weights(result)]
     )
-    sample = presentation.judged(result, trained_until)
-    columns = presentation.columns(result, sample)
+    lead, columns = result.lead, presentation.columns(result)
     heading = f"{result.strategy} on {', '.join(result.symbols)}"
     period = f"{day_of(result.start)} to {day_of(result.end)}"
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -115,17 +107,16 @@ def render(result: Result, context: Context) -> str:
         heading=escape(_shortened(result)),
         subheading=escape(f"{result.timeframe} bars, {period}, {len(result.run.ts):,} decisions"),
         plotly=get_plotlyjs(),
-        notes=_training_note(result, context.model)
-        + "".join(map(_note, (*context.says, *presentation.reasons_of(result, sample)))),
-        tiles="".join(_tile(columns, key, result.currency, in_sample=sample.in_sample) for key in TILES),
+        notes=_training_note(result, context.model) + "".join(map(_note, (*context.says, *lead.reasons))),
+        tiles="".join(_tile(columns, key, result.currency, in_sample=result.in_sample) for key in TILES),
         equity_note=_equity_note(result),
         chart_equity=pictures[0],
         chart_drawdown=pictures[1],
         chart_monthly=pictures[2],
         chart_weights=pictures[3],
         figures=_figures_table(columns, result.currency),
-        reductions_note=_reductions_note(result.reductions),
-        reductions=_reductions_table(result.reductions),
+        reductions_note=_reductions_note(lead.reductions),
+        reductions=_reductions_table(lead.reductions),
         facts=_facts(result, context),
         footer=escape(
             f"Made {context.made_at:%Y-%m-%d %H:%M} UTC by Helios in {context.elapsed_s:.1f} s. "
@@ -146,10 +137,8 @@ def _shortened(result: Result, limit: int = 8) -> str:
 
 def _training_note(result: Result, model: ModelSummary | None) -> str:
     """An honest word about how much of the backtest the model had already seen."""
-    if model is None or model.trained_until is None:
-        return ""
-    text = presentation.sample_note(result, model.name, model.trained_until)
-    return _note(text, " warn" if presentation.n_seen(result, model.trained_until) else " good")
+    text = presentation.sample_note(result, model.name) if model else ""
+    return _note(text, " warn" if result.n_seen else " good") if text else ""
 
 
 def _equity_note(result: Result) -> str:
@@ -226,8 +215,9 @@ def _facts(result: Result, context: Context) -> str:
     parts.append(("Parameters", settings + presentation.flattened(result.params)))
     if context.switches:
         parts.append(("Flags", list(context.switches)))
-    if result.run.denials:
-        counts = [(code, f"{count:,}") for code, count in result.run.denials.most_common()]
+    denials = result.lead.run.denials
+    if denials:
+        counts = [(code, f"{count:,}") for code, count in denials.most_common()]
         parts.append(("What was refused", counts))
     return "".join(f"<section><h2>{escape(name)}</h2>{_pairs(rows)}</section>" for name, rows in parts)
 

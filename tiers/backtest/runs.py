@@ -63,7 +63,6 @@ class Outcome:
     result: Result
     elapsed_s: float
     model: MLModel | None = None
-    trained_until: datetime | None = None  # the latest bar that any of the models has seen
     switches: Switches | None = None
     evidence: Evidence | None = None  # of the model in service, on the bars that it did not see
 
@@ -74,7 +73,7 @@ class Outcome:
             return list(self.evidence.says)
         if self.model is None:
             return []
-        unseen = len(self.result.run.ts) - presentation.n_seen(self.result, self.trained_until)
+        unseen = len(self.result.run.ts) - self.result.n_seen
         told = (
             f"Nothing is said of what {self.model.name} knows: that takes a card of its training and, behind that, "
             f"{MIN_BARS} bars on which it spoke and whose outcome is known. Bars here behind its training: {unseen:,}."
@@ -82,21 +81,14 @@ class Outcome:
         return [told]
 
     @property
-    def sample(self) -> presentation.Sample:
-        """The bars whose figures lead."""
-        return presentation.judged(self.result, self.trained_until)
-
-    @property
     def out_of_sample(self) -> bool | None:
         """Whether the figures that lead are of bars that no model was trained on; None where there is no model."""
-        return None if self.trained_until is None else not self.sample.in_sample
+        return None if self.result.trained_until is None else not self.result.in_sample
 
     @property
     def sample_note(self) -> list[str]:
         """Which bars the figures are of, in a sentence; none where there is no model."""
-        if self.model is None or self.trained_until is None:
-            return []
-        return [presentation.sample_note(self.result, self.model.name, self.trained_until)]
+        return [] if self.model is None else [presentation.sample_note(self.result, self.model.name)]
 
 
 def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
@@ -128,8 +120,8 @@ def check(request: Request) -> None:
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
     """The result as one JSON object; a figure without a value is null."""
-    result, sample = outcome.result, outcome.sample
-    (_, figures), *beside = presentation.columns(result, sample).items()
+    result, lead = outcome.result, outcome.result.lead
+    (_, figures), *beside = presentation.columns(result).items()
     return {
         "strategy": result.strategy,
         "symbols": list(result.symbols),
@@ -141,12 +133,12 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "seed": result.seed,
         "model": None if outcome.model is None else outcome.model.name,
         "out_of_sample": outcome.out_of_sample,
-        "figures_from": result.run.ts[sample.row].isoformat(),
+        "figures_from": lead.start.isoformat(),
         "beside": dict(beside),
         "evidence": None if outcome.evidence is None else outcome.evidence.to_json(),
         "says": [*outcome.sample_note, *outcome.says],
-        "reasons": presentation.reasons_of(result, sample),
-        "refused": dict(result.run.denials.most_common()),
+        "reasons": list(lead.reasons),
+        "refused": dict(lead.run.denials.most_common()),
         "currency": result.currency or None,
     }
 
@@ -178,10 +170,12 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     blind = made.warmup_bars + served.receptive_bars
     bars, start_row = load(request, warmup=warmup[request.timeframe], shortest=blind)
+    told = registry.unseen(champion, request.symbols)
+    trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
     result = engine.run_helios(
         bars,
         served,
-        _config(request, start_row),
+        replace(_config(request, start_row), trained_until=trained_until, told=(told,) if told else ()),
         params=params,
         switches=switches,
         tiers=tiers,
@@ -189,17 +183,13 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         longer=longer(bars, warmup),
         compared=True,
     )
-    trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
-    told = registry.unseen(champion, request.symbols)
-    result = replace(result, reasons=(told, *result.reasons)) if told else result
     models = served.models(request.symbols, switches.neural_network_v2)
     return Outcome(
         result=result,
         elapsed_s=0.0,
         model=champion,
-        trained_until=trained_until,
         switches=switches,
-        evidence=evidence.of(result, bars, models, trained_until),
+        evidence=evidence.of(result, bars, models),
     )
 
 
@@ -277,13 +267,13 @@ def context_of(outcome: Outcome) -> report.Context:
     return report.Context(
         made_at=datetime.now(UTC),
         elapsed_s=outcome.elapsed_s,
-        model=None if outcome.model is None else summary_of(outcome.model, outcome.trained_until),
+        model=None if outcome.model is None else summary_of(outcome.model),
         says=outcome.says,
         switches=[(name, _flag(value)) for name, value in switches.items() if name != "auto_trading"],
     )
 
 
-def summary_of(model: MLModel, trained_until: datetime | None) -> report.ModelSummary:
+def summary_of(model: MLModel) -> report.ModelSummary:
     """A model's card in a few lines."""
     facts = [
         ("preset", model.preset),
@@ -297,7 +287,7 @@ def summary_of(model: MLModel, trained_until: datetime | None) -> report.ModelSu
     ]
     numbers = {name: value for name, value in _flat(model.metrics).items() if isinstance(value, int | float)}
     facts += [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers.items()]
-    return report.ModelSummary(name=model.name, trained_until=trained_until, facts=facts)
+    return report.ModelSummary(name=model.name, facts=facts)
 
 
 def _temperature(model: MLModel) -> str:

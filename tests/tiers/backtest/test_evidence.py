@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import datetime
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ from tiers.backtest.evidence import Evidence, block_means, estimate
 from tiers.contracts import Bars, FloatArray, Switches
 from tiers.predict import labels
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
+from trading.market.timestamps import utc
 from trading.strategies import SmaCross
 
 PRIOR = np.array([0.3, 0.4, 0.3])
@@ -38,14 +38,21 @@ class Carded(LinearModel):
 def backtest(probability: FloatArray, **changes: Any) -> Any:
     """What `evidence.of` reads of a result, over all bars."""
     ts = [moment.item() for moment in BARS.ts]
-    bare = SimpleNamespace(ts=ts, equity_curve=np.ones(len(ts)))
+    bare = SimpleNamespace(ts=ts)
     log = SimpleNamespace(probability=probability)
-    given = {"log": log, "bar_ts": BARS.ts, "run": bare, "seed": 1, "frequencies": None, "pace": lambda _: 252.0}
+    given = {
+        "log": log,
+        "bar_ts": BARS.ts,
+        "run": bare,
+        "seed": 1,
+        "n_seen": 100,
+        "lead": SimpleNamespace(frequencies=None),
+    }
     return SimpleNamespace(**{**given, **changes})
 
 
 def told(probability: FloatArray, until: int = 99) -> Evidence:
-    found = evidence.of(backtest(probability), BARS, [MODEL] * 3, BARS.ts[until].item())
+    found = evidence.of(backtest(probability, n_seen=until + 1), BARS, [MODEL] * 3)
     assert found is not None
     return found
 
@@ -89,7 +96,7 @@ def test_a_price_that_did_not_move_is_no_hit_of_either_side(lean: float) -> None
     coarse = np.round(BARS.close / 8) * 8
     bars = replace(BARS, open=coarse, high=coarse, low=coarse, close=coarse)
     said = np.broadcast_to([0.16 - lean, 0.68, 0.16 + lean], (*coarse.shape, 3))
-    found = evidence.of(backtest(said), bars, [MODEL] * 3, bars.ts[99].item())
+    found = evidence.of(backtest(said), bars, [MODEL] * 3)
     made = labels.make(coarse, horizon_bars=5, theta=0.5, volatility_bars=20)
     ups, downs, still = [], [], 0
     for row in range(100, bars.n_bars - 5):
@@ -123,10 +130,9 @@ def test_the_sentence_follows_from_what_the_model_knows(moving: float, direction
 
 def test_a_model_without_a_card_or_without_enough_unseen_bars_gets_no_figures() -> None:
     said = knowing(moving=0.0, direction=0.0)
-    late = BARS.ts[-30].item()
-    assert evidence.of(backtest(said), BARS, [MODEL] * 3, late) is None
-    assert evidence.of(backtest(said), BARS, [LinearModel()] * 3, datetime(2009, 1, 1)) is None  # noqa: DTZ001
-    assert evidence.of(backtest(said, log=None), BARS, [MODEL] * 3, late) is None
+    assert evidence.of(backtest(said, n_seen=BARS.n_bars - 29), BARS, [MODEL] * 3) is None
+    assert evidence.of(backtest(said, n_seen=0), BARS, [LinearModel()] * 3) is None
+    assert evidence.of(backtest(said, log=None), BARS, [MODEL] * 3) is None
 
 
 def test_blocks_of_one_give_the_spread_of_independent_values() -> None:
@@ -145,9 +151,14 @@ def test_intervals_cover_the_mean_of_a_series_whose_neighbours_hang_together() -
     assert 0.85 <= hits / 200 <= 0.98  # with blocks of one 60 in 100
 
 
-def helios(model: Any, *, calendar: str = US_EQUITIES, **options: Any) -> Result:
+def helios(model: Any, *, calendar: str = US_EQUITIES, n_seen: int = 0, **options: Any) -> Result:
     bars: Bars = market(420, 3, seed=1)
-    config = Config(lots=lots(bars), start_row=260, calendar=Calendar(calendar) if calendar else None)
+    config = Config(
+        lots=lots(bars),
+        start_row=260,
+        calendar=Calendar(calendar) if calendar else None,
+        trained_until=utc(bars.ts[259 + n_seen]),
+    )
     return run_helios(bars, model, config, params=short_params(), switches=Switches(auto_trading=True), **options)
 
 
@@ -164,7 +175,7 @@ def test_class_frequencies_go_through_the_same_tiers() -> None:
     assert compared.frequencies.metrics.fees_paid == plain.metrics.fees_paid
     assert compared.run.equity == helios(Carded()).run.equity
     assert helios(LinearModel(), compared=True).frequencies is None  # no card tells its class frequencies
-    assert list(presentation.columns(compared, presentation.Sample())) == [
+    assert list(presentation.columns(compared)) == [
         *("helios", "class frequencies", "buy and hold", "buy and hold, same volatility")
     ]
 
@@ -172,10 +183,9 @@ def test_class_frequencies_go_through_the_same_tiers() -> None:
 def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_frequencies() -> None:
     mine = 1e-4 + 0.01 * RNG.normal(size=899)
     curves = [np.cumprod(np.concatenate([[1.0], 1.0 + r])) for r in (mine + 0.002, mine)]
-    other = SimpleNamespace(run=SimpleNamespace(equity_curve=curves[1]))
-    given = backtest(knowing(moving=0.0, direction=0.0), frequencies=other)
-    given.run.equity_curve = curves[0]
-    found = evidence.of(given, BARS, [MODEL] * 3, BARS.ts[99].item())
+    first, other = (SimpleNamespace(run=SimpleNamespace(equity_curve=curve[100:])) for curve in curves)
+    lead = SimpleNamespace(run=first.run, frequencies=other, seed=1, pace=252.0)
+    found = evidence.of(backtest(knowing(moving=0.0, direction=0.0), lead=lead), BARS, [MODEL] * 3)
     assert found is not None
     assert found.sharpe is not None
     assert found.sharpe_above_class_frequencies is not None
@@ -192,18 +202,17 @@ def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_fre
 @pytest.mark.parametrize("calendar", [US_EQUITIES, ALWAYS_OPEN, ""])
 def test_the_sharpe_ratio_of_the_evidence_is_the_one_that_leads_the_figures(calendar: str) -> None:
     bars = market(420, 3, seed=1)
-    made = helios(Carded(), compared=True, calendar=calendar)
-    result = replace(made, frequencies=replace(made.baseline, strategy="class frequencies"))
-    until = result.run.ts[69]
-    found = evidence.of(result, bars, [Carded()] * 3, until)
-    mine, frequencies, *_ = presentation.columns(result, presentation.judged(result, until)).values()
+    made = helios(Carded(), compared=True, calendar=calendar, n_seen=70)
+    result = replace(made, unseen=replace(made.lead, frequencies=made.lead.baseline))
+    found = evidence.of(result, bars, [Carded()] * 3)
+    mine, frequencies, *_ = presentation.columns(result).values()
     assert found is not None
     assert found.sharpe is not None
     assert found.sharpe_above_class_frequencies is not None
     assert found.sharpe.value == mine["sharpe"]
     assert found.sharpe_above_class_frequencies.value == pytest.approx(mine["sharpe"] - frequencies["sharpe"])
     assert found.sharpe.low < found.sharpe.value < found.sharpe.high
-    still = evidence.of(made, bars, [Carded()] * 3, until)  # these class frequencies never buy: no ratio of theirs
+    still = evidence.of(made, bars, [Carded()] * 3)  # these class frequencies never buy: no ratio of theirs
     assert still is not None
     assert (still.sharpe, still.sharpe_above_class_frequencies) == (found.sharpe, None)
 

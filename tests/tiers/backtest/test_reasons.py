@@ -85,7 +85,7 @@ def test_bars_that_did_not_come_are_counted(n_missing: int, is_told: bool) -> No
         "and figures of a year count the bars that came."
     )
     assert told == [sentence] * is_told
-    assert result.pace() == pytest.approx(365 * (799 - n_missing) / 799)
+    assert result.pace == pytest.approx(365 * (799 - n_missing) / 799)
 
 
 def test_enough_money_or_smaller_lots_are_no_matter() -> None:

@@ -28,18 +28,22 @@ NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def result() -> Result:
+    return made()
+
+
+def made(start_row: int = 260, trained_until: datetime | None = None) -> Result:
     bars = market(700, 3, seed=1)
     return run_helios(
         bars,
         ServingModels(champion=LinearModel(), champion_name="linear-1"),
-        Config(lots=lots(bars), start_row=260, seed=42),
+        Config(lots=lots(bars), start_row=start_row, seed=42, trained_until=trained_until),
         params=short_params(),
         switches=Switches(auto_trading=True),
     )
 
 
-def page(result: Result, trained_until: datetime | None = None) -> str:
-    model = report.ModelSummary(name="<linear>", trained_until=trained_until, facts=[("preset", "compact")])
+def page(result: Result) -> str:
+    model = report.ModelSummary(name="<linear>", facts=[("preset", "compact")])
     context = report.Context(made_at=NOW, elapsed_s=1.5, model=model, switches=[("garch_volatility", "on")])
     return report.render(result, context)
 
@@ -88,7 +92,7 @@ def test_names_cannot_break_out_of_the_page(result: Result) -> None:
 
 
 def test_training_data_that_ends_before_the_first_bar_is_out_of_sample(result: Result) -> None:
-    text = text_of(page(result, result.start - timedelta(days=1)))
+    text = text_of(page(made(trained_until=result.start - timedelta(days=1))))
     assert (
         "Out of sample: &lt;linear&gt; was trained on data up to 2010-09-17 21:00 UTC, before the first bar here."
         in text
@@ -96,40 +100,52 @@ def test_training_data_that_ends_before_the_first_bar_is_out_of_sample(result: R
 
 
 def test_a_backtest_inside_the_training_window_names_its_figures_so(result: Result) -> None:
-    text = text_of(page(result, result.end))
+    text = text_of(page(made(trained_until=result.end)))
     assert "saw 440 of the 440 bars here. These figures say nothing about the future." in text
     assert text.count(", in sample") == len(report.TILES) + 1
-    assert presentation.judged(result, result.run.ts[-20]) == presentation.Sample(row=0, in_sample=True)  # 19 are few
+    assert made(trained_until=result.run.ts[-20]).in_sample  # 19 are few
+    assert not made(trained_until=result.run.ts[-21]).in_sample
 
 
 def test_where_training_ends_within_the_backtest_the_figures_of_the_bars_since_lead(result: Result) -> None:
-    boundary = result.run.ts[199]
-    text = text_of(page(result, boundary))
-    assert "saw 200 of the 440 bars here. The figures are those of the 240 bars since" in text
+    got = made(trained_until=result.run.ts[199])
+    text = text_of(page(got))
+    assert (
+        "saw 200 of the 440 bars here. The figures are those of an account that begins with 100,000.00 on the 240 bars "
+        "since; what the column with the seen bars shows says nothing about the future."
+    ) in text
     assert "helios, with bars seen in training" in text
-    unseen = presentation.formatted("total_return_pct", presentation.since(result, 200).total_return_pct)
+    assert got.unseen is not None
+    unseen = presentation.formatted("total_return_pct", got.unseen.metrics.total_return_pct)
     assert f"Total return {unseen} buy and hold" in text
     assert ", in sample" not in text
-    assert "seen in training" in charts.equity(result, trained_until=boundary).to_json()
+    closed = sum(not one.is_open for one in got.unseen.reductions)
+    assert f"full exits included: {closed:,}, and" in text
 
 
-def test_figures_of_the_unseen_part_are_those_of_the_bars_after_it(result: Result) -> None:
-    columns = presentation.columns(result, presentation.judged(result, result.run.ts[199]))
+def test_the_figures_that_lead_are_those_of_a_backtest_that_begins_where_training_ends(result: Result) -> None:
+    got, alone = made(trained_until=result.run.ts[199]), made(start_row=460)
+    assert got.run.equity == result.run.equity
+    assert got.unseen is not None
+    assert got.unseen.start == result.run.ts[200]
+    assert got.unseen.run.equity == alone.run.equity
+    columns, expected = presentation.columns(got), presentation.columns(alone)
     assert list(columns) == [
         *("helios", "buy and hold", "buy and hold, same volatility", "helios, with bars seen in training")
     ]
-    mine, held, alike, whole = columns.values()
-    curve, closed = result.run.equity_curve, [one for one in result.reductions if not one.is_open]
-    assert mine["total_return_pct"] == pytest.approx(100 * (curve[-1] / curve[200] - 1))
-    assert mine["n_bars"] == held["n_bars"] == alike["n_bars"] == 240
-    assert mine["n_reductions"] == sum(one.closed_ts > result.run.ts[200] for one in closed)
-    bought = result.baseline.run.equity_curve
-    assert (
-        held["total_return_pct"] == mine["buy_hold_return_pct"] == pytest.approx(100 * (bought[-1] / bought[200] - 1))
-    )
-    assert alike["volatility_pct"] == pytest.approx(mine["volatility_pct"])
-    assert whole == result.metrics.as_dict()
-    assert presentation.judged(result, result.start - timedelta(days=1)) == presentation.Sample()
+    assert columns.popitem() == ("helios, with bars seen in training", result.metrics.as_dict())
+    assert columns == expected
+    held = got.lead.baseline.run.held[-1] * market(700, 3, seed=1).close[461] / market(700, 3, seed=1).close[-1]
+    np.testing.assert_allclose(held, held.mean(), rtol=0.01)  # equal parts at the first bar that was not seen
+    assert got.lead.reasons == alone.reasons
+
+
+def test_each_picture_marks_what_was_seen_in_training(result: Result) -> None:
+    got = made(trained_until=result.run.ts[199])
+    for picture in (charts.equity, charts.drawdown, charts.weights):
+        assert "seen in training" in picture(got).to_json()
+        assert "seen in training" not in picture(result).to_json()
+    assert "helios, begun on bars not seen" in charts.equity(got).to_json()
 
 
 def test_a_strategy_without_a_model_gets_no_word_about_training() -> None:

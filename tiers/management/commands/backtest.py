@@ -109,7 +109,7 @@ def title_of(outcome: runs.Outcome) -> str:
 
 def table_of(outcome: runs.Outcome) -> Table:
     """The figures of the strategy, and of what stands beside it."""
-    columns = presentation.columns(outcome.result, outcome.sample)
+    columns = presentation.columns(outcome.result)
     table = Table("")
     for place, name in enumerate(columns):
         table.add_column(name, justify="right", style="" if place else "bold")
@@ -121,8 +121,13 @@ def table_of(outcome: runs.Outcome) -> Table:
 
 def notes_of(outcome: runs.Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
-    why = presentation.reasons_of(outcome.result, outcome.sample)
-    notes = [f"seed {outcome.result.seed}, {outcome.elapsed_s:.1f} s", *outcome.sample_note, *outcome.says, *why]
+    result = outcome.result
+    notes = [
+        f"seed {result.seed}, {outcome.elapsed_s:.1f} s",
+        *outcome.sample_note,
+        *outcome.says,
+        *result.lead.reasons,
+    ]
     if export is not None:
         notes.append(f"report: {export}")
     return notes
