@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from argparse import ArgumentTypeError
 from typing import Any
 
@@ -23,6 +24,14 @@ class PlainCommand(BaseCommand):
         except CommandError as error:
             error.args = (shown(str(error)),)
             raise
+
+
+def actor() -> str:
+    """Who is at the terminal; a container may run under a number that has no name."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
 
 
 def add_reason(parser: CommandParser) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -98,7 +98,10 @@ class PipelineCycleAdmin(ReasonedAdmin):
 
     @admin.action(description="End, with a reason: these cycles send nothing more; what may have left is asked about")
     def end_cycles(self, request: HttpRequest, queryset: QuerySet[models.PipelineCycle]) -> None:
-        self.each(request, queryset.order_by("pk").values_list("pk", flat=True), "ended", end_for)
+        runs = Q(status=models.PipelineCycle.Status.RUNNING)
+        if over := queryset.exclude(runs).count():
+            self.message_user(request, f"Nothing is to end of {over} of them: over already.", level="warning")
+        self.each(request, queryset.filter(runs).order_by("pk").values_list("pk", flat=True), "ended", end_for)
 
     @display(description="status", label=STATUS_COLOURS)
     def status_badge(self, row: models.PipelineCycle) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -13,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
 from helios.errors import HeliosError
-from helios.plain_command import PlainCommand, add_reason
+from helios.plain_command import PlainCommand, actor, add_reason
 from helios.redaction import printable
 from helios.terminal import shown
 
@@ -85,14 +84,6 @@ class SubjectCommand(PlainCommand, ABC):
         if isinstance(value, str):
             return (shown if field in self.passages else printable)(value)
         return value
-
-
-def actor() -> str:
-    """Who is at the terminal; a container may run under a number that has no name."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
 
 
 def attribution(options: Options) -> Row:

@@ -59,6 +59,7 @@ def test_a_book_is_started_and_stopped_with_its_history(book):
     assert mode("start", "--book", "desk", "--reason", "again")[0]["active"] == "yes"
     assert mode("stop", "--book", "desk", "--reason", "close")[0]["active"] == "no"
     assert changes() == [("inactive", "active", "open"), ("active", "inactive", "close")]
+    assert all(entry.actor.startswith("cli:") for entry in TradingModeChange.objects.all())
 
 
 @pytest.mark.parametrize(("word", "state"), [("halt", "HALTED"), ("reduce", "REDUCING")])

@@ -74,6 +74,9 @@ def test_the_list_of_the_admin_ends_those_that_were_chosen(admin_client, cycle):
     data = {"action": "end_cycles", "_selected_action": [cycle.pk], "reason": "stuck"}
     assert "1 pipeline cycle(s) ended" in admin_client.post(reverse(PAGE), data, follow=True).content.decode()
     assert PipelineCycle.objects.get().reason == "ended by admin at ingest: stuck"
+    again = admin_client.post(reverse(PAGE), data, follow=True).content.decode()
+    assert "Nothing is to end of 1 of them: over already." in again
+    assert "cycle(s) ended" not in again
 
 
 def test_the_command_shows_what_runs_and_ends_one(cycle):
@@ -87,6 +90,7 @@ def test_the_command_shows_what_runs_and_ends_one(cycle):
         cycles("end", str(cycle.pk))
     assert cycles("end", str(cycle.pk), "--reason", "stuck") == [(cycle.pk, "FAILED")]
     assert cycles() == []
+    assert PipelineCycle.objects.get().reason.startswith("ended by cli:"), "no web account has such a name"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from typing import Any
 
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from helios.console import Console
 from helios.errors import HeliosError
-from helios.plain_command import PlainCommand, add_reason
+from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.models import PipelineCycle
 from trading.orders.cycle_end import end_for
@@ -49,7 +48,7 @@ def _ended(options: dict[str, Any]) -> int:
     if options["number"] is None:
         raise CommandError("the number of the cycle to end must be given, was not")
     try:
-        return end_for(options["number"], actor=getpass.getuser(), reason=options["reason"]).pk
+        return end_for(options["number"], actor=actor(), reason=options["reason"]).pk
     except HeliosError as error:
         raise CommandError(str(error)) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from typing import Any
 
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from helios.console import Console
 from helios.errors import HeliosError
-from helios.plain_command import PlainCommand, add_reason
+from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
 from trading.books.accounting import written
@@ -54,18 +53,16 @@ class Command(PlainCommand):
                 books.set_active(
                     options["book"],
                     active=options["to"] == "start",
-                    actor=getpass.getuser(),
+                    actor=actor(),
                     reason=options["reason"],
                 )
             elif options["to"] in STATES:
-                books.set_state(
-                    options["book"], STATES[options["to"]], actor=getpass.getuser(), reason=options["reason"]
-                )
+                books.set_state(options["book"], STATES[options["to"]], actor=actor(), reason=options["reason"])
             else:
                 books.set_mode(
                     options["book"],
                     options["to"],
-                    actor=getpass.getuser(),
+                    actor=actor(),
                     reason=options["reason"],
                     confirmed=options["confirm"],
                 )

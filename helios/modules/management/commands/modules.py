@@ -6,12 +6,13 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from helios.control.cli import Options, Row, SubjectCommand, actor
+from helios.control.cli import Options, Row, SubjectCommand
 from helios.modules import jobs, presence, printing, selectors, services
 from helios.modules.core.dependencies import load_order
 from helios.modules.errors import UnknownModule
 from helios.modules.gate import runs
 from helios.modules.models import Module
+from helios.plain_command import actor
 from helios.redaction import printable
 
 TEXTS = {

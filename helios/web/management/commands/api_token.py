@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from datetime import timedelta
 from typing import Any
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from helios.console import Console
 from helios.errors import HeliosError
-from helios.plain_command import PlainCommand
+from helios.plain_command import PlainCommand, actor
 from helios.web import tokens
 from helios.web.access import give_role, role_of
 from helios.web.models import ApiToken
@@ -39,16 +38,16 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        username, actor = options["user"], getpass.getuser()
+        username, by = options["user"], actor()
         if username is None and not options["list"]:
             raise CommandError("a user must be named, unless all tokens are asked for with --list; none was")
         try:
             if options["list"]:
                 self._list(username, as_json=options["json"])
             elif options["revoke"] is not None:
-                self._revoke(username, options["revoke"], actor=actor, as_json=options["json"])
+                self._revoke(username, options["revoke"], actor=by, as_json=options["json"])
             else:
-                self._make(username, options, actor=actor)
+                self._make(username, options, actor=by)
         except HeliosError as error:
             raise CommandError(str(error)) from error
 
