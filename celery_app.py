@@ -44,6 +44,7 @@ if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it fr
     flower.ask_for_the_login()
     flower.slow_down_guesses()
     flower.refuse_other_hosts()
+    flower.bound_what_comes()
 
 
 @worker_process_init.connect

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import MutableSet
 from http import HTTPStatus
 from typing import Any, Final
+from weakref import WeakSet
 
 from django.core import signing
 from django.http.request import split_domain_port, validate_host
+from flower import app
 from flower.app import Flower
 from flower.views import BaseHandler
 from flower.views.monitor import Healthcheck, Metrics
 from loguru import logger
+from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import IOStream
 from tornado.web import Application, ErrorHandler, HTTPError, authenticated
 
 from helios.entries import parts
@@ -24,6 +29,34 @@ LOCKED_S: Final = 900.0
 BROWSER: Final = "helios_flower_browser"  # the signed cookie of a browser that had the login
 BROWSER_DAYS: Final = 365
 REMEMBERED: Final = 10_000  # addresses and browsers
+CONNECTIONS: Final = 100
+SENT: Final = 16_384  # bytes of a head, and of a body: the table of tasks asks with a quarter of that
+HEAD_S, BODY_S = 20.0, 10.0  # for the next request of a connection, and for its body, to come
+_known: MutableSet[IOStream] = WeakSet()  # connections that had the login
+
+
+class BoundedServer(HTTPServer):
+    """Tornado's server, which takes no more from anybody than Flower's pages ask with.
+
+    Of more connections than `CONNECTIONS` the oldest is closed, of those without the login first.
+    """
+
+    def initialize(self, *args: Any, **options: Any) -> None:
+        options |= {"max_header_size": SENT, "max_body_size": SENT, "max_buffer_size": 4 * SENT}
+        options |= {"idle_connection_timeout": HEAD_S, "body_timeout": BODY_S}
+        super().initialize(*args, **options)
+        self._streams: list[IOStream] = []  # the oldest first
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        super().handle_stream(stream, address)
+        self._streams = [each for each in self._streams if not each.closed()] + [stream]
+        if len(self._streams) > CONNECTIONS:
+            next((each for each in self._streams if each not in _known), self._streams[0]).close()
+
+
+def bound_what_comes() -> None:
+    """Flower has no options for it, so it starts a server of ours."""
+    app.HTTPServer = BoundedServer
 
 
 def ask_for_the_login() -> None:
@@ -57,6 +90,7 @@ def slow_down_guesses() -> None:
                 if len(wrong) > REMEMBERED:
                     del wrong[next(iter(wrong))]
             raise
+        _known.add(page.request.connection.stream)
         if not browser:
             kept = signing.dumps(secrets.token_hex(8), salt=BROWSER)
             page.set_cookie(BROWSER, kept, expires_days=BROWSER_DAYS, httponly=True, samesite="Strict")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery
+from flower import app
+from flower.options import default_options
 from flower.urls import handlers
 from flower.views import BaseHandler
 from flower.views.auth import LoginHandler, LogoutHandler
 from flower.views.error import NotFoundErrorHandler
+from tornado.ioloop import IOLoop
 from tornado.web import HTTPError, StaticFileHandler
 
 from helios.stack import flower
@@ -40,7 +47,9 @@ def test_an_address_guesses_five_times_in_a_quarter_of_an_hour(monkeypatch: pyte
     def ask(password: str | None, address: str = "10.0.0.1", kept: dict[str, str] | None = None) -> int:
         cookies = {} if kept is None else kept
         told = "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
-        request = SimpleNamespace(remote_ip=address, headers={} if password is None else {"Authorization": told})
+        headers = {} if password is None else {"Authorization": told}
+        connection = SimpleNamespace(stream=asyncio.Event())
+        request = SimpleNamespace(remote_ip=address, headers=headers, connection=connection)
         options = SimpleNamespace(basic_auth=["admin:right"], auth=None)
         page: Any = SimpleNamespace(
             request=request,
@@ -64,3 +73,77 @@ def test_an_address_guesses_five_times_in_a_quarter_of_an_hour(monkeypatch: pyte
     assert [ask("right", kept=known), ask("right", kept=dict.fromkeys(known, "forged"))] == [200, 429]
     assert [ask("wrong", kept=known) for _ in range(6)] == [401] * 5 + [429]  # its own end, too
     assert [ask("right", "10.0.0.3", known), ask("right", "10.0.0.3")] == [429, 200]
+
+
+def served(monkeypatch: pytest.MonkeyPatch, talk: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+    """Talk to the port of Flower itself."""
+    monkeypatch.setattr(app, "HTTPServer", app.HTTPServer)
+    monkeypatch.setattr(BaseHandler, "get_current_user", BaseHandler.get_current_user)
+    flower.ask_for_the_login()
+    flower.slow_down_guesses()
+    flower.bound_what_comes()
+
+    async def serve() -> None:
+        options = SimpleNamespace(**{**default_options.as_dict(), "basic_auth": ["admin:right"]})
+        pages = app.Flower(options, Celery(), io_loop=IOLoop.current())
+        server = app.HTTPServer(pages)  # as Flower starts it
+        server.listen(0, "127.0.0.1")
+        (listening,) = server._sockets.values()
+        await asyncio.wait_for(talk(listening.getsockname()[1]), 60)
+        server.stop()
+        await server.close_all_connections()
+        pages.executor.shutdown()
+
+    asyncio.run(serve())
+
+
+async def said(port: int, request: bytes) -> bytes:
+    """All that comes until Flower closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    came = b""
+    with contextlib.suppress(ConnectionError):
+        came = await reader.read()
+    writer.close()
+    return came
+
+
+POST = b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+
+
+def test_strangers_send_small_heads_and_bodies_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for patience in ("HEAD_S", "BODY_S"):
+        monkeypatch.setattr(flower, patience, 0.2)
+
+    async def talk(port: int) -> None:
+        fits = POST + b"Content-Length: %d\r\n\r\n" % flower.SENT + b"a" * flower.SENT
+        assert (await said(port, fits)).startswith(b"HTTP/1.1 405")
+        assert (await said(port, POST + b"Content-Length: %d\r\n\r\n" % (flower.SENT + 1))).startswith(b"HTTP/1.1 400")
+        chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n" % (flower.SENT + 1)
+        assert (await said(port, chunked)).startswith(b"HTTP/1.1 400")
+        for late in (b"", b"GET", POST, POST + b"Content-Length: 9\r\n\r\na", b"a" * 8 * flower.SENT):
+            assert await said(port, late) == b""
+
+    served(monkeypatch, talk)
+
+
+def test_strangers_keep_no_connection_from_others_and_take_none_that_had_the_login(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    login = b"Authorization: Basic " + base64.b64encode(b"admin:right") + b"\r\n"
+    page = b"GET /healthcheck HTTP/1.1\r\nHost: h\r\n" + login
+
+    async def talk(port: int) -> None:
+        known, asks = await asyncio.open_connection("127.0.0.1", port)
+        asks.write(page + b"\r\n")
+        assert (await known.readline()).startswith(b"HTTP/1.1 200")
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * flower.CONNECTIONS)]
+        assert await silent[0][0].read() == b""
+        assert await silent[2 * flower.CONNECTIONS][0].read() == b""
+        asks.write(page + b"Connection: close\r\n\r\n")
+        assert b"HTTP/1.1 200" in await known.read()
+        assert not silent[-1][0].at_eof()
+        for _, writer in [(known, asks), *silent]:
+            writer.close()
+
+    served(monkeypatch, talk)

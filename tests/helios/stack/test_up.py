@@ -142,6 +142,7 @@ def flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running: Up, 
     for path in pages:
         assert httpx.get(flower + path).status_code == 401
         assert httpx.get(flower + path, auth=login, headers={"Host": "evil.example"}).status_code == 400
+    assert httpx.get(flower, headers={"Content-Length": str(100 * 1_048_576)}).status_code == 400
     assert httpx.get(f"{flower}/healthcheck", auth=login).text == "OK"
     workers = httpx.get(f"{flower}/api/workers?refresh=1", auth=login, timeout=30).json()
     assert len(workers) == 3
