@@ -1,9 +1,9 @@
 """One account over history, bar by bar, in the order in which a live cycle does it.
 
 At every bar the orders of the bar before fill at the open (`trading.venues.paper.matching.settle`), the book is
-marked at the close, the decision is made with what is known then, and its orders wait for the next bar. A
-decision cancels what still waits (its symbol had no bar), as the live chain does. Orders of the last bar stay
-unfilled.
+marked at the close, the decision is made with what is known then, and its orders wait for the next bar of their
+symbols. Those of a symbol without a bar wait on for up to a week: a decision is not about it, and ends only what the
+state of the book forbids now (`BookView.standing`), as the live chain does. Orders of the last bar stay unfilled.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tiers.contracts import (
 )
 from tiers.contracts.errors import DataError
 from trading.books.accounting import ZERO, Account, Fill, OpenOrder, exact
+from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.timestamps import utc_times
 from trading.venues.paper import matching
 
@@ -65,7 +66,6 @@ class Step:
     intents: tuple[OrderIntent, ...]
     state: TradingState
     denials: tuple[Denial, ...] = ()
-    superseded: frozenset[str] | None = None  # symbols whose waiting orders it cancels; None means all
 
 
 Decide = Callable[[int, BookView], Step]
@@ -87,7 +87,7 @@ class Run:
     orders: list[tuple[OrderIntent, ...]] = field(default_factory=list)  # decided at the row
     fills: list[tuple[Fill, ...]] = field(default_factory=list)  # happened in the row
     unfilled: list[OpenOrder] = field(default_factory=list)  # no cash for a single lot
-    cancelled: list[OpenOrder] = field(default_factory=list)  # superseded by a later decision
+    cancelled: list[OpenOrder] = field(default_factory=list)  # ended by a decision while they waited for a bar
     open_orders: list[OpenOrder] = field(default_factory=list)  # still waiting behind the last bar
     denials: Counter[str] = field(default_factory=Counter)  # how often each code was given
     prices: dict[str, Decimal] = field(default_factory=dict)  # last close known
@@ -100,6 +100,10 @@ class Run:
     @property
     def all_fills(self) -> list[Fill]:
         return [fill for row in self.fills for fill in row]
+
+    @property
+    def cancelled_by_symbol(self) -> Counter[str]:
+        return Counter(order.symbol for order in self.cancelled)
 
     @property
     def fees_paid(self) -> Decimal:
@@ -224,22 +228,20 @@ class _Simulation:
             self.run.reasons.append("")
         else:
             book = self._book(row)
-            self.run.held[index] = book.weights
+            self.run.held[index] = book.held_weights
             step = decide(row, book)
             self.state = step.state
             self.run.targets[index] = step.targets.weights
             self.run.orders.append(step.intents)
             self.run.reasons.append(step.targets.reason)
             self.run.denials.update(denial.code for denial in step.denials)
-            self._supersede(step.superseded)
+            self._supersede(book.standing(step.state))
             self.waiting += [waiting_order(intent) for intent in step.intents]
         self.run.states.append(self.state)
 
-    def _supersede(self, symbols: frozenset[str] | None) -> None:
-        gone = [order for order in self.waiting if symbols is None or order.symbol in symbols]
-        if gone:
-            self.run.cancelled += gone
-            self.waiting = [order for order in self.waiting if order not in gone]
+    def _supersede(self, standing: frozenset[str]) -> None:
+        self.run.cancelled += [order for order in self.waiting if order.symbol not in standing]
+        self.waiting = [order for order in self.waiting if order.symbol in standing]
 
     def _weigh(self, index: int) -> None:
         equity = float(self.run.equity[-1])
@@ -248,9 +250,9 @@ class _Simulation:
                 self.run.held[index, self.bars.symbols.index(symbol)] = float(value) / equity
 
     def _book(self, row: int) -> BookView:
-        symbols = self.bars.symbols
+        symbols, bar_ts = self.bars.symbols, self.times[row]
         return BookView(
-            bar_ts=self.times[row],
+            bar_ts=bar_ts,
             symbols=symbols,
             equity=self.run.equity[-1],
             peak_equity=self.peak,
@@ -259,6 +261,7 @@ class _Simulation:
             price=tuple(self.prices.get(symbol) for symbol in symbols),
             tradable=self.present[row],
             state=self.state,
+            waiting={o.symbol: o.signed_quantity for o in self.waiting if o.bar_ts >= bar_ts - LONGEST_CLOSURE},
         )
 
 

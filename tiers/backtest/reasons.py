@@ -11,7 +11,7 @@ from tiers.backtest.history import DecisionLog
 from tiers.backtest.metrics import FEWEST_DAYS, YEAR_DAYS, Metrics, n_expected
 from tiers.contracts import Bars, FloatArray, TimeArray, utc
 from trading.books.accounting import amount
-from trading.market.calendars import Calendar
+from trading.market.calendars import LONGEST_CLOSURE, Calendar
 from trading.market.days import day_of
 from trading.market.lots import Lot
 
@@ -36,7 +36,6 @@ REFUSED = {  # in the codes of the tiers; a code of another module stands for it
     "VOLATILITY_UNKNOWN": "positions in a symbol of unknown volatility",
     "WEIGHT_ABOVE_LIMIT": "weights above the limit on one symbol",
 }
-LONG_GONE = np.timedelta64(7, "D")  # longer than markets close for holidays
 
 
 def of_run(
@@ -52,7 +51,7 @@ def of_run(
         ordered = "orders were made, and none was filled" if any(run.orders) else "every order was refused"
         why = ordered if wanted else "no position was wanted at any bar"
         found = [f"Nothing was traded: {why}."]
-    return [*found, *_refused(run)]
+    return [*found, *_refused(run), *_cancelled(run)]
 
 
 def _refused(run: Run) -> list[str]:
@@ -62,6 +61,13 @@ def _refused(run: Run) -> list[str]:
         counts["orders for which the cash at the next open did not pay a single lot"] = len(run.unfilled)
     told = ", ".join(f"{what} ({'once' if n == 1 else f'{n:,} times'})" for what, n in counts.items())
     return [f"Refused were {told}."] if told else []
+
+
+def _cancelled(run: Run) -> list[str]:
+    """The orders that a decision ended while they waited, by symbol, over all bars."""
+    told = ", ".join(f"{symbol} {n:,}" for symbol, n in run.cancelled_by_symbol.most_common())
+    why = "no bar of their symbol came for a week, or the book might only reduce or was halted meanwhile"
+    return [f"Cancelled were orders that waited for a bar ({told}): {why}."] if told else []
 
 
 def of_gaps(ts: TimeArray, timeframe: str, calendar: Calendar | None) -> list[str]:
@@ -119,7 +125,7 @@ def _ended(run: Run, bars: Bars) -> list[str]:
     found = []
     for column, symbol in enumerate(bars.symbols):
         last = bars.ts[np.flatnonzero(np.isfinite(bars.close[:, column]))[-1:]]
-        if len(last) and run.held[-1, column] and bars.ts[-1] - last[0] > LONG_GONE:
+        if len(last) and run.held[-1, column] and bars.ts[-1] - last[0] > LONGEST_CLOSURE:
             found.append(
                 f"{symbol} had no bar after {day_of(utc(last[0]))} and counts at its close of then to the end: what "
                 "became of it, and how it moved, is in no figure."

@@ -139,6 +139,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "says": [*outcome.sample_note, *outcome.says],
         "reasons": list(lead.reasons),
         "refused": dict(lead.run.denials.most_common()),
+        "cancelled": dict(lead.run.cancelled_by_symbol.most_common()),
         "currency": result.currency or None,
     }
 

@@ -43,10 +43,4 @@ class WeightsDecider:
             reason="signal",
         )
         planned = plan(targets=targets, book=book, lots=self.lots, params=FULLY_INVESTED, key=self.key)
-        return Step(
-            targets=targets,
-            intents=planned.intents,
-            state=TradingState.ACTIVE,
-            denials=planned.denials,
-            superseded=frozenset(s for s, chosen in zip(book.symbols, named, strict=True) if chosen),
-        )
+        return Step(targets=targets, intents=planned.intents, state=TradingState.ACTIVE, denials=planned.denials)

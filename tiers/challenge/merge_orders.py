@@ -84,7 +84,7 @@ def _bounded(
 
 def _available(sells: Iterable[OrderIntent], book: BookView, params: ExecuteParams) -> Decimal:
     proceeds = sum((intent.notional for intent in sells), ZERO)
-    return max(ZERO, book.cash + proceeds - params.cash_buffer * book.equity)
+    return max(ZERO, book.free_cash + proceeds - params.cash_buffer * book.equity)
 
 
 def _cost(intents: Iterable[OrderIntent]) -> Decimal:

@@ -6,7 +6,7 @@ missing value is NaN; everything that is money is `Decimal`. A bar is named by i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -92,16 +92,42 @@ class BookView:
     price: tuple[Decimal | None, ...]  # (n_symbols,) last close known, None before the first
     tradable: BoolArray  # (n_symbols,) has a bar at bar_ts
     state: TradingState = TradingState.ACTIVE
+    waiting: Mapping[str, Decimal] = field(default_factory=dict)  # signed, by symbol without a bar: orders before it
 
     @property
     def weights(self) -> FloatArray:
+        """What the tiers count on, (n_symbols,): `held_weights` as if `waiting` had filled at the last closes."""
+        pairs = zip(self.symbols, self.quantity, strict=True)
+        return self._weights([q + self.waiting[s] if s in self.waiting else q for s, q in pairs])
+
+    @property
+    def held_weights(self) -> FloatArray:
         """Position values over equity, (n_symbols,); zero where nothing is held or nothing is priced."""
+        return self._weights(self.quantity)
+
+    def _weights(self, quantity: Sequence[Decimal]) -> FloatArray:
         equity = float(self.equity)
         if equity <= 0:
             return np.zeros(len(self.symbols))
-        return np.array(
-            [float(q * p) / equity if p is not None else 0.0 for q, p in zip(self.quantity, self.price, strict=True)]
-        )
+        priced = zip(quantity, self.price, strict=True)
+        return np.array([float(q * p) / equity if p is not None else 0.0 for q, p in priced])
+
+    @property
+    def free_cash(self) -> Decimal:
+        """Cash less what the waiting purchases cost at the last price; what waiting sales bring is not here yet."""
+        price = dict(zip(self.symbols, self.price, strict=True))
+        return self.cash - sum((q * (price[s] or 0) for s, q in self.waiting.items() if q > 0), Decimal(0))
+
+    def standing(self, state: TradingState) -> frozenset[str]:
+        """The symbols whose waiting orders outlive this decision; it ends those of all others.
+
+        What has no bar was not decided about. In a book that may only reduce, orders that add end all the same, and
+        all of them in a halted one.
+        """
+        held = dict(zip(self.symbols, self.quantity, strict=True))
+        reduces = {s for s, q in self.waiting.items() if q * held[s] < 0 and abs(q) <= abs(held[s])}
+        allowed = {TradingState.ACTIVE: set(self.waiting), TradingState.REDUCING: reduces}
+        return frozenset(allowed.get(state, ()))
 
     @property
     def drawdown(self) -> float:

@@ -99,7 +99,7 @@ def _affordable(
     """Factor on all buys, 0 to 1, that keeps the cash buffer; a denial when it is below 1."""
     cost = sum((change.quantity * change.price for change in buys), ZERO)
     proceeds = sum((-change.quantity * change.price for change in sells), ZERO)
-    available = max(ZERO, book.cash + proceeds - params.cash_buffer * book.equity)
+    available = max(ZERO, book.free_cash + proceeds - params.cash_buffer * book.equity)
     if cost <= available:
         return Decimal(1)
     denials.append(Denial(code="CASH_BELOW_BUFFER", observed=float(cost), limit=float(available)))

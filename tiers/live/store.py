@@ -38,6 +38,7 @@ from trading.books.read import account_of
 from trading.books.write import worst
 from trading.market.timestamps import utc, utc_times
 from trading.models import Book, MLModel, PipelineCycle
+from trading.orders import outbox
 
 _HEADER, _ITEM = 20, 12  # bytes that PostgreSQL's array_send puts before the array, and per element
 
@@ -57,6 +58,8 @@ def book_view(book: Book, bars: Bars, bar_ts: datetime) -> BookView:
     prices = last_prices(bars)
     known = {s: p for s, p in zip(bars.symbols, prices, strict=True) if p is not None}
     equity = account.equity(known)
+    tradable = ~np.isnan(bars.close[-1])
+    absent = [symbol for symbol, present in zip(bars.symbols, tradable, strict=True) if not present]
     return BookView(
         bar_ts=bar_ts,
         symbols=bars.symbols,
@@ -65,8 +68,9 @@ def book_view(book: Book, bars: Bars, bar_ts: datetime) -> BookView:
         cash=account.cash,
         quantity=tuple(account.quantity(symbol) for symbol in bars.symbols),
         price=prices,
-        tradable=~np.isnan(bars.close[-1]),
+        tradable=tradable,
         state=TradingState(book.state),
+        waiting=outbox.waiting(book, absent, bar_ts) if absent else {},
     )
 
 
@@ -321,7 +325,7 @@ def load_targets(cycle: PipelineCycle) -> TargetWeights:
 
 def snapshot_row(cycle: PipelineCycle, view: BookView) -> Model:
     """The book at this bar's close, before its new orders."""
-    weights = view.weights
+    weights = view.held_weights
     return models.PortfolioSnapshot(
         book_id=cycle.book_id,
         cycle=cycle,

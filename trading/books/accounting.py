@@ -68,6 +68,10 @@ class OpenOrder:
     quantity: Decimal
     bar_ts: datetime  # close of the bar of the decision
 
+    @property
+    def signed_quantity(self) -> Decimal:
+        return self.quantity if self.side == Side.BUY else -self.quantity
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:

@@ -20,6 +20,7 @@ from trading.market.timestamps import stamp
 ALWAYS_OPEN, US_EQUITIES = "24/7", "XNYS"
 CALENDARS: Final = (ALWAYS_OPEN, US_EQUITIES)
 NEW_YORK: Final = ZoneInfo("America/New_York")
+LONGEST_CLOSURE: Final = timedelta(days=7)  # over holidays; an instrument without a bar for longer has more than those
 US_CLOSE: Final = time(16)  # it names a session's daily bar, on half days too
 _KNOWN_YEARS: Final = ("1900-01-01", "2099-12-31")  # outside of them no session is known
 

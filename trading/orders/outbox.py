@@ -7,10 +7,10 @@ that is committed. Both can be repeated after a crash at any point.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connection, transaction
@@ -20,9 +20,11 @@ from django.utils import timezone
 from loguru import logger
 
 from helios.breakers import CircuitOpen, UnknownBreaker
+from helios.db import statements
 from helios.errors import Rejected, error_text
 from trading.books.read import locked
 from trading.enums import Side, TradingState
+from trading.market.calendars import LONGEST_CLOSURE
 from trading.models import Book, Order, PipelineCycle, Position
 from trading.models.columns import ZERO
 from trading.orders import reconcile
@@ -33,7 +35,13 @@ from trading.venues.registry import venue_for
 S = Order.Status
 _SUPERSEDE = """
     UPDATE orders SET superseded_by_id = %s, status = CASE status WHEN 'NEW' THEN 'CANCELLED' ELSE status END,
-    reason = %s, updated_at = statement_timestamp() WHERE book_id = %s AND status = ANY(%s) AND bar_ts < %s
+    reason = %s, updated_at = statement_timestamp()
+    WHERE book_id = %s AND status = ANY(%s) AND bar_ts < %s AND NOT symbol = ANY(%s)
+"""
+_WAITING = """
+    SELECT symbol, sum((quantity - filled_quantity) * CASE side WHEN 'BUY' THEN 1 ELSE -1 END) FROM orders
+    WHERE book_id = %s AND status = ANY(%s::text[]) AND superseded_by_id IS NULL AND symbol = ANY(%s::text[])
+    AND bar_ts >= %s AND bar_ts < %s GROUP BY symbol
 """
 
 
@@ -77,13 +85,20 @@ def orders_of(cycle: PipelineCycle, intents: Iterable[Intent], *, withhold: str 
     ]
 
 
-def supersede(cycle: PipelineCycle) -> int:
-    """Mark what earlier bars left open: this cycle's targets count on it not being there.
+def waiting(book: Book, symbols: Sequence[str], bar_ts: datetime) -> dict[str, Decimal]:
+    """What orders of the week before `bar_ts` have still to buy of these symbols, or to sell (negative)."""
+    since = bar_ts - LONGEST_CLOSURE
+    return dict(statements.fetch(_WAITING, [book.pk, list(Order.OPEN), list(symbols), since, bar_ts]))
+
+
+def supersede(cycle: PipelineCycle, *, standing: Collection[str] = ()) -> int:
+    """Mark what earlier bars left open, but for `standing` symbols: this cycle's targets count on it not being there.
 
     What was never sent ends here; the rest ends when the venue says so, which `flush` asks it to.
     """
+    left: list[Any] = [cycle.book_id, list(Order.OPEN), cycle.bar_ts, list(standing)]
     with connection.cursor() as cursor:
-        cursor.execute(_SUPERSEDE, [cycle.pk, reconcile.SUPERSEDED, cycle.book_id, list(Order.OPEN), cycle.bar_ts])
+        cursor.execute(_SUPERSEDE, [cycle.pk, reconcile.SUPERSEDED, *left])
         return int(cursor.rowcount)
 
 

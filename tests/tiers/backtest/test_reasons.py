@@ -187,6 +187,18 @@ def test_an_order_that_the_cash_does_not_pay_is_told() -> None:
     assert "the cash at the next open did not pay a single lot (once)" in result.reasons[-4]
 
 
+def test_an_order_that_waited_for_a_bar_in_vain_is_told_and_counted() -> None:
+    bars = market(420, 2, seed=1)
+    ordered = [any(intent.symbol == "S01" for intent in row) for row in of_model(bars).run.orders]
+    gone = np.arange(420)[:, None] > np.array([420, 260 + ordered.index(True)])
+    fields = {name: np.where(gone, np.nan, getattr(bars, name)) for name in ("open", "high", "low", "close", "volume")}
+    result = of_model(replace(bars, **fields))
+    (told,) = [sentence for sentence in result.reasons if sentence.startswith("Cancelled were ")]
+    assert "orders that waited for a bar (S01 1): no bar of their symbol came for a week" in told
+    said = runs.to_json(runs.Outcome(result=result, elapsed_s=0.1))
+    assert (said["cancelled"], told in said["reasons"]) == ({"S01": 1}, True)
+
+
 def test_every_code_that_a_tier_gives_has_its_words() -> None:
     tiers = Path(reasons.__file__).parents[1]
     source = "".join(

@@ -101,17 +101,17 @@ def test_an_order_of_a_weight_strategy_waits_for_its_symbols_next_bar() -> None:
 
 
 class EveryBar:
-    """Wants to hold 10 shares more at every bar, whatever waits."""
+    """Wants to hold 10 shares of its first symbol more at every bar that it has; decides on the others as well."""
 
-    def __init__(self, state: TradingState = TradingState.ACTIVE) -> None:
-        self.state, self.seen = state, []
+    def __init__(self, *states: TradingState, side: Side = Side.BUY) -> None:
+        self.states, self.side, self.seen = states, side, []
 
     def __call__(self, row: int, book: BookView) -> Step:
         self.seen.append(book)
         intent = OrderIntent(
             client_order_id=f"order-{row}",
             symbol=book.symbols[0],
-            side=Side.BUY,
+            side=self.side if row else Side.BUY,
             quantity=Decimal(10),
             reference_price=Decimal(10),
             bar_ts=book.bar_ts,
@@ -125,7 +125,8 @@ class EveryBar:
             method="test",
             reason="more",
         )
-        return Step(targets=targets, intents=(intent,), state=self.state)
+        state = (*self.states, *[TradingState.ACTIVE] * (row + 1))[row]
+        return Step(targets=targets, intents=(intent,) if book.tradable[0] else (), state=state)
 
 
 def decide_every_bar(bars: Bars, decider: EveryBar) -> Run:
@@ -133,15 +134,46 @@ def decide_every_bar(bars: Bars, decider: EveryBar) -> Run:
     return simulate(bars, decider, initial=Initial(cash=Decimal(1000)), costs=FREE, steps=steps)
 
 
-def test_a_later_decision_cancels_what_still_waits_as_the_live_chain_does() -> None:
-    bars = replace(prices([10.0] * 3, [10.0] * 3), open=column(10.0, None, 10.0), close=column(10.0, None, 10.0))
-    result = decide_every_bar(bars, EveryBar())
-    assert [order.client_order_id for order in result.cancelled] == ["order-0"]
-    assert [fill.client_order_id for fill in result.all_fills] == ["order-1"]
+def closed(*is_closed: bool) -> Bars:
+    """A market at 10, closed on some of the days."""
+    shut = column(*[None if each else 10.0 for each in is_closed])
+    return replace(prices([10.0] * len(shut), [10.0] * len(shut)), open=shut, close=shut)
+
+
+A, R, H = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED
+
+
+def test_a_decision_leaves_orders_of_a_closed_market_alone_and_sees_them() -> None:
+    decider = EveryBar()
+    result = decide_every_bar(closed(False, True, True, False), decider)
+    assert result.cancelled == []
+    assert [(fill.client_order_id, fill.bar_ts) for fill in result.all_fills] == [("order-0", result.ts[3])]
+    first, second, third, fourth = decider.seen
+    assert [first.waiting, second.waiting, third.waiting, fourth.waiting] == [{}, {"AAPL": 10}, {"AAPL": 10}, {}]
+    assert (second.weights[0], second.held_weights[0], second.free_cash) == (0.1, 0.0, 900)
+    assert result.held[:, 0].tolist() == [0.0, 0.0, 0.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("side", "state", "ended"), [(Side.BUY, R, True), (Side.SELL, R, False), (Side.BUY, H, True), (Side.SELL, H, True)]
+)
+def test_a_decision_ends_the_waiting_orders_that_the_state_of_the_book_forbids(
+    side: Side, state: TradingState, ended: bool
+) -> None:
+    result = decide_every_bar(closed(False, False, True, False), EveryBar(A, A, state, side=side))
+    assert [order.client_order_id for order in result.cancelled] == ["order-1"] * ended
+    assert len(result.all_fills) == 2 - ended
+
+
+@pytest.mark.parametrize(("n_days", "ended"), [(7, False), (8, True)])
+def test_an_order_whose_market_has_no_bar_for_longer_than_a_week_ends(n_days: int, ended: bool) -> None:
+    result = decide_every_bar(closed(False, *[True] * n_days, False), EveryBar())
+    assert result.cancelled_by_symbol == ({"AAPL": 1} if ended else {})
+    assert len(result.all_fills) == 1 - ended
 
 
 def test_the_book_that_a_decision_sees() -> None:
-    decider = EveryBar(TradingState.REDUCING)
+    decider = EveryBar(R)
     decide_every_bar(prices([10.0, 10.0, 10.0], [10.0, 20.0, 5.0]), decider)
     first, second, third = decider.seen
     assert (first.state, second.state) == (TradingState.ACTIVE, TradingState.REDUCING)

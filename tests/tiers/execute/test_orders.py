@@ -120,6 +120,16 @@ def test_turning_a_short_into_a_long_is():
     assert codes(planned((0.1, 0.0, 0.0), book((-0.2, 0.0, 0.0)), params=params)) == [("NOTIONAL_ABOVE_LIMIT", "AAPL")]
 
 
+def test_what_waits_is_paid_for_before_anything_else_is_bought():
+    view = replace(book(tradable=(True, True, False)), waiting={"IBM": D(600)})  # of 100 each: 60 %
+    assert view.weights.tolist() == [0.0, 0.0, 0.6]
+    orders = planned((0.5, 0.0, 0.6), view)
+    assert summary(orders) == [(Side.BUY, "AAPL", D(390))]  # what the cash over the buffer buys
+    assert codes(orders) == [("CASH_BELOW_BUFFER", "")]
+    selling = replace(view, waiting={"IBM": D(-600)})
+    assert summary(planned((0.5, 0.0, -0.6), selling)) == [(Side.BUY, "AAPL", D(500))]
+
+
 def test_buys_are_scaled_together_when_the_cash_buffer_would_be_touched():
     orders = planned((0.6, 0.4, 0.0), book())
     assert summary(orders) == [(Side.BUY, "AAPL", D(594)), (Side.BUY, "GOOG", D(396))]

@@ -102,6 +102,18 @@ def test_what_an_earlier_bar_never_sent_ends_with_the_decision_that_supersedes_i
     assert fates() == ["CANCELLED"]
 
 
+def test_a_decision_supersedes_no_order_of_a_symbol_that_it_leaves_standing(cycle, book):
+    record_intents(cycle, [Intent(), Intent("IBM", side="SELL")])
+    assert outbox.waiting(book, ["AAPL", "IBM", "GOOG"], NEXT) == {"AAPL": D(10), "IBM": D(-10)}
+    assert outbox.waiting(book, ["IBM"], T) == outbox.waiting(book, ["IBM"], T + timedelta(days=8)) == {}
+    Order.objects.filter(symbol="AAPL").update(status="ACCEPTED", filled_quantity=4)
+    assert outbox.waiting(book, ["AAPL"], NEXT) == {"AAPL": D(6)}
+    assert outbox.supersede(later(book), standing={"AAPL"}) == 1
+    assert dict(Order.objects.values_list("symbol", "status")) == {"AAPL": "ACCEPTED", "IBM": "CANCELLED"}
+    assert outbox.supersede(later(book, 2)) == 1
+    assert outbox.waiting(book, ["AAPL"], NEXT) == {}
+
+
 @pytest.mark.parametrize("before", ["ACCEPTED", "UNKNOWN", "SENDING"])
 def test_what_may_be_with_the_venue_is_cancelled_there_once_the_decision_is_committed(cycle, book, before):
     record_intents(cycle, [Intent()])

@@ -25,7 +25,7 @@ def run(ctx: StageContext) -> StageResult:
     bars = shortest(lookback.close_window(ctx.cycle, ctx.params))
     decision, targets = store.load_risk(ctx.cycle), store.load_targets(ctx.cycle)
     view = replace(store.book_view(book, bars, ctx.bar_ts), state=decision.state)
-    superseded = outbox.supersede(ctx.cycle)
+    superseded = outbox.supersede(ctx.cycle, standing=view.standing(view.state))
     inputs: dict[str, Any] = {
         "targets": targets,
         "book": view,
