@@ -155,6 +155,16 @@ def test_a_bare_symbol_adds_to_the_series_of_the_only_venue_that_has_it(prices):
     assert got["assumed"] == ["BTC-ZAR is taken for VALR:BTC-ZAR, the only one stored; VENUE:BTC-ZAR names another"]
 
 
+def test_of_a_file_of_several_instruments_the_rows_of_one_are_stored(prices):
+    lines = prices(4).read_text().splitlines()
+    path = prices(0)
+    path.write_text("\n".join([f"{lines[0]},symbol", *(f"{line},S{n % 2}" for n, line in enumerate(lines[1:]))]))
+    arguments = ("import_data", path, "--symbol", "SPY", "--timeframe", "1m")
+    assert "column symbol: expected bars of one instrument, was 'S1' beside 'S0'" in refused(*arguments)
+    run(*arguments, "--file-symbol", "S1")
+    assert selectors.bar_range(["SPY"], "1m").volume[:, 0].tolist() == [2.0, 4.0]
+
+
 def test_a_known_instrument_keeps_its_class(prices):
     Instrument.objects.create(symbol="COIN", asset_class="crypto", quantity_step="0.1", price_tick="0.1")
     run("import_data", prices(3, "2024-01-06 23:00,10,12,9,11,1"), "--symbol", "COIN", "--timeframe", "1m")

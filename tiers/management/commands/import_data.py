@@ -64,6 +64,9 @@ class Command(PlainCommand):
         parser.add_argument("file", nargs="?", type=Path, help="columns: a time, open, high, low, close, volume")
         parser.add_argument("--sample", action="store_true", help="load the bundled real data")
         parser.add_argument("--symbol", help="whose bars the file holds")
+        parser.add_argument(
+            "--file-symbol", default="", metavar="NAME", help="the file's own name of it: only rows with that are read"
+        )
         parser.add_argument("--timeframe", choices=[*TIMEFRAMES], help="how long the file's bars are")
         parser.add_argument(
             "--asset-class", choices=[*AssetClass], help="default: by the symbol, then by the hours of the bars"
@@ -139,6 +142,7 @@ class Command(PlainCommand):
             zone=options["zone"],
             dates=options["dates"],
             decimal=options["decimal"],
+            file_symbol=options["file_symbol"],
         )
         name, drop = source.path.name, options["drop_invalid"]
         found = source.rows()

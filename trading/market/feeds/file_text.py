@@ -8,7 +8,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -41,6 +41,10 @@ class Sheet:
     rows: npt.NDArray[np.int64]
     width: npt.NDArray[np.int64]
     separator: str = ""
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> Sheet:
+        """The rows of a mask."""
+        return replace(self, frame=self.frame.filter(kept), rows=self.rows[kept], width=self.width[kept])
 
 
 def open_sheet(path: Path) -> Sheet:
@@ -132,7 +136,7 @@ def _text_sheet(data: bytes, name: str) -> Sheet:
     wide = np.zeros(frame.height, np.int64) if width is None else np.resize(width, frame.height)
     repeated = pl.all_horizontal(pl.nth(k) == each for k, each in enumerate(names) if each)
     kept = (~frame.select(repeated.fill_null(value=False)).to_series()).to_numpy()
-    return Sheet(frame=frame.filter(kept), rows=rows[kept], width=wide[kept], separator=separator)
+    return Sheet(frame=frame, rows=rows, width=wide, separator=separator).take(kept)
 
 
 def _header(data: bytes, name: str) -> tuple[int, str, list[str]]:
@@ -178,10 +182,4 @@ def _filled(sheet: Sheet) -> Sheet:
     """Without the rows that hold nothing: a blank line of a text counts, and holds no bar."""
     is_text = [pl.col(name).str.strip_chars().replace("", None) for name in sheet.frame.columns if sheet.separator]
     blank = sheet.frame.select(pl.all_horizontal(each.is_null() for each in is_text or [pl.all()]))
-    filled = (~blank.to_series()).to_numpy()
-    return Sheet(
-        frame=sheet.frame.filter(filled),
-        rows=sheet.rows[filled],
-        width=sheet.width[filled],
-        separator=sheet.separator,
-    )
+    return sheet.take((~blank.to_series()).to_numpy())

@@ -17,6 +17,7 @@ from trading.market.feeds import file_columns, file_times
 from trading.market.feeds.file_closes import Names, Times, named_closes
 from trading.market.feeds.file_columns import Columns
 from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
+from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
 from trading.market.feeds.file_times import A_TIME, DateOrder, Moments, read_times
 from trading.market.feeds.file_zones import check_clock, check_zone, in_utc
@@ -88,9 +89,9 @@ class FileSource:
     """Bars of one symbol and timeframe in a text (.csv, .tsv, .txt), Parquet or Feather file, also in .gz or .zip.
 
     Columns: a time (ts, timestamp, datetime, date, ...), open, high, low, close, volume, in any order and
-    case; further columns are ignored, unless they tell another time. A time without an offset is UTC.
-    docs/data.md says how each is read. `times`, `zone`, `decimal`, `dates` and `time_column` settle what a file leaves
-    open.
+    case; further columns are ignored, unless they tell another time or symbol. A time without an offset is UTC.
+    docs/data.md says how each is read. `times`, `zone`, `decimal`, `dates`, `time_column` and `file_symbol` settle what
+    a file leaves open.
     """
 
     path: Path
@@ -102,6 +103,7 @@ class FileSource:
     decimal: Decimal | None = None
     dates: DateOrder | None = None
     time_column: str = ""
+    file_symbol: str = ""
 
     def read(self) -> BarTable:
         """The whole file; `DataError` names file, row and column of the first value that cannot be read."""
@@ -133,10 +135,12 @@ def table_from_frame(symbol: str, timeframe: str, frame: pl.DataFrame) -> BarTab
 
 
 def _rows(sheet: Sheet, source: FileSource) -> FileRows:
-    name, frame = source.path.name, sheet.frame
-    columns = file_columns.find(frame.columns, name, chosen=source.time_column)
-    if frame.is_empty():
+    name = source.path.name
+    columns = file_columns.find(sheet.frame.columns, name, chosen=source.time_column)
+    if sheet.frame.is_empty():
         raise DataError(f"{name} must hold bars, had only a header")
+    sheet = rows_of(sheet, source.symbol, name, chosen=source.file_symbol)
+    frame = sheet.frame
     time = frame[columns.time[0]] if len(columns.time) == 1 else file_times.joined(*(frame[k] for k in columns.time))
     moments = _by_clock(read_times(time, order=source.dates), source)
     if moments.ambiguous is not None:
