@@ -12,7 +12,8 @@ from typing import Final
 from loguru import logger
 
 from helios import flags
-from helios.errors import HeliosError, error_text
+from helios.db.failures import UNAVAILABLE
+from helios.errors import HeliosError, error_text, plain
 from helios.modules import loading, services, sources, swapping
 from helios.modules.errors import SwapRunning
 from helios.modules.models import Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
@@ -31,11 +32,19 @@ def watch_files() -> dict[str, str]:
     flags.refresh_if_behind()
     swapping.recover()
     watched = Module.objects.select_related("active").filter(hot_reloadable=True).exclude(active=None)
-    done = {}
+    done: dict[str, str] = {}
     for key in list(watched.values_list("pk", flat=True)):
         slot = watched.filter(pk=key).first()  # as it is now: the swap of another slot may have taken a minute
-        if slot is not None and (what := _look(slot)):
-            done[slot.name] = what
+        if slot is None:
+            continue
+        try:
+            what = _look(slot)
+        except UNAVAILABLE:
+            raise
+        except Exception as error:  # noqa: BLE001 - one slot's trouble keeps nobody from the files of the others
+            log.bind(module=slot.name).opt(exception=plain(error)).error("modules.not_looked_at")
+        else:
+            done |= {slot.name: what} if what else {}
     return done
 
 

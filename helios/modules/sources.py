@@ -7,6 +7,7 @@ import base64
 import hashlib
 import os
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
@@ -20,6 +21,8 @@ from helios.redaction import shortened
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_FILES: Final = 500
+MAX_ENTRIES: Final = 5_000  # of its folders, with what is no part of the code
+MAX_NAME_LETTERS: Final = 255  # of a file, with the folders that it lies in
 MAX_PARSED_BYTES: Final = 256 * 1024  # parsing holds the GIL, four seconds a MB at worst; no tier of ours has half
 MAX_VERSION_LETTERS: Final = 64  # what its column holds
 PACKAGE_FILE: Final = "__init__.py"
@@ -54,12 +57,15 @@ class Declaration:
 def read(path: str, packages: Iterable[str]) -> SourceCode:
     """Read the package or the single file behind `path` from disk.
 
-    Raises `ModuleRefused` for a path outside `packages`, for code that is not there, for links, and for more than
-    5 MB or 500 files.
+    Raises `ModuleRefused` for a path outside `packages`, for code that is not there, for links, for names that cannot
+    be kept, and for more than 5 MB or 500 files.
     """
     check_path(path, packages)
-    place = locate(path)
-    files = dict(_package_files(place)) if place.is_dir() else {place.name: _content(place.name, place)}
+    try:
+        place = locate(path)
+        files = dict(_package_files(place)) if place.is_dir() else {place.name: _content(place.name, place)}
+    except OSError as error:
+        raise ModuleRefused(f"the code of {path} must be readable, is not: {error.strerror}") from error
     _check_size(path, files)
     return SourceCode(path=path, files=files, digest=digest_of(path, files))
 
@@ -129,8 +135,8 @@ def unpacked(stored: Mapping[str, Any]) -> dict[str, bytes]:
 def fingerprint(path: str) -> tuple[tuple[str, int, int], ...]:
     """Name, size and time of change of every file behind `path`: cheap to compare, to see whether to read again."""
     place = locate(path)
-    found = _walk(place, place) if place.is_dir() else iter([(place.name, place)])
-    return tuple((name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in sorted(found))
+    found = _walk(place) if place.is_dir() else [(place.name, place)]
+    return tuple((name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in found)
 
 
 def _roots(top: str) -> list[Path]:
@@ -150,7 +156,7 @@ def _without_links(path: str, root: Path, place: Path, *others: Path) -> Path:
 
 def _package_files(root: Path) -> Iterator[tuple[str, bytes]]:
     size = 0
-    for number, (name, file) in enumerate(_walk(root, root)):
+    for number, (name, file) in enumerate(_walk(root)):
         if number > MAX_FILES or size > MAX_BYTES:
             limits = f"{MAX_BYTES} bytes in {MAX_FILES} files"
             raise ModuleRefused(f"the code of a module may have {limits}, {root.name} has more")
@@ -174,15 +180,34 @@ def _content(name: str, file: Path) -> bytes:
     return content
 
 
-def _walk(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file below `folder` that belongs to the code: no hidden ones, nothing compiled."""
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.name in _SKIPPED or entry.suffix in _COMPILED:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _walk(root, entry)
-        else:
-            yield entry.relative_to(root).as_posix(), entry
+def _walk(root: Path) -> list[tuple[str, Path]]:
+    """Every file below `root` that belongs to the code, by name: no hidden ones, nothing compiled.
+
+    Raises `ModuleRefused` for a name that cannot be kept, and where there is more to look at than a package has.
+    """
+    found, folders, seen = [], deque([root]), 0
+    while folders:
+        with os.scandir(folders.popleft()) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > MAX_ENTRIES:
+                    raise ModuleRefused(f"the folders of {root.name} may hold {MAX_ENTRIES} entries, they hold more")
+                place = Path(entry)
+                if place.name.startswith(".") or place.name in _SKIPPED or place.suffix in _COMPILED:
+                    continue
+                name = place.relative_to(root).as_posix()
+                _check_name(name)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(place)
+                else:
+                    found.append((name, place))
+    return sorted(found)
+
+
+def _check_name(name: str) -> None:
+    if len(name) > MAX_NAME_LETTERS or not name.isprintable():
+        wanted = f"at most {MAX_NAME_LETTERS} letters, all of them printable"
+        raise ModuleRefused(f"the name of a module's file must have {wanted}, was {shortened(repr(name))}")
 
 
 def _check_size(path: str, files: Files) -> None:

@@ -9,10 +9,9 @@ from helios.modules import jobs, reloading
 
 @shared_task(name="modules.watch_files")
 def watch_files() -> dict[str, str]:
-    """Notice changed files of modules in use, and swaps and jobs whose owners died."""
-    done = reloading.watch_files()
+    """Notice jobs and swaps whose owners died, and changed files of modules in use: those may take minutes."""
     jobs.recover()
-    return done
+    return reloading.watch_files()
 
 
 @shared_task(name=jobs.TASK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -140,6 +141,39 @@ def test_nothing_is_read_beyond_the_limit(top: Path, monkeypatch):
     with pytest.raises(ModuleRefused, match="may have 10 bytes in 500 files, big has more"):
         read("scratch_top.big")
     assert opened == ["__init__.py", "part.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(b"\xff\xfe.txt", r"'\\udcff\\udcfe.txt'"), (b"a\nb", r"'a\\nb'"), (b"d/" * 130 + b"x", "'d/d/d/")],
+    ids=["no text", "two lines", "deep"],
+)
+def test_a_name_that_cannot_be_kept_is_refused_wherever_the_files_are_looked_at(top: Path, name: bytes, shown: str):
+    (top / "risk").mkdir()
+    (top / "risk" / "__init__.py").write_text("VERSION = '1.0.0'")
+    file = Path(os.fsdecode(os.fsencode(top / "risk") + b"/" + name))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("")
+    for look in (read, sources.fingerprint):
+        with pytest.raises(ModuleRefused, match=f"must have at most 255 letters, all of them printable, was {shown}"):
+            look("scratch_top.risk")
+
+
+def test_what_is_no_part_of_the_code_counts_among_what_is_looked_at(top: Path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 3)
+    (top / "risk" / "__pycache__").mkdir(parents=True)
+    (top / "risk" / "__pycache__" / "not_looked_at").write_text("")
+    (top / "risk" / "__init__.py").write_text("VERSION = '1.0.0'")
+    (top / "risk" / ".hidden").write_text("")
+    assert list(read("scratch_top.risk").files) == ["__init__.py"]
+    (top / "risk" / ".another").write_text("")
+    with pytest.raises(ModuleRefused, match="the folders of risk may hold 3 entries, they hold more"):
+        read("scratch_top.risk")
+
+
+def test_a_path_that_the_system_does_not_read_is_refused_in_a_sentence(top: Path):
+    with pytest.raises(ModuleRefused, match="must be readable, is not: File name too long"):
+        read(f"scratch_top.{'a' * 300}")
 
 
 @pytest.mark.parametrize("text", [b"def run(:\n", b"\0", b"x = '\xff'\n", b"(" * 300])

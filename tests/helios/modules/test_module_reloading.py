@@ -9,10 +9,10 @@ import pytest
 from helios import flags
 from helios.events.models import SystemEvent
 from helios.flags import services as flag_services
-from helios.modules import process, reloading, services, sources, swapping, watch
+from helios.modules import jobs, process, reloading, services, sources, swapping, watch
 from helios.modules.errors import WatchedCallFailed
 from helios.modules.gate import runs
-from helios.modules.models import Module, ModuleSwap, ModuleVersion
+from helios.modules.models import Module, ModuleJob, ModuleSwap, ModuleVersion
 from helios.modules.tasks import watch_files
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
@@ -233,6 +233,22 @@ def test_a_file_that_goes_while_it_is_looked_at_is_looked_at_again(oracle, monke
         moving.setattr(sources, "fingerprint", lambda _: (_ for _ in ()).throw(FileNotFoundError("moved")))
         assert watch_files() == {}
     assert "modules.files_moving" in logged
+
+
+def test_one_slot_that_cannot_be_looked_at_keeps_nothing_from_the_others(oracle, code, monkeypatch, logged):
+    services.register("aurora", code("aurora"))
+    services.activate("aurora")
+    job = jobs.enqueue(ModuleJob.Kind.TEST, "oracle", actor="ann")
+    ModuleJob.objects.filter(pk=job.pk).update(created_at="2020-01-01T00:00Z")
+    looks = sources.fingerprint
+    monkeypatch.setattr(sources, "fingerprint", lambda path: 1 / 0 if path.endswith("aurora") else looks(path))
+    oracle(version="1.1.0")
+    assert watch_files() == {"oracle": f"swapped to {slot().active.label}"}
+    assert "modules.not_looked_at" in logged
+    monkeypatch.setattr(reloading, "watch_files", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        watch_files()
+    assert ModuleJob.objects.get().state == "FAILED"
 
 
 def test_a_swap_that_runs_already_is_waited_for(oracle):
