@@ -23,6 +23,7 @@ from tiers.contracts.protocols import Tiers
 from tiers.contracts.switches import decide
 from tiers.contracts.switches import to_json as switches_to_json
 from tiers.predict import calibration
+from tiers.predict.metrics import LABELS
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
@@ -171,12 +172,11 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     blind = made.warmup_bars + served.receptive_bars
     bars, start_row = load(request, warmup=warmup[request.timeframe], shortest=blind)
-    told = registry.unseen(champion, request.symbols)
     trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
     result = engine.run_helios(
         bars,
         served,
-        replace(_config(request, start_row), trained_until=trained_until, told=(told,) if told else ()),
+        replace(_config(request, start_row, registry.unseen(champion, request.symbols)), trained_until=trained_until),
         params=params,
         switches=switches,
         tiers=tiers,
@@ -213,7 +213,7 @@ def active_tiers() -> Tiers:
     return Tiers(**implementations)
 
 
-def _config(request: Request, start_row: int) -> Config:
+def _config(request: Request, start_row: int, told: str = "") -> Config:
     named = instruments.named(request.symbols)
     calendars = set(instruments.calendars(named).values())
     return Config(
@@ -224,6 +224,7 @@ def _config(request: Request, start_row: int) -> Config:
         currency=instruments.currency(request.symbols, named),
         seed=request.seed,
         start_row=start_row,
+        told=tuple(filter(None, (told, instruments.of_no_currency(request.symbols, named)))),
     )
 
 
@@ -282,12 +283,12 @@ def summary_of(model: MLModel) -> report.ModelSummary:
         ("horizon", f"{model.horizon_bars} bars"),
         ("trained on", f"{', '.join(model.symbols)} {model.timeframe}"),
         ("training data", f"{day_of(model.trained_from)} to {day_of(model.trained_to)}"),
-        ("seed", str(model.seed)),
+        ("seed of its training", str(model.seed)),
         ("temperature", _temperature(model)),
         ("artifact", f"sha256 {model.artifact_sha256[:12]}…"),
     ]
     numbers = {name: value for name, value in _flat(model.metrics).items() if isinstance(value, int | float)}
-    facts += [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers.items()]
+    facts += [(name, f"{value:,.4g}") for name, value in numbers.items()]
     return report.ModelSummary(name=model.name, facts=facts)
 
 
@@ -299,7 +300,8 @@ def _temperature(model: MLModel) -> str:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name} ") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        label = LABELS.get(name, name.replace("_", " "))
+        found |= _flat(value, f"{label}: ") if isinstance(value, dict) else {f"{prefix}{label}": value}
     return found
 
 

@@ -10,6 +10,20 @@ from tiers.predict.calibration import log_loss
 
 ForecastMetrics = dict[str, float | None]
 OutcomeArray = npt.NDArray[np.int8]
+LABELS = {
+    "log_loss": "log loss, less is better",
+    "brier": "Brier score, less is better",
+    "calibration_error": "calibration error, less is better",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "hit_rate": "BUY and SELL calls that were right",
+    "n_calls": "BUY and SELL calls",
+    "ic": "rank correlation with the move",
+    "n_samples": "forecasts judged",
+    "model": "model",
+    "baseline": "class frequencies",
+    "persistence": "last move again",
+}  # for people: of the figures, and of whose forecasts they are
 
 
 def forecast_metrics(probability: FloatArray, outcome: OutcomeArray, forward: FloatArray) -> ForecastMetrics:

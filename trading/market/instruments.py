@@ -106,16 +106,32 @@ def currency(symbols: Sequence[str], of: Iterable[Instrument]) -> str:
 
     `DataError` where two are known and differ, since their amounts are added up.
     """
-    stocks = {row.symbol for row in of if row.asset_class == AssetClass.EQUITY}
-    first: dict[str, str] = {}
-    for symbol in symbols:
-        first.setdefault(_currency(symbol, stock=symbol in stocks), symbol)
-    known = [f"{symbol} in {name}" for name, symbol in first.items() if name]
+    found = _by_currency(symbols, of)
+    known = [f"{priced[0]} in {name}" for name, priced in found.items() if name]
     if len(known) > 1:
         raise DataError(
             "symbols must be priced in one currency, since their amounts are added up, were " + ", ".join(known)
         )
-    return next(iter(first)) if len(first) == 1 else ""
+    return next(iter(found)) if len(found) == 1 else ""
+
+
+def of_no_currency(symbols: Sequence[str], of: Iterable[Instrument]) -> str:
+    """A sentence where amounts are added up though the currency of some is not known, else empty."""
+    found = _by_currency(symbols, of)
+    unknown = found.pop("", [])
+    if not unknown or len(symbols) == 1:
+        return ""
+    one = next(iter(found), "one")
+    return f"The currency of {', '.join(unknown)} is not known: all amounts are added up as if it were {one}."
+
+
+def _by_currency(symbols: Sequence[str], of: Iterable[Instrument]) -> dict[str, list[str]]:
+    """The symbols that are priced in each currency; those of which it is not known under the empty name."""
+    stocks = {row.symbol for row in of if row.asset_class == AssetClass.EQUITY}
+    found: dict[str, list[str]] = {}
+    for symbol in symbols:
+        found.setdefault(_currency(symbol, stock=symbol in stocks), []).append(symbol)
+    return found
 
 
 def _currency(symbol: str, *, stock: bool) -> str:

@@ -238,7 +238,8 @@ def test_what_the_figures_say_of_the_model_is_the_same_at_the_terminal_in_json_a
     got = run_json("--timerange", DECIDED, "--export", str(path))
     assert got["evidence"]["n_bars"] == 122 - 5  # the outcome of the last five is not known yet
     assert list(got["beside"]) == ["class frequencies", "buy and hold", "buy and hold, same volatility"]
-    assert len(got["says"]) == 4
+    assert len(got["says"]) == 5
+    assert "with a 95 % interval from" in got["says"][3]
     text, html = run("--timerange", DECIDED), path.read_text()
     assert all(sentence in text and escape(sentence) in html for sentence in got["says"])
     assert "class frequencies" in text
@@ -251,7 +252,8 @@ def test_the_report_lies_where_it_was_asked_for(tmp_path: Path) -> None:
     html = path.read_text()
     assert "linear-1d" in html
     assert "sha256 aaaaaaaaaaaa" in html
-    assert "out of sample log loss" in html
+    assert "out of sample: log loss, less is better" in html
+    assert "seed of its training" in html
     assert "no symbol" in html  # advanced_risk_engine
 
 
@@ -302,6 +304,23 @@ def test_symbols_of_different_currencies_are_refused_before_any_work() -> None:
         instruments.ensure_instrument(symbol, "crypto")
     with pytest.raises(CommandError, match=r"priced in one currency, .* were AAA-USDT in USD, ETH-BTC in BTC$"):
         run("--strategy", "buy_and_hold", "--symbols", "AAA-USDT,ETH-BTC")
+
+
+@pytest.mark.parametrize(("unknown", "one"), [(["ABC.HK"], "USD"), (["ABC.HK", "DEF.HK"], "one")])
+def test_amounts_of_a_currency_that_is_not_known_are_added_up_with_a_word(
+    db: None, unknown: list[str], one: str
+) -> None:
+    symbols = tuple(sorted({*unknown, "S00"}) if one == "USD" else unknown)
+    stored(replace(market(300, len(symbols), seed=1), symbols=symbols))
+    words = ("backtest", "--strategy", "buy_and_hold", "--symbols", ",".join(symbols))
+    out = io.StringIO()
+    call_command(*words, stdout=out)
+    assert f"The currency of {', '.join(unknown)} is not known: all amounts are added up as if it were {one}." in (
+        out.getvalue()
+    )
+    out = io.StringIO()
+    call_command(*words[:-1], symbols[0], stdout=out)
+    assert "is not known" not in out.getvalue()  # nothing is added to it
 
 
 @pytest.mark.usefixtures("bars")

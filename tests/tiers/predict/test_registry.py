@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -174,7 +175,8 @@ def test_the_command_shows_a_table(stored: Path, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "Trained compact-1d-" in shown
     assert "Reused compact-1d-" in shown
-    assert "log loss" in shown
+    assert "log loss, less is better" in shown
+    assert re.search(r"BUY and SELL calls +│ [\d,]+ +│", shown)
     assert "AAA, BBB 1d, 2021-01-04 to 2024-03-2" in shown
 
 

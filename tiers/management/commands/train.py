@@ -90,22 +90,25 @@ class _Shown:
 def _show(result: dict[str, Any]) -> None:
     console = Console()
     word = "Reused" if result["reused"] else "Trained"
-    table = Table("figure, out of sample", "model", "class frequencies", "last move again")
-    figures = result["metrics"]
-    for name in figures["model"]:
-        table.add_row(
-            name.replace("_", " "), *(_text(figures[who][name]) for who in ("model", "baseline", "persistence"))
-        )
+    from tiers.predict.metrics import LABELS  # noqa: PLC0415 - with numpy
+
+    whose, figures = ("model", "baseline", "persistence"), result["metrics"]
+    table = Table("figure, out of sample", *(LABELS[who] for who in whose))
+    for name in filter(figures["model"].__contains__, LABELS):
+        table.add_row(LABELS[name], *(_text(name, figures[who][name]) for who in whose))
     first, last = (day_of(datetime.fromisoformat(result[name])) for name in ("trained_from", "trained_to"))
     console.print(
         f"{word} {result['name']} ({result['role']}) on {', '.join(result['symbols'])} {result['timeframe']}, "
         f"{first} to {last}, seed {result['seed']}"
     )
     console.print(table)
+    console.print(
+        "docs/figures.md (Figures of training) says how each is computed, and what it does not say.", soft_wrap=True
+    )
     for note in result["notes"]:
         console.print(note, soft_wrap=True)
     console.print(f"{result['path']}  ({result['elapsed_s']:.1f} s)")
 
 
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"
+def _text(name: str, value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if name.startswith("n_") else f"{value:,.4f}"
