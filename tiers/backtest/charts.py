@@ -14,6 +14,7 @@ from tiers.backtest.engine import Result, monthly_returns
 from tiers.backtest.metrics import drawdowns
 from tiers.contracts import FloatArray
 from trading.market.asset_class import DOLLAR
+from trading.market.days import day_of
 
 INK, MUTED, GRID = "#0f172a", "#64748b", "#e2e8f0"
 STRATEGY, UNSEEN, BASELINE, LOSS = "#0e7490", "#7c3aed", "#94a3b8", "#dc2626"
@@ -112,7 +113,7 @@ def drawdown(result: Result) -> go.Figure:
     fall = -100.0 * drawdowns(result.run.equity_curve)
     shade = {"fill": "tozeroy", "fillcolor": "rgba(220,38,38,0.12)"}
     _line(figure, result, fall, name=result.strategy, color=LOSS, width=1.4, **shade)
-    _mark_training(figure, result)
+    _mark_training(figure, result, at="bottom")
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
     return _styled(figure, height=240)
 
@@ -148,9 +149,11 @@ def monthly(result: Result) -> go.Figure:
     """Return of every month as a heat map, newest year on top, with the year's return beside."""
     returns = monthly_returns(result)
     years = sorted({year for year, _ in returns})
-    grid = np.full((len(years), 13), np.nan)
+    seen = {(day.year, day.month) for day in map(day_of, result.run.ts[: result.n_seen])}
+    grid, italic = np.full((len(years), 13), np.nan), np.zeros((len(years), 13), dtype=bool)
     for (year, month), value in returns.items():
         grid[years.index(year), month - 1] = 100.0 * value
+        italic[years.index(year), [month - 1, 12]] |= (year, month) in seen
     grid[:, 12] = 100.0 * (np.nanprod(1.0 + grid[:, :12] / 100.0, axis=1) - 1.0)
     reach = max(1.0, float(np.nanpercentile(np.abs(grid[:, :12]), 95)))
     figure = go.Figure(
@@ -158,7 +161,7 @@ def monthly(result: Result) -> go.Figure:
             z=grid,
             x=[*MONTHS, "<b>Year</b>"],
             y=[str(year) for year in years],
-            text=[["" if np.isnan(v) else f"{v:+.1f}" for v in row] for row in grid],
+            text=[[_cell(*of) for of in zip(*row, strict=True)] for row in zip(grid, italic, strict=True)],
             texttemplate="%{text}",
             textfont={"size": 11},
             hovertemplate="%{x} %{y}: %{text} %<extra></extra>",
@@ -174,6 +177,12 @@ def monthly(result: Result) -> go.Figure:
     figure.update_xaxes(side="top", showgrid=False, showline=False, ticks="")
     row_height = 46 if len(years) <= FEW_YEARS else 30
     return _styled(figure, height=70 + row_height * len(years), legend=False, hover="closest")
+
+
+def _cell(value: float, italic: bool) -> str:
+    """A return to a tenth of a percent; what rounds to nothing has no sign."""
+    text = "" if math.isnan(value) else f"{value:+.1f}" if abs(round(value, 1)) > 0 else "0.0"
+    return f"<i>{text}</i>" if italic else text
 
 
 def _line(
@@ -203,7 +212,7 @@ def _decimals(values: FloatArray) -> int:
     return 4 if most == 0 else max(4, 4 - math.floor(math.log10(most)))
 
 
-def _mark_training(figure: go.Figure, result: Result) -> None:
+def _mark_training(figure: go.Figure, result: Result, *, at: str = "top") -> None:
     """Shade the part of the time axis that the model has seen in training."""
     if not result.n_seen:
         return
@@ -211,12 +220,12 @@ def _mark_training(figure: go.Figure, result: Result) -> None:
     figure.add_vrect(x0=result.start, x1=end, fillcolor="rgba(245,158,11,0.10)", line_width=0, layer="below")
     figure.add_annotation(
         x=result.start,
-        y=1,
+        y=float(at == "top"),
         yref="paper",
         text="seen in training",
         showarrow=False,
         xanchor="left",
-        yanchor="top",
+        yanchor=at,
         font={"size": 11, "color": "#b45309"},
     )
     if end < result.end:

@@ -125,7 +125,7 @@ def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) ->
         class_frequencies_log_loss=float(means[7]),
         sharpe=sharpe,
         sharpe_above_class_frequencies=above_frequencies,
-        says=(*what_it_knows(moving, direction, above), *what_it_earns(above_frequencies)),
+        says=(*what_it_knows(moving, direction, above), *what_it_earns(sharpe, above_frequencies)),
     )
 
 
@@ -203,13 +203,26 @@ def what_it_knows(moving: Estimate, direction: Estimate, above: Estimate) -> lis
         knows = "On bars that it did not see, this model knows something of where prices go, not of when they move."
     else:
         knows = "On bars that it did not see, this model is not shown to know more than how often prices rose and fell."
-    rank = {1: "more often", 0: "neither surely more nor less often", -1: "less often"}[above.sign]
-    return [knows, f"It names the side of a move rightly {rank} than who always says up."]
+    names = {
+        1: 'It names the side of a move rightly more often than always saying "up" does.',
+        0: 'It is open whether it names the side of a move rightly more often than always saying "up" does.',
+        -1: 'It names the side of a move rightly less often than always saying "up" does.',
+    }
+    return [knows, names[above.sign]]
 
 
-def what_it_earns(above: Estimate | None) -> list[str]:
-    """What the ratios to risk say."""
-    if above is None:
-        return []
-    rank = {1: "more", 0: "neither surely more nor less", -1: "less"}[above.sign]
-    return [f"For its risk it earned {rank} than the same pipeline without the model's opinion (class frequencies)."]
+def what_it_earns(sharpe: Estimate | None, above: Estimate | None) -> list[str]:
+    """What the ratios to risk say, and how sure they are."""
+    found = []
+    if sharpe is not None:
+        interval = f"from {sharpe.low:,.2f} to {sharpe.high:,.2f}"
+        found.append(f"Its Sharpe ratio is {sharpe.value:,.2f}, with a 95 % interval {interval}.")
+    if above is not None:
+        other = "the same pipeline without the model's opinion (class frequencies)"
+        earns = {
+            1: f"For its risk it earned more than {other}.",
+            0: f"It is open whether it earned more for its risk than {other}.",
+            -1: f"For its risk it earned less than {other}.",
+        }
+        found.append(earns[above.sign])
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from trading.market.lots import Lot
 
 SHOWN = 5  # names in a sentence
 WHOLE_PCT = 100.0
+TWO_SIDED = 1.96  # standard errors of a 95 % interval; that of a yearly Sharpe ratio is about 1 / sqrt(years)
 NOTABLE = 0.01  # of the bars: of fewer missing ones a ratio changes by less than a 200th
 REFUSED = {  # in the codes of the tiers; a code of another module stands for itself
     "BOOK_HALTED": "orders of a halted book",
@@ -55,12 +57,13 @@ def of_run(
 
 
 def _refused(run: Run) -> list[str]:
-    """What limits and rules refused, and how often, over all bars."""
+    """What limits and rules refused, how often, and over which bars."""
     counts = {REFUSED.get(code, code): count for code, count in run.denials.most_common()}
     if run.unfilled:
         counts["orders for which the cash at the next open did not pay a single lot"] = len(run.unfilled)
     told = ", ".join(f"{what} ({'once' if n == 1 else f'{n:,} times'})" for what, n in counts.items())
-    return [f"Refused were {told}."] if told else []
+    of = f"Over the {len(run.ts):,} bars from {day_of(run.ts[0])} to {day_of(run.ts[-1])}"
+    return [f"{of} were refused: {told}."] if told else []
 
 
 def _cancelled(run: Run) -> list[str]:
@@ -109,6 +112,11 @@ def _of_returns(figures: Metrics) -> list[str]:
     if figures.cagr_pct is None:
         why = _no_growth(figures)
         found.append(f"{why}, so growth a year and Calmar ratio have no value.")
+    if figures.sharpe is not None and figures.years < 1.0:
+        found.append(
+            f"The bars make {figures.years:.2f} of a year: by chance alone a Sharpe ratio of so few is up to "
+            f"{TWO_SIDED / math.sqrt(figures.years):.1f} off (95 %), and all figures a year are guesses."
+        )
     return found
 
 

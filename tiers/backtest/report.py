@@ -36,7 +36,6 @@ TILES = (
     "n_trades",
     "win_rate_pct",
     "profit_factor",
-    "gross_weight_pct",
     "time_in_market_pct",
     "turnover",
     "fees_paid",
@@ -113,6 +112,7 @@ def render(result: Result, context: Context) -> str:
         chart_equity=pictures[0],
         chart_drawdown=pictures[1],
         chart_monthly=pictures[2],
+        monthly_note=escape(_monthly_note(result)),
         chart_weights=pictures[3],
         figures=_figures_table(columns, result.currency),
         reductions_note=_reductions_note(lead.reductions),
@@ -149,6 +149,11 @@ def _equity_note(result: Result) -> str:
     )
 
 
+def _monthly_note(result: Result) -> str:
+    seen = " Months in italics hold bars that the model was trained on." if result.n_seen else ""
+    return f"In percent, by calendar month (UTC). The first and the last month may be partial.{seen}"
+
+
 def _tile(columns: Columns, key: str, currency: str, *, in_sample: bool) -> str:
     value, beside = next(iter(columns.values()))[key], ""
     if presentation.BUY_AND_HOLD in columns:
@@ -172,12 +177,13 @@ def _figures_table(columns: Columns, currency: str) -> str:
 
 def _reductions_note(reductions: Sequence[Reduction]) -> str:
     done = sum(not one.is_open for one in reductions)
-    text = (
-        f"What each reduction of a position earned, full exits included: {done:,}, and {len(reductions) - done:,} "
-        "positions still open at the last price; newest first"
+    still = len(reductions) - done
+    hidden = f", the last {SHOWN} of {len(reductions):,} shown" if len(reductions) > SHOWN else ""
+    return (
+        f"What each reduction of a position earned, full exits included: {done:,}, and {still:,} "
+        f"position{'s' * (still != 1)} still open at the last price; newest first{hidden}. Times name bars by their "
+        "closes (UTC); a fill is at the open of its bar."
     )
-    hidden = len(reductions) - SHOWN
-    return text + (f", the last {SHOWN} of {len(reductions):,} shown." if hidden > 0 else ".")
 
 
 def _reductions_table(reductions: Sequence[Reduction]) -> str:
@@ -211,7 +217,7 @@ def _facts(result: Result, context: Context) -> str:
     parts = []
     if context.model is not None:
         parts.append(("Model", [("name", context.model.name), *context.model.facts]))
-    settings = [("seed", str(result.seed)), ("cash", amount(result.initial.cash, result.currency))]
+    settings = [("seed of this run", str(result.seed)), ("cash", amount(result.initial.cash, result.currency))]
     parts.append(("Parameters", settings + presentation.flattened(result.params)))
     if context.switches:
         parts.append(("Flags", list(context.switches)))

@@ -28,7 +28,9 @@ TOO_DEAR = (
     "COIN was not bought: its smallest lot, 1, cost 111,000.00 where 100,000.00 was meant for it. More cash changes "
     "that, or smaller lots (import_data --asset-class crypto has those of coins)."
 )
-BELOW_LEAST = "Refused were orders below the least that can be ordered (once)."
+BELOW_LEAST = (
+    "Over the 3 bars from 2020-01-01 to 2020-01-03 were refused: orders below the least that can be ordered (once)."
+)
 NO_TRADE = "No position was closed in full, so profit factor, profit a trade and trades won have no value."
 NO_MOVE = "The equity did not move, so ratios to its risk have no value."
 
@@ -101,6 +103,10 @@ NOTHING_LEFT = "No equity was left, so growth a year and Calmar ratio have no va
 TOO_SHORT = (
     "The bars span fewer than 90 days, which tell nothing of a year, so growth a year and Calmar ratio have no value."
 )
+A_GUESS = (
+    "The bars make {part} of a year: by chance alone a Sharpe ratio of so few is up to {off} off (95 %), and all "
+    "figures a year are guesses."
+)
 TOO_FAST = (
     "A year at this pace would make more than a millionfold of the equity, so growth a year and Calmar ratio have "
     "no value."
@@ -117,14 +123,27 @@ TOO_FAST = (
         ([64, 32, 16], [ALIKE]),
         ([100, 50, 0], [RUIN, NOTHING_LEFT]),
         ([100, 0, 50], [RUIN]),
-        ([100, 90, 4_000_000], [TOO_FAST]),
+        ([100, 90, 4e16], [TOO_FAST]),
         ([100, 99, 101, 100], []),
     ],
 )
 def test_each_figure_of_the_equity_without_a_value_has_its_sentence(equity: list[float], sentences: list[str]) -> None:
-    assert reasons_of(equity, days_apart=90) == sentences
+    assert reasons_of(equity, days_apart=400) == sentences
     short = [sentence for sentence in sentences if sentence not in (NOTHING_LEFT, TOO_FAST)]
-    assert reasons_of(equity, days_apart=1) == [*short, NOTHING_LEFT if NOTHING_LEFT in sentences else TOO_SHORT]
+    found = [sentence for sentence in reasons_of(equity, days_apart=1) if "by chance alone" not in sentence]
+    assert found == [*short, NOTHING_LEFT if NOTHING_LEFT in sentences else TOO_SHORT]
+
+
+@pytest.mark.parametrize(
+    ("days_apart", "sentences"),
+    [
+        (1, [TOO_SHORT, A_GUESS.format(part="0.01", off="21.6")]),  # 1.96 / sqrt(3 / 365.25)
+        (100, [A_GUESS.format(part="0.82", off="2.2")]),
+        (122, []),
+    ],
+)
+def test_a_ratio_of_less_than_a_year_tells_how_far_off_it_may_be(days_apart: int, sentences: list[str]) -> None:
+    assert reasons_of([100, 99, 101, 100], days_apart=days_apart) == sentences
 
 
 def reasons_of(equity: list[float], *, days_apart: int) -> list[str]:
@@ -141,7 +160,7 @@ def reasons_of(equity: list[float], *, days_apart: int) -> list[str]:
     )
     found = reasons.of_metrics(measured)
     names = {"volatility_pct", "sharpe", "sortino", "calmar", "cagr_pct"}
-    assert bool(found) == any(getattr(measured, name) is None for name in names)
+    assert any("no value" in sentence for sentence in found) == any(getattr(measured, name) is None for name in names)
     return found
 
 
@@ -170,7 +189,7 @@ def test_what_limits_refused_is_told_in_the_same_words_and_counted(monkeypatch: 
     assert n_refused > 0
     assert result.run.all_fills == []
     assert "Nothing was traded: every order was refused." in result.reasons
-    (told,) = [sentence for sentence in result.reasons if sentence.startswith("Refused were ")]
+    (told,) = [sentence for sentence in result.reasons if "were refused: " in sentence]
     assert f"orders above the limit on one order ({n_refused:,} times)" in told
     monkeypatch.delitem(reasons.REFUSED, "NOTIONAL_ABOVE_LIMIT")  # as a code of somebody's module
     assert f"NOTIONAL_ABOVE_LIMIT ({n_refused:,} times)" in reasons._refused(result.run)[0]

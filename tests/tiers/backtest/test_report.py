@@ -71,7 +71,7 @@ def test_the_report_holds_every_part(result: Result) -> None:
         assert label in text
     assert "helios on S00, S01, S02" in text
     assert "2010-09-18 to 2011-12-01, 440 decisions" in text
-    assert "seed 42" in text
+    assert "seed of this run 42" in text
     assert "risk.kelly_fraction 0.25" in text
     assert "garch_volatility on" in text
     assert html.count("Plotly.newPlot(") == 4
@@ -146,6 +146,26 @@ def test_each_picture_marks_what_was_seen_in_training(result: Result) -> None:
         assert "seen in training" in picture(got).to_json()
         assert "seen in training" not in picture(result).to_json()
     assert "helios, begun on bars not seen" in charts.equity(got).to_json()
+
+
+def test_months_of_which_bars_were_seen_in_training_stand_in_italics(result: Result) -> None:
+    got = made(trained_until=result.run.ts[199])  # 2011-04-05
+    text = charts.monthly(got).data[0].text
+    assert [cell.startswith("<i>") for cell in text[0]] == [False] * 8 + [True] * 5  # of 2010
+    assert [cell.startswith("<i>") for cell in text[1]] == [True] * 4 + [False] * 8 + [True]
+    assert "<i>" not in str(charts.monthly(result).data[0].text)
+    assert "Months in italics hold bars that the model was trained on." in text_of(page(got))
+    assert "italics" not in text_of(page(result))
+
+
+def test_a_month_that_rounds_to_nothing_has_no_sign() -> None:
+    assert [charts._cell(value, italic=False) for value in (-0.04, 0.04, -0.06, np.nan)] == ["0.0", "0.0", "-0.1", ""]
+
+
+def test_one_position_that_is_open_is_one_position_and_a_time_is_that_of_a_bar() -> None:
+    bars = market(60, 1, seed=3)
+    text = text_of(page(run_strategy(bars, BuyAndHold(), Config(lots=lots(bars)))))
+    assert "full exits included: 0, and 1 position still open at the last price; newest first. Times name bars" in text
 
 
 def test_a_strategy_without_a_model_gets_no_word_about_training() -> None:
