@@ -117,8 +117,11 @@ class PatientProtocol(H11Protocol):
         return not self.idle and (self.cycle.more_body or self.flow.write_paused)
 
     def _look(self, seen: Any, looks: int) -> None:
-        """Close what has begun no request since the last look, and what is at the same one for too long."""
-        if self.transport.is_closing():
+        """Close what has begun no request since the last look, and what is at the same one for too long.
+
+        What is closed already may still wait for its client to take the end of an answer.
+        """
+        if self not in _open:
             return
         cycle = self.cycle
         looks = looks + 1 if cycle is seen else 0

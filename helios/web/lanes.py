@@ -6,8 +6,9 @@ sessions they make up, and logins, whose passwords take long to hash, hold up no
 reading holds up no change, and no change what makes trading safer. In each kind people take turns, whatever number of
 tokens and sessions they have (one counts by itself until it is served for the first time), and each has places of their
 own; a small body is kept out by nobody else's. What waits on a slow client (its body, its
-answer) takes neither a lane nor a place in its queue, and of slow bodies only the latest are waited for. Who logs in
-where somebody has before does not wait among strangers, and a token that was refused does from then on.
+answer) takes neither a lane nor a place in its queue; of slow bodies only the latest are waited for, and of answers as
+many as have room. Who logs in where somebody has before does not wait among strangers, and a token that was refused
+does from then on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -41,6 +42,7 @@ LARGE: Final = frozenset({"read", "change"})  # kinds whose bodies may be large
 SMALL_BODY: Final = 65_536  # bytes, of all other kinds
 BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies beyond that which are kept at a time
 BUFFERED_EACH: Final = 8 * 1_048_576  # and of those of one token or session
+ANSWERS: Final = 64 * 1_048_576  # bytes of all answers that wait for their clients
 BODY_S, PART_S = 30.0, 5.0  # for all of a body to come, and for its next part
 SOMEBODY, NOBODY = "helios.somebody", "helios.nobody"  # in a scope: who was known, or whose session is nobody's
 REMEMBERED: Final = 1_024  # tokens and sessions that were refused, and others whose user is known
@@ -140,7 +142,7 @@ def in_lanes(django: Application, *, reading: int) -> Application:
     """The application behind so many threads for reading, and `THREADS` for all else; 503 when too many wait."""
     few = {"safer": EACH_SAFER, "desk": EACH_SAFER}
     lanes = {each: Lanes(count, each, few.get(each, EACH)) for each, count in {**THREADS, "read": reading}.items()}
-    bodies = Bodies()
+    bodies, answers = Bodies(), Answers()
     refused_before, users = dict[str, str](), dict[str, str]()
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -164,8 +166,7 @@ def in_lanes(django: Application, *, reading: int) -> Application:
             return
         if which != "login":
             _remember(refused_before, users, whose, scope, answer)
-        for message in answer:
-            await send(message)
+        await answers.sent(answer, users.get(whose, turn), send)
 
     return application
 
@@ -231,6 +232,38 @@ class Bodies:
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         if self.kept[whose] > BUFFERED_EACH or self.kept.total() > BUFFERED:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies come at once; try again")
+
+
+class Answers:
+    """The answers that wait for their clients. Of too many bytes the oldest answer of whoever has most gives way."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, dict[asyncio.Timeout, int]] = {}  # bytes, by whose they are, the oldest first
+
+    async def sent(self, answer: list[Message], whose: str, send: Send) -> None:
+        """Send; what gives way ends without its rest, which closes the connection."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as patience:
+                self._waiting.setdefault(whose, {})[patience] = sum(len(each.get("body", b"")) for each in answer)
+                try:
+                    self._make_room()
+                    for message in answer:
+                        await send(message)
+                finally:
+                    self._forget(whose, patience)
+
+    def _make_room(self) -> None:
+        while sum((held := {each: sum(own.values()) for each, own in self._waiting.items()}).values()) > ANSWERS:
+            most = max(held, key=held.__getitem__)
+            oldest = next(iter(self._waiting[most]))
+            self._forget(most, oldest)
+            oldest.reschedule(0)
+
+    def _forget(self, whose: str, patience: asyncio.Timeout) -> None:
+        own = self._waiting.get(whose, {})
+        own.pop(patience, None)
+        if not own:
+            self._waiting.pop(whose, None)
 
 
 def _largest(which: str) -> int:

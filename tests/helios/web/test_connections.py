@@ -67,6 +67,25 @@ def test_who_asks_nothing_more_is_let_go(monkeypatch: pytest.MonkeyPatch, said: 
     assert asyncio.run(connect()).endswith(b"ok" if b"Host" in said else b"")
 
 
+@pytest.mark.parametrize("kept", [b"", b"Connection: close\r\n"], ids=["kept open", "closed"])
+def test_who_does_not_take_an_answer_is_let_go_whether_the_connection_is_closed_or_not(
+    monkeypatch: pytest.MonkeyPatch, kept: bytes
+) -> None:
+    monkeypatch.setattr(connections, "LOOK_S", 0.05)
+
+    async def connect() -> None:
+        async with served() as port, asyncio.timeout(30):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(b"GET /large HTTP/1.1\r\nHost: h\r\n" + kept + b"\r\n")
+            while not connections._open:  # noqa: ASYNC110 - tables of the server itself
+                await asyncio.sleep(0.01)
+            while connections._open:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            writer.close()
+
+    asyncio.run(connect())
+
+
 @pytest.mark.parametrize(
     "said",
     [
