@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from weakref import WeakSet
 
+from celery import current_app
 from django.core import signing
 from django.http.request import split_domain_port, validate_host
 from flower import app
@@ -63,6 +64,11 @@ def ask_for_the_login() -> None:
     """The two pages that Flower shows to anybody ask for the login like the others."""
     for page in (Metrics, Healthcheck):
         page.get = authenticated(page.get)
+
+
+def name_the_queues() -> None:
+    """The page Broker reads the setting of Celery's queues as a list of them, ours is a mapping by name."""
+    current_app.conf.task_queues = list(current_app.amqp.queues.values())
 
 
 def slow_down_guesses() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from django.conf import settings
 from flower import app
 from flower.options import default_options
 from flower.urls import handlers
@@ -20,6 +21,7 @@ from flower.views.error import NotFoundErrorHandler
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError, StaticFileHandler
 
+from helios.celery import app as helios_app
 from helios.stack import flower
 
 FOR_ANYBODY = {LoginHandler, LogoutHandler, NotFoundErrorHandler, StaticFileHandler}
@@ -36,6 +38,15 @@ def test_every_page_asks_for_the_login() -> None:
     }
     assert len(own) >= len(pages)
     assert {place for place, method in own.items() if not hasattr(method, "__wrapped__")} == set()
+
+
+def test_the_page_of_the_broker_knows_every_queue_before_a_worker_has_named_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(helios_app.conf, "task_queues", helios_app.conf.task_queues)
+    flower.name_the_queues()
+    page = SimpleNamespace(capp=helios_app, application=SimpleNamespace(workers={}))
+    assert BaseHandler.get_active_queue_names(page) == sorted(settings.CELERY_TASK_QUEUES)
 
 
 def test_an_address_guesses_five_times_in_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
