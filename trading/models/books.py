@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
@@ -12,6 +12,8 @@ from django.db.models import Q
 from trading.enums import TradingState
 from trading.models.columns import ZERO, is_symbol, money, named, one_of, symbol_field, timeframe_field, values
 from trading.models.feeds import FEED_PATTERN, STORED, FeedField
+
+TWELVE_DIGITS = Context(prec=12)
 
 
 class Book(models.Model):
@@ -102,8 +104,8 @@ class Position(models.Model):
 
     @property
     def average_price(self) -> Decimal:
-        """Cost of one unit of what is open, 0 where nothing is."""
-        return self.cost / self.quantity if self.quantity else ZERO
+        """Cost of one unit of what is open in twelve significant digits, 0 where nothing is."""
+        return TWELVE_DIGITS.divide(self.cost, self.quantity) if self.quantity else ZERO
 
 
 class PortfolioSnapshot(models.Model):

@@ -75,6 +75,12 @@ def test_a_price_of_any_size_is_shown_exactly_and_without_an_exponent(api: Clien
     }
 
 
+def test_an_average_price_that_never_ends_has_twelve_digits(api: Client, book: Book) -> None:
+    Position.objects.filter(symbol="AAPL").update(quantity=Decimal(3), cost=Decimal(100))
+    (position,) = api.get("/api/books/demo/").json()["positions"]
+    assert position["average_price"] == "33.3333333333"
+
+
 def test_a_book_shows_the_positions_that_are_open(api: Client, book: Book) -> None:
     assert [position["symbol"] for position in api.get("/api/books/demo/").json()["positions"]] == ["AAPL"]
 
