@@ -174,7 +174,7 @@ def problem_response(request: HttpRequest, status: HTTPStatus, detail: str, **he
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """404: problem JSON under /api/, Django's page elsewhere."""
+    """404: problem JSON under /api/, the page 404.html elsewhere."""
     if request.path.startswith(API_PREFIX):
         return problem_response(request, HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.")
     return defaults.page_not_found(request, exception)

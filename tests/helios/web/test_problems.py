@@ -121,6 +121,8 @@ def test_an_unknown_api_address_is_a_problem_and_another_a_page(client: Client) 
     assert (api.status_code, api["Content-Type"]) == (404, "application/problem+json")
     assert api.json()["request_id"] == api["X-Request-ID"]
     assert (page.status_code, page["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing at /nothing/here." in page.content.decode()
+    assert '<a href="/admin/">' in page.content.decode(), "a way back"
 
 
 @pytest.mark.django_db
