@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -131,7 +131,7 @@ def _flags_tile() -> Tile:
     return Tile(
         title="Flags on",
         figure=f"{counts['on']} of {counts['all']}",
-        note=f"auto_trading is {'on: orders are sent' if trading else 'off: orders are recorded, not sent'}",
+        note=f"auto_trading is {'on: orders are sent' if trading else 'off: but for replays, orders are not sent'}",
         href=reverse("admin:flags_featureflag_changelist"),
     )
 
@@ -175,10 +175,11 @@ def _last_equity(book: Any) -> Decimal:
 
 
 def _books() -> dict[str, Any]:
-    newest = _with_equity(Book.objects.order_by("-active", "-updated_at"))[:ROWS]
+    at_work = PipelineCycle.objects.filter(book=OuterRef("pk"), status=PipelineCycle.Status.RUNNING)
+    newest = _with_equity(Book.objects.annotate(runs=Q(active=True) | Exists(at_work)).order_by("-runs", "-updated_at"))
     return {
-        "headers": ["book", "mode", "state", "equity", "return", "drawdown"],
-        "rows": [_book_row(book) for book in newest],
+        "headers": ["book", "mode", "trading state", "equity", "return", "drawdown"],
+        "rows": [_book_row(book) for book in newest[:ROWS]],
     }
 
 
@@ -187,7 +188,7 @@ def _book_row(book: Any) -> list[Any]:
     peak = max(book.peak_equity, equity)
     return [
         link(reverse("admin:trading_book_change", args=[book.pk]), nowrap(book.name)),
-        f"{book.mode}{'' if book.active else ', stopped'}",
+        f"{book.mode}{'' if book.runs else ', stopped'}",
         badge(book.state),
         f"{equity:,.2f}",
         f"{equity / book.initial_cash - 1:+.2%}",
