@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin
@@ -21,7 +21,7 @@ from helios.errors import HeliosError
 from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from trading import models
 from trading.books import write as books
-from trading.books.accounting import shortened, written
+from trading.books.accounting import amount, shortened, written
 from trading.enums import TradingState
 from trading.orders.cycle_end import end_for
 
@@ -42,6 +42,22 @@ STATUS_COLOURS = {
     "champion": "success",
     "challenger": "info",
 }
+
+
+def column(field: str, text: Callable[[Any], str], title: str = "") -> Callable[[Model], str]:
+    """A column with the field's value as people read it; a dash where it has none."""
+
+    @display(description=title or field.replace("_", " "), ordering=field)
+    def shown(row: Model) -> str:
+        value = getattr(row, field)
+        return "-" if value is None else text(value)
+
+    shown.__name__ = field
+    return cast("Callable[[Model], str]", shown)
+
+
+share = "{:.1%}".format
+ratio = "{:.2f}".format
 
 
 class StageRunInline(TabularInline):
@@ -138,9 +154,9 @@ class BookAdmin(ReasonedAdmin):
 
     @display(description="runs", boolean=True)
     def running(self, row: models.Book) -> bool:
-        return row.active
+        return row.active or row.cycles.filter(status=models.PipelineCycle.Status.RUNNING).exists()
 
-    @display(description="state", label=STATUS_COLOURS)
+    @display(description="trading state", label=STATUS_COLOURS)
     def state_badge(self, row: models.Book) -> str:
         return row.state
 
@@ -202,29 +218,27 @@ class BookAdmin(ReasonedAdmin):
 
 @admin.register(models.Position)
 class PositionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "book", "symbol", "quantity", "cost", "average", "last_price", "realised_pnl", "fees_paid")
+    list_display = (
+        *("id", "book", "symbol", column("quantity", written), column("cost", amount), "average"),
+        *(column("last_price", shortened), column("realised_pnl", amount, "realised P&L"), column("fees_paid", amount)),
+    )
     list_filter = ("book",)
     list_select_related = ("book",)
 
     @display(description="average price")
     def average(self, row: models.Position) -> str:
-        return shortened(row.average_price)
+        return shortened(row.average_price) if row.quantity else "-"
 
 
 @admin.register(models.Order)
 class OrderAdmin(ReadOnlyAdmin):
-    list_display = ("id", "book", "bar_ts", "side", "symbol", "amount", "filled", "status_badge", "reason")
+    list_display = (
+        *("id", "book", "bar_ts", "side", "symbol", column("quantity", written)),
+        *(column("filled_quantity", written, "filled"), "status_badge", "reason"),
+    )
     list_filter = ("status", "side", "symbol", "book")
     search_fields = ("client_order_id", "venue_order_id")
     list_select_related = ("book",)
-
-    @display(description="quantity")
-    def amount(self, row: models.Order) -> str:
-        return written(row.quantity)
-
-    @display(description="filled")
-    def filled(self, row: models.Order) -> str:
-        return written(row.filled_quantity)
 
     @display(description="status", label=STATUS_COLOURS)
     def status_badge(self, row: models.Order) -> str:
@@ -233,25 +247,12 @@ class OrderAdmin(ReadOnlyAdmin):
 
 @admin.register(models.TradeExecution)
 class TradeExecutionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "book", "bar_ts", "side", "symbol", "amount", "at", "value", "cost")
+    list_display = (
+        *("id", "book", "bar_ts", "side", "symbol", column("quantity", written)),
+        *(column("price", shortened), column("notional", amount), column("fee", amount)),
+    )
     list_filter = ("side", "symbol", "book")
     list_select_related = ("book",)
-
-    @display(description="quantity")
-    def amount(self, row: models.TradeExecution) -> str:
-        return written(row.quantity)
-
-    @display(description="price")
-    def at(self, row: models.TradeExecution) -> str:
-        return shortened(row.price)
-
-    @display(description="notional")
-    def value(self, row: models.TradeExecution) -> str:
-        return f"{row.notional:,.2f}"
-
-    @display(description="fee")
-    def cost(self, row: models.TradeExecution) -> str:
-        return f"{row.fee:,.2f}"
 
 
 @admin.register(models.MLModel)
@@ -266,25 +267,12 @@ class MLModelAdmin(ReadOnlyAdmin):
 
 @admin.register(models.MLPrediction)
 class MLPredictionAdmin(ReadOnlyAdmin):
-    list_display = ("bar_ts", "symbol", "signal", "sell", "hold", "buy", "model")
+    list_display = (
+        *("bar_ts", "symbol", "signal", column("p_sell", share, "p(sell)"), column("p_hold", share, "p(hold)")),
+        *(column("p_buy", share, "p(buy)"), "model"),
+    )
     list_filter = ("signal", "symbol", "timeframe")
     list_select_related = ("model",)
-
-    @display(description="p(sell)")
-    def sell(self, row: models.MLPrediction) -> str:
-        return _share(row.p_sell)
-
-    @display(description="p(hold)")
-    def hold(self, row: models.MLPrediction) -> str:
-        return _share(row.p_hold)
-
-    @display(description="p(buy)")
-    def buy(self, row: models.MLPrediction) -> str:
-        return _share(row.p_buy)
-
-
-def _share(value: float | None) -> str:
-    return "missing" if value is None else f"{value:.1%}"
 
 
 @admin.register(models.LedgerEntry)
@@ -298,37 +286,38 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         return format_html("<code>{}</code>", row.hash[:12])
 
 
-def _register(model: type[Model], *columns: str, filters: tuple[str, ...] = ()) -> None:
+def _register(model: type[Model], *columns: str | Callable[[Model], str], filters: tuple[str, ...] = ()) -> None:
     """A plain read-only page."""
     options: dict[str, Any] = {"list_display": columns, "list_filter": filters}
     admin.site.register(model, type(f"{model.__name__}Admin", (ReadOnlyAdmin,), options))
 
 
 _register(
-    models.Instrument, "symbol", "venue", "asset_class", "quantity_step", "price_tick", "min_notional", "calendar"
+    models.Instrument,
+    *("symbol", "venue", "asset_class", column("quantity_step", written), column("price_tick", written)),
+    *(column("min_notional", written), "calendar"),
 )
 _register(
     models.PortfolioSnapshot,
-    "bar_ts",
-    "book",
-    "equity",
-    "cash",
-    "gross_exposure",
-    "drawdown",
+    *("bar_ts", "book", column("equity", amount), column("cash", amount), column("gross_exposure", share)),
+    column("drawdown", share),
     filters=("book",),
 )
-_register(models.RebalancingEvent, "bar_ts", "book", "reason", "turnover", "method", filters=("reason", "book"))
-_register(models.VolatilityForecast, "bar_ts", "symbol", "sigma", "method", filters=("method", "symbol"))
-_register(models.RiskDecision, "cycle", "state", "leverage", "created_at", filters=("state",))
+_register(
+    models.RebalancingEvent,
+    *("bar_ts", "book", "reason", column("turnover", share), "method"),
+    filters=("reason", "book"),
+)
+_register(
+    models.VolatilityForecast,
+    *("bar_ts", "symbol", column("sigma", "{:.3%}".format, "volatility of the next bar"), "method"),
+    filters=("method", "symbol"),
+)
+_register(models.RiskDecision, "cycle", "state", column("leverage", ratio), "created_at", filters=("state",))
 _register(
     models.StrategicDecision,
-    "cycle",
-    "provider",
-    "stance",
-    "conviction",
-    "risk_multiplier",
-    "applied",
+    *("cycle", "provider", "stance", column("conviction", ratio), column("risk_multiplier", ratio), "applied"),
     filters=("provider", "stance"),
 )
 _register(models.TradingModeChange, "ts", "book", "before", "after", "actor", "reason", filters=("book",))
-_register(models.Balance, "book", "venue", "currency", "total", "available")
+_register(models.Balance, "book", "venue", "currency", column("total", written), column("available", written))

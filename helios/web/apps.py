@@ -1,8 +1,10 @@
 from importlib import import_module
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.auth.signals import user_login_failed
 from django.db.models.signals import post_migrate, pre_migrate
+
+SPOKEN = {"ts": "time", "pnl": "P&L"}
 
 
 class WebConfig(AppConfig):
@@ -17,3 +19,13 @@ class WebConfig(AppConfig):
         login = import_module("helios.web.login")
         user_login_failed.connect(login.failed, dispatch_uid="helios.web.login")
         post_migrate.connect(access.keep_groups, dispatch_uid="helios.web.groups")
+        _label_fields()
+
+
+def _label_fields() -> None:
+    """The admin says "bar time" for `bar_ts` and "findings" for `n_findings`, where a model has no words of its own."""
+    for model in apps.get_models():
+        for field in model._meta.local_fields:  # noqa: SLF001 - Django's own name for it
+            if not field._verbose_name:  # type: ignore[attr-defined]  # noqa: SLF001 - as migrations keep it
+                words = str(field.verbose_name).removeprefix("n ").split()
+                field.verbose_name = " ".join(SPOKEN.get(word, word) for word in words)

@@ -1,5 +1,8 @@
 """The trading pages of the admin: every list opens, books are moved by actions, and only by those who may."""
 
+import re
+from decimal import Decimal as D
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
@@ -10,7 +13,7 @@ from tests.support.admin_people import Desk
 from tests.support.ledger import append
 from tests.trading.conftest import T
 from trading.books.write import create_book
-from trading.models import Book, MLPrediction, Order, StageRun, TradingModeChange
+from trading.models import Book, MLPrediction, Order, PortfolioSnapshot, Position, StageRun, TradingModeChange
 
 pytestmark = pytest.mark.django_db
 admin.autodiscover()  # as the addresses do
@@ -55,6 +58,25 @@ def act(client, action, book, reason=""):
 def test_every_list_opens(admin_client, world, model):
     page = admin_client.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
     assert page.status_code == 200
+
+
+def test_lists_show_numbers_as_people_read_them(admin_client, world, cycle):
+    Position.objects.filter(symbol="AAPL").update(
+        quantity=D("3.000"), cost=D("51.27189418315"), realised_pnl=D("-35.59967849"),
+    )  # fmt: skip
+    PortfolioSnapshot.objects.create(
+        book=world, cycle=cycle, bar_ts=T, equity=D("63156.01638"), cash=0, peak_equity=D(70_000),
+        gross_exposure=0.4310049340252676, drawdown=0.021241188158714994,
+    )  # fmt: skip
+
+    def listed(name):
+        page = admin_client.get(reverse(f"admin:trading_{name}_changelist")).content.decode()
+        cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", page, flags=re.DOTALL)
+        return {" ".join(re.sub("<[^>]+>", " ", cell).split()) for cell in cells}
+
+    positions, snapshots = listed("position"), listed("portfoliosnapshot")
+    assert {"3", "51.27", "17.09", "-35.60", "0", "0.00", "-", "Realised P&amp;L"} <= positions
+    assert {"63,156.02", "43.1%", "2.1%", "Bar time"} <= snapshots
 
 
 @pytest.mark.parametrize("model", [Book, Order], ids=lambda model: model.__name__)
