@@ -100,6 +100,13 @@ def test_without_a_model_the_forecast_is_neutral_and_says_so(book, times):
     assert not Order.objects.exists()
 
 
+def test_a_symbol_without_enough_history_for_a_fit_is_no_failed_fit(book, times):
+    cycle = run(book, times[100], upto=Stage.LLM)
+    assert {forecast.method for forecast in cycle.volatilities.all()} == {"ewma"}
+    risk = cycle.stage_runs.get(stage="risk")
+    assert (risk.fallback, risk.reason) == ("", "")
+
+
 def test_a_double_tick_starts_one_cycle(book, times):
     first = chain.start(book, times[350], send=False)
     assert first is not None

@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tiers.challenge import arms, merge, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import (
@@ -62,7 +64,9 @@ def run(ctx: StageContext) -> StageResult:
     volatility, decision, preferred = answer.merged
     record.record(ctx.cycle, answer)
     decision = replace(decision, state=_written_state(ctx.book, decision, view))
-    instead = {s: m for s, m in zip(bars.symbols, volatility.methods, strict=True) if m and m != preferred}
+    enough = np.isfinite(bars.close).sum(axis=0) > params.volatility.min_returns  # before that nothing is fitted
+    found = zip(bars.symbols, volatility.methods, enough, strict=True)
+    instead = {symbol: method for symbol, method, fitted in found if fitted and method and method != preferred}
     degraded = bool(instead and preferred)
     return StageResult(
         summary={
