@@ -173,3 +173,11 @@ def test_a_cycle_is_made_only_for_a_bar_that_exists(market, inline):
     with pytest.raises(CommandError, match="book 'paper' has no bar at 2099-01-02T21:00:00"):
         call_command("run_cycle", "--book", "paper", "--bar", "2099-01-02T21:00")
     assert not book.cycles.exists()
+
+
+def test_without_a_terminal_the_first_bar_is_told_and_then_every_fiftieth(capsys):
+    with replay_command._progress(2_000) as advance:
+        for _ in range(120):
+            advance()
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"replayed {done} of 2000 bars" for done in (1, 50, 100)]

@@ -105,7 +105,7 @@ class Command(PlainCommand):
 
 
 class _progress:  # noqa: N801 - reads as a statement
-    """A bar on a terminal, a line at every tenth on anything else; always on stderr."""
+    """A bar on a terminal; on anything else a line at the first bar, each tenth and each fiftieth; on stderr."""
 
     def __init__(self, total: int) -> None:
         self.console = Console(stderr=True)
@@ -132,7 +132,7 @@ class _progress:  # noqa: N801 - reads as a statement
         self.done += 1
         if self.bar is not None:
             self.bar.advance(self.task)
-        elif self.done % max(1, self.total // 10) == 0:
+        elif self.done == 1 or self.done % max(1, min(50, self.total // 10)) == 0:
             self.console.print(f"replayed {self.done} of {self.total} bars")
 
     def __exit__(self, *_: object) -> None:
