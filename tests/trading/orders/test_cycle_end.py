@@ -93,6 +93,14 @@ def test_the_command_shows_what_runs_and_ends_one(cycle):
     assert PipelineCycle.objects.get().reason.startswith("ended by cli:"), "no web account has such a name"
 
 
+def test_the_command_says_that_a_cycle_was_over_already(cycle):
+    call_command("cycles", "end", str(cycle.pk), "--reason", "stuck", stdout=io.StringIO())
+    out, err = io.StringIO(), io.StringIO()
+    call_command("cycles", "end", str(cycle.pk), "--reason", "again", "--json", stdout=out, stderr=err)
+    assert err.getvalue() == f"Nothing is to end of cycle {cycle.pk}: it is FAILED already.\n"
+    assert json.loads(out.getvalue())["cycles"][0]["reason"].endswith("stuck")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_stage_at_work_is_waited_for_a_moment_and_then_said(cycle, monkeypatch):
     """The row is a worker's while it is inside; a person holds up no halt behind it."""

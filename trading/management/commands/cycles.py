@@ -33,7 +33,7 @@ class Command(PlainCommand):
     def handle(self, **options: Any) -> None:
         shown = PipelineCycle.objects.filter(status=PipelineCycle.Status.RUNNING)
         if options["action"]:
-            shown = PipelineCycle.objects.filter(pk=_ended(options))
+            shown = PipelineCycle.objects.filter(pk=self._end(options))
         rows = [_row(cycle) for cycle in shown.select_related("book").order_by("pk")]
         if options["json"]:
             self.stdout.write(json.dumps({"cycles": rows}))
@@ -43,14 +43,18 @@ class Command(PlainCommand):
             table.add_row(*map(str, row.values()))
         Console().print(table if rows else "No cycle runs.")
 
-
-def _ended(options: dict[str, Any]) -> int:
-    if options["number"] is None:
-        raise CommandError("the number of the cycle to end must be given, was not")
-    try:
-        return end_for(options["number"], actor=actor(), reason=options["reason"]).pk
-    except HeliosError as error:
-        raise CommandError(str(error)) from error
+    def _end(self, options: dict[str, Any]) -> int:
+        number = options["number"]
+        if number is None:
+            raise CommandError("the number of the cycle to end must be given, was not")
+        over = PipelineCycle.objects.filter(pk=number).exclude(status=PipelineCycle.Status.RUNNING).exists()
+        try:
+            cycle = end_for(number, actor=actor(), reason=options["reason"])
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        if over:
+            self.stderr.write(f"Nothing is to end of cycle {number}: it is {cycle.status} already.")
+        return cycle.pk
 
 
 def _row(cycle: PipelineCycle) -> dict[str, Any]:
