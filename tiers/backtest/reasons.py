@@ -19,6 +19,7 @@ from trading.market.lots import Lot
 SHOWN = 5  # names in a sentence
 WHOLE_PCT = 100.0
 TWO_SIDED = 1.96  # standard errors of a 95 % interval; that of a yearly Sharpe ratio is about 1 / sqrt(years)
+A_YEAR = 0.98  # from the first bar of a year's sessions to their last
 NOTABLE = 0.01  # of the bars: of fewer missing ones a ratio changes by less than a 200th
 REFUSED = {  # in the codes of the tiers; a code of another module stands for itself
     "BOOK_HALTED": "orders of a halted book",
@@ -67,7 +68,7 @@ def _refused(run: Run) -> list[str]:
 
 
 def _cancelled(run: Run) -> list[str]:
-    """The orders that a decision ended while they waited, by symbol, over all bars."""
+    """The orders that a decision ended while they waited, by symbol."""
     told = ", ".join(f"{symbol} {n:,}" for symbol, n in run.cancelled_by_symbol.most_common())
     why = "no bar of their symbol came for a week, or the book might only reduce or was halted meanwhile"
     return [f"Cancelled were orders that waited for a bar ({told}): {why}."] if told else []
@@ -112,7 +113,7 @@ def _of_returns(figures: Metrics) -> list[str]:
     if figures.cagr_pct is None:
         why = _no_growth(figures)
         found.append(f"{why}, so growth a year and Calmar ratio have no value.")
-    if figures.sharpe is not None and figures.years < 1.0:
+    if figures.sharpe is not None and figures.years < A_YEAR:
         found.append(
             f"The bars make {figures.years:.2f} of a year: by chance alone a Sharpe ratio of so few is up to "
             f"{TWO_SIDED / math.sqrt(figures.years):.1f} off (95 %), and all figures a year are guesses."

@@ -139,7 +139,7 @@ def test_each_figure_of_the_equity_without_a_value_has_its_sentence(equity: list
     [
         (1, [TOO_SHORT, A_GUESS.format(part="0.01", off="21.6")]),  # 1.96 / sqrt(3 / 365.25)
         (100, [A_GUESS.format(part="0.82", off="2.2")]),
-        (122, []),
+        (120, []),  # as far apart as the first and the last session of a year
     ],
 )
 def test_a_ratio_of_less_than_a_year_tells_how_far_off_it_may_be(days_apart: int, sentences: list[str]) -> None:

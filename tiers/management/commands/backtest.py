@@ -123,7 +123,7 @@ def notes_of(outcome: runs.Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
     result = outcome.result
     notes = [
-        f"seed {result.seed}, {outcome.elapsed_s:.1f} s",
+        f"seed of this run {result.seed}, {outcome.elapsed_s:.1f} s",
         *outcome.sample_note,
         *outcome.says,
         *result.lead.reasons,
