@@ -126,6 +126,8 @@ class Deployment:
             else:
                 last = row
         self._say(f"rollout {name} is {last['state']}" + (f": {last['reason']}" if last["reason"] else ""))
+        if last["state"] == "PAUSED":
+            self._say(f"it waits for a person: `manage.py rollouts resume {name}` goes on, `abort {name}` ends it")
         return last
 
     def statistics(self, name: str) -> None:

@@ -139,7 +139,7 @@ def running_cycles() -> Iterator[str]:
     with log.open("w") as out:
         replay = subprocess.Popen(argv, cwd=ROOT, stdout=out, stderr=out)
         try:
-            wait_for_cycles(name, 3)
+            wait_for_cycles(name, 3, replay)
             yield name
             if replay.poll() not in (None, 0):
                 raise SystemExit(f"the cycles must run until the story ends, they stopped: see {log}")
@@ -148,12 +148,15 @@ def running_cycles() -> Iterator[str]:
             replay.wait(30)
 
 
-def wait_for_cycles(book: str, n: int, *, limit_s: float = 120.0) -> None:
+def wait_for_cycles(book: str, n: int, replay: subprocess.Popen[bytes], *, limit_s: float = 300.0) -> None:
     """Until the book has decided `n` times: the first cycle of a worker that has just started is slower."""
     found = f"PipelineCycle.objects.filter(book__name={book!r}, status='DONE')"
     code = f"from trading.models import PipelineCycle; print({found}.count())"
     deadline = time.monotonic() + limit_s
     while int(manage("shell", "--no-imports", "-c", code)) < n:
+        if replay.poll() is not None:
+            log = HOME / "logs" / "replay.out"
+            raise SystemExit(f"the replay must run until the story ends, it said: {log.read_text().strip()[-500:]}")
         if time.monotonic() > deadline:
             raise SystemExit(f"{n} cycles must end within {limit_s:g} s, they did not")
 

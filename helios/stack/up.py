@@ -73,12 +73,12 @@ def set_up(env: Env, steps: Steps) -> dict[str, str] | None:
     steps.run(MIGRATE)
     if env.environment != "dev":
         steps.run(STATIC)
-    admin = steps.run(ADMIN)
     if not training.exists(env, "SELECT 1 FROM market_ohlc LIMIT 1"):
         steps.run(LOAD)
     if not training.exists(env, "SELECT 1 FROM ml_models LIMIT 1"):
         training.remember(env, steps.run(TRAIN))
     steps.run(BOOK)
+    admin = steps.run(ADMIN)  # last: whoever interrupts what takes minutes has not lost a password that is shown once
     return admin if admin.get("created") else None
 
 
