@@ -19,6 +19,12 @@ from trading.market.feeds.files import FileSource
 
 VALUES = "open,high,low,close,volume"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SESSIONS = (
+    calendar("XNYS")
+    .grid("1d", np.datetime64("1970", "us"), np.datetime64("2090", "us"))
+    .astype("datetime64[D]")
+    .tolist()
+)
 
 
 @pytest.fixture
@@ -72,9 +78,7 @@ def test_any_other_number_is_no_time(value: object):
     assert read_times(pl.Series([value])).utc.to_list() == [None]
 
 
-@given(
-    st.lists(st.dates(date(1970, 1, 1), date(2090, 1, 1)), min_size=2, max_size=30), st.sampled_from(["%z", "epoch"])
-)
+@given(st.lists(st.sampled_from(SESSIONS), min_size=2, max_size=30), st.sampled_from(["%z", "epoch"]))
 def test_midnight_in_new_york_names_a_day_whatever_the_offset(tmp_path_factory, days: list[date], how: str):
     at = [datetime.combine(day, time(), NEW_YORK) for day in days]
     text = [str(int(each.timestamp() * 1_000)) if how == "epoch" else f"{each:%Y-%m-%d %H:%M:%S%z}" for each in at]
@@ -172,6 +176,25 @@ def test_minutes_before_and_after_a_session_show_it_too(source, first: str, what
     got = source("1m", "timestamp", *minutes, calendar="XNYS", zone="UTC")
     assert (closes(got)[0], closes(got)[-1]) == ("2024-01-10T09:01:00", "2024-01-11T01:00:00")
     assert names(got).startswith(what)
+
+
+@pytest.mark.parametrize("timeframe", ["1m", "15m"])
+def test_the_few_bars_of_a_thin_stock_before_and_after_sessions_show_it(source, timeframe: str):
+    length = timedelta(minutes=int(timeframe[:-1]))
+    days = [datetime(2024, 1, 8, 4, tzinfo=NEW_YORK) + timedelta(days=n) for n in range(180) if n % 7 < 5]
+    every = [day + n * length for day in days for n in range(timedelta(hours=16) // length)]
+    some = np.sort(np.random.default_rng(7).choice(len(every), len(every) // 15, replace=False))
+    text = [every[row].isoformat() for row in some]
+    assert names(source(timeframe, "timestamp", *text, calendar="XNYS")).startswith("opens, as more of them begin")
+
+
+@pytest.mark.parametrize("hours", [("09:30", "16:01"), ("07:00", "18:00")])
+def test_times_at_both_ends_of_sessions_are_refused_until_somebody_says_what_they_name(source, hours):
+    minutes = np.arange(*(f"2024-01-10T{each}" for each in hours), dtype="datetime64[m]") + np.timedelta64(5, "h")
+    with pytest.raises(DataError, match=r"expected times that begin the first bar .* --times open or --times close"):
+        source("1m", "timestamp", *map(str, minutes), calendar="XNYS").read()
+    said = source("1m", "timestamp", *map(str, minutes), calendar="XNYS", times="open")
+    assert names(said) == "opens, as --times open says"
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,77 @@ def test_times_in_utc_are_taken_as_they_stand(tmp_path, days, hours, others):
     assert got["series"][0]["rows"] == 390 * len(days)
 
 
+def days_between(first: str, last: str) -> tuple[str, ...]:
+    days = np.arange(first, last, dtype="datetime64[D]")
+    return tuple(map(str, days[np.is_busday(days)]))
+
+
+def server(days: tuple[str, ...], hours: tuple[str, str]) -> pl.Series:
+    """A broker's clock: New York's and seven hours."""
+    return (
+        opens(days, hours, "America/New_York").dt.replace_time_zone(None).dt.offset_by("7h").dt.replace_time_zone("UTC")
+    )
+
+
+SPRING = days_between("2024-02-26", "2024-03-28")  # summer time begins in America on March 10th, in Europe on the 31st
+
+
+@pytest.mark.parametrize("hours", [SESSION, EXTENDED])
+@pytest.mark.parametrize(
+    ("written_by", "named", "told"),
+    [
+        ("America/New_York", "America/Chicago", "too late, day after day, from row"),
+        ("America/New_York", "UTC", "too early, day after day, from row"),
+        ("Etc/GMT+5", "America/New_York", "1 h too early, day after day, from row"),
+        ("America/New_York+7", "Europe/Helsinki", "too late, day after day, from row"),
+    ],
+)
+def test_a_clock_that_is_named_and_moves_bars_out_of_their_hours_is_refused(tmp_path, hours, written_by, named, told):
+    times = server(SPRING, hours) if written_by.endswith("+7") else opens(SPRING, hours, written_by)
+    path = written(tmp_path, times)
+    sentence = refused(*arguments(path, "--zone", named))
+    assert "expected bars of sessions of XNYS, was bars" in sentence
+    assert told in sentence
+    assert f"the clock of {written_by} fits, and --zone names it" in sentence
+    assert f"--zone {written_by} reads them by that clock" in refused(*arguments(path))
+    run(*arguments(path, "--zone", written_by))
+    right = opens(SPRING, SESSION, "UTC").dt.replace_time_zone(None).to_numpy() + np.timedelta64(1, "m")
+    assert selectors.bar_range(["ACME"], "1m").ts.tolist() == right.astype("datetime64[us]").tolist()
+
+
+@pytest.mark.parametrize("stamp", ["-05:00", "Z"])
+def test_an_offset_that_moves_bars_out_of_their_hours_is_refused(tmp_path, stamp):
+    path = written(tmp_path, opens(SPRING, SESSION, "America/New_York"), f"{TEXT}{stamp}")
+    assert "the clock of America/New_York fits, and --zone names it for times without an offset" in refused(
+        *arguments(path)
+    )
+
+
+def test_times_that_fit_no_clock_are_refused_without_one(tmp_path):
+    times = opens(SPRING, SESSION, "UTC").dt.offset_by("17m")
+    assert "; neither the clock of a place nor an offset fits" in refused(*arguments(written(tmp_path, times)))
+
+
+@pytest.mark.parametrize(("days", "how"), [(1, "late"), (-1, "early")])
+def test_days_that_are_named_by_the_midnights_of_others_are_refused(tmp_path, days, how):
+    dates = np.array(days_between("2024-02-26", "2024-03-23"), "datetime64[D]") + days
+    path = tmp_path / "prices.csv"
+    path.write_text(HEADER + "".join(f"{day}T00:00:00Z,10,12,9,11,1\n" for day in dates))
+    sentence = refused(
+        "import_data", path, "--symbol", "ACME", "--timeframe", "1d", "--drop-invalid", "--asset-class", "equity"
+    )
+    assert f"was bars 24 h too {how}, day after day, from row" in sentence
+    assert "; each must be named by its own date" in sentence
+
+
+def test_a_stray_saturday_is_dropped(tmp_path):
+    path = tmp_path / "prices.csv"
+    days = (*days_between("2024-02-26", "2024-03-09"), "2024-03-09")
+    path.write_text(HEADER + "".join(f"{day},10,12,9,11,1\n" for day in days))
+    run("import_data", path, "--symbol", "ACME", "--timeframe", "1d", "--drop-invalid")
+    assert selectors.bar_range(["ACME"], "1d").n_bars == 10
+
+
 def test_some_stray_rows_are_no_sign_of_another_clock(tmp_path):
     path = written(tmp_path, opens(("2024-01-08",), ("09:35", "10:20"), "UTC"))
     path.write_text(path.read_text() + "2024-01-08 22:30,10,12,9,11,1\n")

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from helios.errors import DataError
 from trading.market import timeframes
 from trading.market.bars import BoolArray, TimeArray
 from trading.market.calendars import NEW_YORK, Calendar
@@ -18,6 +19,7 @@ from trading.market.timestamps import stamp, utc
 
 Times = Literal["close", "open"]
 NO_EVIDENCE = "nothing says otherwise, so that opens, which most exchanges write, would be known a bar too early"
+CLEARLY = 3  # times as many
 DAY, MINUTE, SECOND = (np.timedelta64(seconds, "s") for seconds in (86_400, 60, 1))
 # A day in New York is named by its midnight, its opening or its close.
 _DAY_STARTS = (0, 9 * 60 + 30, 16 * 60)
@@ -29,10 +31,19 @@ class Names:
 
     what: str
     because: str
+    clear: bool = True
 
     def __str__(self) -> str:
         plural = {"close": "closes", "open": "opens", "day": "days"}[self.what]
         return f"{plural}, as {self.because}"
+
+    def check(self) -> None:
+        """Raises: DataError where the times speak against both."""
+        if not self.clear:
+            raise DataError(
+                "expected times that begin the first bar of each session, or end its last one, was both, as of bars "
+                "before and after sessions; --times open or --times close says what they name"
+            )
 
 
 def named_closes(
@@ -65,14 +76,29 @@ def _as_they_show(ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calenda
     length = np.timedelta64(timeframes.seconds(timeframe), "s")
     if timeframe == "1d" and not hours.closes and _mostly(ts.astype("datetime64[D]") == ts):
         return ts + DAY, Names("day", "midnights name them: each is known at the next one; --times close changes that")
-    if hours.closes and fit(ts + length, hours, timeframe) > fit(ts, hours, timeframe):
-        return ts + length, Names("open", f"more of them begin a bar of {hours.name} than end one")
-    if not hours.closes and _are_midnights(wall.min(), wall.max() + length):
+    if hours.closes:
+        return _by_hours(ts, ts + length, hours, timeframe)
+    if _are_midnights(wall.min(), wall.max() + length):
         return ts + length, Names(
             "open", "the first begins a day and the last is a bar before one; --times close changes that"
         )
     why = "the last ends a day" if _are_midnights(wall.min() - length, wall.max()) else NO_EVIDENCE
     return ts, Names("close", f"{why}; --times open changes that")
+
+
+def _by_hours(ts: TimeArray, later: TimeArray, hours: Calendar, timeframe: str) -> tuple[TimeArray, Names]:
+    """Opens, where times begin a bar of the market's hours and end none, as the first ones do; or closes.
+
+    The hours of trade before and after sessions go before those of sessions, at whose ends bars of both follow bars.
+    """
+    both = tuple(zip(fit(later, hours, timeframe), fit(ts, hours, timeframe), strict=True))
+    counts = [(int((opens & ~closes).sum()), int((closes & ~opens).sum())) for opens, closes in reversed(both)]
+    for n_opens, n_closes in counts:
+        if n_opens > CLEARLY * n_closes:
+            return later, Names("open", f"more of them begin a bar of {hours.name} than end one")
+        if n_closes > CLEARLY * n_opens:
+            return ts, Names("close", f"more of them end a bar of {hours.name} than begin one")
+    return ts, Names("close", f"{NO_EVIDENCE}; --times open changes that", clear=not any(map(any, counts)))
 
 
 def _are_midnights(*moments: np.datetime64) -> bool:

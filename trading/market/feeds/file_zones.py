@@ -1,15 +1,15 @@
-"""Which clock the times of a file show where they name no offset from UTC. Pure."""
+"""The clocks by which the times of a file may be written, and how well closes fit a market's hours. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from helios.errors import DataError
-from trading.market.bars import TimeArray
+from trading.market.bars import BoolArray, TimeArray
 from trading.market.calendars import NEW_YORK, Calendar
 
 # The clocks by which vendors and brokers write bars of US stocks, each for all places that share it.
@@ -24,58 +24,45 @@ CLOCKS: Final = (
     "Asia/Shanghai",
     "Asia/Tokyo",
     "Australia/Sydney",
+    "America/New_York+7",  # MetaTrader's servers: their day ends as New York's session of currencies does
+    *(f"Etc/GMT{west:+d}" for west in (*range(-14, 0), *range(1, 13))),
 )
-ENOUGH: Final = 100_000  # rows, of any number
-STRAYS: Final = 0.02  # of the rows: a clock that fits no more of them than this is no evidence
 # Stocks trade before and after a session, too: minutes of a day in New York.
-_EXTENDED: Final = (4 * 60, 20 * 60)
+EXTENDED: Final = (4 * 60, 20 * 60)
 _FRIDAY: Final = 5
+_AHEAD: Final = re.compile(r"(.+/.+[a-z])([+-]\d{1,2})")
 
 
 def check_zone(name: str) -> None:
     """Raises: DataError where no time zone has that name."""
     try:
-        ZoneInfo(name)
+        ZoneInfo(_ahead(name)[0])
     except (KeyError, OSError, ValueError) as error:
         raise DataError(f"--zone must be a time zone such as {NEW_YORK.key} or UTC, was {name!r}") from error
 
 
 def in_utc(wall: pl.Series, zone: str) -> pl.Series:
-    """The moments at which a place's clock shows these times; null where it shows one never or twice."""
+    """The moments at which a place's clock shows these times; null where it shows one never or twice.
+
+    A zone may be followed by hours, as in `America/New_York+7`: a clock that is so far ahead of that place's.
+    """
+    place, hours = _ahead(zone)
     return (
-        wall.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+        wall.dt.offset_by(f"{-hours}h")
+        .dt.replace_time_zone(place, ambiguous="null", non_existent="null")
         .dt.convert_time_zone("UTC")
         .dt.replace_time_zone(None)
     )
 
 
-def check_clock(wall: pl.Series, hours: Calendar, timeframe: str, closes_of: Callable[[pl.Series], TimeArray]) -> None:
-    """Refuse times that fit the hours of a market by the clock of some place, and less well as UTC.
-
-    `closes_of` makes closes of bars of moments in UTC. Daily bars are named by days, and show no clock. Raises:
-    DataError that names the clock.
-    """
-    closes = closes_of(wall)
-    if timeframe == "1d" or not hours.closes or hours.has_close(timeframe, closes).all():
-        return
-    wall = wall.sample(min(len(wall), ENOUGH), seed=0)
-    as_utc = fit(closes_of(wall), hours, timeframe)
-    fits = {}
-    for zone in CLOCKS:
-        moments = in_utc(wall, zone)
-        fits[zone] = fit(closes_of(moments.zip_with(moments.is_not_null(), wall)), hours, timeframe)
-    best = max(fits, key=lambda zone: sum(fits[zone]))
-    if sum(fits[best]) - sum(as_utc) > STRAYS * len(wall):
-        raise DataError(
-            f"expected times in UTC, as none names an offset, but {best} has {fits[best][0]} of {len(wall)} rows in "
-            f"sessions of {hours.name} and {fits[best][1]} in hours of trade, UTC {as_utc[0]} and {as_utc[1]}; "
-            f"--zone {best} reads them by that clock, --zone UTC as they stand"
-        )
+def _ahead(zone: str) -> tuple[str, int]:
+    found = _AHEAD.fullmatch(zone)
+    return (found[1], int(found[2])) if found else (zone, 0)
 
 
-def fit(closes: TimeArray, hours: Calendar, timeframe: str) -> tuple[int, int]:
-    """How many closes are bars of sessions, and how many lie in the hours at which stocks trade at all."""
+def fit(closes: TimeArray, hours: Calendar, timeframe: str) -> tuple[BoolArray, BoolArray]:
+    """Which closes are bars of sessions, and which lie in the hours at which stocks trade at all."""
     local = pl.Series(closes).dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
     minutes = local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute()
-    traded = (minutes > _EXTENDED[0]) & (minutes <= _EXTENDED[1]) & (local.dt.weekday() <= _FRIDAY)
-    return int(hours.has_close(timeframe, closes).sum()), int(traded.sum())
+    traded = (minutes > EXTENDED[0]) & (minutes <= EXTENDED[1]) & (local.dt.weekday() <= _FRIDAY)
+    return hours.has_close(timeframe, closes), traded.to_numpy()

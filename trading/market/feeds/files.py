@@ -14,13 +14,14 @@ from helios.errors import DataError
 from trading.market.bars import FIELDS, BarTable, FloatArray, TimeArray, bar_table
 from trading.market.calendars import ALWAYS_OPEN, Calendar, calendar
 from trading.market.feeds import file_columns, file_times
+from trading.market.feeds.file_clocks import Reading, check_clock
 from trading.market.feeds.file_closes import Names, Times, named_closes
 from trading.market.feeds.file_columns import Columns
 from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
 from trading.market.feeds.file_times import A_TIME, DateOrder, Moments, read_times
-from trading.market.feeds.file_zones import check_clock, check_zone, in_utc
+from trading.market.feeds.file_zones import check_zone, in_utc
 from trading.market.timestamps import stamp
 
 
@@ -53,12 +54,13 @@ class FileRows:
     def bars(self, calendar_name: str) -> tuple[BarTable, Names]:
         """The readable rows by their closes, and what their times were taken to name."""
         hours, timeframe = calendar(calendar_name), self.source.timeframe
-        if not self.moments.zone:
-            try:
-                check_clock(self.moments.wall, hours, timeframe, lambda utc: self._closes(utc, hours)[0])
-            except DataError as error:
-                raise DataError(f"{self.source.path.name}, column {self.columns.time[0]}: {error}") from error
         closes, names = self._closes(self.moments.utc, hours)
+        reading = Reading(closes_of=lambda utc: self._closes(utc, hours)[0], hours=hours, timeframe=timeframe)
+        try:
+            check_clock(self.moments, self.rows, reading, taken_for=f"{names}, in {self.clock}")
+            names.check()
+        except DataError as error:
+            raise DataError(f"{self.source.path.name}, column {self.columns.time[0]}: {error}") from error
         return bar_table(self.source.symbol, timeframe, closes, self.fields, self.rows), names
 
     def _closes(self, utc: pl.Series, hours: Calendar) -> tuple[TimeArray, Names]:
