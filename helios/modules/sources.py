@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import base64
 import hashlib
+import json
 import os
 import stat
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +17,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Final
 
+from helios.modules import parsing_process
 from helios.modules.core.dependencies import check_dependencies, check_path
 from helios.modules.core.versions import parse
 from helios.modules.errors import ModuleRefused
@@ -23,7 +27,8 @@ MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_FILES: Final = 500
 MAX_ENTRIES: Final = 5_000  # of its folders, with what is no part of the code
 MAX_NAME_LETTERS: Final = 255  # of a file, with the folders that it lies in
-MAX_PARSED_BYTES: Final = 256 * 1024  # parsing holds the GIL, four seconds a MB at worst; no tier of ours has half
+MAX_PARSED_BYTES: Final = 256 * 1024  # no tier of ours has half
+PARSING_S: Final = 30.0  # for the process that parses, on a machine that is busy
 MAX_VERSION_LETTERS: Final = 64  # what its column holds
 PACKAGE_FILE: Final = "__init__.py"
 _SKIPPED: Final = frozenset({"__pycache__"})
@@ -97,15 +102,14 @@ def digest_of(path: str, files: Files) -> str:
 def declaration_of(artefact: SourceCode) -> Declaration:
     """VERSION and DEPENDENCIES as literals of the code, and a check that every file can be parsed.
 
-    Raises `ModuleRefused` with file and line for a syntax error, where VERSION is no literal version, and, before
-    anything is parsed, for more than 256 kB of Python.
+    Parsed in a process of its own. Raises `ModuleRefused` with file and line for a syntax error, where VERSION is no
+    literal version, for what takes too long to parse, and, before anything is parsed, for more than 256 kB of Python.
     """
-    size = sum(len(text) for name, text in artefact.files.items() if _code(name))
+    code = {name: text for name, text in sorted(artefact.files.items()) if name.endswith(".py")}
+    size = sum(map(len, code.values()))
     if size > MAX_PARSED_BYTES:
         raise ModuleRefused(f"the Python of {artefact.path} may have {MAX_PARSED_BYTES} bytes, it has {size}")
-    trees = {name: _parsed(artefact.path, name, text) for name, text in sorted(artefact.files.items()) if _code(name)}
-    main = trees[PACKAGE_FILE if PACKAGE_FILE in trees else next(iter(trees))]
-    found = _literals(main, {"VERSION", "DEPENDENCIES"})
+    found = _stated(artefact.path, code)
     version = found.get("VERSION")
     if not isinstance(version, str):
         was = shortened(repr(version))
@@ -217,31 +221,22 @@ def _check_size(path: str, files: Files) -> None:
         raise ModuleRefused(f"the code of {path} may have {limits}, it has {size} bytes in {len(files)} files")
 
 
-def _code(name: str) -> bool:
-    return name.endswith(".py")
-
-
-def _parsed(path: str, name: str, text: bytes) -> ast.Module:
+def _stated(path: str, code: Files) -> dict[str, Any]:
+    """The literals that the code states, from a process of its own that parses all of it."""
+    main = PACKAGE_FILE if PACKAGE_FILE in code else next(iter(code))
+    asked = {"main": main, "files": {name: text.decode("latin-1") for name, text in code.items()}}
+    argv = [sys.executable, "-I", "-S", parsing_process.__file__]
     try:
-        return ast.parse(text, name)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise ModuleRefused(f"{path} must be valid Python, {name}{line} is not: {error}") from error
-
-
-def _literals(tree: ast.Module, names: set[str]) -> dict[str, Any]:
-    """The values of top-level assignments of literals to `names`."""
-    found: dict[str, Any] = {}
-    for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and target.id in names and isinstance(value, ast.expr):
-            try:
-                found[target.id] = ast.literal_eval(value)
-                repr(found[target.id])  # a number of more than 4,300 digits cannot be shown
-            except (ValueError, TypeError, RecursionError, MemoryError):
-                found[target.id] = f"what line {value.lineno} works out" if target.id == "DEPENDENCIES" else None
-    return found
+        ended = subprocess.run(
+            argv, input=json.dumps(asked), check=True, capture_output=True, text=True, timeout=PARSING_S
+        )
+        answer = json.loads(ended.stdout)
+    except (subprocess.SubprocessError, ValueError) as error:
+        limit = f"{parsing_process.PARSED_S} s of work and {parsing_process.MEMORY >> 20} MB"
+        raise ModuleRefused(f"the code of {path} must be parsed within {limit}, was not") from error
+    if "unparsed" in answer:
+        raise ModuleRefused(f"{path} must be valid Python, {answer['unparsed']}")
+    return {name: ast.literal_eval(text) for name, text in answer["stated"].items()}
 
 
 def _packed(content: bytes) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -217,19 +219,37 @@ def test_what_it_needs_must_be_a_literal_too():
         (f"VERSION = '1.0.{'1' * 100_000}'", "VERSION of t may have 64 letters, has 100004"),
         ("VERSION = '1.0.0'\nDEPENDENCIES = {[]: 1}", "must map names to version ranges, was 'what line 2 works out'"),
         (f"VERSION = '1.0.0'\nDEPENDENCIES = {'+'.join(['1'] * 900)}", "must map names to version ranges"),
+        (
+            f"VERSION = '1.0.0'\nDEPENDENCIES = {dict.fromkeys(map(str, range(2_000)), '*')}",
+            "was 'what line 2 works out'",
+        ),
         ("VERSION = '1.0.0'\nDEPENDENCIES = {1: '*'}", "must map names to version ranges, one name was 1"),
         ("VERSION = '1.0.0'\nDEPENDENCIES = {'\\ud800': '*'}", r"a module's name must read like .* was '\\ud800'"),
     ],
-    ids=map(str, range(8)),
+    ids=map(str, range(9)),
 )
 def test_what_is_stated_oddly_is_refused_in_a_sentence(text: str, message: str):
     with pytest.raises(ModuleRefused, match=message):
         sources.declaration_of(sources.SourceCode(path="t", files={"t.py": text.encode()}, digest=""))
 
 
+def test_code_that_takes_long_to_parse_is_refused_and_holds_up_no_thread_meanwhile():
+    """Python 3.11 looks at all of an f-string for each of its fields."""
+    text = b"VERSION = '1.0.0'\nX = lambda a: f\"" + b"{a}" * 87_000 + b'"'
+    longest, last = 0.0, time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        parsing = pool.submit(sources.declaration_of, sources.SourceCode(path="t", files={"t.py": text}, digest=""))
+        while not parsing.done():
+            time.sleep(0.01)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    with pytest.raises(ModuleRefused, match="the code of t must be parsed within 2 s of work and 512 MB, was not"):
+        parsing.result()
+    assert longest < 1.5
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 def test_more_python_than_a_process_can_stop_for_is_refused_before_any_of_it_is_parsed(parts: int, monkeypatch):
-    monkeypatch.setattr(sources.ast, "parse", lambda *_: pytest.fail("was parsed"))
+    monkeypatch.setattr(sources.subprocess, "run", lambda *_, **__: pytest.fail("was parsed"))
     text = b"#" * (sources.MAX_PARSED_BYTES // parts + 1)
     files = {f"part{number}.py": text for number in range(parts)}
     with pytest.raises(ModuleRefused, match=r"the Python of t may have 262144 bytes, it has 26214[56]"):
