@@ -71,6 +71,7 @@ POLICY: Final[Policy] = MappingProxyType(
         "module-status": {"GET": READ},
         "module-versions": {"GET": READ},
         "module-test-history": {"GET": READ},
+        "module-test-run": {"GET": READ},
         "module-job": {"GET": READ},
         "module-cancel": {"POST": WRITE},
         "module-register": {"POST": Rule(role=Role.OPERATOR, scope=Scope.SENSITIVE, raised="for a new slot")},

@@ -52,6 +52,7 @@ urlpatterns = [
     path("modules/<str:name>/unload", modules.Unload.as_view(), name="module-unload"),
     path("modules/<str:name>/test", modules.Test.as_view(), name="module-test"),
     path("modules/<str:name>/test-history", modules.TestHistory.as_view(), name="module-test-history"),
+    path("modules/<str:name>/test-history/<int:pk>", modules.TestRun.as_view(), name="module-test-run"),
     path("modules/<str:name>/rollback", modules.Rollback.as_view(), name="module-rollback"),
     path("rollouts", rollouts.RolloutList.as_view(), name="rollout-list"),
     path("rollouts/<str:name>", rollouts.RolloutDetail.as_view(), name="rollout-detail"),

@@ -281,6 +281,7 @@ class ModuleTestRunAdmin(ReadOnlyAdmin):
     """One row a run; its page shows what each test said."""
 
     none_yet = "No test has run yet. A swap runs them, and so does the button `Test` of the modules."
+    list_per_page = list_max_show_all = 10  # the code under test may fill a megabyte of each
     list_display = ("started_at", "module", "version", "verdict", "n_passed", "reason", "duration", "actor")
     list_filter = ("module", "passed", "started_at")
     search_fields = ("module", "version", "digest", "actor")

@@ -165,19 +165,27 @@ class TestShown(serializers.Serializer[Any]):
     duration_ms = serializers.FloatField()
 
 
-class TestRunSerializer(ReadOnlySerializer[ModuleTestRun]):
-    """One run of suites: what each test said, and the end of what the code printed."""
+class TestRunRow(ReadOnlySerializer[ModuleTestRun]):
+    """One run of suites, without what the code under test may make long."""
 
     suites = serializers.ListField(child=serializers.CharField(), read_only=True)
-    results = TestShown(many=True, read_only=True)
     lacking = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
         model = ModuleTestRun
-        fields = (
-            *("id", "module", "version", "digest", "suites", "passed", "results", "output", "lacking"),
+        fields: tuple[str, ...] = (
+            *("id", "module", "version", "digest", "suites", "passed", "lacking"),
             *("actor", "started_at", "duration_ms"),
         )
+
+
+class TestRunSerializer(TestRunRow):
+    """One run of suites: what each test said, and the end of what the code printed."""
+
+    results = TestShown(many=True, read_only=True)
+
+    class Meta(TestRunRow.Meta):
+        fields = (*TestRunRow.Meta.fields, "results", "output")
 
 
 class JobSerializer(ReadOnlySerializer[ModuleJob]):

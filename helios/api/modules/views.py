@@ -97,14 +97,27 @@ class Versions(ListView[ModuleVersion]):
 
 @listed(TAG, "List a module's tests", "modules_test_history")
 class TestHistory(ListView[ModuleTestRun]):
-    """What was tested, newest first."""
+    """What was tested, newest first; what each test said has an address of its own."""
 
-    serializer_class = shapes.TestRunSerializer
+    serializer_class = shapes.TestRunRow
     filters = shapes.TestFilter
     lookups: ClassVar = {"passed": "passed", "version": "version"}
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[ModuleTestRun]:
-        return ModuleTestRun.objects.filter(module=get_module(self.kwargs["name"]).name).order_by("-id")
+        runs = ModuleTestRun.objects.filter(module=get_module(self.kwargs["name"]).name)
+        return runs.defer("results", "output").order_by("-id")
+
+
+class TestRun(ApiView):
+    """One run of suites."""
+
+    @described(TAG, "Read a module's test", "modules_test_read", shapes.TestRunSerializer)
+    def get(self, _request: Request, name: str, pk: int) -> Response:
+        """What each test said, and the end of what the code printed."""
+        row = ModuleTestRun.objects.filter(module=get_module(name).name, pk=pk).first() if pk < 2**63 else None
+        if row is None:
+            raise exceptions.NotFound(f"no test of {name} has the number {pk}")
+        return Response(shapes.TestRunSerializer(row).data)
 
 
 @posted(TAG, "Register a module", "modules_register", shapes.VersionSerializer, shapes.NewModule, status=201)

@@ -335,7 +335,10 @@ def test_a_version_is_tested_in_a_process_of_its_own_and_the_result_is_kept(
     assert (run["module"], run["suites"], run["actor"]) == ("oracle", ["generic"], "trader")
     assert "generic" in {result["suite"] for result in run["results"]}, run
     history = trader.get("modules/oracle/test-history").json()["results"]
-    assert [each["id"] for each in history] == [run["id"]]
+    assert history == [{name: value for name, value in run.items() if name not in {"results", "output"}}]
+    assert trader.get(f"modules/oracle/test-history/{run['id']}").json() == run
+    for other in (f"features/test-history/{run['id']}", "oracle/test-history/0", f"oracle/test-history/{2**63}"):
+        assert trader.get(f"modules/{other}").status_code == 404
     assert trader.get("modules/oracle/test-history", {"passed": str(not run["passed"])}).json()["count"] == 0
     assert trader.get("modules/oracle/status").json()["last_test"]["id"] == run["id"]
 
