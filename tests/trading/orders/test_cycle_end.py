@@ -93,6 +93,15 @@ def test_the_command_shows_what_runs_and_ends_one(cycle):
     assert PipelineCycle.objects.get().reason.startswith("ended by cli:"), "no web account has such a name"
 
 
+def test_the_command_cuts_no_text_in_a_narrow_terminal(cycle, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    type(cycle.book).objects.update(name="replay-2026-11-29-with-a-long-name")
+    call_command("cycles")
+    shown = capsys.readouterr().out
+    assert "RUNNING" in shown
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
 def test_the_command_says_that_a_cycle_was_over_already(cycle):
     call_command("cycles", "end", str(cycle.pk), "--reason", "stuck", stdout=io.StringIO())
     out, err = io.StringIO(), io.StringIO()
