@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
 from tests.support.places import ROOT
@@ -61,6 +63,12 @@ def test_every_command_in_a_guide_is_taken_with_its_options(guide: Path) -> None
         name, *words = shlex.split(line)
         parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
         parser.parse_args(words)  # raises `CommandError` for what the command does not know
+
+
+def test_every_test_of_a_gate_is_in_the_guide() -> None:
+    told = [line for line in (ROOT / "docs/module-tests.md").read_text().splitlines() if "|" in line or "**" in line]
+    suites = [importlib.import_module(place) for place in settings.MODULE_SUITES.values()]
+    assert [test.name for suite in suites for test in suite.TESTS if test.name not in "\n".join(told)] == []
 
 
 def test_a_name_that_is_gone_is_noticed() -> None:
