@@ -12,7 +12,7 @@ from examples.modules.predict_tempered.temperature import soften
 from tiers.predict import load
 
 VERSION = "1.1.0"
-TEMPERATURE = 1.1
+TEMPERATURE = 1.05
 
 __all__ = ["VERSION", "load", "run"]
 
