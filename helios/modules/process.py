@@ -22,7 +22,7 @@ from helios.modules.core.dependencies import check_path
 from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
 from helios.modules.loading import ActiveModule
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
-from helios.modules.rows import version_of
+from helios.modules.rows import USABLE, version_of
 
 log = logger.bind(component="modules")
 
@@ -65,7 +65,8 @@ def resolve_pinned(name: str, version: str) -> ActiveModule:
     """The implementation that was registered for `name` with this label, or with this plain version.
 
     For a plain version that has several contents: the one in use, then the one before it, then the newest.
-    Raises `UnknownModule`, and `ModuleLoadFailed` where this process cannot load it.
+    Raises `UnknownModule`, `ModuleNotActive` for one that has never passed its tests, whatever row asks for it, and
+    `ModuleLoadFailed` where this process cannot load it.
     """
     held = _store.snapshot()
     row = held.rows.get(name)
@@ -94,7 +95,12 @@ def served_generation() -> int:
 
 
 def load_version(version: ModuleVersion) -> loading.Implementation:
-    """Load a registered version beside what runs, from the kept sources, unless this process has it already."""
+    """Load a registered version beside what runs, from the kept sources, unless this process has it already.
+
+    Raises `ModuleNotActive` for one that has never passed its tests: nobody asks to load it but its gate.
+    """
+    if version.state not in USABLE and version.loaded_at is None:
+        raise ModuleNotActive(f"module {version} must have passed its tests to be loaded, it never did")
     return _implementation(version.module.name, version.digest, version.path, version.version)
 
 
@@ -197,14 +203,17 @@ def _pinned(held: Snapshot, name: str, version: str) -> ActiveModule:
     row = Module.objects.filter(name=name).first()
     if row is None:
         raise UnknownModule(f"no module is named {name!r}; there are {', '.join(held.rows) or 'none'}")
-    alike = {each.pk: each for each in ModuleVersion.objects.filter(module=row, version=version)}
+    alike = {each.pk: each for each in row.versions.select_related("module").filter(version=version)}
     preferred = next((alike[pk] for pk in (row.active_id, row.previous_id) if pk in alike), None)
     chosen = preferred or version_of(row, version)
     if chosen.pk == row.active_id and held.rows.get(name) == _row(row):
         return _resolve(held, name, None)
-    implementation = _implementation(name, chosen.digest, chosen.path, chosen.version)
     return ActiveModule(
-        name=name, version=chosen.label, path=chosen.path, digest=chosen.digest, implementation=implementation
+        name=name,
+        version=chosen.label,
+        path=chosen.path,
+        digest=chosen.digest,
+        implementation=load_version(chosen),
     )
 
 

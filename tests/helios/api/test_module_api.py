@@ -51,7 +51,7 @@ def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def imports(version: ModuleVersion, *_: object, **__: object) -> str:
         try:
-            process.load_version(version)
+            process._implementation(version.module.name, version.digest, version.path, version.version)
         except ModuleLoadFailed as error:
             return str(error)
         return ""

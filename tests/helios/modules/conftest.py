@@ -31,7 +31,7 @@ def open_gate(monkeypatch) -> None:
 
     def imports(version: ModuleVersion, *_: object, **__: object) -> str:
         try:
-            process.load_version(version)
+            process._implementation(version.module.name, version.digest, version.path, version.version)
         except ModuleLoadFailed as error:
             return str(error).removeprefix(f"module {version.module.name} ")
         return ""

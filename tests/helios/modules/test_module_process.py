@@ -150,6 +150,7 @@ def test_of_several_contents_of_a_plain_version_the_one_in_use_is_meant_else_non
     newer = services.register("oracle", code("oracle", "VERSION = '1.1.0'\ndef run(value):\n    return 'other'\n"))
     assert process.resolve_pinned("oracle", "1.1.0").version == two[1]
     services.register("oracle", code("oracle", "VERSION = '1.0.0'\ndef run(value):\n    return 'newest'\n"))
+    services.load("oracle", newer.label)
     assert process.resolve_pinned("oracle", newer.label).implementation.run(1) == "other"
     process.forget()
     with pytest.raises(SeveralVersions, match=r"1\.0\.0 may be"):
@@ -161,6 +162,18 @@ def test_an_unknown_pin_is_told_with_those_there_are(two):
         process.resolve_pinned("oracle", "9.9.9")
     with pytest.raises(UnknownModule, match="no module is named 'seer'; there are oracle"):
         process.resolve_pinned("seer", "1.0.0")
+
+
+def test_a_version_that_never_passed_its_tests_is_loaded_by_no_pin(two, code):
+    source = "VERSION = '1.2.0'\nraise SystemExit('it was imported')\n"
+    candidate = services.register("oracle", code("oracle", source))
+    for label in (candidate.label, "1.2.0"):
+        with pytest.raises(ModuleNotActive, match=r"module oracle 1\.2\.0\+.* must have passed its tests"):
+            process.resolve_pinned("oracle", label)
+    with pytest.raises(ModuleLoadFailed):
+        services.load("oracle", candidate.label)
+    with pytest.raises(ModuleNotActive, match="must have passed its tests"):
+        process.resolve_pinned("oracle", candidate.label)
 
 
 def test_pinned_versions_of_a_module_out_of_use_are_still_there(two):
