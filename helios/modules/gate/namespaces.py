@@ -22,7 +22,7 @@ _NO_SUID, _NO_DEVICES, _NO_EXEC, _BIND, _RECURSIVE, _PRIVATE = 0x2, 0x4, 0x8, 0x
 _DETACH: Final = 2
 _HERE, _AT_RECURSIVE = -100, 0x8000
 _READ_ONLY: Final = 0x1 | 0x2  # for `mount_setattr`: no writing, no set-user-id
-_SCRATCH_MB: Final = 64  # of memory that no process holds
+_SCRATCH: Final = "size=64m,nr_inodes=8192"  # of memory that no process holds; files and links take some, too
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
 
 
@@ -67,9 +67,9 @@ def build_root(root: Path, *, read: Iterable[str], work: Path, owner: int) -> Pa
         _show(root, Path(place).resolve(), _READ_ONLY)
     for name in _DEVICES:
         _show(root, Path("/dev", name))
-    _scratch(_make(root, Path("/dev/shm")), f"mode=1777,size={_SCRATCH_MB}m")  # noqa: S108 - our own one
+    _scratch(_make(root, Path("/dev/shm")), f"mode=1777,{_SCRATCH}")  # noqa: S108 - our own one
     seen = _make(root, work)
-    _scratch(seen, f"mode=0700,uid={owner},size={_SCRATCH_MB}m")
+    _scratch(seen, f"mode=0700,uid={owner},{_SCRATCH}")
     with contextlib.suppress(OSError):  # a container that hides part of /proc lets nobody mount one: then there is none
         kernel.call("mount", "proc", str(_make(root, Path("/proc"))), "proc", _NO_SUID | _NO_DEVICES | _NO_EXEC, None)
     return seen

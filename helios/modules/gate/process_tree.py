@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import psutil
 
 TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
 PIPE_MB: Final = 1 / 16  # that a pipe keeps at most; the filter lets nobody make one larger
+FILE_MB: Final = 1 / 512  # that the kernel keeps of a file or link in memory, with its name, besides what is in it
 ROUNDS: Final = 100  # of ending, while new ones keep appearing
 PATIENT_ROUNDS: Final = 20  # in which ours, once alone, may end by themselves: they collect what is left
 
@@ -46,8 +48,8 @@ class ProcessTree:
         """Memory and number of the living members; memory is looked at closely only above `enough_mb`.
 
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one. The
-        tables of pages count too: who reads far and wide fills nothing else. So do files in a memory of their own, and
-        pipes, each as if it were full.
+        tables of pages count too: who reads far and wide fills nothing else. So do files and links in a memory of their
+        own, and pipes, with a name or without, each as if it were full.
         """
         members = [process for process in self._members() if process.pid not in self._guards]
         resident = sum(_resident(process) for process in members)
@@ -116,13 +118,13 @@ def _page_tables(process: psutil.Process) -> float:
     return 1_024 * float(rest.partition(" kB")[0] or 0)
 
 
-def _pipes(process: psutil.Process) -> Iterator[str]:
+def _pipes(process: psutil.Process) -> Iterator[tuple[int, int]]:
     with contextlib.suppress(OSError):
         for each in Path(f"/proc/{process.pid}/fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                named = os.readlink(each)  # noqa: PTH115 - it names no path
-                if named.startswith("pipe:"):
-                    yield named
+                found = each.stat()
+                if stat.S_ISFIFO(found.st_mode):
+                    yield found.st_dev, found.st_ino
 
 
 def _files_mb(members: Iterable[psutil.Process]) -> float:
@@ -132,7 +134,8 @@ def _files_mb(members: Iterable[psutil.Process]) -> float:
         with contextlib.suppress(OSError):
             seen = [os.statvfs(f"/proc/{process.pid}/root{place}") for device, place in _in_memory(process.pid)
                     if device not in ours]  # fmt: skip
-            return sum(each.f_frsize * (each.f_blocks - each.f_bfree) for each in seen) / 2**20
+            filled = sum(each.f_frsize * (each.f_blocks - each.f_bfree) for each in seen) / 2**20
+            return filled + FILE_MB * sum(each.f_files - each.f_ffree for each in seen)
     return 0.0
 
 

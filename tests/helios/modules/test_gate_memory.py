@@ -44,16 +44,38 @@ KEPT = {  # what no process holds
             if not os.fork():
                 kept = [os.pipe() for _ in range(100)]
                 time.sleep(10)""",
+    "pipes with a name": """for fork in range(8):
+            if not os.fork():
+                places = [os.path.join(os.environ["TMPDIR"], f"{fork}-{each}") for each in range(100)]
+                for place in places:
+                    os.mkfifo(place)
+                kept = [os.open(place, os.O_RDWR) for place in places]
+                time.sleep(10)""",
+    "links": """for each in ("/dev/shm", os.environ["TMPDIR"]):
+            for number in range(8_000):
+                os.symlink("x" * 100, os.path.join(each, str(number)))""",
 }
 
 
 @pytest.mark.parametrize("more", KEPT)
 def test_what_the_kernel_keeps_for_it_counts_as_memory(gate, more):  # noqa: F811
     ended = gate(BESIDE.format(limit=LIMITS.memory_mb, more=KEPT[more]))
-    if "file namespace" in (ended.said.lacking or ()) and more == "files":
+    if "file namespace" in (ended.said.lacking or ()) and more in {"files", "links"}:
         pytest.skip("its files lie on the disk here")
     assert outcomes(ended)["before"] == "passed"
     assert ended.reason.startswith("it may use 512 MB of memory, used ")
+
+
+def test_files_in_memory_have_a_number(gate):  # noqa: F811
+    source = """
+        import os
+        def run(value):
+            for number in range(9_000):
+                os.symlink("x", os.path.join(os.environ["TMPDIR"], str(number)))
+    """
+    ended = gate(source)
+    if "file namespace" not in (ended.said.lacking or ()):
+        assert "No space left on device" in messages(ended)["runs"]
 
 
 def test_no_pipe_is_made_larger(gate):  # noqa: F811
