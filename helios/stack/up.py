@@ -43,7 +43,6 @@ def main() -> int:
 
 def run(env: Env, console: Console) -> int:
     """Set up, supervise until a signal asks for the end, stop everything; the exit status. Raises: StackError."""
-    known = env.flower_basic_auth is not None or env.flower_login_path.exists()
     specs = [quietened(spec, env) for spec in processes.everything(env)]
     check_ports(specs)  # before anything is started
     emit, write = coloured(console), log_files(env.var_dir / "logs")
@@ -54,7 +53,7 @@ def run(env: Env, console: Console) -> int:
             try:
                 runner.start()
                 _await_web(env, runner, asked)
-                console.print(addresses(env, admin, None if known else env.flower_login()))
+                console.print(addresses(env, admin))
                 runner.run(asked)
                 console.print("Stopping; press Ctrl-C again to hurry.")
             finally:
@@ -82,8 +81,8 @@ def set_up(env: Env, steps: Steps) -> dict[str, str] | None:
     return admin if admin.get("created") else None
 
 
-def addresses(env: Env, admin: dict[str, str] | None, flower: str | None) -> Table:
-    """What a person opens next, with the logins that were made now."""
+def addresses(env: Env, admin: dict[str, str] | None) -> Table:
+    """What a person opens next, with the login that was made now, and Flower's, where that is kept."""
     web = f"http://127.0.0.1:{env.web_port}"
     table = Table(title="Helios is running; Ctrl-C stops it", title_justify="left", show_header=False)
     table.add_row("Admin", f"{web}/admin/")
@@ -93,8 +92,9 @@ def addresses(env: Env, admin: dict[str, str] | None, flower: str | None) -> Tab
     table.add_row("Logs", str(env.var_dir / "logs"))
     if admin:
         table.add_row("Login", f"{admin['username']} / {admin['password']}  (shown only this once)")
-    if flower:
-        table.add_row("Login to Flower", f"{flower.replace(':', ' / ', 1)}  (kept in {env.flower_login_path})")
+    if env.flower_basic_auth is None:
+        login = env.flower_login().replace(":", " / ", 1)
+        table.add_row("Login to Flower", f"{login}  (kept in {env.flower_login_path})")
     return table
 
 

@@ -72,17 +72,18 @@ def test_a_later_start_does_neither(
 
 
 def test_the_password_is_on_the_page_only_when_it_was_made(make_env: Callable[..., Env]) -> None:
-    def page(admin: dict[str, str] | None, flower: str | None = None) -> str:
+    def page(admin: dict[str, str] | None, **settings: Any) -> str:
         console = Console(file=io.StringIO(), width=250)
-        console.print(up.addresses(make_env(web_port=8123, flower_port=5123), admin, flower))
+        console.print(up.addresses(make_env(web_port=8123, flower_port=5123, **settings), admin))
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue()
 
     assert "admin / pw" in page({"username": "admin", "password": "pw"})
-    assert "Login" not in page(None)
+    assert "Login" not in page(None, flower_basic_auth="me:own")
     assert "http://127.0.0.1:8123/admin/" in page(None)
     assert "http://127.0.0.1:5123" in page(None)
-    assert "admin / s:t" in page(None, "admin:s:t")
+    kept = make_env().flower_login()
+    assert [kept.replace(":", " / ") in page(None) for _ in range(2)] == [True, True]
 
 
 def test_each_line_carries_its_process_and_brackets_stay_as_they_are() -> None:
@@ -113,6 +114,7 @@ def test_the_whole_stack_comes_up_mends_itself_and_leaves_nothing_after_ctrl_c(
     start: Callable[..., Up], root: Path
 ) -> None:
     web, flower = free_ports(2)
+    assert start(HELIOS_WEB_PORT=str(web), HELIOS_FLOWER_PORT=str(web)).process.wait(60) == 1  # a first try, refused
     running = start(HELIOS_WEB_PORT=str(web), HELIOS_FLOWER_PORT=str(flower))
     running.await_text("Helios is running")
     assert re.search(r"Login\s+│\s+admin / \S{16,}", running.text()), running.text()
