@@ -13,6 +13,7 @@ from django.db import models, transaction
 
 from helios import events
 from helios.control import generations, news
+from helios.db import locks
 from helios.entries import storable
 from helios.errors import Conflict
 
@@ -47,7 +48,8 @@ class Subject:
     def changing(self, *, actor: str, reason: str = "") -> Iterator[None]:
         """A transaction in which other changes of the subject wait. Refuses an actor or a reason that is none."""
         self.check(actor, reason)
-        with self.alone():
+        with locks.changing(f"a row of {self.name}"):
+            generations.lock(self.name)
             yield
 
     @contextmanager

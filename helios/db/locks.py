@@ -4,9 +4,34 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Final
 
-from django.db import Error, InterfaceError, OperationalError, connection
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from loguru import logger
+from psycopg2.errors import LockNotAvailable
+
+from helios.errors import Conflict
+
+WAIT_MS: Final = 2_000  # for who is at work: most are over sooner
+
+
+@contextlib.contextmanager
+def changing(what: str) -> Iterator[None]:
+    """A transaction for what a person changes, which waits `WAIT_MS` at most for rows that others hold.
+
+    Raises `Conflict`, naming `what`, where they hold one longer: a worker that hangs, or means harm, keeps nobody
+    waiting who wants trading to be safer.
+    """
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(WAIT_MS)])
+            yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            held = "a worker or another change holds it: try again in a moment"
+            raise Conflict(f"{what} must be free to be changed, {held}") from error
+        raise
 
 
 def hold(*names: str, shared: bool = False, after: str = "") -> None:

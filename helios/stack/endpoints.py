@@ -25,13 +25,13 @@ OWNER, WORKER, MAINTENANCE = "helios", "helios_worker", "helios_maintenance"
 OF_COMPONENT = {"worker": WORKER, "gpu": WORKER, "maintenance": MAINTENANCE}
 # Said by each connection, so that it wins over what a role was set to: any role may `ALTER ROLE` itself.
 _SESSION = {
-    **dict.fromkeys(("statement_timeout", "transaction_timeout", "lock_timeout"), "0"),
-    **dict.fromkeys(("idle_session_timeout", "idle_in_transaction_session_timeout"), "0"),
+    **dict.fromkeys(("statement_timeout", "transaction_timeout", "lock_timeout", "idle_session_timeout"), "0"),
     **dict.fromkeys(("default_transaction_read_only", "default_transaction_deferrable", "exit_on_error"), "off"),
     "default_transaction_isolation": r"read\ committed",
     "search_path": "public",
     "local_preload_libraries": "",
 }
+LONGEST_TASK_S = 300  # a worker that idles in a transaction for longer hangs, and holds its rows for nobody
 ROOT_STATE = Path("/var/lib/helios")  # where root keeps the server files of a checkout nobody else may enter
 
 
@@ -123,7 +123,9 @@ def django_database(url: str) -> dict[str, Any]:
     """Django's DATABASES entry for a `postgresql://` URL. Raises: ValueError with one sentence."""
     parts = server_urls.read(url, server_urls.DATABASE)
     query = dict(parts.query)
-    said = [*(f"-c {name}={value}" for name, value in _SESSION.items()), query.pop("options", "")]
+    idle_s = LONGEST_TASK_S if os.environ.get("HELIOS_COMPONENT") in OF_COMPONENT else 0
+    session = {**_SESSION, "idle_in_transaction_session_timeout": f"{idle_s}s"}
+    said = [*(f"-c {name}={value}" for name, value in session.items()), query.pop("options", "")]
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.path.lstrip("/") or "helios",

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from helios.db.locks import changing
 from helios.env import get_env
 from helios.errors import Rejected
 from trading.books.read import account_of, get_book, locked
@@ -105,7 +106,7 @@ def set_mode(name: str, mode: str, *, actor: str, reason: str, confirmed: bool =
     """
     if mode not in Book.Mode.values:
         raise Rejected(f"mode must be one of {', '.join(Book.Mode.values)}, was {mode!r}")
-    with transaction.atomic():
+    with changing(f"book {name!r}"):
         book = Book.objects.select_for_update().get(pk=get_book(name).pk)
         if book.mode == mode:
             return None
@@ -129,7 +130,7 @@ def _refuse_live(*, confirmed: bool) -> None:
 
 def set_active(name: str, *, active: bool, actor: str, reason: str) -> Book:
     """Let beat start cycles for a book, or stop it from doing so; a change is kept in the mode history."""
-    with transaction.atomic():
+    with changing(f"book {name!r}"):
         book = Book.objects.select_for_update().get(pk=get_book(name).pk)
         if book.active != active:
             words = {True: "active", False: "inactive"}
@@ -155,7 +156,7 @@ def set_state(name: str, state: str, *, actor: str, reason: str) -> Book:
     """
     if state not in SEVERITY:
         raise Rejected(f"state must be one of {', '.join(SEVERITY)}, was {state!r}")
-    with transaction.atomic():
+    with changing(f"book {name!r}"):
         book = Book.objects.select_for_update().get(pk=get_book(name).pk)
         held = state != TradingState.ACTIVE
         if (book.state, book.held_by_person) == (state, held):

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from loguru import logger
-from psycopg2.errors import LockNotAvailable
 
 from helios import events
-from helios.db import statements
-from helios.errors import Conflict, NotFound, Rejected
+from helios.db import locks, statements
+from helios.errors import NotFound, Rejected
 from trading.books import ledger
 from trading.models import PipelineCycle, Stage
 from trading.orders import outbox
 
 Status = PipelineCycle.Status
-WAIT_MS = 2_000  # for a stage that is at work: most are over sooner
 _CLOSE = """
     UPDATE pipeline_cycles SET status = %s, reason = %s, finished_at = statement_timestamp(),
     progressed_at = statement_timestamp(), ledger_hash = %s WHERE id = %s AND status = 'RUNNING' RETURNING id
@@ -73,21 +70,14 @@ def end_for(number: int, *, actor: str, reason: str) -> PipelineCycle:
     """
     if not reason.strip():
         raise Rejected(f"cycle {number} is ended for a reason only, none given")
-    try:
-        with transaction.atomic():
-            cycle = _locked(number)
-            if cycle.status == Status.RUNNING:
-                give_up(cycle, f"ended by {actor} at {cycle.stage}: {reason}", actor=actor)
-    except OperationalError as error:
-        if isinstance(error.__cause__, LockNotAvailable):
-            raise Conflict(f"cycle {number} must not be at work, a worker holds it: try again in a moment") from error
-        raise
+    with locks.changing(f"cycle {number}"):
+        cycle = _locked(number)
+        if cycle.status == Status.RUNNING:
+            give_up(cycle, f"ended by {actor} at {cycle.stage}: {reason}", actor=actor)
     return cycle
 
 
 def _locked(number: int) -> PipelineCycle:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(WAIT_MS)])
     found = PipelineCycle.objects.select_for_update(of=("self",)).select_related("book").filter(pk=number).first()
     if found is None:
         raise NotFound(f"no cycle has the number {number}")

@@ -1,14 +1,20 @@
 """A claim is given back, whatever happens to who took it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 from django.db import DataError, connection, transaction
 from loguru import logger
 
+from helios.control import generations
 from helios.db import locks
+from helios.errors import Conflict
+from helios.flags import services as flags
+from helios.modules import swapping
 from tests.support.live_market import make_bars, stored_market
 from tiers.live import chain, claims
+from trading.books import read
 from trading.books import write as books
 from trading.market.timestamps import utc
 from trading.models import Stage
@@ -75,3 +81,30 @@ def test_it_is_given_back_when_what_was_read_cannot_be_understood(cycle, monkeyp
 def test_a_cycle_that_is_at_another_stage_takes_no_lock(cycle):
     with claims.owned(cycle.pk, Stage.LLM) as claim:
         assert (claim, held()) == (None, 0)
+
+
+WHY = {"actor": "ana", "reason": "storm"}
+SAFER = {
+    "book 'desk'": lambda: (books.set_state("desk", "HALTED", **WHY), books.set_active("desk", active=False, **WHY)),
+    "a row of flags": lambda: flags.kill("auto_trading", **WHY),
+    "a row of modules": lambda: swapping.rollback("predict", **WHY),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", SAFER)
+def test_who_makes_trading_safer_is_told_at_once_that_somebody_holds_the_row(cycle, monkeypatch, what):
+    monkeypatch.setattr(locks, "WAIT_MS", 50)
+
+    def asked():
+        try:
+            with pytest.raises(Conflict, match=f"{what} must be free to be changed, a worker or another change holds"):
+                SAFER[what]()
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as other:
+        read.locked(cycle.book_id)
+        generations.lock("flags")
+        generations.lock("modules")
+        other.submit(asked).result(timeout=20)

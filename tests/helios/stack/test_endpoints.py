@@ -105,6 +105,15 @@ def test_a_database_url_becomes_djangos_settings() -> None:
     assert entry["OPTIONS"]["options"].endswith(" -c a=b")
 
 
+@pytest.mark.parametrize(("component", "idle"), [("", "0s"), ("web", "0s"), ("gpu", "300s"), ("maintenance", "300s")])
+def test_a_worker_holds_nothing_while_it_idles_for_longer_than_its_tasks_may_take(
+    monkeypatch: pytest.MonkeyPatch, component: str, idle: str
+) -> None:
+    monkeypatch.setenv("HELIOS_COMPONENT", component)
+    entry = endpoints.django_database("postgresql://me@db.example/h")
+    assert f"-c idle_in_transaction_session_timeout={idle} " in entry["OPTIONS"]["options"] + " "
+
+
 def test_a_socket_folder_in_the_query_is_the_host() -> None:
     entry = endpoints.django_database("postgresql://postgres@/helios?host=/run/pg&port=5432")
     assert (entry["HOST"], entry["PORT"], entry["NAME"]) == ("/run/pg", "5432", "helios")
