@@ -37,7 +37,7 @@ _ROLLOUT: Final = (
 )
 _SWAP: Final = "state, error, finished_at, watch_seen, watch_failed"
 _BREAKER: Final = "last_state, last_state_at"
-_CYCLE: Final = "status, stage, reason, modules, ledger_hash, progressed_at, finished_at, redriven"
+_CYCLE: Final = "status, stage, reason, ledger_hash, progressed_at, finished_at, redriven"
 _PROCESS: Final = "generation, prepared, loaded, calling, seen_at"
 _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and the tables
     (HIDDEN, HIDDEN, "auth_user auth_group auth_permission auth_user_groups auth_user_user_permissions"),
@@ -71,12 +71,26 @@ _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and
     (WRITE, READ, "market_ohlc"),
     (OWN, READ, "engineered_features"),
     (CHANGE, CHANGE, "positions"),
-    (f"{WRITE} ({_CYCLE})", f"{CHANGE} ({_CYCLE})", "pipeline_cycles"),
+    (f"{WRITE} ({_CYCLE}, modules)", f"{CHANGE} ({_CYCLE})", "pipeline_cycles"),
     (WRITE, WRITE, "orders paper_orders"),
     (ADD, ADD, "trade_executions trading_mode_history decision_ledger pipeline_stage_runs portfolio_snapshots"),
     (ADD, ADD, "ml_predictions volatility_forecasts aether_risk_decisions market_context_snapshots"),
     (ADD, ADD, "llm_strategic_decisions rebalancing_events"),
 )
+# A table in `pg_temp`, which anybody may make, would else hide the one that a trigger against workers asks.
+_SEARCH: Final = """
+DO $$
+DECLARE each regprocedure;
+BEGIN
+    FOR each IN
+        SELECT oid FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
+            AND prorettype = 'trigger'::regtype AND proconfig IS NULL
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, public, pg_temp', each);
+    END LOOP;
+END $$
+"""
 _OWN_SETTINGS: Final = """
 SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
 WHERE r.rolname = current_user AND r.rolname = ANY(%s)
@@ -89,10 +103,11 @@ ACCESS: Final = {
 
 
 def grant(**_: Any) -> None:
-    """Give each role of ours that the server has what it may do, as the tables are now."""
+    """Give each role of ours that the server has what it may do, as the tables and their triggers are now."""
     from django.db import connection, transaction  # noqa: PLC0415 - the settings name the roles
 
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_SEARCH)
         cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(ROLES)])
         known = [role for (role,) in cursor.fetchall()]
         tables = set(connection.introspection.table_names(cursor, include_views=True))

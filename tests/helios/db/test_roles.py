@@ -18,7 +18,7 @@ from helios.stack import endpoints
 from tests.support import warm
 from tests.support.harness import copies, dsn, run_sql
 
-Ask = Callable[[str, str], None]
+Ask = Callable[[str, str], int]
 MADE = """
 INSERT INTO module_versions
     (module_id, version, label, path, code_id, dependencies, state, error, registered_by, created_at, updated_at)
@@ -33,6 +33,10 @@ INSERT INTO portfolio_state
     slippage_bps, params, flag_overrides, model_name, strategy, created_at, updated_at)
 VALUES ('held', 'paper', false, '1d', '{SPY}', 'table', 1, 1, 1, 'REDUCING', true, 0, 0, '{}', '{}', '', '{}', now(),
     now());
+"""
+SHADOW = """
+CREATE TEMP TABLE modules AS SELECT m.id, m.active_id, v.id AS previous_id
+FROM public.modules m JOIN public.module_versions v ON v.module_id = m.id WHERE v.label = 'loaded'
 """
 RESULT = """
 INSERT INTO django_celery_results_taskresult
@@ -58,9 +62,9 @@ def rollout(state: str) -> str:
         INSERT INTO rollouts
             (name, description, kind, target, champion, challenger, params, books, steps, guards, inconclusive_limit,
             error_limit, state, step, n_inconclusive, n_errors, cause, reason, version, actor, created_at, updated_at,
-            measured_since, next_analysis_at)
+            measured_since, next_analysis_at, started_at)
         VALUES ('zz-{state}', '', 'module', 'llm-{state}', 'x', 'unloaded', '{{}}', '{{}}', '[]', '[]', 3, 3, '{state}',
-            0, 0, 0, 'person', 'x', 0, 'x', now(), now(), now(), now())
+            0, 0, 0, 'person', 'x', 0, 'x', now(), now(), now(), now(), {"NULL" if state == "PENDING" else "now()"})
     """
 
 
@@ -73,15 +77,17 @@ def process(seen_at: str, *, prepared: str = "{}", calling: str = "NULL") -> str
     """
 
 
-def cycle(book: str, status: str, finished_at: str) -> str:
-    """Have a cycle of a book that is pinned to the rollout that runs."""
+def cycle(book: str, status: str, finished_at: str, *, pins: str = "{}", rollout: str = "RUNNING") -> str:
+    """Have a cycle of a book that is pinned to a rollout."""
     return f"""
         INSERT INTO pipeline_cycles
             (book_id, timeframe, bar_ts, shard, mode, status, stage, reason, switches, modules, rollouts, ledger_hash,
             finished_at, redriven)
-        SELECT b.id, '1d', '2024-01-02Z', 0, '{book}', '{status}', 'predict', '', '{{}}', '{{}}',
-            jsonb_build_array(jsonb_build_object('rollout_id', r.id, 'step', 0)), '', {finished_at}, 0
-        FROM portfolio_state b, rollouts r WHERE r.name = 'zz-RUNNING'
+        SELECT b.id, '1d', '2024-01-02Z', 0, '{book}', '{status}', 'predict', '', '{{}}', '{pins}', jsonb_build_array(
+                jsonb_build_object('rollout_id', r.id, 'step', 0) || jsonb_build_object('kind', r.kind)
+                || jsonb_build_object('target', r.target, 'challenger', r.challenger)
+            ), '', {finished_at}, 0
+        FROM portfolio_state b, rollouts r WHERE r.name = 'zz-{rollout}'
     """
 
 
@@ -97,15 +103,16 @@ def decision(of: str, *, step: int = 0, rollout_id: str = "id") -> str:
 
 @pytest.fixture(scope="module")
 def ask(database: str) -> Iterator[Ask]:
-    """Run a statement under a role, and take it back."""
+    """Run a statement under a role, and take it back; the number of its rows."""
     held: dict[str, psycopg2.extensions.connection] = {}
 
-    def run(role: str, statement: str) -> None:
+    def run(role: str, statement: str) -> int:
         if role not in held:
             held[role] = psycopg2.connect(dsn(database.replace("//postgres@", f"//{role}@")))
         try:
             with held[role].cursor() as cursor:
                 cursor.execute(statement)
+                return cursor.rowcount
         finally:
             held[role].rollback()
 
@@ -159,9 +166,11 @@ def test_an_audit_is_told_whose_tokens_end_and_no_stranger_is(database: str) -> 
         "UPDATE rollouts SET step = 1",
         "UPDATE rollouts SET measured_since = now() + interval '1 day'",
         "UPDATE control_generations SET value = value - 1",
-        "UPDATE control_generations SET value = value + 1 WHERE subject = 'flags'",
+        "UPDATE control_generations SET value = value + 2 WHERE subject = 'modules'",
         "UPDATE control_generations SET token = token",
         "INSERT INTO control_generations SELECT * FROM control_generations WHERE false",
+        f"{SHADOW}; UPDATE public.module_versions SET state = 'ACTIVE' WHERE label = 'loaded'",
+        f"{SHADOW}; {swap('rollback', 'COMPLETED', 'loaded')}",
         "UPDATE portfolio_state SET state = 'ACTIVE'",
         "UPDATE portfolio_state SET held_by_person = false",
         "UPDATE portfolio_state SET active = true",
@@ -185,6 +194,10 @@ def test_an_audit_is_told_whose_tokens_end_and_no_stranger_is(database: str) -> 
         decision("ended"),
         decision("running", step=2),
         decision("running", rollout_id="id + 1"),
+        "UPDATE module_versions SET loaded_at = now()",
+        'UPDATE pipeline_cycles SET modules = \'{"llm": "unloaded"}\'',
+        cycle("forged", "RUNNING", "NULL", pins='{"llm": "unloaded"}'),
+        cycle("forged", "RUNNING", "NULL", rollout="PENDING"),
         "UPDATE pipeline_cycles SET rollouts = '[]'",
         "UPDATE pipeline_cycles SET switches = '{}', bar_ts = now()",
         "UPDATE django_celery_results_taskresult SET result = '1'",
@@ -195,6 +208,18 @@ def test_a_worker_makes_only_the_changes_that_its_tasks_make(ask: Ask, statement
     with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedColumn)) as refused:
         ask(roles.WORKER, statement)
     assert refused.type is psycopg2.errors.InsufficientPrivilege
+
+
+def test_a_worker_holds_up_no_change_of_flags(ask: Ask) -> None:
+    """Whoever may change a row may lock it, and so keep others from changing it."""
+    for of, rows in (("modules", 1), ("flags", 0)):
+        assert ask(roles.WORKER, f"SELECT FROM control_generations WHERE subject = '{of}' FOR UPDATE") == rows
+        assert ask(roles.WORKER, f"UPDATE control_generations SET value = value + 1 WHERE subject = '{of}'") == rows
+
+
+def test_no_function_asks_a_temporary_table_in_place_of_ours(database: str) -> None:
+    unbound = "proconfig IS NULL AND pronamespace = 'public'::regnamespace"
+    assert run_sql(database, f"SELECT proname FROM pg_proc WHERE {unbound}") == []
 
 
 KEPT_FROM_WORKERS = (
@@ -269,7 +294,8 @@ def test_a_worker_can_do_what_its_tasks_do(ask: Ask, role: str, statement: str) 
         "UPDATE instruments SET bars_token = gen_random_uuid()",
         "INSERT INTO market_ohlc SELECT * FROM market_ohlc WHERE false",
         decision("running"),
-        "INSERT INTO pipeline_cycles SELECT * FROM pipeline_cycles WHERE false",
+        cycle("begun", "DONE", "now()", pins='{"llm": "before"}'),
+        'UPDATE pipeline_cycles SET modules = \'{"llm": "before"}\'',
         "INSERT INTO django_celery_results_taskresult SELECT * FROM django_celery_results_taskresult WHERE false",
     ],
 )
