@@ -22,6 +22,7 @@ MAX_SOCKET_PATH = 90  # the kernel's limit is 107 bytes; leave room for the file
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 # Under whose names processes speak to the database; what each may do there is in `helios.db.roles`.
 OWNER, WORKER, MAINTENANCE = "helios", "helios_worker", "helios_maintenance"
+CONNECTIONS = {WORKER: 120, MAINTENANCE: 30}  # at most, of 200: who halts a book finds one, whatever workers keep
 OF_COMPONENT = {"worker": WORKER, "gpu": WORKER, "maintenance": MAINTENANCE}
 # Said by each connection, so that it wins over what a role was set to: any role may `ALTER ROLE` itself.
 _SESSION = {

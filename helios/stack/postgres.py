@@ -18,7 +18,7 @@ from psycopg2.extensions import make_dsn
 
 from helios.stack import children
 from helios.stack.children import StackError
-from helios.stack.endpoints import OF_COMPONENT, OWNER, ROOT_STATE, closed_folder
+from helios.stack.endpoints import CONNECTIONS, OF_COMPONENT, OWNER, ROOT_STATE, closed_folder
 
 START_TIMEOUT_S = 120.0  # crash recovery of a large write-ahead log takes its time
 STOP_TIMEOUT_S = 30.0
@@ -165,6 +165,9 @@ class EmbeddedPostgres:
             known = {role for (role,) in cursor.fetchall()}
             for role in sorted({OWNER, *OF_COMPONENT.values()} - known):
                 cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+            for role, count in CONNECTIONS.items():
+                limit = sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}")
+                cursor.execute(limit.format(sql.Identifier(role), sql.Literal(count)))
             cursor.execute(sql.SQL("ALTER DATABASE helios OWNER TO {}").format(sql.Identifier(OWNER)))
         with self._cursor("helios") as cursor:
             cursor.execute(_HAND_ON, {"owner": OWNER})

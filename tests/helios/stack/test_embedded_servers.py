@@ -57,6 +57,11 @@ def ask(server: EmbeddedPostgres, statement: str) -> object:
         connection.close()
 
 
+LEFT_FOR_HELIOS = """
+SELECT string_agg(concat(rolname, ' ', rolconnlimit), ', ' ORDER BY rolname) FROM pg_roles WHERE rolname ~ 'helios'
+"""
+
+
 def kill_and_wait(pid: int) -> None:
     children.end(pid, first=signal.SIGKILL, timeout_s=10)
 
@@ -69,6 +74,7 @@ def test_the_first_start_makes_a_database_of_version_18_in_utc(server: EmbeddedP
         *("", "200"),
     )
     assert ask(server, "SELECT current_database()") == ("helios",)
+    assert ask(server, LEFT_FOR_HELIOS) == ("helios -1, helios_maintenance 30, helios_worker 120",)
 
 
 def test_the_roles_of_containers_have_their_passwords_and_are_no_superusers(
@@ -85,6 +91,7 @@ def test_the_roles_of_containers_have_their_passwords_and_are_no_superusers(
     assert ask(server, f"{asked}, bool_and(rolpassword IS NOT NULL) FROM pg_authid WHERE rolname ~ 'helios'") == (
         *("helios helios_maintenance helios_worker", False, True),
     )
+    assert ask(server, LEFT_FOR_HELIOS) == ("helios -1, helios_maintenance 30, helios_worker 120",)
     assert ask(server, "SELECT datdba::regrole::text FROM pg_database WHERE datname = 'helios'") == ("helios",)
 
 
