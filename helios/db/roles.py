@@ -9,7 +9,8 @@ embedded one makes them; for another server docs/security.md has the statements.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from loguru import logger
@@ -91,6 +92,14 @@ BEGIN
     END LOOP;
 END $$
 """
+# Tables and views with their columns, but for numbers that the database gives: a row that took one keeps others out.
+_COLUMNS: Final = """
+SELECT relname, string_agg(quote_ident(attname), ', ') FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
+    AND attnum > 0 AND NOT attisdropped AND attidentity = ''
+GROUP BY relname
+"""
+_OF_ALL: Final = re.compile(r"(INSERT|UPDATE)(?! \()")
 _OWN_SETTINGS: Final = """
 SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
 WHERE r.rolname = current_user AND r.rolname = ANY(%s)
@@ -110,21 +119,26 @@ def grant(**_: Any) -> None:
         cursor.execute(_SEARCH)
         cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(ROLES)])
         known = [role for (role,) in cursor.fetchall()]
-        tables = set(connection.introspection.table_names(cursor, include_views=True))
+        cursor.execute(_COLUMNS)
+        columns = dict(cursor.fetchall())
         for role in known:
-            for statement in statements(role, tables):
+            for statement in statements(role, columns):
                 cursor.execute(statement)
 
 
-def statements(role: str, tables: set[str]) -> Iterator[str]:
-    """The SQL that gives one role its access to those of its tables that are there, and to no other."""
+def statements(role: str, columns: Mapping[str, str]) -> Iterator[str]:
+    """The SQL that gives one role its access to those of its tables that are there, and to no other.
+
+    `columns`: by table, what a role may write that may write all.
+    """
     yield f"GRANT USAGE ON SCHEMA public TO {role}"
     yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
     yield f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}"
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"
     for table, access in ACCESS[role].items():
-        if access and table in tables:
-            yield f"GRANT {access} ON {table} TO {role}"
+        if access and table in columns:
+            limited = _OF_ALL.sub(rf"\1 ({columns[table]})", access)
+            yield f"GRANT {limited} ON {table} TO {role}"
 
 
 def take_back_settings() -> None:
