@@ -18,6 +18,11 @@ def day_of(close: datetime) -> date:
     return (close.astimezone(UTC) - INSTANT).date()
 
 
+def first_close(day: str) -> datetime:
+    """The first close that bars of a day, YYYYMMDD, can have. Raises: DataError."""
+    return _midnight(day, day) + INSTANT
+
+
 def parse_range(text: str | None) -> tuple[datetime | None, datetime | None]:
     """The first and the last close that bars of a range of days can have; either side may be left out.
 

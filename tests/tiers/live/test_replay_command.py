@@ -4,20 +4,24 @@ import io
 import json
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
 from helios.stack import processes, runner, workers
 from helios.stack.processes import ProcessSpec
-from tests.support.live_market import stored_market
+from tests.support.live_market import make_bars, stored_market
 from tiers.live import chain, stages
 from tiers.live import replay as replaying
 from tiers.management.commands import demo_book
 from tiers.management.commands import replay as replay_command
 from trading.books import write as books
-from trading.models import Book, PipelineCycle, Position, TradingModeChange
+from trading.market import instruments
+from trading.market import write as market_service
+from trading.models import Book, MLModel, PipelineCycle, Position, TradingModeChange
 
 pytestmark = pytest.mark.django_db
 
@@ -181,3 +185,15 @@ def test_without_a_terminal_the_first_bar_is_told_and_then_every_fiftieth(capsys
             advance()
     told = capsys.readouterr().err.splitlines()
     assert told == [f"replayed {done} of 2000 bars" for done in (1, 50, 100)]
+
+
+def test_a_replay_from_a_day_leaves_the_bar_that_ends_the_day_before_to_that_day(market, inline):
+    bars = make_bars(("BTC/USD",), n_bars=120, seed=5)
+    instruments.ensure_instrument("BTC/USD", "crypto")
+    days = np.datetime64("2021-01-04") + np.arange(120)
+    market_service.upsert_bars(replace(bars, ts=days.astype("datetime64[us]")), source="test")
+    MLModel.objects.update(symbols=["AAPL", "BTC/USD"])
+    words = ("--symbols", "AAPL,BTC/USD", "--bars", "2", "--name", "both", "--no-auto-trading")
+    assert replay(*words, "--from", "20210202")["first_bar"] == "2021-02-02T21:00:00+00:00"
+    with pytest.raises(CommandError, match="--from must be a date as YYYYMMDD, was '20210230'"):
+        replay(*words, "--from", "20210230")

@@ -6,7 +6,7 @@ import json
 import time
 from argparse import ArgumentParser
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from helios.console import Console
-from helios.errors import HeliosError
+from helios.errors import DataError, HeliosError
 from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.stack.workers import running_workers
@@ -24,6 +24,7 @@ from helios.system_checks import OF_SETTINGS
 from tiers.live import replay
 from trading.books import write as books
 from trading.market import instruments
+from trading.market.days import first_close
 from trading.models import Feed
 
 
@@ -35,7 +36,7 @@ class Command(PlainCommand):
         parser.add_argument("--symbols", default="AAPL,GOOG,IBM,MSFT", help="comma-separated")
         parser.add_argument("--timeframe", default="1d")
         parser.add_argument("--bars", type=int, default=60, help="how many bars to decide on")
-        parser.add_argument("--from", dest="first", help="first bar, YYYYMMDD; default: the last bars there are")
+        parser.add_argument("--from", dest="first", help="first day, YYYYMMDD; default: the last bars there are")
         parser.add_argument("--cash", help="money at the start")
         parser.add_argument("--name", help="name of the new book")
         parser.add_argument("--resume", metavar="BOOK", help="go on with the book of a replay that was interrupted")
@@ -169,8 +170,8 @@ def _day(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
-    except ValueError:
+        return first_close(text)
+    except DataError:
         raise CommandError(f"--from must be a date as YYYYMMDD, was {text!r}") from None
 
 
