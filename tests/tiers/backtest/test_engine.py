@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.support.backtests import LinearModel, lots, market, prices, shocked, short_params
+from tests.support.backtests import LinearModel, lots, market, of_closes, prices, shocked, short_params
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import ServingModels, warmup_bars
@@ -243,6 +243,16 @@ def test_buy_and_hold_earns_what_the_price_does_less_costs() -> None:
     assert [one.is_open for one in got.reductions] == [True]
     assert got.baseline is got
     assert got.buy_hold is None
+
+
+def test_buy_and_hold_keeps_the_part_of_a_symbol_that_begins_late() -> None:
+    first, columns = np.array([0, 150, 200]), np.arange(3)
+    path = np.geomspace(10, [200, 5, 30], 400)  # of the first one to twentyfold
+    bars = of_closes(np.where(np.arange(400)[:, None] < first, np.nan, path))
+    run = run_strategy(bars, BuyAndHold(), Config(lots=lots(bars))).run
+    bought = {fill.symbol: float(fill.notional) for fill in run.all_fills}
+    assert bought == pytest.approx(dict.fromkeys(bars.symbols, 100_000 / 3), rel=0.01)
+    assert run.equity_curve[-1] / 100_000 == pytest.approx((path[-1] / path[first, columns]).mean(), rel=0.01)
 
 
 def test_every_strategy_runs_through_the_same_simulator_with_its_parameters() -> None:
