@@ -164,9 +164,11 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     tried = registry.challenger(request.timeframe, made.name, made.version, request.symbols)
     challenger = tried if switches.neural_network_v2 else None
     served = serving(champion, challenger, tiers)
+    named = instruments.named(request.symbols)
     params = PipelineParams.of(
         request.timeframe,
-        closes=instruments.market_closes(request.symbols, instruments.named(request.symbols)),
+        closes=instruments.market_closes(request.symbols, named),
+        around_the_clock=instruments.around_the_clock(request.symbols, named),
         cost_bps=float(request.costs.fee_bps + request.costs.slippage_bps),
     )
     warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)

@@ -101,7 +101,8 @@ class RiskParams:
     kelly_cap: float = _bounded(0.5, 0.0, 10.0)
     fixed_fraction: float = _bounded(0.2, 0.0, 10.0)  # used when kelly_position_sizing is off
     edge_scale: float = _bounded(math.sqrt(2.0 / math.pi), 0.0, 5.0)  # E|r| / sigma of a normal return
-    bars_per_year: int = _bounded(252, 1, 525_600)
+    bars_per_year: int = _bounded(252, 1, 525_600)  # of a symbol that the next field does not name
+    own_bars_per_year: Mapping[str, int] = field(default_factory=dict)  # of those on another calendar than the book's
     target_volatility: float = _bounded(0.15, 0.001, 5.0)  # a year
     max_leverage: float = _bounded(1.0, 0.0, 10.0)  # bound on the sum of target weights
     max_gross: float = _bounded(1.02, 0.0, 10.0)  # held gross exposure above it is denied; 2 % is drift
@@ -119,6 +120,8 @@ class RiskParams:
 
     def __post_init__(self) -> None:
         _check(self)
+        for symbol, n_bars in _mapping(self.own_bars_per_year, "RiskParams.own_bars_per_year").items():
+            _check_number(f"RiskParams.own_bars_per_year of {symbol}", n_bars, int, 1, 525_600)
         _require(
             self.delever_start < self.delever_end,
             f"RiskParams.delever_start must be below delever_end, were {self.delever_start} and {self.delever_end}",
@@ -184,18 +187,31 @@ class PipelineParams:
     execute: ExecuteParams = field(default_factory=ExecuteParams)
 
     @classmethod
-    def of(cls, timeframe: str, *, closes: bool, cost_bps: float, own: Mapping[str, Any] | None = None) -> Self:
+    def of(
+        cls,
+        timeframe: str,
+        *,
+        closes: bool,
+        cost_bps: float,
+        around_the_clock: Sequence[str] = (),
+        own: Mapping[str, Any] | None = None,
+    ) -> Self:
         """The usual parameters of a timeframe, with `own` values (a part of what `to_json` writes) in their place.
 
         `closes` says whether the market does, by its calendar: US stock sessions, else trading around the clock.
-        It sets the bars of a year, the volatility target and the CVaR limit. `cost_bps` is what the venue charges.
+        It sets the bars of a year, the volatility target and the CVaR limit. `around_the_clock` names the symbols that
+        trade so all the same: their years have their own bars, and the book's days the rows of both. `cost_bps` is
+        what the venue charges.
         """
-        a_day = bars_a_day(timeframe, closes=closes)
+        mixed = closes and bool(around_the_clock)
+        a_day = bars_a_day(timeframe, closes=closes and not mixed)
+        own_bars = dict.fromkeys(around_the_clock, bars_a_year(timeframe, closes=False)) if mixed else {}
         window, bucket_days, history = _BY_TIMEFRAME[timeframe]
         usual = cls(
             volatility=VolatilityParams(window_bars=window, bucket_s=bucket_days * DAY_S),
             risk=RiskParams(
                 bars_per_year=bars_a_year(timeframe, closes=closes),
+                own_bars_per_year=own_bars,
                 target_volatility=0.15 if closes else 0.3,
                 max_cvar=round((0.03 if closes else 0.06) / math.sqrt(a_day), 6),
             ),

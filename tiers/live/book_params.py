@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tiers.contracts.parameters import PipelineParams
-from trading.market.instruments import market_closes, named
+from trading.market.instruments import around_the_clock, market_closes, named
 from trading.models import Book, Instrument
 
 
@@ -18,6 +18,7 @@ def params_of(book: Book, known: Sequence[Instrument] | None = None) -> Pipeline
     return PipelineParams.of(
         book.timeframe,
         closes=market_closes(book.symbols, of),
+        around_the_clock=around_the_clock(book.symbols, of),
         cost_bps=float(book.fee_bps + book.slippage_bps),
         own=book.params,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numba
 import numpy as np
@@ -31,20 +32,22 @@ def deleveraging(drawdown: float, params: RiskParams) -> float:
     return 1.0 - (1.0 - params.delever_floor) * min(1.0, max(0.0, way))
 
 
-def target_leverage(sigma: FloatArray, correlation: float, params: RiskParams) -> float:
+def target_leverage(symbols: Sequence[str], sigma: FloatArray, correlation: float, params: RiskParams) -> float:
     """Leverage, capped, that gives an equal-weighted book of the known symbols the target volatility.
 
-    `sigma` is (n_symbols,) per bar, NaN where unknown; `correlation` the mean pairwise correlation, taken as
-    1 when NaN. Without any known volatility the cap itself: the weight limits then forbid new exposure.
+    `sigma` is (n_symbols,) per own bar, NaN where unknown: a year has each symbol's own number of them. `correlation`
+    is the mean pairwise correlation, taken as 1 when NaN. Without any known volatility the cap itself: the weight
+    limits then forbid new exposure.
     """
-    known = sigma[np.isfinite(sigma) & (sigma > 0.0)]
+    yearly = sigma * np.sqrt([params.own_bars_per_year.get(symbol, params.bars_per_year) for symbol in symbols])
+    known = yearly[np.isfinite(yearly) & (yearly > 0.0)]
     if not len(known):
         return params.max_leverage
     mean_correlation = 1.0 if math.isnan(correlation) else max(0.0, correlation)
     own = float((known * known).sum())
     cross = float(known.sum()) ** 2 - own
-    yearly = math.sqrt((own + mean_correlation * cross) * params.bars_per_year) / len(known)
-    return min(params.max_leverage, params.target_volatility / yearly)
+    volatility = math.sqrt(own + mean_correlation * cross) / len(known)
+    return min(params.max_leverage, params.target_volatility / volatility)
 
 
 @numba.njit(cache=True)

@@ -48,7 +48,7 @@ def decide(
     expected, size = np.where(neutral, 0.0, expected), np.where(neutral, held, size)
     max_weight = np.where(neutral, np.minimum(held, params.max_weight), params.max_weight)
     correlations = limits.mean_correlations(returns, params.min_history)
-    leverage = limits.target_leverage(sigma, _mean(correlations), params)
+    leverage = limits.target_leverage(book.symbols, sigma, _mean(correlations), params)
     drawdown = book.drawdown
     leverage *= limits.deleveraging(drawdown, params)
     state = limits.next_state(book.state, drawdown, params)

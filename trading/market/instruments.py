@@ -97,8 +97,13 @@ def market_closes(symbols: Sequence[str], of: Iterable[Instrument]) -> bool:
 
     Where stocks and crypto are in one book, its figures are those of sessions: the more careful ones.
     """
+    return len(around_the_clock(symbols, of)) < len(symbols)
+
+
+def around_the_clock(symbols: Sequence[str], of: Iterable[Instrument]) -> list[str]:
+    """Those of the symbols whose market never closes."""
     by_name = calendars(of)
-    return any(by_name.get(symbol) != ALWAYS_OPEN for symbol in symbols)
+    return [symbol for symbol in symbols if by_name.get(symbol) == ALWAYS_OPEN]
 
 
 def currency(symbols: Sequence[str], of: Iterable[Instrument]) -> str:

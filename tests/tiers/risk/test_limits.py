@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from tests.support.risk import returns, use_plain_twins
 from tiers.contracts import TradingState
-from tiers.contracts.parameters import RiskParams
+from tiers.contracts.parameters import PipelineParams, RiskParams, bars_a_year
 from tiers.risk import kelly, limits
+from trading.market.timeframes import TIMEFRAMES
 
 ACTIVE, REDUCING, HALTED = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED
 PARAMS = RiskParams()
@@ -56,21 +57,36 @@ def test_target_leverage_gives_the_equal_weighted_book_the_target_volatility():
     sigma, correlation = np.array([0.01, 0.02, 0.03]), 0.4
     c = np.full((3, 3), correlation) + (1 - correlation) * np.eye(3)
     yearly = math.sqrt(np.full(3, 1 / 3) @ (sigma[:, None] * c * sigma) @ np.full(3, 1 / 3) * 252)
-    assert limits.target_leverage(sigma, correlation, params) * yearly == pytest.approx(0.15)
+    assert target_leverage(sigma, correlation, params) * yearly == pytest.approx(0.15)
+
+
+def target_leverage(sigma, correlation, params, symbols=("AAPL", "IBM", "BTC/USD")):
+    return limits.target_leverage(symbols[: len(sigma)], sigma, correlation, params)
+
+
+@pytest.mark.parametrize("timeframe", TIMEFRAMES)
+def test_a_book_of_stocks_and_coins_reaches_its_target_by_the_years_of_both(timeframe):
+    both = PipelineParams.of(timeframe, closes=True, around_the_clock=["BTC/USD"], cost_bps=7.0).risk
+    years = np.array([bars_a_year(timeframe, closes=closes) for closes in (True, True, False)])
+    sigma = np.array([0.2, 0.25, 0.8]) / np.sqrt(years)  # of a year, by own bars
+    volatility = math.sqrt(0.2**2 + 0.25**2 + 0.8**2) / 3
+    assert (
+        target_leverage(sigma, 0.0, both) * volatility == pytest.approx(both.target_volatility) == pytest.approx(0.15)
+    )
 
 
 def test_unknown_correlation_counts_as_one_and_negative_as_none():
     params = RiskParams(max_leverage=10.0)
     sigma = np.array([0.01, 0.02, math.nan])
-    unknown = limits.target_leverage(sigma, math.nan, params)
-    assert unknown == limits.target_leverage(sigma, 1.0, params)
-    assert limits.target_leverage(sigma, -0.3, params) == limits.target_leverage(sigma, 0.0, params)
-    assert unknown < limits.target_leverage(sigma, 0.5, params)
+    unknown = target_leverage(sigma, math.nan, params)
+    assert unknown == target_leverage(sigma, 1.0, params)
+    assert target_leverage(sigma, -0.3, params) == target_leverage(sigma, 0.0, params)
+    assert unknown < target_leverage(sigma, 0.5, params)
 
 
 def test_leverage_is_capped_also_when_nothing_is_known():
-    assert limits.target_leverage(np.array([1e-5]), 0.0, PARAMS) == PARAMS.max_leverage
-    assert limits.target_leverage(np.array([math.nan, 0.0]), 0.0, PARAMS) == PARAMS.max_leverage
+    assert target_leverage(np.array([1e-5]), 0.0, PARAMS) == PARAMS.max_leverage
+    assert target_leverage(np.array([math.nan, 0.0]), 0.0, PARAMS) == PARAMS.max_leverage
 
 
 def test_mean_correlations_are_those_of_numpy():

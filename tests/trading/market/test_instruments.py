@@ -37,7 +37,9 @@ def test_the_year_of_a_book_has_the_hours_of_its_markets(timeframe: str, crypto:
         (["AAPL", "BTC/USD"], stocks, 0.15),
     ):
         book = book_of(symbols, timeframe)
-        assert (params_of(book).risk.bars_per_year, params_of(book).risk.target_volatility) == (bars, target)
+        risk = params_of(book).risk
+        assert (risk.bars_per_year, risk.target_volatility) == (bars, target)
+        assert risk.own_bars_per_year == ({"BTC/USD": crypto} if len(symbols) == 2 else {})
         books.remove_unused(book)
 
 
