@@ -28,11 +28,16 @@ def weights_are_finite_or_absent(candidate: Candidate, seed: int) -> None:
 
 
 def the_book_never_borrows(candidate: Candidate, seed: int) -> None:
-    out = _weights(candidate, _close(seed))
-    held = np.zeros(out.shape[1])
-    for row in out:
-        held = np.where(np.isnan(row), held, row)
-        gross = float(np.abs(held).sum())
+    """What was asked for last sums to at most 1, as it was asked or as prices have carried it since."""
+    close = _close(seed)
+    out, last = _weights(candidate, close), close[0]
+    asked = carried = np.zeros(out.shape[1])
+    for row, prices in zip(out, close, strict=True):
+        growth = np.nan_to_num(prices / last, nan=1.0)
+        carried = carried * growth / (1.0 + (carried * (growth - 1.0)).sum())
+        last = np.where(np.isnan(prices), last, prices)
+        asked, carried = (np.where(np.isnan(row), weights, row) for weights in (asked, carried))
+        gross = min(float(np.abs(weights).sum()) for weights in (asked, carried))
         require(
             gross <= 1.0 + assertions.TOLERANCE, f"the wanted weights must sum to at most 1, they reached {gross:.4f}"
         )
