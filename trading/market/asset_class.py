@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from calendar import day_name
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from helios.errors import DataError
 from trading.enums import AssetClass
 from trading.market.bars import BarTable
 from trading.market.timeframes import seconds
@@ -27,6 +30,8 @@ A_PART: Final = 0.1  # of all bars: what is rarer is a stray row
 SATURDAY, NOON = 5, 12
 MOST_HOURS: Final = 19  # of a day, with those that summer time moves
 A_TRACE: Final = 0.01
+WEEKS, FEWEST = 4, 20  # of bars: fewer do not show on which days a market rests
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,21 @@ class Assumption:
 def assumed(table: BarTable, *, shifted: bool = False) -> Assumption:
     """What an instrument is taken for by its name, else by its bars, else a stock.
 
-    `table` holds its bars by their closes; `shifted` says that their source named them by their opens.
+    `table` holds its bars by their closes; `shifted` says that their source named them by their opens. Raises:
+    DataError where a name tells a coin that nobody knows, and weeks of bars a market that closes.
     """
-    quote = quoted_in(split(table.symbol)[1])
+    symbol = split(table.symbol)[1]
+    quote, rest = quoted_in(symbol), _days_of_rest(table, shifted=shifted)
+    if quote and rest:
+        if re.split(r"[/_-]", symbol.upper())[0].removesuffix(quote) not in COINS | STABLECOINS:
+            raise DataError(
+                f"{table.symbol} must have bars on every day of the week to be taken for a coin, as its symbol ends in "
+                f"{quote}, had none on {rest}; --asset-class says what it is"
+            )
+        return Assumption(AssetClass.CRYPTO, f"its symbol ends in {quote}, though it has no bar on {rest}")
     if quote:
         return Assumption(AssetClass.CRYPTO, f"its symbol ends in {quote}")
-    if runs_around_the_clock(table, shifted=shifted):
+    if not rest and runs_around_the_clock(table, shifted=shifted):
         return Assumption(AssetClass.CRYPTO, "its bars run at night and on weekends")
     return Assumption(AssetClass.EQUITY, "neither its symbol nor its hours say otherwise")
 
@@ -86,13 +100,28 @@ def runs_around_the_clock(table: BarTable, *, shifted: bool = False) -> bool:
     if not table.n_rows:
         return False
     daily = table.timeframe == "1d"
-    back_s = (seconds("1d") if shifted else 0) if daily else seconds(table.timeframe) // 2  # into the bar itself
-    at = table.ts - np.timedelta64(back_s, "s")
-    days = at.astype("datetime64[D]").astype(np.int64)
-    weekday, hour = (days + 3) % 7, at.astype("datetime64[h]").astype(np.int64) % 24  # 1970 began on a Thursday
+    days, weekday, hour = _at(table, shifted=shifted)
     weekend = (weekday > SATURDAY) | ((weekday == SATURDAY) & (daily | (hour >= NOON)))
     if weekend.mean() >= A_PART:
         return True
     spans_weekend = days.min() + (SATURDAY - weekday[days.argmin()]) % 7 <= days.max()
     n_hours = np.count_nonzero(np.bincount(hour) >= A_TRACE * table.n_rows)
     return bool(not daily and not spans_weekend and n_hours > MOST_HOURS)
+
+
+def _days_of_rest(table: BarTable, *, shifted: bool) -> str:
+    """The days of the week on which no bar lies, or next to none, in some weeks of bars; empty where there is none."""
+    days, weekday, _ = _at(table, shifted=shifted)
+    if len(days) < FEWEST or days.max() - days.min() < WEEKS * 7:
+        return ""
+    counts = np.bincount(weekday, minlength=7)
+    return " and ".join(f"{day_name[day]}s" for day in np.flatnonzero(counts < A_TRACE * len(days)).tolist())
+
+
+def _at(table: BarTable, *, shifted: bool) -> tuple[IntArray, IntArray, IntArray]:
+    """The days since 1970, the days of the week and the hours in which bars lie, by moments within them."""
+    daily = table.timeframe == "1d"
+    back_s = (seconds("1d") if shifted else 0) if daily else seconds(table.timeframe) // 2
+    at = table.ts - np.timedelta64(back_s, "s")
+    days = at.astype("datetime64[D]").astype(np.int64)
+    return days, (days + 3) % 7, at.astype("datetime64[h]").astype(np.int64) % 24  # 1970 began on a Thursday

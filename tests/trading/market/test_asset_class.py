@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helios.errors import DataError
 from tests.support.ingest_bars import random_bars
 from trading import sample_data
 from trading.market.asset_class import assumed, currency_of, quoted_in, runs_around_the_clock
@@ -115,6 +116,31 @@ def test_a_slash_alone_makes_no_coin_and_bars_on_weekends_do(symbol: str, weeken
     kept = days if weekends else days[np.is_busday(days)]
     bars = random_bars(len(kept), symbol=symbol, timeframe="1d")
     assert assumed(replace(bars, ts=kept.astype("datetime64[us]"))).asset_class == taken_for
+
+
+WEEKDAYS = np.arange("2023-01-02", "2023-03-27", dtype="datetime64[D]")
+WEEKDAYS = WEEKDAYS[np.is_busday(WEEKDAYS)].astype("datetime64[us]")
+
+
+@pytest.mark.parametrize("symbol", ["AAPL-USD", "SPY_USD", "XAU/USD", "ACMEUSDT", "ES-PERP"])
+def test_bars_without_weekends_contradict_a_name_like_a_coins(symbol: str) -> None:
+    bars = random_bars(len(WEEKDAYS), symbol=symbol, timeframe="1d")
+    with pytest.raises(DataError, match=f"{symbol} must have .* had none on Saturdays and Sundays; --asset-class says"):
+        assumed(replace(bars, ts=WEEKDAYS))
+    assert assumed(replace(bars, ts=WEEKDAYS).take(np.arange(len(WEEKDAYS)) < 15)).asset_class == "crypto"
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USD", "ETHUSDT", "BTC-PERP"])
+def test_a_coin_that_everybody_knows_stays_one_with_a_word(symbol: str) -> None:
+    bars = replace(random_bars(len(WEEKDAYS), symbol=symbol, timeframe="1d"), ts=WEEKDAYS)
+    found = assumed(bars)
+    assert found.asset_class == "crypto"
+    assert found.because.endswith(", though it has no bar on Saturdays and Sundays")
+
+
+def test_days_on_saturdays_without_mondays_make_no_coin() -> None:
+    bars = random_bars(len(WEEKDAYS), symbol="ACME", timeframe="1d")
+    assert assumed(replace(bars, ts=WEEKDAYS + np.timedelta64(1, "D"))).asset_class == "equity"
 
 
 def test_a_stray_row_makes_no_coin_of_a_stock() -> None:
