@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
 
 from tiers.contracts import Bars, utc
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.prepare import Prepared
 
 EXAMPLES = 3
+# Shares for one, as they are usual; a reverse split has them the other way round.
+SPLITS: Final = np.array([1.5, *range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100])
+SPLIT_DRIFT: Final = 0.03  # Apple opened 2 % above a quarter of its last close when it split in 2020
+ONE_DAY, ONE_WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
 
 
 def described(prepared: Prepared) -> dict[str, str]:
@@ -22,6 +29,7 @@ def described(prepared: Prepared) -> dict[str, str]:
         "first": _bar(base, 0),
         "last": _bar(base, -1),
         "gaps": _gaps(gaps),
+        "splits": _splits(base),
         "forming": _examples(forming),
         "dropped": _examples(dropped),
     }
@@ -42,6 +50,25 @@ def _gaps(gaps: Sequence[Problem]) -> str:
     if len(gaps) == 1:
         return longest
     return f"{len(gaps)} with {sum(gap.missing_bars for gap in gaps)} bars missing; in the longest {longest}"
+
+
+def _splits(bars: Bars) -> str:
+    """The nights over which the price changed as in a split, which no file of adjusted prices has."""
+    opened = (bars.ts - np.timedelta64(1, "us")).astype("datetime64[D]")
+    ratio = bars.open[1:, 0] / bars.close[:-1, 0]
+    times = np.maximum(ratio, 1 / ratio)
+    nights = (np.diff(opened) >= ONE_DAY) & (np.diff(bars.ts) <= ONE_WEEK)
+    large = np.flatnonzero(nights & (times > SPLITS[0] / (1 + SPLIT_DRIFT)))
+    usual = SPLITS[np.abs(times[large, None] / SPLITS - 1).argmin(axis=1)]
+    alike = np.abs(times[large] / usual - 1) <= SPLIT_DRIFT
+    found = list(zip(large[alike].tolist(), usual[alike].tolist(), strict=True))
+    shown = [
+        f"{opened[row + 1]} opens at {ratio[row]:.4g} of the close before, which looks like a split of "
+        f"{f'{shares:g} for 1' if ratio[row] < 1 else f'1 for {shares:g}'}"
+        for row, shares in found[:EXAMPLES]
+    ]
+    more = f"; {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
+    return f"{'; '.join(shown)}{more}; prices are stored as they stand" if shown else ""
 
 
 def _examples(problems: Sequence[Problem]) -> str:
