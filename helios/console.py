@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import console
+from rich import console, table
 from rich.text import Text
 
 from helios.terminal import shown
@@ -19,3 +19,11 @@ class Console(console.Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """As Rich's; every text that is printed, a cell, a title or a header comes through here."""
         return super().render_str(shown(text), **options)
+
+
+class Table(table.Table):
+    """Rich's, where a terminal too narrow for a word breaks it over lines rather than cutting it off."""
+
+    def add_column(self, *header: Any, **options: Any) -> None:
+        """As Rich's."""
+        super().add_column(*header, **{"overflow": "fold", **options})

@@ -40,6 +40,17 @@ def test_the_table_is_for_people(book, capsys):
     assert "desk" in capsys.readouterr().out
 
 
+def test_a_narrow_terminal_shows_every_letter_and_the_cash_for_people(book, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    name, symbols = "a-book-with-a-long-name-of-its-own", [f"SYMBOL{n}" for n in range(12)]
+    Book.objects.update(name=name, symbols=symbols, cash="1234567.12345678")
+    call_command("mode")
+    shown = capsys.readouterr().out
+    columns = zip(*(line.split("│")[1:-1] for line in shown.splitlines() if line.startswith("│")), strict=True)
+    book_, *_, symbols_, cash = ("".join(cell.strip() for cell in column) for column in columns)
+    assert (book_, symbols_.replace(" ", ""), cash) == (name, ",".join(symbols), "1,234,567.12")
+
+
 def test_what_a_terminal_obeys_is_shown_as_its_escape(book, capsys):
     Book.objects.update(name="\x1b[2J\x07")
     call_command("mode")

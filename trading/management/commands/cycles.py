@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from rich.table import Table
 
-from helios.console import Console
+from helios.console import Console, Table
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS

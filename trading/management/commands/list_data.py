@@ -12,7 +12,7 @@ from helios.system_checks import OF_SETTINGS
 from trading.market.inventory import Stored, inventory
 
 if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
-    from rich.table import Table
+    from helios.console import Table
 
 COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "sources")
 
@@ -62,7 +62,7 @@ def _show(table: Table) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - see above
+    from helios.console import Table  # noqa: PLC0415 - see above
 
     table = Table()
     for name in COLUMNS:

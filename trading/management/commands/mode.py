@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from rich.table import Table
 
-from helios.console import Console
+from helios.console import Console, Table
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
-from trading.books.accounting import written
+from trading.books.accounting import amount, written
 from trading.enums import TradingState
 from trading.models import Book
 
@@ -40,9 +40,12 @@ class Command(PlainCommand):
         if options["json"]:
             self.stdout.write(json.dumps({"books": rows}))
             return
-        table = Table("book", "mode", "active", "state", "timeframe", "symbols", "cash")
+        table = Table()
+        for name in rows[0] if rows else ():
+            table.add_column(name, justify="right" if name == "cash" else "left")
         for row in rows:
-            table.add_row(*(str(row[c.header]) for c in table.columns))  # type: ignore[index]
+            shown = row | {"symbols": row["symbols"].replace(",", ", "), "cash": amount(Decimal(row["cash"]))}
+            table.add_row(*shown.values())
         Console().print(table if rows else "There is no book yet; `python manage.py replay` makes one.")
 
     def _change(self, options: dict[str, Any]) -> None:
@@ -70,7 +73,7 @@ class Command(PlainCommand):
             raise CommandError(str(error)) from error
 
 
-def _row(book: Book) -> dict[str, Any]:
+def _row(book: Book) -> dict[str, str]:
     return {
         "book": book.name,
         "mode": book.mode,

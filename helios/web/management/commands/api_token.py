@@ -11,9 +11,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
-from rich.table import Table
 
-from helios.console import Console
+from helios.console import Console, Table
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand, actor
 from helios.web import tokens
