@@ -188,6 +188,12 @@ def test_the_few_bars_of_a_thin_stock_before_and_after_sessions_show_it(source, 
     assert names(source(timeframe, "timestamp", *text, calendar="XNYS")).startswith("opens, as more of them begin")
 
 
+def test_two_bars_a_day_are_no_evidence_against_a_clock(source):
+    days = [datetime(2024, 1, 8, tzinfo=NEW_YORK) + timedelta(days=n) for n in range(12) if n % 7 < 5]
+    text = [(day + timedelta(hours=hour)).isoformat() for day in days for hour in (12, 18)]
+    assert source("1h", "timestamp", *text, calendar="XNYS", times="close").read().n_rows == len(text)
+
+
 @pytest.mark.parametrize("hours", [("09:30", "16:01"), ("07:00", "18:00")])
 def test_times_at_both_ends_of_sessions_are_refused_until_somebody_says_what_they_name(source, hours):
     minutes = np.arange(*(f"2024-01-10T{each}" for each in hours), dtype="datetime64[m]") + np.timedelta64(5, "h")

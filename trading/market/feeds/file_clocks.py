@@ -19,7 +19,6 @@ from trading.market.feeds.file_zones import CLOCKS, fit, in_utc
 
 ENOUGH: Final = 10_000  # rows, of any number
 STRAYS: Final = 0.02  # of the rows: a clock that fits no more of them than this is no evidence
-NIGHT: Final = np.timedelta64(3, "h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def check_clock(moments: Moments, rows: npt.NDArray[np.int64], reading: Reading,
     sample = moments.take(np.random.default_rng(0).permutation(len(closes)) < ENOUGH)
     own, n_rows = reading.fit(sample.utc), len(sample.utc)
     least = sum(own) + (0 if shift else STRAYS * n_rows)
-    zone, there = ("", own) if daily else _better(sample.wall, _edges(moments.wall), reading, least)
+    zone, there = ("", own) if daily else _better(sample.wall, moments.wall, reading, least)
     if zone and not moments.zone:
         raise DataError(
             f"expected times in UTC, as none names an offset, but {zone} has {there[0]} of {n_rows} rows in "
@@ -74,16 +73,13 @@ def check_clock(moments: Moments, rows: npt.NDArray[np.int64], reading: Reading,
         )
 
 
-def _better(wall: pl.Series, edges: pl.Series, reading: Reading, least: float) -> tuple[str, tuple[int, int]]:
-    """The clock that fits best, and more than `least`, while its bars lie beside no hours; its name is empty if none.
-
-    `edges` are those of all times that begin or end a night.
-    """
-    fits = {zone: reading.fit(_by(wall, zone)) for zone in CLOCKS}
+def _better(sample: pl.Series, wall: pl.Series, reading: Reading, least: float) -> tuple[str, tuple[int, int]]:
+    """The clock that fits best, and more than `least`, and whose bars lie beside no hours; an empty name if none is."""
+    fits = {zone: reading.fit(_by(sample, zone)) for zone in CLOCKS}
     for zone in sorted(CLOCKS, key=lambda zone: -sum(fits[zone])):
         if sum(fits[zone]) <= least:
             break
-        if reading.shift(_by(edges, zone)) is None:
+        if reading.shift(_by(wall, zone)) is None:
             return zone, fits[zone]
     return "", (0, 0)
 
@@ -91,9 +87,3 @@ def _better(wall: pl.Series, edges: pl.Series, reading: Reading, least: float) -
 def _by(wall: pl.Series, zone: str) -> pl.Series:
     moments = in_utc(wall, zone)
     return moments.zip_with(moments.is_not_null(), wall)
-
-
-def _edges(wall: pl.Series) -> pl.Series:
-    ts = np.sort(wall.to_numpy())
-    night = np.diff(ts) > NIGHT
-    return pl.Series(ts[np.append(True, night) | np.append(night, True)])

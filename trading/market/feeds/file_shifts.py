@@ -14,6 +14,7 @@ from trading.market.calendars import NEW_YORK, US_CLOSE, Calendar
 from trading.market.feeds.file_zones import EXTENDED, in_utc
 
 SESSIONS: Final = 5  # that follow each other; bars within days may be of fewer, if there are no others
+ENOUGH: Final = 5  # bars a day: the ends of fewer are chance
 LEAST: Final = 5  # minutes: the bar of a closing auction follows a session by less
 ALIKE: Final = 6  # a shift at one end, over its difference from that at the other one
 FITS: Final = 0.98  # of the days; the others are strays
@@ -44,21 +45,23 @@ def shift_of(closes: TimeArray, hours: Calendar, timeframe: str) -> Shift | None
     begins, ends = (in_utc(days["day"].cast(pl.Datetime("us")).dt.offset_by(by), NEW_YORK.key) for by in ("0d", "1d"))
     first, last = (hours.index(timeframe, moments.to_numpy()) for moments in (begins, ends))
     held = last > first
-    begun, earliest, latest = (column.to_numpy()[held] for column in (begins, days["first"], days["last"]))
+    begun, earliest, latest, n_bars = (
+        column.to_numpy()[held] for column in (begins, days["first"], days["last"], days["n_bars"])
+    )
     if not held.any():
         return None
     early, late = (np.timedelta64(minutes, "m") for minutes in EXTENDED)
     length = np.timedelta64(timeframes.seconds(timeframe), "s")
     session = (hours.close_of(timeframe, first[held] + 1), hours.close_of(timeframe, last[held]))
     for opening, closing in (session, (begun + early + length, begun + late)):
-        n_days = min(SESSIONS, len(begun))
-        start, end = (
-            np.lib.stride_tricks.sliding_window_view((found - expected) // MINUTE, n_days)
-            for found, expected in ((earliest, opening), (latest, closing))
+        start, end, enough = (
+            np.lib.stride_tricks.sliding_window_view(of_days, min(SESSIONS, len(begun)))
+            for of_days in ((earliest - opening) // MINUTE, (latest - closing) // MINUTE, n_bars)
         )
         start, end = start.min(axis=1), end.max(axis=1)
         least = np.minimum(abs(start), abs(end))
         shifted = (start * end > 0) & (least >= LEAST) & (ALIKE * abs(start - end) <= least)
+        shifted &= enough.mean(axis=1) >= ENOUGH
         if shifted.any():
             at = int(np.where(shifted, least, 0).argmax())
             return Shift(minutes=int(start[at]), since=earliest[at])
@@ -70,7 +73,7 @@ def _days(closes: TimeArray) -> pl.DataFrame:
     ts = pl.Series("ts", closes)
     local = ts.dt.offset_by("-1us").dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
     frame = pl.DataFrame([ts, local.dt.date().alias("day")])
-    return frame.group_by("day").agg(first=pl.col("ts").min(), last=pl.col("ts").max()).sort("day")
+    return frame.group_by("day").agg(first=pl.col("ts").min(), last=pl.col("ts").max(), n_bars=pl.len()).sort("day")
 
 
 def day_shift(closes: TimeArray, hours: Calendar) -> Shift | None:
