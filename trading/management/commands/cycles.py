@@ -37,9 +37,7 @@ class Command(PlainCommand):
         if options["json"]:
             self.stdout.write(json.dumps({"cycles": rows}))
             return
-        table = Table()
-        for name in COLUMNS:
-            table.add_column(name, overflow="fold")
+        table = Table(*COLUMNS)
         for row in rows:
             table.add_row(*map(str, row.values()))
         Console().print(table if rows else "No cycle runs.")
