@@ -38,6 +38,7 @@ MODE = 0o640
 LONGEST_LINE = 10_000  # letters that wait for the end of a printed line
 ALWAYS_SHOWN = frozenset({"cycle.ended"})  # on consoles that are otherwise left to warnings
 _RECONNECTS = ("celery.bootsteps", "celery.worker", "celery.beat", "kombu")  # loggers about connections, not tasks
+_REFUSED = "django.security."  # loggers about requests that are refused for what they hold
 _SHORTEST_SECRET = 6  # shorter values would blank ordinary words
 
 _SECRET_NAME = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)")
@@ -166,6 +167,8 @@ class InterceptHandler(logging.Handler):
             if record.levelno < logging.CRITICAL:
                 return
             raised = None  # a process that ends over it says so, in a line
+        if record.name.startswith(_REFUSED):  # strangers write no traceback, and nothing that is an error of ours
+            raised, record.levelname = None, "WARNING"
         try:
             level: str | int = logger.level(record.levelname).name
         except ValueError:

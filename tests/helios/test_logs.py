@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 from loguru import logger
 
 from helios import logs
@@ -144,6 +145,18 @@ def test_what_strangers_send_is_cut_in_a_line(set_up: Callable[..., Path], form:
     lines = path.read_text().splitlines()
     assert all(len(line) < 2_500 and "letters)" in line for line in lines)
     assert len(lines) == 2
+
+
+def test_a_request_that_is_refused_for_what_it_holds_writes_a_line_and_no_traceback(
+    set_up: Callable[..., Path], client: Client
+) -> None:
+    path = set_up("web")
+    assert client.get("/health", headers={"Host": f"{'a' * 9_000}.example"}).status_code == 400
+    told = [line for line in path.read_text().splitlines() if "http.request" not in line]
+    assert len(told) == 1
+    assert "WARNING" in told[0]
+    assert "Invalid HTTP_HOST header" in told[0]
+    assert len(told[0]) < 2_500
 
 
 def test_the_level_is_a_setting_and_the_console_can_be_quieter(
