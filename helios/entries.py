@@ -11,7 +11,11 @@ import unicodedata
 from itertools import dropwhile
 
 MAX_REASON = 200
-ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z"
+_FORMAT = (  # what cannot be seen, turns the direction of writing, or joins: of Unicode's category Cf
+    r"\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+ONE_LINE = rf"^[^\x00-\x1f\x7f-\x9f\u2028\u2029{_FORMAT}]*\Z"
 NOT_ONE_LINE = "must be one line without control characters, was not"
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (zero-width), half characters, line and paragraph breaks

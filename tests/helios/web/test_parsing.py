@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError
 
+from helios import entries
 from helios.breakers.admin import BreakerForm
 from helios.flags.forms import FlagForm
 from helios.web import parsing
@@ -132,7 +136,16 @@ def test_of_many_unknown_fields_some_are_named(operator: Api) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("reason", ["\x1b[2J", "ring\x07", "one\nanother line", "next\x85", "\u2028"])
+def test_a_reason_holds_nothing_that_changes_how_the_rest_of_a_line_looks() -> None:
+    unseen = [chr(n) for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n)) in {"Cc", "Cf", "Zl", "Zp"}]
+    assert len(unseen) > 200
+    assert [each for each in unseen if re.match(entries.ONE_LINE, f"a{each}b")] == []
+    assert entries.reason("Zürich, 東京 → «±5 %» ½ 📉")
+
+
+@pytest.mark.parametrize(
+    "reason", ["\x1b[2J", "ring\x07", "one\nanother line", "next\x85", "\u2028", "gnp\u202e.exe", "\u2066"]
+)
 def test_a_reason_is_one_line_without_control_characters(operator: Api, reason: str) -> None:
     refused = operator.post("feature-flags/websocket_streaming/disable", {"reason": reason})
     assert (refused.status_code, refused.json()["errors"]) == (
