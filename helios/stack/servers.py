@@ -96,6 +96,7 @@ class Lease:
         self._file = self._folder / str(self._owner)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            children.make_private(self._folder, None)  # else anybody holds its lock, and with it every command
             with self._locked():
                 draft = self._file.with_suffix(".new")  # nobody reads half a lease and takes it for a dead one's
                 draft.write_text(liveness.birth(self._owner) or "")

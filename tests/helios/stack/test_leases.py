@@ -82,6 +82,16 @@ def test_servers_run_for_the_length_of_the_block(make_env: MakeEnv) -> None:
     assert lease.release() is False
 
 
+def test_nobody_else_may_hold_the_lock_that_every_command_waits_for(make_env: MakeEnv) -> None:
+    env = make_env()
+    folder = leases.folder_of(env.var_dir)
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)  # as an earlier version left it
+    with Lease(env):
+        assert (folder / "lock").exists()
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_block_that_fails_stops_them_too(make_env: MakeEnv) -> None:
     env = make_env()
     with pytest.raises(RuntimeError), Lease(env):
