@@ -53,6 +53,14 @@ class WatchedCallFailed(HeliosError):  # noqa: N818
         self.name, self.label = name, label
 
 
+class RolledBackMeanwhile(WatchedCallFailed):
+    """A version came to nothing in a try and has left its slot by a roll-back before the next one."""
+
+    def __init__(self, name: str, label: str) -> None:
+        HeliosError.__init__(self, f"module {name} {label} was rolled back since an earlier try")
+        self.name, self.label = name, label
+
+
 class WatchedCallDelayed(WatchedCallFailed):
     """It may succeed when it is made again: `watch.failed` is told once whoever makes it again gives that up."""
 

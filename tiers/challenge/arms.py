@@ -21,8 +21,9 @@ from helios.errors import error_text
 from helios.liveness import out_of_time, told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
-from helios.modules.errors import WatchedCallFailed
+from helios.modules.errors import RolledBackMeanwhile, WatchedCallFailed
 from helios.modules.loading import ActiveModule, Implementation
+from helios.modules.models import ModuleSwap
 from helios.rollouts.core.assignment import Assignment, Kind
 from tiers.challenge import checks
 from tiers.challenge.deadline import within
@@ -196,6 +197,18 @@ def fallback_version(cycle: PipelineCycle, stage: Stage) -> str:
         modules.refresh_if_behind()
         chosen = replacement_label(cycle, stage)
     return chosen
+
+
+def rolled_back(cycle: PipelineCycle, stage: Stage) -> RolledBackMeanwhile | None:
+    """Why a stage that was tried before is not run with its pinned version again; None where it is."""
+    label = cycle.modules.get(stage.value)
+    if label is None or not cycle.redriven or not replacement_label(cycle, stage):
+        return None
+    backs = ModuleSwap.objects.filter(
+        module__name=stage.value, kind=ModuleSwap.Kind.ROLLBACK, started_at__gte=cycle.started_at
+    ).select_related("from_version")
+    left = any(back.from_version is not None and back.from_version.label == label for back in backs)
+    return RolledBackMeanwhile(stage.value, label) if left else None
 
 
 def _failing_over(run: Run, stage: Stage, label: str) -> Run:

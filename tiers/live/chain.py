@@ -87,7 +87,7 @@ def send_chain(cycle_id: int, first: Stage) -> bool:
 def recover(*, stalled_s: float) -> int:
     """Send again the chains of cycles that made no progress for `stalled_s`; returns how many.
 
-    A stage that is still at work holds its row's lock: the message then finds the row locked and does nothing.
+    A stage that is still at work holds its cycle's lock: the message then does nothing.
     Each attempt at one stage waits twice as long as the one before, up to `MAX_WAIT_S`, since a queue without a worker
     keeps its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED. Last, the venue is
     asked about the orders that ended cycles have left unclear. What fails for one cycle keeps no other one waiting.

@@ -50,18 +50,15 @@ class Claim:
     unlock: statements.Part | None = None
 
 
-def locked(cycle_id: int, stage: Stage, *, wait: bool = False) -> Claim | None:
-    """The cycle with its row locked until the transaction ends; None where it is not due or a worker is at it.
-
-    With `wait` whoever holds the row for a moment is waited for.
-    """
-    row = _row(cycle_id, stage, "true", "FOR UPDATE OF c" if wait else "FOR UPDATE OF c SKIP LOCKED")
+def locked(cycle_id: int, stage: Stage) -> Claim | None:
+    """The cycle with its row locked until the transaction ends; None where it is not due."""
+    row = _row(cycle_id, stage, "true", "FOR UPDATE OF c")
     return None if row is None else _claim(stage, row)
 
 
 @contextmanager
 def owned(cycle_id: int, stage: Stage) -> Iterator[Claim | None]:
-    """The cycle under a session lock, for a stage that waits on a network; None as in `locked`.
+    """The cycle under a session lock; None where it is not due or a worker is at it.
 
     The lock dies with its process, so that an owner that was killed never blocks the next one.
     """

@@ -1,12 +1,13 @@
 """One stage of a cycle: claimed, run and passed on once, whatever is redelivered or killed; and the end of a cycle.
 
-A stage runs in one transaction that holds the cycle's row: it compares and sets `cycle.stage`, writes its output, its
-`StageRun` and its ledger entry, and commits them together. A worker that dies leaves the row as it was; a message that
-comes twice finds the stage passed and hands the id on.
+A stage runs in one transaction: it writes its output, its `StageRun` and its ledger entry, compares and sets
+`cycle.stage`, and commits them together. A worker that dies leaves the row as it was; a message that comes twice finds
+the stage passed and hands the id on. A session lock keeps a second worker from the same stage. The cycle's row is
+locked only when a stage has nothing left but to move on: whoever ends a cycle waits for no module, whose answer is then
+dropped.
 
-A stage that may wait on a network (`handlers.WAITS`) does its work before that transaction, which only writes; a
-session lock keeps a second worker from the same call. A worker that dies in between has written nothing, and the call
-is made again.
+A stage that may wait on a network (`handlers.WAITS`) does its work before that transaction, which only writes. A worker
+that dies in between has written nothing, and the call is made again.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _run(cycle_id: int, stage: Stage, started: float, tried: int) -> PipelineCyc
             logger.opt(exception=plain(error)).error("tier.defect")
         status, reason = Status.FAILED, f"{stage.value}: {error_text(error)}"
     with transaction.atomic():
-        claim = claims.locked(cycle_id, stage, wait=stage in WAITS)
+        claim = claims.locked(cycle_id, stage)
         if claim is not None:
             end(claim.cycle, status, reason, claim=claim)
     return None if claim is None else claim.cycle
@@ -102,12 +103,13 @@ def _attempt(
     cycle_id: int, stage: Stage, started: float, tried: int, *, after: WatchedCallFailed | None
 ) -> PipelineCycle | None:
     """One try at a stage that is due, `after` a failed one with the version before. Raises what the stage raises."""
-    with transaction.atomic():
-        claim = claims.locked(cycle_id, stage)
+    with claims.owned(cycle_id, stage) as claim:
         if claim is None:
             return None
-        if not _pass_on(claim, stage, _work(claim, stage, tried, after), started):
-            raise RuntimeError(f"cycle {cycle_id} must be at {stage.value}, it moved while its row was locked")
+        with transaction.atomic():
+            if not _pass_on(claim, stage, _work(claim, stage, tried, after), started):
+                transaction.set_rollback(True)  # it was ended meanwhile
+                return None
     return claim.cycle
 
 
@@ -137,6 +139,7 @@ def _work(claim: Claim, stage: Stage, tried: int, after: WatchedCallFailed | Non
     modules.refresh_if_behind(claim.generations["modules"])
     cycle = claim.cycle
     cycle.redriven = max(cycle.redriven, tried)
+    after = after or arms.rolled_back(cycle, stage)
     if after is None:
         return _handled(claim, stage)
     slot = Stage(after.name)  # a stage asks parts of other tiers, too: bars that they look back on, what they enforce

@@ -66,7 +66,7 @@ def give_up(cycle: PipelineCycle, why: str, *, actor: str = "") -> None:
 def end_for(number: int, *, actor: str, reason: str) -> PipelineCycle:
     """Give up a cycle that runs, for a person; one that has ended stays as it is.
 
-    Raises `NotFound`, `Rejected` without a reason, and `Conflict` while a worker is at its stage.
+    Raises `NotFound`, `Rejected` without a reason, and `Conflict` while somebody holds its row.
     """
     if not reason.strip():
         raise Rejected(f"cycle {number} is ended for a reason only, none given")

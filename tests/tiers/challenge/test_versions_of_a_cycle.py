@@ -40,6 +40,16 @@ def run(*args, **named):
         raise RuntimeError('the second call fails')
     return base(*args, **named)
 """
+SLOW_TO_START = """
+from tiers.contracts.errors import Transient
+from tiers.execute import run as base
+calls = []
+def run(*args, **named):
+    calls.append(1)
+    if len(calls) == 1:
+        raise Transient('not yet')
+    return base(*args, **named)
+"""
 BUSY = """
 from tiers.contracts.errors import Transient
 def run(*args, **named):
@@ -172,6 +182,19 @@ def test_a_cycle_goes_on_without_a_version_that_its_slot_has_left(calm, book, ti
         stages.run_stage(begun.pk, Stage.EXECUTE)
     modules.rollback("execute", actor="ann")
     assert (finish(begun).status, orders_of(book)) == ("DONE", expected.orders)
+
+
+def test_a_stage_that_is_tried_again_runs_no_version_that_was_rolled_back_since(calm, book, times, swap):
+    expected, before, left = calm(1), active("execute"), swap("execute", SLOW_TO_START)
+    begun = run(book, times[FIRST], upto=Stage.EXECUTE)
+    with pytest.raises(Transient):
+        stages.run_stage(begun.pk, Stage.EXECUTE)
+    modules.rollback("execute", actor="ann")
+    stages.run_stage(begun.pk, Stage.EXECUTE, tried=1)
+    last = begun.stage_runs.get(stage="execute")
+    assert (last.module_version, last.fallback) == (before, "previous_version")
+    assert last.reason == f"module execute {left} was rolled back since an earlier try"
+    assert orders_of(book) == expected.orders
 
 
 def test_a_stage_knows_how_often_its_task_was_tried(monkeypatch):

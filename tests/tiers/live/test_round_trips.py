@@ -10,7 +10,7 @@ from tiers.live import chain, stages
 from trading.models import Order, Stage, TradeExecution
 
 pytestmark = pytest.mark.django_db(transaction=True)  # as in a worker: no savepoint of the test
-BUDGET, AN_ORDER = 46, 3  # BEGIN and COMMIT included
+BUDGET, AN_ORDER = 47, 3  # BEGIN and COMMIT included
 
 
 def counted(work, *args, **named):

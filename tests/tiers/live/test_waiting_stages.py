@@ -21,13 +21,16 @@ from tests.support.harness import clone, drop
 from tests.support.live_market import make_bars, stored
 from tests.tiers.challenge.conftest import _own_process  # noqa: F401 - every test as a fresh process has it
 from tests.tiers.llm.conftest import KEY, message, stand_in  # noqa: F401 - a fixture
+from tiers.challenge import arms
 from tiers.live import chain, handlers, lookback, stages
 from tiers.live.handlers import ingest, llm
+from trading.books import ledger
 from trading.books import write as books
 from trading.market.read import bar_window
 from trading.market.timestamps import utc
 from trading.market.write import lock_bars_shared, upsert_bars
 from trading.models import Book, EngineeredFeatures, LedgerEntry, PipelineCycle, Stage, StageRun, StrategicDecision
+from trading.orders import cycle_end
 
 PATIENCE_S = 300.0  # of a machine under load; every wait ends with its condition
 REPLY = message('{"stance": "RISK_OFF", "conviction": 0.5, "risk_multiplier": 0.5, "reasoning": "thin"}')
@@ -203,6 +206,48 @@ def test_an_answer_for_a_cycle_that_has_ended_meanwhile_is_dropped(cycle, thinki
     assert (cycle.status, cycle.stage, cycle.reason) == ("FAILED", "llm", "given up")
     assert not StageRun.objects.filter(cycle=cycle, stage="llm").exists()
     assert not StrategicDecision.objects.filter(cycle=cycle).exists()
+
+
+@pytest.mark.parametrize("stage", [Stage.FEATURES, Stage.RISK, Stage.EXECUTE], ids=str)
+def test_whoever_ends_a_cycle_waits_for_no_module_and_nothing_of_its_answer_stays(
+    started,
+    stand_in,  # noqa: F811
+    monkeypatch,
+    stage,
+):
+    stand_in.body = REPLY
+    at_work, answer, champion = threading.Event(), threading.Event(), arms.champion
+
+    def slow(cycle, asked):
+        if asked is stage:
+            at_work.set()
+            assert answer.wait(PATIENCE_S)
+        return champion(cycle, asked)
+
+    def work():
+        try:
+            return stages.run_stage(started.pk, stage)
+        finally:
+            connection.close()
+
+    for before in chain.STAGES[: chain.STAGES.index(stage)]:
+        stages.run_stage(started.pk, before)
+    monkeypatch.setattr(arms, "champion", slow)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        try:
+            assert at_work.wait(PATIENCE_S)
+            assert cycle_end.end_for(started.pk, actor="ana", reason="it hangs").status == "FAILED"
+        finally:
+            answer.set()
+    assert running.result() == started.pk
+    started.refresh_from_db()
+    assert (started.status, started.reason) == ("FAILED", f"ended by ana at {stage}: it hangs")
+    assert LedgerEntry.objects.filter(cycle=started).latest("sequence").kind == "end"
+    assert not StageRun.objects.filter(cycle=started, stage=stage).exists()
+    made = EngineeredFeatures.objects.filter(bar_ts=started.bar_ts)
+    assert not (made.exists() if stage is Stage.FEATURES else started.orders.exists())
+    assert ledger.verify(started.book_id) is None
 
 
 def test_a_bar_corrected_while_features_are_made_of_it_leaves_none_of_the_old(started, monkeypatch):

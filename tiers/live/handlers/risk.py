@@ -22,7 +22,7 @@ from tiers.contracts import (
 from tiers.contracts.parameters import PipelineParams, RiskParams
 from tiers.contracts.protocols import RiskTier
 from tiers.contracts.returns import window_returns
-from tiers.live import lookback, store
+from tiers.live import claims, lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.books import write as books
 from trading.models import Book, Stage
@@ -63,6 +63,7 @@ def run(ctx: StageContext) -> StageResult:
     )
     volatility, decision, preferred = answer.merged
     record.record(ctx.cycle, answer)
+    claims.still_due(ctx.cycle)  # its row before the book, as for whoever ends it; what is written then is taken back
     decision = replace(decision, state=_written_state(ctx.book, decision, view))
     enough = np.isfinite(bars.close).sum(axis=0) > params.volatility.min_returns  # before that nothing is fitted
     found = zip(bars.symbols, volatility.methods, enough, strict=True)
