@@ -44,7 +44,6 @@ def backtest(probability: FloatArray, **changes: Any) -> Any:
         "log": log,
         "bar_ts": BARS.ts,
         "run": bare,
-        "seed": 1,
         "n_seen": 100,
         "lead": SimpleNamespace(frequencies=None),
     }
@@ -184,7 +183,7 @@ def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_fre
     mine = 1e-4 + 0.01 * RNG.normal(size=899)
     curves = [np.cumprod(np.concatenate([[1.0], 1.0 + r])) for r in (mine + 0.002, mine)]
     first, other = (SimpleNamespace(run=SimpleNamespace(equity_curve=curve[100:])) for curve in curves)
-    lead = SimpleNamespace(run=first.run, frequencies=other, seed=1, pace=252.0)
+    lead = SimpleNamespace(run=first.run, frequencies=other, pace=252.0)
     found = evidence.of(backtest(knowing(moving=0.0, direction=0.0), lead=lead), BARS, [MODEL] * 3)
     assert found is not None
     assert found.sharpe is not None
