@@ -30,7 +30,7 @@ CLOCKS: Final = (
 # Stocks trade before and after a session, too: minutes of a day in New York.
 EXTENDED: Final = (4 * 60, 20 * 60)
 _FRIDAY: Final = 5
-_AHEAD: Final = re.compile(r"(.+/.+[a-z])([+-]\d{1,2})")
+_AHEAD: Final = re.compile(r"([^+-]*[a-z])([+-]\d{1,2})")
 
 
 def check_zone(name: str) -> None:
