@@ -15,6 +15,7 @@ from tiers.predict.artefact import Card
 from tiers.predict.fitting import FitParams
 from tiers.predict.network import CausalNetwork, NetworkConfig, preset
 from tiers.predict.train import TrainParams
+from trading.registry import write
 
 RECEPTIVE = preset("compact").receptive_bars
 QUICK = TrainParams(
@@ -73,6 +74,12 @@ def save_model(folder: Path, *, seed: int = 3, names: tuple[str, ...] = catalog.
     written = card(weights, names=names, seed=seed, **changes)
     artefact.save(folder, written, weights)
     return written
+
+
+def serve(root: Path, *symbols: str, name: str) -> None:
+    """Put an untrained network that has opinions and likes to buy in charge of these symbols; `root` is `VAR_DIR`."""
+    made = save_model(root / name, name=name, params={"volatility_bars": 20}, prior=[0.1, 0.2, 0.7], symbols=[*symbols])
+    write.register_model(made.to_json(), path=name, role="champion")
 
 
 def learnable(n_bars: int, n_symbols: int = 2, *, seed: int = 0) -> tuple[FloatArray, FloatArray]:

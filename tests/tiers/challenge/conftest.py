@@ -21,8 +21,8 @@ from helios.modules.models import Module, ModuleVersion
 from helios.rollouts import process as rollouts_held
 from helios.rollouts import services as rollouts
 from helios.rollouts.models import Rollout
+from tests.support import networks
 from tests.support.live_market import make_bars, stored
-from tests.support.networks import save_model
 from tiers.challenge import arms
 from tiers.contracts import protocols
 from tiers.live import chain, stages, store
@@ -31,7 +31,6 @@ from trading.market.bars import Bars
 from trading.market.timestamps import utc
 from trading.models import Book, Order, PipelineCycle, Stage
 from trading.registry import artefacts
-from trading.registry import write as models_service
 
 N, FIRST = 400, 350
 SYMBOLS = ("AAPL", "IBM", "MSFT")
@@ -56,15 +55,7 @@ def bars(db: None, tmp_path: Path, settings: Any) -> Bars:
     """Three symbols, and a model whose untrained network has opinions all the same."""
     settings.VAR_DIR = tmp_path
     made = stored(make_bars(SYMBOLS, n_bars=N, seed=3))
-    card = save_model(
-        tmp_path / "model",
-        seed=3,
-        name="first",
-        params={"volatility_bars": 20},
-        prior=[0.1, 0.2, 0.7],
-        symbols=[*SYMBOLS],
-    )
-    models_service.register_model(card.to_json(), path="model", role="champion")
+    networks.serve(tmp_path, *SYMBOLS, name="first")
     return made
 
 

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from helios.modules import process
-from tests.support import parity
+from tests.support import networks, parity
 from tests.support.live_market import make_bars, stored
-from tests.support.networks import save_model
 from tiers.live import chain, stages, store
 from trading.books import write as books
 from trading.market import instruments
@@ -24,7 +23,6 @@ from trading.market.bars import split as by_symbol
 from trading.market.timestamps import utc
 from trading.models import Book, Order, PipelineCycle, TradeExecution
 from trading.registry import artefacts
-from trading.registry import write as models_service
 
 pytestmark = pytest.mark.django_db
 STOCKS, COIN = ("AAPL", "IBM"), "BTC-USDT"
@@ -38,19 +36,11 @@ def times(db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPat
     settings.VAR_DIR = tmp_path
     monkeypatch.setattr(artefacts, "_loaded", {})
     process.forget()
-    card = save_model(
-        tmp_path / "model",
-        seed=3,
-        name="both",
-        params={"volatility_bars": 20},
-        prior=[0.1, 0.2, 0.7],
-        symbols=[*STOCKS, COIN],
-    )
     stocks = stored(make_bars(STOCKS, n_bars=N, seed=3, start="2020-09-28"))
     instruments.ensure_instrument(COIN, "crypto")
     coin = make_midnights(stocks)
     market_service.upsert_bars(coin, source="test")
-    models_service.register_model(card.to_json(), path="model", role="champion")
+    networks.serve(tmp_path, *STOCKS, COIN, name="both")
     return [utc(ts) for ts in union([*by_symbol(stocks), *by_symbol(coin)], "1d").ts]
 
 
