@@ -100,6 +100,7 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
 GROUP BY relname
 """
 _OF_ALL: Final = re.compile(r"(INSERT|UPDATE)(?! \()")
+_NAMED: Final = re.compile(r"\((.*?)\)")
 _OWN_SETTINGS: Final = """
 SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
 WHERE r.rolname = current_user AND r.rolname = ANY(%s)
@@ -127,7 +128,8 @@ def grant(**_: Any) -> None:
 
 
 def statements(role: str, columns: Mapping[str, str]) -> Iterator[str]:
-    """The SQL that gives one role its access to those of its tables that are there, and to no other.
+    """The SQL that gives one role its access to those of its tables and their columns that are there, and to
+    no other.
 
     `columns`: by table, what a role may write that may write all.
     """
@@ -137,8 +139,14 @@ def statements(role: str, columns: Mapping[str, str]) -> Iterator[str]:
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"
     for table, access in ACCESS[role].items():
         if access and table in columns:
-            limited = _OF_ALL.sub(rf"\1 ({columns[table]})", access)
-            yield f"GRANT {limited} ON {table} TO {role}"
+            yield f"GRANT {_limited(access, columns[table])} ON {table} TO {role}"
+
+
+def _limited(access: str, columns: str) -> str:
+    """The access to columns that there are: after a migration backwards they may be fewer than it names."""
+    there = columns.split(", ")
+    named = _NAMED.sub(lambda names: f"({', '.join(name for name in names[1].split(', ') if name in there)})", access)
+    return _OF_ALL.sub(rf"\1 ({columns})", named)
 
 
 def take_back_settings() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.apps import apps
 from django.core.management import call_command
@@ -10,6 +12,7 @@ from django.db import connection
 from helios.breakers.catalog import SHIPPED as BREAKERS
 from helios.breakers.models import CircuitBreaker
 from helios.control import generations
+from helios.db import roles
 from helios.flags import catalog, services
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 from helios.modules.models import Module
@@ -42,6 +45,15 @@ def test_every_table_can_be_taken_away_and_brought_back():
     slots = Module.objects.order_by("id").values_list("name", "state", "active__state", "active__label")
     assert [row[:3] for row in slots] == [(tier, "ACTIVE", "ACTIVE") for tier in TIERS]
     assert all("+" in label for *_, label in slots)  # their sources were read when migrating had ended
+
+
+def test_every_column_that_a_role_may_change_is_there():
+    for access in roles.ACCESS.values():
+        for table, changes in access.items():
+            named = {name for names in re.findall(r"\((.*?)\)", changes) for name in names.split(", ")}
+            with connection.cursor() as cursor:
+                there = {column.name for column in connection.introspection.get_table_description(cursor, table)}
+            assert named <= there, table
 
 
 def test_reversing_the_data_alone_takes_exactly_the_shipped_rows():
