@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from django.db.models import Model
+from django.db.models.functions import Now
 
 from helios.control import generations
 from helios.control.generations import Generation
@@ -80,6 +81,12 @@ def still_due(cycle: PipelineCycle) -> bool:
     """Whether a cycle is where it was when it was read; its row stays locked until the transaction ends."""
     same = "t.id = %s AND t.status = %s AND t.stage = %s FOR UPDATE"
     return bool(statements.select(PipelineCycle, same, [cycle.pk, cycle.status, cycle.stage]))
+
+
+def asked(cycle_id: int, stage: Stage) -> None:
+    """Note that a stage was tried and asks for another try; the first time counts."""
+    due = PipelineCycle.objects.filter(pk=cycle_id, stage=stage, status=PipelineCycle.Status.RUNNING)
+    due.filter(asked_at=None).update(asked_at=Now())
 
 
 def _row(cycle_id: int, stage: Stage, lock: str, suffix: str) -> tuple[Any, ...] | None:

@@ -1,4 +1,4 @@
-"""When a bar is too old to be traded on, and when its cycle has asked for another try too long."""
+"""When a bar is too old to be traded on, and when a stage has asked for another try too long."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ def late_now(book: Book, bar_ts: datetime) -> bool:
 
 
 def asked_too_long(cycle: PipelineCycle) -> bool:
-    """Whether a stage that was tried before still asks for another try when its cycle, a replay's too, has run for as
-    long as its bar may be late.
+    """Whether the stage that is due first asked for another try longer ago than a bar may be late.
+
+    How old its cycle is, or how often its message was sent, says nothing: it may have stood in a queue. So a replay's
+    cycle has the same time, whatever the age of its bar.
     """
-    limit_s = get_env().max_bar_lateness_s[cycle.timeframe]
-    return cycle.redriven > 0 and timezone.now() - cycle.started_at > timedelta(seconds=limit_s)
+    return cycle.asked_at is not None and timezone.now() - cycle.asked_at > timedelta(seconds=ask_limit_s(cycle))
+
+
+def ask_limit_s(cycle: PipelineCycle) -> float:
+    """For how long a stage may ask for another try."""
+    return get_env().max_bar_lateness_s[cycle.timeframe]

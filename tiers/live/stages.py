@@ -40,7 +40,7 @@ from tiers.contracts.switches import from_json
 from tiers.live import claims, cycle_flags
 from tiers.live.claims import Claim
 from tiers.live.handlers import HANDLERS, WAITS
-from tiers.live.lateness import asked_too_long, late_now
+from tiers.live.lateness import ask_limit_s, asked_too_long, late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult
 from trading.books import ledger
 from trading.models import Book, PipelineCycle, Stage, StageRun
@@ -48,7 +48,8 @@ from trading.orders import cycle_end, order_claims, outbox
 
 Status = PipelineCycle.Status
 _MOVE = """
-    UPDATE pipeline_cycles SET stage = %s, progressed_at = statement_timestamp(), redriven = 0, modules = %s
+    UPDATE pipeline_cycles SET stage = %s, progressed_at = statement_timestamp(), redriven = 0, asked_at = NULL,
+        modules = %s
     WHERE id = %s AND stage = %s AND status = 'RUNNING' RETURNING id
 """
 
@@ -84,8 +85,11 @@ def _run(cycle_id: int, stage: Stage, started: float, tried: int) -> PipelineCyc
             return attempt(after=failure)
     except Skip as skip:
         status, reason = Status.SKIPPED, error_text(skip)
-    except (Transient, *UNAVAILABLE):
+    except UNAVAILABLE:
         raise  # the task is tried again, a bounded number of times
+    except Transient:
+        claims.asked(cycle_id, stage)  # likewise, and for a bounded time
+        raise
     except BaseException as error:  # a defect in a tier ends its cycle with a reason, and stops no book
         if told_to_end(error):
             raise
@@ -141,7 +145,7 @@ def _work(claim: Claim, stage: Stage, tried: int, after: WatchedCallFailed | Non
     cycle.redriven = max(cycle.redriven, tried)
     after = after or arms.rolled_back(cycle, stage)
     if after is None:
-        return _handled(claim, stage)
+        return _handled(claim, stage, tried)
     slot = Stage(after.name)  # a stage asks parts of other tiers, too: bars that they look back on, what they enforce
     previous = arms.fallback_version(cycle, slot)
     if not previous:
@@ -150,7 +154,7 @@ def _work(claim: Claim, stage: Stage, tried: int, after: WatchedCallFailed | Non
     cycle.modules = {**cycle.modules, slot.value: previous}
     why = error_text(after)
     logger.bind(failed=failed, serves=previous, error=why).warning("tier.previous_version")
-    result = _handled(claim, stage)
+    result = _handled(claim, stage, tried)
     again = {"failed": failed, "serves": previous, "error": why}
     reason = "; ".join(filter(None, [why, result.reason]))
     return replace(
@@ -158,22 +162,23 @@ def _work(claim: Claim, stage: Stage, tried: int, after: WatchedCallFailed | Non
     )
 
 
-def _handled(claim: Claim, stage: Stage) -> StageResult:
-    """What the handler says. What may succeed when it is made again has failed once its bar's time is over; a watched
-    call after enough tries, too.
+def _handled(claim: Claim, stage: Stage, tried: int) -> StageResult:
+    """What the handler says. What may succeed when it is made again has failed once it has asked for that too long; a
+    watched call after enough tries, too.
     """
     cycle = claim.cycle
     try:
         return HANDLERS[stage](_context(claim))
     except WatchedCallDelayed as delay:
-        if cycle.redriven < arms.PATIENCE and not asked_too_long(cycle):
+        if tried < arms.PATIENCE and not asked_too_long(cycle):
             raise Transient(error_text(delay)) from None
         watch.failed(delay.swap_id, error_text(delay))
         raise
     except Transient as delay:
         if not asked_too_long(cycle):
             raise
-        raise HeliosError(f"asked to be tried again until the time of its bar was over: {error_text(delay)}") from None
+        limit_s = ask_limit_s(cycle)
+        raise HeliosError(f"asked to be tried again for more than {limit_s:g} s: {error_text(delay)}") from None
 
 
 def _context(claim: Claim) -> StageContext:

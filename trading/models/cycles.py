@@ -51,6 +51,9 @@ class PipelineCycle(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     progressed_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
+    asked_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the stage that is due was tried and first asked for another try"
+    )
     redriven = models.PositiveSmallIntegerField(
         default=0, help_text="times the chain was sent again for the stage that is due"
     )

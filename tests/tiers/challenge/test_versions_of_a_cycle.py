@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.utils import timezone
+from django.db.models import F
 
 from helios.modules import process, watch
 from helios.modules import services as modules
@@ -143,35 +143,83 @@ def test_a_new_version_that_goes_on_asking_for_another_try_is_rolled_back(calm, 
     assert (finish(begun).status, orders_of(book)) == ("DONE", expected.orders)
 
 
-def past_its_time(cycle):
-    """Its bar's time is over: the cycle began longer ago than a bar of a day may be late."""
-    PipelineCycle.objects.filter(pk=cycle.pk).update(started_at=timezone.now() - timedelta(hours=2))
+TWO_HOURS = timedelta(hours=2)  # longer than a bar of a day may be late
 
 
-def test_a_version_that_nobody_watches_asks_for_another_try_no_longer_than_its_bar_may_be_late(book, times, swap):
-    swap("portfolio", BUSY)
+def unwatched(slot):
+    """What was switched in long ago."""
     ModuleSwap.objects.update(state="COMPLETED")
-    Module.objects.update(watch=None)
+    Module.objects.filter(name=slot).update(watch=None)
     process.forget()
+
+
+def asks_again(cycle, stage, *, tried=0):
+    with pytest.raises(Transient, match="the venue is busy"):
+        stages.run_stage(cycle.pk, stage, tried=tried)
+
+
+def two_hours_later():
+    """The same cycles, as they stand when all of it was two hours ago."""
+    moments = ("started_at", "progressed_at", "asked_at")
+    PipelineCycle.objects.update(**{name: F(name) - TWO_HOURS for name in moments})
+
+
+def test_a_version_that_nobody_watches_asks_for_another_try_no_longer_than_a_bar_may_be_late(book, times, swap):
+    swap("portfolio", BUSY)
+    unwatched("portfolio")
     begun = run(book, times[FIRST], upto=Stage.PORTFOLIO)
-    with pytest.raises(Transient, match="the venue is busy"):
-        stages.run_stage(begun.pk, Stage.PORTFOLIO, tried=arms.PATIENCE)
-    past_its_time(begun)
-    with pytest.raises(Transient, match="the venue is busy"):
-        stages.run_stage(begun.pk, Stage.PORTFOLIO)  # its first try
-    stages.run_stage(begun.pk, Stage.PORTFOLIO, tried=1)
+    for tried in range(arms.PATIENCE + 1):
+        asks_again(begun, Stage.PORTFOLIO, tried=tried)
+    two_hours_later()
+    stages.run_stage(begun.pk, Stage.PORTFOLIO)  # by whatever message
     begun.refresh_from_db()
     assert begun.status == "FAILED"
-    assert begun.reason.startswith("portfolio: asked to be tried again until the time of its bar was over: ")
+    assert begun.reason.startswith("portfolio: asked to be tried again for more than 3600 s: ")
+    assert "the venue is busy" in begun.reason
+
+
+def test_a_stage_that_waited_long_for_a_worker_has_asked_for_nothing_yet(book, times, swap):
+    """Its message was sent again and again while no worker was there; the cycle is old, and the stage was never run."""
+    swap("portfolio", BUSY)
+    unwatched("portfolio")
+    begun = run(book, times[FIRST], upto=Stage.PORTFOLIO)
+    PipelineCycle.objects.update(redriven=5)
+    two_hours_later()
+    for tried in range(2):
+        asks_again(begun, Stage.PORTFOLIO, tried=tried)
+    begun.refresh_from_db()
+    assert (begun.status, begun.stage) == ("RUNNING", "portfolio")
+
+
+def test_a_stage_is_given_its_own_time_whatever_the_one_before_it_asked_for(book, times, swap):
+    swap("portfolio", SLOW_TO_START.replace("execute", "portfolio"))
+    swap("execute", BUSY)
+    unwatched("portfolio")
+    unwatched("execute")
+    begun = run(book, times[FIRST], upto=Stage.PORTFOLIO)
+    with pytest.raises(Transient, match="not yet"):
+        stages.run_stage(begun.pk, Stage.PORTFOLIO)
+    two_hours_later()
+    stages.run_stage(begun.pk, Stage.PORTFOLIO, tried=1)
+    asks_again(begun, Stage.EXECUTE)
 
 
 def test_a_watched_version_fails_at_the_end_of_that_time_too(book, times, swap):
     before = active("portfolio")
     swap("portfolio", BUSY)
     begun = run(book, times[FIRST], upto=Stage.PORTFOLIO)
-    past_its_time(begun)
-    stages.run_stage(begun.pk, Stage.PORTFOLIO, tried=1)
+    asks_again(begun, Stage.PORTFOLIO)
+    two_hours_later()
+    stages.run_stage(begun.pk, Stage.PORTFOLIO)
     assert (finish(begun).status, active("portfolio")) == ("DONE", before)
+
+
+def test_a_watched_version_does_not_answer_for_a_queue_that_stood(book, times, swap):
+    bad = swap("portfolio", BUSY)
+    begun = run(book, times[FIRST], upto=Stage.PORTFOLIO)
+    PipelineCycle.objects.update(redriven=arms.PATIENCE)
+    asks_again(begun, Stage.PORTFOLIO)
+    assert active("portfolio") == bad
 
 
 def test_a_cycle_goes_on_without_a_version_that_its_slot_has_left(calm, book, times, swap):
