@@ -2,7 +2,8 @@
 
 Where a challenger decides, an arm's PnL is what the book's positions in its symbols really made: change of value plus
 the cash of the fills, fees included. In shadow mode both arms are valued alike, by the weights that their answers alone
-would hold. Only bars that the book itself has reached count, also in replays of history.
+would hold. In a live step a row in shadow is what an arm forecast of the other's symbols: losses are compared by it,
+and nothing else. Only bars that the book itself has reached count, also in replays of history.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -168,11 +169,14 @@ class Reading:
     decisions: list[Decision]
     losses: dict[int, float]  # by place in `decisions`
     held: Held
+    live: set[int]  # cycles in which what an arm said was followed
     unvalued: set[tuple[int, datetime]]  # the newest snapshot of each book: what it holds is worth something only later
 
     def observed(self, place: int, before: Before) -> Observation:
         """The decision at a place as the figures take it; `before` is brought up to it."""
-        return _observed(self.decisions[place], self.losses.get(place), self.held, before)
+        one = self.decisions[place]
+        made = _observed(one, self.losses.get(place), self.held, before)
+        return replace(made, decided=False) if one.shadow and one.cycle_id in self.live else made
 
     def settled(self) -> set[int]:
         """The cycles of which nothing changes any more: of each book the older ones, up to the first that may."""
@@ -193,8 +197,15 @@ class Reading:
 def _read(params: list[Any]) -> Reading:
     """`params` of `_DECISIONS`."""
     decisions = [Decision(**row) for row in _rows(_DECISIONS, params)]
-    held, unvalued = _held([one for one in decisions if not one.shadow])
-    return Reading(decisions=decisions, losses=outcomes.losses(decisions), held=held, unvalued=unvalued)
+    followed = [one for one in decisions if not one.shadow]
+    held, unvalued = _held(followed)
+    return Reading(
+        decisions=decisions,
+        losses=outcomes.losses(decisions),
+        held=held,
+        live={one.cycle_id for one in followed},
+        unvalued=unvalued,
+    )
 
 
 def _observed(decision: Decision, loss: float | None, held: Held, before: Before) -> Observation:

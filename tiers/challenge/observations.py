@@ -21,12 +21,16 @@ LEAST_PROBABILITY = 1e-12  # a forecast that ruled out what happened costs 27.6 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One arm's decision on one symbol in one cycle. None: not known yet, or not measured."""
+    """One arm's decision on one symbol in one cycle. None: not known yet, or not measured.
+
+    One that did not decide is a forecast of a symbol that the other arm decided: of it only the loss counts.
+    """
 
     arm: str
     book: int
     cycle: int
     symbol: str
+    decided: bool = True
     failed: bool = False
     latency_ms: float | None = None  # of the arm's whole call, the same for every symbol of a cycle
     weight: float | None = None  # held because of it, as a fraction of equity
@@ -46,15 +50,17 @@ def measures(observations: Iterable[Observation]) -> dict[str, ArmMeasures]:
 
 
 def _of_arm(found: Sequence[Observation]) -> ArmMeasures:
-    good = [each for each in found if not each.failed]
+    decided = [each for each in found if each.decided]
+    good = [each for each in decided if not each.failed]
+    forecasts = [each for each in found if each.loss is not None and not each.failed]
     return ArmMeasures(
-        n_decisions=len(found),
-        n_errors=len(found) - len(good),
-        latency_ms=tuple({e.cycle: e.latency_ms for e in found if e.latency_ms is not None}.values()),
+        n_decisions=len(decided),
+        n_errors=len(decided) - len(good),
+        latency_ms=tuple({e.cycle: e.latency_ms for e in decided if e.latency_ms is not None}.values()),
         pnl_bps=tuple(each.pnl_bps for each in good if each.pnl_bps is not None),
-        losses=tuple(each.loss for each in good if each.loss is not None),
+        losses=tuple(each.loss for each in forecasts if each.loss is not None),
         pnl_of=tuple((each.cycle, each.symbol) for each in good if each.pnl_bps is not None),
-        losses_of=tuple((each.cycle, each.symbol) for each in good if each.loss is not None),
+        losses_of=tuple((each.cycle, each.symbol) for each in forecasts),
         bars_a_day=max((each.bars_a_day for each in good), default=1),
         n_orders=sum(each.n_orders for each in good),
         n_rejected=sum(each.n_rejected for each in good),

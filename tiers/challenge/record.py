@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,14 +21,22 @@ T = TypeVar("T")
 
 
 def record(cycle: PipelineCycle, answer: Answer[T], *, error: str = "") -> None:
-    """Write the decisions of both arms of every trial; `error` is the champion's, where its answer is a fallback."""
+    """Write the decisions of both arms of every trial; `error` is the champion's, where its answer is a fallback.
+
+    In a live step also what each arm forecast of the other's symbols. It decided nothing, and by it alone losses can
+    be compared of the same symbols at the same bars.
+    """
     rows: list[ArmDecision] = []
     for trial in answer.trials:
         symbols = cycle.book.symbols
         own = [s for s in symbols if trial.assignment.shadow or s not in trial.assigned]
         other = [s for s in symbols if s in trial.assigned]
-        rows += _rows(cycle, trial.assignment, Arm.CHAMPION, own, answer.values(answer.value), answer.latency_ms, error)
+        values = answer.values(answer.value)
+        rows += _rows(cycle, trial.assignment, Arm.CHAMPION, own, values, answer.latency_ms, error)
         rows += _rows(cycle, trial.assignment, Arm.CHALLENGER, other, trial.values or {}, trial.latency_ms, trial.error)
+        if not trial.assignment.shadow and not error and trial.values is not None:
+            rows += _beside(cycle, trial.assignment, Arm.CHAMPION, other, values)
+            rows += _beside(cycle, trial.assignment, Arm.CHALLENGER, own, trial.values)
     if rows:
         arm_decisions.record(rows)
 
@@ -38,7 +47,7 @@ def _rows(
     arm: Arm,
     symbols: list[str],
     values: Values,
-    latency_ms: float,
+    latency_ms: float | None,
     error: str,
 ) -> list[ArmDecision]:
     return [
@@ -56,6 +65,19 @@ def _rows(
         )
         for symbol in symbols
     ]
+
+
+def _beside(
+    cycle: PipelineCycle, assignment: Assignment, arm: Arm, symbols: list[str], values: Values
+) -> list[ArmDecision]:
+    """What an arm forecast of symbols that the other one decided: no weight follows from it, no time counts."""
+    forecasts = {
+        symbol: {name: said for name, said in values[symbol].items() if name != "weight"}
+        for symbol in symbols
+        if "probability" in values.get(symbol, {})
+    }
+    rows = _rows(cycle, assignment, arm, list(forecasts), forecasts, None, "")
+    return [replace(row, shadow=True) for row in rows]
 
 
 # --- what is kept of each answer; `weight` is what the answer alone would hold, as a fraction of equity ---

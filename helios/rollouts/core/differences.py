@@ -1,7 +1,8 @@
-"""How the challenger did beside the champion: paired by bar and symbol where both decided there.
+"""How the challenger did beside the champion: paired by bar and symbol where both spoke there.
 
-In replay and shadow every decision has its twin in the other arm, so that what the market did to both drops out. In a
-live step the arms have different symbols: then two independent samples are compared.
+In replay and shadow every decision has its twin in the other arm, so that what the market did to both drops out, and so
+has every forecast in a live step. There the arms hold different symbols: their PnL is compared as two independent
+samples, as is whatever has no pairs.
 """
 
 from __future__ import annotations

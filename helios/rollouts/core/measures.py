@@ -17,7 +17,8 @@ Reading = Mapping[str, "ArmMeasures"]  # "champion" and "challenger", both alway
 class ArmMeasures:
     """The decisions of one arm since a moment. An arm that decided nothing has the defaults.
 
-    The champion's decisions are those for the symbols that it serves; in shadow mode both arms have all symbols.
+    The champion's decisions are those for the symbols that it serves; in shadow mode both arms have all symbols. Losses
+    are those of all its forecasts, also of symbols that the other arm decides.
     A decision that raised counts in `n_decisions` and in `n_errors`, and has no PnL and no loss.
     """
 

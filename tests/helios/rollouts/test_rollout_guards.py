@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,19 @@ def test_worse_calibration_is_noticed_in_small_and_in_large_samples(n: int) -> N
     assert said(guard("log_loss_excess", 0.02, "soft"), worse).outcome is Outcome.FAILED
     same = reading(arm(n, loss=1.0), arm(n, loss=1.0, seed=1))
     assert said(guard("log_loss_excess", 0.02, "soft"), same).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(("worse", "outcome"), [(0.0, Outcome.PASSED), (0.05, Outcome.FAILED)])
+def test_a_challenger_of_the_easy_symbols_is_judged_by_what_the_champion_says_of_them(
+    worse: float, outcome: Outcome
+) -> None:
+    places = tuple((bar, symbol) for bar in range(100) for symbol in ("easy", "hard"))
+    losses = tuple((0.3 if symbol == "easy" else 1.4) + bar % 7 / 10 for bar, symbol in places)
+    champion = ArmMeasures(n_decisions=100, losses=losses, losses_of=places)  # of the hard ones
+    challenger = replace(champion, losses=tuple(loss + worse for loss in losses))
+    found = said(guard("log_loss_excess", 0.005, "soft"), reading(challenger, champion))
+    assert (found.outcome, found.samples) == (outcome, 100)
+    assert found.value == pytest.approx(worse, abs=1e-12)
 
 
 @pytest.mark.parametrize("one", PREDICT, ids=lambda one: one.metric)

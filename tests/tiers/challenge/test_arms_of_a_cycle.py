@@ -22,8 +22,8 @@ def run(*args, **named):
 TAKES_TOO_LONG = ASKS_WRONGLY.replace("SELECT 1 / 0", "SET LOCAL statement_timeout = 1; SELECT pg_sleep(60)")
 
 
-def arm(slot, name="challenger"):
-    return RolloutDecision.objects.filter(arm=name).order_by("symbol")
+def arm(slot, name="challenger", *, shadow=False):
+    return RolloutDecision.objects.filter(arm=name, shadow=shadow).order_by("symbol")
 
 
 def test_without_a_rollout_nothing_is_recorded(book, times):
@@ -76,6 +76,13 @@ def test_each_arm_serves_its_symbols(book, times, challenger):
     assert {row.symbol for row in arm("predict")} == served
     assert {row.symbol for row in arm("predict", "champion")} == set(SYMBOLS) - served
     assert all(row.value["probability"] == [0.0, 0.1, 0.9] for row in arm("predict"))
+    beside = {name: arm("predict", name, shadow=True) for name in ("champion", "challenger")}
+    assert {name: {row.symbol for row in rows} for name, rows in beside.items()} == {
+        "champion": served,
+        "challenger": set(SYMBOLS) - served,
+    }
+    assert all(row.value.keys() == {"probability", "horizon_bars", "model"} for row in beside["champion"])
+    assert {row.latency_ms for rows in beside.values() for row in rows} == {None}
     assert all(row.latency_ms > 0 and row.error == "" and not row.shadow for row in arm("predict"))
     assert LedgerEntry.objects.get(kind="predict").payload["arms"][0]["symbols"] == sorted(served)
 
@@ -150,7 +157,7 @@ def run(**named):
     roll_out("module", "risk", challenger("risk", source))
     run(book, times[FIRST])
     assert orders_of(book) == expected.orders
-    assert {row.error for row in arm("risk")} == {""}
+    assert {row.error for row in arm("risk", shadow=True)} == {""}
 
 
 def test_a_challenger_that_cannot_be_loaded_is_an_error_of_its_own(book, times, challenger):

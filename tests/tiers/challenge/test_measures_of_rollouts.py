@@ -10,6 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from helios.breakers import process
 from helios.breakers.shared_state import SharedStore
+from helios.rollouts.core import differences
+from helios.rollouts.models import RolloutDecision
 from tests.support.challengers import BROKEN, BUYS, SAME
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, roll_out, run
 from tiers.challenge import measures
@@ -82,6 +84,41 @@ def test_forecasts_are_judged_once_their_horizon_has_passed(book, times, challen
     plain = [-math.log(probability[outcome[i, j]]) for i in range(3) for j in range(len(SYMBOLS))]
     assert sorted(arm.losses) == pytest.approx(sorted(plain))  # three of eight bars are five bars old
     assert len(measured(row)["champion"].losses) == len(arm.losses)
+
+
+def test_arms_that_say_the_same_lose_the_same_however_hard_their_symbols_are(book, times, challenger):
+    row = roll_out("module", "predict", challenger("predict", SAME["predict"]), live=50)
+    for ts in times[FIRST : FIRST + 12]:
+        run(book, ts)
+    champion, arm = measured(row).values()
+    assert {symbol for _, symbol in arm.losses_of} == set(SYMBOLS)  # each arm speaks of the other's symbols, too
+    by_symbol = {s: [loss for loss, (_, of) in zip(arm.losses, arm.losses_of, strict=True) if of == s] for s in SYMBOLS}
+    assert len({round(sum(losses), 6) for losses in by_symbol.values()}) == len(SYMBOLS)  # or this proves nothing
+    found = differences.log_loss(champion, arm)
+    assert (found.interval.estimate, found.interval.low, found.interval.high, found.n) == (0.0, 0.0, 0.0, 7)
+    served = RolloutDecision.objects.filter(arm="challenger", shadow=False).count()
+    assert (arm.n_decisions, champion.n_decisions) == (served, 12 * len(SYMBOLS) - served)
+
+
+def test_forecasts_of_both_arms_are_compared_on_every_symbol(book, times, challenger):
+    worse = BUYS.replace("out[known] = (0.0, 0.1, 0.9)", "out[known] = np.roll(out[known], 1, axis=1)")
+    row = roll_out("module", "predict", challenger("predict", worse), live=50)
+    for ts in times[FIRST : FIRST + 16]:
+        run(book, ts)
+    champion, arm = measured(row).values()
+    harm = differences.log_loss(champion, arm)
+    own = {of: loss for loss, of in zip(champion.losses, champion.losses_of, strict=True)}
+    plain = [loss - own[of] for loss, of in zip(arm.losses, arm.losses_of, strict=True)]
+    assert (len(plain), harm.n) == (11 * len(SYMBOLS), 11)
+    assert harm.interval.estimate == pytest.approx(sum(plain) / len(plain))
+    assert harm.interval.estimate > 0.1
+
+
+def test_a_forecast_beside_that_of_an_arm_that_failed_is_not_kept(book, times, challenger):
+    roll_out("module", "predict", challenger("predict", BROKEN), live=50)
+    run(book, times[FIRST])
+    assert RolloutDecision.objects.count() == len(SYMBOLS)
+    assert not RolloutDecision.objects.filter(shadow=True).exists()
 
 
 def test_errors_are_counted_and_earn_nothing(book, times, challenger):

@@ -48,8 +48,8 @@ class Past:
         )
         for symbol in SYMBOLS:
             for arm in Arm:
-                if self.shadow or (symbol == SYMBOLS[0]) == (arm is Arm.CHALLENGER):
-                    self._decision(cycle, symbol, arm.value)
+                decides = not self.shadow and (symbol == SYMBOLS[0]) == (arm is Arm.CHALLENGER)
+                self._decision(cycle, symbol, arm.value, shadow=not decides)
             if not self.shadow and not failed:
                 self._order(cycle, symbol)
         if not failed:
@@ -58,7 +58,7 @@ class Past:
             Order.objects.filter(pk=order.pk).update(status=self.random.choice(["FILLED", "REJECTED", "CANCELLED"]))
             self._fill(order, bar_ts)
 
-    def _decision(self, cycle: PipelineCycle, symbol: str, arm: str) -> None:
+    def _decision(self, cycle: PipelineCycle, symbol: str, arm: str, *, shadow: bool = True) -> None:
         shares = [self.random.random() + 0.01 for _ in range(3)]
         error = "broken" if arm == "challenger" and self.random.random() < 0.2 else ""
         value = {
@@ -71,7 +71,7 @@ class Past:
             rollout=self.row,
             step=self.row.step,
             arm=arm,
-            shadow=self.shadow,
+            shadow=shadow,
             cycle_id=cycle.pk,
             bar_ts=cycle.bar_ts,
             symbol=symbol,
