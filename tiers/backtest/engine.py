@@ -182,15 +182,13 @@ def _of_tiers(
     )
     decider = decide(history)
     run = _simulate(bars, decider, config, progress)
+    baseline = _weighted(bars, BuyAndHold(), config, silent)
     prior = _priors(served.models(bars.symbols, switches.neural_network_v2)) if compared else None
     frequencies = None
     if prior is not None:
         known = np.isfinite(history.probability)
-        naive = replace(history, probability=np.where(known, prior, np.nan))
-        frequencies = _result(
-            _simulate(bars, decide(naive), config, silent), bars, config, strategy="class frequencies", params={}
-        )
-    baseline = _weighted(bars, BuyAndHold(), config, silent)
+        naive = _simulate(bars, decide(replace(history, probability=np.where(known, prior, np.nan))), config, silent)
+        frequencies = _result(naive, bars, config, strategy="class frequencies", params={}, baseline=baseline)
     columns = tiers.features.feature_set(bars.timeframe).columns
     used = replace(params, portfolio=params.portfolio.held_for(history.horizon_bars))
     named: dict[str, object] = {"model": served.champion_name, **used.to_json()}

@@ -179,6 +179,21 @@ def test_class_frequencies_go_through_the_same_tiers() -> None:
     ]
 
 
+@pytest.mark.parametrize("n_seen", [0, 70, 150])
+def test_every_column_names_buy_and_hold_of_its_own_bars(n_seen: int) -> None:
+    made = helios(Carded(), compared=True, n_seen=n_seen)
+    lead, *_ = presentation.columns(made).values()
+    held = lead["buy_hold_return_pct"]
+    assert held != lead["total_return_pct"]
+    for name, column in presentation.columns(made).items():
+        over_all = name.endswith("with bars seen in training")
+        assert column["n_bars"] == (160 if over_all else lead["n_bars"])
+        if "same volatility" not in name:
+            of_these = made.baseline if over_all else made.lead.baseline
+            assert column["buy_hold_return_pct"] == of_these.metrics.total_return_pct
+            assert (column["buy_hold_return_pct"] == held) is (not over_all)
+
+
 def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_frequencies() -> None:
     mine = 1e-4 + 0.01 * RNG.normal(size=899)
     curves = [np.cumprod(np.concatenate([[1.0], 1.0 + r])) for r in (mine + 0.002, mine)]
