@@ -110,7 +110,7 @@ def data_table(data: Any) -> Table:
 def model_table(training: Any, backtest: Any) -> Table:
     """What the model in service is worth on bars that it did not see, beside what needs no model."""
     found = pick(backtest, "evidence")
-    bars = f"{formatted(pick(found, 'n_bars'), 'n')} bars from {_day(pick(found, 'start'))} on that it did not see"
+    bars = f"{formatted(pick(found, 'n_bars'), 'n')} bars from {_close(pick(found, 'start'))} on that it did not see"
     title = f"Model {pick(training, 'name') or DASH} on {bars}"
     table = _table(title, "figure", "model", "class frequencies", "always up")
     table.add_row("log loss", _plain(pick(found, "log_loss")), _plain(pick(found, "class_frequencies_log_loss")), DASH)
@@ -131,10 +131,10 @@ def evidence_table(backtest: Any) -> Table:
 
 def backtest_table(backtest: Any) -> Table:
     """The strategy beside what needs no opinion, over the same bars."""
-    days = f"{_day(pick(backtest, 'figures_from'))} to {_day(pick(backtest, 'end'))}"
+    closes = f"closes from {_close(pick(backtest, 'figures_from'))} to {_close(pick(backtest, 'end'))}"
     seen = pick(backtest, "out_of_sample") is False
     note = ", with bars the model was trained on" if seen else ""
-    title = f"Backtest of seven tiers, {formatted(pick(backtest, 'n_bars'), 'n')} bars, {days}{note}"
+    title = f"Backtest of seven tiers, {formatted(pick(backtest, 'n_bars'), 'n')} bars, {closes}{note}"
     beside = pick(backtest, "beside") or {}
     table = _table(title, "figure", "Helios", *map(str, beside))
     for label, key, unit in BACKTEST_ROWS:
@@ -206,5 +206,6 @@ def _plain(value: Any) -> str:
     return f"{value:.4f}" if value == value else DASH  # noqa: PLR0124 - NaN
 
 
-def _day(value: Any) -> str:
-    return str(value)[:10] if value else DASH
+def _close(value: Any) -> str:
+    """A bar's close to the minute: that of a coin's day is the next midnight, so a date alone would name another."""
+    return f"{str(value)[:16].replace('T', ' ')} UTC" if value else DASH

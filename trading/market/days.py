@@ -1,4 +1,7 @@
-"""The days of bars, by the clock of UTC: the midnight that ends a day is the close of its last bar. Pure."""
+"""The days of bars, by the clock of UTC: the midnight that ends a day is the close of its last bar. Pure.
+
+A coin's daily bar is known at that midnight, a stock's at the close of its session: bars of one date are of one day.
+"""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_the_figures_of_the_backtest_have_the_names_of_its_command() -> None:
 
 
 def test_a_backtest_over_training_bars_says_so() -> None:
-    assert "3,270 bars, 2009-04-08 to 2013-03-01, with bars the model was trained on" in " ".join(
+    assert "3,270 bars, closes from 2009-04-08 20:00 UTC to 2013-03-01 21:00 UTC, with bars the model was trained on" in " ".join(
         page(outcome()).split()
     )
     assert "trained on" not in page(outcome(backtest={**BACKTEST, "out_of_sample": True}))
@@ -120,7 +120,8 @@ def test_a_backtest_over_training_bars_says_so() -> None:
 
 def test_the_model_in_service_is_shown_on_what_it_did_not_see_and_in_words() -> None:
     text = page(outcome())
-    assert "Model compact-1d-7 on 900 bars from 2009-04-08 on that it did not see" in text
+    title = "Model compact-1d-7 on 900 bars from 2009-04-08 20:00 UTC on that it did not see"
+    assert title in " ".join(text.split())
     assert row(text, "log loss") == ["1.0816", "1.0898", "-"]
     assert row(text, "side of the move named right") == ["0.5270", "-", "0.5670"]
     assert row(text, "of it on where they go") == ["-0.0030", "-0.0080", "0.0020"]
