@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from sentinel.audits.facts import Snapshot
 from sentinel.audits.findings import Finding, Limits, Severity
+from trading.books.accounting import written
 
 
 def cash(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
@@ -41,15 +44,19 @@ def positions(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
             code="PROFIT_MISMATCH",
             severity=Severity.CRITICAL,
             subject=f"{account.book}/{account.symbol}",
-            message=f"cost less realised profit of {account.symbol} in book {account.book} is {account.net_cost:f} and "
-            f"its fees are {account.fees:f}, its fills make {account.net_bought:f} and {account.fees_by_fills:f}",
-            observed=f"{account.net_cost:f}, fees {account.fees:f}",
-            limit=f"{account.net_bought:f}, fees {account.fees_by_fills:f}",
+            message=f"{account.symbol} in book {account.book} has {carried}, its fills make {by_fills}",
+            observed=carried,
+            limit=by_fills,
         )
         for account in snapshot.positions
-        if (account.net_cost, account.fees) != (account.net_bought, account.fees_by_fills)
+        if (carried := _money(account.cost, account.profit, account.fees))
+        != (by_fills := _money(account.cost_by_fills, account.profit_by_fills, account.fees_by_fills))
     ]
     return [*quantities, *profits]
+
+
+def _money(cost: Decimal, profit: Decimal, fees: Decimal) -> str:
+    return f"cost {written(cost)}, realised profit {written(profit)}, fees {written(fees)}"
 
 
 def ledger(snapshot: Snapshot, _limits: Limits) -> list[Finding]:

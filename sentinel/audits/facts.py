@@ -89,17 +89,16 @@ class CashAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionAccount:
-    """A book's position in one symbol beside the sums of its fills.
-
-    Whatever share of the cost a sale took, cost less realised profit is what was bought less what was sold.
-    """
+    """A book's position in one symbol beside what its fills make, booked anew in their order."""
 
     book: str
     symbol: str
     held: Decimal = ZERO
     by_fills: Decimal = ZERO
-    net_cost: Decimal = ZERO
-    net_bought: Decimal = ZERO
+    cost: Decimal = ZERO
+    cost_by_fills: Decimal = ZERO
+    profit: Decimal = ZERO
+    profit_by_fills: Decimal = ZERO
     fees: Decimal = ZERO
     fees_by_fills: Decimal = ZERO
 

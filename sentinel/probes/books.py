@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from django.db import connection
@@ -16,6 +18,7 @@ from django.db.models.functions import Coalesce
 
 from sentinel.audits.facts import CashAccount, Chain, Mode, OpenOrder, PositionAccount, RunningCycle, Series
 from sentinel.probes.bounded import bounded
+from trading.books.accounting import Fill, Holding, replay
 from trading.books.ledger import GENESIS, entry_hash
 from trading.books.read import last_bar
 from trading.market import timeframes
@@ -35,16 +38,10 @@ FROM portfolio_state b LEFT JOIN trade_executions e ON e.book_id = b.id
 GROUP BY b.id ORDER BY b.id
 """
 _POSITIONS = """
-SELECT b.name, x.symbol, sum(x.held), sum(x.filled), sum(x.net_cost), sum(x.bought), sum(x.fees), sum(x.fee)
-FROM (
-    SELECT book_id, symbol, quantity AS held, 0 AS filled, cost - realised_pnl AS net_cost, 0 AS bought,
-           fees_paid AS fees, 0 AS fee
-    FROM positions
-    UNION ALL
-    SELECT book_id, symbol, 0, sign * quantity, 0, sign * notional, 0, fee
-    FROM trade_executions, LATERAL (SELECT CASE side WHEN 'BUY' THEN 1 ELSE -1 END AS sign) s
-) x JOIN portfolio_state b ON b.id = x.book_id
-GROUP BY b.id, b.name, x.symbol ORDER BY b.id, x.symbol
+SELECT b.name, symbol, coalesce(p.quantity, 0), coalesce(p.cost, 0), coalesce(p.realised_pnl, 0),
+       coalesce(p.fees_paid, 0), e.venue_fill_id, e.side, e.quantity, e.price, e.notional, e.fee, e.bar_ts
+FROM positions p FULL JOIN trade_executions e USING (book_id, symbol) JOIN portfolio_state b ON b.id = book_id
+ORDER BY book_id, symbol, e.id
 """
 
 
@@ -135,13 +132,29 @@ def cash() -> tuple[tuple[CashAccount, ...], str]:
 
 
 def positions() -> tuple[tuple[PositionAccount, ...], str]:
-    """Every position and the sums of its fills."""
-    names = ("held", "by_fills", "net_cost", "net_bought", "fees", "fees_by_fills")
-    found = tuple(
-        PositionAccount(book=name, symbol=symbol, **dict(zip(names, map(Decimal, sums), strict=True)))
-        for name, symbol, *sums in _rows(_POSITIONS)
-    )
+    """Every position and what its fills make, each booked anew: what a sale took of the cost hangs on all before."""
+    rows = groupby(_rows(_POSITIONS), key=itemgetter(0, 1))
+    found = tuple(_position(book, symbol, list(lines)) for (book, symbol), lines in rows)
     return found, f"{len(found)} positions agree with their fills"
+
+
+def _position(book: str, symbol: str, lines: list[tuple[Any, ...]]) -> PositionAccount:
+    held, cost, profit, fees = lines[0][2:6]
+    names = ("client_order_id", "side", "quantity", "price", "notional", "fee", "bar_ts")
+    fills = (Fill(symbol=symbol, **dict(zip(names, line[6:], strict=True))) for line in lines if line[6] is not None)
+    made = replay(Decimal(0), fills).holdings.get(symbol, Holding())
+    return PositionAccount(
+        book=book,
+        symbol=symbol,
+        held=held,
+        by_fills=made.quantity,
+        cost=cost,
+        cost_by_fills=made.cost,
+        profit=profit,
+        profit_by_fills=made.realised_pnl,
+        fees=fees,
+        fees_by_fills=made.fees_paid,
+    )
 
 
 def ledger() -> tuple[tuple[Chain, ...], str]:

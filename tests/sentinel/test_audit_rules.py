@@ -214,13 +214,16 @@ def test_a_position_must_equal_its_fills() -> None:
 
 
 def test_cost_profit_and_fees_of_a_position_must_equal_its_fills() -> None:
-    bought = {"net_bought": Decimal(100), "fees_by_fills": Decimal("0.1")}
-    same = PositionAccount(book="b", symbol="AAPL", net_cost=Decimal("100.00"), fees=Decimal("0.10"), **bought)
-    dear = PositionAccount(book="b", symbol="MSFT", net_cost=Decimal("100.00000001"), fees=Decimal("0.1"), **bought)
-    free = PositionAccount(book="b", symbol="IBM", net_cost=Decimal(100), **bought)
-    report = audit(positions=(same, dear, free))
-    assert codes(report) == [("PROFIT_MISMATCH", Severity.CRITICAL)] * 2
-    assert {finding.subject for finding in report.findings} == {"b/MSFT", "b/IBM"}
+    made = {"cost_by_fills": Decimal(60), "profit_by_fills": Decimal(9), "fees_by_fills": Decimal("0.1")}
+    carried = {"cost": Decimal("60.00"), "profit": Decimal(9), "fees": Decimal("0.10")}
+    same = PositionAccount(book="b", symbol="AAPL", **carried, **made)
+    dear = PositionAccount(book="b", symbol="MSFT", **{**carried, "cost": Decimal("60.00000001")}, **made)
+    free = PositionAccount(book="b", symbol="IBM", **{**carried, "fees": Decimal(0)}, **made)
+    both = PositionAccount(book="b", symbol="FB", **{**carried, "cost": Decimal(61), "profit": Decimal(10)}, **made)
+    report = audit(positions=(same, dear, free, both))
+    assert codes(report) == [("PROFIT_MISMATCH", Severity.CRITICAL)] * 3
+    assert {finding.subject for finding in report.findings} == {"b/MSFT", "b/IBM", "b/FB"}
+    assert {finding.limit for finding in report.findings} == {"cost 60, realised profit 9, fees 0.1"}
 
 
 def test_a_broken_ledger_names_the_entry() -> None:

@@ -112,7 +112,8 @@ def test_a_book_whose_fills_are_booked_agrees(desk: Desk) -> None:
     assert cash.expected == cash.cash == Decimal("983.717")
     (position,) = snapshot.positions
     assert position.held == position.by_fills == Decimal("0.5")
-    assert position.net_cost == position.net_bought == 16
+    assert position.cost == position.cost_by_fills == Decimal("48.5")
+    assert position.profit == position.profit_by_fills == Decimal("32.5")
     assert position.fees == position.fees_by_fills == Decimal("0.283")
 
 
@@ -133,6 +134,14 @@ def test_money_of_a_position_that_was_typed_over_is_found(desk: Desk, name: str)
     book = accounts(desk)
     Position.objects.filter(book=book).update(**{name: F(name) + Decimal("0.00000001")})
     assert "PROFIT_MISMATCH" in codes(collect())
+
+
+def test_a_cost_and_a_profit_that_are_wrong_by_the_same_amount_are_found(desk: Desk) -> None:
+    book = accounts(desk)
+    Position.objects.filter(book=book).update(cost=F("cost") + 7, realised_pnl=F("realised_pnl") + 7)
+    (finding,) = (one for one in audits.audit(collect()).findings if one.code == "PROFIT_MISMATCH")
+    assert finding.observed == "cost 55.5, realised profit 39.5, fees 0.283"
+    assert finding.limit == "cost 48.5, realised profit 32.5, fees 0.283"
 
 
 def test_fills_without_a_position_are_found(desk: Desk) -> None:

@@ -33,9 +33,8 @@ def test_fee_slippage_and_gain_are_the_same_parts_of_any_price(cycle, book, pric
     assert fill.quantity == quantity
     assert float(fill.notional) == pytest.approx(8_001.6, rel=1e-9)
     assert float(fill.fee) == pytest.approx(8.0016, rel=1e-9)
-    audited = [(one.net_cost, one.fees) for one in probed.positions()[0] if one.symbol == "AAPL"]
-    assert audited == [(one.net_bought, one.fees_by_fills) for one in probed.positions()[0] if one.symbol == "AAPL"]
-    assert audited == [(fill.notional, fill.fee)]
+    audited = next(one for one in probed.positions()[0] if one.symbol == "AAPL")
+    assert (audited.cost, audited.fees) == (audited.cost_by_fills, audited.fees_by_fills) == (fill.notional, fill.fee)
     held, account = Position.objects.get(symbol="AAPL"), account_of(Book.objects.get())
     assert (held.quantity, held.cost, held.last_price) == (quantity, fill.notional, D(price) * RISE)
     assert float(held.average_price) == pytest.approx(float(D(price) * D("1.0002")), rel=1e-9)
