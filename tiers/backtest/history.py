@@ -179,7 +179,7 @@ class HeliosDecider:
         )
 
     def _inputs(self, row: int, book: BookView) -> DecisionInputs:
-        history, symbols = self.history, self.bars.symbols
+        history, symbols, portfolio = self.history, self.bars.symbols, self.params.portfolio
         forecast = Forecast(
             bar_ts=book.bar_ts,
             symbols=symbols,
@@ -191,7 +191,7 @@ class HeliosDecider:
         return DecisionInputs(
             forecast=forecast,
             volatility=volatility,
-            returns=window_returns(self.bars, row, self.params.portfolio.window_bars),
+            returns=window_returns(self.bars, row, portfolio.window_bars, portfolio.own_bars),
             context=self.tiers.llm.context(
                 history.context, row, bar_ts=book.bar_ts, symbols=symbols, forecast=forecast, book=book
             ),

@@ -33,7 +33,7 @@ from tiers.contracts.messages import (
 from tiers.contracts.switches import Switches
 from trading.market import timeframes
 from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, concatenated, split, union
-from trading.market.calendars import ALWAYS_OPEN, CALENDARS, Calendar, calendar
+from trading.market.calendars import ALWAYS_OPEN, CALENDARS, LONGEST_CLOSURE, Calendar, calendar
 from trading.market.lots import Lot, in_lots
 from trading.market.timestamps import stamp, utc, utc_times
 
@@ -43,6 +43,7 @@ __all__ = [
     "CALENDARS",
     "FIELDS",
     "HOLD",
+    "LONGEST_CLOSURE",
     "MAX_RISK_MULTIPLIER",
     "PRICES",
     "SELL",

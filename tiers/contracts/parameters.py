@@ -146,9 +146,12 @@ class PortfolioParams:
     max_turnover: float = _bounded(0.5, 0.0, 10.0)  # sum of absolute changes, a rebalancing
     tolerance: float = _bounded(1e-10, 1e-14, 1e-3)  # of a weight
     max_iterations: int = _bounded(5_000, 1, 1_000_000)
+    own_bars: Mapping[str, float] = field(default_factory=dict)  # in one of the book's, of those on another calendar
 
     def __post_init__(self) -> None:
         _check(self)
+        for symbol, n_bars in _mapping(self.own_bars, "PortfolioParams.own_bars").items():
+            _check_number(f"PortfolioParams.own_bars of {symbol}", n_bars, float, 0.01, 100.0)
         _require(
             self.min_history <= self.window_bars,
             f"PortfolioParams.min_history must be at most window_bars, were {self.min_history} and {self.window_bars}",
@@ -200,22 +203,24 @@ class PipelineParams:
 
         `closes` says whether the market does, by its calendar: US stock sessions, else trading around the clock.
         It sets the bars of a year, the volatility target and the CVaR limit. `around_the_clock` names the symbols that
-        trade so all the same: their years have their own bars, and the book's days the rows of both. `cost_bps` is
-        what the venue charges.
+        trade so all the same: their years have their own bars. `cost_bps` is what the venue charges.
         """
-        mixed = closes and bool(around_the_clock)
-        a_day = bars_a_day(timeframe, closes=closes and not mixed)
-        own_bars = dict.fromkeys(around_the_clock, bars_a_year(timeframe, closes=False)) if mixed else {}
+        a_year, a_day = bars_a_year(timeframe, closes=closes), bars_a_day(timeframe, closes=closes)
+        own_a_year = dict.fromkeys(around_the_clock if closes else (), bars_a_year(timeframe, closes=False))
         window, bucket_days, history = _BY_TIMEFRAME[timeframe]
         usual = cls(
             volatility=VolatilityParams(window_bars=window, bucket_s=bucket_days * DAY_S),
             risk=RiskParams(
-                bars_per_year=bars_a_year(timeframe, closes=closes),
-                own_bars_per_year=own_bars,
+                bars_per_year=a_year,
+                own_bars_per_year=own_a_year,
                 target_volatility=0.15 if closes else 0.3,
                 max_cvar=round((0.03 if closes else 0.06) / math.sqrt(a_day), 6),
             ),
-            portfolio=PortfolioParams(window_bars=history, cost_bps=cost_bps),
+            portfolio=PortfolioParams(
+                window_bars=history,
+                cost_bps=cost_bps,
+                own_bars={symbol: n_bars / a_year for symbol, n_bars in own_a_year.items()},
+            ),
         )
         return usual._with(own) if own else usual
 

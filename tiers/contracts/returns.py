@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import Bars, FloatArray, timeframes
+from tiers.contracts import LONGEST_CLOSURE, Bars, FloatArray, timeframes
 from tiers.contracts.errors import DataError
-from tiers.contracts.parameters import DAY_S
+from tiers.contracts.parameters import DAY_S, bars_a_day
 
 IntArray = npt.NDArray[np.int64]
 
 
-def rows_read(n_window: int, timeframe: str) -> int:
+def rows_read(n_window: int, timeframe: str, *, both: bool = False) -> int:
     """Rows of the timeline behind a window, its last row included; that many own bars of each symbol hold them.
 
     Of daily bars they hold `n_window` + 2 sessions where coins, which close at another instant, stand beside stocks:
-    a session takes its own row and, with nights, weekends and holidays, at most one and a half rows of a coin.
+    a session takes its own row and, with nights, weekends and holidays, at most one and a half rows of a coin. Within
+    days a book of `both` has a row for each bar of the coins, through the nights and the longest closure.
     """
-    return n_window + 1 if timeframes.seconds(timeframe) < DAY_S else (5 * (n_window + 2)) // 2 + 8
+    if timeframes.seconds(timeframe) >= DAY_S:
+        return (5 * (n_window + 2)) // 2 + 8
+    if not both:
+        return n_window + 1
+    sessions = -(-(n_window + 1) // bars_a_day(timeframe, closes=True)) + 1  # one for half days
+    return (7 * sessions // 5 + LONGEST_CLOSURE.days) * bars_a_day(timeframe, closes=False)
 
 
-def window_returns(bars: Bars, row: int, n_window: int) -> FloatArray:
+def window_returns(bars: Bars, row: int, n_window: int, around_the_clock: Collection[str] = ()) -> FloatArray:
     """Simple returns of the forward-filled closes: `n_window` periods, the last known at `row`, oldest first.
 
-    A period is that of a row, except in daily bars of which some close within a day (stocks) and others at its end
-    (coins): there it is a session day, from the end of the last one to its own, and a day that has not ended yet is
-    left out. The result is (n_window, n_symbols). Only the `rows_read` rows that end at `row` are read, so a live
-    window of that length gives the batch values. NaN before a symbol's first close inside that window and where the
-    timeline is shorter; 0 where a symbol has no bar after its first. `DataError` when `row` is not on the timeline.
+    A period is that of a row, except where stocks and coins are in one book. In daily bars it is a session day there,
+    from the end of the last one to its own, and a day that has not ended yet is left out. Within days it ends where
+    both markets have a bar, so that the night of a stock stands beside that of a coin; `around_the_clock` names the
+    coins of such a book. The result is (n_window, n_symbols). Only the `rows_read` rows that end at `row` are read, so
+    a live window of that length gives the batch values. NaN before a symbol's first close inside that window and where
+    the timeline is shorter; 0 where a symbol has no bar after its first. `DataError` when `row` is not on the timeline.
     """
     if not 0 <= row < bars.n_bars:
         raise DataError(f"row must be from 0 to {bars.n_bars - 1}, was {row}")
-    first = max(0, row + 1 - rows_read(n_window, bars.timeframe))
-    ends = _session_ends(bars, first, row)
+    first = max(0, row + 1 - rows_read(n_window, bars.timeframe, both=bool(around_the_clock)))
+    ends = _ends(bars, first, row, around_the_clock)
     if ends is None:
         first = max(0, row - n_window)
         ends = np.arange(first, row + 1)
     return _window_returns(bars.close, ends[-n_window - 1 :], first, n_window)
 
 
+def _ends(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -> IntArray | None:
+    """The last rows of the periods up to `row`; None where each row is one."""
+    if timeframes.seconds(bars.timeframe) >= DAY_S:
+        return _session_ends(bars, first, row)
+    return _common_rows(bars, first, row, around_the_clock) if around_the_clock else None
+
+
+def _common_rows(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -> IntArray:
+    """The rows up to `row` at which symbols of both markets have a bar."""
+    coins = np.array([symbol in around_the_clock for symbol in bars.symbols])
+    known = np.isfinite(bars.close[first : row + 1])
+    ends: IntArray = first + np.flatnonzero(known[:, coins].any(axis=1) & known[:, ~coins].any(axis=1))
+    return ends
+
+
 def _session_ends(bars: Bars, first: int, row: int) -> IntArray | None:
-    """The last row of every session day that has ended by `row`; None unless daily bars close at both instants."""
-    if timeframes.seconds(bars.timeframe) < DAY_S:
-        return None
+    """The last row of every session day that has ended by `row`; None unless they close at both instants."""
     closes_s = bars.ts[first : row + 1].astype("datetime64[s]").astype(np.int64)
     day_ends_s = -(-closes_s // DAY_S) * DAY_S
     within = closes_s < day_ends_s

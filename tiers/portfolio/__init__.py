@@ -13,7 +13,7 @@ VERSION = "1.0.0"
 
 def lookback_bars(params: PipelineParams, timeframe: str) -> dict[str, int]:
     """Own bars behind the returns that the correlation is taken of."""
-    return {timeframe: rows_read(params.portfolio.window_bars, timeframe)}
+    return {timeframe: rows_read(params.portfolio.window_bars, timeframe, both=bool(params.portfolio.own_bars))}
 
 
 def on_load() -> None:
@@ -29,7 +29,7 @@ def on_load() -> None:
         high=ones,
         budget=1.0,
         risk_aversion=4.0,
-        cost=0.0,
+        cost=zeros,
     )
 
 

@@ -1,6 +1,6 @@
 """Mean-variance with trading costs, solved exactly and always in the same way.
 
-    maximise    w'mu - risk_aversion / 2 w'Sigma w - cost |w - previous|_1
+    maximise    w'mu - risk_aversion / 2 w'Sigma w - cost'|w - previous|
     subject to  low <= w <= high,  sum w <= budget,        Sigma = D C D
 
 by an accelerated proximal gradient (Beck and Teboulle, 2009) with restart (O'Donoghue and Candes, 2015) in
@@ -16,7 +16,7 @@ import numpy as np
 from tiers.contracts import FloatArray
 from tiers.contracts.errors import DataError
 
-Step = tuple[FloatArray, FloatArray, FloatArray, float]  # target, previous, metric, cost
+Step = tuple[FloatArray, FloatArray, FloatArray, FloatArray]  # target, previous, metric, cost
 Bounds = tuple[FloatArray, FloatArray, float]  # low, high, budget
 
 # Curvature given to a symbol of unknown volatility; its bounds must coincide, so the value is never seen.
@@ -35,15 +35,15 @@ def solve(
     high: FloatArray,
     budget: float,
     risk_aversion: float,
-    cost: float,
+    cost: FloatArray,
     tolerance: float = 1e-10,
     max_iterations: int = 5_000,
 ) -> tuple[FloatArray, int]:
     """Optimal weights (n_symbols,) and the iterations they took.
 
-    `mu` and `sigma` are per bar, `cost` is return lost per unit of turnover and bar. A symbol with sigma 0 or
-    NaN must have low == high and stays there, without a part in the risk. Stops when no weight moves by more
-    than `tolerance` in an iteration. `DataError` when the bounds cross or do not fit the budget.
+    `mu` and `sigma` are per bar, `cost` is return lost per unit of turnover of each symbol and bar. A symbol with
+    sigma 0 or NaN must have low == high and stays there, without a part in the risk. Stops when no weight moves by
+    more than `tolerance` in an iteration. `DataError` when the bounds cross or do not fit the budget.
     """
     if not (low <= high).all():
         worst = int(np.argmin(high - low))
@@ -82,7 +82,7 @@ def _clipped(step: Step, bounds: Bounds, multiplier: float, out: FloatArray) -> 
     total, slope = 0.0, 0.0
     for i in range(len(target)):
         away = target[i] - multiplier / metric[i] - previous[i]
-        threshold = cost / metric[i]
+        threshold = cost[i] / metric[i]
         moving = abs(away) > threshold
         weight = previous[i] + (away - np.copysign(threshold, away) if moving else 0.0)
         if weight <= low[i]:
@@ -110,7 +110,7 @@ def _proximal(step: Step, bounds: Bounds, guess: float, out: FloatArray) -> floa
         return 0.0
     lower, upper = 0.0, 0.0
     for i in range(len(target)):
-        upper = max(upper, metric[i] * (target[i] - low[i]) + cost)  # here every weight is at its lower bound
+        upper = max(upper, metric[i] * (target[i] - low[i]) + cost[i])  # here every weight is at its lower bound
     multiplier = guess if guess > 0.0 else (budget - total) / min(slope, -1e-300)
     for _ in range(_MULTIPLIER_STEPS):
         if not lower < multiplier < upper:
@@ -133,7 +133,7 @@ def _proximal(step: Step, bounds: Bounds, guess: float, out: FloatArray) -> floa
 def _descend(
     problem: tuple[FloatArray, FloatArray, FloatArray],
     previous: FloatArray,
-    cost: float,
+    cost: FloatArray,
     bounds: Bounds,
     limits: tuple[float, int],
 ) -> tuple[FloatArray, int]:
@@ -142,7 +142,7 @@ def _descend(
     tolerance, max_iterations = limits
     n = len(mu)
     weights, target, found = np.empty(n), np.empty(n), np.empty(n)
-    multiplier = _proximal((previous, previous, metric, 0.0), bounds, 0.0, weights)
+    multiplier = _proximal((previous, previous, metric, np.zeros(n)), bounds, 0.0, weights)
     ahead = weights.copy()
     momentum = 1.0
     for iteration in range(1, max_iterations + 1):

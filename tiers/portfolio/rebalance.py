@@ -80,18 +80,20 @@ def _optimum(
     bounds: tuple[FloatArray, FloatArray, float],
     params: PortfolioParams,
 ) -> FloatArray:
+    """The optimum over one bar of the book, in which a symbol on another calendar has its own number of bars."""
     low, high, budget = bounds
+    own_bars = np.array([params.own_bars.get(symbol, 1.0) for symbol in risk.symbols])
     correlation, _ = shrunk_correlation(returns, params.min_history)
     weights, _ = solve(
-        mu=risk.expected_return,
-        sigma=risk.sigma,
+        mu=risk.expected_return * own_bars,
+        sigma=risk.sigma * np.sqrt(own_bars),
         correlation=correlation,
         previous=previous,
         low=low,
         high=high,
         budget=budget,
         risk_aversion=params.risk_aversion,
-        cost=params.cost_per_bar,
+        cost=params.cost_per_bar * own_bars,
         tolerance=params.tolerance,
         max_iterations=params.max_iterations,
     )

@@ -18,9 +18,8 @@ MAX_FITS = 4_096
 
 def lookback_bars(params: PipelineParams, timeframe: str) -> dict[str, int]:
     """Own bars behind a decision: the window of the fit, and the returns that limits look at."""
-    return {
-        timeframe: max(window_bars(params.volatility, timeframe), rows_read(params.portfolio.window_bars, timeframe))
-    }
+    behind = rows_read(params.portfolio.window_bars, timeframe, both=bool(params.portfolio.own_bars))
+    return {timeframe: max(window_bars(params.volatility, timeframe), behind)}
 
 
 def forecast_volatility(

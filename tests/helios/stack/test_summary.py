@@ -112,8 +112,9 @@ def test_the_figures_of_the_backtest_have_the_names_of_its_command() -> None:
 
 
 def test_a_backtest_over_training_bars_says_so() -> None:
-    assert "3,270 bars, closes from 2009-04-08 20:00 UTC to 2013-03-01 21:00 UTC, with bars the model was trained on" in " ".join(
-        page(outcome()).split()
+    assert (
+        "3,270 bars, closes from 2009-04-08 20:00 UTC to 2013-03-01 21:00 UTC, with bars the model was trained on"
+        in " ".join(page(outcome()).split())
     )
     assert "trained on" not in page(outcome(backtest={**BACKTEST, "out_of_sample": True}))
 

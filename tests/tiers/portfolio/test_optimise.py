@@ -24,7 +24,7 @@ def problem(seed, n=5):
         "high": rng.uniform(0.02, 0.5, n),
         "budget": float(rng.uniform(0.2, 1.0)),
         "risk_aversion": float(rng.choice([1.0, 4.0, 20.0])),
-        "cost": float(rng.choice([0.0, 1e-5, 1e-4, 1e-3])),
+        "cost": rng.choice([0.0, 1e-5, 1e-4, 1e-3], n),
     }
 
 
@@ -33,7 +33,7 @@ def value(weights, p):
     sigma = np.nan_to_num(p["sigma"])
     covariance = sigma[:, None] * p["correlation"] * sigma
     risk = 0.5 * p["risk_aversion"] * weights @ covariance @ weights
-    return weights @ p["mu"] - risk - p["cost"] * np.abs(weights - p["previous"]).sum()
+    return weights @ p["mu"] - risk - p["cost"] @ np.abs(weights - p["previous"])
 
 
 def slsqp(p):
@@ -43,7 +43,7 @@ def slsqp(p):
 
     def loss(x):
         w = p["previous"] + x[:n] - x[n:]
-        gain = w @ p["mu"] - 0.5 * p["risk_aversion"] * w @ covariance @ w - p["cost"] * x.sum()
+        gain = w @ p["mu"] - 0.5 * p["risk_aversion"] * w @ covariance @ w - p["cost"] @ (x[:n] + x[n:])
         return -1e4 * gain
 
     def slope(x):
@@ -122,7 +122,7 @@ def test_the_weights_keep_every_bound_and_beat_random_ones(seed, n):
 def test_the_order_of_the_symbols_does_not_matter(seed):
     p = problem(seed, 6)
     turn = np.random.default_rng(seed).permutation(6)
-    turned = p | {k: p[k][turn] for k in ("mu", "sigma", "previous", "low", "high")}
+    turned = p | {k: p[k][turn] for k in ("mu", "sigma", "previous", "low", "high", "cost")}
     turned["correlation"] = p["correlation"][np.ix_(turn, turn)]
     np.testing.assert_allclose(solve(**turned)[0], solve(**p)[0][turn], atol=1e-7)
 
@@ -132,7 +132,7 @@ def test_the_same_problem_gives_the_same_bits():
 
 
 def test_high_costs_keep_what_is_held():
-    p = problem(1) | {"cost": 1.0, "high": np.ones(5), "budget": 1.0}
+    p = problem(1) | {"cost": np.ones(5), "high": np.ones(5), "budget": 1.0}
     np.testing.assert_array_equal(solve(**p)[0], p["previous"])
 
 
@@ -146,7 +146,7 @@ def test_one_symbol_without_costs_has_the_textbook_weight():
         "high": np.ones(1),
         "budget": 1.0,
         "risk_aversion": 4.0,
-        "cost": 0.0,
+        "cost": np.zeros(1),
     }
     assert solve(**p)[0] == pytest.approx([0.0004 / (4 * 0.02**2)])
 

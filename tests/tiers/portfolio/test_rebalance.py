@@ -33,6 +33,22 @@ def test_a_good_expectation_is_bought_and_a_bad_one_sold():
     np.testing.assert_allclose(targets.previous, [0.0, 0.0, 0.3])
 
 
+def test_a_symbol_with_more_bars_a_year_is_weighed_by_what_it_earns_and_costs_in_the_same_time():
+    """An hour of a coin is a fifth of the time of a stock's, whose nights count into its bars."""
+    coin = replace(PARAMS, own_bars={"IBM": 5.0})
+    risk = risk_decision((GOOD, GOOD, GOOD), leverage=0.4)
+    assert rebalanced(risk, params=coin).weights[2] == pytest.approx(0.4, abs=1e-6)
+    alike = replace(
+        risk,
+        expected_return=risk.expected_return * np.array([1.0, 1.0, 5.0]),
+        sigma=risk.sigma * np.sqrt([1.0, 1.0, 5.0]),
+    )
+    free, free_coin = (replace(each, cost_bps=0.0) for each in (PARAMS, coin))
+    np.testing.assert_allclose(rebalanced(risk, params=free_coin).weights, rebalanced(alike, params=free).weights)
+    dear = risk_decision((FLAT, FLAT, 0.9 * PARAMS.cost_per_bar))  # costs more than it brings, whatever the clock
+    assert rebalanced(dear, params=coin).weights[2] == rebalanced(dear).weights[2] == 0.0
+
+
 def test_the_smaller_of_limit_and_size_is_the_cap():
     targets = rebalanced(risk_decision((GOOD, GOOD, GOOD), size=(0.1, 0.5, 0.0), max_weight=(0.4, 0.15, 0.4)))
     np.testing.assert_allclose(targets.weights, [0.1, 0.15, 0.0])

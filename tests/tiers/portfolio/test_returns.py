@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.support.backtests import of_closes
 from tests.support.risk import prices, use_plain_twins
 from tiers.contracts import returns as module
 from tiers.contracts.errors import DataError
+from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.returns import rows_read, window_returns
 from tiers.portfolio.covariance import shrunk_correlation
 from tiers.risk.limits import mean_correlations
@@ -122,6 +124,55 @@ def test_the_rows_behind_a_window_hold_its_sessions_through_the_longest_closure(
     for n_window in (1, 2, 5, 120):
         for row in range(rows_read(n_window, "1d"), len(ts)):
             assert np.isfinite(window_returns(bars, row, n_window)).all()
+
+
+def hourly_book(n_days=90, *, seed=0):
+    """A stock and a coin that follows it through nights and weekends, hourly; the coin's part is 1."""
+    first = np.datetime64("2023-01-01T00:00", "us")
+    hours, session = (
+        calendar(name).grid("1h", first, first + np.timedelta64(n_days, "D")) for name in (ALWAYS_OPEN, US_EQUITIES)
+    )
+    rng = np.random.default_rng(seed)
+    path = np.cumsum(rng.normal(0.0, 0.01, len(hours)))
+    close = np.full((len(hours), 2), np.nan)
+    at = np.searchsorted(hours, session)
+    close[at, 0] = 100 * np.exp(path[at])
+    close[:, 1] = 30_000 * np.exp(path + np.cumsum(rng.normal(0.0, 0.002, len(hours))))
+    return replace(of_closes(close, ts=hours), timeframe="1h")
+
+
+@pytest.mark.parametrize("back", [0, 5, 12, 40])
+def test_hours_of_a_stock_and_a_coin_are_compared_over_bars_that_both_have(back):
+    bars = hourly_book()
+    row = bars.n_bars - 1 - back
+    seen = window_returns(bars, row, 240, ["S01"])
+    both = bars.close[: row + 1][np.isfinite(bars.close[: row + 1, 0])]
+    np.testing.assert_allclose(seen, (both[1:] / both[:-1] - 1.0)[-240:], rtol=1e-12)
+    assert mean_correlations(seen, 60)[0] > 0.9
+    assert mean_correlations(window_returns(bars, row, 240), 60)[0] < 0.5  # a row each: its nights are zeros
+    assert shrunk_correlation(seen, 60)[0][0, 1] > 0.8
+
+
+def test_a_live_window_of_hours_of_both_gives_the_batch_values_and_the_future_none():
+    bars, n_rows = hourly_book(), rows_read(240, "1h", both=True)
+    for row in range(bars.n_bars - 60, bars.n_bars - 10, 7):
+        seen = window_returns(bars, row, 240, ["S01"])
+        assert np.isfinite(seen).all()
+        live = bars.rows(slice(row + 1 - n_rows, row + 1))
+        np.testing.assert_array_equal(window_returns(live, live.n_bars - 1, 240, ["S01"]), seen)
+        changed = bars.close.copy()
+        changed[row + 1 :] *= 3
+        np.testing.assert_array_equal(window_returns(replace(bars, close=changed), row, 240, ["S01"]), seen)
+
+
+@pytest.mark.parametrize("timeframe", ["1m", "5m", "15m", "1h"])
+def test_the_rows_behind_a_window_of_both_hold_its_bars_through_the_longest_closure(timeframe):
+    first, last = np.datetime64("2001-01-01T00:00", "us"), np.datetime64("2002-06-01T00:00", "us")
+    ts = calendar(ALWAYS_OPEN).grid(timeframe, first, last)
+    common = np.concatenate([[0], np.cumsum(calendar(US_EQUITIES).has_close(timeframe, ts))])
+    n_window = PipelineParams.of(timeframe, closes=True, cost_bps=7.0).portfolio.window_bars
+    n_rows = rows_read(n_window, timeframe, both=True)
+    assert (common[n_rows:] - common[:-n_rows]).min() > n_window
 
 
 def test_before_a_day_of_both_markets_is_over_no_return_is_known():

@@ -39,11 +39,15 @@ def test_the_figures_of_a_year_are_those_of_the_hours_in_which_the_market_is_ope
     assert (risk.bars_per_year, risk.target_volatility, risk.max_cvar) == (bars, target, cvar)
 
 
-@pytest.mark.parametrize(("timeframe", "bars", "cvar"), [("1h", 8_760, 0.006124), ("1d", 365, 0.03)])
-def test_a_book_of_both_counts_the_bars_of_each_symbol_and_has_a_row_for_every_one(timeframe, bars, cvar):
+@pytest.mark.parametrize(("timeframe", "bars", "in_one"), [("1h", 8_760, 8_760 / 1_764), ("1d", 365, 365 / 252)])
+def test_a_book_of_both_counts_the_bars_of_each_symbol(timeframe, bars, in_one):
     both = PipelineParams.of(timeframe, closes=True, around_the_clock=["BTC/USD"], cost_bps=7.0)
     stocks = PipelineParams.of(timeframe, closes=True, cost_bps=7.0)
-    assert both == replace(stocks, risk=replace(stocks.risk, own_bars_per_year={"BTC/USD": bars}, max_cvar=cvar))
+    assert both == replace(
+        stocks,
+        risk=replace(stocks.risk, own_bars_per_year={"BTC/USD": bars}),
+        portfolio=replace(stocks.portfolio, own_bars={"BTC/USD": in_one}),
+    )
     assert PipelineParams.from_json(json.dumps(both.to_json())) == both
     coins = PipelineParams.of(timeframe, closes=False, around_the_clock=["BTC/USD"], cost_bps=7.0)
     assert coins == PipelineParams.of(timeframe, closes=False, cost_bps=7.0)
@@ -108,6 +112,7 @@ def test_the_cost_believed_is_what_the_venue_charges_over_the_horizon_of_the_for
         ({"risk": {"bars_per_year": 252.0}}, "RiskParams.bars_per_year must be a int, was 252.0"),
         ({"risk": {"own_bars_per_year": [365]}}, "RiskParams.own_bars_per_year must be an object of named values"),
         ({"risk": {"own_bars_per_year": {"X": 0}}}, "own_bars_per_year of X must be from 1 to 525600, was 0"),
+        ({"portfolio": {"own_bars": {"X": 0}}}, "PortfolioParams.own_bars of X must be from 0.01 to 100.0, was 0"),
         ({"risk": {"leverage": 2}}, "RiskParams has no parameter 'leverage'; it has kelly_fraction"),
         ({"risks": {}}, "PipelineParams has no parameter 'risks'"),
         ({"risk": 3}, "RiskParams must be an object of named values, was int"),

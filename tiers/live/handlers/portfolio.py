@@ -23,7 +23,7 @@ def run(ctx: StageContext) -> StageResult:
     limits = params.portfolio.held_for(store.load_forecast(ctx.cycle, bars.symbols).horizon_bars)
     inputs = {
         "risk": decision,
-        "returns": window_returns(bars, bars.n_bars - 1, params.portfolio.window_bars),
+        "returns": window_returns(bars, bars.n_bars - 1, params.portfolio.window_bars, params.portfolio.own_bars),
         "book": view,
         "params": limits,
     }

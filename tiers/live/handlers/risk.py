@@ -44,7 +44,7 @@ def run(ctx: StageContext) -> StageResult:
     inputs: dict[str, Any] = {
         "forecast": store.load_forecast(ctx.cycle, bars.symbols),
         "book": view,
-        "returns": window_returns(bars, bars.n_bars - 1, params.portfolio.window_bars),
+        "returns": window_returns(bars, bars.n_bars - 1, params.portfolio.window_bars, params.portfolio.own_bars),
         "switches": ctx.switches,
         "params": params.risk,
     }
