@@ -59,7 +59,11 @@ class Trained:
     model: Fitted
     folds: tuple[Fold, ...]
     metrics: dict[str, ForecastMetrics]  # "model", "baseline" (class frequencies), "persistence" (last move again)
-    n_rows: int  # samples that trained or validated the final model
+    n_rows_of: tuple[int, ...]  # samples of each symbol that trained or validated the final model
+
+    @property
+    def n_rows(self) -> int:
+        return sum(self.n_rows_of)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,7 @@ def train(
         model=task.fit(whole, report.part("final model")),
         folds=tuple(fold for fold, _ in judged),
         metrics=_pooled([window for _, window in judged]),
-        n_rows=int(task.samples(whole.train).sum() + task.samples(whole.validation).sum()),
+        n_rows_of=tuple((task.samples(whole.train) | task.samples(whole.validation)).sum(axis=0).tolist()),
     )
 
 

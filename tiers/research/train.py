@@ -104,8 +104,10 @@ def _notes(card: Card, source: Source, symbols: Sequence[str]) -> list[str]:
     if source.absent:
         told.append(f"The volume of {', '.join(symbols)} is always 0: the model does without {listed(source.absent)}.")
     for column, symbol in enumerate(symbols):
-        lacking = never(source.values[:, column], source.made.columns)
-        told.append(f"No row of {symbol} was trained on: it has no value of {listed(lacking)}." if lacking else "")
+        if symbol not in card.symbols:
+            lacking = never(source.values[:, column], source.made.columns)
+            why = f"it has no value of {listed(lacking)}" if lacking else "none is complete, with a known outcome"
+            told.append(f"No row of {symbol} was trained on, and the model does not stand for it: {why}.")
     return [note for note in told if note]
 
 
@@ -194,7 +196,7 @@ def _card(
         theta=params.theta,
         seed=seed,
         timeframe=bars.timeframe,
-        symbols=list(bars.symbols),
+        symbols=[symbol for symbol, n_rows in zip(bars.symbols, trained.n_rows_of, strict=True) if n_rows],
         trained_from=utc(bars.ts[0]).isoformat(),
         trained_to=utc(bars.ts[-1]).isoformat(),
         n_rows=trained.n_rows,

@@ -18,8 +18,10 @@ from tiers.predict.fitting import FitParams
 from tiers.predict.train import TrainParams
 from tiers.research import train as training
 from trading.market import read as market
+from trading.market.bars import FIELDS
 from trading.market.write import upsert_bars
 from trading.models import Instrument, MLModel
+from trading.registry.read import unseen
 
 pytestmark = pytest.mark.django_db
 QUICK = TrainParams(n_folds=2, fit=FitParams(max_epochs=2, patience=2, segment_bars=64))
@@ -73,11 +75,27 @@ def test_symbols_without_any_volume_get_a_model_that_does_without_it():
 
 
 @pytest.mark.usefixtures("models")
-def test_a_symbol_of_which_no_row_was_trained_on_is_named():
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [("volume", "it has no value of vwap_gap_20, "), ("close", "none is complete, with a known outcome.")],
+)
+def test_a_symbol_of_which_no_row_was_trained_on_is_named_and_is_none_of_the_models(field: str, why: str):
     walk = replace(random_walk(1400, 2, seed=6), symbols=("ONE", "TWO"))
-    upsert_bars(replace(walk, volume=walk.volume * np.array([1.0, 0.0])), "test")
-    (note,) = [note for note in train()["notes"] if "trained on" in note]
-    assert note.startswith("No row of TWO was trained on: it has no value of vwap_gap_20, ")
+    if field == "volume":
+        walk = replace(walk, volume=walk.volume * np.array([1.0, 0.0]))
+    else:  # listed a few bars before the end of the training
+        late = {name: getattr(walk, name).copy() for name in FIELDS}
+        for values in late.values():
+            values[:905, 1] = np.nan
+        walk = replace(walk, **late)
+    upsert_bars(walk, "test")
+    for result in (train(), train()):  # made, and there already
+        (note,) = [note for note in result["notes"] if "trained on" in note]
+        assert note.startswith(f"No row of TWO was trained on, and the model does not stand for it: {why}")
+        assert result["symbols"] == ["ONE"]
+    model = MLModel.objects.get()
+    assert model.symbols == model.card["symbols"] == ["ONE"]
+    assert unseen(model, ["ONE", "TWO"]) == f"{model.name} never saw TWO: it was trained on ONE."
 
 
 @pytest.mark.usefixtures("stored", "models")
