@@ -124,6 +124,28 @@ def test_midnights_of_elsewhere_name_no_day_of_the_session_before(source):
     ]
 
 
+@pytest.mark.parametrize("moment", ["21:00", "20:00", "14:30", "13:30", "05:00", "04:00"])
+@pytest.mark.parametrize("months", [(1, 12), (1, 6), (4, 10), (7, 7), (12, 12)])
+def test_a_moment_that_stands_still_in_utc_names_its_day_in_summer_and_in_winter(source, moment: str, months):
+    days = [day for day in SESSIONS if day.year == 2023 and months[0] <= day.month <= months[1]]
+    got = source("1d", "timestamp", *(f"{day} {moment}" for day in days), calendar="XNYS")
+    assert got.read().ts.tolist() == [
+        datetime.combine(day, time(16), NEW_YORK).astimezone(UTC).replace(tzinfo=None) for day in days
+    ]
+    if months == (1, 12):
+        told = f"days, as they stand at {moment} UTC all year: a day's bar is known at the close of its session"
+        assert names(got) == told
+
+
+@pytest.mark.parametrize(("zone", "moment"), [("Europe/London", time(21)), ("Europe/Berlin", time(22))])
+def test_closes_by_a_clock_that_changes_in_other_weeks_than_new_yorks_name_their_days(source, zone: str, moment: time):
+    days = [day for day in SESSIONS if day.year == 2023]
+    written = (f"{day} {moment}" for day in days)
+    assert source("1d", "timestamp", *written, calendar="XNYS", zone=zone).read().ts.tolist() == [
+        datetime.combine(day, time(16), NEW_YORK).astimezone(UTC).replace(tzinfo=None) for day in days
+    ]
+
+
 @pytest.mark.parametrize(
     ("odd", "close"),
     [

@@ -20,7 +20,8 @@ from trading.market.timestamps import stamp, utc
 Times = Literal["close", "open"]
 NO_EVIDENCE = "nothing says otherwise, so that opens, which most exchanges write, would be known a bar too early"
 CLEARLY = 3  # times as many
-DAY, MINUTE, SECOND = (np.timedelta64(seconds, "s") for seconds in (86_400, 60, 1))
+DAY, HOUR, MINUTE, SECOND = (np.timedelta64(seconds, "s") for seconds in (86_400, 3_600, 60, 1))
+WEST = (4, 5)  # hours of New York behind UTC, in summer and in winter
 # A day in New York is named by its midnight, its opening or its close.
 _DAY_STARTS = (0, 9 * 60 + 30, 16 * 60)
 
@@ -59,9 +60,9 @@ def named_closes(
     if timeframe == "1d" and hours.closes:
         found = _days(ts, wall)
         if found is not None:
-            days, named = found
+            days, named, all_year = found
             closes = np.where(named, _of_days(days.tolist(), hours), ts)
-            return closes, Names("day", "a day's bar is known at the close of its session")
+            return closes, Names("day", f"{all_year}a day's bar is known at the close of its session")
     if says != "open" and _mostly(_ends(ts)):
         full = np.where(_ends(ts), ts.astype("datetime64[m]") + MINUTE, ts)
         return full.astype("datetime64[us]"), Names("close", because or "they end just before a full minute")
@@ -114,22 +115,40 @@ def _ends(ts: TimeArray) -> BoolArray:
     return np.asarray(ts - ts.astype("datetime64[m]") >= MINUTE - SECOND)
 
 
-def _days(ts: TimeArray, wall: TimeArray) -> tuple[npt.NDArray[np.datetime64], BoolArray] | None:
+def _days(ts: TimeArray, wall: TimeArray) -> tuple[npt.NDArray[np.datetime64], BoolArray, str] | None:
     """The days that times of daily bars name: midnights where they were written, else moments of a day in New York.
 
-    With them which times name one: another may lie a day beside its session, as a midnight of elsewhere does.
+    With them which times name one, since another may lie a day beside its session, as a midnight of elsewhere does, and
+    a word where those moments stand still in UTC, so that the clock of New York moves by an hour beside them.
     """
     days = wall.astype("datetime64[D]")
     midnight = np.asarray(days == wall)
     if _mostly(midnight):
-        return days, midnight
+        return days, midnight, ""
     local = np.array([utc(each).astimezone(NEW_YORK).replace(tzinfo=None) for each in ts], "datetime64[m]")
     days = local.astype("datetime64[D]")
     midnight, opening, close = (local == days + np.timedelta64(minutes, "m") for minutes in _DAY_STARTS)
-    if not _mostly(midnight | opening | close):
-        return None
     since, until = (days + np.timedelta64(minutes, "m") for minutes in _DAY_STARTS[1:])
-    return days, midnight | (local >= since) & (local <= until)
+    named = midnight | (local >= since - HOUR) & (local <= until + HOUR)
+    still, moment = _standing_still(ts)
+    if moment and not (midnight | opening | close)[still].all():
+        return (
+            np.where(still, ts.astype("datetime64[D]"), days),
+            named | still,
+            f"they stand at {moment} UTC all year: ",
+        )
+    return (days, named, "") if _mostly(midnight | opening | close) else None
+
+
+def _standing_still(ts: TimeArray) -> tuple[BoolArray, str]:
+    """Which times are at the moment of most, and that moment; empty unless it begins or ends a day in New York."""
+    moments = ts - ts.astype("datetime64[D]")
+    found, counts = np.unique(moments, return_counts=True)
+    most = found[counts.argmax()]
+    still = np.asarray(moments == most)
+    if not _mostly(still) or most not in {(np.timedelta64(m, "m") + west * HOUR) for m in _DAY_STARTS for west in WEST}:
+        return still, ""
+    return still, str((np.datetime64(0, "D") + most).astype("datetime64[m]"))[11:]
 
 
 def _of_days(days: Iterable[date], hours: Calendar) -> TimeArray:
