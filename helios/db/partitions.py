@@ -15,14 +15,25 @@ from helios.db.locks import hold
 
 Period = Literal["year", "month"]
 
-# Runs as its owner, who owns the tables: it makes partitions of tables that have some, named as below, nothing else.
+# Runs as its owner, who owns the tables: it makes partitions of tables that have some, named and bounded as below, all
+# of a table by year or all by month. One that reached further would keep those that it overlaps from being made.
 MAKER = """
-CREATE FUNCTION make_partition(parent regclass, child text, first timestamptz, until timestamptz) RETURNS void
+CREATE OR REPLACE FUNCTION make_partition(parent regclass, child text, first timestamptz, until timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    number text[] := regexp_match(child, '_y([0-9]{4})(?:m([0-9]{2}))?$');
+    start timestamp := make_date(number[1]::int, coalesce(number[2]::int, 1), 1);
+    step interval := CASE WHEN number[2] IS NULL THEN '1 year' ELSE '1 month' END;
 BEGIN
     IF NOT EXISTS (SELECT 1 FROM pg_partitioned_table WHERE partrelid = parent)
         OR child !~ ('^' || parent::text || '_y[0-9]{4}(m[0-9]{2})?$') THEN
         RAISE EXCEPTION '% must be a partition of a table that has some, % is none', child, parent;
+    END IF;
+    IF (first, until) IS DISTINCT FROM (start AT TIME ZONE 'UTC', (start + step) AT TIME ZONE 'UTC') OR EXISTS (
+        SELECT FROM pg_inherits WHERE inhparent = parent
+        AND (inhrelid::regclass::text ~ '_y[0-9]{4}m[0-9]{2}$') <> (number[2] IS NOT NULL)
+    ) THEN
+        RAISE EXCEPTION '% must hold what its name says, as the others do, not % to %', child, first, until;
     END IF;
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS public.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)', child, parent, first, until

@@ -117,7 +117,7 @@ def _alone(cycle: PipelineCycle, work: Callable[[], bool]) -> bool:
 
 def _redrive(cycle: PipelineCycle, *, now: datetime, stalled_s: float) -> bool:
     """Send a cycle's chain again, or end it, if it has waited long enough; whether it was sent."""
-    wait_s = min(stalled_s * 2**cycle.redriven, max(stalled_s, MAX_WAIT_S))
+    wait_s = min(stalled_s * 2 ** min(cycle.redriven, MAX_REDRIVES), max(stalled_s, MAX_WAIT_S))
     if now - cycle.progressed_at < timedelta(seconds=wait_s):
         return False
     with transaction.atomic():

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from trading.enums import TradingState
-from trading.models.columns import ZERO, is_symbol, money, named, one_of, symbol_field, timeframe_field, values
+from trading.models.columns import ZERO, finite, is_symbol, money, named, one_of, symbol_field, timeframe_field, values
 from trading.models.feeds import FEED_PATTERN, STORED, FeedField
 
 TWELVE_DIGITS = Context(prec=12)
@@ -62,6 +62,7 @@ class Book(models.Model):
         constraints = [
             one_of("mode", ["replay", "paper", "live"], "portfolio_state_mode"),
             one_of("state", values(TradingState), "portfolio_state_state"),
+            finite("portfolio_state", "initial_cash", "cash", "peak_equity"),
             models.CheckConstraint(condition=Q(initial_cash__gt=0), name="portfolio_state_initial_cash_positive"),
             models.CheckConstraint(condition=Q(feed__regex=FEED_PATTERN), name="portfolio_state_feed"),
             models.CheckConstraint(condition=Q(symbols__len__gt=0), name="portfolio_state_has_symbols"),
@@ -96,6 +97,7 @@ class Position(models.Model):
                 condition=Q(quantity__gt=0, cost__gte=0) | Q(quantity=0, cost=0) | Q(quantity__lt=0, cost__lte=0),
                 name="positions_cost",
             ),
+            finite("positions", "quantity", "cost", "realised_pnl", "fees_paid", "last_price"),
             is_symbol("positions"),
         ]
 
@@ -126,6 +128,7 @@ class PortfolioSnapshot(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["book", "bar_ts"], name="portfolio_snapshots_once"),
+            finite("portfolio_snapshots", "equity", "cash", "peak_equity"),
             models.CheckConstraint(
                 condition=Q(drawdown__gte=0) & Q(drawdown__lte=1), name="portfolio_snapshots_drawdown"
             ),

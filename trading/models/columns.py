@@ -9,6 +9,8 @@ from typing import Any
 from django.core.checks import CheckMessage
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.functions import Abs, Cast
+from django.db.models.lookups import LessThan
 
 from trading.symbols import MAX_LETTERS, PATTERN
 
@@ -69,6 +71,13 @@ def named(names: type[StrEnum]) -> list[tuple[str, str]]:
 def one_of(field: str, values: list[str], name: str) -> models.CheckConstraint:
     """A check that a text column holds one of the given values."""
     return models.CheckConstraint(condition=models.Q(**{f"{field}__in": values}), name=name)
+
+
+def finite(table: str, *fields: str) -> models.CheckConstraint:
+    """A check that amounts are numbers: one that is none would make every sum with it fail, or none; NULL passes."""
+    infinite = Cast(models.Value("Infinity"), Exact())  # NaN is more than that
+    numbers = (LessThan(Abs(field), infinite) for field in fields)
+    return models.CheckConstraint(condition=models.Q(*numbers), name=f"{table}_finite")
 
 
 def within(field: str, low: float, high: float, name: str) -> models.CheckConstraint:

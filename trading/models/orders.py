@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from trading.enums import Side
-from trading.models.columns import ZERO, money, one_of, symbol_field, values
+from trading.models.columns import ZERO, finite, money, one_of, symbol_field, values
 
 SIDES = values(Side)
 
@@ -61,6 +61,7 @@ class Order(models.Model):
                 "orders_status",
             ),
             models.UniqueConstraint(fields=["cycle", "symbol", "side"], name="orders_one_per_decision"),
+            finite("orders", "quantity", "filled_quantity", "reference_price"),
             models.CheckConstraint(
                 condition=Q(superseded_by__isnull=True) | ~Q(status="NEW"), name="orders_superseded_never_sent"
             ),
@@ -102,6 +103,7 @@ class TradeExecution(models.Model):
         ordering = ["-id"]
         constraints = [
             one_of("side", SIDES, "trade_executions_side"),
+            finite("trade_executions", "quantity", "price", "notional", "fee"),
             models.CheckConstraint(
                 condition=Q(quantity__gt=0) & Q(price__gt=0) & Q(notional__gt=0),
                 name="trade_executions_positive",
@@ -154,6 +156,7 @@ class PaperOrder(models.Model):
         ordering = ["-id"]
         constraints = [
             one_of("side", SIDES, "paper_orders_side"),
+            finite("paper_orders", "quantity"),
             one_of("status", ["OPEN", "FILLED", "CANCELLED"], "paper_orders_status"),
             models.CheckConstraint(condition=Q(quantity__gt=0), name="paper_orders_quantity"),
         ]

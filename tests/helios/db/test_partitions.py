@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,3 +80,19 @@ def test_two_makers_at_once_make_each_partition_once() -> None:
         cursor.execute("DROP TABLE partition_race")
     assert errors == []
     assert n_partitions == 24
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "first", "until"),
+    [
+        ("y2027", "1900-01-01Z", "2100-01-01Z"),
+        ("y2040", "2027-01-01Z", "2028-01-01Z"),
+        ("y2027m05", "2027-05-01Z", "2027-06-01Z"),
+    ],
+)
+def test_no_partition_keeps_another_from_being_made(name: str, first: str, until: str) -> None:
+    """A worker may make them: one of 2040 that held 2027 would stop every bar of that year."""
+    ensure_partitions("market_ohlc", "year", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    with connection.cursor() as cursor, pytest.raises(DatabaseError, match="must hold what its name says"):
+        cursor.execute("SELECT make_partition('market_ohlc', %s, %s, %s)", [f"market_ohlc_{name}", first, until])

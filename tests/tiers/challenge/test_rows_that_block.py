@@ -1,0 +1,97 @@
+"""No row that a worker may write keeps a book from its next bar, or a cycle from its end."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import IntegrityError, ProgrammingError, connection, transaction
+
+from helios.db import roles
+from tests.tiers.challenge.conftest import FIRST, run
+from tiers.live import chain
+from trading.books import ledger
+
+pytestmark = pytest.mark.django_db
+
+ENTRY = """
+INSERT INTO decision_ledger (book_id, cycle_id, sequence, kind, payload, previous_hash, hash, ts)
+SELECT book_id, cycle_id, {sequence}, 'risk', '{{}}', {previous}, {hash}, now()
+FROM decision_ledger WHERE sequence = (SELECT max(sequence) FROM decision_ledger)
+"""
+NEXT = {"sequence": "sequence + 1", "previous": "hash", "hash": "repeat('a', 64)"}
+CYCLE = """
+INSERT INTO pipeline_cycles
+    (book_id, timeframe, bar_ts, shard, mode, status, stage, reason, switches, modules, rollouts, ledger_hash,
+    finished_at, redriven)
+SELECT id, '1d', '{}', 0, 'replay', 'DONE', 'done', '', '{{}}', '{{}}', '[]', '', now(), 0 FROM portfolio_state
+"""
+SNAPSHOT = """
+INSERT INTO portfolio_snapshots
+    (book_id, cycle_id, bar_ts, equity, cash, peak_equity, gross_exposure, drawdown, weights)
+SELECT book_id, cycle_id, bar_ts + interval '1 day', 1, 1, 1, 0, 0, '{}' FROM portfolio_snapshots
+"""
+ORDER = """
+INSERT INTO orders (book_id, cycle_id, client_order_id, venue_order_id, symbol, side, quantity, filled_quantity,
+    reference_price, bar_ts, status, reason, created_at, updated_at)
+SELECT book_id, cycle_id, 'x', '', 'ZZZ', 'BUY', {}, 0, 1, bar_ts + interval '{}', 'NEW', '', now(), now()
+FROM orders LIMIT 1
+"""
+BAR = """
+INSERT INTO market_ohlc (symbol, timeframe, bar_ts, open, high, low, close, volume, source)
+VALUES ('AAPL', '1d', '2999-01-01Z', 1, 1, 1, 1, 1, '')
+"""
+
+
+@pytest.fixture
+def cycle(book, times):
+    """One that has ended; from now on this process speaks as a worker's role."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT make_partition('market_ohlc', 'market_ohlc_y2999', '2999-01-01Z', '3000-01-01Z')")
+        done = run(book, times[FIRST])
+        cursor.execute(f"SET ROLE {roles.WORKER}")
+        yield done
+        cursor.execute("RESET ROLE")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ENTRY.format(**NEXT | {"sequence": "2147483647"}),
+        ENTRY.format(**NEXT | {"sequence": "sequence + 2"}),
+        ENTRY.format(**NEXT | {"previous": "repeat('b', 64)"}),
+        ENTRY.format(**NEXT | {"hash": "repeat('0', 64)"}),  # what the next entry would follow on has a follower
+        ENTRY.format(**NEXT | {"hash": "hash"}),
+        CYCLE.format("9999-01-01Z"),
+        CYCLE.format("infinity"),
+        CYCLE.format("-infinity"),
+        "UPDATE pipeline_cycles SET progressed_at = 'infinity'",
+        BAR,
+        SNAPSHOT,
+        ORDER.format("1", "1 year"),
+        ORDER.format("'NaN'", "0"),
+        ORDER.format("'Infinity'", "0"),
+        "UPDATE orders SET bar_ts = '9999-01-01Z'",
+        "UPDATE portfolio_state SET cash = 'NaN'",
+        "UPDATE portfolio_state SET peak_equity = 'Infinity'",
+        "UPDATE positions SET last_price = 'NaN'",
+    ],
+)
+def test_a_row_that_would_stop_a_book_for_good_is_refused(cycle, statement):
+    refused = pytest.raises((ProgrammingError, IntegrityError), match=r"a worker may|_finite|permission denied")
+    with refused, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def test_the_entry_that_follows_is_added_whoever_hashed_it(cycle, book, times):
+    with connection.cursor() as cursor:
+        cursor.execute(ENTRY.format(**NEXT))
+    after = run(book, times[FIRST + 1])
+    assert (after.status, after.reason) == ("DONE", "")
+    assert ledger.verify(book.pk) is not None
+
+
+def test_a_count_of_redrives_that_no_cycle_reaches_ends_it(book, times):
+    stuck = chain.start(book, times[FIRST], send=False)
+    type(stuck).objects.update(redriven=32_767, progressed_at=times[FIRST])
+    assert chain.recover(stalled_s=60.0) == 0
+    stuck.refresh_from_db()
+    assert stuck.status == "FAILED"
