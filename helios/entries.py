@@ -12,7 +12,7 @@ from itertools import dropwhile
 
 MAX_REASON = 200
 # What cannot be seen, turns the direction of writing, or joins: of Unicode's category Cf, what 16 bits hold; the few
-# above are signs of dead scripts, of music and of tags, which no pattern of JSON Schema can name.
+# above are signs of dead scripts, of music and of tags, which no pattern of JSON Schema can name: `is_one_line` asks.
 _FORMAT = (
     r"\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e"
     r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -32,11 +32,17 @@ def storable(text: str) -> bool:
     return "\x00" not in text
 
 
+def is_one_line(text: str) -> bool:
+    """Whether a text is one line without what cannot be seen, as far as the pattern can say and beyond."""
+    above = (letter for letter in text if letter > "\uffff")
+    return re.match(ONE_LINE, text) is not None and all(unicodedata.category(letter) != "Cf" for letter in above)
+
+
 def reason(text: str) -> str:
     """Why a person changes something, the same by every way in. ValueError: `must be ..., was ...`."""
     if len(text) > MAX_REASON:
         raise ValueError(f"must have at most {MAX_REASON} letters, had {len(text)}")
-    if not re.match(ONE_LINE, text):
+    if not is_one_line(text):
         raise ValueError(NOT_ONE_LINE)
     if not storable(text):
         raise ValueError("must be text that can be stored, held half a character")

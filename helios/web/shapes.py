@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import Model
 from drf_spectacular.extensions import OpenApiSerializerExtension
@@ -22,8 +23,18 @@ Row = TypeVar("Row", bound=Model)
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,99}")
 SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_PARTS: Final = 100
-ONE_LINE: Final = RegexValidator(entries.ONE_LINE, entries.NOT_ONE_LINE)
 MAX_NAMED: Final = 20  # unknown fields that one answer names; a body may hold tens of thousands
+
+
+class OneLine(RegexValidator):
+    """The pattern, which the document shows, and what no pattern there can name."""
+
+    def __call__(self, value: Any) -> None:
+        if not entries.is_one_line(str(value)):
+            raise ValidationError(self.message, code=self.code, params={"value": value})
+
+
+ONE_LINE: Final = OneLine(entries.ONE_LINE, entries.NOT_ONE_LINE)
 
 
 class StrictBoolean(serializers.BooleanField):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 import unicodedata
 from typing import Any
 
@@ -16,7 +17,9 @@ from rest_framework.exceptions import ParseError
 
 from helios import entries
 from helios.breakers.admin import BreakerForm
+from helios.errors import harmless
 from helios.flags.forms import FlagForm
+from helios.redaction import printable
 from helios.web import parsing
 from helios.web import shapes as strict
 from tests.support.people import Api
@@ -139,11 +142,27 @@ def test_a_reason_holds_nothing_that_changes_how_the_rest_of_a_line_looks() -> N
     unseen = [chr(n) for n in range(0x10000) if unicodedata.category(chr(n)) in {"Cc", "Cf", "Zl", "Zp"}]
     assert len(unseen) > 100
     assert [each for each in unseen if re.match(entries.ONE_LINE, f"a{each}b")] == []
+    above = [chr(n) for n in range(0x10000, sys.maxunicode) if unicodedata.category(chr(n)) == "Cf"]
+    assert len(above) > 100
+    assert [each for each in (*unseen, *above) if entries.is_one_line(f"a{each}b")] == []
+    assert [each for each in (*unseen, *above) if each in printable(each)] == []
+    assert [each for each in (*unseen, *above) if each in harmless(each)] == ["\t", "\n"]
     assert entries.reason("Zürich, 東京 → «±5 %» ½ 📉")
 
 
 @pytest.mark.parametrize(
-    "reason", ["\x1b[2J", "ring\x07", "one\nanother line", "next\x85", "\u2028", "gnp\u202e.exe", "\u2066"]
+    "reason",
+    [
+        "\x1b[2J",
+        "ring\x07",
+        "one\nanother line",
+        "next\x85",
+        "\u2028",
+        "gnp\u202e.exe",
+        "\u2066",
+        "\U000e0041",
+        "\U0001d173",
+    ],
 )
 def test_a_reason_is_one_line_without_control_characters(operator: Api, reason: str) -> None:
     refused = operator.post("feature-flags/websocket_streaming/disable", {"reason": reason})
