@@ -7,8 +7,10 @@ report.passed
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -31,6 +33,7 @@ DEFAULTS: Final = Limits()
 SEED: Final = 7
 GATE: Final = "helios.modules.gate"
 ENDS: Final = ("gate", "ends", True)
+MAX_BYTES: Final = 200_000  # of the results that a record keeps: what they say is the candidate's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +186,11 @@ def report_of(ended: GateOutcome, tested: ModuleVersion, suites: tuple[str, ...]
         digest=tested.digest,
         suites=suites,
         passed=bool(required) and not any(result.blocks for result in required),
-        results=tuple(
-            replace(result, suite=line(result.suite), name=line(result.name), message=line(result.message))
-            for result in results
+        results=_bounded(
+            [
+                replace(result, suite=line(result.suite), name=line(result.name), message=line(result.message))
+                for result in results
+            ]
         ),
         output=shown(ended.output),
         duration_ms=round(ended.duration_ms, 3),
@@ -201,6 +206,23 @@ def shown(text: str) -> str:
 def line(text: str) -> str:
     """What it says of itself, in one such line."""
     return " ".join(shown(text).split())
+
+
+def _bounded(results: Sequence[TestResult]) -> tuple[TestResult, ...]:
+    """As many results as a record has room for, those that block first; the last one says how many are left out."""
+    kept, room = [False] * len(results), MAX_BYTES
+    for number in sorted(range(len(results)), key=lambda number: not results[number].blocks):
+        room -= len(json.dumps(asdict(results[number])))
+        if room < 0:
+            break
+        kept[number] = True
+    shown_ones = tuple(compress(results, kept))
+    if len(shown_ones) == len(results):
+        return shown_ones
+    failed = sum(result.outcome != "passed" for result in results) - sum(r.outcome != "passed" for r in shown_ones)
+    told = f"{len(results) - len(shown_ones)} more results are left out, {failed} of them not passed: they say too much"
+    blocks = sum(result.blocks for result in results) > sum(result.blocks for result in shown_ones)
+    return (*shown_ones, _result(("gate", "left out", blocks), "error", told))
 
 
 def _lost(ended: GateOutcome) -> list[TestResult]:

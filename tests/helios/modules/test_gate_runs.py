@@ -139,6 +139,23 @@ def test_nothing_that_a_candidate_says_steers_a_terminal_or_looks_like_another_l
     assert report.reason == f"did not pass the tiny test {result.name!r} (failed): {result.message}"
 
 
+def test_a_run_that_says_too_much_keeps_what_blocks_and_says_how_much_it_left_out(echo):
+    echo()
+    tested = ModuleVersion.objects.select_related("module").get(module__name="echo")
+    planned = [*(["tiny", f"{number} {'ö' * 190}", True] for number in range(998)), RUNS]
+    words = [{"plan": planned}]
+    for test in planned:
+        words += [{"begin": test}, {"result": [*test, "failed" if test is RUNS else "passed", "€" * 600, 1.0]}]
+    said = heard([*STARTED, *words, {"end": True}])
+    report = runs.report_of(GateOutcome(kind="finished", reason="", said=said, output="", duration_ms=1.0), tested, ())
+    assert len(json.dumps(report.to_json())) < 256_000
+    assert not report.passed
+    assert report.reason.startswith("did not pass the tiny test 'runs' (failed): €")
+    *shown, runs_last, told = report.results
+    assert (runs_last.name, told.name, told.blocks) == ("runs", "left out", False)
+    assert told.message.startswith(f"{1000 - len(shown) - 1} more results are left out, 0 of them not passed")
+
+
 SPEAKS = """value
 import gc
 for each in gc.get_objects():
