@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Final
 
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
@@ -13,6 +15,22 @@ from psycopg2.errors import LockNotAvailable
 from helios.errors import Conflict
 
 WAIT_MS: Final = 2_000  # for who is at work: most are over sooner
+_until: ContextVar[float | None] = ContextVar("until", default=None)
+
+
+@contextlib.contextmanager
+def waiting_once() -> Iterator[None]:
+    """All that is `changing` within waits `WAIT_MS` together: what is held after that is refused at once."""
+    before = _until.set(time.monotonic() + WAIT_MS / 1e3)
+    try:
+        yield
+    finally:
+        _until.reset(before)
+
+
+def _wait_ms() -> int:
+    until = _until.get()
+    return WAIT_MS if until is None else max(1, int((until - time.monotonic()) * 1e3))
 
 
 @contextlib.contextmanager
@@ -25,7 +43,7 @@ def changing(what: str) -> Iterator[None]:
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(WAIT_MS)])
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(_wait_ms())])
             yield
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):

@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from helios.db.locks import waiting_once
 from helios.web import roles
 from helios.web.access import missing, role_of
 from helios.web.roles import Role
@@ -53,7 +54,8 @@ class CheckedActions(ModelAdmin):  # type: ignore[misc]
         if wrong:
             self.message_user(request, f"Nothing was changed: {wrong}", messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
-        response: HttpResponse | None = super().response_action(request, queryset)
+        with waiting_once():  # however many rows were chosen, and whoever holds them
+            response: HttpResponse | None = super().response_action(request, queryset)
         return response
 
     def _wrong(self, request: HttpRequest) -> str:

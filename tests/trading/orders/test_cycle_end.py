@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -131,3 +132,41 @@ def test_a_stage_at_work_is_waited_for_a_moment_and_then_said(cycle, monkeypatch
         thread.start()
         thread.join()
     assert "a worker or another change holds it" in refused[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_that_are_held_are_waited_for_together(cycle, admin_client, monkeypatch):
+    """Their locks wait for a time that all share, so that the others are ended soon."""
+    monkeypatch.setattr(locks, "WAIT_MS", 500)
+    held = [cycle.pk]
+    for number in range(8):
+        book = clone(cycle.book, name=f"held-{number}")
+        held.append(clone(cycle, book=book).pk)
+    free = clone(cycle, book=clone(cycle.book, name="free")).pk
+    data = {"action": "end_cycles", "_selected_action": [*held, free], "reason": "stuck"}
+    answers, took = [], []
+
+    def end():
+        start = time.monotonic()
+        answers.append(admin_client.post(reverse(PAGE), data, follow=True).content.decode())
+        took.append(time.monotonic() - start)
+        connection.close()
+
+    with transaction.atomic():
+        list(PipelineCycle.objects.select_for_update().filter(pk__in=held))
+        thread = threading.Thread(target=end)
+        thread.start()
+        thread.join()
+    assert took[0] < 3
+    assert [number for number in held if f"cycle {number} must be free to be changed" not in answers[0]] == []
+    assert PipelineCycle.objects.get(pk=free).status == "FAILED"
+
+
+def clone(row, **changes):
+    """The same row once more."""
+    copy = type(row).objects.get(pk=row.pk)
+    copy.pk, copy._state.adding = None, True
+    for field, value in changes.items():
+        setattr(copy, field, value)
+    copy.save()
+    return copy
