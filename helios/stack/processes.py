@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from helios.env import BASE_DIR, Env
@@ -21,13 +21,14 @@ class ProcessSpec:
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Callable[[], Mapping[str, str]] = dict  # more of it, which may have to be made: once it starts
     port: int | None = None
     port_variable: str = ""
 
     def environ(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """The whole environment of the process, over `base` or ours."""
         found = dict(os.environ if base is None else base)
-        return {"PYTHONUNBUFFERED": "1", **self.env, **found, "HELIOS_COMPONENT": self.name}
+        return {"PYTHONUNBUFFERED": "1", **self.env, **self.secrets(), **found, "HELIOS_COMPONENT": self.name}
 
 
 def _celery(*words: str) -> list[str]:
@@ -61,8 +62,13 @@ def beat() -> ProcessSpec:
 def flower(env: Env) -> ProcessSpec:
     """The task monitor: this machine only, reading only, with a login that no list of processes shows."""
     argv = _celery("flower", "--address=127.0.0.1", f"--port={env.flower_port}", "--read_only=True", "--logging=none")
-    login = {"FLOWER_BASIC_AUTH": env.flower_login()}
-    return ProcessSpec(name="flower", argv=argv, env=login, port=env.flower_port, port_variable="HELIOS_FLOWER_PORT")
+    return ProcessSpec(
+        name="flower",
+        argv=argv,
+        secrets=lambda: {"FLOWER_BASIC_AUTH": env.flower_login()},
+        port=env.flower_port,
+        port_variable="HELIOS_FLOWER_PORT",
+    )
 
 
 def web(env: Env) -> ProcessSpec:

@@ -19,6 +19,7 @@ import pytest
 from helios.console import Console
 from helios.env import Env
 from helios.stack import children, training, up
+from helios.stack.children import StackError
 from helios.stack.steps import Step, Steps
 from tests.support.harness import run_sql
 from tests.support.running import OUTAGE, Up, answers, free_ports
@@ -84,6 +85,15 @@ def test_the_password_is_on_the_page_only_when_it_was_made(make_env: Callable[..
     assert "http://127.0.0.1:5123" in page(None)
     kept = make_env().flower_login()
     assert [kept.replace(":", " / ") in page(None) for _ in range(2)] == [True, True]
+
+
+def test_a_start_that_is_refused_for_its_ports_writes_nothing(make_env: Callable[..., Env], free_port: int) -> None:
+    env = make_env(web_port=free_port, flower_port=free_port)
+    before = sorted(env.var_dir.rglob("*"))
+    with pytest.raises(StackError, match=f"Port {free_port} is given to both"):
+        up.run(env, Console(file=io.StringIO()))
+    assert sorted(env.var_dir.rglob("*")) == before
+    assert not env.flower_login_path.exists()
 
 
 def test_each_line_carries_its_process_and_brackets_stay_as_they_are() -> None:
