@@ -221,6 +221,7 @@ def _test(job: ModuleJob) -> None:
 
 
 def _swap(job: ModuleJob) -> None:
+    swapping.recover()
     with transaction.atomic():  # a roll-back ends the row, or the job before it has one
         row = swapping.begin(job.module.name, job.version.label, actor=job.actor, reason=job.reason)
         if not ModuleJob.objects.filter(pk=job.pk, state=JobState.RUNNING).update(swap=row):

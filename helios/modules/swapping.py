@@ -59,6 +59,7 @@ def swap(
     another swap of the slot runs; `SwapFailed` where a test fails or a process cannot load the code: the swap's row
     and the event keep the reason, and every process goes on with what it had.
     """
+    recover()
     return carry_out(begin(name, version, actor=actor, reason=reason), suites, progress=progress)
 
 
@@ -140,8 +141,7 @@ def recover() -> list[str]:
 
 
 def begin(name: str, version: str, *, actor: str, reason: str) -> ModuleSwap:
-    """The row of a swap that may be made, which keeps every other one of the slot out until it has ended."""
-    recover()
+    """The row of a swap that keeps every other one out; after `recover`, which a refusal must not take back."""
     with MODULES.changing(actor=actor, reason=reason):
         rows = slots()
         to = swappable(rows, name, version)

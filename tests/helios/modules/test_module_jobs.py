@@ -60,6 +60,19 @@ def older(job: ModuleJob, **seconds: float) -> None:
     ModuleJob.objects.filter(pk=job.pk).update(**moments)
 
 
+def test_a_swap_that_is_refused_takes_back_no_recovery(oracle, gone):
+    """What was found dead on the way stays ended, whatever becomes of the swap that looked."""
+    job = jobs.enqueue(Kind.SWAP, "oracle", "1.1.0", actor="ann")
+    dead = swapping.begin("oracle", "1.1.0", actor="bob", reason="")
+    ModuleSwap.objects.filter(pk=dead.pk).update(owner=gone)
+    Module.objects.filter(name="oracle").update(hot_reloadable=False)
+    jobs.run(job.pk)
+    assert now(job)[0] == "FAILED"
+    assert "may not be swapped while the pipeline runs" in now(job)[1]
+    dead.refresh_from_db()
+    assert dead.state == "FAILED"
+
+
 def test_the_row_is_there_before_its_message_and_the_message_only_with_the_row(
     oracle, sent, django_capture_on_commit_callbacks
 ):
