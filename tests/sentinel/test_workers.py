@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from celery import Celery
 from django.test import override_settings
 from kombu.exceptions import OperationalError
 
-from helios.stack import endpoints
+from helios.stack import endpoints, processes
 from sentinel import tasks
 from sentinel.audits.findings import QUEUES
 from sentinel.models import AuditRun, Heartbeat
@@ -46,6 +47,25 @@ def test_a_real_worker_is_seen_on_its_queues_and_does_what_beat_sends(stack: Sta
     assert stack.query("SELECT name FROM sentinel_heartbeats") == [("beat",)]
     missing = stack.query("SELECT subject FROM sentinel_findings WHERE code = 'QUEUE_WITHOUT_WORKER'")
     assert sorted(row[0] for row in missing) == ["execution", "gpu", "ingest"]
+
+
+@pytest.mark.stack
+def test_beat_is_heard_and_everything_audited_as_soon_as_the_workers_are_there(stack: Stack) -> None:
+    """Its schedule would let a new database wait 15 s and a minute, and leave an old one DEGRADED for as long."""
+    stack.query("INSERT INTO sentinel_heartbeats (name, ts, worker) VALUES ('beat', now() - interval '1 day', '')")
+    stack.start_worker(["maintenance"], name="maintenance")
+    stack.start(processes.beat())
+    heard = "SELECT ts FROM sentinel_heartbeats WHERE ts > now() - interval '1 hour'"
+    stack.wait_for(lambda: stack.query(heard), what="a heartbeat")
+    heard_at = stack.value(heard)
+    stack.wait_for(lambda: stack.value("SELECT count(*) > 1 FROM sentinel_audit_runs"), what="two audits")
+    first, second = (ts for (ts,) in stack.query("SELECT ts FROM sentinel_audit_runs ORDER BY ts LIMIT 2"))
+    assert max(first - heard_at, second - first) < timedelta(seconds=30)
+    assert stack.query("SELECT FROM sentinel_findings WHERE code = 'BEAT_SILENT'") == []
+    missing = "SELECT count(*) FROM sentinel_findings WHERE code = 'QUEUE_WITHOUT_WORKER' AND resolved_at IS NULL"
+    assert stack.value(missing) == len(QUEUES) - 1
+    stack.start_worker(name="late")
+    stack.wait_for(lambda: stack.value(missing) == 0, what="an audit that sees all workers")
 
 
 @pytest.mark.django_db
