@@ -21,6 +21,7 @@ from helios.flags.models import FeatureFlag
 from helios.modules.models import Module
 from sentinel.models import AuditRun, Finding, Heartbeat
 from trading.admin import STATUS_COLOURS
+from trading.books.read import shown_state
 from trading.models import Book, PipelineCycle, PortfolioSnapshot
 
 ROWS: Final = 8
@@ -188,8 +189,8 @@ def _book_row(book: Any) -> list[Any]:
     peak = max(book.peak_equity, equity)
     return [
         link(reverse("admin:trading_book_change", args=[book.pk]), nowrap(book.name)),
-        f"{book.mode}{'' if book.runs else ', stopped'}",
-        badge(book.state),
+        book.mode,
+        badge(shown_state(book, runs=book.runs)),
         f"{equity:,.2f}",
         f"{equity / book.initial_cash - 1:+.2%}",
         f"{1 - equity / peak:.2%}",

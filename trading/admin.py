@@ -22,6 +22,7 @@ from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from trading import models
 from trading.books import write as books
 from trading.books.accounting import amount, shortened, written
+from trading.books.read import shown_state
 from trading.enums import TradingState
 from trading.orders.cycle_end import end_for
 
@@ -158,7 +159,7 @@ class BookAdmin(ReasonedAdmin):
 
     @display(description="trading state", label=STATUS_COLOURS)
     def state_badge(self, row: models.Book) -> str:
-        return row.state
+        return shown_state(row, runs=self.running(row))
 
     @display(description="universe")
     def universe(self, row: models.Book) -> str:

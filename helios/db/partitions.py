@@ -18,8 +18,8 @@ Period = Literal["year", "month"]
 # Runs as its owner, who owns the tables: it makes partitions of tables that have some, named and bounded as below, all
 # of a table by year or all by month. One that reached further would keep those that it overlaps from being made.
 MAKER = """
-CREATE OR REPLACE FUNCTION make_partition(parent regclass, child text, first timestamptz, until timestamptz) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+CREATE OR REPLACE FUNCTION make_partition(parent regclass, child text, first timestamptz, until timestamptz)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     number text[] := regexp_match(child, '_y([0-9]{4})(?:m([0-9]{2}))?$');
     start timestamp := make_date(number[1]::int, coalesce(number[2]::int, 1), 1);

@@ -105,6 +105,19 @@ def test_an_action_moves_the_book_and_keeps_who_did_it(admin_client, admin_user,
     assert TradingModeChange.objects.get().actor == admin_user.get_username()
 
 
+def test_a_stopped_book_is_called_stopped_unless_more_is_to_say(admin_client, book):
+    def shown():
+        page = admin_client.get(reverse(BOOKS)).content.decode()
+        return {word for word in ("ACTIVE", "STOPPED", "HALTED") if re.search(rf">\s*{word}\s*<", page)}
+
+    assert shown() == {"STOPPED"}
+    act(admin_client, "start_books", book)
+    assert shown() == {"ACTIVE"}
+    act(admin_client, "halt_books", book)
+    act(admin_client, "stop_books", book)
+    assert shown() == {"HALTED"}
+
+
 def test_actions_can_be_undone(admin_client, world):
     for action in ("start_books", "halt_books", "resume_books", "stop_books"):
         act(admin_client, action, world, reason="calm")

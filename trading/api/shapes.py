@@ -34,7 +34,10 @@ class PositionSerializer(ReadOnlySerializer[Position]):
 
 
 class BookSerializer(ReadOnlySerializer[Book]):
-    """One book with what it holds; `equity` is that of its last snapshot, null before the first."""
+    """One book with what it holds; `equity` is that of its last snapshot, null before the first.
+
+    `state` is what it may do where it runs; it begins no cycle while `active` is false.
+    """
 
     serializer_field_mapping = ReadOnlySerializer.serializer_field_mapping | {Exact: ExactNumber}
     positions = PositionSerializer(many=True, read_only=True)

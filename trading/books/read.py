@@ -8,6 +8,7 @@ from datetime import datetime
 from helios.db import statements
 from helios.errors import Rejected
 from trading.books.accounting import Account, Holding
+from trading.enums import TradingState
 from trading.models import Book, Position
 
 
@@ -18,6 +19,11 @@ def get_book(name: str) -> Book:
         names = ", ".join(Book.objects.values_list("name", flat=True)[:10]) or "none"
         raise Rejected(f"book {name!r} does not exist; there are: {names}")
     return book
+
+
+def shown_state(book: Book, *, runs: bool) -> str:
+    """Its trading state for people: one that may trade and begins no cycle is STOPPED."""
+    return book.state if runs or book.state != TradingState.ACTIVE else "STOPPED"
 
 
 def locked(book_id: int) -> Book:
