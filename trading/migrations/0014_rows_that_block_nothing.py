@@ -29,7 +29,7 @@ def _of_its_cycle(table: str, events: str) -> migrations.RunSQL:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0012_pins_that_are_in_charge")]
+    dependencies = [("trading", "0013_stages_that_ask_again")]
     operations = [
         for_workers(
             "decision_ledger_goes_on",
