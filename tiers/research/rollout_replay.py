@@ -246,7 +246,7 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
     value = run.held * equity[:, None]
     earned = (value[1:] - value[:-1] + _flows(result)[1:]) / equity[:-1, None] * observations.BPS
     losses = _losses(data, result) if forecasts else None
-    a_day = bars_a_day(data.book.timeframe, closes=instruments.market_closes(symbols, instruments.named(symbols)))
+    open_always = instruments.around_the_clock(symbols, instruments.named(symbols))
     observed = []
     for row in range(len(run.ts)):
         calls = slice(None) if forecasts else slice(row, row + 1)  # a batch is one call, or one for each model
@@ -264,7 +264,7 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
                     pnl_bps=float(earned[row, column]) if row < len(earned) else None,
                     loss=loss,
                     n_orders=sum(intent.symbol == symbol for intent in run.orders[row]),
-                    bars_a_day=a_day,
+                    bars_a_day=bars_a_day(data.book.timeframe, closes=symbol not in open_always),
                 )
             )
     return observed

@@ -29,7 +29,7 @@ class ArmMeasures:
     losses: tuple[float, ...] = ()  # one a resolved forecast: log loss, lower is better calibrated
     pnl_of: tuple[Place, ...] = ()  # where each PnL was made, in the order of the bars; none: not known
     losses_of: tuple[Place, ...] = ()  # likewise
-    bars_a_day: int = 1  # of the markets that were decided on: PnL of a bar is judged by what it is in a day
+    bars_a_day: int = 1  # of the market that has most: PnL of a bar is judged by what it is in a day
     n_orders: int = 0
     n_rejected: int = 0
     exposure: float | None = None  # gross notional over equity, of the arm's symbols; None: not measured

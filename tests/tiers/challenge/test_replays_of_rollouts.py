@@ -1,17 +1,27 @@
 """Champion and challenger over stored history: the same bars, an account each, errors counted, time told."""
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from celery.exceptions import TimeoutError as TookTooLong
 
 from helios.errors import ModelMissing, Rejected
 from helios.rollouts import providers, services
 from helios.rollouts.core.measures import ArmMeasures
+from tests.support import networks
 from tests.support.challengers import BROKEN, BUYS, SAME
-from tests.tiers.challenge.conftest import FIRST, GUARDS, SYMBOLS, run
+from tests.support.live_market import make_bars
+from tests.tiers.challenge.conftest import FIRST, GUARDS, SYMBOLS, roll_out, run
+from tiers.challenge import measures
 from tiers.research import rollout_replay, tasks
+from trading.books import write as books
+from trading.market import instruments
+from trading.market import write as market
+from trading.market.timestamps import utc
 from trading.models import Book, MLModel
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +86,48 @@ def test_a_strategy_is_replayed_against_the_tiers(book, times):
     assert both["challenger"].n_errors == 0
     assert both["challenger"].n_orders < both["champion"].n_orders
     assert both["challenger"].pnl_bps != both["champion"].pnl_bps
+
+
+HOURS = np.datetime64("2024-01-08T00", "us") + np.arange(24 * 60) * np.timedelta64(1, "h")  # of a winter
+
+
+def hourly(symbol, hours):
+    """A random walk that closes at these hours."""
+    made = make_bars((symbol,), n_bars=len(hours), seed=5)
+    return replace(made, timeframe="1h", ts=hours)
+
+
+@pytest.mark.parametrize(("symbols", "a_day"), [(("AAPL", "BTC-USDT"), 24), (("BTC-USDT",), 24), (("AAPL",), 7)])
+def test_a_bar_of_a_replay_is_the_part_of_a_day_that_it_is_in_a_live_step(
+    db, tmp_path, settings, challenger, symbols, a_day
+):
+    """In a book of stocks and coins there are as many bars a day as the coins have."""
+    settings.VAR_DIR = tmp_path
+    instruments.ensure_instrument("AAPL", "equity")
+    instruments.ensure_instrument("BTC-USDT", "crypto")
+    open_hours = np.isin(HOURS.astype("datetime64[h]").astype(int) % 24, range(15, 22))
+    session = HOURS[open_hours & np.is_busday(HOURS.astype("datetime64[D]"))]
+    for bars in (hourly("AAPL", session), hourly("BTC-USDT", HOURS)):
+        market.upsert_bars(bars, source="test")
+    networks.serve(tmp_path, *symbols, name="hours", timeframe="1h")
+    book = books.create_book(
+        "hours",
+        mode="replay",
+        timeframe="1h",
+        symbols=[*symbols],
+        initial_cash=Decimal(100_000),
+        fee_bps=Decimal(5),
+        slippage_bps=Decimal(2),
+        replay_from=utc(session[-30]),
+        replay_until=utc(session[-1]),
+    )
+    row = planned("risk", challenger("risk", SAME["risk"]))
+    replayed = rollout_replay.replay(row)
+    assert {arm.bars_a_day for arm in replayed.values()} == {a_day}
+    row = roll_out("module", "execute", challenger("execute", SAME["execute"]))
+    run(book, utc(session[-30]))
+    live = measures.measure(row.pk, row.step, row.measured_since)
+    assert {arm.bars_a_day for arm in live.values()} == {a_day}
 
 
 def test_what_cannot_be_replayed_says_why(book, challenger):
