@@ -36,6 +36,7 @@ from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, concatenate
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, LONGEST_CLOSURE, Calendar, calendar
 from trading.market.lots import Lot, in_lots
 from trading.market.timestamps import stamp, utc, utc_times
+from trading.market.trades import Trades
 
 __all__ = [
     "ALWAYS_OPEN",
@@ -73,6 +74,7 @@ __all__ = [
     "Switches",
     "TargetWeights",
     "TimeArray",
+    "Trades",
     "TradingState",
     "Transient",
     "VolatilityForecast",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,11 @@ def bucket_close(ts: TimeArray, timeframe: str) -> TimeArray:
     return np.asarray(whole.astype("datetime64[us]"))
 
 
+def bucket_starts(closes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Where each bucket begins among the closes of rows that lie by time."""
+    return np.flatnonzero(np.concatenate([np.ones(min(1, len(closes)), bool), closes[1:] != closes[:-1]]))
+
+
 def aggregate(
     table: BarTable, target: str, calendar: Calendar, *, until: datetime, since: datetime | None = None
 ) -> Aggregated:
@@ -79,7 +85,7 @@ def aggregate(
     if not part.n_rows:
         none = np.empty(0, np.int64)
         return Aggregated(table=bar_table(table.symbol, target, part.ts, [part.close] * 5), seen=none, due=none)
-    starts = np.flatnonzero(np.concatenate([[True], closes[1:] != closes[:-1]]))
+    starts = bucket_starts(closes)
     seen = np.diff(np.append(starts, part.n_rows))
     fields = (
         part.open[starts],

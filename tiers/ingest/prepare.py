@@ -13,6 +13,7 @@ from tiers.contracts import (
     BarTable,
     Calendar,
     TimeArray,
+    Trades,
     calendar,
     concatenated,
     split,
@@ -25,7 +26,10 @@ from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import Aggregated, aggregate, bucket_close, targets
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.spacing import check as check_spacing
+from tiers.ingest.trades import judge, minute_bars
 from tiers.ingest.validate import validate
+
+Span = tuple[datetime, datetime]
 
 
 class BadRowsError(DataError):
@@ -41,11 +45,16 @@ class BadRowsError(DataError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Clean bars of one symbol: `batches` begins with the base timeframe, the higher ones follow."""
+    """Clean bars of one symbol: `batches` begins with the base timeframe, the higher ones follow.
+
+    `traded` is the time, (after, until], of which all trades are known: a bar that is missing in it is one without a
+    trade, and a higher bar lacks nothing.
+    """
 
     symbol: str
     batches: tuple[Bars, ...]
     problems: tuple[Problem, ...]
+    traded: Span | None = None
 
     @property
     def dropped_rows(self) -> int:
@@ -65,24 +74,44 @@ def prepare(
     source: str,
     drop_invalid: bool = False,
     not_after: datetime | None = None,
+    traded: Span | None = None,
 ) -> Prepared:
     """Validate a series and add the complete bars of higher timeframes that have closed by its last bar.
 
     Rows that break a rule are `BadRowsError` naming `source`, row and column, unless `drop_invalid`; rows that
-    do not lie a timeframe apart are a `DataError` always. The bar that forms at `not_after`, and closes later, is left
-    out with a note; any further one breaks a rule.
+    do not lie a timeframe apart are a `DataError` always, unless all trades of their time are known: `Prepared.traded`.
+    The bar that forms at `not_after`, and closes later, is left out with a note; any further one breaks a rule.
     """
     hours = calendar(calendar_name)
-    check_spacing(table, hours, source=source)
+    if traded is None:
+        check_spacing(table, hours, source=source)
     table, forming = _without_forming(table, not_after)
     judged = validate(table, hours, not_after=not_after)
     clean = judged.table
     if not clean.n_rows or (judged.rejected and not drop_invalid):
         raise BadRowsError(source, (*judged.rejected, *forming), n_good=clean.n_rows)
     base = Prepared(
-        symbol=table.symbol, batches=(union([clean], table.timeframe),), problems=(*forming, *judged.problems)
+        symbol=table.symbol,
+        batches=(union([clean], table.timeframe),),
+        problems=(*forming, *(one for one in judged.problems if traded is None or one.code is not Code.GAP)),
+        traded=traded,
     )
-    return _with_higher(base, _higher(clean, clean, hours))
+    return _with_higher(base, _higher(base, clean, hours))
+
+
+def bars_of_trades(
+    trades: Trades, *, source: str, drop_invalid: bool = False, not_after: datetime
+) -> tuple[BarTable, Span, tuple[Problem, ...]]:
+    """The 1m bars of a source's trades, their time, and what was wrong with the other trades.
+
+    Trades that break a rule are `BadRowsError`, unless `drop_invalid`. The minute of the first trade and that of the
+    last hold what the source has of them.
+    """
+    judged = judge(trades, not_after=not_after)
+    if not judged.trades.n_trades or (judged.rejected and not drop_invalid):
+        raise BadRowsError(source, judged.rejected, n_good=judged.trades.n_trades)
+    bars = minute_bars(judged.trades)
+    return bars, (utc(bars.ts[0]) - timedelta(minutes=1), utc(bars.ts[-1])), judged.problems
 
 
 def partly_filled(prepared: Prepared, calendar_name: str) -> TimeArray:
@@ -91,7 +120,7 @@ def partly_filled(prepared: Prepared, calendar_name: str) -> TimeArray:
     if not (names := targets(base.timeframe)):
         return base.ts[:0]
     closes = np.unique(bucket_close(base.ts, names[-1]))
-    made = aggregate(base, names[-1], calendar(calendar_name), until=utc(closes[-1]))
+    made = _made(base, names[-1], calendar(calendar_name), utc(closes[-1]), prepared)
     return np.setdiff1d(closes, made.whole.ts)
 
 
@@ -99,16 +128,27 @@ def completed(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepa
     """The same with higher bars that are made of `stored` base bars, too; where both have a bar, the new one counts."""
     (base,) = split(prepared.batches[0])
     both = concatenated([base, stored.take(~np.isin(stored.ts, base.ts))])
-    return _with_higher(prepared, _higher(base, both.take(np.argsort(both.ts)), calendar(calendar_name)))
+    return _with_higher(prepared, _higher(prepared, both.take(np.argsort(both.ts)), calendar(calendar_name)))
 
 
-def _higher(base: BarTable, among: BarTable, hours: Calendar) -> list[Aggregated]:
-    """The higher bars that hold a bar of `base`, made of all those `among` which it lies."""
+def _higher(prepared: Prepared, among: BarTable, hours: Calendar) -> list[Aggregated]:
+    """The higher bars that hold a bar of the base, made of all those `among` which it lies."""
+    base = prepared.batches[0]
     parts = {
         name: among.take(np.isin(bucket_close(among.ts, name), bucket_close(base.ts, name)))
         for name in targets(base.timeframe)
     }
-    return [aggregate(part, name, hours, until=utc(among.ts[-1])) for name, part in parts.items()]
+    return [_made(part, name, hours, utc(among.ts[-1]), prepared) for name, part in parts.items()]
+
+
+def _made(part: BarTable, name: str, hours: Calendar, until: datetime, prepared: Prepared) -> Aggregated:
+    """Bars of a higher timeframe; those within the time of all trades have all that there is."""
+    made = aggregate(part, name, hours, until=until)
+    if prepared.traded is None:
+        return made
+    after, last = map(stamp, prepared.traded)
+    opens = made.table.ts - np.timedelta64(timeframes.seconds(name), "s")
+    return replace(made, due=np.where((opens >= after) & (made.table.ts <= last), made.seen, made.due))
 
 
 def _with_higher(prepared: Prepared, higher: Iterable[Aggregated]) -> Prepared:

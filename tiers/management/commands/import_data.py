@@ -26,9 +26,9 @@ from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import INTRADAY
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.described import described
-from tiers.ingest.prepare import BadRowsError, Prepared, completed, partly_filled, prepare
+from tiers.ingest.prepare import BadRowsError, Prepared, bars_of_trades, completed, partly_filled, prepare
 from trading import sample_data, symbols
-from trading.enums import AssetClass
+from trading.enums import AssetClass, Timeframe
 from trading.market import asset_class, instruments
 from trading.market import write as market
 from trading.market.bars import BarTable, split
@@ -43,6 +43,8 @@ from trading.market.timestamps import utc_times
 from trading.models import Instrument
 
 OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
+OF_TRADES = Names("trade", "a price and a quantity stand in each row; the bar of a minute is made of its trades")
+NEEDED = ("file", "symbol", "timeframe")  # a file of trades needs no timeframe
 DROPS = "--drop-invalid leaves such rows out"
 COLUMNS = (
     "symbol",
@@ -57,11 +59,16 @@ COLUMNS = (
 
 
 class Command(PlainCommand):
-    help = "Load bars into the market table: the bundled sample data, or a CSV, Parquet or Feather file."
+    help = "Load bars into the market table: the bundled data, or a CSV, Parquet or Feather file of bars or trades."
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", nargs="?", type=Path, help="columns: a time, open, high, low, close, volume")
+        parser.add_argument(
+            "file",
+            nargs="?",
+            type=Path,
+            help="columns: a time, open, high, low, close, volume; or a time, price, quantity",
+        )
         parser.add_argument("--sample", action="store_true", help="load the bundled real data")
         parser.add_argument("--symbol", help="whose bars the file holds")
         parser.add_argument(
@@ -129,14 +136,38 @@ class Command(PlainCommand):
         ]
 
     def _file(self, options: dict[str, Any]) -> tuple[market.Series, Prepared]:
-        missing = [name for name in ("file", "symbol", "timeframe") if not options[name]]
-        if missing:
-            wanted = ", ".join(name.upper() if name == "file" else f"--{name}" for name in missing)
-            raise DataError(f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {wanted}")
+        found = self._found(options)
+        name, drop, now = found.source.path.name, options["drop_invalid"], timezone.now()
+        traded, hints = None, list[str]()
+        try:
+            problems = _unreadable(found)
+            if found.columns.of_trades:
+                rows, traded, broken = bars_of_trades(found.trades(), source=name, drop_invalid=drop, not_after=now)
+                names, problems = OF_TRADES, (*problems, *broken)
+                kind = self._asset_class(rows, options)
+            else:
+                rows, names, kind = self._bars(found, options)
+            calendar = USUAL_CALENDARS[kind]
+            self.understood = found.described(names) | {"class": f"{kind} on calendar {calendar}"}
+            hints = [f"its times are taken for {names}, in {found.clock}", *self.assumed]
+            prepared = prepare(rows, calendar, source=name, drop_invalid=drop, not_after=now, traded=traded)
+        except BadRowsError as error:
+            told = hints if error.first.code in OF_A_CALENDAR else []
+            drops = [DROPS] if error.n_good and not drop else []
+            raise DataError("; ".join([str(error), *told, *drops])) from error
+        prepared = replace(prepared, problems=(*problems, *prepared.problems))
+        self.understood |= described(prepared)
+        series = _series(prepared, kind, f"file:{name}")
+        return replace(series, reclassified=self.reclassified), prepared
+
+    def _found(self, options: dict[str, Any]) -> FileRows:
+        """The file as it is written, of bars or of trades."""
+        if not (options["file"] and options["symbol"]):
+            raise _lacking(options)
         source = FileSource(
             path=options["file"],
             symbol=self._instrument(options["symbol"]),
-            timeframe=options["timeframe"],
+            timeframe=options["timeframe"] or Timeframe.M1.value,
             times=options["times"],
             time_column=options["time_column"],
             zone=options["zone"],
@@ -144,31 +175,23 @@ class Command(PlainCommand):
             decimal=options["decimal"],
             file_symbol=options["file_symbol"],
         )
-        name, drop = source.path.name, options["drop_invalid"]
-        found = source.rows()
-        if found.unreadable and not drop:
+        name, found = source.path.name, source.rows()
+        if not (found.columns.of_trades or options["timeframe"]):
+            raise _lacking(options)
+        if found.columns.of_trades and (source.timeframe != Timeframe.M1 or source.times):
+            given = "--times" if source.times else f"--timeframe {source.timeframe}"
+            raise DataError(f"{name} holds trades, of which bars of 1m and above are made; it takes no {given}")
+        if found.unreadable and not options["drop_invalid"]:
             raise DataError(f"{name} {found.unreadable[0]}{_others(len(found.unreadable) - 1)}; {DROPS}")
-        kind = self._asset_class(*found.bars(source.calendar), options)
-        calendar = USUAL_CALENDARS[kind]
+        return found
+
+    def _bars(self, found: FileRows, options: dict[str, Any]) -> tuple[BarTable, Names, AssetClass]:
+        rows, names = found.bars(found.source.calendar)
+        kind = self._asset_class(rows, options, shifted=names.what != "close")
         try:
-            rows, names = found.bars(calendar)  # a date names another close on another calendar
+            return *found.bars(USUAL_CALENDARS[kind]), kind  # a date names another close on another calendar
         except DataError as error:
             raise DataError("; ".join([str(error), *self.assumed])) from error
-        self.understood = found.described(names) | {"class": f"{kind} on calendar {calendar}"}
-        try:
-            prepared = prepare(rows, calendar, source=name, drop_invalid=drop, not_after=timezone.now())
-        except BadRowsError as error:
-            hints = (
-                [f"its times are taken for {names}, in {found.clock}", *self.assumed]
-                if error.first.code in OF_A_CALENDAR
-                else []
-            )
-            drops = [DROPS] if error.n_good and not drop else []
-            raise DataError("; ".join([str(error), *hints, *drops])) from error
-        prepared = replace(prepared, problems=(*_unreadable(rows.symbol, found), *prepared.problems))
-        self.understood |= described(prepared)
-        series = _series(prepared, kind, f"file:{name}")
-        return replace(series, reclassified=self.reclassified), prepared
 
     def _instrument(self, text: str) -> str:
         """The instrument that a symbol names: a bare one, the one at the only venue that has it."""
@@ -178,7 +201,7 @@ class Command(PlainCommand):
             self.assumed.append(f"{symbol} is taken for {name}, the only one stored; VENUE:{symbol} names another")
         return name
 
-    def _asset_class(self, rows: BarTable, names: Names, options: dict[str, Any]) -> AssetClass:
+    def _asset_class(self, rows: BarTable, options: dict[str, Any], *, shifted: bool = False) -> AssetClass:
         """What is asked for, else what the instrument is known as, else what its symbol and its bars look like."""
         known = Instrument.objects.filter(symbol=rows.symbol).first()
         if options["asset_class"]:
@@ -191,7 +214,7 @@ class Command(PlainCommand):
             return AssetClass(options["asset_class"])
         if known is not None:
             return AssetClass(known.asset_class)
-        found = asset_class.assumed(rows, shifted=names.what != "close")
+        found = asset_class.assumed(rows, shifted=shifted)
         self.assumed.append(
             f"{rows.symbol} is taken for {found.asset_class} on calendar {USUAL_CALENDARS[found.asset_class]}, since "
             f"{found.because}; --asset-class changes that"
@@ -211,9 +234,16 @@ def _beside_stored(series: market.Series, prepared: Prepared) -> tuple[market.Se
     return replace(series, batches=prepared.batches), prepared
 
 
-def _unreadable(symbol: str, found: FileRows) -> tuple[Problem, ...]:
+def _lacking(options: dict[str, Any]) -> DataError:
+    missing = [name.upper() if name == "file" else f"--{name}" for name in NEEDED if not options[name]]
+    return DataError(
+        f"import_data needs --sample, or FILE with --symbol and --timeframe; missing: {', '.join(missing)}"
+    )
+
+
+def _unreadable(found: FileRows) -> tuple[Problem, ...]:
     return tuple(
-        Problem(code=Code.UNREADABLE, symbol=symbol, row=one.row, column=one.column, detail=one.detail)
+        Problem(code=Code.UNREADABLE, symbol=found.source.symbol, row=one.row, column=one.column, detail=one.detail)
         for one in found.unreadable
     )
 

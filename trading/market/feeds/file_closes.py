@@ -28,14 +28,14 @@ _DAY_STARTS = (0, 9 * 60 + 30, 16 * 60)
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What times name: the "close", the "open" or the "day" of a bar, and why, as the end of a sentence."""
+    """What times name: a bar's "close", "open" or "day", or a "trade"; and why, as the end of a sentence."""
 
     what: str
     because: str
     clear: bool = True
 
     def __str__(self) -> str:
-        plural = {"close": "closes", "open": "opens", "day": "days"}[self.what]
+        plural = {"close": "closes", "open": "opens", "day": "days", "trade": "trades"}[self.what]
         return f"{plural}, as {self.because}"
 
     def check(self) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from helios.errors import DataError
-from trading.market.bars import FIELDS
+from trading.market.bars import FIELDS, PRICES
 
 # The first of these that a file has holds its times.
 OPENS: Final = ("open_time", "time_open", "start_time", "start")
 CLOSES: Final = ("close_time", "time_close", "end_time", "bar_ts")
-TIMES: Final = ("ts", "timestamp", "datetime", "date_time", "unix", "epoch", "date", "time", "gmt_time", "utc_time")
-OTHER_NAMES: Final = {"close/last": "close", "vol": "volume", "vol.": "volume"}
+TIMES: Final = (
+    *("ts", "timestamp", "datetime", "date_time", "unix", "epoch", "date", "time", "gmt_time", "utc_time"),
+    *("traded_at", "trade_time", "transact_time"),
+)
+OTHER_NAMES: Final = {"close/last": "close", "vol": "volume", "vol.": "volume", "trade_price": "price"}
+TRADE: Final = ("price", "quantity")
+QUANTITIES: Final = ("quantity", "qty", "amount", "size", "volume")
+IDS: Final = ("trade_id", "tid", "id")
 _LIKE_A_TIME: Final = re.compile(r"(^|_)(date|time|datetime|timestamp|ts|unix|epoch|hour|minute)(_|$)")
 _REPEATED: Final = re.compile(r"_duplicated_\d+$")  # as polars calls a second column of a name
 
@@ -24,7 +30,8 @@ class Columns:
     """The names, as the file has them: of the time (two where a date and a time of day are apart) and of the values.
 
     `others` are further columns that are called like times, `settled` those that need no look. `names` says what the
-    time is by its own name: the "open" or "close" of a bar, or "" where that is not said.
+    time is by its own name: the "open" or "close" of a bar, or "" where that is not said. `fields` are those of a bar,
+    or of a trade; `trade_id` is "" where no column tells a trade's.
     """
 
     time: tuple[str, ...]
@@ -32,6 +39,12 @@ class Columns:
     others: tuple[str, ...]
     settled: tuple[str, ...]
     fields: tuple[str, ...]
+    trade_id: str = ""
+
+    @property
+    def of_trades(self) -> bool:
+        """Whether each row is a trade, and no bar."""
+        return len(self.fields) == len(TRADE)
 
 
 def plain(name: str) -> str:
@@ -43,25 +56,29 @@ def plain(name: str) -> str:
 def is_header(names: Sequence[str]) -> bool:
     """Whether a line names columns, rather than being one of the values or a title."""
     known = {OTHER_NAMES.get(plain(name), plain(name)) for name in names}
-    return len(known & {"open", "high", "low", "close"}) > 1
+    return len(known & {*PRICES}) > 1 or bool(_of_trade(known))
 
 
 def find(names: Sequence[str], source: str, *, chosen: str = "") -> Columns:
-    """The columns of a bar; `chosen` is the one of its time. `DataError` says which are missing or there twice."""
+    """The columns of a bar, or of a trade; `chosen` is the one of its time.
+
+    Raises: DataError, which says which are missing or there twice.
+    """
     by_name: dict[str, list[str]] = {}
     for name in names:
         by_name.setdefault(OTHER_NAMES.get(plain(name), plain(name)), []).append(name)
+    fields = _of_trade(by_name) or FIELDS
     time = (chosen,) if chosen else _time(by_name)
     if chosen and chosen not in names:
         raise DataError(f"{source} must have the column {chosen} that --time-column names; it has {', '.join(names)}")
-    missing = [name for name in FIELDS if name not in by_name]
+    missing = [name for name in fields if name not in by_name]
     if not time or missing:
         wanted = ", ".join(["a time (ts, timestamp, datetime or date)"] * (not time) + missing)
         shown = ", ".join(_REPEATED.sub("", name) for name in names)
         if not any(re.search("[A-Za-z]", _REPEATED.sub("", name)) for name in names):
             raise DataError(f"{source} row 1: expected the names of the columns ({wanted}), was {shown}")
         raise DataError(f"{source} must have column {wanted}; it has {shown}")
-    for name in (*FIELDS, *([] if chosen else map(plain, time))):
+    for name in (*fields, *([] if chosen else map(plain, time))):
         found = [_REPEATED.sub("", each) for each in by_name.get(name, ())]
         if len(found) > 1:
             raise DataError(f"{source} must have column {name} once, has it as {' and '.join(map(repr, found))}")
@@ -71,8 +88,15 @@ def find(names: Sequence[str], source: str, *, chosen: str = "") -> Columns:
         names="open" if says in OPENS else "close" if says in CLOSES else "",
         others=tuple(name for name in names if _LIKE_A_TIME.search(plain(name))),
         settled=tuple(names) if chosen else tuple(name for name in names if {plain(name), says} <= {*OPENS, *CLOSES}),
-        fields=tuple(by_name[name][0] for name in FIELDS),
+        fields=tuple(by_name[name][0] for name in fields),
+        trade_id=next((by_name[name][0] for name in IDS if name in by_name), ""),
     )
+
+
+def _of_trade(names: Container[str]) -> tuple[str, ...]:
+    """The price and the quantity of a trade, where there are such columns and none of a bar's prices."""
+    quantity = next((name for name in QUANTITIES if name in names), "")
+    return ("price", quantity) if quantity and "price" in names and not any(name in names for name in PRICES) else ()
 
 
 def _time(by_name: dict[str, list[str]]) -> tuple[str, ...]:

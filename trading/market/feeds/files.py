@@ -1,4 +1,4 @@
-"""Bars of one instrument in a file: as it is written, and as bars that are named by their closes."""
+"""Bars or trades of one instrument in a file: as it is written, and as bars that are named by their closes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from trading.market.calendars import ALWAYS_OPEN, Calendar, calendar
 from trading.market.feeds import file_columns, file_times
 from trading.market.feeds.file_clocks import Reading, check_clock
 from trading.market.feeds.file_closes import Names, Times, named_closes
-from trading.market.feeds.file_columns import Columns
+from trading.market.feeds.file_columns import TRADE, Columns
 from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
 from trading.market.feeds.file_times import A_TIME, DateOrder, Moments, read_times
 from trading.market.feeds.file_zones import check_zone, in_utc
 from trading.market.timestamps import stamp
+from trading.market.trades import Trades
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRows:
-    """What a file says, row by row, before a calendar tells which bars its times name."""
+    """What a file says, row by row, before a calendar tells which bars its times name.
+
+    `fields` are those of bars, or price and quantity of trades; `trade_ids` are empty text where there are none.
+    """
 
     source: FileSource
     columns: Columns
@@ -48,11 +52,14 @@ class FileRows:
     separator: str
     moments: Moments
     fields: list[FloatArray]
+    trade_ids: npt.NDArray[np.str_]
     rows: npt.NDArray[np.int64]
     unreadable: tuple[Unreadable, ...]
 
     def bars(self, calendar_name: str) -> tuple[BarTable, Names]:
         """The readable rows by their closes, and what their times were taken to name."""
+        if self.columns.of_trades:
+            raise DataError(f"{self.source.path.name} must hold bars, holds trades; import_data makes bars of them")
         hours, timeframe = calendar(calendar_name), self.source.timeframe
         closes, names = self._closes(self.moments.utc, hours)
         reading = Reading(closes_of=lambda utc: self._closes(utc, hours)[0], hours=hours, timeframe=timeframe)
@@ -62,6 +69,14 @@ class FileRows:
         except DataError as error:
             raise DataError(f"{self.source.path.name}, column {self.columns.time[0]}: {error}") from error
         return bar_table(self.source.symbol, timeframe, closes, self.fields, self.rows), names
+
+    def trades(self) -> Trades:
+        """The readable rows of a file of trades."""
+        price, quantity = self.fields
+        ts = self.moments.utc.to_numpy().astype("datetime64[us]")
+        return Trades(
+            symbol=self.source.symbol, ts=ts, price=price, quantity=quantity, trade_id=self.trade_ids, row=self.rows
+        )
 
     def _closes(self, utc: pl.Series, hours: Calendar) -> tuple[TimeArray, Names]:
         says = self.source.times or self.columns.names
@@ -151,7 +166,8 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
             f"from the month, was {time[moments.ambiguous]!r}; --dates dmy or --dates mdy says which comes first"
         )
     _refuse_rivals(sheet, columns, moments, name)
-    values = dict(zip(FIELDS, (frame[each] for each in columns.fields), strict=True))
+    names = TRADE if columns.of_trades else FIELDS
+    values = dict(zip(names, (frame[each] for each in columns.fields), strict=True))
     decimal = source.decimal or decimal_of(values, separator=sheet.separator)
     if decimal is None:
         raise _two_readings(values, sheet, name)
@@ -165,10 +181,17 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
         decimal=decimal,
         separator=sheet.separator,
         moments=moments.take(good),
-        fields=[read[key].to_numpy()[good] for key in FIELDS],
+        fields=[read[key].to_numpy()[good] for key in names],
+        trade_ids=_text(frame[columns.trade_id] if columns.trade_id else None, frame.height)[good],
         rows=sheet.rows[good],
         unreadable=unreadable,
     )
+
+
+def _text(column: pl.Series | None, length: int) -> npt.NDArray[np.str_]:
+    if column is None:
+        return np.full(length, "", np.str_)
+    return column.cast(pl.String, strict=False).fill_null("").to_numpy().astype(np.str_)
 
 
 def _by_clock(moments: Moments, source: FileSource) -> Moments:

@@ -1,0 +1,47 @@
+"""Public trades of one instrument, as they came. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trading.market.bars import BoolArray, FloatArray, TimeArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trades:
+    """Trades of one symbol in the order in which they came; nothing is promised about them before they are judged.
+
+    `ts` is (n_trades,) datetime64[us] in UTC, `price` and `quantity` are (n_trades,) float64. `trade_id` is (n_trades,)
+    text, empty where the source names none; `row` says where each stood in its source, for messages.
+    """
+
+    symbol: str
+    ts: TimeArray
+    price: FloatArray
+    quantity: FloatArray
+    trade_id: npt.NDArray[np.str_]
+    row: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for name in ("price", "quantity", "trade_id", "row"):
+            shape = getattr(self, name).shape
+            if shape != self.ts.shape:
+                raise ValueError(f"{name} must be (n_trades,) = {self.ts.shape}, was {shape}")
+
+    @property
+    def n_trades(self) -> int:
+        return len(self.ts)
+
+    def take(self, rows: BoolArray | npt.NDArray[np.intp]) -> Trades:
+        """The trades of a mask or an index array."""
+        return Trades(
+            symbol=self.symbol,
+            ts=self.ts[rows],
+            price=self.price[rows],
+            quantity=self.quantity[rows],
+            trade_id=self.trade_id[rows],
+            row=self.row[rows],
+        )
