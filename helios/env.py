@@ -92,6 +92,10 @@ class Env(BaseSettings):
 
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     anthropic_base_url: str | None = None
+    valr_url: str = "https://api.valr.com"
+    valr_api_key: SecretStr | None = Field(default=None, validation_alias="VALR_API_KEY")
+    valr_api_secret: SecretStr | None = Field(default=None, validation_alias="VALR_API_SECRET")
+
     llm_model: str = "claude-sonnet-5-5"
     llm_timeout_s: float = Field(default=20.0, gt=0, le=120)
 
@@ -129,12 +133,12 @@ class Env(BaseSettings):
             server_urls.read(value.get_secret_value(), kind)
         return value
 
-    @field_validator("anthropic_api_key")
+    @field_validator("anthropic_api_key", "valr_api_key", "valr_api_secret")
     @classmethod
-    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+    def _sendable(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         """A key goes into a header, where a line break or an umlaut would end in an error that shows it."""
         if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-            raise ValueError("ANTHROPIC_API_KEY must be printable ASCII without blanks or line breaks")
+            raise ValueError(f"{variable(info.field_name)} must be printable ASCII without blanks or line breaks")
         return value
 
     @field_validator("flower_basic_auth")
@@ -147,11 +151,12 @@ class Env(BaseSettings):
             raise ValueError("FLOWER_BASIC_AUTH must be user:password, or several of them between commas")
         return value
 
-    @field_validator("anthropic_base_url")
+    @field_validator("anthropic_base_url", "valr_url")
     @classmethod
-    def _web_address(cls, value: str | None) -> str | None:
+    def _web_address(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and not _WEB_ADDRESS.fullmatch(value):
-            raise ValueError("HELIOS_ANTHROPIC_BASE_URL must be http(s)://host[:port][/path] without a user, was not")
+            name = variable(info.field_name)
+            raise ValueError(f"{name} must be http(s)://host[:port][/path] without a user, was not")
         return value
 
     @field_validator("module_packages")

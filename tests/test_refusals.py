@@ -99,6 +99,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("import_data", "bad.csv", "--symbol", "N W", "--timeframe", "1d", "--drop-invalid"),
     ("import_data", "bad.csv", "--symbol", "aapl", "--timeframe", "1d", "--drop-invalid"),
     ("import_data", "bad.csv", "--symbol", "AAPL", "--timeframe", "1d", "--asset-class", "crypto", "--drop-invalid"),
+    ("download_data", "--pairs", "N W"),
     ("cycles", "end"),
     ("cycles", "end", "999999", "--reason", "stuck"),
     ("mode", "halt"),

@@ -138,7 +138,8 @@ def _higher(prepared: Prepared, among: BarTable, hours: Calendar) -> list[Aggreg
         name: among.take(np.isin(bucket_close(among.ts, name), bucket_close(base.ts, name)))
         for name in targets(base.timeframe)
     }
-    return [_made(part, name, hours, utc(among.ts[-1]), prepared) for name, part in parts.items()]
+    until = utc(among.ts[-1]) if prepared.traded is None else max(utc(among.ts[-1]), prepared.traded[1])
+    return [_made(part, name, hours, until, prepared) for name, part in parts.items()]
 
 
 def _made(part: BarTable, name: str, hours: Calendar, until: datetime, prepared: Prepared) -> Aggregated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +18,8 @@ from trading.symbols import listed as symbols_of
 from trading.symbols import split
 
 
-def ensure_instrument(symbol: str, asset_class: str, price: float = 100.0) -> Instrument:
-    """The instrument of that name; made with the usual lots of its asset class at that price when there is none.
+def ensure_instrument(symbol: str, asset_class: str, price: float = 100.0, *, lot: Lot | None = None) -> Instrument:
+    """The instrument of that name; made with its `lot`, else the usual one of its asset class at that price, if new.
 
     `DataError` when the symbol is none or that of another instrument in other case, and when the asset class is
     unknown or another one than the existing instrument's.
@@ -29,7 +30,7 @@ def ensure_instrument(symbol: str, asset_class: str, price: float = 100.0) -> In
     alike = Instrument.objects.filter(symbol__iexact=symbol).exclude(symbol=symbol).first()
     if alike is not None:
         raise DataError(f"the symbol must be written {alike.symbol}, as it is stored, was {symbol}")
-    columns = usual(symbol, AssetClass(asset_class), price)
+    columns = usual(symbol, AssetClass(asset_class), price) | (asdict(lot) if lot is not None else {})
     instrument, _ = Instrument.objects.get_or_create(symbol=symbol, defaults=columns)
     if instrument.asset_class != asset_class:
         raise DataError(f"{symbol} is of asset class {instrument.asset_class}, not {asset_class}")

@@ -14,6 +14,7 @@ from helios.errors import DataError
 from trading.market import timeframes, wire
 from trading.market.bars import Bars
 from trading.market.inventory import Stored, inventory, known_symbols
+from trading.models import MarketOHLC
 
 _BAR = "b.bar_ts, b.open, b.high, b.low, b.close, b.volume"
 _WINDOW = f"""
@@ -92,6 +93,12 @@ def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> date
         row = cursor.fetchone()
     found: datetime | None = row[0]
     return found
+
+
+def last_close(symbol: str, timeframe: str) -> datetime | None:
+    """The close of the newest bar that is stored, None when there is none."""
+    bars = MarketOHLC.objects.filter(symbol=symbol, timeframe=timeframe).order_by("-bar_ts")
+    return bars.values_list("bar_ts", flat=True).first()
 
 
 def _read(statement: str, symbols: Sequence[str], timeframe: str, values: dict[str, Any]) -> Bars:

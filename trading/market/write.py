@@ -21,6 +21,7 @@ from trading.enums import AssetClass
 from trading.market import timeframes, wire
 from trading.market.bars import FIELDS, Bars
 from trading.market.instruments import ensure_instrument, usual
+from trading.market.lots import Lot
 from trading.market.timestamps import utc
 from trading.models import Book, EngineeredFeatures, Instrument, MarketOHLC, Order
 from trading.symbols import check as check_symbol
@@ -93,13 +94,15 @@ class UpsertResult:
 class Series:
     """What one import brings for one symbol: its bars of one or more timeframes, and what the symbol is.
 
-    `reclassified` says that an instrument of another asset class is of this one now.
+    `lot` are the steps that its venue names, None where they follow from its price. `reclassified` says that an
+    instrument of another asset class is of this one now.
     """
 
     symbol: str
     asset_class: str
     source: str
     batches: tuple[Bars, ...]
+    lot: Lot | None = None
     reclassified: bool = False
 
 
@@ -114,7 +117,7 @@ def import_series(
             price = float(one.batches[0].close[-1, 0])
             if one.reclassified:
                 reclassify(one.symbol, one.asset_class, price)
-            ensure_instrument(one.symbol, one.asset_class, price)
+            ensure_instrument(one.symbol, one.asset_class, price, lot=one.lot)
             for batch in one.batches:
                 results[one.symbol, batch.timeframe] = upsert_bars(batch, one.source, progress=progress)
     return results

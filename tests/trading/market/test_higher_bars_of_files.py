@@ -89,7 +89,7 @@ def test_only_hours_that_a_file_does_not_fill_are_read(bring, monkeypatch):
     read: list[list[datetime]] = []
     within = selectors.bars_within
     monkeypatch.setattr(
-        "tiers.management.commands.import_data.bars_within",
+        "tiers.live.bar_storage.bars_within",
         lambda symbol, timeframe, ends, length: read.append(list(ends)) or within(symbol, timeframe, ends, length),
     )
     bring(MADE)

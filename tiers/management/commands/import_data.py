@@ -7,7 +7,6 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,21 @@ from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
-from tiers.ingest.aggregate import INTRADAY
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.described import described
-from tiers.ingest.prepare import BadRowsError, Prepared, bars_of_trades, completed, partly_filled, prepare
+from tiers.ingest.prepare import BadRowsError, Prepared, bars_of_trades, prepare
+from tiers.live.bar_storage import series_of, stored_beside
 from trading import sample_data, symbols
 from trading.enums import AssetClass, Timeframe
 from trading.market import asset_class, instruments
 from trading.market import write as market
-from trading.market.bars import BarTable, split
+from trading.market.bars import BarTable
 from trading.market.feeds.file_closes import Names
 from trading.market.feeds.file_numbers import MARKS
 from trading.market.feeds.file_times import DATE_ORDERS
 from trading.market.feeds.files import FileRows, FileSource, table_from_frame
 from trading.market.lots import USUAL_CALENDARS
-from trading.market.read import bars_within
-from trading.market.timeframes import TIMEFRAMES, seconds
-from trading.market.timestamps import utc_times
+from trading.market.timeframes import TIMEFRAMES
 from trading.models import Instrument
 
 OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
@@ -99,7 +96,7 @@ class Command(PlainCommand):
             with transaction.atomic():
                 if not options["dry_run"]:
                     market.lock_bars([series.batches[0] for series, _ in found])
-                found = [_beside_stored(*one) for one in found]
+                found = [stored_beside(*one) for one in found]
                 rows = [] if options["dry_run"] else self._store(found, quiet=options["json"])
         except HeliosError as error:
             raise CommandError(str(error)) from error
@@ -157,7 +154,7 @@ class Command(PlainCommand):
             raise DataError("; ".join([str(error), *told, *drops])) from error
         prepared = replace(prepared, problems=(*problems, *prepared.problems))
         self.understood |= described(prepared)
-        series = _series(prepared, kind, f"file:{name}")
+        series = series_of(prepared, kind, f"file:{name}")
         return replace(series, reclassified=self.reclassified), prepared
 
     def _found(self, options: dict[str, Any]) -> FileRows:
@@ -222,18 +219,6 @@ class Command(PlainCommand):
         return found.asset_class
 
 
-def _beside_stored(series: market.Series, prepared: Prepared) -> tuple[market.Series, Prepared]:
-    """With the higher bars that hold bars of the file and others that are stored; a class of before leaves none."""
-    calendar = USUAL_CALENDARS[AssetClass(series.asset_class)]
-    ends = partly_filled(prepared, calendar)
-    if series.reclassified or not len(ends):
-        return series, prepared
-    length = timedelta(seconds=seconds(INTRADAY[-1]))
-    stored = bars_within(series.symbol, prepared.batches[0].timeframe, utc_times(ends), length)
-    prepared = completed(prepared, calendar, *split(stored))
-    return replace(series, batches=prepared.batches), prepared
-
-
 def _lacking(options: dict[str, Any]) -> DataError:
     missing = [name.upper() if name == "file" else f"--{name}" for name in NEEDED if not options[name]]
     return DataError(
@@ -257,11 +242,7 @@ def _sample() -> Iterator[tuple[market.Series, Prepared]]:
         frame = sample_data.load(dataset.symbol, dataset.timeframe)
         table = table_from_frame(dataset.symbol, dataset.timeframe, frame)
         prepared = prepare(table, dataset.calendar, source=dataset.file)
-        yield _series(prepared, dataset.asset_class, f"sample:{dataset.source}"), prepared
-
-
-def _series(prepared: Prepared, asset_class: str, source: str) -> market.Series:
-    return market.Series(symbol=prepared.symbol, asset_class=asset_class, source=source, batches=prepared.batches)
+        yield series_of(prepared, dataset.asset_class, f"sample:{dataset.source}"), prepared
 
 
 def _row(timeframe: str, n_bars: int, result: market.UpsertResult, prepared: Prepared) -> dict[str, Any]:

@@ -1,0 +1,177 @@
+"""A stand-in of VALR: its public and signed routes over HTTP on loopback, with its limits and faults on demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.venues.tape import Minute, Tape, Trade
+from trading.venues.valr.client import signature
+
+KEY, SECRET = "stand-in-key", "stand-in-secret"
+PUBLIC_A_MINUTE = 30
+Answer = tuple[int, Any]
+
+
+@dataclass(slots=True)
+class Faults:
+    """What goes wrong from now on, by the end of a route: each answer is used once, in order."""
+
+    answers: dict[str, list[Answer | Callable[[], Answer]]] = field(default_factory=dict)
+
+    def next(self, route: str, *answers: Answer | Callable[[], Answer]) -> None:
+        """Give these answers to the next requests of a route instead of the right one."""
+        self.answers.setdefault(route, []).extend(answers)
+
+    def taken(self, path: str) -> Answer | None:
+        for route, waiting in self.answers.items():
+            if path.endswith(route) and waiting:
+                found = waiting.pop(0)
+                return found() if callable(found) else found
+        return None
+
+
+class StandIn:
+    """The venue: pairs with their tapes, a clock that may differ from ours, and what it was asked."""
+
+    def __init__(self, tapes: dict[tuple[str, str], Tape], *, skew_s: float = 0.0, limited: bool = True) -> None:
+        self.tapes = {f"{base}{quote}": tape for (base, quote), tape in tapes.items()}
+        self.pairs = [_pair(*each) for each in tapes]
+        self.skew = timedelta(seconds=skew_s)
+        self.limited = limited
+        self.faults = Faults()
+        self.asked: Counter[str] = Counter()
+        self._minute, self._public = 0, 0
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, target: str, headers: dict[str, str]) -> Answer:
+        """What a GET of a path with its query is answered with."""
+        parts = urlsplit(target)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        with self._lock:
+            self.asked[parts.path] += 1
+            if self._too_many(parts.path):
+                return HTTPStatus.TOO_MANY_REQUESTS, {"code": -6, "message": "Too many requests"}
+            wrong = self.faults.taken(parts.path)
+        if wrong is not None:
+            return wrong
+        match parts.path.split("/")[2:]:
+            case ["public", "pairs"]:
+                found: Any = self.pairs
+            case ["public", "time"]:
+                now = datetime.now(UTC) + self.skew
+                found = {"epochTime": int(now.timestamp()), "time": f"{now:%Y-%m-%dT%H:%M:%S.%f}000Z"}
+            case ["public", pair, "buckets"] if pair in self.tapes:
+                found = self._buckets(pair, query)
+            case ["marketdata", pair, "tradehistory"] if pair in self.tapes and not _signed(target, headers):
+                return HTTPStatus.FORBIDDEN, {"code": -93, "message": "Request has an invalid signature"}
+            case ["public", pair, "trades"] | ["marketdata", pair, "tradehistory"] if pair in self.tapes:
+                found = self._trades(pair, query)
+            case _:
+                return HTTPStatus.NOT_FOUND, {"code": -21, "message": "Unknown route or currency pair"}
+        return HTTPStatus.OK, found
+
+    def _too_many(self, path: str) -> bool:
+        if not self.limited or not path.startswith("/v1/public/") or path.endswith(("/buckets", "/time")):
+            return False
+        minute = int(time.time() // 60)
+        self._minute, self._public = minute, self._public + 1 if minute == self._minute else 1
+        return self._public > PUBLIC_A_MINUTE
+
+    def _buckets(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        since, until = (datetime.fromtimestamp(int(query[name]), UTC) for name in ("startTime", "endTime"))
+        found = [_bucket(pair, one) for one in self.tapes[pair].minutes(since, until)]
+        return found[::-1][: int(query.get("limit", 300))]
+
+    def _trades(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        since, until = (datetime.fromisoformat(query[name]) for name in ("startTime", "endTime"))
+        found = self.tapes[pair].between(since, until + timedelta(microseconds=1))[::-1]
+        if "beforeId" in query:
+            place = next(n for n, one in enumerate(found) if one.id == query["beforeId"])
+            found = found[place + 1 :]
+        return [_trade(pair, one) for one in found[: int(query.get("limit", 100))]]
+
+
+def _handler(venue: StandIn) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            status, found = venue.answer(self.path, dict(self.headers))
+            body = found if isinstance(found, bytes) else json.dumps(found).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            if status == HTTPStatus.TOO_MANY_REQUESTS:
+                self.send_header("x-valr-ratelimited", "true")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    return Handler
+
+
+def _signed(target: str, headers: dict[str, str]) -> bool:
+    given = {name.lower(): value for name, value in headers.items()}
+    stamp = given.get("x-valr-timestamp", "0")
+    right = signature(SECRET, int(stamp), "GET", target)
+    return given.get("x-valr-api-key") == KEY and given.get("x-valr-signature") == right
+
+
+def _pair(base: str, quote: str) -> dict[str, Any]:
+    return {
+        "symbol": f"{base}{quote}",
+        "baseCurrency": base,
+        "quoteCurrency": quote,
+        "shortName": f"{base}/{quote}",
+        "active": True,
+        "minBaseAmount": "0.0001",
+        "maxBaseAmount": "80",
+        "minQuoteAmount": "10",
+        "maxQuoteAmount": "5000000",
+        "tickSize": "0.01",
+        "baseDecimalPlaces": "8",
+        "currencyPairType": "SPOT",
+    }
+
+
+def _bucket(pair: str, one: Minute) -> dict[str, Any]:
+    prices = {name: getattr(one, name) for name in ("open", "high", "low", "close", "volume")}
+    start = f"{one.start:%Y-%m-%dT%H:%M:%SZ}"
+    return {"currencyPairSymbol": pair, "bucketPeriodInSeconds": 60, "startTime": start, **prices, "quoteVolume": "0"}
+
+
+def _trade(pair: str, one: Trade) -> dict[str, Any]:
+    return {
+        "price": one.price,
+        "quantity": one.quantity,
+        "currencyPair": pair,
+        "tradedAt": f"{one.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
+        "takerSide": one.side,
+        "sequenceId": one.number,
+        "id": one.id,
+        "quoteVolume": "0",
+    }

@@ -1,0 +1,112 @@
+"""`download_data` against a stand-in venue: its minutes, the higher bars, going on, and a venue that fails half-way."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from django.core.management import CommandError, call_command
+
+from helios.breakers import process
+from helios.env import get_env
+from tests.support.ingest_bars import needs
+from tests.support.venues.tape import Tape, taped
+from tests.support.venues.valr import StandIn
+from trading.market import read as market
+from trading.market.bars import FIELDS
+from trading.models import Instrument, MarketOHLC
+from trading.venues.valr import client as valr_client
+
+pytestmark = pytest.mark.django_db
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _own_process(clean_redis: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    process.forget()
+    monkeypatch.setattr(valr_client, "FIRST_PAUSE_S", 0.0)
+    yield
+    process.forget()
+    get_env.cache_clear()
+
+
+def run(venue: StandIn, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, dict[str, Any]]:
+    monkeypatch.setenv("HELIOS_VALR_URL", venue.url)
+    get_env.cache_clear()
+    out = io.StringIO()
+    call_command("download_data", *words, "--json", stdout=out)
+    return {f"{row['symbol']} {row['timeframe']}": row for row in json.loads(out.getvalue())["series"]}
+
+
+def two_days() -> Tape:
+    """A trade every seven minutes, so that most minutes have none."""
+    rows = [(START + timedelta(minutes=7 * k, seconds=30), str(100 + k % 11), "0.5") for k in range(2 * 1440 // 7)]
+    return taped(rows)
+
+
+def test_a_range_is_stored_with_its_higher_bars_and_the_steps_of_the_venue(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StandIn({("BTC", "ZAR"): two_days()}) as venue:
+        got = run(venue, monkeypatch, "--pairs", "BTC/ZAR", "--timerange", "20260105-20260106")
+        again = run(venue, monkeypatch, "--pairs", "VALR:BTC-ZAR", "--timerange", "20260105-20260106")
+    assert {key: row["inserted"] for key, row in got.items()} == {
+        "VALR:BTC-ZAR 1m": 411,
+        "VALR:BTC-ZAR 5m": 411,
+        "VALR:BTC-ZAR 15m": 192,
+        "VALR:BTC-ZAR 1h": 48,
+    }
+    assert {key: (row["inserted"], row["unchanged"]) for key, row in again.items()}["VALR:BTC-ZAR 1h"] == (0, 48)
+    assert f"{Instrument.objects.get().quantity_step.normalize():f}" == "0.00000001"
+
+
+def test_a_download_that_failed_half_way_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--pairs", "BTC-ZAR", "--timerange")
+    with StandIn({("BTC", "ZAR"): two_days()}) as venue:
+        right = venue.answer
+        monkeypatch.setattr(venue, "answer", lambda *asked: right(*asked) if venue.asked.total() < 9 else (500, b""))
+        with pytest.raises(CommandError, match="with status 500"):
+            run(venue, monkeypatch, *words, "20260105-20260106")
+        assert MarketOHLC.objects.filter(timeframe="1m").count() == 206  # the whole first day
+        monkeypatch.setattr(venue, "answer", right)
+        monkeypatch.setattr("django.utils.timezone.now", lambda: START + timedelta(days=2, seconds=30))
+        got = run(venue, monkeypatch, "--pairs", "BTC-ZAR")
+    assert got["VALR:BTC-ZAR 1m"]["inserted"] == 205
+    assert MarketOHLC.objects.filter(timeframe="1m").count() == 411
+    assert MarketOHLC.objects.filter(timeframe="1h").count() == 48
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--pairs", "DOGE-ZAR"), "--pairs must be pairs of VALR, such as VALR:BTC-ZAR; VALR:DOGE-ZAR is none"),
+        (("--pairs", "BTC ZAR"), "a symbol must be 1 to 32 letters"),
+        (("--pairs", "BTC-ZAR", "--days", "0"), "--days must be 1 or more, was 0"),
+        (("--pairs", "BTC-ZAR", "--timerange", "2026"), "--timerange must be like"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_sentence_and_stores_nothing(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str
+) -> None:
+    with StandIn({("BTC", "ZAR"): two_days()}) as venue, pytest.raises(CommandError, match=told):
+        run(venue, monkeypatch, *words)
+    assert not MarketOHLC.objects.exists()
+
+
+def test_a_real_market_that_was_traded_there_gives_its_files_of_bars_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pl.read_ipc(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"))
+    rows = frame.select(pl.col("timestamp"), pl.col("price").cast(pl.String), pl.col("amount").cast(pl.String)).rows()
+    tape = taped((datetime.fromtimestamp(ms / 1000, UTC), price, amount) for ms, price, amount in rows)
+    with StandIn({("XRP", "ETH"): tape}) as venue:
+        run(venue, monkeypatch, "--pairs", "XRP-ETH", "--timerange", "20191011-20191013")
+    for timeframe, minutes in (("1m", 1), ("5m", 5)):
+        expected = pl.read_ipc(needs("crypto", "freqtrade", f"XRP_ETH-{timeframe}.feather"))
+        found = market.bar_range(["VALR:XRP-ETH"], timeframe)
+        opens = expected["date"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
+        assert np.array_equal(found.ts - np.timedelta64(60 * minutes, "s"), opens)
+        for name in FIELDS:
+            assert np.array_equal(getattr(found, name)[:, 0], expected[name].to_numpy()), (timeframe, name)

@@ -1,0 +1,181 @@
+"""VALR over REST: its signature, its pace, what it answers in our words, and what it answers wrongly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helios.breakers import CircuitOpen, process
+from helios.breakers.catalog import SHIPPED
+from helios.errors import Rejected, Transient
+from tests.support.places import SHARED
+from tests.support.venues.tape import Tape, taped
+from tests.support.venues.valr import KEY, SECRET, StandIn
+from trading.market.bars import FIELDS
+from trading.venues.valr import client as valr_client
+from trading.venues.valr import market
+from trading.venues.valr.client import BREAKER, Client, Key, Pace, signature
+
+pytestmark = pytest.mark.django_db
+BUCKET = {"currencyPairSymbol": "BTCZAR", "bucketPeriodInSeconds": 60, **dict.fromkeys(FIELDS, "1")}
+START = datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _own_breakers(clean_redis: Any) -> Iterator[None]:
+    process.forget()
+    yield
+    process.forget()
+
+
+def tape(n: int = 0) -> Tape:
+    """Minute 0 with three trades, minute 2 with one, and `n` more of one minute each from minute 10 on."""
+    rows = [(0.5, "100", "1"), (20, "102.5", "2"), (59.999, "99", "0.5"), (125, "101", "3")]
+    rows += [(600 + 60 * k, str(100 + k % 7), "1") for k in range(n)]
+    return taped((START + timedelta(seconds=s), price, quantity) for s, price, quantity in rows)
+
+
+@pytest.fixture
+def venue() -> Iterator[StandIn]:
+    with StandIn({("BTC", "ZAR"): tape(), ("ETH", "ZAR"): tape(700)}) as running:
+        yield running
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def client(venue: StandIn, slept: list[float]) -> Iterator[Client]:
+    with Client(venue.url, sleep=slept.append) as made:
+        yield made
+
+
+@pytest.fixture
+def btc(client: Client) -> market.Pair:
+    return market.pairs(client)["VALR:BTC-ZAR"]
+
+
+def test_requests_are_signed_as_others_sign_them() -> None:
+    path = SHARED / "apis" / "hmac_sha512_vectors.json"
+    if not path.exists():
+        pytest.skip("needs the shared test vectors: apis/hmac_sha512_vectors.json is absent")
+    for one in json.loads(path.read_text()):
+        got = signature(one["secret"], one["timestamp"], one["verb"], one["path"], one["body"])
+        assert got == one["signature"]
+
+
+def test_a_pair_is_an_instrument_with_the_steps_of_its_venue(btc: market.Pair) -> None:
+    assert (btc.code, btc.symbol, btc.active) == ("BTCZAR", "VALR:BTC-ZAR", True)
+    assert [f"{each:f}" for each in (btc.lot.quantity_step, btc.lot.price_tick, btc.lot.min_notional)] == [
+        "0.00000001",
+        "0.01",
+        "10",
+    ]
+
+
+def test_minutes_are_named_by_their_closes_and_one_without_a_trade_is_none(client: Client, btc: market.Pair) -> None:
+    (found,) = market.minutes(client, btc, START, START + timedelta(minutes=5))
+    assert found.ts.astype("datetime64[m]").astype(str).tolist() == ["2026-01-05T10:01", "2026-01-05T10:03"]
+    expected = [[100, 101], [102.5, 101], [99, 101], [99, 101], [3.5, 3]]
+    assert [getattr(found, name).tolist() for name in FIELDS] == expected
+
+
+def test_more_minutes_than_one_answer_holds_are_asked_for_in_parts(client: Client, venue: StandIn) -> None:
+    eth = market.pairs(client)["VALR:ETH-ZAR"]
+    tables = list(market.minutes(client, eth, START + timedelta(minutes=10), START + timedelta(minutes=710)))
+    assert [table.n_rows for table in tables] == [300, 300, 100]
+    assert venue.asked["/v1/public/ETHZAR/buckets"] == 3
+
+
+@pytest.mark.parametrize("key", [None, Key(key=KEY, secret=SECRET)])
+def test_a_history_of_trades_is_read_page_by_page(venue: StandIn, slept: list[float], key: Key | None) -> None:
+    with Client(venue.url, key=key, sleep=slept.append) as client:
+        eth = market.pairs(client)["VALR:ETH-ZAR"]
+        found = market.trades(client, eth, START + timedelta(minutes=10), START + timedelta(minutes=260))
+    assert found.n_trades == 250
+    assert len(set(found.trade_id)) == 250
+    assert np.all(found.ts[1:] < found.ts[:-1])
+    path = "/v1/marketdata/ETHZAR/tradehistory" if key else "/v1/public/ETHZAR/trades"
+    assert venue.asked[path] == 3
+
+
+def test_a_wrong_key_is_refused_in_the_words_of_the_venue(venue: StandIn, btc: market.Pair) -> None:
+    with Client(venue.url, key=Key(key=KEY, secret="wrong")) as client, pytest.raises(Rejected) as caught:
+        market.trades(client, btc, START, START + timedelta(minutes=1))
+    assert str(caught.value).endswith("with status 403: -93 Request has an invalid signature")
+    assert "wrong" not in str(caught.value)
+
+
+def test_the_clock_of_the_venue_is_measured() -> None:
+    with StandIn({}, skew_s=-7.5) as venue, Client(venue.url) as client:
+        assert market.skew_s(client) == pytest.approx(-7.5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((502, b"<html>"), "answered .* with status 502"),
+        ((200, {"code": -11, "message": "Engine is away"}), "with an error: -11 Engine is away"),
+        ((200, b"not json"), "in JSON, was 'not json'"),
+        ((200, {"a": 1}), "a list of buckets"),
+        ((200, [BUCKET | {"currencyPairSymbol": "ETHZAR"}]), "bars of BTCZAR of 60 s, was one of ETHZAR"),
+        ((200, [BUCKET | {"bucketPeriodInSeconds": 300}]), "of 60 s, was one of BTCZAR of 300 s"),
+        ((200, [BUCKET | {"open": "1,5"}]), "open as a number, was '1,5'"),
+    ],
+)
+def test_what_is_no_answer_is_told(client: Client, venue: StandIn, btc: market.Pair, answer: tuple, told: str) -> None:
+    venue.faults.next("/buckets", *[answer] * valr_client.TRIES)
+    with pytest.raises(Transient, match=told):
+        list(market.minutes(client, btc, START, START + timedelta(minutes=5)))
+
+
+@pytest.mark.parametrize("answer", [(502, b"<html>"), (200, {"code": -11, "message": "away"}), (200, b"not json")])
+def test_what_may_pass_is_asked_for_again(
+    client: Client, venue: StandIn, btc: market.Pair, answer: tuple, slept: list[float]
+) -> None:
+    venue.faults.next("/buckets", *[answer] * (valr_client.TRIES - 1))
+    assert [table.n_rows for table in market.minutes(client, btc, START, START + timedelta(minutes=5))] == [2]
+    assert slept == [0.5, 1.0, 2.0]
+
+
+def test_who_was_sent_away_comes_back_at_the_full_minute_and_no_breaker_counts_it(
+    client: Client, venue: StandIn, btc: market.Pair, slept: list[float]
+) -> None:
+    for _ in range(SHIPPED[BREAKER].config.failure_threshold):
+        venue.faults.next("/trades", *[(429, {"code": -6, "message": "Too many requests"})] * 3)
+        assert market.trades(client, btc, START, START + timedelta(minutes=1)).n_trades == 3
+    assert all(0 < pause <= 60 for pause in slept)
+
+
+def test_a_venue_that_is_down_is_left_alone(slept: list[float]) -> None:
+    threshold = SHIPPED[BREAKER].config.failure_threshold
+    with StandIn({}) as venue, Client(venue.url, sleep=slept.append) as client:
+        venue.faults.next("/pairs", *[(503, b"")] * (threshold + 1))
+        with pytest.raises(Transient, match="status 503"):
+            market.pairs(client)
+        with pytest.raises(CircuitOpen):
+            market.pairs(client)
+        with pytest.raises(CircuitOpen):
+            market.pairs(client)
+        assert venue.asked["/v1/public/pairs"] == threshold
+
+
+def test_a_pace_lets_so_many_through_and_then_one_by_one() -> None:
+    pauses: list[float] = []
+    pace = Pace(3, 60.0)
+    for _ in range(5):
+        pace.wait(pauses.append)
+    assert len(pauses) == 2
+    assert all(59 < pause <= 60 for pause in pauses)
+
+
+def test_a_server_that_is_not_there_is_no_traceback(slept: list[float]) -> None:
+    with Client("http://127.0.0.1:9", sleep=slept.append) as client, pytest.raises(Transient, match="ConnectError"):
+        client.get("/v1/public/time")

@@ -1,0 +1,35 @@
+"""From judged bars to the market table: with what is stored beside them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tiers.ingest.aggregate import INTRADAY
+from tiers.ingest.prepare import Prepared, completed, partly_filled
+from trading.enums import AssetClass
+from trading.market import write as market
+from trading.market.bars import split
+from trading.market.lots import USUAL_CALENDARS, Lot
+from trading.market.read import bars_within
+from trading.market.timeframes import seconds
+from trading.market.timestamps import utc_times
+
+
+def series_of(prepared: Prepared, asset_class: str, source: str, *, lot: Lot | None = None) -> market.Series:
+    """Prepared bars as what is stored of one symbol."""
+    return market.Series(
+        symbol=prepared.symbol, asset_class=asset_class, source=source, batches=prepared.batches, lot=lot
+    )
+
+
+def stored_beside(series: market.Series, prepared: Prepared) -> tuple[market.Series, Prepared]:
+    """With the higher bars that hold bars of the series and others that are stored; a class of before leaves none."""
+    calendar = USUAL_CALENDARS[AssetClass(series.asset_class)]
+    ends = partly_filled(prepared, calendar)
+    if series.reclassified or not len(ends):
+        return series, prepared
+    length = timedelta(seconds=seconds(INTRADAY[-1]))
+    stored = bars_within(series.symbol, prepared.batches[0].timeframe, utc_times(ends), length)
+    prepared = completed(prepared, calendar, *split(stored))
+    return replace(series, batches=prepared.batches), prepared
