@@ -100,7 +100,7 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
 GROUP BY relname
 """
 _OF_ALL: Final = re.compile(r"(INSERT|UPDATE)(?! \()")
-_NAMED: Final = re.compile(r"\((.*?)\)")
+_NAMED: Final = re.compile(r"\(([^()]*)\)")
 _OWN_SETTINGS: Final = """
 SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
 WHERE r.rolname = current_user AND r.rolname = ANY(%s)
