@@ -38,7 +38,7 @@ _ROLLOUT: Final = (
 )
 _SWAP: Final = "state, error, finished_at, watch_seen, watch_failed"
 _BREAKER: Final = "last_state, last_state_at"
-_CYCLE: Final = "status, stage, reason, ledger_hash, progressed_at, finished_at, asked_at, redriven"
+_CYCLE: Final = "status, stage, reason, ledger_hash, progressed_at, finished_at, asked_at, tries, redriven"
 _PROCESS: Final = "generation, prepared, loaded, calling, seen_at"
 _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and the tables
     (HIDDEN, HIDDEN, "auth_user auth_group auth_permission auth_user_groups auth_user_user_permissions"),

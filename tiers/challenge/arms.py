@@ -119,8 +119,8 @@ def ask(
         asked: Trial[T] = Trial(assignment=assignment, assigned=assigned, merged=answer.merged)
         if not assigned:
             made: Trial[T] | None = asked
-        elif cycle.redriven >= PATIENCE:
-            made = replace(asked, error=f"was not asked: {cycle.redriven} tries of the stage with it came to nothing")
+        elif cycle.tries >= PATIENCE:
+            made = replace(asked, error=f"was not asked: {cycle.tries} tries of the stage with it came to nothing")
         elif assignment.kind == Kind.MODULE:
             _load_ahead(stage, assignment)
             made = _attempted(asked, _module_trial(trial or call, stage, assignment), values, merge, excused)
@@ -177,7 +177,7 @@ def challengers(cycle: PipelineCycle, stage: Stage) -> list[Any]:
     """The challengers of a stage, as far as they can be loaded here: what goes wrong is told by their own trial."""
     found = []
     for one in assignments(cycle, stage):
-        if one.kind == Kind.MODULE and cycle.redriven < PATIENCE:
+        if one.kind == Kind.MODULE and cycle.tries < PATIENCE:
             with contextlib.suppress(Exception), savepoint():
                 found.append(_challenger(stage, one.challenger))
     return found
@@ -202,7 +202,7 @@ def fallback_version(cycle: PipelineCycle, stage: Stage) -> str:
 def rolled_back(cycle: PipelineCycle, stage: Stage) -> RolledBackMeanwhile | None:
     """Why a stage that was tried before is not run with its pinned version again; None where it is."""
     label = cycle.modules.get(stage.value)
-    if label is None or not cycle.redriven or not replacement_label(cycle, stage):
+    if label is None or not (cycle.redriven or cycle.tries) or not replacement_label(cycle, stage):
         return None
     backs = ModuleSwap.objects.filter(
         module__name=stage.value, kind=ModuleSwap.Kind.ROLLBACK, started_at__gte=cycle.started_at

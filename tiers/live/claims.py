@@ -83,6 +83,17 @@ def still_due(cycle: PipelineCycle) -> bool:
     return bool(statements.select(PipelineCycle, same, [cycle.pk, cycle.status, cycle.stage]))
 
 
+def count_try(claim: Claim) -> None:
+    """Count a try of a stage whose chain was sent again, before it begins: it may end this process.
+
+    Only where challengers take part, which are asked no more in the end; a message that nobody took is no try.
+    """
+    cycle = claim.cycle
+    if cycle.redriven and cycle.rollouts:
+        cycle.tries += 1
+        PipelineCycle.objects.filter(pk=cycle.pk).update(tries=cycle.tries)
+
+
 def asked(cycle_id: int, stage: Stage) -> None:
     """Note that a stage was tried and asks for another try; the first time counts."""
     due = PipelineCycle.objects.filter(pk=cycle_id, stage=stage, status=PipelineCycle.Status.RUNNING)

@@ -48,8 +48,8 @@ from trading.orders import cycle_end, order_claims, outbox
 
 Status = PipelineCycle.Status
 _MOVE = """
-    UPDATE pipeline_cycles SET stage = %s, progressed_at = statement_timestamp(), redriven = 0, asked_at = NULL,
-        modules = %s
+    UPDATE pipeline_cycles SET stage = %s, progressed_at = statement_timestamp(), redriven = 0, tries = 0,
+        asked_at = NULL, modules = %s
     WHERE id = %s AND stage = %s AND status = 'RUNNING' RETURNING id
 """
 
@@ -110,6 +110,8 @@ def _attempt(
     with claims.owned(cycle_id, stage) as claim:
         if claim is None:
             return None
+        if after is None:
+            claims.count_try(claim)
         with transaction.atomic():
             if not _pass_on(claim, stage, _work(claim, stage, tried, after), started):
                 transaction.set_rollback(True)  # it was ended meanwhile
@@ -124,6 +126,8 @@ def _attempt_waiting(
     with claims.owned(cycle_id, stage) as claim:
         if claim is None:
             return None
+        if after is None:
+            claims.count_try(claim)
         breakers.refresh_if_behind(claim.generations["breakers"])
         result = _work(claim, stage, tried, after)
         if result.one_statement:
@@ -142,7 +146,7 @@ def _work(claim: Claim, stage: Stage, tried: int, after: WatchedCallFailed | Non
     """
     modules.refresh_if_behind(claim.generations["modules"])
     cycle = claim.cycle
-    cycle.redriven = max(cycle.redriven, tried)
+    cycle.tries = max(cycle.tries, tried)
     after = after or arms.rolled_back(cycle, stage)
     if after is None:
         return _handled(claim, stage, tried)

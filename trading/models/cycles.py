@@ -54,6 +54,11 @@ class PipelineCycle(models.Model):
     asked_at = models.DateTimeField(
         null=True, blank=True, help_text="when the stage that is due was tried and first asked for another try"
     )
+    tries = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="runs of the stage that is due since its chain was sent again, where challengers take part",
+    )
     redriven = models.PositiveSmallIntegerField(
         default=0, help_text="times the chain was sent again for the stage that is due"
     )

@@ -12,12 +12,13 @@ from django.utils import timezone
 
 from helios import errors, liveness
 from helios.db.failures import UNAVAILABLE
+from helios.errors import Transient
 from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
 from helios.modules.models import Module, ModuleSwap
 from helios.rollouts.models import RolloutDecision
-from tests.support.challengers import BROKEN
+from tests.support.challengers import BROKEN, SAME
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, active, finish, orders_of, roll_out, run
 from tiers.challenge import arms
 from tiers.live import chain, inference, stages
@@ -168,12 +169,35 @@ def test_a_task_without_time_ends_its_cycle_also_in_a_shadow(book, times, challe
     assert (cycle.status, cycle.reason) == ("FAILED", "execute: SoftTimeLimitExceeded: SoftTimeLimitExceeded()")
 
 
+def test_a_shadow_does_not_answer_for_a_queue_that_stood(calm, book, times, challenger):
+    """The chain was sent again and again, and no worker was there to take it."""
+    expected = calm(1)
+    roll_out("module", "execute", challenger("execute", SAME["execute"]))
+    begun = run(book, times[FIRST], upto=Stage.EXECUTE)
+    PipelineCycle.objects.update(redriven=arms.PATIENCE + 2)
+    assert finish(begun).status == "DONE"
+    assert {row.error for row in RolloutDecision.objects.filter(arm="challenger")} == {""}
+    assert orders_of(book) == expected.orders
+
+
+def test_a_try_of_a_stage_with_a_challenger_is_counted_before_it_begins(book, times, challenger, swap):
+    swap("execute", "from tiers.contracts.errors import Transient\ndef run(*_, **__):\n    raise Transient('busy')\n")
+    roll_out("module", "execute", challenger("execute", SAME["execute"], version="1.2.0"))
+    begun = run(book, times[FIRST], upto=Stage.EXECUTE)
+    for redriven in (0, 1, 2):
+        PipelineCycle.objects.update(redriven=redriven)
+        with pytest.raises(Transient):
+            stages.run_stage(begun.pk, Stage.EXECUTE)
+        begun.refresh_from_db()
+        assert begun.tries == redriven  # the first needs no count: who is sent again once may have been tried once
+
+
 def test_a_shadow_is_asked_no_more_where_the_stage_comes_to_nothing_with_it(calm, book, times, challenger):
     """It may end its process, or take away its connection: nobody else is left to say so."""
     expected = calm(1)
     roll_out("module", "execute", challenger("execute", LEAVES))
     begun = run(book, times[FIRST], upto=Stage.EXECUTE)
-    PipelineCycle.objects.update(redriven=arms.PATIENCE)
+    PipelineCycle.objects.update(redriven=arms.PATIENCE, tries=arms.PATIENCE - 1)
     assert finish(begun).status == "DONE"
     told = f"was not asked: {arms.PATIENCE} tries of the stage with it came to nothing"
     assert {row.error for row in RolloutDecision.objects.filter(arm="challenger")} == {told}
