@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -139,10 +140,24 @@ class _Task:
         return placed & self.packed.ready
 
     def require_samples(self, split: Split) -> None:
-        _require(int(self.samples(split.train).sum()), MIN_TRAIN, "to train on")
-        _require(int(self.samples(split.validation).sum()), MIN_VALIDATION, "to validate on")
+        self._require(split.train, MIN_TRAIN, "to train on")
+        self._require(split.validation, MIN_VALIDATION, "to validate on")
         if split.test.any():
-            _require(int(self.samples(split.test).sum()), MIN_TEST, "to test on")
+            self._require(split.test, MIN_TEST, "to test on")
+
+    def _require(self, chosen: BoolArray, needed: int, purpose: str) -> None:
+        """Of each further bar a part of the split gets its share; what comes off for warm-up stays the same."""
+        rows, n_bars = self.samples(chosen), len(chosen)
+        found = int(rows.sum())
+        if found >= needed:
+            return
+        usable = self.packed.ready.any(axis=0)
+        share = float(chosen[:, usable].sum()) / n_bars
+        wanted = f"about {n_bars + math.ceil((needed - found) / share):,} bars" if share else "many more bars"
+        raise DataError(
+            f"training needs at least {needed} complete, labelled rows {purpose}, there were {found} in {n_bars:,} "
+            f"bars: {wanted} are needed, or more symbols"
+        )
 
     def fit(self, split: Split, report: EpochDone) -> Fitted:
         return fit(
@@ -214,14 +229,6 @@ def _pooled(judged: list[_Judged]) -> dict[str, ForecastMetrics]:
             "n_samples": float(len(outcome)),
         }
     return result
-
-
-def _require(found: int, needed: int, purpose: str) -> None:
-    if found < needed:
-        raise DataError(
-            f"training needs at least {needed} complete, labelled rows {purpose}, there were {found}: "
-            "give more bars or more symbols"
-        )
 
 
 class _Reporter:

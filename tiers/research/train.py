@@ -65,8 +65,11 @@ def train_and_register(
     card = _existing(folder, identity)
     reused = card is not None
     if card is None:
-        with network.threads(1):
-            trained = train(source.values, bars.close, params=params, seed=seed, progress=progress)
+        try:
+            with network.threads(1):
+                trained = train(source.values, bars.close, params=params, seed=seed, progress=progress)
+        except DataError as error:
+            raise DataError(f"{error}{_part(span)}") from error
         weights = artefact.weights_bytes(trained.model.weights)
         card = _card(name, bars, params, seed, trained, identity, source, artefact.digest(weights))
         artefact.save(folder, card, weights)
@@ -116,8 +119,14 @@ def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datet
     if span is None:
         bars = bars.rows(slice(0, int(bars.n_bars * TRAINING_SHARE)))
     if bars.n_bars < MIN_BARS:
-        raise DataError(f"training needs at least {MIN_BARS} bars, {', '.join(symbols)} {timeframe} has {bars.n_bars}")
+        named = f"{', '.join(symbols)} {timeframe}"
+        raise DataError(f"training needs at least {MIN_BARS} bars, {named} has {bars.n_bars}{_part(span)}")
     return bars
+
+
+def _part(span: object) -> str:
+    """Which of the stored bars are counted, as the end of a refusal."""
+    return f" (without --timerange the first {TRAINING_SHARE:.0%} of those stored count)" if span is None else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

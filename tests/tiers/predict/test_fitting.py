@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -107,8 +108,26 @@ def test_the_future_does_not_change_the_first_fold(market: tuple[np.ndarray, np.
 def test_too_little_data_is_refused_with_what_is_missing(n_bars: int, purpose: str) -> None:
     features, close = learnable(n_bars, 4 if purpose == "to validate on" else 1)
     params = replace(ONE_EPOCH, validation_share=0.06) if purpose == "to validate on" else ONE_EPOCH
-    with pytest.raises(DataError, match=rf"at least \d+ complete, labelled rows {purpose}, there were \d+: give more"):
+    sentence = rf"at least \d+ complete, labelled rows {purpose}, there were \d+ in {n_bars} bars: .* bars are needed"
+    with pytest.raises(DataError, match=sentence):
         train(features, close, params=params, seed=5)
+
+
+@pytest.mark.parametrize("n_symbols", [1, 2])
+def test_as_many_bars_as_a_refusal_names_are_enough(n_symbols: int) -> None:
+    def asked(n_bars: int) -> int:
+        """How many bars a refusal asks for; 0 where there is none."""
+        try:
+            train(*learnable(n_bars, n_symbols), params=ONE_EPOCH, seed=5)
+        except DataError as error:
+            return int(re.findall(r"about ([\d,]+) bars are needed", str(error))[0].replace(",", ""))
+        return 0
+
+    n_bars, refusals = 200, 0
+    while more := asked(n_bars):  # for each part in its turn: to train, to validate and to test on
+        n_bars, refusals = more, refusals + 1
+    assert 0 < refusals < 4
+    assert n_bars < 900
 
 
 def test_a_test_window_too_short_to_judge_is_refused() -> None:

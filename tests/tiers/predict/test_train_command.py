@@ -98,6 +98,13 @@ def test_a_symbol_of_which_no_row_was_trained_on_is_named_and_is_none_of_the_mod
     assert unseen(model, ["ONE", "TWO"]) == f"{model.name} never saw TWO: it was trained on ONE."
 
 
+@pytest.mark.usefixtures("models")
+def test_a_refusal_says_which_of_the_stored_bars_count():
+    upsert_bars(replace(random_walk(700, 2, seed=6), symbols=("ONE", "TWO")), "test")
+    with pytest.raises(CommandError, match=r"600 bars, ONE, TWO 1h has 489 \(without --timerange the first 70% of tho"):
+        train()
+
+
 @pytest.mark.usefixtures("stored", "models")
 def test_other_seed_role_and_span_make_other_models():
     first = train()
@@ -116,7 +123,7 @@ def test_other_seed_role_and_span_make_other_models():
         (["--symbols", ""], "at least one"),
         (["--timeframe", "7m"], "timeframe must be one of"),
         (["--preset", "huge"], "preset must be one of compact, base, was 'huge'"),
-        (["--timerange", "20200101-20200110"], "training needs at least"),
+        (["--timerange", "20200101-20200110"], r"training needs at least 600 bars, ONE, TWO 1h has 240$"),
         (["--timerange", "20300101-20310101"], "no 1h bars of ONE, TWO"),
     ],
 )
