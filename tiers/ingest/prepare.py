@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 import numpy as np
 
@@ -75,18 +76,22 @@ def prepare(
     drop_invalid: bool = False,
     not_after: datetime | None = None,
     traded: Span | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared:
     """Validate a series and add the complete bars of higher timeframes that have closed by its last bar.
 
     Rows that break a rule are `BadRowsError` naming `source`, row and column, unless `drop_invalid`; rows that
     do not lie a timeframe apart are a `DataError` always, unless all trades of their time are known: `Prepared.traded`.
     The bar that forms at `not_after`, and closes later, is left out with a note; any further one breaks a rule.
+    `columns` has the source's names of a bar's parts.
     """
     hours = calendar(calendar_name)
     if traded is None:
         check_spacing(table, hours, source=source)
     table, forming = _without_forming(table, not_after)
     judged = validate(table, hours, not_after=not_after)
+    named = (replace(each, column=columns.get(each.column, each.column)) for each in judged.problems)
+    judged = replace(judged, problems=tuple(named))
     clean = judged.table
     if not clean.n_rows or (judged.rejected and not drop_invalid):
         raise BadRowsError(source, (*judged.rejected, *forming), n_good=clean.n_rows)

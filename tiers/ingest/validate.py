@@ -127,11 +127,16 @@ def _times(table: BarTable, calendar: Calendar, not_after: datetime | None) -> I
     text = f"expected a time less than {FAR_YEARS} years from the other rows, was {{ts}}"
     yield _astray(table, not_after), _problem_maker(table, Code.BAD_TIME, "ts", text)
     yield _off_grid(table), _problem_maker(table, Code.OFF_GRID, "ts", f"{_clock(table)}, was {{ts}}")
-    text = f"expected the close of a {table.timeframe} bar of calendar {calendar.name}, was {{ts}}"
-    yield (
-        ~np.isnat(table.ts) & ~calendar.has_close(table.timeframe, table.ts),
-        _problem_maker(table, Code.OUTSIDE_SESSION, "ts", text),
-    )
+    yield ~np.isnat(table.ts) & ~calendar.has_close(table.timeframe, table.ts), _outside(table, calendar)
+
+
+def _outside(table: BarTable, calendar: Calendar) -> Callable[[int], Problem]:
+    def problem_at(row: int) -> Problem:
+        text = f"expected the close of a {table.timeframe} bar of calendar {calendar.name}, was {{ts}}"
+        closed = ", a day on which the exchange was closed" * calendar.closed_on_the_day_of(utc(table.ts[row]))
+        return _problem_maker(table, Code.OUTSIDE_SESSION, "ts", text + closed)(row)
+
+    return problem_at
 
 
 def _astray(table: BarTable, not_after: datetime | None) -> BoolArray:

@@ -80,6 +80,11 @@ class Calendar:
         """Whether a bar of a complete series closes at that moment."""
         return bool(self.has_close(timeframe, np.array([stamp(bar_ts)]))[0])
 
+    def closed_on_the_day_of(self, close: datetime) -> bool:
+        """Whether the day in which a bar of that close lies, by the market's clock, has no session at all."""
+        day = (close - timedelta(microseconds=1)).astimezone(NEW_YORK).date()
+        return self.closes and not self.closes_at("1d", self.named_day(day))
+
     def named_day(self, day: date) -> datetime:
         """The UTC close that names the daily bar of a date."""
         if not self.closes:

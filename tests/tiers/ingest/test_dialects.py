@@ -194,7 +194,7 @@ def test_dates_that_do_not_tell_the_day_from_the_month_are_refused(tmp_path: Pat
 def test_a_cell_without_a_number_is_named(tmp_path: Path, cell: str):
     shown = f"'{cell}'" if cell else "empty"
     assert refused(f'{NAMES}\n2024-01-02,1,1,1,1,1\n2024-01-03,1,1,1,"{cell}",1\n', tmp_path) == (
-        f"prices.csv row 3, column close: expected a number, was {shown}"
+        f"prices.csv row 3, column Close: expected a number, was {shown}"
     )
 
 

@@ -290,7 +290,7 @@ def test_a_chosen_column_that_is_not_there_is_named(source):
 
 
 def test_a_date_beside_something_that_is_no_time_of_day_is_named(source):
-    with pytest.raises(DataError, match=r"row 2, column ts: expected a time such as .*, was empty"):
+    with pytest.raises(DataError, match=r"row 2, column date and time: expected a time such as .*, was empty"):
         source("1h", "date,time", "2024-01-10,noon").read()
 
 

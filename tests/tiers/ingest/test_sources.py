@@ -208,9 +208,9 @@ def test_missing_values_and_odd_types_of_columnar_files_are_named():
     gone = frame([1_706_715_000, 1_706_715_060]).with_columns(close=pl.Series([1.0, None]))
     with pytest.raises(DataError, match="X row 2, column close: expected a number, was empty"):
         table_from_frame("X", "1m", gone)
-    with pytest.raises(DataError, match=r"X row 1, column ts: expected a time .*, was 1.5"):
+    with pytest.raises(DataError, match=r"X row 1, column date: expected a time .*, was 1.5"):
         table_from_frame("X", "1m", frame([1.5]))
-    with pytest.raises(DataError, match=r"X row 1, column ts: expected a time .*, was empty"):
+    with pytest.raises(DataError, match=r"X row 1, column date: expected a time .*, was empty"):
         table_from_frame("X", "1m", frame([None]).with_columns(date=pl.lit(None, pl.Datetime)))
 
 

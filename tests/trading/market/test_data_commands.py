@@ -223,6 +223,33 @@ def test_a_malformed_file_is_refused_by_row_and_column_and_nothing_is_stored(pri
     assert refused("import_data", prices(16, line), "--symbol", "SPY", "--timeframe", "1m") == sentence
 
 
+CLOSED = ", a day on which the exchange was closed"
+
+
+@pytest.mark.parametrize(
+    ("times", "timeframe", "known", "why"),
+    [
+        (("1/12/2024", "1/15/2024"), "1d", "2024-01-15 21:00:00", CLOSED),
+        (("2024-07-03 15:30", "2024-07-04 15:30"), "1m", "2024-07-04 15:30:00", CLOSED),
+        (("2024-07-02 15:30", "2024-07-02 22:30"), "1m", "2024-07-02 22:30:00", ""),
+    ],
+)
+def test_a_bar_while_the_exchange_was_closed_is_named_as_the_file_has_it(tmp_path, times, timeframe, known, why):
+    path = tmp_path / "prices.csv"
+    path.write_text("Date,<OPEN>,High,Low,Close,Volume\n" + "".join(f"{time},10,12,9,11,1\n" for time in times))
+    told = refused("import_data", path, "--symbol", "ACME", "--timeframe", timeframe, "--asset-class", "equity")
+    wanted = f"expected the close of a {timeframe} bar of calendar XNYS, was {known} UTC{why}"
+    assert told.startswith(f"prices.csv row 3, column Date: {wanted}; the file has '{times[1]}' there; its times are")
+
+
+def test_columns_are_named_as_the_file_has_them(tmp_path):
+    path = tmp_path / "prices.csv"
+    for value, column in (("abc,12,9", "<OPEN>"), ("10,12,10.5", "Low")):
+        path.write_text(f"Date,<OPEN>,High,Low,Close,Volume\n2024-01-12,{value},11,1\n2024-01-16,10,12,9,11,1\n")
+        told = refused("import_data", path, "--symbol", "ACME", "--timeframe", "1d", "--asset-class", "equity")
+        assert told.startswith(f"prices.csv row 2, column {column}: expected ")
+
+
 def test_broken_rows_can_be_left_out_on_request(prices):
     path = prices(16, "2024-01-02 15:17,10,10.5,9,11,1", "2024-01-02 15:18,-1,12,9,11,1")
     first, *_ = run("import_data", path, "--symbol", "SPY", "--timeframe", "1m", "--drop-invalid").splitlines()

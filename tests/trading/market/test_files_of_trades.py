@@ -72,7 +72,7 @@ def test_rows_that_break_a_rule_are_left_out_with_a_word(write):
     got = run(write(*ROWS, ROWS[0], "1704067806000,5,-9,1", "x,6,9,1"), "--drop-invalid")
     assert got["series"][0]["inserted"] == 4
     assert [text.partition(": ")[0] for text in got["problems"]] == [
-        "BTC-USDT row 8, column ts",
+        "BTC-USDT row 8, column timestamp",
         "BTC-USDT row 6, column id",
         "BTC-USDT row 7, column price",
     ]

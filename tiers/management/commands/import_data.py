@@ -147,9 +147,17 @@ class Command(PlainCommand):
             calendar = USUAL_CALENDARS[kind]
             self.understood = found.described(names) | {"class": f"{kind} on calendar {calendar}"}
             hints = [f"its times are taken for {names}, in {found.clock}", *self.assumed]
-            prepared = prepare(rows, calendar, source=name, drop_invalid=drop, not_after=now, traded=traded)
+            prepared = prepare(
+                rows,
+                calendar,
+                source=name,
+                drop_invalid=drop,
+                not_after=now,
+                traded=traded,
+                columns=found.columns.by_field,
+            )
         except BadRowsError as error:
-            told = hints if error.first.code in OF_A_CALENDAR else []
+            told = [*found.time_of(error.first.row), *hints] if error.first.code in OF_A_CALENDAR else []
             drops = [DROPS] if error.n_good and not drop else []
             raise DataError("; ".join([str(error), *told, *drops])) from error
         prepared = replace(prepared, problems=(*problems, *prepared.problems))

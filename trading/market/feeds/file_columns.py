@@ -46,6 +46,16 @@ class Columns:
         """Whether each row is a trade, and no bar."""
         return len(self.fields) == len(TRADE)
 
+    @property
+    def by_field(self) -> dict[str, str]:
+        """The file's names by those of the parts of a bar, or of a trade."""
+        return {"ts": " and ".join(self.time), **dict(zip(self.parts, self.fields, strict=True))}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the fields are, in their order."""
+        return TRADE if self.of_trades else FIELDS
+
 
 def plain(name: str) -> str:
     """A column's name as it is compared: `<CLOSE>` is close, `openTime` and `Open time` are open_time."""

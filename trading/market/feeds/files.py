@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +12,12 @@ import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
-from trading.market.bars import FIELDS, BarTable, FloatArray, TimeArray, bar_table
+from trading.market.bars import BarTable, FloatArray, TimeArray, bar_table
 from trading.market.calendars import ALWAYS_OPEN, Calendar, calendar
 from trading.market.feeds import file_columns, file_times
 from trading.market.feeds.file_clocks import Reading, check_clock
 from trading.market.feeds.file_closes import Names, Times, named_closes
-from trading.market.feeds.file_columns import TRADE, Columns
+from trading.market.feeds.file_columns import Columns
 from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
@@ -54,7 +55,12 @@ class FileRows:
     fields: list[FloatArray]
     trade_ids: npt.NDArray[np.str_]
     rows: npt.NDArray[np.int64]
+    times: pl.Series  # as they are written
     unreadable: tuple[Unreadable, ...]
+
+    def time_of(self, row: int) -> list[str]:
+        """The time of a row as the file has it, in words; nothing of a bar that is no row."""
+        return [f"the file has {str(self.times[int(at)])!r} there" for at in np.flatnonzero(self.rows == row)]
 
     def bars(self, calendar_name: str) -> tuple[BarTable, Names]:
         """The readable rows by their closes, and what their times were taken to name."""
@@ -166,13 +172,13 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
             f"from the month, was {time[moments.ambiguous]!r}; --dates dmy or --dates mdy says which comes first"
         )
     _refuse_rivals(sheet, columns, moments, name)
-    names = TRADE if columns.of_trades else FIELDS
+    names = columns.parts
     values = dict(zip(names, (frame[each] for each in columns.fields), strict=True))
     decimal = source.decimal or decimal_of(values, separator=sheet.separator)
     if decimal is None:
         raise _two_readings(values, sheet, name)
     read = {"ts": moments.utc, **{key: numbers(column, decimal) for key, column in values.items()}}
-    unreadable, good = _unreadable(sheet, read, {"ts": time, **values}, zone=source.zone)
+    unreadable, good = _unreadable(sheet, read, {"ts": time, **values}, names=columns.by_field, zone=source.zone)
     if not good.any():
         raise DataError(f"{name} {unreadable[0]}")
     return FileRows(
@@ -184,6 +190,7 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
         fields=[read[key].to_numpy()[good] for key in names],
         trade_ids=_text(frame[columns.trade_id] if columns.trade_id else None, frame.height)[good],
         rows=sheet.rows[good],
+        times=time.filter(good),
         unreadable=unreadable,
     )
 
@@ -207,7 +214,7 @@ def _by_clock(moments: Moments, source: FileSource) -> Moments:
 
 
 def _unreadable(
-    sheet: Sheet, read: dict[str, pl.Series], written: dict[str, pl.Series], *, zone: str
+    sheet: Sheet, read: dict[str, pl.Series], written: dict[str, pl.Series], *, names: Mapping[str, str], zone: str
 ) -> tuple[tuple[Unreadable, ...], npt.NDArray[np.bool_]]:
     """The rows with a value that cannot be read, each told by its first one, and the mask of the others."""
     bad = {key: column.is_null().to_numpy() for key, column in read.items()}
@@ -225,7 +232,7 @@ def _unreadable(
         shown = "empty" if value is None or value == "" else repr(value)
         once = f", that the clock of {zone} shows once" if zone else ""
         expected = f"{A_TIME}{once}" if key == "ts" else "a number"
-        out.append(Unreadable(row=row, column=key, detail=f"expected {expected}, was {shown}"))
+        out.append(Unreadable(row=row, column=names[key], detail=f"expected {expected}, was {shown}"))
     return tuple(out), ~any_bad
 
 
