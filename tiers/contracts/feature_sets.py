@@ -12,6 +12,8 @@ from tiers.contracts.errors import DataError
 from tiers.contracts.messages import Bars, BarsByTimeframe, TimeArray
 from trading.market.timeframes import seconds
 
+ABSENT = "absent_features"  # of a model's `params`: names of those that no symbol of its training had
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import cast
@@ -23,6 +23,7 @@ from helios.modules.errors import WatchedCallFailed
 from tiers.challenge import merge
 from tiers.contracts import BoolArray, FeatureSet, FloatArray, Forecast, Switches
 from tiers.contracts.errors import ModelMissing
+from tiers.contracts.feature_sets import ABSENT
 from tiers.contracts.protocols import FeaturesTier, PredictTier
 from trading.models import Book, MLModel, Stage
 from trading.registry import artefacts
@@ -41,6 +42,7 @@ class Outcome:
     served_by: dict[str, MLModel]
     fallback: str = ""
     reason: str = ""
+    silent: dict[str, list[str]] = field(default_factory=dict)  # of whom no model speaks, and the features they lack
 
 
 def model_for(book: Book, made: FeatureSet) -> MLModel:
@@ -157,7 +159,21 @@ def ask(
         served_by=served,
         fallback=fallback,
         reason=reason,
+        silent={
+            symbol: lacking
+            for column, symbol in enumerate(symbols)
+            if not known[column] and (lacking := _lacking(served[names[column]], tier, made, rows, column))
+        },
     )
+
+
+def _lacking(
+    model: MLModel, tier: PredictTier, made: FeatureSet, rows: Callable[[int], FloatArray], column: int
+) -> list[str]:
+    """The features that a symbol has in none of the rows that its model looks at, where it has others."""
+    never = np.isnan(rows(artefacts.loaded(model, tier.load).receptive_bars)[:, column]).all(axis=0)
+    looked_at = ~np.isin(made.columns, model.card["params"].get(ABSENT, []))
+    return [] if never.all() else np.array(made.columns)[never & looked_at].tolist()
 
 
 def merged(own: Outcome, other: Outcome, served: frozenset[str]) -> Outcome:

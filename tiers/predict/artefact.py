@@ -18,12 +18,12 @@ from safetensors.torch import save as save_tensors
 
 from tiers.contracts import FloatArray
 from tiers.contracts.errors import DataError, ModelMissing
+from tiers.contracts.feature_sets import ABSENT
 from tiers.predict import calibration
 from tiers.predict.network import PRESETS, CausalNetwork, evaluate, preset, restored
 from tiers.predict.packing import pack, without
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
-ABSENT = "absent_features"  # of a card's `params`: names of those that no symbol of its training had
 SHA256 = "artifact_sha256"  # the field of a card that holds its own hash
 
 

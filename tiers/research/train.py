@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,10 +22,11 @@ from tiers.backtest.reasons import listed, never
 from tiers.backtest.runs import longer
 from tiers.challenge import checks
 from tiers.contracts import Bars, FeatureSet, FloatArray
+from tiers.contracts.feature_sets import ABSENT
 from tiers.contracts.protocols import FeaturesTier
 from tiers.predict import VERSION as PREDICT_VERSION
 from tiers.predict import artefact, calibration, network
-from tiers.predict.artefact import ABSENT, Card
+from tiers.predict.artefact import Card
 from tiers.predict.packing import without
 from tiers.predict.train import Trained, TrainParams, train
 from trading.market import read as market
@@ -65,11 +67,8 @@ def train_and_register(
     card = _existing(folder, identity)
     reused = card is not None
     if card is None:
-        try:
-            with network.threads(1):
-                trained = train(source.values, bars.close, params=params, seed=seed, progress=progress)
-        except DataError as error:
-            raise DataError(f"{error}{_part(span)}") from error
+        with network.threads(1), _telling(span):
+            trained = train(source.values, bars.close, params=params, seed=seed, progress=progress)
         weights = artefact.weights_bytes(trained.model.weights)
         card = _card(name, bars, params, seed, trained, identity, source, artefact.digest(weights))
         artefact.save(folder, card, weights)
@@ -119,14 +118,20 @@ def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datet
     if span is None:
         bars = bars.rows(slice(0, int(bars.n_bars * TRAINING_SHARE)))
     if bars.n_bars < MIN_BARS:
-        named = f"{', '.join(symbols)} {timeframe}"
-        raise DataError(f"training needs at least {MIN_BARS} bars, {named} has {bars.n_bars}{_part(span)}")
+        with _telling(span):
+            named = f"{', '.join(symbols)} {timeframe}"
+            raise DataError(f"training needs at least {MIN_BARS} bars, {named} has {bars.n_bars}")
     return bars
 
 
-def _part(span: object) -> str:
-    """Which of the stored bars are counted, as the end of a refusal."""
-    return f" (without --timerange the first {TRAINING_SHARE:.0%} of those stored count)" if span is None else ""
+@contextmanager
+def _telling(span: object) -> Iterator[None]:
+    """Where bars are too few: which of those that are stored count."""
+    try:
+        yield
+    except DataError as error:
+        share = f" (without --timerange the first {TRAINING_SHARE:.0%} of those stored count)"
+        raise DataError(f"{error}{share * (span is None)}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

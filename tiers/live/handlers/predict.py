@@ -55,6 +55,7 @@ def run(ctx: StageContext) -> StageResult:
             "probability": {
                 s: row.tolist() for s, row in zip(symbols, probability, strict=True) if np.isfinite(row).all()
             },
+            **({"silent": outcome.silent} if outcome.silent else {}),
             **of_arms(answer),
         },
         fallback=outcome.fallback,
