@@ -90,8 +90,7 @@ def prepare(
         check_spacing(table, hours, source=source)
     table, forming = _without_forming(table, not_after)
     judged = validate(table, hours, not_after=not_after)
-    named = (replace(each, column=columns.get(each.column, each.column)) for each in judged.problems)
-    judged = replace(judged, problems=tuple(named))
+    judged = replace(judged, problems=_named(judged.problems, columns))
     clean = judged.table
     if not clean.n_rows or (judged.rejected and not drop_invalid):
         raise BadRowsError(source, (*judged.rejected, *forming), n_good=clean.n_rows)
@@ -104,15 +103,25 @@ def prepare(
     return _with_higher(base, _higher(base, clean, hours))
 
 
+def _named(problems: Iterable[Problem], columns: Mapping[str, str]) -> tuple[Problem, ...]:
+    return tuple(replace(each, column=columns.get(each.column, each.column)) for each in problems)
+
+
 def bars_of_trades(
-    trades: Trades, *, source: str, drop_invalid: bool = False, not_after: datetime
+    trades: Trades,
+    *,
+    source: str,
+    drop_invalid: bool = False,
+    not_after: datetime,
+    columns: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[BarTable, Span, tuple[Problem, ...]]:
     """The 1m bars of a source's trades, their time, and what was wrong with the other trades.
 
     Trades that break a rule are `BadRowsError`, unless `drop_invalid`. The minute of the first trade and that of the
-    last hold what the source has of them.
+    last hold what the source has of them. `columns` has the source's names of a trade's parts.
     """
     judged = judge(trades, not_after=not_after)
+    judged = replace(judged, problems=_named(judged.problems, columns))
     if not judged.trades.n_trades or (judged.rejected and not drop_invalid):
         raise BadRowsError(source, judged.rejected, n_good=judged.trades.n_trades)
     bars = minute_bars(judged.trades)

@@ -63,7 +63,7 @@ def test_what_speaks_of_bars_is_refused_for_trades_and_nothing_is_stored(write):
             run(write(*ROWS), option, value)
     with pytest.raises(CommandError, match=r"csv row 6, column price: expected a price above 0, was -9.0; --drop-"):
         run(write(*ROWS, "1704067806000,5,-9,1"))
-    with pytest.raises(CommandError, match=r"trades.csv row 2, column ts: expected a trade by 20"):
+    with pytest.raises(CommandError, match=r"trades.csv row 2, column timestamp: expected a trade by 20"):
         run(write("4070908800000,1,10,1"), "--drop-invalid")
     assert not MarketOHLC.objects.exists()
 

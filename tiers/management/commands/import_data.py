@@ -135,11 +135,13 @@ class Command(PlainCommand):
     def _file(self, options: dict[str, Any]) -> tuple[market.Series, Prepared]:
         found = self._found(options)
         name, drop, now = found.source.path.name, options["drop_invalid"], timezone.now()
-        traded, hints = None, list[str]()
+        traded, hints, columns = None, list[str](), found.columns.by_field
         try:
             problems = _unreadable(found)
             if found.columns.of_trades:
-                rows, traded, broken = bars_of_trades(found.trades(), source=name, drop_invalid=drop, not_after=now)
+                rows, traded, broken = bars_of_trades(
+                    found.trades(), source=name, drop_invalid=drop, not_after=now, columns=columns
+                )
                 names, problems = OF_TRADES, (*problems, *broken)
                 kind = self._asset_class(rows, options)
             else:
@@ -148,13 +150,7 @@ class Command(PlainCommand):
             self.understood = found.described(names) | {"class": f"{kind} on calendar {calendar}"}
             hints = [f"its times are taken for {names}, in {found.clock}", *self.assumed]
             prepared = prepare(
-                rows,
-                calendar,
-                source=name,
-                drop_invalid=drop,
-                not_after=now,
-                traded=traded,
-                columns=found.columns.by_field,
+                rows, calendar, source=name, drop_invalid=drop, not_after=now, traded=traded, columns=columns
             )
         except BadRowsError as error:
             told = [*found.time_of(error.first.row), *hints] if error.first.code in OF_A_CALENDAR else []

@@ -49,7 +49,7 @@ class Columns:
     @property
     def by_field(self) -> dict[str, str]:
         """The file's names by those of the parts of a bar, or of a trade."""
-        return {"ts": " and ".join(self.time), **dict(zip(self.parts, self.fields, strict=True))}
+        return {"ts": " and ".join(self.time), "id": self.trade_id, **dict(zip(self.parts, self.fields, strict=True))}
 
     @property
     def parts(self) -> tuple[str, ...]:
