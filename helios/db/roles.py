@@ -92,6 +92,32 @@ BEGIN
     END LOOP;
 END $$
 """
+# A moment that Python cannot hold would keep everybody from reading its row: who halts a book reads it. What is there
+# already is not looked through. A table gets the constraint anew when a column of that type comes to it.
+_MOMENTS: Final = """
+DO $$
+DECLARE each record;
+BEGIN
+    FOR each IN
+        SELECT c.oid::regclass AS named, string_agg(
+            format('%I BETWEEN %L AND %L', attname, '0001-01-02Z', '9999-12-30Z'), ' AND ' ORDER BY attnum
+        ) AS held
+        FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+            AND relowner = current_user::regrole AND atttypid = 'timestamptz'::regtype AND NOT attisdropped
+        GROUP BY c.oid
+        HAVING NOT EXISTS (
+            SELECT FROM pg_constraint
+            WHERE conrelid = c.oid AND conname = 'moments' AND cardinality(conkey) = count(a.attnum)
+        )
+    LOOP
+        EXECUTE format(
+            'ALTER TABLE %s DROP CONSTRAINT IF EXISTS moments, ADD CONSTRAINT moments CHECK (%s) NOT VALID',
+            each.named, each.held
+        );
+    END LOOP;
+END $$
+"""
 # Tables and views with their columns, but for numbers that the database gives: a row that took one keeps others out.
 _COLUMNS: Final = """
 SELECT relname, string_agg(quote_ident(attname), ', ') FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -118,6 +144,7 @@ def grant(**_: Any) -> None:
 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_SEARCH)
+        cursor.execute(_MOMENTS)
         cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(ROLES)])
         known = [role for (role,) in cursor.fetchall()]
         cursor.execute(_COLUMNS)
