@@ -2,8 +2,9 @@
 
 Where a challenger decides, an arm's PnL is what the book's positions in its symbols really made: change of value plus
 the cash of the fills, fees included. In shadow mode both arms are valued alike, by the weights that their answers alone
-would hold. In a live step a row in shadow is what an arm forecast of the other's symbols: losses are compared by it,
-and nothing else. Only bars that the book itself has reached count, also in replays of history.
+would hold, less the cost of the way there from what each held before (nothing, at its first decision). In a live step a
+row in shadow is what an arm forecast of the other's symbols: losses are compared by it, and nothing else. Only bars
+that the book itself has reached count, also in replays of history.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Measures:
     def __call__(self, rollout_id: int, step: int, since: datetime) -> dict[str, ArmMeasures]:
         """Both arms of a step of a rollout, from the decisions recorded since a moment."""
         reading = _read([rollout_id, step, since, 0, []])
-        before: Before = defaultdict(float)
+        before: Before = {}
         return observations.measures(reading.observed(place, before) for place in range(len(reading.decisions)))
 
     def remembering(self, rollout_id: int, step: int, since: datetime) -> dict[str, ArmMeasures]:
@@ -132,7 +133,7 @@ class Memory:
         default_factory=set
     )  # cycles that still ran: they may decide after others of higher number
     totals: dict[str, Totals] = field(default_factory=lambda: {arm.value: Totals() for arm in Arm})
-    before: Before = field(default_factory=lambda: defaultdict(float))
+    before: Before = field(default_factory=dict)
 
     def measures(self) -> dict[str, ArmMeasures]:
         """Both arms as of now."""
@@ -158,7 +159,7 @@ def _add(totals: dict[str, Totals], reading: Reading, wanted: set[int], before: 
             total.add((observed[0][0], cycle), [one for _, one in observed if one.arm == arm])
 
 
-Before = defaultdict[tuple[str, int, str], float]  # the weight that an arm's last answer would hold
+Before = dict[tuple[str, int, str], float]  # the weight that an arm's last answer would hold
 Held = dict[tuple[int, datetime, str], tuple[float, float]]  # weight after a decision's fills, and the PnL in bps
 
 
@@ -235,7 +236,8 @@ def _hypothetical(decision: Decision, before: Before) -> tuple[float | None, flo
     if weight is None:
         return None, None
     key = (decision.arm, decision.book_id, decision.symbol)
-    last, before[key] = before[key], weight
+    last = decision.value.get("held", before[key]) if key in before else 0.0
+    before[key] = weight
     if decision.close is None or decision.following is None:
         return weight, None
     return weight, observations.hypothetical_bps(weight, last, decision.close, decision.following, decision.cost_bps)

@@ -80,7 +80,8 @@ def _beside(
     return [replace(row, shadow=True) for row in rows]
 
 
-# --- what is kept of each answer; `weight` is what the answer alone would hold, as a fraction of equity ---
+# --- what is kept of each answer; `weight` is what the answer alone would hold, as a fraction of equity, `held` what an
+# answer that starts from a book was given as held ---
 
 
 def of_forecast(forecast: Forecast) -> Values:
@@ -114,17 +115,19 @@ def of_risk(decision: RiskDecision) -> Values:
 
 def of_targets(targets: TargetWeights) -> Values:
     """The wanted weights."""
-    return {s: {"weight": weight} for s, weight in zip(targets.symbols, targets.weights.tolist(), strict=True)}
+    weights = zip(targets.symbols, targets.weights.tolist(), targets.previous.tolist(), strict=True)
+    return {symbol: {"weight": weight, "held": held} for symbol, weight, held in weights}
 
 
 def of_plan(plan: Plan, book: BookView) -> Values:
     """Signed quantities, and the weights that they lead to from those held."""
     weights, equity = dict(zip(book.symbols, book.weights.tolist(), strict=True)), float(book.equity)
-    values: Values = {symbol: {"weight": weight, "quantity": "0"} for symbol, weight in weights.items()}
+    values: Values = {s: {"weight": weight, "held": weight, "quantity": "0"} for s, weight in weights.items()}
     for intent in plan.intents:
         signed = intent.quantity if intent.side == Side.BUY else -intent.quantity
         change = float(signed * intent.reference_price) / equity if equity > 0 else 0.0
-        values[intent.symbol] = {"weight": weights[intent.symbol] + change, "quantity": str(signed)}
+        held = weights[intent.symbol]
+        values[intent.symbol] = {"weight": held + change, "held": held, "quantity": str(signed)}
     return values
 
 

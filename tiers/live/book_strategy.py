@@ -77,7 +77,7 @@ class Allocation:
         return own if name == TIERS else self._of(make(name, params), own)
 
     def challenging(self, assignment: Assignment) -> TargetWeights:
-        """What a challenging strategy wants; `helios` are the tiers."""
+        """What a challenging strategy wants from what `view` holds; `helios` are the tiers."""
         if self.own is None:
             raise ValueError("the champion must be asked before its challengers, was not")
         if assignment.challenger == TIERS:
@@ -101,6 +101,7 @@ class Allocation:
         held = replace(
             own,
             weights=quantised(self.view.weights),
+            previous=self.view.weights,
             turnover=0.0,
             method=strategy.name,
             reason="no_change",

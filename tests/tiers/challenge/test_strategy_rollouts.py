@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from helios.errors import Rejected
 from helios.events.models import SystemEvent
 from helios.rollouts.models import RolloutDecision
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, orders_of, roll_out, run
+from tiers.challenge import measures
 from tiers.live import book_strategy, store
 from trading.strategies import BuyAndHold, SmaCross, registry
 
@@ -112,6 +115,61 @@ def test_a_strategy_in_shadow_mode_sends_no_order(desk, times):
     run(tried, times[FIRST])
     assert orders_of(tried) == orders_of(calm)
     assert RolloutDecision.objects.filter(arm="challenger", shadow=True).count() == len(SYMBOLS)
+
+
+def shadowed(row, name):
+    """(n_bars, n_symbols) what was kept of the challenger's answers."""
+    rows = RolloutDecision.objects.filter(rollout=row, arm="challenger").order_by("bar_ts", "symbol")
+    assert {each.error for each in rows} == {""}
+    return np.array([each.value[name] for each in rows]).reshape(-1, len(SYMBOLS))
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger"),
+    [
+        (("helios", {}), ("buy_and_hold", {})),
+        (("helios", {}), ("sma_cross", {"fast": 2, "slow": 5})),
+        (("sma_cross", {"fast": 2, "slow": 5}), ("helios", {})),
+        (("sma_cross", {"fast": 2, "slow": 5}), ("buy_and_hold", {})),
+    ],
+)
+def test_in_shadow_a_strategy_goes_on_from_what_its_own_answers_led_to(desk, times, champion, challenger):
+    """Its weights are those of a book that it alone serves, up to what a fill at the next open makes of them."""
+    alone, tried = desk("alone"), desk("desk")
+    for book, (name, params) in ((alone, challenger), (tried, champion)):
+        book_strategy.promote(book.name, name, params, actor="ana", reason="")
+        book.refresh_from_db()
+    row = roll_out("strategy", "desk", challenger[0], params=challenger[1])
+    own, champions = [], []
+    for ts in times[FIRST : FIRST + 10]:
+        own.append(store.load_targets(run(alone, ts)).weights)
+        champions.append(store.load_targets(run(tried, ts)).weights)
+    assert np.abs(np.array(champions) - own).max() > 0.05  # or this proves nothing
+    np.testing.assert_allclose(shadowed(row, "weight"), own, atol=0.012)
+
+
+def test_what_a_strategy_holds_in_shadow_drifts_with_prices_and_only_its_own_trades_cost(book, times, bars):
+    row = roll_out("strategy", "desk", "buy_and_hold")
+    for ts in times[FIRST : FIRST + 8]:
+        run(book, ts)
+    weights, held = shadowed(row, "weight"), shadowed(row, "held")
+    assert not held[0].any()
+    growth = bars.close[FIRST + 1 : FIRST + 8] / bars.close[FIRST : FIRST + 7]
+    grown = weights[:-1] * growth
+    np.testing.assert_allclose(held[1:], grown / (1 + (grown - weights[:-1]).sum(axis=1, keepdims=True)), atol=1e-9)
+    assert np.abs(weights[3:] - held[3:]).max() < 1e-5  # bought within two bars, then held
+    earned = weights[:-1] * (growth - 1) * 1e4 - np.abs(weights - held)[:-1] * 7.0
+    both = measures.measure(row.pk, row.step, row.measured_since)
+    assert both["challenger"].pnl_bps == pytest.approx(earned.ravel().tolist(), abs=1e-6)
+
+
+def test_what_a_strategy_holds_in_shadow_is_asked_for_in_one_query(book, times):
+    roll_out("strategy", "desk", "buy_and_hold")
+    run(book, times[FIRST])
+    with CaptureQueriesContext(connection) as queries:
+        run(book, times[FIRST + 1])
+    asked = [q["sql"] for q in queries if q["sql"].startswith("SELECT") and '"rollout_decisions"' in q["sql"]]
+    assert len(asked) == 1
 
 
 def test_a_rollout_of_one_books_strategy_leaves_other_books_alone(desk, times):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tiers.challenge import arms, record
+from helios.rollouts.core.assignment import Assignment
+from tiers.challenge import arms, record, shadow_book
 from tiers.challenge.arms import Answer
 from tiers.contracts import TargetWeights, shortest
 from tiers.contracts.returns import window_returns
 from tiers.live import book_strategy, lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.models import PipelineCycle, Stage
+from trading.strategies.registry import TIERS
 
 
 def run(ctx: StageContext) -> StageResult:
@@ -28,13 +31,23 @@ def run(ctx: StageContext) -> StageResult:
         "params": limits,
     }
     allocation = book_strategy.Allocation(book=ctx.book, bars=bars, risk=decision, view=view, params=limits)
+
+    def challenging(assignment: Assignment) -> TargetWeights:
+        """In shadow from what its own answers so far would hold, else from what the book holds."""
+        if not assignment.shadow:
+            return allocation.challenging(assignment)
+        own = shadow_book.view(view, bars, assignment)
+        again = assignment.challenger == TIERS
+        tiers = arms.champion(ctx.cycle, Stage.PORTFOLIO).run(**{**inputs, "book": own}) if again else allocation.own
+        return replace(allocation, view=own, own=tiers).challenging(assignment)
+
     answer: Answer[TargetWeights] = arms.ask(
         ctx.cycle,
         Stage.PORTFOLIO,
         lambda tier: allocation.serving(tier.run(**inputs)),
         values=record.of_targets,
         merge=allocation.merged,
-        strategy=allocation.challenging,
+        strategy=challenging,
     )
     targets = answer.merged
     return StageResult(
