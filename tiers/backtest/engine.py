@@ -12,6 +12,7 @@ import numpy as np
 from tiers.backtest import metrics, reasons
 from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
 from tiers.backtest.history import DecisionLog, HeliosDecider, History, Progress, ServingModels, prepare
+from tiers.backtest.pace import Pace, of_bars
 from tiers.backtest.shipped import BUILT_IN
 from tiers.backtest.trades import Reduction, flat_to_flat, with_open
 from tiers.backtest.weights_decider import WeightsDecider
@@ -46,7 +47,7 @@ class Config:
     seed: int = 0
     key: str = "backtest"  # of the order ids; the live chain uses "book:<id>"
     start_row: int = 0  # first decided bar; earlier ones only warm up
-    calendar: Calendar | None = None  # that all symbols have; None: they have not one
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)  # by symbol, as far as they are known
     currency: str = ""  # of all amounts; empty where it is not known
     trained_until: datetime | None = None  # the latest bar that any of the models has seen
     told: tuple[str, ...] = ()  # what a reader has to know of the symbols, in sentences
@@ -67,7 +68,7 @@ class Result:
     run: Run
     reductions: list[Reduction]  # in their order, then what is still open
     metrics: metrics.Metrics
-    calendar: Calendar | None  # as in `Config`
+    pace: Pace
     currency: str = ""  # as in `Config`
     trained_until: datetime | None = None  # as in `Config`
     log: DecisionLog | None = None
@@ -98,11 +99,6 @@ class Result:
     def in_sample(self) -> bool:
         """Whether the figures that lead are of bars that a model was trained on."""
         return self.n_seen > 0 and self.unseen is None
-
-    @property
-    def pace(self) -> float:
-        """Bars a year at which these came."""
-        return metrics.pace(self.bar_ts, self.timeframe, self.calendar)
 
     @property
     def baseline(self) -> Result:
@@ -251,9 +247,10 @@ def _result(
     curve = run.equity_curve
     held = curve if baseline is None else baseline.run.equity_curve
     total = metrics.total_return(held)
-    ts = bars.ts[config.start_row :]
+    decided = bars.rows(slice(config.start_row, None))
+    pace = of_bars(decided, config.calendars)
     figures = metrics.measure(
-        ts=ts,
+        ts=decided.ts,
         equity=curve,
         weights=run.held,
         pnl=[pnl for _, pnl in flat_to_flat(reductions)],
@@ -261,7 +258,7 @@ def _result(
         traded_notional=run.traded_notional,
         fees_paid=run.fees_paid,
         buy_hold_return_pct=None if total is None else 100.0 * total,
-        bars_per_year=metrics.pace(ts, bars.timeframe, config.calendar),
+        pace=pace,
     )
     return Result(
         strategy=strategy,
@@ -271,10 +268,10 @@ def _result(
         seed=config.seed,
         costs=config.costs,
         initial=config.initial,
-        bar_ts=ts,
+        bar_ts=decided.ts,
         run=run,
         reductions=reductions,
-        calendar=config.calendar,
+        pace=pace,
         currency=config.currency,
         trained_until=config.trained_until,
         metrics=figures,
@@ -283,7 +280,7 @@ def _result(
         reasons=(
             *config.told,
             *reasons.of_run(run, bars, config.lots, log=log, columns=columns),
-            *reasons.of_gaps(ts, bars.timeframe, config.calendar),
+            *reasons.of_gaps(decided, config.calendars, pace),
             *reasons.of_metrics(figures),
         ),
     )

@@ -176,10 +176,10 @@ def _sharpes(result: Result, block: int) -> tuple[Estimate | None, Estimate | No
     """The Sharpe ratio that leads the backtest, and how far it is above that of class frequencies."""
     if result.frequencies is None:
         return None, None
-    per_year, curves = result.pace, [run.run.equity_curve for run in (result, result.frequencies)]
+    per_year, curves = result.pace.per_year, [run.run.equity_curve for run in (result, result.frequencies)]
     if not all(bool((curve > 0.0).all()) for curve in curves):
         return None, None
-    returns = np.stack([metrics.simple_returns(curve) for curve in curves], axis=1)
+    returns = np.stack([metrics.simple_returns(curve, result.pace.rows) for curve in curves], axis=1)
     mine, theirs = (metrics.sharpe(column, per_year) for column in returns.T)
     if mine is None:
         return None, None

@@ -1,9 +1,10 @@
 """The figures of a backtest: pure functions of the equity curve, the trades and the weights.
 
-Returns are simple returns of the equity from bar close to bar close; the risk-free rate is zero. Annual
-figures use the bars that came of those that a year of the market's calendar has, so that one session of minutes
-is a 252nd of a year and not the hours from its first bar to its last; docs/figures.md says each convention. A
-figure that has no value (no trade, no loss, no time passed) is None, which JSON writes as null.
+Returns are simple returns of the equity from bar close to bar close, of a book whose symbols do not all have each
+bar over several (`pace`); the risk-free rate is zero. Annual figures use the bars that came of those that a year of
+the market's calendar has, so that one session of minutes is a 252nd of a year and not the hours from its first bar
+to its last; docs/figures.md says each convention. A figure that has no value (no trade, no loss, no time passed) is
+None, which JSON writes as null.
 """
 
 from __future__ import annotations
@@ -15,12 +16,9 @@ from decimal import Decimal
 
 import numpy as np
 
+from tiers.backtest.pace import YEAR_DAYS, IntArray, Pace, of_all, years_between
 from tiers.contracts import FloatArray, TimeArray
-from tiers.contracts.parameters import bars_a_year
-from trading.market.calendars import Calendar
 
-YEAR_DAYS = 365.25
-YEAR_S = YEAR_DAYS * 86_400.0
 FEWEST_DAYS = 90  # a growth of fewer, to the fourth power and more, is none of a year
 _MOST_GROWTH = 1e6  # of the equity in a year
 _ROUNDING = 1e-12  # a spread this small beside the mean is float rounding, not risk
@@ -66,22 +64,22 @@ def measure(
     traded_notional: Decimal,
     fees_paid: Decimal,
     buy_hold_return_pct: float | None = None,
-    bars_per_year: float | None = None,
+    pace: Pace | None = None,
 ) -> Metrics:
     """All figures of one run.
 
     `ts` and `equity` are (n_bars,), `weights` is (n_bars, n_symbols) held at each close, `pnl` holds the
     profit after fees of each position from flat to flat, `reduction_pnl` that of each reduction, `traded_notional`
-    sums the value of all fills. `bars_per_year` is the `pace` of the bars; None takes those that came in the time that
+    sums the value of all fills. `pace` is that of the bars; None takes each, and those that came in the time that
     passed. Raises ValueError when the shapes differ.
     """
     if ts.shape != equity.shape or weights.shape[:1] != equity.shape:
         raise ValueError(
             f"ts, equity, weights must have one row a bar, were {ts.shape}, {equity.shape}, {weights.shape}"
         )
-    per_year = pace(ts) if bars_per_year is None else bars_per_year
-    years = max(years_between(ts), (len(equity) - 1) / per_year if per_year > 0 else 0.0)
-    returns = simple_returns(equity)
+    pace = of_all(ts) if pace is None else pace
+    per_year, returns = pace.per_year, simple_returns(equity, pace.rows)
+    years = max(years_between(ts), (len(pace.rows) - 1) / per_year if per_year > 0 else 0.0)
     growth, drawdown = cagr(equity, years), max_drawdown(equity)
     return Metrics(
         n_bars=len(equity),
@@ -107,37 +105,12 @@ def measure(
     )
 
 
-def years_between(ts: TimeArray) -> float:
-    """Years of 365.25 days between the first and the last bar; 0 for fewer than two bars."""
-    if len(ts) < 2:
-        return 0.0
-    return float((ts[-1] - ts[0]) / np.timedelta64(1, "s")) / YEAR_S
-
-
-def pace(ts: TimeArray, timeframe: str = "", calendar: Calendar | None = None) -> float:
-    """Bars a year at which these came: of the calendar's, the share that came from the first to the last.
-
-    Without a calendar those that came in the time that passed; NaN of fewer than two bars.
-    """
-    if len(ts) < 2:
-        return math.nan
-    if calendar is None:
-        return (len(ts) - 1) / years_between(ts)
-    share = (len(ts) - 1) / max(1, n_expected(ts, timeframe, calendar) - 1)
-    return bars_a_year(timeframe, closes=calendar.closes) * min(1.0, share)
-
-
-def n_expected(ts: TimeArray, timeframe: str, calendar: Calendar) -> int:
-    """Bars that a complete series has from the first of these to the last, both counted."""
-    first, last = calendar.index(timeframe, ts[[0, -1]]).tolist()
-    return int(last - first + 1)
-
-
-def simple_returns(equity: FloatArray) -> FloatArray:
-    """`equity[t] / equity[t-1] - 1`, (n_bars - 1,); empty when the equity ever reached zero or less."""
+def simple_returns(equity: FloatArray, rows: IntArray) -> FloatArray:
+    """From each of the rows to the next, (n_rows - 1,); empty when the equity ever reached zero or less."""
     if len(equity) == 0 or not bool((equity > 0).all()):
         return np.empty(0)
-    out: FloatArray = equity[1:] / equity[:-1] - 1.0
+    closing = equity[rows]
+    out: FloatArray = closing[1:] / closing[:-1] - 1.0
     return out
 
 

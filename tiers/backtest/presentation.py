@@ -91,28 +91,31 @@ def columns(result: Result) -> Columns:
 
 
 def same_volatility(result: Result) -> dict[str, float | int | None] | None:
-    """Buy and hold with so much cash (or credit) beside it, at every bar, that it moves as much as the strategy.
+    """Buy and hold with so much cash (or credit) beside it that it moves as much as the strategy.
 
-    Its returns are those of buy and hold times the ratio of the volatilities; keeping that mix costs nothing here.
-    None where either does not move.
+    Its returns are those of buy and hold times the ratio of the volatilities; the mix is restored where a return ends
+    (`Pace.rows`), and that costs nothing here. None where either does not move.
     """
     held = result.baseline
     mine, theirs = result.metrics.volatility_pct, held.metrics.volatility_pct
     if not mine or not theirs:
         return None
-    curve, part = held.run.equity_curve, mine / theirs
-    returns = part * simple_returns(curve)
-    if len(returns) == 0 or not bool((returns > -1.0).all()):
+    curve, part, rows = held.run.equity_curve, mine / theirs, result.pace.rows
+    returns = part * simple_returns(curve, rows)
+    since = np.searchsorted(rows, np.arange(1, len(curve))) - 1  # where the return ended that each bar follows
+    within = 1.0 + part * (curve[1:] / curve[rows[since]] - 1.0)
+    if not bool((within > 0.0).all()):
         return None
+    closing = np.cumprod(np.concatenate([curve[:1], 1.0 + returns]))
     figures = measure(
         ts=result.bar_ts,
-        equity=np.cumprod(np.concatenate([curve[:1], 1.0 + returns])),
+        equity=np.concatenate([curve[:1], closing[since] * within]),
         weights=part * held.run.held,
         pnl=[],
         reduction_pnl=[],
         traded_notional=ZERO,
         fees_paid=ZERO,
-        bars_per_year=result.pace,
+        pace=result.pace,
     ).as_dict()
     return {key: figures[key] for key in _OF_RETURNS}
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from tiers.backtest.exact import Run
 from tiers.backtest.history import DecisionLog
-from tiers.backtest.metrics import FEWEST_DAYS, YEAR_DAYS, Metrics, n_expected
-from tiers.contracts import Bars, FloatArray, TimeArray, utc
+from tiers.backtest.metrics import FEWEST_DAYS, Metrics
+from tiers.backtest.pace import YEAR_DAYS, Pace, n_expected
+from tiers.contracts import Bars, FloatArray, utc
 from trading.books.accounting import amount
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
 from trading.market.days import day_of
@@ -74,16 +75,24 @@ def _cancelled(run: Run) -> list[str]:
     return [f"Cancelled were orders that waited for a bar ({told}): {why}."] if told else []
 
 
-def of_gaps(ts: TimeArray, timeframe: str, calendar: Calendar | None) -> list[str]:
-    """How many bars did not come, where they are enough to be worth a word."""
-    expected = len(ts) if calendar is None else n_expected(ts, timeframe, calendar)
-    if expected - len(ts) < NOTABLE * expected:
+def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], pace: Pace) -> list[str]:
+    """How many bars of each symbol did not come, where they are enough to be worth a word, and what that does."""
+    missing = {}
+    for column, symbol in enumerate(bars.symbols):
+        own = bars.ts[np.isfinite(bars.close[:, column])]
+        if symbol in calendars and len(own):
+            expected = n_expected(own, bars.timeframe, calendars[symbol])
+            if expected - len(own) >= NOTABLE * expected:
+                missing[f"{symbol} {expected - len(own):,} of {expected:,}"] = len(own) / expected
+    if not missing:
         return []
-    told = (
-        f"Of {expected:,} bars that the calendar has here, {expected - len(ts):,} did not come. A return over missing "
-        "bars counts as one, and figures of a year count the bars that came."
+    told, unit = listed(sorted(missing, key=missing.__getitem__), "symbols"), "day" if pace.of_days else "bar"
+    sentence = (
+        f"Bars that the calendar has and that did not come: {told}. Figures of a year are those of the "
+        f"{len(pace.rows) - 1:,} returns from one {unit} "
+        "that no symbol lacks to the next (one without bars for more than a week counts at its last close meanwhile)."
     )
-    return [told]
+    return [sentence]
 
 
 def of_metrics(figures: Metrics) -> list[str]:
@@ -179,7 +188,7 @@ def never(features: FloatArray, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name, is_empty in zip(columns, empty, strict=False) if is_empty)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], of: str = "features") -> str:
     """The first of the names, and how many more there are; empty of none."""
-    more = f" and {len(names) - SHOWN} more features" if len(names) > SHOWN else ""
+    more = f" and {len(names) - SHOWN} more {of}" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

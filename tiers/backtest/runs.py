@@ -217,12 +217,11 @@ def active_tiers() -> Tiers:
 
 def _config(request: Request, start_row: int, told: str = "") -> Config:
     named = instruments.named(request.symbols)
-    calendars = set(instruments.calendars(named).values())
     return Config(
         initial=request.initial,
         costs=request.costs,
         lots=instruments.lots(named),
-        calendar=Calendar(calendars.pop()) if len(calendars) == 1 else None,
+        calendars={symbol: Calendar(name) for symbol, name in instruments.calendars(named).items()},
         currency=instruments.currency(request.symbols, named),
         seed=request.seed,
         start_row=start_row,

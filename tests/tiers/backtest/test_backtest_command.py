@@ -112,12 +112,12 @@ def test_the_year_has_the_hours_of_the_markets(monkeypatch: Any, calendar: str, 
     run_helios, asked = engine.run_helios, []
 
     def spied(*args: Any, **options: Any) -> Any:
-        asked.extend([options["params"].risk.bars_per_year, args[2].calendar])
+        asked.extend([options["params"].risk.bars_per_year, set(args[2].calendars.values())])
         return run_helios(*args, **options)
 
     monkeypatch.setattr(engine, "run_helios", spied)
     run_json("--timerange", DECIDED)
-    assert asked == [bars_per_year, Calendar(calendar)]
+    assert asked == [bars_per_year, {Calendar(calendar)}]
 
 
 @pytest.mark.usefixtures("model")

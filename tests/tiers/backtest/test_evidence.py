@@ -15,6 +15,7 @@ from tests.support.backtests import LinearModel, lots, market, prices, short_par
 from tiers.backtest import evidence, presentation
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.evidence import Evidence, block_means, estimate
+from tiers.backtest.pace import Pace
 from tiers.contracts import Bars, FloatArray, Switches
 from tiers.predict import labels
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
@@ -155,7 +156,7 @@ def helios(model: Any, *, calendar: str = US_EQUITIES, n_seen: int = 0, **option
     config = Config(
         lots=lots(bars),
         start_row=260,
-        calendar=Calendar(calendar) if calendar else None,
+        calendars=dict.fromkeys(bars.symbols, Calendar(calendar)) if calendar else {},
         trained_until=utc(bars.ts[259 + n_seen]),
     )
     return run_helios(bars, model, config, params=short_params(), switches=Switches(auto_trading=True), **options)
@@ -198,7 +199,9 @@ def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_fre
     mine = 1e-4 + 0.01 * RNG.normal(size=899)
     curves = [np.cumprod(np.concatenate([[1.0], 1.0 + r])) for r in (mine + 0.002, mine)]
     first, other = (SimpleNamespace(run=SimpleNamespace(equity_curve=curve[100:])) for curve in curves)
-    lead = SimpleNamespace(run=first.run, frequencies=other, pace=252.0)
+    lead = SimpleNamespace(
+        run=first.run, frequencies=other, pace=Pace(rows=np.arange(800), per_year=252.0, of_days=True)
+    )
     found = evidence.of(backtest(knowing(moving=0.0, direction=0.0), lead=lead), BARS, [MODEL] * 3)
     assert found is not None
     assert found.sharpe is not None
@@ -236,9 +239,8 @@ def test_the_sharpe_ratio_of_the_evidence_is_the_one_that_leads_the_figures(cale
 
 def test_buy_and_hold_of_the_same_volatility_moves_as_much_as_the_strategy() -> None:
     bars = market(300, 2, seed=9)
-    result = run_strategy(
-        bars, SmaCross(fast=5, slow=20), Config(lots=lots(bars), start_row=30, calendar=Calendar(US_EQUITIES))
-    )
+    calendars = dict.fromkeys(bars.symbols, Calendar(US_EQUITIES))
+    result = run_strategy(bars, SmaCross(fast=5, slow=20), Config(lots=lots(bars), start_row=30, calendars=calendars))
     found = presentation.same_volatility(result)
     assert found is not None
     held = result.baseline.run.equity_curve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import fields
+from dataclasses import fields, replace
 from decimal import Decimal
 from itertools import pairwise
 
@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiers.backtest import metrics
+from tests.support.backtests import of_closes
+from tiers.backtest import metrics, pace
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
 
 DAY = np.timedelta64(1, "D")
@@ -45,6 +46,11 @@ def measured(equity: list[float], **changes: object) -> metrics.Metrics:
     return metrics.measure(**(arguments | changes))
 
 
+def paced(ts: np.ndarray, timeframe: str, calendar: Calendar) -> pace.Pace:
+    bars = replace(of_closes(np.ones((len(ts), 1)), ts=ts), timeframe=timeframe)
+    return pace.of_bars(bars, dict.fromkeys(bars.symbols, calendar))
+
+
 def test_the_keys_are_those_the_command_promises() -> None:
     assert [field.name for field in fields(metrics.Metrics)] == KEYS.split()
     assert list(measured([100.0, 101.0]).as_dict()) == KEYS.split()
@@ -70,7 +76,7 @@ def test_a_curve_worked_by_hand() -> None:
 
 def test_a_doubling_in_two_years_grows_41_percent_a_year() -> None:
     ts = np.array(["2020-01-01T00:00:00", "2021-12-31T12:00:00"], dtype="datetime64[us]")
-    assert metrics.years_between(ts) == 2.0
+    assert pace.years_between(ts) == 2.0
     assert metrics.cagr(np.array([100.0, 200.0]), 2.0) == pytest.approx(math.sqrt(2) - 1)
 
 
@@ -78,10 +84,12 @@ def test_without_one_calendar_annualisation_follows_the_bars_that_came() -> None
     ts = days(1462)  # four years and a quarter day short of it
     weekdays = ts[np.is_busday(ts.astype("datetime64[D]"))]
     equity = 100 * np.cumprod(1 + np.random.default_rng(1).normal(0.0, 0.01, len(weekdays)))
-    per_year = (len(weekdays) - 1) / metrics.years_between(weekdays)
+    per_year = (len(weekdays) - 1) / pace.years_between(weekdays)
     assert 260 < per_year < 262
     got = measured(list(equity), ts=weekdays, weights=np.zeros((len(weekdays), 1)))
-    assert got.volatility_pct == pytest.approx(100 * statistics.stdev(metrics.simple_returns(equity)) * per_year**0.5)
+    assert got.volatility_pct == pytest.approx(
+        100 * statistics.stdev(metrics.simple_returns(equity, np.arange(len(equity)))) * per_year**0.5
+    )
 
 
 def test_one_session_of_minutes_is_measured_by_the_year_of_its_calendar() -> None:
@@ -89,7 +97,7 @@ def test_one_session_of_minutes_is_measured_by_the_year_of_its_calendar() -> Non
     equity = 100 * np.cumprod(1 + np.random.default_rng(2).normal(1e-5, 1e-4, 390))
     returns = [b / a - 1 for a, b in pairwise(equity.tolist())]
     changes = {"ts": ts, "weights": np.zeros((390, 1)), "traded_notional": Decimal(200)}
-    got = measured(list(equity), bars_per_year=metrics.pace(ts, "1m", XNYS), **changes)
+    got = measured(list(equity), pace=paced(ts, "1m", XNYS), **changes)
     assert got.volatility_pct == pytest.approx(100 * statistics.stdev(returns) * math.sqrt(252 * 390))
     expected = statistics.mean(returns) / statistics.stdev(returns) * math.sqrt(252 * 390)
     assert got.sharpe == pytest.approx(expected)
@@ -111,8 +119,8 @@ def test_bars_that_all_came_are_measured_by_the_year_of_their_calendar(
     calendar: Calendar, timeframe: str, first: str, last: str, per_year: int
 ) -> None:
     ts = calendar.grid(timeframe, np.datetime64(first, "us"), np.datetime64(last, "us"))
-    assert metrics.pace(ts, timeframe, calendar) == per_year
-    assert metrics.pace(ts[1::2], timeframe, calendar) == pytest.approx(per_year / 2, rel=1 / len(ts))
+    assert paced(ts, timeframe, calendar).per_year == per_year
+    assert paced(ts[1::2], timeframe, calendar).per_year == pytest.approx(per_year / 2, rel=1 / len(ts))
 
 
 def test_a_market_looks_no_riskier_for_the_bars_that_are_missing() -> None:
@@ -125,7 +133,7 @@ def test_a_market_looks_no_riskier_for_the_bars_that_are_missing() -> None:
             list(equity[rows]),
             ts=hours[rows],
             weights=np.zeros((len(rows), 1)),
-            bars_per_year=metrics.pace(hours[rows], "1h", AROUND_THE_CLOCK),
+            pace=paced(hours[rows], "1h", AROUND_THE_CLOCK),
         )
         for rows in (np.arange(len(hours)), came)
     )

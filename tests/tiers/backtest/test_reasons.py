@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
-from tiers.backtest import metrics, reasons, report, runs
+from tiers.backtest import metrics, pace, reasons, report, runs
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
@@ -79,15 +79,16 @@ def test_bars_that_did_not_come_are_counted(n_missing: int, is_told: bool) -> No
     bars = market(800, 1, seed=3)
     fields = ("ts", "open", "high", "low", "close", "volume")
     thin = replace(bars, **{name: np.delete(getattr(bars, name), slice(100, 100 + n_missing), 0) for name in fields})
-    config = Config(lots=lots(bars), calendar=Calendar(ALWAYS_OPEN))
+    config = Config(lots=lots(bars), calendars={"S00": Calendar(ALWAYS_OPEN)})
     result = run_strategy(replace(thin, ts=thin.ts + np.timedelta64(3, "h")), BuyAndHold(), config)
     told = [sentence for sentence in result.reasons if "did not come" in sentence]
     sentence = (
-        f"Of 800 bars that the calendar has here, {n_missing} did not come. A return over missing bars counts as one, "
-        "and figures of a year count the bars that came."
+        f"Bars that the calendar has and that did not come: S00 {n_missing} of 800. Figures of a year are those of the "
+        f"{799 - n_missing} returns from one day that no symbol lacks to the next (one without bars for more than a "
+        "week counts at its last close meanwhile)."
     )
     assert told == [sentence] * is_told
-    assert result.pace == pytest.approx(365 * (799 - n_missing) / 799)
+    assert result.pace.per_year == pytest.approx(365 * (799 - n_missing) / 799)
 
 
 def test_enough_money_or_smaller_lots_are_no_matter() -> None:
@@ -148,15 +149,16 @@ def test_a_ratio_of_less_than_a_year_tells_how_far_off_it_may_be(days_apart: int
 
 def reasons_of(equity: list[float], *, days_apart: int) -> list[str]:
     step = np.timedelta64(days_apart, "D")
+    ts = np.datetime64("2020-01-01T21:00:00", "us") + np.arange(len(equity)) * step
     measured = metrics.measure(
-        ts=np.datetime64("2020-01-01T21:00:00", "us") + np.arange(len(equity)) * step,
+        ts=ts,
         equity=np.array(equity, dtype=float),
         weights=np.zeros((len(equity), 1)),
         pnl=[Decimal(1), Decimal(-1)],
         reduction_pnl=[],
         traded_notional=Decimal(0),
         fees_paid=Decimal(0),
-        bars_per_year=365,
+        pace=replace(pace.of_all(ts), per_year=365.0),
     )
     found = reasons.of_metrics(measured)
     names = {"volatility_pct", "sharpe", "sortino", "calmar", "cagr_pct"}
