@@ -89,7 +89,7 @@ class Run:
     unfilled: list[OpenOrder] = field(default_factory=list)  # no cash for a single lot
     cancelled: list[OpenOrder] = field(default_factory=list)  # ended by a decision while they waited for a bar
     open_orders: list[OpenOrder] = field(default_factory=list)  # still waiting behind the last bar
-    denials: Counter[str] = field(default_factory=Counter)  # how often each code was given
+    denials: Counter[str] = field(default_factory=Counter)  # how often each code was given; a halted row has its own
     prices: dict[str, Decimal] = field(default_factory=dict)  # last close known
 
     @property
@@ -100,6 +100,11 @@ class Run:
     @property
     def all_fills(self) -> list[Fill]:
         return [fill for row in self.fills for fill in row]
+
+    @property
+    def halted_from(self) -> datetime | None:
+        """The first bar at which the book was halted: nothing was decided from then on."""
+        return next((ts for ts, state in zip(self.ts, self.states, strict=True) if state is TradingState.HALTED), None)
 
     @property
     def cancelled_by_symbol(self) -> Counter[str]:
@@ -234,7 +239,8 @@ class _Simulation:
             self.run.targets[index] = step.targets.weights
             self.run.orders.append(step.intents)
             self.run.reasons.append(step.targets.reason)
-            self.run.denials.update(denial.code for denial in step.denials)
+            halted = step.state is TradingState.HALTED  # whatever else is refused would not have been done
+            self.run.denials.update(["BOOK_HALTED"] if halted else (denial.code for denial in step.denials))
             self._supersede(book.standing(step.state))
             self.waiting += [waiting_order(intent) for intent in step.intents]
         self.run.states.append(self.state)

@@ -9,9 +9,9 @@ import numpy as np
 
 from tiers.backtest.exact import Run
 from tiers.backtest.history import DecisionLog
-from tiers.backtest.metrics import FEWEST_DAYS, Metrics
+from tiers.backtest.metrics import FEWEST_DAYS, Metrics, drawdowns
 from tiers.backtest.pace import YEAR_DAYS, Pace, n_expected
-from tiers.contracts import Bars, FloatArray, utc
+from tiers.contracts import Bars, FloatArray, TradingState, utc
 from trading.books.accounting import amount
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
 from trading.market.days import day_of
@@ -23,7 +23,7 @@ TWO_SIDED = 1.96  # standard errors of a 95 % interval; that of a yearly Sharpe 
 A_YEAR = 0.98  # from the first bar of a year's sessions to their last
 NOTABLE = 0.01  # of the bars: of fewer missing ones a ratio changes by less than a 200th
 REFUSED = {  # in the codes of the tiers; a code of another module stands for itself
-    "BOOK_HALTED": "orders of a halted book",
+    "BOOK_HALTED": "all changes of a halted book",
     "CASH_BELOW_BUFFER": "buying in full where cash was short (all buys of the bar were made smaller)",
     "CORRELATION_ABOVE_LIMIT": "more of a symbol that moves with all others",
     "CVAR_ABOVE_LIMIT": "weights whose worst bars would lose too much",
@@ -55,7 +55,27 @@ def of_run(
         ordered = "orders were made, and none was filled" if any(run.orders) else "every order was refused"
         why = ordered if wanted else "no position was wanted at any bar"
         found = [f"Nothing was traded: {why}."]
-    return [*found, *_refused(run), *_cancelled(run)]
+    return [*of_states(run), *found, *_refused(run), *_cancelled(run)]
+
+
+def of_states(run: Run) -> list[str]:
+    """Since when the book was halted, and how long it might only reduce, by its falls."""
+    falls = drawdowns(run.equity_curve)
+    found = []
+    reducing = [row for row, state in enumerate(run.states) if state is TradingState.REDUCING]
+    if reducing:
+        first = reducing[0]
+        found.append(
+            f"On {len(reducing):,} of {len(run.ts):,} bars, the first of {day_of(run.ts[first])} after a fall of "
+            f"{100 * falls[first]:.1f} %, the book might only reduce what it held."
+        )
+    if run.halted_from is not None:
+        row = run.ts.index(run.halted_from)
+        found.append(
+            f"The book was halted on {day_of(run.halted_from)} after a fall of {100 * falls[row]:.1f} %: nothing was "
+            f"decided on the {len(run.ts) - row - 1:,} bars since, whose returns are those of what it held then."
+        )
+    return found
 
 
 def _refused(run: Run) -> list[str]:

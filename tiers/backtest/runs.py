@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -140,6 +141,8 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "says": [*outcome.sample_note, *outcome.says],
         "reasons": list(lead.reasons),
         "refused": dict(lead.run.denials.most_common()),
+        "states": dict(Counter(state.value for state in lead.run.states)),
+        "halted_from": lead.run.halted_from.isoformat() if lead.run.halted_from else None,
         "cancelled": dict(lead.run.cancelled_by_symbol.most_common()),
         "currency": result.currency or None,
     }

@@ -252,6 +252,7 @@ def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str
         "book": book.name,
         "symbols": book.symbols,
         "timeframe": book.timeframe,
+        "state": book.state,
         "first_bar": book.replay_from.isoformat() if book.replay_from else None,
         "last_bar": last.bar_ts.isoformat() if last else None,
         "cycles": {"run": len(cycle_ids), **{status.lower(): n for status, n in by_status.items()}},

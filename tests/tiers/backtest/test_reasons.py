@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,7 +18,7 @@ from tiers.backtest import metrics, pace, reasons, report, runs
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
-from tiers.contracts import Bars, Switches
+from tiers.contracts import Bars, Switches, TradingState
 from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
 from trading.market.calendars import ALWAYS_OPEN, Calendar
@@ -199,6 +200,41 @@ def test_what_limits_refused_is_told_in_the_same_words_and_counted(monkeypatch: 
     assert runs.to_json(outcome)["refused"] == dict(result.run.denials)
     assert told in runs.to_json(outcome)["reasons"]
     assert told in backtest.notes_of(outcome, None)
+
+
+def fallen(bars: Bars, row: int, part: float) -> Bars:
+    """The same bars, but that in one night all prices fell to that part."""
+    factor = np.where(np.arange(bars.n_bars) < row, 1.0, part)[:, None]
+    return replace(bars, **{name: getattr(bars, name) * factor for name in ("open", "high", "low", "close")})
+
+
+@pytest.mark.parametrize(("part", "state"), [(0.3, TradingState.HALTED), (0.58, TradingState.REDUCING)])
+def test_a_book_that_its_drawdown_stopped_says_since_when_and_after_which_fall(
+    part: float, state: TradingState
+) -> None:
+    whole = market(420, 2, seed=1)
+    most = int(of_model(whole).run.held.sum(axis=1).argmax())
+    result = of_model(fallen(whole, 261 + most, part))
+    row, states = result.run.states.index(state), result.run.states
+    assert row == most + 1
+    curve = result.run.equity_curve
+    fall, day = 100 * (1 - curve[row] / curve[: row + 1].max()), result.run.ts[row].date()
+    halted = (
+        f"The book was halted on {day} after a fall of {fall:.1f} %: nothing was decided on the {159 - row} bars "
+        "since, whose returns are those of what it held then."
+    )
+    reducing = (
+        f"On {states.count(state)} of 160 bars, the first of {day} after a fall of {fall:.1f} %, the book might only "
+        "reduce what it held."
+    )
+    assert result.reasons[0] == (halted if state is TradingState.HALTED else reducing)
+    said = runs.to_json(runs.Outcome(result=result, elapsed_s=0.1))
+    assert said["states"] == {one.value: states.count(one) for one in dict.fromkeys(states)}
+    assert said["halted_from"] == (result.run.ts[row].isoformat() if state is TradingState.HALTED else None)
+    assert result.run.denials["BOOK_HALTED"] == states.count(TradingState.HALTED)
+    if state is TradingState.HALTED:  # what else is refused meanwhile would not have been done
+        until = of_model(fallen(whole, 261 + most, part).rows(slice(0, 260 + row))).run.denials
+        assert result.run.denials == until + Counter(BOOK_HALTED=160 - row)
 
 
 def test_an_order_that_the_cash_does_not_pay_is_told() -> None:

@@ -19,7 +19,7 @@ from trading.books import ledger
 from trading.books import write as books
 from trading.market import write as market_service
 from trading.market.timestamps import utc
-from trading.models import LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
+from trading.models import Book, LedgerEntry, Order, PipelineCycle, PortfolioSnapshot, Stage, StageRun, TradeExecution
 from trading.orders import outbox
 from trading.venues.paper.client import PaperVenue
 
@@ -373,11 +373,12 @@ def test_the_summary_of_a_replay_adds_up(book, times):
     assert result["fallbacks"] == {"neutral_forecast": 4}
     assert result["ledger"] == {"entries": 32, "intact": True}
     assert result["final_equity"] == "100000"
+    assert result["state"] == "ACTIVE"
+    Book.objects.filter(pk=book.pk).update(state="HALTED")
+    assert replay.summary(book.pk, ids, elapsed_s=1.0)["state"] == "HALTED"
 
 
 def test_history_is_never_late():
-    from trading.models import Book
-
     bar = datetime(2020, 1, 1, tzinfo=UTC)
     now = datetime(2024, 1, 1, tzinfo=UTC)
     assert lateness.is_late(Book(mode="paper"), bar, now=now, limit_s=60)

@@ -152,6 +152,7 @@ def show(result: dict[str, Any]) -> None:
     for label, value in (
         ("bars", f"{result['first_bar']} to {result['last_bar']}"),
         ("cycles", ", ".join(f"{n} {status}" for status, n in result["cycles"].items())),
+        ("state of the book", result["state"]),
         ("orders", ", ".join(f"{n} {status}" for status, n in result["orders"].items())),
         ("fills", str(result["fills"])),
         ("fees paid", f"{Decimal(result['fees_paid']):,.2f}"),
