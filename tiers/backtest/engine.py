@@ -75,7 +75,8 @@ class Result:
     buy_hold: Result | None = None  # the baseline on the same bars with the same costs
     frequencies: Result | None = None  # the same tiers with the class frequencies in place of the model's forecasts
     unseen: Result | None = None  # of an account that begins at the first bar behind the training of the models
-    reasons: tuple[str, ...] = ()  # why something was not traded, or a figure has no value, in sentences
+    kept: tuple[str, ...] = ()  # what kept this account from trading, in sentences
+    reasons: tuple[str, ...] = ()  # that and the baseline's, and why a figure has no value
 
     @property
     def start(self) -> datetime:
@@ -149,7 +150,9 @@ def run_helios(
     if not 0 < seen <= bars.n_bars - config.start_row - MIN_UNSEEN_BARS:
         return made(config, progress, compared=compared)
     anew = made(replace(config, start_row=config.start_row + seen), silent, compared=compared)
-    return replace(made(config, progress), unseen=anew)
+    whole = made(config, progress)
+    stopped = reasons.beside("With bars seen in training", reasons.of_states(whole.run))
+    return replace(whole, unseen=replace(anew, reasons=(*anew.reasons, *stopped)))
 
 
 def _of_tiers(
@@ -189,7 +192,10 @@ def _of_tiers(
     used = replace(params, portfolio=params.portfolio.held_for(history.horizon_bars))
     named: dict[str, object] = {"model": served.champion_name, **used.to_json()}
     made = _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log, columns=columns)
-    return replace(made, frequencies=frequencies)
+    if frequencies is None:
+        return made
+    stopped = reasons.beside("Class frequencies", reasons.of_states(frequencies.run))
+    return replace(made, frequencies=frequencies, reasons=(*made.reasons, *stopped))
 
 
 def _n_seen(ts: TimeArray, trained_until: datetime | None) -> int:
@@ -260,6 +266,8 @@ def _result(
         buy_hold_return_pct=None if total is None else 100.0 * total,
         pace=pace,
     )
+    kept = tuple(reasons.of_run(run, bars, config.lots, log=log, columns=columns))
+    beside = () if baseline is None else reasons.beside("Buy and hold", [s for s in baseline.kept if s not in kept])
     return Result(
         strategy=strategy,
         params=params,
@@ -277,9 +285,11 @@ def _result(
         metrics=figures,
         log=log,
         buy_hold=baseline,
+        kept=kept,
         reasons=(
             *config.told,
-            *reasons.of_run(run, bars, config.lots, log=log, columns=columns),
+            *kept,
+            *beside,
             *reasons.of_gaps(decided, config.calendars, pace),
             *reasons.of_metrics(figures),
         ),

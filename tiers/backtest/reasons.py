@@ -58,6 +58,11 @@ def of_run(
     return [*of_states(run), *found, *_refused(run), *_cancelled(run)]
 
 
+def beside(name: str, sentences: Sequence[str]) -> list[str]:
+    """Sentences of an account that stands beside the strategy's."""
+    return [f"{name}: {sentence}" for sentence in sentences]
+
+
 def of_states(run: Run) -> list[str]:
     """Since when the book was halted, and how long it might only reduce, by its falls."""
     falls = drawdowns(run.equity_curve)

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.backtests import LinearModel, lots, market, prices, short_params
+from tests.support.backtests import LinearModel, lots, market, of_closes, prices, short_params
 from tiers.backtest import metrics, pace, reasons, report, runs
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
-from tiers.contracts import Bars, Switches, TradingState
+from tiers.contracts import Bars, Switches, TradingState, utc
 from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
 from trading.market.calendars import ALWAYS_OPEN, Calendar
-from trading.strategies import BuyAndHold
+from trading.strategies import BuyAndHold, SmaCross
 
 COIN = prices([110_000.0, 111_000.0, 112_000.0], [111_000.0, 112_000.0, 113_000.0], symbol="COIN")
 TOO_DEAR = (
@@ -41,12 +41,12 @@ def held(bars: Bars, *, step: str = "1", cash: int = 100_000) -> Result:
     return run_strategy(bars, BuyAndHold(), config)
 
 
-def of_model(bars: Bars, execute: ExecuteParams = ExecuteParams()) -> Result:  # noqa: B008 - it is frozen
+def of_model(bars: Bars, execute: ExecuteParams = ExecuteParams(), n_seen: int = 0) -> Result:  # noqa: B008 - frozen
     served = ServingModels(champion=LinearModel(), champion_name="linear")
     return run_helios(
         bars,
         served,
-        Config(lots=lots(bars), start_row=260),
+        Config(lots=lots(bars), start_row=260, trained_until=utc(bars.ts[259 + n_seen])),
         params=replace(short_params(), execute=execute),
         switches=Switches(auto_trading=True),
     )
@@ -237,6 +237,14 @@ def test_a_book_that_its_drawdown_stopped_says_since_when_and_after_which_fall(
         assert result.run.denials == until + Counter(BOOK_HALTED=160 - row)
 
 
+def test_a_halt_on_bars_seen_in_training_is_told_of_the_column_that_shows_them() -> None:
+    crashed = fallen(market(420, 2, seed=1), 340, 0.3)  # where most is held
+    whole = of_model(crashed, n_seen=90)
+    assert whole.run.halted_from is not None
+    assert whole.lead.run.halted_from is None
+    assert whole.lead.reasons[-1] == f"With bars seen in training: {reasons.of_states(whole.run)[0]}"
+
+
 def test_an_order_that_the_cash_does_not_pay_is_told() -> None:
     dearer = prices([100.0, 100.0, 250.0, 250.0], [100.0, 100.0, 250.0, 250.0], symbol="GAP")
     config = Config(lots=lots(dearer, "1"), initial=Initial(cash=Decimal(150)), start_row=1)
@@ -254,6 +262,28 @@ def test_an_order_that_waited_for_a_bar_in_vain_is_told_and_counted() -> None:
     assert "orders that waited for a bar (S01 1): no bar of their symbol came for a week" in told
     said = runs.to_json(runs.Outcome(result=result, elapsed_s=0.1))
     assert (said["cancelled"], told in said["reasons"]) == ({"S01": 1}, True)
+
+
+def test_what_kept_buy_and_hold_from_buying_is_told_beside_any_strategy() -> None:
+    waves = 10 + np.sin(np.arange(120) / 8)
+    bars = of_closes(np.stack([waves, np.full(120, 300.0)], axis=1))
+    config = Config(lots=lots(bars, "1"), initial=Initial(cash=Decimal(500)))
+    result = run_strategy(bars, SmaCross(fast=2, slow=9), config)
+    of_baseline = [sentence for sentence in result.reasons if sentence.startswith("Buy and hold: ")]
+    assert of_baseline == [f"Buy and hold: {sentence}" for sentence in result.baseline.reasons[:2]]
+    assert of_baseline[0].startswith(
+        "Buy and hold: S01 was not bought: its smallest lot, 1, cost 300.00 where 250.00 was"
+    )
+    assert "orders below the least that can be ordered (once)" in of_baseline[1]
+    assert not any("Buy and hold: " in sentence for sentence in held(bars).reasons)
+
+
+def test_a_symbol_that_ended_is_told_once_of_the_strategy_and_of_buy_and_hold() -> None:
+    bars = market(120, 2, seed=3)
+    close = np.where(np.arange(120)[:, None] >= np.array([120, 90]), np.nan, bars.close)
+    result = run_strategy(replace(bars, close=close, open=close), SmaCross(fast=2, slow=9), Config(lots=lots(bars)))
+    assert result.baseline.run.held[-1, 1] > 0
+    assert sum("S01 had no bar after" in sentence for sentence in result.reasons) == 1
 
 
 def test_every_code_that_a_tier_gives_has_its_words() -> None:
