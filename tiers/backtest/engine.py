@@ -219,7 +219,10 @@ def _check(bars: Bars, config: Config) -> None:
 def _weighted(
     bars: Bars, strategy: Strategy, config: Config, progress: Progress, baseline: Result | None = None
 ) -> Result:
-    weights = strategy.weights(bars.close, start_row=config.start_row)
+    """A strategy that speaks in weights, of the symbols that have a bar to decide on: no money waits for another."""
+    present = np.isfinite(bars.close[config.start_row :]).any(axis=0)
+    weights = np.full(bars.close.shape, np.nan)
+    weights[:, present] = strategy.weights(bars.close[:, present], start_row=config.start_row)
     decider = WeightsDecider(weights, name=strategy.name, lots=config.lots, key=config.key)
     run = _simulate(bars, decider, config, progress, decider.decided)
     return _result(run, bars, config, strategy=strategy.name, params=dict(strategy.params), baseline=baseline)

@@ -11,7 +11,7 @@ from tiers.backtest.exact import Run
 from tiers.backtest.history import DecisionLog
 from tiers.backtest.metrics import FEWEST_DAYS, Metrics, drawdowns
 from tiers.backtest.pace import YEAR_DAYS, Pace, n_expected
-from tiers.contracts import Bars, FloatArray, TradingState, utc
+from tiers.contracts import Bars, BoolArray, FloatArray, TradingState, utc
 from trading.books.accounting import amount
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
 from trading.market.days import day_of
@@ -55,7 +55,19 @@ def of_run(
         ordered = "orders were made, and none was filled" if any(run.orders) else "every order was refused"
         why = ordered if wanted else "no position was wanted at any bar"
         found = [f"Nothing was traded: {why}."]
-    return [*of_states(run), *found, *_refused(run), *_cancelled(run)]
+    return [*_left_out(run, bars), *of_states(run), *found, *_refused(run), *_cancelled(run)]
+
+
+def _left_out(run: Run, bars: Bars) -> list[str]:
+    """The symbols that nothing could be done with."""
+    names = [symbol for symbol, has in zip(bars.symbols, _present(bars, len(run.ts)), strict=True) if not has]
+    span = f"from {day_of(run.ts[0])} to {day_of(run.ts[-1])}"
+    return [f"Without a bar {span}, and so left out of buy and hold, too: {listed(names, 'symbols')}."] if names else []
+
+
+def _present(bars: Bars, n_rows: int) -> BoolArray:
+    """(n_symbols,) whether a symbol has a bar among the decided ones, the last `n_rows`."""
+    return np.asarray(np.isfinite(bars.close[bars.n_bars - n_rows :]).any(axis=0))
 
 
 def beside(name: str, sentences: Sequence[str]) -> list[str]:
@@ -196,9 +208,9 @@ def _too_dear(run: Run, bars: Bars, lots: Mapping[str, Lot]) -> list[str]:
 
 def _silent(log: DecisionLog, bars: Bars, columns: Sequence[str]) -> list[str]:
     """Symbols of which no model spoke at any bar, and the features that they lack."""
-    found = []
+    found, present = [], _present(bars, len(log.ts))
     for column, symbol in enumerate(log.symbols):
-        if not np.isfinite(log.probability[:, column]).any():
+        if present[column] and not np.isfinite(log.probability[:, column]).any():
             lacking = listed(never(log.features[:, column], columns))
             why = f": {lacking} had no value at any bar" if lacking else ", since no row of its features was complete"
             no_volume = not np.nan_to_num(bars.volume[:, column]).any()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.backtests import LinearModel, lots, market, of_closes, prices, short_params
+from tests.support.backtests import FIELDS, LinearModel, lots, market, of_closes, prices, short_params
 from tiers.backtest import metrics, pace, reasons, report, runs
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
@@ -22,7 +22,7 @@ from tiers.contracts import Bars, Switches, TradingState, utc
 from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
 from trading.market.calendars import ALWAYS_OPEN, Calendar
-from trading.strategies import BuyAndHold, SmaCross
+from trading.strategies import BuyAndHold, SmaCross, Strategy
 
 COIN = prices([110_000.0, 111_000.0, 112_000.0], [111_000.0, 112_000.0, 113_000.0], symbol="COIN")
 TOO_DEAR = (
@@ -276,6 +276,34 @@ def test_what_kept_buy_and_hold_from_buying_is_told_beside_any_strategy() -> Non
     )
     assert "orders below the least that can be ordered (once)" in of_baseline[1]
     assert not any("Buy and hold: " in sentence for sentence in held(bars).reasons)
+
+
+def without(bars: Bars, column: int, rows: slice) -> Bars:
+    """The same bars, but none of that symbol in those rows."""
+    fields = {name: getattr(bars, name).copy() for name in FIELDS}
+    for values in fields.values():
+        values[rows, column] = np.nan
+    return replace(bars, **fields)
+
+
+@pytest.mark.parametrize("strategy", [BuyAndHold(), SmaCross(fast=2, slow=9)])
+def test_a_symbol_without_a_bar_is_left_out_of_the_strategy_and_of_buy_and_hold(strategy: Strategy) -> None:
+    bars = without(market(160, 3, seed=3), 1, slice(40, None))  # it had some before the first decided bar
+    config = Config(lots=lots(bars), start_row=50)
+    result = run_strategy(bars, strategy, config)
+    others = {name: getattr(bars, name)[:, [0, 2]] for name in FIELDS}
+    alone = run_strategy(replace(bars, symbols=("S00", "S02"), **others), strategy, config)
+    assert result.run.equity == alone.run.equity
+    assert result.baseline.run.equity == alone.baseline.run.equity
+    left_out = "Without a bar from 2010-02-20 to 2010-06-09, and so left out of buy and hold, too: S01."
+    assert [sentence for sentence in result.reasons if sentence not in alone.reasons] == [left_out]
+
+
+def test_a_symbol_without_a_bar_behind_the_training_is_left_out_of_what_stands_there() -> None:
+    result = of_model(without(market(420, 2, seed=1), 1, slice(340, None)), n_seen=90)
+    assert result.lead.baseline.run.held[-1, 0] > 0.95
+    (told,) = [sentence for sentence in result.lead.reasons if "S01" in sentence]
+    assert told == "Without a bar from 2010-12-17 to 2011-02-24, and so left out of buy and hold, too: S01."
 
 
 def test_a_symbol_that_ended_is_told_once_of_the_strategy_and_of_buy_and_hold() -> None:
