@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from trading.market.feeds.file_times import A_TIME, DateOrder, Moments, read_tim
 from trading.market.feeds.file_zones import check_zone, in_utc
 from trading.market.timestamps import stamp
 from trading.market.trades import Trades
+
+UTC_IF_UNNAMED: Final = "UTC, as none is named"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,9 @@ class FileRows:
         closes, names = self._closes(self.moments.utc, hours)
         reading = Reading(closes_of=lambda utc: self._closes(utc, hours)[0], hours=hours, timeframe=timeframe)
         try:
-            check_clock(self.moments, self.rows, reading, taken_for=f"{names}, in {self.clock}")
+            check_clock(
+                self.moments, self.rows, reading, taken_for=f"{names}, in {self.moments.zone or UTC_IF_UNNAMED}"
+            )
             names.check()
         except DataError as error:
             raise DataError(f"{self.source.path.name}, column {self.columns.time[0]}: {error}") from error
@@ -94,7 +99,7 @@ class FileRows:
     @property
     def clock(self) -> str:
         """The zones of the times, in words."""
-        return self.moments.zone or "UTC, as none is named; --zone changes that"
+        return self.moments.zone or f"{UTC_IF_UNNAMED}; --zone changes that"
 
     def described(self, names: Names) -> dict[str, str]:
         """How the file was understood, in words."""
