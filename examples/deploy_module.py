@@ -5,7 +5,7 @@
 
 It registers the module, loads it, runs its gate tests, lets it shadow, gives it a growing share of the symbols while
 cycles run, and at the end rolls it back. The token needs the role trader: `manage.py api_token NAME --role trader`.
-Cycles have to run meanwhile (`manage.py replay --bars 2000`, or a paper book whose bars arrive): a rollout that sees no
+Cycles have to run meanwhile (`manage.py replay --bars 700`, or a paper book whose bars arrive): a rollout that sees no
 decisions pauses, it never promotes.
 """
 

@@ -31,7 +31,9 @@ from helios.errors import HeliosError
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "stories.md"
 HOME = ROOT / "var" / "stories"
-BOOK, BARS = "stories", 3_000
+BOOK = "stories"
+TRAINED = "-20051231"  # a year behind it the cycles begin: the replay of a rollout judges bars that no model saw
+CYCLES = ("--from", "20070103", "--bars", "1500")
 STORIES = {
     "promoted": (
         *("--module", "examples.modules.predict_tempered", "--replay", "--shares", "1,5,25,50,100"),
@@ -86,7 +88,7 @@ def running_stack(port: int) -> Iterator[str]:
     with Lease(env):
         manage("migrate", "--noinput", "-v", "0")
         manage("import_data", "--sample")
-        manage("train", "--preset", "compact")
+        manage("train", "--preset", "compact", "--timerange", TRAINED)
         token = json.loads(manage("api_token", f"stories-{secrets.token_hex(3)}", "--role", "trader", "--json"))
         with running_workers(env, beside=[web(env), beat()]) as runner, ticking(runner.tick):
             wait_for_web(port)
@@ -133,7 +135,7 @@ def wait_for_web(port: int, *, limit_s: float = 60.0) -> None:
 def running_cycles() -> Iterator[str]:
     """A replay of stored daily bars through the workers until the block ends; yields the name of its book."""
     name = f"{BOOK}-{secrets.token_hex(3)}"
-    argv = [sys.executable, "manage.py", "replay", "--bars", str(BARS), "--name", name]
+    argv = [sys.executable, "manage.py", "replay", *CYCLES, "--name", name]
     log = HOME / "logs" / "replay.out"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:

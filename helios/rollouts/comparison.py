@@ -83,6 +83,7 @@ def table(arms: dict[str, Any] | None) -> list[Row]:
     difference = arms["difference"]
     return [
         _counts("decisions", champion, challenger, "decisions"),
+        *_seen(champion, challenger),
         _means("PnL net of cost, bps a decision", champion, challenger, "pnl_bps", difference["pnl_bps"]),
         _means("log loss", champion, challenger, "log_loss", difference["log_loss"]),
         _counts("latency p50, ms", champion, challenger, "latency_p50_ms"),
@@ -112,6 +113,12 @@ def _arms(row: Rollout) -> tuple[dict[str, Any] | None, str | None, str]:
 
 def _counts(title: str, champion: dict[str, Any], challenger: dict[str, Any], key: str) -> Row:
     return title, formatted(champion[key]), formatted(challenger[key]), ""
+
+
+def _seen(champion: dict[str, Any], challenger: dict[str, Any]) -> list[Row]:
+    """A line where there are such bars; analyses that were kept before they were counted say nothing of them."""
+    key = "bars_seen_in_training"
+    return [_counts("bars seen in training", champion, challenger, key)] if champion.get(key) else []
 
 
 def _means(title: str, champion: dict[str, Any], challenger: dict[str, Any], key: str, difference: Any) -> Row:

@@ -16,7 +16,7 @@ from tests.support.harness import Stack
 def trading(desk: Stack) -> Stack:
     """A desk that trades: beat, at five times its pace, gives a book a bar a second."""
     desk.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.fast_beat"
-    desk.manage("replay", "--bars", "1000", "--name", "example", "--continuous")
+    desk.manage("replay", "--bars", "250", "--name", "example", "--continuous")  # a year behind the training
     desk.start_worker([*processes.WORKER_QUEUES, "gpu"])
     desk.start_worker(processes.MAINTENANCE_QUEUES, name="maintenance")
     desk.start(processes.beat())

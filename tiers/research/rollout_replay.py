@@ -1,7 +1,8 @@
 """Champion and challenger over the same stored history: the provider named by `settings.ROLLOUT_REPLAY`.
 
 Both arms decide for the whole book, each with its own account, by the code of the backtest. A challenger that raises is
-replaced by the champion for that call, as in a live cycle, and the call counts as failed.
+replaced by the champion for that call, as in a live cycle, and the call counts as failed. Judged are the bars behind
+the training of every model that serves the book; where those are too few, the seen ones come along and are counted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import Rollout
 from tiers.backtest import engine, runs
 from tiers.backtest.engine import Config, Result
+from tiers.backtest.evidence import MIN_BARS
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import ServingModels, warmup_bars
 from tiers.challenge import checks, observations
@@ -39,11 +41,11 @@ from tiers.predict import labels
 from trading.books.read import last_bar
 from trading.market import instruments, timeline
 from trading.market.timestamps import stamp
-from trading.models import Book, Stage
+from trading.models import Book, MLModel, Stage
 from trading.registry import read as registry
 from trading.strategies.registry import TIERS
 
-N_BARS = 250  # decided bars of a replay; fewer where fewer are stored
+N_BARS = 250  # decided bars of a replay; fewer where fewer are stored, or unseen, but at least MIN_BARS of these
 N_PROBES = 20  # calls of the size of a live one, to time a stage that a backtest runs in one batch
 BATCHED = (Stage.FEATURES.value, Stage.PREDICT.value)
 Run = Callable[..., Any]
@@ -94,6 +96,7 @@ class ReplayData:
     longer: dict[str, Bars]
     start_row: int
     served: ServingModels
+    n_seen: int  # of the decided bars, those that a model was trained on
 
 
 def replay(rollout: Rollout) -> dict[str, ArmMeasures]:
@@ -111,10 +114,13 @@ def replay(rollout: Rollout) -> dict[str, ArmMeasures]:
         result = _result(data, replace(_tiers(data), **{stage: timed}))
         observed += _observations(arm.value, data, result, timed, forecasts=stage in BATCHED)
     both = observations.measures(observed)
-    if stage not in BATCHED:
-        return both
     return {
-        arm.value: replace(both[arm.value], latency_ms=_probed(timed, data, stage))
+        arm.value: replace(
+            both[arm.value],
+            n_bars=data.bars.n_bars - data.start_row,
+            n_seen=data.n_seen,
+            latency_ms=_probed(timed, data, stage) if stage in BATCHED else both[arm.value].latency_ms,
+        )
         for arm, timed in ((Arm.CHAMPION, own), (Arm.CHALLENGER, other))
     }
 
@@ -135,19 +141,17 @@ def _book(rollout: Rollout) -> Book:
 def _replay_data(book: Book) -> ReplayData:
     tiers = runs.active_tiers()
     made = tiers.features.feature_set(book.timeframe)
+    champion = inference.model_for(book, made)
     challenger = registry.challenger(book.timeframe, made.name, made.version, book.symbols)
-    served = runs.serving(inference.model_for(book, made), challenger, tiers)
-    reached = _reached(book)
-    times = [ts for ts in timeline.bar_times(book.symbols, book.timeframe) if reached is None or ts <= reached]
+    served = runs.serving(champion, challenger, tiers)
+    times, n_seen = _decided(book, _trained_to(book, champion, challenger))
     params = book_params.params_of(book)
     warmup = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
-    if len(times) < 3:
-        raise DataError(f"a replay needs at least 3 bars that book {book.name!r} has reached, there are {len(times)}")
     request = runs.Request(
         strategy=TIERS,
         symbols=tuple(book.symbols),
         timeframe=book.timeframe,
-        start=times[max(1, len(times) - N_BARS)],
+        start=times[0],
         end=times[-1],
         costs=Costs(fee_bps=book.fee_bps, slippage_bps=book.slippage_bps),
         initial=Initial(cash=book.initial_cash),
@@ -155,7 +159,25 @@ def _replay_data(book: Book) -> ReplayData:
     )
     bars, start_row = runs.load(request, warmup=warmup[book.timeframe], shortest=0)
     longer = runs.longer(bars, warmup)
-    return ReplayData(book=book, bars=bars, longer=longer, start_row=start_row, served=served)
+    return ReplayData(book=book, bars=bars, longer=longer, start_row=start_row, served=served, n_seen=n_seen)
+
+
+def _trained_to(book: Book, champion: MLModel, challenger: MLModel | None) -> datetime:
+    """The last bar that any of the models was trained on which serve a symbol of the book."""
+    chosen = () if challenger is None else cycle_flags.read(book).neural_network_v2
+    served = {challenger if challenger and symbol in chosen else champion for symbol in book.symbols}
+    return max(model.trained_to for model in served)
+
+
+def _decided(book: Book, trained_to: datetime) -> tuple[list[datetime], int]:
+    """The bars to decide on, and how many of them a model was trained on."""
+    reached = _reached(book)
+    times = [ts for ts in timeline.bar_times(book.symbols, book.timeframe) if reached is None or ts <= reached]
+    if len(times) < 3:
+        raise DataError(f"a replay needs at least 3 bars that book {book.name!r} has reached, there are {len(times)}")
+    last = times[1:][-N_BARS:]
+    unseen = [ts for ts in last if ts > trained_to]
+    return (unseen, 0) if len(unseen) >= MIN_BARS else (last, len(last) - len(unseen))
 
 
 def _reached(book: Book) -> datetime | None:

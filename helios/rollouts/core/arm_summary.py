@@ -36,6 +36,7 @@ def summary(arm: ArmMeasures) -> dict[str, Any]:
         "log_loss": _mean(arm.losses),
         "latency_p50_ms": _number(quantile(arm.latency_ms, 0.5)),
         "latency_p95_ms": _number(quantile(arm.latency_ms, 0.95)),
+        "bars_seen_in_training": arm.n_seen,
         "orders": arm.n_orders,
         "orders_rejected": arm.n_rejected,
         "exposure": _number(arm.exposure),

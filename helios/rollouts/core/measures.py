@@ -30,6 +30,8 @@ class ArmMeasures:
     pnl_of: tuple[Place, ...] = ()  # where each PnL was made, in the order of the bars; none: not known
     losses_of: tuple[Place, ...] = ()  # likewise
     bars_a_day: int = 1  # of the market that has most: PnL of a bar is judged by what it is in a day
+    n_bars: int = 0  # of a replay
+    n_seen: int = 0  # of these, bars that a model which decides was trained on: what they show is no evidence
     n_orders: int = 0
     n_rejected: int = 0
     exposure: float | None = None  # gross notional over equity, of the arm's symbols; None: not measured
@@ -54,7 +56,7 @@ def checked(reading: Any) -> dict[str, ArmMeasures]:
 
 
 def _check_counts(arm: str, measures: ArmMeasures) -> None:
-    for part, whole in (("n_errors", "n_decisions"), ("n_rejected", "n_orders")):
+    for part, whole in (("n_errors", "n_decisions"), ("n_rejected", "n_orders"), ("n_seen", "n_bars")):
         few, many = getattr(measures, part), getattr(measures, whole)
         if not 0 <= few <= many:
             raise MeasuresUnusable(f"{part} of the {arm} must be from 0 to {whole} {many}, was {few}")

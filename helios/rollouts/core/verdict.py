@@ -4,6 +4,7 @@ a hard guard failed            Failed, hard      roll back
 a soft guard failed            Failed            pause
 a value that is not finite     Error             pause after a limit
 too few samples                Inconclusive      pause after a limit
+bars seen in training          Inconclusive      pause after a limit
 everything required passed     Success           next step
 """
 
@@ -45,7 +46,7 @@ def judge(
         (Verdict.FAILED, True, _said(results, Outcome.FAILED, Strength.HARD)),
         (Verdict.FAILED, False, _said(results, Outcome.FAILED, Strength.SOFT)),
         (Verdict.ERROR, False, _said(results, Outcome.UNUSABLE)),
-        (Verdict.INCONCLUSIVE, False, [*_short(n_decisions, step), *_said(results, Outcome.TOO_FEW)]),
+        (Verdict.INCONCLUSIVE, False, [*_short(n_decisions, step), *_said(results, Outcome.TOO_FEW), *_seen(arms)]),
     ):
         if reasons:
             return Judgement(verdict=verdict, hard=hard, reason="; ".join(reasons), results=results)
@@ -66,6 +67,12 @@ def unreadable(error: BaseException) -> Judgement:
 
 def _said(results: Iterable[GuardResult], outcome: Outcome, kind: Strength | None = None) -> list[str]:
     return [each.sentence for each in results if each.outcome is outcome and kind in (None, each.guard.kind)]
+
+
+def _seen(arms: Mapping[str, ArmMeasures]) -> list[str]:
+    arm = max(arms.values(), key=lambda each: each.n_seen)
+    told = f"{arm.n_seen:,} of the {arm.n_bars:,} bars were seen in training: what they show is no evidence"
+    return [told] if arm.n_seen else []
 
 
 def _short(n_decisions: int, step: Step) -> list[str]:

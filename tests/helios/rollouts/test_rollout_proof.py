@@ -85,6 +85,17 @@ def test_a_challenger_that_says_the_same_is_shown_not_worse_at_once() -> None:
     assert verdict(same, same).verdict is Verdict.SUCCESS
 
 
+def test_bars_that_were_seen_in_training_succeed_no_step_and_harm_on_them_still_counts() -> None:
+    probability, outcome = market(250, 0.12, np.random.default_rng(5))
+    same = arm(probability, outcome)
+    seen = replace(same, n_bars=250, n_seen=190)
+    told = "190 of the 250 bars were seen in training: what they show is no evidence"
+    for look in (1, 0):
+        assert (verdict(seen, seen, look).verdict, verdict(seen, seen, look).reason) == (Verdict.INCONCLUSIVE, told)
+    assert verdict(seen, replace(seen, n_errors=40)).verdict is Verdict.FAILED
+    assert verdict(same, replace(same, n_bars=250)).verdict is Verdict.SUCCESS
+
+
 def test_an_equal_challenger_succeeds_in_most_runs_of_the_stated_length() -> None:
     """Both arms add noise of their own to what is true. Power 0.8: of 100 runs 80, less or more what chance does."""
     rng = np.random.default_rng(5)

@@ -69,6 +69,13 @@ def test_every_figure_has_its_line_in_the_table(at_step, desk) -> None:
     assert pnl[3][0] in "+-"
 
 
+def test_bars_that_were_seen_in_training_have_a_line_and_a_number(at_step, desk) -> None:
+    desk.arms = reading(arm(40, n_bars=20, n_seen=12), arm(40, n_bars=20, n_seen=12))
+    arms = comparison.report(at_step(2))["arms"]
+    assert {arms[name]["bars_seen_in_training"] for name in ("champion", "challenger")} == {12}
+    assert comparison.table(arms)[1] == ("bars seen in training", "12", "12", "")
+
+
 def test_too_little_is_a_dash_and_not_a_number(at_step, desk) -> None:
     desk.arms = {"champion": ArmMeasures(), "challenger": ArmMeasures(n_decisions=1, pnl_bps=(1.0,))}
     lines = {line[0]: line[1:] for line in comparison.table(comparison.report(at_step(2))["arms"])}

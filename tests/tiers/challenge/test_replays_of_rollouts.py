@@ -80,6 +80,35 @@ def test_history_that_a_replaying_book_has_not_reached_is_not_looked_at(book, ti
     assert seen[0].bars.ts[-1].item().replace(tzinfo=None) == times[FIRST].replace(tzinfo=None)
 
 
+@pytest.mark.parametrize(
+    ("unseen", "judged", "seen"),
+    [(300, 120, 0), (80, 80, 0), (60, 60, 0), (59, 120, 61), (0, 120, 120)],
+    ids=["none seen", "enough behind", "just enough", "too few behind", "all seen"],
+)
+def test_bars_that_the_model_was_trained_on_are_not_judged_or_counted(
+    book, times, challenger, monkeypatch, unseen, judged, seen
+):
+    monkeypatch.setattr(rollout_replay, "N_BARS", 120)
+    MLModel.objects.update(trained_to=times[FIRST - unseen])
+    run(book, times[FIRST])
+    both = rollout_replay.replay(planned("risk", challenger("risk", SAME["risk"])))
+    assert {(arm.n_bars, arm.n_seen, arm.n_decisions) for arm in both.values()} == {
+        (judged, seen, judged * len(SYMBOLS))
+    }
+
+
+def test_only_models_that_serve_the_book_count_as_having_seen_its_bars(book, times, challenger, tmp_path):
+    networks.serve(tmp_path, *SYMBOLS, name="second", trained_to=times[-1].isoformat())
+    MLModel.objects.filter(name="second").update(role="challenger")
+    MLModel.objects.filter(name="first").update(role="champion")
+    run(book, times[FIRST])
+    row = planned("risk", challenger("risk", SAME["risk"]))
+    assert rollout_replay.replay(row)["champion"].n_seen == 0
+    book.flag_overrides = {"neural_network_v2": ["IBM"]}
+    book.save()
+    assert rollout_replay.replay(row)["champion"].n_seen == 25
+
+
 def test_a_strategy_is_replayed_against_the_tiers(book, times):
     run(book, times[FIRST])
     both = rollout_replay.replay(planned("desk", "buy_and_hold", kind="strategy"))
@@ -151,6 +180,21 @@ def test_a_replay_step_goes_on_to_shadow_mode_by_itself(book, times, challenger,
     row.refresh_from_db()
     analysis = row.analyses.get()
     assert (analysis.verdict, row.step) == ("Success", 1), analysis.reason
+
+
+def test_a_replay_over_bars_that_were_seen_in_training_succeeds_no_step(
+    book, times, challenger, django_capture_on_commit_callbacks
+):
+    MLModel.objects.update(trained_to=times[FIRST - 10])
+    run(book, times[FIRST])
+    row = planned("risk", challenger("risk", SAME["risk"]))
+    services.start(row.pk, actor="test")
+    services.advance(row.pk)
+    row.refresh_from_db()
+    analysis = row.analyses.get()
+    assert (analysis.verdict, row.step) == ("Inconclusive", 0)
+    assert analysis.reason == "15 of the 25 bars were seen in training: what they show is no evidence"
+    assert analysis.numbers["arms"]["challenger"]["bars_seen_in_training"] == 15
 
 
 @pytest.fixture
