@@ -2,8 +2,9 @@
 
 At every bar the orders of the bar before fill at the open (`trading.venues.paper.matching.settle`), the book is
 marked at the close, the decision is made with what is known then, and its orders wait for the next bar of their
-symbols. Those of a symbol without a bar wait on for up to a week: a decision is not about it, and ends only what the
-state of the book forbids now (`BookView.standing`), as the live chain does. Orders of the last bar stay unfilled.
+symbols. Those of a symbol without a bar wait on for up to a week, whether or not other symbols have one: a decision is
+not about it, and ends only what the state of the book forbids now (`BookView.standing`), as the live chain does. Orders
+of the last bar stay unfilled.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Run:
     orders: list[tuple[OrderIntent, ...]] = field(default_factory=list)  # decided at the row
     fills: list[tuple[Fill, ...]] = field(default_factory=list)  # happened in the row
     unfilled: list[OpenOrder] = field(default_factory=list)  # no cash for a single lot
-    cancelled: list[OpenOrder] = field(default_factory=list)  # ended by a decision while they waited for a bar
+    cancelled: list[OpenOrder] = field(default_factory=list)  # ended while they waited for a bar
     open_orders: list[OpenOrder] = field(default_factory=list)  # still waiting behind the last bar
     denials: Counter[str] = field(default_factory=Counter)  # how often each code was given; a halted row has its own
     prices: dict[str, Decimal] = field(default_factory=dict)  # last close known
@@ -189,7 +190,9 @@ class _Simulation:
         )
 
     def settle(self, row: int) -> None:
-        """Fill what waits at the row's open."""
+        """End what no bar came for in a week, and fill what waits at the row's open."""
+        timeframe, bar_ts = self.bars.timeframe, self.times[row]
+        self._end({order for order in self.waiting if matching.is_late(order.bar_ts, bar_ts, timeframe)})
         if not self.waiting:
             self.run.fills.append(())
             return
@@ -203,7 +206,7 @@ class _Simulation:
             self.account,
             self.waiting,
             opens,
-            bar_ts=self.times[row],
+            bar_ts=bar_ts,
             fee_bps=self.costs.fee_bps,
             slippage_bps=self.costs.slippage_bps,
             steps=self.steps,
@@ -241,13 +244,14 @@ class _Simulation:
             self.run.reasons.append(step.targets.reason)
             halted = step.state is TradingState.HALTED  # whatever else is refused would not have been done
             self.run.denials.update(["BOOK_HALTED"] if halted else (denial.code for denial in step.denials))
-            self._supersede(book.standing(step.state))
+            standing = book.standing(step.state)
+            self._end({order for order in self.waiting if order.symbol not in standing})
             self.waiting += [waiting_order(intent) for intent in step.intents]
         self.run.states.append(self.state)
 
-    def _supersede(self, standing: frozenset[str]) -> None:
-        self.run.cancelled += [order for order in self.waiting if order.symbol not in standing]
-        self.waiting = [order for order in self.waiting if order.symbol in standing]
+    def _end(self, ended: set[OpenOrder]) -> None:
+        self.run.cancelled += [order for order in self.waiting if order in ended]
+        self.waiting = [order for order in self.waiting if order not in ended]
 
     def _weigh(self, index: int) -> None:
         equity = float(self.run.equity[-1])

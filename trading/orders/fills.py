@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from django.utils import timezone
 
@@ -16,6 +17,7 @@ from trading.models import Book, Order, PaperOrder, Position, TradeExecution
 from trading.venues.paper import matching
 
 S = Order.Status
+TOO_LATE: Final = "no bar of its symbol came for a week"
 Waiting = dict[str, tuple[PaperOrder, Order]]  # by client order id: at the venue, and here
 Settled = tuple[PaperOrder, Order, Fill | None]
 _WAITING = f"""
@@ -63,8 +65,9 @@ def settle(book: Book, bar_ts: datetime, closes: Mapping[str, Decimal], lots: Ma
 
 def _fill(book: Book, account: Account, bar_ts: datetime, steps: Mapping[str, Decimal]) -> list[Settled]:
     """Carry out on the account what fills up to `bar_ts`."""
-    results = []
+    results: list[Settled] = []
     for moment, waiting, opens in _by_fill_bar(book, bar_ts):
+        results += [(*waiting.pop(each), None) for each in _late(book, moment, waiting)]
         settled = matching.settle(
             account,
             [_open_order(placed) for placed, _ in waiting.values()],
@@ -76,6 +79,14 @@ def _fill(book: Book, account: Account, bar_ts: datetime, steps: Mapping[str, De
         )
         results += [(*waiting[each.client_order_id], fill) for each, fill in settled]
     return results
+
+
+def _late(book: Book, moment: datetime, waiting: Waiting) -> list[str]:
+    """Take note of the orders whose bar comes too late for them, by client order id."""
+    found = [key for key, (placed, _) in waiting.items() if matching.is_late(placed.bar_ts, moment, book.timeframe)]
+    for key in found:
+        waiting[key][1].reason = TOO_LATE
+    return found
 
 
 def _by_fill_bar(book: Book, bar_ts: datetime) -> list[tuple[datetime, Waiting, dict[str, Decimal]]]:
@@ -101,14 +112,14 @@ def _open_order(order: PaperOrder) -> OpenOrder:
 
 
 def _close(results: Iterable[Settled]) -> None:
-    """An order ends at its first bar: what the cash did not cover is cancelled, not carried on."""
+    """An order ends at its first bar: what cash did not cover, or a bar that came too late, is not carried on."""
     now = timezone.now()
     for placed, order, fill in results:
         filled = Decimal(0) if fill is None else fill.quantity
         placed.status = "CANCELLED" if fill is None else "FILLED"
         order.filled_quantity, order.updated_at = filled, now
         order.status = S.CANCELLED if fill is None else S.FILLED
-        if filled < order.quantity:
+        if filled < order.quantity and order.reason != TOO_LATE:
             short = (order.quantity - filled).normalize()
             order.reason = f"INSUFFICIENT_CASH: {short:f} of {order.quantity.normalize():f} not bought"
 

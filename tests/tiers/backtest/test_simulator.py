@@ -172,6 +172,15 @@ def test_an_order_whose_market_has_no_bar_for_longer_than_a_week_ends(n_days: in
     assert len(result.all_fills) == 1 - ended
 
 
+@pytest.mark.parametrize(("n_days", "ended"), [(7, False), (8, True)])
+def test_it_ends_as_well_where_no_symbol_had_a_bar_and_nothing_was_decided(n_days: int, ended: bool) -> None:
+    days = [10.0] * (n_days + 2)
+    result = run(prices(days, days).rows(slice(0, None, n_days + 1)), column(0.5, None))
+    assert result.cancelled_by_symbol == ({"AAPL": 1} if ended else {})
+    assert [fill.bar_ts for fill in result.all_fills] == [result.ts[1]] * (1 - ended)
+    assert result.open_orders == []
+
+
 def test_the_book_that_a_decision_sees() -> None:
     decider = EveryBar(R)
     decide_every_bar(prices([10.0, 10.0, 10.0], [10.0, 20.0, 5.0]), decider)

@@ -25,14 +25,14 @@ NEXT = T + timedelta(days=1)
 CLOSES = {"AAPL": D(101), "IBM": D(52)}
 
 
-def opens(**prices):
+def opens(at=NEXT, **prices):
     """Store the next bar of each symbol with this open."""
-    ensure_partitions("market_ohlc", "year", NEXT, NEXT)
+    ensure_partitions("market_ohlc", "year", at, at)
     for symbol, price in prices.items():
         MarketOHLC.objects.create(
             symbol=symbol,
             timeframe="1d",
-            bar_ts=NEXT,
+            bar_ts=at,
             open=price,
             high=price,
             low=price,
@@ -178,6 +178,18 @@ def test_an_order_without_any_cash_behind_it_is_cancelled(cycle, book):
     opens(AAPL=100)
     assert settle(book, NEXT, CLOSES, lots(book)) == []
     assert fates() == ["CANCELLED"]
+
+
+@pytest.mark.parametrize(("n_days", "fate"), [(8, "FILLED"), (9, "CANCELLED")])
+def test_an_order_whose_next_bar_begins_more_than_a_week_later_is_cancelled(cycle, book, n_days, fate):
+    record_intents(cycle, [Intent()])
+    outbox.flush(cycle)
+    late = T + timedelta(days=n_days)
+    opens(at=late, AAPL=100)
+    settle(book, late, CLOSES, lots(book))
+    assert fates() == [fate] == [PaperOrder.objects.get().status]
+    told = Order.objects.get().reason
+    assert told == ("no bar of its symbol came for a week" if fate == "CANCELLED" else "")
 
 
 def test_a_live_book_is_never_settled_on_paper(book):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from trading.books.accounting import BPS, SMALLEST_AMOUNT, Account, Fill, OpenOrder, rounded
 from trading.enums import Side
+from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.lots import in_lots
+from trading.market.timeframes import seconds
 
 
 def fill_price(open_price: Decimal, side: str, slippage_bps: Decimal) -> Decimal:
@@ -56,6 +58,11 @@ def match(
 def _cost(quantity: Decimal, price: Decimal, fee_bps: Decimal) -> Decimal:
     notional = rounded(quantity * price)
     return notional + rounded(notional * fee_bps / BPS)
+
+
+def is_late(decided: datetime, bar_ts: datetime, timeframe: str) -> bool:
+    """Whether the bar that closes at `bar_ts` began more than a week after a decision: its orders ended before."""
+    return bar_ts - timedelta(seconds=seconds(timeframe)) - decided > LONGEST_CLOSURE
 
 
 def priority(order: OpenOrder) -> tuple[bool, str, str]:
