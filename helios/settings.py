@@ -88,7 +88,6 @@ OF_PAGES_AND_TASKS = {"unfold", "django_celery_beat", "django_celery_results"}
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "helios.web.static.StaticFiles",
-    "helios.web.middleware.reading_in_turn",
     "helios.web.middleware.RequestLog",
     "corsheaders.middleware.CorsMiddleware",
     "helios.web.middleware.ContentPolicy",

@@ -45,7 +45,6 @@ BUFFERED_EACH: Final = 8 * 1_048_576  # and of those of one token or session
 ANSWERS: Final = 64 * 1_048_576  # bytes of all answers that wait for their clients
 BODY_S, PART_S = 30.0, 5.0  # for all of a body to come, and for its next part
 SOMEBODY, NOBODY = "helios.somebody", "helios.nobody"  # in a scope: who was known, or whose session is nobody's
-KIND: Final = "helios.kind"  # and which lanes serve it
 REMEMBERED: Final = 1_024  # tokens and sessions that were refused, and others whose user is known
 RETRY_S: Final = 1
 
@@ -153,7 +152,6 @@ def in_lanes(django: Application, *, reading: int) -> Application:
         which, whose = kind(scope)
         if whose in refused_before:
             which = "stranger"
-        scope[KIND] = which
         turn = "" if which == "stranger" else users.get(whose, whose)
         answer: list[Message] = []
         try:

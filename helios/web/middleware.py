@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from loguru import logger
 
-from helios.web.lanes import KIND, NOBODY, SOMEBODY
+from helios.web.lanes import NOBODY, SOMEBODY
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -105,30 +104,6 @@ def _tell_lanes(request: HttpRequest, user: str) -> None:
     """Who was known, by a token or a session, or whose session is nobody's, whatever the answer was."""
     scope = getattr(request, "scope", {})
     scope |= {SOMEBODY: user} if user else {NOBODY: request.COOKIES.get(settings.SESSION_COOKIE_NAME)}
-
-
-def reading_in_turn(get_response: GetResponse) -> GetResponse:
-    """Middleware: of all who read one computes, until it waits for the database.
-
-    Python runs one thread at a time and changes to another after 5 ms or more: all who may read, with long answers to
-    make, would keep what makes trading safer waiting for seconds.
-    """
-    turn = threading.Lock()
-
-    def given_up(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        turn.release()
-        try:
-            return execute(sql, params, many, context)
-        finally:
-            turn.acquire()
-
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        if getattr(request, "scope", {}).get(KIND) != "read":
-            return get_response(request)
-        with turn, connection.execute_wrapper(given_up):
-            return get_response(request)
-
-    return middleware
 
 
 class ContentPolicy:
