@@ -149,6 +149,16 @@ def test_stocks_that_trade_seldom_are_read_by_their_clock_too(tmp_path, part):
     assert sentence(written(tmp_path, CLOCKS["wall"](others)), "1m").endswith(NONE)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 6])
+def test_days_of_seldom_trades_that_begin_and_end_late_by_chance_are_no_shift(tmp_path, seed):
+    minutes = Market("America/New_York", ("04:00", "20:00")).opens(SPRING, 1)
+    of_day = (minutes.dt.hour().cast(pl.Int32) * 60 + minutes.dt.minute()).to_numpy()
+    part = np.select([(of_day >= 570) & (of_day < 960), (of_day >= 540) & (of_day < 990)], [0.02, 0.004], 0.0005)
+    times = minutes.filter(pl.Series(np.random.default_rng(seed).random(len(minutes)) < part))
+    path = written(tmp_path, CLOCKS["utc"](times))
+    assert FileSource(path=path, symbol="A", timeframe="1m", calendar="XNYS").read().n_rows == len(times)
+
+
 def test_of_clocks_that_fit_alike_the_first_is_named(tmp_path):
     times = Market("America/New_York", ("08:00", "20:00")).opens(("2023-01-03", "2023-12-30"), 15)
     assert "--zone America/New_York reads them" in sentence(written(tmp_path, CLOCKS["wall"](times)), "15m")

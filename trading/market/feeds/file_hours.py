@@ -17,7 +17,7 @@ from trading.market.feeds.file_zones import EXTENDED, in_utc
 STRAYS: Final = 0.02  # of the rows: so few of them are evidence of nothing
 FEW: Final = 3  # rows, likewise
 A_LARGE_SHARE: Final = 0.1  # of the rows
-DAYS: Final = 3  # fewer may be unfinished
+DAYS, BARS_A_DAY = 3, 5
 A_SEASON: Final = 5  # days of summer or of winter time; fewer say nothing, unless there are no others
 HALF: Final = 0.5  # of the days
 MOSTLY: Final = 0.6  # of the days: they begin or end at that very time, and not whenever somebody trades
@@ -51,7 +51,7 @@ class TradingHours:
 
     outside: float  # the part of the rows that lies in no hours of trade
     beside: bool  # rows beside sessions come day after day, or on days that have none
-    n_days: int
+    enough: bool  # to tell how days begin and end: there may be one that is unfinished, and days of a bar or two
     seasons: tuple[tuple[End, End], ...]  # how days begin and end
     complete: bool  # no half hour of the session is without bars, as a pause at noon is
 
@@ -69,7 +69,7 @@ class TradingHours:
     def contradicted(self) -> bool:
         """Whether bars lie beside sessions day after day that are not those of the hours before and after them."""
         of_others = not self.complete or any(end.odd for season in self.seasons for end in season)
-        return self.beside and (self.outside > A_LARGE_SHARE or (of_others and self.n_days >= DAYS))
+        return self.beside and (self.outside > A_LARGE_SHARE or (of_others and self.enough))
 
 
 def _of_stocks(season: tuple[End, End]) -> bool:
@@ -108,7 +108,7 @@ def trading_hours(closes: TimeArray, hours: Calendar, timeframe: str) -> Trading
     return TradingHours(
         outside=1 - (int(n_traded.sum()) - n_closed) / len(closes),
         beside=bool(day_after_day or n_closed > STRAYS * len(closes)),
-        n_days=days.height,
+        enough=days.height >= DAYS and len(closes) >= BARS_A_DAY * days.height,
         seasons=tuple(_ends(season, step) for season in _seasons(days.filter(pl.Series(is_session)))),
         complete=_is_complete(minute.to_numpy()[sessions], step),
     )

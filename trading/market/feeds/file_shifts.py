@@ -51,17 +51,18 @@ def shift_of(closes: TimeArray, hours: Calendar, timeframe: str) -> Shift | None
     if not held.any():
         return None
     early, late = (np.timedelta64(minutes, "m") for minutes in EXTENDED)
+    distance = (latest - earliest) / MINUTE / n_bars  # of two bars: ends that have moved by less are chance
     length = np.timedelta64(timeframes.seconds(timeframe), "s")
     session = (hours.close_of(timeframe, first[held] + 1), hours.close_of(timeframe, last[held]))
     for opening, closing in (session, (begun + early + length, begun + late)):
-        start, end, enough = (
+        start, end, enough, apart = (
             np.lib.stride_tricks.sliding_window_view(of_days, min(SESSIONS, len(begun)))
-            for of_days in ((earliest - opening) // MINUTE, (latest - closing) // MINUTE, n_bars)
+            for of_days in ((earliest - opening) // MINUTE, (latest - closing) // MINUTE, n_bars, distance)
         )
         start, end = start.min(axis=1), end.max(axis=1)
         least = np.minimum(abs(start), abs(end))
         shifted = (start * end > 0) & (least >= LEAST) & (ALIKE * abs(start - end) <= least)
-        shifted &= enough.mean(axis=1) >= ENOUGH
+        shifted &= (enough.mean(axis=1) >= ENOUGH) & (least >= apart.mean(axis=1))
         if shifted.any():
             at = int(np.where(shifted, least, 0).argmax())
             return Shift(minutes=int(start[at]), since=earliest[at])
