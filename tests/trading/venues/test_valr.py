@@ -22,7 +22,12 @@ from trading.venues.valr import market
 from trading.venues.valr.client import BREAKER, Client, Key, Pace, signature
 
 pytestmark = pytest.mark.django_db
-BUCKET = {"currencyPairSymbol": "BTCZAR", "bucketPeriodInSeconds": 60, **dict.fromkeys(FIELDS, "1")}
+BUCKET = {
+    "currencyPairSymbol": "BTCZAR",
+    "bucketPeriodInSeconds": 60,
+    "startTime": "2026-01-05T10:00:00Z",
+    **dict.fromkeys(FIELDS, "1"),
+}
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 
@@ -123,17 +128,54 @@ def test_the_clock_of_the_venue_is_measured() -> None:
     [
         ((502, b"<html>"), "answered .* with status 502"),
         ((200, {"code": -11, "message": "Engine is away"}), "with an error: -11 Engine is away"),
-        ((200, b"not json"), "in JSON, was 'not json'"),
+        ((200, b"not json"), "in JSON, was b'not json'"),
         ((200, {"a": 1}), "a list of buckets"),
         ((200, [BUCKET | {"currencyPairSymbol": "ETHZAR"}]), "bars of BTCZAR of 60 s, was one of ETHZAR"),
         ((200, [BUCKET | {"bucketPeriodInSeconds": 300}]), "of 60 s, was one of BTCZAR of 300 s"),
-        ((200, [BUCKET | {"open": "1,5"}]), "open as a number, was '1,5'"),
+        ((200, [BUCKET | {"open": "1,5"}]), "open as a number from 0 to .*, was '1,5'"),
+        ((200, [BUCKET | {"high": "sNaN"}]), "high as a number"),
+        ((200, [BUCKET | {"high": "1e300"}]), "high as a number"),
+        ((200, [BUCKET | {"low": "-1"}]), "low as a number"),
+        ((200, [BUCKET | {"startTime": "now"}]), "tell times as 2025-07-15T12:19:21.501Z, was 'now'"),
+        ((200, [BUCKET | {"startTime": "2025-13-01T00:00:00Z"}]), "tell times as"),
+        ((200, b"[" * 900 + b"]" * 900), "a list of buckets"),
+        ((200, b" " * (valr_client.LARGEST + 1)), "with 16 MiB at most"),
+        ((200, {"code": 1, "message": "no\nroot: ok"}), "with an error: 1 no root: ok$"),
     ],
 )
 def test_what_is_no_answer_is_told(client: Client, venue: StandIn, btc: market.Pair, answer: tuple, told: str) -> None:
     venue.faults.next("/buckets", *[answer] * valr_client.TRIES)
     with pytest.raises(Transient, match=told):
         list(market.minutes(client, btc, START, START + timedelta(minutes=5)))
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"baseDecimalPlaces": "300"},
+        {"baseDecimalPlaces": "-1"},
+        {"baseDecimalPlaces": "NaN"},
+        {"tickSize": "0"},
+        {"tickSize": "1e400"},
+        {"tickSize": ["1"]},
+        {"minQuoteAmount": "-1"},
+        {"symbol": "BTC\rZAR"},
+        {"quoteCurrency": "../ZAR"},
+    ],
+)
+def test_a_pair_with_absurd_steps_is_no_answer(client: Client, venue: StandIn, absurd: dict[str, Any]) -> None:
+    venue.faults.next("/pairs", (200, [venue.pairs[0] | absurd]))
+    with pytest.raises(Transient, match=f"VALR must tell {next(iter(absurd))}"):
+        market.pairs(client)
+
+
+def test_an_answer_that_comes_letter_by_letter_is_given_up(
+    client: Client, venue: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(valr_client, "ANSWER_S", -1.0)
+    with pytest.raises(Transient, match="must answer /v1/public/time in -1 s, went on"):
+        market.skew_s(client)
+    assert venue.asked["/v1/public/time"] == valr_client.TRIES
 
 
 @pytest.mark.parametrize("answer", [(502, b"<html>"), (200, {"code": -11, "message": "away"}), (200, b"not json")])

@@ -5,6 +5,7 @@ Source of limits, headers and signature: VALR's API documentation, read 2026-11-
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import threading
@@ -23,6 +24,9 @@ from helios.errors import Rejected, Transient
 
 BREAKER: Final = "valr_api"
 TIMEOUT_S: Final = 10.0
+ANSWER_S: Final = 30.0  # for the whole of an answer
+LARGEST: Final = 16 << 20  # bytes of it: all pairs are less than one of these
+MOST_SHOWN: Final = 200
 TRIES: Final = 4
 FIRST_PAUSE_S: Final = 0.5  # doubled with each try
 MINUTE_S: Final = 60.0
@@ -30,6 +34,15 @@ MINUTE_S: Final = 60.0
 PUBLIC: Final = (30, MINUTE_S)
 QUICK: Final = (20, 1.0)  # buckets, time and status
 SIGNED: Final = (2_000, MINUTE_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the venue has answered; `limited` says that it has had enough requests."""
+
+    status: int
+    limited: bool
+    body: bytes
 
 
 class Throttled(Transient):
@@ -130,7 +143,7 @@ class Client:
         with breaker(BREAKER, record_if=lambda error: not isinstance(error, Throttled)):
             return _read(self._sent(path, params, signed=signed), path)
 
-    def _sent(self, path: str, params: Mapping[str, str | int] | None, *, signed: bool) -> httpx.Response:
+    def _sent(self, path: str, params: Mapping[str, str | int] | None, *, signed: bool) -> Answer:
         request = self._http.build_request("GET", path, params=params)
         if signed:
             if self.key is None:
@@ -138,34 +151,55 @@ class Client:
             target = request.url.raw_path.decode()
             request.headers.update(self.key.headers("GET", target, now_ms=time.time_ns() // 1_000_000))
         try:
-            return self._http.send(request)
-        except httpx.TransportError as error:
+            return self._whole(self._http.send(request, stream=True), path)
+        except httpx.HTTPError as error:
             raise Transient(f"VALR did not answer {path}: {type(error).__name__}") from error
 
+    def _whole(self, response: httpx.Response, path: str) -> Answer:
+        """The answer as it comes, while it is neither too long nor too slow."""
+        body, deadline = bytearray(), time.monotonic() + ANSWER_S
+        with contextlib.closing(response):
+            for part in response.iter_bytes():
+                body += part
+                if len(body) > LARGEST:
+                    raise Transient(f"VALR must answer {path} with {LARGEST >> 20} MiB at most, went on")
+                if time.monotonic() > deadline:
+                    raise Transient(f"VALR must answer {path} in {ANSWER_S:.0f} s, went on")
+        limited = response.headers.get("x-valr-ratelimited") == "true"
+        return Answer(status=response.status_code, limited=limited, body=bytes(body))
 
-def _read(response: httpx.Response, path: str) -> Any:
+
+def _read(answer: Answer, path: str) -> Any:
     """The JSON of an answer; the venue tells some errors with status 200."""
-    status = response.status_code
-    if status == httpx.codes.TOO_MANY_REQUESTS or response.headers.get("x-valr-ratelimited") == "true":
+    status = answer.status
+    if status == httpx.codes.TOO_MANY_REQUESTS or answer.limited:
         raise Throttled(f"VALR has had enough requests for {path} in this minute")
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise Transient(f"VALR answered {path} with status {status}")
     try:
-        found = orjson.loads(response.content)
+        found = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         found = None
     told = _told(found)
     if not httpx.codes.is_success(status):
         raise Rejected(f"VALR refused {path} with status {status}{told and f': {told}'}")
     if found is None:
-        raise Transient(f"VALR must answer {path} in JSON, was {response.text[:60]!r}")
+        raise Transient(f"VALR must answer {path} in JSON, was {answer.body[:60]!r}")
     if told:
         raise Transient(f"VALR answered {path} with an error: {told}")
     return found
 
 
 def _told(found: Any) -> str:
-    """What an error says in its body; empty where the body is none of an error."""
+    """What an error says in its body, in one line; empty where the body is none of an error."""
     if not isinstance(found, dict) or not ({"code", "message"} <= found.keys() or "error" in found):
         return ""
-    return f"{found.get('code', '')} {found.get('message') or found.get('error')}".strip()[:200]
+    return " ".join(f"{shown(found.get('code', ''))} {shown(found.get('message') or found.get('error'))}".split())
+
+
+def shown(value: Any) -> str:
+    """What the venue has told, for a sentence."""
+    try:
+        return str(value)[:MOST_SHOWN]
+    except RecursionError:
+        return f"a {type(value).__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,14 +14,19 @@ import numpy as np
 from helios.errors import Transient
 from trading.market.bars import FIELDS, BarTable, bar_table
 from trading.market.lots import Lot
-from trading.market.timestamps import stamp, utc
+from trading.market.timestamps import stamp
 from trading.market.trades import Trades
-from trading.venues.valr.client import Client
+from trading.models.columns import ZERO
+from trading.venues.valr.client import Client, shown
 
 VENUE: Final = "VALR"
 BUCKETS: Final = 300  # at most in one answer
 TRADES: Final = 100
 MINUTE_S: Final = 60
+MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
+MOST_PLACES: Final = Decimal(18)
+_CODE: Final = re.compile(r"[A-Z0-9]{1,20}")
+_TIME: Final = re.compile(r"(19|2[01])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,47 +135,64 @@ def trades_of(pair: Pair, rows: list[Mapping[str, Any]], since: datetime, until:
 
 
 def number(row: Mapping[str, Any], name: str) -> float:
-    """A figure that the venue writes as text. Raises: `Transient` where it is none."""
+    """A figure that the venue writes as text. Raises: `Transient` where it is none that a market has."""
+    return float(_decimal(row, name))
+
+
+def _decimal(row: Mapping[str, Any], name: str, *, least: Decimal = ZERO, most: Decimal = MOST) -> Decimal:
     value = _field(row, name, "its figures")
     try:
-        return float(Decimal(str(value)))
-    except InvalidOperation:
-        raise Transient(f"VALR must tell {name} as a number, was {value!r}") from None
+        found = Decimal(str(value))
+        if not found.is_nan() and least <= found <= most:
+            return found
+    except (InvalidOperation, RecursionError):
+        pass
+    raise Transient(f"VALR must tell {name} as a number from {least:f} to {most:f}, was {shown(value)!r}")
 
 
 def _pair(row: Mapping[str, Any]) -> Pair | None:
     if row.get("currencyPairType", "SPOT") != "SPOT":
         return None
-    base, quote = (_field(row, name, "a pair") for name in ("baseCurrency", "quoteCurrency"))
+    base, quote, code = (_code(row, name) for name in ("baseCurrency", "quoteCurrency", "symbol"))
+    places = _decimal(row, "baseDecimalPlaces", most=MOST_PLACES)
     return Pair(
-        code=str(_field(row, "symbol", "a pair")),
+        code=code,
         symbol=f"{VENUE}:{base}-{quote}",
-        active=bool(row.get("active", True)),
+        active=row.get("active", True) is True,
         lot=Lot(
-            quantity_step=Decimal(1).scaleb(-int(number(row, "baseDecimalPlaces"))),
-            price_tick=Decimal(str(_field(row, "tickSize", "a pair"))),
-            min_notional=Decimal(str(_field(row, "minQuoteAmount", "a pair"))),
+            quantity_step=Decimal(1).scaleb(-int(places)),
+            price_tick=_decimal(row, "tickSize", least=Decimal(1).scaleb(-int(MOST_PLACES))),
+            min_notional=_decimal(row, "minQuoteAmount"),
         ),
     )
 
 
+def _code(row: Mapping[str, Any], name: str) -> str:
+    value = _field(row, name, "a pair")
+    if not isinstance(value, str) or not _CODE.fullmatch(value):
+        raise Transient(f"VALR must tell {name} in capitals and digits, was {shown(value)!r}")
+    return value
+
+
 def _rows(found: Any, what: str) -> list[Mapping[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise Transient(f"VALR must answer with a list of {what}, was {str(found)[:60]!r}")
+        raise Transient(f"VALR must answer with a list of {what}, was {shown(found)!r}")
     return found
 
 
 def _field(row: Any, name: str, what: str) -> Any:
     if not isinstance(row, dict) or row.get(name) is None:
-        raise Transient(f"VALR must tell {name} of {what}, was {str(row)[:80]!r}")
+        raise Transient(f"VALR must tell {name} of {what}, was {shown(row)!r}")
     return row[name]
 
 
-def _time(text: Any) -> datetime:
+def _time(value: Any) -> datetime:
     try:
-        return utc(np.datetime64(str(text).removesuffix("Z"), "us"))
+        if isinstance(value, str) and _TIME.fullmatch(value):
+            return datetime.fromisoformat(value)
     except ValueError:
-        raise Transient(f"VALR must tell times as 2025-07-15T12:19:21.501Z, was {text!r}") from None
+        pass
+    raise Transient(f"VALR must tell times as 2025-07-15T12:19:21.501Z, was {shown(value)!r}")
 
 
 def _iso(moment: datetime) -> str:
