@@ -22,7 +22,7 @@ from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from trading import models
 from trading.books import write as books
 from trading.books.accounting import amount, shortened, written
-from trading.books.read import shown_state
+from trading.books.read import currency, shown_state, with_stocks
 from trading.enums import TradingState
 from trading.orders.cycle_end import end_for
 
@@ -153,6 +153,9 @@ class BookAdmin(ReasonedAdmin):
     }
     actions: ClassVar = [*action_routes]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[models.Book]:
+        return with_stocks(super().get_queryset(request))
+
     @display(description="runs", boolean=True)
     def running(self, row: models.Book) -> bool:
         return row.active or row.cycles.filter(status=models.PipelineCycle.Status.RUNNING).exists()
@@ -168,7 +171,7 @@ class BookAdmin(ReasonedAdmin):
     @display(description="equity")
     def equity(self, row: models.Book) -> str:
         last = row.snapshots.order_by("-bar_ts").first()
-        return f"{(last.equity if last else row.cash):,.2f}"
+        return amount(last.equity if last else row.cash, currency(row))
 
     @display(description="return")
     def result(self, row: models.Book) -> str:
@@ -177,7 +180,7 @@ class BookAdmin(ReasonedAdmin):
 
     @display(description="cash")
     def cash_shown(self, row: models.Book) -> str:
-        return f"{row.cash:,.2f}"
+        return amount(row.cash, currency(row))
 
     @admin.action(description="Start: beat runs a cycle for every new bar of these books")
     def start_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:

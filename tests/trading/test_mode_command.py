@@ -30,14 +30,19 @@ def test_every_book_is_shown(book):
             "state": "ACTIVE",
             "timeframe": "1d",
             "symbols": "AAPL,IBM",
+            "currency": "USD",
             "cash": "10000",
         }
     ]
 
 
 def test_the_table_is_for_people(book, capsys):
+    Book.objects.update(symbols=["ETH-BTC"], cash="0.0123456")
     call_command("mode")
-    assert "desk" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "desk" in shown
+    assert "0.0123 BTC" in shown
+    assert mode()[0]["currency"] == "BTC"
 
 
 def test_a_narrow_terminal_shows_every_letter_and_the_cash_for_people(book, capsys, monkeypatch):

@@ -13,7 +13,16 @@ from tests.support.admin_people import Desk
 from tests.support.ledger import append
 from tests.trading.conftest import T
 from trading.books.write import create_book
-from trading.models import Book, MLPrediction, Order, PortfolioSnapshot, Position, StageRun, TradingModeChange
+from trading.models import (
+    Book,
+    Instrument,
+    MLPrediction,
+    Order,
+    PortfolioSnapshot,
+    Position,
+    StageRun,
+    TradingModeChange,
+)
 
 pytestmark = pytest.mark.django_db
 admin.autodiscover()  # as the addresses do
@@ -58,6 +67,18 @@ def act(client, action, book, reason=""):
 def test_every_list_opens(admin_client, world, model):
     page = admin_client.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
     assert page.status_code == 200
+
+
+def test_amounts_of_a_book_are_in_its_currency(admin_client, world):
+    Instrument.objects.update_or_create(symbol="AAPL", defaults={"asset_class": "equity"})
+    Book.objects.filter(pk=world.pk).update(symbols=["AAPL"], cash=D("1234.5"))
+    Book.objects.create(
+        name="coins", mode="replay", timeframe="1d", symbols=["ETH-BTC"], fee_bps=5, slippage_bps=2,
+        initial_cash=1, cash=D("0.0123456"), peak_equity=1,
+    )  # fmt: skip
+    page = admin_client.get(reverse(BOOKS)).content.decode()
+    assert page.count("$1,234.50") == 2  # cash, and equity before the first snapshot
+    assert page.count("0.0123 BTC") == 2
 
 
 def test_lists_show_numbers_as_people_read_them(admin_client, world, cycle):

@@ -27,7 +27,7 @@ from tiers.live import chain, inference, latency
 from trading.books import ledger
 from trading.books import write as books
 from trading.books.accounting import written
-from trading.books.read import get_book, last_bar
+from trading.books.read import currency, get_book, last_bar
 from trading.market import timeframes, timeline
 from trading.market.feeds import read as feeds
 from trading.models import Book, Feed, LedgerEntry, PipelineCycle, StageRun
@@ -264,6 +264,7 @@ def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str
         "fills": executions["n"],
         "fees_paid": written(executions["fees"] or Decimal(0)),
         "traded_notional": written(executions["notional"] or Decimal(0)),
+        "currency": currency(book) or None,
         "initial_cash": written(book.initial_cash),
         "cash": written(book.cash),
         "final_equity": written(equity),

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from helios.web.shapes import Query, ReadOnlySerializer, ordering
+from trading.books.read import currency
 from trading.enums import TradingState
 from trading.models import Book, PipelineCycle, Position, StageRun
 from trading.models.columns import Exact
@@ -44,6 +45,7 @@ class BookSerializer(ReadOnlySerializer[Book]):
     source = serializers.CharField(source="feed", read_only=True)  # type: ignore[assignment]  # a field of this name
     equity = ExactNumber(source="last_equity", allow_null=True, read_only=True)
     equity_ts = serializers.DateTimeField(source="last_equity_ts", allow_null=True, read_only=True)
+    currency = serializers.SerializerMethodField(help_text="of all amounts; null where nobody knows it")
 
     class Meta:
         model = Book
@@ -56,12 +58,17 @@ class BookSerializer(ReadOnlySerializer[Book]):
                 "timeframe",
                 "symbols",
                 "source",
+                "currency",
                 "initial_cash",
                 "cash",
                 "peak_equity",
             ),
             *("equity", "equity_ts", "positions", "created_at", "updated_at"),
         )
+
+    def get_currency(self, book: Book) -> str | None:
+        """What its symbols are priced in."""
+        return currency(book) or None
 
 
 class StageRunSerializer(ReadOnlySerializer[StageRun]):

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import BooleanField, F, Func, OuterRef, QuerySet
+
 from helios.db import statements
-from helios.errors import Rejected
+from helios.errors import DataError, Rejected
 from trading.books.accounting import Account, Holding
-from trading.enums import TradingState
-from trading.models import Book, Position
+from trading.enums import AssetClass, TradingState
+from trading.market import instruments
+from trading.models import Book, Instrument, Position
 
 
 def get_book(name: str) -> Book:
@@ -19,6 +23,33 @@ def get_book(name: str) -> Book:
         names = ", ".join(Book.objects.values_list("name", flat=True)[:10]) or "none"
         raise Rejected(f"book {name!r} does not exist; there are: {names}")
     return book
+
+
+def with_stocks(books: QuerySet[Book]) -> QuerySet[Book]:
+    """The books, each with those of its symbols that are stocks: `currency` then asks for nothing more."""
+    traded = Func(
+        F("symbol"),
+        OuterRef("symbols"),
+        template="(%(expressions)s))",
+        arg_joiner=" = ANY(",
+        output_field=BooleanField(),
+    )
+    stocks = Instrument.objects.filter(traded, asset_class=AssetClass.EQUITY.value)
+    return books.annotate(stocks=ArraySubquery(stocks.values("symbol")))
+
+
+def currency(book: Book) -> str:
+    """What the book's amounts are in; empty where that of any symbol is not known."""
+    stocks: list[str] | None = getattr(book, "stocks", None)
+    named = (
+        instruments.named(book.symbols)
+        if stocks is None
+        else [Instrument(symbol=symbol, asset_class=AssetClass.EQUITY.value) for symbol in stocks]
+    )
+    try:
+        return instruments.currency(book.symbols, named)
+    except DataError:  # they differ since an asset class was corrected
+        return ""
 
 
 def shown_state(book: Book, *, runs: bool) -> str:

@@ -372,7 +372,7 @@ def test_the_summary_of_a_replay_adds_up(book, times):
     assert result["cycles"] == {"run": 4, "done": 4}
     assert result["fallbacks"] == {"neutral_forecast": 4}
     assert result["ledger"] == {"entries": 32, "intact": True}
-    assert result["final_equity"] == "100000"
+    assert (result["final_equity"], result["currency"]) == ("100000", "USD")
     assert result["state"] == "ACTIVE"
     Book.objects.filter(pk=book.pk).update(state="HALTED")
     assert replay.summary(book.pk, ids, elapsed_s=1.0)["state"] == "HALTED"

@@ -197,3 +197,27 @@ def test_a_replay_from_a_day_leaves_the_bar_that_ends_the_day_before_to_that_day
     assert replay(*words, "--from", "20210202")["first_bar"] == "2021-02-02T21:00:00+00:00"
     with pytest.raises(CommandError, match="--from must be a date as YYYYMMDD, was '20210230'"):
         replay(*words, "--from", "20210230")
+
+
+@pytest.mark.parametrize(
+    ("currency", "fees", "equity"),
+    [("BTC", "0.000125 BTC", "0.0996 BTC"), ("USD", "$0.000125", "$0.0996"), (None, "0.000125", "0.0996")],
+)
+def test_amounts_are_told_in_the_currency_of_the_book(capsys, currency, fees, equity):
+    counts, told = {"run": 4}, ("book", "first_bar", "last_bar", "state")
+    result = {
+        **dict.fromkeys(told, "desk"),
+        "latency": {},
+        "cycles": counts,
+        "orders": counts,
+        "fills": 1,
+        "fees_paid": "0.00012510",
+        "final_equity": "0.09961861",
+        "currency": currency,
+        "total_return_pct": -0.38,
+        "ledger": {"entries": 2, "intact": True},
+    }
+    replay_command.show(result)
+    lines = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    shown = {line[1].strip(): line[2].strip() for line in lines}
+    assert (shown["fees paid"], shown["final equity"]) == (fees, equity)

@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from helios.web.roles import Role
 from tests.support.people import api_of
-from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position, StageRun, TradingModeChange
+from trading.models import Book, Instrument, PipelineCycle, PortfolioSnapshot, Position, StageRun, TradingModeChange
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +83,16 @@ def test_an_average_price_that_never_ends_has_twelve_digits(api: Client, book: B
 
 def test_a_book_shows_the_positions_that_are_open(api: Client, book: Book) -> None:
     assert [position["symbol"] for position in api.get("/api/books/demo/").json()["positions"]] == ["AAPL"]
+
+
+def test_a_book_names_the_currency_of_its_amounts(api: Client, book: Book) -> None:
+    assert api.get("/api/books/demo/").json()["currency"] is None  # nobody described its symbols
+    for symbol in ("AAPL", "MSFT"):
+        Instrument.objects.create(symbol=symbol, asset_class="equity", quantity_step=1, price_tick=Decimal("0.01"))
+    assert api.get("/api/books/demo/").json()["currency"] == "USD"
+    Book.objects.update(symbols=["ETH-BTC"])
+    (row,) = api.get("/api/books/").json()["results"]
+    assert row["currency"] == "BTC"
 
 
 def test_a_book_shows_its_last_equity_or_null_before_the_first(api: Client, book: Book) -> None:

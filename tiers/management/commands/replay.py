@@ -23,6 +23,7 @@ from helios.stack.workers import running_workers
 from helios.system_checks import OF_SETTINGS
 from tiers.live import replay
 from trading.books import write as books
+from trading.books.accounting import amount
 from trading.market import instruments
 from trading.market.days import first_close
 from trading.models import Feed
@@ -143,7 +144,7 @@ class _progress:  # noqa: N801 - reads as a statement
 
 def show(result: dict[str, Any]) -> None:
     """The result as two tables."""
-    console = Console()
+    console, currency = Console(), result["currency"] or ""
     latency = Table("tier", "p50 ms", "p95 ms", title=f"Replay {result['book']}")
     for name, row in result["latency"].items():
         latency.add_row(name, f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}")
@@ -155,8 +156,8 @@ def show(result: dict[str, Any]) -> None:
         ("state of the book", result["state"]),
         ("orders", ", ".join(f"{n} {status}" for status, n in result["orders"].items())),
         ("fills", str(result["fills"])),
-        ("fees paid", f"{Decimal(result['fees_paid']):,.2f}"),
-        ("final equity", f"{Decimal(result['final_equity']):,.2f}"),
+        ("fees paid", amount(Decimal(result["fees_paid"]), currency)),
+        ("final equity", amount(Decimal(result["final_equity"]), currency)),
         ("return", f"{result['total_return_pct']:+.2f} %"),
         (
             "ledger",
@@ -180,9 +181,9 @@ def _money(text: str | None) -> Decimal | None:
     if text is None:
         return None
     try:
-        amount = Decimal(text)
+        money = Decimal(text)
     except InvalidOperation:
         raise CommandError(f"--cash must be an amount of money, was {text!r}") from None
-    if not amount.is_finite() or amount <= 0:
+    if not money.is_finite() or money <= 0:
         raise CommandError(f"--cash must be more than zero, was {text}")
-    return amount
+    return money

@@ -14,6 +14,7 @@ from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
 from trading.books.accounting import amount, written
+from trading.books.read import currency, with_stocks
 from trading.enums import TradingState
 from trading.models import Book
 
@@ -36,16 +37,15 @@ class Command(PlainCommand):
     def handle(self, **options: Any) -> None:
         if options["to"]:
             self._change(options)
-        rows = [_row(book) for book in Book.objects.all()]
+        rows = [_row(book) for book in with_stocks(Book.objects.all())]
         if options["json"]:
             self.stdout.write(json.dumps({"books": rows}))
             return
         table = Table()
-        for name in rows[0] if rows else ():
+        for name in _shown(rows[0]) if rows else ():
             table.add_column(name, justify="right" if name == "cash" else "left")
         for row in rows:
-            shown = row | {"symbols": row["symbols"].replace(",", ", "), "cash": amount(Decimal(row["cash"]))}
-            table.add_row(*shown.values())
+            table.add_row(*_shown(row).values())
         Console().print(table if rows else "There is no book yet; `python manage.py replay` makes one.")
 
     def _change(self, options: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ class Command(PlainCommand):
             raise CommandError(str(error)) from error
 
 
-def _row(book: Book) -> dict[str, str]:
+def _row(book: Book) -> dict[str, Any]:
     return {
         "book": book.name,
         "mode": book.mode,
@@ -81,5 +81,13 @@ def _row(book: Book) -> dict[str, str]:
         "state": book.state,
         "timeframe": book.timeframe,
         "symbols": ",".join(book.symbols),
+        "currency": currency(book) or None,
         "cash": written(book.cash),
     }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """The row for people: the amount says its currency."""
+    cash = amount(Decimal(row["cash"]), row["currency"] or "")
+    shown = row | {"symbols": row["symbols"].replace(",", ", "), "cash": cash}
+    return {name: value for name, value in shown.items() if name != "currency"}
