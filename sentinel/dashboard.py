@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,7 +22,8 @@ from helios.flags.models import FeatureFlag
 from helios.modules.models import Module
 from sentinel.models import AuditRun, Finding, Heartbeat
 from trading.admin import STATUS_COLOURS
-from trading.books.read import shown_state
+from trading.books.accounting import amount
+from trading.books.read import currency, shown_state, with_stocks
 from trading.models import Book, PipelineCycle, PortfolioSnapshot
 
 ROWS: Final = 8
@@ -115,13 +117,17 @@ def _verdict_tile() -> Tile:
 
 
 def _books_tile() -> Tile:
-    active = Book.objects.filter(active=True)
-    equities = [_last_equity(book) for book in _with_equity(active)]
-    total = sum(equities, Decimal(0))
+    """A sum for each currency: nothing here converts one into another."""
+    active = list(_with_equity(Book.objects.filter(active=True)))
+    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for book in active:
+        totals[currency(book)] += _last_equity(book)
+    named = [amount(totals[name], name) for name in sorted(filter(None, totals))]
+    unnamed = [f"{amount(totals[''])} of no known currency"] if "" in totals else []
     return Tile(
         title="Equity of active books",
-        figure=f"{total:,.2f}" if equities else "none active",
-        note=f"{len(equities)} active of {Book.objects.count()} books",
+        figure=", ".join([*named, *unnamed]) or "none active",
+        note=f"{len(active)} active of {Book.objects.count()} books",
         href=reverse("admin:trading_book_changelist"),
     )
 
@@ -167,7 +173,7 @@ def _findings() -> dict[str, Any]:
 
 def _with_equity(books: Any) -> Any:
     last = PortfolioSnapshot.objects.filter(book=OuterRef("pk")).order_by("-bar_ts").values("equity")[:1]
-    return books.annotate(last_equity=Subquery(last))
+    return with_stocks(books).annotate(last_equity=Subquery(last))
 
 
 def _last_equity(book: Any) -> Decimal:
@@ -191,7 +197,7 @@ def _book_row(book: Any) -> list[Any]:
         link(reverse("admin:trading_book_change", args=[book.pk]), nowrap(book.name)),
         book.mode,
         badge(shown_state(book, runs=book.runs)),
-        f"{equity:,.2f}",
+        amount(equity, currency(book)),
         f"{equity / book.initial_cash - 1:+.2%}",
         f"{1 - equity / peak:.2%}",
     ]

@@ -65,6 +65,20 @@ def test_books_show_equity_return_and_drawdown(admin_client: Client, desk: Desk)
     assert shown.count("STOPPED") == 1
 
 
+def test_equities_of_different_currencies_are_not_added_up(admin_client: Client, desk: Desk) -> None:
+    dollars = {"cash": Decimal("97799.49"), "peak_equity": Decimal(100_000), "initial_cash": Decimal(100_000)}
+    coins = {"cash": Decimal("0.05"), "peak_equity": Decimal("0.06"), "initial_cash": Decimal("0.06")}
+    desk.book("one", **dollars)
+    assert "> $97,799.49 <" in page(admin_client)
+    desk.book("two", **dollars)
+    desk.book("coins", symbols=["ETH-BTC"], **coins)
+    desk.book("nobody-knows", symbols=["BTC-PERP"], **coins)
+    shown = page(admin_client)
+    assert "> 0.0500 BTC, $195,598.98, 0.0500 of no known currency <" in shown
+    assert "4 active of 4 books" in shown
+    assert shown.count("0.0500 BTC") == 2  # its own row has it, too
+
+
 def test_a_replay_that_is_under_way_is_not_called_stopped(admin_client: Client, desk: Desk) -> None:
     book = desk.book("history", mode="replay", active=False)
     cycle = desk.cycle(book, datetime(2026, 1, 1, tzinfo=UTC), running=True)
