@@ -100,6 +100,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("import_data", "bad.csv", "--symbol", "aapl", "--timeframe", "1d", "--drop-invalid"),
     ("import_data", "bad.csv", "--symbol", "AAPL", "--timeframe", "1d", "--asset-class", "crypto", "--drop-invalid"),
     ("download_data", "--pairs", "N W"),
+    ("stream", "--pairs", "N W"),
     ("cycles", "end"),
     ("cycles", "end", "999999", "--reason", "stuck"),
     ("mode", "halt"),

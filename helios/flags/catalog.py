@@ -72,7 +72,7 @@ SHIPPED: tuple[ShippedFlag, ...] = (
         enabled=True,
         on="market data arrives by stream",
         off="market data is polled over REST",
-        wired=False,
+        wired=True,
     ),
     ShippedFlag(
         name="websocket_v2",

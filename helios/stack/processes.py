@@ -76,9 +76,14 @@ def web(env: Env) -> ProcessSpec:
     argv = [
         *(sys.executable, "-m", "uvicorn", "helios.asgi:application"),
         *("--host", "127.0.0.1", "--port", str(env.web_port), "--no-access-log", "--no-proxy-headers"),
-        *("--limit-concurrency", "1000", "--http", "helios.web.connections:PatientProtocol"),
+        *("--limit-concurrency", "1000", "--http", "helios.web.connections:PatientProtocol", "--ws", "none"),
     ]
     return ProcessSpec(name="web", argv=argv, port=env.web_port, port_variable="HELIOS_WEB_PORT")
+
+
+def stream() -> ProcessSpec:
+    """Live market data of what active books trade at a venue; without such books it only looks for some."""
+    return ProcessSpec(name="stream", argv=[sys.executable, "manage.py", "stream"], env=_ONE_THREAD)
 
 
 def workers(env: Env) -> list[ProcessSpec]:
@@ -88,7 +93,7 @@ def workers(env: Env) -> list[ProcessSpec]:
 
 def everything(env: Env) -> list[ProcessSpec]:
     """The whole local stack, in the order it is started; it is stopped the other way round."""
-    return [*workers(env), web(env), flower(env), beat()]
+    return [*workers(env), web(env), flower(env), stream(), beat()]
 
 
 WORKING_DIRECTORY = BASE_DIR

@@ -31,6 +31,7 @@ COLOURS = {
     "gpu": "magenta",
     "maintenance": "white",
     "beat": "yellow",
+    "stream": "bright_cyan",
     "flower": "blue",
 }
 

@@ -7,6 +7,7 @@ from trading.models.feeds import Feed
 from trading.models.ledger import LedgerEntry, TradingModeChange
 from trading.models.market import (
     EngineeredFeatures,
+    FeedCoverage,
     Instrument,
     MarketOHLC,
     MarketTrade,
@@ -20,6 +21,7 @@ __all__ = [
     "Book",
     "EngineeredFeatures",
     "Feed",
+    "FeedCoverage",
     "Instrument",
     "LedgerEntry",
     "MLModel",

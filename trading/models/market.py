@@ -146,3 +146,18 @@ class EngineeredFeatures(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.timeframe} {self.bar_ts:%Y-%m-%d %H:%M} {self.feature_set}"
+
+
+class FeedCoverage(models.Model):
+    """Up to where all minutes of an instrument are known from its venue: one without a bar had no trade."""
+
+    symbol = symbol_field(primary_key=True)
+    until = models.DateTimeField()
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "feed_coverage"
+        constraints = [is_symbol("feed_coverage")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} until {self.until:%Y-%m-%d %H:%M}"

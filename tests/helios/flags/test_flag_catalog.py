@@ -42,6 +42,7 @@ WIRED = {
     "llm_enhanced_decisions",
     "advanced_risk_engine",
     "hot_reload_modules",
+    "websocket_streaming",
 }
 
 

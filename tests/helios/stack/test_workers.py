@@ -113,7 +113,7 @@ def test_a_process_keeps_the_callers_environment_and_learns_its_name() -> None:
 def test_web_and_flower_are_for_this_machine_only(make_env: Callable[..., Env]) -> None:
     env = make_env(web_port=8123, flower_port=5123)
     specs = {spec.name: spec for spec in processes.everything(env)}
-    assert list(specs) == ["worker", "gpu", "maintenance", "web", "flower", "beat"]
+    assert list(specs) == ["worker", "gpu", "maintenance", "web", "flower", "stream", "beat"]
     assert "--host 127.0.0.1 --port 8123" in " ".join(specs["web"].argv)
     assert {"--address=127.0.0.1", "--port=5123", "--read_only=True"} <= set(specs["flower"].argv)
 

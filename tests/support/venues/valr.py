@@ -1,7 +1,8 @@
-"""A stand-in of VALR: its public and signed routes over HTTP on loopback, with its limits and faults on demand."""
+"""A stand-in of VALR on loopback: its routes over HTTP and its stream, with its limits and faults on demand."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -10,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.venues.tape import Minute, Tape, Trade
-from trading.venues.valr.client import signature
+import uvicorn
 
-KEY, SECRET = "stand-in-key", "stand-in-secret"
+from tests.support.venues.stream import Stream, signed
+from tests.support.venues.tape import Minute, Tape, Trade
+
 PUBLIC_A_MINUTE = 30
 Answer = tuple[int, Any]
 
@@ -50,20 +51,42 @@ class StandIn:
         self.limited = limited
         self.faults = Faults()
         self.asked: Counter[str] = Counter()
+        self.stream = Stream()
         self._minute, self._public = 0, 0
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        config = uvicorn.Config(
+            self._app, host="127.0.0.1", port=0, interface="asgi3", log_level="error", lifespan="off"
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
+        deadline = time.monotonic() + 60
+        while not self._server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.force_exit = self._server.should_exit = True
+        self._thread.join(30)
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        if scope["type"] == "websocket":
+            await self.stream.serve(headers, receive, send)
+            return
+        query = scope["query_string"].decode()
+        target = scope["raw_path"].decode() + (f"?{query}" if query else "")
+        status, found = await asyncio.to_thread(self.answer, target, headers)
+        body = found if isinstance(found, bytes) else json.dumps(found).encode()
+        limited = [(b"x-valr-ratelimited", b"true")] if status == HTTPStatus.TOO_MANY_REQUESTS else []
+        known = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *limited]
+        await send({"type": "http.response.start", "status": status, "headers": known})
+        await send({"type": "http.response.body", "body": body})
 
     def answer(self, target: str, headers: dict[str, str]) -> Answer:
         """What a GET of a path with its query is answered with."""
@@ -84,7 +107,7 @@ class StandIn:
                 found = {"epochTime": int(now.timestamp()), "time": f"{now:%Y-%m-%dT%H:%M:%S.%f}000Z"}
             case ["public", pair, "buckets"] if pair in self.tapes:
                 found = self._buckets(pair, query)
-            case ["marketdata", pair, "tradehistory"] if pair in self.tapes and not _signed(target, headers):
+            case ["marketdata", pair, "tradehistory"] if pair in self.tapes and not signed(target, headers):
                 return HTTPStatus.FORBIDDEN, {"code": -93, "message": "Request has an invalid signature"}
             case ["public", pair, "trades"] | ["marketdata", pair, "tradehistory"] if pair in self.tapes:
                 found = self._trades(pair, query)
@@ -111,34 +134,6 @@ class StandIn:
             place = next(n for n, one in enumerate(found) if one.id == query["beforeId"])
             found = found[place + 1 :]
         return [_trade(pair, one) for one in found[: int(query.get("limit", 100))]]
-
-
-def _handler(venue: StandIn) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            status, found = venue.answer(self.path, dict(self.headers))
-            body = found if isinstance(found, bytes) else json.dumps(found).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            if status == HTTPStatus.TOO_MANY_REQUESTS:
-                self.send_header("x-valr-ratelimited", "true")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
-
-    return Handler
-
-
-def _signed(target: str, headers: dict[str, str]) -> bool:
-    given = {name.lower(): value for name, value in headers.items()}
-    stamp = given.get("x-valr-timestamp", "0")
-    right = signature(SECRET, int(stamp), "GET", target)
-    return given.get("x-valr-api-key") == KEY and given.get("x-valr-signature") == right
 
 
 def _pair(base: str, quote: str) -> dict[str, Any]:

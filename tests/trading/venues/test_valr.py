@@ -14,8 +14,9 @@ from helios.breakers import CircuitOpen, process
 from helios.breakers.catalog import SHIPPED
 from helios.errors import Rejected, Transient
 from tests.support.places import SHARED
+from tests.support.venues.stream import KEY, SECRET
 from tests.support.venues.tape import Tape, taped
-from tests.support.venues.valr import KEY, SECRET, StandIn
+from tests.support.venues.valr import StandIn
 from trading.market.bars import FIELDS
 from trading.venues.valr import client as valr_client
 from trading.venues.valr import market

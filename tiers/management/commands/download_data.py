@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import transaction
 from django.utils import timezone
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -19,13 +18,10 @@ from helios.errors import DataError, HeliosError
 from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
-from tiers.ingest.prepare import prepare
-from tiers.live.bar_storage import series_of, stored_beside
-from trading import symbols
-from trading.enums import AssetClass, Timeframe
+from tiers.live.feed import wanted
+from tiers.live.feed.repair import fetch
+from trading.enums import Timeframe
 from trading.market import write as market
-from trading.market.bars import concatenated
-from trading.market.calendars import ALWAYS_OPEN
 from trading.market.days import parse_range
 from trading.market.read import last_close
 from trading.venues.valr import market as valr
@@ -64,8 +60,8 @@ class Command(PlainCommand):
             self.stdout.write(printable(f"{row['symbol']} {row['timeframe']}: {figures or 'nothing new'}"))
 
     def _download(self, client: Client, options: dict[str, Any]) -> list[dict[str, Any]]:
-        names, first_last = _names(options["pairs"]), _range(options)
-        pairs = _offered(names, valr.pairs(client))
+        names, first_last = wanted.names(options["pairs"]), _range(options)
+        pairs = wanted.pairs(client, names, strict=True)
         skew_s = valr.skew_s(client)
         if abs(skew_s) > AHEAD_S:
             order = "ahead of" if skew_s > 0 else "behind"
@@ -79,7 +75,7 @@ class Command(PlainCommand):
             for pair, (after, until) in zip(pairs, spans, strict=True):
                 task = bar.add_task(pair.symbol, total=(until - after) / MINUTE)
                 for start, end in _parts(after, until):
-                    for key, result in _stored(client, pair, start, end).items():
+                    for key, result in fetch(client, pair, start, end)[0].items():
                         found[key] = found.get(key, market.UpsertResult()) + result
                     bar.advance(task, (end - start) / MINUTE)
                 found.setdefault((pair.symbol, Timeframe.M1.value), market.UpsertResult())
@@ -93,20 +89,6 @@ class Command(PlainCommand):
             }
             for (symbol, timeframe), result in found.items()
         ]
-
-
-def _names(given: list[str]) -> list[str]:
-    """The instruments that a person means, each once."""
-    wanted = dict.fromkeys(symbols.parse(name.replace("/", "-")) for name in given)
-    return [name if ":" in name else f"{valr.VENUE}:{name}" for name in wanted]
-
-
-def _offered(names: list[str], offered: dict[str, valr.Pair]) -> list[valr.Pair]:
-    unknown = [name for name in names if name not in offered]
-    if unknown:
-        some = ", ".join(sorted(offered)[:3])
-        raise DataError(f"--pairs must be pairs of VALR, such as {some}; {unknown[0]} is none")
-    return [offered[name] for name in names]
 
 
 def _range(options: dict[str, Any]) -> Range:
@@ -129,16 +111,3 @@ def _parts(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
     while after < until:
         yield after, min(after + AT_ONCE, until)
         after += AT_ONCE
-
-
-def _stored(
-    client: Client, pair: valr.Pair, after: datetime, until: datetime
-) -> dict[tuple[str, str], market.UpsertResult]:
-    tables = [table for table in valr.minutes(client, pair, after, until) if table.n_rows]
-    if not tables:
-        return {}
-    prepared = prepare(concatenated(tables), ALWAYS_OPEN, source=pair.symbol, not_after=until, traded=(after, until))
-    series = series_of(prepared, AssetClass.CRYPTO, f"{valr.VENUE.lower()}:buckets", lot=pair.lot)
-    with transaction.atomic():
-        market.lock_bars([series.batches[0]])
-        return market.import_series([stored_beside(series, prepared)[0]])

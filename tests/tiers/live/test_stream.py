@@ -1,0 +1,174 @@
+"""A venue's market through a stream that fails in every way, into the table: exactly the bars of the market."""
+
+from __future__ import annotations
+
+import mmap
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from helios.stack.processes import ProcessSpec
+from tests.support.harness import Stack
+from tests.support.ingest_bars import needs
+from tests.support.places import ROOT
+from tests.support.venues.tape import MINUTE, Tape, taped
+from tests.support.venues.valr import StandIn
+
+SYMBOL = "VALR:XRP-ETH"
+HOURS = 5
+FIRST = datetime(2019, 10, 11, tzinfo=UTC)
+
+
+class Clock:
+    """The time of the market, for this process and the one that streams."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(bytes(8))
+        self.path = path
+        with path.open("r+b") as file:
+            self._told = mmap.mmap(file.fileno(), 8)
+
+    def set(self, at: datetime) -> None:
+        self._told[:8] = (int(at.timestamp() * 1_000_000)).to_bytes(8, "little")
+
+
+def real_tape() -> Tape:
+    frame = pl.read_ipc(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"))
+    rows = frame.select(pl.col("timestamp"), pl.col("price").cast(pl.String), pl.col("amount").cast(pl.String)).rows()
+    return taped((datetime.fromtimestamp(ms / 1000, UTC), price, amount) for ms, price, amount in rows)
+
+
+class Streaming:
+    """The process under test, and the market that it hears."""
+
+    def __init__(self, stack: Stack, venue: StandIn, clock: Clock, tape: Tape) -> None:
+        self.stack, self.venue, self.clock, self.tape = stack, venue, clock, tape
+
+    def start(self) -> None:
+        script = ROOT / "tests" / "support" / "venues" / "streamer.py"
+        self.before = self.venue.stream.n_subscribed
+        argv = [sys.executable, str(script), self.venue.url, str(self.clock.path), SYMBOL]
+        self.stack.start(ProcessSpec(name="stream", argv=argv))
+
+    def connected(self) -> None:
+        """Until the process that was started last has subscribed."""
+        heard = self.venue.stream
+        self.stack.wait_for(lambda: heard.n_subscribed > self.before, what="a subscription")
+
+    def minute(self, start: datetime) -> None:
+        """One minute of the market: its trades, and the venue's bar of it."""
+        for one in self.tape.between(start, start + MINUTE):
+            self.clock.set(one.at)
+            self.venue.stream.trade("XRPETH", one)
+        self.clock.set(start + MINUTE)
+        for bar in self.tape.minutes(start, start + MINUTE):
+            self.venue.stream.bucket("XRPETH", bar)
+
+    def known_until(self, moment: datetime) -> bool:
+        found = self.stack.query("SELECT until FROM feed_coverage WHERE symbol = %s", [SYMBOL])
+        return bool(found) and found[0][0] >= moment
+
+    def bars(self, timeframe: str, until: datetime) -> list[tuple[Any, ...]]:
+        return self.stack.query(
+            "SELECT bar_ts, open, high, low, close, volume FROM market_ohlc WHERE symbol = %s AND timeframe = %s "
+            "AND bar_ts > %s AND bar_ts <= %s ORDER BY bar_ts",
+            [SYMBOL, timeframe, FIRST, until],
+        )
+
+
+@contextmanager
+def streaming(stack: Stack, folder: Path, tape: Tape) -> Iterator[Streaming]:
+    clock = Clock(folder / "clock")
+    clock.set(FIRST)
+    with StandIn({("XRP", "ETH"): tape}) as venue:
+        yield Streaming(stack, venue, clock, tape)
+
+
+def expected(tape: Tape, minutes: int, until: datetime) -> list[tuple[Any, ...]]:
+    """The bars of a plain loop over the trades."""
+    step, found = timedelta(minutes=minutes), []
+    start = FIRST
+    while start < until:
+        of_it = tape.between(start, start + step)
+        if of_it:
+            prices = [float(one.price) for one in of_it]
+            volume = sum(float(one.quantity) for one in of_it)
+            found.append((start + step, prices[0], max(prices), min(prices), prices[-1], volume))
+        start += step
+    return found
+
+
+def faulty(rng: random.Random) -> Any:
+    """What a bad line makes of messages."""
+    held: list[str] = []
+
+    def change(message: str) -> list[str]:
+        fate = rng.random()
+        sent = [*held, message]
+        held.clear()
+        if fate < 0.04:
+            return sent[:-1]
+        if fate < 0.08:
+            return [*sent, message]
+        if fate < 0.10:
+            return [*sent[:-1], message[: len(message) // 2]]
+        if fate < 0.12:
+            return [*sent[:-1], message.replace("XRPETH", "BTCZAR", 1)]
+        if fate < 0.16:
+            held.append(message)  # comes behind the next one
+            return sent[:-1]
+        return sent
+
+    return change
+
+
+def test_a_market_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactly(stack: Stack, tmp_path: Path) -> None:
+    rng, tape = random.Random(7), real_tape()
+    until = FIRST + timedelta(hours=HOURS)
+    with streaming(stack, tmp_path, tape) as market:
+        market.start()
+        market.connected()
+        market.venue.stream.change = faulty(rng)
+        for number in range(HOURS * 60):
+            market.minute(FIRST + number * MINUTE)
+            if number % 47 == 46:
+                stack.kill("stream", signal.SIGKILL)
+                market.start()
+                market.connected()
+            elif rng.random() < 0.03:
+                market.venue.stream.drop_all()
+            if rng.random() < 0.03:
+                market.venue.stream.deaf = not market.venue.stream.deaf
+            if rng.random() < 0.02:
+                market.venue.faults.next("/buckets", (200, {"code": -1, "message": "no"}))
+        market.venue.stream.deaf = False
+        market.clock.set(until + timedelta(seconds=30))
+        stack.wait_for(lambda: market.known_until(until), what="the last minute")
+        for timeframe, minutes in (("1m", 1), ("5m", 5), ("15m", 15), ("1h", 60)):
+            assert market.bars(timeframe, until) == expected(tape, minutes, until), timeframe
+
+
+def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Stack, tmp_path: Path) -> None:
+    tape = real_tape()
+    with streaming(stack, tmp_path, tape) as market:
+        market.start()
+        market.connected()
+        market.clock.set(FIRST + timedelta(seconds=10))
+        stack.wait_for(lambda: market.known_until(FIRST), what="the day before")
+        asked = market.venue.asked.total()
+        for number in range(30):
+            market.minute(FIRST + number * MINUTE)
+            market.clock.set(FIRST + number * MINUTE + timedelta(seconds=61))
+        until = FIRST + 30 * MINUTE
+        stack.wait_for(lambda: len(market.bars("1m", until)) == len(expected(tape, 1, until)), what="the bars")
+        stored = stack.value("SELECT count(*) FROM market_trades WHERE symbol = %s", [SYMBOL])
+        assert stored == len(tape.between(FIRST, until))
+        assert market.venue.asked.total() - asked <= 1  # an empty minute, of which this venue tells no bar
+        stack.kill("stream", signal.SIGTERM)

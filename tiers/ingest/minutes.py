@@ -1,0 +1,134 @@
+"""The minutes of one symbol as a stream tells of them: trades, and the venue's own bar when a minute is over. Pure.
+
+The bar of a minute is made of its trades. The venue's bar says that the minute is over, and whether all trades of it
+were heard: where the two differ, the venue's counts. What neither has told in time is asked for by request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isclose
+from typing import Final
+
+from tiers.contracts import timeframes
+from tiers.ingest.aggregate import INTRADAY
+
+SECOND: Final = 1_000_000  # times are microseconds since 1970, in UTC
+MINUTE: Final = 60 * SECOND
+GRACE: Final = 5 * SECOND  # after its end, a minute of which the venue has told no bar is asked for
+KEPT: Final = 60  # minutes, of which the higher bars are made
+
+Row = tuple[float, float, float, float, float]  # open, high, low, close, volume
+HeardTrade = tuple[int, float, float, str]  # time, price, quantity, side of the taker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """A minute that is over; `row` is None where nobody traded. `differs` where the trades told something else."""
+
+    symbol: str
+    close: int
+    row: Row | None
+    trades: tuple[HeardTrade, ...] = ()
+    differs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Higher:
+    """A bar that is made of whole minutes."""
+
+    timeframe: str
+    close: int
+    row: Row
+
+
+@dataclass(slots=True, kw_only=True)
+class Minutes:
+    """What is known of one symbol: all minutes up to `until`, and some behind it.
+
+    `heard_from` is the moment from which every trade has been heard; None while nothing is heard.
+    """
+
+    symbol: str
+    until: int
+    heard_from: int | None = None
+    known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
+    open: dict[int, list[HeardTrade]] = field(default_factory=dict)
+
+    def trade(self, at: int, price: float, quantity: float, side: str) -> None:
+        """A trade was told."""
+        self.open.setdefault(at // MINUTE * MINUTE + MINUTE, []).append((at, price, quantity, side))
+
+    def bucket(self, close: int, row: Row | None) -> Closed | None:
+        """The venue's bar of a minute that is over; None where that was known before, and is the same."""
+        if close in self.known:
+            if self.known[close] == row:
+                return None
+        elif close <= self.until:
+            return None  # too long ago to be compared; a correction of it is found by request
+        trades = tuple(self.open.pop(close, ()))
+        whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
+        differs = whole and not _same(row_of(trades), row)
+        self.known[close] = row
+        self._advance()
+        told = trades if whole and not differs else ()
+        return Closed(symbol=self.symbol, close=close, row=row, trades=told, differs=differs)
+
+    def asked(self, after: int, until: int, rows: dict[int, Row]) -> None:
+        """All minutes in (after, until] are known by request."""
+        for close in range(after + MINUTE, until + MINUTE, MINUTE):
+            self.open.pop(close, None)
+            self.known[close] = rows.get(close)
+        self._advance()
+
+    def overdue(self, now: int) -> tuple[int, int] | None:
+        """The time, (after, until], of which the venue should have told by now, or that lies before what it told."""
+        latest = (now - GRACE) // MINUTE * MINUTE
+        behind = max((close - MINUTE for close in self.known if close > self.until), default=0)
+        until = max(latest, behind)
+        return (self.until, until) if until > self.until else None
+
+    def higher(self, before: int) -> list[Higher]:
+        """The bars of 5m, 15m and 1h that have closed since all minutes were known up to `before`."""
+        found = []
+        for timeframe in INTRADAY:
+            length = timeframes.seconds(timeframe) * SECOND
+            for close in range(before // length * length + length, self.until + 1, length):
+                minutes = range(close - length + MINUTE, close + 1, MINUTE)
+                rows = [row for each in minutes if (row := self.known.get(each)) is not None]
+                if rows and all(each in self.known for each in minutes):
+                    found.append(Higher(timeframe=timeframe, close=close, row=_joined(rows)))
+        return found
+
+    def lost(self) -> None:
+        """The connection is gone: trades of open minutes may be missing."""
+        self.heard_from = None
+        self.open.clear()
+
+    def _advance(self) -> None:
+        while self.until + MINUTE in self.known:
+            self.until += MINUTE
+        for close in [each for each in self.known if each <= self.until - KEPT * MINUTE]:
+            del self.known[close]
+
+
+def _joined(rows: Sequence[Row]) -> Row:
+    opens, highs, lows, closes, volumes = zip(*rows, strict=True)
+    return opens[0], max(highs), min(lows), closes[-1], sum(volumes)
+
+
+def _same(made: Row | None, told: Row | None) -> bool:
+    """Whether trades give the venue's bar; a volume that is added up in another order differs in its last digits."""
+    if made is None or told is None:
+        return made is told
+    return made[:4] == told[:4] and isclose(made[4], told[4], rel_tol=1e-9)
+
+
+def row_of(trades: tuple[HeardTrade, ...]) -> Row | None:
+    """The bar of trades in the order of trading."""
+    if not trades:
+        return None
+    prices = [price for _, price, _, _ in trades]
+    volume = sum(quantity for _, _, quantity, _ in trades)
+    return prices[0], max(prices), min(prices), prices[-1], volume

@@ -1,0 +1,1 @@
+"""Live market data: a venue's stream is heard, its minutes are stored, and what was missed is asked for."""

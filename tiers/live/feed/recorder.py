@@ -1,0 +1,111 @@
+"""The closed minutes of a stream on their way into the market table: together, in one transaction, by COPY."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from django.db import connection, transaction
+from loguru import logger
+
+from helios import events
+from helios.breakers import breaker
+from helios.db.partitions import ensure_partitions
+from tiers.contracts import ALWAYS_OPEN, calendar
+from tiers.ingest.minutes import Closed, HeardTrade, Higher, Row
+from tiers.ingest.validate import validate
+from trading.enums import Timeframe
+from trading.market import write as market
+from trading.market.bars import BarTable, bar_table, union
+from trading.models import FeedCoverage
+
+DATABASE = "postgres_db"
+_TRADES = "COPY market_trades (symbol, ts, trade_id, side, price, quantity) FROM STDIN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What became known of a symbol: a minute, the higher bars that it completes, and up to where all is known."""
+
+    closed: Closed
+    higher: list[Higher]
+    until: int
+
+
+def write(told: Sequence[Told], source: str) -> None:
+    """Store minutes with their trades and higher bars, and how far each symbol is known; all or nothing."""
+    rows: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
+    for one in told:
+        if one.closed.row is not None:
+            rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
+        for bar in one.higher:
+            rows[one.closed.symbol, bar.timeframe][bar.close] = bar.row
+    tables = [_table(symbol, timeframe, found) for (symbol, timeframe), found in rows.items()]
+    good = [_judged(table) for table in tables]
+    batches = [
+        union(of_it, timeframe)
+        for timeframe in Timeframe
+        if (of_it := [one for one in good if one.timeframe == timeframe and one.n_rows])
+    ]
+    with breaker(DATABASE), transaction.atomic():
+        market.upsert_bars(batches, source)
+        _write_trades(told)
+        cover({one.closed.symbol: one.until for one in told})
+
+
+def cover(until: dict[str, int]) -> None:
+    """Note that all minutes of these symbols are known up to these moments."""
+    FeedCoverage.objects.bulk_create(
+        [FeedCoverage(symbol=symbol, until=moment(us)) for symbol, us in sorted(until.items())],
+        update_conflicts=True,
+        unique_fields=["symbol"],
+        update_fields=["until", "updated_at"],
+    )
+
+
+def moment(us: int) -> datetime:
+    """Microseconds since 1970 as a time."""
+    return datetime.fromtimestamp(us / 1_000_000, UTC)
+
+
+def _table(symbol: str, timeframe: str, rows: dict[int, Row]) -> BarTable:
+    closes = sorted(rows)
+    ts = np.array(closes, "datetime64[us]")
+    return bar_table(symbol, timeframe, ts, [np.array([rows[close][k] for close in closes], float) for k in range(5)])
+
+
+def _judged(table: BarTable) -> BarTable:
+    """The bars that keep every rule; the others are told."""
+    found = validate(table, calendar(ALWAYS_OPEN))
+    for problem in found.rejected:
+        logger.bind(symbol=table.symbol, problem=str(problem)).warning("feed.bad_bar")
+        events.record(
+            kind="feed.bad_bar",
+            severity="warning",
+            source="tiers.feed",
+            subject=table.symbol,
+            data={"timeframe": table.timeframe, "problem": str(problem)},
+        )
+    return found.table
+
+
+def _write_trades(told: Sequence[Told]) -> None:
+    lines, times = [], list[int]()
+    for one in told:
+        for number, trade in enumerate(one.closed.trades):
+            lines.append(_line(one.closed.symbol, trade, number))
+            times.append(trade[0])
+    if not lines:
+        return
+    ensure_partitions("market_trades", "month", moment(min(times)), moment(max(times)))
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        cursor.copy_expert(_TRADES, io.StringIO("".join(lines)))
+
+
+def _line(symbol: str, trade: HeardTrade, number: int) -> str:
+    at, price, quantity, side = trade
+    return f"{symbol}\t{moment(at).isoformat()}\t{at}-{number}\t{side}\t{price!r}\t{quantity!r}\n"

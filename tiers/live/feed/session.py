@@ -1,0 +1,200 @@
+"""A venue's stream from its first message to the table, over lost connections, missed messages and restarts.
+
+One thread hears (an event loop), one writes what closes, one asks for what was missed. A minute closes when the venue
+tells its bar; one that is overdue, or was missed while nothing was heard, is asked for by request. What a process that
+is killed has not written, its successor asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from django.db import close_old_connections
+from loguru import logger
+
+from helios import events
+from helios.db.failures import UNAVAILABLE
+from helios.errors import HeliosError, Transient, error_text
+from tiers.ingest.minutes import SECOND, Minutes, Row
+from tiers.live.feed import recorder, repair
+from tiers.live.feed.recorder import Told
+from trading.enums import AssetClass
+from trading.market.instruments import ensure_instrument
+from trading.models import FeedCoverage
+from trading.venues.valr import market as valr
+from trading.venues.valr import stream
+from trading.venues.valr.client import Client
+
+SOURCE = "valr:stream"
+LONGEST_PAUSE_S = 30.0
+WATCH_S = 1.0
+SKEW = SECOND  # by which a venue's clock may be ahead of ours
+BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fetches more
+
+
+@dataclass(slots=True)
+class Session:
+    """The streaming of some pairs of the venue; `run` it in an event loop until it is cancelled."""
+
+    client: Client
+    url: str
+    pairs: Sequence[valr.Pair]
+    streaming: bool = True  # else all is asked for by request, minute by minute
+    silent_s: float = stream.SILENT_S
+    pause_s: float = 1.0  # before the first try after a connection that did not hold, doubled with each further one
+    now_us: Callable[[], int] = lambda: time.time_ns() // 1_000
+    _minutes: dict[str, Minutes] = field(default_factory=dict)
+    _told: queue.SimpleQueue[Told | None] = field(default_factory=queue.SimpleQueue)
+    _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
+    _asking: set[str] = field(default_factory=set)
+    _unread: int = 0
+
+    async def run(self) -> None:
+        """Hear the venue until cancelled; then write what is closed."""
+        loop = asyncio.get_running_loop()
+        known = await asyncio.to_thread(self._known)
+        self._minutes = {pair.code: Minutes(symbol=pair.symbol, until=known[pair.symbol]) for pair in self.pairs}
+        threads = [threading.Thread(target=self._write), threading.Thread(target=partial(self._repair, loop))]
+        for thread in threads:
+            thread.start()
+        try:
+            await asyncio.gather(self._watch(), *([self._connect()] if self.streaming else []))
+        finally:
+            self._told.put(None)
+            self._asked.put(None)
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
+
+    # --- in the event loop ---
+
+    async def _connect(self) -> None:
+        tries = 0
+        while True:
+            begun = time.monotonic()
+            try:
+                await stream.listen(
+                    self.url,
+                    [*self._minutes],
+                    self._heard,
+                    subscribed=self._subscribed,
+                    key=self.client.key,
+                    silent_s=self.silent_s,
+                )
+            except Transient as error:
+                for each in self._minutes.values():
+                    each.lost()
+                tries = 1 if time.monotonic() - begun > LONGEST_PAUSE_S else tries + 1
+                pause_s = min(LONGEST_PAUSE_S, self.pause_s * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+                logger.bind(error=error_text(error), pause_s=round(pause_s, 1)).warning("feed.lost")
+                await asyncio.to_thread(_tell, "feed.lost", {"error": error_text(error), "try": tries})
+                await asyncio.sleep(pause_s)
+
+    def _subscribed(self) -> None:
+        now = self.now_us()
+        for each in self._minutes.values():
+            each.heard_from = now
+        logger.bind(pairs=len(self._minutes)).info("feed.subscribed")
+
+    def _heard(self, message: bytes) -> None:
+        try:
+            found = stream.read(message)
+        except Transient as error:  # what it told is missed: the venue's bar, or a request, shows it
+            self._unread += 1
+            logger.bind(error=error_text(error), n=self._unread).warning("feed.unreadable")
+            return
+        if found is None or found.code not in self._minutes:
+            return
+        minutes = self._minutes[found.code]
+        now = self.now_us()
+        if isinstance(found, stream.Bucket):
+            if found.close <= now + SKEW:  # the bar of a minute that is not over says nothing yet
+                self._close(minutes, found)
+        elif minutes.until <= found.at <= now + SKEW:
+            minutes.trade(found.at, found.price, found.quantity, found.side)
+
+    def _close(self, minutes: Minutes, found: stream.Bucket) -> None:
+        before = minutes.until
+        closed = minutes.bucket(found.close, found.row)
+        if closed is not None:
+            if closed.differs:
+                logger.bind(symbol=closed.symbol, close=recorder.moment(closed.close)).info("feed.trades_differ")
+            self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
+
+    async def _watch(self) -> None:
+        """Ask for what is overdue, each pair's in one request at a time."""
+        while True:
+            for code, minutes in self._minutes.items():
+                wanted = minutes.overdue(self.now_us())
+                if wanted is not None and code not in self._asking:
+                    self._asking.add(code)
+                    self._asked.put((code, *wanted))
+            await asyncio.sleep(WATCH_S)
+
+    def _repaired(self, code: str, after: int, until: int, rows: dict[int, Row] | None) -> None:
+        self._asking.discard(code)
+        if rows is not None:
+            self._minutes[code].asked(after, until, rows)
+
+    # --- in threads of their own ---
+
+    def _known(self) -> dict[str, int]:
+        """Up to where all is known of each instrument, in microseconds."""
+        for pair in self.pairs:
+            ensure_instrument(pair.symbol, AssetClass.CRYPTO, lot=pair.lot)
+        stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
+        beginning = repair.back(recorder.moment(self.now_us()), BACK_DAYS)
+        found = {pair.symbol: max(stored.get(pair.symbol, beginning), beginning) for pair in self.pairs}
+        return {symbol: int(until.timestamp()) * 1_000_000 for symbol, until in found.items()}
+
+    def _write(self) -> None:
+        """Store what closes; all that came while the last was stored, together."""
+        while (first := self._told.get()) is not None:
+            told, more = [first], True
+            while more and not self._told.empty():
+                following = self._told.get()
+                more = following is not None
+                if following is not None:
+                    told.append(following)
+            self._stored(told)
+            if not more:
+                return
+
+    def _stored(self, told: list[Told]) -> None:
+        pause_s = 0.1
+        while True:
+            try:
+                recorder.write(told, SOURCE)
+            except (Transient, *UNAVAILABLE) as error:
+                logger.bind(error=error_text(error), bars=len(told)).warning("feed.not_stored")
+                close_old_connections()
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            else:
+                return
+
+    def _repair(self, loop: asyncio.AbstractEventLoop) -> None:
+        pairs = {pair.code: pair for pair in self.pairs}
+        while (asked := self._asked.get()) is not None:
+            code, after, until = asked
+            rows: dict[int, Row] | None = None
+            try:
+                rows = repair.repair(self.client, pairs[code], after, until)
+            except (HeliosError, *UNAVAILABLE) as error:
+                logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")
+                close_old_connections()
+                time.sleep(WATCH_S)
+            loop.call_soon_threadsafe(self._repaired, code, after, until, rows)
+
+
+def _tell(kind: str, data: dict[str, object]) -> None:
+    try:
+        events.record(kind=kind, severity="warning", source="tiers.feed", subject="VALR", data=data)
+    except UNAVAILABLE:
+        close_old_connections()

@@ -1,0 +1,98 @@
+"""`manage.py stream`: hear a venue's market, and store its bars as they close."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from argparse import ArgumentParser
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import close_old_connections
+from loguru import logger
+
+from helios import flags
+from helios.env import get_env
+from helios.errors import HeliosError, Transient, error_text
+from helios.plain_command import PlainCommand
+from helios.system_checks import OF_SETTINGS
+from tiers.live.feed import wanted
+from tiers.live.feed.session import Session
+from trading.venues.valr.client import Client
+
+LOOK_S = 5.0  # between looks at which instruments books trade
+PAUSE_S = 10.0  # where the venue does not say which pairs it has
+
+
+class Command(PlainCommand):
+    help = "Hear the venue's market, and store the bars of a minute and above as they close, until it is told to end."
+    requires_system_checks = OF_SETTINGS
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--pairs", nargs="+", metavar="PAIR", help="such as BTC-ZAR; default: what active books trade there"
+        )
+
+    def handle(self, **options: Any) -> None:
+        try:
+            names = wanted.names(options["pairs"]) if options["pairs"] else None
+            asyncio.run(_until_told(names))
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+
+
+async def _until_told(names: list[str] | None) -> None:
+    """Stream until a signal asks for the end; what has closed by then is written."""
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, asked.set)
+    with Client.of(get_env()) as client:
+        streaming = asyncio.create_task(_stream(client, names))
+        ending = asyncio.create_task(asked.wait())
+        await asyncio.wait([streaming, ending], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not streaming.done():
+            streaming.cancel()
+            await asyncio.gather(streaming, return_exceptions=True)
+            logger.info("feed.ended")
+            return
+        streaming.result()
+
+
+async def _stream(client: Client, names: list[str] | None) -> None:
+    """Hear the pairs that are wanted, and anew when others are, or when the flag chooses the other way."""
+    while True:
+        chosen = await asyncio.to_thread(_chosen, names)
+        if not chosen.symbols:
+            await asyncio.sleep(LOOK_S)
+            continue
+        try:
+            pairs = await asyncio.to_thread(wanted.pairs, client, chosen.symbols, strict=names is not None)
+        except Transient as error:
+            logger.bind(error=error_text(error)).warning("feed.no_pairs")
+            await asyncio.sleep(PAUSE_S)
+            continue
+        session = asyncio.create_task(Session(client, get_env().valr_url, pairs, streaming=chosen.streaming).run())
+        try:
+            while not session.done() and await asyncio.to_thread(_chosen, names) == chosen:
+                await asyncio.wait([session], timeout=LOOK_S)
+        finally:
+            session.cancel()
+            ended = await asyncio.gather(session, return_exceptions=True)
+        if isinstance(ended[0], Exception):
+            raise ended[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    symbols: list[str]
+    streaming: bool
+
+
+def _chosen(names: list[str] | None) -> _Chosen:
+    try:
+        flags.refresh_if_behind()
+        return _Chosen(names or wanted.by_books(), flags.is_enabled("websocket_streaming"))
+    finally:
+        close_old_connections()
