@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ BUCKETS: Final = 300  # at most in one answer
 TRADES: Final = 100
 MINUTE_S: Final = 60
 MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
+MOST_NUMBER: Final = float(MOST)
 MOST_PLACES: Final = Decimal(18)
 _CODE: Final = re.compile(r"[A-Z0-9]{1,20}")
 _TIME: Final = re.compile(r"(19|2[01])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
@@ -136,7 +138,14 @@ def trades_of(pair: Pair, rows: list[Mapping[str, Any]], since: datetime, until:
 
 def number(row: Mapping[str, Any], name: str) -> float:
     """A figure that the venue writes as text. Raises: `Transient` where it is none that a market has."""
-    return float(_decimal(row, name))
+    value = _field(row, name, "its figures")
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not 0 <= found <= MOST_NUMBER or (isinstance(value, str) and "_" in value):
+        raise Transient(f"VALR must tell {name} as a number from 0 to {MOST:f}, was {shown(value)!r}")
+    return found
 
 
 def _decimal(row: Mapping[str, Any], name: str, *, least: Decimal = ZERO, most: Decimal = MOST) -> Decimal:
