@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from tiers.contracts import (
     FIELDS,
@@ -71,17 +72,25 @@ def nothing_to_tell(
     tables: Sequence[BarTable], calendar: Calendar, *, expected: tuple[datetime, datetime], not_after: datetime
 ) -> bool:
     """Whether `validate` would hand back each of these tables as it is, with no problem: all are asked at once."""
-    n_rows = [one.n_rows for one in tables]
-    whole = concatenated(tables)
-    if any(mask.any() for mask, _ in _findings(whole, calendar, not_after)):
+    if not keep_the_rules(tables, calendar, not_after=not_after):
         return False
-    owner = np.repeat(np.arange(len(tables)), n_rows)
-    if not np.all((whole.ts[1:] > whole.ts[:-1]) | (owner[1:] != owner[:-1])):
-        return False
+    whole, owner = concatenated(tables), _owners(tables)
     after, last = map(stamp, expected)
     inside = owner[(whole.ts > after) & (whole.ts <= last)]
     begin, end = calendar.index(whole.timeframe, np.array([after, last]))
     return bool((np.bincount(inside, minlength=len(tables)) == end - begin).all())
+
+
+def keep_the_rules(tables: Sequence[BarTable], calendar: Calendar, *, not_after: datetime | None = None) -> bool:
+    """Whether each of these tables of one timeframe rises in time and breaks no rule: all are asked at once."""
+    whole, owner = concatenated(tables), _owners(tables)
+    if any(mask.any() for mask, _ in _findings(whole, calendar, not_after)):
+        return False
+    return bool(np.all((whole.ts[1:] > whole.ts[:-1]) | (owner[1:] != owner[:-1])))
+
+
+def _owners(tables: Sequence[BarTable]) -> npt.NDArray[np.intp]:
+    return np.repeat(np.arange(len(tables)), [one.n_rows for one in tables])
 
 
 Finding = tuple[BoolArray, Callable[[int], Problem]]

@@ -17,7 +17,7 @@ from helios.breakers import breaker
 from helios.db.partitions import ensure_partitions
 from tiers.contracts import ALWAYS_OPEN, calendar
 from tiers.ingest.minutes import Closed, HeardTrade, Higher, Row
-from tiers.ingest.validate import validate
+from tiers.ingest.validate import keep_the_rules, validate
 from trading.enums import Timeframe
 from trading.market import write as market
 from trading.market.bars import BarTable, bar_table, union
@@ -45,12 +45,8 @@ def write(told: Sequence[Told], source: str) -> None:
         for bar in one.higher:
             rows[one.closed.symbol, bar.timeframe][bar.close] = bar.row
     tables = [_table(symbol, timeframe, found) for (symbol, timeframe), found in rows.items()]
-    good = [_judged(table) for table in tables]
-    batches = [
-        union(of_it, timeframe)
-        for timeframe in Timeframe
-        if (of_it := [one for one in good if one.timeframe == timeframe and one.n_rows])
-    ]
+    by_timeframe = [[one for one in tables if one.timeframe == timeframe] for timeframe in Timeframe]
+    batches = [union(good, good[0].timeframe) for each in by_timeframe if (good := _judged(each))]
     with breaker(DATABASE), transaction.atomic():
         market.upsert_bars(batches, source)
         _write_trades(told)
@@ -78,19 +74,22 @@ def _table(symbol: str, timeframe: str, rows: dict[int, Row]) -> BarTable:
     return bar_table(symbol, timeframe, ts, [np.array([rows[close][k] for close in closes], float) for k in range(5)])
 
 
-def _judged(table: BarTable) -> BarTable:
+def _judged(tables: list[BarTable]) -> list[BarTable]:
     """The bars that keep every rule; the others are told."""
-    found = validate(table, calendar(ALWAYS_OPEN))
-    for problem in found.rejected:
-        logger.bind(symbol=table.symbol, problem=str(problem)).warning("feed.bad_bar")
+    hours = calendar(ALWAYS_OPEN)
+    if not tables or keep_the_rules(tables, hours):
+        return tables
+    found = [validate(table, hours) for table in tables]
+    for problem in (each for one in found for each in one.rejected):
+        logger.bind(symbol=problem.symbol, problem=str(problem)).warning("feed.bad_bar")
         events.record(
             kind="feed.bad_bar",
             severity="warning",
             source="tiers.feed",
-            subject=table.symbol,
-            data={"timeframe": table.timeframe, "problem": str(problem)},
+            subject=problem.symbol,
+            data={"problem": str(problem)},
         )
-    return found.table
+    return [one.table for one in found if one.table.n_rows]
 
 
 def _write_trades(told: Sequence[Told]) -> None:

@@ -1,0 +1,163 @@
+"""Market data: bars into the table beside Django's bulk_create, and a venue's stream from messages to the commit."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+
+from bench.timing import best_of
+
+N_SYMBOLS, N_BARS = 20, 10_000
+N_STREAMED, TRADES_A_MINUTE, MINUTES = 2, 1_000, 50
+N_LISTED, ROUNDS = 200, 60
+START = np.datetime64("2025-01-06T00:01", "us")
+MINUTE = np.timedelta64(60, "s")
+
+
+def measure() -> list[dict[str, Any]]:
+    """One row a kind of work."""
+    return [_bars(), _stream(), _latency()]
+
+
+def _bars() -> dict[str, Any]:
+    from trading.market.bars import Bars  # noqa: PLC0415
+    from trading.market.write import upsert_bars  # noqa: PLC0415
+
+    rng = np.random.default_rng(0)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 1e-4, (N_BARS, N_SYMBOLS)), axis=0))
+    bars = Bars(
+        timeframe="1m",
+        symbols=tuple(f"BENCH{k}" for k in range(N_SYMBOLS)),
+        ts=START + np.arange(N_BARS) * MINUTE,
+        **dict.fromkeys(("open", "high", "low", "close"), close),
+        volume=np.ones_like(close),
+    )
+
+    def ours() -> None:
+        upsert_bars(bars, "bench")
+
+    ours_s = min(_emptied(ours) for _ in range(3))
+    few = bars.rows(slice(0, N_BARS // 10))
+    theirs_s = min(_emptied(lambda: _bulk_create(few)) for _ in range(3))
+    n_rows = N_BARS * N_SYMBOLS
+    return _row(
+        "bars into PostgreSQL, with constraints and partitions", n_rows / ours_s, "rows/s", "Django bulk_create",
+        n_rows / 10 / theirs_s, ">= 200,000",
+    )  # fmt: skip
+
+
+def _bulk_create(bars: Any) -> None:
+    from trading.market.timestamps import utc_times  # noqa: PLC0415
+    from trading.models import MarketOHLC  # noqa: PLC0415
+
+    times = utc_times(bars.ts)
+    rows = [
+        MarketOHLC(symbol=symbol, timeframe="1m", bar_ts=at, open=p, high=p, low=p, close=p, volume=1.0, source="bench")
+        for column, symbol in enumerate(bars.symbols)
+        for at, p in zip(times, bars.close[:, column].tolist(), strict=True)
+    ]
+    MarketOHLC.objects.bulk_create(rows, batch_size=5_000)
+
+
+def _emptied(run: Any) -> float:
+    """Seconds of one run into a table without these bars."""
+    from django.db import connection  # noqa: PLC0415
+
+    from helios.db.partitions import ensure_partitions  # noqa: PLC0415
+    from trading.market.timestamps import utc  # noqa: PLC0415
+
+    ensure_partitions("market_ohlc", "year", utc(START), utc(START))
+    found = best_of(run, repeat=1)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM market_ohlc WHERE symbol LIKE 'BENCH%'")
+        cursor.execute("DELETE FROM market_trades WHERE symbol LIKE 'BENCH%'")
+        cursor.execute("DELETE FROM feed_coverage WHERE symbol LIKE 'BENCH%'")
+    return found
+
+
+def _stream() -> dict[str, Any]:
+    messages = [list(_minute(number)) for number in range(MINUTES)]
+
+    def run() -> None:
+        heard = _hearing(N_STREAMED)
+        for minute in messages:
+            _write(_told(heard, minute))
+
+    seconds = min(_emptied(run) for _ in range(3))
+    rate = N_STREAMED * TRADES_A_MINUTE * MINUTES / seconds
+    return _row("stream: parse, aggregate, store trades and bars", rate, "trades/s", "", None, ">= 100,000")
+
+
+def _latency() -> dict[str, Any]:
+    heard = _hearing(N_LISTED)
+    times = []
+
+    def run() -> None:
+        for number in range(ROUNDS):
+            minute = [_bucket(k, number) for k in range(N_LISTED)]
+            began = time.perf_counter()
+            _write(_told(heard, minute))
+            times.append((time.perf_counter() - began) * 1e3)
+
+    _emptied(run)
+    work = f"the venue's bars of a minute of {N_LISTED} pairs -> committed, p99"
+    return _row(work, float(np.quantile(times, 0.99)), "ms", "", None, "<= 50 ms")
+
+
+def _hearing(n: int) -> dict[str, Any]:
+    from tiers.ingest.minutes import Minutes  # noqa: PLC0415
+
+    since = (START - MINUTE).astype(int)
+    return {f"P{k}": Minutes(symbol=f"BENCH{k}", until=int(since), heard_from=int(since)) for k in range(n)}
+
+
+def _told(heard: dict[str, Any], messages: list[bytes]) -> list[Any]:
+    from tiers.live.feed.recorder import Told  # noqa: PLC0415
+    from trading.venues.valr import stream  # noqa: PLC0415
+
+    told = []
+    for message in messages:
+        found = stream.read(message)
+        minutes = heard[found.code]  # type: ignore[union-attr]
+        if isinstance(found, stream.Trade):
+            minutes.trade(found.at, found.price, found.quantity, found.side)
+        else:
+            before = minutes.until
+            closed = minutes.bucket(found.close, found.row)  # type: ignore[union-attr]
+            told.append(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
+    return told
+
+
+def _write(told: list[Any]) -> None:
+    from tiers.live.feed import recorder  # noqa: PLC0415
+
+    recorder.write(told, "bench")
+
+
+def _minute(number: int) -> Any:
+    """Trades of a minute at prices that rise, and the venue's bar of it, for each pair."""
+    start = START - MINUTE + number * MINUTE
+    for k in range(N_STREAMED):
+        for n in range(TRADES_A_MINUTE):
+            at = f"{start + np.timedelta64(n * 60_000 // TRADES_A_MINUTE, 'ms')}"[:23] + "Z"
+            data = {"price": str(1_000 + n), "quantity": "0.25", "currencyPair": f"P{k}", "tradedAt": at}
+            yield _message("NEW_TRADE", k, {**data, "takerSide": "buy"})
+        yield _bucket(k, number, close=999 + TRADES_A_MINUTE, volume=TRADES_A_MINUTE / 4)
+
+
+def _bucket(k: int, number: int, *, close: float = 1_000, volume: float = 1.0) -> bytes:
+    start = f"{START - MINUTE + number * MINUTE}"[:19] + "Z"
+    data = {"currencyPairSymbol": f"P{k}", "bucketPeriodInSeconds": 60, "startTime": start, "volume": str(volume)}
+    prices = {"open": "1000", "high": str(close), "low": "1000", "close": str(close)}
+    return _message("NEW_TRADE_BUCKET", k, {**data, **prices})
+
+
+def _message(kind: str, k: int, data: dict[str, Any]) -> bytes:
+    return json.dumps({"type": kind, "currencyPairSymbol": f"P{k}", "data": data}).encode()
+
+
+def _row(work: str, ours: float, unit: str, peer: str, theirs: float | None, target: str) -> dict[str, Any]:
+    return {"work": work, "ours": ours, "unit": unit, "peer": peer, "theirs": theirs, "target": target, "detail": {}}

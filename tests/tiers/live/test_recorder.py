@@ -1,0 +1,57 @@
+"""Closed minutes on their way into the table: together, once, and none that breaks a rule."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from helios.events.models import SystemEvent
+from tiers.ingest.minutes import MINUTE, Closed, Higher, Row
+from tiers.live.feed import recorder
+from tiers.live.feed.recorder import Told
+from trading.models import FeedCoverage, MarketOHLC, MarketTrade
+
+pytestmark = pytest.mark.django_db
+T = 1_767_607_200_000_000  # 2026-01-05 10:00
+GOOD = (10.0, 12.0, 9.0, 11.0, 3.0)
+BAD = (10.0, 9.0, 12.0, 11.0, 3.0)  # the high is below the low
+
+
+def told(
+    symbol: str, row: Row | None, *, close: int = T, trades: tuple = (), higher: list[Higher] | None = None
+) -> Told:
+    return Told(closed=Closed(symbol=symbol, close=close, row=row, trades=trades), higher=higher or [], until=close)
+
+
+def test_minutes_higher_bars_trades_and_how_far_is_known_are_stored_together() -> None:
+    trades = ((T - 30_000_000, 10.0, 1.0, "BUY"), (T - 30_000_000, 10.0, 1.0, "BUY"), (T - 1, 11.0, 1e-9, "SELL"))
+    recorder.write(
+        [
+            told("A", GOOD, trades=trades, higher=[Higher(timeframe="5m", close=T, row=GOOD)]),
+            told("B", None),
+            told("C", GOOD, close=T - MINUTE),
+            told("C", GOOD),
+        ],
+        "test",
+    )
+    bars = sorted(MarketOHLC.objects.values_list("symbol", "timeframe", "bar_ts__minute"))
+    assert bars == [("A", "1m", 0), ("A", "5m", 0), ("C", "1m", 0), ("C", "1m", 59)]
+    stored = sorted(MarketTrade.objects.values_list("side", "quantity"))
+    assert stored == [("BUY", 1), ("BUY", 1), ("SELL", Decimal("1e-9"))]
+    assert {(one.symbol, one.until) for one in FeedCoverage.objects.all()} == {(s, recorder.moment(T)) for s in "ABC"}
+
+
+def test_a_bar_that_breaks_a_rule_is_told_and_the_others_are_stored() -> None:
+    recorder.write([told("A", GOOD), told("B", BAD)], "test")
+    assert [one.symbol for one in MarketOHLC.objects.all()] == ["A"]
+    event = SystemEvent.objects.get(kind="feed.bad_bar")
+    assert event.subject == "B"
+    assert "expected the highest price of its bar" in event.data["problem"]
+
+
+def test_what_is_stored_twice_is_once_and_a_correction_raises_its_revision() -> None:
+    for row in (GOOD, GOOD, (*GOOD[:4], 4.0)):
+        recorder.write([told("A", row)], "test")
+    (bar,) = MarketOHLC.objects.all()
+    assert (bar.revision, bar.volume) == (1, 4.0)
