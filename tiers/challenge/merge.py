@@ -20,6 +20,7 @@ from tiers.contracts import (
     TargetWeights,
     TradingState,
     VolatilityForecast,
+    tail,
 )
 from tiers.contracts.parameters import PortfolioParams, RiskParams
 from tiers.contracts.weights import quantised
@@ -89,15 +90,17 @@ def targets(
     served: Collection[str],
     *,
     risk: RiskDecision,
+    returns: FloatArray,
     tradable: BoolArray,
     params: PortfolioParams,
     refused: Sequence[Denial] = (),
 ) -> TargetWeights:
     """Target weights by symbol; `challenger` is (n_symbols,) of wanted weights, `refused` its denials.
 
-    A challenger's weight is cut to the bound of its symbol. Where the sum is above the leverage bound, or the turnover
-    above its limit, what the challenger wants beyond the champion is scaled down: the champion's own targets keep
-    every limit, so the limits can always be met. Symbols without a bar and a HALTED book stay with the champion.
+    A challenger's weight is cut to the bound of its symbol. Where the sum is above the leverage bound, the loss of the
+    worst bars or the turnover above its limit, what the challenger wants beyond the champion is scaled down: the
+    champion's own targets keep every limit, so the limits can always be met. Symbols without a bar and a HALTED book
+    stay with the champion.
     """
     if risk.state is TradingState.HALTED:
         return champion
@@ -107,6 +110,7 @@ def targets(
     if np.array_equal(wanted, champion.weights):
         return replace(champion, denials=said)
     wanted = _within_budget(wanted, champion.weights, max(risk.leverage, float(champion.weights.sum())))
+    wanted = _within_tail(wanted, champion.weights, risk, returns)
     wanted = _within_turnover(wanted, champion, max(params.max_turnover, champion.turnover))
     weights = np.where(wanted == champion.weights, champion.weights, quantised(wanted))
     changed = not np.array_equal(weights, quantised(champion.previous))
@@ -137,6 +141,14 @@ def _within_budget(wanted: FloatArray, fallback: FloatArray, budget: float) -> F
         return wanted
     out: FloatArray = wanted - above * min(1.0, excess / total)
     return out
+
+
+def _within_tail(wanted: FloatArray, fallback: FloatArray, risk: RiskDecision, returns: FloatArray) -> FloatArray:
+    """Take from what is wanted above the fallback, in the symbols that give way, what the worst bars lose too much."""
+    if risk.tail is None:
+        return wanted
+    least = np.where(mask(risk.symbols, risk.tail.symbols), np.minimum(wanted, fallback), wanted)
+    return tail.nearest(wanted, least, returns, risk.tail)
 
 
 def _within_turnover(wanted: FloatArray, champion: TargetWeights, limit: float) -> FloatArray:

@@ -136,6 +136,16 @@ class BookView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TailLimit:
+    """The largest mean loss of the book's worst bars (`contracts.tail`), and the symbols that give way to it."""
+
+    symbols: tuple[str, ...]
+    max_cvar: float  # fraction of equity, per bar
+    confidence: float
+    min_history: int  # rows of returns below which the loss is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RiskDecision:
     """How much of each symbol the risk engine allows at this bar."""
 
@@ -147,6 +157,7 @@ class RiskDecision:
     max_weight: FloatArray  # (n_symbols,) upper bound on the target weight, >= 0
     leverage: float  # upper bound on the sum of target weights
     state: TradingState
+    tail: TailLimit | None = None  # holds for the target weights themselves
     denials: tuple[Denial, ...] = ()
 
 
@@ -239,6 +250,7 @@ __all__ = [
     "Signal",
     "Stance",
     "StrategicView",
+    "TailLimit",
     "TargetWeights",
     "TimeArray",
     "TradingState",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from helios.modules.suites import Candidate, GateTest, require
-from tiers.contracts import BookView, FloatArray, RiskDecision, TargetWeights, TradingState
+from tiers.contracts import BookView, FloatArray, RiskDecision, TailLimit, TargetWeights, TradingState, tail
 from tiers.contracts.parameters import PortfolioParams
 from tiers.gates import assertions, completeness, samples
 from tiers.gates.samples import SYMBOLS
@@ -77,6 +77,16 @@ def the_sum_is_within_the_leverage(candidate: Candidate, seed: int) -> None:
             out = _targets(candidate, seed, risk=samples.decision(seed, leverage=leverage), book=view)
             total, limit = float(out.weights.sum()), leverage + (DRIFT if view.weights.any() else 0.0)
             require(total <= limit + GRID * N, f"the sum of weights must be at most {leverage:g}, was {total:.6f}")
+
+
+def the_worst_bars_lose_no_more_than_their_limit(candidate: Candidate, seed: int) -> None:
+    for view in (samples.book(seed), _full(seed)):
+        for max_cvar in (0.001, 0.003):
+            limit = TailLimit(symbols=SYMBOLS, max_cvar=max_cvar, confidence=0.95, min_history=60)
+            out = _targets(candidate, seed, risk=replace(samples.decision(seed), tail=limit), book=view)
+            lost = tail.loss(samples.returns(seed), out.weights, limit)
+            ok = lost <= max_cvar + GRID
+            require(ok, f"the worst bars must lose at most {max_cvar:g} in the mean, was {lost:.6f}")
 
 
 def turnover_is_the_sum_of_changes(candidate: Candidate, seed: int) -> None:
@@ -175,6 +185,7 @@ _ALL = (
     ("weights are finite", weights_are_finite, True),
     ("no weight is above its bounds", no_weight_is_above_its_bounds, True),
     ("the sum is within the leverage", the_sum_is_within_the_leverage, True),
+    ("the worst bars lose no more than their limit", the_worst_bars_lose_no_more_than_their_limit, True),
     ("turnover is the sum of changes", turnover_is_the_sum_of_changes, True),
     ("turnover is within its limit", turnover_is_within_its_limit, True),
     ("a halted book keeps its weights", a_halted_book_keeps_its_weights, True),

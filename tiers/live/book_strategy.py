@@ -67,6 +67,7 @@ class Allocation:
     bars: Bars
     risk: RiskDecision
     view: BookView
+    returns: FloatArray
     params: PortfolioParams
     own: TargetWeights | None = None  # of the tiers, once they were asked
 
@@ -91,6 +92,7 @@ class Allocation:
             other.weights,
             served,
             risk=self.risk,
+            returns=self.returns,
             tradable=self.view.tradable,
             params=self.params,
             refused=other.denials,

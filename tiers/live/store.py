@@ -28,6 +28,7 @@ from tiers.contracts import (
     Signal,
     Stance,
     StrategicView,
+    TailLimit,
     TargetWeights,
     TradingState,
     VolatilityForecast,
@@ -232,6 +233,7 @@ def risk_rows(cycle: PipelineCycle, volatility: VolatilityForecast, decision: Ri
         max_weight=decision.max_weight.tolist(),
         leverage=decision.leverage,
         state=decision.state,
+        tail=asdict(decision.tail) if decision.tail else None,
         denials=denials_json(decision.denials),
     )
     return [*volatilities, made]
@@ -250,6 +252,7 @@ def load_risk(cycle: PipelineCycle) -> RiskDecision:
         max_weight=np.array(row.max_weight),
         leverage=row.leverage,
         state=TradingState(worst(row.state, cycle.book.state)),
+        tail=TailLimit(**{**row.tail, "symbols": tuple(row.tail["symbols"])}) if row.tail else None,
         denials=tuple(Denial(**item) for item in row.denials),
     )
 

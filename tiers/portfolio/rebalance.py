@@ -1,10 +1,12 @@
-"""From the risk decision to target weights: bounds, optimum, no-trade band, turnover limit, rounding."""
+"""From the risk decision to target weights: bounds, optimum, no-trade band, turnover limit, tail loss, rounding."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from tiers.contracts import BookView, Denial, FloatArray, RiskDecision, TargetWeights, TradingState
+from tiers.contracts import BookView, Denial, FloatArray, RiskDecision, TargetWeights, TradingState, tail
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PortfolioParams
 from tiers.contracts.weights import quantised
@@ -21,8 +23,9 @@ def rebalance(*, risk: RiskDecision, returns: FloatArray, book: BookView, params
     raised above min(max_weight, size), nor the sum above the leverage bound. Where prices have carried a
     weight or the sum above its bound by less than `min_weight_change`, the drift is left alone; a larger
     breach is reduced in full and at once. Beyond such demanded reductions the turnover stays at or below its
-    limit. Symbols without a bar keep their weight, and so do those of unknown volatility within the
-    bounds. REDUCING only shrinks, HALTED keeps all. `DataError` when the symbols differ.
+    limit. Then the symbols that give way to `tail` do so, as far as they can; where the loss of the worst bars
+    is not known, they are not raised. Symbols without a bar keep their weight, and so do those of unknown
+    volatility within the bounds. REDUCING only shrinks, HALTED keeps all. `DataError` when the symbols differ.
     """
     if risk.symbols != book.symbols or returns.shape[1:] != (len(book.symbols),):
         raise DataError(
@@ -41,7 +44,8 @@ def rebalance(*, risk: RiskDecision, returns: FloatArray, book: BookView, params
     wanted = _optimum(risk, returns, previous, (low, high, budget), params)
     wanted = _outside_band(wanted, demanded, budget, params.min_weight_change)
     weights, denials = _within_turnover(wanted, demanded, previous, params.max_turnover)
-    return _targets(risk, previous, weights, denials)
+    weights, tail_denials = _within_tail(weights, risk, returns, book)
+    return _targets(risk, previous, weights, denials + tail_denials)
 
 
 def _bounds(risk: RiskDecision, book: BookView, previous: FloatArray, drift: float) -> tuple[FloatArray, FloatArray]:
@@ -127,6 +131,37 @@ def _within_turnover(
     part = min(1.0, spare / optional) if optional > 0.0 else 0.0
     denial = Denial(code="TURNOVER_ABOVE_LIMIT", observed=asked, limit=limit)
     return demanded + part * (wanted - demanded), (denial,)
+
+
+def _within_tail(
+    weights: FloatArray, risk: RiskDecision, returns: FloatArray, book: BookView
+) -> tuple[FloatArray, tuple[Denial, ...]]:
+    """Bring the symbols that give way down, in proportion, until the worst bars of the book lose no more than they may.
+
+    Where that loss is not known they stay at or below what is held.
+    """
+    limit = risk.tail
+    if limit is None:
+        return weights, ()
+    gives = np.array([symbol in limit.symbols for symbol in risk.symbols]) & book.tradable & (weights > 0.0)
+    loss = tail.loss(returns, weights, limit)
+    if loss <= limit.max_cvar or not gives.any():
+        return weights, ()
+    unknown = math.isnan(loss)
+    if unknown:
+        out = np.where(gives, np.minimum(weights, np.maximum(book.weights, 0.0)), weights)
+    else:
+        out = tail.nearest(weights, np.where(gives, 0.0, weights), returns, limit)
+    denials = tuple(
+        Denial(
+            code="CVAR_UNKNOWN" if unknown else "CVAR_ABOVE_LIMIT",
+            observed=1.0 if unknown else loss,
+            limit=0.0 if unknown else limit.max_cvar,
+            symbol=risk.symbols[j],
+        )
+        for j in np.flatnonzero(gives)
+    )
+    return out, denials
 
 
 def _targets(

@@ -237,6 +237,7 @@ def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
         bars=data.bars.rows(slice(first, row + 1)),
         risk=inputs["risk"],
         view=view,
+        returns=inputs["returns"],
         params=inputs["params"],
     )
 

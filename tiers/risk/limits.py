@@ -1,4 +1,4 @@
-"""Limits on the book as a whole: state by drawdown, leverage by volatility, tail loss, correlation."""
+"""Limits on the book as a whole: state by drawdown, leverage by volatility, correlation."""
 
 from __future__ import annotations
 
@@ -118,22 +118,3 @@ def _write_means(
     for j in range(p):
         if used[j]:
             out[j] = (products[j] / count - 1.0) / (n_used - 1)
-
-
-def historical_cvar(returns: FloatArray, weights: FloatArray, *, confidence: float, min_history: int) -> float:
-    """Mean loss of the worst bars of the weighted book over the window, as a positive fraction of equity.
-
-    The worst (1 - confidence) of the rows, at least one (Rockafellar and Uryasev, 2000, for equal
-    probabilities). `returns` is (n_window, n_symbols); rows where a symbol with weight has no return are left
-    out. 0 without weights, NaN with fewer than `min_history` rows.
-    """
-    held = weights != 0.0
-    if not held.any():
-        return 0.0
-    book = returns[:, held] @ weights[held]
-    book = book[np.isfinite(book)]
-    if len(book) < min_history:
-        return math.nan
-    n_worst = max(1, math.floor((1.0 - confidence) * len(book) + 1e-9))
-    worst = np.sort(book)[:n_worst]
-    return max(0.0, -float(worst.mean()))

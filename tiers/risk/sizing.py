@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tiers.contracts import (
     Forecast,
     RiskDecision,
     Switches,
+    TailLimit,
     TradingState,
     VolatilityForecast,
 )
@@ -57,10 +59,8 @@ def decide(
     denials += _above_book(float(np.abs(weights).sum()), drawdown, state, params)
     if switches.advanced_risk_engine:
         listed = np.array([symbol in switches.advanced_risk_engine for symbol in book.symbols]) & ~neutral
-        wanted = _wanted(size, max_weight, leverage)
-        max_weight, tail = _limit_tail(book, returns, wanted, (listed, held, max_weight), params)
         max_weight, joint = _limit_correlation(book, correlations, (listed, held, max_weight), params)
-        denials += tail + joint
+        denials += joint
     return RiskDecision(
         bar_ts=forecast.bar_ts,
         symbols=forecast.symbols,
@@ -70,6 +70,7 @@ def decide(
         max_weight=max_weight,
         leverage=leverage,
         state=state,
+        tail=_tail_limit(book.symbols, switches, params),
         denials=tuple(denials),
     )
 
@@ -138,40 +139,20 @@ def _above_book(gross: float, drawdown: float, state: TradingState, params: Risk
     return found
 
 
-def _wanted(size: FloatArray, max_weight: FloatArray, leverage: float) -> FloatArray:
-    """The largest book that the limits so far would allow, in proportion to the sizes."""
-    wanted = np.minimum(size, max_weight)
-    total = float(wanted.sum())
-    out: FloatArray = wanted * min(1.0, leverage / total) if total > 0.0 else wanted
-    return out
-
-
 Limited = tuple[BoolArray, FloatArray, FloatArray]  # which symbols, their weights, their bounds so far
 
 
-def _limit_tail(
-    book: BookView, returns: FloatArray, wanted: FloatArray, limited: Limited, params: RiskParams
-) -> tuple[FloatArray, list[Denial]]:
-    """Scale the listed symbols down when the wanted book's CVaR is too high, freeze them when unknown."""
-    listed, held, max_weight = limited
-    listed = listed & (wanted > 0.0)
-    if not listed.any():
-        return max_weight, []
-    cvar = limits.historical_cvar(returns, wanted, confidence=params.cvar_confidence, min_history=params.min_history)
-    if cvar <= params.max_cvar:
-        return max_weight, []
-    unknown = math.isnan(cvar)
-    bound = np.minimum(held, max_weight) if unknown else wanted * (params.max_cvar / cvar)
-    found = [
-        Denial(
-            code="CVAR_UNKNOWN" if unknown else "CVAR_ABOVE_LIMIT",
-            observed=1.0 if unknown else cvar,
-            limit=0.0 if unknown else params.max_cvar,
-            symbol=book.symbols[j],
-        )
-        for j in np.flatnonzero(listed)
-    ]
-    return np.where(listed, bound, max_weight), found
+def _tail_limit(symbols: Sequence[str], switches: Switches, params: RiskParams) -> TailLimit | None:
+    """The limit on the loss of the worst bars, to which the listed symbols give way; none where none is listed."""
+    listed = tuple(symbol for symbol in symbols if symbol in switches.advanced_risk_engine)
+    if not listed:
+        return None
+    return TailLimit(
+        symbols=listed,
+        max_cvar=params.max_cvar,
+        confidence=params.cvar_confidence,
+        min_history=params.min_history,
+    )
 
 
 def _limit_correlation(

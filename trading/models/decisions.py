@@ -45,6 +45,7 @@ class RiskDecision(models.Model):
     max_weight = ArrayField(models.FloatField())
     leverage = models.FloatField()
     state = models.CharField(max_length=8)
+    tail = models.JSONField(null=True, help_text="the limit on the loss of the worst bars, where one holds")
     denials = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -38,6 +38,7 @@ def mixed(champion, challenger, served, risk=None, params=PORTFOLIO, tradable=AL
         np.array(challenger, dtype=float),
         served,
         risk=risk or risk_decision((0.0, 0.0, 0.0)),
+        returns=returns(),
         tradable=tradable,
         params=params,
     )

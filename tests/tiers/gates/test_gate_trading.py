@@ -61,6 +61,10 @@ def forgets_bounds(**inputs):
     return PORTFOLIO(**{**inputs, "risk": replace(risk, size=risk.size + 0.2, max_weight=risk.max_weight + 0.2)})
 
 
+def forgets_the_tail(**inputs):
+    return PORTFOLIO(**{**inputs, "risk": replace(inputs["risk"], tail=None)})
+
+
 _turn = itertools.count()
 
 
@@ -85,6 +89,7 @@ WEIGHTS = [
     ("no weight is above its bounds", forgets_bounds, "a weight from an empty book must be from 0 to"),
     ("no weight is above its bounds", weights(lambda out, _: out.weights - 0.1), "was -0.1"),
     ("the sum is within the leverage", forgets_leverage, "the sum of weights must be at most 0"),
+    ("the worst bars lose no more than their limit", forgets_the_tail, "the worst bars must lose at most 0.001 in"),
     (
         "turnover is the sum of changes",
         weights(lambda out, _: out.weights + 0.05, honest=False),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.risk import BAR_TS, book, forecast, returns, volatility_forecast
 from tiers import risk
-from tiers.contracts import Switches, TradingState
+from tiers.contracts import Switches, TailLimit, TradingState
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import RiskParams
 from tiers.risk.sizing import decide
@@ -129,29 +129,11 @@ def test_correlated_symbols_get_less_leverage():
 LISTED = Switches(advanced_risk_engine=("AAPL", "IBM"))
 
 
-def test_the_advanced_engine_scales_listed_symbols_to_the_cvar_limit():
-    params = replace(PARAMS, max_cvar=0.002, max_correlation=1.0)
+def test_the_advanced_engine_hands_on_the_limit_that_the_chosen_weights_keep():
+    params = replace(PARAMS, max_cvar=0.002)
     decision = decided((0.3, 0.3, 0.0), switches=LISTED, params=params)
-    (denial,) = [d for d in decision.denials if d.code == "CVAR_ABOVE_LIMIT"]
-    assert denial.symbol == "AAPL"
-    assert denial.observed > denial.limit == 0.002
-    assert decision.max_weight[0] < params.max_weight
-    assert decision.max_weight[1] == decision.max_weight[2] == params.max_weight
-
-
-def test_when_all_symbols_are_listed_the_scaled_book_meets_the_cvar_limit():
-    params = replace(PARAMS, max_cvar=0.002, max_correlation=1.0)
-    everyone = Switches(advanced_risk_engine=("AAPL", "GOOG", "IBM"))
-    decision = decided((0.3, 0.3, 0.3), switches=everyone, params=params)
-    worst = np.sort(returns() @ decision.max_weight)[:6]
-    assert -worst.mean() == pytest.approx(0.002)
-
-
-def test_an_unknown_cvar_freezes_the_listed_symbols():
-    decision = decided((0.3, 0.3, 0.0), switches=LISTED, returns=returns(30), book=book((0.1, 0.0, 0.0)))
-    assert ("CVAR_UNKNOWN", "AAPL") in codes(decision)
-    assert decision.max_weight[0] == pytest.approx(0.1)
-    assert decision.max_weight[1] == PARAMS.max_weight
+    assert decision.tail == TailLimit(symbols=("AAPL", "IBM"), max_cvar=0.002, confidence=0.95, min_history=60)
+    assert decided((0.3, 0.3, 0.0), params=params).tail is None
 
 
 def test_the_advanced_engine_adds_nothing_to_symbols_that_move_with_all_others():

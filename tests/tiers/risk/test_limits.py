@@ -120,30 +120,6 @@ def test_the_plain_twins_give_the_same_correlations(monkeypatch):
     np.testing.assert_allclose(limits.mean_correlations(window, 60), compiled, rtol=1e-12)
 
 
-def test_cvar_is_the_mean_of_the_worst_bars():
-    window = np.linspace(-0.1, 0.1, 100)[:, None]
-    seen = limits.historical_cvar(window, np.array([0.5]), confidence=0.95, min_history=60)
-    assert seen == pytest.approx(-0.5 * window[:5].mean())
-
-
-@given(st.floats(0.01, 3.0), st.integers(0, 1000))
-def test_cvar_grows_in_proportion_to_the_weights(factor, seed):
-    window, weights = returns(80, 3, seed=seed), np.array([0.2, 0.0, 0.5])
-    one = limits.historical_cvar(window, weights, confidence=0.9, min_history=60)
-    many = limits.historical_cvar(window, factor * weights, confidence=0.9, min_history=60)
-    assert many == pytest.approx(factor * one)
-
-
-def test_cvar_of_nothing_is_zero_and_of_an_unknown_past_unknown():
-    window = returns(100, 2)
-    window[:70, 1] = np.nan
-    more = {"confidence": 0.95, "min_history": 60}
-    assert limits.historical_cvar(window, np.zeros(2), **more) == 0.0
-    assert math.isnan(limits.historical_cvar(window, np.array([0.1, 0.1]), **more))
-    assert limits.historical_cvar(window, np.array([0.1, 0.0]), **more) > 0
-    assert limits.historical_cvar(np.full((100, 1), 0.01), np.ones(1), **more) == 0.0
-
-
 def test_the_expected_return_is_the_edge_times_the_mean_move():
     probability = np.array([[0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [math.nan] * 3])
     sigma = np.array([0.01, 0.02, 0.02])

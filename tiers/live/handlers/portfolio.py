@@ -24,13 +24,16 @@ def run(ctx: StageContext) -> StageResult:
     decision = llm.enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
     view = store.book_view(ctx.book, bars, ctx.bar_ts)
     limits = params.portfolio.held_for(store.load_forecast(ctx.cycle, bars.symbols).horizon_bars)
+    returns = window_returns(bars, bars.n_bars - 1, params.portfolio.window_bars, params.portfolio.own_bars)
     inputs = {
         "risk": decision,
-        "returns": window_returns(bars, bars.n_bars - 1, params.portfolio.window_bars, params.portfolio.own_bars),
+        "returns": returns,
         "book": view,
         "params": limits,
     }
-    allocation = book_strategy.Allocation(book=ctx.book, bars=bars, risk=decision, view=view, params=limits)
+    allocation = book_strategy.Allocation(
+        book=ctx.book, bars=bars, risk=decision, view=view, returns=returns, params=limits
+    )
 
     def challenging(assignment: Assignment) -> TargetWeights:
         """In shadow from what its own answers so far would hold, else from what the book holds."""
