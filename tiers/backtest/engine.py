@@ -190,7 +190,8 @@ def _of_tiers(
         frequencies = _result(naive, bars, config, strategy="class frequencies", params={}, baseline=baseline)
     columns = tiers.features.feature_set(bars.timeframe).columns
     used = replace(params, portfolio=params.portfolio.held_for(history.horizon_bars))
-    named: dict[str, object] = {"model": served.champion_name, **used.to_json()}
+    models = dict.fromkeys(served.names(bars.symbols, switches.neural_network_v2))
+    named: dict[str, object] = {"model": ", ".join(models), **used.to_json()}
     made = _result(run, bars, config, strategy=TIERS, params=named, baseline=baseline, log=decider.log, columns=columns)
     if frequencies is None:
         return made

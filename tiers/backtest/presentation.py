@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import numpy as np
 
@@ -50,22 +51,27 @@ _OF_RETURNS = (
 )
 
 
-def sample_note(result: Result, model: str) -> str:
-    """Which bars the figures are of, and what the model had seen of them; empty where no model was trained."""
-    if result.trained_until is None:
+def sample_note(result: Result, trained: Mapping[str, datetime]) -> str:
+    """Which bars the figures are of, and what the models had seen of them; empty where no model was trained.
+
+    `trained` is the end of each model's training, by what the sentence calls the model.
+    """
+    if result.trained_until is None or not trained:
         return ""
     seen, total = result.n_seen, len(result.run.ts)
-    trained = f"{model} was trained on data up to {result.trained_until:%Y-%m-%d %H:%M} UTC"
+    each = [f"{model} was trained on data up to {until:%Y-%m-%d %H:%M} UTC" for model, until in trained.items()]
+    told = " and ".join(each)
+    saw = "saw" if len(each) == 1 else "one of them at least saw"
     if not seen:
-        return f"Out of sample: {trained}, before the first bar here."
+        return f"Out of sample: {told}, before the first bar here."
     if result.in_sample:
         return (
-            f"In sample: {trained}, and saw {seen:,} of the {total:,} bars here. These figures say nothing about the "
+            f"In sample: {told}, and {saw} {seen:,} of the {total:,} bars here. These figures say nothing about the "
             "future."
         )
     cash = amount(result.initial.cash, result.currency)
     return (
-        f"Partly in sample: {trained}, and saw {seen:,} of the {total:,} bars here. The figures are those of an "
+        f"Partly in sample: {told}, and {saw} {seen:,} of the {total:,} bars here. The figures are those of an "
         f"account that begins with {cash} on the {total - seen:,} bars since; what the column with the seen bars shows "
         "says nothing about the future."
     )

@@ -44,9 +44,10 @@ TILES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSummary:
-    """What the report tells of the model; `facts` are printed as they are."""
+    """What the report tells of a model that served; `facts` are printed as they are."""
 
-    name: str
+    name: str  # with its symbols, where another one served the rest
+    trained_to: datetime
     facts: Sequence[tuple[str, str]] = ()
 
 
@@ -56,7 +57,7 @@ class Context:
 
     made_at: datetime
     elapsed_s: float
-    model: ModelSummary | None = None
+    models: Sequence[ModelSummary] = ()  # that served
     says: Sequence[str] = ()  # what the figures say of the model
     switches: Sequence[tuple[str, str]] = ()
 
@@ -106,7 +107,7 @@ def render(result: Result, context: Context) -> str:
         heading=escape(_shortened(result)),
         subheading=escape(f"{result.timeframe} bars, {period}, {len(result.run.ts):,} decisions"),
         plotly=get_plotlyjs(),
-        notes=_training_note(result, context.model) + "".join(map(_note, (*context.says, *lead.reasons))),
+        notes=_training_note(result, context.models) + "".join(map(_note, (*context.says, *lead.reasons))),
         tiles="".join(_tile(columns, key, result.currency, in_sample=result.in_sample) for key in TILES),
         equity_note=_equity_note(result),
         chart_equity=pictures[0],
@@ -135,9 +136,9 @@ def _shortened(result: Result, limit: int = 8) -> str:
     return f"{result.strategy} on {names}"
 
 
-def _training_note(result: Result, model: ModelSummary | None) -> str:
-    """An honest word about how much of the backtest the model had already seen."""
-    text = presentation.sample_note(result, model.name) if model else ""
+def _training_note(result: Result, models: Sequence[ModelSummary]) -> str:
+    """An honest word about how much of the backtest the models had already seen."""
+    text = presentation.sample_note(result, {model.name: model.trained_to for model in models})
     return _note(text, " warn" if result.n_seen else " good") if text else ""
 
 
@@ -214,9 +215,8 @@ def _reduction_row(one: Reduction) -> str:
 
 def _facts(result: Result, context: Context) -> str:
     """Model, parameters, flags and refusals as small tables."""
-    parts = []
-    if context.model is not None:
-        parts.append(("Model", [("name", context.model.name), *context.model.facts]))
+    parts: list[tuple[str, list[tuple[str, str]]]] = []
+    parts += [("Model", [("name", model.name), *model.facts]) for model in context.models]
     settings = [("seed of this run", str(result.seed)), ("cash", amount(result.initial.cash, result.currency))]
     parts.append(("Parameters", settings + presentation.flattened(result.params)))
     if context.switches:

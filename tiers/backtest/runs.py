@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,24 +60,35 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A result with what the tables know of its model and flags."""
+    """A result with what the tables know of its models and flags."""
 
     result: Result
     elapsed_s: float
-    model: MLModel | None = None
+    models: Mapping[MLModel, tuple[str, ...]] = field(default_factory=dict)  # that served, with their symbols
     switches: Switches | None = None
-    evidence: Evidence | None = None  # of the model in service, on the bars that it did not see
+    evidence: Evidence | None = None  # of the models that served, on the bars that none of them saw
+
+    @property
+    def labels(self) -> dict[MLModel, str]:
+        """What the sentences call each model: its name, with its symbols where there are several models."""
+        alone = len(self.models) == 1
+        return {
+            model: model.name if alone else f"{model.name} ({', '.join(served)})"
+            for model, served in self.models.items()
+        }
 
     @property
     def says(self) -> list[str]:
-        """What the figures say of the model, in sentences; none where there is no model."""
-        if self.evidence is not None:
-            return list(self.evidence.says)
-        if self.model is None:
+        """What the figures say of the models, in sentences; none where there is no model."""
+        if not self.models:
             return []
+        together = " and ".join(self.labels.values())
+        if self.evidence is not None:
+            several = [f"What is said of this model is said of several together: {together}."]
+            return [*several[: len(self.models) - 1], *self.evidence.says]
         unseen = len(self.result.run.ts) - self.result.n_seen
         told = (
-            f"Nothing is said of what {self.model.name} knows: that takes a card of its training and, behind that, "
+            f"Nothing is said of what {together} knows: that takes a card of its training and, behind that, "
             f"{MIN_BARS} bars on which it spoke and whose outcome is known. Bars here behind its training: {unseen:,}."
         )
         return [told]
@@ -90,7 +101,8 @@ class Outcome:
     @property
     def sample_note(self) -> list[str]:
         """Which bars the figures are of, in a sentence; none where there is no model."""
-        return [] if self.model is None else [presentation.sample_note(self.result, self.model.name)]
+        trained = {label: model.trained_to for model, label in self.labels.items()}
+        return [presentation.sample_note(self.result, trained)] if trained else []
 
 
 def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
@@ -133,7 +145,8 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         **figures,
         "elapsed_s": round(outcome.elapsed_s, 3),
         "seed": result.seed,
-        "model": None if outcome.model is None else outcome.model.name,
+        "model": ", ".join(model.name for model in outcome.models) or None,
+        "models": {model.name: list(symbols) for model, symbols in outcome.models.items()},
         "out_of_sample": outcome.out_of_sample,
         "figures_from": lead.start.isoformat(),
         "beside": dict(beside),
@@ -177,11 +190,21 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     blind = made.warmup_bars + served.receptive_bars
     bars, start_row = load(request, warmup=warmup[request.timeframe], shortest=blind)
-    trained_until = max(model.trained_to for model in (champion, challenger) if model is not None)
+    names = served.names(request.symbols, switches.neural_network_v2)
+    models = {
+        model: symbols
+        for model in (champion, challenger)
+        if model is not None
+        and (symbols := tuple(s for s, name in zip(request.symbols, names, strict=True) if name == model.name))
+    }
+    config = replace(
+        _config(request, start_row, [registry.unseen(model, symbols) for model, symbols in models.items()]),
+        trained_until=max(model.trained_to for model in models),
+    )
     result = engine.run_helios(
         bars,
         served,
-        replace(_config(request, start_row, registry.unseen(champion, request.symbols)), trained_until=trained_until),
+        config,
         params=params,
         switches=switches,
         tiers=tiers,
@@ -189,13 +212,12 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         longer=longer(bars, warmup),
         compared=True,
     )
-    models = served.models(request.symbols, switches.neural_network_v2)
     return Outcome(
         result=result,
         elapsed_s=0.0,
-        model=champion,
+        models=models,
         switches=switches,
-        evidence=evidence.of(result, bars, models),
+        evidence=evidence.of(result, bars, served.models(request.symbols, switches.neural_network_v2)),
     )
 
 
@@ -218,7 +240,7 @@ def active_tiers() -> Tiers:
     return Tiers(**implementations)
 
 
-def _config(request: Request, start_row: int, told: str = "") -> Config:
+def _config(request: Request, start_row: int, told: Sequence[str] = ()) -> Config:
     named = instruments.named(request.symbols)
     return Config(
         initial=request.initial,
@@ -228,7 +250,7 @@ def _config(request: Request, start_row: int, told: str = "") -> Config:
         currency=instruments.currency(request.symbols, named),
         seed=request.seed,
         start_row=start_row,
-        told=tuple(filter(None, (told, instruments.of_no_currency(request.symbols, named)))),
+        told=tuple(filter(None, (*told, instruments.of_no_currency(request.symbols, named)))),
     )
 
 
@@ -273,13 +295,13 @@ def context_of(outcome: Outcome) -> report.Context:
     return report.Context(
         made_at=datetime.now(UTC),
         elapsed_s=outcome.elapsed_s,
-        model=None if outcome.model is None else summary_of(outcome.model),
+        models=[summary_of(model, label) for model, label in outcome.labels.items()],
         says=outcome.says,
         switches=[(name, _flag(value)) for name, value in switches.items() if name != "auto_trading"],
     )
 
 
-def summary_of(model: MLModel) -> report.ModelSummary:
+def summary_of(model: MLModel, label: str) -> report.ModelSummary:
     """A model's card in a few lines."""
     facts = [
         ("preset", model.preset),
@@ -293,7 +315,7 @@ def summary_of(model: MLModel) -> report.ModelSummary:
     ]
     numbers = {name: value for name, value in _flat(model.metrics).items() if isinstance(value, int | float)}
     facts += [(name, f"{value:,.4g}") for name, value in numbers.items()]
-    return report.ModelSummary(name=model.name, facts=facts)
+    return report.ModelSummary(name=label, trained_to=model.trained_to, facts=facts)
 
 
 def _temperature(model: MLModel) -> str:

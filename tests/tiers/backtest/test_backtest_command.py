@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
@@ -267,6 +268,39 @@ def test_the_challenger_serves_its_symbols(monkeypatch: pytest.MonkeyPatch) -> N
     both = run_json("--timerange", DECIDED)
     assert both["beside"]["helios, with bars seen in training"]["total_return_pct"] != alone["total_return_pct"]
     assert (alone["n_bars"], both["n_bars"]) == (122, 91)  # it has seen March
+
+
+@pytest.mark.parametrize(
+    ("served", "said"),
+    [
+        (SYMBOLS, "linear-1d-new was trained on data up to 2013-04-01 00:00 UTC, and saw 31 of"),
+        (
+            ("S01",),
+            "linear-1d (S00) was trained on data up to 2013-02-01 00:00 UTC and linear-1d-new (S01) was trained",
+        ),
+    ],
+)
+def test_every_model_that_spoke_is_named_with_its_training_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, model: MLModel, tmp_path: Path, served: tuple[str, ...], said: str
+) -> None:
+    registered(until=datetime(2013, 4, 1, tzinfo=UTC), role="challenger", name="linear-1d-new")
+    real, path = runs.decide, tmp_path / "report.html"
+    monkeypatch.setattr(runs, "decide", lambda *args: replace(real(*args), neural_network_v2=served))
+    got, text = run_json("--timerange", DECIDED, "--export", str(path)), run("--timerange", DECIDED)
+    html = path.read_text()
+    assert got["says"][0].startswith(f"Partly in sample: {said}")
+    assert said in text
+    assert said in html
+    if served == SYMBOLS:
+        assert (got["model"], got["models"]) == ("linear-1d-new", {"linear-1d-new": ["S00", "S01"]})
+        assert not any(re.search(rf"{model.name}(?!-new)", page) for page in (json.dumps(got), text, html))
+    else:
+        assert (got["model"], got["models"]) == (
+            "linear-1d, linear-1d-new",
+            {"linear-1d": ["S00"], "linear-1d-new": ["S01"]},
+        )
+        assert "Nothing is said of what linear-1d (S00) and linear-1d-new (S01) knows" in got["says"][1]
+        assert all(f"<td>{name}</td>" in html for name in ("linear-1d (S00)", "linear-1d-new (S01)"))
 
 
 @pytest.mark.usefixtures("bars")

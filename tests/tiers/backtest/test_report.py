@@ -43,8 +43,9 @@ def made(start_row: int = 260, trained_until: datetime | None = None) -> Result:
 
 
 def page(result: Result) -> str:
-    model = report.ModelSummary(name="<linear>", facts=[("preset", "compact")])
-    context = report.Context(made_at=NOW, elapsed_s=1.5, model=model, switches=[("garch_volatility", "on")])
+    until = result.trained_until or NOW
+    model = report.ModelSummary(name="<linear>", trained_to=until, facts=[("preset", "compact")])
+    context = report.Context(made_at=NOW, elapsed_s=1.5, models=[model], switches=[("garch_volatility", "on")])
     return report.render(result, context)
 
 
