@@ -57,7 +57,10 @@ def _distances(book: Any, cycles: list[Any], result: Any) -> dict[str, float]:
         live = store.load_features(key, symbols, cycle.bar_ts, n_rows=1, n_features=len(made.columns))
         _compare(worst, "features", live[0], log.features[row])
         _compare(worst, "probability", store.load_forecast(cycle, symbols).probability, log.probability[row])
-        _compare(worst, "sigma", store.load_risk(cycle).sigma, log.sigma[row])
+        risk = store.load_risk(cycle)
+        assert risk.tail is not None  # the replays list symbols
+        assert set(risk.tail.symbols) == set(symbols) - {"MSFT"}
+        _compare(worst, "sigma", risk.sigma, log.sigma[row])
         _compare(worst, "weights", store.load_targets(cycle).weights, log.weights[row])
         worst["equity"] = max(worst["equity"], float(abs(cycle.snapshot.equity - result.run.equity[row])))
     return worst

@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from tiers.contracts import Bars, utc
+from tiers.contracts import Bars, BarTable, utc
 from tiers.ingest.bar_problems import Code, Problem
+from tiers.ingest.beside import left_over, neighbours, one_factor
 from tiers.ingest.prepare import Prepared
 
 EXAMPLES = 3
@@ -29,7 +30,8 @@ def described(prepared: Prepared) -> dict[str, str]:
         "first": _bar(base, 0),
         "last": _bar(base, -1),
         "gaps": _gaps(gaps),
-        "splits": _splits(base),
+        "splits": _splits(neighbours(prepared), one_factor(prepared)),
+        "left over": _left_over(prepared),
         "forming": _examples(forming),
         "dropped": _examples(dropped),
     }
@@ -52,10 +54,10 @@ def _gaps(gaps: Sequence[Problem]) -> str:
     return f"{len(gaps)} with {sum(gap.missing_bars for gap in gaps)} bars missing; in the longest {longest}"
 
 
-def _splits(bars: Bars) -> str:
-    """The nights over which the price changed as in a split, which no file of adjusted prices has."""
+def _splits(bars: BarTable, adjusted: str) -> str:
+    """The nights over which the price changed as in a split, which no file of adjusted prices has; then `adjusted`."""
     opened = (bars.ts - np.timedelta64(1, "us")).astype("datetime64[D]")
-    ratio = bars.open[1:, 0] / bars.close[:-1, 0]
+    ratio = bars.open[1:] / bars.close[:-1]
     times = np.maximum(ratio, 1 / ratio)
     nights = (np.diff(opened) >= ONE_DAY) & (np.diff(bars.ts) <= ONE_WEEK)
     large = np.flatnonzero(nights & (times > SPLITS[0] / (1 + SPLIT_DRIFT)))
@@ -67,8 +69,23 @@ def _splits(bars: Bars) -> str:
         f"{f'{shares:g} for 1' if ratio[row] < 1 else f'1 for {shares:g}'}"
         for row, shares in found[:EXAMPLES]
     ]
-    more = f"; {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
-    return f"{'; '.join(shown)}{more}; prices are stored as they stand" if shown else ""
+    more = f"{len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
+    said = "; ".join(filter(None, [*shown, more, adjusted]))
+    return f"{said}; prices are stored as they stand" if said else ""
+
+
+def _left_over(prepared: Prepared) -> str:
+    """The stored bars that the file has at other times."""
+    if prepared.stored is None:
+        return ""
+    ts = prepared.stored.ts[left_over(prepared)]
+    if not len(ts):
+        return ""
+    bars = "1 stored bar has" if len(ts) == 1 else f"{len(ts)} stored bars have"
+    return (
+        f"{bars} the prices of this file at another time, the first at {utc(ts[0]):%Y-%m-%d %H:%M} UTC: another clock "
+        "named them; --replace removes all stored bars first"
+    )
 
 
 def _examples(problems: Sequence[Problem]) -> str:

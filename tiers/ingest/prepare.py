@@ -49,13 +49,14 @@ class Prepared:
     """Clean bars of one symbol: `batches` begins with the base timeframe, the higher ones follow.
 
     `traded` is the time, (after, until], of which all trades are known: a bar that is missing in it is one without a
-    trade, and a higher bar lacks nothing.
+    trade, and a higher bar lacks nothing. `stored` are bars of the base timeframe that are stored around these.
     """
 
     symbol: str
     batches: tuple[Bars, ...]
     problems: tuple[Problem, ...]
     traded: Span | None = None
+    stored: BarTable | None = None
 
     @property
     def dropped_rows(self) -> int:
@@ -141,8 +142,13 @@ def partly_filled(prepared: Prepared, calendar_name: str) -> TimeArray:
 def completed(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
     """The same with higher bars that are made of `stored` base bars, too; where both have a bar, the new one counts."""
     (base,) = split(prepared.batches[0])
+    return _with_higher(prepared, _higher(prepared, merged(base, stored), calendar(calendar_name)))
+
+
+def merged(base: BarTable, stored: BarTable) -> BarTable:
+    """The bars of both by time; where both have one, that of `base` counts."""
     both = concatenated([base, stored.take(~np.isin(stored.ts, base.ts))])
-    return _with_higher(prepared, _higher(prepared, both.take(np.argsort(both.ts)), calendar(calendar_name)))
+    return both.take(np.argsort(both.ts))
 
 
 def _higher(prepared: Prepared, among: BarTable, hours: Calendar) -> list[Aggregated]:

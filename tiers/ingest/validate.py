@@ -65,7 +65,7 @@ def validate(
     good = table.take(~bad) if bad.any() else table
     ordered, notes = _in_order(good)
     problems = sorted(problems + notes, key=lambda problem: problem.row)
-    return Validated(table=ordered, problems=(*problems, *_gaps(ordered, calendar, expected)))
+    return Validated(table=ordered, problems=(*problems, *gaps(ordered, calendar, expected)))
 
 
 def nothing_to_tell(
@@ -216,7 +216,7 @@ def _repetition(table: BarTable, row: int) -> Problem:
     )(row)
 
 
-def _gaps(table: BarTable, calendar: Calendar, expected: tuple[datetime, datetime] | None) -> list[Problem]:
+def gaps(table: BarTable, calendar: Calendar, expected: tuple[datetime, datetime] | None) -> list[Problem]:
     """One problem for each run of missing bars; the bars that a gap lacks are counted, and never laid out."""
     if expected is None and not table.n_rows:
         return []

@@ -6,14 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tiers.ingest.aggregate import INTRADAY
+from tiers.ingest.beside import REACH, beside
 from tiers.ingest.prepare import Prepared, completed, partly_filled
 from trading.enums import AssetClass
 from trading.market import write as market
 from trading.market.bars import split
 from trading.market.lots import USUAL_CALENDARS, Lot
-from trading.market.read import bars_within
+from trading.market.read import bars_around, bars_within
 from trading.market.timeframes import seconds
-from trading.market.timestamps import utc_times
+from trading.market.timestamps import utc, utc_times
 
 
 def series_of(prepared: Prepared, asset_class: str, source: str, *, lot: Lot | None = None) -> market.Series:
@@ -24,12 +25,21 @@ def series_of(prepared: Prepared, asset_class: str, source: str, *, lot: Lot | N
 
 
 def stored_beside(series: market.Series, prepared: Prepared) -> tuple[market.Series, Prepared]:
-    """With the higher bars that hold bars of the series and others that are stored; a class of before leaves none."""
+    """With the higher bars that hold bars of the series and others that are stored; replaced ones are none."""
     calendar = USUAL_CALENDARS[AssetClass(series.asset_class)]
     ends = partly_filled(prepared, calendar)
-    if series.reclassified or not len(ends):
+    if series.replaced or not len(ends):
         return series, prepared
     length = timedelta(seconds=seconds(INTRADAY[-1]))
     stored = bars_within(series.symbol, prepared.batches[0].timeframe, utc_times(ends), length)
     prepared = completed(prepared, calendar, *split(stored))
     return replace(series, batches=prepared.batches), prepared
+
+
+def with_stored(series: market.Series, prepared: Prepared) -> Prepared:
+    """With the bars that are stored around it, which tell what is missing and what jumps where they meet."""
+    if series.replaced:
+        return prepared
+    base = prepared.batches[0]
+    stored = bars_around(series.symbol, base.timeframe, utc(base.ts[0]), utc(base.ts[-1]), REACH)
+    return beside(prepared, USUAL_CALENDARS[AssetClass(series.asset_class)], *split(stored))

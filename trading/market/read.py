@@ -39,6 +39,12 @@ FROM unnest(%(ends)s::timestamptz[]) AS span(last)
 JOIN market_ohlc b ON b.symbol = ANY(%(symbols)s) AND b.timeframe = %(timeframe)s
     AND b.bar_ts > span.last - %(length)s AND b.bar_ts <= span.last
 """  # noqa: S608
+_OF_ONE = "market_ohlc WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s"
+_AROUND = f"""
+SELECT 0::int4, {_BAR} FROM market_ohlc b WHERE b.symbol = ANY(%(symbols)s) AND b.timeframe = %(timeframe)s
+    AND b.bar_ts >= least(%(first)s - %(reach)s, (SELECT max(bar_ts) FROM {_OF_ONE} AND bar_ts < %(first)s))
+    AND b.bar_ts <= greatest(%(last)s + %(reach)s, (SELECT min(bar_ts) FROM {_OF_ONE} AND bar_ts > %(last)s))
+"""  # noqa: S608
 
 
 def bar_window(
@@ -77,6 +83,11 @@ def bar_range(
 def bars_within(symbol: str, timeframe: str, ends: Sequence[datetime], length: timedelta) -> Bars:
     """The bars of one symbol whose closes lie in the spans of `length` up to each of `ends`; none is no error."""
     return _read(_WITHIN, [symbol], timeframe, {"ends": list(ends), "length": length})
+
+
+def bars_around(symbol: str, timeframe: str, first: datetime, last: datetime, reach: timedelta) -> Bars:
+    """The bars of one symbol from `reach` before `first` to `reach` behind `last`, or to the nearest beyond these."""
+    return _read(_AROUND, [symbol], timeframe, {"first": first, "last": last, "reach": reach})
 
 
 def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> datetime | None:

@@ -94,8 +94,8 @@ class UpsertResult:
 class Series:
     """What one import brings for one symbol: its bars of one or more timeframes, and what the symbol is.
 
-    `lot` are the steps that its venue names, None where they follow from its price. `reclassified` says that an
-    instrument of another asset class is of this one now.
+    `lot` are the steps that its venue names, None where they follow from its price. `replaced` says that the bars
+    of before go, as those of an instrument that was of another asset class.
     """
 
     symbol: str
@@ -103,7 +103,7 @@ class Series:
     source: str
     batches: tuple[Bars, ...]
     lot: Lot | None = None
-    reclassified: bool = False
+    replaced: bool = False
 
 
 def import_series(
@@ -115,25 +115,25 @@ def import_series(
         lock_bars([batch for one in series for batch in one.batches if batch.n_bars])
         for one in series:
             price = float(one.batches[0].close[-1, 0])
-            if one.reclassified:
-                reclassify(one.symbol, one.asset_class, price)
+            if one.replaced:
+                replace(one.symbol, one.asset_class, price)
             ensure_instrument(one.symbol, one.asset_class, price, lot=one.lot)
             for batch in one.batches:
                 results[one.symbol, batch.timeframe] = upsert_bars(batch, one.source, progress=progress)
     return results
 
 
-def reclassify(symbol: str, asset_class: str, price: float) -> int:
-    """Make an instrument one of another asset class, with its usual lots and calendar; the number of bars removed.
+def replace(symbol: str, asset_class: str, price: float) -> int:
+    """Remove the bars of an instrument, with what was made of them, and give it the usual lots and calendar of a class.
 
-    Its bars and what was made of them go: the calendar of before named them, and higher ones are made by sessions.
-    `DataError` where a book trades it, or has traded it, in the lots of before. Call it in a transaction.
+    Returns the number of bars. `DataError` where a book trades it, or has traded it, by these bars and in these lots.
+    Call it in a transaction.
     """
     hold(*_locks([symbol]))
     ordered = Order.objects.filter(symbol=symbol).values("book")
     book = Book.objects.filter(Q(symbols__contains=[symbol]) | Q(pk__in=ordered)).first()
     if book is not None:
-        raise DataError(f"{symbol} is of book {book.name}, and keeps the asset class in whose lots that trades")
+        raise DataError(f"{symbol} is of book {book.name}, and keeps the bars and the asset class by which that trades")
     EngineeredFeatures.objects.filter(symbol=symbol).delete()
     n_bars, _ = MarketOHLC.objects.filter(symbol=symbol).delete()
     Instrument.objects.filter(symbol=symbol).update(**usual(symbol, AssetClass(asset_class), price))

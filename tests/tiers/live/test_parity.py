@@ -33,6 +33,8 @@ def assert_one_path(desk: Stack, bars: dict[str, int], *, timeout_s: float) -> N
     """Replay so many bars of each book, all at once through the same workers, and compare each with its backtest."""
     make_holes(desk, "2012-06-01", "2012-09-30")
     desk.environ |= {"HELIOS_FEE_BPS": "0.1", "HELIOS_SLIPPAGE_BPS": "0.1"}  # at more no minute is worth a trade
+    desk.manage("flags", "whitelist", "advanced_risk_engine", "add", "AAPL", "GOOG", "IBM", "SPY")  # not MSFT
+    desk.manage("flags", "enable", "advanced_risk_engine")
     desk.start_workers()
     running = {}
     for name, n_bars in bars.items():

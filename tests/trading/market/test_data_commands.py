@@ -197,7 +197,7 @@ def test_the_class_of_what_a_book_trades_or_has_traded_stays(prices, now: str):
     order = {"client_order_id": "h1", "symbol": "SPY", "side": "BUY", "quantity": 3, "reference_price": 100}
     where = {"book": book_of([now], "1m"), "bar_ts": at("2024-01-02T15:15")}
     Order.objects.create(cycle=PipelineCycle.objects.create(timeframe="1m", mode="paper", **where), **where, **order)
-    with pytest.raises(CommandError, match="SPY is of book desk, and keeps the asset class in whose lots that trades"):
+    with pytest.raises(CommandError, match="SPY is of book desk, and keeps the bars and the asset class by which"):
         run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m", "--asset-class", "crypto")
     assert Instrument.objects.get(symbol="SPY").asset_class == "equity"
     assert MarketOHLC.objects.filter(timeframe="1m").count() == 16

@@ -25,7 +25,7 @@ from tiers.contracts.errors import DataError
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.described import described
 from tiers.ingest.prepare import BadRowsError, Prepared, bars_of_trades, prepare
-from tiers.live.bar_storage import series_of, stored_beside
+from tiers.live.bar_storage import series_of, stored_beside, with_stored
 from trading import sample_data, symbols
 from trading.enums import AssetClass, Timeframe
 from trading.market import asset_class, instruments
@@ -82,6 +82,7 @@ class Command(PlainCommand):
         parser.add_argument("--zone", default="", metavar="ZONE", help="whose clock times without an offset show")
         parser.add_argument("--dates", choices=[*DATE_ORDERS], help="whether 1/2/2024 begins with its day or its month")
         parser.add_argument("--decimal", choices=[*MARKS], help="the decimal mark of the file's numbers")
+        parser.add_argument("--replace", action="store_true", help="remove the stored bars of the symbol first")
         parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that cannot be read or used")
         parser.add_argument("--dry-run", action="store_true", help="say how the file is understood, and store nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -90,13 +91,13 @@ class Command(PlainCommand):
         began = time.monotonic()
         self.assumed: list[str] = []
         self.understood: dict[str, str] = {}
-        self.reclassified = False
+        self.replaced = False
         try:
             found = list(_sample() if options["sample"] else [self._file(options)])
             with transaction.atomic():
                 if not options["dry_run"]:
                     market.lock_bars([series.batches[0] for series, _ in found])
-                found = [stored_beside(*one) for one in found]
+                found = [self._beside(*one, told=not options["sample"]) for one in found]
                 rows = [] if options["dry_run"] else self._store(found, quiet=options["json"])
         except HeliosError as error:
             raise CommandError(str(error)) from error
@@ -116,6 +117,14 @@ class Command(PlainCommand):
                 self.stdout.write(printable(line))
         if options["dry_run"] and not options["json"]:
             self.stdout.write("Nothing was stored: --dry-run.")
+
+    def _beside(self, series: market.Series, prepared: Prepared, *, told: bool) -> tuple[market.Series, Prepared]:
+        """With what is stored of the symbol; what a file leaves together with it is told."""
+        series, prepared = stored_beside(series, prepared)
+        if told:
+            prepared = with_stored(series, prepared)
+            self.understood |= described(prepared)
+        return series, prepared
 
     def _store(self, found: list[tuple[market.Series, Prepared]], *, quiet: bool) -> list[dict[str, Any]]:
         total = sum(bars.n_bars for series, _ in found for bars in series.batches)
@@ -157,9 +166,8 @@ class Command(PlainCommand):
             drops = [DROPS] if error.n_good and not drop else []
             raise DataError("; ".join([str(error), *told, *drops])) from error
         prepared = replace(prepared, problems=(*problems, *prepared.problems))
-        self.understood |= described(prepared)
         series = series_of(prepared, kind, f"file:{name}")
-        return replace(series, reclassified=self.reclassified), prepared
+        return replace(series, replaced=self.replaced), prepared
 
     def _found(self, options: dict[str, Any]) -> FileRows:
         """The file as it is written, of bars or of trades."""
@@ -205,9 +213,12 @@ class Command(PlainCommand):
     def _asset_class(self, rows: BarTable, options: dict[str, Any], *, shifted: bool = False) -> AssetClass:
         """What is asked for, else what the instrument is known as, else what its symbol and its bars look like."""
         known = Instrument.objects.filter(symbol=rows.symbol).first()
+        if known is not None and options["replace"]:
+            self.replaced = True
+            self.assumed.append(f"the stored bars of {rows.symbol} are removed first")
         if options["asset_class"]:
-            self.reclassified = known is not None and known.asset_class != options["asset_class"]
-            if known is not None and self.reclassified:
+            if known is not None and known.asset_class != options["asset_class"]:
+                self.replaced = True
                 self.assumed.append(
                     f"{rows.symbol} was of asset class {known.asset_class} and is of {options['asset_class']} now; its "
                     "bars of before are removed, since another calendar named them"

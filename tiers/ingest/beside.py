@@ -1,0 +1,70 @@
+"""A file beside the bars that are stored of its symbol: what is missing or jumps where they meet. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+
+from tiers.contracts import PRICES, BarTable, BoolArray, calendar, split
+from tiers.ingest.bar_problems import Code
+from tiers.ingest.prepare import Prepared, merged
+from tiers.ingest.validate import gaps
+
+REACH = timedelta(days=4)  # so far another clock, or another name of days, moves a bar
+MIN_BARS = 5  # of fewer that are corrected none shows that one factor does it
+FACTOR_SPREAD = 0.1  # of the change itself: prices are rounded
+
+
+def beside(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
+    """The same with the bars that are `stored` around it, and with the gaps that both leave together."""
+    found = replace(prepared, stored=stored)
+    if prepared.traded is not None:
+        return found
+    others = (problem for problem in prepared.problems if problem.code is not Code.GAP)
+    return replace(found, problems=(*others, *gaps(neighbours(found), calendar(calendar_name), None)))
+
+
+def neighbours(prepared: Prepared) -> BarTable:
+    """The bars of the base timeframe with those stored between them, the last one before and the first one behind."""
+    (base,) = split(prepared.batches[0])
+    stored = prepared.stored
+    if stored is None:
+        return base
+    first, behind = np.searchsorted(stored.ts, base.ts[0]), np.searchsorted(stored.ts, base.ts[-1], side="right")
+    return merged(base, stored.take(np.arange(max(first - 1, 0), min(behind + 1, stored.n_rows))))
+
+
+def one_factor(prepared: Prepared) -> str:
+    """What is said of stored bars whose closes all change by one factor, as prices do that were adjusted anew."""
+    (base,), stored = split(prepared.batches[0]), prepared.stored
+    if stored is None:
+        return ""
+    _, mine, theirs = np.intersect1d(base.ts, stored.ts, return_indices=True)
+    ratio = base.close[mine] / stored.close[theirs]
+    ratio = ratio[np.abs(ratio - 1.0) > 1e-9]
+    factor = float(np.median(ratio)) if len(ratio) >= MIN_BARS else 1.0
+    if factor == 1.0 or (np.abs(ratio / factor - 1.0) > FACTOR_SPREAD * abs(factor - 1.0)).any():
+        return ""
+    rest = ", and those before them stay as they are" if stored.ts[0] < base.ts[0] else ""
+    return f"{len(ratio)} stored bars change by one factor, {factor:.4g}, as prices that were adjusted anew{rest}"
+
+
+def left_over(prepared: Prepared) -> BoolArray:
+    """Which stored bars have all prices of a bar of this file at another time, as where another clock named them.
+
+    A bar that never moved, and prices that come more than once, show nothing.
+    """
+    (base,), stored = split(prepared.batches[0]), prepared.stored
+    if stored is None:
+        return np.zeros(0, dtype=np.bool_)
+    mine, theirs = (np.stack([getattr(table, name) for name in PRICES], axis=1) for table in (base, stored))
+    at: dict[bytes, list[int]] = {}
+    for number, each in enumerate(mine):
+        at.setdefault(each.tobytes(), []).append(number)
+    found: BoolArray = (theirs.max(axis=1) > theirs.min(axis=1)) & ~np.isin(stored.ts, base.ts)
+    for row in np.flatnonzero(found):
+        rows = at.get(theirs[row].tobytes(), [])
+        found[row] = len(rows) == 1 and abs(base.ts[rows[0]] - stored.ts[row]) <= np.timedelta64(REACH)
+    return found
