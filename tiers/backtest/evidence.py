@@ -126,7 +126,7 @@ def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) ->
         class_frequencies_log_loss=float(means[7]),
         sharpe=sharpe,
         sharpe_above_class_frequencies=above_frequencies,
-        says=(*what_it_knows(moving, direction, above), *what_it_earns(sharpe, above_frequencies)),
+        says=(*what_it_knows(gain, moving, direction, above), *what_it_earns(sharpe, above_frequencies)),
     )
 
 
@@ -193,23 +193,28 @@ def _sharpes(result: Result, block: int) -> tuple[Estimate | None, Estimate | No
 # --- in words ---
 
 
-def what_it_knows(moving: Estimate, direction: Estimate, above: Estimate) -> list[str]:
+def what_it_knows(gain: Estimate, moving: Estimate, direction: Estimate, above: Estimate) -> list[str]:
     """What the gains say to somebody who has never seen a log loss."""
     goes = direction.sign > 0 and above.sign >= 0
     if moving.sign > 0 and goes:
-        knows = "On bars that it did not see, this model knows something of when prices move, and of where they go."
+        knows = "knows something of when prices move, and of where they go"
     elif moving.sign > 0:
-        knows = "On bars that it did not see, this model knows when nothing will happen, not where prices go."
+        knows = "knows when nothing will happen, not where prices go"
     elif goes:
-        knows = "On bars that it did not see, this model knows something of where prices go, not of when they move."
+        knows = "knows something of where prices go, not of when they move"
+    elif gain.sign < 0:
+        knows = "knows less than how often prices rose and fell"
     else:
-        knows = "On bars that it did not see, this model is not shown to know more than how often prices rose and fell."
+        knows = "is not shown to know more than how often prices rose and fell"
+    parts = ((moving, "of when prices move"), (direction, "of where they go"))
+    worse = " and ".join(what for part, what in parts if part.sign < 0)
+    costs = [f"Its opinion {worse} is worse than none, which is class frequencies."] if worse else []
     names = {
         1: 'It names the side of a move rightly more often than always saying "up" does.',
         0: 'It is open whether it names the side of a move rightly more often than always saying "up" does.',
         -1: 'It names the side of a move rightly less often than always saying "up" does.',
     }
-    return [knows, names[above.sign]]
+    return [f"On bars that it did not see, this model {knows}.", *costs, names[above.sign]]
 
 
 def what_it_earns(sharpe: Estimate | None, above: Estimate | None) -> list[str]:

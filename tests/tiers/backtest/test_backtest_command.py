@@ -239,8 +239,8 @@ def test_what_the_figures_say_of_the_model_is_the_same_at_the_terminal_in_json_a
     got = run_json("--timerange", DECIDED, "--export", str(path))
     assert got["evidence"]["n_bars"] == 122 - 5  # the outcome of the last five is not known yet
     assert list(got["beside"]) == ["class frequencies", "buy and hold", "buy and hold, same volatility"]
-    assert len(got["says"]) == 5
-    assert "with a 95 % interval from" in got["says"][3]
+    assert len(got["says"]) == 6
+    assert "with a 95 % interval from" in got["says"][4]
     text, html = run("--timerange", DECIDED), path.read_text()
     assert all(sentence in text and escape(sentence) in html for sentence in got["says"])
     assert "class frequencies" in text

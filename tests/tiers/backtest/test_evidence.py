@@ -119,13 +119,18 @@ def test_a_price_that_did_not_move_is_no_hit_of_either_side(lean: float) -> None
         (0.0, 0.15, "this model knows something of where prices go, not of when they move."),
         (0.1, 0.15, "this model knows something of when prices move, and of where they go."),
         (0.0, 0.0, "this model is not shown to know more than how often prices rose and fell."),
-        (-0.1, -0.15, "this model is not shown to know more than how often prices rose and fell."),
+        (-0.1, -0.15, "this model knows less than how often prices rose and fell."),
+        (0.0, -0.15, "this model knows less than how often prices rose and fell."),
+        (0.1, -0.05, "this model knows when nothing will happen, not where prices go."),
     ],
 )
 def test_the_sentence_follows_from_what_the_model_knows(moving: float, direction: float, sentence: str) -> None:
     says = told(knowing(moving=moving, direction=direction)).says
     assert says[0] == f"On bars that it did not see, {sentence}"
-    assert says[1].startswith("It names the side of a move rightly more often") is (direction > 0)
+    parts = [what for part, what in ((moving, "of when prices move"), (direction, "of where they go")) if part < 0]
+    worse = [f"Its opinion {' and '.join(parts)} is worse than none, which is class frequencies."]
+    assert [sentence for sentence in says if "worse than none" in sentence] == worse * bool(parts)
+    assert any(each.startswith("It names the side of a move rightly more often") for each in says) is (direction > 0)
 
 
 def test_a_model_without_a_card_or_without_enough_unseen_bars_gets_no_figures() -> None:
