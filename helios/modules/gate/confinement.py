@@ -33,7 +33,7 @@ WALLS: Final = (*namespaces.FLAGS, "unprivileged user", "seccomp", "Landlock")
 PROCESSES: Final = 256  # and threads: a fork bomb fills no table before it is seen from outside
 _CAPABILITIES: Final = 64
 _CAPABILITY_VERSION: Final = 0x20080522
-_ALWAYS_SEEN: Final = ("/proc", "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_ALWAYS_SEEN: Final = ("/proc", *(f"/dev/{name}" for name in namespaces.DEVICES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

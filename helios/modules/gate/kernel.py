@@ -20,6 +20,7 @@ PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _AUDIT: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _CALLS: Final = {
     "x86_64": {
+        "mmap": 9,
         "shmget": 29,
         "socket": 41,
         "socketpair": 53,
@@ -93,6 +94,7 @@ _CALLS: Final = {
         "request_key": 218,
         "keyctl": 219,
         "clone": 220,
+        "mmap": 222,
         "swapon": 224,
         "rt_tgsigqueueinfo": 240,
         "perf_event_open": 241,

@@ -23,7 +23,7 @@ _DETACH: Final = 2
 _HERE, _AT_RECURSIVE = -100, 0x8000
 _READ_ONLY: Final = 0x1 | 0x2  # for `mount_setattr`: no writing, no set-user-id
 _SCRATCH: Final = "size=64m,nr_inodes=8192"  # of memory that no process holds; files and links take some, too
-_DEVICES: Final = ("null", "zero", "full", "random", "urandom")
+DEVICES: Final = ("null", "full", "random", "urandom")  # not `zero`: mapped, it is memory that no limit counts
 
 
 def separate() -> set[str]:
@@ -65,7 +65,7 @@ def build_root(root: Path, *, read: Iterable[str], work: Path, owner: int) -> Pa
             with contextlib.suppress(FileExistsError):
                 _below(root, link).symlink_to(target)
         _show(root, Path(place).resolve(), _READ_ONLY)
-    for name in _DEVICES:
+    for name in DEVICES:
         _show(root, Path("/dev", name))
     _scratch(_make(root, Path("/dev/shm")), f"mode=1777,{_SCRATCH}")  # noqa: S108 - our own one
     seen = _make(root, work)

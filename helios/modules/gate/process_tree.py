@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import stat
 import time
@@ -23,6 +24,7 @@ import psutil
 TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
 PIPE_MB: Final = 1 / 16  # that a pipe keeps at most; the filter lets nobody make one larger
 FILE_MB: Final = 1 / 512  # that the kernel keeps of a file or link in memory, with its name, besides what is in it
+_KB: Final = re.compile(r"^Vm(?:PTE|Swap):\s*([0-9]+) kB", re.MULTILINE)
 ROUNDS: Final = 100  # of ending, while new ones keep appearing
 PATIENT_ROUNDS: Final = 20  # in which ours, once alone, may end by themselves: they collect what is left
 
@@ -48,14 +50,14 @@ class ProcessTree:
         """Memory and number of the living members; memory is looked at closely only above `enough_mb`.
 
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one. The
-        tables of pages count too: who reads far and wide fills nothing else. So do files and links in a memory of their
+        tables of pages count too: who reads far and wide fills nothing else; and what lies in swap. So do files and links in a memory of their
         own, and pipes, with a name or without, each as if it were full.
         """
         members = [process for process in self._members() if process.pid not in self._guards]
         resident = sum(_resident(process) for process in members)
         if len(members) > 1 and resident > enough_mb * 2**20:
             resident = sum(_proportional(process) for process in members)
-        resident += sum(_page_tables(process) for process in members)
+        resident += sum(_not_resident(process) for process in members)
         beside_mb = _files_mb(members) + PIPE_MB * len({pipe for process in members for pipe in _pipes(process)})
         return ResourceUsage(memory_mb=resident / 2**20 + beside_mb, processes=len(members))
 
@@ -110,12 +112,12 @@ def _proportional(process: psutil.Process) -> float:
     return float(getattr(full, "pss", full.rss))
 
 
-def _page_tables(process: psutil.Process) -> float:
+def _not_resident(process: psutil.Process) -> float:
     try:
-        _, _, rest = Path(f"/proc/{process.pid}/status").read_text(errors="replace").partition("\nVmPTE:")
+        status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
     except OSError:
         return 0.0
-    return 1_024 * float(rest.partition(" kB")[0] or 0)
+    return 1_024 * float(sum(map(int, _KB.findall(status))))
 
 
 def _pipes(process: psutil.Process) -> Iterator[tuple[int, int]]:

@@ -28,9 +28,10 @@ REFUSED: Final = (
 SIGNALS: Final = ("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
 _NAMESPACES: Final = 0x7E020000  # the flags of `clone` that make one
 
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _SET_PIPE_SIZE: Final = 1031  # a command of `fcntl`
-_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in `struct seccomp_data`
+_SHARED_MEMORY: Final = 0x01 | 0x20  # flags of `mmap` for memory that stays when no process has it in its tables
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 24, 40  # in `struct seccomp_data`
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _X32: Final = 0x40000000
 _MODE_FILTER: Final = 2
@@ -66,6 +67,12 @@ def program(*, signals_to: int | None) -> list[Instruction]:
         (_EQUAL, 0, 4, known["fcntl"]),
         (_LOAD, 0, 0, _SECOND_ARGUMENT),
         (_EQUAL, 0, 1, _SET_PIPE_SIZE),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+        (_EQUAL, 0, 5, known["mmap"]),
+        (_LOAD, 0, 0, _FOURTH_ARGUMENT),
+        (_AND, 0, 0, _SHARED_MEMORY),
+        (_EQUAL, 0, 1, _SHARED_MEMORY),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, 1, known["clone3"]),  # its flags cannot be seen here; libc then takes `clone`

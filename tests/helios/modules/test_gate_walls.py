@@ -25,7 +25,7 @@ from helios.stack.children import is_alive
 from tests.support.places import ROOT
 
 HOSTILE = """
-import contextlib, ctypes, json, os, pathlib, signal, socket, subprocess, sys
+import contextlib, ctypes, json, mmap, os, pathlib, signal, socket, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 GIVEN = json.loads({given!r})
 TRIED = {{}}
@@ -71,6 +71,8 @@ attempt("ptrace", lambda: asked({ptrace}, 16, GIVEN["victim"], 0, 0))
 attempt("namespace", lambda: asked({unshare}, 0x10000000))
 attempt("mount", lambda: asked({mount}, 0, 0, 0, 0, 0))
 attempt("memory without a limit", lambda: os.memfd_create("hidden"))
+attempt("memory that stays when it is in no process's tables", lambda: mmap.mmap(-1, 4096))
+attempt("such memory of a device", lambda: mmap.mmap(os.open("/dev/zero", os.O_RDWR), 4096))
 attempt("buffers of sockets", socket.socketpair)
 attempt("key ring", lambda: asked({keyctl}, 0, -3, 0))
 attempt("bpf", lambda: asked({bpf}, 0, 0, 0))
@@ -103,6 +105,8 @@ TRIED = (
     *("signal to ours", "approved module", "code of ours", "library", "folder for all", "root again", "ptrace"),
     *(
         "memory without a limit",
+        "memory that stays when it is in no process's tables",
+        "such memory of a device",
         "buffers of sockets",
         "namespace",
         "mount",
