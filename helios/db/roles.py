@@ -29,8 +29,7 @@ ROLES: Final = (WORKER, MAINTENANCE)
 
 _BOOK: Final = "active, cash, peak_equity, state, held_by_person, updated_at"
 _SLOT: Final = (
-    "path, version, dependencies, state, error, active_id, previous_id, watch_id, generation, reload_error, "
-    "reload_digest, loaded_at, updated_at"
+    "path, version, dependencies, state, error, active_id, previous_id, watch_id, generation, loaded_at, updated_at"
 )
 _ROLLOUT: Final = (
     "state, step, cause, n_inconclusive, n_errors, reason, version, started_at, measured_since, next_analysis_at, "

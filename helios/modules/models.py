@@ -26,6 +26,15 @@ class SwapState(models.TextChoices):
     ROLLED_BACK = "ROLLED_BACK", "rolled back"
 
 
+ANSWERS = models.Func(  # numbers of swaps, each with a text or null
+    models.F("prepared"),
+    models.Value(
+        'strict $ ? (@.type() == "object" && !exists(@.keyvalue() ? '
+        '(!(@.key like_regex "^[0-9]{1,18}$") || !(@.value.type() == "string" || @.value.type() == "null"))))'
+    ),
+    function="jsonb_path_exists",
+    output_field=models.BooleanField(),
+)
 OPEN_SWAPS = (SwapState.CHECKING, SwapState.TESTING, SwapState.PREPARING)
 
 
@@ -299,6 +308,7 @@ class ModuleProcess(models.Model):
         db_table = "module_processes"
         ordering = ["started_at"]
         verbose_name_plural = "module processes"
+        constraints: ClassVar = [models.CheckConstraint(condition=ANSWERS, name="module_processes_answers")]
 
     def __str__(self) -> str:
         return f"{self.component} {self.host}:{self.pid}"

@@ -17,7 +17,7 @@ from helios.errors import HeliosError, error_text, plain
 from helios.modules import loading, services, sources, swapping
 from helios.modules.errors import SwapRunning
 from helios.modules.models import Module, ModuleState, ModuleSwap, ModuleVersion, SwapState
-from helios.modules.rows import MODULES, changed, named, slots
+from helios.modules.rows import MODULES, RELOAD, changed, named, slots
 
 FLAG: Final = "hot_reload_modules"
 ACTOR: Final = "hot reload"
@@ -126,4 +126,4 @@ def _settle(name: str, digest: str, why: str) -> None:
         slot.reload_digest, slot.reload_error = digest, why
         kind = "module.reload_waits" if why == WAITS else "module.reload_refused" if why else "module.reload_settled"
         severity = "warning" if why and why != WAITS else "info"
-        changed(slot, kind, {"digest": digest[:12], "error": why}, severity=severity)
+        changed(slot, kind, {"digest": digest[:12], "error": why}, severity=severity, also=RELOAD)

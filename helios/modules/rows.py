@@ -15,10 +15,8 @@ from helios.modules.models import Module, ModuleState, ModuleVersion
 MODULES: Final = Subject(name="modules", refused=ModuleRefused)
 _HASH: Final = re.compile(r"[0-9a-f]{12,64}")
 STATE: Final = ("state", "error", "loaded_at", "updated_at")  # columns of a version that change once it is registered
-_SLOT: Final = (  # and of a slot, besides how it is configured
-    *("path", "version", "dependencies", *STATE, "active", "previous", "watch", "generation"),
-    *("reload_error", "reload_digest"),
-)
+_SLOT: Final = ("path", "version", "dependencies", *STATE, "active", "previous", "watch", "generation")  # and of a slot
+RELOAD: Final = ("reload_digest", "reload_error")  # of it, too, where somebody chose or looked at files: no worker does
 USABLE = (ModuleState.LOADED, ModuleState.ACTIVE)
 
 
@@ -70,7 +68,7 @@ def changed(
 ) -> None:
     """Save a slot under the next generation with the face of what fills it; the event and the news go with it.
 
-    `also`: fields of its configuration that changed.
+    `also`: further fields that changed.
     """
     _show(row)
     row.generation = MODULES.moved()

@@ -15,7 +15,7 @@ from helios.modules.core.versions import label_of, parse
 from helios.modules.errors import AlreadyTested, ModuleLoadFailed, ModuleRefused
 from helios.modules.gate import runs
 from helios.modules.models import OPEN_SWAPS, Module, ModuleCode, ModuleState, ModuleVersion
-from helios.modules.rows import MODULES, USABLE, changed, find, move, named, slots, version_of
+from helios.modules.rows import MODULES, RELOAD, USABLE, changed, find, move, named, slots, version_of
 from helios.modules.sources import Declaration, SourceCode
 from helios.modules.swapping import fill_slot, recover, rollback, swap
 
@@ -311,7 +311,7 @@ def _take(slot: Module, row: ModuleVersion, *, actor: str) -> None:
     before = row.state
     fill_slot(slot, row, previous=None)
     data = {"before": before, "after": ModuleState.ACTIVE, "version": row.version, "label": row.label, "actor": actor}
-    changed(slot, "module.state_changed", {**data, "error": ""})
+    changed(slot, "module.state_changed", {**data, "error": ""}, also=RELOAD)
 
 
 def _last_usable(slot: Module, row: ModuleVersion) -> bool:

@@ -34,7 +34,7 @@ from helios.modules.models import (
     ModuleVersion,
     SwapState,
 )
-from helios.modules.rows import MODULES, STATE, USABLE, changed, named, passed, slots, version_of
+from helios.modules.rows import MODULES, RELOAD, STATE, USABLE, changed, named, passed, slots, version_of
 
 PREPARE_S: Final = 60.0  # a living process that has not answered by then holds the swap up
 POLL_S: Final = 0.05
@@ -267,7 +267,7 @@ def _switch(row: ModuleSwap) -> None:
         _supersede(slot)
         fill_slot(slot, to, previous=slot.active)
         slot.watch = row if row.watch_calls else None
-        changed(slot, "module.swapped", _announced(row))
+        changed(slot, "module.swapped", _announced(row), also=RELOAD)
         if not row.watch_calls:
             _complete(slot, row)
 
@@ -356,7 +356,8 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
         switched_at=now,
         finished_at=now,
     )
-    changed(slot, "module.rolled_back", _announced(row), severity="critical" if failed else "warning")
+    also = () if failed else RELOAD
+    changed(slot, "module.rolled_back", _announced(row), severity="critical" if failed else "warning", also=also)
     return row
 
 
@@ -365,11 +366,10 @@ def _back(slot: Module, rows: dict[str, Module], *, actor: str, error: str, fail
 
 def _fail(row: ModuleSwap, error: BaseException) -> None:
     """Write down why a swap ended before its switch. Its version is FAILED when it was at fault itself."""
-    sentence = error_text(error)
     with MODULES.alone():
         current = ModuleSwap.objects.select_related("module", "to_version__module").get(pk=row.pk)
         if current.state in OPEN_SWAPS:
-            _end_failed(current, sentence, at_fault=isinstance(error, SwapFailed))
+            _end_failed(current, error_text(error), at_fault=isinstance(error, SwapFailed))
     row.refresh_from_db()
 
 

@@ -50,8 +50,8 @@ class ProcessTree:
         """Memory and number of the living members; memory is looked at closely only above `enough_mb`.
 
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one. The
-        tables of pages count too: who reads far and wide fills nothing else; and what lies in swap. So do files and links in a memory of their
-        own, and pipes, with a name or without, each as if it were full.
+        tables of pages count too, since who reads far and wide fills nothing else, and what lies in swap. So do files
+        and links in a memory of their own, and pipes, with a name or without, each as if it were full.
         """
         members = [process for process in self._members() if process.pid not in self._guards]
         resident = sum(_resident(process) for process in members)
