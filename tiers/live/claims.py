@@ -91,7 +91,7 @@ def count_try(claim: Claim) -> None:
     cycle = claim.cycle
     if cycle.redriven and cycle.rollouts:
         cycle.tries += 1
-        PipelineCycle.objects.filter(pk=cycle.pk).update(tries=cycle.tries)
+        PipelineCycle.objects.filter(pk=cycle.pk, status=PipelineCycle.Status.RUNNING).update(tries=cycle.tries)
 
 
 def asked(cycle_id: int, stage: Stage) -> None:

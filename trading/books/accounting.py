@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 import orjson
 
@@ -33,8 +33,11 @@ def exact(value: float) -> Decimal:
 
 
 def rounded(value: Decimal) -> Decimal:
-    """An amount of money as a multiple of the smallest, half to even."""
-    return value.quantize(SMALLEST_AMOUNT, ROUND_HALF_EVEN)
+    """An amount of money as a multiple of the smallest, half to even. `Rejected` beyond what 28 digits carry."""
+    try:
+        return value.quantize(SMALLEST_AMOUNT, ROUND_HALF_EVEN)
+    except InvalidOperation:
+        raise Rejected(f"an amount of money must be less than 1e20, was {value:.6g}") from None
 
 
 def written(value: Decimal) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 from django.core.checks import CheckMessage
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.functions import Abs, Cast
-from django.db.models.lookups import LessThan
+from django.db.models.functions import Abs
+from django.db.models.lookups import LessThan, LessThanOrEqual
 
 from trading.symbols import MAX_LETTERS, PATTERN
 
 ZERO = Decimal(0)
+MOST = Decimal(10) ** 20  # an amount is less: beside eight decimals no more digits have room in 28
+SCALE = 64  # decimals of an amount: of 28 digits, for a coin at 1e-36
 
 
 class Exact(models.DecimalField):  # type: ignore[type-arg]  # it cannot be subscripted at run time
@@ -74,10 +76,13 @@ def one_of(field: str, values: list[str], name: str) -> models.CheckConstraint:
 
 
 def finite(table: str, *fields: str) -> models.CheckConstraint:
-    """A check that amounts are numbers: one that is none would make every sum with it fail, or none; NULL passes."""
-    infinite = Cast(models.Value("Infinity"), Exact())  # NaN is more than that
-    numbers = (LessThan(Abs(field), infinite) for field in fields)
-    return models.CheckConstraint(condition=models.Q(*numbers), name=f"{table}_finite")
+    """A check that amounts are numbers that money arithmetic can carry, to the satoshi; NULL passes.
+
+    One that is none would make every sum with it fail, or none, and one of a thousand digits every sum after it long.
+    """
+    numbers = (LessThan(Abs(field), models.Value(MOST, Exact())) for field in fields)  # NaN is more than that
+    digits = (LessThanOrEqual(models.Func(field, function="scale"), models.Value(SCALE)) for field in fields)
+    return models.CheckConstraint(condition=models.Q(*numbers, *digits), name=f"{table}_finite")
 
 
 def within(field: str, low: float, high: float, name: str) -> models.CheckConstraint:

@@ -325,7 +325,7 @@ def test_a_worker_can_do_what_its_tasks_do(ask: Ask, role: str, statement: str) 
         "INSERT INTO market_ohlc SELECT * FROM market_ohlc WHERE false",
         decision("running"),
         cycle("begun", "DONE", "now()", pins='{"llm": "before"}'),
-        'UPDATE pipeline_cycles SET modules = \'{"llm": "before"}\'',
+        "UPDATE pipeline_cycles SET modules = '{\"llm\": \"before\"}' WHERE status = 'RUNNING'",
         RESULT.replace("'a'", "'b'"),
     ],
 )

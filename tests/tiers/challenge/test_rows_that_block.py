@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from helios.db import roles
+from helios.db.partitions import ensure_partitions
+from helios.errors import Rejected
 from tests.tiers.challenge.conftest import FIRST, run
 from tiers.live import chain
-from trading.books import ledger
+from trading.books import ledger, write
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +48,8 @@ VALUES ('AAPL', '1d', '2999-01-01Z', 1, 1, 1, 1, 1, '')
 @pytest.fixture
 def cycle(book, times):
     """One that has ended; from now on this process speaks as a worker's role."""
+    soon = datetime.now(UTC) + timedelta(hours=2)
+    ensure_partitions("market_ohlc", "year", soon, soon)
     with connection.cursor() as cursor:
         cursor.execute("SELECT make_partition('market_ohlc', 'market_ohlc_y2999', '2999-01-01Z', '3000-01-01Z')")
         done = run(book, times[FIRST])
@@ -64,7 +70,12 @@ def cycle(book, times):
         CYCLE.format("infinity"),
         CYCLE.format("-infinity"),
         "UPDATE pipeline_cycles SET progressed_at = 'infinity'",
+        CYCLE.format("SOON").replace("'SOON'", "now() + interval '2 hours'"),
+        "UPDATE pipeline_cycles SET progressed_at = now() + interval '2 minutes'",
+        "UPDATE pipeline_cycles SET status = 'RUNNING', finished_at = NULL",
+        "UPDATE pipeline_cycles SET reason = 'all is well'",
         BAR,
+        BAR.replace("'2999-01-01Z'", "now() + interval '2 hours'"),
         SNAPSHOT,
         ORDER.format("1", "1 year"),
         ORDER.format("'NaN'", "0"),
@@ -73,6 +84,10 @@ def cycle(book, times):
         "UPDATE portfolio_state SET cash = 'NaN'",
         "UPDATE portfolio_state SET peak_equity = 'Infinity'",
         "UPDATE positions SET last_price = 'NaN'",
+        "UPDATE positions SET quantity = 1e20, cost = 1",
+        "UPDATE positions SET quantity = 1e-65, cost = 1",
+        "UPDATE positions SET realised_pnl = -1e40",
+        "UPDATE portfolio_state SET cash = 1e40",
         "UPDATE portfolio_state SET updated_at = '20000-01-01Z'",
         "UPDATE positions SET updated_at = '4000-01-01Z BC'",
         "UPDATE pipeline_cycles SET finished_at = 'infinity'",
@@ -83,6 +98,19 @@ def test_a_row_that_would_stop_a_book_for_good_is_refused(cycle, statement):
     refused = pytest.raises((ProgrammingError, IntegrityError), match=r"a worker may|_finite|moments|permission denied")
     with refused, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+@pytest.mark.parametrize("quantity", ["1e19", "-1e19"])
+def test_a_worth_that_no_sum_carries_is_refused_with_a_sentence(cycle, book, times, quantity):
+    """What a worker says that a book holds is believed."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE positions SET quantity = {quantity}, cost = {quantity}")
+        after = run(book, times[FIRST + 1])
+        assert (after.status, "an amount of money must be less than 1e20, was" in after.reason) == ("FAILED", True)
+        cursor.execute("RESET ROLE")
+    assert write.set_state(book.name, "HALTED", actor="ann", reason="odd").state == "HALTED"
+    with pytest.raises(Rejected, match="must be less than 1e20"):
+        write.set_state(book.name, "ACTIVE", actor="ann", reason="calm")
 
 
 def test_the_entry_that_follows_is_added_whoever_hashed_it(cycle, book, times):
