@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.contrib.auth.models import User
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from loguru import logger
 
 from helios import events
-from helios.db.locks import hold
+from helios.db.locks import changing, hold
+from helios.errors import Conflict
 from sentinel import audits
 from sentinel.audits import CheckResult, Report
 from sentinel.collect import collect
@@ -42,7 +43,7 @@ def run_audit(*, serving: Collection[str] = ()) -> Report:
     report = audits.audit(collect(serving=serving))
     try:
         record(report, duration_ms=(time.perf_counter() - start) * 1000)
-    except DatabaseError as error:
+    except (DatabaseError, Conflict) as error:
         logger.bind(error=str(error).strip()).warning("sentinel.not_recorded")
     return report
 
@@ -52,7 +53,7 @@ def record(report: Report, *, duration_ms: float) -> Changes:
 
     A check that could not judge leaves its findings as they are.
     """
-    with transaction.atomic():
+    with changing("the list of findings"):
         hold("sentinel")  # two audits at once take turns in writing
         known = {row.fingerprint: row for row in Finding.objects.filter(resolved_at__isnull=True)}
         changes = _apply(report, known)

@@ -8,6 +8,7 @@ died leaves a FAILED job with that reason, never one that runs for ever.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -21,8 +22,8 @@ from kombu.exceptions import OperationalError
 from loguru import logger
 
 from helios.control import bounds
-from helios.db.locks import hold
-from helios.errors import HeliosError, TooMany, error_text
+from helios.db.locks import changing, hold
+from helios.errors import Conflict, HeliosError, TooMany, error_text
 from helios.modules import presence, services, swapping
 from helios.modules.errors import ModuleRefused, SwapFailed, SwapRunning, UnknownJob
 from helios.modules.gate import runs
@@ -120,7 +121,8 @@ def open_jobs() -> QuerySet[ModuleJob]:
 
 
 def _take(job_id: int) -> bool:
-    with transaction.atomic():
+    """Whether the job is ours to do now; not while somebody holds the list of jobs: its message is sent again."""
+    with suppress(Conflict), changing("the list of jobs"):
         hold("module jobs")  # of two messages at once, the second one sees what the first one took
         if ModuleJob.objects.filter(state=JobState.RUNNING).exists():
             return False
@@ -129,6 +131,7 @@ def _take(job_id: int) -> bool:
             mine = mine.exclude(kind__in=TRIALS)
         taken = mine.update(state=JobState.RUNNING, detail="", owner=presence.owner(), started_at=Now())
         return taken == 1
+    return False
 
 
 def get(job_id: int) -> ModuleJob | None:

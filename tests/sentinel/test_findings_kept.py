@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, connection
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helios.db import locks
 from helios.events.models import SystemEvent
 from sentinel import audits, services
 from sentinel.audits import CheckResult, Report, Severity
@@ -254,3 +257,14 @@ def test_a_viewer_reads_findings_and_may_not_acknowledge_them(client: Client, dj
     acknowledge(client, row)
     row.refresh_from_db()
     assert row.acknowledged_at is None
+
+
+def test_an_audit_that_cannot_write_ends_all_the_same(monkeypatch):
+    monkeypatch.setattr(locks, "WAIT_MS", 100)
+    monkeypatch.setattr(audits, "audit", lambda _: report(finding()))
+    with closing(connection.get_new_connection(connection.get_connection_params())) as other:
+        other.cursor().execute("SELECT pg_advisory_lock(hashtextextended('sentinel', 0))")
+        began = time.monotonic()
+        assert services.run_audit().checks
+    assert opened() == set()
+    assert time.monotonic() - began < 10

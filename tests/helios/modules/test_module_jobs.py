@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from helios.control import bounds
+from helios.db import locks
 from helios.errors import TooMany
 from helios.modules import jobs, presence, services, swapping, tasks
 from helios.modules.errors import ModuleRefused, SwapRunning, UnknownJob
@@ -310,3 +312,14 @@ def test_the_beat_looks_after_the_jobs(job, gone):
     ModuleJob.objects.filter(pk=job.pk).update(state="RUNNING", owner=gone, started_at=timezone.now(), detail="")
     tasks.watch_files()
     assert ModuleJob.objects.get().state == "FAILED"
+
+
+def test_a_lock_that_somebody_keeps_holds_the_worker_up_for_a_moment_only(job, monkeypatch):
+    """A module in charge can take any lock by its name."""
+    monkeypatch.setattr(locks, "WAIT_MS", 100)
+    with closing(connection.get_new_connection(connection.get_connection_params())) as other:
+        other.cursor().execute("SELECT pg_advisory_lock(hashtextextended('module jobs', 0))")
+        jobs.run(job.pk)
+        assert now(job) == ("QUEUED", jobs.WAITS)
+    jobs.run(job.pk)
+    assert now(job)[0] == "SUCCEEDED"
