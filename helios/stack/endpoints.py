@@ -31,6 +31,7 @@ _SESSION = {
     "default_transaction_isolation": r"read\ committed",
     "search_path": "public",
     "local_preload_libraries": "",
+    "client_connection_check_interval": "2s",  # what a process was in when it was killed ends with it
 }
 LONGEST_TASK_S = 300  # a worker that idles in a transaction for longer hangs, and holds its rows for nobody
 ROOT_STATE = Path("/var/lib/helios")  # where root keeps the server files of a checkout nobody else may enter

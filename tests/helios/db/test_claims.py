@@ -1,5 +1,9 @@
 """A claim is given back, whatever happens to who took it."""
 
+import json
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -108,3 +112,27 @@ def test_who_makes_trading_safer_is_told_at_once_that_somebody_holds_the_row(cyc
         generations.lock("flags")
         generations.lock("modules")
         other.submit(asked).result(timeout=20)
+
+
+HOLDS = """
+import json, psycopg2, sys
+cursor = psycopg2.connect(**json.loads(sys.argv[1])).cursor()
+cursor.execute("SELECT pg_backend_pid(), pg_advisory_lock(77)")
+print(cursor.fetchone()[0], flush=True)
+cursor.execute("SELECT pg_sleep(60)")
+"""
+
+
+def test_a_killed_process_holds_nothing_although_it_was_in_a_statement():
+    known = {key: value for key, value in connection.get_connection_params().items() if isinstance(value, str | int)}
+    command = [sys.executable, "-c", HOLDS, json.dumps(known)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker, connection.cursor() as cursor:
+        pid = int(worker.stdout.readline())
+        worker.kill()
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = %s", [pid])
+            if cursor.fetchone() == (0,):
+                return
+            time.sleep(0.2)
+    raise AssertionError
