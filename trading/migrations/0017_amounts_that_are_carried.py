@@ -11,7 +11,7 @@ AMOUNTS = import_module("trading.migrations.0014_rows_that_block_nothing")._AMOU
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0015_tries_of_a_stage")]
+    dependencies = [("trading", "0016_feed_coverage")]
     operations = [
         *(migrations.RemoveConstraint(model, f"{table}_finite") for model, table, *_ in AMOUNTS),
         *(migrations.AddConstraint(model, finite(table, *fields)) for model, table, *fields in AMOUNTS),
