@@ -11,7 +11,7 @@ AMOUNTS = import_module("trading.migrations.0014_rows_that_block_nothing")._AMOU
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0016_feed_coverage")]
+    dependencies = [("trading", "0017_tail_loss")]
     operations = [
         *(migrations.RemoveConstraint(model, f"{table}_finite") for model, table, *_ in AMOUNTS),
         *(migrations.AddConstraint(model, finite(table, *fields)) for model, table, *fields in AMOUNTS),
