@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import nullcontext
 
@@ -38,7 +39,7 @@ def run(argv: list[str]) -> int:
     children.leave_on_sigterm()
     try:
         env = load_env()
-        configure("manage", console_level="WARNING")
+        configure(os.environ.get("HELIOS_COMPONENT", "manage"), console_level="WARNING")
         if argv[1:2] and argv[1] in SENDING_NO_TASK:
             settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app not in settings.OF_PAGES_AND_TASKS]
         with Lease(env) if needs_servers(argv) else nullcontext():

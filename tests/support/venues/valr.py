@@ -44,7 +44,9 @@ class Faults:
 class StandIn:
     """The venue: pairs with their tapes, a clock that may differ from ours, and what it was asked."""
 
-    def __init__(self, tapes: dict[tuple[str, str], Tape], *, skew_s: float = 0.0, limited: bool = True) -> None:
+    def __init__(
+        self, tapes: dict[tuple[str, str], Tape], *, skew_s: float = 0.0, limited: bool = True, port: int = 0
+    ) -> None:
         self.tapes = {f"{base}{quote}": tape for (base, quote), tape in tapes.items()}
         self.pairs = [_pair(*each) for each in tapes]
         self.skew = timedelta(seconds=skew_s)
@@ -55,7 +57,7 @@ class StandIn:
         self._minute, self._public = 0, 0
         self._lock = threading.Lock()
         config = uvicorn.Config(
-            self._app, host="127.0.0.1", port=0, interface="asgi3", log_level="error", lifespan="off"
+            self._app, host="127.0.0.1", port=port, interface="asgi3", log_level="error", lifespan="off"
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

@@ -1,0 +1,51 @@
+"""A stand-in of VALR that trades by itself, in real time: `python -m tests.support.venues [PORT]`.
+
+BTC/ZAR and ETH/ZAR walk at random from a day ago on, some trades a second.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+from tests.support.venues.tape import MINUTE, Tape
+from tests.support.venues.valr import StandIn
+
+PRICES = {("BTC", "ZAR"): 1_900_000.0, ("ETH", "ZAR"): 62_000.0}
+BACK = timedelta(hours=26)
+
+
+def main(port: int) -> None:
+    rng, prices = random.Random(), dict(PRICES)
+    tapes = {pair: Tape() for pair in prices}
+    now = datetime.now(UTC)
+    at = now - BACK
+    while at < now - timedelta(seconds=20):
+        at += timedelta(seconds=rng.uniform(1, 20))
+        for pair, tape in tapes.items():
+            _trade(rng, prices, pair, tape, at)
+    with StandIn(tapes, limited=False, port=port) as venue:
+        sys.stdout.write(f"HELIOS_VALR_URL={venue.url}\n")
+        sys.stdout.flush()
+        told = at.replace(second=0, microsecond=0)
+        while True:
+            time.sleep(rng.uniform(0.05, 0.5))
+            at = datetime.now(UTC)
+            while told + MINUTE <= at:
+                for (base, quote), tape in tapes.items():
+                    for bar in tape.minutes(told, told + MINUTE):
+                        venue.stream.bucket(f"{base}{quote}", bar)
+                told += MINUTE
+            pair = rng.choice(list(tapes))
+            venue.stream.trade("".join(pair), _trade(rng, prices, pair, tapes[pair], at))
+
+
+def _trade(rng: random.Random, prices: dict, pair: tuple[str, str], tape: Tape, at: datetime):
+    prices[pair] *= 1 + rng.gauss(0, 0.0004)
+    return tape.add(at, f"{prices[pair]:.0f}", f"{rng.expovariate(50):.8f}", rng.choice(["buy", "sell"]))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0)

@@ -1,0 +1,51 @@
+"""`paper_book`: a book that trades what comes in, where a model speaks of it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.support import networks
+from tests.support.live_market import make_bars, stored
+from trading.models import Book
+from trading.registry import artefacts
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _market(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.VAR_DIR = tmp_path
+    monkeypatch.setattr(artefacts, "_loaded", {})
+    stored(make_bars(("AAPL", "IBM"), n_bars=60, seed=3))
+
+
+def run(*words: str) -> dict[str, Any]:
+    out = io.StringIO()
+    call_command("paper_book", "live", "--symbols", "AAPL,IBM", "--timeframe", "1d", *words, "--json", stdout=out)
+    return json.loads(out.getvalue())
+
+
+def test_a_book_of_the_tiers_or_of_a_strategy_begins_with_the_next_bar(tmp_path: Path) -> None:
+    networks.serve(tmp_path, "AAPL", "IBM", name="both")
+    assert run("--cash", "5000", "--strategy", "sma_cross", "--params", '{"fast": 3, "slow": 8}')["active"] is True
+    book = Book.objects.get()
+    assert (book.mode, book.cash, book.strategy) == (
+        "paper",
+        5000,
+        {"name": "sma_cross", "params": {"fast": 3, "slow": 8}},
+    )
+    assert book.active
+    with pytest.raises(CommandError, match="name must be free"):
+        run()
+
+
+def test_without_a_model_it_would_buy_nothing_and_is_refused() -> None:
+    with pytest.raises(CommandError, match="no trained model"):
+        run("--strategy", "buy_and_hold")
+    assert not Book.objects.exists()

@@ -1,0 +1,90 @@
+"""`manage.py paper_book`: a new book that trades live market data with paper money."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import transaction
+
+from helios.env import get_env
+from helios.errors import DataError, HeliosError
+from helios.plain_command import PlainCommand, actor
+from helios.redaction import printable
+from helios.system_checks import OF_SETTINGS
+from tiers.live import inference
+from trading.books import write as books
+from trading.market import instruments
+from trading.market.timeframes import TIMEFRAMES
+from trading.models import Book
+from trading.strategies import registry
+
+
+class Command(PlainCommand):
+    help = "Make a book that trades what is stored as it comes in (`manage.py stream`), with paper money."
+    requires_system_checks = OF_SETTINGS
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="of the new book")
+        parser.add_argument("--symbols", required=True, help="comma-separated, such as VALR:BTC-ZAR")
+        parser.add_argument("--timeframe", required=True, choices=[*TIMEFRAMES])
+        parser.add_argument(
+            "--strategy", default=registry.TIERS, choices=[registry.TIERS, *registry.STRATEGIES], help="default: helios"
+        )
+        parser.add_argument("--params", default="{}", help='of the strategy, as JSON: {"fast": 10, "slow": 30}')
+        parser.add_argument("--cash", help="money at the start, in the currency of the symbols")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            book = self._made(options)
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+        said = f"Book {book.name} trades {', '.join(book.symbols)} at {book.timeframe} from the next bar on."
+        found = {"book": book.name, "symbols": book.symbols, "timeframe": book.timeframe, "active": True}
+        self.stdout.write(json.dumps(found) if options["json"] else printable(said))
+
+    def _made(self, options: dict[str, Any]) -> Book:
+        env, strategy = get_env(), _strategy(options["strategy"], options["params"])
+        drafted = books.draft_book(
+            options["name"],
+            mode=Book.Mode.PAPER,
+            timeframe=options["timeframe"],
+            symbols=instruments.listed(options["symbols"]),
+            initial_cash=env.initial_cash if options["cash"] is None else _money(options["cash"]),
+            fee_bps=Decimal(str(env.fee_bps)),
+            slippage_bps=Decimal(str(env.slippage_bps)),
+            strategy=strategy,
+        )
+        # A strategy, too, buys nothing that no model speaks of: tier 4 allows none of it.
+        inference.model_for(drafted, inference.features_in_use(drafted.timeframe))
+        with transaction.atomic():
+            book = books.add_book(drafted)
+            books.set_active(book.name, active=True, actor=actor(), reason="paper_book")
+        return book
+
+
+def _strategy(name: str, params: str) -> dict[str, Any]:
+    """As a book keeps it: empty where the tiers decide."""
+    try:
+        given = json.loads(params)
+    except json.JSONDecodeError:
+        given = None
+    if not isinstance(given, dict):
+        raise DataError(f'--params must be a JSON object such as {{"fast": 10, "slow": 30}}, was {params!r}')
+    if name == registry.TIERS:
+        if given:
+            raise DataError(f"{name} takes no --params, was given {', '.join(given)}")
+        return {}
+    registry.make(name, given)
+    return {"name": name, "params": given}
+
+
+def _money(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise DataError(f"--cash must be an amount of money, was {text!r}") from None
