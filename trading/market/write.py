@@ -124,10 +124,11 @@ def import_series(
 
 
 def replace(symbol: str, asset_class: str, price: float) -> int:
-    """Remove the bars of an instrument, with what was made of them, and give it the usual lots and calendar of a class.
+    """Remove the bars of an instrument, with what was made of them.
 
-    Returns the number of bars. `DataError` where a book trades it, or has traded it, by these bars and in these lots.
-    Call it in a transaction.
+    One of another asset class gets the usual lots and calendar of this one, any other keeps its own. Returns the number
+    of bars. `DataError` where a book trades it, or has traded it, by these bars and in these lots. Call it in a
+    transaction.
     """
     hold(*_locks([symbol]))
     ordered = Order.objects.filter(symbol=symbol).values("book")
@@ -136,7 +137,9 @@ def replace(symbol: str, asset_class: str, price: float) -> int:
         raise DataError(f"{symbol} is of book {book.name}, and keeps the bars and the asset class by which that trades")
     EngineeredFeatures.objects.filter(symbol=symbol).delete()
     n_bars, _ = MarketOHLC.objects.filter(symbol=symbol).delete()
-    Instrument.objects.filter(symbol=symbol).update(**usual(symbol, AssetClass(asset_class), price))
+    Instrument.objects.filter(symbol=symbol).exclude(asset_class=asset_class).update(
+        **usual(symbol, AssetClass(asset_class), price)
+    )
     return n_bars
 
 

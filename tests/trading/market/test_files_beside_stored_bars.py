@@ -13,6 +13,7 @@ from django.core.management import call_command
 
 from trading.market import read
 from trading.market.calendars import calendar
+from trading.models import Instrument
 
 pytestmark = pytest.mark.django_db
 N = 120
@@ -101,7 +102,9 @@ def test_bars_of_another_clock_are_told_until_they_are_replaced(tmp_path: Path) 
             "clock named them; --replace removes all stored bars first"
         )
     assert "left over" in hours(*again)  # they stay
+    Instrument.objects.update(min_notional=7)  # as a venue says it
     assert "left over" not in hours("--replace", *again)
+    assert Instrument.objects.get().min_notional == 7
     stored = read.bar_range(["HHH-USDT"], "1h")
     assert stored.n_bars == N
     assert str(stored.ts[0]).startswith("2023-01-05T06:00")
