@@ -53,6 +53,7 @@ def assert_one_path(desk: Stack, bars: dict[str, int], *, timeout_s: float) -> N
         assert compared.returncode == 0, compared.stderr
         twin = json.loads(compared.stdout.splitlines()[-1])
         assert twin["cycles"] == n_bars
+        assert twin["limited"] == [symbol for symbol in BOOKS[name][0].split(",") if symbol != "MSFT"]
         assert twin["n_orders"] > 0
         assert max(twin["worst"].values()) <= 1e-6, (name, twin["worst"])
         assert twin["worst"]["equity"] == 0.0
