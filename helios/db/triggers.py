@@ -33,7 +33,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER {name} BEFORE {events} ON {table}
+CREATE TRIGGER {name} {when} {events} ON {table}
     FOR EACH ROW WHEN (current_user = '{worker}') EXECUTE FUNCTION {name}();
 """
 
@@ -46,12 +46,15 @@ def append_only_sql(table: str) -> tuple[str, str]:
     return _REFUSE.format(table=table), _ALLOW.format(table=table)
 
 
-def for_workers(name: str, table: str, condition: str, sentence: str, *, events: str = "UPDATE") -> RunSQL:
+def for_workers(
+    name: str, table: str, condition: str, sentence: str, *, events: str = "UPDATE", when: str = "BEFORE"
+) -> RunSQL:
     """The operation that refuses workers, with that sentence, the changes of a row that meet the condition.
 
     Both are PL/pgSQL: of OLD and NEW, and what RAISE takes. The names of the role and of `42501` are for all tables.
+    `when` "AFTER", the condition sees all that the statement changed.
     """
     sql = _REFUSE_WORKERS.format(
-        name=name, table=table, condition=condition, sentence=sentence, events=events, worker=WORKER
+        name=name, table=table, condition=condition, sentence=sentence, events=events, when=when, worker=WORKER
     )
     return RunSQL(sql, f"DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}();")

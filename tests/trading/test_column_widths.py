@@ -29,7 +29,6 @@ OF_MODULES = {  # texts that a module is free to choose
     "method": "trading.RebalancingEvent.method",
     "reason": "trading.RebalancingEvent.reason",
     "provider": "trading.StrategicDecision.provider",
-    "client_order_id": "trading.Order.client_order_id",
 }
 OWN = [model for model in apps.get_models() if model.__module__.startswith(("helios.", "trading.", "sentinel."))]
 

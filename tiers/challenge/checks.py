@@ -13,10 +13,10 @@ import numpy as np
 
 from tiers.contracts import MAX_RISK_MULTIPLIER, BarsByTimeframe, BoolArray, FloatArray, TradingState, shortest
 from tiers.contracts.errors import DataError
-from tiers.contracts.plans import Plan
+from tiers.contracts.plans import Plan, client_order_id
 
 SUM_TOLERANCE = 1e-6
-LONGEST = {"method": 32, "reason": 64, "provider": 32, "client_order_id": 48}  # letters that their columns hold
+LONGEST = {"method": 32, "reason": 64, "provider": 32}  # letters that their columns hold
 
 
 def checked(tier: Any, stage: str, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -112,15 +112,19 @@ def _portfolio(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> 
 
 
 def _execute(result: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> Plan:
-    symbols = named["book"].symbols
+    symbols, bar_ts = named["book"].symbols, named["targets"].bar_ts
     _fields("execute", result, "intents", "denials")
     seen: set[str] = set()
     for intent in result.intents:
         _fields("an order of execute", intent, "client_order_id", "symbol", "side", "quantity", "reference_price")
-        _short("an order of execute", intent, "client_order_id")
         if intent.symbol not in symbols or intent.symbol in seen:
             raise DataError(
                 f"execute must give one order at most for each symbol of the book, {intent.symbol!r} broke it"
+            )
+        identity = client_order_id(named["key"], bar_ts, intent.symbol, intent.side)
+        if intent.client_order_id != identity:
+            raise DataError(
+                f"an order must have the id of its decision, {identity}, was {intent.client_order_id!r:.99}"
             )
         if not intent.quantity.is_finite() or intent.quantity <= 0:
             raise DataError(f"the quantity of an order must be above 0, was {intent.quantity} {intent.symbol}")

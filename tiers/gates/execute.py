@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy as np
 from helios.modules.suites import Candidate, GateTest, require
 from tiers.contracts import BookView, OrderIntent, Side, TargetWeights, TradingState
 from tiers.contracts.parameters import ExecuteParams
+from tiers.contracts.plans import client_order_id
 from tiers.gates import assertions, completeness, samples
 from tiers.gates.samples import SYMBOLS
 
 PARAMS = ExecuteParams()
 N = len(SYMBOLS)
 KEY = "gate:1"
-MAX_ID = 48  # characters that the outbox keeps
 CENT = Decimal("0.01")
 FIELDS = ("client_order_id", "symbol", "side", "quantity", "reference_price", "bar_ts")
 
@@ -159,26 +158,20 @@ def a_halted_book_orders_nothing(candidate: Candidate, seed: int) -> None:
     require(not intents, f"a halted book must send no order, it sent {len(intents)}")
 
 
-def order_ids_are_unique_and_short(candidate: Candidate, seed: int) -> None:
+def a_symbol_has_one_order_at_most(candidate: Candidate, seed: int) -> None:
     for _, _, intents in _samples(candidate, seed):
-        ids = [intent.client_order_id for intent in intents]
-        require(len(ids) == len(set(ids)), "every order of a plan needs an id of its own, two had the same")
-        ok = all(isinstance(each, str) and 0 < len(each) <= MAX_ID and each.isascii() for each in ids)
-        require(ok, f"an order id must be 1 to {MAX_ID} ASCII characters, were {ids[:3]}")
         symbols = [intent.symbol for intent in intents]
         require(len(symbols) == len(set(symbols)), "a plan must hold one order a symbol at most, one had two")
 
 
 def order_ids_name_their_decision(candidate: Candidate, seed: int) -> None:
-    view = _book(seed)
-    targets = samples.targets(seed, view)
-    first = _ids(_orders(candidate, targets, view))
-    require(first == _ids(_orders(candidate, targets, view)), "the same decision must give the same order ids")
-    other = _ids(_orders(candidate, targets, view, key="gate:2"))
-    require(not first & other, "another book must get other order ids, some were the same")
-    later = samples.BAR_TS + timedelta(hours=1)
-    moved = _orders(candidate, replace(targets, bar_ts=later), replace(view, bar_ts=later))
-    require(not first & _ids(moved), "another bar must get other order ids, some were the same")
+    for _, targets, intents in _samples(candidate, seed):
+        for intent in intents:
+            identity = client_order_id(KEY, targets.bar_ts, intent.symbol, intent.side)
+            require(
+                intent.client_order_id == identity,
+                f"an order must have the id of its decision, {identity}, was {intent.client_order_id!r}",
+            )
 
 
 def sells_come_before_buys(candidate: Candidate, seed: int) -> None:
@@ -202,10 +195,6 @@ def _without_price(view: BookView, place: int) -> tuple[Decimal | None, ...]:
     return tuple(None if j == place else price for j, price in enumerate(view.price))
 
 
-def _ids(intents: tuple[OrderIntent, ...]) -> set[str]:
-    return {intent.client_order_id for intent in intents}
-
-
 _ALL = (
     ("a changed target gives orders", a_changed_target_gives_orders, True),
     ("quantities are positive multiples of the lot", quantities_are_positive_multiples_of_the_lot, True),
@@ -218,7 +207,7 @@ _ALL = (
     ("only what can be traded is ordered", only_what_can_be_traded_is_ordered, True),
     ("nothing is ordered for a target that is held", nothing_is_ordered_for_a_target_that_is_held, True),
     ("a halted book orders nothing", a_halted_book_orders_nothing, True),
-    ("order ids are unique and short", order_ids_are_unique_and_short, True),
+    ("a symbol has one order at most", a_symbol_has_one_order_at_most, True),
     ("order ids name their decision", order_ids_name_their_decision, True),
     ("sells come before buys", sells_come_before_buys, False),
     ("a target of zero sells everything", a_target_of_zero_sells_everything, False),

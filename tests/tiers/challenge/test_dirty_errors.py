@@ -116,6 +116,14 @@ def run(**named):
     plan = base(**named)
     return replace(plan, intents=tuple(replace(each, reference_price=None) for each in plan.intents))
 """
+NEXT_IDS = """
+from dataclasses import replace
+from datetime import timedelta
+from tiers.execute import run as base
+def run(**named):
+    later = base(**named | {'targets': replace(named['targets'], bar_ts=named['targets'].bar_ts + timedelta(days=1))})
+    return replace(later, intents=tuple(replace(each, bar_ts=named['targets'].bar_ts) for each in later.intents))
+"""
 NOT_NUMBERS = """
 from dataclasses import replace
 from tiers.llm import run as base
@@ -214,12 +222,15 @@ def test_an_answer_of_a_shadow_that_cannot_be_kept_is_an_error_of_its_own(book, 
     assert orders_of(book)
 
 
-def test_orders_without_a_price_are_a_failure_of_the_version_that_gave_them(book, times, swap):
+@pytest.mark.parametrize(
+    ("source", "told"), [(NO_PRICE, "the price of an order must be"), (NEXT_IDS, "must have the id of its decision")]
+)
+def test_orders_that_cannot_be_kept_are_a_failure_of_the_version_that_gave_them(book, times, swap, source, told):
     before = active("execute")
-    swap("execute", NO_PRICE)
+    swap("execute", source)
     cycle = run(book, times[FIRST])
     assert (cycle.status, active("execute")) == ("DONE", before)
-    assert "the price of an order must be" in cycle.stage_runs.get(stage="execute").reason
+    assert told in cycle.stage_runs.get(stage="execute").reason
 
 
 def test_what_an_analyst_says_is_stored_clean(book, times, swap):

@@ -11,8 +11,10 @@ from helios.db import roles
 from helios.db.partitions import ensure_partitions
 from helios.errors import Rejected
 from tests.tiers.challenge.conftest import FIRST, run
+from tiers.contracts.plans import client_order_id
 from tiers.live import chain
 from trading.books import ledger, write
+from trading.models import PaperOrder, TradeExecution
 
 pytestmark = pytest.mark.django_db
 
@@ -36,8 +38,18 @@ SELECT book_id, cycle_id, bar_ts + interval '1 day', 1, 1, 1, 0, 0, '{}' FROM po
 ORDER = """
 INSERT INTO orders (book_id, cycle_id, client_order_id, venue_order_id, symbol, side, quantity, filled_quantity,
     reference_price, bar_ts, status, reason, created_at, updated_at)
-SELECT book_id, cycle_id, 'x', '', 'ZZZ', 'BUY', {}, 0, 1, bar_ts + interval '{}', 'NEW', '', now(), now()
+SELECT book_id, cycle_id, {identity}, '', '{symbol}', 'BUY', 1, 0, 1, bar_ts + interval '{later}', 'NEW', '',
+    now(), now()
 FROM orders LIMIT 1
+"""
+PAPER = """
+INSERT INTO paper_orders (client_order_id, book_id, symbol, side, quantity, bar_ts, status, accepted_at)
+SELECT {identity}, book_id, symbol, side, quantity, bar_ts + interval '{later}', 'OPEN', now() FROM orders
+"""
+FILL = """
+INSERT INTO trade_executions
+    (order_id, book_id, venue_fill_id, symbol, side, quantity, price, notional, fee, slippage_bps, bar_ts, created_at)
+SELECT id, book_id, {identity}, symbol, side, 1, 1, 1, 0, 0, bar_ts, now() FROM orders
 """
 BAR = """
 INSERT INTO market_ohlc (symbol, timeframe, bar_ts, open, high, low, close, volume, source)
@@ -77,9 +89,14 @@ def cycle(book, times):
         BAR,
         BAR.replace("'2999-01-01Z'", "now() + interval '2 hours'"),
         SNAPSHOT,
-        ORDER.format("1", "1 year"),
-        ORDER.format("'NaN'", "0"),
-        ORDER.format("'Infinity'", "0"),
+        ORDER.format(identity="client_order_id", symbol="IBM", later="1 year"),
+        ORDER.format(identity="'x'", symbol="IBM", later="0"),
+        PAPER.format(identity="'x'", later="0"),
+        PAPER.format(identity="client_order_id", later="1 day"),
+        "UPDATE paper_orders SET client_order_id = 'x'",
+        FILL.format(identity="client_order_id || '-1'"),
+        "UPDATE orders SET quantity = 'NaN'",
+        "UPDATE orders SET quantity = 'Infinity'",
         "UPDATE orders SET bar_ts = '9999-01-01Z'",
         "UPDATE portfolio_state SET cash = 'NaN'",
         "UPDATE portfolio_state SET peak_equity = 'Infinity'",
@@ -111,6 +128,24 @@ def test_a_worth_that_no_sum_carries_is_refused_with_a_sentence(cycle, book, tim
     assert write.set_state(book.name, "HALTED", actor="ann", reason="odd").state == "HALTED"
     with pytest.raises(Rejected, match="must be less than 1e20"):
         write.set_state(book.name, "ACTIVE", actor="ann", reason="calm")
+
+
+@pytest.mark.parametrize(("later", "symbol"), [(1, "AAPL"), (0, "ZZZ")])
+def test_no_id_of_an_order_to_come_or_of_another_symbol_is_taken(cycle, book, times, later, symbol):
+    taken = client_order_id(f"book:{book.pk}", times[FIRST + later], symbol, "BUY")
+    statement = ORDER.format(identity=f"'{taken}'", symbol=symbol if later == 0 else "MSFT", later="0")
+    refused = pytest.raises(ProgrammingError, match="a worker may write an order of a symbol of its book, with its own")
+    for each in (statement, f"UPDATE orders SET client_order_id = '{taken}', symbol = '{symbol}'"):
+        with refused, transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(each)
+
+
+def test_what_was_filled_is_filled_once(cycle, book, times):
+    assert run(book, times[FIRST + 1]).status == "DONE"
+    assert TradeExecution.objects.exists()
+    refused = pytest.raises(ProgrammingError, match="a worker may place what was ordered, once")
+    with refused, transaction.atomic():
+        PaperOrder.objects.filter(status="FILLED").update(status="OPEN")
 
 
 def test_the_entry_that_follows_is_added_whoever_hashed_it(cycle, book, times):
