@@ -16,7 +16,8 @@ from helios.db.locks import hold
 Period = Literal["year", "month"]
 
 # Runs as its owner, who owns the tables: it makes partitions of tables that have some, named and bounded as below, all
-# of a table by year or all by month. One that reached further would keep those that it overlaps from being made.
+# of a table by year or all by month, for who may write there. One that reached further would keep those that it
+# overlaps from being made, and whoever reads a table without a time locks all that there are.
 MAKER = """
 CREATE OR REPLACE FUNCTION make_partition(parent regclass, child text, first timestamptz, until timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -34,6 +35,10 @@ BEGIN
         AND (inhrelid::regclass::text ~ '_y[0-9]{4}m[0-9]{2}$') <> (number[2] IS NOT NULL)
     ) THEN
         RAISE EXCEPTION '% must hold what its name says, as the others do, not % to %', child, first, until;
+    END IF;
+    IF NOT has_any_column_privilege(session_user, parent, 'INSERT')
+        OR number[1]::int NOT BETWEEN 1900 AND extract(year FROM clock_timestamp() AT TIME ZONE 'UTC') + 1 THEN
+        RAISE EXCEPTION '% must hold rows that may be written, of 1900 to next year', child USING ERRCODE = '42501';
     END IF;
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS public.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)', child, parent, first, until

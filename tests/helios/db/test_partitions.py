@@ -45,9 +45,9 @@ def _table() -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_table")
 def test_a_span_gets_every_partition_once() -> None:
-    first, last = datetime(2026, 11, 20, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
+    first, last = datetime(2024, 11, 20, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC)
     made = ensure_partitions("partition_probe", "month", first, last)
-    assert made == [f"partition_probe_y{month}" for month in ("2026m11", "2026m12", "2027m01", "2027m02")]
+    assert made == [f"partition_probe_y{month}" for month in ("2024m11", "2024m12", "2025m01", "2025m02")]
     assert ensure_partitions("partition_probe", "month", first, last) == []
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO partition_probe VALUES (%s), (%s)", [first, last])
@@ -96,3 +96,12 @@ def test_no_partition_keeps_another_from_being_made(name: str, first: str, until
     ensure_partitions("market_ohlc", "year", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
     with connection.cursor() as cursor, pytest.raises(DatabaseError, match="must hold what its name says"):
         cursor.execute("SELECT make_partition('market_ohlc', %s, %s, %s)", [f"market_ohlc_{name}", first, until])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("year", [1, 1899, datetime.now(UTC).year + 2, 9998])
+def test_no_partition_is_made_for_a_year_in_which_nothing_trades(year: int) -> None:
+    """Whoever reads a table without a time locks all of its partitions, and the locks of a server have an end."""
+    moment = datetime(year, 1, 1, tzinfo=UTC)
+    with pytest.raises(DatabaseError, match="must hold rows that may be written, of 1900 to next year"):
+        ensure_partitions("market_ohlc", "year", moment, moment)
