@@ -8,12 +8,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tiers.contracts.errors import DataError
 from trading.market.bars import FIELDS, BarTable
+from trading.market.feeds.file_text import MAX_BYTES, MAX_ROWS, MAX_VALUES
 from trading.market.feeds.files import FileSource
 
 NAMES = "Date,Open,High,Low,Close,Volume"
@@ -121,6 +123,38 @@ def test_packed_named_and_written_otherwise_a_file_says_the_same(tmp_path: Path,
 )
 def test_an_archive_of_anything_but_one_file_is_refused(tmp_path: Path, content: bytes, sentence: str):
     assert refused(content, tmp_path, name="prices.zip") == sentence
+
+
+def packed(name: str) -> bytes:
+    """Little that unpacks to more rows or values than are read."""
+    if name.endswith(".parquet"):
+        out = io.BytesIO()
+        pl.DataFrame({"ts": pl.repeat(0, MAX_ROWS + 1, eager=True)}).write_parquet(out)
+        return out.getvalue()
+    n_columns = 10_000 if name.startswith("wide") else 6
+    header = NAMES + "," * (n_columns - 6)
+    return gzip.compress((header + "\n" * (MAX_VALUES // n_columns + 1)).encode(), mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "had"),
+    [
+        ("prices.csv.gz", "13,333,334 rows of 6"),
+        ("wide.csv.gz", "8,001 rows of 10,000"),
+        ("prices.parquet", "8,000,001 rows of 1"),
+    ],
+)
+def test_a_file_that_unpacks_to_more_than_memory_holds_is_to_be_imported_in_parts(tmp_path, name, had):
+    most = "must have 8,000,000 rows and 80,000,000 values at most"
+    assert refused(packed(name), tmp_path, name=name) == f"{name} {most}, had {had}; import it in parts"
+
+
+def test_a_file_of_more_bytes_than_memory_holds_is_to_be_imported_in_parts(tmp_path):
+    path = tmp_path / "prices.csv"
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(DataError, match="must be of 512 MiB at most, was larger; import it in parts"):
+        FileSource(path=path, symbol="X", timeframe="1d").read()
 
 
 @pytest.mark.parametrize("name", ["prices.csv.gz", "prices.zip"])

@@ -23,7 +23,10 @@ TEXT_SUFFIXES: Final = (".csv", ".tsv", ".txt")
 PACKED: Final = (".gz", ".zip")
 SUFFIXES: Final = (*TEXT_SUFFIXES, ".parquet", ".feather", ".arrow")
 SEPARATORS: Final = (",", ";", "\t", "|")
-MAX_BYTES: Final = 4 * 2**30  # unpacked
+# Unpacked, so that reading a file takes less than 4 GB, whatever it holds.
+MAX_BYTES: Final = 2**29
+MAX_ROWS: Final = 8_000_000
+MAX_VALUES: Final = 80_000_000
 _PREFACE_LINES: Final = 20  # a title or a link stands above the header of some downloads
 _HEAD_BYTES: Final = 64 * 2**10
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -56,7 +59,11 @@ def open_sheet(path: Path) -> Sheet:
     if not data:
         raise DataError(f"{path.name} must hold bars, was empty")
     try:
-        sheet = _text_sheet(_utf8(data, path.name), path.name) if kind in TEXT_SUFFIXES else _typed_sheet(data, kind)
+        sheet = (
+            _text_sheet(_utf8(data, path.name), path.name)
+            if kind in TEXT_SUFFIXES
+            else _typed_sheet(data, kind, path.name)
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path.name} must be a readable {kind[1:]} file, was not: {reason}") from error
@@ -102,11 +109,21 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
 def _bounded(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
     data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise DataError(f"{name} must be of {MAX_BYTES >> 30} GiB at most, was larger; import it in parts")
+        raise DataError(f"{name} must be of {MAX_BYTES >> 20} MiB at most, was larger; import it in parts")
     return data
 
 
-def _typed_sheet(data: bytes, kind: str) -> Sheet:
+def _refuse_too_many(n_rows: int, n_columns: int, name: str) -> None:
+    if n_rows > MAX_ROWS or n_rows * n_columns > MAX_VALUES:
+        raise DataError(
+            f"{name} must have {MAX_ROWS:,} rows and {MAX_VALUES:,} values at most, had {n_rows:,} rows of "
+            f"{n_columns:,}; import it in parts"
+        )
+
+
+def _typed_sheet(data: bytes, kind: str, name: str) -> Sheet:
+    lazy = pl.scan_parquet(io.BytesIO(data)) if kind == ".parquet" else pl.scan_ipc(io.BytesIO(data))
+    _refuse_too_many(lazy.select(pl.len()).collect().item(), len(lazy.collect_schema()), name)
     frame = pl.read_parquet(io.BytesIO(data)) if kind == ".parquet" else pl.read_ipc(io.BytesIO(data))
     return Sheet(frame=frame, rows=np.arange(1, frame.height + 1), width=np.zeros(frame.height, np.int64))
 
@@ -127,6 +144,7 @@ def _utf8(data: bytes, name: str) -> bytes:
 
 def _text_sheet(data: bytes, name: str) -> Sheet:
     above, separator, names = _header(data, name)
+    _refuse_too_many(data.count(b"\n"), _parsed(data, separator, above, n_rows=0).width, name)
     # What polars says of a longer row names no row, so it cuts them, and they are counted where there is one.
     try:
         frame, width = _parsed(data, separator, above), None
@@ -155,13 +173,20 @@ def _header(data: bytes, name: str) -> tuple[int, str, list[str]]:
     return above, separator, next(csv.reader([lines[above]], delimiter=separator))
 
 
-def _parsed(data: bytes, separator: str, above: int, *, cut: bool = False) -> pl.DataFrame:
-    return pl.read_csv(data, separator=separator, skip_lines=above, infer_schema=False, truncate_ragged_lines=cut)
+def _parsed(data: bytes, separator: str, above: int, *, cut: bool = False, n_rows: int | None = None) -> pl.DataFrame:
+    return pl.read_csv(
+        data,
+        separator=separator,
+        skip_lines=above,
+        infer_schema=False,
+        truncate_ragged_lines=cut,
+        n_rows=n_rows,
+    )
 
 
 def _widths(data: bytes, separator: str, above: int) -> npt.NDArray[np.int64]:
     """How many values each row below the header has, up to its last one; 0 where the header has as many."""
-    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=separator)
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), delimiter=separator)
     widths = [_width(values) for values in _skipped(reader, above)]
     return np.array([width if width > widths[0] else 0 for width in widths[1:]], np.int64)
 
