@@ -54,8 +54,8 @@ class Subject:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """The same for what the system does by itself."""
-        with transaction.atomic():
+        """The same for what the system does by itself, which waits longer."""
+        with locks.changing(f"a row of {self.name}", wait_ms=locks.SYSTEM_WAIT_MS):
             generations.lock(self.name)
             yield
 

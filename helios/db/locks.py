@@ -15,6 +15,7 @@ from psycopg2.errors import LockNotAvailable
 from helios.errors import Conflict
 
 WAIT_MS: Final = 2_000  # for who is at work: most are over sooner
+SYSTEM_WAIT_MS: Final = 10_000  # what nobody waits for is tried again later
 _until: ContextVar[float | None] = ContextVar("until", default=None)
 
 
@@ -34,8 +35,8 @@ def _wait_ms() -> int:
 
 
 @contextlib.contextmanager
-def changing(what: str) -> Iterator[None]:
-    """A transaction for what a person changes, which waits `WAIT_MS` at most for rows that others hold.
+def changing(what: str, *, wait_ms: int | None = None) -> Iterator[None]:
+    """A transaction for what a person changes, which waits `WAIT_MS`, or `wait_ms`, at most for rows that others hold.
 
     Raises `Conflict`, naming `what`, where they hold one longer: a worker that hangs, or means harm, keeps nobody
     waiting who wants trading to be safer.
@@ -43,7 +44,7 @@ def changing(what: str) -> Iterator[None]:
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(_wait_ms())])
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(wait_ms or _wait_ms())])
             yield
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):

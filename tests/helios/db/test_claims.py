@@ -114,6 +114,23 @@ def test_who_makes_trading_safer_is_told_at_once_that_somebody_holds_the_row(cyc
         other.submit(asked).result(timeout=20)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_no_row_that_somebody_keeps_holds_up_what_the_system_does_by_itself_for_good(monkeypatch):
+    """The worker of maintenance has other work to do meanwhile, and comes back to this."""
+    monkeypatch.setattr(locks, "SYSTEM_WAIT_MS", 50)
+
+    def asked():
+        try:
+            with pytest.raises(Conflict, match="a row of modules must be free to be changed"):
+                swapping.recover()
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as other:
+        generations.lock("modules")
+        other.submit(asked).result(timeout=20)
+
+
 HOLDS = """
 import json, psycopg2, sys
 cursor = psycopg2.connect(**json.loads(sys.argv[1])).cursor()
