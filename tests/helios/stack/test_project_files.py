@@ -29,7 +29,8 @@ TARGETS = (
 def words_of(command: list[str]) -> list[str]:
     """A command line from the name of the program on, without what differs between a laptop and a container."""
     differs = re.compile(r"--(address|port|host)=|\$\{")
-    return [word for word in command[command.index("celery") + 1 :] if not differs.match(word)]
+    begin = command.index("celery" if "celery" in command else "manage.py")
+    return [word for word in command[begin + 1 :] if not differs.match(word)]
 
 
 def test_help_lists_every_target_and_is_what_plain_make_does() -> None:

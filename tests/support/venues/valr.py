@@ -57,7 +57,13 @@ class StandIn:
         self._minute, self._public = 0, 0
         self._lock = threading.Lock()
         config = uvicorn.Config(
-            self._app, host="127.0.0.1", port=port, interface="asgi3", log_level="error", lifespan="off"
+            self._app,
+            host="127.0.0.1",
+            port=port,
+            interface="asgi3",
+            log_level="error",
+            lifespan="off",
+            log_config=None,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

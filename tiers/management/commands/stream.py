@@ -22,6 +22,7 @@ from tiers.live.feed.session import Session
 from trading.venues.valr.client import Client
 
 LOOK_S = 5.0  # between looks at which instruments books trade
+ALIVE = "stream.alive"
 PAUSE_S = 10.0  # where the venue does not say which pairs it has
 
 
@@ -91,6 +92,8 @@ class _Chosen:
 
 
 def _chosen(names: list[str] | None) -> _Chosen:
+    """What is wanted now; each look is a sign of life for whoever watches the process."""
+    (get_env().var_dir / ALIVE).touch()
     try:
         flags.refresh_if_behind()
         return _Chosen(names or wanted.by_books(), flags.is_enabled("websocket_streaming"))
