@@ -39,10 +39,11 @@ def run(argv: list[str]) -> int:
     children.leave_on_sigterm()
     try:
         env = load_env()
-        configure(os.environ.get("HELIOS_COMPONENT", "manage"), console_level="WARNING")
+        component = os.environ.get("HELIOS_COMPONENT", "")  # of a stack, whose runner sees to the servers
+        configure(component or "manage", console_level="WARNING")
         if argv[1:2] and argv[1] in SENDING_NO_TASK:
             settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app not in settings.OF_PAGES_AND_TASKS]
-        with Lease(env) if needs_servers(argv) else nullcontext():
+        with Lease(env) if needs_servers(argv) and not component else nullcontext():
             execute_from_command_line(argv)
     except KeyboardInterrupt:
         return _fail("Interrupted", 130)
