@@ -172,13 +172,19 @@ def test_what_cannot_be_replayed_says_why(book, challenger):
         rollout_replay.replay(row)
 
 
-def test_a_replay_step_goes_on_to_shadow_mode_by_itself(book, times, challenger, django_capture_on_commit_callbacks):
-    run(book, times[FIRST])
+def analysed(challenger):
+    """A rollout whose replay step has been looked at once, and what was found."""
     row = planned("risk", challenger("risk", SAME["risk"]))
     services.start(row.pk, actor="test")
     services.advance(row.pk)
     row.refresh_from_db()
     analysis = row.analyses.get()
+    return row, analysis
+
+
+def test_a_replay_step_goes_on_to_shadow_mode_by_itself(book, times, challenger, django_capture_on_commit_callbacks):
+    run(book, times[FIRST])
+    row, analysis = analysed(challenger)
     assert (analysis.verdict, row.step) == ("Success", 1), analysis.reason
 
 
@@ -187,11 +193,7 @@ def test_a_replay_over_bars_that_were_seen_in_training_succeeds_no_step(
 ):
     MLModel.objects.update(trained_to=times[FIRST - 10])
     run(book, times[FIRST])
-    row = planned("risk", challenger("risk", SAME["risk"]))
-    services.start(row.pk, actor="test")
-    services.advance(row.pk)
-    row.refresh_from_db()
-    analysis = row.analyses.get()
+    row, analysis = analysed(challenger)
     assert (analysis.verdict, row.step) == ("Inconclusive", 0)
     assert analysis.reason == "15 of the 25 bars were seen in training: what they show is no evidence"
     assert analysis.numbers["arms"]["challenger"]["bars_seen_in_training"] == 15

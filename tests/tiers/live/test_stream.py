@@ -12,14 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from helios.stack.processes import ProcessSpec
 from tests.support.harness import Stack
-from tests.support.ingest_bars import needs
 from tests.support.places import ROOT
-from tests.support.venues.tape import MINUTE, Tape, taped
+from tests.support.venues.tape import MINUTE, Tape
 from tests.support.venues.valr import StandIn
+from tests.support.xrp_eth import real_tape
 
 SYMBOL = "VALR:XRP-ETH"
 HOURS = 5
@@ -37,12 +35,6 @@ class Clock:
 
     def set(self, at: datetime) -> None:
         self._told[:8] = (int(at.timestamp() * 1_000_000)).to_bytes(8, "little")
-
-
-def real_tape() -> Tape:
-    frame = pl.read_ipc(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"))
-    rows = frame.select(pl.col("timestamp"), pl.col("price").cast(pl.String), pl.col("amount").cast(pl.String)).rows()
-    return taped((datetime.fromtimestamp(ms / 1000, UTC), price, amount) for ms, price, amount in rows)
 
 
 class Streaming:

@@ -8,18 +8,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
 from django.core.management import CommandError, call_command
 
 from helios.breakers import process
 from helios.env import get_env
-from tests.support.ingest_bars import needs
 from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
-from trading.market import read as market
-from trading.market.bars import FIELDS
+from tests.support.xrp_eth import assert_stored, real_tape
 from trading.models import Instrument, MarketOHLC
 from trading.venues.valr import client as valr_client
 
@@ -98,15 +94,6 @@ def test_what_is_asked_wrongly_is_one_sentence_and_stores_nothing(
 
 
 def test_a_real_market_that_was_traded_there_gives_its_files_of_bars_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = pl.read_ipc(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"))
-    rows = frame.select(pl.col("timestamp"), pl.col("price").cast(pl.String), pl.col("amount").cast(pl.String)).rows()
-    tape = taped((datetime.fromtimestamp(ms / 1000, UTC), price, amount) for ms, price, amount in rows)
-    with StandIn({("XRP", "ETH"): tape}) as venue:
+    with StandIn({("XRP", "ETH"): real_tape()}) as venue:
         run(venue, monkeypatch, "--pairs", "XRP-ETH", "--timerange", "20191011-20191013")
-    for timeframe, minutes in (("1m", 1), ("5m", 5)):
-        expected = pl.read_ipc(needs("crypto", "freqtrade", f"XRP_ETH-{timeframe}.feather"))
-        found = market.bar_range(["VALR:XRP-ETH"], timeframe)
-        opens = expected["date"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
-        assert np.array_equal(found.ts - np.timedelta64(60 * minutes, "s"), opens)
-        for name in FIELDS:
-            assert np.array_equal(getattr(found, name)[:, 0], expected[name].to_numpy()), (timeframe, name)
+    assert_stored("VALR:XRP-ETH")

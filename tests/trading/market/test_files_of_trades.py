@@ -6,12 +6,11 @@ import io
 import json
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 from django.core.management import CommandError, call_command
 
 from tests.support.ingest_bars import needs
+from tests.support.xrp_eth import assert_stored
 from trading.market import read as market
 from trading.market.bars import FIELDS
 from trading.models import MarketOHLC
@@ -80,10 +79,4 @@ def test_rows_that_break_a_rule_are_left_out_with_a_word(write):
 
 def test_a_real_file_gives_its_files_of_minutes_and_of_five_minutes():
     run(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"), symbol="XRP/ETH")
-    for timeframe, minutes in (("1m", 1), ("5m", 5)):
-        expected = pl.read_ipc(needs("crypto", "freqtrade", f"XRP_ETH-{timeframe}.feather"))
-        found = market.bar_range(["XRP/ETH"], timeframe)
-        opens = expected["date"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
-        assert np.array_equal(found.ts - np.timedelta64(60 * minutes, "s"), opens)
-        for name in FIELDS:
-            assert np.array_equal(getattr(found, name)[:, 0], expected[name].to_numpy()), (timeframe, name)
+    assert_stored("XRP/ETH")
