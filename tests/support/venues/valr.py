@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import uvicorn
 
 from tests.support.venues.stream import Stream, signed
-from tests.support.venues.tape import Minute, Tape, Trade
+from tests.support.venues.tape import MINUTE, Minute, Tape, Trade
 
 PUBLIC_A_MINUTE = 30
 Answer = tuple[int, Any]
@@ -132,7 +132,14 @@ class StandIn:
 
     def _buckets(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
         since, until = (datetime.fromtimestamp(int(query[name]), UTC) for name in ("startTime", "endTime"))
-        found = [_bucket(pair, one) for one in self.tapes[pair].minutes(since, until)]
+        told = {one.start: one for one in self.tapes[pair].minutes(since, until)}
+        if query.get("includeEmpty") == "true":
+            price = self.tapes[pair].trades[0].price
+            for number in range(int((until - since) / MINUTE)):
+                start = since + number * MINUTE
+                flat = {"open": price, "high": price, "low": price, "close": price, "volume": "0"}
+                price = told.setdefault(start, Minute(start=start, **flat)).close
+        found = [_bucket(pair, told[start]) for start in sorted(told)]
         return found[::-1][: int(query.get("limit", 300))]
 
     def _trades(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:

@@ -16,8 +16,11 @@ from helios.env import get_env
 from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
 from tests.support.xrp_eth import assert_stored, real_tape
+from tiers.live.feed import repair
 from trading.models import Instrument, MarketOHLC
 from trading.venues.valr import client as valr_client
+from trading.venues.valr import market as valr
+from trading.venues.valr.client import Client
 
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -97,3 +100,27 @@ def test_a_real_market_that_was_traded_there_gives_its_files_of_bars_exactly(mon
     with StandIn({("XRP", "ETH"): real_tape()}) as venue:
         run(venue, monkeypatch, "--pairs", "XRP-ETH", "--timerange", "20191011-20191013")
     assert_stored("VALR:XRP-ETH")
+
+
+def test_a_minute_that_has_not_reached_the_answers_yet_is_not_taken_for_one_without_a_trade(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tape, until = two_days(), START + timedelta(hours=1)
+    with StandIn({("BTC", "ZAR"): tape}) as venue, Client(venue.url) as client:
+        pair = valr.pairs(client)["VALR:BTC-ZAR"]
+        whole = venue.answer
+        behind = until - timedelta(minutes=5)
+        monkeypatch.setattr(venue, "answer", lambda *asked: _before(behind, whole(*asked)))
+        late = repair.fetch(client, pair, START, until, now=until)
+        assert late.until == behind
+        assert not MarketOHLC.objects.filter(timeframe="1h").exists()
+        assert repair.fetch(client, pair, START, until, now=until + timedelta(minutes=10)).until == until
+        monkeypatch.setattr(venue, "answer", whole)
+        assert repair.fetch(client, pair, START, until, now=until).until == until
+    assert MarketOHLC.objects.filter(timeframe="1h").count() == 1
+
+
+def _before(moment: datetime, answer: tuple[int, list[dict[str, Any]]]) -> tuple[int, list[dict[str, Any]]]:
+    """An answer that minutes after a moment have not reached."""
+    status, rows = answer
+    return status, [row for row in rows if datetime.fromisoformat(row["startTime"]) < moment]

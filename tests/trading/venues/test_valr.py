@@ -87,7 +87,8 @@ def test_a_pair_is_an_instrument_with_the_steps_of_its_venue(btc: market.Pair) -
 
 
 def test_minutes_are_named_by_their_closes_and_one_without_a_trade_is_none(client: Client, btc: market.Pair) -> None:
-    (found,) = market.minutes(client, btc, START, START + timedelta(minutes=5))
+    ((found, newest),) = market.minutes(client, btc, START, START + timedelta(minutes=5))
+    assert newest == START + timedelta(minutes=5)
     assert found.ts.astype("datetime64[m]").astype(str).tolist() == ["2026-01-05T10:01", "2026-01-05T10:03"]
     expected = [[100, 101], [102.5, 101], [99, 101], [99, 101], [3.5, 3]]
     assert [getattr(found, name).tolist() for name in FIELDS] == expected
@@ -96,7 +97,7 @@ def test_minutes_are_named_by_their_closes_and_one_without_a_trade_is_none(clien
 def test_more_minutes_than_one_answer_holds_are_asked_for_in_parts(client: Client, venue: StandIn) -> None:
     eth = market.pairs(client)["VALR:ETH-ZAR"]
     tables = list(market.minutes(client, eth, START + timedelta(minutes=10), START + timedelta(minutes=710)))
-    assert [table.n_rows for table in tables] == [300, 300, 100]
+    assert [table.n_rows for table, _ in tables] == [300, 300, 100]
     assert venue.asked["/v1/public/ETHZAR/buckets"] == 3
 
 
@@ -184,7 +185,7 @@ def test_what_may_pass_is_asked_for_again(
     client: Client, venue: StandIn, btc: market.Pair, answer: tuple, slept: list[float]
 ) -> None:
     venue.faults.next("/buckets", *[answer] * (valr_client.TRIES - 1))
-    assert [table.n_rows for table in market.minutes(client, btc, START, START + timedelta(minutes=5))] == [2]
+    assert [table.n_rows for table, _ in market.minutes(client, btc, START, START + timedelta(minutes=5))] == [2]
     assert slept == [0.5, 1.0, 2.0]
 
 

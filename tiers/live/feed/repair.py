@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from django.db import transaction
 
-from tiers.ingest.minutes import Row
+from tiers.ingest.minutes import SECOND, Row
 from tiers.ingest.prepare import prepare
 from tiers.live.bar_storage import series_of, stored_beside
 from tiers.live.feed import recorder
@@ -17,31 +19,47 @@ from trading.market.calendars import ALWAYS_OPEN
 from trading.venues.valr import market as valr
 from trading.venues.valr.client import Client
 
+SETTLED: Final = timedelta(minutes=10)  # what the venue does not speak of for so long had no trade
 Results = dict[tuple[str, str], market.UpsertResult]
 
 
-def fetch(client: Client, pair: valr.Pair, after: datetime, until: datetime) -> tuple[Results, dict[int, Row]]:
-    """Store the bars of (after, until] with the higher ones made of them; what was stored, and the minutes by close.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What was stored, the minutes by close in microseconds, and up to where all of them are known."""
 
-    `after` is a full hour, so that no higher bar is made of a part. Raises: as the venue's requests.
+    stored: Results
+    rows: dict[int, Row]
+    until: datetime
+
+
+def fetch(client: Client, pair: valr.Pair, after: datetime, until: datetime, *, now: datetime) -> Fetched:
+    """Store the bars of (after, until] with the higher ones made of them.
+
+    `after` is a full hour, so that no higher bar is made of a part. The newest minutes may not have reached the venue's
+    answers yet: known is what it spoke of, and what is long over. Raises: as the venue's requests.
     """
-    tables = [table for table in valr.minutes(client, pair, after, until) if table.n_rows]
+    told = list(valr.minutes(client, pair, after, until))
+    settled = (now - SETTLED).replace(second=0, microsecond=0)
+    spoken = max((close for _, close in told if close is not None), default=after)
+    known = max(spoken, min(until, settled))
+    tables = [table for table, _ in told if table.n_rows]
     if not tables:
-        return {}, {}
-    prepared = prepare(concatenated(tables), ALWAYS_OPEN, source=pair.symbol, not_after=until, traded=(after, until))
+        return Fetched(stored={}, rows={}, until=known)
+    prepared = prepare(concatenated(tables), ALWAYS_OPEN, source=pair.symbol, not_after=until, traded=(after, known))
     series = series_of(prepared, AssetClass.CRYPTO, f"{valr.VENUE.lower()}:buckets", lot=pair.lot)
     with transaction.atomic():
         market.lock_bars([series.batches[0]])
         stored = market.import_series([stored_beside(series, prepared)[0]])
-    return stored, _rows(prepared.batches[0])
+    return Fetched(stored=stored, rows=_rows(prepared.batches[0]), until=known)
 
 
-def repair(client: Client, pair: valr.Pair, after: int, until: int) -> dict[int, Row]:
-    """The minutes of (after, until], in microseconds; stored, and noted as known."""
+def repair(client: Client, pair: valr.Pair, after: int, until: int, *, now: int) -> tuple[dict[int, Row], int]:
+    """The minutes of (after, until], in microseconds, and up to where they are known; stored, and noted so."""
     first = recorder.moment(after).replace(minute=0, second=0, microsecond=0)
-    _, rows = fetch(client, pair, first, recorder.moment(until))
-    recorder.cover({pair.symbol: until})
-    return rows
+    found = fetch(client, pair, first, recorder.moment(until), now=recorder.moment(now))
+    known = max(after, int(found.until.timestamp()) * SECOND)
+    recorder.cover({pair.symbol: known})
+    return found.rows, known
 
 
 def back(now: datetime, days: float) -> datetime:

@@ -137,10 +137,9 @@ class Session:
                     self._asked.put((code, *wanted))
             await asyncio.sleep(WATCH_S)
 
-    def _repaired(self, code: str, after: int, until: int, rows: dict[int, Row] | None) -> None:
+    def _repaired(self, code: str, after: int, known: int, rows: dict[int, Row]) -> None:
         self._asking.discard(code)
-        if rows is not None:
-            self._minutes[code].asked(after, until, rows)
+        self._minutes[code].asked(after, known, rows)
 
     # --- in threads of their own ---
 
@@ -183,14 +182,14 @@ class Session:
         pairs = {pair.code: pair for pair in self.pairs}
         while (asked := self._asked.get()) is not None:
             code, after, until = asked
-            rows: dict[int, Row] | None = None
+            rows, known = dict[int, Row](), after
             try:
-                rows = repair.repair(self.client, pairs[code], after, until)
+                rows, known = repair.repair(self.client, pairs[code], after, until, now=self.now_us())
             except (HeliosError, *UNAVAILABLE) as error:
                 logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")
                 close_old_connections()
                 time.sleep(WATCH_S)
-            loop.call_soon_threadsafe(self._repaired, code, after, until, rows)
+            loop.call_soon_threadsafe(self._repaired, code, after, known, rows)
 
 
 def _tell(kind: str, data: dict[str, object]) -> None:

@@ -75,7 +75,7 @@ class Command(PlainCommand):
             for pair, (after, until) in zip(pairs, spans, strict=True):
                 task = bar.add_task(pair.symbol, total=(until - after) / MINUTE)
                 for start, end in _parts(after, until):
-                    for key, result in fetch(client, pair, start, end)[0].items():
+                    for key, result in fetch(client, pair, start, end, now=now).stored.items():
                         found[key] = found.get(key, market.UpsertResult()) + result
                     bar.advance(task, (end - start) / MINUTE)
                 found.setdefault((pair.symbol, Timeframe.M1.value), market.UpsertResult())

@@ -55,10 +55,12 @@ def skew_s(client: Client) -> float:
     return (told - before - (after - before) / 2).total_seconds()
 
 
-def minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> Iterator[BarTable]:
+def minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> Iterator[tuple[BarTable, datetime | None]]:
     """The 1m bars that closed in (after, until], in tables by time; both are full minutes.
 
-    A minute without a trade has no bar. Raises: as `Client.get`, and `Transient` where an answer is none of this pair.
+    A minute without a trade has no bar. With each table comes the close of the newest minute that the venue spoke of,
+    with a trade or without: what is later may not have reached it yet. Raises: as `Client.get`, and `Transient` where
+    an answer is none of this pair.
     """
     while after < until:
         end = min(after + timedelta(minutes=BUCKETS), until)
@@ -66,7 +68,7 @@ def minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> Ite
         after = end
 
 
-def _minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> BarTable:
+def _minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> tuple[BarTable, datetime | None]:
     found = client.get(
         f"/v1/public/{pair.code}/buckets",
         {
@@ -74,12 +76,19 @@ def _minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> Ba
             "startTime": int(after.timestamp()),
             "endTime": int(until.timestamp()),
             "limit": BUCKETS,
+            "includeEmpty": "true",
         },
     )
-    rows = [bucket(row, pair.code) for row in _rows(found, "buckets")]
+    told = _rows(found, "buckets")
+    rows = [bucket(row, pair.code) for row in told]
+    closes = [close for row in told if after < (close := _close(row)) <= until]
     made = bars_of(pair.symbol, [row for row in rows if row is not None])
     ordered = made.take(np.argsort(made.ts, kind="stable"))
-    return ordered.take((ordered.ts > stamp(after)) & (ordered.ts <= stamp(until)))
+    return ordered.take((ordered.ts > stamp(after)) & (ordered.ts <= stamp(until))), max(closes, default=None)
+
+
+def _close(row: Mapping[str, Any]) -> datetime:
+    return _time(_field(row, "startTime", "a bucket")) + timedelta(seconds=MINUTE_S)
 
 
 def bucket(row: Mapping[str, Any], code: str) -> tuple[datetime, float, float, float, float, float] | None:
@@ -93,7 +102,7 @@ def bucket(row: Mapping[str, Any], code: str) -> tuple[datetime, float, float, f
     open_, high, low, close, volume = (number(row, name) for name in FIELDS)
     if volume == 0:
         return None
-    return _time(_field(row, "startTime", "a bucket")) + timedelta(seconds=MINUTE_S), open_, high, low, close, volume
+    return _close(row), open_, high, low, close, volume
 
 
 def bars_of(symbol: str, rows: list[tuple[datetime, float, float, float, float, float]]) -> BarTable:
