@@ -1,13 +1,17 @@
-"""What the sender needs of any venue, paper or real."""
+"""What the sender needs of any venue, paper or real, and what is asked of a venue's market."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from helios.breakers import breaker
+from trading.enums import AssetClass
+from trading.market.bars import BarTable
+from trading.market.lots import Lot
 from trading.models import Order
 from trading.models.columns import ZERO
 
@@ -76,3 +80,54 @@ class Guarded:
 
     def cancel(self, client_order_id: str) -> Ack | None:
         return breaker(self.breaker).call(self.venue.cancel, client_order_id, reducing=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """What a venue says of one of its instruments; `code` is its own name, `symbol` the instrument's."""
+
+    code: str
+    symbol: str
+    active: bool = True
+    lot: Lot | None = None  # None: the usual one
+    asset_class: AssetClass = AssetClass.CRYPTO
+
+
+class MarketData(Protocol):
+    """A venue as a source of bars, by request.
+
+    Every call raises `Transient` where the venue does not answer properly, `CircuitOpen` while it is left alone, and
+    `Rejected` where it refuses, each in one sentence.
+    """
+
+    @property
+    def name(self) -> str:
+        """What stands in front of its symbols, such as VALR."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """How stored bars name where they came from."""
+        ...
+
+    def symbol(self, name: str) -> str:
+        """The instrument that a person names without the venue, such as BTC/ZAR."""
+        ...
+
+    def pairs(self, wanted: Sequence[str]) -> dict[str, Pair]:
+        """Its pairs by their instruments: those of the wanted ones that it has, at least."""
+        ...
+
+    def skew_s(self) -> float | None:
+        """How far its clock is ahead of ours, in seconds; None where it does not tell."""
+        ...
+
+    def bars(
+        self, pair: Pair, timeframe: str, after: datetime, until: datetime
+    ) -> Iterator[tuple[BarTable, datetime | None]]:
+        """The bars that closed in (after, until], in tables by time; both are full minutes.
+
+        With each table comes the newest close that the venue spoke of, with a trade or without: what is later may not
+        have reached it yet. A bar without a trade is none.
+        """
+        ...

@@ -1,10 +1,13 @@
-"""Which venue a book trades at."""
+"""Which venue a book trades at, and which venues have market data."""
 
 from __future__ import annotations
 
-from helios.errors import Rejected
+from contextlib import AbstractContextManager
+
+from helios.env import Env
+from helios.errors import DataError, Rejected
 from trading.models import Book
-from trading.venues.base import Venue
+from trading.venues.base import MarketData, Venue
 from trading.venues.paper.client import PaperVenue
 
 
@@ -13,3 +16,13 @@ def venue_for(book: Book) -> Venue:
     if book.mode in {Book.Mode.PAPER, Book.Mode.REPLAY}:
         return PaperVenue()
     raise Rejected(f"book {book.name!r} is live, and this version has only the paper venue")
+
+
+def market_data(exchange: str, env: Env) -> AbstractContextManager[MarketData]:
+    """The market data of an exchange, such as valr; what speaks to it is loaded then."""
+    if exchange == "valr":
+        from trading.venues.valr.client import Client  # noqa: PLC0415 - see above
+        from trading.venues.valr.market import Market  # noqa: PLC0415
+
+        return Market(Client.of(env))
+    raise DataError(f"--exchange must be one of valr, was {exchange!r}")

@@ -28,7 +28,12 @@ def main(url: str, clock: str, *symbols: str) -> None:
         offered = market.pairs(client)
         pairs = [offered[symbol] for symbol in symbols]
         streaming = session.Session(
-            client, url, pairs, silent_s=1.0, pause_s=0.05, now_us=lambda: int.from_bytes(told[:8], "little")
+            market.Market(client),
+            url,
+            pairs,
+            silent_s=1.0,
+            pause_s=0.05,
+            now_us=lambda: int.from_bytes(told[:8], "little"),
         )
         asyncio.run(streaming.run())
 

@@ -18,7 +18,7 @@ from tests.support.venues.valr import StandIn
 from tests.support.xrp_eth import assert_stored, real_tape
 from tiers.live.feed import repair
 from trading.models import Instrument, MarketOHLC
-from trading.venues.valr import client as valr_client
+from trading.venues import rest
 from trading.venues.valr import market as valr
 from trading.venues.valr.client import Client
 
@@ -29,7 +29,7 @@ START = datetime(2026, 1, 5, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def _own_process(clean_redis: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     process.forget()
-    monkeypatch.setattr(valr_client, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
     yield
     process.forget()
     get_env.cache_clear()
@@ -111,12 +111,12 @@ def test_a_minute_that_has_not_reached_the_answers_yet_is_not_taken_for_one_with
         whole = venue.answer
         behind = until - timedelta(minutes=5)
         monkeypatch.setattr(venue, "answer", lambda *asked: _before(behind, whole(*asked)))
-        late = repair.fetch(client, pair, START, until, now=until)
+        late = repair.fetch(valr.Market(client), pair, START, until, now=until)
         assert late.until == behind
         assert not MarketOHLC.objects.filter(timeframe="1h").exists()
-        assert repair.fetch(client, pair, START, until, now=until + timedelta(minutes=10)).until == until
+        assert repair.fetch(valr.Market(client), pair, START, until, now=until + timedelta(minutes=10)).until == until
         monkeypatch.setattr(venue, "answer", whole)
-        assert repair.fetch(client, pair, START, until, now=until).until == until
+        assert repair.fetch(valr.Market(client), pair, START, until, now=until).until == until
     assert MarketOHLC.objects.filter(timeframe="1h").count() == 1
 
 

@@ -18,9 +18,11 @@ from tests.support.venues.stream import KEY, SECRET
 from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
 from trading.market.bars import FIELDS
-from trading.venues.valr import client as valr_client
+from trading.venues import rest
+from trading.venues.base import Pair
+from trading.venues.rest import Pace
 from trading.venues.valr import market
-from trading.venues.valr.client import BREAKER, Client, Key, Pace, signature
+from trading.venues.valr.client import BREAKER, Client, Key, signature
 
 pytestmark = pytest.mark.django_db
 BUCKET = {
@@ -64,7 +66,7 @@ def client(venue: StandIn, slept: list[float]) -> Iterator[Client]:
 
 
 @pytest.fixture
-def btc(client: Client) -> market.Pair:
+def btc(client: Client) -> Pair:
     return market.pairs(client)["VALR:BTC-ZAR"]
 
 
@@ -77,7 +79,7 @@ def test_requests_are_signed_as_others_sign_them() -> None:
         assert got == one["signature"]
 
 
-def test_a_pair_is_an_instrument_with_the_steps_of_its_venue(btc: market.Pair) -> None:
+def test_a_pair_is_an_instrument_with_the_steps_of_its_venue(btc: Pair) -> None:
     assert (btc.code, btc.symbol, btc.active) == ("BTCZAR", "VALR:BTC-ZAR", True)
     assert [f"{each:f}" for each in (btc.lot.quantity_step, btc.lot.price_tick, btc.lot.min_notional)] == [
         "0.00000001",
@@ -86,8 +88,8 @@ def test_a_pair_is_an_instrument_with_the_steps_of_its_venue(btc: market.Pair) -
     ]
 
 
-def test_minutes_are_named_by_their_closes_and_one_without_a_trade_is_none(client: Client, btc: market.Pair) -> None:
-    ((found, newest),) = market.minutes(client, btc, START, START + timedelta(minutes=5))
+def test_minutes_are_named_by_their_closes_and_one_without_a_trade_is_none(client: Client, btc: Pair) -> None:
+    ((found, newest),) = market.bars(client, btc, "1m", START, START + timedelta(minutes=5))
     assert newest == START + timedelta(minutes=5)
     assert found.ts.astype("datetime64[m]").astype(str).tolist() == ["2026-01-05T10:01", "2026-01-05T10:03"]
     expected = [[100, 101], [102.5, 101], [99, 101], [99, 101], [3.5, 3]]
@@ -96,7 +98,7 @@ def test_minutes_are_named_by_their_closes_and_one_without_a_trade_is_none(clien
 
 def test_more_minutes_than_one_answer_holds_are_asked_for_in_parts(client: Client, venue: StandIn) -> None:
     eth = market.pairs(client)["VALR:ETH-ZAR"]
-    tables = list(market.minutes(client, eth, START + timedelta(minutes=10), START + timedelta(minutes=710)))
+    tables = list(market.bars(client, eth, "1m", START + timedelta(minutes=10), START + timedelta(minutes=710)))
     assert [table.n_rows for table, _ in tables] == [300, 300, 100]
     assert venue.asked["/v1/public/ETHZAR/buckets"] == 3
 
@@ -113,7 +115,7 @@ def test_a_history_of_trades_is_read_page_by_page(venue: StandIn, slept: list[fl
     assert venue.asked[path] == 3
 
 
-def test_a_wrong_key_is_refused_in_the_words_of_the_venue(venue: StandIn, btc: market.Pair) -> None:
+def test_a_wrong_key_is_refused_in_the_words_of_the_venue(venue: StandIn, btc: Pair) -> None:
     with Client(venue.url, key=Key(key=KEY, secret="wrong")) as client, pytest.raises(Rejected) as caught:
         market.trades(client, btc, START, START + timedelta(minutes=1))
     assert str(caught.value).endswith("with status 403: -93 Request has an invalid signature")
@@ -141,14 +143,14 @@ def test_the_clock_of_the_venue_is_measured() -> None:
         ((200, [BUCKET | {"startTime": "now"}]), "tell times as 2025-07-15T12:19:21.501Z, was 'now'"),
         ((200, [BUCKET | {"startTime": "2025-13-01T00:00:00Z"}]), "tell times as"),
         ((200, b"[" * 900 + b"]" * 900), "a list of buckets"),
-        ((200, b" " * (valr_client.LARGEST + 1)), "with 16 MiB at most"),
+        ((200, b" " * (rest.LARGEST + 1)), "with 16 MiB at most"),
         ((200, {"code": 1, "message": "no\nroot: ok"}), "with an error: 1 no root: ok$"),
     ],
 )
-def test_what_is_no_answer_is_told(client: Client, venue: StandIn, btc: market.Pair, answer: tuple, told: str) -> None:
-    venue.faults.next("/buckets", *[answer] * valr_client.TRIES)
+def test_what_is_no_answer_is_told(client: Client, venue: StandIn, btc: Pair, answer: tuple, told: str) -> None:
+    venue.faults.next("/buckets", *[answer] * rest.TRIES)
     with pytest.raises(Transient, match=told):
-        list(market.minutes(client, btc, START, START + timedelta(minutes=5)))
+        list(market.bars(client, btc, "1m", START, START + timedelta(minutes=5)))
 
 
 @pytest.mark.parametrize(
@@ -174,23 +176,23 @@ def test_a_pair_with_absurd_steps_is_no_answer(client: Client, venue: StandIn, a
 def test_an_answer_that_comes_letter_by_letter_is_given_up(
     client: Client, venue: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(valr_client, "ANSWER_S", -1.0)
+    monkeypatch.setattr(rest, "ANSWER_S", -1.0)
     with pytest.raises(Transient, match="must answer /v1/public/time in -1 s, went on"):
         market.skew_s(client)
-    assert venue.asked["/v1/public/time"] == valr_client.TRIES
+    assert venue.asked["/v1/public/time"] == rest.TRIES
 
 
 @pytest.mark.parametrize("answer", [(502, b"<html>"), (200, {"code": -11, "message": "away"}), (200, b"not json")])
 def test_what_may_pass_is_asked_for_again(
-    client: Client, venue: StandIn, btc: market.Pair, answer: tuple, slept: list[float]
+    client: Client, venue: StandIn, btc: Pair, answer: tuple, slept: list[float]
 ) -> None:
-    venue.faults.next("/buckets", *[answer] * (valr_client.TRIES - 1))
-    assert [table.n_rows for table, _ in market.minutes(client, btc, START, START + timedelta(minutes=5))] == [2]
+    venue.faults.next("/buckets", *[answer] * (rest.TRIES - 1))
+    assert [table.n_rows for table, _ in market.bars(client, btc, "1m", START, START + timedelta(minutes=5))] == [2]
     assert slept == [0.5, 1.0, 2.0]
 
 
 def test_who_was_sent_away_comes_back_at_the_full_minute_and_no_breaker_counts_it(
-    client: Client, venue: StandIn, btc: market.Pair, slept: list[float]
+    client: Client, venue: StandIn, btc: Pair, slept: list[float]
 ) -> None:
     for _ in range(SHIPPED[BREAKER].config.failure_threshold):
         venue.faults.next("/trades", *[(429, {"code": -6, "message": "Too many requests"})] * 3)

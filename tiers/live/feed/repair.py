@@ -12,12 +12,10 @@ from tiers.ingest.minutes import SECOND, Row
 from tiers.ingest.prepare import prepare
 from tiers.live.bar_storage import series_of, stored_beside
 from tiers.live.feed import recorder
-from trading.enums import AssetClass
 from trading.market import write as market
 from trading.market.bars import FIELDS, Bars, concatenated
-from trading.market.calendars import ALWAYS_OPEN
-from trading.venues.valr import market as valr
-from trading.venues.valr.client import Client
+from trading.market.lots import USUAL_CALENDARS
+from trading.venues.base import MarketData, Pair
 
 SETTLED: Final = timedelta(minutes=10)  # what the venue does not speak of for so long had no trade
 Results = dict[tuple[str, str], market.UpsertResult]
@@ -32,31 +30,39 @@ class Fetched:
     until: datetime
 
 
-def fetch(client: Client, pair: valr.Pair, after: datetime, until: datetime, *, now: datetime) -> Fetched:
+def fetch(
+    venue: MarketData, pair: Pair, after: datetime, until: datetime, *, now: datetime, timeframe: str = "1m"
+) -> Fetched:
     """Store the bars of (after, until] with the higher ones made of them.
 
     `after` is a full hour, so that no higher bar is made of a part. The newest minutes may not have reached the venue's
     answers yet: known is what it spoke of, and what is long over. Raises: as the venue's requests.
     """
-    told = list(valr.minutes(client, pair, after, until))
+    told = list(venue.bars(pair, timeframe, after, until))
     settled = (now - SETTLED).replace(second=0, microsecond=0)
     spoken = max((close for _, close in told if close is not None), default=after)
     known = max(spoken, min(until, settled))
     tables = [table for table, _ in told if table.n_rows]
     if not tables:
         return Fetched(stored={}, rows={}, until=known)
-    prepared = prepare(concatenated(tables), ALWAYS_OPEN, source=pair.symbol, not_after=until, traded=(after, known))
-    series = series_of(prepared, AssetClass.CRYPTO, f"{valr.VENUE.lower()}:buckets", lot=pair.lot)
+    prepared = prepare(
+        concatenated(tables),
+        USUAL_CALENDARS[pair.asset_class],
+        source=pair.symbol,
+        not_after=until,
+        traded=(after, known),
+    )
+    series = series_of(prepared, pair.asset_class, venue.source, lot=pair.lot)
     with transaction.atomic():
         market.lock_bars([series.batches[0]])
         stored = market.import_series([stored_beside(series, prepared)[0]])
     return Fetched(stored=stored, rows=_rows(prepared.batches[0]), until=known)
 
 
-def repair(client: Client, pair: valr.Pair, after: int, until: int, *, now: int) -> tuple[dict[int, Row], int]:
+def repair(venue: MarketData, pair: Pair, after: int, until: int, *, now: int) -> tuple[dict[int, Row], int]:
     """The minutes of (after, until], in microseconds, and up to where they are known; stored, and noted so."""
     first = recorder.moment(after).replace(minute=0, second=0, microsecond=0)
-    found = fetch(client, pair, first, recorder.moment(until), now=recorder.moment(now))
+    found = fetch(venue, pair, first, recorder.moment(until), now=recorder.moment(now))
     known = max(after, int(found.until.timestamp()) * SECOND)
     recorder.cover({pair.symbol: known})
     return found.rows, known

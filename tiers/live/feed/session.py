@@ -28,9 +28,9 @@ from tiers.live.feed.recorder import Told
 from trading.enums import AssetClass
 from trading.market.instruments import ensure_instrument
 from trading.models import FeedCoverage
+from trading.venues.base import Pair
 from trading.venues.valr import market as valr
 from trading.venues.valr import stream
-from trading.venues.valr.client import Client
 
 SOURCE = "valr:stream"
 LONGEST_PAUSE_S = 30.0
@@ -43,9 +43,9 @@ BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fet
 class Session:
     """The streaming of some pairs of the venue; `run` it in an event loop until it is cancelled."""
 
-    client: Client
+    venue: valr.Market
     url: str
-    pairs: Sequence[valr.Pair]
+    pairs: Sequence[Pair]
     streaming: bool = True  # else all is asked for by request, minute by minute
     silent_s: float = stream.SILENT_S
     pause_s: float = 1.0  # before the first try after a connection that did not hold, doubled with each further one
@@ -84,7 +84,7 @@ class Session:
                     [*self._minutes],
                     self._heard,
                     subscribed=self._subscribed,
-                    key=self.client.key,
+                    key=self.venue.client.key,
                     silent_s=self.silent_s,
                 )
             except Transient as error:
@@ -184,7 +184,7 @@ class Session:
             code, after, until = asked
             rows, known = dict[int, Row](), after
             try:
-                rows, known = repair.repair(self.client, pairs[code], after, until, now=self.now_us())
+                rows, known = repair.repair(self.venue, pairs[code], after, until, now=self.now_us())
             except (HeliosError, *UNAVAILABLE) as error:
                 logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")
                 close_old_connections()

@@ -24,8 +24,8 @@ from trading.enums import Timeframe
 from trading.market import write as market
 from trading.market.days import parse_range
 from trading.market.read import last_close
-from trading.venues.valr import market as valr
-from trading.venues.valr.client import Client
+from trading.venues.base import MarketData, Pair
+from trading.venues.registry import market_data
 
 Range = tuple[datetime | None, datetime | None]
 DAYS = 30
@@ -48,8 +48,8 @@ class Command(PlainCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            with Client.of(get_env()) as client:
-                rows = self._download(client, options)
+            with market_data(options["exchange"], get_env()) as venue:
+                rows = self._download(venue, options)
         except HeliosError as error:
             raise CommandError(str(error)) from error
         if options["json"]:
@@ -59,13 +59,13 @@ class Command(PlainCommand):
             figures = ", ".join(f"{row[name]} {name}" for name in ("inserted", "corrected", "unchanged") if row[name])
             self.stdout.write(printable(f"{row['symbol']} {row['timeframe']}: {figures or 'nothing new'}"))
 
-    def _download(self, client: Client, options: dict[str, Any]) -> list[dict[str, Any]]:
-        names, first_last = wanted.names(options["pairs"]), _range(options)
-        pairs = wanted.pairs(client, names, strict=True)
-        skew_s = valr.skew_s(client)
+    def _download(self, venue: MarketData, options: dict[str, Any]) -> list[dict[str, Any]]:
+        names, first_last = wanted.names(venue, options["pairs"]), _range(options)
+        pairs = wanted.pairs(venue, names, strict=True)
+        skew_s = venue.skew_s() or 0.0
         if abs(skew_s) > AHEAD_S:
             order = "ahead of" if skew_s > 0 else "behind"
-            self.stderr.write(f"VALR's clock is {abs(skew_s):.1f} s {order} this machine's")
+            self.stderr.write(f"{venue.name}'s clock is {abs(skew_s):.1f} s {order} this machine's")
         now = timezone.now() + timedelta(seconds=min(skew_s, 0.0))
         spans = [_span(pair, first_last, options["days"], now.replace(second=0, microsecond=0)) for pair in pairs]
         console, found = Console(stderr=True), dict[tuple[str, str], market.UpsertResult]()
@@ -75,7 +75,7 @@ class Command(PlainCommand):
             for pair, (after, until) in zip(pairs, spans, strict=True):
                 task = bar.add_task(pair.symbol, total=(until - after) / MINUTE)
                 for start, end in _parts(after, until):
-                    for key, result in fetch(client, pair, start, end, now=now).stored.items():
+                    for key, result in fetch(venue, pair, start, end, now=now).stored.items():
                         found[key] = found.get(key, market.UpsertResult()) + result
                     bar.advance(task, (end - start) / MINUTE)
                 found.setdefault((pair.symbol, Timeframe.M1.value), market.UpsertResult())
@@ -97,7 +97,7 @@ def _range(options: dict[str, Any]) -> Range:
     return parse_range(options["timerange"])
 
 
-def _span(pair: valr.Pair, wanted: Range, days: int | None, now: datetime) -> tuple[datetime, datetime]:
+def _span(pair: Pair, wanted: Range, days: int | None, now: datetime) -> tuple[datetime, datetime]:
     """The time, (after, until], whose bars are asked for: from a full hour, so that no higher bar is made of a part."""
     after, last = wanted
     if after is None and days is None and last is None:

@@ -20,6 +20,7 @@ from helios.system_checks import OF_SETTINGS
 from tiers.live.feed import wanted
 from tiers.live.feed.session import Session
 from trading.venues.valr.client import Client
+from trading.venues.valr.market import VENUE, Market
 
 LOOK_S = 5.0  # between looks at which instruments books trade
 ALIVE = "stream.alive"
@@ -37,19 +38,19 @@ class Command(PlainCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            names = wanted.names(options["pairs"]) if options["pairs"] else None
-            asyncio.run(_until_told(names))
+            asyncio.run(_until_told(options["pairs"]))
         except HeliosError as error:
             raise CommandError(str(error)) from error
 
 
-async def _until_told(names: list[str] | None) -> None:
+async def _until_told(given: list[str] | None) -> None:
     """Stream until a signal asks for the end; what has closed by then is written."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, asked.set)
-    with Client.of(get_env()) as client:
-        streaming = asyncio.create_task(_stream(client, names))
+    with Market(Client.of(get_env())) as venue:
+        names = wanted.names(venue, given) if given else None
+        streaming = asyncio.create_task(_stream(venue, names))
         ending = asyncio.create_task(asked.wait())
         await asyncio.wait([streaming, ending], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
@@ -61,7 +62,7 @@ async def _until_told(names: list[str] | None) -> None:
         streaming.result()
 
 
-async def _stream(client: Client, names: list[str] | None) -> None:
+async def _stream(venue: Market, names: list[str] | None) -> None:
     """Hear the pairs that are wanted, and anew when others are, or when the flag chooses the other way."""
     while True:
         chosen = await asyncio.to_thread(_chosen, names)
@@ -69,12 +70,12 @@ async def _stream(client: Client, names: list[str] | None) -> None:
             await asyncio.sleep(LOOK_S)
             continue
         try:
-            pairs = await asyncio.to_thread(wanted.pairs, client, chosen.symbols, strict=names is not None)
+            pairs = await asyncio.to_thread(wanted.pairs, venue, chosen.symbols, strict=names is not None)
         except Transient as error:
             logger.bind(error=error_text(error)).warning("feed.no_pairs")
             await asyncio.sleep(PAUSE_S)
             continue
-        session = asyncio.create_task(Session(client, get_env().valr_url, pairs, streaming=chosen.streaming).run())
+        session = asyncio.create_task(Session(venue, get_env().valr_url, pairs, streaming=chosen.streaming).run())
         try:
             while not session.done() and await asyncio.to_thread(_chosen, names) == chosen:
                 await asyncio.wait([session], timeout=LOOK_S)
@@ -96,6 +97,6 @@ def _chosen(names: list[str] | None) -> _Chosen:
     (get_env().var_dir / ALIVE).touch()
     try:
         flags.refresh_if_behind()
-        return _Chosen(names or wanted.by_books(), flags.is_enabled("websocket_streaming"))
+        return _Chosen(names or wanted.by_books(VENUE), flags.is_enabled("websocket_streaming"))
     finally:
         close_old_connections()

@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, Self
 
 import numpy as np
 
 from helios.errors import Transient
-from trading.market.bars import FIELDS, BarTable, bar_table
+from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
+from trading.market.timeframes import seconds
 from trading.market.timestamps import stamp
 from trading.market.trades import Trades
-from trading.models.columns import ZERO
-from trading.venues.valr.client import Client, shown
+from trading.venues.answers import Answers, BarRow, bars_of, between, shown
+from trading.venues.base import Pair
+from trading.venues.valr.client import Client
 
 VENUE: Final = "VALR"
 BUCKETS: Final = 300  # at most in one answer
 TRADES: Final = 100
 MINUTE_S: Final = 60
-MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
-MOST_NUMBER: Final = float(MOST)
 MOST_PLACES: Final = Decimal(18)
+_SAID: Final = Answers(VENUE)
+_rows, _field, _time, _decimal, number = _SAID.rows, _SAID.field, _SAID.time, _SAID.decimal, _SAID.number
 _CODE: Final = re.compile(r"[A-Z0-9]{1,20}")
-_TIME: Final = re.compile(r"(19|2[01])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """What the venue says of one of its pairs; `code` is its own name, `symbol` the instrument's."""
+@dataclass(frozen=True, slots=True)
+class Market:
+    """VALR as a source of bars; see `trading.venues.base.MarketData`."""
 
-    code: str
-    symbol: str
-    active: bool
-    lot: Lot
+    client: Client
+    name: str = VENUE
+    source: str = "valr:buckets"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *of: object) -> None:
+        self.client.__exit__(*of)
+
+    def symbol(self, name: str) -> str:
+        return f"{VENUE}:{name.replace('/', '-')}"
+
+    def pairs(self, wanted: Sequence[str]) -> dict[str, Pair]:  # noqa: ARG002 - it tells all of them at once
+        return pairs(self.client)
+
+    def skew_s(self) -> float:
+        return skew_s(self.client)
+
+    def bars(
+        self, pair: Pair, timeframe: str, after: datetime, until: datetime
+    ) -> Iterator[tuple[BarTable, datetime | None]]:
+        return bars(self.client, pair, timeframe, after, until)
 
 
 def pairs(client: Client) -> dict[str, Pair]:
@@ -55,24 +74,29 @@ def skew_s(client: Client) -> float:
     return (told - before - (after - before) / 2).total_seconds()
 
 
-def minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> Iterator[tuple[BarTable, datetime | None]]:
-    """The 1m bars that closed in (after, until], in tables by time; both are full minutes.
+def bars(
+    client: Client, pair: Pair, timeframe: str, after: datetime, until: datetime
+) -> Iterator[tuple[BarTable, datetime | None]]:
+    """The bars that closed in (after, until], in tables by time; both are full minutes.
 
-    A minute without a trade has no bar. With each table comes the close of the newest minute that the venue spoke of,
-    with a trade or without: what is later may not have reached it yet. Raises: as `Client.get`, and `Transient` where
-    an answer is none of this pair.
+    A bar without a trade is none. With each table comes the newest close that the venue spoke of, with a trade or
+    without: what is later may not have reached it yet. Raises: as `Client.get`, and `Transient` where an answer is none
+    of this pair.
     """
     while after < until:
-        end = min(after + timedelta(minutes=BUCKETS), until)
-        yield _minutes(client, pair, after, end)
+        end = min(after + BUCKETS * timedelta(seconds=seconds(timeframe)), until)
+        yield _bars(client, pair, timeframe, after, end)
         after = end
 
 
-def _minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> tuple[BarTable, datetime | None]:
+def _bars(
+    client: Client, pair: Pair, timeframe: str, after: datetime, until: datetime
+) -> tuple[BarTable, datetime | None]:
+    length_s = seconds(timeframe)
     found = client.get(
         f"/v1/public/{pair.code}/buckets",
         {
-            "periodSeconds": MINUTE_S,
+            "periodSeconds": length_s,
             "startTime": int(after.timestamp()),
             "endTime": int(until.timestamp()),
             "limit": BUCKETS,
@@ -80,35 +104,25 @@ def _minutes(client: Client, pair: Pair, after: datetime, until: datetime) -> tu
         },
     )
     told = _rows(found, "buckets")
-    rows = [bucket(row, pair.code) for row in told]
-    closes = [close for row in told if after < (close := _close(row)) <= until]
-    made = bars_of(pair.symbol, [row for row in rows if row is not None])
-    ordered = made.take(np.argsort(made.ts, kind="stable"))
-    return ordered.take((ordered.ts > stamp(after)) & (ordered.ts <= stamp(until))), max(closes, default=None)
+    rows = [bucket(row, pair.code, length_s) for row in told]
+    closes = [close for row in told if after < (close := _close(row, length_s)) <= until]
+    made = bars_of(pair.symbol, timeframe, [row for row in rows if row is not None])
+    return between(made, after, until), max(closes, default=None)
 
 
-def _close(row: Mapping[str, Any]) -> datetime:
-    return _time(_field(row, "startTime", "a bucket")) + timedelta(seconds=MINUTE_S)
+def _close(row: Mapping[str, Any], length_s: int) -> datetime:
+    return _time(_field(row, "startTime", "a bucket")) + timedelta(seconds=length_s)
 
 
-def bucket(row: Mapping[str, Any], code: str) -> tuple[datetime, float, float, float, float, float] | None:
-    """Close, open, high, low, close and volume of a venue's bar of a minute; None where nobody traded.
-
-    Raises: `Transient` where it is of another pair or length, or cannot be read.
-    """
+def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> BarRow | None:
+    """A venue's bar; None where nobody traded. Raises: `Transient` where it is of another pair or length, or unread."""
     named, period = _field(row, "currencyPairSymbol", "a bucket"), _field(row, "bucketPeriodInSeconds", "a bucket")
-    if named != code or period != MINUTE_S:
-        raise Transient(f"VALR must answer with bars of {code} of {MINUTE_S} s, was one of {named} of {period} s")
+    if named != code or period != length_s:
+        raise Transient(f"VALR must answer with bars of {code} of {length_s} s, was one of {named} of {period} s")
     open_, high, low, close, volume = (number(row, name) for name in FIELDS)
     if volume == 0:
         return None
-    return _close(row), open_, high, low, close, volume
-
-
-def bars_of(symbol: str, rows: list[tuple[datetime, float, float, float, float, float]]) -> BarTable:
-    """Rows of `bucket` as a table."""
-    ts = np.array([stamp(row[0]) for row in rows], "datetime64[us]")
-    return bar_table(symbol, "1m", ts, [np.array([row[k] for row in rows], float) for k in range(1, 6)])
+    return _close(row, length_s), open_, high, low, close, volume
 
 
 def trades(client: Client, pair: Pair, since: datetime, until: datetime) -> Trades:
@@ -145,29 +159,6 @@ def trades_of(pair: Pair, rows: list[Mapping[str, Any]], since: datetime, until:
     return found.take((found.ts >= stamp(since)) & (found.ts < stamp(until)))
 
 
-def number(row: Mapping[str, Any], name: str) -> float:
-    """A figure that the venue writes as text. Raises: `Transient` where it is none that a market has."""
-    value = _field(row, name, "its figures")
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not 0 <= found <= MOST_NUMBER or (isinstance(value, str) and "_" in value):
-        raise Transient(f"VALR must tell {name} as a number from 0 to {MOST:f}, was {shown(value)!r}")
-    return found
-
-
-def _decimal(row: Mapping[str, Any], name: str, *, least: Decimal = ZERO, most: Decimal = MOST) -> Decimal:
-    value = _field(row, name, "its figures")
-    try:
-        found = Decimal(str(value))
-        if not found.is_nan() and least <= found <= most:
-            return found
-    except (InvalidOperation, RecursionError):
-        pass
-    raise Transient(f"VALR must tell {name} as a number from {least:f} to {most:f}, was {shown(value)!r}")
-
-
 def _pair(row: Mapping[str, Any]) -> Pair | None:
     if row.get("currencyPairType", "SPOT") != "SPOT":
         return None
@@ -190,27 +181,6 @@ def _code(row: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not _CODE.fullmatch(value):
         raise Transient(f"VALR must tell {name} in capitals and digits, was {shown(value)!r}")
     return value
-
-
-def _rows(found: Any, what: str) -> list[Mapping[str, Any]]:
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise Transient(f"VALR must answer with a list of {what}, was {shown(found)!r}")
-    return found
-
-
-def _field(row: Any, name: str, what: str) -> Any:
-    if not isinstance(row, dict) or row.get(name) is None:
-        raise Transient(f"VALR must tell {name} of {what}, was {shown(row)!r}")
-    return row[name]
-
-
-def _time(value: Any) -> datetime:
-    try:
-        if isinstance(value, str) and _TIME.fullmatch(value):
-            return datetime.fromisoformat(value)
-    except ValueError:
-        pass
-    raise Transient(f"VALR must tell times as 2025-07-15T12:19:21.501Z, was {shown(value)!r}")
 
 
 def _iso(moment: datetime) -> str:

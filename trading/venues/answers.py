@@ -1,0 +1,94 @@
+"""What is in a venue's answer, or the sentence that says what should have been."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import numpy as np
+
+from helios.errors import Transient
+from trading.market.bars import BarTable, bar_table
+from trading.market.timestamps import stamp
+
+BarRow = tuple[datetime, float, float, float, float, float]  # close in UTC, open, high, low, close, volume
+MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
+MOST_NUMBER: Final = float(MOST)
+MOST_SHOWN: Final = 200
+_NONE: Final = Decimal(0)
+_TIME: Final = re.compile(r"(19|2[01])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Reads what one venue answers. Each method raises `Transient` where it does not find what it should."""
+
+    venue: str
+
+    def rows(self, found: Any, what: str) -> list[Mapping[str, Any]]:
+        """A list of objects."""
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise Transient(f"{self.venue} must answer with a list of {what}, was {shown(found)!r}")
+        return found
+
+    def field(self, row: Any, name: str, what: str) -> Any:
+        """The value of that name, which is there and not null."""
+        if not isinstance(row, dict) or row.get(name) is None:
+            raise Transient(f"{self.venue} must tell {name} of {what}, was {shown(row)!r}")
+        return row[name]
+
+    def number(self, row: Any, name: str) -> float:
+        """A figure of a market, as a number or as text."""
+        value = self.field(row, name, "its figures")
+        try:
+            found = float(value)
+        except (TypeError, ValueError, OverflowError):
+            found = math.nan
+        if not 0 <= found <= MOST_NUMBER or (isinstance(value, str) and "_" in value):
+            raise Transient(f"{self.venue} must tell {name} as a number from 0 to {MOST:f}, was {shown(value)!r}")
+        return found
+
+    def decimal(self, row: Any, name: str, *, least: Decimal = _NONE, most: Decimal = MOST) -> Decimal:
+        """A figure that is kept to its last digit."""
+        value = self.field(row, name, "its figures")
+        try:
+            found = Decimal(str(value))
+            if not found.is_nan() and least <= found <= most:
+                return found
+        except (InvalidOperation, RecursionError):
+            pass
+        raise Transient(f"{self.venue} must tell {name} as a number from {least:f} to {most:f}, was {shown(value)!r}")
+
+    def time(self, value: Any) -> datetime:
+        """A moment in UTC."""
+        try:
+            if isinstance(value, str) and _TIME.fullmatch(value):
+                return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+        raise Transient(f"{self.venue} must tell times as 2025-07-15T12:19:21.501Z, was {shown(value)!r}")
+
+
+def bars_of(symbol: str, timeframe: str, rows: Sequence[BarRow]) -> BarTable:
+    """Bars as a table, in the order in which they came."""
+    ts = np.array([stamp(row[0]) for row in rows], "datetime64[us]")
+    return bar_table(symbol, timeframe, ts, [np.array([row[k] for row in rows], float) for k in range(1, 6)])
+
+
+def between(table: BarTable, after: datetime, until: datetime) -> BarTable:
+    """The bars that closed in (after, until], by time."""
+    ordered = table.take(np.argsort(table.ts, kind="stable"))
+    return ordered.take((ordered.ts > stamp(after)) & (ordered.ts <= stamp(until)))
+
+
+def shown(value: Any) -> str:
+    """What a venue has told, for a sentence."""
+    try:
+        return str(value)[:MOST_SHOWN]
+    except RecursionError:
+        return f"a {type(value).__name__}"

@@ -1,0 +1,153 @@
+"""Requests to a venue over REST: paced, tried again, bounded in size and time, and behind the venue's breaker."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Self
+
+import httpx
+import orjson
+
+from helios.breakers import breaker
+from helios.errors import Rejected, Transient
+from trading.venues.answers import shown
+
+TIMEOUT_S: Final = 10.0
+ANSWER_S: Final = 30.0  # for the whole of an answer
+LARGEST: Final = 16 << 20  # bytes of it: what a venue tells at once is less than one of these
+TRIES: Final = 4
+FIRST_PAUSE_S: Final = 0.5  # doubled with each try
+MINUTE_S: Final = 60.0
+
+Params = Mapping[str, str | int]
+
+
+class Throttled(Transient):
+    """The venue has had enough requests until `pause_s` have passed; it works, so no breaker counts it."""
+
+    def __init__(self, sentence: str, *, pause_s: float) -> None:
+        super().__init__(sentence)
+        self.pause_s = pause_s
+
+
+@dataclass(slots=True)
+class Pace:
+    """At most so many calls in so many seconds, over the threads of this process."""
+
+    calls: int
+    seconds: float
+    _made: deque[float] = field(default_factory=deque)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wait(self, sleep: Callable[[float], None]) -> None:
+        """Come back when the next call may be made, and count it."""
+        with self._lock:
+            now = time.monotonic()
+            while self._made and now - self._made[0] >= self.seconds:
+                self._made.popleft()
+            start = now if len(self._made) < self.calls else self._made[-self.calls] + self.seconds
+            self._made.append(start)
+        if start > now:
+            sleep(start - now)
+
+
+class RestClient:
+    """One connection pool to a venue. `sleep` is how it waits between tries and for its turn."""
+
+    venue: ClassVar[str]  # as sentences name it
+    breaker: ClassVar[str]
+    limited: ClassVar[str] = ""  # the header in which it says that it has had enough, whatever the status
+    errors: ClassVar[tuple[set[str], ...]]  # an answer with all names of any of these tells an error
+
+    def __init__(self, url: str, *, sleep: Callable[[float], None] = time.sleep, timeout_s: float = TIMEOUT_S) -> None:
+        self.sleep = sleep
+        self.http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_s, follow_redirects=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def ask(
+        self, path: str, params: Params | None, *, pace: Pace, sign: Callable[[httpx.Request], None] | None = None
+    ) -> Any:
+        """The JSON that a route answers; `sign` is what is done to each request before it is sent.
+
+        Raises: `Transient` where the venue does not answer properly after several tries, `CircuitOpen` while it is left
+        alone, `Rejected` where it refuses the request.
+        """
+        for pause in (FIRST_PAUSE_S * 2**n for n in range(TRIES - 1)):
+            try:
+                return self._once(path, params, pace, sign)
+            except Throttled as error:
+                self.sleep(error.pause_s)
+            except Transient:
+                self.sleep(pause)
+        return self._once(path, params, pace, sign)
+
+    def _once(self, path: str, params: Params | None, pace: Pace, sign: Callable[[httpx.Request], None] | None) -> Any:
+        pace.wait(self.sleep)
+        with breaker(self.breaker, record_if=lambda error: not isinstance(error, Throttled)):
+            request = self.http.build_request("GET", path, params=params)
+            if sign is not None:
+                sign(request)
+            try:
+                response = self.http.send(request, stream=True)
+                body = self._whole(response, path)
+            except httpx.HTTPError as error:
+                raise Transient(f"{self.venue} did not answer {path}: {type(error).__name__}") from error
+            return self._read(response, body, path)
+
+    def _whole(self, response: httpx.Response, path: str) -> bytes:
+        """The answer as it comes, while it is neither too long nor too slow."""
+        body, deadline = bytearray(), time.monotonic() + ANSWER_S
+        with contextlib.closing(response):
+            for part in response.iter_bytes():
+                body += part
+                if len(body) > LARGEST:
+                    raise Transient(f"{self.venue} must answer {path} with {LARGEST >> 20} MiB at most, went on")
+                if time.monotonic() > deadline:
+                    raise Transient(f"{self.venue} must answer {path} in {ANSWER_S:.0f} s, went on")
+        return bytes(body)
+
+    def _read(self, response: httpx.Response, body: bytes, path: str) -> Any:
+        """The JSON of an answer; venues tell some errors with status 200."""
+        status = response.status_code
+        if status == httpx.codes.TOO_MANY_REQUESTS or response.headers.get(self.limited) == "true":
+            sentence = f"{self.venue} has had enough requests for {path} in this minute"
+            raise Throttled(sentence, pause_s=_pause_s(response.headers))
+        if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise Transient(f"{self.venue} answered {path} with status {status}")
+        try:
+            found = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            found = None
+        told = self._told(found)
+        if not httpx.codes.is_success(status):
+            raise Rejected(f"{self.venue} refused {path} with status {status}{told and f': {told}'}")
+        if found is None:
+            raise Transient(f"{self.venue} must answer {path} in JSON, was {body[:60]!r}")
+        if told:
+            raise Transient(f"{self.venue} answered {path} with an error: {told}")
+        return found
+
+    def _told(self, found: Any) -> str:
+        """What an error says in its body, in one line; empty where the body is none of an error."""
+        if not isinstance(found, dict) or not any(names <= found.keys() for names in self.errors):
+            return ""
+        return " ".join(f"{shown(found.get('code', ''))} {shown(found.get('message') or found.get('error'))}".split())
+
+
+def _pause_s(headers: httpx.Headers) -> float:
+    """Until the venue counts anew: as it says, else at the full minute; a minute at most."""
+    now = time.time()
+    for name, since in (("retry-after", 0.0), ("x-ratelimit-reset", now)):
+        with contextlib.suppress(KeyError, ValueError):
+            return min(MINUTE_S, max(1.0, float(headers[name]) - since))
+    return MINUTE_S - now % MINUTE_S
