@@ -40,6 +40,13 @@ class Side(StrEnum):
     SELL = "SELL"
 
 
+class ActionKind(StrEnum):
+    """What a company does with its shares: more or fewer of them for the old ones, or money for each."""
+
+    SPLIT = "split"
+    DIVIDEND = "dividend"
+
+
 class FeedKind(StrEnum):
     """Where a book's bars come from: what is stored, the bundled data, or a file."""
 

@@ -91,6 +91,10 @@ class Calendar:
             return datetime.combine(day, time(), UTC) + timedelta(days=1)
         return datetime.combine(day, US_CLOSE, NEW_YORK).astimezone(UTC)
 
+    def begins(self, day: date) -> datetime:
+        """The moment in UTC at which a date begins by the market's clock; no bar of the day before closes later."""
+        return datetime.combine(day, time(), NEW_YORK if self.closes else UTC).astimezone(UTC)
+
 
 def calendar(name: str) -> Calendar:
     """The calendar of that name; `DataError` names those that exist."""

@@ -21,20 +21,21 @@ class Stored:
     last: datetime
     sources: tuple[str, ...]
     corrected: int
+    actions: int  # splits and dividends of the symbol
 
 
 def inventory() -> tuple[Stored, ...]:
     """Every stored series, by symbol and then by length of bar."""
     statement = """
         SELECT symbol, timeframe, sum(n)::int8, min(first), max(last), array_agg(source ORDER BY source),
-               sum(corrected)::int8
+               sum(corrected)::int8, (SELECT count(*) FROM corporate_actions a WHERE a.symbol = by_source.symbol)
         FROM (
             SELECT symbol, timeframe, source, count(*) AS n, min(bar_ts) AS first, max(bar_ts) AS last,
                    count(*) FILTER (WHERE revision > 0) AS corrected
             FROM market_ohlc GROUP BY symbol, timeframe, source
         ) AS by_source GROUP BY symbol, timeframe
     """
-    names = ("symbol", "timeframe", "rows", "first", "last", "sources", "corrected")
+    names = ("symbol", "timeframe", "rows", "first", "last", "sources", "corrected", "actions")
     with connection.cursor() as cursor:
         cursor.execute(statement)
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
+from helios.db import statements
 from helios.errors import DataError
 from trading.market import timeframes, wire
 from trading.market.bars import Bars
+from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.inventory import Stored, inventory, known_symbols
 from trading.models import MarketOHLC
 
@@ -45,6 +47,19 @@ SELECT 0::int4, {_BAR} FROM market_ohlc b WHERE b.symbol = ANY(%(symbols)s) AND 
     AND b.bar_ts >= least(%(first)s - %(reach)s, (SELECT max(bar_ts) FROM {_OF_ONE} AND bar_ts < %(first)s))
     AND b.bar_ts <= greatest(%(last)s + %(reach)s, (SELECT min(bar_ts) FROM {_OF_ONE} AND bar_ts > %(last)s))
 """  # noqa: S608
+_NIGHTS = """
+SELECT action.place - 1, before.close, after.open
+FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS action(ex_ts, place) CROSS JOIN unnest(%s::text[]) AS t(timeframe)
+CROSS JOIN LATERAL (
+    SELECT bar_ts, close FROM market_ohlc WHERE symbol = %s AND timeframe = t.timeframe AND bar_ts <= action.ex_ts
+    ORDER BY bar_ts DESC LIMIT 1
+) before
+CROSS JOIN LATERAL (
+    SELECT bar_ts, open FROM market_ohlc WHERE symbol = %s AND timeframe = t.timeframe AND bar_ts > action.ex_ts
+    ORDER BY bar_ts LIMIT 1
+) after
+WHERE after.bar_ts - before.bar_ts <= %s ORDER BY action.place
+"""
 
 
 def bar_window(
@@ -88,6 +103,13 @@ def bars_within(symbol: str, timeframe: str, ends: Sequence[datetime], length: t
 def bars_around(symbol: str, timeframe: str, first: datetime, last: datetime, reach: timedelta) -> Bars:
     """The bars of one symbol from `reach` before `first` to `reach` behind `last`, or to the nearest beyond these."""
     return _read(_AROUND, [symbol], timeframe, {"first": first, "last": last, "reach": reach})
+
+
+def nights(symbol: str, ex_times: Sequence[datetime]) -> list[tuple[int, float, float]]:
+    """The last close up to each time and the first open behind it, of each timeframe whose bars are there on both
+    sides, with the place of the time.
+    """
+    return statements.fetch(_NIGHTS, [list(ex_times), [*timeframes.TIMEFRAMES], symbol, symbol, LONGEST_CLOSURE])
 
 
 def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> datetime | None:

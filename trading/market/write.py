@@ -130,7 +130,7 @@ def replace(symbol: str, asset_class: str, price: float) -> int:
     of bars. `DataError` where a book trades it, or has traded it, by these bars and in these lots. Call it in a
     transaction.
     """
-    hold(*_locks([symbol]))
+    lock_symbol(symbol)
     ordered = Order.objects.filter(symbol=symbol).values("book")
     book = Book.objects.filter(Q(symbols__contains=[symbol]) | Q(pk__in=ordered)).first()
     if book is not None:
@@ -191,6 +191,11 @@ def lock_bars_shared(symbols: Sequence[str]) -> None:
     An import of these symbols that is under way is waited for.
     """
     hold(*_locks(sorted(symbols)), shared=True, after="market_ohlc")  # as writers who need a partition do
+
+
+def lock_symbol(symbol: str) -> None:
+    """Keep writers of what is stored of one symbol, and who stores what is made of it, waiting as `lock_bars` does."""
+    hold(*_locks([symbol]))
 
 
 def _locks(symbols: Iterable[str]) -> list[str]:

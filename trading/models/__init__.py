@@ -6,6 +6,7 @@ from trading.models.decisions import MarketContextSnapshot, RiskDecision, Strate
 from trading.models.feeds import Feed
 from trading.models.ledger import LedgerEntry, TradingModeChange
 from trading.models.market import (
+    CorporateAction,
     EngineeredFeatures,
     FeedCoverage,
     Instrument,
@@ -19,6 +20,7 @@ from trading.models.signals import MLModel, MLPrediction
 __all__ = [
     "Balance",
     "Book",
+    "CorporateAction",
     "EngineeredFeatures",
     "Feed",
     "FeedCoverage",

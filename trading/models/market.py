@@ -9,8 +9,18 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 
-from trading.enums import AssetClass, Side
-from trading.models.columns import is_symbol, money, named, one_of, source_field, symbol_field, timeframe_field, values
+from trading.enums import ActionKind, AssetClass, Side
+from trading.models.columns import (
+    finite,
+    is_symbol,
+    money,
+    named,
+    one_of,
+    source_field,
+    symbol_field,
+    timeframe_field,
+    values,
+)
 from trading.symbols import MAX_LETTERS
 
 
@@ -31,6 +41,12 @@ class Instrument(models.Model):
     calendar = models.CharField(max_length=16, default="24/7")
     bars_token = models.UUIDField(
         default=uuid4, editable=False, help_text="another one after every write but that of the next bars"
+    )
+    actions_from = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="ex-time of its first corporate action; empty where it has none",
     )
 
     class Meta:
@@ -83,6 +99,37 @@ class MarketOHLC(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.timeframe} {self.bar_ts:%Y-%m-%d %H:%M}"
+
+
+class CorporateAction(models.Model):
+    """A split or a dividend of one instrument. Bars that close after `ex_ts` are without it; a correction raises
+    `revision`.
+    """
+
+    symbol = symbol_field()
+    ex_ts = models.DateTimeField(help_text="the beginning of the first day on which the price is without it, in UTC")
+    kind = models.CharField(max_length=8, choices=named(ActionKind))
+    value = money(
+        help_text="a split's new shares for `per` old ones; a dividend's money a share, in the quote currency"
+    )
+    per = money(default=1)
+    source = source_field()
+    revision = models.PositiveIntegerField(default=0, db_default=0)
+    stored_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "corporate_actions"
+        ordering = ["symbol", "ex_ts", "kind"]
+        constraints = [
+            is_symbol("corporate_actions"),
+            models.UniqueConstraint(fields=["symbol", "ex_ts", "kind"], name="corporate_actions_once"),
+            one_of("kind", values(ActionKind), "corporate_actions_kind"),
+            finite("corporate_actions", "value", "per"),
+            models.CheckConstraint(condition=Q(value__gt=0) & Q(per__gt=0), name="corporate_actions_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.kind} {self.ex_ts:%Y-%m-%d}"
 
 
 class MarketTrade(models.Model):

@@ -1,4 +1,4 @@
-"""`manage.py import_data`: bars from the bundled sample or from a file into the market table."""
+"""`manage.py import_data`: bars of the bundled sample or of a file, or splits and dividends, into their tables."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ from tiers.contracts.errors import DataError
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.described import described
 from tiers.ingest.prepare import BadRowsError, Prepared, bars_of_trades, prepare
+from tiers.live import action_storage
 from tiers.live.bar_storage import series_of, stored_beside, with_stored
 from trading import sample_data, symbols
 from trading.enums import AssetClass, Timeframe
-from trading.market import asset_class, instruments
+from trading.market import action_write, asset_class, instruments
 from trading.market import write as market
 from trading.market.bars import BarTable
+from trading.market.calendars import calendar
+from trading.market.feeds.file_actions import ActionFile
 from trading.market.feeds.file_closes import Names
 from trading.market.feeds.file_numbers import MARKS
 from trading.market.feeds.file_times import DATE_ORDERS
@@ -42,6 +45,7 @@ from trading.models import Instrument
 OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
 OF_TRADES = Names("trade", "a price and a quantity stand in each row; the bar of a minute is made of its trades")
 NEEDED = ("file", "symbol", "timeframe")  # a file of trades needs no timeframe
+OF_BARS = ("timeframe", "asset_class", "times", "time_column", "zone", "drop_invalid", "sample")
 DROPS = "--drop-invalid leaves such rows out"
 COLUMNS = (
     "symbol",
@@ -56,7 +60,10 @@ COLUMNS = (
 
 
 class Command(PlainCommand):
-    help = "Load bars into the market table: the bundled data, or a CSV, Parquet or Feather file of bars or trades."
+    help = (
+        "Load bars into the market table: the bundled data, or a CSV, Parquet or Feather file of bars or trades; "
+        "with --actions, splits and dividends."
+    )
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -67,6 +74,9 @@ class Command(PlainCommand):
             help="columns: a time, open, high, low, close, volume; or a time, price, quantity",
         )
         parser.add_argument("--sample", action="store_true", help="load the bundled real data")
+        parser.add_argument(
+            "--actions", action="store_true", help="the file holds splits and dividends: a date, and split or dividend"
+        )
         parser.add_argument("--symbol", help="whose bars the file holds")
         parser.add_argument(
             "--file-symbol", default="", metavar="NAME", help="the file's own name of it: only rows with that are read"
@@ -82,7 +92,9 @@ class Command(PlainCommand):
         parser.add_argument("--zone", default="", metavar="ZONE", help="whose clock times without an offset show")
         parser.add_argument("--dates", choices=[*DATE_ORDERS], help="whether 1/2/2024 begins with its day or its month")
         parser.add_argument("--decimal", choices=[*MARKS], help="the decimal mark of the file's numbers")
-        parser.add_argument("--replace", action="store_true", help="remove the stored bars of the symbol first")
+        parser.add_argument(
+            "--replace", action="store_true", help="remove the stored bars (or actions) of the symbol first"
+        )
         parser.add_argument("--drop-invalid", action="store_true", help="leave out rows that cannot be read or used")
         parser.add_argument("--dry-run", action="store_true", help="say how the file is understood, and store nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -93,12 +105,7 @@ class Command(PlainCommand):
         self.understood: dict[str, str] = {}
         self.replaced = False
         try:
-            found = list(_sample() if options["sample"] else [self._file(options)])
-            with transaction.atomic():
-                if not options["dry_run"]:
-                    market.lock_bars([series.batches[0] for series, _ in found])
-                found = [self._beside(*one, told=not options["sample"]) for one in found]
-                rows = [] if options["dry_run"] else self._store(found, quiet=options["json"])
+            found, rows = ([], self._actions(options)) if options["actions"] else self._bars_of(options)
         except HeliosError as error:
             raise CommandError(str(error)) from error
         elapsed_s = round(time.monotonic() - began, 3)
@@ -117,6 +124,45 @@ class Command(PlainCommand):
                 self.stdout.write(printable(line))
         if options["dry_run"] and not options["json"]:
             self.stdout.write("Nothing was stored: --dry-run.")
+
+    def _bars_of(self, options: dict[str, Any]) -> tuple[list[tuple[market.Series, Prepared]], list[dict[str, Any]]]:
+        found = list(_sample() if options["sample"] else [self._file(options)])
+        with transaction.atomic():
+            if not options["dry_run"]:
+                market.lock_bars([series.batches[0] for series, _ in found])
+            found = [self._beside(*one, told=not options["sample"]) for one in found]
+            return found, [] if options["dry_run"] else self._store(found, quiet=options["json"])
+
+    def _actions(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        """Read splits and dividends, and store them; the row has what became of them."""
+        if not (options["file"] and options["symbol"]):
+            raise DataError("import_data --actions needs FILE with --symbol")
+        given = [f"--{name.replace('_', '-')}" for name in OF_BARS if options[name]]
+        if given:
+            raise DataError(f"import_data --actions takes no {', '.join(given)}")
+        symbol = self._instrument(options["symbol"])
+        known = Instrument.objects.filter(symbol=symbol).first()
+        if known is None:
+            raise DataError(f"{symbol} must be stored before its actions, is not; import its prices first")
+        found = ActionFile(
+            path=options["file"],
+            symbol=symbol,
+            calendar=calendar(known.calendar),
+            decimal=options["decimal"],
+            dates=options["dates"],
+            file_symbol=options["file_symbol"],
+        ).read()
+        self.understood = found.understood
+        if options["replace"]:
+            self.assumed.append(f"the stored actions of {symbol} are removed first")
+        with transaction.atomic():
+            market.lock_symbol(symbol)
+            action_storage.check(symbol, found)
+            if options["dry_run"]:
+                return []
+            source = f"file:{options['file'].name}"
+            result = action_write.store(symbol, found.actions, source, replaced=options["replace"])
+        return [{"symbol": symbol, "timeframe": "actions", "rows": len(found.actions), **_counts(result)}]
 
     def _beside(self, series: market.Series, prepared: Prepared, *, told: bool) -> tuple[market.Series, Prepared]:
         """With what is stored of the symbol; what a file leaves together with it is told."""
@@ -266,12 +312,14 @@ def _row(timeframe: str, n_bars: int, result: market.UpsertResult, prepared: Pre
         "symbol": prepared.symbol,
         "timeframe": timeframe,
         "rows": n_bars,
-        "inserted": result.inserted,
-        "corrected": result.corrected,
-        "unchanged": result.unchanged,
+        **_counts(result),
         "missing_bars": prepared.missing_bars if is_base else 0,
         "dropped_rows": prepared.dropped_rows if is_base else 0,
     }
+
+
+def _counts(result: market.UpsertResult) -> dict[str, int]:
+    return {"inserted": result.inserted, "corrected": result.corrected, "unchanged": result.unchanged}
 
 
 def _understood(lines: dict[str, str]) -> list[Table]:
@@ -283,14 +331,17 @@ def _understood(lines: dict[str, str]) -> list[Table]:
 
 
 def _table(rows: list[dict[str, Any]], elapsed_s: float) -> Table:
-    table = Table(caption=f"{sum(row['rows'] for row in rows)} bars in {elapsed_s:.1f} s")
+    what = "actions" if rows[0]["timeframe"] == "actions" else "bars"
+    table = Table(caption=f"{sum(row['rows'] for row in rows)} {what} in {elapsed_s:.1f} s")
     for name in COLUMNS:
         table.add_column(name.replace("_", " "), justify="left" if name in COLUMNS[:2] else "right")
     for row in rows:
-        table.add_row(*(str(row[name]) for name in COLUMNS))
+        table.add_row(*(str(row.get(name, "")) for name in COLUMNS))
     return table
 
 
 def _line(row: dict[str, Any]) -> str:
-    figures = ", ".join(f"{row[name]} {name.replace('_', ' ')}" for name in COLUMNS[2:] if row[name] or name == "rows")
+    figures = ", ".join(
+        f"{row[name]} {name.replace('_', ' ')}" for name in COLUMNS[2:] if row.get(name) or name == "rows"
+    )
     return f"{row['symbol']} {row['timeframe']}: {figures}"

@@ -1,4 +1,4 @@
-"""`manage.py list_data`: which bars are stored."""
+"""`manage.py list_data`: which bars are stored, and how many splits and dividends beside them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trading.market.inventory import Stored, inventory
 if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
     from helios.console import Table
 
-COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "sources")
+COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "actions", "sources")
 
 
 class Command(PlainCommand):
@@ -45,6 +45,7 @@ def _row(stored: Stored) -> dict[str, Any]:
         "first": stored.first.isoformat(),
         "last": stored.last.isoformat(),
         "corrected": stored.corrected,
+        "actions": stored.actions,
         "sources": list(stored.sources),
     }
 
@@ -52,6 +53,7 @@ def _row(stored: Stored) -> dict[str, Any]:
 def _line(row: dict[str, Any]) -> str:
     span, sources = f"{row['first']} .. {row['last']}", ", ".join(row["sources"])
     bars = f"{row['rows']} bars, {row['corrected']} corrected"
+    bars += f", {row['actions']} splits and dividends" * bool(row["actions"])
     return f"{row['symbol']} {row['timeframe']}: {bars}, {span}, from {sources}"
 
 
@@ -65,8 +67,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     from helios.console import Table  # noqa: PLC0415 - see above
 
     table = Table()
-    for name in COLUMNS:
-        table.add_column(name, justify="right" if name in {"rows", "corrected"} else "left")
+    columns = [name for name in COLUMNS if name != "actions" or any(row["actions"] for row in rows)]
+    for name in columns:
+        table.add_column(name, justify="right" if name in {"rows", "corrected", "actions"} else "left")
     for row in rows:
         cells = {
             **row,
@@ -74,5 +77,5 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             "last": row["last"][:16],
             "sources": ", ".join(row["sources"]),
         }
-        table.add_row(*(str(cells[name]) for name in COLUMNS))
+        table.add_row(*(str(cells[name]) for name in columns))
     return table

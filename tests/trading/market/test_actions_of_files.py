@@ -1,0 +1,198 @@
+"""`import_data --actions`: splits and dividends as people have them, stored once, corrected with a word, or refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from helios.events.models import SystemEvent
+from tests.support.market_bars import at
+from trading.market import instruments
+from trading.market.calendars import Calendar
+from trading.models import CorporateAction, Instrument
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def writer(*lines: str, name: str = "actions.csv") -> Path:
+        path = tmp_path / name
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return path
+
+    return writer
+
+
+@pytest.fixture(autouse=True)
+def stock() -> None:
+    instruments.ensure_instrument("AAPL", "equity")
+
+
+def run(path: Path, *options: str, symbol: str = "AAPL") -> dict:
+    out = io.StringIO()
+    call_command("import_data", str(path), "--actions", "--symbol", symbol, "--json", *options, stdout=out)
+    return json.loads(out.getvalue())
+
+
+def refused(path: Path, *options: str) -> str:
+    before = stored()
+    with pytest.raises(CommandError) as caught:
+        run(path, *options)
+    assert stored() == before
+    return str(caught.value)
+
+
+def stored() -> list[tuple[str, str, str, str]]:
+    return [
+        (f"{row.ex_ts:%Y-%m-%d %H:%M}", row.kind, f"{row.value.normalize():f}", f"{row.per.normalize():f}")
+        for row in CorporateAction.objects.all()
+    ]
+
+
+SPLIT = ("2014-06-09 04:00", "split", "7", "1")  # midnight in New York
+DIVIDEND = ("2014-05-08 04:00", "dividend", "3.29", "1")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("date,split,dividend", "2014-06-09,7,", "2014-05-08,,3.29"),
+        ("Date;Ratio;Amount", "09.06.2014;7:1;", "08.05.2014;;3,29"),
+        ("ex_date,action,value", "2014-06-09,SPLIT,7/1", "2014-05-08,Cash Dividend,3.29"),
+        (
+            "Date,Open,Close,Dividends,Stock Splits",
+            "2014-05-07 00:00:00-04:00,1,1,0.0,0.0",
+            "2014-05-08 00:00:00-04:00,1,1,3.29,0.0",
+            "2014-06-09 00:00:00-04:00,1,1,0.0,7.0",
+        ),
+    ],
+)
+def test_a_split_and_a_dividend_are_read_however_they_are_written(write, lines):
+    got = run(write(*lines))
+    assert stored() == [DIVIDEND, SPLIT]
+    assert got["series"][0]["inserted"] == 2
+    assert got["understood"]["splits"] == "1: split 7 for 1 on 2014-06-09"
+    assert got["understood"]["dividends"] == "1: dividend of 3.29 on 2014-05-08"
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "per"),
+    [("1:10", "1", "10"), ("3 for 2", "3", "2"), ("2-for-1", "2", "1"), ("1.5", "1.5", "1"), ("0.1", "0.1", "1")],
+)
+def test_a_ratio_is_kept_as_exact_as_it_is_written(write, written: str, value: str, per: str):
+    run(write("date,split", f"2014-06-09,{written}"))
+    assert stored()[0][2:] == (value, per)
+
+
+def test_a_dry_run_says_the_same_and_stores_nothing(write):
+    path = write("date,split", "2014-06-09,7")
+    said = run(path, "--dry-run")
+    assert stored() == []
+    assert said["understood"] == run(path)["understood"]
+
+
+def test_a_file_twice_changes_nothing_and_a_correction_keeps_what_it_replaced(write):
+    path = write("date,dividend", "2014-05-08,3.29")
+    run(path)
+    assert run(path)["series"][0]["unchanged"] == 1
+    path.write_text("date,dividend\n2014-05-08,3.3\n2014-08-07,0.47\n")
+    row = run(path)["series"][0]
+    assert (row["inserted"], row["corrected"]) == (1, 1)
+    assert CorporateAction.objects.get(ex_ts__year=2014, ex_ts__month=5).revision == 1
+    event = SystemEvent.objects.get(kind="market.actions")
+    assert event.data["corrected"] == [["dividend of 3.29 on 2014-05-08", "dividend of 3.3 on 2014-05-08"]]
+
+
+def test_the_instrument_knows_since_when_it_has_actions_and_replacing_takes_those_of_before(write):
+    run(write("date,split,dividend", "2014-06-09,7,", "2014-05-08,,3.29"))
+    assert Instrument.objects.get().actions_from == at("2014-05-08T04:00")
+    run(write("date,split", "2014-06-09,7"), "--replace")
+    assert stored() == [SPLIT]
+    assert Instrument.objects.get().actions_from == at("2014-06-09T04:00")
+    assert SystemEvent.objects.get(kind="market.actions").data["removed"] == ["dividend of 3.29 on 2014-05-08"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            ("date,split", "2014-06-09,7", "soon,2"),
+            "row 3, column date: expected a date such as 2014-01-31, was 'soon'",
+        ),
+        (("date,split", "2014-06-08,7"), "row 2, column date: expected a day with a session of XNYS"),
+        (("date,split", "2014-06-09,seven"), "row 2, column split: expected new shares for an old one"),
+        (("date,split", "2014-06-09,-2"), "row 2, column split: expected new shares for an old one"),
+        (("date,split", "2014-06-09,1"), "row 2, column split: expected new shares for an old one"),
+        (("date,split", "2014-06-09,2:0"), "row 2, column split: expected new shares for an old one"),
+        (("date,dividend", "2014-06-09,1:2"), "row 2, column dividend: expected an amount a share"),
+        (
+            ("date,action,value", "2014-06-09,merger,2"),
+            "row 2, column action: expected split or dividend, was 'merger'",
+        ),
+        (("date,action,value", "2014-06-09,split,0"), "row 2, column value: expected new shares for an old one"),
+        (("date,dividend", "2014-06-09,1", "2014-06-09,2"), "row 3: expected one dividend a day"),
+        (("date,dividend", "1/2/2014,1"), "--dates dmy or --dates mdy says which comes first"),
+        (("date,dividend", '2014-06-09,"1,234"'), "--decimal comma or --decimal point says it"),
+        (("date,close", "2014-06-09,1"), "must have a column date and one of split or dividend"),
+        (("date,dividend,split", "2014-06-09,0,"), "must hold a split or a dividend, holds none"),
+        (("date,symbol,split", "2014-06-09,MSFT,2"), "expected bars of AAPL, was 'MSFT'"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_sentence_with_its_place(write, lines, said: str):
+    sentence = refused(write(*lines))
+    assert said.replace("2014-01-31", "2024-01-31") in sentence
+    assert "\n" not in sentence
+
+
+def test_an_unknown_instrument_and_options_of_bars_are_refused(write):
+    path = write("date,split", "2014-06-09,7")
+    with pytest.raises(CommandError, match="MSFT must be stored before its actions, is not; import its prices first"):
+        run(path, symbol="MSFT")
+    assert refused(path, "--timeframe", "1d") == "import_data --actions takes no --timeframe"
+
+
+def prices(write, *bars: str) -> None:
+    path = write("date,open,high,low,close,volume", *(f"{day},{p},{p},{p},{p},1" for day, p in map(str.split, bars)))
+    call_command("import_data", str(path), "--symbol", "AAPL", "--timeframe", "1d", stdout=io.StringIO())
+
+
+def test_a_split_that_stored_prices_do_not_show_is_refused_as_they_are_adjusted_for_it(write):
+    prices(write, "2014-06-06 92.2", "2014-06-09 93.7")
+    assert refused(write("date,split", "2014-06-09,7", name="a.csv")) == (
+        "AAPL must have prices as they were traded where its splits are stored, and the split 7 for 1 on 2014-06-09 is "
+        "not in them: the close before is 92.2, the open behind 93.7. Adjusted prices would be adjusted twice"
+    )
+    prices(write, "2014-06-06 645.57")
+    run(write("date,split", "2014-06-09,7", name="a.csv"))
+    assert stored() == [SPLIT]
+
+
+def test_a_dividend_of_more_than_the_price_is_refused(write):
+    prices(write, "2014-06-06 92.2", "2014-06-09 93.7")
+    assert "a dividend must be less than the close before it" in refused(write("date,dividend", "2014-06-09,93"))
+
+
+def test_the_days_of_a_coin_begin_at_midnight_utc() -> None:
+    assert Calendar("24/7").begins(date(2024, 1, 2)) == at("2024-01-02T00:00")
+    assert Calendar("XNYS").begins(date(2024, 1, 2)) == at("2024-01-02T05:00")
+
+
+def test_list_data_shows_how_many_there_are(write):
+    prices(write, "2014-06-06 645.57", "2014-06-09 93.7")
+    run(write("date,split", "2014-06-09,7", name="a.csv"))
+    out = io.StringIO()
+    call_command("list_data", stdout=out)
+    assert "2 bars, 0 corrected, 1 splits and dividends, " in out.getvalue()
+    assert json.loads(listed())["series"][0]["actions"] == 1
+
+
+def listed() -> str:
+    out = io.StringIO()
+    call_command("list_data", "--json", stdout=out)
+    return out.getvalue()
