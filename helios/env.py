@@ -96,6 +96,12 @@ class Env(BaseSettings):
     valr_api_key: SecretStr | None = Field(default=None, validation_alias="VALR_API_KEY")
     valr_api_secret: SecretStr | None = Field(default=None, validation_alias="VALR_API_SECRET")
 
+    alpaca_data_url: str = "https://data.alpaca.markets"
+    alpaca_stream_url: str = "https://stream.data.alpaca.markets"
+    alpaca_feed: Literal["iex", "sip"] = "iex"  # of stocks
+    alpaca_key_id: SecretStr | None = None
+    alpaca_secret: SecretStr | None = None
+
     llm_model: str = "claude-sonnet-5-5"
     llm_timeout_s: float = Field(default=20.0, gt=0, le=120)
 
@@ -133,7 +139,7 @@ class Env(BaseSettings):
             server_urls.read(value.get_secret_value(), kind)
         return value
 
-    @field_validator("anthropic_api_key", "valr_api_key", "valr_api_secret")
+    @field_validator("anthropic_api_key", "valr_api_key", "valr_api_secret", "alpaca_key_id", "alpaca_secret")
     @classmethod
     def _sendable(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         """A key goes into a header, where a line break or an umlaut would end in an error that shows it."""
@@ -151,7 +157,7 @@ class Env(BaseSettings):
             raise ValueError("FLOWER_BASIC_AUTH must be user:password, or several of them between commas")
         return value
 
-    @field_validator("anthropic_base_url", "valr_url")
+    @field_validator("anthropic_base_url", "valr_url", "alpaca_data_url", "alpaca_stream_url")
     @classmethod
     def _web_address(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and not _WEB_ADDRESS.fullmatch(value):

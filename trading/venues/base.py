@@ -105,9 +105,8 @@ class MarketData(Protocol):
         """What stands in front of its symbols, such as VALR."""
         ...
 
-    @property
-    def source(self) -> str:
-        """How stored bars name where they came from."""
+    def source(self, pair: Pair) -> str:
+        """How stored bars of the pair name where they came from."""
         ...
 
     def symbol(self, name: str) -> str:

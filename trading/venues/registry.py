@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import AbstractContextManager
+from typing import Final
 
+from helios.entries import quoted
 from helios.env import Env
 from helios.errors import DataError, Rejected
 from trading.models import Book
 from trading.venues.base import MarketData, Venue
 from trading.venues.paper.client import PaperVenue
+
+EXCHANGES: Final = ("valr", "alpaca")
 
 
 def venue_for(book: Book) -> Venue:
@@ -19,10 +24,9 @@ def venue_for(book: Book) -> Venue:
 
 
 def market_data(exchange: str, env: Env) -> AbstractContextManager[MarketData]:
-    """The market data of an exchange, such as valr; what speaks to it is loaded then."""
-    if exchange == "valr":
-        from trading.venues.valr.client import Client  # noqa: PLC0415 - see above
-        from trading.venues.valr.market import Market  # noqa: PLC0415
-
-        return Market(Client.of(env))
-    raise DataError(f"--exchange must be one of valr, was {exchange!r}")
+    """The market data of an exchange, such as valr; what speaks to it is loaded then. Raises: DataError, Rejected."""
+    if exchange not in EXCHANGES:
+        raise DataError(f"--exchange must be {' or '.join(EXCHANGES)}, was {quoted(exchange)}")
+    market = importlib.import_module(f"trading.venues.{exchange}.market").Market
+    found: AbstractContextManager[MarketData] = market.of(env)
+    return found

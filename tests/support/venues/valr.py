@@ -2,112 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
-import uvicorn
-
+from tests.support.venues.server import Answer, Server
 from tests.support.venues.stream import Stream, signed
 from tests.support.venues.tape import MINUTE, Minute, Tape, Trade
 
 PUBLIC_A_MINUTE = 30
-Answer = tuple[int, Any]
 
 
-@dataclass(slots=True)
-class Faults:
-    """What goes wrong from now on, by the end of a route: each answer is used once, in order."""
-
-    answers: dict[str, list[Answer | Callable[[], Answer]]] = field(default_factory=dict)
-
-    def next(self, route: str, *answers: Answer | Callable[[], Answer]) -> None:
-        """Give these answers to the next requests of a route instead of the right one."""
-        self.answers.setdefault(route, []).extend(answers)
-
-    def taken(self, path: str) -> Answer | None:
-        for route, waiting in self.answers.items():
-            if path.endswith(route) and waiting:
-                found = waiting.pop(0)
-                return found() if callable(found) else found
-        return None
-
-
-class StandIn:
+class StandIn(Server):
     """The venue: pairs with their tapes, a clock that may differ from ours, and what it was asked."""
 
     def __init__(
         self, tapes: dict[tuple[str, str], Tape], *, skew_s: float = 0.0, limited: bool = True, port: int = 0
     ) -> None:
+        super().__init__(port=port)
         self.tapes = {f"{base}{quote}": tape for (base, quote), tape in tapes.items()}
         self.pairs = [_pair(*each) for each in tapes]
         self.skew = timedelta(seconds=skew_s)
         self.limited = limited
-        self.faults = Faults()
-        self.asked: Counter[str] = Counter()
         self.stream = Stream()
         self._minute, self._public = 0, 0
-        self._lock = threading.Lock()
-        config = uvicorn.Config(
-            self._app,
-            host="127.0.0.1",
-            port=port,
-            interface="asgi3",
-            log_level="error",
-            lifespan="off",
-            log_config=None,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        deadline = time.monotonic() + 60
-        while not self._server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        return self
+    async def listen(self, headers: dict[str, str], receive: Any, send: Any) -> None:
+        await self.stream.serve(headers, receive, send)
 
-    def __exit__(self, *_: object) -> None:
-        self._server.force_exit = self._server.should_exit = True
-        self._thread.join(30)
+    def limits(self, status: int) -> dict[str, str]:
+        return {"x-valr-ratelimited": "true"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
 
-    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        if scope["type"] == "websocket":
-            await self.stream.serve(headers, receive, send)
-            return
-        query = scope["query_string"].decode()
-        target = scope["raw_path"].decode() + (f"?{query}" if query else "")
-        status, found = await asyncio.to_thread(self.answer, target, headers)
-        body = found if isinstance(found, bytes) else json.dumps(found).encode()
-        limited = [(b"x-valr-ratelimited", b"true")] if status == HTTPStatus.TOO_MANY_REQUESTS else []
-        known = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *limited]
-        await send({"type": "http.response.start", "status": status, "headers": known})
-        await send({"type": "http.response.body", "body": body})
-
-    def answer(self, target: str, headers: dict[str, str]) -> Answer:
-        """What a GET of a path with its query is answered with."""
-        parts = urlsplit(target)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        with self._lock:
-            self.asked[parts.path] += 1
-            if self._too_many(parts.path):
-                return HTTPStatus.TOO_MANY_REQUESTS, {"code": -6, "message": "Too many requests"}
-            wrong = self.faults.taken(parts.path)
-        if wrong is not None:
-            return wrong
-        match parts.path.split("/")[2:]:
+    def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        match path.split("/")[2:]:
             case ["public", "pairs"]:
                 found: Any = self.pairs
             case ["public", "time"]:
@@ -123,12 +51,13 @@ class StandIn:
                 return HTTPStatus.NOT_FOUND, {"code": -21, "message": "Unknown route or currency pair"}
         return HTTPStatus.OK, found
 
-    def _too_many(self, path: str) -> bool:
+    def refused(self, path: str) -> Answer | None:
         if not self.limited or not path.startswith("/v1/public/") or path.endswith(("/buckets", "/time")):
-            return False
+            return None
         minute = int(time.time() // 60)
         self._minute, self._public = minute, self._public + 1 if minute == self._minute else 1
-        return self._public > PUBLIC_A_MINUTE
+        too_many = HTTPStatus.TOO_MANY_REQUESTS, {"code": -6, "message": "Too many requests"}
+        return too_many if self._public > PUBLIC_A_MINUTE else None
 
     def _buckets(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
         since, until = (datetime.fromtimestamp(int(query[name]), UTC) for name in ("startTime", "endTime"))

@@ -14,6 +14,7 @@ from tiers.live.bar_storage import series_of, stored_beside
 from tiers.live.feed import recorder
 from trading.market import write as market
 from trading.market.bars import FIELDS, Bars, concatenated
+from trading.market.calendars import calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.venues.base import MarketData, Pair
 
@@ -23,9 +24,10 @@ Results = dict[tuple[str, str], market.UpsertResult]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What was stored, the minutes by close in microseconds, and up to where all of them are known."""
+    """What was stored, the bars by close in microseconds, and up to where all of them are known."""
 
     stored: Results
+    outside: int = 0  # bars of hours in which the market is closed, which are left out
     rows: dict[int, Row]
     until: datetime
 
@@ -42,21 +44,24 @@ def fetch(
     settled = (now - SETTLED).replace(second=0, microsecond=0)
     spoken = max((close for _, close in told if close is not None), default=after)
     known = max(spoken, min(until, settled))
-    tables = [table for table, _ in told if table.n_rows]
+    hours = calendar(USUAL_CALENDARS[pair.asset_class])
+    tables = [table.take(hours.has_close(timeframe, table.ts)) if hours.closes else table for table, _ in told]
+    outside = sum(table.n_rows for table, _ in told) - sum(table.n_rows for table in tables)
+    tables = [table for table in tables if table.n_rows]
     if not tables:
-        return Fetched(stored={}, rows={}, until=known)
+        return Fetched(stored={}, outside=outside, rows={}, until=known)
     prepared = prepare(
         concatenated(tables),
-        USUAL_CALENDARS[pair.asset_class],
+        hours.name,
         source=pair.symbol,
         not_after=until,
         traded=(after, known),
     )
-    series = series_of(prepared, pair.asset_class, venue.source, lot=pair.lot)
+    series = series_of(prepared, pair.asset_class, venue.source(pair), lot=pair.lot)
     with transaction.atomic():
         market.lock_bars([series.batches[0]])
         stored = market.import_series([stored_beside(series, prepared)[0]])
-    return Fetched(stored=stored, rows=_rows(prepared.batches[0]), until=known)
+    return Fetched(stored=stored, outside=outside, rows=_rows(prepared.batches[0]), until=known)
 
 
 def repair(venue: MarketData, pair: Pair, after: int, until: int, *, now: int) -> tuple[dict[int, Row], int]:

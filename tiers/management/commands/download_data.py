@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,22 +26,32 @@ from trading.market import write as market
 from trading.market.days import parse_range
 from trading.market.read import last_close
 from trading.venues.base import MarketData, Pair
-from trading.venues.registry import market_data
+from trading.venues.registry import EXCHANGES, market_data
 
 Range = tuple[datetime | None, datetime | None]
 DAYS = 30
 MINUTE = timedelta(minutes=1)
-AT_ONCE = timedelta(days=1)  # of a symbol, in one transaction: an interrupted download goes on there
+# Of a symbol, in one transaction: an interrupted download goes on there.
+AT_ONCE = {Timeframe.M1: timedelta(days=1), Timeframe.D1: timedelta(days=1_000)}
+STORED = ("inserted", "corrected", "unchanged")
 AHEAD_S = 1.0  # a clock that differs less is right
 
 
 class Command(PlainCommand):
-    help = "Fetch bars of a minute from a venue, and store them with the higher timeframes that are made of them."
+    help = "Fetch bars of a minute, or days, from a venue; of minutes, 5m, 15m and 1h are made and stored too."
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--exchange", choices=["valr"], default="valr", help="default: valr")
-        parser.add_argument("--pairs", nargs="+", required=True, metavar="PAIR", help="such as BTC-ZAR or BTC/ZAR")
+        parser.add_argument("--exchange", default="valr", help=f"{' or '.join(EXCHANGES)}; default: valr")
+        parser.add_argument("--pairs", nargs="+", required=True, metavar="PAIR", help="such as BTC/ZAR or AAPL")
+        parser.add_argument(
+            "--timeframes",
+            nargs="+",
+            choices=list(Timeframe),
+            default=[Timeframe.M1.value],
+            metavar="TIMEFRAME",
+            help="1d asks for days; any other for minutes, of which all of 1m, 5m, 15m and 1h come; default: 1m",
+        )
         span = parser.add_mutually_exclusive_group()
         span.add_argument("--timerange", help="20260101-20260131, either side may be left out")
         span.add_argument("--days", type=int, help="so many days back; default: since the last stored bar, or 30")
@@ -56,8 +67,9 @@ class Command(PlainCommand):
             self.stdout.write(json.dumps({"series": rows}))
             return
         for row in rows:
-            figures = ", ".join(f"{row[name]} {name}" for name in ("inserted", "corrected", "unchanged") if row[name])
-            self.stdout.write(printable(f"{row['symbol']} {row['timeframe']}: {figures or 'nothing new'}"))
+            figures = ", ".join(f"{row[name]} {name}" for name in STORED if row[name]) or "nothing new"
+            outside = f"; {row['outside']} outside of its market's hours left out" if row["outside"] else ""
+            self.stdout.write(printable(f"{row['symbol']} {row['timeframe']}: {figures}{outside}"))
 
     def _download(self, venue: MarketData, options: dict[str, Any]) -> list[dict[str, Any]]:
         names, first_last = wanted.names(venue, options["pairs"]), _range(options)
@@ -67,28 +79,34 @@ class Command(PlainCommand):
             order = "ahead of" if skew_s > 0 else "behind"
             self.stderr.write(f"{venue.name}'s clock is {abs(skew_s):.1f} s {order} this machine's")
         now = timezone.now() + timedelta(seconds=min(skew_s, 0.0))
-        spans = [_span(pair, first_last, options["days"], now.replace(second=0, microsecond=0)) for pair in pairs]
-        console, found = Console(stderr=True), dict[tuple[str, str], market.UpsertResult]()
+        asked = sorted({Timeframe.D1 if name == Timeframe.D1 else Timeframe.M1 for name in options["timeframes"]})
+        now, days = now.replace(second=0, microsecond=0), options["days"]
+        spans = [(pair, name, *_span(pair, name, first_last, days, now)) for pair in pairs for name in asked]
+        console, found = Console(stderr=True), dict[tuple[str, str], _Row]()
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         quiet = options["json"] or not console.is_terminal
         with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-            for pair, (after, until) in zip(pairs, spans, strict=True):
-                task = bar.add_task(pair.symbol, total=(until - after) / MINUTE)
-                for start, end in _parts(after, until):
-                    for key, result in fetch(venue, pair, start, end, now=now).stored.items():
-                        found[key] = found.get(key, market.UpsertResult()) + result
+            for pair, timeframe, after, until in spans:
+                task = bar.add_task(f"{pair.symbol} {timeframe}", total=(until - after) / MINUTE)
+                base = found.setdefault((pair.symbol, timeframe.value), _Row())
+                for start, end in _parts(after, until, AT_ONCE[timeframe]):
+                    part = fetch(venue, pair, start, end, now=now, timeframe=timeframe)
+                    base.outside += part.outside
+                    for key, result in part.stored.items():
+                        found.setdefault(key, _Row()).result += result
                     bar.advance(task, (end - start) / MINUTE)
-                found.setdefault((pair.symbol, Timeframe.M1.value), market.UpsertResult())
-        return [
-            {
-                "symbol": symbol,
-                "timeframe": timeframe,
-                "inserted": result.inserted,
-                "corrected": result.corrected,
-                "unchanged": result.unchanged,
-            }
-            for (symbol, timeframe), result in found.items()
-        ]
+        return [{"symbol": symbol, "timeframe": name, **row.figures()} for (symbol, name), row in found.items()]
+
+
+@dataclass(slots=True)
+class _Row:
+    """What became of the bars of one series; those outside of the market's hours were left out."""
+
+    result: market.UpsertResult = field(default_factory=market.UpsertResult)
+    outside: int = 0
+
+    def figures(self) -> dict[str, int]:
+        return {**{name: getattr(self.result, name) for name in STORED}, "outside": self.outside}
 
 
 def _range(options: dict[str, Any]) -> Range:
@@ -97,17 +115,21 @@ def _range(options: dict[str, Any]) -> Range:
     return parse_range(options["timerange"])
 
 
-def _span(pair: Pair, wanted: Range, days: int | None, now: datetime) -> tuple[datetime, datetime]:
+def _span(
+    pair: Pair, timeframe: Timeframe, wanted: Range, days: int | None, now: datetime
+) -> tuple[datetime, datetime]:
     """The time, (after, until], whose bars are asked for: from a full hour, so that no higher bar is made of a part."""
     after, last = wanted
     if after is None and days is None and last is None:
-        after = last_close(pair.symbol, Timeframe.M1.value)
+        after = last_close(pair.symbol, timeframe)
+        if after is not None and timeframe == Timeframe.D1:
+            after -= timedelta(hours=1)  # venues correct the last day for a while
     if after is None:
         after = (last or now) - timedelta(days=days or DAYS)
     return after.replace(minute=0, second=0, microsecond=0), min(last or now, now)
 
 
-def _parts(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+def _parts(after: datetime, until: datetime, step: timedelta) -> Iterator[tuple[datetime, datetime]]:
     while after < until:
-        yield after, min(after + AT_ONCE, until)
-        after += AT_ONCE
+        yield after, min(after + step, until)
+        after += step

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from helios.env import Env
 from helios.errors import Transient
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
@@ -37,13 +38,20 @@ class Market:
 
     client: Client
     name: str = VENUE
-    source: str = "valr:buckets"
+
+    @classmethod
+    def of(cls, env: Env) -> Self:
+        """As this installation is set up."""
+        return cls(Client.of(env))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *of: object) -> None:
         self.client.__exit__(*of)
+
+    def source(self, pair: Pair) -> str:  # noqa: ARG002 - all of them have one
+        return "valr:buckets"
 
     def symbol(self, name: str) -> str:
         return f"{VENUE}:{name.replace('/', '-')}"

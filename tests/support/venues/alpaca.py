@@ -1,0 +1,73 @@
+"""A stand-in of Alpaca on loopback: its routes of bars, page by page and for its key only, with its limit."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from tests.support.venues.server import Answer, Server
+
+KEY_ID, SECRET = "stand-in-id", "stand-in-secret-key"
+A_MINUTE = 200
+Row = tuple[datetime, float, float, float, float, float]  # the beginning of a bar, and its figures
+PATHS = {"/v2/stocks/bars": False, "/v1beta3/crypto/us/bars": True}
+
+
+class StandIn(Server):
+    """The venue: bars by symbol and by its names of timeframes, at most `page` of them in one answer."""
+
+    def __init__(
+        self, bars: dict[tuple[str, str], Sequence[Row]], *, page: int = 10_000, limit: int = A_MINUTE
+    ) -> None:
+        super().__init__()
+        self.bars = {key: sorted(rows) for key, rows in bars.items()}
+        self.page, self.limit = page, limit
+        self.queries: list[dict[str, str]] = []
+        self._minute, self._asked = 0, 0
+
+    def refused(self, path: str) -> Answer | None:
+        minute = int(time.time() // 60)
+        self._minute, self._asked = minute, self._asked + 1 if minute == self._minute else 1
+        return (HTTPStatus.TOO_MANY_REQUESTS, {"message": "too many requests."}) if self._asked > self.limit else None
+
+    def limits(self, status: int) -> dict[str, str]:
+        left = max(0, self.limit - self._asked)
+        reset = (int(time.time()) // 60 + 1) * 60
+        return {
+            "x-ratelimit-limit": f"{self.limit}",
+            "x-ratelimit-remaining": f"{left}",
+            "x-ratelimit-reset": f"{reset}",
+        }
+
+    def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        if (headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")) != (KEY_ID, SECRET):
+            return HTTPStatus.FORBIDDEN, {"message": "forbidden."}
+        if path not in PATHS or ("/" in query["symbols"]) != PATHS[path]:
+            return HTTPStatus.NOT_FOUND, {"message": "endpoint not found."}
+        self.queries.append(query)
+        if not PATHS[path] and query["symbols"] not in {symbol for symbol, _ in self.bars}:
+            return HTTPStatus.BAD_REQUEST, {"message": f"invalid symbol: {query['symbols']}"}
+        return HTTPStatus.OK, self._bars(query)
+
+    def _bars(self, query: dict[str, str]) -> dict[str, Any]:
+        code = query["symbols"]
+        rows = self.bars.get((code, query["timeframe"]), [])
+        first, last = (datetime.fromisoformat(query[name]) for name in ("start", "end"))
+        found = rows[
+            bisect_left(rows, first, key=lambda row: row[0]) : bisect_right(rows, last, key=lambda row: row[0])
+        ]
+        begin = int(query.get("page_token", "0"))
+        end = begin + min(self.page, int(query.get("limit", "1000")))
+        token = str(end) if end < len(found) else None
+        return {"bars": {code: [told(row) for row in found[begin:end]]} if found else {}, "next_page_token": token}
+
+
+def told(row: Row) -> dict[str, Any]:
+    """A bar as the venue writes it."""
+    start, *figures = row
+    named = dict(zip(("o", "h", "l", "c", "v"), figures, strict=True))
+    return {"t": f"{start.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", **named, "n": 1, "vw": figures[3]}

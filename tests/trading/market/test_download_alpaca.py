@@ -1,0 +1,126 @@
+"""`download_data` from a stand-in of Alpaca: a real stock's sessions, one of them short, and nothing beside them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+
+from helios.breakers import process
+from helios.env import get_env
+from tests.support.us_minutes import goog_minutes
+from tests.support.venues.alpaca import KEY_ID, SECRET, StandIn
+from trading.market import read as stored
+from trading.market.bars import FIELDS
+from trading.market.calendars import NEW_YORK
+from trading.models import Instrument, MarketOHLC
+from trading.venues import rest
+
+pytestmark = pytest.mark.django_db
+RANGE = ("--timerange", "20151223-20151224")
+OPEN = datetime(2015, 12, 23, 9, 30, tzinfo=NEW_YORK)
+
+
+@pytest.fixture(autouse=True)
+def _own_process(clean_redis: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    process.forget()
+    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
+    yield
+    process.forget()
+    get_env.cache_clear()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def download(venue: StandIn, *words: str, secret: str = SECRET) -> dict[str, dict[str, Any]]:
+        settings = {"DATA_URL": venue.url, "KEY_ID": KEY_ID, "SECRET": secret}
+        for name, value in settings.items():
+            monkeypatch.setenv(f"HELIOS_ALPACA_{name}", value)
+        get_env.cache_clear()
+        out = io.StringIO()
+        call_command("download_data", "--exchange", "alpaca", *words, "--json", stdout=out)
+        return {f"{row['symbol']} {row['timeframe']}": row for row in json.loads(out.getvalue())["series"]}
+
+    return download
+
+
+def in_session(start: datetime) -> bool:
+    """By hand: the second day closed at one o'clock."""
+    closes = timedelta(hours=16 if start.day == 23 else 13)
+    of_day = start - start.replace(hour=0, minute=0)
+    return timedelta(hours=9, minutes=30) <= of_day < closes
+
+
+def test_a_real_stock_is_stored_minute_by_minute_of_its_sessions_and_the_rest_is_counted(run: Any) -> None:
+    rows = goog_minutes()
+    with StandIn({("GOOG", "1Min"): rows}, page=100) as venue:
+        got = run(venue, "--pairs", "GOOG", *RANGE)
+    expected = [row for row in rows if in_session(row[0])]
+    assert got["ALPACA:GOOG 1m"] == {
+        "symbol": "ALPACA:GOOG",
+        "timeframe": "1m",
+        "inserted": len(expected),
+        "corrected": 0,
+        "unchanged": 0,
+        "outside": len(rows) - len(expected),
+    }
+    found = stored.bar_range(["ALPACA:GOOG"], "1m")
+    closes = [row[0] + timedelta(minutes=1) for row in expected]
+    assert found.ts.tolist() == [close.astimezone(UTC).replace(tzinfo=None) for close in closes]
+    for k, name in enumerate(FIELDS, 1):
+        assert np.array_equal(getattr(found, name)[:, 0], [row[k] for row in expected]), name
+    instrument = Instrument.objects.get()
+    assert (instrument.asset_class, instrument.calendar) == ("equity", "XNYS")
+
+
+def test_the_hours_of_a_stock_are_those_of_the_clock_the_first_and_the_last_cut_by_its_session(run: Any) -> None:
+    rows = goog_minutes("20151224")
+    with StandIn({("GOOG", "1Min"): rows}) as venue:
+        run(venue, "--pairs", "GOOG", *RANGE)
+    hours = stored.bar_range(["ALPACA:GOOG"], "1h")
+    assert [f"{ts:%H:%M}" for ts in hours.ts.tolist()] == ["15:00", "16:00", "17:00", "18:00"]
+    first = [row for row in rows if in_session(row[0])][:30]
+    assert hours.high[0, 0] == max(row[2] for row in first)
+    assert hours.volume[0, 0] == sum(row[5] for row in first)
+
+
+def test_days_come_from_the_venue_where_they_are_asked_for(run: Any) -> None:
+    days = [(OPEN.replace(hour=0, minute=0) + timedelta(days=k), 1.0 + k, 3.0 + k, 1.0, 2.0 + k, 7.0) for k in range(2)]
+    with StandIn({("GOOG", "1Day"): days}) as venue:
+        got = run(venue, "--pairs", "GOOG", *RANGE, "--timeframes", "1d")
+        again = run(venue, "--pairs", "GOOG", *RANGE, "--timeframes", "1d")
+    assert (got.keys(), got["ALPACA:GOOG 1d"]["inserted"]) == ({"ALPACA:GOOG 1d"}, 2)
+    assert again["ALPACA:GOOG 1d"]["unchanged"] == 2
+    assert [f"{ts:%d %H:%M}" for ts in stored.bar_range(["ALPACA:GOOG"], "1d").ts.tolist()] == ["23 21:00", "24 21:00"]
+
+
+@pytest.mark.parametrize(
+    ("words", "secret", "sentence"),
+    [
+        (("--pairs", "GOOG", *RANGE), "wrong", "^Alpaca refused /v2/stocks/bars with status 403: forbidden.$"),
+        (("--pairs", "GOOG/", *RANGE), SECRET, "must be pairs of ALPACA, such as ALPACA:AAPL, ALPACA:BTC/USD"),
+        (("--pairs", "VALR:BTC-ZAR", *RANGE), SECRET, "VALR:BTC-ZAR is none"),
+        (("--pairs", "MSFT", *RANGE), SECRET, "invalid symbol: MSFT"),
+    ],
+)
+def test_what_is_refused_is_one_sentence_and_stores_nothing(
+    run: Any, words: tuple[str, ...], secret: str, sentence: str
+) -> None:
+    with StandIn({("GOOG", "1Min"): goog_minutes()}) as venue, pytest.raises(CommandError, match=sentence):
+        run(venue, *words, secret=secret)
+    assert not MarketOHLC.objects.exists()
+    assert not Instrument.objects.exists()
+
+
+def test_a_bar_that_breaks_a_rule_stores_nothing_of_its_day(run: Any) -> None:
+    start, open_, _, low, close, volume = goog_minutes("20151223")[100]
+    wrong = [(start, open_, low / 2, low, close, volume)]
+    with StandIn({("GOOG", "1Min"): wrong}) as venue, pytest.raises(CommandError, match="ALPACA:GOOG"):
+        run(venue, "--pairs", "GOOG", *RANGE)
+    assert not MarketOHLC.objects.exists()

@@ -1,0 +1,113 @@
+"""Requests to Alpaca's market data over REST: with a key, paced, tried again, and behind the breaker `alpaca_api`.
+
+Source of limits and headers: Alpaca's description of its market data API, read 2026-11-28. Routes, parameters and pages
+are alpaca-py's; what leaves this machine and what comes back goes through our own client, since that one waits for an
+answer for ever, takes it whole whatever its size, and knows no breaker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Self, cast
+
+import httpx
+from alpaca.common.rest import RESTClient
+from alpaca.data.historical.crypto import CryptoHistoricalDataClient
+from alpaca.data.historical.stock import StockHistoricalDataClient
+from alpaca.data.requests import CryptoBarsRequest, StockBarsRequest
+
+from helios.env import Env
+from helios.errors import Rejected, Transient
+from trading.venues.answers import shown
+from trading.venues.rest import MINUTE_S, TIMEOUT_S, Pace, RestClient
+
+BREAKER: Final = "alpaca_api"
+STANDARD: Final = (200, MINUTE_S)  # requests of the standard plan
+PAGES: Final = 20  # of one question, which fit into one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Who asks: no route answers without one."""
+
+    key_id: str
+    secret: str
+
+    @classmethod
+    def of(cls, env: Env) -> Self:
+        """The key of this installation. Raises: `Rejected` where it has none."""
+        if env.alpaca_key_id is None or env.alpaca_secret is None:
+            raise Rejected("Alpaca needs HELIOS_ALPACA_KEY_ID and HELIOS_ALPACA_SECRET")
+        return cls(key_id=env.alpaca_key_id.get_secret_value(), secret=env.alpaca_secret.get_secret_value())
+
+
+class Client(RestClient):
+    """One connection pool to Alpaca."""
+
+    venue, breaker = "Alpaca", BREAKER
+    errors = ({"message"},)
+
+    def __init__(
+        self, url: str, *, key: Key, sleep: Callable[[float], None] = time.sleep, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        super().__init__(url, sleep=sleep, timeout_s=timeout_s)
+        self.key = key
+        self._pace = Pace(*STANDARD)
+
+    @classmethod
+    def of(cls, env: Env) -> Self:
+        """The client of this installation. Raises: `Rejected` where it has no key."""
+        return cls(env.alpaca_data_url, key=Key.of(env))
+
+    def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The object that a route answers. Raises: as `ask`, and `Transient` where it is none."""
+        known = {name: value for name, value in params.items() if value is not None}
+        given = {name: value.value if isinstance(value, Enum) else value for name, value in known.items()}
+        found = self.ask(path, given, pace=self._pace, sign=self._sign)
+        if not isinstance(found, dict):
+            raise Transient(f"Alpaca must answer {path} with an object, was {shown(found)!r}")
+        return found
+
+    def _sign(self, request: httpx.Request) -> None:
+        request.headers.update({"APCA-API-KEY-ID": self.key.key_id, "APCA-API-SECRET-KEY": self.key.secret})
+
+
+class _Bounded(RESTClient):
+    """What alpaca-py asks goes through our client, page by page."""
+
+    def through(self, client: Client, version: str) -> Self:
+        self._client, self._version, self._pages = client, version, 0
+        return self
+
+    def get(self, path: str, data: Any = None, **_: Any) -> dict[str, Any]:
+        self._pages += 1
+        if self._pages > PAGES:
+            raise Transient(f"Alpaca must answer {path} in {PAGES} pages at most, went on")
+        found = self._client.get(f"/{self._version}{path}", data)
+        bars = found.get("bars") or {}
+        if not isinstance(bars, dict) or not all(isinstance(rows, list) for rows in bars.values()):
+            raise Transient(f"Alpaca must answer {path} with lists of bars by symbol, was {shown(found)!r}")
+        return {"bars": bars, "next_page_token": found.get("next_page_token")}
+
+
+class _Stocks(_Bounded, StockHistoricalDataClient):
+    pass
+
+
+class _Coins(_Bounded, CryptoHistoricalDataClient):
+    pass
+
+
+def stock_bars(client: Client, request: StockBarsRequest) -> dict[str, list[Any]]:
+    """The bars of stocks by symbol. Raises: as `Client.get`, and `Transient` where there are none to be seen."""
+    asker = _Stocks(client.key.key_id, client.key.secret, raw_data=True).through(client, "v2")
+    return cast("dict[str, list[Any]]", asker.get_stock_bars(request))
+
+
+def coin_bars(client: Client, request: CryptoBarsRequest) -> dict[str, list[Any]]:
+    """The same of coins."""
+    asker = _Coins(client.key.key_id, client.key.secret, raw_data=True).through(client, "v1beta3")
+    return cast("dict[str, list[Any]]", asker.get_crypto_bars(request))

@@ -1,0 +1,121 @@
+"""Alpaca's market data over REST, in our words: bars of stocks and coins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Self
+
+from alpaca.data.enums import Adjustment, DataFeed
+from alpaca.data.requests import CryptoBarsRequest, StockBarsRequest
+from alpaca.data.timeframe import TimeFrame
+
+from helios.env import Env
+from helios.errors import Transient
+from trading.enums import AssetClass, Timeframe
+from trading.market.bars import BarTable
+from trading.market.calendars import NEW_YORK, calendar
+from trading.market.lots import USUAL_CALENDARS
+from trading.market.timeframes import seconds
+from trading.venues.alpaca.client import Client, coin_bars, stock_bars
+from trading.venues.answers import Answers, BarRow, bars_of, between
+from trading.venues.base import Pair
+
+VENUE: Final = "ALPACA"
+MOST_BARS: Final = 10_000  # in one page
+LENGTHS: Final = {Timeframe.M1.value: TimeFrame.Minute, Timeframe.D1.value: TimeFrame.Day}
+SOME: Final = ("ALPACA:AAPL", "ALPACA:BTC/USD")
+_SAID: Final = Answers("Alpaca")
+_STOCK: Final = re.compile(r"[A-Z]{1,6}(\.[A-Z]{1,3})?")
+_COIN: Final = re.compile(r"[A-Z0-9]{1,10}/[A-Z]{2,6}")
+_FIELDS: Final = ("o", "h", "l", "c", "v")
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Alpaca as a source of bars; see `trading.venues.base.MarketData`. `feed` is the one of stocks: iex or sip."""
+
+    client: Client
+    feed: str = "iex"
+    name: str = VENUE
+
+    @classmethod
+    def of(cls, env: Env) -> Self:
+        """As this installation is set up. Raises: `Rejected` where it has no key."""
+        return cls(Client.of(env), env.alpaca_feed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *of: object) -> None:
+        self.client.__exit__(*of)
+
+    def source(self, pair: Pair) -> str:
+        return f"alpaca:{self.feed if pair.asset_class is AssetClass.EQUITY else 'us'}"
+
+    def symbol(self, name: str) -> str:
+        return f"{VENUE}:{name}"
+
+    def pairs(self, wanted: Sequence[str]) -> dict[str, Pair]:
+        """Those that are written as a stock or a pair of coins is; whether there is one the bars tell."""
+        found = (_pair(symbol) for symbol in (*wanted, *SOME))
+        return {pair.symbol: pair for pair in found if pair is not None}
+
+    def skew_s(self) -> float | None:
+        return None
+
+    def bars(
+        self, pair: Pair, timeframe: str, after: datetime, until: datetime
+    ) -> Iterator[tuple[BarTable, datetime | None]]:
+        length = timedelta(seconds=seconds(timeframe))
+        while after < until:
+            end = min(after + (MOST_BARS - 1) * length, until)
+            # a session begins less than a day before its close, at a midnight that is not ours
+            begins = (after - length, end) if timeframe == Timeframe.D1 else (after, end - length)
+            rows = [_bar(row, pair, timeframe) for row in self._rows(pair, timeframe, *begins)]
+            traded = [row for row in rows if row[-1] > 0]
+            newest = max((row[0] for row in rows if after < row[0] <= end), default=None)
+            yield between(bars_of(pair.symbol, timeframe, traded), after, end), newest
+            after = end
+
+    def _rows(self, pair: Pair, timeframe: str, first: datetime, last: datetime) -> list[Mapping[str, Any]]:
+        """The venue's bars that begin in [first, last]."""
+        asked = {"symbol_or_symbols": pair.code, "timeframe": LENGTHS[timeframe], "start": first, "end": last}
+        if pair.asset_class is AssetClass.EQUITY:
+            of_stocks = {"feed": DataFeed(self.feed), "adjustment": Adjustment.RAW}
+            found = stock_bars(self.client, StockBarsRequest(**asked, **of_stocks))
+        else:
+            found = coin_bars(self.client, CryptoBarsRequest(**asked))
+        others = [code for code in found if code != pair.code]
+        if others:
+            raise Transient(f"Alpaca must answer with bars of {pair.code}, was one of {others[0]}")
+        return _SAID.rows(found.get(pair.code, []), "bars")
+
+
+def _pair(symbol: str) -> Pair | None:
+    code = symbol.removeprefix(f"{VENUE}:")
+    if symbol != code and _STOCK.fullmatch(code):
+        return Pair(code=code, symbol=symbol, asset_class=AssetClass.EQUITY)
+    if symbol != code and _COIN.fullmatch(code):
+        return Pair(code=code, symbol=symbol)
+    return None
+
+
+def _bar(row: Mapping[str, Any], pair: Pair, timeframe: str) -> BarRow:
+    open_, high, low, close, volume = (_SAID.number(row, name) for name in _FIELDS)
+    return closed(_SAID.time(_SAID.field(row, "t", "a bar")), pair, timeframe), open_, high, low, close, volume
+
+
+def closed(start: datetime, pair: Pair, timeframe: str) -> datetime:
+    """The close of the bar that the venue names by its beginning. Raises: `Transient` where none begins there."""
+    if timeframe == Timeframe.D1:
+        hours = calendar(USUAL_CALENDARS[pair.asset_class])
+        local = start.astimezone(NEW_YORK) if hours.closes else start
+        if local.hour or local.minute or local.second or local.microsecond:
+            raise Transient(f"Alpaca must tell days of {pair.code} by their midnights, was {start.isoformat()}")
+        return hours.named_day(local.date())
+    if start.second or start.microsecond:
+        raise Transient(f"Alpaca must tell minutes of {pair.code} by their beginnings, was {start.isoformat()}")
+    return start + timedelta(seconds=seconds(timeframe))
