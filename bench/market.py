@@ -116,13 +116,13 @@ def _hearing(n: int) -> dict[str, Any]:
 
 def _told(heard: dict[str, Any], messages: list[bytes]) -> list[Any]:
     from tiers.live.feed.recorder import Told  # noqa: PLC0415
-    from trading.venues.valr import stream  # noqa: PLC0415
+    from trading.venues.valr import messages as valr  # noqa: PLC0415
 
     told = []
     for message in messages:
-        found = stream.read(message)
+        found = valr.read(message)
         minutes = heard[found.code]  # type: ignore[union-attr]
-        if isinstance(found, stream.Trade):
+        if isinstance(found, valr.Trade):
             minutes.trade(found.at, found.price, found.quantity, found.side)
         else:
             before = minutes.until

@@ -81,7 +81,7 @@ SHIPPED: tuple[ShippedFlag, ...] = (
         percentage=25,
         on="the second-generation stream client serves its percentage of the symbols",
         off="the first-generation stream client serves every symbol",
-        wired=False,
+        wired=True,
     ),
     ShippedFlag(
         name="multi_timeframe_analysis",

@@ -43,6 +43,7 @@ WIRED = {
     "advanced_risk_engine",
     "hot_reload_modules",
     "websocket_streaming",
+    "websocket_v2",
 }
 
 

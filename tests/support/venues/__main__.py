@@ -1,6 +1,6 @@
 """A stand-in of VALR that trades by itself, in real time: `python -m tests.support.venues [PORT]`.
 
-BTC/ZAR and ETH/ZAR walk at random from a day ago on, some trades a second.
+BTC/ZAR and ETH/ZAR walk at random from a day ago on, some trades a second, with ten offers about the price.
 """
 
 from __future__ import annotations
@@ -39,12 +39,25 @@ def main(port: int) -> None:
                         venue.stream.bucket(f"{base}{quote}", bar)
                 told += MINUTE
             pair = rng.choice(list(tapes))
+            before = prices[pair]
             venue.stream.trade("".join(pair), _trade(rng, prices, pair, tapes[pair], at))
+            for side, name, price, quantity in _offers(rng, before, prices[pair]):
+                venue.stream.offer(at, "".join(pair), side, name, price, quantity)
 
 
 def _trade(rng: random.Random, prices: dict, pair: tuple[str, str], tape: Tape, at: datetime):
     prices[pair] *= 1 + rng.gauss(0, 0.0004)
     return tape.add(at, f"{prices[pair]:.0f}", f"{rng.expovariate(50):.8f}", rng.choice(["buy", "sell"]))
+
+
+def _offers(rng: random.Random, before: float, price: float) -> list[tuple[str, str, str, str]]:
+    """Ten offers about a price, first those of the side that it moves away from: so that no bid meets an ask."""
+    found = [
+        (side, f"{side}-{n}", f"{price * (1 + sign * n / 5_000):.0f}", f"{rng.expovariate(5):.8f}")
+        for side, sign in (("sell", 1), ("buy", -1))
+        for n in range(1, 6)
+    ]
+    return found if price > before else found[::-1]
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from tests.support.venues.depth import Depth
 from tests.support.venues.tape import Minute, Trade
 from trading.venues.valr.client import signature
 
@@ -39,6 +41,7 @@ class Stream:
     deaf: bool = False
     refusing: bool = False
     n_subscribed: int = 0
+    depths: dict[str, Depth] = field(default_factory=dict)  # by pair
 
     async def serve(self, headers: dict[str, str], receive: Any, send: Any) -> None:
         """One connection, until either side ends it."""
@@ -70,6 +73,12 @@ class Stream:
         data = {"currencyPairSymbol": pair, "bucketPeriodInSeconds": 60, "startTime": start, **prices}
         self._tell("NEW_TRADE_BUCKET", pair, data)
 
+    def offer(self, at: datetime, pair: str, side: str, name: str, price: str, quantity: str) -> None:
+        """Tell what an order has now to all who follow the order book, and the best of it to who wants it whole."""
+        depth = self.depths.setdefault(pair, Depth(pair))
+        self._send("FULL_ORDERBOOK_UPDATE", pair, depth.put(at, side, name, price, quantity))
+        self._tell("AGGREGATED_ORDERBOOK_UPDATE", pair, depth.aggregated())
+
     def drop_all(self) -> None:
         """End every connection without a word."""
         for client in list(self.clients):
@@ -79,17 +88,29 @@ class Stream:
         if message["type"] == "PING" and not self.deaf:
             client.waiting.put_nowait(json.dumps({"type": "PONG"}))
         for one in message.get("subscriptions", ()):
-            client.wanted[one["event"]] = set(one["pairs"])
+            client.wanted[one["event"]] = client.wanted.get(one["event"], set()) | set(one["pairs"])
             self.n_subscribed += 1
+            for depth in (self.depths[pair] for pair in one["pairs"] if pair in self.depths and not self.deaf):
+                if one["event"] == "FULL_ORDERBOOK_UPDATE":
+                    client.waiting.put_nowait(depth.whole())
+                elif one["event"] == "AGGREGATED_ORDERBOOK_UPDATE":
+                    client.waiting.put_nowait(_text(one["event"], depth.pair, depth.aggregated()))
 
     def _tell(self, kind: str, pair: str, data: dict[str, Any]) -> None:
+        self._send(kind, pair, _text(kind, pair, data))
+
+    def _send(self, kind: str, pair: str, text: str) -> None:
         if self.deaf:
             return
-        sent = self.change(json.dumps({"type": kind, "currencyPairSymbol": pair, "data": data}))
+        sent = self.change(text)
         for client in list(self.clients):
             if pair in client.wanted.get(kind, ()):
-                for text in sent:
-                    client.loop.call_soon_threadsafe(client.waiting.put_nowait, text)
+                for each in sent:
+                    client.loop.call_soon_threadsafe(client.waiting.put_nowait, each)
+
+
+def _text(kind: str, pair: str, data: dict[str, Any]) -> str:
+    return json.dumps({"type": kind, "currencyPairSymbol": pair, "data": data})
 
 
 async def _send_all(client: _Client) -> None:

@@ -1,6 +1,6 @@
 """A stream as a process by the clock of a test: `python streamer.py URL CLOCK PAIR`.
 
-CLOCK is a file that holds the microseconds since 1970.
+CLOCK is a file that holds the microseconds since 1970. Order books come change by change.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import django
 
 def main(url: str, clock: str, *symbols: str) -> None:
     django.setup()
-    from tiers.live.feed import session
+    from tiers.live.feed import depth, session
     from trading.venues.valr import market
     from trading.venues.valr.client import Client
 
-    session.WATCH_S, session.LONGEST_PAUSE_S = 0.05, 0.2
+    session.WATCH_S, session.LONGEST_PAUSE_S, depth.PATIENCE = 0.05, 0.2, 0
     with (
         Path(clock).open("rb") as file,
         mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ) as told,
@@ -31,6 +31,7 @@ def main(url: str, clock: str, *symbols: str) -> None:
             market.Market(client),
             url,
             pairs,
+            by_change=frozenset(symbols),
             silent_s=1.0,
             pause_s=0.05,
             now_us=lambda: int.from_bytes(told[:8], "little"),

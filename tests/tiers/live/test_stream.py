@@ -6,6 +6,7 @@ import mmap
 import random
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -145,6 +146,41 @@ def test_a_market_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactly(
         stack.wait_for(lambda: market.known_until(until), what="the last minute")
         for timeframe, minutes in (("1m", 1), ("5m", 5), ("15m", 15), ("1h", 60)):
             assert market.bars(timeframe, until) == expected(tape, minutes, until), timeframe
+
+
+def test_an_order_book_over_a_bad_line_is_the_venues_or_is_not_noted(stack: Stack, tmp_path: Path) -> None:
+    rng, tape = random.Random(11), real_tape()
+    venues, n_minutes = dict[datetime, Any](), 40
+    with streaming(stack, tmp_path, tape) as market:
+        heard = market.venue.stream
+        for n in range(30):
+            heard.offer(FIRST, "XRPETH", "buy", f"b{n}", f"0.{1400 - n}", f"{n + 1}.5")
+            heard.offer(FIRST, "XRPETH", "sell", f"s{n}", f"0.{1401 + n}", f"{n + 1}")
+        venues[FIRST] = heard.depths["XRPETH"].best(20)
+        market.start()
+        market.connected()
+        heard.change = faulty(rng)
+        for number in range(n_minutes):
+            start = FIRST + number * MINUTE
+            for second in range(3, 60, 6):
+                if second > 54:
+                    time.sleep(0.1)  # for a lost book to come again
+                at = start + timedelta(seconds=second)
+                market.clock.set(at)
+                side, name = rng.choice([("buy", "b"), ("sell", "s")])
+                k = rng.randrange(30)
+                price = f"0.{1400 - k if side == 'buy' else 1401 + k}"
+                heard.offer(at, "XRPETH", side, f"{name}{k}", price, rng.choice(["0", "0.25", "3"]))
+            venues[start + MINUTE] = heard.depths["XRPETH"].best(20)
+            market.minute(start)
+            if rng.random() < 0.03:
+                heard.drop_all()
+        market.clock.set(FIRST + (n_minutes + 1) * MINUTE)
+        stack.wait_for(lambda: market.known_until(FIRST + n_minutes * MINUTE), what="the last minute")
+    noted = stack.query("SELECT ts, bids, asks FROM orderbook_snapshots WHERE symbol = %s", [SYMBOL])
+    for ts, bids, asks in noted:
+        assert [[tuple(level) for level in side] for side in (bids, asks)] == list(venues[ts]), ts
+    assert len(noted) > n_minutes / 4
 
 
 def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Stack, tmp_path: Path) -> None:

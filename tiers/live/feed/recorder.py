@@ -18,10 +18,11 @@ from helios.db.partitions import ensure_partitions
 from tiers.contracts import ALWAYS_OPEN, calendar
 from tiers.ingest.minutes import Closed, HeardTrade, Higher, Row
 from tiers.ingest.validate import keep_the_rules, validate
+from tiers.live.feed.depth import Noted
 from trading.enums import Timeframe
 from trading.market import write as market
 from trading.market.bars import BarTable, bar_table, union
-from trading.models import FeedCoverage
+from trading.models import FeedCoverage, OrderBookSnapshot
 
 DATABASE = "postgres_db"
 _TRADES = "COPY market_trades (symbol, ts, trade_id, side, price, quantity) FROM STDIN"
@@ -36,8 +37,8 @@ class Told:
     until: int
 
 
-def write(told: Sequence[Told], source: str) -> None:
-    """Store minutes with their trades and higher bars, and how far each symbol is known; all or nothing."""
+def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> None:
+    """Store minutes with their trades and higher bars, how far each is known, and order books; all or nothing."""
     rows: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
     for one in told:
         if one.closed.row is not None:
@@ -50,6 +51,7 @@ def write(told: Sequence[Told], source: str) -> None:
     with breaker(DATABASE), transaction.atomic():
         market.upsert_bars(batches, source)
         _write_trades(told)
+        _write_books(books)
         cover({one.closed.symbol: one.until for one in told})
 
 
@@ -103,6 +105,18 @@ def _write_trades(told: Sequence[Told]) -> None:
     ensure_partitions("market_trades", "month", moment(min(times)), moment(max(times)))
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(_TRADES, io.StringIO("".join(lines)))
+
+
+def _write_books(books: Sequence[Noted]) -> None:
+    if not books:
+        return
+    times = [moment(one.ts) for one in books]
+    ensure_partitions("orderbook_snapshots", "month", min(times), max(times))
+    rows = [
+        OrderBookSnapshot(symbol=one.symbol, ts=at, sequence=one.sequence, bids=one.bids, asks=one.asks)
+        for one, at in zip(books, times, strict=True)
+    ]
+    OrderBookSnapshot.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _line(symbol: str, trade: HeardTrade, number: int) -> str:

@@ -24,13 +24,14 @@ from helios.db.failures import UNAVAILABLE
 from helios.errors import HeliosError, Transient, error_text
 from tiers.ingest.minutes import SECOND, Minutes, Row
 from tiers.live.feed import recorder, repair
+from tiers.live.feed.depth import Noted, OrderBooks
 from tiers.live.feed.recorder import Told
 from trading.enums import AssetClass
 from trading.market.instruments import ensure_instrument
 from trading.models import FeedCoverage
 from trading.venues.base import Pair
 from trading.venues.valr import market as valr
-from trading.venues.valr import stream
+from trading.venues.valr import messages, stream
 
 SOURCE = "valr:stream"
 LONGEST_PAUSE_S = 30.0
@@ -47,11 +48,14 @@ class Session:
     url: str
     pairs: Sequence[Pair]
     streaming: bool = True  # else all is asked for by request, minute by minute
+    by_change: frozenset[str] = frozenset()  # instruments whose order books come change by change, not whole
     silent_s: float = stream.SILENT_S
     pause_s: float = 1.0  # before the first try after a connection that did not hold, doubled with each further one
     now_us: Callable[[], int] = lambda: time.time_ns() // 1_000
     _minutes: dict[str, Minutes] = field(default_factory=dict)
-    _told: queue.SimpleQueue[Told | None] = field(default_factory=queue.SimpleQueue)
+    _books: OrderBooks = field(init=False)
+    _again: asyncio.Queue[stream.Wanted] = field(default_factory=asyncio.Queue)
+    _told: queue.SimpleQueue[Told | Noted | None] = field(default_factory=queue.SimpleQueue)
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: set[str] = field(default_factory=set)
     _unread: int = 0
@@ -61,6 +65,7 @@ class Session:
         loop = asyncio.get_running_loop()
         known = await asyncio.to_thread(self._known)
         self._minutes = {pair.code: Minutes(symbol=pair.symbol, until=known[pair.symbol]) for pair in self.pairs}
+        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs})
         threads = [threading.Thread(target=self._write), threading.Thread(target=partial(self._repair, loop))]
         for thread in threads:
             thread.start()
@@ -81,9 +86,10 @@ class Session:
             try:
                 await stream.listen(
                     self.url,
-                    [*self._minutes],
+                    self._wanted([*self._minutes], of_all=True),
                     self._heard,
                     subscribed=self._subscribed,
+                    again=self._again,
                     key=self.venue.client.key,
                     silent_s=self.silent_s,
                 )
@@ -96,15 +102,23 @@ class Session:
                 await asyncio.to_thread(_tell, "feed.lost", {"error": error_text(error), "try": tries})
                 await asyncio.sleep(pause_s)
 
+    def _wanted(self, codes: Sequence[str], *, of_all: bool = False) -> stream.Wanted:
+        """What to subscribe to: the order books of these pairs, and, `of_all`, their trades and bars."""
+        by_change = [code for code in codes if self._minutes[code].symbol in self.by_change]
+        whole = [code for code in codes if code not in by_change]
+        books = {messages.CHANGES: by_change, messages.AGGREGATED: whole}
+        return {messages.TRADES: codes, messages.BUCKETS: codes, **books} if of_all else books
+
     def _subscribed(self) -> None:
         now = self.now_us()
+        self._books.subscribed(now)
         for each in self._minutes.values():
             each.heard_from = now
         logger.bind(pairs=len(self._minutes)).info("feed.subscribed")
 
     def _heard(self, message: bytes) -> None:
         try:
-            found = stream.read(message)
+            found = messages.read(message)
         except Transient as error:  # what it told is missed: the venue's bar, or a request, shows it
             self._unread += 1
             logger.bind(error=error_text(error), n=self._unread).warning("feed.unreadable")
@@ -113,13 +127,16 @@ class Session:
             return
         minutes = self._minutes[found.code]
         now = self.now_us()
-        if isinstance(found, stream.Bucket):
+        if isinstance(found, messages.Depth):
+            if (noted := self._books.tell(found, now)) is not None:
+                self._told.put(noted)
+        elif isinstance(found, messages.Bucket):
             if found.close <= now + SKEW:  # the bar of a minute that is not over says nothing yet
                 self._close(minutes, found)
         elif minutes.until <= found.at <= now + SKEW:
             minutes.trade(found.at, found.price, found.quantity, found.side)
 
-    def _close(self, minutes: Minutes, found: stream.Bucket) -> None:
+    def _close(self, minutes: Minutes, found: messages.Bucket) -> None:
         before = minutes.until
         closed = minutes.bucket(found.close, found.row)
         if closed is not None:
@@ -128,8 +145,10 @@ class Session:
             self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
     async def _watch(self) -> None:
-        """Ask for what is overdue, each pair's in one request at a time."""
+        """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
+            if self.streaming and (lost := self._books.to_ask(self.now_us())):
+                self._again.put_nowait(self._wanted(lost))
             for code, minutes in self._minutes.items():
                 wanted = minutes.overdue(self.now_us())
                 if wanted is not None and code not in self._asking:
@@ -165,13 +184,14 @@ class Session:
             if not more:
                 return
 
-    def _stored(self, told: list[Told]) -> None:
+    def _stored(self, told: list[Told | Noted]) -> None:
         pause_s = 0.1
+        bars, books = [one for one in told if isinstance(one, Told)], [one for one in told if isinstance(one, Noted)]
         while True:
             try:
-                recorder.write(told, SOURCE)
+                recorder.write(bars, SOURCE, books)
             except (Transient, *UNAVAILABLE) as error:
-                logger.bind(error=error_text(error), bars=len(told)).warning("feed.not_stored")
+                logger.bind(error=error_text(error), bars=len(bars)).warning("feed.not_stored")
                 close_old_connections()
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live.feed import wanted
 from tiers.live.feed.session import Session
+from trading.venues.base import Pair
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import VENUE, Market
 
@@ -75,7 +77,7 @@ async def _stream(venue: Market, names: list[str] | None) -> None:
             logger.bind(error=error_text(error)).warning("feed.no_pairs")
             await asyncio.sleep(PAUSE_S)
             continue
-        session = asyncio.create_task(Session(venue, get_env().valr_url, pairs, streaming=chosen.streaming).run())
+        session = asyncio.create_task(_session(venue, pairs, chosen).run())
         try:
             while not session.done() and await asyncio.to_thread(_chosen, names) == chosen:
                 await asyncio.wait([session], timeout=LOOK_S)
@@ -86,10 +88,15 @@ async def _stream(venue: Market, names: list[str] | None) -> None:
             raise ended[0]
 
 
+def _session(venue: Market, pairs: Sequence[Pair], chosen: _Chosen) -> Session:
+    return Session(venue, get_env().valr_url, pairs, streaming=chosen.streaming, by_change=chosen.by_change)
+
+
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     symbols: list[str]
     streaming: bool
+    by_change: frozenset[str]
 
 
 def _chosen(names: list[str] | None) -> _Chosen:
@@ -97,6 +104,8 @@ def _chosen(names: list[str] | None) -> _Chosen:
     (get_env().var_dir / ALIVE).touch()
     try:
         flags.refresh_if_behind()
-        return _Chosen(names or wanted.by_books(VENUE), flags.is_enabled("websocket_streaming"))
+        symbols = names or wanted.by_books(VENUE)
+        by_change = frozenset(s for s in symbols if flags.is_enabled("websocket_v2", flags.FlagContext(symbol=s)))
+        return _Chosen(symbols, flags.is_enabled("websocket_streaming"), by_change)
     finally:
         close_old_connections()

@@ -1,84 +1,44 @@
-"""VALR's stream of market data: one connection, and what its messages say in our words.
+"""VALR's stream of market data: one connection.
 
-Source of messages and limits: VALR's API documentation, WebSocket API, read 2026-11-28.
+Source of its limits: VALR's API documentation, WebSocket API, read 2026-11-28.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from helios.errors import Transient
-from trading.enums import Side
 from trading.venues.valr.client import Key
-from trading.venues.valr.market import bucket, number
 
 PATH: Final = "/ws/trade"
-EVENTS: Final = ("NEW_TRADE", "NEW_TRADE_BUCKET")
 PING_S: Final = 20.0  # the venue wants one every 30 s
 SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
 OPEN_S: Final = 10.0
-LARGEST: Final = 1 << 22  # bytes of a message
-SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """A trade that the venue has just told."""
-
-    code: str
-    at: int  # microseconds since 1970
-    price: float
-    quantity: float
-    side: str  # of the taker
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """The venue's bar of a minute; `row` is None where nobody traded."""
-
-    code: str
-    close: int  # microseconds since 1970
-    row: tuple[float, float, float, float, float] | None
-
-
-Message = Trade | Bucket
-
-
-def read(message: bytes | str) -> Message | None:
-    """What a message says; None where it is of another kind. Raises: `Transient` where it cannot be read."""
-    try:
-        found = orjson.loads(message)
-        kind = found["type"]
-        if kind == "NEW_TRADE":
-            return _trade(found["currencyPairSymbol"], found["data"])
-        if kind == "NEW_TRADE_BUCKET":
-            return _bucket(found["currencyPairSymbol"], found["data"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Transient(f"VALR's stream must send messages as documented, sent {message[:80]!r}") from error
-    return None
+LARGEST: Final = 1 << 24  # bytes of a message; a whole order book is the largest
+Wanted = Mapping[str, Sequence[str]]  # pairs by kind of message
 
 
 async def listen(
     url: str,
-    codes: Sequence[str],
+    wanted: Wanted,
     heard: Callable[[bytes], None],
     *,
     subscribed: Callable[[], None],
+    again: asyncio.Queue[Wanted],
     key: Key | None = None,
     silent_s: float = SILENT_S,
 ) -> None:
     """Hear one connection out, from subscribing to its end; `heard` is called with each message.
 
-    Raises: `Transient`, always: it tells how the connection ended.
+    What comes by `again` is subscribed to once more. Raises: `Transient`, always: it tells how the connection ended.
     """
     headers = {} if key is None else key.headers("GET", PATH, now_ms=time.time_ns() // 1_000_000)
     address = url.rstrip("/").replace("http", "ws", 1) + PATH
@@ -86,23 +46,27 @@ async def listen(
         async with connect(
             address, additional_headers=headers, ping_interval=None, open_timeout=OPEN_S, max_size=LARGEST, proxy=None
         ) as socket:
-            await socket.send(_subscription(codes))
+            await socket.send(_subscription(wanted))
             subscribed()
-            await _until_the_end(socket, heard, silent_s)
+            await _until_the_end(socket, heard, again, silent_s)
     except (OSError, WebSocketException) as error:
         raise Transient(f"VALR's stream ended: {type(error).__name__}: {error}"[:200]) from error
     raise Transient("VALR's stream ended")
 
 
-async def _until_the_end(socket: ClientConnection, heard: Callable[[bytes], None], silent_s: float) -> None:
+async def _until_the_end(
+    socket: ClientConnection, heard: Callable[[bytes], None], again: asyncio.Queue[Wanted], silent_s: float
+) -> None:
     last, silent = time.monotonic(), False
 
     async def keep() -> None:
-        """Tell the venue that we are there, and end what is silent."""
+        """Tell the venue that we are there and what it shall tell again, and end what is silent."""
         nonlocal silent
         pinged = last
         while not silent:
-            await asyncio.sleep(min(1.0, silent_s / 4))
+            with contextlib.suppress(TimeoutError):
+                wanted = await asyncio.wait_for(again.get(), min(1.0, silent_s / 4))
+                await socket.send(_subscription(wanted))
             now = time.monotonic()
             if now - pinged >= min(PING_S, silent_s / 3):
                 pinged = now
@@ -124,29 +88,6 @@ async def _until_the_end(socket: ClientConnection, heard: Callable[[bytes], None
         keeping.cancel()
 
 
-def _subscription(codes: Sequence[str]) -> str:
-    wanted = [{"event": event, "pairs": list(codes)} for event in EVENTS]
-    return orjson.dumps({"type": "SUBSCRIBE", "subscriptions": wanted}).decode()
-
-
-def _trade(code: str, data: dict[str, Any]) -> Trade:
-    if data["currencyPair"] != code:
-        raise ValueError(code)
-    return Trade(
-        code, microseconds(data["tradedAt"]), number(data, "price"), number(data, "quantity"), SIDES[data["takerSide"]]
-    )
-
-
-def _bucket(code: str, data: dict[str, Any]) -> Bucket:
-    found = bucket(data, code)
-    start = microseconds(data["startTime"])
-    return Bucket(code, start + 60_000_000, None if found is None else found[1:])
-
-
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def microseconds(text: str) -> int:
-    """A time such as 2019-04-25T19:51:55.393Z since 1970."""
-    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+def _subscription(wanted: Wanted) -> str:
+    subscriptions = [{"event": event, "pairs": list(codes)} for event, codes in wanted.items() if codes]
+    return orjson.dumps({"type": "SUBSCRIBE", "subscriptions": subscriptions}).decode()

@@ -1,0 +1,53 @@
+"""The order books of a stream: which are noted, and which are asked for again."""
+
+from __future__ import annotations
+
+from tiers.ingest.minutes import MINUTE, SECOND
+from tiers.live.feed.depth import PATIENCE, OrderBooks
+from trading.venues.valr.messages import Depth, Offer
+
+T = 1_767_607_200_000_000  # 2026-01-05 10:00
+BIDS: list[Offer] = [("a", "10", "1")]
+ASKS: list[Offer] = [("b", "11", "2")]
+
+
+def whole(at: int, sequence: int, bids: list[Offer] = BIDS) -> Depth:
+    return Depth("BTCZAR", at, sequence, bids, ASKS, whole=True)
+
+
+def change(at: int, sequence: int, *bids: Offer) -> Depth:
+    return Depth("BTCZAR", at, sequence, list(bids), [], whole=False)
+
+
+def books() -> OrderBooks:
+    made = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
+    made.subscribed(T)
+    made.tell(whole(T + SECOND, 5), T + SECOND)
+    return made
+
+
+def test_a_book_is_noted_as_it_was_when_its_minute_ended_by_the_next_message() -> None:
+    made = books()
+    assert made.tell(change(T + 59 * SECOND, 6, ("c", "10.5", "3")), T + MINUTE) is None
+    noted = made.tell(change(T + MINUTE + 1, 7, ("c", "10.5", "0")), T + MINUTE + 1)
+    assert noted is not None
+    assert (noted.symbol, noted.ts, noted.sequence) == ("VALR:BTC-ZAR", T + MINUTE, 6)
+    assert (noted.bids, noted.asks) == ([("10.5", "3"), ("10", "1")], [("11", "2")])
+    assert made.tell(change(T + MINUTE + 2, 8, ("c", "10.5", "1")), T + MINUTE + 2) is None
+
+
+def test_a_book_of_which_a_change_was_missed_is_not_noted_and_is_asked_for_now_and_then() -> None:
+    made, at = books(), T + MINUTE + SECOND
+    assert made.tell(change(at, 7, ("c", "10.5", "3")), at) is None
+    assert made.to_ask(at) == ["BTCZAR"]
+    assert made.to_ask(at + PATIENCE - 1) == []
+    assert made.to_ask(at + PATIENCE) == ["BTCZAR"]
+    made.tell(whole(at + PATIENCE, 9), at + PATIENCE)
+    assert made.to_ask(at + 9 * PATIENCE) == []
+
+
+def test_a_book_of_later_and_a_crossed_one_are_lost() -> None:
+    for told in (whole(T + MINUTE, 6), change(T + 2 * SECOND, 6, ("c", "11", "1"))):
+        made = books()
+        assert made.tell(told, T + 3 * SECOND) is None
+        assert made.to_ask(T + PATIENCE) == ["BTCZAR"]

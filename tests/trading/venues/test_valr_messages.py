@@ -1,0 +1,74 @@
+"""What the messages of VALR's stream say; the shapes are those of its documentation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from helios.errors import Transient
+from trading.venues.valr import messages
+from trading.venues.valr.messages import Bucket, Depth, Trade
+
+AT = 1_644_301_604_645
+
+
+def sent(kind: str, **data: Any) -> bytes:
+    return json.dumps({"type": kind, "currencyPairSymbol": "BTCZAR", "data": data}).encode()
+
+
+def full(price: Any = "45363", quantity: Any = "0.0019", **other: Any) -> bytes:
+    asks = [{"Price": price, "Orders": [{"orderId": "1d2e-77", "quantity": quantity}]}]
+    told = {"LastChange": AT, "Asks": asks, "Bids": [], "SequenceNumber": 7, "Checksum": 9} | other
+    return sent("FULL_ORDERBOOK_UPDATE", **told)
+
+
+def aggregated(pair: str = "BTCZAR") -> bytes:
+    row = {"side": "buy", "quantity": "1.5", "price": "0.25", "currencyPair": pair, "orderCount": 3}
+    return sent(
+        "AGGREGATED_ORDERBOOK_UPDATE", Asks=[], Bids=[row], LastChange="2020-06-01T11:54:51.634Z", SequenceNumber=4
+    )
+
+
+def test_trades_bars_and_order_books_are_read() -> None:
+    trade = {"price": "9500", "quantity": "0.001", "currencyPair": "BTCZAR", "takerSide": "sell"}
+    assert messages.read(sent("NEW_TRADE", tradedAt="2019-04-25T19:51:55.393Z", **trade)) == Trade(
+        "BTCZAR", 1_556_221_915_393_000, 9500.0, 0.001, "SELL"
+    )
+    prices = {"open": "1", "high": "3", "low": "0.5", "close": "2", "volume": "8"}
+    bar = {"currencyPairSymbol": "BTCZAR", "bucketPeriodInSeconds": 60, "startTime": "2019-04-25T19:41:00Z"}
+    assert messages.read(sent("NEW_TRADE_BUCKET", **bar, **prices)) == Bucket(
+        "BTCZAR", 1_556_221_320_000_000, (1.0, 3.0, 0.5, 2.0, 8.0)
+    )
+    asks = [("1d2e-77", "45363", "0.0019")]
+    assert messages.read(full()) == Depth("BTCZAR", AT * 1_000, 7, [], asks, whole=False, checksum=9)
+    bids = [("0.25", "0.25", "1.5")]
+    assert messages.read(aggregated()) == Depth("BTCZAR", 1_591_012_491_634_000, 4, bids, [], whole=True)
+    assert messages.read(b'{"type":"PONG"}') is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"[1]",
+        full()[:-9],
+        full(price="-1"),
+        full(price="0"),
+        full(price="1e3"),
+        full(price=45363),
+        full(quantity="NaN"),
+        full(quantity="0,00102078"),
+        full(quantity="9" * 20),
+        full(SequenceNumber=1.5),
+        full(SequenceNumber=True),
+        full(LastChange=-1),
+        full(Bids=None),
+        full(Bids=[{"Price": "1"}]),
+        aggregated("ETHZAR"),
+    ],
+)
+def test_what_is_no_message_of_a_market_is_refused_in_a_sentence(message: bytes) -> None:
+    with pytest.raises(Transient, match="VALR's stream must send messages as documented, sent b'"):
+        messages.read(message)

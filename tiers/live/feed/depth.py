@@ -1,0 +1,91 @@
+"""The order books of a stream: kept in step with the venue, asked for again where they are not, noted by the minute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from loguru import logger
+
+from tiers.ingest.minutes import MINUTE, SECOND
+from tiers.ingest.order_book import Level, OrderBook, OutOfStep
+from trading.venues.valr.messages import Depth
+
+LEVELS: Final = 20  # a side of a book that is noted
+PATIENCE: Final = 10 * SECOND  # before a book that did not come is asked for once more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """The best levels of an order book at the end of a minute."""
+
+    symbol: str
+    ts: int  # microseconds since 1970
+    sequence: int
+    bids: list[Level]
+    asks: list[Level]
+
+
+@dataclass(slots=True)
+class _Heard:
+    """A book, the minute up to whose end it was noted, and when it was asked for."""
+
+    book: OrderBook
+    noted: int = 0
+    asked: int = 0
+
+
+@dataclass(slots=True)
+class OrderBooks:
+    """The order books of some pairs by the venue's codes."""
+
+    symbols: dict[str, str]
+    _heard: dict[str, _Heard] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._heard = {code: _Heard(OrderBook(symbol=symbol)) for code, symbol in self.symbols.items()}
+
+    def subscribed(self, now: int) -> None:
+        """Every book is about to be told."""
+        for each in self._heard.values():
+            each.book.lose()
+            each.asked = now
+
+    def tell(self, told: Depth, now: int) -> Noted | None:
+        """Take in a message; the book as it was when the last minute ended, where this message is the first since.
+
+        What is noted is known to be whole by this: the message goes on where it ended. A false one loses the book.
+        """
+        each = self._heard[told.code]
+        noted = _note(each, told.at)
+        try:
+            if told.at > now + SECOND:
+                each.book.lose()
+            elif told.whole:
+                each.book.whole(told.at, told.sequence, told.bids, told.asks, told.checksum)
+            else:
+                n = len(told.bids) + len(told.asks)  # each change has a number, the last one is told
+                each.book.change(told.at, told.sequence - n + 1, told.sequence, told.bids, told.asks, told.checksum)
+        except OutOfStep as error:
+            logger.bind(problem=str(error)).warning("feed.book_lost")
+        return None if each.book.sequence is None else noted
+
+    def to_ask(self, now: int) -> Sequence[str]:
+        """The codes of the books that shall be told once more; each is asked for now and then."""
+        codes = [
+            code for code, each in self._heard.items() if each.book.sequence is None and now - each.asked >= PATIENCE
+        ]
+        for code in codes:
+            self._heard[code].asked = now
+        return codes
+
+
+def _note(each: _Heard, at: int) -> Noted | None:
+    """The book at the last full minute before `at`, once, if it was known then."""
+    end = (at - 1) // MINUTE * MINUTE
+    if each.book.sequence is None or end <= each.noted or each.book.at > end:
+        return None
+    each.noted = end
+    bids, asks = each.book.best(LEVELS)
+    return Noted(symbol=each.book.symbol, ts=end, sequence=each.book.sequence, bids=bids, asks=asks)

@@ -1,0 +1,143 @@
+"""What the messages of VALR's stream say, in our words.
+
+Source: VALR's API documentation, WebSocket API, read 2026-11-28.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from helios.errors import Transient
+from trading.enums import Side
+from trading.venues.answers import MOST_NUMBER
+from trading.venues.valr.market import bucket, number
+
+SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
+TRADES: Final = "NEW_TRADE"
+BUCKETS: Final = "NEW_TRADE_BUCKET"
+WHOLE: Final = "FULL_ORDERBOOK_SNAPSHOT"
+CHANGES: Final = "FULL_ORDERBOOK_UPDATE"
+AGGREGATED: Final = "AGGREGATED_ORDERBOOK_UPDATE"
+MILLISECOND: Final = 1_000
+_NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
+_FIGURE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A trade that the venue has just told."""
+
+    code: str
+    at: int  # microseconds since 1970
+    price: float
+    quantity: float
+    side: str  # of the taker
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The venue's bar of a minute; `row` is None where nobody traded."""
+
+    code: str
+    close: int  # microseconds since 1970
+    row: tuple[float, float, float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What is offered: all of it, or, unless `whole`, what changed, where a quantity of 0 ends an offer.
+
+    `sequence` is the number of the last change.
+    """
+
+    code: str
+    at: int  # microseconds since 1970
+    sequence: int
+    bids: list[Offer]
+    asks: list[Offer]
+    whole: bool
+    checksum: int | None = None
+
+
+Message = Trade | Bucket | Depth
+
+
+def read(message: bytes | str) -> Message | None:
+    """What a message says; None where it is of another kind. Raises: `Transient` where it cannot be read."""
+    try:
+        found = orjson.loads(message)
+        kind = found["type"]
+        if kind == TRADES:
+            return _trade(found["currencyPairSymbol"], found["data"])
+        if kind == BUCKETS:
+            return _bucket(found["currencyPairSymbol"], found["data"])
+        if kind in (WHOLE, CHANGES):
+            return _depth(found["currencyPairSymbol"], found["data"], whole=kind == WHOLE)
+        if kind == AGGREGATED:
+            return _aggregated(found["currencyPairSymbol"], found["data"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Transient(f"VALR's stream must send messages as documented, sent {message[:80]!r}") from error
+    return None
+
+
+def _trade(code: str, data: dict[str, Any]) -> Trade:
+    if data["currencyPair"] != code:
+        raise ValueError(code)
+    return Trade(
+        code, microseconds(data["tradedAt"]), number(data, "price"), number(data, "quantity"), SIDES[data["takerSide"]]
+    )
+
+
+def _bucket(code: str, data: dict[str, Any]) -> Bucket:
+    found = bucket(data, code)
+    start = microseconds(data["startTime"])
+    return Bucket(code, start + 60_000_000, None if found is None else found[1:])
+
+
+def _depth(code: str, data: dict[str, Any], *, whole: bool) -> Depth:
+    bids, asks = (
+        [_offer(each["orderId"], level["Price"], each["quantity"]) for level in data[side] for each in level["Orders"]]
+        for side in ("Bids", "Asks")
+    )
+    at, sequence, checksum = (_whole(data[name]) for name in ("LastChange", "SequenceNumber", "Checksum"))
+    return Depth(code, at * MILLISECOND, sequence, bids, asks, whole, checksum)
+
+
+def _aggregated(code: str, data: dict[str, Any]) -> Depth:
+    """The best 40 levels of a side, all of them in each message."""
+    for row in (*data["Bids"], *data["Asks"]):
+        if row["currencyPair"] != code:
+            raise ValueError(code)
+    bids, asks = (
+        [_offer(row["price"], row["price"], row["quantity"]) for row in data[side]] for side in ("Bids", "Asks")
+    )
+    return Depth(code, microseconds(data["LastChange"]), _whole(data["SequenceNumber"]), bids, asks, whole=True)
+
+
+def _offer(name: str, price: str, quantity: str) -> Offer:
+    if not (_NAME.fullmatch(name) and _FIGURE.fullmatch(price) and _FIGURE.fullmatch(quantity)):
+        raise ValueError(name)
+    if not (0 < float(price) <= MOST_NUMBER and float(quantity) <= MOST_NUMBER):
+        raise ValueError(price)
+    return name, price, quantity
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise ValueError(value)
+    return value
+
+
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def microseconds(text: str) -> int:
+    """A time such as 2019-04-25T19:51:55.393Z since 1970."""
+    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
