@@ -1,13 +1,15 @@
 """Which bar is due for which book. Replays advance bar by bar; paper and live books follow the market.
 
 A bar is due once every symbol has it whose market closes one then, or `HELIOS_BAR_WAIT_S` after the first had it: the
-ingest stage then names those that are still without. What comes later than that is part of later windows.
+ingest stage then names those that are still without. What comes later than that is part of later windows. A bar that a
+market has closed and that no symbol has when it is too late to be traded is due, too, once: its cycle ends with that.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from django.utils import timezone
 from loguru import logger
 
 from helios.env import get_env
@@ -15,6 +17,7 @@ from tiers.live import chain
 from trading.books.read import last_bar
 from trading.market import instruments, timeline
 from trading.market import read as market
+from trading.market.calendars import CALENDARS, calendar
 from trading.models import Book, PipelineCycle
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +31,7 @@ def tick() -> int:
 def _start_due(book: Book) -> int:
     if book.cycles.filter(status=PipelineCycle.Status.RUNNING).exists():
         return 0
-    bar_ts = due_bar(book)
+    bar_ts = due_bar(book) or stale_bar(book)
     if bar_ts is None:
         _end_replay(book)
         return 0
@@ -55,6 +58,18 @@ def due_bar(book: Book) -> datetime | None:
         if instruments.expected(newest.absent, named, book.timeframe, newest.bar_ts):
             return None
     return newest.bar_ts
+
+
+def stale_bar(book: Book) -> datetime | None:
+    """The newest bar that should have come and has not, for any symbol; None where all is well or this was told."""
+    previous, newest = last_bar(book), timeline.newest_bar(book.symbols, book.timeframe)
+    if book.mode == Book.Mode.REPLAY or newest is None or (previous is not None and previous > newest.bar_ts):
+        return None
+    named = instruments.calendars(instruments.named(book.symbols))
+    in_time = timezone.now() - timedelta(seconds=get_env().max_bar_lateness_s[book.timeframe])
+    closes = [calendar(name).last_close(book.timeframe, in_time) for name in named.values() if name in CALENDARS]
+    missed = max(closes, default=newest.bar_ts)
+    return missed if missed > newest.bar_ts else None
 
 
 def next_replayed(book: Book) -> datetime | None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from helios.errors import DataError
 from trading.market import timeframes
 from trading.market.bars import BoolArray, TimeArray
-from trading.market.timestamps import stamp
+from trading.market.timestamps import stamp, utc
 
 ALWAYS_OPEN, US_EQUITIES = "24/7", "XNYS"
 CALENDARS: Final = (ALWAYS_OPEN, US_EQUITIES)
@@ -79,6 +79,10 @@ class Calendar:
     def closes_at(self, timeframe: str, bar_ts: datetime) -> bool:
         """Whether a bar of a complete series closes at that moment."""
         return bool(self.has_close(timeframe, np.array([stamp(bar_ts)]))[0])
+
+    def last_close(self, timeframe: str, moment: datetime) -> datetime:
+        """The last close of a complete series at or before a moment."""
+        return utc(self.close_of(timeframe, self.index(timeframe, np.array([stamp(moment)])))[0])
 
     def closed_on_the_day_of(self, close: datetime) -> bool:
         """Whether the day in which a bar of that close lies, by the market's clock, has no session at all."""

@@ -121,6 +121,44 @@ def test_a_bar_that_comes_after_its_cycle_is_in_the_windows_of_the_next(paper, m
     ]
 
 
+def test_a_feed_that_fell_silent_ends_one_cycle_with_its_reason_and_is_told(paper, monkeypatch):
+    monkeypatch.setattr(chain, "send_chain", lambda *_: True)
+    paper.active = True
+    paper.save()
+    assert schedule.tick() == 0  # a market that was never heard of is not silent
+    arrive(first=0)
+    assert schedule.stale_bar(paper) > LAST
+    chain.start(paper, LAST)
+    paper.cycles.update(status="DONE", finished_at=timezone.now())
+    assert schedule.tick() == 1
+    cycle = paper.cycles.latest("pk")
+    limit = timedelta(seconds=Env().max_bar_lateness_s["1m"])
+    assert timedelta() <= timezone.now() - limit - cycle.bar_ts < timedelta(minutes=2)
+    stages.run_stage(cycle.pk, Stage.INGEST)
+    cycle.refresh_from_db()
+    assert cycle.status == "SKIPPED", cycle.reason
+    assert cycle.reason.endswith("UTC, the newest one is of 2024-03-01 16:40: its feed is stale")
+    event = SystemEvent.objects.get(kind="feed.stale")
+    assert (event.severity, event.data) == ("critical", {"book": "desk", "newest": LAST.isoformat()})
+    assert schedule.tick() == 0  # once
+    paper.cycles.filter(pk=cycle.pk).update(bar_ts=LAST + timedelta(minutes=1))
+    arrive(first=129, minutes=replace(MINUTES, ts=MINUTES.ts + np.timedelta64(2, "m")))
+    assert schedule.due_bar(paper) == LAST + timedelta(minutes=2)
+    assert schedule.stale_bar(paper) is not None  # the next silence is another one
+
+
+def test_a_market_that_is_closed_is_not_silent(paper, monkeypatch):
+    instruments.ensure_instrument("AAPL", "equity")
+    paper.symbols, friday = ["AAPL"], datetime(2024, 3, 1, 21, tzinfo=UTC)
+    market_service.upsert_bars(make_minutes(1, "AAPL", first="2024-03-01T21:00"), source="feed")
+    limit_s = Env().max_bar_lateness_s["1m"]
+    for opened, stale in ((timedelta(), None), (timedelta(minutes=3), timedelta(minutes=3))):
+        monday = datetime(2024, 3, 4, 14, 30, 1, tzinfo=UTC)
+        monkeypatch.setattr(schedule.timezone, "now", lambda at=monday + opened: at + timedelta(seconds=limit_s))
+        expected = None if stale is None else monday.replace(second=0) + stale
+        assert schedule.stale_bar(paper) == expected, friday
+
+
 def test_a_correction_does_not_begin_the_wait_again(paper):
     arrive("BTC/USD", seconds_ago=60)
     louder = replace(MINUTES, volume=MINUTES.volume + 1.0)

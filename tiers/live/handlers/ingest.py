@@ -20,7 +20,7 @@ from tiers.live.stage_context import Skip, StageContext, StageResult, of_arms
 from trading.books import read as books
 from trading.books.accounting import exact
 from trading.enums import FeedKind
-from trading.market import instruments
+from trading.market import instruments, timeline
 from trading.market import write as market_service
 from trading.market.feeds import read as feeds
 from trading.market.lots import Lot
@@ -41,7 +41,7 @@ def run(ctx: StageContext) -> StageResult:
     )
     result = answer.merged
     if len(result.missing) == len(book.symbols):
-        raise Skip(f"NO_BAR: no symbol has a bar at {bar_ts:%Y-%m-%d %H:%M} UTC")
+        return _without_bars(ctx)
     late = late_now(book, bar_ts)
     without = instruments.expected(result.missing, calendars, book.timeframe, bar_ts)
     return StageResult(
@@ -55,6 +55,23 @@ def run(ctx: StageContext) -> StageResult:
         reason=f"no bar of {', '.join(without)}" if without else "",
         write=partial(_write, answer=answer, without=without, lots=instruments.lots(ctx.instruments)),
     )
+
+
+def _without_bars(ctx: StageContext) -> StageResult:
+    """The end of a cycle of which no symbol has the bar: on a feed that has fallen silent, this is told."""
+    book, sentence = ctx.book, f"NO_BAR: no symbol has a bar at {ctx.bar_ts:%Y-%m-%d %H:%M} UTC"
+    newest = None if book.mode == Book.Mode.REPLAY else timeline.newest_bar(book.symbols, book.timeframe)
+    if newest is None or newest.bar_ts >= ctx.bar_ts:
+        raise Skip(sentence)
+    sentence += f", the newest one is of {newest.bar_ts:%Y-%m-%d %H:%M}: its feed is stale"
+    data = {"book": book.name, "newest": newest.bar_ts.isoformat()}
+
+    def tell(cycle: PipelineCycle) -> dict[str, Any]:
+        events.record(kind="feed.stale", severity="critical", source="tiers.ingest", subject=str(cycle), data=data)
+        logger.bind(**data).error("feed.stale")
+        return {}
+
+    return StageResult(skip=sentence, summary={"missing": list(book.symbols)}, write=tell)
 
 
 def _write(
