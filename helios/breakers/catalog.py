@@ -33,6 +33,7 @@ def _shipped(failures: int, open_s: float, description: str, *, order_path: bool
 SHIPPED: dict[str, Settings] = {
     "valr_api": _shipped(5, 60, "Requests to the VALR exchange, orders among them", order_path=True),
     "alpaca_api": _shipped(5, 60, "Requests to the Alpaca broker, orders among them", order_path=True),
+    "ccxt_api": _shipped(5, 60, "Requests for market data to exchanges through ccxt"),
     "postgres_db": _shipped(10, 30, "Queries that the pipeline can do without for a while"),
     "redis_cache": _shipped(10, 30, "Cached values and announcements in Redis"),
     "neural_network": _shipped(3, 120, "Inference of the prediction model; the fallback is a neutral forecast"),

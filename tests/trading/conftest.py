@@ -1,8 +1,12 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+import redis
 
+from helios.breakers import process as breakers
+from helios.env import get_env
 from tests.support.venue import Venue
 from trading.books.write import create_book
 from trading.models import Instrument, PipelineCycle
@@ -46,3 +50,13 @@ def venue(monkeypatch):
     made = Venue()
     monkeypatch.setattr(outbox, "venue_for", lambda _book: made)
     return made
+
+
+@pytest.fixture
+def venue_process(clean_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fresh process that asks venues: its breakers write no history, which would be committed and stay."""
+    breakers.forget()
+    monkeypatch.setattr(breakers.current().journal, "add", lambda entry: None)
+    yield
+    breakers.forget()
+    get_env.cache_clear()

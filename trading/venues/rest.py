@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import httpx
 import orjson
@@ -24,6 +24,7 @@ TRIES: Final = 4
 FIRST_PAUSE_S: Final = 0.5  # doubled with each try
 MINUTE_S: Final = 60.0
 
+T = TypeVar("T")
 Params = Mapping[str, str | int]
 
 
@@ -56,6 +57,18 @@ class Pace:
             sleep(start - now)
 
 
+def tried(once: Callable[[], T], sleep: Callable[[float], None]) -> T:
+    """What `once` answers, called again after pauses where that may help. Raises: as `once`, at its last try."""
+    for pause in (FIRST_PAUSE_S * 2**n for n in range(TRIES - 1)):
+        try:
+            return once()
+        except Throttled as error:
+            sleep(error.pause_s)
+        except Transient:
+            sleep(pause)
+    return once()
+
+
 class RestClient:
     """One connection pool to a venue. `sleep` is how it waits between tries and for its turn."""
 
@@ -82,14 +95,7 @@ class RestClient:
         Raises: `Transient` where the venue does not answer properly after several tries, `CircuitOpen` while it is left
         alone, `Rejected` where it refuses the request.
         """
-        for pause in (FIRST_PAUSE_S * 2**n for n in range(TRIES - 1)):
-            try:
-                return self._once(path, params, pace, sign)
-            except Throttled as error:
-                self.sleep(error.pause_s)
-            except Transient:
-                self.sleep(pause)
-        return self._once(path, params, pace, sign)
+        return tried(lambda: self._once(path, params, pace, sign), self.sleep)
 
     def _once(self, path: str, params: Params | None, pace: Pace, sign: Callable[[httpx.Request], None] | None) -> Any:
         pace.wait(self.sleep)

@@ -228,7 +228,9 @@ def test_calls_that_only_reduce_pass_the_order_path():
 
 def test_an_unknown_name_is_told_with_those_there_are_when_it_is_first_used():
     unused = breaker("moon_api")
-    with pytest.raises(UnknownBreaker, match="no circuit breaker is named 'moon_api'; there are alpaca_api, llm_api"):
+    with pytest.raises(
+        UnknownBreaker, match="no circuit breaker is named 'moon_api'; there are alpaca_api, ccxt_api, llm_api"
+    ):
         unused.call(str, 1)
 
 

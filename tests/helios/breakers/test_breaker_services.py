@@ -29,9 +29,11 @@ def history() -> list[tuple[str, str, str, str]]:
 
 
 def test_the_migration_installs_what_the_catalog_ships():
-    migration = importlib.import_module("helios.breakers.migrations.0003_shipped_breakers")
+    migrations = [f"helios.breakers.migrations.{name}" for name in ("0003_shipped_breakers", "0004_ccxt_breaker")]
     installed = {
-        name: (failures, open_s, order_path, text) for name, failures, open_s, order_path, text in migration.SHIPPED
+        name: (failures, open_s, order_path, text)
+        for migration in migrations
+        for name, failures, open_s, order_path, text in importlib.import_module(migration).SHIPPED
     }
     assert installed == {
         name: (each.config.failure_threshold, each.config.open_s, each.order_path, each.description)

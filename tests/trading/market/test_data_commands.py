@@ -364,6 +364,26 @@ def test_an_empty_table_says_how_to_fill_it():
     assert json.loads(run("list_data", "--json")) == {"series": []}
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ("--pairs", "BTC/USD"),
+            ["BTC-USD 1m", "BTC-USD 5m", "BTC-USD 15m", "VALR:BTC-USD 1m", "VALR:BTC-USD 5m", "VALR:BTC-USD 15m"],
+        ),
+        (("--pairs", "VALR:BTC-USD", "--timeframes", "5m", "1h"), ["VALR:BTC-USD 5m"]),
+        (("--exchange", "valr", "--timeframes", "1m"), ["VALR:BTC-USD 1m"]),
+        (("--pairs", "DOGE"), []),
+    ],
+)
+def test_the_list_shows_what_is_asked_for(prices, words: tuple[str, ...], expected: list[str]):
+    for symbol in ("BTC-USD", "VALR:BTC-USD", "ACME"):
+        run("import_data", prices(), "--symbol", symbol, "--timeframe", "1m")
+    listed = json.loads(run("list_data", *words, "--json"))["series"]
+    assert [f"{row['symbol']} {row['timeframe']}" for row in listed] == expected
+    assert expected or run("list_data", *words).startswith("No such bars are stored")
+
+
 def test_the_list_is_a_line_a_series_or_a_table():
     market.upsert_bars(make_bars(3, "A"), "x")
     assert run("list_data") == (

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from helios.breakers import process
 from helios.env import get_env
 from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
@@ -22,17 +20,13 @@ from trading.venues import rest
 from trading.venues.valr import market as valr
 from trading.venues.valr.client import Client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _own_process(clean_redis: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    process.forget()
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
-    yield
-    process.forget()
-    get_env.cache_clear()
 
 
 def run(venue: StandIn, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
-from helios.breakers import process
 from helios.env import get_env
 from tests.support.us_minutes import goog_minutes
 from tests.support.venues.alpaca import KEY_ID, SECRET, StandIn
@@ -22,18 +20,14 @@ from trading.market.calendars import NEW_YORK
 from trading.models import Instrument, MarketOHLC
 from trading.venues import rest
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
 RANGE = ("--timerange", "20151223-20151224")
 OPEN = datetime(2015, 12, 23, 9, 30, tzinfo=NEW_YORK)
 
 
 @pytest.fixture(autouse=True)
-def _own_process(clean_redis: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    process.forget()
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
-    yield
-    process.forget()
-    get_env.cache_clear()
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from helios.breakers import CircuitOpen, process
+from helios.breakers import CircuitOpen
 from helios.breakers.catalog import SHIPPED
 from helios.env import Env
 from helios.errors import Rejected, Transient
@@ -19,20 +18,13 @@ from trading.venues.alpaca import client as alpaca
 from trading.venues.alpaca.client import BREAKER, Client, Key
 from trading.venues.alpaca.market import Market
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
 START = datetime(2026, 1, 5, 15, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 KEY = Key(key_id=KEY_ID, secret=SECRET)
 BARS = [(START + k * MINUTE, 100.0 + k, 101.0 + k, 99.0 + k, 100.5 + k, 10.0 * k) for k in range(8)]
 DAY = (datetime(2026, 1, 5, 5, tzinfo=UTC), 1.0, 2.0, 0.5, 1.5, 9.0)  # midnight in New York
 GOOD = told(BARS[1])
-
-
-@pytest.fixture(autouse=True)
-def _own_breakers(clean_redis: Any) -> Iterator[None]:
-    process.forget()
-    yield
-    process.forget()
 
 
 @pytest.fixture

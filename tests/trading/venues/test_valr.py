@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helios.breakers import CircuitOpen, process
+from helios.breakers import CircuitOpen
 from helios.breakers.catalog import SHIPPED
 from helios.errors import Rejected, Transient
 from tests.support.places import SHARED
@@ -24,7 +24,7 @@ from trading.venues.rest import Pace
 from trading.venues.valr import market
 from trading.venues.valr.client import BREAKER, Client, Key, signature
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
 BUCKET = {
     "currencyPairSymbol": "BTCZAR",
     "bucketPeriodInSeconds": 60,
@@ -32,13 +32,6 @@ BUCKET = {
     **dict.fromkeys(FIELDS, "1"),
 }
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _own_breakers(clean_redis: Any) -> Iterator[None]:
-    process.forget()
-    yield
-    process.forget()
 
 
 def tape(n: int = 0) -> Tape:

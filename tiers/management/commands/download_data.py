@@ -26,7 +26,7 @@ from trading.market import write as market
 from trading.market.days import parse_range
 from trading.market.read import last_close
 from trading.venues.base import MarketData, Pair
-from trading.venues.registry import EXCHANGES, market_data
+from trading.venues.registry import market_data
 
 Range = tuple[datetime | None, datetime | None]
 DAYS = 30
@@ -42,7 +42,7 @@ class Command(PlainCommand):
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--exchange", default="valr", help=f"{' or '.join(EXCHANGES)}; default: valr")
+        parser.add_argument("--exchange", default="valr", help="valr, alpaca or any of ccxt, as binance; default: valr")
         parser.add_argument("--pairs", nargs="+", required=True, metavar="PAIR", help="such as BTC/ZAR or AAPL")
         parser.add_argument(
             "--timeframes",

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
+from trading import symbols
+from trading.enums import Timeframe
 from trading.market.inventory import Stored, inventory
 
 if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
     from helios.console import Table
 
+FILTERS = ("pairs", "timeframes", "exchange")
 COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "actions", "sources")
 
 
@@ -22,12 +25,17 @@ class Command(PlainCommand):
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--pairs", nargs="+", metavar="PAIR", help="only these, such as BTC/ZAR or VALR:BTC-ZAR")
+        parser.add_argument("--timeframes", nargs="+", choices=list(Timeframe), metavar="TIMEFRAME", help="only these")
+        parser.add_argument("--exchange", help="only what is of this venue, such as valr")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        rows = [_row(stored) for stored in inventory()]
+        rows = [_row(stored) for stored in inventory() if _wanted(stored, options)]
         if options["json"]:
             self.stdout.write(json.dumps({"series": rows}))
+        elif not rows and any(options[name] for name in FILTERS):
+            self.stdout.write("No such bars are stored; `python manage.py list_data` shows all that are.")
         elif not rows:
             self.stdout.write("No bars are stored; `python manage.py import_data --sample` loads the bundled ones.")
         elif self.stdout.isatty():
@@ -35,6 +43,21 @@ class Command(PlainCommand):
         else:
             for row in rows:
                 self.stdout.write(printable(_line(row)))
+
+
+def _wanted(stored: Stored, options: dict[str, Any]) -> bool:
+    pairs, timeframes, exchange = (options[name] for name in FILTERS)
+    venue, bare = symbols.split(stored.symbol)
+    return (
+        (not pairs or not {_plain(stored.symbol), _plain(bare)}.isdisjoint(map(_plain, pairs)))
+        and (not timeframes or stored.timeframe in timeframes)
+        and (not exchange or venue == exchange.upper())
+    )
+
+
+def _plain(name: str) -> str:
+    """A pair however its two coins are divided."""
+    return name.replace("-", "/")
 
 
 def _row(stored: Stored) -> dict[str, Any]:

@@ -1,0 +1,149 @@
+"""Market data of any exchange that ccxt knows, in our words: pairs of the spot market, the clock, bars."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, Self
+
+import ccxt
+
+from helios.entries import quoted
+from helios.errors import DataError, Transient
+from trading import symbols
+from trading.market.bars import FIELDS, BarTable
+from trading.market.lots import Lot
+from trading.market.timeframes import seconds
+from trading.venues.answers import Answers, BarRow, bars_of, between, shown
+from trading.venues.base import Pair
+from trading.venues.ccxt.client import Client
+
+USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
+SECOND: Final = timedelta(seconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """An exchange as a source of bars; see `trading.venues.base.MarketData`."""
+
+    client: Client
+
+    @classmethod
+    def of(cls, exchange: str) -> Self:
+        """The exchange that ccxt calls so, at its public routes. Raises: DataError."""
+        if exchange not in ccxt.exchanges:
+            near = difflib.get_close_matches(exchange, ccxt.exchanges, n=3)
+            hint = f"; near it are {', '.join(near)}" if near else ""
+            raise DataError(f"--exchange must be valr, alpaca or one of ccxt's, was {quoted(exchange)}{hint}")
+        made = getattr(ccxt, exchange)()
+        if made.has.get("fetchOHLCV") is not True or "1m" not in (made.timeframes or {}):
+            raise DataError(f"{exchange} tells no bars of a minute, as ccxt knows it")
+        of_markets = made.options.get("fetchMarkets")
+        if isinstance(of_markets, dict) and "spot" in _listed(of_markets.get("types")):
+            of_markets["types"] = ["spot"]  # its other markets have other servers
+        return cls(Client(made))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    @property
+    def name(self) -> str:
+        return self.client.name
+
+    def source(self, pair: Pair) -> str:  # noqa: ARG002 - all of them have one
+        return f"ccxt:{self.client.exchange.id}"
+
+    def symbol(self, name: str) -> str:
+        return f"{self.name}:{name.replace('-', '/')}"
+
+    def pairs(self, wanted: Sequence[str]) -> dict[str, Pair]:  # noqa: ARG002 - it tells all of them at once
+        found = self.client.ask(self.client.exchange.load_markets)
+        if not isinstance(found, dict):
+            raise Transient(f"{self.name} must tell its markets, was {shown(found)!r}")
+        offered = [_pair(self.name, row, self.client.exchange) for row in found.values()]
+        return {pair.symbol: pair for pair in offered if pair is not None}
+
+    def skew_s(self) -> float | None:
+        if self.client.exchange.has.get("fetchTime") is not True:
+            return None
+        before = datetime.now(UTC)
+        told = self.client.ask(self.client.exchange.fetch_time)
+        after = datetime.now(UTC)
+        return (self._moment(told) - before - (after - before) / 2).total_seconds()
+
+    def bars(
+        self, pair: Pair, timeframe: str, after: datetime, until: datetime
+    ) -> Iterator[tuple[BarTable, datetime | None]]:
+        exchange, length = self.client.exchange, timedelta(seconds=seconds(timeframe))
+        if timeframe not in exchange.timeframes:
+            raise DataError(f"{self.name} has no bars of {timeframe}")
+        limit = exchange.feature_value(pair.code, "fetchOHLCV", "limit", USUAL_LIMIT) or USUAL_LIMIT
+        while after < until:
+            since = (after - _EPOCH) // _MILLISECOND
+            found = self.client.ask(exchange.fetch_ohlcv, pair.code, timeframe, since, limit)
+            rows = [row for each in self._rows(found) if (row := self._bar(each, length))[0] > after]
+            closes = [row[0] for row in rows]
+            # some begin at the next bar that there is, others tell of this time only, which then has none
+            end = max(closes, default=after + limit * length)
+            traded = [row for row in rows if row[-1] > 0]
+            yield (
+                between(bars_of(pair.symbol, timeframe, traded), after, until),
+                max((close for close in closes if close <= until), default=None),
+            )
+            after = end
+
+    def _rows(self, found: Any) -> list[Sequence[Any]]:
+        if not isinstance(found, list) or not all(isinstance(row, list) and len(row) >= 6 for row in found):
+            raise Transient(f"{self.name} must answer with a list of bars, was {shown(found)!r}")
+        return found
+
+    def _bar(self, row: Sequence[Any], length: timedelta) -> BarRow:
+        told = Answers(self.name)
+        start = self._moment(row[0])
+        if (start - _EPOCH) % min(length, timedelta(days=1)):
+            raise Transient(f"{self.name} must tell bars by their beginnings, was {start.isoformat()}")
+        figures = dict(zip(FIELDS, row[1:6], strict=True))
+        open_, high, low, close, volume = (told.number(figures, name) for name in FIELDS)
+        return start + length, open_, high, low, close, volume
+
+    def _moment(self, milliseconds: Any) -> datetime:
+        try:
+            return _EPOCH + timedelta(milliseconds=milliseconds)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise Transient(f"{self.name} must tell times in milliseconds, was {shown(milliseconds)!r}") from error
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _pair(venue: str, row: Mapping[str, Any], exchange: ccxt.Exchange) -> Pair | None:
+    """A pair of the spot market that can be named as an instrument is."""
+    code = f"{row.get('base')}/{row.get('quote')}"
+    if row.get("spot") is not True or row.get("symbol") != code:
+        return None
+    try:
+        symbol = symbols.check(f"{venue}:{code}")
+    except DataError:
+        return None
+    return Pair(code=code, symbol=symbol, active=row.get("active") is not False, lot=_lot(row, exchange))
+
+
+def _lot(row: Mapping[str, Any], exchange: ccxt.Exchange) -> Lot | None:
+    """The steps in which the exchange trades it; None where it tells them as digits, or not at all."""
+    if exchange.precisionMode != ccxt.TICK_SIZE:
+        return None
+    try:
+        steps, least = row["precision"], (row["limits"].get("cost") or {}).get("min") or 0
+        step, tick, notional = (Decimal(str(each)) for each in (steps["amount"], steps["price"], least))
+        return Lot(quantity_step=step, price_tick=tick, min_notional=notional)
+    except (KeyError, TypeError, AttributeError, InvalidOperation, DataError):
+        return None
