@@ -73,7 +73,11 @@ _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and
     (CHANGE, CHANGE, "positions"),
     (f"{WRITE} ({_CYCLE}, modules)", f"{CHANGE} ({_CYCLE})", "pipeline_cycles"),
     (WRITE, WRITE, "orders paper_orders"),
-    (ADD, ADD, "trade_executions trading_mode_history decision_ledger pipeline_stage_runs portfolio_snapshots"),
+    (
+        ADD,
+        ADD,
+        "trade_executions booked_actions trading_mode_history decision_ledger pipeline_stage_runs portfolio_snapshots",
+    ),
     (ADD, ADD, "ml_predictions volatility_forecasts aether_risk_decisions market_context_snapshots"),
     (ADD, ADD, "llm_strategic_decisions rebalancing_events"),
 )

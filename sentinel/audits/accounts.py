@@ -1,4 +1,4 @@
-"""Does the money add up? Fills are the truth; cash and positions must equal their sums to the last digit."""
+"""Does the money add up? Fills, splits and dividends are the truth; cash and positions must equal their sums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trading.books.accounting import written
 
 
 def cash(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
-    """CASH_MISMATCH: cash is not initial cash - purchases + sales - fees."""
+    """CASH_MISMATCH: cash is not initial cash - purchases + sales - fees + what splits and dividends paid."""
     return [
         Finding(
             code="CASH_MISMATCH",
@@ -49,14 +49,19 @@ def positions(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
             limit=by_fills,
         )
         for account in snapshot.positions
-        if (carried := _money(account.cost, account.profit, account.fees))
-        != (by_fills := _money(account.cost_by_fills, account.profit_by_fills, account.fees_by_fills))
+        if (carried := _money(account.cost, account.profit, account.fees, account.dividends))
+        != (
+            by_fills := _money(
+                account.cost_by_fills, account.profit_by_fills, account.fees_by_fills, account.dividends_by_fills
+            )
+        )
     ]
     return [*quantities, *profits]
 
 
-def _money(cost: Decimal, profit: Decimal, fees: Decimal) -> str:
-    return f"cost {written(cost)}, realised profit {written(profit)}, fees {written(fees)}"
+def _money(cost: Decimal, profit: Decimal, fees: Decimal, dividends: Decimal) -> str:
+    paid = f", dividends {written(dividends)}" if dividends else ""
+    return f"cost {written(cost)}, realised profit {written(profit)}, fees {written(fees)}{paid}"
 
 
 def ledger(snapshot: Snapshot, _limits: Limits) -> list[Finding]:

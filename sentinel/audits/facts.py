@@ -81,10 +81,11 @@ class CashAccount:
     sold: Decimal
     fees: Decimal
     cash: Decimal
+    actions: Decimal = ZERO  # dividends, and shares of splits that make no lot
 
     @property
     def expected(self) -> Decimal:
-        return self.initial - self.bought + self.sold - self.fees
+        return self.initial - self.bought + self.sold - self.fees + self.actions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,8 @@ class PositionAccount:
     profit_by_fills: Decimal = ZERO
     fees: Decimal = ZERO
     fees_by_fills: Decimal = ZERO
+    dividends: Decimal = ZERO
+    dividends_by_fills: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,12 @@ from django.db.models.functions import Coalesce
 
 from sentinel.audits.facts import CashAccount, Chain, Mode, OpenOrder, PositionAccount, RunningCycle, Series
 from sentinel.probes.bounded import bounded
-from trading.books.accounting import Fill, Holding, replay
+from trading.books.accounting import Booked, Fill, Holding, replay
 from trading.books.ledger import GENESIS, entry_hash
 from trading.books.read import last_bar
+from trading.enums import ActionKind
 from trading.market import timeframes
+from trading.market.actions import Action
 from trading.models import Book, Instrument, LedgerEntry, MarketOHLC, Order, PipelineCycle
 
 WINDOW_BARS: Final = 500
@@ -33,15 +35,24 @@ _CASH = """
 SELECT b.name, b.initial_cash, b.cash,
        coalesce(sum(e.notional) FILTER (WHERE e.side = 'BUY'), 0),
        coalesce(sum(e.notional) FILTER (WHERE e.side = 'SELL'), 0),
-       coalesce(sum(e.fee), 0)
+       coalesce(sum(e.fee), 0), coalesce((SELECT sum(cash) FROM booked_actions k WHERE k.book_id = b.id), 0)
 FROM portfolio_state b LEFT JOIN trade_executions e ON e.book_id = b.id
 GROUP BY b.id ORDER BY b.id
 """
 _POSITIONS = """
+WITH moves AS (
+    SELECT book_id, symbol, bar_ts, 1 AS place, id, quantity, price, venue_fill_id AS name, side, notional, fee,
+           NULL::timestamptz AS ex_ts, NULL::numeric AS value, NULL::numeric AS per, NULL::numeric AS remaining
+    FROM trade_executions
+    UNION ALL
+    SELECT book_id, symbol, bar_ts, 0, id, quantity, price, kind, '', cash, NULL, ex_ts, value, per, remaining
+    FROM booked_actions
+)
 SELECT b.name, symbol, coalesce(p.quantity, 0), coalesce(p.cost, 0), coalesce(p.realised_pnl, 0),
-       coalesce(p.fees_paid, 0), e.venue_fill_id, e.side, e.quantity, e.price, e.notional, e.fee, e.bar_ts
-FROM positions p FULL JOIN trade_executions e USING (book_id, symbol) JOIN portfolio_state b ON b.id = book_id
-ORDER BY book_id, symbol, e.id
+       coalesce(p.fees_paid, 0), coalesce(p.dividends, 0),
+       m.bar_ts, m.quantity, m.price, m.name, m.side, m.notional, m.fee, m.ex_ts, m.value, m.per, m.remaining
+FROM positions p FULL JOIN moves m USING (book_id, symbol) JOIN portfolio_state b ON b.id = book_id
+ORDER BY book_id, symbol, m.bar_ts, m.place, m.id
 """
 
 
@@ -125,8 +136,8 @@ def orders() -> tuple[tuple[OpenOrder, ...], str]:
 def cash() -> tuple[tuple[CashAccount, ...], str]:
     """Every book's cash and the sums of its fills."""
     found = tuple(
-        CashAccount(book=name, initial=initial, cash=held, bought=bought, sold=sold, fees=fees)
-        for name, initial, held, bought, sold, fees in _rows(_CASH)
+        CashAccount(book=name, initial=initial, cash=held, bought=bought, sold=sold, fees=fees, actions=actions)
+        for name, initial, held, bought, sold, fees, actions in _rows(_CASH)
     )
     return found, f"{len(found)} books agree with their fills"
 
@@ -139,10 +150,9 @@ def positions() -> tuple[tuple[PositionAccount, ...], str]:
 
 
 def _position(book: str, symbol: str, lines: list[tuple[Any, ...]]) -> PositionAccount:
-    held, cost, profit, fees = lines[0][2:6]
-    names = ("client_order_id", "side", "quantity", "price", "notional", "fee", "bar_ts")
-    fills = (Fill(symbol=symbol, **dict(zip(names, line[6:], strict=True))) for line in lines if line[6] is not None)
-    made = replay(Decimal(0), fills).holdings.get(symbol, Holding())
+    held, cost, profit, fees, dividends = lines[0][2:7]
+    moves = (_move(symbol, *line[7:]) for line in lines if line[7] is not None)
+    made = replay(Decimal(0), moves).holdings.get(symbol, Holding())
     return PositionAccount(
         book=book,
         symbol=symbol,
@@ -154,7 +164,37 @@ def _position(book: str, symbol: str, lines: list[tuple[Any, ...]]) -> PositionA
         profit_by_fills=made.realised_pnl,
         fees=fees,
         fees_by_fills=made.fees_paid,
+        dividends=dividends,
+        dividends_by_fills=made.dividends,
     )
+
+
+def _move(
+    symbol: str,
+    bar_ts: datetime,
+    quantity: Decimal,
+    price: Decimal,
+    name: str,
+    side: str,
+    money: Decimal,
+    fee: Decimal,
+    *of_action: Any,
+) -> Fill | Booked:
+    """A fill, or what a split or a dividend did: the latter has an ex-time."""
+    ex_ts, value, per, remaining = of_action
+    if ex_ts is None:
+        return Fill(
+            client_order_id=name,
+            symbol=symbol,
+            side=side,
+            quantity=quantity,
+            price=price,
+            notional=money,
+            fee=fee,
+            bar_ts=bar_ts,
+        )
+    action = Action(symbol=symbol, ex_ts=ex_ts, kind=ActionKind(name), value=value, per=per)
+    return Booked(action=action, quantity=quantity, remaining=remaining, price=price, cash=money, bar_ts=bar_ts)
 
 
 def ledger() -> tuple[tuple[Chain, ...], str]:

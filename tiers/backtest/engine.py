@@ -20,6 +20,8 @@ from tiers.contracts import Bars, BarsByTimeframe, BoolArray, FloatArray, Switch
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Model, Tiers
+from tiers.ingest import jumps
+from trading.market.adjust import adjusted
 from trading.market.calendars import Calendar
 from trading.market.days import day_of
 from trading.market.lots import Lot, smallest_steps
@@ -137,7 +139,7 @@ def run_helios(
     _check(bars, config)
     served = model if isinstance(model, ServingModels) else ServingModels(champion=model)
     history = prepare(
-        {bars.timeframe: bars, **(longer or {})},
+        {name: adjusted(each) for name, each in {bars.timeframe: bars, **(longer or {})}.items()},
         served,
         params=params,
         switches=switches,
@@ -170,7 +172,7 @@ def _of_tiers(
     """The tiers from `config.start_row` on, and what is asked for beside them."""
     decide = partial(
         HeliosDecider,
-        bars,
+        adjusted(bars),
         params=params,
         switches=switches,
         lots=config.lots,
@@ -223,7 +225,7 @@ def _weighted(
     """A strategy that speaks in weights, of the symbols that have a bar to decide on: no money waits for another."""
     present = np.isfinite(bars.close[config.start_row :]).any(axis=0)
     weights = np.full(bars.close.shape, np.nan)
-    weights[:, present] = strategy.weights(bars.close[:, present], start_row=config.start_row)
+    weights[:, present] = strategy.weights(adjusted(bars).close[:, present], start_row=config.start_row)
     decider = WeightsDecider(weights, name=strategy.name, lots=config.lots, key=config.key)
     run = _simulate(bars, decider, config, progress, decider.decided)
     return _result(run, bars, config, strategy=strategy.name, params=dict(strategy.params), baseline=baseline)
@@ -253,7 +255,7 @@ def _result(
     log: DecisionLog | None = None,
     columns: Sequence[str] = (),
 ) -> Result:
-    reductions = with_open(run.all_fills, run.prices, run.ts[-1])
+    reductions = with_open(run.moves, run.prices, run.ts[-1])
     curve = run.equity_curve
     held = curve if baseline is None else baseline.run.equity_curve
     total = metrics.total_return(held)
@@ -292,7 +294,9 @@ def _result(
         kept=kept,
         reasons=(
             *config.told,
+            *jumps.warnings(bars),
             *kept,
+            *reasons.of_actions(run, config.currency),
             *beside,
             *reasons.of_gaps(decided, config.calendars, pace),
             *reasons.of_metrics(figures),

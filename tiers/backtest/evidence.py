@@ -17,7 +17,7 @@ import numpy as np
 
 from tiers.backtest import metrics
 from tiers.backtest.engine import Result
-from tiers.contracts import BUY, HOLD, SELL, Bars, BoolArray, FloatArray
+from tiers.contracts import BUY, HOLD, SELL, Bars, BoolArray, FloatArray, adjusted
 from tiers.predict import labels
 from tiers.predict.metrics import OutcomeArray
 
@@ -77,7 +77,7 @@ def of(result: Result, bars: Bars, models: Sequence[Any]) -> Evidence | None:
     if result.log is None or not all(hasattr(model, "card") for model in models):
         return None
     first = result.n_seen
-    judged = [_judged(bars, model, column) for column, model in enumerate(models)]
+    judged = [_judged(adjusted(bars), model, column) for column, model in enumerate(models)]
     offset = bars.n_bars - len(result.bar_ts) + first
     outcome, forward = (np.stack(each, axis=1)[offset:] for each in zip(*judged, strict=True))
     said = result.log.probability[first:]

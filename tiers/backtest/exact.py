@@ -1,10 +1,10 @@
 """One account over history, bar by bar, in the order in which a live cycle does it.
 
-At every bar the orders of the bar before fill at the open (`trading.venues.paper.matching.settle`), the book is
-marked at the close, the decision is made with what is known then, and its orders wait for the next bar of their
-symbols. Those of a symbol without a bar wait on for up to a week, whether or not other symbols have one: a decision is
-not about it, and ends only what the state of the book forbids now (`BookView.standing`), as the live chain does. Orders
-of the last bar stay unfilled.
+At every bar splits and dividends since the bar before are booked, the orders of the bar before fill at the open
+(`trading.venues.paper.matching.settle`), the book is marked at the close, the decision is made with what is known then,
+and its orders wait for the next bar of their symbols. Those of a symbol without a bar wait on for up to a week, whether
+or not other symbols have one: a decision is not about it, and ends only what the state of the book forbids now
+(`BookView.standing`), as the live chain does. A split ends those of before. Orders of the last bar stay unfilled.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from tiers.contracts import (
     TradingState,
 )
 from tiers.contracts.errors import DataError
-from trading.books.accounting import ZERO, Account, Fill, OpenOrder, exact
+from trading.books.accounting import ZERO, Account, Booked, Fill, OpenOrder, exact
+from trading.market.actions import Action
 from trading.market.calendars import LONGEST_CLOSURE
-from trading.market.timestamps import utc_times
+from trading.market.timestamps import stamp, utc_times
 from trading.venues.paper import matching
 
 
@@ -86,6 +87,7 @@ class Run:
     reasons: list[str] = field(default_factory=list)
     states: list[TradingState] = field(default_factory=list)
     orders: list[tuple[OrderIntent, ...]] = field(default_factory=list)  # decided at the row
+    booked: list[tuple[Booked, ...]] = field(default_factory=list)  # splits and dividends of the row, before its fills
     fills: list[tuple[Fill, ...]] = field(default_factory=list)  # happened in the row
     unfilled: list[OpenOrder] = field(default_factory=list)  # no cash for a single lot
     cancelled: list[OpenOrder] = field(default_factory=list)  # ended while they waited for a bar
@@ -101,6 +103,18 @@ class Run:
     @property
     def all_fills(self) -> list[Fill]:
         return [fill for row in self.fills for fill in row]
+
+    @property
+    def all_booked(self) -> list[Booked]:
+        return [each for row in self.booked for each in row]
+
+    @property
+    def moves(self) -> list[Fill | Booked]:
+        """All that moved the account, in order."""
+        found: list[Fill | Booked] = []
+        for booked, fills in zip(self.booked, self.fills, strict=True):
+            found += [*booked, *fills]
+        return found
 
     @property
     def halted_from(self) -> datetime | None:
@@ -156,6 +170,7 @@ class _Simulation:
 
     __slots__ = (
         "account",
+        "actions",
         "bars",
         "costs",
         "peak",
@@ -177,6 +192,7 @@ class _Simulation:
         self.bars, self.costs, self.steps, self.start_row = bars, costs, steps, start_row
         self.times = utc_times(bars.ts)
         self.present = np.isfinite(bars.close)
+        self.actions = actions_by_row(bars)
         self.account = Account(initial.cash)
         self.peak, self.state = initial.cash, initial.state
         self.waiting: list[OpenOrder] = []
@@ -190,8 +206,9 @@ class _Simulation:
         )
 
     def settle(self, row: int) -> None:
-        """End what no bar came for in a week, and fill what waits at the row's open."""
+        """Book splits and dividends, end what no bar came for in a week, and fill what waits at the row's open."""
         timeframe, bar_ts = self.bars.timeframe, self.times[row]
+        self._adapt(row)
         self._end({order for order in self.waiting if matching.is_late(order.bar_ts, bar_ts, timeframe)})
         if not self.waiting:
             self.run.fills.append(())
@@ -215,6 +232,16 @@ class _Simulation:
         self.waiting = [order for order in self.waiting if order.client_order_id not in done]
         self.run.unfilled += [order for order, fill in results if fill is None]
         self.run.fills.append(tuple(fill for _, fill in results if fill is not None))
+
+    def _adapt(self, row: int) -> None:
+        """Book the actions of the row; an order of before a split is of other shares, and ends."""
+        found: list[Booked | None] = []
+        for action in self.actions.get(row, ()):
+            price = exact(float(self.bars.open[row, self.bars.symbols.index(action.symbol)]))
+            step = self.steps[action.symbol]
+            found.append(self.account.book(action, price=price, step=step, bar_ts=self.times[row]))
+            self._end({order for order in self.waiting if matching.is_of_old_shares(order, action)})
+        self.run.booked.append(tuple(each for each in found if each is not None))
 
     def mark(self, row: int) -> None:
         """Value the book at the row's close."""
@@ -273,6 +300,17 @@ class _Simulation:
             state=self.state,
             waiting={o.symbol: o.signed_quantity for o in self.waiting if o.bar_ts >= bar_ts - LONGEST_CLOSURE},
         )
+
+
+def actions_by_row(bars: Bars) -> dict[int, list[Action]]:
+    """The actions by the row of the first bar of their symbol without them."""
+    found: dict[int, list[Action]] = {}
+    for action in bars.actions:
+        known = np.isfinite(bars.close[:, bars.symbols.index(action.symbol)])
+        rows = np.flatnonzero(known & (bars.ts > stamp(action.ex_ts)))
+        if len(rows):
+            found.setdefault(int(rows[0]), []).append(action)
+    return found
 
 
 def waiting_order(intent: OrderIntent) -> OpenOrder:

@@ -12,7 +12,7 @@ from tiers.backtest.history import DecisionLog
 from tiers.backtest.metrics import FEWEST_DAYS, Metrics, drawdowns
 from tiers.backtest.pace import YEAR_DAYS, Pace, n_expected
 from tiers.contracts import Bars, BoolArray, FloatArray, TradingState, utc
-from trading.books.accounting import amount
+from trading.books.accounting import ZERO, amount
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
 from trading.market.days import day_of
 from trading.market.lots import Lot
@@ -105,10 +105,22 @@ def _refused(run: Run) -> list[str]:
     return [f"{of} were refused: {told}."] if told else []
 
 
+def of_actions(run: Run, currency: str) -> list[str]:
+    """The splits and dividends of what was held, which no return shows."""
+    splits = [f"{each.symbol} {each.action}" for each in run.all_booked if each.action.is_split]
+    paid = [each.cash for each in run.all_booked if not each.action.is_split]
+    told = [
+        f"{len(splits)} split{'s' * (len(splits) > 1)} ({listed(splits, 'splits')})" if splits else "",
+        f"{len(paid)} dividend{'s' * (len(paid) > 1)} of {amount(sum(paid, ZERO), currency)} together" if paid else "",
+    ]
+    booked = " and ".join(filter(None, told))
+    return [f"Booked on what was held: {booked}."] if booked else []
+
+
 def _cancelled(run: Run) -> list[str]:
     """The orders that a decision ended while they waited, by symbol."""
     told = ", ".join(f"{symbol} {n:,}" for symbol, n in run.cancelled_by_symbol.most_common())
-    why = "no bar of their symbol came for a week, or the book might only reduce or was halted meanwhile"
+    why = "no bar of their symbol came for a week, it split, or the book might only reduce or was halted meanwhile"
     return [f"Cancelled were orders that waited for a bar ({told}): {why}."] if told else []
 
 

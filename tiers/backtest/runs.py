@@ -25,6 +25,7 @@ from tiers.contracts.switches import decide
 from tiers.contracts.switches import to_json as switches_to_json
 from tiers.predict import calibration
 from tiers.predict.metrics import LABELS
+from trading.books.accounting import Booked
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
@@ -156,8 +157,19 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "refused": dict(lead.run.denials.most_common()),
         "states": dict(Counter(state.value for state in lead.run.states)),
         "halted_from": lead.run.halted_from.isoformat() if lead.run.halted_from else None,
+        "actions": [_booked(each) for each in lead.run.all_booked],
         "cancelled": dict(lead.run.cancelled_by_symbol.most_common()),
         "currency": result.currency or None,
+    }
+
+
+def _booked(each: Booked) -> dict[str, Any]:
+    return {
+        "symbol": each.symbol,
+        "action": str(each.action),
+        "at": each.bar_ts.isoformat(),
+        "quantity": [float(each.quantity), float(each.remaining)],
+        "cash": float(each.cash),
     }
 
 
@@ -268,7 +280,7 @@ def load(request: Request, *, warmup: int, shortest: int) -> tuple[Bars, int]:
         return bars, shortest if bars.n_bars > 2 * shortest else 0
     if warmup == 0:
         return bars, 0
-    before = market.bar_window(
+    before = market.plain_window(
         request.symbols, request.timeframe, request.start - MICROSECOND, warmup, at_least_one=False
     )
     return joined(before, bars), before.n_bars
@@ -280,7 +292,7 @@ def longer(bars: Bars, wanted: Mapping[str, int]) -> dict[str, Bars]:
     found = {}
     for timeframe, n_bars in wanted.items():
         if timeframe != bars.timeframe:
-            before = market.bar_window(bars.symbols, timeframe, first, n_bars, at_least_one=False)
+            before = market.plain_window(bars.symbols, timeframe, first, n_bars, at_least_one=False)
             after = market.bar_range(bars.symbols, timeframe, first + MICROSECOND, last, at_least_one=False)
             found[timeframe] = joined(before, after)
     return found

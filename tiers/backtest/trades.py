@@ -2,9 +2,11 @@
 
 A position is opened by a fill away from zero and grown by fills of the same direction; each fill against it
 is one reduction: that quantity, at the average price paid for what was open, with its share of the entry fees
-and its own fee. A fill across zero closes what was open and opens the rest, its fee split by quantity. The
-profits of all reductions, what is open at the last price included, add up to the change of the equity. A trade
-is a position from the fill that leaves zero to the one that is back at it, however often it was reduced.
+and its own fee. A fill across zero closes what was open and opens the rest, its fee split by quantity. A split changes
+the quantity that is open, and what it pays out is a reduction; a dividend belongs to what is open when it is paid, and
+each reduction has its share. The profits of all reductions, what is open at the last price included, add up to the
+change of the equity. A trade is a position from the fill that leaves zero to the one that is back at it, however often
+it was reduced.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from trading.books.accounting import ZERO, Fill
+from trading.books.accounting import ZERO, Booked, Fill
 from trading.enums import Side
 
 
@@ -36,7 +38,8 @@ class Reduction:
     entry_price: Decimal  # average
     exit_price: Decimal
     fees: Decimal  # the share of the entry fees and the exit fee
-    pnl: Decimal  # after fees
+    dividends: Decimal  # the share of those that were paid; of a short below 0
+    pnl: Decimal  # after fees, with dividends
     is_open: bool = False
 
     @property
@@ -53,13 +56,17 @@ class _Lot:
     cost: Decimal
     fees: Decimal
     opened_ts: datetime
+    dividends: Decimal = ZERO
 
 
-def reductions_of(fills: Iterable[Fill]) -> tuple[list[Reduction], dict[str, _Lot]]:
+def reductions_of(moves: Iterable[Fill | Booked]) -> tuple[list[Reduction], dict[str, _Lot]]:
     """The reductions in their order, and what is left open by symbol."""
     lots: dict[str, _Lot] = {}
     reductions: list[Reduction] = []
-    for fill in fills:
+    for move in moves:
+        fill = _of_action(lots, move) if isinstance(move, Booked) else move
+        if fill is None:
+            continue
         lot = lots.get(fill.symbol)
         change = fill.signed_quantity
         closing = ZERO
@@ -73,13 +80,44 @@ def reductions_of(fills: Iterable[Fill]) -> tuple[list[Reduction], dict[str, _Lo
     return reductions, lots
 
 
-def with_open(fills: Iterable[Fill], prices: Mapping[str, Decimal], at: datetime) -> list[Reduction]:
+def _of_action(lots: dict[str, _Lot], booked: Booked) -> Fill | None:
+    """Bring the lot to its new shares, or add its dividend; what a split pays out as a sale (or purchase) of shares."""
+    lot = lots[booked.symbol]
+    if not booked.action.is_split:
+        lot.dividends += booked.cash
+        return None
+    lot.quantity, paid_out = booked.whole, abs(booked.whole - booked.remaining)
+    if not paid_out:
+        return None
+    return Fill(
+        client_order_id="",
+        symbol=booked.symbol,
+        side=Side.SELL if lot.quantity > 0 else Side.BUY,
+        quantity=paid_out,
+        price=booked.price,
+        notional=abs(booked.cash),
+        fee=ZERO,
+        bar_ts=booked.bar_ts,
+    )
+
+
+def with_open(moves: Iterable[Fill | Booked], prices: Mapping[str, Decimal], at: datetime) -> list[Reduction]:
     """The reductions, then what is still open at `prices` (by symbol) at the time `at`."""
-    reductions, lots = reductions_of(fills)
+    reductions, lots = reductions_of(moves)
     for symbol, lot in sorted(lots.items()):
         price, held = prices[symbol], abs(lot.quantity)
         reductions.append(
-            _reduction(lot, symbol, held, at=at, value=held * price, cost=lot.cost, fees=lot.fees, is_open=True)
+            _reduction(
+                lot,
+                symbol,
+                held,
+                at=at,
+                value=held * price,
+                cost=lot.cost,
+                fees=lot.fees,
+                dividends=lot.dividends,
+                is_open=True,
+            )
         )
     return reductions
 
@@ -104,7 +142,7 @@ def _grow(lots: dict[str, _Lot], fill: Fill, quantity: Decimal) -> None:
 def _close(lot: _Lot, fill: Fill, quantity: Decimal) -> Reduction:
     """Take `quantity` out of the lot; the lot shrinks in place."""
     held = abs(lot.quantity)
-    cost, entry_fees = lot.cost * quantity / held, lot.fees * quantity / held
+    cost, entry_fees, dividends = (part * quantity / held for part in (lot.cost, lot.fees, lot.dividends))
     reduction = _reduction(
         lot,
         fill.symbol,
@@ -113,10 +151,12 @@ def _close(lot: _Lot, fill: Fill, quantity: Decimal) -> Reduction:
         value=fill.notional * quantity / fill.quantity,
         cost=cost,
         fees=entry_fees + fill.fee * quantity / fill.quantity,
+        dividends=dividends,
     )
     lot.quantity -= quantity if lot.quantity > 0 else -quantity
     lot.cost -= cost
     lot.fees -= entry_fees
+    lot.dividends -= dividends
     return reduction
 
 
@@ -129,6 +169,7 @@ def _reduction(
     value: Decimal,
     cost: Decimal,
     fees: Decimal,
+    dividends: Decimal,
     is_open: bool = False,
 ) -> Reduction:
     gain = value - cost if lot.quantity > 0 else cost - value
@@ -141,6 +182,7 @@ def _reduction(
         entry_price=cost / quantity,
         exit_price=value / quantity,
         fees=fees,
-        pnl=gain - fees,
+        dividends=dividends,
+        pnl=gain - fees + dividends,
         is_open=is_open,
     )

@@ -33,7 +33,9 @@ MAX_MEMORIES: Final = 32  # rollouts that a process remembers
 # One pass over the decisions of a step; each finds its two closes and its orders by index.
 _DECISIONS = """
 SELECT d.arm, c.book_id, d.cycle_id, d.symbol, c.timeframe, d.bar_ts, d.shadow, d.error <> '' AS failed, d.latency_ms,
-       d.value, own.close, later.close AS following, (b.fee_bps + b.slippage_bps)::float8 AS cost_bps,
+       d.value, own.close,
+       later.close * coalesce(happened.shares, 1) + coalesce(happened.paid, 0) AS following,
+       (b.fee_bps + b.slippage_bps)::float8 AS cost_bps,
        coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar
 FROM rollout_decisions d
 JOIN pipeline_cycles c ON c.id = d.cycle_id
@@ -41,11 +43,16 @@ JOIN portfolio_state b ON b.id = c.book_id
 LEFT JOIN instruments i ON i.symbol = d.symbol
 LEFT JOIN market_ohlc own ON own.symbol = d.symbol AND own.timeframe = c.timeframe AND own.bar_ts = d.bar_ts
 LEFT JOIN LATERAL (
-    SELECT m.close FROM market_ohlc m
+    SELECT m.bar_ts, m.close FROM market_ohlc m
     WHERE m.symbol = d.symbol AND m.timeframe = c.timeframe AND m.bar_ts > d.bar_ts
       AND m.bar_ts <= (SELECT max(reached.bar_ts) FROM pipeline_cycles reached WHERE reached.book_id = c.book_id)
     ORDER BY m.bar_ts LIMIT 1
 ) later ON d.shadow
+LEFT JOIN LATERAL (
+    SELECT exp(sum(ln(a.value / a.per)) FILTER (WHERE a.kind = 'split'))::float8 AS shares,
+           (sum(a.value) FILTER (WHERE a.kind = 'dividend'))::float8 AS paid
+    FROM corporate_actions a WHERE a.symbol = d.symbol AND a.ex_ts >= d.bar_ts AND a.ex_ts < later.bar_ts
+) happened ON d.shadow
 LEFT JOIN LATERAL (
     SELECT count(*) AS n, count(*) FILTER (WHERE x.status = 'REJECTED') AS rejected
     FROM orders x WHERE x.cycle_id = d.cycle_id AND x.symbol = d.symbol AND x.sending_at IS NOT NULL
@@ -60,9 +67,13 @@ FROM unnest(%s::bigint[], %s::timestamptz[]) AS mine(book_id, first)
 JOIN portfolio_snapshots s ON s.book_id = mine.book_id AND s.bar_ts >= mine.first ORDER BY s.book_id, s.bar_ts
 """
 _FLOWS = """
-SELECT x.book_id, x.symbol, x.bar_ts, sum(CASE x.side WHEN 'BUY' THEN -x.notional ELSE x.notional END - x.fee)::float8
-FROM unnest(%s::bigint[], %s::timestamptz[]) AS mine(book_id, first)
-JOIN trade_executions x ON x.book_id = mine.book_id AND x.bar_ts > mine.first GROUP BY 1, 2, 3
+SELECT x.book_id, x.symbol, x.bar_ts, sum(x.cash)::float8
+FROM unnest(%s::bigint[], %s::timestamptz[]) AS mine(book_id, first) CROSS JOIN LATERAL (
+    SELECT book_id, symbol, bar_ts, CASE side WHEN 'BUY' THEN -notional ELSE notional END - fee AS cash
+    FROM trade_executions WHERE book_id = mine.book_id AND bar_ts > mine.first
+    UNION ALL
+    SELECT book_id, symbol, bar_ts, cash FROM booked_actions WHERE book_id = mine.book_id AND bar_ts > mine.first
+) x GROUP BY 1, 2, 3
 """
 
 
@@ -280,7 +291,7 @@ def _held(decisions: list[Decision]) -> tuple[Held, set[tuple[int, datetime]]]:
 def _flows(
     snapshots: dict[int, list[dict[str, Any]]], fills: Iterable[tuple[Any, ...]]
 ) -> dict[tuple[int, str, int], float]:
-    """Cash of the fills between two snapshots, by book, symbol and place of the earlier one."""
+    """Cash of the fills, splits and dividends between two snapshots, by book, symbol and place of the earlier one."""
     times = {book: [row["bar_ts"] for row in path] for book, path in snapshots.items()}
     found: defaultdict[tuple[int, str, int], float] = defaultdict(float)
     for book, symbol, bar_ts, cash in fills:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tiers.challenge import observations
-from tiers.contracts import Bars, FloatArray
+from tiers.contracts import Bars, FloatArray, adjusted
 from tiers.predict import labels
 from trading.market import read as market
 from trading.market.timestamps import utc_times
@@ -58,8 +59,8 @@ def _happened(rule: Rule, decisions: list[Decision]) -> dict[tuple[str, datetime
     first = min(one.bar_ts for one in decisions)
     reached = PipelineCycle.objects.filter(book=book).order_by("-bar_ts").values_list("bar_ts", flat=True).first()
     bars = market.bar_range(symbols, timeframe, first, reached, at_least_one=False)
-    before = market.bar_window(symbols, timeframe, first, volatility_bars + 1, at_least_one=False)
-    close, times = _joined(before, bars)
+    before = market.plain_window(symbols, timeframe, first, volatility_bars + 1, at_least_one=False)
+    close, times = _joined(adjusted(replace(before, actions=bars.actions)), adjusted(bars))
     outcome = labels.make(close, horizon_bars=horizon, theta=theta, volatility_bars=volatility_bars).outcome
     return {
         (symbol, times[row]): int(outcome[row, column])

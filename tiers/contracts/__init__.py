@@ -33,6 +33,8 @@ from tiers.contracts.messages import (
 )
 from tiers.contracts.switches import Switches
 from trading.market import timeframes
+from trading.market.actions import Action, adjusted_already
+from trading.market.adjust import adjusted
 from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, concatenated, split, union
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, LONGEST_CLOSURE, Calendar, calendar
 from trading.market.lots import Lot, in_lots
@@ -49,6 +51,7 @@ __all__ = [
     "MAX_RISK_MULTIPLIER",
     "PRICES",
     "SELL",
+    "Action",
     "Ambiguous",
     "BarTable",
     "Bars",
@@ -81,6 +84,8 @@ __all__ = [
     "Transient",
     "VolatilityForecast",
     "VolatilityPath",
+    "adjusted",
+    "adjusted_already",
     "bar_table",
     "calendar",
     "closed_rows",

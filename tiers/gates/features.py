@@ -115,7 +115,7 @@ def each_symbol_is_read_on_its_own_bars(candidate: Candidate, seed: int) -> None
 
 def _alone(bars: Bars) -> Bars:
     own = np.isfinite(bars.close[:, 0])
-    fields = {name: np.ascontiguousarray(getattr(bars, name)[own, :1]) for name in FIELDS}
+    fields: dict[str, Any] = {name: np.ascontiguousarray(getattr(bars, name)[own, :1]) for name in FIELDS}
     return Bars(timeframe=bars.timeframe, symbols=bars.symbols[:1], ts=bars.ts[own], **fields)
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def bars(seed: int, *, n_bars: int = 480, n_symbols: int = 6, timeframe: str = "
     close = 100.0 * np.exp(np.cumsum(0.01 * rng.standard_normal(shape), axis=0))
     opened = close * np.exp(0.002 * rng.standard_normal(shape))
     top, bottom = np.maximum(opened, close), np.minimum(opened, close)
-    fields = {
+    fields: dict[str, Any] = {
         "open": opened,
         "high": top * (1.0 + 0.004 * rng.random(shape)),
         "low": bottom * (1.0 - 0.004 * rng.random(shape)),

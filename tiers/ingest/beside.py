@@ -7,7 +7,19 @@ from datetime import timedelta
 
 import numpy as np
 
-from tiers.contracts import PRICES, BarTable, BoolArray, calendar, split
+from tiers.contracts import (
+    LONGEST_CLOSURE,
+    PRICES,
+    Bars,
+    BarTable,
+    BoolArray,
+    DataError,
+    adjusted_already,
+    calendar,
+    split,
+    stamp,
+    union,
+)
 from tiers.ingest.bar_problems import Code
 from tiers.ingest.prepare import Prepared, merged
 from tiers.ingest.validate import gaps
@@ -18,22 +30,39 @@ FACTOR_SPREAD = 0.1  # of the change itself: prices are rounded
 
 
 def beside(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
-    """The same with the bars that are `stored` around it, and with the gaps that both leave together."""
+    """The same with the bars that are `stored` around it, and with the gaps that both leave together.
+
+    `DataError` where prices go on over a stored split as if there had been none.
+    """
     found = replace(prepared, stored=stored)
+    refuse_adjusted(found)
     if prepared.traded is not None:
         return found
     others = (problem for problem in prepared.problems if problem.code is not Code.GAP)
-    return replace(found, problems=(*others, *gaps(neighbours(found), calendar(calendar_name), None)))
+    (bars,) = split(neighbours(found))
+    return replace(found, problems=(*others, *gaps(bars, calendar(calendar_name), None)))
 
 
-def neighbours(prepared: Prepared) -> BarTable:
+def neighbours(prepared: Prepared) -> Bars:
     """The bars of the base timeframe with those stored between them, the last one before and the first one behind."""
     (base,) = split(prepared.batches[0])
     stored = prepared.stored
-    if stored is None:
-        return base
-    first, behind = np.searchsorted(stored.ts, base.ts[0]), np.searchsorted(stored.ts, base.ts[-1], side="right")
-    return merged(base, stored.take(np.arange(max(first - 1, 0), min(behind + 1, stored.n_rows))))
+    if stored is not None:
+        first, behind = np.searchsorted(stored.ts, base.ts[0]), np.searchsorted(stored.ts, base.ts[-1], side="right")
+        base = merged(base, stored.take(np.arange(max(first - 1, 0), min(behind + 1, stored.n_rows))))
+    return replace(union([base], base.timeframe), actions=prepared.actions)
+
+
+def refuse_adjusted(prepared: Prepared) -> None:
+    """`DataError` where the prices go on over a stored split as if there had been none: they are adjusted already."""
+    bars, missed = neighbours(prepared), []
+    for action in bars.actions:
+        row = int(np.searchsorted(bars.ts, stamp(action.ex_ts), side="right"))
+        if action.is_split and 0 < row < bars.n_bars and bars.ts[row] - bars.ts[row - 1] <= LONGEST_CLOSURE:
+            before, after = float(bars.close[row - 1, 0]), float(bars.open[row, 0])
+            missed += [(action, before, after)] if action.is_missed_by(before, after) else []
+    if sentence := adjusted_already(prepared.symbol, missed):
+        raise DataError(sentence)
 
 
 def one_factor(prepared: Prepared) -> str:

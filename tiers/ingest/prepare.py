@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tiers.contracts import (
+    Action,
     Bars,
     BarTable,
     Calendar,
@@ -49,7 +50,8 @@ class Prepared:
     """Clean bars of one symbol: `batches` begins with the base timeframe, the higher ones follow.
 
     `traded` is the time, (after, until], of which all trades are known: a bar that is missing in it is one without a
-    trade, and a higher bar lacks nothing. `stored` are bars of the base timeframe that are stored around these.
+    trade, and a higher bar lacks nothing. `stored` are bars of the base timeframe that are stored around these,
+    `actions` the splits and dividends of the symbol that are stored.
     """
 
     symbol: str
@@ -57,6 +59,7 @@ class Prepared:
     problems: tuple[Problem, ...]
     traded: Span | None = None
     stored: BarTable | None = None
+    actions: tuple[Action, ...] = ()
 
     @property
     def dropped_rows(self) -> int:

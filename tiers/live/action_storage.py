@@ -8,6 +8,7 @@ from tiers.contracts.errors import DataError
 from trading.market.actions import Action, adjusted_already
 from trading.market.feeds.file_actions import FileActions
 from trading.market.read import nights
+from trading.orders import due_actions
 
 
 def check(symbol: str, found: FileActions) -> None:
@@ -19,6 +20,18 @@ def check(symbol: str, found: FileActions) -> None:
     sentence = adjusted_already(symbol, _missed(known))
     if sentence:
         raise DataError(sentence)
+
+
+def unbooked(symbol: str) -> list[str]:
+    """A sentence for each book whose shares stay as they are over an action, since it came too late for them."""
+    by_book: dict[str, list[str]] = {}
+    for name, action in due_actions.missed(symbol):
+        by_book.setdefault(name, []).append(str(action))
+    return [
+        f"WARNING: book {name} held {symbol} over the {', '.join(said)}, and traded it since: its shares and its cash "
+        "stay as they are"
+        for name, said in by_book.items()
+    ]
 
 
 def _missed(known: list[tuple[Action, float, float]]) -> list[tuple[Action, float, float]]:

@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tiers.ingest.aggregate import INTRADAY
-from tiers.ingest.beside import REACH, beside
+from tiers.ingest.beside import REACH, beside, refuse_adjusted
 from tiers.ingest.prepare import Prepared, completed, partly_filled
 from trading.enums import AssetClass
 from trading.market import write as market
 from trading.market.bars import split
 from trading.market.lots import USUAL_CALENDARS, Lot
-from trading.market.read import bars_around, bars_within
+from trading.market.read import actions, bars_around, bars_within
 from trading.market.timeframes import seconds
 from trading.market.timestamps import utc, utc_times
 
@@ -37,9 +37,14 @@ def stored_beside(series: market.Series, prepared: Prepared) -> tuple[market.Ser
 
 
 def with_stored(series: market.Series, prepared: Prepared) -> Prepared:
-    """With the bars that are stored around it, which tell what is missing and what jumps where they meet."""
-    if series.replaced:
-        return prepared
+    """With the bars that are stored around it, which tell what is missing and what jumps where they meet.
+
+    `DataError` where its prices are adjusted already for splits that are stored.
+    """
     base = prepared.batches[0]
+    prepared = replace(prepared, actions=actions([series.symbol], base.timeframe))
+    if series.replaced:
+        refuse_adjusted(prepared)
+        return prepared
     stored = bars_around(series.symbol, base.timeframe, utc(base.ts[0]), utc(base.ts[-1]), REACH)
     return beside(prepared, USUAL_CALENDARS[AssetClass(series.asset_class)], *split(stored))

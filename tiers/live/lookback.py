@@ -13,6 +13,7 @@ from helios.errors import error_text
 from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
+from tiers import contracts
 from tiers.challenge import arms
 from tiers.contracts import Bars
 from tiers.contracts.feature_sets import joined_lookbacks
@@ -61,6 +62,11 @@ def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars
     bars = load(book.symbols, wanted, cycle.bar_ts)
     _last[:] = [(key, bars)]
     return bars
+
+
+def adjusted(window: Mapping[str, Bars]) -> dict[str, Bars]:
+    """The window as the tiers see it; money goes by the bars themselves."""
+    return {timeframe: contracts.adjusted(bars) for timeframe, bars in window.items()}
 
 
 def seen_by(tier: Any, window: Mapping[str, Bars], params: PipelineParams, timeframe: str) -> dict[str, Bars]:

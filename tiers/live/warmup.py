@@ -94,9 +94,8 @@ def next_fits() -> None:
             continue
         params = book_params.params_of(book)
         tier = cast("RiskTier", watch.guarded(modules.resolve(Stage.RISK.value)))
-        window = lookback.load(
-            book.symbols, lookback.bars_needed(lookback.tiers_in_use(), params, book.timeframe), bar_ts
-        )
+        wanted = lookback.bars_needed(lookback.tiers_in_use(), params, book.timeframe)
+        window = lookback.adjusted(lookback.load(book.symbols, wanted, bar_ts))
         risk.forecast_volatility(tier, window, params, garch=True)
 
 

@@ -30,7 +30,7 @@ from tiers.backtest.history import ServingModels, warmup_bars
 from tiers.challenge import checks, observations
 from tiers.challenge.arms import private_copy
 from tiers.challenge.observations import Observation
-from tiers.contracts import Bars, FloatArray, TargetWeights
+from tiers.contracts import Bars, FloatArray, TargetWeights, adjusted
 from tiers.contracts.errors import DataError, Rejected
 from tiers.contracts.feature_sets import until
 from tiers.contracts.parameters import bars_a_day
@@ -234,7 +234,7 @@ def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
     first = max(0, row + 1 - lookback.close_bars(params, data.book.timeframe))
     return Allocation(
         book=data.book,
-        bars=data.bars.rows(slice(first, row + 1)),
+        bars=adjusted(data.bars).rows(slice(first, row + 1)),
         risk=inputs["risk"],
         view=view,
         returns=inputs["returns"],
@@ -294,10 +294,12 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
 
 
 def _flows(result: Result) -> FloatArray:
-    """(n_rows, n_symbols) cash of the fills in each row."""
+    """(n_rows, n_symbols) cash of the fills, splits and dividends in each row."""
     place = {symbol: column for column, symbol in enumerate(result.symbols)}
     flows = np.zeros(result.run.held.shape)
-    for row, fills in enumerate(result.run.fills):
+    for row, (booked, fills) in enumerate(zip(result.run.booked, result.run.fills, strict=True)):
+        for each in booked:
+            flows[row, place[each.symbol]] += float(each.cash)
         for fill in fills:
             flows[row, place[fill.symbol]] += float(fill.cash_flow)
     return flows
@@ -318,7 +320,7 @@ def _losses(data: ReplayData, result: Result) -> FloatArray | None:
 
 def _outcome(data: ReplayData, model: Any, column: int) -> npt.NDArray[np.int8]:
     """(n_rows,) what came of a symbol, by the labels that the model was trained on."""
-    card, close = getattr(model, "card", None), data.bars.close[:, [column]]
+    card, close = getattr(model, "card", None), adjusted(data.bars).close[:, [column]]
     bars = None if card is None else card.params.get("volatility_bars")
     if card is None or not bars:
         return np.full(len(close) - data.start_row, labels.UNKNOWN, dtype=np.int8)
@@ -330,7 +332,7 @@ def _probed(timed: TimedArm, data: ReplayData, stage: str) -> tuple[float, ...]:
     """Milliseconds of calls of a live size."""
     n_bars, last = data.bars.n_bars, min(N_PROBES, data.bars.n_bars - 1)
     receptive = data.served.receptive_bars
-    bars: dict[str, Bars] = {data.bars.timeframe: data.bars, **data.longer}
+    bars = {name: adjusted(each) for name, each in {data.bars.timeframe: data.bars, **data.longer}.items()}
     features = None if stage == Stage.FEATURES else runs.active_tiers().features.run(bars)
     del timed.latency_ms[:]
     for row in range(n_bars - last, n_bars):

@@ -21,9 +21,10 @@ from helios.modules import process as modules
 from tiers.backtest.reasons import listed, never
 from tiers.backtest.runs import longer
 from tiers.challenge import checks
-from tiers.contracts import Bars, FeatureSet, FloatArray
+from tiers.contracts import Bars, FeatureSet, FloatArray, adjusted
 from tiers.contracts.feature_sets import ABSENT
 from tiers.contracts.protocols import FeaturesTier
+from tiers.ingest import jumps
 from tiers.predict import VERSION as PREDICT_VERSION
 from tiers.predict import artefact, calibration, network
 from tiers.predict.artefact import Card
@@ -94,7 +95,7 @@ def train_and_register(
         "trained_to": card.trained_to,
         "holdout_from": card.holdout_from,
         "temperature": card.temperature,
-        "notes": _notes(card, source, bars.symbols),
+        "notes": [*_notes(card, source, bars.symbols), *jumps.warnings(bars)],
         "path": str(folder),
         "elapsed_s": round(time.perf_counter() - started, 3),
     }
@@ -114,7 +115,8 @@ def _notes(card: Card, source: Source, symbols: Sequence[str]) -> list[str]:
 
 
 def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datetime | None] | None) -> Bars:
-    bars = market.bar_range(symbols, timeframe, *(span or (None, None)))
+    """The adjusted bars to train on."""
+    bars = adjusted(market.bar_range(symbols, timeframe, *(span or (None, None))))
     if span is None:
         bars = bars.rows(slice(0, int(bars.n_bars * TRAINING_SHARE)))
     if bars.n_bars < MIN_BARS:
@@ -153,7 +155,8 @@ def _source(label: str | None, bars: Bars) -> Source:
     found = modules.resolve(slot) if label is None else modules.resolve_pinned(slot, label)
     tier = cast("FeaturesTier", found.implementation)
     made = tier.feature_set(bars.timeframe)
-    by_timeframe = {bars.timeframe: bars, **longer(bars, made.lookback)}
+    by_timeframe = {bars.timeframe: bars}
+    by_timeframe |= {name: adjusted(each) for name, each in longer(bars, made.lookback).items()}
     values = checks.checked(tier, slot, (by_timeframe,), {})
     absent = () if np.nan_to_num(bars.volume).any() else never(values, made.columns)
     if absent:

@@ -30,7 +30,7 @@ class PositionSerializer(ReadOnlySerializer[Position]):
         model = Position
         fields = (
             *("symbol", "quantity", "cost", "average_price", "last_price"),
-            *("realised_pnl", "fees_paid", "updated_at"),
+            *("realised_pnl", "fees_paid", "dividends", "updated_at"),
         )
 
 

@@ -5,13 +5,17 @@ appears in the others. Prices and quantities are as fine as they come; amounts o
 `SMALLEST_AMOUNT`, so that sums of them are exact. Average-cost accounting: a holding carries what its open
 quantity cost, a sale realises what it brought less its share of that, and at every moment, to the last digit,
 
-    equity - initial cash = realised + unrealised - fees
+    equity - initial cash = realised + unrealised - fees + dividends
+
+A split changes the quantity, not what it cost. Shares that then make no lot are paid out at the open of the first bar
+without it, as a sale without a fee. A dividend is paid for each share that is held when that bar opens; who is short
+pays it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
@@ -19,7 +23,9 @@ import orjson
 
 from helios.errors import Rejected
 from trading.enums import Side
+from trading.market.actions import Action
 from trading.market.asset_class import DOLLAR
+from trading.market.lots import in_lots
 
 SMALLEST_AMOUNT = Decimal("0.00000001")  # of money in any quote currency: a satoshi, finer than all cents
 ZERO = Decimal(0)
@@ -100,6 +106,36 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """What a split or a dividend did to a holding of `quantity`: what is `remaining` of it, and what the cash got."""
+
+    action: Action
+    quantity: Decimal
+    remaining: Decimal
+    price: Decimal  # the open of the first bar without it
+    cash: Decimal
+    bar_ts: datetime  # the close of that bar
+
+    @property
+    def symbol(self) -> str:
+        return self.action.symbol
+
+    @property
+    def whole(self) -> Decimal:
+        """The signed quantity that the old one became, shares that make no lot included."""
+        return self.quantity * self.action.value / self.action.per if self.action.is_split else self.quantity
+
+
+def booked(action: Action, quantity: Decimal, *, price: Decimal, step: Decimal, bar_ts: datetime) -> Booked:
+    """An action on a signed quantity; `price` is the open of the first bar without it, `step` the lot."""
+    found = Booked(action=action, quantity=quantity, remaining=quantity, price=price, cash=ZERO, bar_ts=bar_ts)
+    if not action.is_split:
+        return replace(found, cash=rounded(quantity * action.value))
+    remaining = in_lots(found.whole, step)
+    return replace(found, remaining=remaining, cash=rounded((found.whole - remaining) * price))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
     """An open position. `quantity` is signed, and so is `cost`: what was paid for it, or what a short brought."""
 
@@ -107,6 +143,7 @@ class Holding:
     cost: Decimal = ZERO
     realised_pnl: Decimal = ZERO
     fees_paid: Decimal = ZERO
+    dividends: Decimal = ZERO
 
     def after(self, fill: Fill) -> Holding:
         """The holding once the fill is booked; crossing zero closes first and opens the rest."""
@@ -119,6 +156,19 @@ class Holding:
             cost=self.cost - cost_closed + paid - paid_closing,
             realised_pnl=self.realised_pnl - cost_closed - paid_closing,
             fees_paid=self.fees_paid + fill.fee,
+            dividends=self.dividends,
+        )
+
+    def after_action(self, booked: Booked) -> Holding:
+        """The holding once the action is booked."""
+        if not booked.action.is_split:
+            return replace(self, dividends=self.dividends + booked.cash)
+        paid_out = _share(self.cost, abs(booked.whole - booked.remaining), booked.whole)
+        return replace(
+            self,
+            quantity=booked.remaining,
+            cost=self.cost - paid_out,
+            realised_pnl=self.realised_pnl + booked.cash - paid_out,
         )
 
     def unrealised_pnl(self, price: Decimal) -> Decimal:
@@ -143,6 +193,20 @@ class Account:
         self.holdings[fill.symbol] = self.holdings.get(fill.symbol, Holding()).after(fill)
         self.cash += fill.cash_flow
 
+    def book(self, action: Action, *, price: Decimal, step: Decimal, bar_ts: datetime) -> Booked | None:
+        """Book a split or a dividend; None where nothing of its symbol is held."""
+        quantity = self.quantity(action.symbol)
+        if not quantity:
+            return None
+        found = booked(action, quantity, price=price, step=step, bar_ts=bar_ts)
+        self.apply_action(found)
+        return found
+
+    def apply_action(self, booked: Booked) -> None:
+        """Book what was booked elsewhere."""
+        self.holdings[booked.symbol] = self.holdings[booked.symbol].after_action(booked)
+        self.cash += booked.cash
+
     def quantity(self, symbol: str) -> Decimal:
         """Signed quantity held, zero when nothing is."""
         holding = self.holdings.get(symbol)
@@ -165,9 +229,12 @@ class Account:
         return self.cash + sum(self.values(prices).values(), ZERO)
 
 
-def replay(initial_cash: Decimal, fills: Iterable[Fill]) -> Account:
-    """The account that results from these fills, in order: what positions and cash must equal."""
+def replay(initial_cash: Decimal, moves: Iterable[Fill | Booked]) -> Account:
+    """The account that results from these fills and actions, in order: what positions and cash must equal."""
     account = Account(initial_cash)
-    for fill in fills:
-        account.apply(fill)
+    for move in moves:
+        if isinstance(move, Booked):
+            account.apply_action(move)
+        else:
+            account.apply(move)
     return account

@@ -71,6 +71,7 @@ def account_of(book: Book, positions: Iterable[Position] | None = None) -> Accou
             cost=p.cost,
             realised_pnl=p.realised_pnl,
             fees_paid=p.fees_paid,
+            dividends=p.dividends,
         )
         for p in (book.positions.all() if positions is None else positions)
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import uuid4
 
 from django.db import transaction
 from django.db.models import Min
@@ -59,7 +60,7 @@ def _row(action: Action, source: str) -> CorporateAction:
 def _follow(symbol: str, since: datetime) -> None:
     """What hangs on the actions of a symbol: where they begin, and the features of bars behind the change."""
     first = CorporateAction.objects.filter(symbol=symbol).aggregate(first=Min("ex_ts"))["first"]
-    Instrument.objects.filter(symbol=symbol).update(actions_from=first)
+    Instrument.objects.filter(symbol=symbol).update(actions_from=first, bars_token=uuid4())
     EngineeredFeatures.objects.filter(symbol=symbol, bar_ts__gt=since).delete()
 
 

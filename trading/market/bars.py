@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trading.market.actions import Action
+
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 TimeArray = npt.NDArray[np.datetime64]
@@ -22,7 +24,8 @@ class Bars:
     """Bars of several symbols on one common timeline.
 
     `ts` is (n_bars,) datetime64[us], strictly increasing UTC closes; the five fields are
-    (n_bars, n_symbols) and NaN where a symbol has no bar at that time.
+    (n_bars, n_symbols) and NaN where a symbol has no bar at that time. `actions` are all of these symbols, by time,
+    that `adjust.adjusted` needs; none of what is adjusted already, and of what nobody asked that question.
     """
 
     timeframe: str
@@ -33,6 +36,7 @@ class Bars:
     low: FloatArray
     close: FloatArray
     volume: FloatArray
+    actions: tuple[Action, ...] = ()
 
     def __post_init__(self) -> None:
         expected = (len(self.ts), len(self.symbols))
@@ -121,7 +125,7 @@ def union(tables: Sequence[BarTable], timeframe: str) -> Bars:
     """
     stamps = [one.ts for one in tables]
     ts = np.unique(np.concatenate(stamps)) if stamps else np.empty(0, "datetime64[us]")
-    grid = {name: np.full((len(ts), len(tables)), np.nan) for name in FIELDS}
+    grid: dict[str, Any] = {name: np.full((len(ts), len(tables)), np.nan) for name in FIELDS}
     for column, one in enumerate(tables):
         rows = np.searchsorted(ts, one.ts)
         for name in FIELDS:
@@ -140,6 +144,6 @@ def split(bars: Bars) -> tuple[BarTable, ...]:
 
 
 def joined(before: Bars, after: Bars) -> Bars:
-    """Two stretches of the same symbols, one behind the other."""
+    """Two stretches of the same symbols, one behind the other; of actions the later one has all."""
     fields: dict[str, Any] = {name: np.concatenate([getattr(before, name), getattr(after, name)]) for name in FIELDS}
     return replace(after, ts=np.concatenate([before.ts, after.ts]), **fields)

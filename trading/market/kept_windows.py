@@ -37,6 +37,7 @@ _SINCE = """
 class _Kept:
     bars: Bars
     tokens: tuple[UUID | None, ...]
+    actions_from: datetime | None  # ex-time of the first action of any of the symbols; a new one renews its token
 
 
 _kept: dict[tuple[tuple[str, ...], str, int], _Kept] = {}  # the one that was asked for last stands last
@@ -50,18 +51,23 @@ def bar_window(
     kept = _kept.pop(key, None)
     found = None if kept is None or kept.bars.ts[-1] > stamp(end_ts) else _grown(kept, end_ts, n_bars)
     if found is None:
-        tokens = _tokens(key[0])  # before the bars: one that is corrected in between makes the next call read all again
-        found = _Kept(read.bar_window(symbols, timeframe, end_ts, n_bars, at_least_one=at_least_one), tokens)
+        states = _states(key[0])  # before the bars: one that is corrected in between makes the next call read all again
+        found = _Kept(read.plain_window(symbols, timeframe, end_ts, n_bars, at_least_one=at_least_one), *states)
     if found.bars.n_bars and None not in found.tokens:
         _kept[key] = found
         while len(_kept) > KEPT_WINDOWS:
             del _kept[next(iter(_kept))]
-    return replace(found.bars, **{name: getattr(found.bars, name).copy() for name in FIELDS})
+    begun = found.actions_from is not None and found.actions_from < end_ts
+    actions = read.actions(symbols, timeframe, end_ts) if begun else ()
+    return replace(found.bars, actions=actions, **{name: getattr(found.bars, name).copy() for name in FIELDS})
 
 
-def _tokens(symbols: tuple[str, ...]) -> tuple[UUID | None, ...]:
-    rows = dict(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "bars_token"))
-    return tuple(rows.get(symbol) for symbol in symbols)
+def _states(symbols: tuple[str, ...]) -> tuple[tuple[UUID | None, ...], datetime | None]:
+    """The token of each symbol, and when the actions of any of them begin."""
+    rows = Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "bars_token", "actions_from")
+    tokens = {symbol: token for symbol, token, _ in rows}
+    begun = [moment for _, _, moment in rows if moment is not None]
+    return tuple(tokens.get(symbol) for symbol in symbols), min(begun, default=None)
 
 
 def _grown(kept: _Kept, end_ts: datetime, n_bars: int) -> _Kept | None:

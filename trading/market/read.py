@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,9 @@ from django.db import connection
 
 from helios.db import statements
 from helios.errors import DataError
+from trading.enums import ActionKind
 from trading.market import timeframes, wire
+from trading.market.actions import Action
 from trading.market.bars import Bars
 from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.inventory import Stored, inventory, known_symbols
@@ -47,6 +50,14 @@ SELECT 0::int4, {_BAR} FROM market_ohlc b WHERE b.symbol = ANY(%(symbols)s) AND 
     AND b.bar_ts >= least(%(first)s - %(reach)s, (SELECT max(bar_ts) FROM {_OF_ONE} AND bar_ts < %(first)s))
     AND b.bar_ts <= greatest(%(last)s + %(reach)s, (SELECT min(bar_ts) FROM {_OF_ONE} AND bar_ts > %(last)s))
 """  # noqa: S608
+_ACTIONS = """
+SELECT a.symbol, a.ex_ts, a.kind, a.value, a.per, before.close
+FROM corporate_actions a LEFT JOIN LATERAL (
+    SELECT close FROM market_ohlc WHERE symbol = a.symbol AND timeframe = %s AND bar_ts <= a.ex_ts
+    ORDER BY bar_ts DESC LIMIT 1
+) before ON true
+WHERE a.symbol = ANY(%s) AND a.ex_ts < %s ORDER BY a.ex_ts, a.kind
+"""
 _NIGHTS = """
 SELECT action.place - 1, before.close, after.open
 FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS action(ex_ts, place) CROSS JOIN unnest(%s::text[]) AS t(timeframe)
@@ -70,6 +81,14 @@ def bar_window(
     Symbols keep their order; one that has no bar there yet is a column of NaN. `DataError` names what is
     stored when a symbol has no bar of this timeframe at all or, with `at_least_one`, when none has one there.
     """
+    bars = plain_window(symbols, timeframe, end_ts, n_bars, at_least_one=at_least_one)
+    return replace(bars, actions=actions(symbols, timeframe, end_ts))
+
+
+def plain_window(
+    symbols: Sequence[str], timeframe: str, end_ts: datetime, n_bars: int, *, at_least_one: bool = True
+) -> Bars:
+    """The same as `bar_window` without actions, as for the bars before a range that has them."""
     if n_bars < 1:
         raise DataError(f"n_bars must be at least 1, was {n_bars}")
     bars = _read(_WINDOW, symbols, timeframe, {"end": end_ts, "n_bars": n_bars})
@@ -92,7 +111,16 @@ def bar_range(
     bounds = {"start": start or "-infinity", "end": end or "infinity"}
     bars = _read(_RANGE, symbols, timeframe, bounds)
     _refuse_unknown(bars, at_least_one, start, end)
-    return bars
+    return replace(bars, actions=actions(symbols, timeframe, end))
+
+
+def actions(symbols: Sequence[str], timeframe: str, end: datetime | None = None) -> tuple[Action, ...]:
+    """All splits and dividends of these symbols before `end`, by time, with the closes of the timeframe before them."""
+    rows = statements.fetch(_ACTIONS, [timeframe, list(symbols), end or "infinity"])
+    return tuple(
+        Action(symbol=symbol, ex_ts=ex_ts, kind=ActionKind(kind), value=value, per=per, close_before=close)
+        for symbol, ex_ts, kind, value, per, close in rows
+    )
 
 
 def bars_within(symbol: str, timeframe: str, ends: Sequence[datetime], length: timedelta) -> Bars:

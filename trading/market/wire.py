@@ -6,6 +6,8 @@ microseconds since 2000-01-01 UTC.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -61,7 +63,7 @@ def decode(data: bytes, symbols: tuple[str, ...], timeframe: str) -> Bars:
     ticks = rows["ts"].astype(np.int64)
     timeline = np.unique(ticks)
     at = (np.searchsorted(timeline, ticks), rows["symbol"].astype(np.intp))
-    grid = {field: np.full((len(timeline), len(symbols)), np.nan) for field in FIELDS}
+    grid: dict[str, Any] = {field: np.full((len(timeline), len(symbols)), np.nan) for field in FIELDS}
     for field in FIELDS:
         grid[field][at] = rows[field]
     ts = _EPOCH_2000 + timeline.astype("timedelta64[us]")

@@ -14,12 +14,13 @@ from trading.models.market import (
     MarketTrade,
     OrderBookSnapshot,
 )
-from trading.models.orders import Balance, Order, PaperOrder, TradeExecution
+from trading.models.orders import Balance, BookedAction, Order, PaperOrder, TradeExecution
 from trading.models.signals import MLModel, MLPrediction
 
 __all__ = [
     "Balance",
     "Book",
+    "BookedAction",
     "CorporateAction",
     "EngineeredFeatures",
     "Feed",

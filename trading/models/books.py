@@ -85,6 +85,7 @@ class Position(models.Model):
     cost = money(default=ZERO)
     realised_pnl = money(default=ZERO)
     fees_paid = money(default=ZERO)
+    dividends = money(default=ZERO, help_text="paid for what was held; below 0 where a short paid them")
     last_price = money(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -97,7 +98,7 @@ class Position(models.Model):
                 condition=Q(quantity__gt=0, cost__gte=0) | Q(quantity=0, cost=0) | Q(quantity__lt=0, cost__lte=0),
                 name="positions_cost",
             ),
-            finite("positions", "quantity", "cost", "realised_pnl", "fees_paid", "last_price"),
+            finite("positions", "quantity", "cost", "realised_pnl", "fees_paid", "last_price", "dividends"),
             is_symbol("positions"),
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
-from trading.enums import Side
+from trading.enums import ActionKind, Side
 from trading.models.columns import ZERO, finite, money, one_of, symbol_field, values
 
 SIDES = values(Side)
@@ -113,6 +113,38 @@ class TradeExecution(models.Model):
 
     def __str__(self) -> str:
         return f"{self.side} {self.quantity.normalize():f} {self.symbol} @ {self.price.normalize():f}"
+
+
+class BookedAction(models.Model):
+    """What a split or a dividend did to a book's position, once. Append-only: beside fills, all that moves a book."""
+
+    book = models.ForeignKey("trading.Book", on_delete=models.PROTECT, related_name="actions")
+    symbol = symbol_field()
+    ex_ts = models.DateTimeField()
+    kind = models.CharField(max_length=8)
+    value = money()
+    per = money()
+    quantity = money(help_text="held before, signed")
+    remaining = money(help_text="held after; shares that make no lot were paid out")
+    price = money(help_text="the open of the first bar without it")
+    cash = money(help_text="what came to the cash")
+    bar_ts = models.DateTimeField(help_text="close of that bar")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "booked_actions"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["book", "symbol", "ex_ts", "kind"], name="booked_actions_once"),
+            one_of("kind", values(ActionKind), "booked_actions_kind"),
+            finite("booked_actions", "value", "per", "quantity", "remaining", "price", "cash"),
+            models.CheckConstraint(
+                condition=Q(value__gt=0) & Q(per__gt=0) & Q(price__gt=0), name="booked_actions_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.kind} {self.ex_ts:%Y-%m-%d}"
 
 
 class Balance(models.Model):

@@ -1,8 +1,9 @@
-"""Settlement: a new bar fills the paper orders that waited for it, once, in one transaction."""
+"""Settlement: splits and dividends are booked, and a new bar fills the paper orders that waited for it, each once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -10,14 +11,17 @@ from typing import Final
 from django.utils import timezone
 
 from helios.db import statements
-from trading.books.accounting import Account, Fill, OpenOrder, exact
+from trading.books.accounting import Account, Booked, Fill, OpenOrder, exact
 from trading.books.read import account_of
+from trading.market.actions import Action
 from trading.market.lots import Lot, smallest_steps
 from trading.models import Book, Order, PaperOrder, Position, TradeExecution
+from trading.orders import due_actions
 from trading.venues.paper import matching
 
 S = Order.Status
 TOO_LATE: Final = "no bar of its symbol came for a week"
+OLD_SHARES: Final = "its symbol split after the decision"
 Waiting = dict[str, tuple[PaperOrder, Order]]  # by client order id: at the venue, and here
 Settled = tuple[PaperOrder, Order, Fill | None]
 _WAITING = f"""
@@ -30,14 +34,30 @@ _WAITING = f"""
     ) b
     WHERE p.book_id = %s AND p.status = 'OPEN' ORDER BY b.bar_ts, p.id
 """  # noqa: S608 - names of the models
-_POSITION = ["quantity", "cost", "realised_pnl", "fees_paid", "last_price", "updated_at"]
+_POSITION = ["quantity", "cost", "realised_pnl", "fees_paid", "dividends", "last_price", "updated_at"]
 
 
-def settle(book: Book, bar_ts: datetime, closes: Mapping[str, Decimal], lots: Mapping[str, Lot]) -> list[Fill]:
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What moved a book at a bar."""
+
+    fills: list[Fill]
+    booked: list[Booked]
+
+
+def settle(
+    book: Book,
+    bar_ts: datetime,
+    closes: Mapping[str, Decimal],
+    lots: Mapping[str, Lot],
+    with_actions: Collection[str] = (),
+) -> Settlement:
     """Fill each open paper order at the open of its symbol's first stored bar after the decision, up to `bar_ts`.
 
     That is this bar unless a cycle in between was skipped or failed: the order then still fills where it would have.
-    Then the book is valued at this bar's `closes`, so that its peak is known even when the cycle goes no further.
+    Splits and dividends of `with_actions`, the symbols that have any, are booked before the fills of the first bar
+    without them; a split ends the orders of before. Then the book is valued at this bar's `closes`, so that its peak is
+    known even when the cycle goes no further.
 
     Runs in the caller's transaction, which holds the book's row: executions, positions, cash and orders change
     together or not at all.
@@ -45,10 +65,14 @@ def settle(book: Book, bar_ts: datetime, closes: Mapping[str, Decimal], lots: Ma
     held = statements.select(Position, "t.book_id = %s ORDER BY t.symbol", [book.pk])
     positions = {position.symbol: position for position in held}
     account = account_of(book, positions.values())
-    results = [] if book.mode == Book.Mode.LIVE else _fill(book, account, bar_ts, smallest_steps(lots))
+    results: list[Settled] = []
+    booked: list[Booked] = []
+    if book.mode != Book.Mode.LIVE:
+        results, booked = _fill(book, account, bar_ts, smallest_steps(lots), with_actions)
     _close(results)
     fills = {order.pk: fill for _, order, fill in results if fill is not None}
-    moved = _move(positions, account, {fill.symbol for fill in fills.values()}, closes)
+    traded = {fill.symbol for fill in fills.values()} | {each.symbol for each in booked}
+    moved = _move(positions, account, traded, closes)
     statements.execute(
         [
             *statements.update([placed for placed, _, _ in results], ["status"]),
@@ -56,17 +80,33 @@ def settle(book: Book, bar_ts: datetime, closes: Mapping[str, Decimal], lots: Ma
                 [order for _, order, _ in results], ["filled_quantity", "status", "reason", "updated_at"]
             ),
             *statements.inserts(_execution(book, order, fill) for order, fill in fills.items()),
+            *statements.inserts(due_actions.rows_of(book, booked)),
             *statements.update(moved, _POSITION),
             *_value(book, account, positions.values()),
         ]
     )
-    return list(fills.values())
+    return Settlement(list(fills.values()), booked)
 
 
-def _fill(book: Book, account: Account, bar_ts: datetime, steps: Mapping[str, Decimal]) -> list[Settled]:
-    """Carry out on the account what fills up to `bar_ts`."""
+def _fill(
+    book: Book, account: Account, bar_ts: datetime, steps: Mapping[str, Decimal], with_actions: Collection[str]
+) -> tuple[list[Settled], list[Booked]]:
+    """Carry out on the account what came due and what fills up to `bar_ts`."""
+    groups = _by_fill_bar(book, bar_ts)
+    ordered: dict[str, datetime | None] = {s: None for s in with_actions if account.quantity(s)}
+    for placed, _ in (pair for waiting, _ in groups.values() for pair in waiting.values()):
+        if placed.symbol in with_actions:
+            ordered[placed.symbol] = min(ordered.get(placed.symbol) or placed.bar_ts, placed.bar_ts)
+    due = due_actions.due_actions(book, bar_ts, ordered)
     results: list[Settled] = []
-    for moment, waiting, opens in _by_fill_bar(book, bar_ts):
+    booked: list[Booked] = []
+    for moment in sorted({*groups, *due}):
+        waiting, opens = groups.get(moment, ({}, {}))
+        for each in due.get(moment, ()):
+            step = steps[each.action.symbol]
+            found = account.book(each.action, price=each.price, step=step, bar_ts=moment) if each.is_new else None
+            booked += [] if found is None else [found]
+            results += [(*waiting.pop(key), None) for key in _of_old_shares(each.action, waiting)]
         results += [(*waiting.pop(each), None) for each in _late(book, moment, waiting)]
         settled = matching.settle(
             account,
@@ -78,7 +118,15 @@ def _fill(book: Book, account: Account, bar_ts: datetime, steps: Mapping[str, De
             steps=steps,
         )
         results += [(*waiting[each.client_order_id], fill) for each, fill in settled]
-    return results
+    return results, booked
+
+
+def _of_old_shares(action: Action, waiting: Waiting) -> list[str]:
+    """Take note of the orders of before a split, by client order id."""
+    found = [key for key, (placed, _) in waiting.items() if matching.is_of_old_shares(_open_order(placed), action)]
+    for key in found:
+        waiting[key][1].reason = OLD_SHARES
+    return found
 
 
 def _late(book: Book, moment: datetime, waiting: Waiting) -> list[str]:
@@ -89,8 +137,8 @@ def _late(book: Book, moment: datetime, waiting: Waiting) -> list[str]:
     return found
 
 
-def _by_fill_bar(book: Book, bar_ts: datetime) -> list[tuple[datetime, Waiting, dict[str, Decimal]]]:
-    """Open orders by the bar in which they fill, earliest first, with that bar's opens; others have none yet."""
+def _by_fill_bar(book: Book, bar_ts: datetime) -> dict[datetime, tuple[Waiting, dict[str, Decimal]]]:
+    """Open orders by the bar in which they fill, with that bar's opens; others have none yet."""
     groups: dict[datetime, tuple[Waiting, dict[str, Decimal]]] = {}
     n_placed = len(PaperOrder._meta.concrete_fields)
     for moment, opened, *columns in statements.fetch(_WAITING, [book.timeframe, bar_ts, book.pk]):
@@ -98,7 +146,7 @@ def _by_fill_bar(book: Book, bar_ts: datetime) -> list[tuple[datetime, Waiting, 
         waiting, opens = groups.setdefault(moment, ({}, {}))
         waiting[placed.client_order_id] = placed, statements.instance(Order, columns[n_placed:])
         opens[placed.symbol] = exact(opened)
-    return [(moment, *group) for moment, group in groups.items()]
+    return groups
 
 
 def _open_order(order: PaperOrder) -> OpenOrder:
@@ -119,7 +167,7 @@ def _close(results: Iterable[Settled]) -> None:
         placed.status = "CANCELLED" if fill is None else "FILLED"
         order.filled_quantity, order.updated_at = filled, now
         order.status = S.CANCELLED if fill is None else S.FILLED
-        if filled < order.quantity and order.reason != TOO_LATE:
+        if filled < order.quantity and order.reason not in {TOO_LATE, OLD_SHARES}:
             short = (order.quantity - filled).normalize()
             order.reason = f"INSUFFICIENT_CASH: {short:f} of {order.quantity.normalize():f} not bought"
 
@@ -152,6 +200,7 @@ def _move(
         holding = account.holdings[symbol]
         position.quantity, position.cost = holding.quantity, holding.cost
         position.realised_pnl, position.fees_paid = holding.realised_pnl, holding.fees_paid
+        position.dividends = holding.dividends
         position.last_price, position.updated_at = price, timezone.now()
         moved.append(position)
     return moved

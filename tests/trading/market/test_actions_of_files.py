@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from helios.events.models import SystemEvent
 from tests.support.market_bars import at
 from trading.market import instruments
 from trading.market.calendars import Calendar
-from trading.models import CorporateAction, Instrument
+from trading.models import CorporateAction, Instrument, MarketOHLC
 
 pytestmark = pytest.mark.django_db
 
@@ -157,24 +158,77 @@ def test_an_unknown_instrument_and_options_of_bars_are_refused(write):
     assert refused(path, "--timeframe", "1d") == "import_data --actions takes no --timeframe"
 
 
-def prices(write, *bars: str) -> None:
+COMMAND = (
+    "printf 'date,split\\n2014-06-09,7:1\\n' > actions.csv && python manage.py import_data actions.csv --actions "
+    "--symbol AAPL"
+)
+
+
+def imported(write, *bars: str) -> dict:
     path = write("date,open,high,low,close,volume", *(f"{day},{p},{p},{p},{p},1" for day, p in map(str.split, bars)))
-    call_command("import_data", str(path), "--symbol", "AAPL", "--timeframe", "1d", stdout=io.StringIO())
+    out = io.StringIO()
+    call_command("import_data", str(path), "--symbol", "AAPL", "--timeframe", "1d", "--json", stdout=out)
+    return json.loads(out.getvalue())
 
 
 def test_a_split_that_stored_prices_do_not_show_is_refused_as_they_are_adjusted_for_it(write):
-    prices(write, "2014-06-06 92.2", "2014-06-09 93.7")
+    imported(write, "2014-06-06 92.2", "2014-06-09 93.7")
     assert refused(write("date,split", "2014-06-09,7", name="a.csv")) == (
         "AAPL must have prices as they were traded where its splits are stored, and the split 7 for 1 on 2014-06-09 is "
         "not in them: the close before is 92.2, the open behind 93.7. Adjusted prices would be adjusted twice"
     )
-    prices(write, "2014-06-06 645.57")
+    imported(write, "2014-06-06 645.57")
     run(write("date,split", "2014-06-09,7", name="a.csv"))
     assert stored() == [SPLIT]
 
 
+def test_a_jump_without_an_action_is_warned_of_with_the_command_that_stores_it(write, tmp_path):
+    got = imported(write, "2014-06-06 645.57", "2014-06-09 93.7")
+    (warning,) = got["assumed"]
+    assert warning.startswith(
+        "WARNING: AAPL has no action for what looks like a split: 2014-06-09 opens at 0.1451 of the close before, "
+        "which looks like a split of 7 for 1. Features, volatility and returns take it for a move of the market"
+    )
+    assert warning.endswith(COMMAND)
+    made = COMMAND.partition(" && ")[0]
+    subprocess.run(["sh", "-c", made], cwd=tmp_path, check=True)
+    run(tmp_path / "actions.csv")
+    assert stored() == [SPLIT]
+    again = imported(write, "2014-06-06 645.57", "2014-06-09 93.7")
+    assert again["assumed"] == []
+    assert "splits" not in again["understood"]
+
+
+def test_adjusted_prices_beside_a_stored_split_are_refused_and_nothing_is_stored(write):
+    run(write("date,split", "2014-06-09,7"))
+    with pytest.raises(CommandError, match="Adjusted prices would be adjusted twice"):
+        imported(write, "2014-06-06 92.2", "2014-06-09 93.7")
+    assert not MarketOHLC.objects.exists()
+    imported(write, "2014-06-06 645.57")
+    with pytest.raises(CommandError, match="the split 7 for 1 on 2014-06-09 is not in them"):
+        imported(write, "2014-06-09 655.9")  # beside the stored bar before
+    imported(write, "2014-06-09 93.7")
+
+
+def test_a_backtest_over_such_a_night_says_so(write):
+    days = ["2014-06-02", "2014-06-03", "2014-06-04", "2014-06-05", "2014-06-06", "2014-06-09", "2014-06-10"]
+    imported(write, *(f"{day} {645 if day < '2014-06-09' else 93}" for day in days))
+
+    def reasons() -> list[str]:
+        out = io.StringIO()
+        words = ("--strategy", "buy_and_hold", "--symbols", "AAPL", "--timeframe", "1d", "--json")
+        call_command("backtest", *words, stdout=out)
+        return json.loads(out.getvalue())["reasons"]
+
+    assert any(each.startswith("WARNING: AAPL has no action") and each.endswith(COMMAND) for each in reasons())
+    run(write("date,split", "2014-06-09,7"))
+    said = reasons()
+    assert not any(each.startswith("WARNING") for each in said)
+    assert "Booked on what was held: 1 split (AAPL split 7 for 1 on 2014-06-09)." in said
+
+
 def test_a_dividend_of_more_than_the_price_is_refused(write):
-    prices(write, "2014-06-06 92.2", "2014-06-09 93.7")
+    imported(write, "2014-06-06 92.2", "2014-06-09 93.7")
     assert "a dividend must be less than the close before it" in refused(write("date,dividend", "2014-06-09,93"))
 
 
@@ -184,7 +238,7 @@ def test_the_days_of_a_coin_begin_at_midnight_utc() -> None:
 
 
 def test_list_data_shows_how_many_there_are(write):
-    prices(write, "2014-06-06 645.57", "2014-06-09 93.7")
+    imported(write, "2014-06-06 645.57", "2014-06-09 93.7")
     run(write("date,split", "2014-06-09,7", name="a.csv"))
     out = io.StringIO()
     call_command("list_data", stdout=out)

@@ -143,7 +143,7 @@ def test_settlement_books_fills_positions_cash_and_orders_together(cycle, book):
     record_intents(cycle, [Intent(), Intent("IBM", "BUY", D(5), D(50))])
     outbox.flush(cycle)
     opens(AAPL=101, IBM=52)
-    fills = settle(book, NEXT, CLOSES, lots(book))
+    fills = settle(book, NEXT, CLOSES, lots(book)).fills
     assert [f.quantity for f in fills] == [10, 5]
     book.refresh_from_db()
     account = replay(book.initial_cash, fills)
@@ -157,8 +157,8 @@ def test_settling_the_same_bar_again_changes_nothing(cycle, book):
     record_intents(cycle, [Intent()])
     outbox.flush(cycle)
     opens(AAPL=101)
-    first = settle(book, NEXT, CLOSES, lots(book))
-    assert (len(first), settle(book, NEXT, CLOSES, lots(book))) == (1, [])
+    first = settle(book, NEXT, CLOSES, lots(book)).fills
+    assert (len(first), settle(book, NEXT, CLOSES, lots(book)).fills) == (1, [])
 
 
 def test_what_the_cash_does_not_cover_is_told(cycle, book):
@@ -176,7 +176,7 @@ def test_an_order_without_any_cash_behind_it_is_cancelled(cycle, book):
     outbox.flush(cycle)
     book.cash = D(1)
     opens(AAPL=100)
-    assert settle(book, NEXT, CLOSES, lots(book)) == []
+    assert settle(book, NEXT, CLOSES, lots(book)).fills == []
     assert fates() == ["CANCELLED"]
 
 
@@ -194,7 +194,7 @@ def test_an_order_whose_next_bar_begins_more_than_a_week_later_is_cancelled(cycl
 
 def test_a_live_book_is_never_settled_on_paper(book):
     book.mode = "live"
-    assert settle(book, T, CLOSES, lots(book)) == []
+    assert settle(book, T, CLOSES, lots(book)).fills == []
 
 
 def test_a_book_with_open_orders_keeps_its_mode(cycle):

@@ -30,7 +30,7 @@ def run(ctx: StageContext) -> StageResult:
     book = ctx.book
     needed = inference.receptive_bars(book)
     lock_bars_shared(book.symbols)
-    load = lru_cache(lambda wanted: lookback.load(book.symbols, dict(wanted), ctx.bar_ts))
+    load = lru_cache(lambda wanted: lookback.adjusted(lookback.load(book.symbols, dict(wanted), ctx.bar_ts)))
 
     def compute(tier: FeaturesTier) -> Computed:
         made = tier.feature_set(book.timeframe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -18,13 +18,12 @@ from tiers.ingest.cycle import IngestResult
 from tiers.live.lateness import late_now
 from tiers.live.stage_context import Skip, StageContext, StageResult, of_arms
 from trading.books import read as books
-from trading.books.accounting import exact
+from trading.books.accounting import Booked, exact
 from trading.enums import FeedKind
 from trading.market import instruments, timeline
 from trading.market import write as market_service
 from trading.market.feeds import read as feeds
-from trading.market.lots import Lot
-from trading.models import Book, PipelineCycle, Stage
+from trading.models import Book, Instrument, PipelineCycle, Stage
 from trading.orders.fills import settle
 
 
@@ -53,7 +52,7 @@ def run(ctx: StageContext) -> StageResult:
             **of_arms(answer),
         },
         reason=f"no bar of {', '.join(without)}" if without else "",
-        write=partial(_write, answer=answer, without=without, lots=instruments.lots(ctx.instruments)),
+        write=partial(_write, answer=answer, without=without, traded=ctx.instruments),
     )
 
 
@@ -75,9 +74,9 @@ def _without_bars(ctx: StageContext) -> StageResult:
 
 
 def _write(
-    cycle: PipelineCycle, *, answer: Answer[IngestResult], without: list[str], lots: Mapping[str, Lot]
+    cycle: PipelineCycle, *, answer: Answer[IngestResult], without: list[str], traded: Sequence[Instrument]
 ) -> dict[str, Any]:
-    """Store the bars, fill the orders that waited for them, value the book."""
+    """Store the bars, book splits and dividends, fill the orders that waited for the bars, value the book."""
     result, book = answer.merged, cycle.book
     record.record(cycle, answer)
     # What was read from the table is in it: only the higher bars that close here may be new.
@@ -85,13 +84,21 @@ def _write(
     inserted = market_service.upsert_bars(fresh, source=str(book.feed)).inserted if fresh else 0
     # Only now: nobody who halts the book waits for an import of its bars.
     book = cycle.book = books.locked(book.pk)
-    fills = settle(book, cycle.bar_ts, _closes(result.accepted), lots)
+    with_actions = [each.symbol for each in traded if each.actions_from and each.actions_from < cycle.bar_ts]
+    settled = settle(book, cycle.bar_ts, _closes(result.accepted), instruments.lots(traded), with_actions)
     if without and book.mode != Book.Mode.REPLAY:
         _tell_missing(cycle, without)
     return {
         "inserted": inserted,
-        "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in fills],
+        "fills": [[f.client_order_id, f.side, f.quantity, f.price, f.fee] for f in settled.fills],
+        **_told(settled.booked),
     }
+
+
+def _told(booked: Sequence[Booked]) -> dict[str, Any]:
+    """The splits and dividends on the ledger, where there are any."""
+    said = [[each.symbol, str(each.action), each.quantity, each.remaining, each.price, each.cash] for each in booked]
+    return {"actions": said} if said else {}
 
 
 def _tell_missing(cycle: PipelineCycle, symbols: list[str]) -> None:

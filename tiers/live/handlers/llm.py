@@ -24,7 +24,7 @@ def run(ctx: StageContext) -> StageResult:
     history = ctx.book.mode == Book.Mode.REPLAY
 
     def shown(tier: LlmTier) -> MarketContext:
-        seen = lookback.seen_by(tier, window, ctx.params, ctx.book.timeframe)
+        seen = lookback.seen_by(tier, lookback.adjusted(window), ctx.params, ctx.book.timeframe)
         return tier.context(
             tier.market_statistics(seen),
             shortest(seen).n_bars - 1,

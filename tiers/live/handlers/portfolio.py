@@ -9,7 +9,7 @@ from typing import Any
 from helios.rollouts.core.assignment import Assignment
 from tiers.challenge import arms, record, shadow_book
 from tiers.challenge.arms import Answer
-from tiers.contracts import TargetWeights, shortest
+from tiers.contracts import TargetWeights, adjusted, shortest
 from tiers.contracts.returns import window_returns
 from tiers.live import book_strategy, lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
@@ -19,10 +19,11 @@ from trading.strategies.registry import TIERS
 
 def run(ctx: StageContext) -> StageResult:
     """Choose the target weights inside the risk engine's bounds."""
-    bars, params = shortest(lookback.close_window(ctx.cycle, ctx.params)), ctx.params
+    traded, params = shortest(lookback.close_window(ctx.cycle, ctx.params)), ctx.params
+    bars = adjusted(traded)
     llm = arms.serving(ctx.cycle, Stage.LLM)
     decision = llm.enforce(store.load_risk(ctx.cycle), store.load_view(ctx.cycle), ctx.switches)
-    view = store.book_view(ctx.book, bars, ctx.bar_ts)
+    view = store.book_view(ctx.book, traded, ctx.bar_ts)
     limits = params.portfolio.held_for(store.load_forecast(ctx.cycle, bars.symbols).horizon_bars)
     returns = window_returns(bars, bars.n_bars - 1, params.portfolio.window_bars, params.portfolio.own_bars)
     inputs = {

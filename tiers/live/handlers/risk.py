@@ -38,9 +38,10 @@ class Risk(NamedTuple):
 
 def run(ctx: StageContext) -> StageResult:
     """Forecast volatility and decide how much of each symbol may be held."""
-    params, window = ctx.params, lookback.close_window(ctx.cycle, ctx.params)
+    params, traded = ctx.params, lookback.close_window(ctx.cycle, ctx.params)
+    view = store.book_view(ctx.book, shortest(traded), ctx.bar_ts)
+    window = lookback.adjusted(traded)
     bars = shortest(window)
-    view = store.book_view(ctx.book, bars, ctx.bar_ts)
     inputs: dict[str, Any] = {
         "forecast": store.load_forecast(ctx.cycle, bars.symbols),
         "book": view,

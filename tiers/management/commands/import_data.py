@@ -23,7 +23,9 @@ from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
 from tiers.ingest.bar_problems import Code, Problem
+from tiers.ingest.beside import neighbours
 from tiers.ingest.described import described
+from tiers.ingest.jumps import warnings
 from tiers.ingest.prepare import BadRowsError, Prepared, bars_of_trades, prepare
 from tiers.live import action_storage
 from tiers.live.bar_storage import series_of, stored_beside, with_stored
@@ -162,6 +164,7 @@ class Command(PlainCommand):
                 return []
             source = f"file:{options['file'].name}"
             result = action_write.store(symbol, found.actions, source, replaced=options["replace"])
+            self.assumed += action_storage.unbooked(symbol)
         return [{"symbol": symbol, "timeframe": "actions", "rows": len(found.actions), **_counts(result)}]
 
     def _beside(self, series: market.Series, prepared: Prepared, *, told: bool) -> tuple[market.Series, Prepared]:
@@ -170,6 +173,7 @@ class Command(PlainCommand):
         if told:
             prepared = with_stored(series, prepared)
             self.understood |= described(prepared)
+            self.assumed += warnings(neighbours(prepared))
         return series, prepared
 
     def _store(self, found: list[tuple[market.Series, Prepared]], *, quiet: bool) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from trading.books.accounting import BPS, SMALLEST_AMOUNT, Account, Fill, OpenOrder, rounded
 from trading.enums import Side
+from trading.market.actions import Action
 from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.lots import in_lots
 from trading.market.timeframes import seconds
@@ -63,6 +64,11 @@ def _cost(quantity: Decimal, price: Decimal, fee_bps: Decimal) -> Decimal:
 def is_late(decided: datetime, bar_ts: datetime, timeframe: str) -> bool:
     """Whether the bar that closes at `bar_ts` began more than a week after a decision: its orders ended before."""
     return bar_ts - timedelta(seconds=seconds(timeframe)) - decided > LONGEST_CLOSURE
+
+
+def is_of_old_shares(order: OpenOrder, action: Action) -> bool:
+    """Whether an order was decided before a split of its symbol: its quantity is one of other shares."""
+    return action.is_split and order.symbol == action.symbol and order.bar_ts <= action.ex_ts
 
 
 def priority(order: OpenOrder) -> tuple[bool, str, str]:
