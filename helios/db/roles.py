@@ -64,7 +64,7 @@ _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and
     (ADD, ADD, "rollout_analyses rollout_history"),
     (ADD, READ, "rollout_decisions"),
     (READ, OWN, "sentinel_findings sentinel_audit_runs sentinel_heartbeats"),
-    (READ, READ, "ml_models balances market_trades orderbook_snapshots feed_coverage corporate_actions"),
+    (READ, READ, "ml_models balances market_trades orderbook_snapshots feed_coverage market_gaps corporate_actions"),
     (READ, READ, "v_active_positions v_portfolio_performance v_ml_accuracy"),
     (f"{CHANGE} ({_BOOK})", f"{CHANGE} ({_BOOK}, strategy)", "portfolio_state"),
     (f"{CHANGE} (bars_token)", READ, "instruments"),

@@ -6,9 +6,9 @@ were heard: where the two differ, the venue's counts. What neither has told in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from math import isclose
+from math import inf, isclose
 from typing import Final
 
 from tiers.contracts import timeframes
@@ -54,6 +54,7 @@ class Minutes:
     until: int
     heard_from: int | None = None
     known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
+    unusable: set[int] = field(default_factory=set)  # of those, the ones whose bar broke a rule: no higher bar has them
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
 
     def trade(self, at: int, price: float, quantity: float, side: str) -> None:
@@ -61,7 +62,12 @@ class Minutes:
         self.open.setdefault(at // MINUTE * MINUTE + MINUTE, []).append((at, price, quantity, side))
 
     def bucket(self, close: int, row: Row | None) -> Closed | None:
-        """The venue's bar of a minute that is over; None where that was known before, and is the same."""
+        """The venue's bar of a minute that is over; None where that was known before, and is the same.
+
+        A bar that no market has makes nothing known.
+        """
+        if row is not None and not _sane(row):
+            return Closed(symbol=self.symbol, close=close, row=row)
         if close in self.known:
             if self.known[close] == row:
                 return None
@@ -71,12 +77,14 @@ class Minutes:
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
         differs = whole and not _same(row_of(trades), row)
         self.known[close] = row
+        self.unusable.discard(close)
         self._advance()
         told = trades if whole and not differs else ()
         return Closed(symbol=self.symbol, close=close, row=row, trades=told, differs=differs)
 
-    def asked(self, after: int, until: int, rows: dict[int, Row]) -> None:
-        """All minutes in (after, until] are known by request."""
+    def asked(self, after: int, until: int, rows: dict[int, Row], unusable: Collection[int] = ()) -> None:
+        """All minutes in (after, until] are known by request, and of the `unusable` ones that they have no bar."""
+        self.unusable = (self.unusable | {*unusable}) - rows.keys()
         for close in range(after + MINUTE, until + MINUTE, MINUTE):
             self.open.pop(close, None)
             self.known[close] = rows.get(close)
@@ -97,7 +105,7 @@ class Minutes:
             for close in range(before // length * length + length, self.until + 1, length):
                 minutes = range(close - length + MINUTE, close + 1, MINUTE)
                 rows = [row for each in minutes if (row := self.known.get(each)) is not None]
-                if rows and all(each in self.known for each in minutes):
+                if rows and all(each in self.known and each not in self.unusable for each in minutes):
                     found.append(Higher(timeframe=timeframe, close=close, row=_joined(rows)))
         return found
 
@@ -111,11 +119,17 @@ class Minutes:
             self.until += MINUTE
         for close in [each for each in self.known if each <= self.until - KEPT * MINUTE]:
             del self.known[close]
+            self.unusable.discard(close)
 
 
 def _joined(rows: Sequence[Row]) -> Row:
     opens, highs, lows, closes, volumes = zip(*rows, strict=True)
     return opens[0], max(highs), min(lows), closes[-1], sum(volumes)
+
+
+def _sane(row: Row) -> bool:
+    open_, high, low, close, volume = row
+    return 0 < low <= min(open_, close) and max(open_, close) <= high < inf and 0 <= volume < inf
 
 
 def _same(made: Row | None, told: Row | None) -> bool:

@@ -35,10 +35,10 @@ Span = tuple[datetime, datetime]
 
 
 class BadRowsError(DataError):
-    """Rows that break a rule; `first` is the first one's fault, and `n_good` counts the rows without one."""
+    """Rows that break a rule: the `first` of the `problems`, and how many rows are without one, `n_good`."""
 
     def __init__(self, source: str, problems: tuple[Problem, ...], *, n_good: int) -> None:
-        self.first, self.n_good = problems[0], n_good
+        self.problems, self.first, self.n_good = problems, problems[0], n_good
         others = len(problems) - 1
         more = f" ({others} more rows break a rule)" if others else ""
         nothing = "" if n_good else f"{source} holds no bar that keeps the rules; "
@@ -166,13 +166,16 @@ def _higher(prepared: Prepared, among: BarTable, hours: Calendar) -> list[Aggreg
 
 
 def _made(part: BarTable, name: str, hours: Calendar, until: datetime, prepared: Prepared) -> Aggregated:
-    """Bars of a higher timeframe; those within the time of all trades have all that there is."""
+    """Bars of a higher timeframe; those within the time of all trades have all that there is, but what broke a rule."""
     made = aggregate(part, name, hours, until=until)
     if prepared.traded is None:
         return made
     after, last = map(stamp, prepared.traded)
-    opens = made.table.ts - np.timedelta64(timeframes.seconds(name), "s")
-    return replace(made, due=np.where((opens >= after) & (made.table.ts <= last), made.seen, made.due))
+    closes = made.table.ts
+    bad = [stamp(each.bar_ts) for each in prepared.problems if each.rejects and each.bar_ts is not None]
+    whole = (closes - np.timedelta64(timeframes.seconds(name), "s") >= after) & (closes <= last)
+    whole &= ~np.isin(closes, bucket_close(np.array(bad, "datetime64[us]"), name))
+    return replace(made, due=np.where(whole, made.seen, made.due))
 
 
 def _with_higher(prepared: Prepared, higher: Iterable[Aggregated]) -> Prepared:

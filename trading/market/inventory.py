@@ -22,20 +22,23 @@ class Stored:
     sources: tuple[str, ...]
     corrected: int
     actions: int  # splits and dividends of the symbol
+    gaps: int  # times of which its venue does not have the bars
 
 
 def inventory() -> tuple[Stored, ...]:
     """Every stored series, by symbol and then by length of bar."""
     statement = """
         SELECT symbol, timeframe, sum(n)::int8, min(first), max(last), array_agg(source ORDER BY source),
-               sum(corrected)::int8, (SELECT count(*) FROM corporate_actions a WHERE a.symbol = by_source.symbol)
+               sum(corrected)::int8, (SELECT count(*) FROM corporate_actions a WHERE a.symbol = by_source.symbol),
+               (SELECT count(*) FROM market_gaps g
+                WHERE g.symbol = by_source.symbol AND g.timeframe = by_source.timeframe)
         FROM (
             SELECT symbol, timeframe, source, count(*) AS n, min(bar_ts) AS first, max(bar_ts) AS last,
                    count(*) FILTER (WHERE revision > 0) AS corrected
             FROM market_ohlc GROUP BY symbol, timeframe, source
         ) AS by_source GROUP BY symbol, timeframe
     """
-    names = ("symbol", "timeframe", "rows", "first", "last", "sources", "corrected", "actions")
+    names = ("symbol", "timeframe", "rows", "first", "last", "sources", "corrected", "actions", "gaps")
     with connection.cursor() as cursor:
         cursor.execute(statement)
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -23,6 +23,8 @@ from trading.models.columns import (
 )
 from trading.symbols import MAX_LETTERS
 
+LONGEST_REASON = 255
+
 
 class Instrument(models.Model):
     """What can be traded, and in which steps. `symbol` is its whole name, with its venue where one is named."""
@@ -208,3 +210,25 @@ class FeedCoverage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} until {self.until:%Y-%m-%d %H:%M}"
+
+
+class MarketGap(models.Model):
+    """A time, (after, until], of which an instrument lacks bars that its venue was asked for and does not have."""
+
+    pk = models.CompositePrimaryKey("symbol", "timeframe", "after")
+    symbol = symbol_field()
+    timeframe = timeframe_field()
+    after = models.DateTimeField()
+    until = models.DateTimeField()
+    reason = models.CharField(max_length=LONGEST_REASON)
+    found_at = models.DateTimeField(auto_now_add=True, db_default=Now())
+
+    class Meta:
+        db_table = "market_gaps"
+        constraints = [
+            is_symbol("market_gaps"),
+            models.CheckConstraint(condition=Q(until__gt=F("after")), name="market_gaps_forward"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe} {self.after:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M}"

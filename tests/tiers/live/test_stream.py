@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmap
 import random
+import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.support.xrp_eth import real_tape
 SYMBOL = "VALR:XRP-ETH"
 HOURS = 5
 FIRST = datetime(2019, 10, 11, tzinfo=UTC)
+DEEP = "[" * 1_015 + "]" * 1_015
+NESTED = f'[{{"currencyPairSymbol":{DEEP},"bucketPeriodInSeconds":60}}]'.encode()
 
 
 class Clock:
@@ -102,22 +105,21 @@ def faulty(rng: random.Random) -> Any:
     """What a bad line makes of messages."""
     held: list[str] = []
 
+    fates: list[tuple[float, Callable[[str], list[str]]]] = [
+        (0.04, lambda message: []),
+        (0.08, lambda message: [message, message]),
+        (0.10, lambda message: [message[: len(message) // 2]]),
+        (0.12, lambda message: [message.replace("XRPETH", "BTCZAR", 1)]),
+        (0.16, lambda message: held.append(message) or []),  # type: ignore[func-returns-value]  # behind the next one
+        (0.18, lambda message: [re.sub('"(quantity|high|low)": "[^"]*"', r'"\1": "0"', message)]),
+        (0.19, lambda message: [f'{{"type":"NEW_TRADE","currencyPairSymbol":{DEEP},"data":{{}}}}']),
+        (1.00, lambda message: [message]),
+    ]
+
     def change(message: str) -> list[str]:
-        fate = rng.random()
-        sent = [*held, message]
+        fate, before = rng.random(), [*held]
         held.clear()
-        if fate < 0.04:
-            return sent[:-1]
-        if fate < 0.08:
-            return [*sent, message]
-        if fate < 0.10:
-            return [*sent[:-1], message[: len(message) // 2]]
-        if fate < 0.12:
-            return [*sent[:-1], message.replace("XRPETH", "BTCZAR", 1)]
-        if fate < 0.16:
-            held.append(message)  # comes behind the next one
-            return sent[:-1]
-        return sent
+        return [*before, *next(what for limit, what in fates if fate < limit)(message)]
 
     return change
 
@@ -140,7 +142,7 @@ def test_a_market_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactly(
             if rng.random() < 0.03:
                 market.venue.stream.deaf = not market.venue.stream.deaf
             if rng.random() < 0.02:
-                market.venue.faults.next("/buckets", (200, {"code": -1, "message": "no"}))
+                market.venue.faults.next("/buckets", (200, {"code": -1, "message": "no"}), (200, NESTED))
         market.venue.stream.deaf = False
         market.clock.set(until + timedelta(seconds=30))
         stack.wait_for(lambda: market.known_until(until), what="the last minute")
@@ -181,6 +183,38 @@ def test_an_order_book_over_a_bad_line_is_the_venues_or_is_not_noted(stack: Stac
     for ts, bids, asks in noted:
         assert [[tuple(level) for level in side] for side in (bids, asks)] == list(venues[ts]), ts
     assert len(noted) > n_minutes / 4
+
+
+def test_a_minute_whose_bar_no_market_has_holds_up_nothing_but_the_bars_it_is_part_of(
+    stack: Stack, tmp_path: Path
+) -> None:
+    tape = real_tape()
+    bad = next(bar.start for bar in tape.minutes(FIRST + 17 * MINUTE, FIRST + 40 * MINUTE))
+    with streaming(stack, tmp_path, tape) as market:
+        right = market.venue.answer
+
+        def answer(target: str, headers: dict[str, str]) -> Any:
+            status, found = right(target, headers)
+            if "/buckets" in target:
+                for row in (row for row in found if row["startTime"] == f"{bad:%Y-%m-%dT%H:%M:%SZ}"):
+                    row["low"] = "0"
+            return status, found
+
+        market.venue.answer = answer  # type: ignore[method-assign]
+        market.start()
+        market.connected()
+        until = FIRST + timedelta(hours=1)
+        market.clock.set(until + timedelta(minutes=20))
+        stack.wait_for(lambda: market.known_until(until), what="the hour")
+    whole = expected(tape, 1, until)
+    assert market.bars("1m", until) == [row for row in whole if row[0] != bad + MINUTE]
+    for timeframe, minutes in (("5m", 5), ("15m", 15), ("1h", 60)):
+        length = timedelta(minutes=minutes)
+        assert market.bars(timeframe, until) == [
+            row for row in expected(tape, minutes, until) if not row[0] - length <= bad < row[0]
+        ], timeframe
+    assert stack.value("SELECT after FROM market_gaps WHERE symbol = %s", [SYMBOL]) == bad
+    assert stack.value("SELECT count(*) FROM system_events WHERE kind = 'feed.bad_bar'") == 1
 
 
 def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Stack, tmp_path: Path) -> None:

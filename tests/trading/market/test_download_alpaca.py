@@ -63,6 +63,8 @@ def test_a_real_stock_is_stored_minute_by_minute_of_its_sessions_and_the_rest_is
         "corrected": 0,
         "unchanged": 0,
         "outside": len(rows) - len(expected),
+        "bad": 0,
+        "first_bad": "",
     }
     found = stored.bar_range(["ALPACA:GOOG"], "1m")
     closes = [row[0] + timedelta(minutes=1) for row in expected]
@@ -112,9 +114,10 @@ def test_what_is_refused_is_one_sentence_and_stores_nothing(
     assert not Instrument.objects.exists()
 
 
-def test_a_bar_that_breaks_a_rule_stores_nothing_of_its_day(run: Any) -> None:
-    start, open_, _, low, close, volume = goog_minutes("20151223")[100]
-    wrong = [(start, open_, low / 2, low, close, volume)]
-    with StandIn({("GOOG", "1Min"): wrong}) as venue, pytest.raises(CommandError, match="ALPACA:GOOG"):
-        run(venue, "--pairs", "GOOG", *RANGE)
-    assert not MarketOHLC.objects.exists()
+def test_a_bar_that_breaks_a_rule_is_left_out_and_told(run: Any) -> None:
+    before, (start, open_, _, low, close, volume) = goog_minutes("20151223")[99:101]
+    with StandIn({("GOOG", "1Min"): [before, (start, open_, low / 2, low, close, volume)]}) as venue:
+        row = run(venue, "--pairs", "GOOG", *RANGE)["ALPACA:GOOG 1m"]
+    assert (row["inserted"], row["bad"]) == (1, 1)
+    assert row["first_bad"].startswith("ALPACA:GOOG ")
+    assert "expected the highest price of its bar" in row["first_bad"]

@@ -29,11 +29,12 @@ class Noted:
 
 @dataclass(slots=True)
 class _Heard:
-    """A book, the minute up to whose end it was noted, and when it was asked for."""
+    """A book, the minute up to whose end it was noted, when it was asked for, and how often it was lost."""
 
     book: OrderBook
     noted: int = 0
     asked: int = 0
+    lost: int = 0
 
 
 @dataclass(slots=True)
@@ -68,7 +69,9 @@ class OrderBooks:
                 n = len(told.bids) + len(told.asks)  # each change has a number, the last one is told
                 each.book.change(told.at, told.sequence - n + 1, told.sequence, told.bids, told.asks, told.checksum)
         except OutOfStep as error:
-            logger.bind(problem=str(error)).warning("feed.book_lost")
+            each.lost += 1
+            if now_and_then(each.lost):
+                logger.bind(problem=str(error), n=each.lost).warning("feed.book_lost")
         return None if each.book.sequence is None else noted
 
     def to_ask(self, now: int) -> Sequence[str]:
@@ -89,3 +92,8 @@ def _note(each: _Heard, at: int) -> Noted | None:
     each.noted = end
     bids, asks = each.book.best(LEVELS)
     return Noted(symbol=each.book.symbol, ts=end, sequence=each.book.sequence, bids=bids, asks=asks)
+
+
+def now_and_then(n: int) -> bool:
+    """Whether the n-th time is told: the first, second, fourth, eighth …, so that a flood fills no disk."""
+    return n & (n - 1) == 0

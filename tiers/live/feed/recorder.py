@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
+from typing import Final
 
 import numpy as np
 from django.db import connection, transaction
@@ -16,6 +19,7 @@ from helios import events
 from helios.breakers import breaker
 from helios.db.partitions import ensure_partitions
 from tiers.contracts import ALWAYS_OPEN, calendar
+from tiers.ingest.bar_problems import Problem
 from tiers.ingest.minutes import Closed, HeardTrade, Higher, Row
 from tiers.ingest.validate import keep_the_rules, validate
 from tiers.live.feed.depth import Noted
@@ -25,6 +29,8 @@ from trading.market.bars import BarTable, bar_table, union
 from trading.models import FeedCoverage, OrderBookSnapshot
 
 DATABASE = "postgres_db"
+TELL_S: Final = 60.0
+_TOLD: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
 _TRADES = "COPY market_trades (symbol, ts, trade_id, side, price, quantity) FROM STDIN"
 
 
@@ -82,16 +88,21 @@ def _judged(tables: list[BarTable]) -> list[BarTable]:
     if not tables or keep_the_rules(tables, hours):
         return tables
     found = [validate(table, hours) for table in tables]
-    for problem in (each for one in found for each in one.rejected):
-        logger.bind(symbol=problem.symbol, problem=str(problem)).warning("feed.bad_bar")
-        events.record(
-            kind="feed.bad_bar",
-            severity="warning",
-            source="tiers.feed",
-            subject=problem.symbol,
-            data={"problem": str(problem)},
-        )
+    tell_bad([each for one in found for each in one.rejected])
     return [one.table for one in found if one.table.n_rows]
+
+
+def tell_bad(problems: Sequence[Problem]) -> None:
+    """Say which bars of a venue no market has; of a symbol once a minute at most."""
+    now = time.monotonic()
+    for symbol in {each.symbol for each in problems}:
+        of_it = [str(each) for each in problems if each.symbol == symbol]
+        if now - _TOLD.get(symbol, -inf) < TELL_S:
+            continue
+        _TOLD[symbol] = now
+        data = {"problem": of_it[0], "n": len(of_it)}
+        logger.bind(symbol=symbol, **data).warning("feed.bad_bar")
+        events.record(kind="feed.bad_bar", severity="warning", source="tiers.feed", subject=symbol, data=data)
 
 
 def _write_trades(told: Sequence[Told]) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
 
+from tiers.ingest.bar_problems import Problem
 from tiers.ingest.minutes import SECOND, Row
-from tiers.ingest.prepare import prepare
+from tiers.ingest.prepare import BadRowsError, prepare
 from tiers.live.bar_storage import series_of, stored_beside
 from tiers.live.feed import recorder
+from trading.market import gaps
 from trading.market import write as market
-from trading.market.bars import FIELDS, Bars, concatenated
-from trading.market.calendars import calendar
+from trading.market.bars import FIELDS, Bars, BarTable, concatenated
+from trading.market.calendars import Calendar, calendar
 from trading.market.lots import USUAL_CALENDARS
+from trading.market.timeframes import seconds
+from trading.market.timestamps import stamp
 from trading.venues.base import MarketData, Pair
 
 SETTLED: Final = timedelta(minutes=10)  # what the venue does not speak of for so long had no trade
@@ -24,18 +29,23 @@ Results = dict[tuple[str, str], market.UpsertResult]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What was stored, the bars by close in microseconds, and up to where all of them are known."""
+    """What was stored, the bars by close in microseconds, and up to where all of them are known.
 
-    stored: Results
-    outside: int = 0  # bars of hours in which the market is closed, which are left out
-    rows: dict[int, Row]
+    `bad` are the venue's bars that broke a rule, which are left out, as are those of hours in which the market is
+    closed, `outside`.
+    """
+
     until: datetime
+    stored: Results = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)
+    bad: tuple[Problem, ...] = ()
+    outside: int = 0
 
 
 def fetch(
     venue: MarketData, pair: Pair, after: datetime, until: datetime, *, now: datetime, timeframe: str = "1m"
 ) -> Fetched:
-    """Store the bars of (after, until] with the higher ones made of them.
+    """Store the bars of (after, until] with the higher ones made of them, and note what the venue does not have.
 
     `after` is a full hour, so that no higher bar is made of a part. The newest minutes may not have reached the venue's
     answers yet: known is what it spoke of, and what is long over. Raises: as the venue's requests.
@@ -49,28 +59,56 @@ def fetch(
     outside = sum(table.n_rows for table, _ in told) - sum(table.n_rows for table in tables)
     tables = [table for table in tables if table.n_rows]
     if not tables:
-        return Fetched(stored={}, outside=outside, rows={}, until=known)
-    prepared = prepare(
-        concatenated(tables),
-        hours.name,
-        source=pair.symbol,
-        not_after=until,
-        traded=(after, known),
-    )
+        silent = spoken == after < known and len(hours.grid(timeframe, stamp(after), stamp(known)))
+        left = [gaps.Gap(after=after, until=known, reason=f"{venue.name} tells nothing of it")] if silent else []
+        with transaction.atomic():
+            gaps.note(pair.symbol, timeframe, after, known, left)
+        return Fetched(until=known, outside=outside)
+    return replace(_store(venue, pair, concatenated(tables), hours, (after, known), until), outside=outside)
+
+
+def _store(
+    venue: MarketData, pair: Pair, told: BarTable, hours: Calendar, known: tuple[datetime, datetime], until: datetime
+) -> Fetched:
+    try:
+        prepared = prepare(told, hours.name, source=pair.symbol, drop_invalid=True, not_after=until, traded=known)
+    except BadRowsError as error:  # not one of them can be used
+        bad = error.problems
+        with transaction.atomic():
+            gaps.note(pair.symbol, told.timeframe, *known, _without(bad, told.timeframe))
+        return Fetched(until=known[1], bad=bad)
+    bad = tuple(each for each in prepared.problems if each.rejects)
     series = series_of(prepared, pair.asset_class, venue.source(pair), lot=pair.lot)
     with transaction.atomic():
         market.lock_bars([series.batches[0]])
         stored = market.import_series([stored_beside(series, prepared)[0]])
-    return Fetched(stored=stored, outside=outside, rows=_rows(prepared.batches[0]), until=known)
+        gaps.note(pair.symbol, told.timeframe, *known, _without(bad, told.timeframe))
+    return Fetched(until=known[1], stored=stored, rows=_rows(prepared.batches[0]), bad=bad)
 
 
-def repair(venue: MarketData, pair: Pair, after: int, until: int, *, now: int) -> tuple[dict[int, Row], int]:
-    """The minutes of (after, until], in microseconds, and up to where they are known; stored, and noted so."""
+def _without(bad: Sequence[Problem], timeframe: str) -> list[gaps.Gap]:
+    """The times of bars that broke a rule; of one whose time is none nothing can be said."""
+    length = timedelta(seconds=seconds(timeframe))
+    return [
+        gaps.Gap(after=each.bar_ts - length, until=each.bar_ts, reason=f"its bar broke a rule: {each.detail}")
+        for each in bad
+        if each.bar_ts is not None
+    ]
+
+
+def repair(venue: MarketData, pair: Pair, after: int, until: int, *, now: int) -> Fetched:
+    """The minutes of (after, until], in microseconds; stored, noted to be known, and told where they broke a rule."""
     first = recorder.moment(after).replace(minute=0, second=0, microsecond=0)
     found = fetch(venue, pair, first, recorder.moment(until), now=recorder.moment(now))
-    known = max(after, int(found.until.timestamp()) * SECOND)
-    recorder.cover({pair.symbol: known})
-    return found.rows, known
+    known = max(recorder.moment(after), found.until)
+    recorder.cover({pair.symbol: microseconds(known)})
+    recorder.tell_bad(found.bad)
+    return replace(found, until=known)
+
+
+def microseconds(moment: datetime) -> int:
+    """A time since 1970."""
+    return int(moment.timestamp()) * SECOND
 
 
 def back(now: datetime, days: float) -> datetime:

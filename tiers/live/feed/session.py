@@ -12,9 +12,11 @@ import queue
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 
 from django.db import close_old_connections
 from loguru import logger
@@ -22,9 +24,9 @@ from loguru import logger
 from helios import events
 from helios.db.failures import UNAVAILABLE
 from helios.errors import HeliosError, Transient, error_text
-from tiers.ingest.minutes import SECOND, Minutes, Row
+from tiers.ingest.minutes import SECOND, Minutes
 from tiers.live.feed import recorder, repair
-from tiers.live.feed.depth import Noted, OrderBooks
+from tiers.live.feed.depth import Noted, OrderBooks, now_and_then
 from tiers.live.feed.recorder import Told
 from trading.enums import AssetClass
 from trading.market.instruments import ensure_instrument
@@ -57,8 +59,10 @@ class Session:
     _again: asyncio.Queue[stream.Wanted] = field(default_factory=asyncio.Queue)
     _told: queue.SimpleQueue[Told | Noted | None] = field(default_factory=queue.SimpleQueue)
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
-    _asking: set[str] = field(default_factory=set)
+    _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
+    _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
     _unread: int = 0
+    _ending: threading.Event = field(default_factory=threading.Event)
 
     async def run(self) -> None:
         """Hear the venue until cancelled; then write what is closed."""
@@ -66,12 +70,17 @@ class Session:
         known = await asyncio.to_thread(self._known)
         self._minutes = {pair.code: Minutes(symbol=pair.symbol, until=known[pair.symbol]) for pair in self.pairs}
         self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs})
-        threads = [threading.Thread(target=self._write), threading.Thread(target=partial(self._repair, loop))]
+        ended: asyncio.Future[None] = loop.create_future()  # a thread that fails fails the session
+        threads = [
+            threading.Thread(target=_reporting, args=(target, loop, ended))
+            for target in (self._write, partial(self._repair, loop))
+        ]
         for thread in threads:
             thread.start()
         try:
-            await asyncio.gather(self._watch(), *([self._connect()] if self.streaming else []))
+            await asyncio.gather(ended, self._watch(), *([self._connect()] if self.streaming else []))
         finally:
+            self._ending.set()
             self._told.put(None)
             self._asked.put(None)
             for thread in threads:
@@ -121,7 +130,8 @@ class Session:
             found = messages.read(message)
         except Transient as error:  # what it told is missed: the venue's bar, or a request, shows it
             self._unread += 1
-            logger.bind(error=error_text(error), n=self._unread).warning("feed.unreadable")
+            if now_and_then(self._unread):
+                logger.bind(error=error_text(error), n=self._unread).warning("feed.unreadable")
             return
         if found is None or found.code not in self._minutes:
             return
@@ -151,14 +161,19 @@ class Session:
                 self._again.put_nowait(self._wanted(lost))
             for code, minutes in self._minutes.items():
                 wanted = minutes.overdue(self.now_us())
-                if wanted is not None and code not in self._asking:
-                    self._asking.add(code)
+                if wanted is not None and time.monotonic() >= self._asking.get(code, 0.0):
+                    self._asking[code] = inf
                     self._asked.put((code, *wanted))
             await asyncio.sleep(WATCH_S)
 
-    def _repaired(self, code: str, after: int, known: int, rows: dict[int, Row]) -> None:
-        self._asking.discard(code)
-        self._minutes[code].asked(after, known, rows)
+    def _repaired(self, code: str, after: int, found: repair.Fetched | None) -> None:
+        known = after if found is None else repair.microseconds(found.until)
+        if found is not None and known > after:
+            unusable = [repair.microseconds(each.bar_ts) for each in found.bad if each.bar_ts is not None]
+            self._minutes[code].asked(after, known, found.rows, unusable)
+        self._refused[code] = 0 if known > after else self._refused[code] + 1
+        pause_s = min(WATCH_S * 2 ** self._refused[code], LONGEST_PAUSE_S) if self._refused[code] else 0.0
+        self._asking[code] = time.monotonic() + pause_s
 
     # --- in threads of their own ---
 
@@ -193,7 +208,8 @@ class Session:
             except (Transient, *UNAVAILABLE) as error:
                 logger.bind(error=error_text(error), bars=len(bars)).warning("feed.not_stored")
                 close_old_connections()
-                time.sleep(pause_s)
+                if self._ending.wait(pause_s):
+                    return  # the next process asks for it
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 return
@@ -202,14 +218,26 @@ class Session:
         pairs = {pair.code: pair for pair in self.pairs}
         while (asked := self._asked.get()) is not None:
             code, after, until = asked
-            rows, known = dict[int, Row](), after
+            found = None
             try:
-                rows, known = repair.repair(self.venue, pairs[code], after, until, now=self.now_us())
+                found = repair.repair(self.venue, pairs[code], after, until, now=self.now_us())
             except (HeliosError, *UNAVAILABLE) as error:
                 logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")
                 close_old_connections()
-                time.sleep(WATCH_S)
-            loop.call_soon_threadsafe(self._repaired, code, after, known, rows)
+            loop.call_soon_threadsafe(self._repaired, code, after, found)
+
+
+def _reporting(target: Callable[[], None], loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+    """Run a thread's work; what ends it otherwise than by its end ends the session."""
+
+    def fail(error: BaseException) -> None:
+        if not ended.done():
+            ended.set_exception(error)
+
+    try:
+        target()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the session is awaited
+        loop.call_soon_threadsafe(fail, error)
 
 
 def _tell(kind: str, data: dict[str, object]) -> None:

@@ -19,6 +19,7 @@ from helios.errors import DataError, HeliosError
 from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
+from tiers.ingest.bar_problems import Problem
 from tiers.live.feed import wanted
 from tiers.live.feed.repair import fetch
 from trading.enums import Timeframe
@@ -68,8 +69,11 @@ class Command(PlainCommand):
             return
         for row in rows:
             figures = ", ".join(f"{row[name]} {name}" for name in STORED if row[name]) or "nothing new"
+            bad = (
+                f"; {row['bad']} broke a rule and were left out, the first in {row['first_bad']}" if row["bad"] else ""
+            )
             outside = f"; {row['outside']} outside of its market's hours left out" if row["outside"] else ""
-            self.stdout.write(printable(f"{row['symbol']} {row['timeframe']}: {figures}{outside}"))
+            self.stdout.write(printable(f"{row['symbol']} {row['timeframe']}: {figures}{outside}{bad}"))
 
     def _download(self, venue: MarketData, options: dict[str, Any]) -> list[dict[str, Any]]:
         names, first_last = wanted.names(venue, options["pairs"]), _range(options)
@@ -92,6 +96,7 @@ class Command(PlainCommand):
                 for start, end in _parts(after, until, AT_ONCE[timeframe]):
                     part = fetch(venue, pair, start, end, now=now, timeframe=timeframe)
                     base.outside += part.outside
+                    base.bad += part.bad
                     for key, result in part.stored.items():
                         found.setdefault(key, _Row()).result += result
                     bar.advance(task, (end - start) / MINUTE)
@@ -100,13 +105,16 @@ class Command(PlainCommand):
 
 @dataclass(slots=True)
 class _Row:
-    """What became of the bars of one series; those outside of the market's hours were left out."""
+    """What became of the bars of one series; those outside of the market's hours and bad ones were left out."""
 
     result: market.UpsertResult = field(default_factory=market.UpsertResult)
     outside: int = 0
+    bad: list[Problem] = field(default_factory=list)
 
-    def figures(self) -> dict[str, int]:
-        return {**{name: getattr(self.result, name) for name in STORED}, "outside": self.outside}
+    def figures(self) -> dict[str, Any]:
+        stored = {name: getattr(self.result, name) for name in STORED}
+        first = str(self.bad[0]) if self.bad else ""
+        return {**stored, "outside": self.outside, "bad": len(self.bad), "first_bad": first}
 
 
 def _range(options: dict[str, Any]) -> Range:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
     from helios.console import Table
 
 FILTERS = ("pairs", "timeframes", "exchange")
-COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "actions", "sources")
+COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "actions", "gaps", "sources")
+
+SELDOM = ("actions", "gaps")
 
 
 class Command(PlainCommand):
@@ -69,6 +71,7 @@ def _row(stored: Stored) -> dict[str, Any]:
         "last": stored.last.isoformat(),
         "corrected": stored.corrected,
         "actions": stored.actions,
+        "gaps": stored.gaps,
         "sources": list(stored.sources),
     }
 
@@ -77,6 +80,7 @@ def _line(row: dict[str, Any]) -> str:
     span, sources = f"{row['first']} .. {row['last']}", ", ".join(row["sources"])
     bars = f"{row['rows']} bars, {row['corrected']} corrected"
     bars += f", {row['actions']} splits and dividends" * bool(row["actions"])
+    bars += f", {row['gaps']} gaps that its venue has not filled" * bool(row["gaps"])
     return f"{row['symbol']} {row['timeframe']}: {bars}, {span}, from {sources}"
 
 
@@ -90,9 +94,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     from helios.console import Table  # noqa: PLC0415 - see above
 
     table = Table()
-    columns = [name for name in COLUMNS if name != "actions" or any(row["actions"] for row in rows)]
+    columns = [name for name in COLUMNS if name not in SELDOM or any(row[name] for row in rows)]
     for name in columns:
-        table.add_column(name, justify="right" if name in {"rows", "corrected", "actions"} else "left")
+        table.add_column(name, justify="right" if name in {"rows", "corrected", *SELDOM} else "left")
     for row in rows:
         cells = {
             **row,

@@ -126,7 +126,8 @@ def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> BarRo
     """A venue's bar; None where nobody traded. Raises: `Transient` where it is of another pair or length, or unread."""
     named, period = _field(row, "currencyPairSymbol", "a bucket"), _field(row, "bucketPeriodInSeconds", "a bucket")
     if named != code or period != length_s:
-        raise Transient(f"VALR must answer with bars of {code} of {length_s} s, was one of {named} of {period} s")
+        other = f"{shown(named)} of {shown(period)} s"
+        raise Transient(f"VALR must answer with bars of {code} of {length_s} s, was one of {other}")
     open_, high, low, close, volume = (number(row, name) for name in FIELDS)
     if volume == 0:
         return None
@@ -155,7 +156,7 @@ def trades_of(pair: Pair, rows: list[Mapping[str, Any]], since: datetime, until:
     for row in rows:
         named = _field(row, "currencyPair", "a trade")
         if named != pair.code:
-            raise Transient(f"VALR must answer with trades of {pair.code}, was one of {named}")
+            raise Transient(f"VALR must answer with trades of {pair.code}, was one of {shown(named)}")
     found = Trades(
         symbol=pair.symbol,
         ts=np.array([stamp(_time(_field(row, "tradedAt", "a trade"))) for row in rows], "datetime64[us]"),

@@ -6,8 +6,10 @@ Source: VALR's API documentation, WebSocket API, read 2026-11-28.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -24,6 +26,7 @@ WHOLE: Final = "FULL_ORDERBOOK_SNAPSHOT"
 CHANGES: Final = "FULL_ORDERBOOK_UPDATE"
 AGGREGATED: Final = "AGGREGATED_ORDERBOOK_UPDATE"
 MILLISECOND: Final = 1_000
+MINUTE: Final = 60_000_000
 _NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
 _FIGURE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id
@@ -72,35 +75,30 @@ def read(message: bytes | str) -> Message | None:
     """What a message says; None where it is of another kind. Raises: `Transient` where it cannot be read."""
     try:
         found = orjson.loads(message)
-        kind = found["type"]
-        if kind == TRADES:
-            return _trade(found["currencyPairSymbol"], found["data"])
-        if kind == BUCKETS:
-            return _bucket(found["currencyPairSymbol"], found["data"])
-        if kind in (WHOLE, CHANGES):
-            return _depth(found["currencyPairSymbol"], found["data"], whole=kind == WHOLE)
-        if kind == AGGREGATED:
-            return _aggregated(found["currencyPairSymbol"], found["data"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reader = _READERS.get(found["type"])
+        if reader is None:
+            return None
+        return reader(_text(found["currencyPairSymbol"]), found["data"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise Transient(f"VALR's stream must send messages as documented, sent {message[:80]!r}") from error
-    return None
 
 
 def _trade(code: str, data: dict[str, Any]) -> Trade:
-    if data["currencyPair"] != code:
+    price, quantity = number(data, "price"), number(data, "quantity")
+    if data["currencyPair"] != code or not (price and quantity):
         raise ValueError(code)
-    return Trade(
-        code, microseconds(data["tradedAt"]), number(data, "price"), number(data, "quantity"), SIDES[data["takerSide"]]
-    )
+    return Trade(code, microseconds(data["tradedAt"]), price, quantity, SIDES[data["takerSide"]])
 
 
 def _bucket(code: str, data: dict[str, Any]) -> Bucket:
     found = bucket(data, code)
     start = microseconds(data["startTime"])
-    return Bucket(code, start + 60_000_000, None if found is None else found[1:])
+    if start % MINUTE:
+        raise ValueError(start)
+    return Bucket(code, start + MINUTE, None if found is None else found[1:])
 
 
-def _depth(code: str, data: dict[str, Any], *, whole: bool) -> Depth:
+def _depth(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
     bids, asks = (
         [_offer(each["orderId"], level["Price"], each["quantity"]) for level in data[side] for each in level["Orders"]]
         for side in ("Bids", "Asks")
@@ -128,12 +126,25 @@ def _offer(name: str, price: str, quantity: str) -> Offer:
     return name, price, quantity
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(type(value))
+    return value
+
+
 def _whole(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 53:
         raise ValueError(value)
     return value
 
 
+_READERS: Final[dict[str, Callable[[str, dict[str, Any]], Message]]] = {
+    TRADES: _trade,
+    BUCKETS: _bucket,
+    WHOLE: partial(_depth, whole=True),
+    CHANGES: _depth,
+    AGGREGATED: _aggregated,
+}
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND: Final = timedelta(microseconds=1)
 

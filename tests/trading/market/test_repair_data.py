@@ -1,0 +1,127 @@
+"""`repair_data`: the bars that lack come back from the venue, and what it does not have is noted until it has it."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from helios.env import get_env
+from tests.support.venues.tape import taped
+from tests.support.venues.valr import StandIn
+from trading.models import MarketGap, MarketOHLC
+from trading.venues import rest
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
+START = datetime(2026, 1, 5, tzinfo=UTC)
+DAY = "20260105-20260105"
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
+
+
+@pytest.fixture
+def venue() -> Any:
+    """A day with a trade every three minutes."""
+    rows = [(START + timedelta(minutes=3 * k, seconds=30), str(100 + k % 11), "0.5") for k in range(480)]
+    with StandIn({("BTC", "ZAR"): taped(rows)}) as made:
+        yield made
+
+
+@pytest.fixture
+def run(venue: StandIn, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("HELIOS_VALR_URL", venue.url)
+    get_env.cache_clear()
+
+    def command(name: str, *words: str) -> dict[str, Any]:
+        out = io.StringIO()
+        call_command(name, *words, "--json", stdout=out)
+        return json.loads(out.getvalue())["series"][0]
+
+    return command
+
+
+def bars() -> list[tuple[Any, ...]]:
+    return list(
+        MarketOHLC.objects.order_by("timeframe", "bar_ts").values_list("timeframe", "bar_ts", "open", "close", "volume")
+    )
+
+
+def spoiling(venue: StandIn, monkeypatch: pytest.MonkeyPatch, change: Any) -> Any:
+    """The venue whose answers of bars are changed row by row; the function ends that."""
+    right = venue.answer
+
+    def answer(target: str, headers: Any) -> Any:
+        status, found = right(target, headers)
+        if "/buckets" not in target:
+            return status, found
+        return status, [new for row in found if (new := change(row, datetime.fromisoformat(row["startTime"])))]
+
+    monkeypatch.setattr(venue, "answer", answer)
+    return lambda: monkeypatch.setattr(venue, "answer", right)
+
+
+def test_what_was_lost_comes_back_with_its_higher_bars(run: Any) -> None:
+    run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)
+    whole = bars()
+    hole = START + timedelta(hours=3)
+    lost = MarketOHLC.objects.filter(bar_ts__gt=hole, bar_ts__lte=hole + timedelta(hours=2))
+    n_lost = lost.filter(timeframe="1m").count()
+    lost.delete()
+    row = run("repair_data")
+    assert bars() == whole
+    assert (row["symbol"], row["repaired"], row["gaps"]) == ("VALR:BTC-ZAR", n_lost, [])
+    again = run("repair_data", "--pairs", "BTC/ZAR", "--timerange", DAY)
+    assert (again["repaired"], again["lacked"], again["left"]) == (0, row["left"], row["left"])
+
+
+def test_a_bar_that_no_market_has_is_left_out_and_noted_until_the_venue_mends_it(
+    run: Any, venue: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = START + timedelta(hours=3, minutes=30)
+    mend = spoiling(venue, monkeypatch, lambda row, start: row | {"high": "1"} if start == bad else row)
+    got = run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)
+    assert got["bad"] == 1
+    assert "expected the highest price of its bar" in got["first_bad"]
+    (gap,) = MarketGap.objects.all()
+    assert (gap.after, gap.until) == (bad, bad + MINUTE)
+    assert gap.reason.startswith("its bar broke a rule: expected the highest price")
+    within = {"bar_ts__gt": bad, "bar_ts__lte": START + timedelta(hours=4)}
+    names = MarketOHLC.objects.filter(**within).exclude(timeframe="1m").values_list("timeframe", flat=True)
+    assert sorted(names) == ["15m"] + ["5m"] * 5  # not the 5m, the 15m and the 1h of which a minute is not known
+    assert run("repair_data")["gaps"][0]["reason"] == gap.reason
+    mend()
+    assert run("repair_data")["repaired"] == 1
+    assert not MarketGap.objects.exists()
+    assert MarketOHLC.objects.filter(**within).exclude(timeframe="1m").count() == 6 + 2 + 1
+
+
+def test_a_time_of_which_the_venue_tells_nothing_is_noted(
+    run: Any, venue: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since, until = START + timedelta(hours=5), START + timedelta(hours=7)
+    run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)
+    MarketOHLC.objects.filter(bar_ts__gt=since, bar_ts__lte=until).delete()
+    spoiling(venue, monkeypatch, lambda row, start: None if since <= start < until else row)
+    row = run("repair_data")
+    assert (row["repaired"], row["lacked"]) == (0, row["left"])
+    assert row["gaps"] == [
+        {"after": since.isoformat(), "until": until.isoformat(), "reason": "VALR tells nothing of it"}
+    ]
+
+
+def test_what_is_asked_wrongly_is_one_sentence(run: Any) -> None:
+    run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)
+    with pytest.raises(
+        CommandError, match="--pairs must be pairs of VALR, such as VALR:BTC-ZAR; VALR:DOGE-ZAR is none"
+    ):
+        run("repair_data", "--pairs", "DOGE-ZAR")
+    with pytest.raises(CommandError, match="--timerange must be like"):
+        run("repair_data", "--timerange", "2026")

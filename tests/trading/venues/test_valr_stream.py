@@ -1,0 +1,89 @@
+"""One connection to VALR's stream: where it must not lead, and what it must not cost."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from helios.errors import Transient
+from trading.venues.valr import stream
+from trading.venues.valr.client import Key
+
+Handler = Callable[[ServerConnection], Awaitable[None]]
+KEY = Key(key="stand-in-key", secret="stand-in-secret")
+
+
+async def ended(port: int, **options: Any) -> str:
+    """How a connection to a server on this machine ends."""
+    with pytest.raises(Transient) as told:
+        await asyncio.wait_for(
+            stream.listen(
+                f"http://127.0.0.1:{port}",
+                {"NEW_TRADE": ["BTCZAR"]},
+                lambda message: None,
+                subscribed=lambda: None,
+                again=asyncio.Queue(),
+                key=KEY,
+                **options,
+            ),
+            60,
+        )
+    return str(told.value)
+
+
+def port_of(server: Any) -> int:
+    return server.sockets[0].getsockname()[1]
+
+
+def test_a_redirect_leads_nowhere_so_that_nobody_else_gets_a_signature() -> None:
+    asked: list[Any] = []
+
+    async def take(socket: ServerConnection) -> None:
+        asked.append(socket.request)
+
+    async def run() -> str:
+        async with serve(take, "127.0.0.1", 0) as other:
+
+            def redirect(socket: ServerConnection, request: Any) -> Any:
+                answer = socket.respond(http.HTTPStatus.FOUND, "")
+                answer.headers["Location"] = f"ws://127.0.0.1:{port_of(other)}/steal"
+                return answer
+
+            async with serve(take, "127.0.0.1", 0, process_request=redirect) as venue:
+                return await ended(port_of(venue))
+
+    assert asyncio.run(run()).startswith("VALR's stream ended: InvalidStatus: server rejected WebSocket connection")
+    assert asked == []
+
+
+def test_a_venue_that_sends_and_reads_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each ping is answered; what the venue does not take would pile up here."""
+
+    async def flood(socket: ServerConnection) -> None:
+        socket.transport.pause_reading()
+        while True:
+            for _ in range(200):
+                socket.protocol.send_ping(b"x" * 125)
+            socket.send_data()
+            await socket.drain()
+            await asyncio.sleep(0)
+
+    async def run() -> str:
+        async with serve(flood, "127.0.0.1", 0, close_timeout=0) as venue:
+            return await ended(port_of(venue), silent_s=2.0)
+
+    monkeypatch.setattr(stream, "SEND_S", 1.0)
+    assert asyncio.run(run()) == "VALR's stream must be read by the venue too, which left what it was sent"
+
+
+def test_a_venue_that_says_nothing_is_left_in_time() -> None:
+    async def run() -> str:
+        async with serve(lambda socket: asyncio.sleep(30), "127.0.0.1", 0, close_timeout=0) as venue:
+            return await ended(port_of(venue), silent_s=0.5)
+
+    assert asyncio.run(run()) == "VALR's stream was silent for 0 s"
