@@ -31,6 +31,7 @@ from helios.modules.gate import kernel, landlock, namespaces, seccomp
 NOBODY: Final = 65_534
 WALLS: Final = (*namespaces.FLAGS, "unprivileged user", "seccomp", "Landlock")
 PROCESSES: Final = 256  # and threads: a fork bomb fills no table before it is seen from outside
+SIGNALS: Final = 256  # that wait, and timers: the kernel keeps a record of each
 _CAPABILITIES: Final = 64
 _CAPABILITY_VERSION: Final = 0x20080522
 _ALWAYS_SEEN: Final = ("/proc", *(f"/dev/{name}" for name in namespaces.DEVICES))
@@ -212,6 +213,7 @@ def _give_up(view: View, standing: set[str], user: int) -> set[str]:
         raised.add("unprivileged user")
     if user == NOBODY or "process namespace" in standing:  # elsewhere all that the user runs would count
         _allowed(lambda: resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES)))
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (SIGNALS, SIGNALS))
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # a change of user takes both back
     _die_with_parent()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

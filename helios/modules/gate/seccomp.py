@@ -15,23 +15,32 @@ from typing import Final
 
 from helios.modules.gate import kernel
 
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 24, 40  # in `struct seccomp_data`
 REFUSED: Final = (
     # sockets, and memory that no limit counts, such as the buffers of a pair of them
     *("socket", "socketpair", "shmget", "semget", "msgget", "memfd_create", "memfd_secret"),
     *("splice", "tee", "vmsplice"),  # pages that are nobody's but a pipe's
+    # what the kernel keeps for a descriptor, or a filter, without a bound: events that nobody reads, watches, rules
+    *("inotify_init", "inotify_init1", "fanotify_init", "epoll_create", "epoll_create1", "mq_open", "io_setup"),
+    *("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"),
     *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "userfaultfd"),
     *("mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick"),
     *("mount_setattr", "unshare", "setns", "open_by_handle_at", "quotactl", "acct", "swapon", "reboot", "personality"),
     *("add_key", "request_key", "keyctl", "bpf", "perf_event_open", "kexec_load", "kexec_file_load"),
     *("init_module", "finit_module", "delete_module", "io_uring_setup", "io_uring_enter", "io_uring_register"),
 )
+_LOCKS: Final = (6, 7, 37, 38)  # commands of `fcntl` that lock a part of a file: each part is a record in the kernel
+_SET_LEASE, _NOTIFY, _SET_PIPE_SIZE = 1024, 1026, 1031
+# The calls of which one argument says whether they may be made: which one it is, and what it may not be.
+COMMANDS: Final = {
+    "fcntl": (_SECOND_ARGUMENT, (*_LOCKS, _SET_LEASE, _NOTIFY, _SET_PIPE_SIZE)),
+    "prctl": (_FIRST_ARGUMENT, (kernel.PR_SET_SECCOMP,)),
+}
 SIGNALS: Final = ("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
 _NAMESPACES: Final = 0x7E020000  # the flags of `clone` that make one
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
-_SET_PIPE_SIZE: Final = 1031  # a command of `fcntl`
 _SHARED_MEMORY: Final = 0x01 | 0x20  # flags of `mmap` for memory that stays when no process has it in its tables
-_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 24, 40  # in `struct seccomp_data`
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _X32: Final = 0x40000000
 _MODE_FILTER: Final = 2
@@ -64,11 +73,7 @@ def program(*, signals_to: int | None) -> list[Instruction]:
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         *_refusing(REFUSED if signals_to is None else (*REFUSED, *SIGNALS)),
         *([] if signals_to is None else _only_to(signals_to)),
-        (_EQUAL, 0, 4, known["fcntl"]),
-        (_LOAD, 0, 0, _SECOND_ARGUMENT),
-        (_EQUAL, 0, 1, _SET_PIPE_SIZE),
-        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
-        (_RETURN, 0, 0, _ALLOW),
+        *(each for name in COMMANDS for each in _commanding(name)),
         (_EQUAL, 0, 5, known["mmap"]),
         (_LOAD, 0, 0, _FOURTH_ARGUMENT),
         (_AND, 0, 0, _SHARED_MEMORY),
@@ -86,8 +91,23 @@ def program(*, signals_to: int | None) -> list[Instruction]:
 
 
 def _refusing(names: Iterable[str]) -> list[Instruction]:
-    answer = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
-    return [each for name in names for each in ((_EQUAL, 0, 1, kernel.NUMBERS[name]), answer)]
+    return _unless(kernel.NUMBERS[name] for name in names)
+
+
+def _commanding(name: str) -> list[Instruction]:
+    place, commands = COMMANDS[name]
+    refused = _unless(commands)
+    return [
+        (_EQUAL, 0, len(refused) + 2, kernel.NUMBERS[name]),
+        (_LOAD, 0, 0, place),
+        *refused,
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+
+
+def _unless(values: Iterable[int]) -> list[Instruction]:
+    """Refuse the call where what was loaded is one of the values."""
+    return [each for value in values for each in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ERRNO | errno.EPERM))]
 
 
 def _only_to(pid: int) -> list[Instruction]:

@@ -25,7 +25,7 @@ from helios.stack.children import is_alive
 from tests.support.places import ROOT
 
 HOSTILE = """
-import contextlib, ctypes, json, mmap, os, pathlib, signal, socket, subprocess, sys
+import contextlib, ctypes, fcntl, json, mmap, os, pathlib, select, signal, socket, struct, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 GIVEN = json.loads({given!r})
 TRIED = {{}}
@@ -42,6 +42,19 @@ def asked(*words):
     if found < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return found
+
+def called(name, *words):
+    if getattr(libc, name)(*words) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+OWN = os.open("own", os.O_RDWR | os.O_CREAT)
+NONE = ctypes.c_ulong()
+RULES = ctypes.create_string_buffer(struct.pack("=Q", 1), 8)
+ALLOWING = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000), 8)
+FILTER = ctypes.create_string_buffer(struct.pack("@HP", 1, ctypes.addressof(ALLOWING)), 16)
+
+def lock(command, first):
+    return fcntl.fcntl(OWN, command, struct.pack("@hhqqi4x", fcntl.F_WRLCK, 0, first, 1, 0))
 
 def meet(family, address):
     with socket.socket(family) as met:
@@ -74,6 +87,19 @@ attempt("memory without a limit", lambda: os.memfd_create("hidden"))
 attempt("memory that stays when it is in no process's tables", lambda: mmap.mmap(-1, 4096))
 attempt("such memory of a device", lambda: mmap.mmap(os.open("/dev/zero", os.O_RDWR), 4096))
 attempt("buffers of sockets", socket.socketpair)
+attempt("queues of events", lambda: asked({inotify}, 0))
+attempt("queues of events of a file system", lambda: asked({fanotify}, 0xE00, 0))
+attempt("queues of messages", lambda: called("mq_open", f"/helios-{{os.getpid()}}".encode(), 0o102, 0o600, None))
+attempt("tables of descriptors", select.epoll)
+attempt("events of asynchronous files", lambda: asked({io_setup}, 1, ctypes.addressof(NONE)))
+attempt("locks of parts of a file", lambda: lock(fcntl.F_SETLK, 0))
+attempt("locks of parts of an open file", lambda: lock(37, 4))
+attempt("leases", lambda: fcntl.fcntl(os.open("leased", os.O_RDONLY | os.O_CREAT), 1024, fcntl.F_RDLCK))
+attempt("signals of a folder", lambda: fcntl.fcntl(os.open(".", os.O_RDONLY), 1026, 4))
+attempt("timers without end", lambda: [called("timer_create", 0, None, ctypes.byref(NONE)) for _ in range(1_000)])
+attempt("rules of Landlock", lambda: asked(444, ctypes.addressof(RULES), 8, 0))
+attempt("a filter of its own", lambda: called("prctl", 22, 2, FILTER))
+attempt("such a filter by call", lambda: asked({seccomp}, 1, 0, ctypes.addressof(FILTER)))
 attempt("key ring", lambda: asked({keyctl}, 0, -3, 0))
 attempt("bpf", lambda: asked({bpf}, 0, 0, 0))
 attempt("perf", lambda: asked({perf}, 0, 0, 0, 0, 0))
@@ -108,6 +134,19 @@ TRIED = (
         "memory that stays when it is in no process's tables",
         "such memory of a device",
         "buffers of sockets",
+        "queues of events",
+        "queues of events of a file system",
+        "queues of messages",
+        "tables of descriptors",
+        "events of asynchronous files",
+        "locks of parts of a file",
+        "locks of parts of an open file",
+        "leases",
+        "signals of a folder",
+        "timers without end",
+        "rules of Landlock",
+        "a filter of its own",
+        "such a filter by call",
         "namespace",
         "mount",
         "key ring",
@@ -132,6 +171,7 @@ if {mode!r} == "ordinary user" and os.geteuid() == 0:
         kernel.call("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", may, may, 0, 0, 0, 0))
 if {mode!r} == "container":
     seccomp.REFUSED = ("unshare", "setns", "mount", "pivot_root", "open_tree", "fsopen", "mount_setattr")
+    seccomp.COMMANDS = {{}}
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     seccomp.restrict(signals_to=None)
 ended = sandbox.run("helios.modules.gate", job(Path({source!r}).read_text(), Path({folder!r})), limits=LIMITS)
@@ -157,7 +197,8 @@ def numbers() -> dict[str, int]:
     return {name: confinement.kernel.NUMBERS[call] for name, call in {**names, **OTHERS}.items()}
 
 
-OTHERS = {"perf": "perf_event_open", "vm_read": "process_vm_readv"}
+OTHERS = {"perf": "perf_event_open", "vm_read": "process_vm_readv", "inotify": "inotify_init1"}
+OTHERS |= {"fanotify": "fanotify_init", "io_setup": "io_setup", "seccomp": "seccomp"}
 
 
 def reachable_by_others() -> bool:
