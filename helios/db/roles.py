@@ -164,7 +164,7 @@ def statements(role: str, columns: Mapping[str, str]) -> Iterator[str]:
     `columns`: by table, what a role may write that may write all.
     """
     yield f"GRANT USAGE ON SCHEMA public TO {role}"
-    yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    yield f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {role}"  # an identity column needs none
     yield f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}"
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"
     for table, access in ACCESS[role].items():

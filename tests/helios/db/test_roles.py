@@ -346,6 +346,15 @@ def test_every_table_is_decided_on(database: str, role: str) -> None:
     assert roles.ACCESS[role].keys() == {table for (table,) in run_sql(database, there)}
 
 
+def test_no_worker_uses_up_the_numbers_of_a_table(database: str) -> None:
+    """`nextval` needs no row: those of failed logins and of changes of accounts would end for good."""
+    usable = """
+        SELECT relname FROM pg_class, unnest(%s) role
+        WHERE relkind = 'S' AND has_sequence_privilege(role, pg_class.oid, 'USAGE, SELECT, UPDATE')
+    """
+    assert run_sql(database, usable, [list(roles.ROLES)]) == []
+
+
 def test_what_is_only_added_to_is_no_workers_to_change(database: str) -> None:
     """Its triggers would yield to a setting that anybody can make."""
     guarded = "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE '%\\_no\\_change'"
