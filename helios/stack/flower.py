@@ -20,7 +20,7 @@ from loguru import logger
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
-from tornado.web import Application, ErrorHandler, HTTPError, authenticated
+from tornado.web import Application, ErrorHandler, HTTPError, RequestHandler, authenticated
 
 from helios.entries import parts
 from helios.env import get_env
@@ -64,6 +64,18 @@ def ask_for_the_login() -> None:
     """The two pages that Flower shows to anybody ask for the login like the others."""
     for page in (Metrics, Healthcheck):
         page.get = authenticated(page.get)
+
+
+def refuse_frames() -> None:
+    """No page of somebody else's shows one of Flower's in a frame."""
+    clear = RequestHandler.clear
+
+    def cleared(page: RequestHandler) -> None:
+        clear(page)
+        page.set_header("X-Frame-Options", "DENY")
+        page.set_header("Content-Security-Policy", "frame-ancestors 'none'")
+
+    RequestHandler.clear = cleared  # type: ignore[method-assign, assignment]
 
 
 def name_the_queues() -> None:

@@ -19,7 +19,7 @@ from flower.views import BaseHandler
 from flower.views.auth import LoginHandler, LogoutHandler
 from flower.views.error import NotFoundErrorHandler
 from tornado.ioloop import IOLoop
-from tornado.web import HTTPError, StaticFileHandler
+from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 from helios.celery import app as helios_app
 from helios.stack import flower
@@ -156,5 +156,21 @@ def test_strangers_keep_no_connection_from_others_and_take_none_that_had_the_log
         assert not silent[-1][0].at_eof()
         for _, writer in [(known, asks), *silent]:
             writer.close()
+
+    served(monkeypatch, talk)
+
+
+def test_nobody_frames_a_page_whatever_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RequestHandler, "clear", RequestHandler.clear)
+    flower.refuse_frames()
+    login = b"Authorization: Basic " + base64.b64encode(b"admin:right") + b"\r\n"
+    asked = {b"/healthcheck": b"200", b"/nothing": b"404", b"/static/favicon.ico": b"200"}
+
+    async def talk(port: int) -> None:
+        for path, status in asked.items():
+            page = await said(port, b"GET " + path + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + login + b"\r\n")
+            assert page.startswith(b"HTTP/1.1 " + status)
+            assert b"X-Frame-Options: DENY" in page
+            assert b"Content-Security-Policy: frame-ancestors 'none'" in page
 
     served(monkeypatch, talk)

@@ -158,7 +158,8 @@ def flower_shows_tasks_to_who_has_the_login_and_settings_to_nobody(running: Up, 
     with socket.create_connection((host, int(port)), 10) as stranger:
         stranger.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 104857600\r\n\r\n")
         assert stranger.recv(12) == b"HTTP/1.1 400"
-    assert httpx.get(f"{flower}/healthcheck", auth=login).text == "OK"
+    healthy = httpx.get(f"{flower}/healthcheck", auth=login)
+    assert (healthy.text, healthy.headers["X-Frame-Options"]) == ("OK", "DENY")
     workers = httpx.get(f"{flower}/api/workers?refresh=1", auth=login, timeout=30).json()
     assert len(workers) == 3
     secrets = [(running.var / "secret_key").read_text(), running.endpoints.database_url, running.endpoints.redis_url]
