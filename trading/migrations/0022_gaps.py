@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("trading", "0020_corporate_actions"),
+        ("trading", "0021_booked_actions"),
     ]
 
     operations = [
