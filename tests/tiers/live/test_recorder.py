@@ -50,6 +50,14 @@ def test_a_bar_that_breaks_a_rule_is_told_and_the_others_are_stored() -> None:
     assert "expected the highest price of its bar" in event.data["problem"]
 
 
+def test_trades_that_another_stream_has_stored_keep_nothing_from_being_stored() -> None:
+    trades = ((T - 30_000_000, 10.0, 1.0, "BUY"),)
+    recorder.write([told("A", GOOD, trades=trades)], "test")
+    recorder.write([told("A", (*GOOD[:4], 4.0), trades=trades), told("B", GOOD)], "test")
+    assert MarketTrade.objects.count() == 1
+    assert sorted(MarketOHLC.objects.values_list("symbol", "volume")) == [("A", 4.0), ("B", 3.0)]
+
+
 def test_what_is_stored_twice_is_once_and_a_correction_raises_its_revision() -> None:
     for row in (GOOD, GOOD, (*GOOD[:4], 4.0)):
         recorder.write([told("A", row)], "test")

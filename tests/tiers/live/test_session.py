@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from helios.errors import Transient
+from helios.events.models import SystemEvent
 from tests.support.venues.tape import Tape
 from tests.support.venues.valr import StandIn
 from tiers.live.feed import recorder
+from tiers.live.feed.alone import Alone
 from tiers.live.feed.depth import Noted
 from tiers.live.feed.session import Session
 from trading.venues.valr.client import Client
@@ -34,6 +37,35 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 def told(session: Session) -> None:
     session._told.put(Noted(symbol="VALR:BTC-ZAR", ts=0, sequence=1, bids=[], asks=[]))
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "followed_s", "n_told"), [(0.0, 0.0, 0), (9.0, 9.0, 1), (-9.0, -9.0, 1), (3e9, 0.0, 1)]
+)
+def test_the_venues_clock_is_measured_and_followed_within_reason(
+    session: Session, monkeypatch: pytest.MonkeyPatch, skew_s: float, followed_s: float, n_told: int
+) -> None:
+    monkeypatch.setattr(Market, "skew_s", lambda _: skew_s)
+    now = session.now_us()
+    session.now_us = lambda: now
+    session._measure()
+    assert session._now() - now == followed_s * 1e6
+    assert SystemEvent.objects.filter(kind="feed.clock_skew").count() == n_told
+
+
+def test_an_instrument_is_streamed_by_one_process_until_that_ends() -> None:
+    first, second = Alone(), Alone()
+    try:
+        assert first.hold(["A", "B"]) == ["A", "B"]
+        assert second.hold(["B", "C"]) == ["C"]
+        assert first.hold(["A"]) == ["A"]  # B is wanted no more
+        assert second.hold(["B", "C"]) == ["B", "C"]
+        second.close()  # the server hears of that in its own time
+        while first.hold(["A", "C"]) != ["A", "C"]:
+            time.sleep(0.01)
+    finally:
+        first.close()
+        second.close()
 
 
 def test_a_thread_that_fails_ends_the_session(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from math import inf
 from typing import Final
 
 import numpy as np
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from loguru import logger
 
 from helios import events
@@ -114,8 +114,11 @@ def _write_trades(told: Sequence[Told]) -> None:
     if not lines:
         return
     ensure_partitions("market_trades", "month", moment(min(times)), moment(max(times)))
-    with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(_TRADES, io.StringIO("".join(lines)))
+    try:
+        with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
+            cursor.copy_expert(_TRADES, io.StringIO("".join(lines)))
+    except IntegrityError:  # another stream was faster in the moment in which one takes over from the other
+        logger.bind(n=len(lines)).warning("feed.trades_stored_before")
 
 
 def _write_books(books: Sequence[Noted]) -> None:

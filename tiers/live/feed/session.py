@@ -38,7 +38,10 @@ from trading.venues.valr import messages, stream
 SOURCE = "valr:stream"
 LONGEST_PAUSE_S = 30.0
 WATCH_S = 1.0
-SKEW = SECOND  # by which a venue's clock may be ahead of ours
+SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
+SKEWED_S = 1.0  # by which it is told that the venue's clock has moved against ours
+MOST_SKEW_S = 60.0  # a clock that differs more is not followed
+COMPARE_S = 600.0
 BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fetches more
 
 
@@ -62,6 +65,7 @@ class Session:
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
     _unread: int = 0
+    _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
     _ending: threading.Event = field(default_factory=threading.Event)
 
     async def run(self) -> None:
@@ -78,7 +82,8 @@ class Session:
         for thread in threads:
             thread.start()
         try:
-            await asyncio.gather(ended, self._watch(), *([self._connect()] if self.streaming else []))
+            hearing = [self._connect()] if self.streaming else []
+            await asyncio.gather(ended, self._watch(), self._compare_clocks(), *hearing)
         finally:
             self._ending.set()
             self._told.put(None)
@@ -119,7 +124,7 @@ class Session:
         return {messages.TRADES: codes, messages.BUCKETS: codes, **books} if of_all else books
 
     def _subscribed(self) -> None:
-        now = self.now_us()
+        now = self._now()
         self._books.subscribed(now)
         for each in self._minutes.values():
             each.heard_from = now
@@ -136,7 +141,7 @@ class Session:
         if found is None or found.code not in self._minutes:
             return
         minutes = self._minutes[found.code]
-        now = self.now_us()
+        now = self._now()
         if isinstance(found, messages.Depth):
             if (noted := self._books.tell(found, now)) is not None:
                 self._told.put(noted)
@@ -157,10 +162,10 @@ class Session:
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
-            if self.streaming and (lost := self._books.to_ask(self.now_us())):
+            if self.streaming and (lost := self._books.to_ask(self._now())):
                 self._again.put_nowait(self._wanted(lost))
             for code, minutes in self._minutes.items():
-                wanted = minutes.overdue(self.now_us())
+                wanted = minutes.overdue(self._now())
                 if wanted is not None and time.monotonic() >= self._asking.get(code, 0.0):
                     self._asking[code] = inf
                     self._asked.put((code, *wanted))
@@ -175,14 +180,37 @@ class Session:
         pause_s = min(WATCH_S * 2 ** self._refused[code], LONGEST_PAUSE_S) if self._refused[code] else 0.0
         self._asking[code] = time.monotonic() + pause_s
 
+    async def _compare_clocks(self) -> None:
+        """What the venue names by its clock is judged by its clock."""
+        while True:
+            await asyncio.to_thread(self._measure)
+            await asyncio.sleep(COMPARE_S)
+
+    def _now(self) -> int:
+        return self.now_us() + self._ahead
+
     # --- in threads of their own ---
+
+    def _measure(self) -> None:
+        try:
+            skew_s = self.venue.skew_s() or 0.0
+        except HeliosError as error:
+            logger.bind(error=error_text(error)).warning("feed.clock_unknown")
+            return
+        moved_s = skew_s - self._ahead / SECOND
+        if abs(skew_s) <= MOST_SKEW_S:
+            self._ahead = round(skew_s * SECOND)
+        if abs(moved_s) > SKEWED_S:
+            logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
+            _tell("feed.clock_skew", {"ahead_s": round(skew_s, 3)})
+        close_old_connections()
 
     def _known(self) -> dict[str, int]:
         """Up to where all is known of each instrument, in microseconds."""
         for pair in self.pairs:
             ensure_instrument(pair.symbol, AssetClass.CRYPTO, lot=pair.lot)
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
-        beginning = repair.back(recorder.moment(self.now_us()), BACK_DAYS)
+        beginning = repair.back(recorder.moment(self._now()), BACK_DAYS)
         found = {pair.symbol: max(stored.get(pair.symbol, beginning), beginning) for pair in self.pairs}
         return {symbol: int(until.timestamp()) * 1_000_000 for symbol, until in found.items()}
 
@@ -220,7 +248,7 @@ class Session:
             code, after, until = asked
             found = None
             try:
-                found = repair.repair(self.venue, pairs[code], after, until, now=self.now_us())
+                found = repair.repair(self.venue, pairs[code], after, until, now=self._now())
             except (HeliosError, *UNAVAILABLE) as error:
                 logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")
                 close_old_connections()

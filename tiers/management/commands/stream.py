@@ -14,11 +14,13 @@ from django.db import close_old_connections
 from loguru import logger
 
 from helios import flags
+from helios.db.failures import UNAVAILABLE
 from helios.env import get_env
 from helios.errors import HeliosError, Transient, error_text
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live.feed import wanted
+from tiers.live.feed.alone import Alone
 from tiers.live.feed.session import Session
 from trading.venues.base import Pair
 from trading.venues.valr.client import Client
@@ -65,9 +67,10 @@ async def _until_told(given: list[str] | None) -> None:
 
 
 async def _stream(venue: Market, names: list[str] | None) -> None:
-    """Hear the pairs that are wanted, and anew when others are, or when the flag chooses the other way."""
+    """Hear the pairs that are wanted, and anew when others are, or when a flag chooses another way."""
+    alone, chosen = Alone(), _Chosen()
     while True:
-        chosen = await asyncio.to_thread(_chosen, names)
+        chosen = await asyncio.to_thread(_chosen, names, alone, chosen)
         if not chosen.symbols:
             await asyncio.sleep(LOOK_S)
             continue
@@ -79,7 +82,7 @@ async def _stream(venue: Market, names: list[str] | None) -> None:
             continue
         session = asyncio.create_task(_session(venue, pairs, chosen).run())
         try:
-            while not session.done() and await asyncio.to_thread(_chosen, names) == chosen:
+            while not session.done() and await asyncio.to_thread(_chosen, names, alone, chosen) == chosen:
                 await asyncio.wait([session], timeout=LOOK_S)
         finally:
             session.cancel()
@@ -94,18 +97,26 @@ def _session(venue: Market, pairs: Sequence[Pair], chosen: _Chosen) -> Session:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    symbols: list[str]
-    streaming: bool
-    by_change: frozenset[str]
+    """Which instruments this process streams, and how."""
+
+    symbols: tuple[str, ...] = ()
+    streaming: bool = True
+    by_change: frozenset[str] = frozenset()
 
 
-def _chosen(names: list[str] | None) -> _Chosen:
-    """What is wanted now; each look is a sign of life for whoever watches the process."""
+def _chosen(names: list[str] | None, alone: Alone, before: _Chosen) -> _Chosen:
+    """What is wanted now; each look is a sign of life for whoever watches the process.
+
+    While the database is away nothing is wanted otherwise than `before`.
+    """
     (get_env().var_dir / ALIVE).touch()
     try:
         flags.refresh_if_behind()
-        symbols = names or wanted.by_books(VENUE)
+        symbols = tuple(alone.hold(names or wanted.by_books(VENUE)))
         by_change = frozenset(s for s in symbols if flags.is_enabled("websocket_v2", flags.FlagContext(symbol=s)))
         return _Chosen(symbols, flags.is_enabled("websocket_streaming"), by_change)
+    except UNAVAILABLE as error:
+        logger.bind(error=error_text(error)).warning("feed.not_looked")
+        return before
     finally:
         close_old_connections()
