@@ -80,6 +80,8 @@ SIDEBAR: Final = [
         _page("Breaker history", "history", "breakers.circuitbreakerevent"),
         _page("Mode history", "history", "trading.tradingmodechange"),
         _page("Instruments", "category", "trading.instrument"),
+        _page("Corporate actions", "call_split", "trading.corporateaction"),
+        _page("Booked actions", "payments", "trading.bookedaction"),
         _page("Balances", "payments", "trading.balance"),
         collapsible=True,
     ),

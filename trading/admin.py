@@ -225,6 +225,7 @@ class PositionAdmin(ReadOnlyAdmin):
     list_display = (
         *("id", "book", "symbol", column("quantity", written), column("cost", amount), "average"),
         *(column("last_price", shortened), column("realised_pnl", amount, "realised P&L"), column("fees_paid", amount)),
+        column("dividends", amount),
     )
     list_filter = ("book",)
     list_select_related = ("book",)
@@ -300,6 +301,17 @@ _register(
     models.Instrument,
     *("symbol", "venue", "asset_class", column("quantity_step", written), column("price_tick", written)),
     *(column("min_notional", written), "calendar"),
+)
+_register(
+    models.CorporateAction,
+    *("ex_ts", "symbol", "kind", column("value", written), column("per", written), "source", "revision"),
+    filters=("kind",),
+)
+_register(
+    models.BookedAction,
+    *("bar_ts", "book", "symbol", "kind", column("quantity", written), column("remaining", written)),
+    *(column("price", shortened), column("cash", amount)),
+    filters=("kind", "book"),
 )
 _register(
     models.PortfolioSnapshot,

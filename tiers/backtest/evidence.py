@@ -77,7 +77,8 @@ def of(result: Result, bars: Bars, models: Sequence[Any]) -> Evidence | None:
     if result.log is None or not all(hasattr(model, "card") for model in models):
         return None
     first = result.n_seen
-    judged = [_judged(adjusted(bars), model, column) for column, model in enumerate(models)]
+    moved = adjusted(bars)
+    judged = [_judged(moved, model, column) for column, model in enumerate(models)]
     offset = bars.n_bars - len(result.bar_ts) + first
     outcome, forward = (np.stack(each, axis=1)[offset:] for each in zip(*judged, strict=True))
     said = result.log.probability[first:]

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from tiers.contracts import Bars, BarTable, adjusted, split
+from tiers.contracts import FIELDS, Bars, BarTable, adjusted, bar_table, split
 
 # Shares for one, as they are usual; a reverse split has them the other way round.
 SPLITS: Final = np.array([1.5, *range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100])
@@ -50,6 +50,17 @@ def jumps(bars: BarTable) -> list[Jump]:
         )
         for row, shares in zip(large[alike].tolist(), usual[alike].tolist(), strict=True)
     ]
+
+
+def newest(bars: Bars) -> list[str]:
+    """A sentence for each symbol whose bar at the last row jumps as in a split from its bar before."""
+    sentences = []
+    for column, symbol in enumerate(bars.symbols):
+        own = np.flatnonzero(~np.isnan(bars.close[:, column]))[-2:]
+        if len(own) == 2 and own[1] == bars.n_bars - 1:
+            fields = [getattr(bars, name)[own, column] for name in FIELDS]
+            sentences += [f"{symbol} {each}" for each in jumps(bar_table(symbol, bars.timeframe, bars.ts[own], fields))]
+    return sentences
 
 
 def listed(found: Sequence[Jump]) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from helios.events.models import SystemEvent
 from sentinel.audits import accounts
 from sentinel.audits.facts import Snapshot
 from sentinel.audits.findings import Limits
@@ -25,6 +26,7 @@ from tests.tiers.challenge.conftest import FIRST, SYMBOLS, N, _own_process, book
 from tests.tiers.challenge.conftest import run as run_cycle
 from tiers.live import action_storage, chain, stages
 from trading.books import ledger
+from trading.books.accounting import rounded
 from trading.market import action_write
 from trading.market.bars import PRICES, Bars
 from trading.models import (
@@ -39,15 +41,16 @@ from trading.models import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SPLIT_ROW, PAID_ROW = FIRST + 4, FIRST + 6
+SPLIT_ROW, PAID_ROW, REVERSE_ROW = FIRST + 4, FIRST + 6, FIRST + 7
 
 
 def traded(bars: Bars) -> Bars:
-    """The market where AAPL splits 2 for 1 before a row."""
+    """The market where AAPL splits 2 for 1 before a row, and IBM 1 for 7 before a later one."""
     fields: dict[str, Any] = {name: getattr(bars, name).copy() for name in (*PRICES, "volume")}
-    for name in PRICES:
-        fields[name][SPLIT_ROW:, 0] /= 2
-    fields["volume"][SPLIT_ROW:, 0] *= 2
+    for column, row, ratio in ((0, SPLIT_ROW, 2), (1, REVERSE_ROW, 1 / 7)):
+        for name in PRICES:
+            fields[name][row:, column] /= ratio
+        fields["volume"][row:, column] *= ratio
     return replace(bars, **fields)
 
 
@@ -67,6 +70,7 @@ def day(bars: Bars, row: int) -> str:
 def store_actions(bars: Bars) -> None:
     found = [action(day(bars, SPLIT_ROW), "split", 2), action(day(bars, PAID_ROW), "dividend", "0.25")]
     action_write.store("AAPL", found, "test")
+    action_write.store("IBM", [action(day(bars, REVERSE_ROW), "split", 1, per=7, symbol="IBM")], "test")
 
 
 def held(book: Book) -> Decimal:  # noqa: F811
@@ -85,7 +89,7 @@ def test_a_held_position_splits_and_is_paid_as_in_the_backtest(
     assert before > 0
     for row in range(SPLIT_ROW, FIRST + 10):
         run_cycle(book, times[row])
-    split, paid = BookedAction.objects.order_by("bar_ts")
+    split, paid, reverse = BookedAction.objects.order_by("bar_ts")
     assert (split.kind, split.quantity, split.remaining, split.bar_ts) == (
         "split",
         before,
@@ -93,6 +97,9 @@ def test_a_held_position_splits_and_is_paid_as_in_the_backtest(
         times[SPLIT_ROW],
     )
     assert (paid.kind, paid.cash) == ("dividend", paid.quantity * Decimal("0.25"))
+    whole = reverse.quantity / 7
+    assert reverse.remaining == int(whole)
+    assert reverse.cash == rounded((whole - reverse.remaining) * reverse.price) > 0
     twin = parity.main(book.name)
     assert twin["orders_equal"]
     assert twin["fills_equal"]
@@ -195,6 +202,23 @@ def test_features_that_were_made_before_an_action_came_are_made_again(
     assert EngineeredFeatures.objects.exclude(symbol="AAPL").count() == others
     run_cycle(book, times[SPLIT_ROW + 2])
     assert parity.main(book.name)["worst"]["features"] <= 1e-9
+
+
+def test_a_jump_without_an_action_is_told_loudly(
+    bars: Bars,
+    book: Book,  # noqa: F811
+    times: list[datetime],  # noqa: F811
+) -> None:
+    run_cycle(book, times[SPLIT_ROW - 1])
+    assert not SystemEvent.objects.filter(kind="market.jumped").exists()
+    run_cycle(book, times[SPLIT_ROW])
+    event = SystemEvent.objects.get(kind="market.jumped")
+    assert event.severity == "warning"
+    (said,) = event.data["jumps"]
+    assert said.startswith(f"AAPL {day(bars, SPLIT_ROW)} opens at ")
+    assert said.endswith("looks like a split of 2 for 1")
+    run_cycle(book, times[SPLIT_ROW + 1])
+    assert SystemEvent.objects.filter(kind="market.jumped").count() == 1
 
 
 def test_actions_cost_a_cycle_one_query_a_window_and_where_there_are_none_nothing(

@@ -8,6 +8,7 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -80,6 +81,16 @@ def test_a_split_and_a_dividend_are_read_however_they_are_written(write, lines):
     assert got["series"][0]["inserted"] == 2
     assert got["understood"]["splits"] == "1: split 7 for 1 on 2014-06-09"
     assert got["understood"]["dividends"] == "1: dividend of 3.29 on 2014-05-08"
+
+
+def test_columns_with_types_are_read_by_the_clock_of_their_zone(tmp_path):
+    path = tmp_path / "yahoo.parquet"
+    days = pl.Series("Date", ["2014-05-07", "2014-05-08", "2014-06-09"]).str.to_datetime(time_zone="America/New_York")
+    pl.DataFrame([days, pl.Series("Dividends", [0.0, 3.29, 0.0]), pl.Series("Stock Splits", [0, 0, 7])]).write_parquet(
+        path
+    )
+    run(path)
+    assert stored() == [DIVIDEND, SPLIT]
 
 
 @pytest.mark.parametrize(

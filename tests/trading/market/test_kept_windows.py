@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.support.market_bars import FIELDS, make_bars, same
 from tiers.contracts import Bars
-from trading.market import instruments, kept_windows, read
+from trading.enums import ActionKind
+from trading.market import action_write, instruments, kept_windows, read
 from trading.market import write as market
+from trading.market.actions import Action
 from trading.market.timestamps import utc
 from trading.models import MarketOHLC
 
@@ -99,3 +102,16 @@ def test_bars_of_what_is_no_instrument_are_never_kept():
     market.upsert_bars(bars, "test")
     for row in (20, 39):
         same(kept_windows.bar_window(("Z",), "1m", utc(bars.ts[row]), 5), bars.rows(slice(row - 4, row + 1)))
+
+
+def test_it_knows_the_actions_of_its_symbols_as_soon_as_they_are_stored():
+    bars = make_bars(60, *NAMES)
+    market.upsert_bars(bars, "test")
+    end, ex_ts = utc(bars.ts[50]), utc(bars.ts[40])
+    assert kept_windows.bar_window(NAMES, "1m", end, 20).actions == ()
+    made = Action(symbol="B", ex_ts=ex_ts, kind=ActionKind.SPLIT, value=Decimal(2))
+    action_write.store("B", [made], "test")
+    assert kept_windows.bar_window(NAMES, "1m", ex_ts, 20).actions == ()  # it has not come yet
+    kept = kept_windows.bar_window(NAMES, "1m", end, 20)
+    assert kept.actions == read.bar_window(NAMES, "1m", end, 20).actions
+    assert [(each.symbol, each.shares, each.close_before) for each in kept.actions] == [("B", 2.0, bars.close[40, 1])]

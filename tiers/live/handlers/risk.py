@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from loguru import logger
 
+from helios import events
 from tiers.challenge import arms, merge, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import (
@@ -22,10 +24,11 @@ from tiers.contracts import (
 from tiers.contracts.parameters import PipelineParams, RiskParams
 from tiers.contracts.protocols import RiskTier
 from tiers.contracts.returns import window_returns
+from tiers.ingest import jumps
 from tiers.live import claims, lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
 from trading.books import write as books
-from trading.models import Book, Stage
+from trading.models import Book, PipelineCycle, Stage
 
 
 class Risk(NamedTuple):
@@ -64,6 +67,9 @@ def run(ctx: StageContext) -> StageResult:
     )
     volatility, decision, preferred = answer.merged
     record.record(ctx.cycle, answer)
+    jumped = jumps.newest(bars)
+    if jumped:
+        _tell(ctx.cycle, jumped)
     claims.still_due(ctx.cycle)  # its row before the book, as for whoever ends it; what is written then is taken back
     decision = replace(decision, state=_written_state(ctx.book, decision, view))
     enough = np.isfinite(bars.close).sum(axis=0) > params.volatility.min_returns  # before that nothing is fitted
@@ -76,12 +82,25 @@ def run(ctx: StageContext) -> StageResult:
             "leverage": decision.leverage,
             "state": decision.state.value,
             "denials": store.denials_json(decision.denials),
+            **({"jumps": jumped} if jumped else {}),
             **of_arms(answer),
         },
         rows=store.risk_rows(ctx.cycle, volatility, decision),
         fallback=f"{'_'.join(sorted(set(instead.values())))}_volatility" if degraded else "",
         reason=f"{preferred.upper()} could not be fitted for {', '.join(instead)}" if degraded else "",
     )
+
+
+def _tell(cycle: PipelineCycle, jumped: list[str]) -> None:
+    """A move like a split's of which no action is stored: what is held lost by it, or won."""
+    events.record(
+        kind="market.jumped",
+        severity="warning",
+        source="tiers.risk",
+        subject=str(cycle),
+        data={"book": cycle.book.name, "jumps": jumped},
+    )
+    logger.bind(book=cycle.book.name, jumps=jumped).warning("market.jumped")
 
 
 def _merged(own: Risk, other: Risk, served: frozenset[str], *, params: RiskParams) -> Risk:

@@ -20,12 +20,14 @@ from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.ingest.bar_problems import Problem
+from tiers.ingest.jumps import warnings
 from tiers.live.feed import wanted
 from tiers.live.feed.repair import fetch
 from trading.enums import Timeframe
 from trading.market import write as market
+from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.days import parse_range
-from trading.market.read import last_close
+from trading.market.read import bar_range, last_close
 from trading.venues.base import MarketData, Pair
 from trading.venues.registry import market_data
 
@@ -100,6 +102,10 @@ class Command(PlainCommand):
                     for key, result in part.stored.items():
                         found.setdefault(key, _Row()).result += result
                     bar.advance(task, (end - start) / MINUTE)
+        for pair, timeframe, after, until in spans:
+            if found[pair.symbol, timeframe.value].result != market.UpsertResult():
+                for sentence in warnings(bar_range([pair.symbol], timeframe, after - LONGEST_CLOSURE, until)):
+                    self.stderr.write(printable(sentence))
         return [{"symbol": symbol, "timeframe": name, **row.figures()} for (symbol, name), row in found.items()]
 
 
