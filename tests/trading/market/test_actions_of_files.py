@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from helios.events.models import SystemEvent
+from tests.support import apple
 from tests.support.market_bars import at
 from trading.market import instruments
 from trading.market.calendars import Calendar
@@ -140,6 +141,8 @@ def test_the_instrument_knows_since_when_it_has_actions_and_replacing_takes_thos
         (("date,split", "2014-06-08,7"), "row 2, column date: expected a day with a session of XNYS"),
         (("date,split", "2014-06-09,seven"), "row 2, column split: expected new shares for an old one"),
         (("date,split", "2014-06-09,-2"), "row 2, column split: expected new shares for an old one"),
+        (("date,split", "2014-06-09,1e30"), "row 2, column split: expected new shares for an old one"),
+        (("date,dividend", "2014-06-09,inf"), "row 2, column dividend: expected an amount a share"),
         (("date,split", "2014-06-09,1"), "row 2, column split: expected new shares for an old one"),
         (("date,split", "2014-06-09,2:0"), "row 2, column split: expected new shares for an old one"),
         (("date,dividend", "2014-06-09,1:2"), "row 2, column dividend: expected an amount a share"),
@@ -261,3 +264,21 @@ def listed() -> str:
     out = io.StringIO()
     call_command("list_data", "--json", stdout=out)
     return out.getvalue()
+
+
+def test_apple_held_over_four_splits_is_worth_what_its_shares_are(write):
+    """Bought in 1998 at the open of the second day, with no more than a lot of cash beside it."""
+    bars = apple.traded()
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    rows = zip(bars.ts.astype("datetime64[D]").tolist(), *(each[:, 0].tolist() for each in columns), strict=True)
+    path = write("date,open,high,low,close,volume", *(",".join(map(str, row)) for row in rows))
+    call_command("import_data", str(path), "--symbol", "AAPL", "--timeframe", "1d", stdout=io.StringIO())
+    run(write("date,split", *(f"{day},{ratio}" for day, ratio in apple.SPLITS.items()), name="splits.csv"))
+    out, words = io.StringIO(), ("--strategy", "buy_and_hold", "--symbols", "AAPL", "--timeframe", "1d", "--json")
+    call_command("backtest", *words, "--fee-bps", "0", "--slippage-bps", "0", "--cash", "1000000", stdout=out)
+    got = json.loads(out.getvalue())
+    growth = 2 * 2 * 7 * 4 * bars.close[-1, 0] / bars.open[1, 0]
+    assert got["total_return_pct"] / 100 + 1 == pytest.approx(growth, rel=1e-3)
+    assert got["max_drawdown_pct"] == pytest.approx(82, abs=1)  # of 2000 to 2003, and no jump of a split
+    assert [each["quantity"][1] / each["quantity"][0] for each in got["actions"]] == [2, 2, 7, 4]
+    assert not any(each.startswith("WARNING") for each in got["reasons"])

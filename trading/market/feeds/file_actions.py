@@ -30,6 +30,7 @@ ACTIONS: Final = ("action", "action_type", "event", "kind", "type")
 VALUES: Final = ("value", *DIVIDENDS, *SPLITS)
 _RATIO: Final = r"(?i)^\s*([^\s:/a-z-]+)\s*(?::|/|-?for-?|-?to-?)\s*([^\s:/a-z-]+)\s*$"  # new shares, then old ones
 SHOWN: Final = 3
+MOST: Final = 1e9
 EXPECTED: Final = {
     ActionKind.SPLIT: "new shares for an old one, such as 2, 2:1, 2/1 or 1:10",
     ActionKind.DIVIDEND: "an amount a share, such as 0.22",
@@ -165,7 +166,7 @@ class ActionFile:
                 f"without the {kind}, was {day}"
             )
         value, per, has_ratio = column.value[row], column.per[row], _has_ratio(column, row)
-        bad = value is None or not np.isfinite(value) or value <= 0 or (has_ratio and not per)
+        bad = not _possible(value) or (has_ratio and not _possible(per))
         if bad or (has_ratio and kind is ActionKind.DIVIDEND) or (kind is ActionKind.SPLIT and value == (per or 1)):
             raise DataError(
                 f"{self._at(sheet, row, column.name)}: expected {EXPECTED[kind]}, was {column.written[row]!r}"
@@ -204,6 +205,11 @@ def _kinds(by_name: Mapping[str, str], *, named: bool) -> dict[str, ActionKind |
 
 def _one(by_name: Mapping[str, str], names: Sequence[str]) -> str:
     return next((name for name in names if name in by_name), "")
+
+
+def _possible(value: float | None) -> bool:
+    """Whether so many shares, or so much money a share, can be; NaN cannot."""
+    return value is not None and 1 / MOST <= value <= MOST
 
 
 def _has_ratio(column: _Column, row: int) -> bool:
