@@ -34,7 +34,7 @@ MAX_MEMORIES: Final = 32  # rollouts that a process remembers
 _DECISIONS = """
 SELECT d.arm, c.book_id, d.cycle_id, d.symbol, c.timeframe, d.bar_ts, d.shadow, d.error <> '' AS failed, d.latency_ms,
        d.value, own.close,
-       later.close * coalesce(happened.shares, 1) + coalesce(happened.paid, 0) AS following,
+       worth_of_share(d.symbol, d.bar_ts, later.bar_ts, later.close) AS following,
        (b.fee_bps + b.slippage_bps)::float8 AS cost_bps,
        coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar
 FROM rollout_decisions d
@@ -48,11 +48,6 @@ LEFT JOIN LATERAL (
       AND m.bar_ts <= (SELECT max(reached.bar_ts) FROM pipeline_cycles reached WHERE reached.book_id = c.book_id)
     ORDER BY m.bar_ts LIMIT 1
 ) later ON d.shadow
-LEFT JOIN LATERAL (
-    SELECT exp(sum(ln(a.value / a.per)) FILTER (WHERE a.kind = 'split'))::float8 AS shares,
-           (sum(a.value) FILTER (WHERE a.kind = 'dividend'))::float8 AS paid
-    FROM corporate_actions a WHERE a.symbol = d.symbol AND a.ex_ts >= d.bar_ts AND a.ex_ts < later.bar_ts
-) happened ON d.shadow
 LEFT JOIN LATERAL (
     SELECT count(*) AS n, count(*) FILTER (WHERE x.status = 'REJECTED') AS rejected
     FROM orders x WHERE x.cycle_id = d.cycle_id AND x.symbol = d.symbol AND x.sending_at IS NOT NULL

@@ -221,6 +221,28 @@ def test_a_jump_without_an_action_is_told_loudly(
     assert SystemEvent.objects.filter(kind="market.jumped").count() == 1
 
 
+def test_what_came_of_forecasts_is_told_over_splits_as_if_there_were_none(
+    bars: Bars,
+    book: Book,  # noqa: F811
+    times: list[datetime],  # noqa: F811
+) -> None:
+    def worth() -> tuple[float, float]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT worth_of_share('AAPL', %s, %s, 50), worth_of_share('AAPL', %s, %s, 50)",
+                [times[SPLIT_ROW - 1], times[SPLIT_ROW], times[SPLIT_ROW], times[PAID_ROW]],
+            )
+            return cursor.fetchone()
+
+    run_cycle(book, times[SPLIT_ROW - 1])
+    assert worth() == (50.0, 50.0)
+    store_actions(bars)
+    assert worth() == (100.0, 50.25)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT mean_return_after_buy, mean_return_after_sell FROM v_ml_accuracy WHERE symbol = 'AAPL'")
+        assert all(each is None or abs(each) < 0.25 for each in cursor.fetchone())
+
+
 def test_actions_cost_a_cycle_one_query_a_window_and_where_there_are_none_nothing(
     bars: Bars,
     desk: Callable[[str], Book],  # noqa: F811
