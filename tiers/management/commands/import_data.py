@@ -39,13 +39,12 @@ from trading.market.feeds.file_actions import ActionFile
 from trading.market.feeds.file_closes import Names
 from trading.market.feeds.file_numbers import MARKS
 from trading.market.feeds.file_times import DATE_ORDERS
-from trading.market.feeds.files import FileRows, FileSource, table_from_frame
+from trading.market.feeds.files import OF_TRADES, FileRows, FileSource, table_from_frame
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import TIMEFRAMES
 from trading.models import Instrument
 
 OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
-OF_TRADES = Names("trade", "a price and a quantity stand in each row; the bar of a minute is made of its trades")
 NEEDED = ("file", "symbol", "timeframe")  # a file of trades needs no timeframe
 OF_BARS = ("timeframe", "asset_class", "times", "time_column", "zone", "drop_invalid", "sample")
 DROPS = "--drop-invalid leaves such rows out"
@@ -203,6 +202,7 @@ class Command(PlainCommand):
                 )
                 names, problems = OF_TRADES, (*problems, *broken)
                 kind = self._asset_class(rows, options)
+                found.check_trades(USUAL_CALENDARS[kind])
             else:
                 rows, names, kind = self._bars(found, options)
             calendar = USUAL_CALENDARS[kind]

@@ -11,14 +11,17 @@ import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
-from trading.market.bars import TimeArray
+from trading.market.bars import BoolArray, TimeArray
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
+from trading.market.feeds.file_evidence import log_likelihood
 from trading.market.feeds.file_hours import STRAYS, TradingHours, trading_hours
 from trading.market.feeds.file_shifts import Shift, day_shift, shift_of
 from trading.market.feeds.file_times import Moments
-from trading.market.feeds.file_zones import CLOCKS, fit, in_utc
+from trading.market.feeds.file_zones import FIXED, PLACES, fit, in_utc
 
 ENOUGH: Final = 10_000  # rows, of any number
+CLEARLY: Final = 4.6  # of two log-likelihoods: a hundred times as likely
+SHOWN: Final = 4  # clocks
 
 DAYS_OF_OTHERS: Final = "each must be named by its own date"
 FITS: Final = "the clock of {} fits, and --zone names it for times without an offset"
@@ -31,83 +34,150 @@ FITS_NONE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How moments in UTC become closes of bars of a market: the same for every clock that is tried."""
+    """How moments in UTC become closes of bars of a market: the same for every clock that is tried.
 
-    closes_of: Callable[[pl.Series], TimeArray]
+    `closes_of` takes what the times name, too, or "" where the file shows it; `names` are what they may name.
+    """
+
+    closes_of: Callable[[pl.Series, str], TimeArray]
+    names: tuple[str, ...]
     hours: Calendar
     timeframe: str
 
-    def shift(self, utc: pl.Series) -> Shift | None:
+    def shift(self, closes: TimeArray) -> Shift | None:
         """How far the bars lie beside the hours of the market."""
-        closes = self.closes_of(utc)
         return day_shift(closes, self.hours) if self.timeframe == "1d" else shift_of(closes, self.hours, self.timeframe)
 
-    def hours_of(self, utc: pl.Series) -> TradingHours:
+    def hours_of(self, closes: TimeArray) -> TradingHours:
         """What the bars show of the hours of their market."""
-        return trading_hours(self.closes_of(utc), self.hours, self.timeframe)
+        return trading_hours(closes, self.hours, self.timeframe)
 
-    def fit(self, utc: pl.Series) -> tuple[int, int]:
-        """How many of the bars are of sessions, and how many lie in hours of trade."""
-        sessions, traded = fit(self.closes_of(utc), self.hours, self.timeframe)
-        return int(sessions.sum()), int(traded.sum())
+    def explained(self, closes: TimeArray) -> bool:
+        """Whether the bars are of the hours of their market."""
+        return self.hours_of(closes).explained and self.shift(closes) is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """A way to read times: by the clock of a zone, "" as they stand, as what they name; `closes` are of a sample."""
+
+    zone: str
+    names: str
+    closes: TimeArray
+    likely: float
 
 
 def check_clock(moments: Moments, rows: npt.NDArray[np.int64], reading: Reading, *, taken_for: str) -> None:
     """Refuse times whose bars lie beside the hours of a market day after day, whoever named their clock.
 
-    Where nobody did, times within days that fit the clock of some place better than UTC are refused, too. `taken_for`
-    says in words how the times are read. Raises: DataError that names a clock that explains them, if there is one.
+    Times within days are refused, too, where another clock explains them better, or as well where nobody named one.
+    `taken_for` says in words how they are read. Raises: DataError that names what explains them, if anything does.
     """
-    hours, daily = reading.hours, reading.timeframe == "1d"
-    closes = reading.closes_of(moments.utc)
-    if not hours.closes or hours.has_close(reading.timeframe, closes).all():
+    hours, daily, told = reading.hours, reading.timeframe == "1d", bool(moments.zone)
+    closes = reading.closes_of(moments.utc, "")
+    inside = hours.has_close(reading.timeframe, closes)
+    if not hours.closes or (inside.all() and (daily or len(closes) > ENOUGH)):
         return
-    shift = reading.shift(moments.utc)
-    wrong = shift is not None or (not daily and reading.hours_of(moments.utc).contradicted)
-    if not wrong and (daily or moments.zone):
+    shift = reading.shift(closes)
+    wrong = shift is not None or (not daily and reading.hours_of(closes).contradicted)
+    if not wrong and (daily or (len(closes) > ENOUGH and np.mean(~inside) <= STRAYS)):
         return
-    sample = moments.take(np.random.default_rng(0).permutation(len(closes)) < ENOUGH)
-    own, n_rows = reading.fit(sample.utc), len(sample.utc)
-    least = sum(own) + (0 if wrong else STRAYS * n_rows)
-    zone, there = ("", own) if daily else _better(sample.wall, moments.wall, reading, least)
-    if zone and not moments.zone:
-        raise DataError(
-            f"expected times in UTC, as none names an offset, but {zone} has {there[0]} of {n_rows} rows in "
-            f"sessions of {hours.name} and {there[1]} in hours of trade, UTC {own[0]} and {own[1]}; "
-            f"--zone {zone} reads them by that clock{'' if wrong else ', --zone UTC as they stand'}"
-        )
-    if wrong:
-        found = (
-            f"bars {shift}, day after day, from row {rows[np.flatnonzero(closes == shift.since)[0]]} on"
-            if shift
-            else f"bars of other hours day after day ({own[0]} of {n_rows} rows are in sessions)"
-        )
-        raise DataError(
-            f"expected bars of sessions of {hours.name}, was {found}, where times are taken for {taken_for}; "
-            + (DAYS_OF_OTHERS if daily else FITS.format(zone) if zone else FITS_NONE)
-        )
+    sample = np.random.default_rng(0).permutation(len(closes)) < ENOUGH
+    clocks = [] if daily else _likeliest(moments, sample, reading)
+    if not wrong:
+        clocks = _rivals(clocks, closes, sample, reading, told=told)
+        if not clocks:
+            return
+    if clocks and not (told and (wrong or clocks[0].zone)):
+        raise DataError(_unnamed(clocks, moments.take(sample), reading, closes[sample], wrong=wrong))
+    found = (
+        f"bars {shift}, day after day, from row {rows[np.flatnonzero(closes == shift.since)[0]]} on"
+        if shift
+        else f"bars of other hours day after day ({inside.sum()} of {len(inside)} rows are in sessions)"
+    )
+    raise DataError(
+        f"expected bars of sessions of {hours.name}, was {found}, where times are taken for {taken_for}; "
+        + (DAYS_OF_OTHERS if daily else _fitting(clocks) if clocks else FITS_NONE)
+    )
 
 
-def _better(sample: pl.Series, wall: pl.Series, reading: Reading, least: float) -> tuple[str, tuple[int, int]]:
-    """The clock that fits best, and more than `least`, and explains all bars; an empty name if none does.
+def _rivals(clocks: list[Clock], closes: TimeArray, sample: BoolArray, reading: Reading, *, told: bool) -> list[Clock]:
+    """The clocks that speak against times as they are read: those that are likelier, or as likely and not told."""
+    own = closes[sample]
+    if any(np.array_equal(clock.closes, own) for clock in clocks):
+        rivals = [clock for clock in clocks if not (told and clock.zone)]
+        return [] if all(np.array_equal(clock.closes, own) for clock in rivals) else rivals
+    margin = CLEARLY if told else -CLEARLY
+    likely = log_likelihood(own, reading.hours, reading.timeframe)
+    if not clocks or clocks[0].likely < likely + margin:
+        return []
+    return [] if told and (clocks[0].zone in FIXED or reading.explained(closes)) else clocks
 
-    Of those that fit as well, but for strays, the first one counts.
+
+def _unnamed(clocks: list[Clock], sample: Moments, reading: Reading, own: TimeArray, *, wrong: bool) -> str:
+    """What is said where nobody named a clock: the options that read the times by each of those that explain them."""
+    both = len({clock.names for clock in clocks}) > 1
+    elsewhere = any(clock.zone for clock in clocks)
+    options = []
+    for clock in clocks:
+        shown = not both and np.array_equal(reading.closes_of(_by(sample, clock.zone), ""), clock.closes)
+        zone = f"--zone {clock.zone or 'UTC'}" if elsewhere else ""
+        options.append(" ".join(filter(None, [zone, "" if shown else f"--times {clock.names}"])))
+    if len(options) > 1:
+        return (
+            f"expected times that show {'their clock' if elsewhere else 'what they name'}, was {len(own)} rows that "
+            f"fit hours of {reading.hours.name} in {len(options)} ways alike: one of {', '.join(options[:SHOWN])}"
+            f"{', ...' if len(options) > SHOWN else ''} must say which"
+        )
+    zone, n_rows, there, best = clocks[0].zone, len(own), _counts(own, reading), _counts(clocks[0].closes, reading)
+    as_taken, other, else_ = (
+        ("times in UTC, as none names an offset", zone, "UTC")
+        if zone
+        else ("times that name what they are taken for", f"a reading of {clocks[0].names}s", "theirs")
+    )
+    return (
+        f"expected {as_taken}, but {other} has {best[0]} of {n_rows} rows in sessions of {reading.hours.name} and "
+        f"{best[1]} in hours of trade, {else_} {there[0]} and {there[1]}; {options[0]} reads them by that clock"
+        f"{', --zone UTC as they stand' if zone and not wrong else ''}"
+    )
+
+
+def _counts(closes: TimeArray, reading: Reading) -> tuple[int, int]:
+    """How many of the bars are of sessions, and how many lie in hours of trade."""
+    sessions, traded = fit(closes, reading.hours, reading.timeframe)
+    return int(sessions.sum()), int(traded.sum())
+
+
+def _fitting(clocks: list[Clock]) -> str:
+    zones = [clock.zone for clock in clocks if clock.zone]
+    return FITS.format(" or ".join(zones)) if zones else f"--times {clocks[0].names} reads them"
+
+
+def _likeliest(moments: Moments, sample: BoolArray, reading: Reading) -> list[Clock]:
+    """The clocks that explain the bars best, as far as any explains all of them; those that agree are one.
+
+    A place counts that is nearly as likely, though the ends of its days may not show: of thin files they do not.
     """
-    fits = {zone: reading.fit(_by(sample, zone)) for zone in CLOCKS}
-    better = [zone for zone in sorted(CLOCKS, key=lambda zone: -sum(fits[zone])) if sum(fits[zone]) > least]
-    best = next((zone for zone in better if _explains(zone, wall, reading)), "")
-    if not best:
-        return "", (0, 0)
-    alike = (zone for zone in CLOCKS if zone in better and sum(fits[zone]) >= sum(fits[best]) - STRAYS * len(sample))
-    zone = next(zone for zone in alike if zone == best or _explains(zone, wall, reading))
-    return zone, fits[zone]
+    part = moments.take(sample)
+    found: dict[tuple[str, bytes], Clock] = {}
+    for zone in ("", *PLACES, *FIXED):
+        for names in reading.names:
+            closes = reading.closes_of(_by(part, zone), names)
+            key = (names, closes.tobytes())
+            if key not in found and _counts(closes, reading)[1] >= (1 - 2 * STRAYS) * len(closes):
+                likely = log_likelihood(closes, reading.hours, reading.timeframe)
+                found[key] = Clock(zone=zone, names=names, closes=closes, likely=likely)
+
+    def explained(one: Clock) -> bool:
+        return reading.explained(reading.closes_of(_by(moments, one.zone), one.names))
+
+    best = next((one for one in sorted(found.values(), key=lambda one: -one.likely) if explained(one)), None)
+    nearly = [one for one in found.values() if best and one.likely > best.likely - CLEARLY]
+    return [one for one in nearly if one.zone not in FIXED or explained(one)]
 
 
-def _explains(zone: str, wall: pl.Series, reading: Reading) -> bool:
-    utc = _by(wall, zone)
-    return reading.hours_of(utc).explained and reading.shift(utc) is None
-
-
-def _by(wall: pl.Series, zone: str) -> pl.Series:
-    moments = in_utc(wall, zone)
-    return moments.zip_with(moments.is_not_null(), wall)
+def _by(moments: Moments, zone: str) -> pl.Series:
+    if not zone:
+        return moments.utc
+    utc = in_utc(moments.wall, zone)
+    return utc.zip_with(utc.is_not_null(), moments.wall)

@@ -11,8 +11,9 @@ import polars as pl
 
 from trading.market import timeframes
 from trading.market.bars import TimeArray
-from trading.market.calendars import NEW_YORK, US_CLOSE, Calendar
-from trading.market.feeds.file_zones import EXTENDED, in_utc
+from trading.market.calendars import Calendar
+from trading.market.feeds.file_evidence import local_minutes, of_sessions
+from trading.market.feeds.file_zones import AFTER, BEFORE, CLOSING, EXTENDED, OPENING
 
 STRAYS: Final = 0.02  # of the rows: so few of them are evidence of nothing
 FEW: Final = 3  # rows, likewise
@@ -22,10 +23,7 @@ A_SEASON: Final = 5  # days of summer or of winter time; fewer say nothing, unle
 HALF: Final = 0.5  # of the days
 MOSTLY: Final = 0.6  # of the days: they begin or end at that very time, and not whenever somebody trades
 SELDOM: Final = 0.01  # of the days
-OPENING, CLOSING = 9 * 60 + 30, US_CLOSE.hour * 60  # minutes of a day in New York
 A_LITTLE: Final = 15  # minutes: thin stocks begin later and end earlier, and auctions end later
-# Before and after sessions stocks trade from 4:00, 7:00 or 8:00 to 18:00, 18:30 or 20:00.
-BEFORE, AFTER = 8 * 60, 18 * 60
 LONGEST: Final = 9 * 60  # no exchange is open for longer, in bars of whole hours
 HALF_AN_HOUR: Final = 30
 ENOUGH, A_HOLE = 20, 0.1  # rows in each half hour of the session, and how small a part of that is none
@@ -82,11 +80,8 @@ def _of_stocks(season: tuple[End, End]) -> bool:
 def trading_hours(closes: TimeArray, hours: Calendar, timeframe: str) -> TradingHours:
     """What (n,) closes in UTC show of the hours of their market."""
     sessions, step = hours.has_close(timeframe, closes), timeframes.seconds(timeframe) // 60
-    local = pl.Series(closes).dt.offset_by("-1us").dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
-    minute = local.dt.hour().cast(pl.Int64) * 60 + local.dt.minute() + 1  # a day's last close is at 24:00
-    traded = minute.is_between(EXTENDED[0], EXTENDED[1] + step, closed="right")
-    frame = pl.DataFrame([local.dt.date().alias("day"), minute.alias("minute"), traded.alias("traded")]).with_columns(
-        beside=~sessions, summer=local.dt.dst_offset() > pl.duration()
+    frame = local_minutes(closes).with_columns(
+        beside=~sessions, traded=pl.col("minute").is_between(EXTENDED[0], EXTENDED[1] + step, closed="right")
     )
     days = (
         frame.group_by("day")
@@ -99,8 +94,7 @@ def trading_hours(closes: TimeArray, hours: Calendar, timeframe: str) -> Trading
         )
         .sort("day")
     )
-    named = in_utc(days["day"].cast(pl.Datetime("us")).dt.offset_by(f"{US_CLOSE.hour}h"), NEW_YORK.key)
-    is_session = hours.has_close("1d", named.to_numpy())
+    is_session = of_sessions(days["day"], hours)
     n_beside, n_traded = (days[of].to_numpy() for of in ("n_beside", "n_traded"))
     day_after_day = n_beside.sum() > max(FEW, STRAYS * len(closes)) and (n_beside > 0).mean() >= HALF
     closed = n_traded[~is_session]
@@ -110,7 +104,7 @@ def trading_hours(closes: TimeArray, hours: Calendar, timeframe: str) -> Trading
         beside=bool(day_after_day or n_closed > STRAYS * len(closes)),
         enough=days.height >= DAYS and len(closes) >= BARS_A_DAY * days.height,
         seasons=tuple(_ends(season, step) for season in _seasons(days.filter(pl.Series(is_session)))),
-        complete=_is_complete(minute.to_numpy()[sessions], step),
+        complete=_is_complete(frame["minute"].to_numpy()[sessions], step),
     )
 
 
@@ -126,15 +120,18 @@ def _ends(season: pl.DataFrame, step: int) -> tuple[End, End]:
     opening = OPENING // step * step  # a session's first bar begins at a multiple of its length
     begin, end = first - step, last
     return (
-        _end(begin, beside=opening - begin, extended=begin <= BEFORE, regular=begins, step=step),
-        _end(end, beside=end - CLOSING, extended=end >= AFTER, regular=ends, step=step),
+        _end(begin, opening - begin, begin <= BEFORE[-1], BEFORE, regular=begins, step=step),
+        _end(end, end - CLOSING, end >= AFTER[0], AFTER, regular=ends, step=step),
     )
 
 
-def _end(minute: int, *, beside: int, extended: bool, regular: bool, step: int) -> End:
+def _end(minute: int, beside: int, extended: bool, usual: tuple[int, ...], *, regular: bool, step: int) -> End:
     """`beside` is by how many minutes a day begins before sessions, or ends after them."""
-    of: Literal["session", "extended", ""] = "session" if abs(beside) <= A_LITTLE else "extended" if extended else ""
-    return End(minute=minute, of=of, regular=regular, odd=regular and not of and abs(beside) > step)
+    session = abs(beside) <= A_LITTLE
+    known = extended and (not regular or any(abs(minute - each) <= A_LITTLE for each in usual))
+    of: Literal["session", "extended", ""] = "session" if session else "extended" if known else ""
+    odd = regular and not session and not extended and abs(beside) > step
+    return End(minute=minute, of=of, regular=regular, odd=odd)
 
 
 def _usual(minutes: pl.Series, quantile: float) -> tuple[int, bool]:

@@ -6,14 +6,16 @@ import re
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 
 from helios.errors import DataError
+from trading.market import timeframes
 from trading.market.bars import BoolArray, TimeArray
-from trading.market.calendars import NEW_YORK, Calendar
+from trading.market.calendars import NEW_YORK, US_CLOSE, Calendar
 
 # The clocks by which vendors and brokers write bars of US stocks, each for all places that share it.
-CLOCKS: Final = (
+PLACES: Final = (
     "America/New_York",
     "America/Chicago",
     "America/Los_Angeles",
@@ -25,10 +27,13 @@ CLOCKS: Final = (
     "Asia/Tokyo",
     "Australia/Sydney",
     "America/New_York+7",  # MetaTrader's servers: their day ends as New York's session of currencies does
-    *(f"Etc/GMT{west:+d}" for west in (*range(-14, 0), *range(1, 13))),
 )
-# Stocks trade before and after a session, too: minutes of a day in New York.
-EXTENDED: Final = (4 * 60, 20 * 60)
+FIXED: Final = tuple(f"Etc/GMT{west:+d}" for west in (*range(-14, 0), *range(1, 13)))
+# Minutes of a day in New York: of sessions, and of the hours before and after them, as vendors have them.
+OPENING, CLOSING = 9 * 60 + 30, US_CLOSE.hour * 60
+BEFORE: Final = (4 * 60, 7 * 60, 8 * 60)
+AFTER: Final = (18 * 60, 18 * 60 + 30, 20 * 60)
+EXTENDED: Final = (BEFORE[0], AFTER[-1])
 _FRIDAY: Final = 5
 _AHEAD: Final = re.compile(r"([^+-]*[a-z])([+-]\d{1,2})")
 
@@ -65,4 +70,5 @@ def fit(closes: TimeArray, hours: Calendar, timeframe: str) -> tuple[BoolArray, 
     local = pl.Series(closes).dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
     minutes = local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute()
     traded = (minutes > EXTENDED[0]) & (minutes <= EXTENDED[1]) & (local.dt.weekday() <= _FRIDAY)
-    return hours.has_close(timeframe, closes), traded.to_numpy()
+    on_grid = closes.astype(np.int64) % (timeframes.seconds(timeframe) * 1_000_000) == 0
+    return hours.has_close(timeframe, closes), traded.to_numpy() & on_grid

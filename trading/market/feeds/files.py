@@ -17,7 +17,7 @@ from trading.market.bars import BarTable, FloatArray, TimeArray, bar_table
 from trading.market.calendars import ALWAYS_OPEN, Calendar, calendar
 from trading.market.feeds import file_columns, file_times
 from trading.market.feeds.file_clocks import Reading, check_clock
-from trading.market.feeds.file_closes import Names, Times, named_closes
+from trading.market.feeds.file_closes import MINUTE, Names, Times, named_closes
 from trading.market.feeds.file_columns import Columns
 from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
@@ -28,6 +28,7 @@ from trading.market.timestamps import stamp
 from trading.market.trades import Trades
 
 UTC_IF_UNNAMED: Final = "UTC, as none is named"
+OF_TRADES: Final = Names("trade", "a price and a quantity stand in each row; the bar of a minute is made of its trades")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +70,35 @@ class FileRows:
         """The readable rows by their closes, and what their times were taken to name."""
         if self.columns.of_trades:
             raise DataError(f"{self.source.path.name} must hold bars, holds trades; import_data makes bars of them")
-        hours, timeframe = calendar(calendar_name), self.source.timeframe
+        hours = calendar(calendar_name)
         closes, names = self._closes(self.moments.utc, hours)
-        reading = Reading(closes_of=lambda utc: self._closes(utc, hours)[0], hours=hours, timeframe=timeframe)
+        reading = Reading(
+            closes_of=lambda utc, names: self._closes(utc, hours, names)[0],
+            names=(says,) if (says := self._says) else ("open", "close"),
+            hours=hours,
+            timeframe=self.source.timeframe,
+        )
+        self._check_clock(self.moments, self.rows, reading, names)
+        return bar_table(self.source.symbol, self.source.timeframe, closes, self.fields, self.rows), names
+
+    def check_trades(self, calendar_name: str) -> None:
+        """Refuse trades at times that are not those of the calendar's market, by their minutes."""
+        minutes = self.moments.utc.to_numpy().astype("datetime64[m]")
+        first = np.isin(np.arange(len(minutes)), np.unique(minutes, return_index=True)[1])
+        reading = Reading(
+            closes_of=lambda utc, _: (utc.to_numpy().astype("datetime64[m]") + MINUTE).astype("datetime64[us]"),
+            names=("",),
+            hours=calendar(calendar_name),
+            timeframe="1m",
+        )
+        self._check_clock(self.moments.take(first), self.rows[first], reading, OF_TRADES)
+
+    def _check_clock(self, moments: Moments, rows: npt.NDArray[np.int64], reading: Reading, names: Names) -> None:
         try:
-            check_clock(
-                self.moments, self.rows, reading, taken_for=f"{names}, in {self.moments.zone or UTC_IF_UNNAMED}"
-            )
+            check_clock(moments, rows, reading, taken_for=f"{names}, in {moments.zone or UTC_IF_UNNAMED}")
             names.check()
         except DataError as error:
             raise DataError(f"{self.source.path.name}, column {self.columns.time[0]}: {error}") from error
-        return bar_table(self.source.symbol, timeframe, closes, self.fields, self.rows), names
 
     def trades(self) -> Trades:
         """The readable rows of a file of trades."""
@@ -89,8 +108,12 @@ class FileRows:
             symbol=self.source.symbol, ts=ts, price=price, quantity=quantity, trade_id=self.trade_ids, row=self.rows
         )
 
-    def _closes(self, utc: pl.Series, hours: Calendar) -> tuple[TimeArray, Names]:
-        says = self.source.times or self.columns.names
+    @property
+    def _says(self) -> str:
+        return self.source.times or self.columns.names
+
+    def _closes(self, utc: pl.Series, hours: Calendar, names: str = "") -> tuple[TimeArray, Names]:
+        says = names or self._says
         teller = f"--times {says}" if self.source.times else f"the column {self.columns.time[0]}"
         because = f"{teller} says" * bool(says)
         wall = self.moments.wall.to_numpy()
