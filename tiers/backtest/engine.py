@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from tiers.backtest import metrics, reasons
-from tiers.backtest.exact import Costs, Decide, Initial, Run, simulate
+from tiers.backtest.exact import Costs, Decide, Initial, Run, actions_by_row, simulate
 from tiers.backtest.history import DecisionLog, HeliosDecider, History, Progress, ServingModels, prepare
 from tiers.backtest.pace import Pace, of_bars
 from tiers.backtest.shipped import BUILT_IN
@@ -226,9 +226,20 @@ def _weighted(
     present = np.isfinite(bars.close[config.start_row :]).any(axis=0)
     weights = np.full(bars.close.shape, np.nan)
     weights[:, present] = strategy.weights(adjusted(bars).close[:, present], start_row=config.start_row)
+    _say_again(weights, bars)
     decider = WeightsDecider(weights, name=strategy.name, lots=config.lots, key=config.key)
     run = _simulate(bars, decider, config, progress, decider.decided)
     return _result(run, bars, config, strategy=strategy.name, params=dict(strategy.params), baseline=baseline)
+
+
+def _say_again(weights: FloatArray, bars: Bars) -> None:
+    """Repeat at the first bar behind a split what was wanted at the bar before it: the order of that one ends."""
+    for row, actions in actions_by_row(bars).items():
+        for action in filter(lambda each: each.is_split, actions):
+            column = bars.symbols.index(action.symbol)
+            before = np.flatnonzero(np.isfinite(bars.close[:row, column]))[-1:]
+            if len(before) and np.isnan(weights[row, column]):
+                weights[row, column] = weights[before[0], column]
 
 
 def _simulate(bars: Bars, decide: Decide, config: Config, progress: Progress, decided: BoolArray | None = None) -> Run:

@@ -164,6 +164,13 @@ def test_decisions_up_to_a_bar_know_nothing_of_later_actions() -> None:
         np.testing.assert_array_equal(getattr(later.log, name)[:n], getattr(plain.log, name)[:n])
 
 
+def test_buy_and_hold_buys_what_splits_between_its_first_two_bars_a_bar_later() -> None:
+    bars = happened(prices([10, 5, 5, 5.0], [10, 5, 5, 5.5]), 1, "split", 2)
+    result = engine.run_strategy(bars, BuyAndHold(), replace(config(bars), start_row=0))
+    assert [len(row) for row in result.run.fills] == [0, 0, 1, 0]
+    assert result.run.equity[-1] > 1_090_000
+
+
 def test_a_strategy_of_prices_sees_no_split_and_the_sentences_tell_what_was_booked() -> None:
     bars = happened(split_in_two(market(400, 2, seed=4)), 320, "dividend", "0.25")
     result = engine.run_strategy(bars, BuyAndHold(), config(bars))

@@ -29,9 +29,18 @@ def make_holes(desk: Stack, first: str, last: str) -> None:
     assert len({symbol for (symbol,) in gone}) == 3
 
 
+def store_dividends(desk: Stack) -> None:
+    """Two of each stock in the days that are replayed; splits of adjusted prices would be refused."""
+    path = desk.root / "dividends.csv"
+    path.write_text("date,dividend\n2011-03-15,0.9\n2011-04-05,0.3\n2012-06-18,0.7\n2012-07-03,0.2\n")
+    for symbol in ("AAPL", "GOOG", "IBM", "MSFT"):
+        desk.manage("import_data", str(path), "--actions", "--symbol", symbol)
+
+
 def assert_one_path(desk: Stack, bars: dict[str, int], *, timeout_s: float) -> None:
     """Replay so many bars of each book, all at once through the same workers, and compare each with its backtest."""
     make_holes(desk, "2012-06-01", "2012-09-30")
+    store_dividends(desk)
     desk.environ |= {"HELIOS_FEE_BPS": "0.1", "HELIOS_SLIPPAGE_BPS": "0.1"}  # at more no minute is worth a trade
     desk.manage("flags", "whitelist", "advanced_risk_engine", "add", "AAPL", "GOOG", "IBM", "SPY")  # not MSFT
     desk.manage("flags", "enable", "advanced_risk_engine")
@@ -59,6 +68,8 @@ def assert_one_path(desk: Stack, bars: dict[str, int], *, timeout_s: float) -> N
         assert twin["worst"]["equity"] == 0.0
         assert twin["orders_equal"], name
         assert twin["fills_equal"], name
+    booked = desk.query("SELECT DISTINCT b.name FROM booked_actions a JOIN portfolio_state b ON b.id = a.book_id")
+    assert {name for (name,) in booked} == set(bars) - {"minutes"}
 
 
 def test_the_chain_gives_the_decisions_of_the_backtest(desk: Stack) -> None:
