@@ -101,6 +101,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("import_data", "bad.csv", "--symbol", "AAPL", "--timeframe", "1d", "--asset-class", "crypto", "--drop-invalid"),
     ("download_data", "--pairs", "N W"),
     ("repair_data", "--timerange", "2026"),
+    ("bus", "read", "news"),
     ("stream", "--pairs", "N W"),
     ("paper_book", "new", "--symbols", "GONE", "--timeframe", "1d"),
     ("paper_book", "new", "--symbols", "AAPL", "--timeframe", "1d", "--cash", "much"),

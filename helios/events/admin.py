@@ -1,8 +1,9 @@
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.decorators import display
+from unfold.decorators import action, display
 
-from helios.events.models import SystemEvent
+from helios.events.models import PoisonMessage, SystemEvent
 from helios.web.admin_base import ReadOnlyAdmin
 
 
@@ -24,3 +25,18 @@ class SystemEventAdmin(ReadOnlyAdmin):
 
     def get_sortable_by(self, _request: HttpRequest) -> tuple[str, ...]:
         return ("ts", "kind")
+
+
+@admin.register(PoisonMessage)
+class PoisonMessageAdmin(ReadOnlyAdmin):
+    """Events that a group of consumers could not take in: looked at, and given back once their cause is mended."""
+
+    list_display = ("set_aside_at", "topic", "group", "entry", "state", "fault")
+    list_filter = ("state", "topic", "group")
+    search_fields = ("entry", "fault")
+    actions = ("give_back",)
+
+    @action(description="Give back to their group")
+    def give_back(self, request: HttpRequest, queryset: QuerySet[PoisonMessage]) -> None:
+        n = queryset.filter(state=PoisonMessage.State.ASIDE).update(state=PoisonMessage.State.AGAIN)
+        self.message_user(request, f"{n} given back: their group takes them in its next step.")

@@ -28,3 +28,32 @@ class SystemEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject}".strip()
+
+
+class PoisonMessage(models.Model):
+    """An event that a group of consumers could not take in, set aside so that it holds up no other one."""
+
+    class State(models.TextChoices):
+        ASIDE = "aside", "set aside"
+        AGAIN = "again", "given back to its group"
+        DONE = "done"
+
+    topic = models.CharField(max_length=32)
+    group = models.CharField(max_length=64)
+    entry = models.CharField(max_length=48, help_text="its place in the stream")
+    body = models.TextField()
+    fault = models.CharField(max_length=255)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ASIDE)
+    set_aside_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "bus_poison"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["topic", "group", "entry"], name="bus_poison_once"),
+            models.CheckConstraint(condition=models.Q(state__in=["aside", "again", "done"]), name="bus_poison_state"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.entry} for {self.group}"

@@ -66,7 +66,7 @@ class Minutes:
 
         A bar that no market has makes nothing known.
         """
-        if row is not None and not _sane(row):
+        if row is not None and not sane(row):
             return Closed(symbol=self.symbol, close=close, row=row)
         if close in self.known:
             if self.known[close] == row:
@@ -127,7 +127,8 @@ def _joined(rows: Sequence[Row]) -> Row:
     return opens[0], max(highs), min(lows), closes[-1], sum(volumes)
 
 
-def _sane(row: Row) -> bool:
+def sane(row: Row) -> bool:
+    """Whether a market can have such a bar."""
     open_, high, low, close, volume = row
     return 0 < low <= min(open_, close) and max(open_, close) <= high < inf and 0 <= volume < inf
 

@@ -15,6 +15,7 @@ import django
 
 def main(url: str, clock: str, *symbols: str) -> None:
     django.setup()
+    from tiers.live import relay
     from tiers.live.feed import depth, session
     from trading.venues.valr import market
     from trading.venues.valr.client import Client
@@ -31,6 +32,7 @@ def main(url: str, clock: str, *symbols: str) -> None:
             market.Market(client),
             url,
             pairs,
+            relay.bus(),
             by_change=frozenset(symbols),
             silent_s=1.0,
             pause_s=0.05,

@@ -12,8 +12,9 @@ from helios.errors import Transient
 from helios.events.models import SystemEvent
 from tests.support.venues.tape import Tape
 from tests.support.venues.valr import StandIn
+from tiers.live import relay
+from tiers.live.alone import Alone
 from tiers.live.feed import recorder
-from tiers.live.feed.alone import Alone
 from tiers.live.feed.depth import Noted
 from tiers.live.feed.session import Session
 from trading.venues.valr.client import Client
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def session() -> Iterator[Session]:
     with StandIn({("BTC", "ZAR"): Tape()}) as venue, Client(venue.url) as client:
-        yield Session(Market(client), venue.url, list(pairs(client).values()))
+        yield Session(Market(client), venue.url, list(pairs(client).values()), relay.bus())
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -54,7 +55,7 @@ def test_the_venues_clock_is_measured_and_followed_within_reason(
 
 
 def test_an_instrument_is_streamed_by_one_process_until_that_ends() -> None:
-    first, second = Alone(), Alone()
+    first, second = Alone("feed"), Alone("feed")
     try:
         assert first.hold(["A", "B"]) == ["A", "B"]
         assert second.hold(["B", "C"]) == ["C"]

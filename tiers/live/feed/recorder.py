@@ -18,14 +18,16 @@ from loguru import logger
 from helios import events
 from helios.breakers import breaker
 from helios.db.partitions import ensure_partitions
+from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.minutes import Closed, HeardTrade, Higher, Row
+from tiers.ingest.minutes import Closed, HeardTrade, Higher, Row, sane
 from tiers.ingest.validate import keep_the_rules, validate
 from tiers.live.feed.depth import Noted
 from trading.enums import Timeframe
+from trading.events import MarketEvent
 from trading.market import write as market
-from trading.market.bars import BarTable, bar_table, union
+from trading.market.bars import FIELDS, BarTable, bar_table, union
 from trading.models import FeedCoverage, OrderBookSnapshot
 
 DATABASE = "postgres_db"
@@ -59,6 +61,21 @@ def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> Non
         _write_trades(told)
         _write_books(books)
         cover({one.closed.symbol: one.until for one in told})
+
+
+def events_of(told: Sequence[Told]) -> list[Event]:
+    """What the event bus tells of closed minutes and of the higher bars that they complete."""
+    found = list[Event]()
+    for one in told:
+        if one.closed.row is not None and sane(one.closed.row):
+            found.append(bar_event(one.closed.symbol, Timeframe.M1, one.closed.close, one.closed.row))
+        found += [bar_event(one.closed.symbol, bar.timeframe, bar.close, bar.row) for bar in one.higher]
+    return found
+
+
+def bar_event(symbol: str, timeframe: str, close: int, row: Row) -> Event:
+    """The event of one bar."""
+    return MarketEvent(symbol=symbol, timeframe=timeframe, bar_ts=moment(close), **dict(zip(FIELDS, row, strict=True)))
 
 
 def cover(until: dict[str, int]) -> None:

@@ -24,11 +24,12 @@ from loguru import logger
 from helios import events
 from helios.db.failures import UNAVAILABLE
 from helios.errors import HeliosError, Transient, error_text
+from helios.events.bus import Bus, Event
 from tiers.ingest.minutes import SECOND, Minutes
 from tiers.live.feed import recorder, repair
 from tiers.live.feed.depth import Noted, OrderBooks, now_and_then
 from tiers.live.feed.recorder import Told
-from trading.enums import AssetClass
+from trading.enums import AssetClass, Timeframe
 from trading.market.instruments import ensure_instrument
 from trading.models import FeedCoverage
 from trading.venues.base import Pair
@@ -39,7 +40,7 @@ SOURCE = "valr:stream"
 LONGEST_PAUSE_S = 30.0
 WATCH_S = 1.0
 SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
-SKEWED_S = 1.0  # by which it is told that the venue's clock has moved against ours
+SKEWED_S = 1.0  # a clock that differs by less is right; one that has moved by more is told
 MOST_SKEW_S = 60.0  # a clock that differs more is not followed
 COMPARE_S = 600.0
 BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fetches more
@@ -52,6 +53,7 @@ class Session:
     venue: valr.Market
     url: str
     pairs: Sequence[Pair]
+    bus: Bus
     streaming: bool = True  # else all is asked for by request, minute by minute
     by_change: frozenset[str] = frozenset()  # instruments whose order books come change by change, not whole
     silent_s: float = stream.SILENT_S
@@ -60,7 +62,7 @@ class Session:
     _minutes: dict[str, Minutes] = field(default_factory=dict)
     _books: OrderBooks = field(init=False)
     _again: asyncio.Queue[stream.Wanted] = field(default_factory=asyncio.Queue)
-    _told: queue.SimpleQueue[Told | Noted | None] = field(default_factory=queue.SimpleQueue)
+    _told: queue.SimpleQueue[Told | Noted | Event | None] = field(default_factory=queue.SimpleQueue)
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
@@ -175,7 +177,14 @@ class Session:
         known = after if found is None else repair.microseconds(found.until)
         if found is not None and known > after:
             unusable = [repair.microseconds(each.bar_ts) for each in found.bad if each.bar_ts is not None]
-            self._minutes[code].asked(after, known, found.rows, unusable)
+            minutes = self._minutes[code]
+            before = minutes.until
+            minutes.asked(after, known, found.rows, unusable)
+            closed = [(close, row) for close, row in found.rows.items() if after < close <= known]
+            bars = [(Timeframe.M1.value, *each) for each in closed]
+            bars += [(bar.timeframe, bar.close, bar.row) for bar in minutes.higher(before)]
+            for bar in bars:
+                self._told.put(recorder.bar_event(minutes.symbol, *bar))
         self._refused[code] = 0 if known > after else self._refused[code] + 1
         pause_s = min(WATCH_S * 2 ** self._refused[code], LONGEST_PAUSE_S) if self._refused[code] else 0.0
         self._asking[code] = time.monotonic() + pause_s
@@ -198,8 +207,7 @@ class Session:
             logger.bind(error=error_text(error)).warning("feed.clock_unknown")
             return
         moved_s = skew_s - self._ahead / SECOND
-        if abs(skew_s) <= MOST_SKEW_S:
-            self._ahead = round(skew_s * SECOND)
+        self._ahead = round(skew_s * SECOND) if SKEWED_S < abs(skew_s) <= MOST_SKEW_S else 0
         if abs(moved_s) > SKEWED_S:
             logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
             _tell("feed.clock_skew", {"ahead_s": round(skew_s, 3)})
@@ -227,7 +235,7 @@ class Session:
             if not more:
                 return
 
-    def _stored(self, told: list[Told | Noted]) -> None:
+    def _stored(self, told: list[Told | Noted | Event]) -> None:
         pause_s = 0.1
         bars, books = [one for one in told if isinstance(one, Told)], [one for one in told if isinstance(one, Noted)]
         while True:
@@ -240,7 +248,16 @@ class Session:
                     return  # the next process asks for it
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
+                events = [one for one in told if isinstance(one, Event)]
+                self._publish([*events, *recorder.events_of(bars)])
                 return
+
+    def _publish(self, events: list[Event]) -> None:
+        """Tell who follows the market; what the bus is not told is in the table."""
+        try:
+            self.bus.publish(events)
+        except HeliosError as error:
+            logger.bind(error=error_text(error)).warning("feed.not_published")
 
     def _repair(self, loop: asyncio.AbstractEventLoop) -> None:
         pairs = {pair.code: pair for pair in self.pairs}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from helios.env import get_env
 from helios.errors import HeliosError, Transient, error_text
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
+from tiers.live import relay
+from tiers.live.alone import Alone
 from tiers.live.feed import wanted
-from tiers.live.feed.alone import Alone
 from tiers.live.feed.session import Session
 from trading.venues.base import Pair
 from trading.venues.valr.client import Client
@@ -54,10 +56,14 @@ async def _until_told(given: list[str] | None) -> None:
         loop.add_signal_handler(each, asked.set)
     with Market(Client.of(get_env())) as venue:
         names = wanted.names(venue, given) if given else None
+        relaying = threading.Thread(target=relay.keep_telling, args=(stop := threading.Event(),))
+        relaying.start()
         streaming = asyncio.create_task(_stream(venue, names))
         ending = asyncio.create_task(asked.wait())
         await asyncio.wait([streaming, ending], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
+        stop.set()
+        await asyncio.to_thread(relaying.join)
         if not streaming.done():
             streaming.cancel()
             await asyncio.gather(streaming, return_exceptions=True)
@@ -68,7 +74,7 @@ async def _until_told(given: list[str] | None) -> None:
 
 async def _stream(venue: Market, names: list[str] | None) -> None:
     """Hear the pairs that are wanted, and anew when others are, or when a flag chooses another way."""
-    alone, chosen = Alone(), _Chosen()
+    alone, chosen = Alone("feed"), _Chosen()
     while True:
         chosen = await asyncio.to_thread(_chosen, names, alone, chosen)
         if not chosen.symbols:
@@ -92,7 +98,9 @@ async def _stream(venue: Market, names: list[str] | None) -> None:
 
 
 def _session(venue: Market, pairs: Sequence[Pair], chosen: _Chosen) -> Session:
-    return Session(venue, get_env().valr_url, pairs, streaming=chosen.streaming, by_change=chosen.by_change)
+    return Session(
+        venue, get_env().valr_url, pairs, relay.bus(), streaming=chosen.streaming, by_change=chosen.by_change
+    )
 
 
 @dataclass(frozen=True, slots=True)

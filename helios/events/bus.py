@@ -1,0 +1,111 @@
+"""The event bus: typed events on streams of Redis, one a topic, which anybody may follow from any place on.
+
+What is told has happened and is stored: a publisher speaks after its transaction. A stream keeps its newest `KEPT`
+events; older ones are in the database alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from helios.errors import Transient, error_text
+
+if TYPE_CHECKING:  # see helios.redis_client
+    import redis
+
+KEPT: Final = 100_000
+BEGINNING: Final = "0-0"
+_PREFIX: Final = "helios:bus:"
+_MARKS: Final = "helios:bus-marks"  # up to where a publisher has told what
+
+
+class Event(BaseModel):
+    """Something that happened, in one shape a topic: fields are checked as they are sent and as they are read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    topic: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One place of a stream; `event` is None where the `body` cannot be read, and `fault` says why."""
+
+    topic: str
+    id: str
+    body: str
+    event: Event | None
+    fault: str = ""
+
+
+class Bus:
+    """The streams of some kinds of events. `guard` is what stands around each call, such as a breaker.
+
+    Every method raises `Transient` where Redis does not answer, and as the guard does.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        kinds: Iterable[type[Event]],
+        *,
+        guard: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:
+        self.client = client
+        self.kinds: Mapping[str, type[Event]] = {kind.topic: kind for kind in kinds}
+        self._guard = guard
+
+    def publish(self, events: Iterable[Event], *, marks: dict[Any, Any] | None = None) -> None:
+        """Tell events in this order, and with them, all or nothing, up to where their publisher has come."""
+        with self.asking():
+            pipe = self.client.pipeline(transaction=True)
+            for event in events:
+                pipe.xadd(key(event.topic), {"body": event.model_dump_json()}, maxlen=KEPT, approximate=True)
+            if marks:
+                pipe.hset(_MARKS, mapping=marks)
+            pipe.execute()
+
+    def marks(self) -> dict[str, str]:
+        """Up to where publishers have come."""
+        with self.asking():
+            found: dict[bytes, bytes] = self.client.hgetall(_MARKS)  # type: ignore[assignment]  # of the asynchronous one
+        return {name.decode(): mark.decode() for name, mark in found.items()}
+
+    def read(self, topic: str, after: str = BEGINNING, *, n: int = 100) -> list[Entry]:
+        """The next events of a topic behind a place, again as often as one asks."""
+        with self.asking():
+            found: Any = self.client.xrange(key(topic), f"({after}", "+", count=n)
+        return [self.entry(topic, name, fields) for name, fields in found]
+
+    def entry(self, topic: str, name: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+        """A stream's entry with its event."""
+        body = fields.get(b"body", b"").decode(errors="replace")
+        event, fault = None, ""
+        try:
+            event = self.kinds[topic].model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            fault = f"must be an event of {topic}, was not: {place + ': ' if place else ''}{first['msg']}"
+        return Entry(topic=topic, id=name.decode(), body=body, event=event, fault=fault)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """A call to Redis."""
+        from redis import RedisError  # noqa: PLC0415 - see helios.redis_client
+
+        try:
+            with self._guard():
+                yield
+        except (RedisError, OSError) as error:
+            raise Transient(f"the event bus did not answer: {error_text(error)}") from error
+
+
+def key(topic: str) -> str:
+    """The stream of a topic."""
+    return f"{_PREFIX}{topic}"

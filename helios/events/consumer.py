@@ -1,0 +1,110 @@
+"""Who follows the event bus: a group of consumers, each event to one of them, until it is done or set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from loguru import logger
+
+from helios.db.text import clean
+from helios.errors import error_text
+from helios.events.bus import BEGINNING, Bus, Entry, Event, key
+from helios.events.models import PoisonMessage
+
+PATIENCE: Final = 3  # times that an event is handed out before it is set aside
+IDLE_MS: Final = 30_000  # after which an event that a consumer has taken and not done is handed out again
+AT_ONCE: Final = 50
+LONGEST_BODY: Final = 10_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Consumer:
+    """One member of a group; `handle` does what an event asks for, and may be asked again where it failed or died."""
+
+    bus: Bus
+    group: str
+    name: str
+    topics: Sequence[str]
+    handle: Callable[[Event], None]
+    idle_ms: int = IDLE_MS
+
+    def join(self, after: str = BEGINNING) -> None:
+        """Make the group where there is none yet, which then begins behind this place (`$`: with what comes)."""
+        from redis import ResponseError  # noqa: PLC0415 - see helios.redis_client
+
+        for topic in self.topics:
+            with self.bus.asking():
+                try:
+                    self.bus.client.xgroup_create(key(topic), self.group, after, mkstream=True)
+                except ResponseError as error:
+                    if "BUSYGROUP" not in str(error):
+                        raise
+
+    def step(self, wait_ms: int = 1_000) -> int:
+        """Take what is there, waiting this long at most, and do it; how many events were done or set aside."""
+        entries = [*self._given_back(), *self._left_over()]
+        return sum(map(self._do, entries or self._new(wait_ms)))
+
+    def _new(self, wait_ms: int) -> list[Entry]:
+        with self.bus.asking():
+            streams: dict[Any, Any] = {key(topic): ">" for topic in self.topics}
+            found: Any = self.bus.client.xreadgroup(self.group, self.name, streams, AT_ONCE, wait_ms or None)
+        by_key = {key(topic).encode(): topic for topic in self.topics}
+        return [self.bus.entry(by_key[stream], *each) for stream, entries in found or () for each in entries]
+
+    def _left_over(self) -> list[Entry]:
+        """What some consumer of the group has taken long ago and not done."""
+        found = list[Entry]()
+        for topic in self.topics:
+            with self.bus.asking():
+                _, entries, *_ = self.bus.client.xautoclaim(
+                    key(topic), self.group, self.name, self.idle_ms, BEGINNING, AT_ONCE
+                )
+            found += [self.bus.entry(topic, *each) for each in entries]
+        return found
+
+    def _given_back(self) -> list[Entry]:
+        """What a person has given back to the group, of what it had set aside."""
+        rows = PoisonMessage.objects.filter(group=self.group, topic__in=self.topics, state=PoisonMessage.State.AGAIN)
+        return [self.bus.entry(row.topic, row.entry.encode(), {b"body": row.body.encode()}) for row in rows[:AT_ONCE]]
+
+    def _do(self, entry: Entry) -> bool:
+        fault = entry.fault
+        if entry.event is not None:
+            try:
+                self.handle(entry.event)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next event may need nothing of it
+                fault = error_text(error)
+                if self._times(entry) < PATIENCE:
+                    logger.bind(topic=entry.topic, entry=entry.id, error=fault).warning("bus.not_done")
+                    return False
+        if fault:
+            self._set_aside(entry, fault)
+        else:
+            self._rows(entry).update(state=PoisonMessage.State.DONE)
+        with self.bus.asking():
+            self.bus.client.xack(key(entry.topic), self.group, entry.id)
+        return True
+
+    def _times(self, entry: Entry) -> int:
+        """How often an event was handed out; what was given back has had its tries."""
+        with self.bus.asking():
+            found: Any = self.bus.client.xpending_range(key(entry.topic), self.group, entry.id, entry.id, 1)
+        return int(found[0]["times_delivered"]) if found else PATIENCE
+
+    def _set_aside(self, entry: Entry, fault: str) -> None:
+        told = {"body": clean(entry.body[:LONGEST_BODY]), "fault": clean(fault)[:255]}
+        PoisonMessage.objects.update_or_create(
+            topic=entry.topic,
+            group=self.group,
+            entry=entry.id,
+            defaults={**told, "state": PoisonMessage.State.ASIDE},
+        )
+        logger.bind(topic=entry.topic, group=self.group, entry=entry.id, fault=fault).error("bus.set_aside")
+
+    def _rows(self, entry: Entry) -> Any:
+        return PoisonMessage.objects.filter(topic=entry.topic, group=self.group, entry=entry.id).exclude(
+            state=PoisonMessage.State.DONE
+        )

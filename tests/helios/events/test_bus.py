@@ -1,0 +1,144 @@
+"""The event bus: typed events in order, to each group once, again from any place, and none that holds up the others."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+import redis
+from django.test import Client
+
+from helios.errors import Transient
+from helios.events import bus as bus_room
+from helios.events.bus import Bus, Event, key
+from helios.events.consumer import Consumer
+from helios.events.models import PoisonMessage
+from helios.redis_client import connect
+
+pytestmark = pytest.mark.django_db
+
+
+class Shout(Event):
+    topic: ClassVar[str] = "shout"
+    word: str
+    n: int = 0
+
+
+@pytest.fixture
+def bus(clean_redis: redis.Redis) -> Bus:
+    return Bus(clean_redis, [Shout])
+
+
+def member(bus: Bus, name: str, heard: list[Event], *, group: str = "people", fails: str = "") -> Consumer:
+    def handle(event: Event) -> None:
+        if fails and event.word == fails:
+            raise RuntimeError(f"cannot hear {fails}\0")
+        heard.append(event)
+
+    made = Consumer(bus=bus, group=group, name=name, topics=["shout"], handle=handle, idle_ms=0)
+    made.join()
+    return made
+
+
+def drained(consumer: Consumer) -> int:
+    """Steps until nothing is left; how many were done."""
+    n = 0
+    while (done := consumer.step(wait_ms=1)) or consumer.bus.client.xpending(key("shout"), consumer.group)["pending"]:
+        n += done
+    return n
+
+
+def shouts(*words: str) -> list[Event]:
+    return [Shout(word=word, n=n) for n, word in enumerate(words)]
+
+
+def test_events_are_read_in_order_from_any_place_as_often_as_one_asks(bus: Bus) -> None:
+    bus.publish(shouts("a", "b", "c"))
+    entries = bus.read("shout")
+    assert [entry.event for entry in entries] == shouts("a", "b", "c")
+    assert [entry.event for entry in bus.read("shout", entries[0].id)] == shouts("a", "b", "c")[1:]
+    assert [entry.event for entry in bus.read("shout", n=1)] == shouts("a")
+
+
+def test_each_group_has_every_event_and_its_members_share_them(bus: Bus) -> None:
+    bus.publish(shouts(*"abcd"))
+    heard, others = list[Event](), list[Event]()
+    ann, bob = member(bus, "ann", heard), member(bus, "bob", heard)
+    assert ann.step(wait_ms=1) + bob.step(wait_ms=1) == 4
+    assert heard == shouts(*"abcd")
+    assert drained(member(bus, "eve", others, group="others")) == 4
+    assert others == shouts(*"abcd")
+    bus.publish(shouts("e"))
+    assert drained(bob) == 1
+    assert drained(ann) == 0
+
+
+def test_what_a_member_took_and_died_over_is_done_by_another(bus: Bus) -> None:
+    bus.publish(shouts("a"))
+    heard = list[Event]()
+    member(bus, "ann", heard)
+    taken = bus.client.xreadgroup("people", "ann", {key("shout"): ">"})
+    assert len(taken) == 1
+    assert drained(member(bus, "bob", heard)) == 1
+    assert heard == shouts("a")
+
+
+def test_an_event_that_always_fails_is_set_aside_and_holds_up_no_other(bus: Bus) -> None:
+    bus.publish(shouts("a", "b", "c"))
+    heard = list[Event]()
+    ann = member(bus, "ann", heard, fails="b")
+    assert drained(ann) == 3
+    assert heard == [Shout(word="a", n=0), Shout(word="c", n=2)]
+    row = PoisonMessage.objects.get()
+    assert (row.topic, row.group, row.state, row.fault) == (
+        "shout",
+        "people",
+        "aside",
+        "RuntimeError: cannot hear b\N{REPLACEMENT CHARACTER}",
+    )
+    assert '"word":"b"' in row.body
+    assert bus.client.xpending(key("shout"), "people")["pending"] == 0
+
+
+def test_what_is_no_event_is_set_aside_at_once_with_a_sentence(bus: Bus) -> None:
+    for body in (b"{", b'{"word":1}', b'{"word":"a","more":2}', b"\xff\0"):
+        bus.client.xadd(key("shout"), {"body": body})
+    bus.client.xadd(key("shout"), {"other": "a"})
+    bus.publish(shouts("a"))
+    heard = list[Event]()
+    assert member(bus, "ann", heard).step(wait_ms=1) == 6
+    assert heard == shouts("a")
+    faults = list(PoisonMessage.objects.order_by("pk").values_list("fault", flat=True))
+    assert len(faults) == 5
+    assert faults[1] == "must be an event of shout, was not: word: Input should be a valid string"
+    assert [entry.event is None for entry in bus.read("shout")] == [True] * 5 + [False]
+
+
+def test_what_was_set_aside_is_given_back_in_the_admin(bus: Bus, admin_client: Client) -> None:
+    bus.publish(shouts("b"))
+    heard = list[Event]()
+    drained(member(bus, "ann", heard, fails="b"))
+    page = admin_client.get("/admin/events/poisonmessage/")
+    assert "cannot hear b" in page.content.decode()
+    chosen = {"action": "give_back", "_selected_action": [PoisonMessage.objects.get().pk], "reason": "mended"}
+    assert admin_client.post("/admin/events/poisonmessage/", chosen).status_code == 302
+    assert member(bus, "ann", heard, fails="b").step(wait_ms=1) == 1
+    assert PoisonMessage.objects.get().state == "aside"  # not mended after all
+    PoisonMessage.objects.update(state="again")
+    assert member(bus, "bob", heard).step(wait_ms=1) == 1
+    assert heard == shouts("b")
+    assert PoisonMessage.objects.get().state == "done"
+    assert member(bus, "bob", heard).step(wait_ms=1) == 0
+
+
+def test_a_stream_keeps_its_newest_events(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_room, "KEPT", 100)
+    for _ in range(10):
+        bus.publish(shouts(*"abcde") * 20)
+    assert 100 <= bus.client.xlen(key("shout")) < 300  # Redis drops whole nodes
+
+
+def test_a_bus_that_is_away_is_one_sentence() -> None:
+    away = Bus(connect("redis://127.0.0.1:1/0", timeout_s=1.0), [Shout])
+    with pytest.raises(Transient, match="the event bus did not answer"):
+        away.publish(shouts("a"))

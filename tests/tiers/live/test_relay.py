@@ -1,0 +1,112 @@
+"""What books decide and do comes on the event bus: all of it, once, in order, whatever was away meanwhile."""
+
+from __future__ import annotations
+
+import io
+import json
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+import redis
+from django.core.management import CommandError, call_command
+
+from tests.support.live_market import make_bars, stored
+from tests.support.orders import Intent, record_intents
+from tiers.live import chain, relay, stages
+from tiers.live.relay import Relay
+from trading.books import write as books
+from trading.events import RiskEvent, SignalEvent, TradeEvent
+from trading.market.timestamps import utc
+from trading.models import LedgerEntry, MLPrediction, Order, Stage, TradeExecution
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
+N_CYCLES = 6
+
+
+@pytest.fixture
+def cycles(db: Any) -> list[Any]:
+    """Some cycles of a book that trades."""
+    times = [utc(ts) for ts in stored(make_bars(("AAPL", "IBM"), n_bars=400, seed=3)).ts]
+    options = {
+        "mode": "replay",
+        "timeframe": "1d",
+        "symbols": ["AAPL", "IBM"],
+        "flag_overrides": {"auto_trading": True},
+    }
+    costs = {"initial_cash": D(100_000), "fee_bps": D(5), "slippage_bps": D(2)}
+    book = books.create_book("desk", replay_from=times[350], replay_until=times[-1], **options, **costs)
+    return [_run(book, moment) for moment in times[350 : 350 + N_CYCLES]]
+
+
+def _run(book: Any, bar_ts: Any) -> Any:
+    cycle = chain.start(book, bar_ts, send=False)
+    for stage in chain.STAGES:
+        if stage is Stage.EXECUTE:  # no model is there to want anything
+            record_intents(cycle, [Intent(symbol=symbol, bar_ts=bar_ts) for symbol in book.symbols])
+        stages.run_stage(cycle.pk, stage)
+    cycle.refresh_from_db()
+    return cycle
+
+
+def told(topic: str) -> list[Any]:
+    return [entry.event for entry in relay.bus().read(topic, n=1_000)]
+
+
+def test_every_forecast_decision_order_and_fill_is_told_once_and_in_order(cycles: list[Any]) -> None:
+    assert Relay(relay.bus()).step() == LedgerEntry.objects.count()
+    assert Relay(relay.bus()).step() == 0
+    signals, risks, trades = told("signal"), told("risk"), told("trade")
+    rows = list(MLPrediction.objects.order_by("pk"))
+    assert [(one.cycle, one.symbol, one.signal, one.p_buy) for one in signals] == [
+        (row.cycle_id, row.symbol, row.signal, row.p_buy) for row in rows
+    ]
+    assert [one.cycle for one in risks] == [cycle.pk for cycle in cycles]
+    assert all(isinstance(one, RiskEvent) and set(one.max_weight) == {"AAPL", "IBM"} for one in risks)
+    orders = [one for one in trades if one.kind == "order"]
+    assert [(one.client_order_id, one.quantity) for one in orders] == [
+        (row.client_order_id, row.quantity) for row in Order.objects.order_by("pk")
+    ]
+    fills = [one for one in trades if one.kind == "fill"]
+    assert [(one.client_order_id, one.price, one.fee) for one in fills] == [
+        (row.order.client_order_id, row.price, row.fee) for row in TradeExecution.objects.order_by("pk")
+    ]
+    assert fills
+    assert orders
+    assert isinstance(signals[0], SignalEvent)
+    assert isinstance(trades[0], TradeEvent)
+    assert (signals[0].book, signals[0].mode, signals[0].bar_ts) == ("desk", "replay", cycles[0].bar_ts)
+
+
+def test_a_relay_that_goes_on_after_another_tells_the_rest(cycles: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "AT_ONCE", 7)
+    steps = 0
+    while Relay(relay.bus()).step():
+        steps += 1
+    assert steps == -(-LedgerEntry.objects.count() // 7)
+    assert len(told("signal")) == MLPrediction.objects.count()
+
+
+def test_a_bus_that_has_lost_everything_is_told_anew(cycles: list[Any], clean_redis: redis.Redis) -> None:
+    Relay(relay.bus()).step()
+    before = told("trade")
+    clean_redis.flushdb()
+    Relay(relay.bus()).step()
+    assert told("trade") == before
+
+
+def test_the_command_reads_topics_and_says_who_follows_them(cycles: list[Any]) -> None:
+    Relay(relay.bus()).step()
+    out = io.StringIO()
+    call_command("bus", "read", "risk", "-n", "2", stdout=out)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["event"]["cycle"] for line in lines] == [cycle.pk for cycle in cycles[:2]]
+    out = io.StringIO()
+    call_command("bus", "status", stdout=out)
+    assert f"risk: {N_CYCLES} events" in out.getvalue()
+    for words, sentence in (
+        (("read", "news"), "a topic must be one of market, signal, risk, trade, was 'news'"),
+        (("follow", "risk"), "follow needs --group NAME"),
+    ):
+        with pytest.raises(CommandError, match=sentence):
+            call_command("bus", *words)

@@ -1,0 +1,170 @@
+"""From the ledger to the event bus: what books decide and do, told in the order in which it is written there.
+
+Nothing of it costs a cycle anything: the relay reads what is committed. How far it has told each book's ledger is kept
+beside the streams and moves with what it tells, so that nothing is told twice or left out, whoever is killed. A bus
+that has lost everything is told the newest entries of each book anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, cast
+
+from django.conf import settings
+from django.db import close_old_connections, connection
+from loguru import logger
+
+from helios.breakers import breaker
+from helios.db.failures import UNAVAILABLE
+from helios.errors import HeliosError, error_text
+from helios.events.bus import Bus, Event
+from helios.redis_client import connect
+from tiers.live.alone import Alone
+from trading.events import KINDS, RiskEvent, SignalEvent, TradeEvent
+from trading.models import LedgerEntry, MLPrediction, Order, PipelineCycle, RiskDecision
+
+STEP_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
+TIMEOUT_S: Final = 5.0
+AT_ONCE: Final = 200  # entries of a book
+ANEW: Final = 1_000  # entries of a book, to a bus that knows nothing of it
+FORECAST: Final = ("symbol", "signal", "p_sell", "p_hold", "p_buy", "horizon_bars")
+_BEHIND: Final = """
+    SELECT l.id FROM unnest(%s::bigint[], %s::int[]) AS told(book, sequence)
+    CROSS JOIN LATERAL (
+        SELECT id, sequence FROM decision_ledger
+        WHERE book_id = told.book AND decision_ledger.sequence > told.sequence ORDER BY sequence LIMIT %s
+    ) l ORDER BY told.book, l.sequence
+"""
+_NEWEST: Final = "SELECT book_id, max(sequence) FROM decision_ledger GROUP BY book_id"
+
+
+def bus() -> Bus:
+    """The event bus of this installation, behind the breaker `redis_cache`."""
+    client = connect(settings.REDIS_URL, timeout_s=TIMEOUT_S)
+    return Bus(client, KINDS, guard=lambda: breaker("redis_cache"))
+
+
+def keep_telling(stop: threading.Event) -> None:
+    """Relay until told to stop, from one process of an installation at a time. What fails is tried again."""
+    alone, relay, pause_s = Alone("relay"), Relay(bus()), STEP_S
+    while not stop.wait(pause_s):
+        try:
+            pause_s = 0.0 if alone.hold(["ledger"]) and relay.step() else STEP_S
+        except (HeliosError, *UNAVAILABLE) as error:
+            logger.bind(error=error_text(error)).warning("relay.not_told")
+            pause_s = min(max(2 * pause_s, STEP_S), LONGEST_PAUSE_S)
+        finally:
+            close_old_connections()
+    alone.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Tells a bus what is new on the ledgers."""
+
+    bus: Bus
+
+    def step(self) -> int:
+        """Tell what came since the last step, a part of it if it is much; how many entries were read."""
+        marks = {int(name.removeprefix("ledger:")): int(mark) for name, mark in self.bus.marks().items()}
+        with connection.cursor() as cursor:
+            cursor.execute(_NEWEST)
+            newest = dict(cursor.fetchall())
+            told = {book: marks.get(book, max(0, last - ANEW)) for book, last in newest.items()}
+            behind = {book: mark for book, mark in told.items() if mark < newest[book]}
+            cursor.execute(_BEHIND, [list(behind), list(behind.values()), AT_ONCE])
+            numbers = [number for (number,) in cursor.fetchall()]
+        if not numbers:
+            return 0
+        entries = list(
+            LedgerEntry.objects.filter(pk__in=numbers)
+            .select_related("cycle", "cycle__book")
+            .order_by("book_id", "sequence")
+        )
+        reached = {f"ledger:{entry.book_id}": str(entry.sequence) for entry in entries}
+        self.bus.publish(events_of(entries), marks=reached)
+        return len(entries)
+
+
+def events_of(entries: Sequence[LedgerEntry]) -> list[Event]:
+    """What entries of ledgers say, in their order; each kind of row is read once for all of them."""
+    readers: dict[str, Callable[[list[LedgerEntry]], dict[int, list[Event]]]] = {
+        "predict": _signals,
+        "risk": _risks,
+        "ingest": _fills,
+        "end": _orders,
+    }
+    found: dict[int, list[Event]] = {}
+    for kind, reader in readers.items():
+        of_kind = [entry for entry in entries if entry.kind == kind and entry.cycle is not None]
+        if of_kind:
+            found |= reader(of_kind)
+    return [event for entry in entries for event in found.get(entry.pk, ())]
+
+
+def _of(entry: LedgerEntry) -> dict[str, Any]:
+    cycle = _cycle(entry)
+    names = {"book": cycle.book.name, "mode": cycle.mode, "cycle": cycle.pk}
+    return {**names, "timeframe": cycle.timeframe, "bar_ts": cycle.bar_ts}
+
+
+def _by_cycle(
+    entries: list[LedgerEntry], rows: Iterable[Any], event: Callable[[dict[str, Any], Any], Event]
+) -> dict[int, list[Event]]:
+    of_cycle = {entry.cycle_id: entry for entry in entries}
+    found: dict[int, list[Event]] = {}
+    for row in rows:
+        entry = of_cycle[row.cycle_id]
+        found.setdefault(entry.pk, []).append(event(_of(entry), row))
+    return found
+
+
+def _cycles(entries: list[LedgerEntry]) -> list[int]:
+    return [_cycle(entry).pk for entry in entries]
+
+
+def _cycle(entry: LedgerEntry) -> PipelineCycle:
+    return cast("PipelineCycle", entry.cycle)  # a stage's entry has one
+
+
+def _signals(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
+    def event(of: dict[str, Any], row: MLPrediction) -> Event:
+        values = {
+            name: getattr(row, name) for name in ("symbol", "signal", "p_sell", "p_hold", "p_buy", "horizon_bars")
+        }
+        return SignalEvent(**of, **values)
+
+    return _by_cycle(entries, MLPrediction.objects.filter(cycle__in=_cycles(entries)).order_by("pk"), event)
+
+
+def _risks(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
+    def event(of: dict[str, Any], row: RiskDecision) -> Event:
+        weights = dict(zip(row.symbols, row.max_weight, strict=True))
+        return RiskEvent(**of, state=row.state, leverage=row.leverage, max_weight=weights, denials=row.denials)
+
+    return _by_cycle(entries, RiskDecision.objects.filter(cycle__in=_cycles(entries)), event)
+
+
+def _orders(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
+    def event(of: dict[str, Any], row: Order) -> Event:
+        said = {"client_order_id": row.client_order_id, "symbol": row.symbol, "side": row.side, "status": row.status}
+        return TradeEvent(**of, kind="order", quantity=row.quantity, **said)
+
+    return _by_cycle(entries, Order.objects.filter(cycle__in=_cycles(entries)).order_by("pk"), event)
+
+
+def _fills(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
+    """Fills are booked by the next cycle that ingests, which is a later one than that of their order."""
+    names = [fill[0] for entry in entries for fill in entry.payload.get("fills", ())]
+    symbols = dict(Order.objects.filter(client_order_id__in=names).values_list("client_order_id", "symbol"))
+    found: dict[int, list[Event]] = {}
+    for entry in entries:
+        for name, side, quantity, price, fee in entry.payload.get("fills", ()):
+            said = {"client_order_id": name, "symbol": symbols[name], "side": side}
+            amounts = {"quantity": Decimal(quantity), "price": Decimal(price), "fee": Decimal(fee)}
+            found.setdefault(entry.pk, []).append(TradeEvent(**_of(entry), kind="fill", **said, **amounts))
+    return found

@@ -1,0 +1,83 @@
+"""`manage.py bus`: what the event bus holds, what was told on it, and following it as one of a group."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from helios.errors import DataError, HeliosError
+from helios.events.bus import BEGINNING, Bus, Event, key
+from helios.events.consumer import Consumer
+from helios.plain_command import PlainCommand
+from helios.redaction import printable
+from helios.system_checks import OF_SETTINGS
+from tiers.live import relay
+
+
+class Command(PlainCommand):
+    help = "Show the event bus (status), what was told on a topic (read), or follow topics as one of a group (follow)."
+    requires_system_checks = OF_SETTINGS
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("action", choices=["status", "read", "follow"])
+        parser.add_argument("topics", nargs="*", metavar="TOPIC", help="market, signal, risk, trade; default: all")
+        parser.add_argument(
+            "--after", default=BEGINNING, metavar="ID", help="behind this entry; $: what comes from now on"
+        )
+        parser.add_argument("-n", type=int, default=100, help="entries to read of a topic; default: 100")
+        parser.add_argument("--group", help="whose place in the streams is kept, and who shares the work")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            bus = relay.bus()
+            topics = options["topics"] or list(bus.kinds)
+            if unknown := [topic for topic in topics if topic not in bus.kinds]:
+                raise DataError(f"a topic must be one of {', '.join(bus.kinds)}, was {unknown[0]!r}")
+            if options["action"] == "status":
+                self._status(bus, topics)
+            elif options["action"] == "read":
+                self._read(bus, topics, options)
+            else:
+                self._follow(bus, topics, options)
+        except HeliosError as error:
+            raise CommandError(str(error)) from error
+
+    def _status(self, bus: Bus, topics: list[str]) -> None:
+        for topic in topics:
+            with bus.asking():
+                n = bus.client.xlen(key(topic))
+                groups: Any = bus.client.xinfo_groups(key(topic)) if n else []
+            self.stdout.write(f"{topic}: {n} events")
+            for group in groups:
+                behind = "" if group["lag"] is None else f", {group['lag']} not yet taken"
+                self.stdout.write(printable(f"  {group['name'].decode()}: {group['pending']} in work{behind}"))
+
+    def _read(self, bus: Bus, topics: list[str], options: dict[str, Any]) -> None:
+        for topic in topics:
+            for entry in bus.read(topic, options["after"], n=options["n"]):
+                told = {"topic": topic, "id": entry.id}
+                said = {"fault": entry.fault} if entry.event is None else {"event": entry.event.model_dump(mode="json")}
+                self.stdout.write(json.dumps(told | said))
+
+    def _follow(self, bus: Bus, topics: list[str], options: dict[str, Any]) -> None:
+        """Print events as lines of JSON; one counts as done once its line is written."""
+        if not options["group"]:
+            raise DataError("follow needs --group NAME, whose place in the streams is kept")
+        ending = []
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: ending.append(True))
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        consumer = Consumer(bus=bus, group=options["group"], name=name, topics=topics, handle=self._print)
+        consumer.join(options["after"])
+        while not ending:
+            consumer.step()
+
+    def _print(self, event: Event) -> None:
+        self.stdout.write(json.dumps({"topic": event.topic, "event": event.model_dump(mode="json")}))
+        self.stdout.flush()
