@@ -17,7 +17,7 @@ def check(symbol: str, found: FileActions) -> None:
     known = [(actions[place], before, after) for place, before, after in nights(symbol, [a.ex_ts for a in actions])]
     for action, before, _ in known:
         replace(action, close_before=before).check()
-    sentence = adjusted_already(symbol, _missed(known))
+    sentence = adjusted_already(symbol, _missed([(each, before, after) for each, before, after in known if after]))
     if sentence:
         raise DataError(sentence)
 

@@ -65,11 +65,11 @@ CROSS JOIN LATERAL (
     SELECT bar_ts, close FROM market_ohlc WHERE symbol = %s AND timeframe = t.timeframe AND bar_ts <= action.ex_ts
     ORDER BY bar_ts DESC LIMIT 1
 ) before
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT bar_ts, open FROM market_ohlc WHERE symbol = %s AND timeframe = t.timeframe AND bar_ts > action.ex_ts
     ORDER BY bar_ts LIMIT 1
-) after
-WHERE after.bar_ts - before.bar_ts <= %s ORDER BY action.place
+) after ON after.bar_ts - before.bar_ts <= %s
+ORDER BY action.place
 """
 
 
@@ -133,10 +133,8 @@ def bars_around(symbol: str, timeframe: str, first: datetime, last: datetime, re
     return _read(_AROUND, [symbol], timeframe, {"first": first, "last": last, "reach": reach})
 
 
-def nights(symbol: str, ex_times: Sequence[datetime]) -> list[tuple[int, float, float]]:
-    """The last close up to each time and the first open behind it, of each timeframe whose bars are there on both
-    sides, with the place of the time.
-    """
+def nights(symbol: str, ex_times: Sequence[datetime]) -> list[tuple[int, float, float | None]]:
+    """The last close up to each time and the first open behind it within a week, by timeframe, and the time's place."""
     return statements.fetch(_NIGHTS, [list(ex_times), [*timeframes.TIMEFRAMES], symbol, symbol, LONGEST_CLOSURE])
 
 
