@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from loguru import logger
 
+from helios.db import lengths
 from helios.db.locks import hold
 from helios.stack.endpoints import MAINTENANCE, WORKER
 
@@ -156,6 +157,8 @@ def grant(**_: Any) -> None:
         for role in known:
             for statement in statements(role, columns):
                 cursor.execute(statement)
+        if WORKER in known:
+            lengths.bound(cursor)
 
 
 def statements(role: str, columns: Mapping[str, str]) -> Iterator[str]:

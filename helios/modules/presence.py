@@ -10,9 +10,11 @@ from datetime import timedelta
 from typing import Final
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from helios import liveness
+from helios.db.lengths import long_fields
 from helios.modules.models import ModuleProcess
 
 HEARTBEAT_S: Final = 3.0
@@ -54,9 +56,8 @@ def answer(process: uuid.UUID, swap_id: int, error: str | None) -> None:
 
 def lost_while_loading(swap_id: int) -> list[ModuleProcess]:
     """Those that ended, or were not heard of any more, while they loaded the version of a swap."""
-    here, key = set(live()), str(swap_id)
-    begun = ModuleProcess.objects.filter(prepared__has_key=key)
-    return [row for row in begun if row.prepared[key] is None and row not in here]
+    here = set(live())
+    return [row for row in _rows().filter(prepared__contains={str(swap_id): None}) if row not in here]
 
 
 def calling(process: uuid.UUID, swap_id: int | None) -> None:
@@ -67,7 +68,7 @@ def calling(process: uuid.UUID, swap_id: int | None) -> None:
 def died_calling() -> list[tuple[int, str]]:
     """The switches in whose watched calls processes died, and which; their rows are removed, so each is told once."""
     died = []
-    for row in ModuleProcess.objects.exclude(calling=None):
+    for row in _rows().exclude(calling=None):
         silent = not ModuleProcess.objects.filter(pk=row.pk, seen_at__gte=Now() - timedelta(seconds=STALE_S)).exists()
         if (silent or process_gone(row.host, row.pid)) and ModuleProcess.objects.filter(pk=row.pk).delete()[0]:
             died.append((int(row.calling or 0), str(row)))
@@ -79,17 +80,25 @@ def leave(process: uuid.UUID) -> None:
     ModuleProcess.objects.filter(pk=process).delete()
 
 
-def live() -> list[ModuleProcess]:
-    """The processes that were heard of lately; one of this machine whose process is gone is dead at once."""
-    fresh = ModuleProcess.objects.filter(seen_at__gte=Now() - timedelta(seconds=STALE_S))
+def live(*, answers: bool = False) -> list[ModuleProcess]:
+    """The processes that were heard of lately; one of this machine whose process is gone is dead at once.
+
+    `answers`: with what each has answered to swaps.
+    """
+    rows = ModuleProcess.objects.all() if answers else _rows()
+    fresh = rows.filter(seen_at__gte=Now() - timedelta(seconds=STALE_S))
     return [row for row in fresh if not process_gone(row.host, row.pid)]
 
 
 def clean() -> int:
     """Remove the rows of the dead; returns how many."""
     old = ModuleProcess.objects.filter(seen_at__lt=Now() - timedelta(seconds=FORGET_S))
-    dead = [row.pk for row in ModuleProcess.objects.all() if process_gone(row.host, row.pid)]
+    dead = [row.pk for row in _rows() if process_gone(row.host, row.pid)]
     return old.delete()[0] + ModuleProcess.objects.filter(pk__in=dead).delete()[0]
+
+
+def _rows() -> QuerySet[ModuleProcess]:
+    return ModuleProcess.objects.defer(*long_fields(ModuleProcess))
 
 
 def owner() -> str:

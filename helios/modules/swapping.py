@@ -231,7 +231,7 @@ def _prepared(row: ModuleSwap, tell: Progress) -> int:
     """Wait until every live process has loaded the version beside; returns how many there are."""
     deadline, ready_before = time.monotonic() + PREPARE_S, -1
     while True:
-        answers = {process: process.prepared.get(str(row.pk)) for process in presence.live()}
+        answers = {process: process.prepared.get(str(row.pk)) for process in presence.live(answers=True)}
         for process, answer in answers.items():
             _require(answer or "", f"{process} could not load {row.to_version}")
         for lost in presence.lost_while_loading(row.pk):

@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from helios.db.lengths import long_fields
 from helios.db.locks import waiting_once
 from helios.web import roles
 from helios.web.access import missing, role_of
@@ -36,13 +37,17 @@ class CheckedActions(ModelAdmin):  # type: ignore[misc]
     """Actions on chosen rows: what comes with one keeps the rules of the API, or nothing is done."""
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Django's, which lets a moment that no calendar has, such as the year 99999999999, pass by its own checks."""
+        """Django's, which lets a moment that no calendar has, such as the year 99999999999, pass by its own checks.
+
+        Its rows come without what may be long in them, and in those that they refer to: no list shows it.
+        """
         if len(request.GET.get(SEARCH_VAR, "")) > MAX_SEARCH:
             raise IncorrectLookupParameters(f"a search must have at most {MAX_SEARCH} letters")
         try:
             found: ChangeList = super().get_changelist_instance(request)
         except (OverflowError, ValueError) as error:
             raise IncorrectLookupParameters(error) from error
+        found.result_list = found.result_list.defer(*long_fields(self.model))
         return found
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
+from helios.db.lengths import long_fields
 from helios.errors import Conflict
 from helios.web import throttling
 from helios.web.access import demand
@@ -121,7 +122,10 @@ def _count_stranger(request: Request) -> None:
 
 
 class ListView(ApiView, ListAPIView[Row], ABC):
-    """A list in pages, narrowed and ordered by `filters`; parameters that it does not know are refused."""
+    """A list in pages, narrowed and ordered by `filters`; parameters that it does not know are refused.
+
+    Its rows come without what may be long in them, which is shown of one row at a time.
+    """
 
     reads_query = True
     filters: type[Query] = Query
@@ -138,6 +142,7 @@ class ListView(ApiView, ListAPIView[Row], ABC):
             return none
         wanted = query(self.request, self.filters, paged=True)
         rows = self.rows(wanted).filter(**{self.lookups[name]: wanted[name] for name in wanted if name in self.lookups})
+        rows = rows.defer(*long_fields(rows.model))
         return rows.order_by(wanted["ordering"], "pk") if "ordering" in wanted else rows
 
 

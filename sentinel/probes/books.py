@@ -209,17 +209,19 @@ def ledger() -> tuple[tuple[Chain, ...], str]:
 
 
 def _chain(book_id: int, name: str) -> Chain:
-    tail = list(LedgerEntry.objects.filter(book_id=book_id).order_by("-sequence")[: TAIL_ENTRIES + 1])[::-1]
-    previous, expected = GENESIS, 1
-    if len(tail) > TAIL_ENTRIES:
-        previous, expected = tail[0].hash, tail[0].sequence + 1
-        tail = tail[1:]
+    entries = LedgerEntry.objects.filter(book_id=book_id)
+    numbers = list(entries.order_by("-sequence").values_list("sequence", flat=True)[: TAIL_ENTRIES + 1])
+    previous, expected, checked = GENESIS, 1, min(len(numbers), TAIL_ENTRIES)
+    tail = entries.filter(sequence__in=numbers).order_by("sequence").iterator(chunk_size=10)
+    if len(numbers) > TAIL_ENTRIES:
+        first = next(tail)
+        previous, expected = first.hash, first.sequence + 1
     for entry in tail:
         wanted = entry_hash(previous, expected, entry.kind, entry.payload)
         if (entry.sequence, entry.previous_hash, entry.hash) != (expected, previous, wanted):
-            return Chain(book=name, checked=len(tail), broken_at=expected)
+            return Chain(book=name, checked=checked, broken_at=expected)
         previous, expected = entry.hash, expected + 1
-    return Chain(book=name, checked=len(tail))
+    return Chain(book=name, checked=checked)
 
 
 def _rows(statement: str) -> list[tuple[Any, ...]]:

@@ -79,8 +79,8 @@ class StageRunSerializer(ReadOnlySerializer[StageRun]):
         fields = ("stage", "worker", "module_version", "queue_ms", "duration_ms", "fallback", "reason", "finished_at")
 
 
-class CycleSerializer(ReadOnlySerializer[PipelineCycle]):
-    """One pass of one bar through the tiers, with what each tier did."""
+class CycleRow(ReadOnlySerializer[PipelineCycle]):
+    """One pass of one bar through the tiers, with what each tier did; its switches have an address of their own."""
 
     book = serializers.SlugRelatedField[Book](slug_field="name", read_only=True)
     stages = StageRunSerializer(many=True, read_only=True, source="stage_runs")
@@ -88,9 +88,9 @@ class CycleSerializer(ReadOnlySerializer[PipelineCycle]):
 
     class Meta:
         model = PipelineCycle
-        fields = (
+        fields: tuple[str, ...] = (
             *("id", "book", "timeframe", "bar_ts", "shard", "mode", "status", "stage", "reason"),
-            *("started_at", "finished_at", "duration_ms", "redriven", "switches", "modules", "ledger_hash", "stages"),
+            *("started_at", "finished_at", "duration_ms", "redriven", "modules", "ledger_hash", "stages"),
         )
 
     def get_duration_ms(self, cycle: PipelineCycle) -> float | None:
@@ -98,6 +98,13 @@ class CycleSerializer(ReadOnlySerializer[PipelineCycle]):
         if cycle.finished_at is None:
             return None
         return round((cycle.finished_at - cycle.started_at).total_seconds() * 1000, 3)
+
+
+class CycleSerializer(CycleRow):
+    """One pass of one bar through the tiers, with what each tier did, and the flags as they were at its start."""
+
+    class Meta(CycleRow.Meta):
+        fields = (*CycleRow.Meta.fields, "switches")
 
 
 class BookFilter(Query):

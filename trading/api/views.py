@@ -15,7 +15,7 @@ from helios.web.base_views import ActView, ApiView, ListView, actor, body, unkno
 from helios.web.idempotency import idempotent
 from helios.web.openapi import acted, described, listed, posted
 from helios.web.shapes import Reasoned
-from trading.api.shapes import BookFilter, BookSerializer, CycleFilter, CycleSerializer
+from trading.api.shapes import BookFilter, BookSerializer, CycleFilter, CycleRow, CycleSerializer
 from trading.books.read import with_stocks
 from trading.books.write import set_active, set_state
 from trading.enums import TradingState
@@ -132,7 +132,7 @@ class Stop(_Act):
 class CycleList(ListView[PipelineCycle]):
     """Cycles, newest first; narrowed by book, status, timeframe and bar time."""
 
-    serializer_class = CycleSerializer
+    serializer_class = CycleRow
     filters = CycleFilter
     lookups: ClassVar = _LOOKUPS
 

@@ -89,7 +89,7 @@ def verify(book_id: int) -> Break | None:
     """Walk a book's chain from its beginning; the first break, or None when every entry holds."""
     previous, expected = GENESIS, 1
     entries = LedgerEntry.objects.filter(book_id=book_id).order_by("sequence")
-    for entry in entries.iterator(chunk_size=2_000):
+    for entry in entries.iterator(chunk_size=50):
         wanted = entry_hash(previous, expected, entry.kind, entry.payload)
         if entry.sequence != expected or entry.previous_hash != previous or entry.hash != wanted:
             return Break(expected, wanted, entry.hash)

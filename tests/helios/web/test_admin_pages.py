@@ -8,16 +8,20 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from helios.admin_menu import SIDEBAR
+from helios.db.lengths import LONG_COLUMNS
 from helios.web.admin_base import RoledAdmin
 from helios.web.models import ApiToken
+from helios.web.roles import Role
 from helios.web.tokens import digest_of, make
 from tests.support.admin_people import Desk
-from tests.support.people import in_days
+from tests.support.people import api_of, in_days
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
 
@@ -38,6 +42,19 @@ def test_every_list_opens_with_its_search_and_its_add_page_or_a_refusal(admin_cl
         assert not FOREIGN.search(response.content.decode())
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}_add"
     assert admin_client.get(reverse(name)).status_code in {200, 403}
+
+
+def test_no_list_reads_what_may_be_long(admin_client: Client) -> None:
+    """Of a worker's rows that is a megabyte each: a page of them would take the memory of whoever halts a book."""
+    asked = [(admin_client, changelist(model)) for model in MODELS]
+    viewer = api_of(Role.VIEWER).http
+    asked += [(viewer, path) for path in ("/api/cycles/", "/api/modularity/modules/status")]
+    for person, path in asked:
+        with CaptureQueriesContext(connection) as queries:
+            assert person.get(path).status_code == 200
+        said = " ".join(query["sql"] for query in queries)
+        for table, columns in LONG_COLUMNS.items():
+            assert [each for each in columns if f'"{table}"."{each}"' in said] == [], path
 
 
 @pytest.mark.parametrize("year", ["99999999999", "9999", "0", "²", "5" * 5000])
