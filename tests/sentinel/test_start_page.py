@@ -31,7 +31,7 @@ def test_a_fresh_installation_tells_what_to_do(admin_client: Client) -> None:
     assert "There is no book yet" in shown
     assert "No bar has gone through the tiers yet" in shown
     assert "auto_trading is off: but for replays, orders are not sent" in shown
-    assert "6 of 6" in shown
+    assert "7 of 7" in shown
 
 
 def test_verdict_findings_and_heartbeat_are_shown(admin_client: Client) -> None:
@@ -100,7 +100,7 @@ def test_cycles_show_how_long_they_took_or_where_they_are(admin_client: Client, 
 def test_a_breaker_that_is_not_closed_is_named(admin_client: Client) -> None:
     breakers.force_open("llm_api", actor="tests")
     shown = page(admin_client)
-    assert "5 of 6" in shown
+    assert "6 of 7" in shown
     assert "not closed: llm_api" in shown
 
 

@@ -21,7 +21,7 @@ def test_the_status_counts_what_stands_where(viewer: Api) -> None:
     body = viewer.get("status").json()
     assert body["flags_on"] == FeatureFlag.objects.filter(enabled=True).count()
     assert body["flags_on"] + body["flags_off"] == FeatureFlag.objects.count()
-    assert body["breakers"] == {"CLOSED": 6}
+    assert body["breakers"] == {"CLOSED": 7}
     assert sum(body["modules"].values()) == Module.objects.count()
     assert (body["rollouts"], body["swaps_open"], body["role"]) == ({}, 0, "viewer")
 
@@ -33,7 +33,7 @@ def test_the_status_follows_what_is_changed(viewer: Api) -> None:
     after = viewer.get("status").json()
     assert (after["flags_killed"], after["flags_on"]) == (before["flags_killed"] + 1, before["flags_on"] - 1)
     assert after["flag_generation"] > before["flag_generation"]
-    assert after["breakers"] == {"CLOSED": 5, "FORCED_OPEN": 1}
+    assert after["breakers"] == {"CLOSED": 6, "FORCED_OPEN": 1}
 
 
 # --- who asks ---
