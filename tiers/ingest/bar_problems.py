@@ -25,10 +25,12 @@ class Code(StrEnum):
     DUPLICATE = "DUPLICATE"
     OUT_OF_ORDER = "OUT_OF_ORDER"
     GAP = "GAP"
+    PAUSE = "PAUSE"
+    KEPT = "KEPT"
     INCOMPLETE = "INCOMPLETE"
 
 
-NOTES = frozenset({Code.FORMING, Code.DUPLICATE, Code.OUT_OF_ORDER, Code.GAP, Code.INCOMPLETE})
+NOTES = frozenset({Code.FORMING, Code.DUPLICATE, Code.OUT_OF_ORDER, Code.GAP, Code.PAUSE, Code.KEPT, Code.INCOMPLETE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,10 +22,11 @@ from tiers.contracts import (
 )
 from tiers.ingest.bar_problems import Code
 from tiers.ingest.prepare import Prepared, merged
-from tiers.ingest.validate import gaps
+from tiers.ingest.validate import gaps, longest_pause
 
 REACH = timedelta(days=4)  # so far another clock, or another name of days, moves a bar
 MIN_BARS = 5  # of fewer that are corrected none shows that one factor does it
+SHARE, FEWEST = 1 / 3, 3  # of stored bars that one shift of time explains; what explains fewer is chance
 FACTOR_SPREAD = 0.1  # of the change itself: prices are rounded
 
 
@@ -36,11 +37,12 @@ def beside(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared
     """
     found = replace(prepared, stored=stored)
     refuse_adjusted(found)
-    if prepared.traded is not None:
-        return found
-    others = (problem for problem in prepared.problems if problem.code is not Code.GAP)
     (bars,) = split(neighbours(found))
-    return replace(found, problems=(*others, *gaps(bars, calendar(calendar_name), None)))
+    lacking = gaps(bars, calendar(calendar_name), None)
+    if prepared.traded is not None:
+        lacking = longest_pause(lacking)
+    others = (problem for problem in prepared.problems if problem.code not in {Code.GAP, Code.PAUSE})
+    return replace(found, problems=(*others, *lacking))
 
 
 def neighbours(prepared: Prepared) -> Bars:
@@ -83,7 +85,8 @@ def one_factor(prepared: Prepared) -> str:
 def left_over(prepared: Prepared) -> BoolArray:
     """Which stored bars have all prices of a bar of this file at another time, as where another clock named them.
 
-    A bar that never moved, and prices that come more than once, show nothing.
+    One shift of time must explain them: of the stored bars that the file lacks and that it moves onto bars of the file
+    a third and more, and at least three, or all. A bar that never moved shows nothing.
     """
     (base,), stored = split(prepared.batches[0]), prepared.stored
     if stored is None:
@@ -92,8 +95,14 @@ def left_over(prepared: Prepared) -> BoolArray:
     at: dict[bytes, list[int]] = {}
     for number, each in enumerate(mine):
         at.setdefault(each.tobytes(), []).append(number)
-    found: BoolArray = (theirs.max(axis=1) > theirs.min(axis=1)) & ~np.isin(stored.ts, base.ts)
-    for row in np.flatnonzero(found):
-        rows = at.get(theirs[row].tobytes(), [])
-        found[row] = len(rows) == 1 and abs(base.ts[rows[0]] - stored.ts[row]) <= np.timedelta64(REACH)
+    lone = np.flatnonzero((theirs.max(axis=1) > theirs.min(axis=1)) & ~np.isin(stored.ts, base.ts))
+    once = [(row, rows[0]) for row in lone if len(rows := at.get(theirs[row].tobytes(), [])) == 1]
+    shifts = np.array([base.ts[there] - stored.ts[row] for row, there in once], "timedelta64[us]")
+    found = np.zeros(stored.n_rows, dtype=np.bool_)
+    for shift in np.unique(shifts[np.abs(shifts) <= np.timedelta64(REACH)]):
+        place = np.searchsorted(base.ts, stored.ts[lone] + shift).clip(max=base.n_rows - 1)
+        there = base.ts[place] == stored.ts[lone] + shift
+        same = there & (mine[place] == theirs[lone]).all(axis=1)
+        if same.sum() >= SHARE * there.sum() and (same.sum() >= FEWEST or same.all()):
+            found[lone[same]] = True
     return found

@@ -22,9 +22,10 @@ def described(prepared: Prepared) -> dict[str, str]:
         "bars": f"{base.n_bars} of {base.timeframe}",
         "first": _bar(base, 0),
         "last": _bar(base, -1),
-        "gaps": _gaps(gaps),
+        "gaps": _gaps(gaps) if prepared.traded is None else _pause(prepared.problems),
         "splits": _splits(beside, one_factor(prepared)),
         "left over": _left_over(prepared),
+        "kept": "; ".join(problem.detail for problem in prepared.problems if problem.code is Code.KEPT),
         "forming": _examples(forming),
         "dropped": _examples(dropped),
     }
@@ -45,6 +46,12 @@ def _gaps(gaps: Sequence[Problem]) -> str:
     if len(gaps) == 1:
         return longest
     return f"{len(gaps)} with {sum(gap.missing_bars for gap in gaps)} bars missing; in the longest {longest}"
+
+
+def _pause(problems: Sequence[Problem]) -> str:
+    """What is said of bars that are made of trades: a minute without one looks as one whose trades are missing."""
+    longest = next((problem.detail for problem in problems if problem.code is Code.PAUSE), "none")
+    return f"not known, as a minute without a trade has no bar; the longest run of such: {longest}"
 
 
 def _splits(bars: BarTable, anew: str) -> str:

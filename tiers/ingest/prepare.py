@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tiers.contracts import (
+    FIELDS,
     Action,
     Bars,
     BarTable,
@@ -28,9 +29,10 @@ from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import Aggregated, aggregate, bucket_close, targets
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.spacing import check as check_spacing
-from tiers.ingest.trades import judge, minute_bars
-from tiers.ingest.validate import validate
+from tiers.ingest.trades import check_trades, judge, minute_bars
+from tiers.ingest.validate import longest_pause, validate
 
+ROUNDING = 1e-9  # of a volume that is added up in another order
 Span = tuple[datetime, datetime]
 
 
@@ -94,14 +96,18 @@ def prepare(
         check_spacing(table, hours, source=source)
     table, forming = _without_forming(table, not_after)
     judged = validate(table, hours, not_after=not_after)
-    judged = replace(judged, problems=_named(judged.problems, columns))
+    found = judged.problems
+    if traded is not None:
+        gaps = [one for one in found if one.code is Code.GAP]
+        found = (*(one for one in found if one.code is not Code.GAP), *longest_pause(gaps))
+    judged = replace(judged, problems=_named(found, columns))
     clean = judged.table
     if not clean.n_rows or (judged.rejected and not drop_invalid):
         raise BadRowsError(source, (*judged.rejected, *forming), n_good=clean.n_rows)
     base = Prepared(
         symbol=table.symbol,
         batches=(union([clean], table.timeframe),),
-        problems=(*forming, *(one for one in judged.problems if traded is None or one.code is not Code.GAP)),
+        problems=(*forming, *judged.problems),
         traded=traded,
     )
     return _with_higher(base, _higher(base, clean, hours))
@@ -122,8 +128,10 @@ def bars_of_trades(
     """The 1m bars of a source's trades, their time, and what was wrong with the other trades.
 
     Trades that break a rule are `BadRowsError`, unless `drop_invalid`. The minute of the first trade and that of the
-    last hold what the source has of them. `columns` has the source's names of a trade's parts.
+    last hold what the source has of them. Raises: DataError, too, where the rows are no trades.
+    `columns` has the source's names of a trade's parts.
     """
+    check_trades(trades, source=source)
     judged = judge(trades, not_after=not_after)
     judged = replace(judged, problems=_named(judged.problems, columns))
     if not judged.trades.n_trades or (judged.rejected and not drop_invalid):
@@ -146,6 +154,30 @@ def completed(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepa
     """The same with higher bars that are made of `stored` base bars, too; where both have a bar, the new one counts."""
     (base,) = split(prepared.batches[0])
     return _with_higher(prepared, _higher(prepared, merged(base, stored), calendar(calendar_name)))
+
+
+def with_whole_ends(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
+    """The same with the first and the last minute of trades as they are `stored`, where these have as much volume.
+
+    The source may begin or end within a minute that another one has as a whole.
+    """
+    (base,) = split(prepared.batches[0])
+    _, mine, theirs = np.intersect1d(base.ts[[0, -1]], stored.ts, return_indices=True)
+    part = base.take(np.array([0, base.n_rows - 1])[mine])
+    whole = stored.take(theirs)
+    differs = np.any([getattr(whole, name) != getattr(part, name) for name in FIELDS], axis=0)
+    kept = differs & (whole.volume >= part.volume * (1 - ROUNDING))
+    if not kept.any():
+        return prepared
+    bars = merged(whole.take(kept), base)
+    notes = [_kept(bars.symbol, utc(ts)) for ts in whole.ts[kept]]
+    found = replace(prepared, batches=(union([bars], base.timeframe),), problems=(*prepared.problems, *notes))
+    return completed(found, calendar_name, whole)
+
+
+def _kept(symbol: str, close: datetime) -> Problem:
+    detail = f"the minute of {close:%Y-%m-%d %H:%M} UTC stays as it is stored: the file begins or ends in it"
+    return Problem(code=Code.KEPT, symbol=symbol, bar_ts=close, detail=detail)
 
 
 def merged(base: BarTable, stored: BarTable) -> BarTable:

@@ -9,11 +9,14 @@ from datetime import datetime
 import numpy as np
 
 from tiers.contracts import BarTable, BoolArray, Trades, bar_table, stamp, utc
+from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import bucket_starts
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.validate import FIRST_YEAR
 
 MINUTE_US = 60_000_000
+FEWEST = 3  # rows; fewer show nothing
+SIGNED = 0.05  # of the rows; fewer are mistakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,25 @@ class Judged:
     def rejected(self) -> tuple[Problem, ...]:
         """The problems that cost a trade."""
         return tuple(problem for problem in self.problems if problem.rejects)
+
+
+def check_trades(trades: Trades, *, source: str) -> None:
+    """Refuse rows that are no trades: a price every so often, or quantities whose sign tells a side.
+
+    Raises: DataError.
+    """
+    ts = np.unique(trades.ts[~np.isnat(trades.ts)])
+    if len(ts) > FEWEST and len(ts) == trades.n_trades and not (ts.astype(np.int64) % MINUTE_US).any():
+        raise DataError(
+            f"{source} must hold trades, was {len(ts)} rows at full minutes, no two of them at one: prices at such "
+            "times have no open, high and low, and bars need them"
+        )
+    n_negative = int((trades.quantity < 0).sum())
+    if n_negative > SIGNED * trades.n_trades:
+        raise DataError(
+            f"{source} must have quantities above 0, was below 0 in {n_negative} of {trades.n_trades} rows, as where a "
+            "sign tells sells; write them without it, since bars without those rows would be of a part of the trades"
+        )
 
 
 def judge(trades: Trades, *, not_after: datetime) -> Judged:

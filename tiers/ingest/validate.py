@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -232,6 +232,12 @@ def gaps(table: BarTable, calendar: Calendar, expected: tuple[datetime, datetime
     closes = [calendar.close_of(table.timeframe, index) for index in (there[before] + 1, there[before + 1] - 1)]
     counts = there[before + 1] - there[before] - 1
     return [_gap(table, utc(a), utc(b), int(n)) for a, b, n in zip(*closes, counts, strict=True)]
+
+
+def longest_pause(found: Iterable[Problem]) -> list[Problem]:
+    """Of gaps between bars that are made of trades the longest, as what it is: time in which nobody may have traded."""
+    longest = max(found, key=lambda gap: gap.missing_bars, default=None)
+    return [replace(longest, code=Code.PAUSE)] if longest else []
 
 
 def _gap(table: BarTable, first: datetime, last: datetime, n_bars: int) -> Problem:

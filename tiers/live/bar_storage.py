@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from tiers.ingest.aggregate import INTRADAY
 from tiers.ingest.beside import REACH, beside, refuse_adjusted
-from tiers.ingest.prepare import Prepared, completed, partly_filled
+from tiers.ingest.prepare import Prepared, completed, partly_filled, with_whole_ends
 from trading.enums import AssetClass
 from trading.market import write as market
 from trading.market.bars import split
@@ -25,10 +25,20 @@ def series_of(prepared: Prepared, asset_class: str, source: str, *, lot: Lot | N
 
 
 def stored_beside(series: market.Series, prepared: Prepared) -> tuple[market.Series, Prepared]:
-    """With the higher bars that hold bars of the series and others that are stored; replaced ones are none."""
+    """With the higher bars that hold bars of the series and others that are stored; replaced ones are none.
+
+    The first and the last minute of trades, of which a file may have a part, stay where more of them is stored.
+    """
     calendar = USUAL_CALENDARS[AssetClass(series.asset_class)]
+    if series.replaced:
+        return series, prepared
+    if prepared.traded is not None:
+        (base,) = split(prepared.batches[0])
+        known = bars_within(series.symbol, base.timeframe, utc_times(base.ts[[0, -1]]), timedelta(minutes=1))
+        prepared = with_whole_ends(prepared, calendar, *split(known))
+        series = replace(series, batches=prepared.batches)
     ends = partly_filled(prepared, calendar)
-    if series.replaced or not len(ends):
+    if not len(ends):
         return series, prepared
     length = timedelta(seconds=seconds(INTRADAY[-1]))
     stored = bars_within(series.symbol, prepared.batches[0].timeframe, utc_times(ends), length)

@@ -108,3 +108,16 @@ def test_bars_of_another_clock_are_told_until_they_are_replaced(tmp_path: Path) 
     stored = read.bar_range(["HHH-USDT"], "1h")
     assert stored.n_bars == N
     assert str(stored.ts[0]).startswith("2023-01-05T06:00")
+
+
+def test_equal_prices_by_chance_are_not_left_over(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for day in (1, 2, 3):  # a price of three ticks, so that many a minute has the four prices of another one
+        ticks = 13 + rng.integers(-1, 2, (1440, 4)) / 100
+        rows = [
+            f"2024-03-{day:02d} {k // 60:02d}:{k % 60:02d},{o:.2f},{max(o, h, c):.2f},{min(o, low, c):.2f},{c:.2f},{k}"
+            for k, (o, h, low, c) in enumerate(ticks)
+        ]
+        rare = [f"2024-03-{day:02d} 12:{k:02d},{9 + k}.0,{9 + k}.5,{9 + k}.0,{9 + k}.5,1" for k in (7, 7 + 3 * day)]
+        told = run(tmp_path, [HEADER.format("time"), *rows, *rare], "CCC-USDT", "1m", "--drop-invalid")
+        assert "left over" not in told

@@ -43,7 +43,11 @@ def write(tmp_path: Path):
 def test_minutes_without_a_trade_are_no_gap_and_five_of_them_are_whole(write):
     got = run(write(*ROWS))
     assert [(row["timeframe"], row["inserted"]) for row in got["series"]] == [("1m", 4), ("5m", 1)]
-    assert got["problems"] == []
+    assert got["problems"] == ["BTC-USDT: 5 bars are missing at 2024-01-01 00:06 .. 2024-01-01 00:10 UTC"]
+    assert got["understood"]["gaps"] == (
+        "not known, as a minute without a trade has no bar; the longest run of such: 5 bars are missing at 2024-01-01 "
+        "00:06 .. 2024-01-01 00:10 UTC"
+    )
     assert got["understood"]["names"].startswith("trades, as a price and a quantity stand in each row")
     five = market.bar_range(["BTC-USDT"], "5m")
     assert [getattr(five, name)[0, 0] for name in FIELDS] == [10, 12, 10, 11, 7]
@@ -70,7 +74,7 @@ def test_what_speaks_of_bars_is_refused_for_trades_and_nothing_is_stored(write):
 def test_rows_that_break_a_rule_are_left_out_with_a_word(write):
     got = run(write(*ROWS, ROWS[0], "1704067806000,5,-9,1", "x,6,9,1"), "--drop-invalid")
     assert got["series"][0]["inserted"] == 4
-    assert [text.partition(": ")[0] for text in got["problems"]] == [
+    assert [text.partition(": ")[0] for text in got["problems"][:-1]] == [
         "BTC-USDT row 8, column timestamp",
         "BTC-USDT row 6, column id",
         "BTC-USDT row 7, column price",
@@ -80,3 +84,46 @@ def test_rows_that_break_a_rule_are_left_out_with_a_word(write):
 def test_a_real_file_gives_its_files_of_minutes_and_of_five_minutes():
     run(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"), symbol="XRP/ETH")
     assert_stored("XRP/ETH")
+
+
+def tape(first: int, last: int) -> list[str]:
+    """A trade every seven seconds, numbered, at a price and of an amount of its own."""
+    return [f"{1704067200000 + 7000 * k + 13},{k},{100 + k % 11 + k / 1000},{1 + k % 5}" for k in range(first, last)]
+
+
+def stored() -> dict[str, list[list[float]]]:
+    found = {name: market.bar_range(["BTC-USDT"], name) for name in ("1m", "5m", "15m", "1h")}
+    return {name: [getattr(bars, field)[:, 0].tolist() for field in FIELDS] for name, bars in found.items()}
+
+
+def test_a_file_that_begins_or_ends_within_a_stored_minute_leaves_it_as_it_is(write):
+    run(write(*tape(0, 1200)))  # 140 minutes
+    whole = stored()
+    for first, last in ((100, 1105), (517, 1200), (0, 777)):
+        got = run(write(*tape(first, last)))
+        assert all(not row["corrected"] for row in got["series"])
+        assert stored() == whole
+    assert got["understood"]["kept"] == (
+        "the minute of 2024-01-01 01:31 UTC stays as it is stored: the file begins or ends in it"
+    )
+    assert "kept" not in run(write(*tape(0, 1200)))["understood"]
+
+
+def test_files_that_overlap_by_a_minute_give_what_one_file_gives_whichever_comes_first(write):
+    run(write(*tape(0, 1200)))
+    whole = stored()
+    for parts in (((0, 620), (600, 1200)), ((600, 1200), (0, 620))):
+        run(write(*tape(0, 4)), "--replace")
+        for first, last in parts:
+            run(write(*tape(first, last)))
+        assert stored() == whole
+
+
+def test_a_price_at_every_bar_is_no_trade_and_signs_are_no_quantities(write):
+    prices = [f"{1704067200000 + 3_600_000 * k},{100 + k},5" for k in range(5)]
+    with pytest.raises(CommandError, match="must hold trades, was 5 rows at full minutes, no two of them at one: pri"):
+        run(write(*prices, header="time,price,volume"), "--drop-invalid")
+    signed = [f"{row.rpartition(',')[0]},{(-1) ** k}" for k, row in enumerate(tape(0, 9))]
+    with pytest.raises(CommandError, match="must have quantities above 0, was below 0 in 4 of 9 rows, as where a sign"):
+        run(write(*signed), "--drop-invalid")
+    assert not MarketOHLC.objects.exists()

@@ -15,7 +15,7 @@ DATE_ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy")
 A_TIME: Final = "a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 or seconds since 1970"
 # A number says its unit by its size: seconds stay below 1e11 until the year 5138, and so on. Each has nine digits.
 _UNITS: Final = (("seconds", 10**11, 10**6), ("milliseconds", 10**14, 10**3), ("microseconds", 10**17, 1))
-_EPOCH: Final = r"^(-?\d{9,19})(?:\.0*)?$"
+_EPOCH: Final = r"^(-?\d{9,19})(?:\.(\d*))?$"
 _COMPACT: Final = r"^((?:19|20)\d\d)(\d\d)(\d\d)(?:\.0*)?(?: (.+))?$"
 _YEAR_FIRST: Final = r"^(\d{4})[-./](\d{1,2})[-./](\d{1,2})(?: (.+))?$"
 _YEAR_LAST: Final = r"^(\d{1,2})([-./])(\d{1,2})[-./](\d{4})(?: (.+))?$"
@@ -96,10 +96,12 @@ def _six_digits(name: str) -> pl.Expr:
 
 
 def _from_numbers(column: pl.Series) -> Moments:
-    """Whole numbers since 1970, and dates such as 20240131."""
+    """Numbers since 1970, and dates such as 20240131."""
     is_whole = column == column.round() if column.dtype.is_float() else column.is_not_null()
     whole = column.cast(pl.Int64, strict=False)
-    return _from_text(pl.select(pl.when(is_whole).then(whole.cast(pl.String))).to_series(), None)
+    return _from_text(
+        pl.select(pl.when(is_whole).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))).to_series(), None
+    )
 
 
 def _from_text(column: pl.Series, order: DateOrder | None) -> Moments:
@@ -130,19 +132,20 @@ def _is_dates(text: pl.Series) -> bool:
 
 
 def _epochs(text: pl.Series) -> tuple[pl.Series, list[str]]:
-    """Whole numbers since 1970, each by its own size, and the units that there are."""
+    """Numbers since 1970, each by its own size, and the units that there are."""
     number = text.str.extract(_EPOCH, 1).cast(pl.Int64, strict=False)
+    part = ("0." + text.str.extract(_EPOCH, 2).fill_null("0")).cast(pl.Float64, strict=False)
     size = number.abs()
     out, found, low = pl.lit(None, pl.Int64), [], 0
     for unit, limit, factor in _UNITS:
         inside = (size >= low) & (size < limit)
         if inside.any():
             found.append(unit)
-        out, low = pl.when(inside).then(number * factor).otherwise(out), limit
+        out, low = pl.when(inside).then(number * factor + (part * factor).round() * number.sign()).otherwise(out), limit
     if (size >= low).any():
         found.append("nanoseconds")
     ticks = pl.select(pl.when(size >= low).then(number // 1_000).otherwise(out)).to_series()
-    return ticks.cast(_MOMENT), found
+    return ticks.cast(pl.Int64).cast(_MOMENT), found
 
 
 def _wall(text: pl.Series, order: DateOrder | None) -> tuple[pl.Series, int | None]:
