@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -33,8 +35,9 @@ def adjusted(bars: Bars) -> Bars:
 def factors(bars: Bars) -> tuple[FloatArray, FloatArray]:
     """(n_bars, n_symbols) each: what prices are multiplied, and volumes divided by; 1 before the first action."""
     prices, shares = np.ones(bars.close.shape), np.ones(bars.close.shape)
-    for action in bars.actions:
-        column, first = bars.symbols.index(action.symbol), np.searchsorted(bars.ts, stamp(action.ex_ts), side="right")
-        prices[first:, column] *= action.factor
-        shares[first:, column] *= action.shares
+    for symbol, own in groupby(sorted(bars.actions, key=attrgetter("symbol")), key=attrgetter("symbol")):
+        actions, column = list(own), bars.symbols.index(symbol)
+        come = np.searchsorted(np.array([stamp(each.ex_ts) for each in actions]), bars.ts)
+        prices[:, column] = np.cumprod([1.0, *(each.factor for each in actions)])[come]
+        shares[:, column] = np.cumprod([1.0, *(each.shares for each in actions)])[come]
     return prices, shares

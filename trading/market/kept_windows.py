@@ -16,6 +16,7 @@ import numpy as np
 
 from helios.db import statements
 from trading.market import read
+from trading.market.actions import Action
 from trading.market.bars import FIELDS, Bars
 from trading.market.timestamps import stamp, utc
 from trading.models import Instrument
@@ -37,7 +38,9 @@ _SINCE = """
 class _Kept:
     bars: Bars
     tokens: tuple[UUID | None, ...]
-    actions_from: datetime | None  # ex-time of the first action of any of the symbols; a new one renews its token
+    has_actions: bool
+    actions: tuple[Action, ...] = ()  # of the symbols, later ones too; another one renews the token of its symbol
+    resolved: datetime | None = None  # the closes before those that came until then are known
 
 
 _kept: dict[tuple[tuple[str, ...], str, int], _Kept] = {}  # the one that was asked for last stands last
@@ -53,21 +56,26 @@ def bar_window(
     if found is None:
         states = _states(key[0])  # before the bars: one that is corrected in between makes the next call read all again
         found = _Kept(read.plain_window(symbols, timeframe, end_ts, n_bars, at_least_one=at_least_one), *states)
+    if found.has_actions and (found.resolved is None or _come(found.actions, found.resolved, end_ts)):
+        found = replace(found, actions=read.actions(symbols, timeframe), resolved=end_ts)
     if found.bars.n_bars and None not in found.tokens:
         _kept[key] = found
         while len(_kept) > KEPT_WINDOWS:
             del _kept[next(iter(_kept))]
-    begun = found.actions_from is not None and found.actions_from < end_ts
-    actions = read.actions(symbols, timeframe, end_ts) if begun else ()
+    actions = tuple(each for each in found.actions if each.ex_ts < end_ts)
     return replace(found.bars, actions=actions, **{name: getattr(found.bars, name).copy() for name in FIELDS})
 
 
-def _states(symbols: tuple[str, ...]) -> tuple[tuple[UUID | None, ...], datetime | None]:
-    """The token of each symbol, and when the actions of any of them begin."""
+def _states(symbols: tuple[str, ...]) -> tuple[tuple[UUID | None, ...], bool]:
+    """The token of each symbol, and whether any of them has actions."""
     rows = Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "bars_token", "actions_from")
     tokens = {symbol: token for symbol, token, _ in rows}
-    begun = [moment for _, _, moment in rows if moment is not None]
-    return tuple(tokens.get(symbol) for symbol in symbols), min(begun, default=None)
+    return tuple(tokens.get(symbol) for symbol in symbols), any(begun is not None for _, _, begun in rows)
+
+
+def _come(actions: tuple[Action, ...], since: datetime, end_ts: datetime) -> bool:
+    """Whether any came since: the close before it is in the table now."""
+    return any(since <= each.ex_ts < end_ts for each in actions)
 
 
 def _grown(kept: _Kept, end_ts: datetime, n_bars: int) -> _Kept | None:
@@ -83,7 +91,10 @@ def _grown(kept: _Kept, end_ts: datetime, n_bars: int) -> _Kept | None:
     if tuple(tokens[place] for place in range(bars.n_symbols)) != kept.tokens:
         return None
     new = [row for row in rows if row[2] is not None]
-    return replace(kept, bars=_joined(bars, new, n_bars)) if new else kept
+    if not new:
+        return kept
+    late = kept.resolved is not None and min(row[2] for row in new) <= kept.resolved  # it may be a close before one
+    return replace(kept, bars=_joined(bars, new, n_bars), resolved=None if late else kept.resolved)
 
 
 def _joined(bars: Bars, new: list[tuple[Any, ...]], n_bars: int) -> Bars:

@@ -115,3 +115,17 @@ def test_it_knows_the_actions_of_its_symbols_as_soon_as_they_are_stored():
     kept = kept_windows.bar_window(NAMES, "1m", end, 20)
     assert kept.actions == read.bar_window(NAMES, "1m", end, 20).actions
     assert [(each.symbol, each.shares, each.close_before) for each in kept.actions] == [("B", 2.0, bars.close[40, 1])]
+
+
+def test_a_close_before_an_action_that_comes_late_is_known_with_it():
+    bars = make_bars(60, *NAMES)
+    market.upsert_bars(only(bars, slice(0, 40), *NAMES), "test")
+    paid = Action(symbol="A", ex_ts=utc(bars.ts[40]), kind=ActionKind.DIVIDEND, value=Decimal(1))
+    action_write.store("A", [paid], "test")
+    market.upsert_bars(only(bars, slice(40, 42), "B", "C"), "test")
+    for late in (False, True):
+        if late:
+            market.upsert_bars(only(bars, slice(40, 42), "A"), "test")
+        kept = kept_windows.bar_window(NAMES, "1m", utc(bars.ts[41]), 20)
+        assert kept.actions == read.bar_window(NAMES, "1m", utc(bars.ts[41]), 20).actions
+        assert kept.actions[0].close_before == bars.close[40 if late else 39, 0]
