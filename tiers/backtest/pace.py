@@ -18,6 +18,7 @@ from tiers.contracts import Bars, BoolArray, TimeArray, timeframes
 from tiers.contracts.parameters import DAY_S, bars_a_year
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
 
+OFTEN = 0.02  # of the distances of a symbol's bars: a halt is rarer
 YEAR_DAYS = 365.25
 YEAR_S = YEAR_DAYS * 86_400.0
 
@@ -85,11 +86,16 @@ def _of_days(ts: TimeArray, known: BoolArray) -> IntArray:
 
 
 def _whole(ts: TimeArray, known: BoolArray) -> IntArray:
-    """The rows in which each symbol that trades has a bar: none lies between two of its bars up to a week apart."""
+    """The rows in which each symbol that trades has a bar: none lies between two of its bars up to a week apart.
+
+    Of one whose bars are often further apart none lies between any two.
+    """
     pausing = np.zeros(len(ts) + 1, dtype=np.int64)
     for column in known.T:
         own = np.flatnonzero(column)
         short = np.diff(ts[own]) <= np.timedelta64(LONGEST_CLOSURE)
+        if np.count_nonzero(~short) > OFTEN * len(short):
+            short[:] = True
         pausing[own[:-1][short] + 1] += 1
         pausing[own[1:][short]] -= 1
     return np.flatnonzero(np.cumsum(pausing[:-1]) == 0)

@@ -20,8 +20,13 @@ from trading.market.lots import Lot
 SHOWN = 5  # names in a sentence
 WHOLE_PCT = 100.0
 TWO_SIDED = 1.96  # standard errors of a 95 % interval; that of a yearly Sharpe ratio is about 1 / sqrt(years)
+A_HUNDREDTH = 0.01
 A_YEAR = 0.98  # from the first bar of a year's sessions to their last
 NOTABLE = 0.01  # of the bars: of fewer missing ones a ratio changes by less than a 200th
+OF_A_STRATEGY = (
+    "The strategy traded alone, as it wanted: in a book (paper_book --strategy) it trades inside the limits of the "
+    "other tiers, so that it holds less of what the forecast is against, and its exits may take several bars."
+)
 REFUSED = {  # in the codes of the tiers; a code of another module stands for itself
     "BOOK_HALTED": "all changes of a halted book",
     "CASH_BELOW_BUFFER": "buying in full where cash was short (all buys of the bar were made smaller)",
@@ -121,7 +126,8 @@ def _cancelled(run: Run) -> list[str]:
     """The orders that a decision ended while they waited, by symbol."""
     told = ", ".join(f"{symbol} {n:,}" for symbol, n in run.cancelled_by_symbol.most_common())
     why = "no bar of their symbol came for a week, it split, or the book might only reduce or was halted meanwhile"
-    return [f"Cancelled were orders that waited for a bar ({told}): {why}."] if told else []
+    once = "Buy and hold asks once: what it meant for such a symbol stays cash to the end"
+    return [f"Cancelled were orders that waited for a bar ({told}): {why}. {once}."] if told else []
 
 
 def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], pace: Pace) -> list[str]:
@@ -139,7 +145,8 @@ def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], pace: Pace) -> list[s
     sentence = (
         f"Bars that the calendar has and that did not come: {told}. Figures of a year are those of the "
         f"{len(pace.rows) - 1:,} returns from one {unit} "
-        "that no symbol lacks to the next (one without bars for more than a week counts at its last close meanwhile)."
+        "that no symbol lacks to the next (one without bars for more than a week, which seldom has such pauses, counts "
+        "at its last close meanwhile)."
     )
     return [sentence]
 
@@ -172,8 +179,9 @@ def _of_returns(figures: Metrics) -> list[str]:
         why = _no_growth(figures)
         found.append(f"{why}, so growth a year and Calmar ratio have no value.")
     if figures.sharpe is not None and figures.years < A_YEAR:
+        years = f"{figures.years:.2f}" if figures.years >= A_HUNDREDTH else f"{figures.years:.2g}"
         found.append(
-            f"The bars make {figures.years:.2f} of a year: by chance alone a Sharpe ratio of so few is up to "
+            f"The bars make {years} of a year: by chance alone a Sharpe ratio of so few is up to "
             f"{TWO_SIDED / math.sqrt(figures.years):.1f} off (95 %), and all figures a year are guesses."
         )
     return found

@@ -12,7 +12,7 @@ from typing import Any
 
 from helios import flags
 from helios.modules import process as modules
-from tiers.backtest import engine, evidence, presentation, report
+from tiers.backtest import engine, evidence, presentation, reasons, report
 from tiers.backtest.engine import Config, Result
 from tiers.backtest.evidence import MIN_BARS, Evidence
 from tiers.backtest.exact import Costs, Initial
@@ -181,7 +181,7 @@ def _simple(request: Request, progress: Progress) -> Outcome:
     strategy = strategies.make(request.strategy, windows)
     bars, start_row = load(request, warmup=strategy.warmup_bars, shortest=0)
     result = engine.run_strategy(bars, strategy, _config(request, start_row), progress=progress)
-    return Outcome(result=result, elapsed_s=0.0)
+    return Outcome(result=replace(result, reasons=(*result.reasons, reasons.OF_A_STRATEGY)), elapsed_s=0.0)
 
 
 def _helios(request: Request, progress: Progress) -> Outcome:

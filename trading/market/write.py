@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Q
+from django.db.models import Max, Min, Q
 
 from helios.db.locks import hold
 from helios.db.partitions import ensure_partitions
@@ -126,9 +126,9 @@ def import_series(
 def replace(symbol: str, asset_class: str, price: float) -> int:
     """Remove the bars of an instrument, with what was made of them.
 
-    One of another asset class gets the usual lots and calendar of this one, any other keeps its own. Returns the number
-    of bars. `DataError` where a book trades it, or has traded it, by these bars and in these lots. Call it in a
-    transaction.
+    One of another asset class gets the usual lots and calendar of this one, one whose lots are the usual ones of its
+    prices those of `price`; lots that a venue or somebody described stay. Returns the number of bars. `DataError` where
+    a book trades it, or has traded it, by these bars and in these lots. Call it in a transaction.
     """
     lock_symbol(symbol)
     ordered = Order.objects.filter(symbol=symbol).values("book")
@@ -136,11 +136,21 @@ def replace(symbol: str, asset_class: str, price: float) -> int:
     if book is not None:
         raise DataError(f"{symbol} is of book {book.name}, and keeps the bars and the asset class by which that trades")
     EngineeredFeatures.objects.filter(symbol=symbol).delete()
+    known = Instrument.objects.filter(symbol=symbol).first()
+    if known is not None and (known.asset_class != asset_class or _has_usual_lots(known)):
+        Instrument.objects.filter(symbol=symbol).update(**usual(symbol, AssetClass(asset_class), price))
     n_bars, _ = MarketOHLC.objects.filter(symbol=symbol).delete()
-    Instrument.objects.filter(symbol=symbol).exclude(asset_class=asset_class).update(
-        **usual(symbol, AssetClass(asset_class), price)
-    )
     return n_bars
+
+
+def _has_usual_lots(known: Instrument) -> bool:
+    """Whether its lots lie between the usual ones of its lowest and its highest close, and so follow from a price."""
+    closes = MarketOHLC.objects.filter(symbol=known.symbol).aggregate(low=Min("close"), high=Max("close"))
+    if ":" in known.symbol or closes["low"] is None:
+        return False
+    low, high = (usual(known.symbol, AssetClass(known.asset_class), float(closes[of])) for of in ("low", "high"))
+    steps = ("quantity_step", "price_tick", "min_notional")
+    return all(min(low[step], high[step]) <= getattr(known, step) <= max(low[step], high[step]) for step in steps)
 
 
 def upsert_bars(

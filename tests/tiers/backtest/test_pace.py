@@ -86,8 +86,21 @@ def test_hours_that_one_symbol_lacks_make_a_book_no_calmer() -> None:
     assert told == (
         f"Bars that the calendar has and that did not come: S01 {(~came).sum():,} of {len(hours):,}. Figures of a year "
         f"are those of the {came.sum() - 1:,} returns from one bar that no symbol lacks to the next (one without bars "
-        "for more than a week counts at its last close meanwhile)."
+        "for more than a week, which seldom has such pauses, counts at its last close meanwhile)."
     )
+
+
+@pytest.mark.parametrize("part", [0.08, 0.2])
+def test_a_symbol_that_often_pauses_for_a_week_makes_a_book_no_calmer(part: float) -> None:
+    sessions = SESSIONS.grid("1d", FIRST - np.timedelta64(2_000, "D"), LAST)
+    closes = walk(len(sessions))
+    came = np.random.default_rng(1).random(len(sessions)) < part
+    came[[0, 1, -1]] = True
+    whole, calendars = (sessions, closes), {"S00": SESSIONS, "S01": SESSIONS}
+    alone = held(on_one_timeline("1d", (sessions[came], closes[came])), calendars).metrics
+    both = held(on_one_timeline("1d", whole, (sessions[came], closes[came])), calendars)
+    assert both.metrics.volatility_pct == pytest.approx(alone.volatility_pct, rel=0.02)
+    assert both.metrics.sharpe == pytest.approx(alone.sharpe, rel=0.02)
 
 
 def test_minutes_that_hardly_ever_come_together_are_counted_by_days() -> None:
@@ -123,14 +136,17 @@ def test_each_symbol_misses_bars_of_its_own_calendar() -> None:
 
 
 def plain_twin(bars: Bars) -> list[int]:
-    """Rows between no two bars of a symbol that lie up to a week apart."""
+    """Rows between no two bars of a symbol that lie up to a week apart, or of one whose bars often lie further."""
     found = []
     for row in range(bars.n_bars):
         lacking = False
         for column in np.flatnonzero(np.isnan(bars.close[row])):
             own = bars.ts[np.isfinite(bars.close[:, column])]
             before, behind = own[own < bars.ts[row]], own[own > bars.ts[row]]
-            lacking |= bool(len(before) and len(behind) and behind[0] - before[-1] <= np.timedelta64(LONGEST_CLOSURE))
+            often = np.mean(np.diff(own) > np.timedelta64(LONGEST_CLOSURE)) > 0.02 if len(own) > 1 else False
+            lacking |= bool(
+                len(before) and len(behind) and (often or behind[0] - before[-1] <= np.timedelta64(LONGEST_CLOSURE))
+            )
         if not lacking:
             found.append(row)
     return found

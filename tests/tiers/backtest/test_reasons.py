@@ -86,7 +86,7 @@ def test_bars_that_did_not_come_are_counted(n_missing: int, is_told: bool) -> No
     sentence = (
         f"Bars that the calendar has and that did not come: S00 {n_missing} of 800. Figures of a year are those of the "
         f"{799 - n_missing} returns from one day that no symbol lacks to the next (one without bars for more than a "
-        "week counts at its last close meanwhile)."
+        "week, which seldom has such pauses, counts at its last close meanwhile)."
     )
     assert told == [sentence] * is_told
     assert result.pace.per_year == pytest.approx(365 * (799 - n_missing) / 799)
@@ -139,7 +139,7 @@ def test_each_figure_of_the_equity_without_a_value_has_its_sentence(equity: list
 @pytest.mark.parametrize(
     ("days_apart", "sentences"),
     [
-        (1, [TOO_SHORT, A_GUESS.format(part="0.01", off="21.6")]),  # 1.96 / sqrt(3 / 365.25)
+        (1, [TOO_SHORT, A_GUESS.format(part="0.0082", off="21.6")]),  # 1.96 / sqrt(3 / 365.25)
         (100, [A_GUESS.format(part="0.82", off="2.2")]),
         (120, []),  # as far apart as the first and the last session of a year
     ],

@@ -41,6 +41,10 @@ def test_a_book_of_the_tiers_or_of_a_strategy_begins_with_the_next_bar(tmp_path:
         {"name": "sma_cross", "params": {"fast": 3, "slow": 8}},
     )
     assert book.active
+    out = io.StringIO()
+    words = ("--symbols", "AAPL,IBM", "--timeframe", "1d", "--strategy", "sma_cross")
+    call_command("paper_book", "told", *words, stdout=out)
+    assert "trades inside the limits of the other tiers" in out.getvalue()
     with pytest.raises(CommandError, match="name must be free"):
         run()
 

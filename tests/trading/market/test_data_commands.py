@@ -148,11 +148,11 @@ def test_files_of_two_venues_are_two_series_and_a_bare_symbol_has_to_choose(pric
     assert json.loads(run("backtest", *words, "VALR:BTC-ZAR"))["symbols"] == ["VALR:BTC-ZAR"]
 
 
-def test_a_bare_symbol_adds_to_the_series_of_the_only_venue_that_has_it(prices):
+def test_a_bare_symbol_writes_over_no_venues_bars(prices):
     run("import_data", prices(10), "--symbol", "VALR:BTC-ZAR", "--timeframe", "1m")
-    got = json.loads(run("import_data", prices(16), "--symbol", "BTC-ZAR", "--timeframe", "1m", "--json"))
-    assert (got["series"][0]["symbol"], got["series"][0]["inserted"]) == ("VALR:BTC-ZAR", 6)
-    assert got["assumed"] == ["BTC-ZAR is taken for VALR:BTC-ZAR, the only one stored; VENUE:BTC-ZAR names another"]
+    for words in (("--timeframe", "1m"), ("--actions",)):
+        with pytest.raises(CommandError, match="named with its venue, since VALR:BTC-ZAR is stored"):
+            run("import_data", prices(16), "--symbol", "BTC-ZAR", *words)
 
 
 def test_of_a_file_of_several_instruments_the_rows_of_one_are_stored(prices):

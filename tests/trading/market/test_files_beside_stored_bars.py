@@ -121,3 +121,10 @@ def test_equal_prices_by_chance_are_not_left_over(tmp_path: Path) -> None:
         rare = [f"2024-03-{day:02d} 12:{k:02d},{9 + k}.0,{9 + k}.5,{9 + k}.0,{9 + k}.5,1" for k in (7, 7 + 3 * day)]
         told = run(tmp_path, [HEADER.format("time"), *rows, *rare], "CCC-USDT", "1m", "--drop-invalid")
         assert "left over" not in told
+
+
+def test_bars_that_are_replaced_take_the_lots_with_them_that_were_made_of_them(tmp_path: Path) -> None:
+    for price, words in ((0.02, ()), (60_000, ("--replace",))):
+        rows = [f"2024-03-01 {k:02d}:00,{price},{price},{price},{price},1" for k in range(24)]
+        run(tmp_path, [HEADER.format("time"), *rows], "LOT-USDT", "1h", *words)
+    assert Instrument.objects.get().quantity_step * 60_000 < 1

@@ -253,12 +253,15 @@ class Command(PlainCommand):
             raise DataError("; ".join([str(error), *self.assumed])) from error
 
     def _instrument(self, text: str) -> str:
-        """The instrument that a symbol names: a bare one, the one at the only venue that has it."""
+        """The instrument that a symbol names; that of a venue is named with it, as its bars are written over."""
         symbol = symbols.parse(text)
         (name,) = instruments.resolved([symbol])
         if name != symbol:
-            self.assumed.append(f"{symbol} is taken for {name}, the only one stored; VENUE:{symbol} names another")
-        return name
+            raise DataError(
+                f"{symbol} must be named with its venue, since {name} is stored: that name writes over what is stored "
+                f"of it, and another venue before it, as in FILE:{symbol}, makes another instrument"
+            )
+        return symbol
 
     def _asset_class(self, rows: BarTable, options: dict[str, Any], *, shifted: bool = False) -> AssetClass:
         """What is asked for, else what the instrument is known as, else what its symbol and its bars look like."""

@@ -22,6 +22,11 @@ from trading.market.timeframes import TIMEFRAMES
 from trading.models import Book
 from trading.strategies import registry
 
+BOUNDED = (
+    "The strategy trades inside the limits of the other tiers, so that it holds less of what the forecast is against "
+    "and leaves in several bars: a backtest of it alone is of another book."
+)
+
 
 class Command(PlainCommand):
     help = "Make a book that trades what is stored as it comes in (`manage.py stream`), with paper money."
@@ -32,7 +37,10 @@ class Command(PlainCommand):
         parser.add_argument("--symbols", required=True, help="comma-separated, such as VALR:BTC-ZAR")
         parser.add_argument("--timeframe", required=True, choices=[*TIMEFRAMES])
         parser.add_argument(
-            "--strategy", default=registry.TIERS, choices=[registry.TIERS, *registry.STRATEGIES], help="default: helios"
+            "--strategy",
+            default=registry.TIERS,
+            choices=[registry.TIERS, *registry.STRATEGIES],
+            help="default: helios; another wants weights in the place of tier 6, inside the limits of the other tiers",
         )
         parser.add_argument("--params", default="{}", help='of the strategy, as JSON: {"fast": 10, "slow": 30}')
         parser.add_argument("--cash", help="money at the start, in the currency of the symbols")
@@ -43,7 +51,8 @@ class Command(PlainCommand):
             book = self._made(options)
         except HeliosError as error:
             raise CommandError(str(error)) from error
-        said = f"Book {book.name} trades {', '.join(book.symbols)} at {book.timeframe} from the next bar on."
+        inside = "" if options["strategy"] == registry.TIERS else f" {BOUNDED}"
+        said = f"Book {book.name} trades {', '.join(book.symbols)} at {book.timeframe} from the next bar on.{inside}"
         found = {"book": book.name, "symbols": book.symbols, "timeframe": book.timeframe, "active": True}
         self.stdout.write(json.dumps(found) if options["json"] else printable(said))
 
