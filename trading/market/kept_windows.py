@@ -1,4 +1,4 @@
-"""Windows of bars that a process keeps: the next one is the last one with what came since.
+"""Windows of bars that a process keeps: the next one is the last one with what came since, or that of another process.
 
 Each instrument has a token of its stored bars. The table renews it whoever writes, unless all that came are the next
 bars. Where no token has changed, all that a window lacks are the bars after the newest of each symbol.
@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
 from helios.db import statements
-from trading.market import read
+from trading.market import read, shared_windows
 from trading.market.actions import Action
 from trading.market.bars import FIELDS, Bars
+from trading.market.timeframes import seconds
 from trading.market.timestamps import stamp, utc
 from trading.models import Instrument
 
@@ -54,8 +55,7 @@ def bar_window(
     kept = _kept.pop(key, None)
     found = None if kept is None or kept.bars.ts[-1] > stamp(end_ts) else _grown(kept, end_ts, n_bars)
     if found is None:
-        states = _states(key[0])  # before the bars: one that is corrected in between makes the next call read all again
-        found = _Kept(read.plain_window(symbols, timeframe, end_ts, n_bars, at_least_one=at_least_one), *states)
+        found = _shared_or_read(*key, end_ts, at_least_one=at_least_one)
     if found.has_actions and (found.resolved is None or _come(found.actions, found.resolved, end_ts)):
         found = replace(found, actions=read.actions(symbols, timeframe), resolved=end_ts)
     if found.bars.n_bars and None not in found.tokens:
@@ -64,6 +64,25 @@ def bar_window(
             del _kept[next(iter(_kept))]
     actions = tuple(each for each in found.actions if each.ex_ts < end_ts)
     return replace(found.bars, actions=actions, **{name: getattr(found.bars, name).copy() for name in FIELDS})
+
+
+def _shared_or_read(
+    symbols: tuple[str, ...], timeframe: str, n_bars: int, end_ts: datetime, *, at_least_one: bool
+) -> _Kept:
+    """The window that another process has shared with what came since, or that of the table, which is shared then."""
+    states = _states(symbols)  # before the bars: one that is corrected in between makes the next call read all again
+    tokens = None if None in states[0] else list(map(str, states[0]))
+    shared = shared_windows.get(symbols, timeframe, n_bars, tokens) if tokens else None
+    if shared is not None and timedelta() <= end_ts - utc(shared.ts[-1]) < n_bars * timedelta(
+        seconds=seconds(timeframe)
+    ):
+        grown = _grown(_Kept(shared, *states), end_ts, n_bars)
+        if grown is not None:
+            return grown
+    found = _Kept(read.plain_window(symbols, timeframe, end_ts, n_bars, at_least_one=at_least_one), *states)
+    if tokens and found.bars.n_bars:
+        shared_windows.put(found.bars, n_bars, tokens)
+    return found
 
 
 def _states(symbols: tuple[str, ...]) -> tuple[tuple[UUID | None, ...], bool]:

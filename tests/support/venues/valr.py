@@ -62,7 +62,7 @@ class StandIn(Server):
     def _buckets(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
         since, until = (datetime.fromtimestamp(int(query[name]), UTC) for name in ("startTime", "endTime"))
         told = {one.start: one for one in self.tapes[pair].minutes(since, until)}
-        if query.get("includeEmpty") == "true":
+        if query.get("includeEmpty") == "true" and self.tapes[pair].trades:
             price = self.tapes[pair].trades[0].price
             for number in range(int((until - since) / MINUTE)):
                 start = since + number * MINUTE

@@ -2,89 +2,21 @@
 
 from __future__ import annotations
 
-import mmap
 import random
-import re
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from helios.stack.processes import ProcessSpec
 from tests.support.harness import Stack
-from tests.support.places import ROOT
+from tests.support.venues.market import NESTED, faulty, streaming
 from tests.support.venues.tape import MINUTE, Tape
-from tests.support.venues.valr import StandIn
 from tests.support.xrp_eth import real_tape
 
 SYMBOL = "VALR:XRP-ETH"
 HOURS = 5
 FIRST = datetime(2019, 10, 11, tzinfo=UTC)
-DEEP = "[" * 1_015 + "]" * 1_015
-NESTED = f'[{{"currencyPairSymbol":{DEEP},"bucketPeriodInSeconds":60}}]'.encode()
-
-
-class Clock:
-    """The time of the market, for this process and the one that streams."""
-
-    def __init__(self, path: Path) -> None:
-        path.write_bytes(bytes(8))
-        self.path = path
-        with path.open("r+b") as file:
-            self._told = mmap.mmap(file.fileno(), 8)
-
-    def set(self, at: datetime) -> None:
-        self._told[:8] = (int(at.timestamp() * 1_000_000)).to_bytes(8, "little")
-
-
-class Streaming:
-    """The process under test, and the market that it hears."""
-
-    def __init__(self, stack: Stack, venue: StandIn, clock: Clock, tape: Tape) -> None:
-        self.stack, self.venue, self.clock, self.tape = stack, venue, clock, tape
-
-    def start(self) -> None:
-        script = ROOT / "tests" / "support" / "venues" / "streamer.py"
-        self.before = self.venue.stream.n_subscribed
-        argv = [sys.executable, str(script), self.venue.url, str(self.clock.path), SYMBOL]
-        self.stack.start(ProcessSpec(name="stream", argv=argv))
-
-    def connected(self) -> None:
-        """Until the process that was started last has subscribed."""
-        heard = self.venue.stream
-        self.stack.wait_for(lambda: heard.n_subscribed > self.before, what="a subscription")
-
-    def minute(self, start: datetime) -> None:
-        """One minute of the market: its trades, and the venue's bar of it."""
-        for one in self.tape.between(start, start + MINUTE):
-            self.clock.set(one.at)
-            self.venue.stream.trade("XRPETH", one)
-        self.clock.set(start + MINUTE)
-        for bar in self.tape.minutes(start, start + MINUTE):
-            self.venue.stream.bucket("XRPETH", bar)
-
-    def known_until(self, moment: datetime) -> bool:
-        found = self.stack.query("SELECT until FROM feed_coverage WHERE symbol = %s", [SYMBOL])
-        return bool(found) and found[0][0] >= moment
-
-    def bars(self, timeframe: str, until: datetime) -> list[tuple[Any, ...]]:
-        return self.stack.query(
-            "SELECT bar_ts, open, high, low, close, volume FROM market_ohlc WHERE symbol = %s AND timeframe = %s "
-            "AND bar_ts > %s AND bar_ts <= %s ORDER BY bar_ts",
-            [SYMBOL, timeframe, FIRST, until],
-        )
-
-
-@contextmanager
-def streaming(stack: Stack, folder: Path, tape: Tape) -> Iterator[Streaming]:
-    clock = Clock(folder / "clock")
-    clock.set(FIRST)
-    with StandIn({("XRP", "ETH"): tape}) as venue:
-        yield Streaming(stack, venue, clock, tape)
 
 
 def expected(tape: Tape, minutes: int, until: datetime) -> list[tuple[Any, ...]]:
@@ -101,36 +33,13 @@ def expected(tape: Tape, minutes: int, until: datetime) -> list[tuple[Any, ...]]
     return found
 
 
-def faulty(rng: random.Random) -> Any:
-    """What a bad line makes of messages."""
-    held: list[str] = []
-
-    fates: list[tuple[float, Callable[[str], list[str]]]] = [
-        (0.04, lambda message: []),
-        (0.08, lambda message: [message, message]),
-        (0.10, lambda message: [message[: len(message) // 2]]),
-        (0.12, lambda message: [message.replace("XRPETH", "BTCZAR", 1)]),
-        (0.16, lambda message: held.append(message) or []),  # type: ignore[func-returns-value]  # behind the next one
-        (0.18, lambda message: [re.sub('"(quantity|high|low)": "[^"]*"', r'"\1": "0"', message)]),
-        (0.19, lambda message: [f'{{"type":"NEW_TRADE","currencyPairSymbol":{DEEP},"data":{{}}}}']),
-        (1.00, lambda message: [message]),
-    ]
-
-    def change(message: str) -> list[str]:
-        fate, before = rng.random(), [*held]
-        held.clear()
-        return [*before, *next(what for limit, what in fates if fate < limit)(message)]
-
-    return change
-
-
 def test_a_market_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactly(stack: Stack, tmp_path: Path) -> None:
     rng, tape = random.Random(7), real_tape()
     until = FIRST + timedelta(hours=HOURS)
-    with streaming(stack, tmp_path, tape) as market:
+    with streaming(stack, tmp_path, {("XRP", "ETH"): tape}, FIRST) as market:
         market.start()
         market.connected()
-        market.venue.stream.change = faulty(rng)
+        market.venue.stream.change = faulty(rng, ("XRPETH", "BTCZAR"))
         for number in range(HOURS * 60):
             market.minute(FIRST + number * MINUTE)
             if number % 47 == 46:
@@ -147,13 +56,13 @@ def test_a_market_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactly(
         market.clock.set(until + timedelta(seconds=30))
         stack.wait_for(lambda: market.known_until(until), what="the last minute")
         for timeframe, minutes in (("1m", 1), ("5m", 5), ("15m", 15), ("1h", 60)):
-            assert market.bars(timeframe, until) == expected(tape, minutes, until), timeframe
+            assert market.bars(SYMBOL, timeframe, FIRST, until) == expected(tape, minutes, until), timeframe
 
 
 def test_an_order_book_over_a_bad_line_is_the_venues_or_is_not_noted(stack: Stack, tmp_path: Path) -> None:
     rng, tape = random.Random(11), real_tape()
     venues, n_minutes = dict[datetime, Any](), 40
-    with streaming(stack, tmp_path, tape) as market:
+    with streaming(stack, tmp_path, {("XRP", "ETH"): tape}, FIRST) as market:
         heard = market.venue.stream
         for n in range(30):
             heard.offer(FIRST, "XRPETH", "buy", f"b{n}", f"0.{1400 - n}", f"{n + 1}.5")
@@ -161,7 +70,7 @@ def test_an_order_book_over_a_bad_line_is_the_venues_or_is_not_noted(stack: Stac
         venues[FIRST] = heard.depths["XRPETH"].best(20)
         market.start()
         market.connected()
-        heard.change = faulty(rng)
+        heard.change = faulty(rng, ("XRPETH", "BTCZAR"))
         for number in range(n_minutes):
             start = FIRST + number * MINUTE
             for second in range(3, 60, 6):
@@ -190,7 +99,7 @@ def test_a_minute_whose_bar_no_market_has_holds_up_nothing_but_the_bars_it_is_pa
 ) -> None:
     tape = real_tape()
     bad = next(bar.start for bar in tape.minutes(FIRST + 17 * MINUTE, FIRST + 40 * MINUTE))
-    with streaming(stack, tmp_path, tape) as market:
+    with streaming(stack, tmp_path, {("XRP", "ETH"): tape}, FIRST) as market:
         right = market.venue.answer
 
         def answer(target: str, headers: dict[str, str]) -> Any:
@@ -207,10 +116,10 @@ def test_a_minute_whose_bar_no_market_has_holds_up_nothing_but_the_bars_it_is_pa
         market.clock.set(until + timedelta(minutes=20))
         stack.wait_for(lambda: market.known_until(until), what="the hour")
     whole = expected(tape, 1, until)
-    assert market.bars("1m", until) == [row for row in whole if row[0] != bad + MINUTE]
+    assert market.bars(SYMBOL, "1m", FIRST, until) == [row for row in whole if row[0] != bad + MINUTE]
     for timeframe, minutes in (("5m", 5), ("15m", 15), ("1h", 60)):
         length = timedelta(minutes=minutes)
-        assert market.bars(timeframe, until) == [
+        assert market.bars(SYMBOL, timeframe, FIRST, until) == [
             row for row in expected(tape, minutes, until) if not row[0] - length <= bad < row[0]
         ], timeframe
     assert stack.value("SELECT after FROM market_gaps WHERE symbol = %s", [SYMBOL]) == bad
@@ -219,7 +128,7 @@ def test_a_minute_whose_bar_no_market_has_holds_up_nothing_but_the_bars_it_is_pa
 
 def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Stack, tmp_path: Path) -> None:
     tape = real_tape()
-    with streaming(stack, tmp_path, tape) as market:
+    with streaming(stack, tmp_path, {("XRP", "ETH"): tape}, FIRST) as market:
         market.start()
         market.connected()
         market.clock.set(FIRST + timedelta(seconds=10))
@@ -232,7 +141,7 @@ def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Sta
                 silent += 1
                 market.clock.set(start + timedelta(seconds=66))
             stack.wait_for(lambda end=start + MINUTE: market.known_until(end), what="the minute")
-        assert market.bars("1m", until) == expected(tape, 1, until)
+        assert market.bars(SYMBOL, "1m", FIRST, until) == expected(tape, 1, until)
         stored = stack.value("SELECT count(*) FROM market_trades WHERE symbol = %s", [SYMBOL])
         assert stored == len(tape.between(FIRST, until))
         assert market.venue.asked.total() - asked == silent

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from helios.redis_client import connect
 from tests.support.market_bars import FIELDS, make_bars, same
 from tiers.contracts import Bars
 from trading.enums import ActionKind
-from trading.market import action_write, instruments, kept_windows, read
+from trading.market import action_write, instruments, kept_windows, read, shared_windows
 from trading.market import write as market
 from trading.market.actions import Action
 from trading.market.timestamps import utc
@@ -129,3 +133,58 @@ def test_a_close_before_an_action_that_comes_late_is_known_with_it():
         kept = kept_windows.bar_window(NAMES, "1m", utc(bars.ts[41]), 20)
         assert kept.actions == read.bar_window(NAMES, "1m", utc(bars.ts[41]), 20).actions
         assert kept.actions[0].close_before == bars.close[40 if late else 39, 0]
+
+
+# --- shared with other processes ---
+
+
+def anew(end: datetime, n_bars: int = 20) -> bool:
+    """Whether a process that has just started reads the whole window from the table; it is the stored one anyhow."""
+    kept_windows._kept.clear()
+    with patch.object(read, "plain_window", wraps=read.plain_window) as whole:
+        found = kept_windows.bar_window(NAMES, "1m", end, n_bars)
+    kept_windows._kept.clear()
+    same(found, read.bar_window(NAMES, "1m", end, n_bars))
+    return whole.called
+
+
+@pytest.mark.usefixtures("clean_redis")
+def test_a_process_that_starts_takes_a_shared_window_and_reads_what_came_since() -> None:
+    bars = make_bars(120, *NAMES, holes=0.2, seed=5)
+    market.upsert_bars(bars.rows(slice(0, 100)), source="test")
+    assert anew(utc(bars.ts[99]))
+    assert not anew(utc(bars.ts[99]))
+    market.upsert_bars(bars.rows(slice(100, 110)), source="test")
+    assert not anew(utc(bars.ts[109]))
+    assert anew(utc(bars.ts[60]))  # it ends before the shared one, and is shared from now on
+    assert anew(utc(bars.ts[109]))  # so long behind that one that nothing of it is left
+
+
+@pytest.mark.usefixtures("clean_redis")
+def test_a_shared_window_of_bars_that_were_corrected_since_is_not_believed() -> None:
+    bars = make_bars(60, *NAMES, seed=6)
+    market.upsert_bars(bars, source="test")
+    assert anew(utc(bars.ts[59]))
+    market.upsert_bars(replace(bars, volume=bars.volume + 1.0).rows(slice(50, 51)), source="test")
+    assert anew(utc(bars.ts[59]))
+
+
+@pytest.mark.parametrize("broken", [b"", b"abc", b"\x02\0\0\0{}", b"\xff" * 50])
+def test_a_shared_window_that_cannot_be_read_is_read_from_the_table(clean_redis: redis.Redis, broken: bytes) -> None:
+    bars = make_bars(60, *NAMES, seed=7)
+    market.upsert_bars(bars, source="test")
+    assert anew(utc(bars.ts[59]))
+    (name,) = clean_redis.keys("helios:window:*")
+    whole = clean_redis.get(name)
+    for data in (broken, whole[:-8], whole + bytes(8)):
+        clean_redis.set(name, data)
+        assert anew(utc(bars.ts[59]))
+    assert clean_redis.ttl(name) > 0
+
+
+def test_without_valkey_every_process_reads_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = make_bars(60, *NAMES, seed=8)
+    market.upsert_bars(bars, source="test")
+    away = connect("redis://127.0.0.1:1/0", timeout_s=0.5)
+    monkeypatch.setattr(shared_windows, "_client", lambda _: away)
+    assert anew(utc(bars.ts[59]))
