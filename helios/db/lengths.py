@@ -17,7 +17,10 @@ from helios.stack.endpoints import WORKER
 
 SHORT: Final = 16_384  # bytes of a text, of JSON as text, of the items of an array
 LONG: Final = 1_048_576
-DEPTH: Final = 32  # of JSON: Python reads no thousand of levels
+# Of JSON: Python reads neither a thousand of levels nor a number of more than 4,300 digits.
+_READABLE: Final = """
+    AND NOT {column} @? '$.**{{32}}' AND (octet_length({column}::text) <= 4300 OR {column}::text !~ '[0-9]{{255}}')
+"""
 LONG_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {  # those that hold something of every symbol, or a trace
     "aether_risk_decisions": ("symbols", "expected_return", "size", "max_weight", "denials", "tail"),
     "decision_ledger": ("payload",),
@@ -61,8 +64,8 @@ def bound(cursor: Any) -> None:
     bounds: dict[str, list[str]] = {}
     for table, name, column, is_json, length in cursor.fetchall():
         longest = LONG if name in LONG_COLUMNS.get(table, ()) else SHORT
-        flat = f" AND NOT {column} @? '$.**{{{DEPTH}}}'" if is_json else ""
-        bounds.setdefault(table, []).append(f"{length} <= {longest}{flat}")
+        readable = _READABLE.format(column=column) if is_json else ""
+        bounds.setdefault(table, []).append(f"{length} <= {longest}{readable}")
     checks = {table: f"CURRENT_USER <> '{WORKER}' OR {' AND '.join(each)}" for table, each in bounds.items()}
     names = {table: f"lengths_{hashlib.sha256(check.encode()).hexdigest()[:8]}" for table, check in checks.items()}
     cursor.execute(_THERE)

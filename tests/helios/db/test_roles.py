@@ -48,6 +48,10 @@ INSERT INTO django_celery_results_taskresult
     (task_id, status, content_type, content_encoding, result, date_created, date_done)
 VALUES ('a', 'SUCCESS', '', '', '0', now(), now())
 """
+MOVED_BREAKER = """
+INSERT INTO circuit_breaker_events (ts, name, before, after, reason, actor, action, shared, enforced, changes)
+VALUES (now(), 'llm_api', 'CLOSED', 'OPEN', '', 'x', '{}', true, true, '{}')
+"""
 
 
 def swap(kind: str, state: str, to: str) -> str:
@@ -217,6 +221,8 @@ def test_an_audit_is_told_whose_tokens_end_and_no_stranger_is(database: str) -> 
         "UPDATE pipeline_cycles SET switches = '{}', bar_ts = now()",
         "UPDATE django_celery_results_taskresult SET result = '1'",
         "DELETE FROM django_celery_results_taskresult",
+        MOVED_BREAKER.format("configure", "{}"),
+        MOVED_BREAKER.format("transition", '{"a": 5}'),
     ],
 )
 def test_a_worker_makes_only_the_changes_that_its_tasks_make(ask: Ask, statement: str) -> None:
@@ -309,6 +315,7 @@ def test_no_worker_reads_accounts_changes_flags_or_gains_more(ask: Ask, role: st
         "UPDATE portfolio_state SET state = 'HALTED', cash = 1",
         "UPDATE control_generations SET value = value + 1 WHERE subject = 'modules'",
         "INSERT INTO system_events (kind) SELECT kind FROM system_events WHERE false",
+        MOVED_BREAKER.format("transition", "{}"),
         process("now()"),
         'UPDATE module_processes SET seen_at = now(), calling = 1, prepared = \'{"1": ""}\'',
     ],
