@@ -4,7 +4,9 @@ from django.http import HttpRequest
 from unfold.decorators import action, display
 
 from helios.events.models import PoisonMessage, SystemEvent
+from helios.web.access import missing
 from helios.web.admin_base import ReadOnlyAdmin
+from helios.web.roles import Role
 
 
 @admin.register(SystemEvent)
@@ -36,7 +38,11 @@ class PoisonMessageAdmin(ReadOnlyAdmin):
     search_fields = ("entry", "fault")
     actions = ("give_back",)
 
-    @action(description="Give back to their group")
+    def has_give_back_permission(self, request: HttpRequest) -> bool:
+        """What changes what runs is an operator's."""
+        return not missing(request.user, Role.OPERATOR)
+
+    @action(description="Give back to their group", permissions=("give_back",))
     def give_back(self, request: HttpRequest, queryset: QuerySet[PoisonMessage]) -> None:
         n = queryset.filter(state=PoisonMessage.State.ASIDE).update(state=PoisonMessage.State.AGAIN)
         self.message_user(request, f"{n} given back: their group takes them in its next step.")
