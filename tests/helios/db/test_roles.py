@@ -355,11 +355,11 @@ def test_every_table_is_decided_on(database: str, role: str) -> None:
 
 def test_no_worker_uses_up_the_numbers_of_a_table(database: str) -> None:
     """`nextval` needs no row: those of failed logins and of changes of accounts would end for good."""
-    usable = """
-        SELECT relname FROM pg_class, unnest(%s) role
-        WHERE relkind = 'S' AND has_sequence_privilege(role, pg_class.oid, 'USAGE, SELECT, UPDATE')
-    """
-    assert run_sql(database, usable, [list(roles.ROLES)]) == []
+    usable = "has_sequence_privilege(role, c.oid, 'USAGE, SELECT, UPDATE')"
+    found = f"SELECT relname FROM pg_class c, unnest(%s) role WHERE relkind = 'S' AND {usable}"
+    assert run_sql(database, found, [list(roles.ROLES)]) == []
+    short = "attidentity <> '' AND atttypid <> 'bigint'::regtype AND has_any_column_privilege(%s, attrelid, 'INSERT')"
+    assert run_sql(database, f"SELECT attrelid::regclass FROM pg_attribute WHERE {short}", [roles.WORKER]) == []
 
 
 def test_what_is_only_added_to_is_no_workers_to_change(database: str) -> None:
