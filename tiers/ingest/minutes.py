@@ -16,7 +16,7 @@ from tiers.ingest.aggregate import INTRADAY
 
 SECOND: Final = 1_000_000  # times are microseconds since 1970, in UTC
 MINUTE: Final = 60 * SECOND
-GRACE: Final = 5 * SECOND  # after its end, a minute of which the venue has told no bar is asked for
+GRACE: Final = 5 * SECOND
 KEPT: Final = 60  # minutes, of which the higher bars are made
 
 Row = tuple[float, float, float, float, float]  # open, high, low, close, volume
@@ -52,6 +52,7 @@ class Minutes:
 
     symbol: str
     until: int
+    grace: int = GRACE  # after its end, a minute of which the venue has told no bar is asked for
     heard_from: int | None = None
     known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
     unusable: set[int] = field(default_factory=set)  # of those, the ones whose bar broke a rule: no higher bar has them
@@ -92,7 +93,7 @@ class Minutes:
 
     def overdue(self, now: int) -> tuple[int, int] | None:
         """The time, (after, until], of which the venue should have told by now, or that lies before what it told."""
-        latest = (now - GRACE) // MINUTE * MINUTE
+        latest = (now - self.grace) // MINUTE * MINUTE
         behind = max((close - MINUTE for close in self.known if close > self.until), default=0)
         until = max(latest, behind)
         return (self.until, until) if until > self.until else None

@@ -105,6 +105,11 @@ class MarketData(Protocol):
         """What stands in front of its symbols, such as VALR."""
         ...
 
+    @property
+    def settled_s(self) -> float:
+        """What it does not speak of for so long had no trade."""
+        ...
+
     def source(self, pair: Pair) -> str:
         """How stored bars of the pair name where they came from."""
         ...

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from tests.support.venues.alpaca_stream import KEY_ID, SECRET, Row, Stream, told
 from tests.support.venues.server import Answer, Server
 
-KEY_ID, SECRET = "stand-in-id", "stand-in-secret-key"
 A_MINUTE = 200
-Row = tuple[datetime, float, float, float, float, float]  # the beginning of a bar, and its figures
 PATHS = {"/v2/stocks/bars": False, "/v1beta3/crypto/us/bars": True}
 
 
@@ -27,7 +26,11 @@ class StandIn(Server):
         self.bars = {key: sorted(rows) for key, rows in bars.items()}
         self.page, self.limit = page, limit
         self.queries: list[dict[str, str]] = []
+        self.stream = Stream()
         self._minute, self._asked = 0, 0
+
+    async def listen(self, headers: dict[str, str], receive: Any, send: Any) -> None:
+        await self.stream.serve(receive, send)
 
     def refused(self, path: str) -> Answer | None:
         minute = int(time.time() // 60)
@@ -64,10 +67,3 @@ class StandIn(Server):
         end = begin + min(self.page, int(query.get("limit", "1000")))
         token = str(end) if end < len(found) else None
         return {"bars": {code: [told(row) for row in found[begin:end]]} if found else {}, "next_page_token": token}
-
-
-def told(row: Row) -> dict[str, Any]:
-    """A bar as the venue writes it."""
-    start, *figures = row
-    named = dict(zip(("o", "h", "l", "c", "v"), figures, strict=True))
-    return {"t": f"{start.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", **named, "n": 1, "vw": figures[3]}

@@ -1,12 +1,14 @@
 """A stream as a process by the clock of a test: `python streamer.py URL CLOCK PAIR`.
 
-CLOCK is a file that holds the microseconds since 1970. Order books come change by change.
+CLOCK is a file that holds the microseconds since 1970. Order books come change by change. What the process is to hear
+it asks its settings for, at the URL.
 """
 
 from __future__ import annotations
 
 import asyncio
 import mmap
+import os
 import sys
 from pathlib import Path
 
@@ -14,26 +16,29 @@ import django
 
 
 def main(url: str, clock: str, *symbols: str) -> None:
+    exchange = symbols[0].partition(":")[0].lower()
+    os.environ |= {f"HELIOS_{name}": url for name in ("VALR_URL", "ALPACA_DATA_URL", "ALPACA_STREAM_URL")}
     django.setup()
+    from helios.env import get_env
     from tiers.live import relay
     from tiers.live.feed import depth, session
-    from trading.venues.valr import market
-    from trading.venues.valr.client import Client
+    from trading.venues.registry import market_data, streams
 
+    get_env.cache_clear()  # a process that was forked has read its settings
     session.WATCH_S, session.LONGEST_PAUSE_S, depth.PATIENCE = 0.05, 0.2, 0
     with (
         Path(clock).open("rb") as file,
         mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ) as told,
-        Client(url) as client,
+        market_data(exchange, get_env()) as venue,
     ):
-        offered = market.pairs(client)
+        offered = venue.pairs(symbols)
         pairs = [offered[symbol] for symbol in symbols]
+        ((line, _),) = streams(exchange, get_env(), pairs, frozenset(symbols))
         streaming = session.Session(
-            market.Market(client),
-            url,
+            venue,
+            line,
             pairs,
             relay.bus(),
-            by_change=frozenset(symbols),
             silent_s=1.0,
             pause_s=0.05,
             now_us=lambda: int.from_bytes(told[:8], "little"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiers.ingest.minutes import MINUTE, SECOND
 from tiers.live.feed.depth import PATIENCE, OrderBooks
-from trading.venues.valr.messages import Depth, Offer
+from trading.venues.streaming import Depth, Offer
 
 T = 1_767_607_200_000_000  # 2026-01-05 10:00
 BIDS: list[Offer] = [("a", "10", "1")]

@@ -19,6 +19,7 @@ from tiers.live.feed.depth import Noted
 from tiers.live.feed.session import Session
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market, pairs
+from trading.venues.valr.stream import Stream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def session() -> Iterator[Session]:
     with StandIn({("BTC", "ZAR"): Tape()}) as venue, Client(venue.url) as client:
-        yield Session(Market(client), venue.url, list(pairs(client).values()), relay.bus())
+        yield Session(Market(client), Stream(venue.url), list(pairs(client).values()), relay.bus())
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from helios.errors import Transient
+from trading.venues.streaming import Bucket, Depth, Trade
 from trading.venues.valr import messages
-from trading.venues.valr.messages import Bucket, Depth, Trade
 
 AT = 1_644_301_604_645
 TRADE = {

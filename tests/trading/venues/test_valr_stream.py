@@ -22,14 +22,8 @@ async def ended(port: int, **options: Any) -> str:
     """How a connection to a server on this machine ends."""
     with pytest.raises(Transient) as told:
         await asyncio.wait_for(
-            stream.listen(
-                f"http://127.0.0.1:{port}",
-                {"NEW_TRADE": ["BTCZAR"]},
-                lambda message: None,
-                subscribed=lambda: None,
-                again=asyncio.Queue(),
-                key=KEY,
-                **options,
+            stream.Stream(f"http://127.0.0.1:{port}", KEY).listen(
+                ["BTCZAR"], lambda message: None, subscribed=lambda: None, again=asyncio.Queue(), **options
             ),
             60,
         )

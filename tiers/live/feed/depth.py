@@ -10,7 +10,7 @@ from loguru import logger
 
 from tiers.ingest.minutes import MINUTE, SECOND
 from tiers.ingest.order_book import Level, OrderBook, OutOfStep
-from trading.venues.valr.messages import Depth
+from trading.venues.streaming import Depth
 
 LEVELS: Final = 20  # a side of a book that is noted
 PATIENCE: Final = 10 * SECOND  # before a book that did not come is asked for once more

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
 
 from django.db import transaction
 
@@ -23,7 +22,6 @@ from trading.market.timeframes import seconds
 from trading.market.timestamps import stamp
 from trading.venues.base import MarketData, Pair
 
-SETTLED: Final = timedelta(minutes=10)  # what the venue does not speak of for so long had no trade
 Results = dict[tuple[str, str], market.UpsertResult]
 
 
@@ -51,7 +49,7 @@ def fetch(
     answers yet: known is what it spoke of, and what is long over. Raises: as the venue's requests.
     """
     told = list(venue.bars(pair, timeframe, after, until))
-    settled = (now - SETTLED).replace(second=0, microsecond=0)
+    settled = (now - timedelta(seconds=venue.settled_s)).replace(second=0, microsecond=0)
     spoken = max((close for _, close in told if close is not None), default=after)
     known = max(spoken, min(until, settled))
     hours = calendar(USUAL_CALENDARS[pair.asset_class])

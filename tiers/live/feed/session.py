@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 
+import numpy as np
 from django.db import close_old_connections
 from loguru import logger
 
@@ -25,18 +26,18 @@ from helios import events
 from helios.db.failures import UNAVAILABLE
 from helios.errors import HeliosError, Transient, error_text
 from helios.events.bus import Bus, Event
-from tiers.ingest.minutes import SECOND, Minutes
+from tiers.ingest.minutes import MINUTE, SECOND, Closed, Minutes, Row
 from tiers.live.feed import recorder, repair
 from tiers.live.feed.depth import Noted, OrderBooks, now_and_then
 from tiers.live.feed.recorder import Told
-from trading.enums import AssetClass, Timeframe
+from trading.enums import Timeframe
+from trading.market.calendars import Calendar, calendar
 from trading.market.instruments import ensure_instrument
+from trading.market.lots import USUAL_CALENDARS
 from trading.models import FeedCoverage
-from trading.venues.base import Pair
-from trading.venues.valr import market as valr
-from trading.venues.valr import messages, stream
+from trading.venues.base import MarketData, Pair
+from trading.venues.streaming import SILENT_S, Bucket, Depth, Message, Stream
 
-SOURCE = "valr:stream"
 LONGEST_PAUSE_S = 30.0
 WATCH_S = 1.0
 SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
@@ -50,18 +51,18 @@ BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fet
 class Session:
     """The streaming of some pairs of the venue; `run` it in an event loop until it is cancelled."""
 
-    venue: valr.Market
-    url: str
+    venue: MarketData
+    stream: Stream
     pairs: Sequence[Pair]
     bus: Bus
     streaming: bool = True  # else all is asked for by request, minute by minute
-    by_change: frozenset[str] = frozenset()  # instruments whose order books come change by change, not whole
-    silent_s: float = stream.SILENT_S
+    silent_s: float = SILENT_S
     pause_s: float = 1.0  # before the first try after a connection that did not hold, doubled with each further one
     now_us: Callable[[], int] = lambda: time.time_ns() // 1_000
     _minutes: dict[str, Minutes] = field(default_factory=dict)
+    _hours: dict[str, Calendar] = field(default_factory=dict)
     _books: OrderBooks = field(init=False)
-    _again: asyncio.Queue[stream.Wanted] = field(default_factory=asyncio.Queue)
+    _again: asyncio.Queue[Sequence[str]] = field(default_factory=asyncio.Queue)
     _told: queue.SimpleQueue[Told | Noted | Event | None] = field(default_factory=queue.SimpleQueue)
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
@@ -74,8 +75,12 @@ class Session:
         """Hear the venue until cancelled; then write what is closed."""
         loop = asyncio.get_running_loop()
         known = await asyncio.to_thread(self._known)
-        self._minutes = {pair.code: Minutes(symbol=pair.symbol, until=known[pair.symbol]) for pair in self.pairs}
-        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs})
+        grace = int(self.stream.grace_s * SECOND)
+        self._minutes = {
+            pair.code: Minutes(symbol=pair.symbol, until=known[pair.symbol], grace=grace) for pair in self.pairs
+        }
+        self._hours = {pair.code: calendar(USUAL_CALENDARS[pair.asset_class]) for pair in self.pairs}
+        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs if self.stream.books})
         ended: asyncio.Future[None] = loop.create_future()  # a thread that fails fails the session
         threads = [
             threading.Thread(target=_reporting, args=(target, loop, ended))
@@ -100,13 +105,11 @@ class Session:
         while True:
             begun = time.monotonic()
             try:
-                await stream.listen(
-                    self.url,
-                    self._wanted([*self._minutes], of_all=True),
+                await self.stream.listen(
+                    [*self._minutes],
                     self._heard,
                     subscribed=self._subscribed,
                     again=self._again,
-                    key=self.venue.client.key,
                     silent_s=self.silent_s,
                 )
             except Transient as error:
@@ -115,46 +118,43 @@ class Session:
                 tries = 1 if time.monotonic() - begun > LONGEST_PAUSE_S else tries + 1
                 pause_s = min(LONGEST_PAUSE_S, self.pause_s * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
                 logger.bind(error=error_text(error), pause_s=round(pause_s, 1)).warning("feed.lost")
-                await asyncio.to_thread(_tell, "feed.lost", {"error": error_text(error), "try": tries})
+                await asyncio.to_thread(self._tell, "feed.lost", {"error": error_text(error), "try": tries})
                 await asyncio.sleep(pause_s)
-
-    def _wanted(self, codes: Sequence[str], *, of_all: bool = False) -> stream.Wanted:
-        """What to subscribe to: the order books of these pairs, and, `of_all`, their trades and bars."""
-        by_change = [code for code in codes if self._minutes[code].symbol in self.by_change]
-        whole = [code for code in codes if code not in by_change]
-        books = {messages.CHANGES: by_change, messages.AGGREGATED: whole}
-        return {messages.TRADES: codes, messages.BUCKETS: codes, **books} if of_all else books
 
     def _subscribed(self) -> None:
         now = self._now()
         self._books.subscribed(now)
         for each in self._minutes.values():
-            each.heard_from = now
+            each.heard_from = now if self.stream.trades else None
         logger.bind(pairs=len(self._minutes)).info("feed.subscribed")
 
     def _heard(self, message: bytes) -> None:
         try:
-            found = messages.read(message)
+            found = self.stream.read(message)
         except Transient as error:  # what it told is missed: the venue's bar, or a request, shows it
             self._unread += 1
             if now_and_then(self._unread):
                 logger.bind(error=error_text(error), n=self._unread).warning("feed.unreadable")
             return
-        if found is None or found.code not in self._minutes:
-            return
+        for each in found:
+            if each.code in self._minutes:
+                self._learn_of(each)
+
+    def _learn_of(self, found: Message) -> None:
         minutes = self._minutes[found.code]
         now = self._now()
-        if isinstance(found, messages.Depth):
+        if isinstance(found, Depth):
             if (noted := self._books.tell(found, now)) is not None:
                 self._told.put(noted)
-        elif isinstance(found, messages.Bucket):
-            if found.close <= now + SKEW:  # the bar of a minute that is not over says nothing yet
+        elif isinstance(found, Bucket):
+            over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
+            if over and _n_open(self._hours[found.code], found.close - MINUTE, found.close):
                 self._close(minutes, found)
         elif minutes.until <= found.at <= now + SKEW:
             minutes.trade(found.at, found.price, found.quantity, found.side)
 
-    def _close(self, minutes: Minutes, found: messages.Bucket) -> None:
-        before = minutes.until
+    def _close(self, minutes: Minutes, found: Bucket) -> None:
+        before = min(minutes.until, found.close - MINUTE)  # of a minute that was known, a bar above is corrected too
         closed = minutes.bucket(found.close, found.row)
         if closed is not None:
             if closed.differs:
@@ -165,10 +165,14 @@ class Session:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
             if self.streaming and (lost := self._books.to_ask(self._now())):
-                self._again.put_nowait(self._wanted(lost))
+                self._again.put_nowait(lost)
             for code, minutes in self._minutes.items():
                 wanted = minutes.overdue(self._now())
-                if wanted is not None and time.monotonic() >= self._asking.get(code, 0.0):
+                if wanted is None or time.monotonic() < self._asking.get(code, 0.0):
+                    continue
+                if not _n_open(self._hours[code], *wanted):
+                    self._know(minutes, *wanted, {})
+                else:
                     self._asking[code] = inf
                     self._asked.put((code, *wanted))
             await asyncio.sleep(WATCH_S)
@@ -178,16 +182,23 @@ class Session:
         if found is not None and known > after:
             unusable = [repair.microseconds(each.bar_ts) for each in found.bad if each.bar_ts is not None]
             minutes = self._minutes[code]
-            before = minutes.until
-            minutes.asked(after, known, found.rows, unusable)
-            closed = [(close, row) for close, row in found.rows.items() if after < close <= known]
-            bars = [(Timeframe.M1.value, *each) for each in closed]
-            bars += [(bar.timeframe, bar.close, bar.row) for bar in minutes.higher(before)]
-            for bar in bars:
-                self._told.put(recorder.bar_event(minutes.symbol, *bar))
+            for close, row in found.rows.items():
+                if after < close <= known:
+                    self._told.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
+            self._know(minutes, after, known, found.rows, unusable)
         self._refused[code] = 0 if known > after else self._refused[code] + 1
         pause_s = min(WATCH_S * 2 ** self._refused[code], LONGEST_PAUSE_S) if self._refused[code] else 0.0
         self._asking[code] = time.monotonic() + pause_s
+
+    def _know(
+        self, minutes: Minutes, after: int, known: int, rows: dict[int, Row], unusable: Sequence[int] = ()
+    ) -> None:
+        """All of (after, known] is known, and with it what was told behind it: a bar above may be whole by that."""
+        before = minutes.until
+        minutes.asked(after, known, rows, unusable)
+        if minutes.until > before:
+            closed = Closed(symbol=minutes.symbol, close=minutes.until, row=None)
+            self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
     async def _compare_clocks(self) -> None:
         """What the venue names by its clock is judged by its clock."""
@@ -210,13 +221,19 @@ class Session:
         self._ahead = round(skew_s * SECOND) if SKEWED_S < abs(skew_s) <= MOST_SKEW_S else 0
         if abs(moved_s) > SKEWED_S:
             logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
-            _tell("feed.clock_skew", {"ahead_s": round(skew_s, 3)})
+            self._tell("feed.clock_skew", {"ahead_s": round(skew_s, 3)})
         close_old_connections()
+
+    def _tell(self, kind: str, data: dict[str, object]) -> None:
+        try:
+            events.record(kind=kind, severity="warning", source="tiers.feed", subject=self.venue.name, data=data)
+        except UNAVAILABLE:
+            close_old_connections()
 
     def _known(self) -> dict[str, int]:
         """Up to where all is known of each instrument, in microseconds."""
         for pair in self.pairs:
-            ensure_instrument(pair.symbol, AssetClass.CRYPTO, lot=pair.lot)
+            ensure_instrument(pair.symbol, pair.asset_class, lot=pair.lot)
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
         beginning = repair.back(recorder.moment(self._now()), BACK_DAYS)
         found = {pair.symbol: max(stored.get(pair.symbol, beginning), beginning) for pair in self.pairs}
@@ -240,7 +257,7 @@ class Session:
         bars, books = [one for one in told if isinstance(one, Told)], [one for one in told if isinstance(one, Noted)]
         while True:
             try:
-                recorder.write(bars, SOURCE, books)
+                recorder.write(bars, self.stream.source, books)
             except (Transient, *UNAVAILABLE) as error:
                 logger.bind(error=error_text(error), bars=len(bars)).warning("feed.not_stored")
                 close_old_connections()
@@ -285,8 +302,7 @@ def _reporting(target: Callable[[], None], loop: asyncio.AbstractEventLoop, ende
         loop.call_soon_threadsafe(fail, error)
 
 
-def _tell(kind: str, data: dict[str, object]) -> None:
-    try:
-        events.record(kind=kind, severity="warning", source="tiers.feed", subject="VALR", data=data)
-    except UNAVAILABLE:
-        close_old_connections()
+def _n_open(hours: Calendar, after: int, until: int) -> int:
+    """How many minutes of (after, until], in microseconds, lie in sessions."""
+    first, last = hours.index("1m", np.array([after, until], "datetime64[us]"))
+    return int(last - first)

@@ -6,8 +6,9 @@ import asyncio
 import signal
 import threading
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -17,20 +18,19 @@ from loguru import logger
 from helios import flags
 from helios.db.failures import UNAVAILABLE
 from helios.env import get_env
-from helios.errors import HeliosError, Transient, error_text
+from helios.errors import HeliosError, Rejected, Transient, error_text
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live import relay
 from tiers.live.alone import Alone
 from tiers.live.feed import wanted
 from tiers.live.feed.session import Session
-from trading.venues.base import Pair
-from trading.venues.valr.client import Client
-from trading.venues.valr.market import VENUE, Market
+from trading.venues.registry import STREAMED, market_data, streams
 
 LOOK_S = 5.0  # between looks at which instruments books trade
 ALIVE = "stream.alive"
 PAUSE_S = 10.0  # where the venue does not say which pairs it has
+LONG_PAUSE_S = 60.0  # where it refuses, as without a key
 
 
 class Command(PlainCommand):
@@ -38,69 +38,86 @@ class Command(PlainCommand):
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--exchange", choices=STREAMED, help="default: all whose instruments active books trade")
         parser.add_argument(
             "--pairs", nargs="+", metavar="PAIR", help="such as BTC-ZAR; default: what active books trade there"
         )
 
     def handle(self, **options: Any) -> None:
         try:
-            asyncio.run(_until_told(options["pairs"]))
+            asyncio.run(_until_told(options["exchange"], options["pairs"]))
         except HeliosError as error:
             raise CommandError(str(error)) from error
 
 
-async def _until_told(given: list[str] | None) -> None:
+async def _until_told(exchange: str | None, given: list[str] | None) -> None:
     """Stream until a signal asks for the end; what has closed by then is written."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, asked.set)
-    with Market(Client.of(get_env())) as venue:
-        names = wanted.names(venue, given) if given else None
-        relaying = threading.Thread(target=relay.keep_telling, args=(stop := threading.Event(),))
-        relaying.start()
-        streaming = asyncio.create_task(_stream(venue, names))
-        ending = asyncio.create_task(asked.wait())
-        await asyncio.wait([streaming, ending], return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        stop.set()
-        await asyncio.to_thread(relaying.join)
-        if not streaming.done():
-            streaming.cancel()
-            await asyncio.gather(streaming, return_exceptions=True)
-            logger.info("feed.ended")
-            return
-        streaming.result()
+    named: dict[str, list[str] | None] = {exchange: None} if exchange else dict.fromkeys(STREAMED)
+    if given:
+        one = exchange or STREAMED[0]
+        named = {one: _names(one, given)}
+    relaying = threading.Thread(target=relay.keep_telling, args=(stop := threading.Event(),))
+    relaying.start()
+    streaming = [asyncio.create_task(_stream(*each)) for each in named.items()]
+    ending = asyncio.create_task(asked.wait())
+    await asyncio.wait([*streaming, ending], return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    stop.set()
+    await asyncio.to_thread(relaying.join)
+    failed = [task for task in streaming if task.done()]
+    for task in streaming:
+        task.cancel()
+    await asyncio.gather(*streaming, return_exceptions=True)
+    for task in failed:
+        task.result()
+    logger.info("feed.ended")
 
 
-async def _stream(venue: Market, names: list[str] | None) -> None:
+def _names(exchange: str, given: list[str]) -> list[str]:
+    with market_data(exchange, get_env()) as venue:
+        return wanted.names(venue, given)
+
+
+async def _stream(exchange: str, names: list[str] | None) -> None:
     """Hear the pairs that are wanted, and anew when others are, or when a flag chooses another way."""
     alone, chosen = Alone("feed"), _Chosen()
     while True:
-        chosen = await asyncio.to_thread(_chosen, names, alone, chosen)
+        chosen = await asyncio.to_thread(_chosen, exchange, names, alone, chosen)
         if not chosen.symbols:
             await asyncio.sleep(LOOK_S)
             continue
         try:
-            pairs = await asyncio.to_thread(wanted.pairs, venue, chosen.symbols, strict=names is not None)
-        except Transient as error:
-            logger.bind(error=error_text(error)).warning("feed.no_pairs")
-            await asyncio.sleep(PAUSE_S)
-            continue
-        session = asyncio.create_task(_session(venue, pairs, chosen).run())
-        try:
-            while not session.done() and await asyncio.to_thread(_chosen, names, alone, chosen) == chosen:
-                await asyncio.wait([session], timeout=LOOK_S)
-        finally:
-            session.cancel()
-            ended = await asyncio.gather(session, return_exceptions=True)
-        if isinstance(ended[0], Exception):
-            raise ended[0]
+            with market_data(exchange, get_env()) as venue:
+                pairs = await asyncio.to_thread(wanted.pairs, venue, chosen.symbols, strict=names is not None)
+                lines = streams(exchange, get_env(), pairs, chosen.by_change)
+                bus = relay.bus()
+                sessions = [Session(venue, line, of_it, bus, streaming=chosen.streaming) for line, of_it in lines]
+                await _hear(sessions, chosen, partial(_chosen, exchange, names, alone, chosen))
+        except (Transient, Rejected) as error:  # what books want may be had later, what a person wants is refused now
+            if names and isinstance(error, Rejected):
+                raise
+            logger.bind(venue=exchange, error=error_text(error)).warning("feed.no_pairs")
+            await asyncio.sleep(PAUSE_S if isinstance(error, Transient) else LONG_PAUSE_S)
 
 
-def _session(venue: Market, pairs: Sequence[Pair], chosen: _Chosen) -> Session:
-    return Session(
-        venue, get_env().valr_url, pairs, relay.bus(), streaming=chosen.streaming, by_change=chosen.by_change
-    )
+async def _hear(sessions: list[Session], chosen: _Chosen, look: Callable[[], _Chosen]) -> None:
+    """Run the sessions until something else is chosen than now, or one of them fails."""
+    if not sessions:
+        raise Transient("of what is wanted there is nothing at this venue")
+    running = [asyncio.create_task(each.run()) for each in sessions]
+    try:
+        while not any(each.done() for each in running) and await asyncio.to_thread(look) == chosen:
+            await asyncio.wait(running, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in running:
+            each.cancel()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,7 @@ class _Chosen:
     by_change: frozenset[str] = frozenset()
 
 
-def _chosen(names: list[str] | None, alone: Alone, before: _Chosen) -> _Chosen:
+def _chosen(exchange: str, names: list[str] | None, alone: Alone, before: _Chosen) -> _Chosen:
     """What is wanted now; each look is a sign of life for whoever watches the process.
 
     While the database is away nothing is wanted otherwise than `before`.
@@ -120,7 +137,7 @@ def _chosen(names: list[str] | None, alone: Alone, before: _Chosen) -> _Chosen:
     (get_env().var_dir / ALIVE).touch()
     try:
         flags.refresh_if_behind()
-        symbols = tuple(alone.hold(names or wanted.by_books(VENUE)))
+        symbols = tuple(alone.hold(names or wanted.by_books(exchange.upper())))
         by_change = frozenset(s for s in symbols if flags.is_enabled("websocket_v2", flags.FlagContext(symbol=s)))
         return _Chosen(symbols, flags.is_enabled("websocket_streaming"), by_change)
     except UNAVAILABLE as error:

@@ -30,7 +30,7 @@ SOME: Final = ("ALPACA:AAPL", "ALPACA:BTC/USD")
 _SAID: Final = Answers("Alpaca")
 _STOCK: Final = re.compile(r"[A-Z]{1,6}(\.[A-Z]{1,3})?")
 _COIN: Final = re.compile(r"[A-Z0-9]{1,10}/[A-Z]{2,6}")
-_FIELDS: Final = ("o", "h", "l", "c", "v")
+FIELDS: Final = ("o", "h", "l", "c", "v")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Market:
     client: Client
     feed: str = "iex"
     name: str = VENUE
+    settled_s: float = 15.0  # it speaks of no minute without a trade
 
     @classmethod
     def of(cls, env: Env) -> Self:
@@ -104,7 +105,7 @@ def _pair(symbol: str) -> Pair | None:
 
 
 def _bar(row: Mapping[str, Any], pair: Pair, timeframe: str) -> BarRow:
-    open_, high, low, close, volume = (_SAID.number(row, name) for name in _FIELDS)
+    open_, high, low, close, volume = (_SAID.number(row, name) for name in FIELDS)
     return closed(_SAID.time(_SAID.field(row, "t", "a bar")), pair, timeframe), open_, high, low, close, volume
 
 

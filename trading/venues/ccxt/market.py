@@ -32,6 +32,7 @@ class Market:
     """An exchange as a source of bars; see `trading.venues.base.MarketData`."""
 
     client: Client
+    settled_s: float = 600.0
 
     @classmethod
     def of(cls, exchange: str) -> Self:

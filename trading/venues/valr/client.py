@@ -32,6 +32,13 @@ class Key:
     key: str
     secret: str
 
+    @classmethod
+    def of(cls, env: Env) -> Self | None:
+        """The key of this installation, if it has one."""
+        if env.valr_api_key is None or env.valr_api_secret is None:
+            return None
+        return cls(key=env.valr_api_key.get_secret_value(), secret=env.valr_api_secret.get_secret_value())
+
     def headers(self, verb: str, path: str, body: str = "", *, now_ms: int) -> dict[str, str]:
         """The three headers of a signed request; `path` carries its query."""
         return {
@@ -68,10 +75,7 @@ class Client(RestClient):
     @classmethod
     def of(cls, env: Env) -> Self:
         """The client of this installation."""
-        key = None
-        if env.valr_api_key is not None and env.valr_api_secret is not None:
-            key = Key(key=env.valr_api_key.get_secret_value(), secret=env.valr_api_secret.get_secret_value())
-        return cls(env.valr_url, key=key)
+        return cls(env.valr_url, key=Key.of(env))
 
     def get(self, path: str, params: Params | None = None, *, signed: bool = False) -> Any:
         """The JSON that a route answers. `signed` routes need a key. Raises: as `ask`."""

@@ -38,6 +38,7 @@ class Market:
 
     client: Client
     name: str = VENUE
+    settled_s: float = 600.0
 
     @classmethod
     def of(cls, env: Env) -> Self:

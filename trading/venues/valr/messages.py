@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ import orjson
 from helios.errors import Transient
 from trading.enums import Side
 from trading.venues.answers import MOST_NUMBER
+from trading.venues.streaming import Bucket, Depth, Message, Offer, Trade, microseconds
 from trading.venues.valr.market import bucket, number
 
 SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
@@ -29,46 +28,6 @@ MILLISECOND: Final = 1_000
 MINUTE: Final = 60_000_000
 _NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
 _FIGURE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
-Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """A trade that the venue has just told."""
-
-    code: str
-    at: int  # microseconds since 1970
-    price: float
-    quantity: float
-    side: str  # of the taker
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """The venue's bar of a minute; `row` is None where nobody traded."""
-
-    code: str
-    close: int  # microseconds since 1970
-    row: tuple[float, float, float, float, float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """What is offered: all of it, or, unless `whole`, what changed, where a quantity of 0 ends an offer.
-
-    `sequence` is the number of the last change.
-    """
-
-    code: str
-    at: int  # microseconds since 1970
-    sequence: int
-    bids: list[Offer]
-    asks: list[Offer]
-    whole: bool
-    checksum: int | None = None
-
-
-Message = Trade | Bucket | Depth
 
 
 def read(message: bytes | str) -> Message | None:
@@ -145,10 +104,3 @@ _READERS: Final[dict[str, Callable[[str, dict[str, Any]], Message]]] = {
     CHANGES: _depth,
     AGGREGATED: _aggregated,
 }
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def microseconds(text: str) -> int:
-    """A time such as 2019-04-25T19:51:55.393Z since 1970."""
-    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND

@@ -8,61 +8,77 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from helios.errors import Transient
+from trading.venues.streaming import LARGEST, OPEN_S, SILENT_S, Message, Straight, address
+from trading.venues.valr import messages
 from trading.venues.valr.client import Key
 
 PATH: Final = "/ws/trade"
 PING_S: Final = 20.0  # the venue wants one every 30 s
-SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
-OPEN_S: Final = 10.0
 SEND_S: Final = 5.0
 MOST_UNREAD: Final = 1 << 20  # bytes that the venue has not taken, such as answers to its pings
 UNREAD: Final = "must be read by the venue too, which left what it was sent"
-LARGEST: Final = 1 << 24  # bytes of a message; a whole order book is the largest
-Wanted = Mapping[str, Sequence[str]]  # pairs by kind of message
 
 
-class _Straight(connect):
-    """A connection to the venue itself: what it is redirected to would get the key and a signature."""
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """VALR's line; see `trading.venues.streaming.Stream`. The order books of `by_change` come change by change."""
 
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
+    url: str
+    key: Key | None = None
+    by_change: frozenset[str] = frozenset()
+    source: str = "valr:stream"
+    trades: bool = True
+    books: bool = True
+    grace_s: float = 5.0
 
+    def read(self, message: bytes) -> Sequence[Message]:
+        found = messages.read(message)
+        return () if found is None else (found,)
 
-async def listen(
-    url: str,
-    wanted: Wanted,
-    heard: Callable[[bytes], None],
-    *,
-    subscribed: Callable[[], None],
-    again: asyncio.Queue[Wanted],
-    key: Key | None = None,
-    silent_s: float = SILENT_S,
-) -> None:
-    """Hear one connection out, from subscribing to its end; `heard` is called with each message.
+    async def listen(
+        self,
+        codes: Sequence[str],
+        heard: Callable[[bytes], None],
+        *,
+        subscribed: Callable[[], None],
+        again: asyncio.Queue[Sequence[str]],
+        silent_s: float = SILENT_S,
+    ) -> None:
+        headers = {} if self.key is None else self.key.headers("GET", PATH, now_ms=time.time_ns() // 1_000_000)
+        try:
+            async with Straight(
+                address(self.url, PATH),
+                additional_headers=headers,
+                ping_interval=None,
+                open_timeout=OPEN_S,
+                max_size=LARGEST,
+                proxy=None,
+            ) as socket:
+                await socket.send(self.subscription(codes, of_all=True))
+                subscribed()
+                await _Line(socket, self, again, silent_s).hear(heard)
+        except (OSError, WebSocketException) as error:
+            raise Transient(f"VALR's stream ended: {type(error).__name__}: {error}"[:200]) from error
+        raise Transient("VALR's stream ended")
 
-    What comes by `again` is subscribed to once more. Raises: `Transient`, always: it tells how the connection ended.
-    """
-    headers = {} if key is None else key.headers("GET", PATH, now_ms=time.time_ns() // 1_000_000)
-    address = url.rstrip("/").replace("http", "ws", 1) + PATH
-    try:
-        async with _Straight(
-            address, additional_headers=headers, ping_interval=None, open_timeout=OPEN_S, max_size=LARGEST, proxy=None
-        ) as socket:
-            await socket.send(_subscription(wanted))
-            subscribed()
-            await _Line(socket, again, silent_s).hear(heard)
-    except (OSError, WebSocketException) as error:
-        raise Transient(f"VALR's stream ended: {type(error).__name__}: {error}"[:200]) from error
-    raise Transient("VALR's stream ended")
+    def subscription(self, codes: Sequence[str], *, of_all: bool = False) -> str:
+        """What asks for the order books of these pairs, and, `of_all`, for their trades and bars."""
+        by_change = [code for code in codes if code in self.by_change]
+        whole = [code for code in codes if code not in self.by_change]
+        wanted = {messages.CHANGES: by_change, messages.AGGREGATED: whole}
+        if of_all:
+            wanted |= {messages.TRADES: list(codes), messages.BUCKETS: list(codes)}
+        subscriptions = [{"event": event, "pairs": pairs} for event, pairs in wanted.items() if pairs]
+        return orjson.dumps({"type": "SUBSCRIBE", "subscriptions": subscriptions}).decode()
 
 
 @dataclass(slots=True)
@@ -70,7 +86,8 @@ class _Line:
     """One open connection, and why we ended it."""
 
     socket: ClientConnection
-    again: asyncio.Queue[Wanted]
+    stream: Stream
+    again: asyncio.Queue[Sequence[str]]
     silent_s: float
     last: float = field(default_factory=time.monotonic)
     fault: str = ""
@@ -94,8 +111,8 @@ class _Line:
         pinged = self.last
         while not self.fault:
             with contextlib.suppress(TimeoutError):
-                wanted = await asyncio.wait_for(self.again.get(), min(1.0, self.silent_s / 4))
-                await self._send(_subscription(wanted))
+                codes = await asyncio.wait_for(self.again.get(), min(1.0, self.silent_s / 4))
+                await self._send(self.stream.subscription(codes))
             now = time.monotonic()
             if now - pinged >= min(PING_S, self.silent_s / 3):
                 pinged = now
@@ -111,8 +128,3 @@ class _Line:
             await asyncio.wait_for(self.socket.send(text), SEND_S)
         except TimeoutError:
             self.fault = UNREAD
-
-
-def _subscription(wanted: Wanted) -> str:
-    subscriptions = [{"event": event, "pairs": list(codes)} for event, codes in wanted.items() if codes]
-    return orjson.dumps({"type": "SUBSCRIBE", "subscriptions": subscriptions}).decode()

@@ -1,0 +1,65 @@
+"""What the messages of Alpaca's stream say; the shapes are those that alpaca-py reads."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from helios.errors import Transient
+from trading.venues.alpaca.client import Key
+from trading.venues.alpaca.stream import Stream
+from trading.venues.streaming import Bucket, Trade
+
+STREAM = Stream("http://127.0.0.1:9", "/v2/iex", Key(key_id="id", secret="secret"))
+BAR = {"T": "b", "S": "AAPL", "o": 10, "h": 12.5, "l": 9, "c": 11, "v": 300, "t": "2026-01-05T15:00:00Z", "n": 2}
+TRADE = {"T": "t", "S": "BTC/USD", "p": 65_000.5, "s": 0.25, "t": "2026-01-05T15:00:07.123456789Z", "tks": "S", "i": 7}
+START = int(datetime(2026, 1, 5, 15, tzinfo=UTC).timestamp() * 1_000_000)
+
+
+def read(*messages: Any) -> Any:
+    return STREAM.read(json.dumps(messages).encode())
+
+
+@pytest.mark.parametrize("kind", ["b", "u"])
+def test_a_bar_and_a_corrected_one_are_named_by_their_closes(kind: str) -> None:
+    assert read(BAR | {"T": kind}) == [Bucket("AAPL", START + 60_000_000, (10, 12.5, 9, 11, 300))]
+
+
+def test_a_bar_that_is_made_of_quotes_is_one_without_a_trade() -> None:
+    assert read(BAR | {"v": 0}) == [Bucket("AAPL", START + 60_000_000, None)]
+
+
+def test_a_trade_of_a_coin_has_the_side_of_its_taker() -> None:
+    assert read(TRADE) == [Trade("BTC/USD", START + 7_123_456, 65_000.5, 0.25, "SELL")]
+
+
+def test_a_message_tells_several_things_and_those_of_another_kind_are_passed_over() -> None:
+    others = [{"T": "success", "msg": "connected"}, {"T": "q", "S": "AAPL"}, {"T": "d", "S": "AAPL"}]
+    assert [one.code for one in read(BAR, *others, TRADE)] == ["AAPL", "BTC/USD"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"not json",
+        b"{}x",
+        b"7",
+        b"[7]",
+        b"[{}]",
+        json.dumps([BAR])[:40].encode(),
+        json.dumps([BAR | {"t": "2026-01-05T15:00:30Z"}]).encode(),
+        json.dumps([BAR | {"t": "soon"}]).encode(),
+        json.dumps([BAR | {"t": 7}]).encode(),
+        json.dumps([BAR | {"S": None}]).encode(),
+        json.dumps([BAR | {"v": "many"}]).encode(),
+        json.dumps([BAR | {"h": -1}]).encode(),
+        json.dumps([TRADE | {"tks": "?"}]).encode(),
+        b"[" * 900 + b"]" * 900,
+    ],
+)
+def test_what_cannot_be_read_is_told(message: bytes) -> None:
+    with pytest.raises(Transient, match="Alpaca's stream must"):
+        STREAM.read(message)

@@ -1,0 +1,150 @@
+"""Alpaca's streams of market data, one of stocks and one of coins: what they say, and one connection.
+
+Bars come when their minute is over, and corrected ones half a minute later. Trades of stocks are not asked for: none
+tells who took the offer, and only some of them make a bar, by rules for the conditions of each exchange. Source:
+alpaca-py 0.44, whose own stream is not used, as docs/decisions/015-what-vendors-libraries-do.md says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import WebSocketException
+
+from helios.errors import Transient
+from trading.enums import Side
+from trading.venues.alpaca.client import Key
+from trading.venues.alpaca.market import FIELDS
+from trading.venues.answers import Answers, shown
+from trading.venues.streaming import LARGEST, OPEN_S, SILENT_S, Bucket, Message, Straight, Trade, address, microseconds
+
+MINUTE_US: Final = 60_000_000
+SIDES: Final = {"B": Side.BUY.value, "S": Side.SELL.value}
+UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_SAID: Final = Answers("Alpaca's stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One line of Alpaca; see `trading.venues.streaming.Stream`. `path` says which: of coins, or of a feed."""
+
+    url: str
+    path: str
+    key: Key
+    trades: bool = False
+    books: bool = False
+    grace_s: float = 20.0  # of a minute without a trade it tells nothing
+
+    @property
+    def source(self) -> str:
+        return f"alpaca:{self.path.rpartition('/')[2]}"
+
+    def read(self, message: bytes) -> Sequence[Message]:
+        try:
+            told = [_message(row) for row in orjson.loads(message)]
+        except (
+            orjson.JSONDecodeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            raise Transient(f"Alpaca's stream must send messages as documented, sent {message[:80]!r}") from error
+        return [one for one in told if one is not None]
+
+    async def listen(
+        self,
+        codes: Sequence[str],
+        heard: Callable[[bytes], None],
+        *,
+        subscribed: Callable[[], None],
+        again: asyncio.Queue[Sequence[str]],  # noqa: ARG002 - it tells no order books here
+        silent_s: float = SILENT_S,
+    ) -> None:
+        try:
+            async with Straight(
+                address(self.url, self.path),
+                ping_interval=silent_s / 3,  # while the market is closed nothing comes but the answers to these
+                ping_timeout=silent_s * 2 / 3,
+                open_timeout=OPEN_S,
+                max_size=LARGEST,
+                proxy=None,
+            ) as socket:
+                async with asyncio.timeout(OPEN_S):
+                    await self._subscribe(socket, codes)
+                subscribed()
+                while True:
+                    message = await socket.recv(decode=False)
+                    _refuse(message)
+                    heard(message)
+        except (OSError, WebSocketException) as error:  # a time-out is an OSError
+            raise Transient(f"Alpaca's stream ended: {type(error).__name__}: {error}"[:200]) from error
+
+    async def _subscribe(self, socket: ClientConnection, codes: Sequence[str]) -> None:
+        await _answered(socket, msg="connected")
+        await _say(socket, {"action": "auth", "key": self.key.key_id, "secret": self.key.secret})
+        await _answered(socket, msg="authenticated")
+        kinds = ("bars", "updatedBars", *(["trades"] if self.trades else []))
+        await _say(socket, {"action": "subscribe", **{kind: list(codes) for kind in kinds}})
+        await _answered(socket, T="subscription")
+
+
+async def _say(socket: ClientConnection, message: Mapping[str, Any]) -> None:
+    await socket.send(orjson.dumps(message).decode())
+
+
+async def _answered(socket: ClientConnection, **expected: str) -> None:
+    message = await socket.recv(decode=False)
+    _refuse(message)
+    try:
+        told = orjson.loads(message)[0]
+        right = expected.items() <= told.items()
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+        right = False
+    if not right:
+        raise Transient(f"Alpaca's stream must answer {shown(expected)}, sent {message[:80]!r}")
+
+
+def _refuse(message: bytes) -> None:
+    """Raises: `Transient` where the venue tells an error, after which it tells nothing more."""
+    if b'"error"' not in message:
+        return
+    try:
+        errors = [row for row in orjson.loads(message) if row["T"] == "error"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return
+    if errors:
+        told = " ".join(f"{shown(errors[0].get('code'))} {shown(errors[0].get('msg'))}".split())
+        raise Transient(f"Alpaca's stream ended with an error: {told}")
+
+
+def _message(row: Mapping[str, Any]) -> Message | None:
+    kind = row["T"]
+    if kind in ("b", "u"):
+        return _bucket(row)
+    if kind == "t":
+        at, price, quantity = microseconds(row["t"]), _SAID.number(row, "p"), _SAID.number(row, "s")
+        return Trade(_code(row), at, price, quantity, SIDES[row["tks"]])
+    return None
+
+
+def _bucket(row: Mapping[str, Any]) -> Bucket:
+    start = microseconds(row["t"])
+    if start % MINUTE_US:
+        raise ValueError(row["t"])
+    open_, high, low, close, volume = (_SAID.number(row, name) for name in FIELDS)
+    return Bucket(_code(row), start + MINUTE_US, (open_, high, low, close, volume) if volume > 0 else None)
+
+
+def _code(row: Mapping[str, Any]) -> str:
+    code = row["S"]
+    if not isinstance(code, str):
+        raise TypeError(code)
+    return code

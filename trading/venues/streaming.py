@@ -1,0 +1,120 @@
+"""What a venue's stream tells, in our words, and what whoever hears it needs of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from websockets.asyncio.client import connect
+
+OPEN_S: Final = 10.0
+LARGEST: Final = 1 << 24  # bytes of a message; a whole order book is the largest
+SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
+Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A trade that the venue has just told."""
+
+    code: str
+    at: int  # microseconds since 1970
+    price: float
+    quantity: float
+    side: str  # of the taker
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The venue's bar of a minute; `row` is None where nobody traded."""
+
+    code: str
+    close: int  # microseconds since 1970
+    row: tuple[float, float, float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What is offered: all of it, or, unless `whole`, what changed, where a quantity of 0 ends an offer.
+
+    `sequence` is the number of the last change.
+    """
+
+    code: str
+    at: int  # microseconds since 1970
+    sequence: int
+    bids: list[Offer]
+    asks: list[Offer]
+    whole: bool
+    checksum: int | None = None
+
+
+Message = Trade | Bucket | Depth
+
+
+class Stream(Protocol):
+    """One line to a venue, on which it tells of some of its instruments."""
+
+    @property
+    def source(self) -> str:
+        """How stored bars name where they came from."""
+        ...
+
+    @property
+    def trades(self) -> bool:
+        """Whether it tells every trade: then it is known which bars are made of all of them."""
+        ...
+
+    @property
+    def books(self) -> bool:
+        """Whether it tells order books."""
+        ...
+
+    @property
+    def grace_s(self) -> float:
+        """So long after its end a minute of which no bar was told is asked for by request."""
+        ...
+
+    def read(self, message: bytes) -> Sequence[Message]:
+        """What a message says. Raises: `Transient` where it cannot be read."""
+        ...
+
+    async def listen(
+        self,
+        codes: Sequence[str],
+        heard: Callable[[bytes], None],
+        *,
+        subscribed: Callable[[], None],
+        again: asyncio.Queue[Sequence[str]],
+        silent_s: float,
+    ) -> None:
+        """Hear one connection out, from subscribing to its end; `heard` is called with each message.
+
+        The order books of the codes that come by `again` are asked for once more. Raises: `Transient`, always: it tells
+        how the connection ended.
+        """
+        ...
+
+
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def microseconds(text: str) -> int:
+    """A time such as 2019-04-25T19:51:55.393Z since 1970."""
+    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+
+
+class Straight(connect):
+    """A connection to the venue itself: what it is redirected to would get the key and a signature."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+def address(url: str, path: str) -> str:
+    """The address of a stream at a server that is named as one of HTTP."""
+    return url.rstrip("/").replace("http", "ws", 1) + path
