@@ -164,7 +164,9 @@ def test_of_clocks_that_fit_alike_the_first_is_named(tmp_path):
     assert "--zone America/New_York reads them" in sentence(written(tmp_path, CLOCKS["wall"](times)), "15m")
 
 
-def test_a_day_of_fewer_hours_may_be_unfinished(tmp_path):
+def test_a_day_of_fewer_hours_may_be_unfinished_and_shows_no_clock(tmp_path):
     times = Market("America/New_York", ("07:00", "12:00")).opens(("2024-01-08", "2024-01-09"))
     path = written(tmp_path, CLOCKS["utc"](times))
-    assert FileSource(path=path, symbol="A", timeframe="5m", calendar="XNYS").read().n_rows == len(times)
+    assert "expected times that show their clock, was 30 of 60 rows in sessions of XNYS by UTC" in sentence(path, "5m")
+    table = FileSource(path=path, symbol="A", timeframe="5m", calendar="XNYS", zone="UTC").read()
+    assert table.n_rows == len(times)

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
+from trading.market import timeframes
 from trading.market.bars import BoolArray, TimeArray
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
 from trading.market.feeds.file_evidence import log_likelihood
-from trading.market.feeds.file_hours import STRAYS, TradingHours, trading_hours
+from trading.market.feeds.file_hours import FEW, STRAYS, TradingHours, trading_hours
 from trading.market.feeds.file_shifts import Shift, day_shift, shift_of
 from trading.market.feeds.file_times import Moments
 from trading.market.feeds.file_zones import FIXED, PLACES, fit, in_utc
@@ -22,7 +23,12 @@ from trading.market.feeds.file_zones import FIXED, PLACES, fit, in_utc
 ENOUGH: Final = 10_000  # rows, of any number
 CLEARLY: Final = 4.6  # of two log-likelihoods: a hundred times as likely
 SHOWN: Final = 4  # clocks
+A_FIFTH: Final = 0.2  # of the rows: so many are not left out for a clock that nobody named
 
+TOO_THIN: Final = (
+    "expected times that show their clock, was {} of {} rows in sessions of {} by UTC, and days that begin and end by "
+    "no clock as those of US stocks do; --zone must name it, as --zone UTC or --zone America/New_York"
+)
 DAYS_OF_OTHERS: Final = "each must be named by its own date"
 FITS: Final = "the clock of {} fits, and --zone names it for times without an offset"
 FITS_NONE: Final = (
@@ -84,6 +90,8 @@ def check_clock(moments: Moments, rows: npt.NDArray[np.int64], reading: Reading,
         return
     sample = np.random.default_rng(0).permutation(len(closes)) < ENOUGH
     clocks = [] if daily else _likeliest(moments, sample, reading)
+    if not (wrong or told or daily or clocks) and _n_beside(closes, inside, reading) > max(FEW, A_FIFTH * len(closes)):
+        raise DataError(TOO_THIN.format(inside.sum(), len(inside), hours.name))
     if not wrong:
         clocks = _rivals(clocks, closes, sample, reading, told=told)
         if not clocks:
@@ -101,6 +109,12 @@ def check_clock(moments: Moments, rows: npt.NDArray[np.int64], reading: Reading,
     )
 
 
+def _n_beside(closes: TimeArray, inside: BoolArray, reading: Reading) -> int:
+    """How many are bars of the timeframe, and of no session."""
+    whole = closes.astype(np.int64) % (timeframes.seconds(reading.timeframe) * 1_000_000) == 0
+    return int((whole & ~inside).sum())
+
+
 def _rivals(clocks: list[Clock], closes: TimeArray, sample: BoolArray, reading: Reading, *, told: bool) -> list[Clock]:
     """The clocks that speak against times as they are read: those that are likelier, or as likely and not told."""
     own = closes[sample]
@@ -109,9 +123,10 @@ def _rivals(clocks: list[Clock], closes: TimeArray, sample: BoolArray, reading: 
         return [] if all(np.array_equal(clock.closes, own) for clock in rivals) else rivals
     margin = CLEARLY if told else -CLEARLY
     likely = log_likelihood(own, reading.hours, reading.timeframe)
-    if not clocks or clocks[0].likely < likely + margin:
+    best = max(clocks, key=lambda clock: clock.likely, default=None)
+    if best is None or best.likely < likely + margin:
         return []
-    return [] if told and (clocks[0].zone in FIXED or reading.explained(closes)) else clocks
+    return [] if told and (best.zone in FIXED or reading.explained(closes)) else clocks
 
 
 def _unnamed(clocks: list[Clock], sample: Moments, reading: Reading, own: TimeArray, *, wrong: bool) -> str:
