@@ -145,3 +145,28 @@ def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Sta
         stored = stack.value("SELECT count(*) FROM market_trades WHERE symbol = %s", [SYMBOL])
         assert stored == len(tape.between(FIRST, until))
         assert market.venue.asked.total() - asked == silent
+
+
+def test_a_process_that_starts_within_an_hour_makes_the_higher_bars_that_it_completes(
+    stack: Stack, tmp_path: Path
+) -> None:
+    tape, first = Tape(), FIRST.replace(hour=3)
+    for number in range(60):
+        tape.add(first + number * MINUTE + timedelta(seconds=30), f"{100 + number % 7}", "1")
+    with streaming(stack, tmp_path, {("XRP", "ETH"): tape}, first) as market:
+        market.start()
+        market.connected()
+        market.clock.set(first + timedelta(seconds=10))
+        stack.wait_for(lambda: market.known_until(first), what="the day before")
+        asked = market.venue.asked["/v1/public/XRPETH/buckets"]
+        for number in range(60):
+            market.minute(first + number * MINUTE)
+            stack.wait_for(lambda end=first + (number + 1) * MINUTE: market.known_until(end), what="the minute")
+            if number % 20 == 17:
+                stack.kill("stream", signal.SIGKILL)
+                market.start()
+                market.connected()
+        assert market.venue.asked["/v1/public/XRPETH/buckets"] == asked  # nothing was missed
+        for timeframe, minutes in (("5m", 5), ("15m", 15), ("1h", 60)):
+            found = market.bars(SYMBOL, timeframe, first, first + timedelta(hours=1))
+            assert found == expected(tape, minutes, first + timedelta(hours=1)), timeframe

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.minutes import SECOND, Row
+from tiers.ingest.minutes import SECOND, Minutes, Row
 from tiers.ingest.prepare import BadRowsError, prepare
 from tiers.live.bar_storage import series_of, stored_beside
 from tiers.live.feed import recorder
+from trading.enums import Timeframe
 from trading.market import gaps
 from trading.market import write as market
 from trading.market.bars import FIELDS, Bars, BarTable, concatenated
@@ -20,6 +21,7 @@ from trading.market.calendars import Calendar, calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
 from trading.market.timestamps import stamp
+from trading.models import MarketGap, MarketOHLC
 from trading.venues.base import MarketData, Pair
 
 Results = dict[tuple[str, str], market.UpsertResult]
@@ -107,6 +109,18 @@ def repair(venue: MarketData, pair: Pair, after: int, until: int, *, now: int) -
 def microseconds(moment: datetime) -> int:
     """A time since 1970."""
     return int(moment.timestamp()) * SECOND
+
+
+def resumed(symbol: str, until: datetime, *, grace: int) -> Minutes:
+    """What is stored of a symbol whose minutes are known up to there: those of its hour, which higher bars hold."""
+    hour = until.replace(minute=0, second=0, microsecond=0)
+    of_hour = {"symbol": symbol, "timeframe": Timeframe.M1.value}
+    stored = MarketOHLC.objects.filter(**of_hour, bar_ts__gt=hour, bar_ts__lte=until).values_list("bar_ts", *FIELDS)
+    rows: dict[int, Row] = {microseconds(bar_ts): (o, h, low, c, v) for bar_ts, o, h, low, c, v in stored}
+    lacking = MarketGap.objects.filter(**of_hour, until__gt=hour, until__lte=until).values_list("until", flat=True)
+    made = Minutes(symbol=symbol, until=microseconds(hour), grace=grace)
+    made.asked(microseconds(hour), microseconds(until), rows, [microseconds(moment) for moment in lacking])
+    return made
 
 
 def back(now: datetime, days: float) -> datetime:

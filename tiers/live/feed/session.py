@@ -74,11 +74,7 @@ class Session:
     async def run(self) -> None:
         """Hear the venue until cancelled; then write what is closed."""
         loop = asyncio.get_running_loop()
-        known = await asyncio.to_thread(self._known)
-        grace = int(self.stream.grace_s * SECOND)
-        self._minutes = {
-            pair.code: Minutes(symbol=pair.symbol, until=known[pair.symbol], grace=grace) for pair in self.pairs
-        }
+        self._minutes = await asyncio.to_thread(self._known)
         self._hours = {pair.code: calendar(USUAL_CALENDARS[pair.asset_class]) for pair in self.pairs}
         self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs if self.stream.books})
         ended: asyncio.Future[None] = loop.create_future()  # a thread that fails fails the session
@@ -230,14 +226,17 @@ class Session:
         except UNAVAILABLE:
             close_old_connections()
 
-    def _known(self) -> dict[str, int]:
-        """Up to where all is known of each instrument, in microseconds."""
+    def _known(self) -> dict[str, Minutes]:
+        """What is stored of each instrument: up to where all is known, and the minutes of its hour, by code."""
+        grace = int(self.stream.grace_s * SECOND)
         for pair in self.pairs:
             ensure_instrument(pair.symbol, pair.asset_class, lot=pair.lot)
-        stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
         beginning = repair.back(recorder.moment(self._now()), BACK_DAYS)
-        found = {pair.symbol: max(stored.get(pair.symbol, beginning), beginning) for pair in self.pairs}
-        return {symbol: int(until.timestamp()) * 1_000_000 for symbol, until in found.items()}
+        stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
+        return {
+            pair.code: repair.resumed(pair.symbol, max(stored.get(pair.symbol, beginning), beginning), grace=grace)
+            for pair in self.pairs
+        }
 
     def _write(self) -> None:
         """Store what closes; all that came while the last was stored, together."""
