@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from loguru import logger
@@ -16,7 +16,7 @@ from helios.events.models import PoisonMessage
 PATIENCE: Final = 3  # times that an event is handed out before it is set aside
 IDLE_MS: Final = 30_000  # after which an event that a consumer has taken and not done is handed out again
 AT_ONCE: Final = 50
-LONGEST_BODY: Final = 10_000
+LONGEST_BODY: Final = 1 << 20  # letters; of a longer one a part is kept, which nobody can take in
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Consumer:
     def step(self, wait_ms: int = 1_000) -> int:
         """Take what is there, waiting this long at most, and do it; how many events were done or set aside."""
         entries = [*self._given_back(), *self._left_over()]
-        return sum(map(self._do, entries or self._new(wait_ms)))
+        return sum(self._do(entry) for entry in entries or self._new(wait_ms))
 
     def _new(self, wait_ms: int) -> list[Entry]:
         with self.bus.asking():
@@ -62,13 +62,20 @@ class Consumer:
                 _, entries, *_ = self.bus.client.xautoclaim(
                     key(topic), self.group, self.name, self.idle_ms, BEGINNING, AT_ONCE
                 )
-            found += [self.bus.entry(topic, *each) for each in entries]
+            found += [self._unless_deadly(self.bus.entry(topic, *each)) for each in entries]
         return found
+
+    def _unless_deadly(self, entry: Entry) -> Entry:
+        """The same, but for one that was handed out often and never done: whoever took it may have died of it."""
+        if (times := self._times(entry)) <= PATIENCE:
+            return entry
+        return replace(entry, event=None, fault=f"was handed out {times - 1} times, and done by nobody")
 
     def _given_back(self) -> list[Entry]:
         """What a person has given back to the group, of what it had set aside."""
         rows = PoisonMessage.objects.filter(group=self.group, topic__in=self.topics, state=PoisonMessage.State.AGAIN)
-        return [self.bus.entry(row.topic, row.entry.encode(), {b"body": row.body.encode()}) for row in rows[:AT_ONCE]]
+        mine = [row for row in rows[:AT_ONCE] if rows.filter(pk=row.pk).update(state=PoisonMessage.State.ASIDE)]
+        return [self.bus.entry(row.topic, row.entry.encode(), {b"body": row.body.encode()}) for row in mine]
 
     def _do(self, entry: Entry) -> bool:
         fault = entry.fault

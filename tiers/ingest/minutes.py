@@ -17,7 +17,8 @@ from tiers.ingest.aggregate import INTRADAY
 SECOND: Final = 1_000_000  # times are microseconds since 1970, in UTC
 MINUTE: Final = 60 * SECOND
 GRACE: Final = 5 * SECOND
-KEPT: Final = 60  # minutes, of which the higher bars are made
+CORRECTED: Final = 60 * MINUTE  # so far back a venue's bar corrects what is known
+KEPT: Final = 2 * CORRECTED  # so that all minutes of each higher bar that holds a corrected one are known
 
 Row = tuple[float, float, float, float, float]  # open, high, low, close, volume
 HeardTrade = tuple[int, float, float, str]  # time, price, quantity, side of the taker
@@ -69,11 +70,10 @@ class Minutes:
         """
         if row is not None and not sane(row):
             return Closed(symbol=self.symbol, close=close, row=row)
-        if close in self.known:
-            if self.known[close] == row:
-                return None
-        elif close <= self.until:
-            return None  # too long ago to be compared; a correction of it is found by request
+        if close in self.known and self.known[close] == row:
+            return None
+        if close <= self.until - CORRECTED or (close <= self.until and close not in self.known):
+            return None  # too long ago; a correction of it is found by request
         trades = tuple(self.open.pop(close, ()))
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
         differs = whole and not _same(row_of(trades), row)
@@ -99,7 +99,7 @@ class Minutes:
         return (self.until, until) if until > self.until else None
 
     def higher(self, before: int) -> list[Higher]:
-        """The bars of 5m, 15m and 1h that have closed since all minutes were known up to `before`."""
+        """The bars of 5m, 15m and 1h up to now that hold minutes behind `before`."""
         found = []
         for timeframe in INTRADAY:
             length = timeframes.seconds(timeframe) * SECOND
@@ -118,7 +118,7 @@ class Minutes:
     def _advance(self) -> None:
         while self.until + MINUTE in self.known:
             self.until += MINUTE
-        for close in [each for each in self.known if each <= self.until - KEPT * MINUTE]:
+        for close in [each for each in self.known if each <= self.until - KEPT]:
             del self.known[close]
             self.unusable.discard(close)
 

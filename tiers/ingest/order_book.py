@@ -84,8 +84,8 @@ class OrderBook:
         self, at: int, sequence: int, bids: Sequence[Offer], asks: Sequence[Offer], checksum: int | None = None
     ) -> None:
         """All of it was told; what is older than what is known says nothing. Raises: `OutOfStep`."""
-        if self.sequence is not None and sequence < self.sequence:
-            return
+        if self.sequence is not None and sequence < self.sequence and at <= self.at:
+            return  # a later one counts anew, as after a restart of the venue
         self._bids.replace(bids)
         self._asks.replace(asks)
         self._settle(at, sequence, checksum)
@@ -109,6 +109,11 @@ class OrderBook:
     def best(self, n: int) -> tuple[list[Level], list[Level]]:
         """The best bids and the best asks by price, best first, `n` a side at most."""
         return self._bids.best(n), self._asks.best(n)
+
+    def not_after(self, at: int, limit: int) -> None:
+        """Something was told as of `at`. Raises: `OutOfStep` where that is later than can be."""
+        if at > limit:
+            raise self._lost(f"be of {limit} at most, in microseconds since 1970, was of {at}")
 
     def lose(self) -> None:
         """Something was missed: nothing is known until all of it is told."""

@@ -24,15 +24,16 @@ def series_of(prepared: Prepared, asset_class: str, source: str, *, lot: Lot | N
     )
 
 
-def stored_beside(series: market.Series, prepared: Prepared) -> tuple[market.Series, Prepared]:
+def stored_beside(series: market.Series, prepared: Prepared, *, whole: bool = False) -> tuple[market.Series, Prepared]:
     """With the higher bars that hold bars of the series and others that are stored; replaced ones are none.
 
-    The first and the last minute of trades, of which a file may have a part, stay where more of them is stored.
+    Unless they are `whole`, the first and the last minute of trades, of which a file may have a part, stay where more
+    of them is stored.
     """
     calendar = USUAL_CALENDARS[AssetClass(series.asset_class)]
     if series.replaced:
         return series, prepared
-    if prepared.traded is not None:
+    if prepared.traded is not None and not whole:
         (base,) = split(prepared.batches[0])
         known = bars_within(series.symbol, base.timeframe, utc_times(base.ts[[0, -1]]), timedelta(minutes=1))
         prepared = with_whole_ends(prepared, calendar, *split(known))

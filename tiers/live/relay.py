@@ -39,7 +39,11 @@ _BEHIND: Final = """
         WHERE book_id = told.book AND decision_ledger.sequence > told.sequence ORDER BY sequence LIMIT %s
     ) l ORDER BY told.book, l.sequence
 """
-_NEWEST: Final = "SELECT book_id, max(sequence) FROM decision_ledger GROUP BY book_id"
+_NEWEST: Final = """
+    SELECT b.id, l.sequence FROM portfolio_state b CROSS JOIN LATERAL (
+        SELECT sequence FROM decision_ledger WHERE book_id = b.id ORDER BY sequence DESC LIMIT 1
+    ) l
+"""
 
 
 def bus() -> Bus:

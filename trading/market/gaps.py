@@ -22,6 +22,9 @@ class Gap:
 def note(symbol: str, timeframe: str, after: datetime, until: datetime, left: Sequence[Gap]) -> None:
     """All of (after, until] was asked for: these are the gaps that are left in it."""
     of = {"symbol": symbol, "timeframe": timeframe}
-    MarketGap.objects.filter(**of, after__gte=after, until__lte=until).delete()
-    rows = [MarketGap(after=g.after, until=g.until, reason=g.reason[:LONGEST_REASON], **of) for g in left]
+    before = MarketGap.objects.filter(**of, after__lt=until, until__gt=after)
+    beside = [Gap(after=g.after, until=after, reason=g.reason) for g in before if g.after < after]
+    beside += [Gap(after=until, until=g.until, reason=g.reason) for g in before if g.until > until]
+    before.delete()
+    rows = [MarketGap(after=g.after, until=g.until, reason=g.reason[:LONGEST_REASON], **of) for g in (*beside, *left)]
     MarketGap.objects.bulk_create(rows, ignore_conflicts=True)

@@ -11,7 +11,7 @@ from django.test import Client
 from helios.errors import Transient
 from helios.events import bus as bus_room
 from helios.events.bus import Bus, Event, key
-from helios.events.consumer import Consumer
+from helios.events.consumer import PATIENCE, Consumer
 from helios.events.models import PoisonMessage
 from helios.redis_client import connect
 
@@ -129,6 +129,43 @@ def test_what_was_set_aside_is_given_back_in_the_admin(bus: Bus, admin_client: C
     assert heard == shouts("b")
     assert PoisonMessage.objects.get().state == "done"
     assert member(bus, "bob", heard).step(wait_ms=1) == 0
+
+
+def test_an_event_that_kills_who_takes_it_is_set_aside(bus: Bus) -> None:
+    bus.publish(shouts("a", "b"))
+    heard = list[Event]()
+
+    def die(event: Event) -> None:
+        if event.word == "a":
+            raise SystemExit
+        heard.append(event)
+
+    deaths = 0
+    for number in range(9):
+        member(bus, f"m{number}", heard)
+        one = Consumer(bus=bus, group="people", name=f"m{number}", topics=["shout"], handle=die, idle_ms=0)
+        try:
+            drained(one)
+        except SystemExit:
+            deaths += 1
+    assert deaths == PATIENCE
+    assert heard == [Shout(word="b", n=1)]
+    assert PoisonMessage.objects.get().fault == f"was handed out {PATIENCE} times, and done by nobody"
+
+
+def test_what_was_given_back_goes_to_one_member_and_comes_back_whole(bus: Bus) -> None:
+    long = "x" * 50_000
+    bus.publish(shouts(long))
+    heard = list[Event]()
+    drained(member(bus, "ann", heard, fails=long))
+    PoisonMessage.objects.update(state="again")
+    ann, bob = member(bus, "ann", heard), member(bus, "bob", heard)
+    taken = ann._given_back()
+    assert [entry.event for entry in taken] == shouts(long)
+    assert bob._given_back() == []
+    assert PoisonMessage.objects.get().state == "aside"  # until it is done
+    assert ann._do(taken[0])
+    assert PoisonMessage.objects.get().state == "done"
 
 
 def test_a_stream_keeps_its_newest_events(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

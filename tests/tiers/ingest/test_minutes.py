@@ -98,6 +98,17 @@ def test_higher_bars_are_made_once_of_whole_minutes_and_lack_nothing_where_nobod
     assert found[-1].row == (2, 61, 1, 60, 30.0)
 
 
+def test_a_corrected_minute_corrects_the_bars_above_it_for_an_hour():
+    of = minutes()
+    for number in range(1, 121):
+        of.bucket(T + number * MINUTE, ROW)
+    late = T + 61 * MINUTE
+    assert of.bucket(late, (*ROW[:1], 99.0, *ROW[2:])) is not None
+    found = {(bar.timeframe, (bar.close - T) // MINUTE): bar.row[1] for bar in of.higher(late - MINUTE)}
+    assert {key for key, high in found.items() if high == 99.0} == {("5m", 65), ("15m", 75), ("1h", 120)}
+    assert of.bucket(T + 60 * MINUTE, (*ROW[:1], 99.0, *ROW[2:])) is None  # longer ago: found by request
+
+
 def test_an_hour_whose_beginning_nobody_knows_is_left_to_who_asks_for_it():
     of = Minutes(symbol="X", until=T + 3 * MINUTE)
     of.bucket(T + 4 * MINUTE, ROW)
@@ -106,8 +117,8 @@ def test_an_hour_whose_beginning_nobody_knows_is_left_to_who_asks_for_it():
     assert of.higher(before) == []
 
 
-def test_no_more_than_an_hour_is_kept():
+def test_no_more_than_two_hours_are_kept():
     of = minutes()
     for number in range(1, 200):
         of.bucket(T + number * MINUTE, ROW)
-    assert len(of.known) == 60
+    assert len(of.known) == 120

@@ -43,7 +43,7 @@ def test_what_was_told_before_says_nothing_again() -> None:
     made = book()
     made.change(2, 101, 101, of(("45200", "1")), [])
     made.change(3, 101, 101, of(("45200", "9")), [])
-    made.whole(4, 100, of(*BIDS), of(*ASKS))
+    made.whole(1, 100, of(*BIDS), of(*ASKS))
     assert made.best(1)[0] == [("45200", "1")]
 
 

@@ -51,3 +51,20 @@ def test_a_book_of_later_and_a_crossed_one_are_lost() -> None:
         made = books()
         assert made.tell(told, T + 3 * SECOND) is None
         assert made.to_ask(T + PATIENCE) == ["BTCZAR"]
+
+
+def test_a_message_of_later_is_told_and_keeps_no_minute_from_being_noted() -> None:
+    made = books()
+    made.tell(change(T + 10**9 * SECOND, 6), T + 2 * SECOND)
+    made.tell(whole(T + 3 * SECOND, 7), T + 3 * SECOND)
+    noted = made.tell(change(T + MINUTE + SECOND, 8, ("c", "10.5", "3")), T + MINUTE + SECOND)
+    assert noted is not None
+    assert noted.ts == T + MINUTE
+
+
+def test_a_venue_that_counts_anew_is_believed() -> None:
+    made, later = books(), [("a", "10.2", "1")]
+    made.tell(whole(T + 30 * SECOND, 1, later), T + 30 * SECOND)
+    noted = made.tell(change(T + MINUTE + SECOND, 2, ("c", "10.5", "3")), T + MINUTE + SECOND)
+    assert noted is not None
+    assert noted.bids == [("10.2", "1")]

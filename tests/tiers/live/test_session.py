@@ -15,7 +15,7 @@ from tests.support.venues.valr import StandIn
 from tiers.live import relay
 from tiers.live.alone import Alone
 from tiers.live.feed import recorder
-from tiers.live.feed.depth import Noted
+from tiers.live.feed.depth import Noted, OrderBooks
 from tiers.live.feed.session import Session
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market, pairs
@@ -82,3 +82,18 @@ def test_what_cannot_be_stored_keeps_no_session_from_its_end(session: Session, m
     told(session)
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(session.run(), 2))
+
+
+def test_order_books_are_asked_for_once_more_only_while_a_line_is_open(session: Session) -> None:
+    """A venue that is away for long is not asked for all of them, all at once, when it comes back."""
+
+    async def run() -> int:
+        session._books = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
+        watching = asyncio.create_task(session._watch())
+        await asyncio.sleep(0.05)
+        session._again.put_nowait(["BTCZAR"])
+        session._subscribed()
+        watching.cancel()
+        return session._again.qsize()
+
+    assert asyncio.run(run()) == 0

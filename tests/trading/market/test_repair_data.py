@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from helios.env import get_env
 from tests.support.venues.tape import taped
 from tests.support.venues.valr import StandIn
+from trading.market import gaps
 from trading.models import MarketGap, MarketOHLC
 from trading.venues import rest
 
@@ -115,6 +116,26 @@ def test_a_time_of_which_the_venue_tells_nothing_is_noted(
     assert row["gaps"] == [
         {"after": since.isoformat(), "until": until.isoformat(), "reason": "VALR tells nothing of it"}
     ]
+
+
+def test_a_gap_that_is_filled_in_part_is_noted_for_the_rest() -> None:
+    hours = [START + timedelta(hours=n) for n in range(6)]
+    gaps.note("A", "1m", hours[1], hours[5], [gaps.Gap(after=hours[1], until=hours[5], reason="silent")])
+    gaps.note("A", "1m", hours[2], hours[3], [])
+    spans = MarketGap.objects.order_by("after").values_list("after", "until")
+    assert list(spans) == [(hours[1], hours[2]), (hours[3], hours[5])]
+    gaps.note("A", "1m", hours[0], hours[5], [])
+    assert not MarketGap.objects.exists()
+
+
+def test_a_venue_corrects_the_first_and_the_last_minute_that_it_is_asked_for(
+    run: Any, venue: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)
+    n = MarketOHLC.objects.filter(timeframe="1m").count()
+    spoiling(venue, monkeypatch, lambda row, start: row | {"volume": "0.25"} if float(row["volume"]) else row)
+    assert run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)["corrected"] == n
+    assert not MarketOHLC.objects.filter(timeframe="1m").exclude(volume=0.25).exists()
 
 
 def test_what_is_asked_wrongly_is_one_sentence(run: Any) -> None:

@@ -59,11 +59,10 @@ class OrderBooks:
         What is noted is known to be whole by this: the message goes on where it ended. A false one loses the book.
         """
         each = self._heard[told.code]
-        noted = _note(each, told.at)
+        noted = _note(each, min(told.at, now + SECOND))
         try:
-            if told.at > now + SECOND:
-                each.book.lose()
-            elif told.whole:
+            each.book.not_after(told.at, now + SECOND)
+            if told.whole:
                 each.book.whole(told.at, told.sequence, told.bids, told.asks, told.checksum)
             else:
                 n = len(told.bids) + len(told.asks)  # each change has a number, the last one is told

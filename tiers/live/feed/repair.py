@@ -81,7 +81,7 @@ def _store(
     series = series_of(prepared, pair.asset_class, venue.source(pair), lot=pair.lot)
     with transaction.atomic():
         market.lock_bars([series.batches[0]])
-        stored = market.import_series([stored_beside(series, prepared)[0]])
+        stored = market.import_series([stored_beside(series, prepared, whole=True)[0]])
         gaps.note(pair.symbol, told.timeframe, *known, _without(bad, told.timeframe))
     return Fetched(until=known[1], stored=stored, rows=_rows(prepared.batches[0]), bad=bad)
 

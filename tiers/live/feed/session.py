@@ -67,6 +67,7 @@ class Session:
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
+    _connected: bool = False
     _unread: int = 0
     _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
     _ending: threading.Event = field(default_factory=threading.Event)
@@ -109,6 +110,7 @@ class Session:
                     silent_s=self.silent_s,
                 )
             except Transient as error:
+                self._connected = False
                 for each in self._minutes.values():
                     each.lost()
                 tries = 1 if time.monotonic() - begun > LONGEST_PAUSE_S else tries + 1
@@ -118,8 +120,10 @@ class Session:
                 await asyncio.sleep(pause_s)
 
     def _subscribed(self) -> None:
-        now = self._now()
+        now, self._connected = self._now(), True
         self._books.subscribed(now)
+        while not self._again.empty():  # what the line before was not asked any more
+            self._again.get_nowait()
         for each in self._minutes.values():
             each.heard_from = now if self.stream.trades else None
         logger.bind(pairs=len(self._minutes)).info("feed.subscribed")
@@ -160,7 +164,7 @@ class Session:
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
-            if self.streaming and (lost := self._books.to_ask(self._now())):
+            if self._connected and (lost := self._books.to_ask(self._now())):
                 self._again.put_nowait(lost)
             for code, minutes in self._minutes.items():
                 wanted = minutes.overdue(self._now())
