@@ -97,11 +97,13 @@ class Bus:
     @contextmanager
     def asking(self) -> Iterator[None]:
         """A call to Redis."""
-        from redis import RedisError  # noqa: PLC0415 - see helios.redis_client
+        from redis import RedisError, ResponseError  # noqa: PLC0415 - see helios.redis_client
 
         try:
             with self._guard():
                 yield
+        except ResponseError:
+            raise  # it answers: what it was asked was wrong
         except (RedisError, OSError) as error:
             raise Transient(f"the event bus did not answer: {error_text(error)}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from loguru import logger
@@ -44,8 +44,17 @@ class Consumer:
 
     def step(self, wait_ms: int = 1_000) -> int:
         """Take what is there, waiting this long at most, and do it; how many events were done or set aside."""
-        entries = [*self._given_back(), *self._left_over()]
-        return sum(self._do(entry) for entry in entries or self._new(wait_ms))
+        from redis import ResponseError  # noqa: PLC0415 - see helios.redis_client
+
+        try:
+            given_back = self._given_back()
+            entries = self._left_over() or ([] if given_back else self._new(wait_ms))
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self.join()  # the bus has lost everything, and with it the group
+            return 0
+        return sum(self._do(entry, last=True) for entry in given_back) + sum(map(self._do, entries))
 
     def _new(self, wait_ms: int) -> list[Entry]:
         with self.bus.asking():
@@ -62,14 +71,8 @@ class Consumer:
                 _, entries, *_ = self.bus.client.xautoclaim(
                     key(topic), self.group, self.name, self.idle_ms, BEGINNING, AT_ONCE
                 )
-            found += [self._unless_deadly(self.bus.entry(topic, *each)) for each in entries]
+            found += [self.bus.entry(topic, *each) for each in entries]
         return found
-
-    def _unless_deadly(self, entry: Entry) -> Entry:
-        """The same, but for one that was handed out often and never done: whoever took it may have died of it."""
-        if (times := self._times(entry)) <= PATIENCE:
-            return entry
-        return replace(entry, event=None, fault=f"was handed out {times - 1} times, and done by nobody")
 
     def _given_back(self) -> list[Entry]:
         """What a person has given back to the group, of what it had set aside."""
@@ -77,14 +80,17 @@ class Consumer:
         mine = [row for row in rows[:AT_ONCE] if rows.filter(pk=row.pk).update(state=PoisonMessage.State.ASIDE)]
         return [self.bus.entry(row.topic, row.entry.encode(), {b"body": row.body.encode()}) for row in mine]
 
-    def _do(self, entry: Entry) -> bool:
+    def _do(self, entry: Entry, *, last: bool = False) -> bool:
+        """Have an event done, or set aside after its `last` try; False where it is tried again."""
         fault = entry.fault
-        if entry.event is not None:
+        if entry.event is not None and (times := self._times(entry)) > PATIENCE:  # whoever began with it may have died
+            fault = f"was begun {PATIENCE} times, and done by nobody"
+        elif entry.event is not None:
             try:
                 self.handle(entry.event)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next event may need nothing of it
                 fault = error_text(error)
-                if self._times(entry) < PATIENCE:
+                if times < PATIENCE and not last:
                     logger.bind(topic=entry.topic, entry=entry.id, error=fault).warning("bus.not_done")
                     return False
         if fault:
@@ -92,14 +98,19 @@ class Consumer:
         else:
             self._rows(entry).update(state=PoisonMessage.State.DONE)
         with self.bus.asking():
-            self.bus.client.xack(key(entry.topic), self.group, entry.id)
+            pipe = self.bus.client.pipeline(transaction=True)
+            pipe.xack(key(entry.topic), self.group, entry.id)
+            pipe.hdel(self._begun(entry), entry.id)
+            pipe.execute()
         return True
 
     def _times(self, entry: Entry) -> int:
-        """How often an event was handed out; what was given back has had its tries."""
+        """How often an event was begun, this time among them."""
         with self.bus.asking():
-            found: Any = self.bus.client.xpending_range(key(entry.topic), self.group, entry.id, entry.id, 1)
-        return int(found[0]["times_delivered"]) if found else PATIENCE
+            return int(self.bus.client.hincrby(self._begun(entry), entry.id, 1))
+
+    def _begun(self, entry: Entry) -> str:
+        return f"helios:bus-begun:{entry.topic}:{self.group}"
 
     def _set_aside(self, entry: Entry, fault: str) -> None:
         told = {"body": clean(entry.body[:LONGEST_BODY]), "fault": clean(fault)[:255]}

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, cast
 
 from django.conf import settings
@@ -49,7 +50,15 @@ _NEWEST: Final = """
 def bus() -> Bus:
     """The event bus of this installation, behind the breaker `redis_cache`."""
     client = connect(settings.REDIS_URL, timeout_s=TIMEOUT_S)
-    return Bus(client, KINDS, guard=lambda: breaker("redis_cache"))
+    guard = partial(breaker, "redis_cache", record_if=_is_outage)
+    return Bus(client, KINDS, guard=guard)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether Redis is to blame: an answer that is an error says that we asked wrongly."""
+    from redis import ResponseError  # noqa: PLC0415 - see helios.redis_client
+
+    return not isinstance(error, ResponseError)
 
 
 def keep_telling(stop: threading.Event) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from django.db.models import Max
 from django.utils import timezone
 from loguru import logger
 
@@ -18,7 +19,7 @@ from trading.books.read import last_bar
 from trading.market import instruments, timeline
 from trading.market import read as market
 from trading.market.calendars import CALENDARS, calendar
-from trading.models import Book, PipelineCycle
+from trading.models import Book, FeedCoverage, PipelineCycle
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,8 +69,10 @@ def stale_bar(book: Book) -> datetime | None:
     named = instruments.calendars(instruments.named(book.symbols))
     in_time = timezone.now() - timedelta(seconds=get_env().max_bar_lateness_s[book.timeframe])
     closes = [calendar(name).last_close(book.timeframe, in_time) for name in named.values() if name in CALENDARS]
-    missed = max(closes, default=newest.bar_ts)
-    return missed if missed > newest.bar_ts else None
+    covered = FeedCoverage.objects.filter(symbol__in=book.symbols).aggregate(Max("until"))["until__max"]
+    known = max(newest.bar_ts, covered or newest.bar_ts)  # where nobody traded there is no bar to wait for
+    missed = max(closes, default=known)
+    return missed if missed > known else None
 
 
 def next_replayed(book: Book) -> datetime | None:

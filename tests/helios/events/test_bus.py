@@ -150,7 +150,17 @@ def test_an_event_that_kills_who_takes_it_is_set_aside(bus: Bus) -> None:
             deaths += 1
     assert deaths == PATIENCE
     assert heard == [Shout(word="b", n=1)]
-    assert PoisonMessage.objects.get().fault == f"was handed out {PATIENCE} times, and done by nobody"
+    assert PoisonMessage.objects.get().fault == f"was begun {PATIENCE} times, and done by nobody"
+
+
+def test_a_bus_that_has_lost_everything_gets_its_groups_anew(bus: Bus) -> None:
+    heard = list[Event]()
+    ann = member(bus, "ann", heard)
+    bus.client.flushdb()
+    bus.publish(shouts("a"))
+    assert ann.step(wait_ms=1) == 0
+    assert drained(ann) == 1
+    assert heard == shouts("a")
 
 
 def test_what_was_given_back_goes_to_one_member_and_comes_back_whole(bus: Bus) -> None:

@@ -18,7 +18,7 @@ from trading.books import write as books
 from trading.market import instruments, timeframes
 from trading.market import write as market_service
 from trading.market.timestamps import utc
-from trading.models import Book, EngineeredFeatures, Instrument, LedgerEntry, MarketOHLC, Stage
+from trading.models import Book, EngineeredFeatures, FeedCoverage, Instrument, LedgerEntry, MarketOHLC, Stage
 
 pytestmark = pytest.mark.django_db
 N = 120
@@ -145,6 +145,15 @@ def test_a_feed_that_fell_silent_ends_one_cycle_with_its_reason_and_is_told(pape
     arrive(first=129, minutes=replace(MINUTES, ts=MINUTES.ts + np.timedelta64(2, "m")))
     assert schedule.due_bar(paper) == LAST + timedelta(minutes=2)
     assert schedule.stale_bar(paper) is not None  # the next silence is another one
+
+
+def test_a_market_in_which_nobody_traded_is_not_silent(paper):
+    arrive(first=0)
+    now = timezone.now().replace(second=0, microsecond=0)
+    FeedCoverage.objects.create(symbol="ETH/USD", until=now)
+    assert schedule.stale_bar(paper) is None
+    FeedCoverage.objects.update(until=now - timedelta(minutes=10))
+    assert schedule.stale_bar(paper) is not None
 
 
 def test_a_market_that_is_closed_is_not_silent(paper, monkeypatch):

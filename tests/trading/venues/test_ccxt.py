@@ -138,7 +138,8 @@ def test_who_was_sent_away_comes_back_and_no_breaker_counts_it(
     market: Market, venue: StandIn, slept: list[float]
 ) -> None:
     for _ in range(SHIPPED[BREAKER].config.failure_threshold):
-        venue.faults.next("/klines", *[(429, {"code": -1003, "msg": "Too many requests."})] * 3)
+        bodies = ({"code": -1003, "msg": "Too many requests."}, b"", {"code": -9, "msg": "slow down"})
+        venue.faults.next("/klines", *((429, body) for body in bodies))
         assert asked(market)[0][0].n_rows == 4
     assert set(slept) == {30.0}
 

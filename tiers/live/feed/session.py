@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 
@@ -44,6 +44,8 @@ SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we kno
 SKEWED_S = 1.0  # a clock that differs by less is right; one that has moved by more is told
 MOST_SKEW_S = 60.0  # a clock that differs more is not followed
 COMPARE_S = 600.0
+AT_ONCE = 1_000  # that wait to be stored, in one transaction
+MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
 BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fetches more
 
 
@@ -159,6 +161,8 @@ class Session:
         if closed is not None:
             if closed.differs:
                 logger.bind(symbol=closed.symbol, close=recorder.moment(closed.close)).info("feed.trades_differ")
+            if self._told.qsize() > MOST_WAITING:
+                closed = replace(closed, trades=())  # for want of room; its bar is kept
             self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
     async def _watch(self) -> None:
@@ -246,7 +250,7 @@ class Session:
         """Store what closes; all that came while the last was stored, together."""
         while (first := self._told.get()) is not None:
             told, more = [first], True
-            while more and not self._told.empty():
+            while more and len(told) < AT_ONCE and not self._told.empty():
                 following = self._told.get()
                 more = following is not None
                 if following is not None:

@@ -6,18 +6,23 @@ import json
 import os
 import signal
 import socket
+import time
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
+from loguru import logger
 
-from helios.errors import DataError, HeliosError
+from helios.db.failures import UNAVAILABLE
+from helios.errors import DataError, HeliosError, Transient, error_text
 from helios.events.bus import BEGINNING, Bus, Event, key
 from helios.events.consumer import Consumer
 from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.live import relay
+
+AWAY_S = 1.0
 
 
 class Command(PlainCommand):
@@ -76,7 +81,11 @@ class Command(PlainCommand):
         consumer = Consumer(bus=bus, group=options["group"], name=name, topics=topics, handle=self._print)
         consumer.join(options["after"])
         while not ending:
-            consumer.step()
+            try:
+                consumer.step()
+            except (Transient, *UNAVAILABLE) as error:  # what it follows will be there when they are back
+                logger.bind(error=error_text(error)).warning("bus.away")
+                time.sleep(AWAY_S)
 
     def _print(self, event: Event) -> None:
         self.stdout.write(json.dumps({"topic": event.topic, "event": event.model_dump(mode="json")}))

@@ -95,7 +95,7 @@ class Client:
         with breaker(BREAKER, record_if=lambda error: not isinstance(error, rest.Throttled)):
             try:
                 return call(*args)
-            except ccxt.DDoSProtection as error:  # and that the rate limit was exceeded
+            except (ccxt.DDoSProtection, ccxt.RateLimitExceeded) as error:
                 sentence = f"{self.name} has had enough requests: {_told(error)}"
                 raise rest.Throttled(sentence, pause_s=rest.MINUTE_S / 2) from error
             except ccxt.ExchangeError as error:
