@@ -53,8 +53,8 @@ class RiskEvent(_OfCycle):
 
     topic: ClassVar[str] = "risk"
     state: str
-    leverage: float
-    max_weight: dict[str, float]
+    leverage: float | None
+    max_weight: dict[str, float | None]
     denials: list[dict[str, object]]
 
 

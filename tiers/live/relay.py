@@ -19,8 +19,7 @@ from django.db import close_old_connections, connection
 from loguru import logger
 
 from helios.breakers import breaker
-from helios.db.failures import UNAVAILABLE
-from helios.errors import HeliosError, error_text
+from helios.errors import error_text
 from helios.events.bus import Bus, Event
 from helios.redis_client import connect
 from tiers.live.alone import Alone
@@ -67,7 +66,7 @@ def keep_telling(stop: threading.Event) -> None:
     while not stop.wait(pause_s):
         try:
             pause_s = 0.0 if alone.hold(["ledger"]) and relay.step() else STEP_S
-        except (HeliosError, *UNAVAILABLE) as error:
+        except Exception as error:  # noqa: BLE001 - nobody else tells what happens
             logger.bind(error=error_text(error)).warning("relay.not_told")
             pause_s = min(max(2 * pause_s, STEP_S), LONGEST_PAUSE_S)
         finally:
@@ -132,7 +131,12 @@ def _by_cycle(
     found: dict[int, list[Event]] = {}
     for row in rows:
         entry = of_cycle[row.cycle_id]
-        found.setdefault(entry.pk, []).append(event(_of(entry), row))
+        try:
+            told = event(_of(entry), row)
+        except (ValueError, TypeError) as error:  # workers write these rows, and one is no reason to tell nothing
+            logger.bind(row=str(row), error=error_text(error)).error("relay.unreadable")
+            continue
+        found.setdefault(entry.pk, []).append(told)
     return found
 
 
@@ -176,8 +180,14 @@ def _fills(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
     symbols = dict(Order.objects.filter(client_order_id__in=names).values_list("client_order_id", "symbol"))
     found: dict[int, list[Event]] = {}
     for entry in entries:
-        for name, side, quantity, price, fee in entry.payload.get("fills", ()):
-            said = {"client_order_id": name, "symbol": symbols[name], "side": side}
-            amounts = {"quantity": Decimal(quantity), "price": Decimal(price), "fee": Decimal(fee)}
-            found.setdefault(entry.pk, []).append(TradeEvent(**_of(entry), kind="fill", **said, **amounts))
+        for fill in entry.payload.get("fills", ()):
+            try:
+                name, side, *amounts = fill
+                quantity, price, fee = map(Decimal, amounts)
+                said = {"client_order_id": name, "symbol": symbols[name], "side": side}
+                told = TradeEvent(**_of(entry), kind="fill", quantity=quantity, price=price, fee=fee, **said)
+            except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+                logger.bind(entry=str(entry), error=error_text(error)).error("relay.unreadable")
+                continue
+            found.setdefault(entry.pk, []).append(told)
     return found

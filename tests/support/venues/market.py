@@ -98,6 +98,7 @@ def faulty(rng: random.Random, other: tuple[str, str]) -> Callable[[str], list[s
         (0.16, lambda message: held.append(message) or []),  # type: ignore[func-returns-value]  # behind the next one
         (0.18, lambda message: [re.sub('"(quantity|high|low)": "[^"]*"', r'"\1": "0"', message)]),
         (0.19, lambda message: [f'{{"type":"NEW_TRADE","currencyPairSymbol":{DEEP},"data":{{}}}}']),
+        (0.21, lambda message: [re.sub('"volume": "[^"]*"', '"volume": "7"', message), message]),  # and corrected late
         (1.00, lambda message: [message]),
     ]
 

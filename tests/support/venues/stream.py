@@ -88,7 +88,7 @@ class Stream:
         if message["type"] == "PING" and not self.deaf:
             client.waiting.put_nowait(json.dumps({"type": "PONG"}))
         for one in message.get("subscriptions", ()):
-            client.wanted[one["event"]] = client.wanted.get(one["event"], set()) | set(one["pairs"])
+            client.wanted[one["event"]] = set(one["pairs"])
             self.n_subscribed += 1
             for depth in (self.depths[pair] for pair in one["pairs"] if pair in self.depths and not self.deaf):
                 if one["event"] == "FULL_ORDERBOOK_UPDATE":

@@ -18,7 +18,7 @@ from tiers.live.relay import Relay
 from trading.books import write as books
 from trading.events import RiskEvent, SignalEvent, TradeEvent
 from trading.market.timestamps import utc
-from trading.models import LedgerEntry, MLPrediction, Order, Stage, TradeExecution
+from trading.models import LedgerEntry, MLPrediction, Order, RiskDecision, Stage, TradeExecution
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
 N_CYCLES = 6
@@ -110,3 +110,12 @@ def test_the_command_reads_topics_and_says_who_follows_them(cycles: list[Any]) -
     ):
         with pytest.raises(CommandError, match=sentence):
             call_command("bus", *words)
+
+
+def test_a_row_that_is_none_of_its_kind_keeps_no_other_from_being_told(cycles: list[Any]) -> None:
+    RiskDecision.objects.filter(cycle=cycles[0]).update(max_weight=[0.5])
+    RiskDecision.objects.filter(cycle=cycles[1]).update(max_weight=[0.5, float("nan")])
+    assert Relay(relay.bus()).step() == LedgerEntry.objects.count()
+    risks = told("risk")
+    assert [one.cycle for one in risks] == [cycle.pk for cycle in cycles[1:]]
+    assert risks[0].max_weight == {"AAPL": 0.5, "IBM": None}

@@ -168,8 +168,8 @@ class Session:
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
-            if self._connected and (lost := self._books.to_ask(self._now())):
-                self._again.put_nowait(lost)
+            if self._connected and self._books.to_ask(self._now()):
+                self._again.put_nowait([*self._minutes])  # all of them: who names some may leave the others
             for code, minutes in self._minutes.items():
                 wanted = minutes.overdue(self._now())
                 if wanted is None or time.monotonic() < self._asking.get(code, 0.0):
