@@ -26,9 +26,12 @@ _MARKS: Final = "helios:bus-marks"  # up to where a publisher has told what
 
 
 class Event(BaseModel):
-    """Something that happened, in one shape a topic: fields are checked as they are sent and as they are read."""
+    """Something that happened, in one shape a topic: fields are checked as they are sent and as they are read.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Fields that a reader does not know are left out, for their publisher may be of a later version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
     topic: ClassVar[str]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,13 +10,15 @@ from typing import Any, Final
 from loguru import logger
 
 from helios.db.text import clean
-from helios.errors import error_text
+from helios.errors import DataError, error_text
 from helios.events.bus import BEGINNING, Bus, Entry, Event, key
 from helios.events.models import PoisonMessage
 
 PATIENCE: Final = 3  # times that an event is handed out before it is set aside
-IDLE_MS: Final = 30_000  # after which an event that a consumer has taken and not done is handed out again
-AT_ONCE: Final = 50
+IDLE_MS: Final = 60_000  # after which an event that a consumer has taken and not done is handed out again
+AT_ONCE: Final = 10
+KEPT: Final = 1_000  # of what was set aside, of a topic for a group
+GROUP: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 LONGEST_BODY: Final = 1 << 20  # letters; of a longer one a part is kept, which nobody can take in
 
 
@@ -31,7 +34,12 @@ class Consumer:
     idle_ms: int = IDLE_MS
 
     def join(self, after: str = BEGINNING) -> None:
-        """Make the group where there is none yet, which then begins behind this place (`$`: with what comes)."""
+        """Make the group where there is none yet, which then begins behind this place (`$`: with what comes).
+
+        Raises: `DataError` where the group has no name.
+        """
+        if not GROUP.fullmatch(self.group):
+            raise DataError(f"a group must have 1 to 64 of a-z 0-9 _ . - in its name, was {self.group[:80]!r}")
         from redis import ResponseError  # noqa: PLC0415 - see helios.redis_client
 
         for topic in self.topics:
@@ -95,7 +103,7 @@ class Consumer:
                     return False
         if fault:
             self._set_aside(entry, fault)
-        else:
+        elif last:
             self._rows(entry).update(state=PoisonMessage.State.DONE)
         with self.bus.asking():
             pipe = self.bus.client.pipeline(transaction=True)
@@ -120,6 +128,8 @@ class Consumer:
             entry=entry.id,
             defaults={**told, "state": PoisonMessage.State.ASIDE},
         )
+        of_group = PoisonMessage.objects.filter(topic=entry.topic, group=self.group).order_by("-pk")
+        PoisonMessage.objects.filter(pk__in=[row.pk for row in of_group.only("pk")[KEPT : KEPT + AT_ONCE]]).delete()
         logger.bind(topic=entry.topic, group=self.group, entry=entry.id, fault=fault).error("bus.set_aside")
 
     def _rows(self, entry: Entry) -> Any:

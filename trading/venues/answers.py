@@ -53,6 +53,13 @@ class Answers:
             raise Transient(f"{self.venue} must tell {name} as a number from 0 to {MOST:f}, was {shown(value)!r}")
         return found
 
+    def of_bar(self, row: Any, name: str) -> float:
+        """The same of a bar, NaN where it is no figure of a market: the bar breaks a rule, and no other one with it."""
+        try:
+            return self.number(row, name)
+        except Transient:
+            return math.nan
+
     def decimal(self, row: Any, name: str, *, least: Decimal = _NONE, most: Decimal = MOST) -> Decimal:
         """A figure that is kept to its last digit."""
         value = self.field(row, name, "its figures")

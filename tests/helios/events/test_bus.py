@@ -8,8 +8,9 @@ import pytest
 import redis
 from django.test import Client
 
-from helios.errors import Transient
+from helios.errors import DataError, Transient
 from helios.events import bus as bus_room
+from helios.events import consumer
 from helios.events.bus import Bus, Event, key
 from helios.events.consumer import PATIENCE, Consumer
 from helios.events.models import PoisonMessage
@@ -101,7 +102,7 @@ def test_an_event_that_always_fails_is_set_aside_and_holds_up_no_other(bus: Bus)
 
 
 def test_what_is_no_event_is_set_aside_at_once_with_a_sentence(bus: Bus) -> None:
-    for body in (b"{", b'{"word":1}', b'{"word":"a","more":2}', b"\xff\0"):
+    for body in (b"{", b'{"word":1}', b'{"n":2}', b"\xff\0"):
         bus.client.xadd(key("shout"), {"body": body})
     bus.client.xadd(key("shout"), {"other": "a"})
     bus.publish(shouts("a"))
@@ -174,7 +175,7 @@ def test_what_was_given_back_goes_to_one_member_and_comes_back_whole(bus: Bus) -
     assert [entry.event for entry in taken] == shouts(long)
     assert bob._given_back() == []
     assert PoisonMessage.objects.get().state == "aside"  # until it is done
-    assert ann._do(taken[0])
+    assert ann._do(taken[0], last=True)
     assert PoisonMessage.objects.get().state == "done"
 
 
@@ -189,3 +190,17 @@ def test_a_bus_that_is_away_is_one_sentence() -> None:
     away = Bus(connect("redis://127.0.0.1:1/0", timeout_s=1.0), [Shout])
     with pytest.raises(Transient, match="the event bus did not answer"):
         away.publish(shouts("a"))
+
+
+def test_of_what_is_set_aside_the_newest_are_kept(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "KEPT", 3)
+    for number in range(9):
+        bus.client.xadd(key("shout"), {"body": f"junk {number}"})
+    drained(member(bus, "ann", []))
+    assert sorted(PoisonMessage.objects.values_list("body", flat=True)) == ["junk 6", "junk 7", "junk 8"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 65])
+def test_a_group_has_a_name(bus: Bus, name: str) -> None:
+    with pytest.raises(DataError, match="a group must have 1 to 64 of a-z"):
+        member(bus, "ann", [], group=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,6 +18,7 @@ from tiers.live.alone import Alone
 from tiers.live.feed import recorder
 from tiers.live.feed.depth import Noted, OrderBooks
 from tiers.live.feed.session import Session
+from trading.models import FeedCoverage, MarketGap
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market, pairs
 from trading.venues.valr.stream import Stream
@@ -97,3 +99,15 @@ def test_order_books_are_asked_for_once_more_only_while_a_line_is_open(session: 
         return session._again.qsize()
 
     assert asyncio.run(run()) == 0
+
+
+def test_a_time_in_which_nobody_streamed_for_more_than_a_day_is_a_gap(session: Session) -> None:
+    until = datetime(2026, 1, 5, 10, 20, tzinfo=UTC)
+    FeedCoverage.objects.create(symbol="VALR:BTC-ZAR", until=until)
+    (known,) = session._known().values()
+    gap = MarketGap.objects.get()
+    assert (gap.after, gap.until, gap.reason) == (
+        until,
+        recorder.moment(known.until),
+        "nobody streamed then; repair_data asks for it",
+    )

@@ -104,6 +104,17 @@ def test_a_bar_that_no_market_has_is_left_out_and_noted_until_the_venue_mends_it
     assert MarketOHLC.objects.filter(**within).exclude(timeframe="1m").count() == 6 + 2 + 1
 
 
+@pytest.mark.parametrize("change", [{"low": "-1"}, {"high": "NaN"}, {"volume": None}, {"close": "ten"}, {"open": []}])
+def test_a_bar_that_cannot_be_read_costs_no_other_one(
+    run: Any, venue: StandIn, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    bad = START + timedelta(hours=3, minutes=30)
+    spoiling(venue, monkeypatch, lambda row, start: row | change if start == bad else row)
+    got = run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)
+    assert (got["bad"], got["inserted"]) == (1, 479)
+    assert MarketGap.objects.get().after == bad
+
+
 def test_a_time_of_which_the_venue_tells_nothing_is_noted(
     run: Any, venue: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from functools import partial
 from math import inf
 
 import numpy as np
-from django.db import close_old_connections
+from django.db import close_old_connections, transaction
 from loguru import logger
 
 from helios import events
@@ -31,6 +31,7 @@ from tiers.live.feed import recorder, repair
 from tiers.live.feed.depth import Noted, OrderBooks, now_and_then
 from tiers.live.feed.recorder import Told
 from trading.enums import Timeframe
+from trading.market import gaps
 from trading.market.calendars import Calendar, calendar
 from trading.market.instruments import ensure_instrument
 from trading.market.lots import USUAL_CALENDARS
@@ -113,12 +114,14 @@ class Session:
                 )
             except Transient as error:
                 self._connected = False
+                lasted = time.monotonic() - begun > LONGEST_PAUSE_S  # as a line without a key, which is ended regularly
                 for each in self._minutes.values():
                     each.lost()
-                tries = 1 if time.monotonic() - begun > LONGEST_PAUSE_S else tries + 1
+                tries = 1 if lasted else tries + 1
                 pause_s = min(LONGEST_PAUSE_S, self.pause_s * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
                 logger.bind(error=error_text(error), pause_s=round(pause_s, 1)).warning("feed.lost")
-                await asyncio.to_thread(self._tell, "feed.lost", {"error": error_text(error), "try": tries})
+                if not lasted:
+                    await asyncio.to_thread(self._tell, "feed.lost", {"error": error_text(error), "try": tries})
                 await asyncio.sleep(pause_s)
 
     def _subscribed(self) -> None:
@@ -187,7 +190,7 @@ class Session:
             unusable = [repair.microseconds(each.bar_ts) for each in found.bad if each.bar_ts is not None]
             minutes = self._minutes[code]
             for close, row in found.rows.items():
-                if after < close <= known:
+                if after < close <= known and minutes.known.get(close) != row:  # else it was told by the stream
                     self._told.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
             self._know(minutes, after, known, found.rows, unusable)
         self._refused[code] = 0 if known > after else self._refused[code] + 1
@@ -241,6 +244,11 @@ class Session:
             ensure_instrument(pair.symbol, pair.asset_class, lot=pair.lot)
         beginning = repair.back(recorder.moment(self._now()), BACK_DAYS)
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
+        for symbol, until in stored.items():
+            if until < beginning:
+                left = gaps.Gap(after=until, until=beginning, reason="nobody streamed then; repair_data asks for it")
+                with transaction.atomic():
+                    gaps.note(symbol, Timeframe.M1, until, beginning, [left])
         return {
             pair.code: repair.resumed(pair.symbol, max(stored.get(pair.symbol, beginning), beginning), grace=grace)
             for pair in self.pairs

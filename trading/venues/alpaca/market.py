@@ -76,7 +76,7 @@ class Market:
             # a session begins less than a day before its close, at a midnight that is not ours
             begins = (after - length, end) if timeframe == Timeframe.D1 else (after, end - length)
             rows = [_bar(row, pair, timeframe) for row in self._rows(pair, timeframe, *begins)]
-            traded = [row for row in rows if row[-1] > 0]
+            traded = [row for row in rows if row[-1] != 0]
             newest = max((row[0] for row in rows if after < row[0] <= end), default=None)
             yield between(bars_of(pair.symbol, timeframe, traded), after, end), newest
             after = end
@@ -105,7 +105,7 @@ def _pair(symbol: str) -> Pair | None:
 
 
 def _bar(row: Mapping[str, Any], pair: Pair, timeframe: str) -> BarRow:
-    open_, high, low, close, volume = (_SAID.number(row, name) for name in FIELDS)
+    open_, high, low, close, volume = (_SAID.of_bar(row, name) for name in FIELDS)
     return closed(_SAID.time(_SAID.field(row, "t", "a bar")), pair, timeframe), open_, high, low, close, volume
 
 

@@ -140,7 +140,7 @@ def _bucket(row: Mapping[str, Any]) -> Bucket:
     if start % MINUTE_US:
         raise ValueError(row["t"])
     open_, high, low, close, volume = (_SAID.number(row, name) for name in FIELDS)
-    return Bucket(_code(row), start + MINUTE_US, (open_, high, low, close, volume) if volume > 0 else None)
+    return Bucket(_code(row), start + MINUTE_US, None if volume == 0 else (open_, high, low, close, volume))
 
 
 def _code(row: Mapping[str, Any]) -> str:

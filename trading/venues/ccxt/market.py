@@ -94,7 +94,7 @@ class Market:
             closes = [row[0] for row in rows]
             # some begin at the next bar that there is, others tell of this time only, which then has none
             end = max(closes, default=after + limit * length)
-            traded = [row for row in rows if row[-1] > 0]
+            traded = [row for row in rows if row[-1] != 0]
             yield (
                 between(bars_of(pair.symbol, timeframe, traded), after, until),
                 max((close for close in closes if close <= until), default=None),
@@ -112,7 +112,7 @@ class Market:
         if (start - _EPOCH) % min(length, timedelta(days=1)):
             raise Transient(f"{self.name} must tell bars by their beginnings, was {start.isoformat()}")
         figures = dict(zip(FIELDS, row[1:6], strict=True))
-        open_, high, low, close, volume = (told.number(figures, name) for name in FIELDS)
+        open_, high, low, close, volume = (told.of_bar(figures, name) for name in FIELDS)
         return start + length, open_, high, low, close, volume
 
     def _moment(self, milliseconds: Any) -> datetime:

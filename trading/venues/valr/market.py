@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Any, Final, Self
 
 import numpy as np
+from loguru import logger
 
 from helios.env import Env
-from helios.errors import Transient
+from helios.errors import Transient, error_text
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
@@ -71,8 +72,20 @@ class Market:
 
 def pairs(client: Client) -> dict[str, Pair]:
     """The pairs of the spot market by their instruments, such as VALR:BTC-ZAR."""
-    found = [_pair(row) for row in _rows(client.get("/v1/public/pairs"), "pairs")]
-    return {pair.symbol: pair for pair in found if pair is not None}
+    found, faults = dict[str, Pair](), list[Transient]()
+    for row in _rows(client.get("/v1/public/pairs"), "pairs"):
+        try:
+            pair = _pair(row)
+        except Transient as error:
+            faults.append(error)
+            continue
+        if pair is not None:
+            found[pair.symbol] = pair
+    if faults and not found:
+        raise faults[0]
+    if faults:  # what cannot be read of one is no reason to have none
+        logger.bind(first=error_text(faults[0]), n=len(faults)).warning("valr.pairs_left_out")
+    return found
 
 
 def skew_s(client: Client) -> float:
@@ -129,7 +142,7 @@ def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> BarRo
     if named != code or period != length_s:
         other = f"{shown(named)} of {shown(period)} s"
         raise Transient(f"VALR must answer with bars of {code} of {length_s} s, was one of {other}")
-    open_, high, low, close, volume = (number(row, name) for name in FIELDS)
+    open_, high, low, close, volume = (_SAID.of_bar(row, name) for name in FIELDS)
     if volume == 0:
         return None
     return _close(row, length_s), open_, high, low, close, volume
