@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
+from typing import Final
 
 from tiers.contracts.errors import DataError
+from trading.enums import Timeframe
+from trading.market import read
 from trading.market.actions import Action, adjusted_already
 from trading.market.feeds.file_actions import FileActions
-from trading.market.read import nights
 from trading.orders import due_actions
 
+SAME_EVENT: Final = timedelta(days=5)  # between two actions of a kind lie a week and more, without a holiday
 
-def check(symbol: str, found: FileActions) -> None:
-    """`DataError` where stored prices go on over a split as if there had been none, or a dividend takes all of them."""
+
+def check(symbol: str, found: FileActions, *, replaced: bool) -> None:
+    """`DataError` where a file contradicts what is stored.
+
+    Where stored prices go on over a split as if there had been none, where a dividend takes all of them, or where an
+    action seems to be a stored one on another day, which only a file that replaces, or has, the stored one may say.
+    """
     actions = found.actions
-    known = [(actions[place], before, after) for place, before, after in nights(symbol, [a.ex_ts for a in actions])]
+    if not replaced:
+        _refuse_doubles(symbol, actions)
+    nights = read.nights(symbol, [each.ex_ts for each in actions])
+    known = [(actions[place], before, after) for place, before, after in nights]
     for action, before, _ in known:
         replace(action, close_before=before).check()
     sentence = adjusted_already(symbol, _missed([(each, before, after) for each, before, after in known if after]))
@@ -22,15 +35,30 @@ def check(symbol: str, found: FileActions) -> None:
         raise DataError(sentence)
 
 
+def _refuse_doubles(symbol: str, actions: Sequence[Action]) -> None:
+    known = {(each.ex_ts, each.kind) for each in actions}
+    for stored in read.actions([symbol], Timeframe.D1):
+        for new in actions if (stored.ex_ts, stored.kind) not in known else ():
+            if new.kind is stored.kind and abs(new.ex_ts - stored.ex_ts) <= SAME_EVENT:
+                raise DataError(
+                    f"{symbol} must have each action on one day, and the {new} seems to be the stored {stored}: "
+                    "--replace with a file of all its actions corrects a day; a file with both says that there were two"
+                )
+
+
 def unbooked(symbol: str) -> list[str]:
-    """A sentence for each book whose shares stay as they are over an action, since it came too late for them."""
+    """A sentence for each book whose shares stay as they are over an action, and for each that booked it otherwise."""
     by_book: dict[str, list[str]] = {}
     for name, action in due_actions.missed(symbol):
         by_book.setdefault(name, []).append(str(action))
     return [
-        f"WARNING: book {name} held {symbol} over the {', '.join(said)}, and traded it since: its shares and its cash "
-        "stay as they are"
+        f"WARNING: book {name} held {symbol} over the {', '.join(said)}, and what it held was traded or "
+        "split since: its shares and its cash stay as they are"
         for name, said in by_book.items()
+    ] + [
+        f"WARNING: book {name} booked the {before} of {symbol}, which is stored no more: that stays, and "
+        + (f"the {since} is taken for it and not booked again" if since else "none is taken for it")
+        for name, before, since in due_actions.moved(symbol)
     ]
 
 

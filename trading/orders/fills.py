@@ -34,6 +34,12 @@ _WAITING = f"""
     ) b
     WHERE p.book_id = %s AND p.status = 'OPEN' ORDER BY b.bar_ts, p.id
 """  # noqa: S608 - names of the models
+_LAST_CLOSES = """
+    SELECT s.symbol, b.close FROM unnest(%s::text[]) AS s(symbol) CROSS JOIN LATERAL (
+        SELECT close FROM market_ohlc m WHERE m.symbol = s.symbol AND m.timeframe = %s AND m.bar_ts <= %s
+        ORDER BY m.bar_ts DESC LIMIT 1
+    ) b
+"""
 _POSITION = ["quantity", "cost", "realised_pnl", "fees_paid", "dividends", "last_price", "updated_at"]
 
 
@@ -56,8 +62,8 @@ def settle(
 
     That is this bar unless a cycle in between was skipped or failed: the order then still fills where it would have.
     Splits and dividends of `with_actions`, the symbols that have any, are booked before the fills of the first bar
-    without them; a split ends the orders of before. Then the book is valued at this bar's `closes`, so that its peak is
-    known even when the cycle goes no further.
+    without them; a split ends the orders of before. Then the book is valued at this bar's `closes`, and what has none
+    at its last one, so that its peak is known even when the cycle goes no further.
 
     Runs in the caller's transaction, which holds the book's row: executions, positions, cash and orders change
     together or not at all.
@@ -72,7 +78,7 @@ def settle(
     _close(results)
     fills = {order.pk: fill for _, order, fill in results if fill is not None}
     traded = {fill.symbol for fill in fills.values()} | {each.symbol for each in booked}
-    moved = _move(positions, account, traded, closes)
+    moved = _move(positions, account, traded, _marks(book, account, bar_ts, closes))
     statements.execute(
         [
             *statements.update([placed for placed, _, _ in results], ["status"]),
@@ -186,6 +192,13 @@ def _execution(book: Book, order_id: int, fill: Fill) -> TradeExecution:
         slippage_bps=book.slippage_bps,
         bar_ts=fill.bar_ts,
     )
+
+
+def _marks(book: Book, account: Account, bar_ts: datetime, closes: Mapping[str, Decimal]) -> Mapping[str, Decimal]:
+    """The closes of the bar; of what is held without one the last before, which a cycle that was left out may have."""
+    absent = [symbol for symbol, held in account.holdings.items() if held.quantity and symbol not in closes]
+    rows = statements.fetch(_LAST_CLOSES, [absent, book.timeframe, bar_ts]) if absent else []
+    return {**closes, **{symbol: exact(close) for symbol, close in rows}}
 
 
 def _move(

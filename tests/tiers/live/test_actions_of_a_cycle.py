@@ -34,6 +34,7 @@ from trading.models import (
     BookedAction,
     EngineeredFeatures,
     LedgerEntry,
+    MarketOHLC,
     Order,
     PortfolioSnapshot,
     Stage,
@@ -75,6 +76,15 @@ def store_actions(bars: Bars) -> None:
 
 def held(book: Book) -> Decimal:  # noqa: F811
     return book.positions.get(symbol="AAPL").quantity
+
+
+def unbooked() -> list[str]:
+    """What an import says of paper books; a replay is made anew."""
+    assert action_storage.unbooked("AAPL") == []
+    Book.objects.update(mode="paper")
+    said = action_storage.unbooked("AAPL")
+    Book.objects.update(mode="replay")
+    return said
 
 
 def test_a_held_position_splits_and_is_paid_as_in_the_backtest(
@@ -165,7 +175,7 @@ def test_shares_that_were_bought_since_are_not_split_by_an_action_that_is_stored
     bought = held(book)
     assert bought > 0
     store_actions(bars)
-    assert action_storage.unbooked("AAPL") == []  # nothing was held when it came
+    assert unbooked() == []  # nothing was held when it came
     stages.run_stage(chain.start(book, times[SPLIT_ROW + 2], send=False).pk, Stage.INGEST)
     assert not BookedAction.objects.filter(kind="split").exists()
     assert [each.kind for each in BookedAction.objects.all()] == ["dividend"]  # before its bar; these hold it
@@ -182,10 +192,102 @@ def test_a_book_whose_shares_an_action_comes_too_late_for_is_named(
     store_actions(bars)
     run_cycle(book, times[SPLIT_ROW + 4])
     assert not BookedAction.objects.filter(kind="split").exists()
-    (said,) = action_storage.unbooked("AAPL")
+    (said,) = unbooked()
     assert said.startswith(
         f"WARNING: book desk held AAPL over the split 2 for 1 on {day(bars, SPLIT_ROW)}, dividend of"
     )
+
+
+@pytest.mark.parametrize("right", [PAID_ROW + 1, PAID_ROW + 3])
+def test_an_action_whose_day_is_corrected_is_not_booked_again(
+    bars: Bars,
+    book: Book,  # noqa: F811
+    times: list[datetime],  # noqa: F811
+    right: int,
+) -> None:
+    wrong, corrected = (action(day(bars, row), "dividend", "0.25") for row in (PAID_ROW, right))
+    earlier = action(day(bars, PAID_ROW - 40), "dividend", "0.25")  # before the book began
+    for row in range(FIRST, PAID_ROW):
+        run_cycle(book, times[row])
+    action_write.store("AAPL", [earlier, wrong], "test")
+    run_cycle(book, times[PAID_ROW])
+    paid = BookedAction.objects.get().cash
+    action_write.store("AAPL", [earlier, corrected], "test", replaced=True)
+    another = action(day(bars, PAID_ROW + 30), "dividend", "0.25")
+    action_write.store("AAPL", [another], "test")
+    for row in range(PAID_ROW + 1, PAID_ROW + 4):
+        run_cycle(book, times[row])
+    assert book.positions.get(symbol="AAPL").dividends == paid
+    run_cycle(book, times[PAID_ROW + 30])
+    assert BookedAction.objects.filter(ex_ts=another.ex_ts).exists()
+    (said,) = unbooked()
+    assert said == (
+        f"WARNING: book desk booked the {wrong} of AAPL, which is stored no more: that stays, and the {corrected} is "
+        "taken for it and not booked again"
+    )
+
+
+def test_what_was_booked_and_never_was_is_named(bars: Bars, book: Book, times: list[datetime]) -> None:  # noqa: F811
+    for row in range(FIRST, PAID_ROW):
+        run_cycle(book, times[row])
+    action_write.store("AAPL", [action(day(bars, PAID_ROW), "dividend", "0.25")], "test")
+    run_cycle(book, times[PAID_ROW])
+    action_write.store("AAPL", [], "test", replaced=True)
+    (said,) = unbooked()
+    assert said.endswith("is stored no more: that stays, and none is taken for it")
+
+
+def test_a_dividend_that_is_stored_behind_a_split_is_not_paid_for_the_new_shares(
+    bars: Bars,
+    book: Book,  # noqa: F811
+    times: list[datetime],  # noqa: F811
+) -> None:
+    for row in range(FIRST, SPLIT_ROW):
+        run_cycle(book, times[row])
+    split = action(day(bars, SPLIT_ROW), "split", 2)
+    action_write.store("AAPL", [split], "test")
+    run_cycle(book, times[SPLIT_ROW])
+    assert BookedAction.objects.get().kind == "split"
+    paid = action(day(bars, SPLIT_ROW), "dividend", "0.25")
+    action_write.store("AAPL", [paid], "test")
+    run_cycle(book, times[SPLIT_ROW + 1])
+    assert BookedAction.objects.get().kind == "split"
+    (said,) = unbooked()
+    assert said.startswith(f"WARNING: book desk held AAPL over the {paid}, and what it held was traded or split since")
+
+
+def test_a_book_that_sold_what_a_split_made_is_not_said_to_have_held_it(
+    bars: Bars,
+    book: Book,  # noqa: F811
+    times: list[datetime],  # noqa: F811
+) -> None:
+    action_write.store("AAPL", [action(day(bars, SPLIT_ROW), "split", 2)], "test")
+    for row in range(FIRST, PAID_ROW):
+        run_cycle(book, times[row])
+    fill = TradeExecution.objects.filter(symbol="AAPL").latest("bar_ts")
+    for side, row in (("SELL", PAID_ROW), ("BUY", PAID_ROW + 2)):
+        fill.pk, fill.side, fill.quantity, fill.bar_ts, fill.venue_fill_id = None, side, held(book), times[row], side
+        fill.save()
+    action_write.store("AAPL", [action(day(bars, PAID_ROW + 2), "dividend", "0.25")], "test")
+    assert unbooked() == []
+
+
+def test_a_cycle_without_a_bar_values_split_shares_at_a_price_of_theirs(
+    bars: Bars,
+    book: Book,  # noqa: F811
+    times: list[datetime],  # noqa: F811
+) -> None:
+    for row in range(FIRST, SPLIT_ROW):
+        run_cycle(book, times[row])
+    store_actions(bars)
+    before = held(book)
+    MarketOHLC.objects.filter(symbol="AAPL", timeframe="1d", bar_ts=times[SPLIT_ROW + 1]).delete()
+    run_cycle(book, times[SPLIT_ROW + 1])  # that of the bar before was left out
+    position = book.positions.get(symbol="AAPL")
+    assert position.quantity == 2 * before
+    assert float(position.last_price) == bars.close[SPLIT_ROW, 0]
+    book.refresh_from_db()
+    assert book.peak_equity == max(PortfolioSnapshot.objects.values_list("equity", flat=True))
 
 
 def test_features_that_were_made_before_an_action_came_are_made_again(

@@ -122,6 +122,20 @@ def test_a_file_twice_changes_nothing_and_a_correction_keeps_what_it_replaced(wr
     assert event.data["corrected"] == [["dividend of 3.29 on 2014-05-08", "dividend of 3.3 on 2014-05-08"]]
 
 
+def test_a_stored_action_on_another_day_is_refused_until_a_file_says_which_is_right(write):
+    run(write("date,dividend", "2014-05-08,3.29", "2014-08-07,0.47"))
+    moved = write("date,dividend", "2014-05-12,3.3", name="moved.csv")
+    for options in ((), ("--dry-run",)):
+        assert (
+            "the dividend of 3.3 on 2014-05-12 seems to be the stored dividend of 3.29 on 2014-05-08: --replace"
+            in refused(moved, *options)
+        )
+    run(write("date,dividend,split", "2014-05-14,3.3,", "2014-05-08,,7", name="others.csv"))  # a week, another kind
+    run(write("date,dividend", "2014-08-06,.47", "2014-08-07,.47", name="both.csv"))
+    run(moved, "--replace")
+    assert stored() == [("2014-05-12 04:00", "dividend", "3.3", "1")]
+
+
 def test_the_instrument_knows_since_when_it_has_actions_and_replacing_takes_those_of_before(write):
     run(write("date,split,dividend", "2014-06-09,7,", "2014-05-08,,3.29"))
     assert Instrument.objects.get().actions_from == at("2014-05-08T04:00")

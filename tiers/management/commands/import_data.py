@@ -158,7 +158,7 @@ class Command(PlainCommand):
             self.assumed.append(f"the stored actions of {symbol} are removed first")
         with transaction.atomic():
             market.lock_symbol(symbol)
-            action_storage.check(symbol, found)
+            action_storage.check(symbol, found, replaced=options["replace"])
             if options["dry_run"]:
                 return []
             source = f"file:{options['file'].name}"
