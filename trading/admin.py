@@ -303,6 +303,11 @@ _register(
     *(column("min_notional", written), "calendar"),
 )
 _register(
+    models.BarCorrection,
+    *("bar_ts", "symbol", "timeframe", "revision", "open", "high", "low", "close", "volume", "source", "replaced_at"),
+    filters=("timeframe",),
+)
+_register(
     models.CorporateAction,
     *("ex_ts", "symbol", "kind", column("value", written), column("per", written), "source", "revision"),
     filters=("kind",),

@@ -71,6 +71,7 @@ _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and
     (f"{CHANGE} ({_BOOK})", f"{CHANGE} ({_BOOK}, strategy)", "portfolio_state"),
     (f"{CHANGE} (bars_token)", READ, "instruments"),
     (WRITE, READ, "market_ohlc"),
+    (ADD, READ, "bar_corrections"),
     (OWN, READ, "engineered_features"),
     (CHANGE, CHANGE, "positions"),
     (f"{WRITE} ({_CYCLE}, modules)", f"{CHANGE} ({_CYCLE})", "pipeline_cycles"),

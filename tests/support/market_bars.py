@@ -42,3 +42,11 @@ def same(one: Bars, other: Bars) -> None:
     assert (one.symbols, one.timeframe) == (other.symbols, other.timeframe)
     for name in ("ts", *FIELDS):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def changed(bars: Bars, row: int, **values: float) -> Bars:
+    """The same bars but for some values of one row."""
+    fields = {name: getattr(bars, name).copy() for name in FIELDS}
+    for name, value in values.items():
+        fields[name][row, 0] = value
+    return Bars(timeframe=bars.timeframe, symbols=bars.symbols, ts=bars.ts, **fields)

@@ -1,4 +1,4 @@
-"""Writes of market data: bars by COPY, with late corrections counted and kept as revisions."""
+"""Writes of market data: bars by COPY, with late corrections counted, and what they replaced kept."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
 ) ON COMMIT DELETE ROWS;
 DELETE FROM market_ohlc_incoming;
 """
-# A volume that was added up in another order may differ in its last digits, and corrects nothing.
+# A volume that was added up in another order may differ in its last digits, and corrects nothing. All parts of the
+# statement see the bars as they were before it; bar by bar, so that one without corrections reads none of them.
 _MERGE = f"""
 WITH written AS (
     INSERT INTO market_ohlc AS kept ({_COLUMNS})
@@ -55,7 +56,13 @@ WITH written AS (
         IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close)
         OR kept.volume IS DISTINCT FROM excluded.volume
         AND coalesce(abs(kept.volume - excluded.volume) > 1e-9 * abs(excluded.volume), true)
-    RETURNING symbol, bar_ts, revision
+    RETURNING symbol, timeframe, bar_ts, revision
+), replaced AS (
+    INSERT INTO bar_corrections ({_COLUMNS}, revision)
+    SELECT before.* FROM written w CROSS JOIN LATERAL (
+        SELECT {_COLUMNS}, revision FROM market_ohlc o
+        WHERE o.symbol = w.symbol AND o.timeframe = w.timeframe AND o.bar_ts = w.bar_ts OFFSET 0
+    ) AS before WHERE w.revision > 0
 )
 SELECT symbol, count(*) FILTER (WHERE revision = 0), count(*) FILTER (WHERE revision > 0), min(bar_ts), max(bar_ts)
 FROM written GROUP BY symbol
@@ -158,7 +165,8 @@ def upsert_bars(
 ) -> UpsertResult:
     """Store bars in one transaction: new ones are inserted, differing ones corrected, equal ones left alone.
 
-    A correction raises `revision` by one and is told in one `market.corrected` event a call. NaN in `close`
+    A correction raises `revision` by one, leaves the bar of before in `bar_corrections`, and is told in one
+    `market.corrected` event a call. NaN in `close`
     means that a symbol has no bar there; any other value that is not finite is a `DataError`. Safe beside
     other writers: each symbol is locked until the transaction ends, in alphabetical order, so one call should
     carry all that belongs together. `progress` is called with the number of bars since the last call.

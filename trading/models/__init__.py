@@ -6,6 +6,7 @@ from trading.models.decisions import MarketContextSnapshot, RiskDecision, Strate
 from trading.models.feeds import Feed
 from trading.models.ledger import LedgerEntry, TradingModeChange
 from trading.models.market import (
+    BarCorrection,
     CorporateAction,
     EngineeredFeatures,
     FeedCoverage,
@@ -20,6 +21,7 @@ from trading.models.signals import MLModel, MLPrediction
 
 __all__ = [
     "Balance",
+    "BarCorrection",
     "Book",
     "BookedAction",
     "CorporateAction",

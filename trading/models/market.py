@@ -67,7 +67,7 @@ class Instrument(models.Model):
 class MarketOHLC(models.Model):
     """One bar, named by its close in UTC. Statistics are float64 here; money is made of them only in orders.
 
-    Partitioned by year on `bar_ts`; a correction raises `revision`.
+    Partitioned by year on `bar_ts`; a correction raises `revision`, and `BarCorrection` keeps what it replaced.
     """
 
     pk = models.CompositePrimaryKey("symbol", "timeframe", "bar_ts")
@@ -101,6 +101,31 @@ class MarketOHLC(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.timeframe} {self.bar_ts:%Y-%m-%d %H:%M}"
+
+
+class BarCorrection(models.Model):
+    """What a correction of a bar replaced: the bar as it was at that `revision`. Append-only."""
+
+    symbol = symbol_field()
+    timeframe = timeframe_field()
+    bar_ts = models.DateTimeField()
+    revision = models.PositiveIntegerField()
+    open = models.FloatField()
+    high = models.FloatField()
+    low = models.FloatField()
+    close = models.FloatField()
+    volume = models.FloatField()
+    source = source_field()
+    replaced_at = models.DateTimeField(auto_now_add=True, db_default=Now())
+
+    class Meta:
+        db_table = "bar_corrections"
+        ordering = ["-id"]
+        constraints = [is_symbol("bar_corrections")]
+        indexes = [models.Index(fields=["symbol", "timeframe", "bar_ts"], name="bar_corrections_of_bar")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe} {self.bar_ts:%Y-%m-%d %H:%M} revision {self.revision}"
 
 
 class CorporateAction(models.Model):

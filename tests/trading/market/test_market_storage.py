@@ -10,7 +10,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from helios.events.models import SystemEvent
-from tests.support.market_bars import FIELDS, at, make_bars, same
+from tests.support.market_bars import FIELDS, at, changed, make_bars, same
 from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
 from trading.market import instruments
@@ -22,14 +22,6 @@ from trading.market.write import Series, UpsertResult
 from trading.models import Instrument, MarketOHLC
 
 pytestmark = pytest.mark.django_db
-
-
-def changed(bars: Bars, row: int, **values: float) -> Bars:
-    """The same bars but for some values of one row."""
-    fields = {name: getattr(bars, name).copy() for name in FIELDS}
-    for name, value in values.items():
-        fields[name][row, 0] = value
-    return Bars(timeframe=bars.timeframe, symbols=bars.symbols, ts=bars.ts, **fields)
 
 
 def test_what_is_stored_comes_back_to_the_last_bit():

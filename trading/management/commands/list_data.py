@@ -79,6 +79,7 @@ def _row(stored: Stored) -> dict[str, Any]:
 def _line(row: dict[str, Any]) -> str:
     span, sources = f"{row['first']} .. {row['last']}", ", ".join(row["sources"])
     bars = f"{row['rows']} bars, {row['corrected']} corrected"
+    bars += " (the admin shows what that replaced)" * bool(row["corrected"])
     bars += f", {row['actions']} splits and dividends" * bool(row["actions"])
     bars += f", {row['gaps']} gaps that its venue has not filled" * bool(row["gaps"])
     return f"{row['symbol']} {row['timeframe']}: {bars}, {span}, from {sources}"
