@@ -93,6 +93,7 @@ class ReplayData:
 
     book: Book
     bars: Bars
+    adjusted: Bars  # once, for all windows of decisions
     longer: dict[str, Bars]
     start_row: int
     served: ServingModels
@@ -159,7 +160,15 @@ def _replay_data(book: Book) -> ReplayData:
     )
     bars, start_row = runs.load(request, warmup=warmup[book.timeframe], shortest=0)
     longer = runs.longer(bars, warmup)
-    return ReplayData(book=book, bars=bars, longer=longer, start_row=start_row, served=served, n_seen=n_seen)
+    return ReplayData(
+        book=book,
+        bars=bars,
+        adjusted=adjusted(bars),
+        longer=longer,
+        start_row=start_row,
+        served=served,
+        n_seen=n_seen,
+    )
 
 
 def _trained_to(book: Book, champion: MLModel, challenger: MLModel | None) -> datetime:
@@ -234,7 +243,7 @@ def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
     first = max(0, row + 1 - lookback.close_bars(params, data.book.timeframe))
     return Allocation(
         book=data.book,
-        bars=adjusted(data.bars).rows(slice(first, row + 1)),
+        bars=data.adjusted.rows(slice(first, row + 1)),
         risk=inputs["risk"],
         view=view,
         returns=inputs["returns"],
