@@ -7,7 +7,7 @@ from django.db import migrations
 BEFORE = importlib.import_module("trading.migrations.0003_views").ML_ACCURACY
 
 # What one share of the close at `since` is worth at `until`: its splits at that close, and the dividends that it got.
-_FUNCTION = """
+FUNCTION = """
 CREATE FUNCTION worth_of_share(symbol text, since timestamptz, until timestamptz, close double precision)
 RETURNS double precision LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT close * coalesce(exp(sum(ln(a.value / a.per)) FILTER (WHERE a.kind = 'split')), 1)::double precision
@@ -24,6 +24,6 @@ _BACK = BEFORE.replace("CREATE VIEW", "CREATE OR REPLACE VIEW")
 class Migration(migrations.Migration):
     dependencies = [("trading", "0022_gaps")]
     operations = [
-        migrations.RunSQL(_FUNCTION, "DROP FUNCTION worth_of_share(text, timestamptz, timestamptz, double precision);"),
+        migrations.RunSQL(FUNCTION, "DROP FUNCTION worth_of_share(text, timestamptz, timestamptz, double precision);"),
         migrations.RunSQL(AFTER, _BACK),
     ]

@@ -328,18 +328,21 @@ def test_what_came_of_forecasts_is_told_over_splits_as_if_there_were_none(
     book: Book,  # noqa: F811
     times: list[datetime],  # noqa: F811
 ) -> None:
-    def worth() -> tuple[float, float]:
+    def worth() -> tuple[float, ...]:
+        spans = [(SPLIT_ROW - 1, SPLIT_ROW), (SPLIT_ROW, PAID_ROW), (SPLIT_ROW - 1, PAID_ROW)]
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT worth_of_share('AAPL', %s, %s, 50), worth_of_share('AAPL', %s, %s, 50)",
-                [times[SPLIT_ROW - 1], times[SPLIT_ROW], times[SPLIT_ROW], times[PAID_ROW]],
+                f"SELECT {', '.join(['worth_of_share(%s, %s, %s, 50)'] * len(spans))}",
+                [each for first, last in spans for each in ("AAPL", times[first], times[last])],
             )
             return cursor.fetchone()
 
     run_cycle(book, times[SPLIT_ROW - 1])
-    assert worth() == (50.0, 50.0)
+    assert worth() == (50.0, 50.0, 50.0)
     store_actions(bars)
-    assert worth() == (100.0, 50.25)
+    assert worth() == (100.0, 50.25, 100.5)  # the dividend is for each of the new shares
+    action_write.store("AAPL", [action(day(bars, SPLIT_ROW), "dividend", 3)], "test")
+    assert worth() == (103.0, 50.25, 103.5)  # on the day of the split for one of the old
     with connection.cursor() as cursor:
         cursor.execute("SELECT mean_return_after_buy, mean_return_after_sell FROM v_ml_accuracy WHERE symbol = 'AAPL'")
         assert all(each is None or abs(each) < 0.25 for each in cursor.fetchone())
