@@ -33,10 +33,10 @@ FACTOR_SPREAD = 0.1  # of the change itself: prices are rounded
 def beside(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
     """The same with the bars that are `stored` around it, and with the gaps that both leave together.
 
-    `DataError` where prices go on over a stored split as if there had been none.
+    `DataError` where prices contradict the splits and dividends that are stored.
     """
     found = replace(prepared, stored=stored)
-    refuse_adjusted(found)
+    refuse_contradictions(found)
     (bars,) = split(neighbours(found))
     lacking = gaps(bars, calendar(calendar_name), None)
     if prepared.traded is not None:
@@ -55,13 +55,19 @@ def neighbours(prepared: Prepared) -> Bars:
     return replace(union([base], base.timeframe), actions=prepared.actions)
 
 
-def refuse_adjusted(prepared: Prepared) -> None:
-    """`DataError` where the prices go on over a stored split as if there had been none: they are adjusted already."""
+def refuse_contradictions(prepared: Prepared) -> None:
+    """`DataError` where the prices go on over a stored split as if there had been none: they are adjusted already.
+
+    And where a stored dividend is not less than the close before it, which no read would adjust.
+    """
     bars, missed = neighbours(prepared), []
     for action in bars.actions:
         row = int(np.searchsorted(bars.ts, stamp(action.ex_ts), side="right"))
-        if action.is_split and 0 < row < bars.n_bars and bars.ts[row] - bars.ts[row - 1] <= LONGEST_CLOSURE:
-            before, after = float(bars.close[row - 1, 0]), float(bars.open[row, 0])
+        if not 0 < row < bars.n_bars:
+            continue
+        before, after = float(bars.close[row - 1, 0]), float(bars.open[row, 0])
+        replace(action, close_before=before).check()
+        if action.is_split and bars.ts[row] - bars.ts[row - 1] <= LONGEST_CLOSURE:
             missed += [(action, before, after)] if action.is_missed_by(before, after) else []
     if sentence := adjusted_already(prepared.symbol, missed):
         raise DataError(sentence)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tiers.ingest.aggregate import INTRADAY
-from tiers.ingest.beside import REACH, beside, refuse_adjusted
+from tiers.ingest.beside import REACH, beside, refuse_contradictions
 from tiers.ingest.prepare import Prepared, completed, partly_filled, with_whole_ends
 from trading.enums import AssetClass
 from trading.market import write as market
@@ -50,12 +50,12 @@ def stored_beside(series: market.Series, prepared: Prepared, *, whole: bool = Fa
 def with_stored(series: market.Series, prepared: Prepared) -> Prepared:
     """With the bars that are stored around it, which tell what is missing and what jumps where they meet.
 
-    `DataError` where its prices are adjusted already for splits that are stored.
+    `DataError` where its prices contradict the splits and dividends that are stored.
     """
     base = prepared.batches[0]
     prepared = replace(prepared, actions=actions([series.symbol], base.timeframe))
     if series.replaced:
-        refuse_adjusted(prepared)
+        refuse_contradictions(prepared)
         return prepared
     stored = bars_around(series.symbol, base.timeframe, utc(base.ts[0]), utc(base.ts[-1]), REACH)
     return beside(prepared, USUAL_CALENDARS[AssetClass(series.asset_class)], *split(stored))

@@ -260,6 +260,9 @@ def test_a_dividend_of_more_than_the_price_is_refused(write):
     for day in ("2014-06-09", "2014-06-12"):  # the latter comes behind all that is stored
         told = refused(write("date,dividend", f"{day},94", name="a.csv"))
         assert "a dividend must be less than the close before it" in told
+    run(write("date,dividend", "2014-06-09,3.29", name="a.csv"))
+    with pytest.raises(CommandError, match="a dividend must be less than the close before it, AAPL has a dividend of"):
+        imported(write, "2014-06-06 3.2")  # a correction of the close before
 
 
 def test_the_days_of_a_coin_begin_at_midnight_utc() -> None:
