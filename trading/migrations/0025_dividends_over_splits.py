@@ -22,5 +22,5 @@ AFTER = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0023_accuracy_over_actions")]
+    dependencies = [("trading", "0024_bar_corrections")]
     operations = [migrations.RunSQL(AFTER, BEFORE.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))]
