@@ -36,6 +36,7 @@ SIDEBAR: Final = [
             {"title": "Start page", "icon": "home", "link": reverse_lazy("admin:index")},
             _page("Findings", "health_and_safety", "sentinel.finding"),
             _page("Events", "notifications", "events.systemevent"),
+            _page("Poison messages", "report", "events.poisonmessage"),
         ],
     },
     _section(

@@ -23,6 +23,7 @@ from helios.stack.workers import log_files
 
 STATIC = Step("Collect static files", ["collectstatic", "--noinput", "-v", "0"])
 ADMIN = Step("First administrator", ["ensure_admin", "--json"])
+SAMPLE = "SELECT 1 FROM market_ohlc WHERE source LIKE 'sample:%' LIMIT 1"
 BOOK = Step("Paper book over replayed data", ["demo_book", "--json"])
 
 COLOURS = {
@@ -75,9 +76,12 @@ def set_up(env: Env, steps: Steps) -> dict[str, str] | None:
         steps.run(STATIC)
     if not training.exists(env, "SELECT 1 FROM market_ohlc LIMIT 1"):
         steps.run(LOAD)
-    if not training.exists(env, "SELECT 1 FROM ml_models LIMIT 1"):
-        training.remember(env, steps.run(TRAIN))
-    steps.run(BOOK)
+    if training.exists(
+        env, "SELECT 1 FROM market_ohlc WHERE source LIKE 'sample:%' LIMIT 1"
+    ):  # else they are a person's
+        if not training.exists(env, "SELECT 1 FROM ml_models WHERE timeframe = '1d' LIMIT 1"):
+            training.remember(env, steps.run(TRAIN))
+        steps.run(BOOK)
     admin = steps.run(ADMIN)  # last: whoever interrupts what takes minutes has not lost a password that is shown once
     return admin if admin.get("created") else None
 

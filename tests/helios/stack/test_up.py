@@ -226,3 +226,39 @@ def test_a_port_in_use_is_one_sentence_and_nothing_is_started(start: Callable[..
     assert running.text().startswith(f"Port {port} for web is already in use")
     assert running.text().count("\n") == 1
     assert not (root / "var" / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "done"),
+    [
+        (set(), ["load", "train", "book"]),
+        ({"sample"}, ["train", "book"]),
+        ({"sample", "model"}, ["book"]),
+        ({"own"}, []),  # whoever has bars of their own needs neither the sample's model nor its book
+        ({"own", "model"}, []),
+    ],
+)
+def test_it_sets_up_the_sample_unless_a_person_has_bars_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, there: set[str], done: list[str]
+) -> None:
+    names = [(up.LOAD, "load"), (up.TRAIN, "train"), (up.BOOK, "book")]
+    asked, stored = list[Step](), set(there)
+
+    class Noting(Steps):
+        def __init__(self) -> None: ...
+
+        def run(self, step: Step, **_: Any) -> dict[str, Any]:
+            asked.append(step)
+            if step is up.LOAD:
+                stored.add("sample")
+            return {}
+
+    def exists(_: Env, query: str) -> bool:
+        if "ml_models" in query:
+            return "model" in stored
+        return bool({"sample"} & stored if "sample:" in query else {"sample", "own"} & stored)
+
+    monkeypatch.setattr(training, "exists", exists)
+    monkeypatch.setattr(training, "remember", lambda *_: None)
+    up.set_up(Env(), Noting())
+    assert [name for step in asked for one, name in names if step is one] == done

@@ -25,9 +25,9 @@ class Depth:
     def put(self, at: datetime, side: str, name: str, price: str, quantity: str) -> str:
         """Offer this much by this order, or nothing more of it; the message that tells it."""
         offers = self.bids if side == "buy" else self.asks
-        if Decimal(quantity) == 0:
-            offers.pop(name, None)
-        else:
+        if Decimal(quantity) == 0 or offers.get(name, (price,))[0] != price:
+            offers.pop(name, None)  # who moves to another price stands last in its turn there
+        if Decimal(quantity) != 0:
             offers[name] = price, quantity
         self.at, self.sequence = at, self.sequence + 1
         one = [{"Price": price, "Orders": [{"orderId": name, "quantity": quantity}]}]
