@@ -72,7 +72,7 @@ def test_the_list_shows_state_strategy_effect_and_wiring(desk: Client) -> None:
     assert "killed: off for everybody until it is enabled again" in page
     assert "not wired yet" in page
     sentence = "not wired yet: changes nothing until the part it steers is built"
-    assert sentence in text(desk.get(address("websocket_v2")))
+    assert sentence in text(desk.get(address("black_litterman")))
     assert "acts now" in page
 
 

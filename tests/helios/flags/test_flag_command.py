@@ -65,7 +65,7 @@ def test_list_as_json_holds_every_field() -> None:
         "resume_strategy": "",
         "generation": rows["websocket_v2"]["generation"],
         "version": 0,
-        "wired": False,
+        "wired": True,
         "effect": "off for everybody; once enabled, on for 25 %",
     }
 
