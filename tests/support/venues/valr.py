@@ -8,8 +8,8 @@ from http import HTTPStatus
 from typing import Any
 
 from tests.support.venues.server import Answer, Server
-from tests.support.venues.stream import Stream, signed
-from tests.support.venues.tape import MINUTE, Minute, Tape, Trade
+from tests.support.venues.stream import Stream
+from tests.support.venues.tape import MINUTE, Minute, Tape
 
 PUBLIC_A_MINUTE = 30
 
@@ -43,10 +43,6 @@ class StandIn(Server):
                 found = {"epochTime": int(now.timestamp()), "time": f"{now:%Y-%m-%dT%H:%M:%S.%f}000Z"}
             case ["public", pair, "buckets"] if pair in self.tapes:
                 found = self._buckets(pair, query)
-            case ["marketdata", pair, "tradehistory"] if pair in self.tapes and not signed(target, headers):
-                return HTTPStatus.FORBIDDEN, {"code": -93, "message": "Request has an invalid signature"}
-            case ["public", pair, "trades"] | ["marketdata", pair, "tradehistory"] if pair in self.tapes:
-                found = self._trades(pair, query)
             case _:
                 return HTTPStatus.NOT_FOUND, {"code": -21, "message": "Unknown route or currency pair"}
         return HTTPStatus.OK, found
@@ -71,14 +67,6 @@ class StandIn(Server):
         found = [_bucket(pair, told[start]) for start in sorted(told)]
         return found[::-1][: int(query.get("limit", 300))]
 
-    def _trades(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
-        since, until = (datetime.fromisoformat(query[name]) for name in ("startTime", "endTime"))
-        found = self.tapes[pair].between(since, until + timedelta(microseconds=1))[::-1]
-        if "beforeId" in query:
-            place = next(n for n, one in enumerate(found) if one.id == query["beforeId"])
-            found = found[place + 1 :]
-        return [_trade(pair, one) for one in found[: int(query.get("limit", 100))]]
-
 
 def _pair(base: str, quote: str) -> dict[str, Any]:
     return {
@@ -101,16 +89,3 @@ def _bucket(pair: str, one: Minute) -> dict[str, Any]:
     prices = {name: getattr(one, name) for name in ("open", "high", "low", "close", "volume")}
     start = f"{one.start:%Y-%m-%dT%H:%M:%SZ}"
     return {"currencyPairSymbol": pair, "bucketPeriodInSeconds": 60, "startTime": start, **prices, "quoteVolume": "0"}
-
-
-def _trade(pair: str, one: Trade) -> dict[str, Any]:
-    return {
-        "price": one.price,
-        "quantity": one.quantity,
-        "currencyPair": pair,
-        "tradedAt": f"{one.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
-        "takerSide": one.side,
-        "sequenceId": one.number,
-        "id": one.id,
-        "quoteVolume": "0",
-    }

@@ -17,8 +17,8 @@ from tests.support.xrp_eth import assert_stored, real_tape
 from tiers.live.feed import repair
 from trading.models import Instrument, MarketOHLC
 from trading.venues import rest
-from trading.venues.valr import market as valr
 from trading.venues.valr.client import Client
+from trading.venues.valr.market import Market
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -101,16 +101,16 @@ def test_a_minute_that_has_not_reached_the_answers_yet_is_not_taken_for_one_with
 ) -> None:
     tape, until = two_days(), START + timedelta(hours=1)
     with StandIn({("BTC", "ZAR"): tape}) as venue, Client(venue.url) as client:
-        pair = valr.pairs(client)["VALR:BTC-ZAR"]
+        pair = Market(client).pairs([])["VALR:BTC-ZAR"]
         whole = venue.answer
         behind = until - timedelta(minutes=5)
         monkeypatch.setattr(venue, "answer", lambda *asked: _before(behind, whole(*asked)))
-        late = repair.fetch(valr.Market(client), pair, START, until, now=until)
+        late = repair.fetch(Market(client), pair, START, until, now=until)
         assert late.until == behind
         assert not MarketOHLC.objects.filter(timeframe="1h").exists()
-        assert repair.fetch(valr.Market(client), pair, START, until, now=until + timedelta(minutes=10)).until == until
+        assert repair.fetch(Market(client), pair, START, until, now=until + timedelta(minutes=10)).until == until
         monkeypatch.setattr(venue, "answer", whole)
-        assert repair.fetch(valr.Market(client), pair, START, until, now=until).until == until
+        assert repair.fetch(Market(client), pair, START, until, now=until).until == until
     assert MarketOHLC.objects.filter(timeframe="1h").count() == 1
 
 

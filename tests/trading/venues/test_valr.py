@@ -7,22 +7,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pytest
 
 from helios.breakers import CircuitOpen
 from helios.breakers.catalog import SHIPPED
 from helios.errors import Rejected, Transient
 from tests.support.places import SHARED
-from tests.support.venues.stream import KEY, SECRET
 from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
 from trading.market.bars import FIELDS
 from trading.venues import rest
 from trading.venues.base import Pair
 from trading.venues.rest import Pace
-from trading.venues.valr import market
-from trading.venues.valr.client import BREAKER, Client, Key, signature
+from trading.venues.valr.client import BREAKER, Client, signature
+from trading.venues.valr.market import Market
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
 BUCKET = {
@@ -60,7 +58,7 @@ def client(venue: StandIn, slept: list[float]) -> Iterator[Client]:
 
 @pytest.fixture
 def btc(client: Client) -> Pair:
-    return market.pairs(client)["VALR:BTC-ZAR"]
+    return Market(client).pairs([])["VALR:BTC-ZAR"]
 
 
 def test_requests_are_signed_as_others_sign_them() -> None:
@@ -82,7 +80,7 @@ def test_a_pair_is_an_instrument_with_the_steps_of_its_venue(btc: Pair) -> None:
 
 
 def test_minutes_are_named_by_their_closes_and_one_without_a_trade_is_none(client: Client, btc: Pair) -> None:
-    ((found, newest),) = market.bars(client, btc, "1m", START, START + timedelta(minutes=5))
+    ((found, newest),) = Market(client).bars(btc, "1m", START, START + timedelta(minutes=5))
     assert newest == START + timedelta(minutes=5)
     assert found.ts.astype("datetime64[m]").astype(str).tolist() == ["2026-01-05T10:01", "2026-01-05T10:03"]
     expected = [[100, 101], [102.5, 101], [99, 101], [99, 101], [3.5, 3]]
@@ -90,34 +88,21 @@ def test_minutes_are_named_by_their_closes_and_one_without_a_trade_is_none(clien
 
 
 def test_more_minutes_than_one_answer_holds_are_asked_for_in_parts(client: Client, venue: StandIn) -> None:
-    eth = market.pairs(client)["VALR:ETH-ZAR"]
-    tables = list(market.bars(client, eth, "1m", START + timedelta(minutes=10), START + timedelta(minutes=710)))
+    eth = Market(client).pairs([])["VALR:ETH-ZAR"]
+    tables = list(Market(client).bars(eth, "1m", START + timedelta(minutes=10), START + timedelta(minutes=710)))
     assert [table.n_rows for table, _ in tables] == [300, 300, 100]
     assert venue.asked["/v1/public/ETHZAR/buckets"] == 3
 
 
-@pytest.mark.parametrize("key", [None, Key(key=KEY, secret=SECRET)])
-def test_a_history_of_trades_is_read_page_by_page(venue: StandIn, slept: list[float], key: Key | None) -> None:
-    with Client(venue.url, key=key, sleep=slept.append) as client:
-        eth = market.pairs(client)["VALR:ETH-ZAR"]
-        found = market.trades(client, eth, START + timedelta(minutes=10), START + timedelta(minutes=260))
-    assert found.n_trades == 250
-    assert len(set(found.trade_id)) == 250
-    assert np.all(found.ts[1:] < found.ts[:-1])
-    path = "/v1/marketdata/ETHZAR/tradehistory" if key else "/v1/public/ETHZAR/trades"
-    assert venue.asked[path] == 3
-
-
-def test_a_wrong_key_is_refused_in_the_words_of_the_venue(venue: StandIn, btc: Pair) -> None:
-    with Client(venue.url, key=Key(key=KEY, secret="wrong")) as client, pytest.raises(Rejected) as caught:
-        market.trades(client, btc, START, START + timedelta(minutes=1))
-    assert str(caught.value).endswith("with status 403: -93 Request has an invalid signature")
-    assert "wrong" not in str(caught.value)
+def test_a_refusal_is_told_in_the_words_of_the_venue(client: Client, venue: StandIn) -> None:
+    venue.faults.next("/pairs", (403, {"code": -93, "message": "Request has an invalid signature"}))
+    with pytest.raises(Rejected, match=r"with status 403: -93 Request has an invalid signature$"):
+        Market(client).pairs([])
 
 
 def test_the_clock_of_the_venue_is_measured() -> None:
     with StandIn({}, skew_s=-7.5) as venue, Client(venue.url) as client:
-        assert market.skew_s(client) == pytest.approx(-7.5, abs=0.5)
+        assert Market(client).skew_s() == pytest.approx(-7.5, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +124,7 @@ def test_the_clock_of_the_venue_is_measured() -> None:
 def test_what_is_no_answer_is_told(client: Client, venue: StandIn, btc: Pair, answer: tuple, told: str) -> None:
     venue.faults.next("/buckets", *[answer] * rest.TRIES)
     with pytest.raises(Transient, match=told):
-        list(market.bars(client, btc, "1m", START, START + timedelta(minutes=5)))
+        list(Market(client).bars(btc, "1m", START, START + timedelta(minutes=5)))
 
 
 @pytest.mark.parametrize(
@@ -159,9 +144,9 @@ def test_what_is_no_answer_is_told(client: Client, venue: StandIn, btc: Pair, an
 def test_a_pair_with_absurd_steps_is_no_answer(client: Client, venue: StandIn, absurd: dict[str, Any]) -> None:
     venue.faults.next("/pairs", (200, [venue.pairs[0] | absurd]))
     with pytest.raises(Transient, match=f"VALR must tell {next(iter(absurd))}"):
-        market.pairs(client)
+        Market(client).pairs([])
     venue.faults.next("/pairs", (200, [venue.pairs[0] | absurd, venue.pairs[1]]))
-    assert list(market.pairs(client)) == ["VALR:ETH-ZAR"]
+    assert list(Market(client).pairs([])) == ["VALR:ETH-ZAR"]
 
 
 def test_an_answer_that_comes_letter_by_letter_is_given_up(
@@ -169,7 +154,7 @@ def test_an_answer_that_comes_letter_by_letter_is_given_up(
 ) -> None:
     monkeypatch.setattr(rest, "ANSWER_S", -1.0)
     with pytest.raises(Transient, match="must answer /v1/public/time in -1 s, went on"):
-        market.skew_s(client)
+        Market(client).skew_s()
     assert venue.asked["/v1/public/time"] == rest.TRIES
 
 
@@ -178,16 +163,16 @@ def test_what_may_pass_is_asked_for_again(
     client: Client, venue: StandIn, btc: Pair, answer: tuple, slept: list[float]
 ) -> None:
     venue.faults.next("/buckets", *[answer] * (rest.TRIES - 1))
-    assert [table.n_rows for table, _ in market.bars(client, btc, "1m", START, START + timedelta(minutes=5))] == [2]
+    assert [table.n_rows for table, _ in Market(client).bars(btc, "1m", START, START + timedelta(minutes=5))] == [2]
     assert slept == [0.5, 1.0, 2.0]
 
 
 def test_who_was_sent_away_comes_back_at_the_full_minute_and_no_breaker_counts_it(
-    client: Client, venue: StandIn, btc: Pair, slept: list[float]
+    client: Client, venue: StandIn, slept: list[float]
 ) -> None:
     for _ in range(SHIPPED[BREAKER].config.failure_threshold):
-        venue.faults.next("/trades", *[(429, {"code": -6, "message": "Too many requests"})] * 3)
-        assert market.trades(client, btc, START, START + timedelta(minutes=1)).n_trades == 3
+        venue.faults.next("/pairs", *[(429, {"code": -6, "message": "Too many requests"})] * 3)
+        assert len(Market(client).pairs([])) == 2
     assert all(0 < pause <= 60 for pause in slept)
 
 
@@ -196,11 +181,11 @@ def test_a_venue_that_is_down_is_left_alone(slept: list[float]) -> None:
     with StandIn({}) as venue, Client(venue.url, sleep=slept.append) as client:
         venue.faults.next("/pairs", *[(503, b"")] * (threshold + 1))
         with pytest.raises(Transient, match="status 503"):
-            market.pairs(client)
+            Market(client).pairs([])
         with pytest.raises(CircuitOpen):
-            market.pairs(client)
+            Market(client).pairs([])
         with pytest.raises(CircuitOpen):
-            market.pairs(client)
+            Market(client).pairs([])
         assert venue.asked["/v1/public/pairs"] == threshold
 
 

@@ -1,4 +1,4 @@
-"""Requests to VALR over REST: signed, paced, tried again, and behind the breaker `valr_api`.
+"""Requests to VALR over REST, and what signs those of a stream: paced, tried again, and behind the breaker `valr_api`.
 
 Source of limits, headers and signature: VALR's API documentation, read 2026-11-28.
 """
@@ -12,17 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-import httpx
-
 from helios.env import Env
-from helios.errors import Rejected
 from trading.venues.rest import MINUTE_S, TIMEOUT_S, Pace, Params, RestClient
 
 BREAKER: Final = "valr_api"
 # Requests a route takes in so many seconds, without a key; the venue's own figures.
 PUBLIC: Final = (30, MINUTE_S)
 QUICK: Final = (20, 1.0)  # buckets, time and status
-SIGNED: Final = (2_000, MINUTE_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,31 +56,16 @@ class Client(RestClient):
     venue, breaker, limited = "VALR", BREAKER, "x-valr-ratelimited"
     errors = ({"code", "message"}, {"error"})
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        key: Key | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
+    def __init__(self, url: str, *, sleep: Callable[[float], None] = time.sleep, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(url, sleep=sleep, timeout_s=timeout_s)
-        self.key = key
-        self._paces = {limit: Pace(*limit) for limit in (PUBLIC, QUICK, SIGNED)}
+        self._paces = {limit: Pace(*limit) for limit in (PUBLIC, QUICK)}
 
     @classmethod
     def of(cls, env: Env) -> Self:
         """The client of this installation."""
-        return cls(env.valr_url, key=Key.of(env))
+        return cls(env.valr_url)
 
-    def get(self, path: str, params: Params | None = None, *, signed: bool = False) -> Any:
-        """The JSON that a route answers. `signed` routes need a key. Raises: as `ask`."""
+    def get(self, path: str, params: Params | None = None) -> Any:
+        """The JSON that a public route answers. Raises: as `ask`."""
         quick = path.endswith(("/buckets", "/time", "/status"))
-        pace = self._paces[SIGNED if signed else QUICK if quick else PUBLIC]
-        return self.ask(path, params, pace=pace, sign=self._sign if signed else None)
-
-    def _sign(self, request: httpx.Request) -> None:
-        if self.key is None:
-            raise Rejected(f"VALR's {request.url.path} needs VALR_API_KEY and VALR_API_SECRET")
-        target = request.url.raw_path.decode()
-        request.headers.update(self.key.headers("GET", target, now_ms=time.time_ns() // 1_000_000))
+        return self.ask(path, params, pace=self._paces[QUICK if quick else PUBLIC])

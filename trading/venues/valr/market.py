@@ -1,4 +1,4 @@
-"""VALR's market data over REST, in our words: pairs, the clock, bars of a minute, trades."""
+"""VALR's market data over REST, in our words: pairs, the clock, bars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Self
 
-import numpy as np
 from loguru import logger
 
 from helios.env import Env
@@ -17,15 +16,12 @@ from helios.errors import Transient, error_text
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
-from trading.market.timestamps import stamp
-from trading.market.trades import Trades
 from trading.venues.answers import Answers, BarRow, bars_of, between, shown
 from trading.venues.base import Pair
 from trading.venues.valr.client import Client
 
 VENUE: Final = "VALR"
 BUCKETS: Final = 300  # at most in one answer
-TRADES: Final = 100
 MINUTE_S: Final = 60
 MOST_PLACES: Final = Decimal(18)
 _SAID: Final = Answers(VENUE)
@@ -59,56 +55,35 @@ class Market:
         return f"{VENUE}:{name.replace('/', '-')}"
 
     def pairs(self, wanted: Sequence[str]) -> dict[str, Pair]:  # noqa: ARG002 - it tells all of them at once
-        return pairs(self.client)
+        found, faults = dict[str, Pair](), list[Transient]()
+        for row in _rows(self.client.get("/v1/public/pairs"), "pairs"):
+            try:
+                pair = _pair(row)
+            except Transient as error:
+                faults.append(error)
+                continue
+            if pair is not None:
+                found[pair.symbol] = pair
+        if faults and not found:
+            raise faults[0]
+        if faults:  # what cannot be read of one is no reason to have none
+            logger.bind(first=error_text(faults[0]), n=len(faults)).warning("valr.pairs_left_out")
+        return found
 
     def skew_s(self) -> float:
-        return skew_s(self.client)
+        """As of the middle of the request."""
+        before = datetime.now(UTC)
+        told = _time(_field(self.client.get("/v1/public/time"), "time", "the time"))
+        after = datetime.now(UTC)
+        return (told - before - (after - before) / 2).total_seconds()
 
     def bars(
         self, pair: Pair, timeframe: str, after: datetime, until: datetime
     ) -> Iterator[tuple[BarTable, datetime | None]]:
-        return bars(self.client, pair, timeframe, after, until)
-
-
-def pairs(client: Client) -> dict[str, Pair]:
-    """The pairs of the spot market by their instruments, such as VALR:BTC-ZAR."""
-    found, faults = dict[str, Pair](), list[Transient]()
-    for row in _rows(client.get("/v1/public/pairs"), "pairs"):
-        try:
-            pair = _pair(row)
-        except Transient as error:
-            faults.append(error)
-            continue
-        if pair is not None:
-            found[pair.symbol] = pair
-    if faults and not found:
-        raise faults[0]
-    if faults:  # what cannot be read of one is no reason to have none
-        logger.bind(first=error_text(faults[0]), n=len(faults)).warning("valr.pairs_left_out")
-    return found
-
-
-def skew_s(client: Client) -> float:
-    """How far the venue's clock is ahead of ours, in seconds, as of the middle of the request."""
-    before = datetime.now(UTC)
-    told = _time(_field(client.get("/v1/public/time"), "time", "the time"))
-    after = datetime.now(UTC)
-    return (told - before - (after - before) / 2).total_seconds()
-
-
-def bars(
-    client: Client, pair: Pair, timeframe: str, after: datetime, until: datetime
-) -> Iterator[tuple[BarTable, datetime | None]]:
-    """The bars that closed in (after, until], in tables by time; both are full minutes.
-
-    A bar without a trade is none. With each table comes the newest close that the venue spoke of, with a trade or
-    without: what is later may not have reached it yet. Raises: as `Client.get`, and `Transient` where an answer is none
-    of this pair.
-    """
-    while after < until:
-        end = min(after + BUCKETS * timedelta(seconds=seconds(timeframe)), until)
-        yield _bars(client, pair, timeframe, after, end)
-        after = end
+        while after < until:
+            end = min(after + BUCKETS * timedelta(seconds=seconds(timeframe)), until)
+            yield _bars(self.client, pair, timeframe, after, end)
+            after = end
 
 
 def _bars(
@@ -148,40 +123,6 @@ def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> BarRo
     return _close(row, length_s), open_, high, low, close, volume
 
 
-def trades(client: Client, pair: Pair, since: datetime, until: datetime) -> Trades:
-    """The trades in [since, until), newest first as the venue tells them; with a key by the route with more room."""
-    signed = client.key is not None
-    path = f"/v1/marketdata/{pair.code}/tradehistory" if signed else f"/v1/public/{pair.code}/trades"
-    span: dict[str, str | int] = {"startTime": _iso(since), "endTime": _iso(until), "limit": TRADES}
-    rows: list[Mapping[str, Any]] = []
-    before: dict[str, str | int] = {}
-    while True:
-        page = _rows(client.get(path, {**span, **before}, signed=signed), "trades")
-        rows += page
-        if len(page) < TRADES:
-            return trades_of(pair, rows, since, until)
-        last = str(_field(page[-1], "id", "a trade"))
-        if before == (before := {"beforeId": last}):
-            raise Transient(f"VALR must go on before trade {last} of {pair.code}, answered with it again")
-
-
-def trades_of(pair: Pair, rows: list[Mapping[str, Any]], since: datetime, until: datetime) -> Trades:
-    """Rows of a history as a table; those beside the time are left out."""
-    for row in rows:
-        named = _field(row, "currencyPair", "a trade")
-        if named != pair.code:
-            raise Transient(f"VALR must answer with trades of {pair.code}, was one of {shown(named)}")
-    found = Trades(
-        symbol=pair.symbol,
-        ts=np.array([stamp(_time(_field(row, "tradedAt", "a trade"))) for row in rows], "datetime64[us]"),
-        price=np.array([number(row, "price") for row in rows], float),
-        quantity=np.array([number(row, "quantity") for row in rows], float),
-        trade_id=np.array([str(_field(row, "id", "a trade")) for row in rows], np.str_),
-        row=np.arange(1, len(rows) + 1),
-    )
-    return found.take((found.ts >= stamp(since)) & (found.ts < stamp(until)))
-
-
 def _pair(row: Mapping[str, Any]) -> Pair | None:
     if row.get("currencyPairType", "SPOT") != "SPOT":
         return None
@@ -204,7 +145,3 @@ def _code(row: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not _CODE.fullmatch(value):
         raise Transient(f"VALR must tell {name} in capitals and digits, was {shown(value)!r}")
     return value
-
-
-def _iso(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
