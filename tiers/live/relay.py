@@ -150,10 +150,7 @@ def _cycle(entry: LedgerEntry) -> PipelineCycle:
 
 def _signals(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
     def event(of: dict[str, Any], row: MLPrediction) -> Event:
-        values = {
-            name: getattr(row, name) for name in ("symbol", "signal", "p_sell", "p_hold", "p_buy", "horizon_bars")
-        }
-        return SignalEvent(**of, **values)
+        return SignalEvent(**of, **{name: getattr(row, name) for name in FORECAST})
 
     return _by_cycle(entries, MLPrediction.objects.filter(cycle__in=_cycles(entries)).order_by("pk"), event)
 
