@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from django.core.management.base import CommandError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.console import Console
 from helios.env import get_env
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
+from helios.progress import progress_of
 from helios.system_checks import OF_SETTINGS
 from tiers.backtest import presentation, runs
 from tiers.backtest.exact import Costs, Initial
@@ -139,24 +139,15 @@ class _Progress:
     def __init__(self, *, quiet: bool) -> None:
         self.console = Console(stderr=True)
         self.quiet, self.began, self.said = quiet, time.monotonic(), ("", 0)
-        self.bar: Progress | None = None
+        self.bar = progress_of(self.console, counted=True, quiet=quiet)
+        self.task = self.bar.add_task("loading", total=None)
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal and not self.quiet:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-            )
-            self.bar = Progress(*columns, console=self.console, transient=True)
-            self.task = self.bar.add_task("loading", total=None)
-            self.bar.start()
+        self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self.bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Take a report of the engine."""
@@ -164,8 +155,8 @@ class _Progress:
         if self.quiet or (what, tenth) == self.said:
             return
         self.said = (what, tenth)
-        if self.bar is not None:
-            self.bar.update(self.task, description=what, completed=done, total=total)
-        elif time.monotonic() - self.began > QUIET_S and (tenth > 0 or total <= FEW):
+        self.bar.update(self.task, description=what, completed=done, total=total)
+        long = time.monotonic() - self.began > QUIET_S
+        if long and not self.console.is_terminal and (tenth > 0 or total <= FEW):
             counted = f"{what}: {done} of {total}" if total > FEW else what
             self.console.print(counted)

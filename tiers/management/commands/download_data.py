@@ -11,12 +11,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.utils import timezone
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from helios.console import Console
 from helios.env import get_env
 from helios.errors import DataError, HeliosError
 from helios.plain_command import PlainCommand
+from helios.progress import progress_of
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.ingest.bar_problems import Problem
@@ -88,10 +88,8 @@ class Command(PlainCommand):
         asked = sorted({Timeframe.D1 if name == Timeframe.D1 else Timeframe.M1 for name in options["timeframes"]})
         now, days = now.replace(second=0, microsecond=0), options["days"]
         spans = [(pair, name, *_span(pair, name, first_last, days, now)) for pair in pairs for name in asked]
-        console, found = Console(stderr=True), dict[tuple[str, str], _Row]()
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        quiet = options["json"] or not console.is_terminal
-        with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+        found: dict[tuple[str, str], _Row] = {}
+        with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair, timeframe, after, until in spans:
                 task = bar.add_task(f"{pair.symbol} {timeframe}", total=(until - after) / MINUTE)
                 base = found.setdefault((pair.symbol, timeframe.value), _Row())

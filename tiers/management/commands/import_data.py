@@ -13,12 +13,12 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.console import Console
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
+from helios.progress import progress_of
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
@@ -177,9 +177,7 @@ class Command(PlainCommand):
 
     def _store(self, found: list[tuple[market.Series, Prepared]], *, quiet: bool) -> list[dict[str, Any]]:
         total = sum(bars.n_bars for series, _ in found for bars in series.batches)
-        columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        with progress_of(Console(stderr=True), counted=True, quiet=quiet) as bar:
             task = bar.add_task("loading", total=total)
             results = market.import_series(
                 [series for series, _ in found], progress=lambda done: bar.advance(task, done)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from django.core.management.base import CommandError
 from django.utils import timezone
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from helios.console import Console
 from helios.env import get_env
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
+from helios.progress import progress_of
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.ingest.aggregate import bucket_close
@@ -71,10 +71,8 @@ class Command(PlainCommand):
         names = wanted.names(venue, options["pairs"]) if options["pairs"] else of_venue
         after, until = parse_range(options["timerange"])
         pairs = [pair for pair in wanted.pairs(venue, names, strict=True) if pair.symbol in stored] if names else []
-        console, found = Console(stderr=True), []
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        quiet = options["json"] or not console.is_terminal
-        with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+        found = []
+        with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair in pairs:
                 first, last = stored[pair.symbol].first - MINUTE, stored[pair.symbol].last
                 span = max(after or first, first), min(until or last, last)

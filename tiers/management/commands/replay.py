@@ -12,12 +12,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import transaction
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.console import Console
 from helios.errors import DataError, HeliosError
 from helios.plain_command import PlainCommand
+from helios.progress import progress_of
 from helios.redaction import printable
 from helios.stack.workers import running_workers
 from helios.system_checks import OF_SETTINGS
@@ -112,34 +112,21 @@ class _progress:  # noqa: N801 - reads as a statement
     def __init__(self, total: int) -> None:
         self.console = Console(stderr=True)
         self.total, self.done = total, 0
-        self.bar = (
-            Progress(
-                TextColumn("replaying bars"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=self.console,
-            )
-            if self.console.is_terminal
-            else None
-        )
+        self.bar = progress_of(self.console, counted=True)
+        self.task = self.bar.add_task("replaying bars", total=total)
 
     def __enter__(self) -> Any:
-        if self.bar is not None:
-            self.bar.start()
-            self.task = self.bar.add_task("bars", total=self.total)
+        self.bar.start()
         return self.advance
 
     def advance(self) -> None:
         self.done += 1
-        if self.bar is not None:
-            self.bar.advance(self.task)
-        elif self.done == 1 or self.done % max(1, min(50, self.total // 10)) == 0:
+        self.bar.advance(self.task)
+        if not self.console.is_terminal and (self.done == 1 or self.done % max(1, min(50, self.total // 10)) == 0):
             self.console.print(f"replayed {self.done} of {self.total} bars")
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self.bar.stop()
 
 
 def show(result: dict[str, Any]) -> None:

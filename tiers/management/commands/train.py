@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.core.management.base import CommandError
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from helios.console import Console
 from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
+from helios.progress import progress_of
 from helios.system_checks import OF_SETTINGS
 from trading.market import instruments
 from trading.market.days import day_of, parse_range
@@ -68,8 +68,7 @@ class _Shown:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.bar = progress_of(self.console)
         self.task = self.bar.add_task("training", total=None)
         self.tenths = 0
 
