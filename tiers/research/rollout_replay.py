@@ -329,7 +329,7 @@ def _losses(data: ReplayData, result: Result) -> FloatArray | None:
 
 def _outcome(data: ReplayData, model: Any, column: int) -> npt.NDArray[np.int8]:
     """(n_rows,) what came of a symbol, by the labels that the model was trained on."""
-    card, close = getattr(model, "card", None), adjusted(data.bars).close[:, [column]]
+    card, close = getattr(model, "card", None), data.adjusted.close[:, [column]]
     bars = None if card is None else card.params.get("volatility_bars")
     if card is None or not bars:
         return np.full(len(close) - data.start_row, labels.UNKNOWN, dtype=np.int8)
