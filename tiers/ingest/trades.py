@@ -12,9 +12,9 @@ from tiers.contracts import BarTable, BoolArray, Trades, bar_table, stamp, utc
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import bucket_starts
 from tiers.ingest.bar_problems import Code, Problem
+from tiers.ingest.minutes import MINUTE
 from tiers.ingest.validate import FIRST_YEAR
 
-MINUTE_US = 60_000_000
 FEWEST = 3  # rows; fewer show nothing
 SIGNED = 0.05  # of the rows; fewer are mistakes
 
@@ -38,7 +38,7 @@ def check_trades(trades: Trades, *, source: str) -> None:
     Raises: DataError.
     """
     ts = np.unique(trades.ts[~np.isnat(trades.ts)])
-    if len(ts) > FEWEST and len(ts) == trades.n_trades and not (ts.astype(np.int64) % MINUTE_US).any():
+    if len(ts) > FEWEST and len(ts) == trades.n_trades and not (ts.astype(np.int64) % MINUTE).any():
         raise DataError(
             f"{source} must hold trades, was {len(ts)} rows at full minutes, no two of them at one: prices at such "
             "times have no open, high and low, and bars need them"
@@ -74,7 +74,7 @@ def minute_bars(trades: Trades) -> BarTable:
     Open and close are the first and the last price, high and low the extremes, volume the sum of quantities in units of
     the base. A trade at a full minute belongs to the minute that begins there.
     """
-    closes = (trades.ts.astype(np.int64) // MINUTE_US + 1) * MINUTE_US
+    closes = (trades.ts.astype(np.int64) // MINUTE + 1) * MINUTE
     starts = bucket_starts(closes)
     if not len(starts):
         return bar_table(trades.symbol, "1m", trades.ts, [trades.price] * 5)

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from websockets.asyncio.client import connect
 
 OPEN_S: Final = 10.0
+MINUTE_US: Final = 60_000_000
 LARGEST: Final = 1 << 24  # bytes of a message; a whole order book is the largest
 SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
 Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id

@@ -21,9 +21,19 @@ from trading.enums import Side
 from trading.venues.alpaca.client import Key
 from trading.venues.alpaca.market import FIELDS
 from trading.venues.answers import Answers, shown
-from trading.venues.streaming import LARGEST, OPEN_S, SILENT_S, Bucket, Message, Straight, Trade, address, microseconds
+from trading.venues.streaming import (
+    LARGEST,
+    MINUTE_US,
+    OPEN_S,
+    SILENT_S,
+    Bucket,
+    Message,
+    Straight,
+    Trade,
+    address,
+    microseconds,
+)
 
-MINUTE_US: Final = 60_000_000
 SIDES: Final = {"B": Side.BUY.value, "S": Side.SELL.value}
 UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _SAID: Final = Answers("Alpaca's stream")

@@ -15,7 +15,7 @@ import orjson
 from helios.errors import Transient
 from trading.enums import Side
 from trading.venues.answers import MOST_NUMBER
-from trading.venues.streaming import Bucket, Depth, Message, Offer, Trade, microseconds
+from trading.venues.streaming import MINUTE_US, Bucket, Depth, Message, Offer, Trade, microseconds
 from trading.venues.valr.market import bucket, number
 
 SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
@@ -25,7 +25,6 @@ WHOLE: Final = "FULL_ORDERBOOK_SNAPSHOT"
 CHANGES: Final = "FULL_ORDERBOOK_UPDATE"
 AGGREGATED: Final = "AGGREGATED_ORDERBOOK_UPDATE"
 MILLISECOND: Final = 1_000
-MINUTE: Final = 60_000_000
 _NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
 _FIGURE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 
@@ -52,9 +51,9 @@ def _trade(code: str, data: dict[str, Any]) -> Trade:
 def _bucket(code: str, data: dict[str, Any]) -> Bucket:
     found = bucket(data, code)
     start = microseconds(data["startTime"])
-    if start % MINUTE:
+    if start % MINUTE_US:
         raise ValueError(start)
-    return Bucket(code, start + MINUTE, None if found is None else found[1:])
+    return Bucket(code, start + MINUTE_US, None if found is None else found[1:])
 
 
 def _depth(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
