@@ -330,6 +330,7 @@ def test_a_worker_can_do_what_its_tasks_do(ask: Ask, role: str, statement: str) 
         "DELETE FROM engineered_features",
         "UPDATE instruments SET bars_token = gen_random_uuid()",
         "INSERT INTO market_ohlc SELECT * FROM market_ohlc WHERE false",
+        "INSERT INTO bar_corrections (symbol, close) SELECT symbol, close FROM bar_corrections WHERE false",
         decision("running"),
         cycle("begun", "DONE", "now()", pins='{"llm": "before"}'),
         "UPDATE pipeline_cycles SET modules = '{\"llm\": \"before\"}' WHERE status = 'RUNNING'",
