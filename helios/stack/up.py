@@ -74,11 +74,9 @@ def set_up(env: Env, steps: Steps) -> dict[str, str] | None:
     steps.run(MIGRATE)
     if env.environment != "dev":
         steps.run(STATIC)
-    if not training.exists(env, "SELECT 1 FROM market_ohlc LIMIT 1"):
+    if empty := not training.exists(env, "SELECT 1 FROM market_ohlc LIMIT 1"):
         steps.run(LOAD)
-    if training.exists(
-        env, "SELECT 1 FROM market_ohlc WHERE source LIKE 'sample:%' LIMIT 1"
-    ):  # else they are a person's
+    if empty or training.exists(env, SAMPLE):  # else the bars are a person's, who has books of their own
         if not training.exists(env, "SELECT 1 FROM ml_models WHERE timeframe = '1d' LIMIT 1"):
             training.remember(env, steps.run(TRAIN))
         steps.run(BOOK)

@@ -48,7 +48,7 @@ class Server:
             port=port,
             interface="asgi3",
             loop="asyncio",
-            log_level="error",
+            log_level=None,  # as a level it would be that of every server of this process
             lifespan="off",
             log_config=None,
         )
