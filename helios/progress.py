@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from helios.console import Console
 
 
 def progress_of(console: Console, *, counted: bool = False, quiet: bool = False) -> Progress:
