@@ -58,6 +58,10 @@ class Minutes:
     known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
     unusable: set[int] = field(default_factory=set)  # of those, the ones whose bar broke a rule: no higher bar has them
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
+    _forgotten: int = field(init=False)  # up to where nothing is kept
+
+    def __post_init__(self) -> None:
+        self._forgotten = self.until
 
     def trade(self, at: int, price: float, quantity: float, side: str) -> None:
         """A trade was told."""
@@ -118,9 +122,10 @@ class Minutes:
     def _advance(self) -> None:
         while self.until + MINUTE in self.known:
             self.until += MINUTE
-        for close in [each for each in self.known if each <= self.until - KEPT]:
-            del self.known[close]
-            self.unusable.discard(close)
+        while self._forgotten < self.until - KEPT:
+            self._forgotten += MINUTE
+            self.known.pop(self._forgotten, None)
+            self.unusable.discard(self._forgotten)
 
 
 def _joined(rows: Sequence[Row]) -> Row:
