@@ -166,7 +166,9 @@ class MarketTrade(models.Model):
     symbol = symbol_field()
     ts = models.DateTimeField()
     trade_id = models.CharField(max_length=64)
-    side = models.CharField(max_length=4)
+    side = models.CharField(
+        max_length=4, blank=True, help_text="of who took the offer; empty where the venue does not tell it"
+    )
     price = money()
     quantity = money()
 
@@ -175,7 +177,7 @@ class MarketTrade(models.Model):
         constraints = [
             is_symbol("market_trades"),
             models.CheckConstraint(condition=Q(price__gt=0) & Q(quantity__gt=0), name="market_trades_positive"),
-            one_of("side", values(Side), "market_trades_side"),
+            one_of("side", [*values(Side), ""], "market_trades_side"),
         ]
 
     def __str__(self) -> str:
