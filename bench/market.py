@@ -123,7 +123,7 @@ def _told(heard: dict[str, Any], messages: list[bytes]) -> list[Any]:
         found = valr.read(message)
         minutes = heard[found.code]  # type: ignore[union-attr]
         if isinstance(found, valr.Trade):
-            minutes.trade(found.at, found.price, found.quantity, found.side)
+            minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
         else:
             before = minutes.until
             closed = minutes.bucket(found.close, found.row)  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ CORRECTED: Final = 60 * MINUTE  # so far back a venue's bar corrects what is kno
 KEPT: Final = 2 * CORRECTED  # so that all minutes of each higher bar that holds a corrected one are known
 
 Row = tuple[float, float, float, float, float]  # open, high, low, close, volume
-HeardTrade = tuple[int, float, float, str]  # time, price, quantity, side of the taker
+HeardTrade = tuple[int, float, float, str, str]  # time, price, quantity, side of the taker, id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +63,9 @@ class Minutes:
     def __post_init__(self) -> None:
         self._forgotten = self.until
 
-    def trade(self, at: int, price: float, quantity: float, side: str) -> None:
-        """A trade was told."""
-        self.open.setdefault(at // MINUTE * MINUTE + MINUTE, []).append((at, price, quantity, side))
+    def trade(self, at: int, price: float, quantity: float, side: str, trade_id: str = "") -> None:
+        """A trade was told; `trade_id` is empty where the venue names none."""
+        self.open.setdefault(at // MINUTE * MINUTE + MINUTE, []).append((at, price, quantity, side, trade_id))
 
     def bucket(self, close: int, row: Row | None) -> Closed | None:
         """The venue's bar of a minute that is over; None where that was known before, and is the same.
@@ -150,6 +150,6 @@ def row_of(trades: tuple[HeardTrade, ...]) -> Row | None:
     """The bar of trades in the order of trading."""
     if not trades:
         return None
-    prices = [price for _, price, _, _ in trades]
-    volume = sum(quantity for _, _, quantity, _ in trades)
+    prices = [price for _, price, *_ in trades]
+    volume = sum(quantity for _, _, quantity, *_ in trades)
     return prices[0], max(prices), min(prices), prices[-1], volume

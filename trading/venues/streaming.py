@@ -25,7 +25,8 @@ class Trade:
     at: int  # microseconds since 1970
     price: float
     quantity: float
-    side: str  # of the taker
+    side: str  # of the taker; empty where it is not told
+    trade_id: str = ""  # empty where the venue tells none
 
 
 @dataclass(frozen=True, slots=True)

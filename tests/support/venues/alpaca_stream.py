@@ -38,6 +38,7 @@ class Stream:
     clients: list[_Client] = field(default_factory=list)
     change: Callable[[str], list[str]] = lambda message: [message]
     n_subscribed: int = 0
+    n_trades: int = 0
 
     async def serve(self, receive: Any, send: Any) -> None:
         """One connection, until either side ends it."""
@@ -60,9 +61,9 @@ class Stream:
 
     def trade(self, code: str, at: datetime, price: float, size: float, taker: str) -> None:
         """Tell a trade of a coin."""
-        self._tell(
-            {"T": "t", "S": code, "t": f"{at:%Y-%m-%dT%H:%M:%S.%f}789Z", "p": price, "s": size, "tks": taker, "i": 1}
-        )
+        self.n_trades += 1
+        told_at = f"{at:%Y-%m-%dT%H:%M:%S.%f}789Z"
+        self._tell({"T": "t", "S": code, "t": told_at, "p": price, "s": size, "tks": taker, "i": self.n_trades})
 
     def end_all(self, code: int | None = None, why: str = "") -> None:
         """End every connection, with an error that is told, or without a word."""

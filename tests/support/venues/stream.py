@@ -62,7 +62,7 @@ class Stream:
 
     def trade(self, pair: str, one: Trade) -> None:
         """Tell a trade to all who want to hear of it."""
-        data = {"price": one.price, "quantity": one.quantity, "currencyPair": pair, "takerSide": one.side}
+        data = {"price": one.price, "quantity": one.quantity, "currencyPair": pair, "takerSide": one.side, "id": one.id}
         data["tradedAt"] = f"{one.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
         self._tell("NEW_TRADE", pair, data)
 

@@ -28,7 +28,7 @@ def test_a_minute_is_over_when_the_venue_says_so_and_its_trades_are_those_that_w
     told(of)
     closed = of.bucket(T + MINUTE, ROW)
     assert closed == Closed(
-        symbol="X", close=T + MINUTE, row=ROW, trades=tuple((T + s * SECOND, p, q, "BUY") for s, p, q in TRADES)
+        symbol="X", close=T + MINUTE, row=ROW, trades=tuple((T + s * SECOND, p, q, "BUY", "") for s, p, q in TRADES)
     )
     assert (known(of), of.open) == (1, {})
 

@@ -25,7 +25,8 @@ def told(
 
 
 def test_minutes_higher_bars_trades_and_how_far_is_known_are_stored_together() -> None:
-    trades = ((T - 30_000_000, 10.0, 1.0, "BUY"), (T - 30_000_000, 10.0, 1.0, "BUY"), (T - 1, 11.0, 1e-9, "SELL"))
+    twice = (T - 30_000_000, 10.0, 1.0, "BUY", "")
+    trades = (twice, twice, (T - 1, 11.0, 1e-9, "SELL", "a-7"), (T - 1, 11.0, 0.0, "SELL", ""))
     recorder.write(
         [
             told("A", GOOD, trades=trades, higher=[Higher(timeframe="5m", close=T, row=GOOD)]),
@@ -51,10 +52,10 @@ def test_a_bar_that_breaks_a_rule_is_told_and_the_others_are_stored() -> None:
 
 
 def test_trades_that_another_stream_has_stored_keep_nothing_from_being_stored() -> None:
-    trades = ((T - 30_000_000, 10.0, 1.0, "BUY"),)
+    trades = ((T - 30_000_000, 10.0, 1.0, "BUY", ""), (T - 20_000_000, 10.0, 1.0, "", "a-7"))
     recorder.write([told("A", GOOD, trades=trades)], "test")
     recorder.write([told("A", (*GOOD[:4], 4.0), trades=trades), told("B", GOOD)], "test")
-    assert MarketTrade.objects.count() == 1
+    assert sorted(MarketTrade.objects.values_list("trade_id", "side")) == [(f"{T - 30_000_000}-0", "BUY"), ("a-7", "")]
     assert sorted(MarketOHLC.objects.values_list("symbol", "volume")) == [("A", 4.0), ("B", 3.0)]
 
 

@@ -33,7 +33,7 @@ def test_a_bar_that_is_made_of_quotes_is_one_without_a_trade() -> None:
 
 
 def test_a_trade_of_a_coin_has_the_side_of_its_taker() -> None:
-    assert read(TRADE) == [Trade("BTC/USD", START + 7_123_456, 65_000.5, 0.25, "SELL")]
+    assert read(TRADE) == [Trade("BTC/USD", START + 7_123_456, 65_000.5, 0.25, "SELL", "7")]
 
 
 def test_a_message_tells_several_things_and_those_of_another_kind_are_passed_over() -> None:
@@ -57,9 +57,10 @@ def test_a_message_tells_several_things_and_those_of_another_kind_are_passed_ove
         json.dumps([BAR | {"v": "many"}]).encode(),
         json.dumps([BAR | {"h": -1}]).encode(),
         json.dumps([TRADE | {"tks": "?"}]).encode(),
+        json.dumps([TRADE | {"i": "7\t"}]).encode(),
         b"[" * 900 + b"]" * 900,
     ],
 )
 def test_what_cannot_be_read_is_told(message: bytes) -> None:
-    with pytest.raises(Transient, match="Alpaca's stream must"):
+    with pytest.raises(Transient, match=r"Alpaca('s stream)? must"):
         STREAM.read(message)

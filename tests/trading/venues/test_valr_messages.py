@@ -45,7 +45,9 @@ def aggregated(pair: str = "BTCZAR") -> bytes:
 
 
 def test_trades_bars_and_order_books_are_read() -> None:
-    assert messages.read(sent("NEW_TRADE", **TRADE)) == Trade("BTCZAR", 1_556_221_915_393_000, 9500.0, 0.001, "SELL")
+    figures = ("BTCZAR", 1_556_221_915_393_000, 9500.0, 0.001, "SELL")
+    assert messages.read(sent("NEW_TRADE", **TRADE)) == Trade(*figures)
+    assert messages.read(sent("NEW_TRADE", **TRADE, id="31934cc3-ec36")) == Trade(*figures, "31934cc3-ec36")
     assert messages.read(sent("NEW_TRADE_BUCKET", **BUCKET)) == Bucket(
         "BTCZAR", 1_556_221_320_000_000, (1.0, 3.0, 0.5, 2.0, 8.0)
     )
@@ -78,6 +80,8 @@ def test_trades_bars_and_order_books_are_read() -> None:
         sent("NEW_TRADE", **TRADE | {"quantity": "0"}),
         sent("NEW_TRADE", **TRADE | {"price": "0"}),
         sent("NEW_TRADE", **TRADE | {"tradedAt": "2019-04-25"}),
+        sent("NEW_TRADE", **TRADE | {"id": "31934cc3\tBUY"}),
+        sent("NEW_TRADE", **TRADE | {"id": 7}),
         sent("NEW_TRADE", **TRADE).replace(b'"currencyPairSymbol": "BTCZAR"', b'"currencyPairSymbol": ["BTCZAR"]'),
         sent("NEW_TRADE", **TRADE | {"currencyPair": ["BTCZAR"]}),
         sent("NEW_TRADE_BUCKET", **BUCKET | {"startTime": "2019-04-25T19:41:30Z"}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from math import inf
 from typing import Final
 
 import numpy as np
-from django.db import IntegrityError, connection, transaction
+from django.db import transaction
 from loguru import logger
 
 from helios import events
@@ -21,19 +20,19 @@ from helios.db.partitions import ensure_partitions
 from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.minutes import Closed, HeardTrade, Higher, Row, sane
+from tiers.ingest.minutes import Closed, Higher, Row, sane
 from tiers.ingest.validate import keep_the_rules, validate
 from tiers.live.feed.depth import Noted
 from trading.enums import Timeframe
 from trading.events import MarketEvent
 from trading.market import write as market
 from trading.market.bars import FIELDS, BarTable, bar_table, union
+from trading.market.trade_write import store_trades
 from trading.models import FeedCoverage, OrderBookSnapshot
 
 DATABASE = "postgres_db"
 TELL_S: Final = 60.0
 _TOLD: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
-_TRADES = "COPY market_trades (symbol, ts, trade_id, side, price, quantity) FROM STDIN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,19 +122,14 @@ def tell_bad(problems: Sequence[Problem]) -> None:
 
 
 def _write_trades(told: Sequence[Told]) -> None:
-    lines, times = [], list[int]()
-    for one in told:
-        for number, trade in enumerate(one.closed.trades):
-            lines.append(_line(one.closed.symbol, trade, number))
-            times.append(trade[0])
-    if not lines:
-        return
-    ensure_partitions("market_trades", "month", moment(min(times)), moment(max(times)))
-    try:
-        with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
-            cursor.copy_expert(_TRADES, io.StringIO("".join(lines)))
-    except IntegrityError:  # another stream was faster in the moment in which one takes over from the other
-        logger.bind(n=len(lines)).warning("feed.trades_stored_before")
+    store_trades(
+        [
+            (one.closed.symbol, moment(at), trade_id, side, price, quantity)
+            for one in told
+            for at, price, quantity, side, trade_id in one.closed.trades
+            if price > 0 and quantity > 0
+        ]
+    )
 
 
 def _write_books(books: Sequence[Noted]) -> None:
@@ -148,8 +142,3 @@ def _write_books(books: Sequence[Noted]) -> None:
         for one, at in zip(books, times, strict=True)
     ]
     OrderBookSnapshot.objects.bulk_create(rows, ignore_conflicts=True)
-
-
-def _line(symbol: str, trade: HeardTrade, number: int) -> str:
-    at, price, quantity, side = trade
-    return f"{symbol}\t{moment(at).isoformat()}\t{at}-{number}\t{side}\t{price!r}\t{quantity!r}\n"

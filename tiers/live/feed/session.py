@@ -156,7 +156,7 @@ class Session:
             if over and _n_open(self._hours[found.code], found.close - MINUTE, found.close):
                 self._close(minutes, found)
         elif minutes.until <= found.at <= now + SKEW:
-            minutes.trade(found.at, found.price, found.quantity, found.side)
+            minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
 
     def _close(self, minutes: Minutes, found: Bucket) -> None:
         before = min(minutes.until, found.close - MINUTE)  # of a minute that was known, a bar above is corrected too

@@ -20,7 +20,7 @@ from trading.market.calendars import NEW_YORK, calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
 from trading.venues.alpaca.client import Client, coin_bars, stock_bars
-from trading.venues.answers import Answers, BarRow, bars_of, between
+from trading.venues.answers import Answers, BarRow, bars_of, between, shown
 from trading.venues.base import Pair
 
 VENUE: Final = "ALPACA"
@@ -30,6 +30,7 @@ SOME: Final = ("ALPACA:AAPL", "ALPACA:BTC/USD")
 _SAID: Final = Answers("Alpaca")
 _STOCK: Final = re.compile(r"[A-Z]{1,6}(\.[A-Z]{1,3})?")
 _COIN: Final = re.compile(r"[A-Z0-9]{1,10}/[A-Z]{2,6}")
+_EXCHANGE: Final = re.compile(r"[A-Z0-9]{0,2}")
 FIELDS: Final = ("o", "h", "l", "c", "v")
 
 
@@ -93,6 +94,14 @@ class Market:
         if others:
             raise Transient(f"Alpaca must answer with bars of {pair.code}, was one of {others[0]}")
         return _SAID.rows(found.get(pair.code, []), "bars")
+
+
+def trade_id(row: Mapping[str, Any]) -> str:
+    """What tells a trade from all others of its symbol; a stock's number does so within its exchange and time only."""
+    number, exchange = _SAID.field(row, "i", "a trade"), row.get("x", "")
+    if type(number) is not int or not isinstance(exchange, str) or not _EXCHANGE.fullmatch(exchange):
+        raise Transient(f"Alpaca must tell the number and the exchange of a trade, was {shown(row)!r}")
+    return f"{exchange}-{number}-{_SAID.field(row, 't', 'a trade')}" if exchange else f"{number}"
 
 
 def _pair(symbol: str) -> Pair | None:

@@ -19,7 +19,7 @@ from websockets.exceptions import WebSocketException
 from helios.errors import Transient
 from trading.enums import Side
 from trading.venues.alpaca.client import Key
-from trading.venues.alpaca.market import FIELDS
+from trading.venues.alpaca.market import FIELDS, trade_id
 from trading.venues.answers import Answers, shown
 from trading.venues.streaming import (
     LARGEST,
@@ -141,7 +141,7 @@ def _message(row: Mapping[str, Any]) -> Message | None:
         return _bucket(row)
     if kind == "t":
         at, price, quantity = microseconds(row["t"]), _SAID.number(row, "p"), _SAID.number(row, "s")
-        return Trade(_code(row), at, price, quantity, SIDES[row["tks"]])
+        return Trade(_code(row), at, price, quantity, SIDES[row["tks"]], trade_id(row))
     return None
 
 

@@ -45,7 +45,10 @@ def _trade(code: str, data: dict[str, Any]) -> Trade:
     price, quantity = number(data, "price"), number(data, "quantity")
     if data["currencyPair"] != code or not (price and quantity):
         raise ValueError(code)
-    return Trade(code, microseconds(data["tradedAt"]), price, quantity, SIDES[data["takerSide"]])
+    name = data.get("id", "")  # as over REST; the venue's older examples have none
+    if name and not _NAME.fullmatch(name):
+        raise ValueError(name)
+    return Trade(code, microseconds(data["tradedAt"]), price, quantity, SIDES[data["takerSide"]], name)
 
 
 def _bucket(code: str, data: dict[str, Any]) -> Bucket:
