@@ -103,6 +103,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("repair_data", "--timerange", "2026"),
     ("bus", "read", "news"),
     ("stream", "--pairs", "N W"),
+    ("stream", "--exchange", "binanse"),
     ("paper_book", "new", "--symbols", "GONE", "--timeframe", "1d"),
     ("paper_book", "new", "--symbols", "AAPL", "--timeframe", "1d", "--cash", "much"),
     ("paper_book", "new", "--symbols", "AAPL", "--timeframe", "1d", "--cash", "-5"),

@@ -26,6 +26,25 @@ class MarketEvent(Event):
     volume: float
 
 
+class TickerEvent(Event):
+    """The state of a market that is streamed, as its venue sums it up, now and then; null is what it does not tell.
+
+    `high`, `low`, `volume` and `change`, in percent, are of the last 24 hours.
+    """
+
+    topic: ClassVar[str] = "ticker"
+    symbol: str
+    at: datetime
+    bid: float | None
+    ask: float | None
+    last: float | None
+    mark: float | None
+    high: float | None
+    low: float | None
+    volume: float
+    change: float
+
+
 class _OfCycle(Event):
     """What one cycle of a book has decided or done."""
 
@@ -72,4 +91,4 @@ class TradeEvent(_OfCycle):
     fee: Decimal | None = None
 
 
-KINDS = (MarketEvent, SignalEvent, RiskEvent, TradeEvent)
+KINDS = (MarketEvent, TickerEvent, SignalEvent, RiskEvent, TradeEvent)

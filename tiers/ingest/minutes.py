@@ -48,13 +48,15 @@ class Higher:
 class Minutes:
     """What is known of one symbol: all minutes up to `until`, and some behind it.
 
-    `heard_from` is the moment from which every trade has been heard; None while nothing is heard.
+    `heard_from` is the moment from which every trade has been heard; None while nothing is heard. `of_trades` says
+    whether the venue makes its bars of just these: then one that differs shows that a trade was missed.
     """
 
     symbol: str
     until: int
     grace: int = GRACE  # after its end, a minute of which the venue has told no bar is asked for
     heard_from: int | None = None
+    of_trades: bool = True
     known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
     unusable: set[int] = field(default_factory=set)  # of those, the ones whose bar broke a rule: no higher bar has them
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class Minutes:
             return None  # too long ago; a correction of it is found by request
         trades = tuple(self.open.pop(close, ()))
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
-        differs = whole and not _same(row_of(trades), row)
+        differs = whole and self.of_trades and not _same(row_of(trades), row)
         self.known[close] = row
         self.unusable.discard(close)
         self._advance()

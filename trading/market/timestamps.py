@@ -1,12 +1,19 @@
-"""Conversions between the times of arrays and of rows. Arrays hold UTC without saying so, rows are aware. Pure."""
+"""Conversions between the times of arrays, of streams and of rows.
+
+Arrays hold UTC without saying so, streams count microseconds since 1970, rows are aware. Pure.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import numpy as np
 
 from trading.market.bars import TimeArray
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def utc(stamp: np.datetime64) -> datetime:
@@ -24,3 +31,13 @@ def utc_times(ts: TimeArray) -> tuple[datetime, ...]:
 def stamp(moment: datetime) -> np.datetime64:
     """An aware datetime as a NumPy time in UTC."""
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def microseconds(moment: datetime) -> int:
+    """An aware datetime since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(us: int) -> datetime:
+    """Microseconds since 1970 as an aware datetime in UTC."""
+    return _EPOCH + us * _MICROSECOND

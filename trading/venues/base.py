@@ -14,6 +14,7 @@ from trading.market.bars import BarTable
 from trading.market.lots import Lot
 from trading.models import Order
 from trading.models.columns import ZERO
+from trading.venues.streaming import Depth
 
 ANSWERS = ("ACCEPTED", "REJECTED", "FILLED", "CANCELLED")
 
@@ -124,6 +125,10 @@ class MarketData(Protocol):
 
     def skew_s(self) -> float | None:
         """How far its clock is ahead of ours, in seconds; None where it does not tell."""
+        ...
+
+    def depth(self, pair: Pair) -> Depth:
+        """What is offered now: the best levels at least."""
         ...
 
     def bars(

@@ -14,7 +14,7 @@ from trading.venues.base import MarketData, Pair, Venue
 from trading.venues.paper.client import PaperVenue
 from trading.venues.streaming import Stream
 
-STREAMED: Final = ("valr", "alpaca")  # the exchanges that have a stream here
+STREAMED: Final = ("valr", "alpaca")  # the exchanges that have a line here
 
 
 def venue_for(book: Book) -> Venue:
@@ -41,10 +41,11 @@ def market_data(exchange: str, env: Env) -> AbstractContextManager[MarketData]:
 
 def streams(
     exchange: str, env: Env, pairs: Sequence[Pair], by_change: frozenset[str]
-) -> list[tuple[Stream, Sequence[Pair]]]:
-    """The lines on which an exchange of `STREAMED` tells of its pairs, each with those of them that it tells of.
+) -> list[tuple[Stream | None, Sequence[Pair]]]:
+    """The lines on which an exchange tells of its pairs, each with those of them that it tells of.
 
-    The order books of the instruments `by_change` come change by change, where the exchange has both.
+    Without a line is what can be had by request only. The order books of the instruments `by_change` come change by
+    change, where the exchange has both.
     """
     if exchange == "valr":
         from trading.venues.valr.client import Key as ValrKey  # noqa: PLC0415 - as above
@@ -52,6 +53,8 @@ def streams(
 
         codes = frozenset(pair.code for pair in pairs if pair.symbol in by_change)
         return [(Valr(env.valr_url, ValrKey.of(env), codes), pairs)]
+    if exchange not in STREAMED:
+        return [(None, pairs)]
     from trading.venues.alpaca.client import Key as AlpacaKey  # noqa: PLC0415
     from trading.venues.alpaca.stream import Stream as Alpaca  # noqa: PLC0415
 
@@ -60,6 +63,6 @@ def streams(
     coins = [pair for pair in pairs if pair.asset_class is not AssetClass.EQUITY]
     lines = [
         (Alpaca(url, f"/v2/{env.alpaca_feed}", key), stocks),
-        (Alpaca(url, "/v1beta3/crypto/us", key, trades=True), coins),
+        (Alpaca(url, "/v1beta3/crypto/us", key, whole=True), coins),
     ]
     return [(line, of_it) for line, of_it in lines if of_it]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol
 
 from websockets.asyncio.client import connect
+
+from trading.market.timestamps import microseconds
 
 OPEN_S: Final = 10.0
 MINUTE_US: Final = 60_000_000
@@ -54,7 +56,26 @@ class Depth:
     checksum: int | None = None
 
 
-Message = Trade | Bucket | Depth
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticker:
+    """The state of a market as the venue sums it up; what it does not tell, as where nobody offers, is None.
+
+    `high`, `low`, `volume` and `change`, in percent, are of the last 24 hours.
+    """
+
+    code: str
+    at: int  # microseconds since 1970
+    bid: float | None
+    ask: float | None
+    last: float | None
+    mark: float | None
+    high: float | None
+    low: float | None
+    volume: float
+    change: float
+
+
+Message = Trade | Bucket | Depth | Ticker
 
 
 class Stream(Protocol):
@@ -67,12 +88,17 @@ class Stream(Protocol):
 
     @property
     def trades(self) -> bool:
-        """Whether it tells every trade: then it is known which bars are made of all of them."""
+        """Whether it tells trades."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether its bars are made of just the trades that it tells: then it shows where one was missed."""
         ...
 
     @property
     def books(self) -> bool:
-        """Whether it tells order books."""
+        """Whether it tells order books, or the best of them."""
         ...
 
     @property
@@ -101,13 +127,9 @@ class Stream(Protocol):
         ...
 
 
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def microseconds(text: str) -> int:
-    """A time such as 2019-04-25T19:51:55.393Z since 1970."""
-    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+def told_at(text: str) -> int:
+    """A time such as 2019-04-25T19:51:55.393Z in microseconds since 1970."""
+    return microseconds(datetime.fromisoformat(text))
 
 
 class Straight(connect):

@@ -14,6 +14,7 @@ from tests.support.venues.server import Answer, Server
 
 A_MINUTE = 200
 PATHS = {"/v2/stocks/bars": False, "/v1beta3/crypto/us/bars": True}
+QUOTES = ("/v2/stocks/quotes/latest", "/v1beta3/crypto/us/latest/quotes")
 
 
 class StandIn(Server):
@@ -49,6 +50,9 @@ class StandIn(Server):
     def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         if (headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")) != (KEY_ID, SECRET):
             return HTTPStatus.FORBIDDEN, {"message": "forbidden."}
+        if path in QUOTES:
+            told_last = {code: row for code, row in self.stream.quotes.items() if code == query["symbols"]}
+            return HTTPStatus.OK, {"quotes": told_last}
         if path not in PATHS or ("/" in query["symbols"]) != PATHS[path]:
             return HTTPStatus.NOT_FOUND, {"message": "endpoint not found."}
         self.queries.append(query)

@@ -11,7 +11,7 @@ from typing import Any
 
 KEY_ID, SECRET = "stand-in-id", "stand-in-secret-key"
 Row = tuple[datetime, float, float, float, float, float]  # the beginning of a bar, and its figures
-KINDS = {"b": "bars", "u": "updatedBars", "t": "trades"}
+KINDS = {"b": "bars", "u": "updatedBars", "t": "trades", "q": "quotes"}
 
 
 def told(row: Row) -> dict[str, Any]:
@@ -37,6 +37,8 @@ class Stream:
 
     clients: list[_Client] = field(default_factory=list)
     change: Callable[[str], list[str]] = lambda message: [message]
+    quotes: dict[str, dict[str, Any]] = field(default_factory=dict)  # the newest of each
+    most: int = 1_000  # symbols of which trades and quotes are told
     n_subscribed: int = 0
     n_trades: int = 0
 
@@ -59,11 +61,17 @@ class Stream:
         """Tell a bar whose minute is over, or, of kind "u", one that is corrected."""
         self._tell({"T": kind, "S": code, **told(row)})
 
-    def trade(self, code: str, at: datetime, price: float, size: float, taker: str) -> None:
-        """Tell a trade of a coin."""
+    def trade(self, code: str, at: datetime, price: float, size: float, taker: str = "") -> None:
+        """Tell a trade, with its taker if it is one of a coin."""
         self.n_trades += 1
-        told_at = f"{at:%Y-%m-%dT%H:%M:%S.%f}789Z"
-        self._tell({"T": "t", "S": code, "t": told_at, "p": price, "s": size, "tks": taker, "i": self.n_trades})
+        of_coin = {"tks": taker} if taker else {}
+        self._tell({"T": "t", "S": code, "t": _nanoseconds(at), "p": price, "s": size, "i": self.n_trades, **of_coin})
+
+    def quote(self, code: str, at: datetime, bid: tuple[float, float], ask: tuple[float, float]) -> None:
+        """Tell the best bid and the best ask, each with its size; a price of 0 for none."""
+        told = dict(zip(("bp", "bs", "ap", "as"), (*bid, *ask), strict=True))
+        self.quotes[code] = {"t": _nanoseconds(at), **told}
+        self._tell({"T": "q", "S": code, **self.quotes[code]})
 
     def end_all(self, code: int | None = None, why: str = "") -> None:
         """End every connection, with an error that is told, or without a word."""
@@ -79,8 +87,11 @@ class Stream:
             else:
                 client.say({"T": "error", "code": 402, "msg": "auth failed"})
             return
-        client.wanted = {kind: message.get(kind, []) for kind in KINDS.values()}
-        client.say({"T": "subscription", **client.wanted})
+        if len(message.get("trades", ())) > self.most:
+            client.say({"T": "error", "code": 405, "msg": "symbol limit exceeded"})
+            return
+        client.wanted |= {kind: message[kind] for kind in KINDS.values() if kind in message}
+        client.say({"T": "subscription", **dict.fromkeys(KINDS.values(), ()), **client.wanted})
         self.n_subscribed += 1
 
     def _tell(self, message: dict[str, Any]) -> None:
@@ -89,6 +100,10 @@ class Stream:
             if message["S"] in client.wanted.get(KINDS[message["T"]], ()):
                 for text in sent:
                     client.loop.call_soon_threadsafe(client.waiting.put_nowait, text)
+
+
+def _nanoseconds(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S.%f}789Z"
 
 
 async def _send_all(client: _Client, send: Any) -> None:

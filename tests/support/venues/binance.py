@@ -22,6 +22,7 @@ class StandIn(Server):
         self.bars = {(f"{base}{quote}", length): sorted(rows) for (base, quote, length), rows in bars.items()}
         self.pairs = [_pair(base, quote) for base, quote in sorted({key[:2] for key in bars})]
         self.skew = timedelta(seconds=skew_s)
+        self.depths: dict[str, dict[str, list[tuple[str, str]]]] = {}  # bids and asks by pair
 
     def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         match path.removeprefix(API):
@@ -29,6 +30,9 @@ class StandIn(Server):
                 return HTTPStatus.OK, {"timezone": "UTC", "symbols": self.pairs}
             case "/time":
                 return HTTPStatus.OK, {"serverTime": _ms(datetime.now(UTC) + self.skew)}
+            case "/depth":
+                empty: dict[str, list[tuple[str, str]]] = {"bids": [], "asks": []}
+                return HTTPStatus.OK, {"lastUpdateId": 1, **self.depths.get(query["symbol"], empty)}
             case "/klines":
                 rows = self.bars.get((query["symbol"], query["interval"]), [])
                 first = bisect_left(rows, int(query["startTime"]), key=lambda row: _ms(row[0]))

@@ -73,6 +73,13 @@ class Stream:
         data = {"currencyPairSymbol": pair, "bucketPeriodInSeconds": 60, "startTime": start, **prices}
         self._tell("NEW_TRADE_BUCKET", pair, data)
 
+    def summary(self, pair: str, at: datetime, **figures: str) -> None:
+        """Tell the state of the market."""
+        names = ("askPrice", "bidPrice", "lastTradedPrice", "previousClosePrice", "baseVolume", "highPrice", "lowPrice")
+        usual = dict.fromkeys((*names, "changeFromPrevious", "markPrice"), "0")
+        created = f"{at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+        self._tell("MARKET_SUMMARY_UPDATE", pair, {"currencyPair": pair, **usual, **figures, "created": created})
+
     def offer(self, at: datetime, pair: str, side: str, name: str, price: str, quantity: str) -> None:
         """Tell what an order has now to all who follow the order book, and the best of it to who wants it whole."""
         depth = self.depths.setdefault(pair, Depth(pair))

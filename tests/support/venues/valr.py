@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+from tests.support.venues.depth import Depth
 from tests.support.venues.server import Answer, Server
 from tests.support.venues.stream import Stream
 from tests.support.venues.tape import MINUTE, Minute, Tape
@@ -43,6 +44,8 @@ class StandIn(Server):
                 found = {"epochTime": int(now.timestamp()), "time": f"{now:%Y-%m-%dT%H:%M:%S.%f}000Z"}
             case ["public", pair, "buckets"] if pair in self.tapes:
                 found = self._buckets(pair, query)
+            case ["public", pair, "orderbook"] if pair in self.tapes:
+                found = self.stream.depths.get(pair, Depth(pair)).aggregated()
             case _:
                 return HTTPStatus.NOT_FOUND, {"code": -21, "message": "Unknown route or currency pair"}
         return HTTPStatus.OK, found

@@ -10,6 +10,7 @@ from helios.events.models import SystemEvent
 from tiers.ingest.minutes import MINUTE, Closed, Higher, Row
 from tiers.live.feed import recorder
 from tiers.live.feed.recorder import Told
+from trading.market.timestamps import moment
 from trading.models import FeedCoverage, MarketOHLC, MarketTrade
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +41,7 @@ def test_minutes_higher_bars_trades_and_how_far_is_known_are_stored_together() -
     assert bars == [("A", "1m", 0), ("A", "5m", 0), ("C", "1m", 0), ("C", "1m", 59)]
     stored = sorted(MarketTrade.objects.values_list("side", "quantity"))
     assert stored == [("BUY", 1), ("BUY", 1), ("SELL", Decimal("1e-9"))]
-    assert {(one.symbol, one.until) for one in FeedCoverage.objects.all()} == {(s, recorder.moment(T)) for s in "ABC"}
+    assert {(one.symbol, one.until) for one in FeedCoverage.objects.all()} == {(s, moment(T)) for s in "ABC"}
 
 
 def test_a_bar_that_breaks_a_rule_is_told_and_the_others_are_stored() -> None:

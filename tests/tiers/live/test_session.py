@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import close_old_connections
 
 from helios.errors import Transient
 from helios.events.models import SystemEvent
-from tests.support.venues.tape import Tape
+from tests.support.venues.stream import Stream as VenueStream
+from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
 from tiers.live import relay
 from tiers.live.alone import Alone
 from tiers.live.feed import recorder
+from tiers.live.feed import session as session_module
 from tiers.live.feed.depth import Noted, OrderBooks
 from tiers.live.feed.session import Session
-from trading.models import FeedCoverage, MarketGap
+from trading.events import TickerEvent
+from trading.market.timestamps import microseconds, moment
+from trading.models import FeedCoverage, MarketGap, MarketOHLC, OrderBookSnapshot
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market
 from trading.venues.valr.stream import Stream
@@ -89,17 +95,90 @@ def test_what_cannot_be_stored_keeps_no_session_from_its_end(session: Session, m
 
 def test_order_books_are_asked_for_once_more_only_while_a_line_is_open(session: Session) -> None:
     """A venue that is away for long is not asked for all of them, all at once, when it comes back."""
+    line = session.stream
+    assert line is not None
 
     async def run() -> int:
         session._books = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
         watching = asyncio.create_task(session._watch())
         await asyncio.sleep(0.05)
         session._again.put_nowait(["BTCZAR"])
-        session._subscribed()
+        session._subscribed(line)
         watching.cancel()
         return session._again.qsize()
 
     assert asyncio.run(run()) == 0
+
+
+def test_books_that_no_line_tells_are_not_asked_for_without_end(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "WATCH_S", 0.001)
+
+    async def run() -> int:
+        session._books, session._connected = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"}), True
+        session.now_us = itertools.count(0, 3_600_000_000).__next__
+        watching = asyncio.create_task(session._watch())
+        await asyncio.sleep(0.2)
+        watching.cancel()
+        return session._again.qsize()
+
+    assert asyncio.run(run()) == 1
+
+
+def test_the_state_of_a_market_is_told_further_now_and_then(session: Session) -> None:
+    line, start = session.stream, datetime(2026, 1, 5, 10, tzinfo=UTC)
+    assert isinstance(line, Stream)
+    session._minutes = session._known()
+    sent = list[str]()
+    heard = VenueStream(change=lambda text: [sent.append(text) or text])
+    for second in (0, 1, 9, 10, 31, 10**9):
+        heard.summary("BTCZAR", start + timedelta(seconds=second), bidPrice=f"{100 + second}")
+    for text in sent:
+        session._heard(line, text.encode())
+    told = [session._told.get() for _ in range(session._told.qsize())]
+    assert all(isinstance(one, TickerEvent) for one in told)
+    assert [(one.symbol, one.bid, one.ask) for one in told] == [
+        ("VALR:BTC-ZAR", 100.0, None),
+        ("VALR:BTC-ZAR", 110.0, None),
+        ("VALR:BTC-ZAR", 131.0, None),
+    ]
+    session.bus.publish(told)
+    assert [entry.event for entry in session.bus.read("ticker")] == told
+
+
+def test_without_a_line_bars_and_order_books_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The minute in question ends half a second from now, by the session's clock."""
+    monkeypatch.setattr(session_module, "GRACE", 0)
+    ends = datetime(2026, 1, 5, 10, tzinfo=UTC)
+    tape = taped([(ends - timedelta(hours=1), "90", "1"), (ends - timedelta(seconds=30), "100", "2")])
+    shift = microseconds(ends) - time.time_ns() // 1_000 - 500_000
+    with StandIn({("BTC", "ZAR"): tape}) as venue, Client(venue.url) as client:
+        venue.stream.offer(ends - timedelta(hours=1), "BTCZAR", "buy", "b", "99.5", "2")
+        market = Market(client)
+        made = Session(market, None, list(market.pairs([]).values()), relay.bus())
+        made.now_us = lambda: time.time_ns() // 1_000 + shift
+
+        async def run() -> None:
+            running = asyncio.create_task(made.run())
+            await asyncio.to_thread(wait)
+            running.cancel()
+            await asyncio.wait([running])
+
+        def wait() -> None:
+            while not (OrderBookSnapshot.objects.exists() and FeedCoverage.objects.filter(until__gte=ends).exists()):
+                time.sleep(0.05)
+            close_old_connections()
+
+        asyncio.run(asyncio.wait_for(run(), 60))
+    noted = OrderBookSnapshot.objects.get()
+    assert timedelta(0) < noted.ts - ends < timedelta(seconds=30)
+    assert (noted.symbol, noted.bids, noted.asks) == ("VALR:BTC-ZAR", [["99.5", "2"]], [])
+    bars = MarketOHLC.objects.filter(timeframe="1m").order_by("bar_ts").values_list("bar_ts", "close", "source")
+    assert list(bars) == [
+        (ends - timedelta(minutes=59), 90.0, "valr:buckets"),
+        (ends, 100.0, "valr:buckets"),
+    ]
 
 
 def test_a_time_in_which_nobody_streamed_for_more_than_a_day_is_a_gap(session: Session) -> None:
@@ -109,6 +188,6 @@ def test_a_time_in_which_nobody_streamed_for_more_than_a_day_is_a_gap(session: S
     gap = MarketGap.objects.get()
     assert (gap.after, gap.until, gap.reason) == (
         until,
-        recorder.moment(known.until),
+        moment(known.until),
         "nobody streamed then; repair_data asks for it",
     )

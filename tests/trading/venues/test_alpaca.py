@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from trading.venues import rest
 from trading.venues.alpaca import client as alpaca
 from trading.venues.alpaca.client import BREAKER, Client, Key
 from trading.venues.alpaca.market import Market
+from trading.venues.streaming import Depth
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
 START = datetime(2026, 1, 5, 15, tzinfo=UTC)
@@ -80,6 +82,22 @@ def test_more_bars_than_one_page_holds_are_asked_for_page_by_page(venue: StandIn
     venue.page = 3
     assert [table.n_rows for table, _ in asked(market)] == [7]
     assert venue.asked["/v2/stocks/bars"] == 3
+
+
+@pytest.mark.parametrize("symbol", ["ALPACA:AAPL", "ALPACA:BTC/USD"])
+def test_the_best_of_the_order_book_is_asked_for(venue: StandIn, market: Market, symbol: str) -> None:
+    pair = market.pairs([symbol])[symbol]
+    venue.stream.quote(pair.code, START, (99.5, 2), (100, 0.25))
+    at = int(START.timestamp()) * 1_000_000
+    bids, asks = [("99.5", "99.5", "2")], [("100", "100", "0.25")]
+    assert market.depth(pair) == Depth(pair.code, at, at, bids, asks, whole=True)
+
+
+@pytest.mark.parametrize("answer", [{}, {"quotes": {}}, {"quotes": {"AAPL": {"t": "soon"}}}])
+def test_what_is_no_quote_is_told(venue: StandIn, market: Market, answer: Any) -> None:
+    venue.faults.next("/quotes/latest", (200, answer))
+    with pytest.raises(Transient, match=r"^Alpaca must tell "):
+        market.depth(market.pairs(["ALPACA:AAPL"])["ALPACA:AAPL"])
 
 
 def test_pages_without_end_are_given_up(venue: StandIn, market: Market) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import ccxt
 import pytest
@@ -13,6 +14,7 @@ from helios.breakers.catalog import SHIPPED
 from helios.errors import DataError, Rejected, Transient
 from tests.support.venues.binance import API, StandIn, told
 from trading.market.bars import FIELDS
+from trading.market.timestamps import microseconds
 from trading.venues import rest
 from trading.venues.ccxt.client import BREAKER, Client
 from trading.venues.ccxt.market import Market
@@ -87,6 +89,25 @@ def test_an_exchange_that_tells_only_of_the_time_that_is_asked_is_asked_on(venue
 
 def test_the_clock_of_the_exchange_is_measured(market: Market) -> None:
     assert market.skew_s() == pytest.approx(4.0, abs=0.5)
+
+
+def test_the_order_book_is_asked_for(venue: StandIn, market: Market) -> None:
+    venue.depths["BTCUSDT"] = {"bids": [("99.50", "2"), ("1e-7", "3")], "asks": [("100", "0.25")]}
+    before = microseconds(datetime.now(UTC))
+    found = market.depth(market.pairs([])["BINANCE:BTC/USDT"])
+    assert (found.bids, found.asks) == (
+        [("99.5", "99.5", "2.0"), ("0.0000001", "0.0000001", "3.0")],
+        [("100.0", "100.0", "0.25")],
+    )
+    assert (found.code, found.whole) == ("BTC/USDT", True)
+    assert before <= found.at == found.sequence <= microseconds(datetime.now(UTC))
+
+
+@pytest.mark.parametrize("answer", [{"bids": [["x", "1"]], "asks": []}, {"bids": [["1"]], "asks": []}])
+def test_what_is_no_order_book_is_told_in_one_line(venue: StandIn, market: Market, answer: Any) -> None:
+    venue.faults.next("/depth", *[(200, answer)] * rest.TRIES)
+    with pytest.raises(Transient, match=r"^BINANCE [^\n]*$"):
+        market.depth(market.pairs([])["BINANCE:BTC/USDT"])
 
 
 def test_calls_go_at_the_pace_of_the_exchange() -> None:

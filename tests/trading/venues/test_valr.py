@@ -19,6 +19,7 @@ from trading.market.bars import FIELDS
 from trading.venues import rest
 from trading.venues.base import Pair
 from trading.venues.rest import Pace
+from trading.venues.streaming import Depth
 from trading.venues.valr.client import BREAKER, Client, signature
 from trading.venues.valr.market import Market
 
@@ -92,6 +93,21 @@ def test_more_minutes_than_one_answer_holds_are_asked_for_in_parts(client: Clien
     tables = list(Market(client).bars(eth, "1m", START + timedelta(minutes=10), START + timedelta(minutes=710)))
     assert [table.n_rows for table, _ in tables] == [300, 300, 100]
     assert venue.asked["/v1/public/ETHZAR/buckets"] == 3
+
+
+def test_the_order_book_is_asked_for(client: Client, venue: StandIn, btc: Pair) -> None:
+    venue.stream.offer(START, "BTCZAR", "buy", "b", "99.5", "2")
+    venue.stream.offer(START, "BTCZAR", "sell", "a", "100", "0.25")
+    at = int(START.timestamp()) * 1_000_000
+    found = Market(client).depth(btc)
+    assert found == Depth("BTCZAR", at, 1_002, [("99.5", "99.5", "2")], [("100", "100", "0.25")], whole=True)
+
+
+@pytest.mark.parametrize("answer", [[], {"Bids": []}, {"Bids": [{"currencyPair": "ETHZAR"}], "Asks": []}])
+def test_what_is_no_order_book_is_told(client: Client, venue: StandIn, btc: Pair, answer: Any) -> None:
+    venue.faults.next("/orderbook", (200, answer))
+    with pytest.raises(Transient, match="must answer with the order book of BTCZAR, was "):
+        Market(client).depth(btc)
 
 
 def test_a_refusal_is_told_in_the_words_of_the_venue(client: Client, venue: StandIn) -> None:

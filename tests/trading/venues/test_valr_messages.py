@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from helios.errors import Transient
-from trading.venues.streaming import Bucket, Depth, Trade
+from trading.venues.streaming import Bucket, Depth, Ticker, Trade
 from trading.venues.valr import messages
 
 AT = 1_644_301_604_645
@@ -24,6 +24,21 @@ BUCKET = {
     "bucketPeriodInSeconds": 60,
     "startTime": "2019-04-25T19:41:00Z",
     **dict(zip(("open", "high", "low", "close", "volume"), ("1", "3", "0.5", "2", "8"), strict=True)),
+}
+
+
+SUMMARY = {
+    "currencyPair": "BTCZAR",
+    "askPrice": "297357",
+    "bidPrice": "297205",
+    "lastTradedPrice": "297161",
+    "previousClosePrice": "296596",
+    "baseVolume": "244.5",
+    "highPrice": "300180",
+    "lowPrice": "281930",
+    "created": "2022-11-14T08:30:26.037Z",
+    "changeFromPrevious": "-0.19",
+    "markPrice": "0",
 }
 
 
@@ -58,6 +73,21 @@ def test_trades_bars_and_order_books_are_read() -> None:
     assert messages.read(b'{"type":"PONG"}') is None
 
 
+def test_of_a_market_it_is_told_what_there_is() -> None:
+    assert messages.read(sent("MARKET_SUMMARY_UPDATE", **SUMMARY)) == Ticker(
+        code="BTCZAR",
+        at=1_668_414_626_037_000,
+        bid=297_205.0,
+        ask=297_357.0,
+        last=297_161.0,
+        mark=None,
+        high=300_180.0,
+        low=281_930.0,
+        volume=244.5,
+        change=-0.19,
+    )
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -86,6 +116,10 @@ def test_trades_bars_and_order_books_are_read() -> None:
         sent("NEW_TRADE", **TRADE | {"currencyPair": ["BTCZAR"]}),
         sent("NEW_TRADE_BUCKET", **BUCKET | {"startTime": "2019-04-25T19:41:30Z"}),
         sent("NEW_TRADE_BUCKET", **BUCKET | {"bucketPeriodInSeconds": 300}),
+        sent("MARKET_SUMMARY_UPDATE", **SUMMARY | {"currencyPair": "ETHZAR"}),
+        sent("MARKET_SUMMARY_UPDATE", **SUMMARY | {"askPrice": "-1"}),
+        sent("MARKET_SUMMARY_UPDATE", **SUMMARY | {"changeFromPrevious": "much"}),
+        sent("MARKET_SUMMARY_UPDATE", **SUMMARY | {"changeFromPrevious": 1.5}),
         b'{"type":["NEW_TRADE"]}',
         b"[" * 2_000 + b"]" * 2_000,
         b'{"type":"NEW_TRADE","currencyPairSymbol":' + b"[" * 1_000 + b"]" * 1_000 + b',"data":{}}',

@@ -1,4 +1,4 @@
-"""The order books of a stream: kept in step with the venue, asked for again where they are not, noted by the minute."""
+"""The order books of a session: kept in step with the venue, asked for where they are not, noted by the minute."""
 
 from __future__ import annotations
 
@@ -72,6 +72,16 @@ class OrderBooks:
             if now_and_then(each.lost):
                 logger.bind(problem=str(error), n=each.lost).warning("feed.book_lost")
         return None if each.book.sequence is None else noted
+
+    def asked(self, told: Depth, now: int) -> Noted | None:
+        """The whole book as it was told on request just now; None where it is false, or nobody offers anything."""
+        each = self._heard[told.code]
+        each.book.lose()  # another one may stand before it than the stream had
+        self.tell(told, now)
+        bids, asks = each.book.best(LEVELS)
+        if not (bids or asks):
+            return None
+        return Noted(symbol=each.book.symbol, ts=now, sequence=told.sequence, bids=bids, asks=asks)
 
     def to_ask(self, now: int) -> Sequence[str]:
         """The codes of the books that shall be told once more; each is asked for now and then."""

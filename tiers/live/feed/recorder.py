@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from math import inf
 from typing import Final
 
@@ -24,11 +23,13 @@ from tiers.ingest.minutes import Closed, Higher, Row, sane
 from tiers.ingest.validate import keep_the_rules, validate
 from tiers.live.feed.depth import Noted
 from trading.enums import Timeframe
-from trading.events import MarketEvent
+from trading.events import MarketEvent, TickerEvent
 from trading.market import write as market
 from trading.market.bars import FIELDS, BarTable, bar_table, union
+from trading.market.timestamps import moment
 from trading.market.trade_write import store_trades
 from trading.models import FeedCoverage, OrderBookSnapshot
+from trading.venues.streaming import Ticker
 
 DATABASE = "postgres_db"
 TELL_S: Final = 60.0
@@ -77,6 +78,12 @@ def bar_event(symbol: str, timeframe: str, close: int, row: Row) -> Event:
     return MarketEvent(symbol=symbol, timeframe=timeframe, bar_ts=moment(close), **dict(zip(FIELDS, row, strict=True)))
 
 
+def ticker_event(symbol: str, told: Ticker) -> Event:
+    """The event of a market's summary."""
+    figures = {name: value for name, value in asdict(told).items() if name not in {"code", "at"}}
+    return TickerEvent(symbol=symbol, at=moment(told.at), **figures)
+
+
 def cover(until: dict[str, int]) -> None:
     """Note that all minutes of these symbols are known up to these moments."""
     FeedCoverage.objects.bulk_create(
@@ -85,11 +92,6 @@ def cover(until: dict[str, int]) -> None:
         unique_fields=["symbol"],
         update_fields=["until", "updated_at"],
     )
-
-
-def moment(us: int) -> datetime:
-    """Microseconds since 1970 as a time."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC)
 
 
 def _table(symbol: str, timeframe: str, rows: dict[int, Row]) -> BarTable:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.minutes import SECOND, Minutes, Row
+from tiers.ingest.minutes import Minutes, Row
 from tiers.ingest.prepare import BadRowsError, prepare
 from tiers.live.bar_storage import series_of, stored_beside
 from tiers.live.feed import recorder
@@ -20,7 +20,7 @@ from trading.market.bars import FIELDS, Bars, BarTable, concatenated
 from trading.market.calendars import Calendar, calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
-from trading.market.timestamps import stamp
+from trading.market.timestamps import microseconds, moment, stamp
 from trading.models import MarketGap, MarketOHLC
 from trading.venues.base import MarketData, Pair
 
@@ -98,28 +98,23 @@ def _without(bad: Sequence[Problem], timeframe: str) -> list[gaps.Gap]:
 
 def repair(venue: MarketData, pair: Pair, after: int, until: int, *, now: int) -> Fetched:
     """The minutes of (after, until], in microseconds; stored, noted to be known, and told where they broke a rule."""
-    first = recorder.moment(after).replace(minute=0, second=0, microsecond=0)
-    found = fetch(venue, pair, first, recorder.moment(until), now=recorder.moment(now))
-    known = max(recorder.moment(after), found.until)
+    first = moment(after).replace(minute=0, second=0, microsecond=0)
+    found = fetch(venue, pair, first, moment(until), now=moment(now))
+    known = max(moment(after), found.until)
     recorder.cover({pair.symbol: microseconds(known)})
     recorder.tell_bad(found.bad)
     return replace(found, until=known)
 
 
-def microseconds(moment: datetime) -> int:
-    """A time since 1970."""
-    return int(moment.timestamp()) * SECOND
-
-
-def resumed(symbol: str, until: datetime, *, grace: int) -> Minutes:
+def resumed(symbol: str, until: datetime, *, grace: int, of_trades: bool) -> Minutes:
     """What is stored of a symbol whose minutes are known up to there: those of its hour, which higher bars hold."""
     hour = until.replace(minute=0, second=0, microsecond=0)
     of_hour = {"symbol": symbol, "timeframe": Timeframe.M1.value}
     stored = MarketOHLC.objects.filter(**of_hour, bar_ts__gt=hour, bar_ts__lte=until).values_list("bar_ts", *FIELDS)
     rows: dict[int, Row] = {microseconds(bar_ts): (o, h, low, c, v) for bar_ts, o, h, low, c, v in stored}
     lacking = MarketGap.objects.filter(**of_hour, until__gt=hour, until__lte=until).values_list("until", flat=True)
-    made = Minutes(symbol=symbol, until=microseconds(hour), grace=grace)
-    made.asked(microseconds(hour), microseconds(until), rows, [microseconds(moment) for moment in lacking])
+    made = Minutes(symbol=symbol, until=microseconds(hour), grace=grace, of_trades=of_trades)
+    made.asked(microseconds(hour), microseconds(until), rows, [microseconds(end) for end in lacking])
     return made
 
 

@@ -26,7 +26,7 @@ from helios import events
 from helios.db.failures import UNAVAILABLE
 from helios.errors import HeliosError, Transient, error_text
 from helios.events.bus import Bus, Event
-from tiers.ingest.minutes import MINUTE, SECOND, Closed, Minutes, Row
+from tiers.ingest.minutes import GRACE, MINUTE, SECOND, Closed, Minutes, Row
 from tiers.live.feed import recorder, repair
 from tiers.live.feed.depth import Noted, OrderBooks, now_and_then
 from tiers.live.feed.recorder import Told
@@ -35,9 +35,10 @@ from trading.market import gaps
 from trading.market.calendars import Calendar, calendar
 from trading.market.instruments import ensure_instrument
 from trading.market.lots import USUAL_CALENDARS
+from trading.market.timestamps import microseconds, moment
 from trading.models import FeedCoverage
 from trading.venues.base import MarketData, Pair
-from trading.venues.streaming import SILENT_S, Bucket, Depth, Message, Stream
+from trading.venues.streaming import SILENT_S, Bucket, Depth, Message, Stream, Ticker
 
 LONGEST_PAUSE_S = 30.0
 WATCH_S = 1.0
@@ -45,6 +46,7 @@ SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we kno
 SKEWED_S = 1.0  # a clock that differs by less is right; one that has moved by more is told
 MOST_SKEW_S = 60.0  # a clock that differs more is not followed
 COMPARE_S = 600.0
+TICKERS = 10 * SECOND  # between two of a pair that are told further
 AT_ONCE = 1_000  # that wait to be stored, in one transaction
 MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
 BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fetches more
@@ -52,13 +54,15 @@ BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fet
 
 @dataclass(slots=True)
 class Session:
-    """The streaming of some pairs of the venue; `run` it in an event loop until it is cancelled."""
+    """The streaming of some pairs of the venue; `run` it in an event loop until it is cancelled.
+
+    Without a `stream` all is asked for by request, minute by minute.
+    """
 
     venue: MarketData
-    stream: Stream
+    stream: Stream | None
     pairs: Sequence[Pair]
     bus: Bus
-    streaming: bool = True  # else all is asked for by request, minute by minute
     silent_s: float = SILENT_S
     pause_s: float = 1.0  # before the first try after a connection that did not hold, doubled with each further one
     now_us: Callable[[], int] = lambda: time.time_ns() // 1_000
@@ -70,6 +74,7 @@ class Session:
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
+    _tickers: dict[str, int] = field(default_factory=dict)  # of when the last one is that was told
     _connected: bool = False
     _unread: int = 0
     _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
@@ -80,16 +85,18 @@ class Session:
         loop = asyncio.get_running_loop()
         self._minutes = await asyncio.to_thread(self._known)
         self._hours = {pair.code: calendar(USUAL_CALENDARS[pair.asset_class]) for pair in self.pairs}
-        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs if self.stream.books})
+        line = self.stream
+        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs if line is None or line.books})
         ended: asyncio.Future[None] = loop.create_future()  # a thread that fails fails the session
+        looking = [self._look] if line is None else []
         threads = [
             threading.Thread(target=_reporting, args=(target, loop, ended))
-            for target in (self._write, partial(self._repair, loop))
+            for target in (self._write, partial(self._repair, loop), *looking)
         ]
         for thread in threads:
             thread.start()
         try:
-            hearing = [self._connect()] if self.streaming else []
+            hearing = [] if line is None else [self._connect(line)]
             await asyncio.gather(ended, self._watch(), self._compare_clocks(), *hearing)
         finally:
             self._ending.set()
@@ -100,15 +107,15 @@ class Session:
 
     # --- in the event loop ---
 
-    async def _connect(self) -> None:
+    async def _connect(self, line: Stream) -> None:
         tries = 0
         while True:
             begun = time.monotonic()
             try:
-                await self.stream.listen(
+                await line.listen(
                     [*self._minutes],
-                    self._heard,
-                    subscribed=self._subscribed,
+                    partial(self._heard, line),
+                    subscribed=partial(self._subscribed, line),
                     again=self._again,
                     silent_s=self.silent_s,
                 )
@@ -124,18 +131,18 @@ class Session:
                     await asyncio.to_thread(self._tell, "feed.lost", {"error": error_text(error), "try": tries})
                 await asyncio.sleep(pause_s)
 
-    def _subscribed(self) -> None:
+    def _subscribed(self, line: Stream) -> None:
         now, self._connected = self._now(), True
         self._books.subscribed(now)
         while not self._again.empty():  # what the line before was not asked any more
             self._again.get_nowait()
         for each in self._minutes.values():
-            each.heard_from = now if self.stream.trades else None
+            each.heard_from = now if line.trades else None
         logger.bind(pairs=len(self._minutes)).info("feed.subscribed")
 
-    def _heard(self, message: bytes) -> None:
+    def _heard(self, line: Stream, message: bytes) -> None:
         try:
-            found = self.stream.read(message)
+            found = line.read(message)
         except Transient as error:  # what it told is missed: the venue's bar, or a request, shows it
             self._unread += 1
             if now_and_then(self._unread):
@@ -151,6 +158,10 @@ class Session:
         if isinstance(found, Depth):
             if (noted := self._books.tell(found, now)) is not None:
                 self._told.put(noted)
+        elif isinstance(found, Ticker):
+            if found.at - self._tickers.get(found.code, 0) >= TICKERS and found.at <= now + SKEW:
+                self._tickers[found.code] = found.at
+                self._told.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, Bucket):
             over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
             if over and _n_open(self._hours[found.code], found.close - MINUTE, found.close):
@@ -163,7 +174,7 @@ class Session:
         closed = minutes.bucket(found.close, found.row)
         if closed is not None:
             if closed.differs:
-                logger.bind(symbol=closed.symbol, close=recorder.moment(closed.close)).info("feed.trades_differ")
+                logger.bind(symbol=closed.symbol, close=moment(closed.close)).info("feed.trades_differ")
             if self._told.qsize() > MOST_WAITING:
                 closed = replace(closed, trades=())  # for want of room; its bar is kept
             self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
@@ -171,7 +182,7 @@ class Session:
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
-            if self._connected and self._books.to_ask(self._now()):
+            if self._connected and self._again.empty() and self._books.to_ask(self._now()):
                 self._again.put_nowait([*self._minutes])  # all of them: who names some may leave the others
             for code, minutes in self._minutes.items():
                 wanted = minutes.overdue(self._now())
@@ -185,9 +196,9 @@ class Session:
             await asyncio.sleep(WATCH_S)
 
     def _repaired(self, code: str, after: int, found: repair.Fetched | None) -> None:
-        known = after if found is None else repair.microseconds(found.until)
+        known = after if found is None else microseconds(found.until)
         if found is not None and known > after:
-            unusable = [repair.microseconds(each.bar_ts) for each in found.bad if each.bar_ts is not None]
+            unusable = [microseconds(each.bar_ts) for each in found.bad if each.bar_ts is not None]
             minutes = self._minutes[code]
             for close, row in found.rows.items():
                 if after < close <= known and minutes.known.get(close) != row:  # else it was told by the stream
@@ -239,10 +250,11 @@ class Session:
 
     def _known(self) -> dict[str, Minutes]:
         """What is stored of each instrument: up to where all is known, and the minutes of its hour, by code."""
-        grace = int(self.stream.grace_s * SECOND)
+        line = self.stream
+        grace, of_trades = (GRACE, True) if line is None else (int(line.grace_s * SECOND), line.whole)
         for pair in self.pairs:
             ensure_instrument(pair.symbol, pair.asset_class, lot=pair.lot)
-        beginning = repair.back(recorder.moment(self._now()), BACK_DAYS)
+        beginning = repair.back(moment(self._now()), BACK_DAYS)
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
         for symbol, until in stored.items():
             if until < beginning:
@@ -250,7 +262,9 @@ class Session:
                 with transaction.atomic():
                     gaps.note(symbol, Timeframe.M1, until, beginning, [left])
         return {
-            pair.code: repair.resumed(pair.symbol, max(stored.get(pair.symbol, beginning), beginning), grace=grace)
+            pair.code: repair.resumed(
+                pair.symbol, max(stored.get(pair.symbol, beginning), beginning), grace=grace, of_trades=of_trades
+            )
             for pair in self.pairs
         }
 
@@ -269,10 +283,11 @@ class Session:
 
     def _stored(self, told: list[Told | Noted | Event]) -> None:
         pause_s = 0.1
+        source = self.venue.source(self.pairs[0]) if self.stream is None else self.stream.source
         bars, books = [one for one in told if isinstance(one, Told)], [one for one in told if isinstance(one, Noted)]
         while True:
             try:
-                recorder.write(bars, self.stream.source, books)
+                recorder.write(bars, source, books)
             except (Transient, *UNAVAILABLE) as error:
                 logger.bind(error=error_text(error), bars=len(bars)).warning("feed.not_stored")
                 close_old_connections()
@@ -302,6 +317,18 @@ class Session:
                 logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")
                 close_old_connections()
             loop.call_soon_threadsafe(self._repaired, code, after, found)
+
+    def _look(self) -> None:
+        """Ask for the order books at the end of each minute, where no line tells of them."""
+        while not self._ending.wait((MINUTE - self._now() % MINUTE) / SECOND):
+            for pair in self.pairs:
+                try:
+                    noted = self._books.asked(self.venue.depth(pair), self._now())
+                except HeliosError as error:
+                    logger.bind(symbol=pair.symbol, error=error_text(error)).warning("feed.no_book")
+                    continue
+                if noted is not None:
+                    self._told.put(noted)
 
 
 def _reporting(target: Callable[[], None], loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:

@@ -31,7 +31,7 @@ class Command(PlainCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=["status", "read", "follow"])
-        parser.add_argument("topics", nargs="*", metavar="TOPIC", help="market, signal, risk, trade; default: all")
+        parser.add_argument("topics", nargs="*", metavar="TOPIC", help="such as market or trade; default: all")
         parser.add_argument(
             "--after", default=BEGINNING, metavar="ID", help="behind this entry; $: what comes from now on"
         )

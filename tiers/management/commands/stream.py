@@ -38,7 +38,11 @@ class Command(PlainCommand):
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--exchange", choices=STREAMED, help="default: all whose instruments active books trade")
+        parser.add_argument(
+            "--exchange",
+            help=f"{', '.join(STREAMED)}, or any of ccxt, as binance, which is asked each minute; "
+            f"default: {' and '.join(STREAMED)}",
+        )
         parser.add_argument(
             "--pairs", nargs="+", metavar="PAIR", help="such as BTC-ZAR; default: what active books trade there"
         )
@@ -55,8 +59,8 @@ async def _until_told(exchange: str | None, given: list[str] | None) -> None:
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, asked.set)
-    named: dict[str, list[str] | None] = {exchange: None} if exchange else dict.fromkeys(STREAMED)
-    if given:
+    named: dict[str, list[str] | None] = dict.fromkeys(STREAMED)
+    if exchange or given:
         one = exchange or STREAMED[0]
         named = {one: _names(one, given)}
     relaying = threading.Thread(target=relay.keep_telling, args=(stop := threading.Event(),))
@@ -76,9 +80,10 @@ async def _until_told(exchange: str | None, given: list[str] | None) -> None:
     logger.info("feed.ended")
 
 
-def _names(exchange: str, given: list[str]) -> list[str]:
+def _names(exchange: str, given: list[str] | None) -> list[str] | None:
+    """The instruments that a person means; None: what books trade. Raises: as `market_data` and `names`."""
     with market_data(exchange, get_env()) as venue:
-        return wanted.names(venue, given)
+        return wanted.names(venue, given) if given else None
 
 
 async def _stream(exchange: str, names: list[str] | None) -> None:
@@ -92,9 +97,9 @@ async def _stream(exchange: str, names: list[str] | None) -> None:
         try:
             with market_data(exchange, get_env()) as venue:
                 pairs = await asyncio.to_thread(wanted.pairs, venue, chosen.symbols, strict=names is not None)
-                lines = streams(exchange, get_env(), pairs, chosen.by_change)
+                lines = streams(exchange, get_env(), pairs, chosen.by_change) if chosen.streaming else [(None, pairs)]
                 bus = relay.bus()
-                sessions = [Session(venue, line, of_it, bus, streaming=chosen.streaming) for line, of_it in lines]
+                sessions = [Session(venue, line, of_it, bus) for line, of_it in lines]
                 await _hear(sessions, chosen, partial(_chosen, exchange, names, alone, chosen))
         except (Transient, Rejected) as error:  # what books want may be had later, what a person wants is refused now
             if names and isinstance(error, Rejected):

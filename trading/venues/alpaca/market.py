@@ -1,4 +1,4 @@
-"""Alpaca's market data over REST, in our words: bars of stocks and coins."""
+"""Alpaca's market data over REST, in our words: bars and quotes of stocks and coins."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from trading.market.bars import BarTable
 from trading.market.calendars import NEW_YORK, calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
+from trading.market.timestamps import microseconds
 from trading.venues.alpaca.client import Client, coin_bars, stock_bars
 from trading.venues.answers import Answers, BarRow, bars_of, between, shown
 from trading.venues.base import Pair
+from trading.venues.streaming import Depth, Offer
 
 VENUE: Final = "ALPACA"
 MOST_BARS: Final = 10_000  # in one page
@@ -67,6 +69,14 @@ class Market:
 
     def skew_s(self) -> float | None:
         return None
+
+    def depth(self, pair: Pair) -> Depth:
+        path, feed = "/v1beta3/crypto/us/latest/quotes", None
+        if pair.asset_class is AssetClass.EQUITY:
+            path, feed = "/v2/stocks/quotes/latest", self.feed
+        found = self.client.get(path, {"symbols": pair.code, "feed": feed})
+        quotes = _SAID.field(found, "quotes", "the newest quotes")
+        return quote(pair.code, _SAID.field(quotes, pair.code, "the newest quote of each"))
 
     def bars(
         self, pair: Pair, timeframe: str, after: datetime, until: datetime
@@ -116,6 +126,19 @@ def _pair(symbol: str) -> Pair | None:
 def _bar(row: Mapping[str, Any], pair: Pair, timeframe: str) -> BarRow:
     open_, high, low, close, volume = (_SAID.of_bar(row, name) for name in FIELDS)
     return closed(_SAID.time(_SAID.field(row, "t", "a bar")), pair, timeframe), open_, high, low, close, volume
+
+
+def quote(code: str, row: Any) -> Depth:
+    """The best bid and the best ask. Raises: `Transient`."""
+    at = microseconds(_SAID.time(_SAID.field(row, "t", "a quote")))
+    bids, asks = _offers(row, "bp", "bs"), _offers(row, "ap", "as")
+    return Depth(code, at, sequence=at, bids=bids, asks=asks, whole=True)
+
+
+def _offers(row: Any, price: str, size: str) -> list[Offer]:
+    """The best of one side; a price of 0 says that there is none."""
+    at = _SAID.decimal(row, price)
+    return [(f"{at:f}", f"{at:f}", f"{_SAID.decimal(row, size):f}")] if at else []
 
 
 def closed(start: datetime, pair: Pair, timeframe: str) -> datetime:

@@ -1,8 +1,9 @@
 """Alpaca's streams of market data, one of stocks and one of coins: what they say, and one connection.
 
-Bars come when their minute is over, and corrected ones half a minute later. Trades of stocks are not asked for: none
-tells who took the offer, and only some of them make a bar, by rules for the conditions of each exchange. Source:
-alpaca-py 0.44, whose own stream is not used, as docs/decisions/015-what-vendors-libraries-do.md says.
+Bars come when their minute is over, and corrected ones half a minute later. Of the trades of a stock none tells who
+took the offer, and only some make a bar, by rules for the conditions of each exchange. Of the order book the best of
+each side is told. Source: alpaca-py 0.44, whose own stream is not used, as
+docs/decisions/015-what-vendors-libraries-do.md says.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from loguru import logger
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from helios.errors import Transient
 from trading.enums import Side
 from trading.venues.alpaca.client import Key
-from trading.venues.alpaca.market import FIELDS, trade_id
+from trading.venues.alpaca.market import FIELDS, quote, trade_id
 from trading.venues.answers import Answers, shown
 from trading.venues.streaming import (
     LARGEST,
@@ -31,10 +33,11 @@ from trading.venues.streaming import (
     Straight,
     Trade,
     address,
-    microseconds,
+    told_at,
 )
 
-SIDES: Final = {"B": Side.BUY.value, "S": Side.SELL.value}
+TOO_MANY: Final = 405
+SIDES: Final = {"B": Side.BUY.value, "S": Side.SELL.value, "": ""}  # of a stock it is not told
 UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _SAID: Final = Answers("Alpaca's stream")
 
@@ -46,8 +49,9 @@ class Stream:
     url: str
     path: str
     key: Key
-    trades: bool = False
-    books: bool = False
+    whole: bool = False
+    trades: bool = True
+    books: bool = True
     grace_s: float = 20.0  # of a minute without a trade it tells nothing
 
     @property
@@ -75,7 +79,7 @@ class Stream:
         heard: Callable[[bytes], None],
         *,
         subscribed: Callable[[], None],
-        again: asyncio.Queue[Sequence[str]],  # noqa: ARG002 - it tells no order books here
+        again: asyncio.Queue[Sequence[str]],  # noqa: ARG002 - each quote tells all that it tells of a book
         silent_s: float = SILENT_S,
     ) -> None:
         try:
@@ -101,9 +105,9 @@ class Stream:
         await _answered(socket, msg="connected")
         await _say(socket, {"action": "auth", "key": self.key.key_id, "secret": self.key.secret})
         await _answered(socket, msg="authenticated")
-        kinds = ("bars", "updatedBars", *(["trades"] if self.trades else []))
-        await _say(socket, {"action": "subscribe", **{kind: list(codes) for kind in kinds}})
+        await _say(socket, {"action": "subscribe", **dict.fromkeys(("bars", "updatedBars"), tuple(codes))})
         await _answered(socket, T="subscription")
+        await _say(socket, {"action": "subscribe", **dict.fromkeys(("trades", "quotes"), tuple(codes))})
 
 
 async def _say(socket: ClientConnection, message: Mapping[str, Any]) -> None:
@@ -130,7 +134,9 @@ def _refuse(message: bytes) -> None:
         errors = [row for row in orjson.loads(message) if row["T"] == "error"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return
-    if errors:
+    if errors and errors[0].get("code") == TOO_MANY:  # of trades and quotes, for which plans differ; the bars are told
+        logger.bind(venue="ALPACA").warning("feed.no_trades")
+    elif errors:
         told = " ".join(f"{shown(errors[0].get('code'))} {shown(errors[0].get('msg'))}".split())
         raise Transient(f"Alpaca's stream ended with an error: {told}")
 
@@ -140,13 +146,15 @@ def _message(row: Mapping[str, Any]) -> Message | None:
     if kind in ("b", "u"):
         return _bucket(row)
     if kind == "t":
-        at, price, quantity = microseconds(row["t"]), _SAID.number(row, "p"), _SAID.number(row, "s")
-        return Trade(_code(row), at, price, quantity, SIDES[row["tks"]], trade_id(row))
+        at, price, quantity = told_at(row["t"]), _SAID.number(row, "p"), _SAID.number(row, "s")
+        return Trade(_code(row), at, price, quantity, SIDES[row.get("tks", "")], trade_id(row))
+    if kind == "q":
+        return quote(_code(row), row)
     return None
 
 
 def _bucket(row: Mapping[str, Any]) -> Bucket:
-    start = microseconds(row["t"])
+    start = told_at(row["t"])
     if start % MINUTE_US:
         raise ValueError(row["t"])
     open_, high, low, close, volume = (_SAID.number(row, name) for name in FIELDS)

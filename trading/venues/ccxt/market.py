@@ -1,4 +1,4 @@
-"""Market data of any exchange that ccxt knows, in our words: pairs of the spot market, the clock, bars."""
+"""Market data of any exchange that ccxt knows, in our words: pairs of the spot market, the clock, order books, bars."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from trading import symbols
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
+from trading.market.timestamps import microseconds
 from trading.venues.answers import Answers, BarRow, bars_of, between, shown
 from trading.venues.base import Pair
 from trading.venues.ccxt.client import Client
+from trading.venues.streaming import Depth, Offer
 
 USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
 SECOND: Final = timedelta(seconds=1)
@@ -80,6 +82,15 @@ class Market:
         after = datetime.now(UTC)
         return (self._moment(told) - before - (after - before) / 2).total_seconds()
 
+    def depth(self, pair: Pair) -> Depth:
+        found, now = self.client.ask(self.client.exchange.fetch_order_book, pair.code), datetime.now(UTC)
+        told = Answers(self.name)
+        bids, asks = (
+            [_offer(told, level) for level in told.field(found, side, "an order book")] for side in ("bids", "asks")
+        )
+        at = microseconds(now if found.get("timestamp") is None else self._moment(found["timestamp"]))
+        return Depth(pair.code, at, sequence=at, bids=bids, asks=asks, whole=True)
+
     def bars(
         self, pair: Pair, timeframe: str, after: datetime, until: datetime
     ) -> Iterator[tuple[BarTable, datetime | None]]:
@@ -120,6 +131,14 @@ class Market:
             return _EPOCH + timedelta(milliseconds=milliseconds)
         except (TypeError, ValueError, OverflowError) as error:
             raise Transient(f"{self.name} must tell times in milliseconds, was {shown(milliseconds)!r}") from error
+
+
+def _offer(told: Answers, level: Any) -> Offer:
+    if not isinstance(level, list) or len(level) < 2:
+        raise Transient(f"{told.venue} must tell levels as a price and a quantity, was {shown(level)!r}")
+    figures = dict(zip(("price", "quantity"), level, strict=False))
+    price, quantity = (f"{told.decimal(figures, name):f}" for name in figures)
+    return price, price, quantity
 
 
 def _listed(value: Any) -> list[Any]:

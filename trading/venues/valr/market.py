@@ -1,4 +1,4 @@
-"""VALR's market data over REST, in our words: pairs, the clock, bars."""
+"""VALR's market data over REST, in our words: pairs, the clock, order books, bars."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 from trading.venues.answers import Answers, BarRow, bars_of, between, shown
 from trading.venues.base import Pair
+from trading.venues.streaming import Depth
 from trading.venues.valr.client import Client
+from trading.venues.valr.order_books import UNREAD, aggregated
 
 VENUE: Final = "VALR"
 BUCKETS: Final = 300  # at most in one answer
@@ -76,6 +78,13 @@ class Market:
         told = _time(_field(self.client.get("/v1/public/time"), "time", "the time"))
         after = datetime.now(UTC)
         return (told - before - (after - before) / 2).total_seconds()
+
+    def depth(self, pair: Pair) -> Depth:
+        found = self.client.get(f"/v1/public/{pair.code}/orderbook")
+        try:
+            return aggregated(pair.code, found)
+        except UNREAD as error:
+            raise Transient(f"VALR must answer with the order book of {pair.code}, was {shown(found)!r}") from error
 
     def bars(
         self, pair: Pair, timeframe: str, after: datetime, until: datetime

@@ -37,6 +37,7 @@ class Stream:
     by_change: frozenset[str] = frozenset()
     source: str = "valr:stream"
     trades: bool = True
+    whole: bool = True
     books: bool = True
     grace_s: float = 5.0
 
@@ -71,12 +72,12 @@ class Stream:
         raise Transient("VALR's stream ended")
 
     def subscription(self, codes: Sequence[str], *, of_all: bool = False) -> str:
-        """What asks for the order books of these pairs, and, `of_all`, for their trades and bars."""
+        """What asks for the order books of these pairs, and, `of_all`, for their trades, bars and summaries."""
         by_change = [code for code in codes if code in self.by_change]
         whole = [code for code in codes if code not in self.by_change]
-        wanted = {messages.CHANGES: by_change, messages.AGGREGATED: whole}
+        wanted: dict[str, Sequence[str]] = {messages.CHANGES: by_change, messages.AGGREGATED: whole}
         if of_all:
-            wanted |= {messages.TRADES: list(codes), messages.BUCKETS: list(codes)}
+            wanted |= dict.fromkeys((messages.TRADES, messages.BUCKETS, messages.SUMMARY), tuple(codes))
         subscriptions = [{"event": event, "pairs": pairs} for event, pairs in wanted.items() if pairs]
         return orjson.dumps({"type": "SUBSCRIBE", "subscriptions": subscriptions}).decode()
 

@@ -1,0 +1,52 @@
+"""VALR's order books, in our words, as its stream and its routes tell them.
+
+Source: VALR's API documentation, read 2026-11-28.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from trading.venues.answers import MOST_NUMBER
+from trading.venues.streaming import Depth, Offer, told_at
+
+MILLISECOND: Final = 1_000
+FIGURE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
+UNREAD: Final = (KeyError, TypeError, ValueError, AttributeError)  # of what is not as documented
+
+
+def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
+    """What became of single orders, or, of a `whole` book, all of them. Raises: one of `UNREAD`."""
+    bids, asks = (
+        [_offer(each["orderId"], level["Price"], each["quantity"]) for level in data[side] for each in level["Orders"]]
+        for side in ("Bids", "Asks")
+    )
+    at, sequence, checksum = (_whole(data[name]) for name in ("LastChange", "SequenceNumber", "Checksum"))
+    return Depth(code, at * MILLISECOND, sequence, bids, asks, whole, checksum)
+
+
+def aggregated(code: str, data: dict[str, Any]) -> Depth:
+    """The best 40 levels of a side, all of them each time. Raises: one of `UNREAD`."""
+    for row in (*data["Bids"], *data["Asks"]):
+        if row["currencyPair"] != code:
+            raise ValueError(code)
+    bids, asks = (
+        [_offer(row["price"], row["price"], row["quantity"]) for row in data[side]] for side in ("Bids", "Asks")
+    )
+    return Depth(code, told_at(data["LastChange"]), _whole(data["SequenceNumber"]), bids, asks, whole=True)
+
+
+def _offer(name: str, price: str, quantity: str) -> Offer:
+    if not (NAME.fullmatch(name) and FIGURE.fullmatch(price) and FIGURE.fullmatch(quantity)):
+        raise ValueError(name)
+    if not (0 < float(price) <= MOST_NUMBER and float(quantity) <= MOST_NUMBER):
+        raise ValueError(price)
+    return name, price, quantity
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise ValueError(value)
+    return value
