@@ -173,6 +173,42 @@ def test_what_was_told_before_the_minutes_ahead_of_it_were_known_makes_higher_ba
         assert market.bars(SYMBOL, "5m", OPEN, until) == market.expected(5, until)
 
 
+def test_trades_without_a_side_and_the_best_bids_and_asks_are_stored_beside_the_venues_own_bars(
+    stack: Stack, tmp_path: Path
+) -> None:
+    start = OPEN + MINUTE
+    with streaming(stack, tmp_path, at=OPEN + timedelta(seconds=30)) as market:
+        market.start()
+        market.connected()
+        stream = market.venue.stream
+        stack.wait_for(lambda: stream.n_subscribed == 2, what="trades and quotes")
+        stream.trade("GOOG", start + timedelta(seconds=7), 747.5, 30)
+        stream.quote("GOOG", start + timedelta(seconds=8), (747.25, 2), (747.5, 1))
+        market.minute(OPEN)
+        market.minute(start)
+        market.clock.set(start + MINUTE + timedelta(seconds=30))
+        stream.quote("GOOG", start + MINUTE + timedelta(seconds=25), (740, 2), (0, 0))
+        stack.wait_for(lambda: market.known_until(start + MINUTE), what="two minutes")
+        stack.wait_for(lambda: stack.query("SELECT 1 FROM orderbook_snapshots"), what="the minute's end")
+        assert market.bars(SYMBOL, "1m", OPEN, start + MINUTE) == market.expected(1, start + MINUTE)
+    told = "SELECT ts, side, price::float, quantity::float, trade_id FROM market_trades"
+    assert stack.query(told) == [(start + timedelta(seconds=7), "", 747.5, 30.0, "1")]
+    noted = "SELECT ts, bids, asks FROM orderbook_snapshots"
+    assert stack.query(noted) == [(start + MINUTE, [["747.25", "2"]], [["747.5", "1"]])]
+
+
+def test_who_may_not_hear_the_trades_of_so_many_hears_their_bars(stack: Stack, tmp_path: Path) -> None:
+    with streaming(stack, tmp_path, at=OPEN + timedelta(seconds=30)) as market:
+        market.venue.stream.most = 0
+        market.start()
+        market.connected()
+        for number in range(3):
+            market.minute(OPEN + number * MINUTE)
+        stack.wait_for(lambda: market.known_until(OPEN + 3 * MINUTE), what="three minutes")
+        assert market.venue.stream.n_subscribed == 1
+        assert stack.query("SELECT count(*) FROM system_events WHERE kind = 'feed.lost'") == [(0,)]
+
+
 def test_a_wrong_key_is_told_and_tried_again_and_nothing_is_stored(stack: Stack, tmp_path: Path) -> None:
     with streaming(stack, tmp_path, at=OPEN) as market:
         stack.environ |= {"HELIOS_ALPACA_SECRET": "not-the-secret"}
@@ -190,9 +226,9 @@ def test_the_command_hears_stocks_and_coins_on_their_lines_until_it_is_told_to_e
         stack.environ |= {"HELIOS_ALPACA_KEY_ID": KEY_ID, "HELIOS_ALPACA_SECRET": SECRET, **urls}
         words = ["--exchange", "alpaca", "--pairs", "GOOG", "BTC/USD"]
         stack.start(ProcessSpec(name="stream", argv=[sys.executable, "manage.py", "stream", *words]))
-        stack.wait_for(lambda: venue.stream.n_subscribed == 2, what="both lines")
-        wanted = [(client.wanted["bars"], client.wanted["trades"]) for client in venue.stream.clients]
-        assert sorted(wanted) == [(["BTC/USD"], ["BTC/USD"]), (["GOOG"], [])]
+        stack.wait_for(lambda: venue.stream.n_subscribed == 4, what="bars, and trades and quotes, of both lines")
+        wanted = [(client.wanted["bars"], client.wanted["quotes"]) for client in venue.stream.clients]
+        assert sorted(wanted) == [(["BTC/USD"], ["BTC/USD"]), (["GOOG"], ["GOOG"])]
         process = stack.processes["stream"]
         stack.kill("stream", signal.SIGTERM)
         stack.wait_for(lambda: process.poll() is not None, what="its end")
