@@ -119,8 +119,8 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASES = {"default": endpoints.django_database(_servers.database_url)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# a list: Django would split a string at every comma and semicolon, also at one in a password
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": [REDIS_URL]}}
+# Nothing: Django's caches unpickle what they find, and whoever reaches Valkey could put code there for the web to run.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

@@ -8,7 +8,6 @@ from urllib.parse import quote
 import psycopg2.extensions
 import pytest
 import redis
-from django.core.cache.backends.redis import RedisCache
 from flower.utils.broker import Broker
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,8 +110,3 @@ def test_a_socket_in_any_folder_reaches_every_client(folder: str, password: str)
     assert (broker["path"], broker["password"], broker["db"]) == (f"{folder}/valkey.sock", password, 3)
     entry = endpoints.django_database(f"postgresql://me@/h?host={quote(folder, safe='')}&port=5433")
     assert (entry["HOST"], entry["PORT"]) == (folder, "5433")
-
-
-def test_a_comma_in_a_password_makes_no_second_server_of_the_cache() -> None:
-    cache = RedisCache(["redis://:a,b;c@h/0"], {})
-    assert cache._servers == ["redis://:a,b;c@h/0"]

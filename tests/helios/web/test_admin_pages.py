@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import re
 from typing import Any
 
 import pytest
+import redis
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
@@ -153,3 +156,22 @@ def test_no_page_offers_an_action_that_no_rule_covers(name: str) -> None:
         ruled = set(page.action_routes) if isinstance(page, RoledAdmin) else set()
         guarded = {each for each in offered if getattr(getattr(page, each, None), "allowed_permissions", None)}
         assert offered - ruled - guarded - {"delete_selected"} == set(), page
+
+
+class _Code:
+    """What runs where its pickle is read."""
+
+    def __reduce__(self) -> Any:
+        return exec, ("import tests.helios.web.test_admin_pages as here; here.RAN.append(1)",)
+
+
+RAN: list[int] = []
+
+
+def test_nothing_that_lies_in_valkey_is_run_by_the_web(admin_client: Client, clean_redis: redis.Redis) -> None:
+    """The search box of the admin reads Django's cache by a key that anybody can work out."""
+    user = User.objects.get(username="admin")
+    digest = hashlib.sha256(f"{user.pk}_book".encode()).hexdigest()
+    clean_redis.set(f":1:unfold_search_{digest}", pickle.dumps(_Code()))
+    assert "Books" in admin_client.get(reverse("admin:search"), {"s": "book"}).content.decode()
+    assert RAN == []
