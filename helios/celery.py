@@ -12,12 +12,13 @@ from celery.signals import task_prerun
 from django.conf import settings
 from django.db import close_old_connections
 
-from helios.errors import HeliosError, error_text
+from helios.errors import HeliosError, Rejected, error_text
 from helios.liveness import begin_task, told_to_end
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
 
 PREFIX: Final = "CELERY_"
+MAINTENANCE: Final = "maintenance"  # the queue, and the component that works on it
 
 
 class OfCelery(Mapping[str, Any]):
@@ -45,7 +46,13 @@ class SelfContainedTask(Task):  # type: ignore[type-arg]
     abstract = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task; called by a worker, an error that leans on a module is replaced by its text."""
+        """Run the task; called by a worker, an error that leans on a module is replaced by its text.
+
+        Raises: `Rejected` in the worker of maintenance for what is not its own: whoever reaches a queue can send to it
+        whatever he likes, and its role of the database may do more than that of others.
+        """
+        if os.environ.get("HELIOS_COMPONENT") == MAINTENANCE and (queue := _queue_of(self)) != MAINTENANCE:
+            raise Rejected(f"task {self.name} must run in a worker of queue {queue}, was sent to {MAINTENANCE}")
         if self.request.called_directly:
             return super().__call__(*args, **kwargs)
         try:
@@ -59,6 +66,10 @@ class SelfContainedTask(Task):  # type: ignore[type-arg]
             if told is error:
                 raise
             raise told from None
+
+
+def _queue_of(task: Task) -> str:  # type: ignore[type-arg]
+    return str(task.app.amqp.router.route({}, task.name)["queue"].name)
 
 
 def readable_elsewhere(error: BaseException) -> Exception:

@@ -37,6 +37,7 @@ ROOT: Final = "helios_modules"
 COMPILED: Final = "__pycache__"
 KEPT: Final = 4  # copies of one module that a process keeps, beside those in use
 PRODUCT: Final = ("helios", "tiers", "trading", "sentinel")  # the installation: a module may use it, not change it
+WITHOUT_MODULES: Final = frozenset({"maintenance", "web", "flower", "beat", "stream"})  # components, by their names
 DEFAULT_PACKAGES: Final = ("tiers", "trading", "examples.modules")  # the setting MODULE_PACKAGES replaces it
 
 
@@ -103,9 +104,12 @@ def load_code(
 
     From then on nothing of `packages` (those that modules may be loaded from), but for Helios itself, is imported from
     disk in this process: nobody hashed or tested what lies there.
-    Raises `ModuleLoadFailed` with the reason: files that are not those of `digest`, an import that fails, no function
-    `run`, another VERSION than `version` (where one is given). Nothing half loaded stays behind.
+    Raises `ModuleLoadFailed` with the reason: a process that runs no tiers, files that are not those of `digest`, an
+    import that fails, no function `run`, another VERSION than `version` (where one is given). Nothing half loaded stays
+    behind.
     """
+    if (component := os.environ.get("HELIOS_COMPONENT", "")) in WITHOUT_MODULES:
+        raise ModuleLoadFailed(f"code of modules must be loaded by workers of cycles alone, not by {component}")
     with _loading:
         found = _loaded.get((slot, digest))
         if found is not None:

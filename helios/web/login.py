@@ -27,7 +27,7 @@ BROWSER_DAYS: Final = 365
 
 def known_browsers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Any:
     """Middleware: a browser keeps who logged in there; unknown ones share the rate of their address's strangers."""
-    from helios.web import throttling  # noqa: PLC0415 - with Redis's client, which few commands need
+    from helios.web import throttling  # noqa: PLC0415 - which needs the answer below
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if request.path != LOGIN or request.method != "POST":

@@ -1,18 +1,19 @@
-"""How often one user, or one address without a name, may ask: a sliding window in Redis.
+"""How often one user, or one address without a name, may ask this process: a sliding window in its memory.
 
-While Redis is away every request passes, and the log says so: a limit that cannot be counted must not stop the desk.
+It is nobody else's: what workers can write, as all of Valkey, must not keep the desk from a halt.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import redis
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -22,7 +23,6 @@ from rest_framework.throttling import BaseThrottle
 
 from helios import outage
 from helios.db.failures import UNAVAILABLE
-from helios.redis_client import connect
 from helios.web import roles
 from helios.web.lanes import LOGIN, READING, is_safer
 from helios.web.login import too_many
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView  # it reads this class from the settings while it is imported itself
 
 SECONDS: Final = {"s": 1, "min": 60, "h": 3_600, "day": 86_400}
-TIMEOUT_S: Final = 0.25
-LEAVE_ALONE_S: Final = 5.0  # after a failure Redis is not asked for so long: requests must not wait for it one by one
+MOST: Final = 100_000  # who ask; some 30 MB
 STRANGER: Final = "anon"
 ADMIN: Final = "/admin/"
 
@@ -138,37 +137,35 @@ def browser_wait_s(browser: str) -> float:
 
 def count(who: str, rate: Rate) -> float:
     """Count one request of `who`; the seconds it has to wait, 0 when it may pass."""
-    if time.monotonic() < _Away.until:
-        return 0.0
-    try:
-        return _count(_client(settings.REDIS_URL), who, rate, now=time.time())
-    except (redis.RedisError, OSError) as error:
-        _Away.until = time.monotonic() + LEAVE_ALONE_S
-        logger.bind(error=str(error), for_s=LEAVE_ALONE_S).warning("throttle.suspended")
-        return 0.0
+    return _WINDOWS.ask(who, rate, time.monotonic())
 
 
-class _Away:
-    """Until when (monotonic) this process leaves Redis alone."""
+@dataclass(slots=True)
+class Windows:
+    """What each has been admitted in its last two windows; of more than `MOST` who ask, who asked longest ago goes."""
 
-    until = 0.0
+    _admitted: OrderedDict[tuple[str, Rate], tuple[float, int, int]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, who: str, rate: Rate, at: float) -> float:
+        """As `count`; `at` is in seconds.
+
+        Only what was admitted counts, so that asking again does not push the end away.
+        """
+        window, passed = divmod(at, rate.period_s)
+        with self._lock:
+            last, before, now = self._admitted.pop((who, rate), (window, 0, 0))
+            if last != window:
+                before, now = (now if last == window - 1 else 0), 0
+            wait = wait_s(rate, before=before, now=now, share=passed / rate.period_s)
+            self._admitted[who, rate] = window, before, now + (wait <= 0)
+            if len(self._admitted) > MOST:
+                self._admitted.popitem(last=False)
+        return wait
+
+    def forget(self) -> None:
+        """Nobody has asked."""
+        self._admitted.clear()
 
 
-def _count(client: redis.Redis, who: str, rate: Rate, *, now: float) -> float:
-    window, passed = divmod(now, rate.period_s)
-    key = f"helios:throttle:{who}:{rate.period_s}:{{}}".format
-    current = key(int(window))
-    pipe = client.pipeline(transaction=True)
-    pipe.get(key(int(window) - 1))
-    pipe.incr(current)
-    pipe.expire(current, 2 * rate.period_s)
-    replies: list[Any] = pipe.execute()
-    wait = wait_s(rate, before=int(replies[0] or 0), now=int(replies[1]) - 1, share=passed / rate.period_s)
-    if wait > 0:
-        client.decr(current)  # only what was admitted counts, so that asking again does not push the end away
-    return wait
-
-
-@lru_cache(maxsize=4)
-def _client(url: str) -> redis.Redis:
-    return connect(url, timeout_s=TIMEOUT_S)
+_WINDOWS: Final = Windows()

@@ -52,7 +52,7 @@ def _forget() -> None:
     forget()
     flags.forget()
     process.forget()
-    throttling._Away.until = 0.0
+    throttling._WINDOWS.forget()
 
 
 @pytest.fixture

@@ -51,6 +51,13 @@ def test_two_contents_live_side_by_side(beside):
     assert one.__name__.startswith("helios_modules.risk_")
 
 
+@pytest.mark.parametrize("component", ["maintenance", "web"])
+def test_who_runs_no_tiers_loads_no_code(beside, monkeypatch, component):
+    monkeypatch.setenv("HELIOS_COMPONENT", component)
+    with pytest.raises(ModuleLoadFailed, match=f"must be loaded by workers of cycles alone, not by {component}"):
+        beside(package(1))
+
+
 def test_contents_whose_hashes_begin_alike_stay_apart_whatever_becomes_of_one(beside, monkeypatch):
     real = sources.digest_of
     monkeypatch.setattr(sources, "digest_of", lambda path, files: f"{'0' * 32}{real(path, files)[32:]}")

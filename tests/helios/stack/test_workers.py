@@ -8,7 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from kombu import Connection
 
+from helios.celery import app
 from helios.env import Env
 from helios.stack import children, endpoints, processes, runner, workers
 from helios.stack.children import StackError
@@ -31,6 +33,15 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
         pids = list(running.pids().values())
         assert workers.answering(endpoints.celery_broker(stack.valkey.url())) >= {"worker", "gpu", "maintenance"}
         assert set(running.pids()) == {"worker", "gpu", "maintenance", "beat"}
+        with Connection(endpoints.celery_broker(stack.valkey.url())) as broker:
+            for name, args in (("tiers.predict", [1]), ("celery.map", [{"task": "tiers.predict"}, [1]])):
+                app.send_task(name, args, queue="maintenance", connection=broker)
+        told = env.var_dir / "logs" / "maintenance.out"
+        for name, queue in (("tiers.predict", "gpu"), ("celery.map", "default")):
+            sentence = f"task {name} must run in a worker of queue {queue}, was sent to maintenance"
+            stack.wait_for(
+                lambda said=sentence: said in told.read_text(), what="a task that is none of its own refused"
+            )
         (child,) = descendants(running.pids()["gpu"])[-1:]
         assert "spawn" in " ".join(psutil.Process(child).cmdline()), "CUDA must not be forked"
         readied = "SELECT 1 FROM module_processes WHERE component = 'gpu' AND pid = %s"

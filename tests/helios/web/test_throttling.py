@@ -1,9 +1,8 @@
-"""How often one may ask: a sliding window, counted in Redis, and no hindrance while Redis is away."""
+"""How often one may ask: a sliding window, counted in the memory of the web process alone."""
 
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from helios.events.admin import SystemEventAdmin
 from helios.web import throttling
-from helios.web.throttling import Rate, wait_s
+from helios.web.throttling import Rate, Windows, wait_s
 from tests.support import warm
 from tests.support.people import Api
 
@@ -83,17 +82,19 @@ def test_rates_of_every_unit_are_read() -> None:
     assert [Rate.parse(f"7/{unit}").period_s for unit in ("s", "min", "h", "day")] == [1, 60, 3600, 86400]
 
 
-def test_redis_counts_as_the_plain_window_does(clean_redis: redis.Redis) -> None:
-    rate, plain = Rate(limit=5, period_s=60), Plain(Rate(limit=5, period_s=60))
-    for step in range(60):
-        now = 1_000_000.0 + step * 7.3
-        assert throttling._count(clean_redis, "tests", rate, now=now) == pytest.approx(plain.ask(now), abs=1e-6)
+@given(RATES, st.lists(st.floats(0, 0.3), min_size=1, max_size=200))
+def test_windows_count_as_the_plain_one_does(rate: Rate, gaps: list[float]) -> None:
+    windows, plain, now = Windows(), Plain(rate), 1_000_000.0
+    for gap in gaps:
+        now += gap * rate.period_s
+        assert windows.ask("tests", rate, now) == plain.ask(now)
 
 
-def test_counts_leave_redis_by_themselves(clean_redis: redis.Redis) -> None:
-    throttling._count(clean_redis, "tests", Rate(limit=5, period_s=60), now=time.time())
-    (key,) = clean_redis.keys("helios:throttle:*")
-    assert 0 < clean_redis.ttl(key) <= 120
+def test_however_many_ask_some_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttling, "MOST", 3)
+    windows, rate = Windows(), Rate(limit=1, period_s=60)
+    assert [windows.ask(str(who), rate, 1.0) for who in range(5)] == [0.0] * 5
+    assert [windows.ask(str(who), rate, 1.0) > 0 for who in (4, 3, 2, 0)] == [True, True, True, False]
 
 
 # --- over HTTP ---
@@ -202,24 +203,15 @@ def test_guessing_tokens_is_slowed_down_and_those_with_a_token_go_on(viewer: Api
 
 
 @pytest.mark.django_db
-def test_while_redis_is_away_requests_pass(viewer: Api, settings: Any, tmp_path: Any) -> None:
-    settings.API_RATES = {**settings.API_RATES, "read": "1/h"}
-    settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
-    assert [viewer.get("segments").status_code for _ in range(4)] == [200] * 4
-
-
-@pytest.mark.django_db
-def test_an_away_redis_is_said_once_and_left_alone_for_a_while(
-    control_plane: None, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+def test_nothing_that_lies_in_valkey_holds_up_a_halt(
+    operator: Api, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    from loguru import logger
+    def no_valkey(*_: object, **__: object) -> None:
+        raise AssertionError("asked Valkey")
 
-    settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
-    said: list[str] = []
-    sink = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
-    try:
-        for _ in range(5):
-            assert throttling.count("tests", Rate(limit=1, period_s=60)) == 0
-    finally:
-        logger.remove(sink)
-    assert said == ["throttle.suspended"]
+    settings.API_RATES = {**settings.API_RATES, "safer": "2/h"}
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Connection, "connect", no_valkey)
+        patch.setattr(redis.UnixDomainSocketConnection, "connect", no_valkey)
+        answers = [operator.post("/api/books/main/halt", {"reason": "x"}).status_code for _ in range(3)]
+    assert answers == [404, 404, 429]
