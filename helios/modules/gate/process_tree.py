@@ -3,7 +3,8 @@
 The first process and its own child are ours (`confinement`): they are ended, not counted. A process belongs to the
 family when it descends from the first one, shares its group, or carries the run's
 token in its environment, which children inherit even when they leave the group and lose their parent. Who was
-seen once is remembered.
+seen once is remembered. A process lives while one of its threads does: of one whose first thread has ended the kernel
+tells at a living thread.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
 PIPE_MB: Final = 1 / 16  # that a pipe keeps at most; the filter lets nobody make one larger
 FILE_MB: Final = 1 / 512  # that the kernel keeps of a file or link in memory, with its name, besides what is in it
 _KB: Final = re.compile(r"^Vm(?:PTE|Swap):\s*([0-9]+) kB", re.MULTILINE)
+_PSS: Final = re.compile(r"^Pss:\s*([0-9]+) kB", re.MULTILINE)
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+ENDED: Final = ("Z", "X", "")  # states of a thread that has; of one that is gone there is none
 ROUNDS: Final = 100  # of ending, while new ones keep appearing
 PATIENT_ROUNDS: Final = 20  # in which ours, once alone, may end by themselves: they collect what is left
 
@@ -54,11 +58,12 @@ class ProcessTree:
         and links in a memory of their own, and pipes, with a name or without, each as if it were full.
         """
         members = [process for process in self._members() if process.pid not in self._guards]
-        resident = sum(_resident(process) for process in members)
+        places = [place for process in members if (place := _place(process)) is not None]
+        resident = sum(map(_resident, places))
         if len(members) > 1 and resident > enough_mb * 2**20:
-            resident = sum(_proportional(process) for process in members)
-        resident += sum(_not_resident(process) for process in members)
-        beside_mb = _files_mb(members) + PIPE_MB * len({pipe for process in members for pipe in _pipes(process)})
+            resident = sum(map(_proportional, places))
+        resident += sum(map(_not_resident, places))
+        beside_mb = _files_mb(places) + PIPE_MB * len({pipe for place in places for pipe in _pipes(place)})
         return ResourceUsage(memory_mb=resident / 2**20 + beside_mb, processes=len(members))
 
     def end(self) -> None:
@@ -83,75 +88,87 @@ class ProcessTree:
             self._guards |= {process.pid for process in self._first.children()}
             self._remember(self._first.children(recursive=True))
         self._remember(process for process in psutil.process_iter() if self._carries_token(process))
-        return [process for process in self._seen.values() if _lives(process)]
+        return [process for process in self._seen.values() if _place(process) is not None]
 
     def _remember(self, processes: Iterable[psutil.Process]) -> None:
         for process in processes:
             self._seen.setdefault(process.pid, process)
 
     def _carries_token(self, process: psutil.Process) -> bool:
+        entry = f"{TOKEN}={self._token}"
         try:
-            return bool(process.environ().get(TOKEN) == self._token)
-        except (psutil.Error, OSError):
+            return entry in _read(Path(f"/proc/{process.pid}/environ")).split("\0") or (
+                process.status() == psutil.STATUS_ZOMBIE
+                and (place := _place(process)) is not None
+                and entry in _read(place / "environ").split("\0")
+            )
+        except psutil.Error:
             return False
 
 
-def _resident(process: psutil.Process) -> float:
+def _place(process: psutil.Process) -> Path | None:
+    """Where the kernel tells of a process; None where none of its threads lives."""
+    own = Path(f"/proc/{process.pid}")
+    with contextlib.suppress(psutil.Error, OSError):
+        if not process.is_running():
+            return None
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return own
+        return next((task for task in (own / "task").iterdir() if _state(task) not in ENDED), None)
+    return None
+
+
+def _state(task: Path) -> str:
+    return _read(task / "stat").rpartition(") ")[2][:1]
+
+
+def _read(file: Path) -> str:
+    """What stands there; empty where nothing does any more."""
     try:
-        return float(process.memory_info().rss)
-    except psutil.Error:
-        return 0.0
-
-
-def _proportional(process: psutil.Process) -> float:
-    """Resident memory with shared pages divided by who shares them, where the kernel tells."""
-    try:
-        full = process.memory_full_info()
-    except (psutil.Error, OSError):
-        return _resident(process)
-    return float(getattr(full, "pss", full.rss))
-
-
-def _not_resident(process: psutil.Process) -> float:
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
+        return file.read_text(errors="replace")
     except OSError:
-        return 0.0
-    return 1_024 * float(sum(map(int, _KB.findall(status))))
+        return ""
 
 
-def _pipes(process: psutil.Process) -> Iterator[tuple[int, int]]:
+def _resident(place: Path) -> float:
+    _, _, rest = _read(place / "statm").partition(" ")
+    return float(rest.partition(" ")[0] or 0) * PAGE
+
+
+def _proportional(place: Path) -> float:
+    """Resident memory with shared pages divided by who shares them, where the kernel tells."""
+    found = _PSS.search(_read(place / "smaps_rollup"))
+    return 1_024 * float(found[1]) if found else _resident(place)
+
+
+def _not_resident(place: Path) -> float:
+    return 1_024 * float(sum(map(int, _KB.findall(_read(place / "status")))))
+
+
+def _pipes(place: Path) -> Iterator[tuple[int, int]]:
     with contextlib.suppress(OSError):
-        for each in Path(f"/proc/{process.pid}/fd").iterdir():
+        for each in (place / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
                 found = each.stat()
                 if stat.S_ISFIFO(found.st_mode):
                     yield found.st_dev, found.st_ino
 
 
-def _files_mb(members: Iterable[psutil.Process]) -> float:
+def _files_mb(places: Iterable[Path]) -> float:
     """What lies in file systems in memory that members see and we do not; all of them see the same."""
-    ours = dict(_in_memory("self"))
-    for process in members:
+    ours = dict(_in_memory(Path("/proc/self")))
+    for member in places:
         with contextlib.suppress(OSError):
-            seen = [os.statvfs(f"/proc/{process.pid}/root{place}") for device, place in _in_memory(process.pid)
-                    if device not in ours]  # fmt: skip
+            seen = [os.statvfs(f"{member}/root{place}") for device, place in _in_memory(member) if device not in ours]
             filled = sum(each.f_frsize * (each.f_blocks - each.f_bfree) for each in seen) / 2**20
             return filled + FILE_MB * sum(each.f_files - each.f_ffree for each in seen)
     return 0.0
 
 
-def _in_memory(process: int | str) -> Iterator[tuple[str, str]]:
+def _in_memory(member: Path) -> Iterator[tuple[str, str]]:
     """Device and place of each such file system of a process."""
-    for line in Path(f"/proc/{process}/mountinfo").read_text(errors="replace").splitlines():
+    for line in (member / "mountinfo").read_text(errors="replace").splitlines():
         mount, _, system = line.partition(" - ")
         if system.startswith("tmpfs "):
             _, _, device, _, place, *_ = mount.split(" ")
             yield device, place
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False

@@ -96,3 +96,25 @@ def test_the_tables_of_what_is_only_read_count_as_memory(gate):  # noqa: F811
     """
     ended = gate(source, memory_mb=400)
     assert ended.reason.startswith("it may use 400 MB of memory, used ")
+
+
+def test_who_goes_on_without_his_first_thread_is_counted_and_measured(gate):  # noqa: F811
+    source = """
+        import ctypes, os, threading, time
+        def fill():
+            kept = []
+            while len(kept) < 8:
+                kept.append(b"x" * 50_000_000)
+                time.sleep(0.02)
+            time.sleep(30)
+        def run(value):
+            for _ in range({n}):
+                if not os.fork():
+                    threading.Thread(target={what}).start()
+                    ctypes.CDLL(None).syscall(60, 0)
+            time.sleep(10)
+    """
+    ended = gate(source.format(n=2, what="fill"), memory_mb=400)
+    assert ended.reason.startswith("it may use 400 MB of memory, used "), ended
+    ended = gate(source.format(n=30, what="lambda: time.sleep(30)"), memory_mb=4_000)
+    assert ended.reason.startswith("it may run "), ended
