@@ -106,6 +106,10 @@ class MarketData(Protocol):
         """What stands in front of its symbols, such as VALR."""
         ...
 
+    def end_waits(self) -> None:
+        """Have each call that waits for its turn, or to try again, raise `Transient` now; for any thread to say."""
+        ...
+
     @property
     def settled_s(self) -> float:
         """What it does not speak of for so long had no trade."""

@@ -69,22 +69,62 @@ def tried(once: Callable[[], T], sleep: Callable[[float], None]) -> T:
     return once()
 
 
-class RestClient:
-    """One connection pool to a venue. `sleep` is how it waits between tries and for its turn."""
+class Waiting:
+    """A client as it waits between tries and for its turn: by `sleep` where it is given, else until `end_waits`."""
+
+    def __init__(self, sleep: Callable[[float], None] | None) -> None:
+        self._unwanted = threading.Event()
+        self.sleep = sleep or self._wait
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its connections, and all waits."""
+        self.end_waits()
+
+    def end_waits(self) -> None:
+        """Have whoever waits, or would from now on, give up with `Transient`, in whatever thread."""
+        self._unwanted.set()
+
+    def _wait(self, pause_s: float) -> None:
+        if self._unwanted.wait(pause_s):
+            raise Transient("a request was given up while it waited: nobody wants its answer any more")
+
+
+class OfClient:
+    """What every market is that asks through a client: closed with it, and patient as it is."""
+
+    __slots__ = ()
+    client: Waiting
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def end_waits(self) -> None:
+        self.client.end_waits()
+
+
+class RestClient(Waiting):
+    """One connection pool to a venue."""
 
     venue: ClassVar[str]  # as sentences name it
     breaker: ClassVar[str]
     limited: ClassVar[str] = ""  # the header in which it says that it has had enough, whatever the status
     errors: ClassVar[tuple[set[str], ...]]  # an answer with all names of any of these tells an error
 
-    def __init__(self, url: str, *, sleep: Callable[[float], None] = time.sleep, timeout_s: float = TIMEOUT_S) -> None:
-        self.sleep = sleep
+    def __init__(self, url: str, *, sleep: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        super().__init__(sleep)
         self.http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_s, follow_redirects=False)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        super().close()
         self.http.close()
 
     def ask(

@@ -100,6 +100,7 @@ class Session:
             await asyncio.gather(ended, self._watch(), self._compare_clocks(), *hearing)
         finally:
             self._ending.set()
+            self.venue.end_waits()
             self._told.put(None)
             self._asked.put(None)
             for thread in threads:

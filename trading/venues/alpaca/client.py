@@ -7,7 +7,6 @@ answer for ever, takes it whole whatever its size, and knows no breaker.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -51,7 +50,7 @@ class Client(RestClient):
     errors = ({"message"},)
 
     def __init__(
-        self, url: str, *, key: Key, sleep: Callable[[float], None] = time.sleep, timeout_s: float = TIMEOUT_S
+        self, url: str, *, key: Key, sleep: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S
     ) -> None:
         super().__init__(url, sleep=sleep, timeout_s=timeout_s)
         self.key = key

@@ -23,6 +23,7 @@ from trading.market.timestamps import microseconds
 from trading.venues.alpaca.client import Client, coin_bars, stock_bars
 from trading.venues.answers import Answers, BarRow, bars_of, between, shown
 from trading.venues.base import Pair
+from trading.venues.rest import OfClient
 from trading.venues.streaming import Depth, Offer
 
 VENUE: Final = "ALPACA"
@@ -37,7 +38,7 @@ FIELDS: Final = ("o", "h", "l", "c", "v")
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class Market(OfClient):
     """Alpaca as a source of bars; see `trading.venues.base.MarketData`. `feed` is the one of stocks: iex or sip."""
 
     client: Client
@@ -49,12 +50,6 @@ class Market:
     def of(cls, env: Env) -> Self:
         """As this installation is set up. Raises: `Rejected` where it has no key."""
         return cls(Client.of(env), env.alpaca_feed)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *of: object) -> None:
-        self.client.__exit__(*of)
 
     def source(self, pair: Pair) -> str:
         return f"alpaca:{self.feed if pair.asset_class is AssetClass.EQUITY else 'us'}"

@@ -59,13 +59,13 @@ def _whole(raw: BaseHTTPResponse) -> bytes:
     return bytes(body)
 
 
-class Client:
-    """One exchange. `sleep` is how it waits between tries."""
+class Client(rest.Waiting):
+    """One exchange."""
 
-    def __init__(self, exchange: ccxt.Exchange, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, exchange: ccxt.Exchange, *, sleep: Callable[[float], None] | None = None) -> None:
+        super().__init__(sleep)
         self.exchange = exchange
         self.name: str = exchange.id.upper()
-        self._sleep = sleep
         exchange.timeout = rest.TIMEOUT_S * 1_000
         for scheme in ("http://", "https://"):
             exchange.session.mount(scheme, Bounded())
@@ -81,6 +81,7 @@ class Client:
         exchange.parse_ohlcv = timed
 
     def close(self) -> None:
+        super().close()
         self.exchange.session.close()
 
     def ask(self, call: Callable[..., Any], *args: Any) -> Any:
@@ -89,7 +90,7 @@ class Client:
         Raises: `Transient` where the exchange does not answer properly after several tries, `CircuitOpen` while it is
         left alone, `Rejected` where it refuses.
         """
-        return rest.tried(lambda: self._once(call, *args), self._sleep)
+        return rest.tried(lambda: self._once(call, *args), self.sleep)
 
     def _once(self, call: Callable[..., Any], *args: Any) -> Any:
         with breaker(BREAKER, record_if=lambda error: not isinstance(error, rest.Throttled)):

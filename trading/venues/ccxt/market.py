@@ -21,6 +21,7 @@ from trading.market.timestamps import microseconds
 from trading.venues.answers import Answers, BarRow, bars_of, between, shown
 from trading.venues.base import Pair
 from trading.venues.ccxt.client import Client
+from trading.venues.rest import OfClient
 from trading.venues.streaming import Depth, Offer
 
 USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
@@ -30,7 +31,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class Market(OfClient):
     """An exchange as a source of bars; see `trading.venues.base.MarketData`."""
 
     client: Client
@@ -50,12 +51,6 @@ class Market:
         if isinstance(of_markets, dict) and "spot" in _listed(of_markets.get("types")):
             of_markets["types"] = ["spot"]  # its other markets have other servers
         return cls(Client(made))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.close()
 
     @property
     def name(self) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -56,7 +55,7 @@ class Client(RestClient):
     venue, breaker, limited = "VALR", BREAKER, "x-valr-ratelimited"
     errors = ({"code", "message"}, {"error"})
 
-    def __init__(self, url: str, *, sleep: Callable[[float], None] = time.sleep, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, sleep: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(url, sleep=sleep, timeout_s=timeout_s)
         self._paces = {limit: Pace(*limit) for limit in (PUBLIC, QUICK)}
 

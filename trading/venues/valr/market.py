@@ -18,6 +18,7 @@ from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 from trading.venues.answers import Answers, BarRow, bars_of, between, shown
 from trading.venues.base import Pair
+from trading.venues.rest import OfClient
 from trading.venues.streaming import Depth
 from trading.venues.valr.client import Client
 from trading.venues.valr.order_books import UNREAD, aggregated
@@ -32,7 +33,7 @@ _CODE: Final = re.compile(r"[A-Z0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class Market(OfClient):
     """VALR as a source of bars; see `trading.venues.base.MarketData`."""
 
     client: Client
@@ -43,12 +44,6 @@ class Market:
     def of(cls, env: Env) -> Self:
         """As this installation is set up."""
         return cls(Client.of(env))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *of: object) -> None:
-        self.client.__exit__(*of)
 
     def source(self, pair: Pair) -> str:  # noqa: ARG002 - all of them have one
         return "valr:buckets"

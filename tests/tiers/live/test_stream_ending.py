@@ -1,0 +1,41 @@
+"""The end of a stream that asks a venue which has had enough of it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+from helios.stack.processes import ProcessSpec
+from tests.support.harness import Stack
+from tests.support.venues.tape import MINUTE, Tape
+from tests.support.venues.valr import StandIn
+
+PAUSE_S = 60
+
+
+def test_it_ends_while_a_request_waits_out_the_venues_pause_and_what_is_closed_is_stored(stack: Stack) -> None:
+    tape, now = Tape(), datetime.now(UTC)
+    tape.add(now - timedelta(hours=2), "100", "1")
+    with StandIn({("BTC", "ZAR"): tape}) as venue:
+        enough = HTTPStatus.TOO_MANY_REQUESTS, {"code": -6, "message": "Too many requests"}
+        venue.limits = lambda status: {"retry-after": str(PAUSE_S)} if status == enough[0] else {}  # type: ignore[method-assign]
+        venue.faults.next("/buckets", *[enough] * 9)
+        stack.environ["HELIOS_VALR_URL"] = venue.url
+        stack.start(ProcessSpec(name="stream", argv=[sys.executable, "manage.py", "stream", "--pairs", "BTC-ZAR"]))
+        stack.wait_for(lambda: venue.asked["/v1/public/BTCZAR/buckets"], what="a request for what was missed")
+        stack.wait_for(lambda: venue.stream.n_subscribed, what="a subscription")
+        closed = now.replace(second=0, microsecond=0)
+        tape.add(closed - MINUTE / 2, "101", "1")
+        (bar,) = tape.minutes(closed - MINUTE, closed)
+        venue.stream.bucket("BTCZAR", bar)
+        stored = "SELECT count(*) FROM market_ohlc WHERE symbol = 'VALR:BTC-ZAR' AND timeframe = '1m'"
+        stack.wait_for(lambda: stack.value(stored) == 1, what="the closed minute")
+        process, told = stack.processes["stream"], time.monotonic()
+        stack.kill("stream", signal.SIGTERM)
+        stack.wait_for(lambda: process.poll() is not None, what="its end")
+    assert process.poll() == 0
+    assert time.monotonic() - told < PAUSE_S / 3
+    assert venue.asked["/v1/public/BTCZAR/buckets"] == 1
