@@ -23,6 +23,7 @@ _READABLE: Final = """
 """
 LONG_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {  # those that hold something of every symbol, or a trace
     "aether_risk_decisions": ("symbols", "expected_return", "size", "max_weight", "denials", "tail"),
+    "bus_poison": ("body",),
     "decision_ledger": ("payload",),
     "django_celery_results_taskresult": ("result", "traceback", "meta", "task_args", "task_kwargs"),
     "engineered_features": ("values",),

@@ -54,7 +54,7 @@ _TABLES: Final = (  # what a worker may, what the worker of maintenance may, and
     (READ, FORGET, "django_celery_results_groupresult django_celery_results_chordcounter"),
     (f"{CHANGE} (value, token)", WRITE, "control_generations"),
     (ADD, ADD, "system_events circuit_breaker_events"),
-    (READ, READ, "bus_poison"),
+    ("SELECT, INSERT, DELETE, UPDATE (body, fault, state, updated_at)", READ, "bus_poison"),
     (f"{CHANGE} ({_BREAKER})", f"{CHANGE} ({_BREAKER})", "circuit_breakers"),
     (f"{CHANGE} ({_SLOT})", WRITE, "modules"),
     (f"{CHANGE} (state, error, loaded_at, updated_at)", WRITE, "module_versions"),

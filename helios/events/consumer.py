@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from loguru import logger
 
+from helios.db.lengths import LONG
 from helios.db.text import clean
 from helios.errors import DataError, error_text
 from helios.events.bus import BEGINNING, Bus, Entry, Event, key
@@ -19,7 +20,6 @@ IDLE_MS: Final = 60_000  # after which an event that a consumer has taken and no
 AT_ONCE: Final = 10
 KEPT: Final = 1_000  # of what was set aside, of a topic for a group
 GROUP: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-LONGEST_BODY: Final = 1 << 20  # letters; of a longer one a part is kept, which nobody can take in
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,12 +121,15 @@ class Consumer:
         return f"helios:bus-begun:{entry.topic}:{self.group}"
 
     def _set_aside(self, entry: Entry, fault: str) -> None:
-        told = {"body": clean(entry.body[:LONGEST_BODY]), "fault": clean(fault)[:255]}
-        PoisonMessage.objects.update_or_create(
-            topic=entry.topic,
-            group=self.group,
-            entry=entry.id,
-            defaults={**told, "state": PoisonMessage.State.ASIDE},
+        body = (
+            clean(entry.body).encode()[:LONG].decode(errors="ignore")
+        )  # of a longer one a part, which nobody takes in
+        told = {"body": body, "fault": clean(fault)[:255]}
+        PoisonMessage.objects.bulk_create(
+            [PoisonMessage(topic=entry.topic, group=self.group, entry=entry.id, **told)],
+            update_conflicts=True,
+            unique_fields=["topic", "group", "entry"],
+            update_fields=[*told, "state", "updated_at"],
         )
         of_group = PoisonMessage.objects.filter(topic=entry.topic, group=self.group).order_by("-pk")
         PoisonMessage.objects.filter(pk__in=[row.pk for row in of_group.only("pk")[KEPT : KEPT + AT_ONCE]]).delete()

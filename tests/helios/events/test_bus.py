@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import pytest
 import redis
+from django.db import ProgrammingError, connection
 from django.test import Client
 
+from helios.db.lengths import LONG
 from helios.errors import DataError, Transient
 from helios.events import bus as bus_room
 from helios.events import consumer
@@ -15,6 +17,7 @@ from helios.events.bus import Bus, Event, key
 from helios.events.consumer import PATIENCE, Consumer
 from helios.events.models import PoisonMessage
 from helios.redis_client import connect
+from helios.stack.endpoints import WORKER
 
 pytestmark = pytest.mark.django_db
 
@@ -198,6 +201,28 @@ def test_of_what_is_set_aside_the_newest_are_kept(bus: Bus, monkeypatch: pytest.
         bus.client.xadd(key("shout"), {"body": f"junk {number}"})
     drained(member(bus, "ann", []))
     assert sorted(PoisonMessage.objects.values_list("body", flat=True)) == ["junk 6", "junk 7", "junk 8"]
+
+
+def test_a_consumer_in_a_worker_sets_aside_and_forgets_under_the_role_of_workers(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "KEPT", 2)
+    longest = "\N{EURO SIGN}" * LONG
+    bus.publish(shouts("a", "b"))
+    for body in ("junk", longest):
+        bus.client.xadd(key("shout"), {"body": body})
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL ROLE {WORKER}")
+    heard = list[Event]()
+    drained(member(bus, "ann", heard, fails="b"))
+    newest, oldest = PoisonMessage.objects.all()
+    assert '"word":"b"' in newest.body
+    assert oldest.body == longest[: LONG // 3]
+    PoisonMessage.objects.filter(pk=oldest.pk).update(state="again")
+    assert member(bus, "bob", heard).step(wait_ms=1) == 1
+    assert PoisonMessage.objects.get(pk=oldest.pk).fault.startswith("must be an event of shout, was not")
+    with connection.cursor() as cursor, pytest.raises(ProgrammingError, match="permission denied"):
+        cursor.execute("UPDATE bus_poison SET entry = 'x'")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65])
