@@ -55,7 +55,7 @@ SELECT a.symbol, a.ex_ts, a.kind, a.value, a.per, before.close
 FROM corporate_actions a LEFT JOIN LATERAL (
     SELECT close FROM market_ohlc WHERE symbol = a.symbol AND timeframe = %s AND bar_ts <= a.ex_ts
     ORDER BY bar_ts DESC LIMIT 1
-) before ON true
+) before ON a.kind = 'split' OR before.close > a.value
 WHERE a.symbol = ANY(%s) AND a.ex_ts < %s ORDER BY a.ex_ts, a.kind
 """
 _NIGHTS = """
@@ -115,7 +115,10 @@ def bar_range(
 
 
 def actions(symbols: Sequence[str], timeframe: str, end: datetime | None = None) -> tuple[Action, ...]:
-    """All splits and dividends of these symbols before `end`, by time, with the closes of the timeframe before them."""
+    """All splits and dividends of these symbols before `end`, by time, with the closes of the timeframe before them.
+
+    A dividend that is not less than that close comes without it, and adjusts nothing.
+    """
     rows = statements.fetch(_ACTIONS, [timeframe, list(symbols), end or "infinity"])
     return tuple(
         Action(symbol=symbol, ex_ts=ex_ts, kind=ActionKind(kind), value=value, per=per, close_before=close)

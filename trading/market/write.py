@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from helios.db.locks import hold
 from helios.db.partitions import ensure_partitions
 from helios.errors import DataError
 from helios.events import record
-from trading.enums import AssetClass
+from trading.enums import ActionKind, AssetClass
 from trading.market import timeframes, wire
 from trading.market.bars import FIELDS, Bars
+from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.instruments import ensure_instrument, usual
 from trading.market.lots import Lot
-from trading.market.timestamps import utc
-from trading.models import Book, EngineeredFeatures, Instrument, MarketOHLC, Order
+from trading.market.timestamps import stamp, utc
+from trading.models import Book, CorporateAction, EngineeredFeatures, Instrument, MarketOHLC, Order
 from trading.symbols import check as check_symbol
 
 CHUNK_BARS = 50_000  # so that progress can be shown, and no buffer grows with the file
@@ -34,7 +36,10 @@ _ANY_KEPT = """
 SELECT EXISTS (SELECT FROM market_ohlc
     WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s AND bar_ts >= %(first)s AND bar_ts <= %(last)s),
 EXISTS (SELECT FROM engineered_features
-    WHERE symbol = ANY(%(symbols)s) AND timeframe = ANY(%(made_of_it)s) AND bar_ts >= %(first)s)
+    WHERE symbol = ANY(%(symbols)s) AND timeframe = ANY(%(made_of_it)s) AND bar_ts >= %(first)s),
+EXISTS (SELECT FROM corporate_actions
+    WHERE symbol = ANY(%(symbols)s) AND kind = 'dividend' AND value >= %(lowest)s
+    AND ex_ts >= %(first)s AND ex_ts < %(last)s + %(night)s)
 """
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
@@ -237,10 +242,12 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
 
     No other writer can fill the span in between: the symbols are locked.
     """
+    span: dict[str, Any] = {"first": utc(part.ts[0]), "last": utc(part.ts[-1]), "night": LONGEST_CLOSURE}
+    lowest = float(np.nanmin(part.close, initial=np.inf))
+    cursor.execute(_ANY_KEPT, {**span, "symbols": list(part.symbols), "lowest": lowest, **_reach(part.timeframe)})
+    kept, known, low = cursor.fetchone()
+    part = _above_dividends(part, source) if low else part
     data, n_rows = wire.encode(part, source)
-    span = {"first": utc(part.ts[0]), "last": utc(part.ts[-1])}
-    cursor.execute(_ANY_KEPT, {**span, "symbols": list(part.symbols), **_reach(part.timeframe)})
-    kept, known = cursor.fetchone()
     if not kept:
         _copy(cursor, "market_ohlc", data)
         written, inserted, corrected = _spans(part), n_rows, 0
@@ -254,6 +261,29 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
     if known and written:
         _forget_features(cursor, part.timeframe, written)
     return UpsertResult(inserted=inserted, corrected=corrected, unchanged=n_rows - inserted - corrected), n_rows
+
+
+def _above_dividends(bars: Bars, source: str) -> Bars:
+    """Without bars that close before a dividend, by a week at most, at no more than it: no market has them.
+
+    They are told in an event `market.refused`; one of a file is refused with all of it before it comes here.
+    """
+    close = bars.close.copy()
+    for each in CorporateAction.objects.filter(symbol__in=bars.symbols, kind=ActionKind.DIVIDEND):
+        ex_ts, own = stamp(each.ex_ts), close[:, bars.symbols.index(each.symbol)]
+        low = (bars.ts <= ex_ts) & (bars.ts > ex_ts - np.timedelta64(LONGEST_CLOSURE)) & (own <= float(each.value))
+        if low.any():
+            data = {
+                "timeframe": bars.timeframe,
+                "last": utc(bars.ts[low][-1]).isoformat(),
+                "n": int(low.sum()),
+                "close": float(own[low][-1]),
+                "dividend": f"{each.value.normalize():f}",
+                "ex_ts": each.ex_ts.isoformat(),
+            }
+            record(kind="market.refused", severity="warning", source=source, subject=each.symbol, data=data)
+            own[low] = np.nan
+    return dataclasses.replace(bars, close=close)
 
 
 def _spans(bars: Bars) -> list[Changed]:

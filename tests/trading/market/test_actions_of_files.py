@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -16,7 +17,11 @@ from helios.events.models import SystemEvent
 from tests.support import apple
 from tests.support.market_bars import at
 from trading.market import instruments
+from trading.market.adjust import adjusted
+from trading.market.bars import PRICES
 from trading.market.calendars import Calendar
+from trading.market.read import bar_range
+from trading.market.write import UpsertResult, upsert_bars
 from trading.models import CorporateAction, Instrument, MarketOHLC
 
 pytestmark = pytest.mark.django_db
@@ -263,6 +268,25 @@ def test_a_dividend_of_more_than_the_price_is_refused(write):
     run(write("date,dividend", "2014-06-09,3.29", name="a.csv"))
     with pytest.raises(CommandError, match="a dividend must be less than the close before it, AAPL has a dividend of"):
         imported(write, "2014-06-06 3.2")  # a correction of the close before
+
+
+def test_a_venues_close_that_a_stored_dividend_takes_all_of_is_left_out_and_told(write):
+    imported(write, "2014-06-05 91.8", "2014-06-06 92.2", "2014-06-09 93.7")
+    run(write("date,dividend", "2014-06-09,3.29", name="a.csv"))
+    bars = bar_range(["AAPL"], "1d")
+    wrong = replace(bars, **{name: getattr(bars, name) * [[1.0], [0.03], [1.1]] for name in PRICES})
+    assert upsert_bars(wrong, "venue") == UpsertResult(corrected=1, unchanged=1)
+    assert bar_range(["AAPL"], "1d").close[:, 0].tolist() == [91.8, 92.2, 93.7 * 1.1]
+    told = SystemEvent.objects.get(kind="market.refused")
+    assert (told.subject, told.data["n"], told.data["dividend"]) == ("AAPL", 1, "3.29")
+    assert told.data["last"] == "2014-06-06T20:00:00+00:00"
+
+
+def test_no_stored_close_makes_the_bars_of_its_symbol_unreadable(write):
+    imported(write, "2014-06-06 92.2", "2014-06-09 93.7")
+    run(write("date,dividend", "2014-06-09,3.29", name="a.csv"))
+    MarketOHLC.objects.update(open=3.2, high=3.2, low=3.2, close=3.2)
+    assert adjusted(bar_range(["AAPL"], "1d")).close[:, 0].tolist() == [3.2, 3.2]
 
 
 def test_the_days_of_a_coin_begin_at_midnight_utc() -> None:
