@@ -80,7 +80,8 @@ def _cancelled(venue: Venue, order: Order) -> Ack | None:
     """Ask for a cancel, and after the order where that was refused or the venue has none to cancel."""
     try:
         ack = venue.cancel(order.client_order_id)
-    except Rejected:
+    except Rejected as error:
+        logger.bind(order=order.client_order_id, error=error_text(error)).warning("order.not_cancelled")
         ack = None
     return venue.find(order.client_order_id) if ack is None else ack
 

@@ -5,6 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 from django.db import IntegrityError, transaction
+from loguru import logger
 
 from helios.breakers import UnknownBreaker
 from helios.errors import Ambiguous, DataError, Rejected, Transient
@@ -146,7 +147,11 @@ def test_a_superseded_order_that_filled_after_all_withholds_the_new_one_of_its_s
     decide(later)
     venue.book[order.client_order_id] = "FILLED"
     venue.errors = [Rejected("it is filled")] if refused else []
+    said = list[tuple[str, str]]()
+    sink = logger.add(lambda each: said.append((each.record["message"], each.record["extra"].get("error"))))
     assert outbox.flush(later) == 0
+    logger.remove(sink)
+    assert (("order.not_cancelled", "it is filled") in said) is refused
     assert fates() == ["FILLED", "WITHHELD"]
     assert Order.objects.get(cycle=later).reason == (
         "an earlier order in AAPL filled although this decision superseded it"
