@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -39,11 +40,15 @@ def session() -> Iterator[Session]:
         yield Session(market, Stream(venue.url), list(market.pairs([]).values()), relay.bus())
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> threading.Event:
+    tried = threading.Event()
+
     def write(*_: object) -> None:
+        tried.set()
         raise error
 
     monkeypatch.setattr(recorder, "write", write)
+    return tried
 
 
 def told(session: Session) -> None:
@@ -87,10 +92,17 @@ def test_a_thread_that_fails_ends_the_session(session: Session, monkeypatch: pyt
 
 
 def test_what_cannot_be_stored_keeps_no_session_from_its_end(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, Transient("the database is away"))
+    tried = failing(monkeypatch, Transient("the database is away"))
     told(session)
-    with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(session.run(), 2))
+
+    async def run() -> None:
+        running = asyncio.create_task(session.run())
+        assert await asyncio.to_thread(tried.wait, 30)
+        running.cancel()
+        await asyncio.wait_for(running, 30)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
 
 
 def test_order_books_are_asked_for_once_more_only_while_a_line_is_open(session: Session) -> None:
