@@ -16,6 +16,7 @@ from typing import Final, cast
 import django.db
 import psycopg2
 from loguru import logger
+from psycopg2 import errorcodes
 
 from helios.errors import causes, error_text
 from helios.redis_client import connect
@@ -23,6 +24,7 @@ from helios.redis_client import connect
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 4.0
 PROBE_TIMEOUT_S: Final = 2
+_BEHIND: Final = (errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN)
 _LOST_SESSION: Final = ("57P01", "57P02", "57P03", "08")  # shut down, crashed, starting up; connection exceptions
 
 Errors = tuple[type[Exception], ...]
@@ -130,6 +132,11 @@ def report(error: BaseException, *, during: str = "", clearing_up: bool = False)
             VALKEY.report(each, during)
             return True
     return False
+
+
+def behind(error: BaseException) -> bool:
+    """Whether an error of Django's means that PostgreSQL answers and lacks tables of this version: `migrate` helps."""
+    return getattr(error.__cause__, "pgcode", None) in _BEHIND
 
 
 def _lost_postgres(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from loguru import logger
 
+from helios import outage
 from helios.breakers.catalog import SHIPPED, Settings
 from helios.breakers.circuits import ProcessCircuit
 from helios.breakers.errors import SharedStateAway, UnknownBreaker
@@ -120,11 +121,16 @@ class Process:
             self._seen = changes if self._tables.read() else None
 
     def _read(self) -> Snapshot:
-        """Every breaker's row; `Transient` where the database did not answer (asked again after `RETRY_S`)."""
+        """Every breaker's row; `Transient` where the database did not answer (asked again after `RETRY_S`).
+
+        The database's own error where nothing was read yet and it lacks the tables: no default helps who needs them.
+        """
         if time.monotonic() >= self._next_attempt:
             read = on_own_connection(_load)
-            if read is not None:
+            if isinstance(read, Snapshot):
                 return read
+            if read is not None and not self._tables.loaded:
+                raise read
             self._next_attempt = time.monotonic() + RETRY_S
         raise Transient("the settings of the breakers must be readable from the database, were not")
 
@@ -137,12 +143,21 @@ class Process:
                 circuit.configure(settings)
 
 
-def _load() -> Snapshot:
+def _load() -> Snapshot | Exception:
+    """Every breaker's row; the error where the database lacks their table."""
+    from django.db import ProgrammingError  # noqa: PLC0415 - breakers are usable before Django's set-up
+
     from helios.breakers.models import CircuitBreaker  # noqa: PLC0415 - models load after the apps
 
-    state = generations.read()["breakers"]  # before the rows: too old after a change in between, never too new
     settings: dict[str, Settings] = {}
-    for row in CircuitBreaker.objects.all():
+    try:
+        state = generations.read()["breakers"]  # before the rows: too old after a change in between, never too new
+        rows = list(CircuitBreaker.objects.all())
+    except ProgrammingError as error:
+        if outage.behind(error):
+            return error
+        raise
+    for row in rows:
         try:
             settings[row.name] = row.settings()
         except ValueError as error:

@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from django.conf import settings
 from django.core.management import execute_from_command_line
 from django.db import DatabaseError, OperationalError
-from psycopg2 import errorcodes
 
 from helios.errors import HeliosError, SettingsError
 from helios.logs import configure, redact
+from helios.outage import behind
 from helios.stack import children
 from helios.stack.environment import load_env
 from helios.stack.servers import Lease
@@ -31,7 +31,6 @@ WITHOUT_SERVERS = frozenset(
     }
 )
 SENDING_NO_TASK = frozenset({"list_data", "mode"})
-_BEHIND = {errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN}
 
 
 def run(argv: list[str]) -> int:
@@ -74,7 +73,7 @@ def explain(error: Exception) -> str | None:
     if not isinstance(error, DatabaseError):
         return None
     reason = " ".join(str(error).split())
-    if getattr(error.__cause__, "pgcode", None) in _BEHIND:
+    if behind(error):
         missing = reason.split(" LINE ")[0]
         return f"The database lacks tables of this version ({missing}): run `python manage.py migrate`"
     if isinstance(error, OperationalError):

@@ -134,10 +134,21 @@ def test_a_command_starts_the_servers_it_needs_and_stops_them(root: Path) -> Non
     assert list((root / "var" / "leases").glob("[0-9]*")) == []
 
 
-def test_a_command_against_an_unmigrated_database_is_one_sentence(empty_database: str) -> None:
-    environ = {**os.environ, "HELIOS_DATABASE_URL": empty_database}
-    result = warm.run(["manage.py", "list_data", "--json"], env=environ)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list_data", "--json"),
+        ("download_data", "--pairs", "BTC/ZAR"),
+        ("stream", "--pairs", "BTC/ZAR"),  # which has logged what it tried before
+        ("repair_data",),
+        ("bus", "status"),
+    ],
+)
+def test_a_command_against_an_unmigrated_database_is_one_sentence(empty_database: str, words: tuple[str, ...]) -> None:
+    environ = {**os.environ, "HELIOS_DATABASE_URL": empty_database, "HELIOS_VALR_URL": "http://127.0.0.1:9"}
+    result = warm.run(["manage.py", *words], env=environ)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert "run `python manage.py migrate`" in result.stderr
-    assert result.stderr.count("\n") == 1
+    *before, said = result.stderr.splitlines()
+    assert said.startswith("The database lacks tables of this version")
+    assert not before or words[0] == "stream"
