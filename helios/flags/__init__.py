@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from helios.flags.process import (
         ais_enabled,
         asking,
-        avariant,
         explain,
         forget,
         is_enabled,
@@ -59,7 +58,6 @@ __all__ = [
     "VariantResult",
     "ais_enabled",
     "asking",
-    "avariant",
     "explain",
     "forget",
     "is_enabled",

@@ -9,7 +9,6 @@ from asgiref.sync import sync_to_async
 from helios.control import news
 from helios.flags import catalog, observers
 from helios.flags.core.context import FlagContext
-from helios.flags.core.parts import VariantResult
 from helios.flags.reader import DatabaseReader, evaluation_context
 from helios.flags.snapshots import FlagStore
 
@@ -38,13 +37,6 @@ async def ais_enabled(name: str, context: FlagContext | None = None) -> bool:
     if not _store.loaded:
         await sync_to_async(_store.snapshot)()
     return is_enabled(name, context)
-
-
-async def avariant(name: str, context: FlagContext | None = None) -> VariantResult:
-    """`variant` for coroutines."""
-    if not _store.loaded:
-        await sync_to_async(_store.snapshot)()
-    return variant(name, context)
 
 
 def on_change(callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:
