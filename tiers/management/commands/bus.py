@@ -32,9 +32,8 @@ class Command(PlainCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=["status", "read", "follow"])
         parser.add_argument("topics", nargs="*", metavar="TOPIC", help="such as market or trade; default: all")
-        parser.add_argument(
-            "--after", default=BEGINNING, metavar="ID", help="behind this entry; $: what comes from now on"
-        )
+        where = "read: behind this entry; follow: where a group begins that is new; $: with what comes from now on"
+        parser.add_argument("--after", default=BEGINNING, metavar="ID", help=where)
         parser.add_argument("-n", type=int, default=100, help="entries to read of a topic; default: 100")
         parser.add_argument("--group", help="whose place in the streams is kept, and who shares the work")
 
