@@ -105,7 +105,7 @@ def test_the_command_reads_topics_and_says_who_follows_them(cycles: list[Any]) -
     call_command("bus", "status", stdout=out)
     assert f"risk: {N_CYCLES} events" in out.getvalue()
     for words, sentence in (
-        (("read", "news"), "a topic must be one of market, signal, risk, trade, was 'news'"),
+        (("read", "news"), "a topic must be one of market, ticker, signal, risk, trade, was 'news'"),
         (("follow", "risk"), "follow needs --group NAME"),
     ):
         with pytest.raises(CommandError, match=sentence):
