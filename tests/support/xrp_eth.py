@@ -17,8 +17,8 @@ from trading.market.timeframes import seconds
 def real_tape() -> Tape:
     """All its trades, in order."""
     frame = pl.read_ipc(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"))
-    rows = frame.select(pl.col("timestamp"), pl.col("price").cast(pl.String), pl.col("amount").cast(pl.String)).rows()
-    return taped((datetime.fromtimestamp(ms / 1000, UTC), price, amount) for ms, price, amount in rows)
+    rows = frame.select("timestamp", pl.col("price", "amount").cast(pl.String), "side").rows()
+    return taped((datetime.fromtimestamp(ms / 1000, UTC), *of_it) for ms, *of_it in rows)
 
 
 def assert_stored(symbol: str) -> None:

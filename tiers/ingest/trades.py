@@ -139,7 +139,7 @@ def _once(trades: Trades) -> tuple[Trades, list[Problem]]:
 
 
 def _repetition(trades: Trades, row: int, before: int) -> Problem:
-    same = all(getattr(trades, name)[row] == getattr(trades, name)[before] for name in ("ts", "price", "quantity"))
+    same = all(each[row] == each[before] for each in (trades.ts, trades.price, trades.quantity, trades.side))
     return Problem(
         code=Code.DUPLICATE if same else Code.CONFLICT,
         symbol=trades.symbol,

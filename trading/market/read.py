@@ -19,7 +19,7 @@ from trading.market.actions import Action
 from trading.market.bars import Bars
 from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.inventory import Stored, inventory, known_symbols
-from trading.models import MarketOHLC
+from trading.models import MarketOHLC, MarketTrade
 
 _BAR = "b.bar_ts, b.open, b.high, b.low, b.close, b.volume"
 _WINDOW = f"""
@@ -161,6 +161,11 @@ def last_close(symbol: str, timeframe: str) -> datetime | None:
     """The close of the newest bar that is stored, None when there is none."""
     bars = MarketOHLC.objects.filter(symbol=symbol, timeframe=timeframe).order_by("-bar_ts")
     return bars.values_list("bar_ts", flat=True).first()
+
+
+def last_trade(symbol: str) -> datetime | None:
+    """The time of the newest trade that is stored, None when there is none."""
+    return MarketTrade.objects.filter(symbol=symbol).order_by("-ts").values_list("ts", flat=True).first()
 
 
 def _read(statement: str, symbols: Sequence[str], timeframe: str, values: dict[str, Any]) -> Bars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ from trading.market.bars import BoolArray, FloatArray, TimeArray
 class Trades:
     """Trades of one symbol in the order in which they came; nothing is promised about them before they are judged.
 
-    `ts` is (n_trades,) datetime64[us] in UTC, `price` and `quantity` are (n_trades,) float64. `trade_id` is (n_trades,)
-    text, empty where the source names none; `row` says where each stood in its source, for messages.
+    `ts` is (n_trades,) datetime64[us] in UTC, `price` and `quantity` are (n_trades,) float64. `trade_id` and
+    `side`, that of who took the offer, are (n_trades,) text, empty where the source tells none; `row` says where each
+    stood in its source, for messages.
     """
 
     symbol: str
@@ -23,10 +25,11 @@ class Trades:
     price: FloatArray
     quantity: FloatArray
     trade_id: npt.NDArray[np.str_]
+    side: npt.NDArray[np.str_]
     row: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for name in ("price", "quantity", "trade_id", "row"):
+        for name in ("price", "quantity", "trade_id", "side", "row"):
             shape = getattr(self, name).shape
             if shape != self.ts.shape:
                 raise ValueError(f"{name} must be (n_trades,) = {self.ts.shape}, was {shape}")
@@ -43,5 +46,15 @@ class Trades:
             price=self.price[rows],
             quantity=self.quantity[rows],
             trade_id=self.trade_id[rows],
+            side=self.side[rows],
             row=self.row[rows],
         )
+
+
+def joined(tables: Sequence[Trades]) -> Trades:
+    """Tables of one symbol as one, their rows counted through."""
+    columns = {
+        name: np.concatenate([getattr(table, name) for table in tables])
+        for name in ("ts", "price", "quantity", "trade_id", "side")
+    }
+    return Trades(symbol=tables[0].symbol, row=np.arange(1, len(columns["ts"]) + 1), **columns)

@@ -15,12 +15,15 @@ import numpy as np
 from helios.errors import Transient
 from trading.market.bars import BarTable, bar_table
 from trading.market.timestamps import stamp
+from trading.market.trades import Trades
 
 BarRow = tuple[datetime, float, float, float, float, float]  # close in UTC, open, high, low, close, volume
+TradeRow = tuple[datetime, float, float, str, str]  # time in UTC, price, quantity, side of the taker, id
 MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
 MOST_NUMBER: Final = float(MOST)
 MOST_SHOWN: Final = 200
 _NONE: Final = Decimal(0)
+_NAME: Final = re.compile(r"[0-9A-Za-z.:_/+-]{1,64}")
 _TIME: Final = re.compile(r"(19|2[01])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 
 
@@ -53,8 +56,8 @@ class Answers:
             raise Transient(f"{self.venue} must tell {name} as a number from 0 to {MOST:f}, was {shown(value)!r}")
         return found
 
-    def of_bar(self, row: Any, name: str) -> float:
-        """The same of a bar, NaN where it is no figure of a market: the bar breaks a rule, and no other one with it."""
+    def loose(self, row: Any, name: str) -> float:
+        """The same, NaN where it is no figure of a market: its bar or trade breaks a rule, and no other one with it."""
         try:
             return self.number(row, name)
         except Transient:
@@ -71,6 +74,13 @@ class Answers:
             pass
         raise Transient(f"{self.venue} must tell {name} as a number from {least:f} to {most:f}, was {shown(value)!r}")
 
+    def named(self, row: Any, name: str) -> str:
+        """What a trade is called: a word or a number."""
+        value = self.field(row, name, "a trade")
+        if not _NAME.fullmatch(shown(value)):
+            raise Transient(f"{self.venue} must tell {name} of a trade as a word or a number, was {shown(value)!r}")
+        return str(value)
+
     def time(self, value: Any) -> datetime:
         """A moment in UTC."""
         try:
@@ -85,6 +95,21 @@ def bars_of(symbol: str, timeframe: str, rows: Sequence[BarRow]) -> BarTable:
     """Bars as a table, in the order in which they came."""
     ts = np.array([stamp(row[0]) for row in rows], "datetime64[us]")
     return bar_table(symbol, timeframe, ts, [np.array([row[k] for row in rows], float) for k in range(1, 6)])
+
+
+def trades_of(symbol: str, rows: Sequence[TradeRow], after: datetime, until: datetime) -> Trades:
+    """The trades of [after, until) as a table, in the order in which they came."""
+    ts, price, quantity, side, trade_id = zip(*rows, strict=True) if rows else [()] * 5
+    told = Trades(
+        symbol=symbol,
+        ts=np.array([stamp(each) for each in ts], "datetime64[us]"),
+        price=np.array(price, float),
+        quantity=np.array(quantity, float),
+        trade_id=np.array(trade_id, np.str_),
+        side=np.array(side, np.str_),
+        row=np.arange(1, len(rows) + 1),
+    )
+    return told.take((told.ts >= stamp(after)) & (told.ts < stamp(until)))
 
 
 def between(table: BarTable, after: datetime, until: datetime) -> BarTable:

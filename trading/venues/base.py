@@ -12,6 +12,7 @@ from helios.breakers import breaker
 from trading.enums import AssetClass
 from trading.market.bars import BarTable
 from trading.market.lots import Lot
+from trading.market.trades import Trades
 from trading.models import Order
 from trading.models.columns import ZERO
 from trading.venues.streaming import Depth
@@ -95,7 +96,7 @@ class Pair:
 
 
 class MarketData(Protocol):
-    """A venue as a source of bars, by request.
+    """A venue as a source of bars and of trades, by request.
 
     Every call raises `Transient` where the venue does not answer properly, `CircuitOpen` while it is left alone, and
     `Rejected` where it refuses, each in one sentence.
@@ -142,5 +143,14 @@ class MarketData(Protocol):
 
         With each table comes the newest close that the venue spoke of, with a trade or without: what is later may not
         have reached it yet. A bar without a trade is none.
+        """
+        ...
+
+    def trades(self, pair: Pair, after: datetime, until: datetime) -> Iterator[Trades]:
+        """The public trades of [after, until), those of bars that close in (after, until], in tables by time.
+
+        All that the venue keeps of that time, each with the venue's id where it tells one, over its stream the same;
+        times, figures and repetitions are as it told them, to be judged. The last trades before now may not have
+        reached its answers yet.
         """
         ...

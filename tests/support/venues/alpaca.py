@@ -1,10 +1,10 @@
-"""A stand-in of Alpaca on loopback: its routes of bars, page by page and for its key only, with its limit."""
+"""A stand-in of Alpaca on loopback: its bars and trades, page by page and for its key only, with its limit."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,12 @@ from tests.support.venues.alpaca_stream import KEY_ID, SECRET, Row, Stream, told
 from tests.support.venues.server import Answer, Server
 
 A_MINUTE = 200
-PATHS = {"/v2/stocks/bars": False, "/v1beta3/crypto/us/bars": True}
+PATHS = {
+    "/v2/stocks/bars": False,
+    "/v1beta3/crypto/us/bars": True,
+    "/v2/stocks/trades": False,
+    "/v1beta3/crypto/us/trades": True,
+}
 QUOTES = ("/v2/stocks/quotes/latest", "/v1beta3/crypto/us/latest/quotes")
 
 
@@ -21,10 +26,16 @@ class StandIn(Server):
     """The venue: bars by symbol and by its names of timeframes, at most `page` of them in one answer."""
 
     def __init__(
-        self, bars: dict[tuple[str, str], Sequence[Row]], *, page: int = 10_000, limit: int = A_MINUTE
+        self,
+        bars: dict[tuple[str, str], Sequence[Row]],
+        trades: dict[str, Sequence[dict[str, Any]]] | None = None,
+        *,
+        page: int = 10_000,
+        limit: int = A_MINUTE,
     ) -> None:
         super().__init__()
         self.bars = {key: sorted(rows) for key, rows in bars.items()}
+        self.trades = {code: sorted(rows, key=lambda row: row["t"]) for code, rows in (trades or {}).items()}
         self.page, self.limit = page, limit
         self.queries: list[dict[str, str]] = []
         self.stream = Stream()
@@ -56,18 +67,26 @@ class StandIn(Server):
         if path not in PATHS or ("/" in query["symbols"]) != PATHS[path]:
             return HTTPStatus.NOT_FOUND, {"message": "endpoint not found."}
         self.queries.append(query)
-        if not PATHS[path] and query["symbols"] not in {symbol for symbol, _ in self.bars}:
+        if not PATHS[path] and query["symbols"] not in {symbol for symbol, _ in self.bars} | {*self.trades}:
             return HTTPStatus.BAD_REQUEST, {"message": f"invalid symbol: {query['symbols']}"}
-        return HTTPStatus.OK, self._bars(query)
-
-    def _bars(self, query: dict[str, str]) -> dict[str, Any]:
-        code = query["symbols"]
-        rows = self.bars.get((code, query["timeframe"]), [])
         first, last = (datetime.fromisoformat(query[name]) for name in ("start", "end"))
-        found = rows[
-            bisect_left(rows, first, key=lambda row: row[0]) : bisect_right(rows, last, key=lambda row: row[0])
-        ]
+        if path.endswith("/trades"):
+            trades = self.trades.get(query["symbols"], [])
+            return HTTPStatus.OK, self._page("trades", query, _within(trades, first, last, _traded_at))
+        rows = _within(self.bars.get((query["symbols"], query["timeframe"]), []), first, last, lambda row: row[0])
+        return HTTPStatus.OK, self._page("bars", query, [told(row) for row in rows])
+
+    def _page(self, what: str, query: dict[str, str], found: list[dict[str, Any]]) -> dict[str, Any]:
         begin = int(query.get("page_token", "0"))
         end = begin + min(self.page, int(query.get("limit", "1000")))
         token = str(end) if end < len(found) else None
-        return {"bars": {code: [told(row) for row in found[begin:end]]} if found else {}, "next_page_token": token}
+        return {what: {query["symbols"]: found[begin:end]} if found else {}, "next_page_token": token}
+
+
+def _within(rows: Sequence[Any], first: datetime, last: datetime, at: Callable[[Any], datetime]) -> list[Any]:
+    """The rows of [first, last]."""
+    return list(rows[bisect_left(rows, first, key=at) : bisect_right(rows, last, key=at)])
+
+
+def _traded_at(row: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["t"])

@@ -74,9 +74,9 @@ class Tape:
             )
 
 
-def taped(rows: Iterable[tuple[datetime, str, str]]) -> Tape:
-    """Rows of time, price and quantity."""
+def taped(rows: Iterable[tuple[datetime, str, str] | tuple[datetime, str, str, str]]) -> Tape:
+    """Rows of time, price and quantity, and of the side of the taker where it matters."""
     tape = Tape()
-    for at, price, quantity in rows:
-        tape.add(at, price, quantity)
+    for row in rows:
+        tape.add(*row)
     return tape

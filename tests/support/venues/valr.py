@@ -10,9 +10,10 @@ from typing import Any
 from tests.support.venues.depth import Depth
 from tests.support.venues.server import Answer, Server
 from tests.support.venues.stream import Stream
-from tests.support.venues.tape import MINUTE, Minute, Tape
+from tests.support.venues.tape import MINUTE, Minute, Tape, Trade
 
 PUBLIC_A_MINUTE = 30
+MOST_TRADES = 100
 
 
 class StandIn(Server):
@@ -46,6 +47,8 @@ class StandIn(Server):
                 found = self._buckets(pair, query)
             case ["public", pair, "orderbook"] if pair in self.tapes:
                 found = self.stream.depths.get(pair, Depth(pair)).aggregated()
+            case ["public", pair, "trades"] if pair in self.tapes:
+                return self._trades(pair, query)
             case _:
                 return HTTPStatus.NOT_FOUND, {"code": -21, "message": "Unknown route or currency pair"}
         return HTTPStatus.OK, found
@@ -69,6 +72,34 @@ class StandIn(Server):
                 price = told.setdefault(start, Minute(start=start, **flat)).close
         found = [_bucket(pair, told[start]) for start in sorted(told)]
         return found[::-1][: int(query.get("limit", 300))]
+
+    def _trades(self, pair: str, query: dict[str, str]) -> Answer:
+        """The newest first, of times from the first one to the last one, both inclusive, before a trade's id."""
+        limit = int(query.get("limit", "10"))
+        if limit > MOST_TRADES:
+            return HTTPStatus.BAD_REQUEST, {"code": -21, "message": f"limit must be at most {MOST_TRADES}"}
+        since, until = (datetime.fromisoformat(query[name]) for name in ("startTime", "endTime"))
+        found = self.tapes[pair].between(since, until + timedelta(microseconds=1))[::-1]
+        if "beforeId" in query:
+            places = [number for number, one in enumerate(found) if one.id == query["beforeId"]]
+            if not places:
+                return HTTPStatus.BAD_REQUEST, {"code": -21, "message": "Unknown trade id"}
+            found = found[places[0] + 1 :]
+        return HTTPStatus.OK, [trade_row(pair, one) for one in found[:limit]]
+
+
+def trade_row(pair: str, one: Trade) -> dict[str, Any]:
+    """A trade as the venue writes it."""
+    return {
+        "price": one.price,
+        "quantity": one.quantity,
+        "currencyPair": pair,
+        "tradedAt": f"{one.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
+        "takerSide": one.side,
+        "sequenceId": one.number,
+        "id": one.id,
+        "quoteVolume": "0",
+    }
 
 
 def _pair(base: str, quote: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def trades(*rows: tuple[str, float, float], ids: list[str] | None = None) -> Tra
         price=np.array([row[1] for row in rows], float),
         quantity=np.array([row[2] for row in rows], float),
         trade_id=np.array(ids if ids is not None else [""] * len(rows), np.str_),
+        side=np.full(len(rows), ""),
         row=np.arange(1, len(rows) + 1),
     )
 
@@ -141,6 +142,7 @@ def test_a_real_file_of_trades_gives_its_file_of_minutes_exactly():
             price=frame["price"].to_numpy(),
             quantity=frame["amount"].to_numpy(),
             trade_id=frame["id"].to_numpy().astype(np.str_),
+            side=np.full(frame.height, ""),
             row=np.arange(frame.height),
         ),
         not_after=NOW,
@@ -163,6 +165,7 @@ def test_the_trades_of_a_raw_feed_give_the_minutes_that_were_made_of_it(symbol: 
                 price=np.array([float(one["p"]) for one in found]),
                 quantity=np.array([float(one["q"]) for one in found]),
                 trade_id=np.array([str(one["t"]) for one in found]),
+                side=np.full(len(found), ""),
                 row=np.arange(len(found)),
             ),
             not_after=NOW,

@@ -101,7 +101,7 @@ def test_what_is_no_quote_is_told(venue: StandIn, market: Market, answer: Any) -
 
 
 def test_pages_without_end_are_given_up(venue: StandIn, market: Market) -> None:
-    venue.faults.next("/bars", *[(200, {"bars": {}, "next_page_token": "on"})] * (alpaca.PAGES + 1))
+    venue.faults.next("/bars", *[(200, {"bars": {}, "next_page_token": "on"})] * (alpaca.PAGES["bars"] + 1))
     with pytest.raises(Transient, match="in 20 pages at most, went on"):
         asked(market)
 

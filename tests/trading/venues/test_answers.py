@@ -15,11 +15,11 @@ SAID = Answers("BYBIT")
 
 @pytest.mark.parametrize(("value", "figure"), [("1.5", 1.5), (2, 2.0), ("0", 0.0), ("1e15", 1e15)])
 def test_figures_of_a_market_are_read_from_numbers_and_texts(value: Any, figure: float) -> None:
-    assert SAID.number({"high": value}, "high") == SAID.of_bar({"high": value}, "high") == figure
+    assert SAID.number({"high": value}, "high") == SAID.loose({"high": value}, "high") == figure
 
 
 @pytest.mark.parametrize("value", ["-1", -0.5, "NaN", "sNaN", "1,5", "1e300", "1_000", None, [], {}, "ten"])
 def test_what_is_none_is_refused_but_of_a_bar_left_to_the_rules_of_bars(value: Any) -> None:
     with pytest.raises(Transient, match="BYBIT must tell high"):
         SAID.number({"high": value}, "high")
-    assert math.isnan(SAID.of_bar({"high": value}, "high"))
+    assert math.isnan(SAID.loose({"high": value}, "high"))

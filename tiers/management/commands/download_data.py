@@ -1,10 +1,10 @@
-"""`manage.py download_data`: bars of a venue into the market table."""
+"""`manage.py download_data`: bars of a venue, or its public trades, into their tables."""
 
 from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,11 +23,12 @@ from tiers.ingest.bar_problems import Problem
 from tiers.ingest.jumps import warnings
 from tiers.live.feed import wanted
 from tiers.live.feed.repair import fetch
+from tiers.live.feed.trade_download import FetchedTrades, fetch_trades
 from trading.enums import Timeframe
 from trading.market import write as market
 from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.days import parse_range
-from trading.market.read import bar_range, last_close
+from trading.market.read import bar_range, last_close, last_trade
 from trading.venues.base import MarketData, Pair
 from trading.venues.registry import market_data
 
@@ -41,7 +42,10 @@ AHEAD_S = 1.0  # a clock that differs less is right
 
 
 class Command(PlainCommand):
-    help = "Fetch bars of a minute, or days, from a venue; of minutes, 5m, 15m and 1h are made and stored too."
+    help = (
+        "Fetch bars of a minute, or days, from a venue; of minutes, 5m, 15m and 1h are made and stored too. "
+        "Or its public trades."
+    )
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -55,39 +59,50 @@ class Command(PlainCommand):
             metavar="TIMEFRAME",
             help="1d asks for days; any other for minutes, of which all of 1m, 5m, 15m and 1h come; default: 1m",
         )
+        parser.add_argument("--dl-trades", action="store_true", help="the public trades, one by one, instead of bars")
         span = parser.add_mutually_exclusive_group()
         span.add_argument("--timerange", help="20260101-20260131, either side may be left out")
-        span.add_argument("--days", type=int, help="so many days back; default: since the last stored bar, or 30")
+        span.add_argument(
+            "--days", type=int, help="so many days back; default: since the last stored bar or trade, or 30"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
+        what, download = ("trades", self._trades) if options["dl_trades"] else ("series", self._bars)
         try:
+            if options["dl_trades"] and options["timeframes"] != [Timeframe.M1.value]:
+                raise DataError("--dl-trades stores trades as they came: they have no --timeframes")
             with market_data(options["exchange"], get_env()) as venue:
-                rows = self._download(venue, options)
+                rows = download(venue, options, *self._wanted(venue, options))
         except HeliosError as error:
             raise CommandError(str(error)) from error
         if options["json"]:
-            self.stdout.write(json.dumps({"series": rows}))
+            self.stdout.write(json.dumps({what: rows}))
             return
         for row in rows:
-            figures = ", ".join(f"{row[name]} {name}" for name in STORED if row[name]) or "nothing new"
+            figures = ", ".join(f"{row[name]} {name}" for name in STORED if row.get(name)) or "nothing new"
             bad = (
                 f"; {row['bad']} broke a rule and were left out, the first in {row['first_bad']}" if row["bad"] else ""
             )
-            outside = f"; {row['outside']} outside of its market's hours left out" if row["outside"] else ""
-            self.stdout.write(printable(f"{row['symbol']} {row['timeframe']}: {figures}{outside}{bad}"))
+            outside = f"; {row['outside']} outside of its market's hours left out" if row.get("outside") else ""
+            self.stdout.write(printable(f"{row['symbol']} {row.get('timeframe', what)}: {figures}{outside}{bad}"))
 
-    def _download(self, venue: MarketData, options: dict[str, Any]) -> list[dict[str, Any]]:
-        names, first_last = wanted.names(venue, options["pairs"]), _range(options)
-        pairs = wanted.pairs(venue, names, strict=True)
+    def _wanted(self, venue: MarketData, options: dict[str, Any]) -> tuple[list[Pair], datetime]:
+        """The pairs, and the last full minute by the venue's clock and by ours."""
+        pairs = wanted.pairs(venue, wanted.names(venue, options["pairs"]), strict=True)
         skew_s = venue.skew_s() or 0.0
         if abs(skew_s) > AHEAD_S:
             order = "ahead of" if skew_s > 0 else "behind"
             self.stderr.write(f"{venue.name}'s clock is {abs(skew_s):.1f} s {order} this machine's")
         now = timezone.now() + timedelta(seconds=min(skew_s, 0.0))
+        return pairs, now.replace(second=0, microsecond=0)
+
+    def _bars(
+        self, venue: MarketData, options: dict[str, Any], pairs: list[Pair], now: datetime
+    ) -> list[dict[str, Any]]:
+        first_last, days = _range(options), options["days"]
         asked = sorted({Timeframe.D1 if name == Timeframe.D1 else Timeframe.M1 for name in options["timeframes"]})
-        now, days = now.replace(second=0, microsecond=0), options["days"]
-        spans = [(pair, name, *_span(pair, name, first_last, days, now)) for pair in pairs for name in asked]
+        spans = [(pair, name, *_span(_newest(pair, name), first_last, days, now)) for pair in pairs for name in asked]
         found: dict[tuple[str, str], _Row] = {}
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair, timeframe, after, until in spans:
@@ -106,6 +121,23 @@ class Command(PlainCommand):
                     self.stderr.write(printable(sentence))
         return [{"symbol": symbol, "timeframe": name, **row.figures()} for (symbol, name), row in found.items()]
 
+    def _trades(
+        self, venue: MarketData, options: dict[str, Any], pairs: list[Pair], now: datetime
+    ) -> list[dict[str, Any]]:
+        first_last, rows, settled = _range(options), [], timedelta(seconds=venue.settled_s)
+        with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
+            for pair in pairs:
+                newest = last_trade(pair.symbol)  # what was traded before it may have come to be known after it
+                after, until = _span(newest and newest - settled, first_last, options["days"], now)
+                task = bar.add_task(f"{pair.symbol} trades", total=(until - after) / MINUTE)
+                found = FetchedTrades()
+                for start, end in _parts(after, until, AT_ONCE[Timeframe.M1]):
+                    found += fetch_trades(venue, pair, start, end)
+                    bar.advance(task, (end - start) / MINUTE)
+                figures = {"inserted": found.inserted, "unchanged": found.unchanged, **_bad(found.bad)}
+                rows.append({"symbol": pair.symbol, **figures})
+        return rows
+
 
 @dataclass(slots=True)
 class _Row:
@@ -117,8 +149,11 @@ class _Row:
 
     def figures(self) -> dict[str, Any]:
         stored = {name: getattr(self.result, name) for name in STORED}
-        first = str(self.bad[0]) if self.bad else ""
-        return {**stored, "outside": self.outside, "bad": len(self.bad), "first_bad": first}
+        return {**stored, "outside": self.outside, **_bad(self.bad)}
+
+
+def _bad(problems: Sequence[Problem]) -> dict[str, Any]:
+    return {"bad": len(problems), "first_bad": str(problems[0]) if problems else ""}
 
 
 def _range(options: dict[str, Any]) -> Range:
@@ -127,15 +162,17 @@ def _range(options: dict[str, Any]) -> Range:
     return parse_range(options["timerange"])
 
 
-def _span(
-    pair: Pair, timeframe: Timeframe, wanted: Range, days: int | None, now: datetime
-) -> tuple[datetime, datetime]:
+def _newest(pair: Pair, timeframe: Timeframe) -> datetime | None:
+    newest = last_close(pair.symbol, timeframe)
+    # venues correct the last day for a while
+    return newest - timedelta(hours=1) if newest and timeframe == Timeframe.D1 else newest
+
+
+def _span(newest: datetime | None, wanted: Range, days: int | None, now: datetime) -> tuple[datetime, datetime]:
     """The time, (after, until], whose bars are asked for: from a full hour, so that no higher bar is made of a part."""
     after, last = wanted
     if after is None and days is None and last is None:
-        after = last_close(pair.symbol, timeframe)
-        if after is not None and timeframe == Timeframe.D1:
-            after -= timedelta(hours=1)  # venues correct the last day for a while
+        after = newest
     if after is None:
         after = (last or now) - timedelta(days=days or DAYS)
     return after.replace(minute=0, second=0, microsecond=0), min(last or now, now)

@@ -105,7 +105,13 @@ class FileRows:
         price, quantity = self.fields
         ts = self.moments.utc.to_numpy().astype("datetime64[us]")
         return Trades(
-            symbol=self.source.symbol, ts=ts, price=price, quantity=quantity, trade_id=self.trade_ids, row=self.rows
+            symbol=self.source.symbol,
+            ts=ts,
+            price=price,
+            quantity=quantity,
+            trade_id=self.trade_ids,
+            side=np.full(len(ts), ""),
+            row=self.rows,
         )
 
     @property

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 import httpx
 from alpaca.common.rest import RESTClient
 from alpaca.data.historical.crypto import CryptoHistoricalDataClient
 from alpaca.data.historical.stock import StockHistoricalDataClient
-from alpaca.data.requests import CryptoBarsRequest, StockBarsRequest
 
 from helios.env import Env
 from helios.errors import Rejected, Transient
@@ -25,7 +24,7 @@ from trading.venues.rest import MINUTE_S, TIMEOUT_S, Pace, RestClient
 
 BREAKER: Final = "alpaca_api"
 STANDARD: Final = (200, MINUTE_S)  # requests of the standard plan
-PAGES: Final = 20  # of one question, which fit into one
+PAGES: Final = {"bars": 20, "trades": 500}  # of one question; bars fit into one, an hour of trades into some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +81,15 @@ class _Bounded(RESTClient):
         return self
 
     def get(self, path: str, data: Any = None, **_: Any) -> dict[str, Any]:
+        what = path.rpartition("/")[2]
         self._pages += 1
-        if self._pages > PAGES:
-            raise Transient(f"Alpaca must answer {path} in {PAGES} pages at most, went on")
+        if self._pages > PAGES[what]:
+            raise Transient(f"Alpaca must answer {path} in {PAGES[what]} pages at most, went on")
         found = self._client.get(f"/{self._version}{path}", data)
-        bars = found.get("bars") or {}
-        if not isinstance(bars, dict) or not all(isinstance(rows, list) for rows in bars.values()):
-            raise Transient(f"Alpaca must answer {path} with lists of bars by symbol, was {shown(found)!r}")
-        return {"bars": bars, "next_page_token": found.get("next_page_token")}
+        told = found.get(what) or {}
+        if not isinstance(told, dict) or not all(isinstance(rows, list) for rows in told.values()):
+            raise Transient(f"Alpaca must answer {path} with lists of {what} by symbol, was {shown(found)!r}")
+        return {what: told, "next_page_token": found.get("next_page_token")}
 
 
 class _Stocks(_Bounded, StockHistoricalDataClient):
@@ -100,13 +100,14 @@ class _Coins(_Bounded, CryptoHistoricalDataClient):
     pass
 
 
-def stock_bars(client: Client, request: StockBarsRequest) -> dict[str, list[Any]]:
-    """The bars of stocks by symbol. Raises: as `Client.get`, and `Transient` where there are none to be seen."""
-    asker = _Stocks(client.key.key_id, client.key.secret, raw_data=True).through(client, "v2")
-    return cast("dict[str, list[Any]]", asker.get_stock_bars(request))
+def stocks(client: Client) -> StockHistoricalDataClient:
+    """Who asks for what is known of stocks, as the venue words it.
+
+    Its calls raise as `Client.get` does, and `Transient` where there is nothing to be seen.
+    """
+    return _Stocks(client.key.key_id, client.key.secret, raw_data=True).through(client, "v2")
 
 
-def coin_bars(client: Client, request: CryptoBarsRequest) -> dict[str, list[Any]]:
+def coins(client: Client) -> CryptoHistoricalDataClient:
     """The same of coins."""
-    asker = _Coins(client.key.key_id, client.key.secret, raw_data=True).through(client, "v1beta3")
-    return cast("dict[str, list[Any]]", asker.get_crypto_bars(request))
+    return _Coins(client.key.key_id, client.key.secret, raw_data=True).through(client, "v1beta3")

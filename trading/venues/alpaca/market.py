@@ -1,4 +1,4 @@
-"""Alpaca's market data over REST, in our words: bars and quotes of stocks and coins."""
+"""Alpaca's market data over REST, in our words: bars, trades and quotes of stocks and coins."""
 
 from __future__ import annotations
 
@@ -9,37 +9,40 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from alpaca.data.enums import Adjustment, DataFeed
-from alpaca.data.requests import CryptoBarsRequest, StockBarsRequest
+from alpaca.data.requests import CryptoBarsRequest, CryptoTradesRequest, StockBarsRequest, StockTradesRequest
 from alpaca.data.timeframe import TimeFrame
 
 from helios.env import Env
 from helios.errors import Transient
-from trading.enums import AssetClass, Timeframe
+from trading.enums import AssetClass, Side, Timeframe
 from trading.market.bars import BarTable
 from trading.market.calendars import NEW_YORK, calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
 from trading.market.timestamps import microseconds
-from trading.venues.alpaca.client import Client, coin_bars, stock_bars
-from trading.venues.answers import Answers, BarRow, bars_of, between, shown
+from trading.market.trades import Trades
+from trading.venues.alpaca.client import Client, coins, stocks
+from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.rest import OfClient
 from trading.venues.streaming import Depth, Offer
 
 VENUE: Final = "ALPACA"
 MOST_BARS: Final = 10_000  # in one page
+TRADES_AT_ONCE: Final = timedelta(hours=1)
 LENGTHS: Final = {Timeframe.M1.value: TimeFrame.Minute, Timeframe.D1.value: TimeFrame.Day}
 SOME: Final = ("ALPACA:AAPL", "ALPACA:BTC/USD")
 _SAID: Final = Answers("Alpaca")
 _STOCK: Final = re.compile(r"[A-Z]{1,6}(\.[A-Z]{1,3})?")
 _COIN: Final = re.compile(r"[A-Z0-9]{1,10}/[A-Z]{2,6}")
-_EXCHANGE: Final = re.compile(r"[A-Z0-9]{0,2}")
+SIDES: Final = {"B": Side.BUY.value, "S": Side.SELL.value, "": ""}  # of a stock it is not told
+VOID: Final = ("canceled", "incorrect")  # what became of a trade that is none any more
 FIELDS: Final = ("o", "h", "l", "c", "v")
 
 
 @dataclass(frozen=True, slots=True)
 class Market(OfClient):
-    """Alpaca as a source of bars; see `trading.venues.base.MarketData`. `feed` is the one of stocks: iex or sip."""
+    """Alpaca as a source; see `trading.venues.base.MarketData`. `feed` is the one of stocks: iex or sip."""
 
     client: Client
     feed: str = "iex"
@@ -91,22 +94,36 @@ class Market(OfClient):
         """The venue's bars that begin in [first, last]."""
         asked = {"symbol_or_symbols": pair.code, "timeframe": LENGTHS[timeframe], "start": first, "end": last}
         if pair.asset_class is AssetClass.EQUITY:
-            of_stocks = {"feed": DataFeed(self.feed), "adjustment": Adjustment.RAW}
-            found = stock_bars(self.client, StockBarsRequest(**asked, **of_stocks))
-        else:
-            found = coin_bars(self.client, CryptoBarsRequest(**asked))
-        others = [code for code in found if code != pair.code]
-        if others:
-            raise Transient(f"Alpaca must answer with bars of {pair.code}, was one of {others[0]}")
-        return _SAID.rows(found.get(pair.code, []), "bars")
+            raw = {"feed": DataFeed(self.feed), "adjustment": Adjustment.RAW}
+            return _of(pair, stocks(self.client).get_stock_bars(StockBarsRequest(**asked, **raw)), "bars")
+        return _of(pair, coins(self.client).get_crypto_bars(CryptoBarsRequest(**asked)), "bars")
+
+    def trades(self, pair: Pair, after: datetime, until: datetime) -> Iterator[Trades]:
+        while after < until:
+            end = min(after + TRADES_AT_ONCE, until)
+            asked = {"symbol_or_symbols": pair.code, "start": after, "end": end}
+            if pair.asset_class is AssetClass.EQUITY:
+                of_feed = StockTradesRequest(**asked, feed=DataFeed(self.feed))
+                found: Any = stocks(self.client).get_stock_trades(of_feed)
+            else:
+                found = coins(self.client).get_crypto_trades(CryptoTradesRequest(**asked))
+            rows = [_trade(row) for row in _of(pair, found, "trades") if row.get("u") not in VOID]
+            yield trades_of(pair.symbol, rows, after, end)
+            after = end
+
+
+def _of(pair: Pair, found: Any, what: str) -> list[Mapping[str, Any]]:
+    others = [code for code in found if code != pair.code]
+    if others:
+        raise Transient(f"Alpaca must answer with {what} of {pair.code}, was one of {others[0]}")
+    return _SAID.rows(found.get(pair.code, []), what)
 
 
 def trade_id(row: Mapping[str, Any]) -> str:
     """What tells a trade from all others of its symbol; a stock's number does so within its exchange and time only."""
     number, exchange = _SAID.field(row, "i", "a trade"), row.get("x", "")
-    if type(number) is not int or not isinstance(exchange, str) or not _EXCHANGE.fullmatch(exchange):
-        raise Transient(f"Alpaca must tell the number and the exchange of a trade, was {shown(row)!r}")
-    return f"{exchange}-{number}-{_SAID.field(row, 't', 'a trade')}" if exchange else f"{number}"
+    name = f"{exchange}-{number}-{_SAID.field(row, 't', 'a trade')}" if exchange else number
+    return _SAID.named({"i": name}, "i")
 
 
 def _pair(symbol: str) -> Pair | None:
@@ -119,7 +136,7 @@ def _pair(symbol: str) -> Pair | None:
 
 
 def _bar(row: Mapping[str, Any], pair: Pair, timeframe: str) -> BarRow:
-    open_, high, low, close, volume = (_SAID.of_bar(row, name) for name in FIELDS)
+    open_, high, low, close, volume = (_SAID.loose(row, name) for name in FIELDS)
     return closed(_SAID.time(_SAID.field(row, "t", "a bar")), pair, timeframe), open_, high, low, close, volume
 
 
@@ -134,6 +151,13 @@ def _offers(row: Any, price: str, size: str) -> list[Offer]:
     """The best of one side; a price of 0 says that there is none."""
     at = _SAID.decimal(row, price)
     return [(f"{at:f}", f"{at:f}", f"{_SAID.decimal(row, size):f}")] if at else []
+
+
+def _trade(row: Mapping[str, Any]) -> TradeRow:
+    at, side = _SAID.time(_SAID.field(row, "t", "a trade")), row.get("tks", "")
+    if shown(side) not in SIDES:
+        raise Transient(f"Alpaca must tell tks as B or S, was {shown(side)!r}")
+    return at, _SAID.loose(row, "p"), _SAID.loose(row, "s"), SIDES[side], trade_id(row)
 
 
 def closed(start: datetime, pair: Pair, timeframe: str) -> datetime:

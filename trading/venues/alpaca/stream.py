@@ -19,9 +19,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from helios.errors import Transient
-from trading.enums import Side
 from trading.venues.alpaca.client import Key
-from trading.venues.alpaca.market import FIELDS, quote, trade_id
+from trading.venues.alpaca.market import FIELDS, SIDES, quote, trade_id
 from trading.venues.answers import Answers, shown
 from trading.venues.streaming import (
     LARGEST,
@@ -37,7 +36,6 @@ from trading.venues.streaming import (
 )
 
 TOO_MANY: Final = 405
-SIDES: Final = {"B": Side.BUY.value, "S": Side.SELL.value, "": ""}  # of a stock it is not told
 UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _SAID: Final = Answers("Alpaca's stream")
 

@@ -79,6 +79,16 @@ class Client(rest.Waiting):
             return bar
 
         exchange.parse_ohlcv = timed
+        parse_trade = exchange.parse_trade
+
+        def timed_trade(row: Any, market: Any = None) -> Any:
+            """A trade without a time it leaves out, too."""
+            trade = parse_trade(row, market)
+            if not isinstance(trade, dict) or trade.get("timestamp") is None:
+                raise Transient(f"a trade must have a time, was {shown(row)!r}")
+            return trade
+
+        exchange.parse_trade = timed_trade
 
     def close(self) -> None:
         super().close()

@@ -1,8 +1,9 @@
-"""Market data of any exchange that ccxt knows, in our words: pairs of the spot market, the clock, order books, bars."""
+"""Market data of any exchange that ccxt knows, in our words: pairs of the spot market, clock, bars, trades, books."""
 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,13 @@ import ccxt
 from helios.entries import quoted
 from helios.errors import DataError, Transient
 from trading import symbols
+from trading.enums import Side
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 from trading.market.timestamps import microseconds
-from trading.venues.answers import Answers, BarRow, bars_of, between, shown
+from trading.market.trades import Trades
+from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.ccxt.client import Client
 from trading.venues.rest import OfClient
@@ -26,13 +29,16 @@ from trading.venues.streaming import Depth, Offer
 
 USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
 SECOND: Final = timedelta(seconds=1)
+SILENT: Final = timedelta(hours=1)  # some tell no trades of more than this at once
+FEWEST: Final = 50  # trades that one answer of any exchange can hold
+SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Market(OfClient):
-    """An exchange as a source of bars; see `trading.venues.base.MarketData`."""
+    """An exchange as a source of bars and of trades; see `trading.venues.base.MarketData`."""
 
     client: Client
     settled_s: float = 600.0
@@ -107,6 +113,32 @@ class Market(OfClient):
             )
             after = end
 
+    def trades(self, pair: Pair, after: datetime, until: datetime) -> Iterator[Trades]:
+        """Each page begins at the moment of the last trade before, whose other trades it may not have told yet."""
+        exchange, most, told = self.client.exchange, FEWEST, Counter[TradeRow]()
+        if exchange.has.get("fetchTrades") is not True:
+            raise DataError(f"{self.name} has no trades, as ccxt knows it")
+        start = after
+        while start < until:
+            since = (start - _EPOCH) // _MILLISECOND - 1  # some take it for the last moment that is not asked for
+            found = Answers(self.name).rows(self.client.ask(exchange.fetch_trades, pair.code, since), "trades")
+            rows = [self._trade(row, pair) for row in found]
+            newest = max((row[0] for row in rows), default=start)
+            if newest <= start and len(rows) >= most:
+                raise Transient(f"{self.name} must tell what follows {start.isoformat()}, was {len(rows)} trades of it")
+            fresh = sorted((Counter(rows) - told).elements(), key=lambda row: row[0])
+            yield trades_of(pair.symbol, fresh, after, until)
+            told = Counter(row for row in rows if row[0] >= newest - _MILLISECOND)
+            most, start = max(most, len(rows)), newest if newest > start else start + SILENT
+
+    def _trade(self, row: Mapping[str, Any], pair: Pair) -> TradeRow:
+        told, side = Answers(self.name), row.get("side")
+        if row.get("symbol") != pair.code:
+            raise Transient(f"{self.name} must answer with trades of {pair.code}, was one of {shown(row['symbol'])}")
+        name = "" if row.get("id") is None else told.named(row, "id")
+        price, quantity = told.loose(row, "price"), told.loose(row, "amount")
+        return self._moment(row.get("timestamp")), price, quantity, SIDES.get(str(side), ""), name
+
     def _rows(self, found: Any) -> list[Sequence[Any]]:
         if not isinstance(found, list) or not all(isinstance(row, list) and len(row) >= 6 for row in found):
             raise Transient(f"{self.name} must answer with a list of bars, was {shown(found)!r}")
@@ -118,7 +150,7 @@ class Market(OfClient):
         if (start - _EPOCH) % min(length, timedelta(days=1)):
             raise Transient(f"{self.name} must tell bars by their beginnings, was {start.isoformat()}")
         figures = dict(zip(FIELDS, row[1:6], strict=True))
-        open_, high, low, close, volume = (told.of_bar(figures, name) for name in FIELDS)
+        open_, high, low, close, volume = (told.loose(figures, name) for name in FIELDS)
         return start + length, open_, high, low, close, volume
 
     def _moment(self, milliseconds: Any) -> datetime:

@@ -1,4 +1,4 @@
-"""VALR's market data over REST, in our words: pairs, the clock, order books, bars."""
+"""VALR's market data over REST, in our words: pairs, the clock, order books, bars, trades."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from loguru import logger
 
 from helios.env import Env
 from helios.errors import Transient, error_text
+from trading.enums import Side
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
-from trading.venues.answers import Answers, BarRow, bars_of, between, shown
+from trading.market.trades import Trades
+from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.rest import OfClient
 from trading.venues.streaming import Depth
@@ -25,16 +27,20 @@ from trading.venues.valr.order_books import UNREAD, aggregated
 
 VENUE: Final = "VALR"
 BUCKETS: Final = 300  # at most in one answer
+TRADES: Final = 100
+PAGES: Final = 20_000  # of one question after trades; a day has less
+SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
 MINUTE_S: Final = 60
 MOST_PLACES: Final = Decimal(18)
 _SAID: Final = Answers(VENUE)
 _rows, _field, _time, _decimal, number = _SAID.rows, _SAID.field, _SAID.time, _SAID.decimal, _SAID.number
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _CODE: Final = re.compile(r"[A-Z0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
 class Market(OfClient):
-    """VALR as a source of bars; see `trading.venues.base.MarketData`."""
+    """VALR as a source of bars and of trades; see `trading.venues.base.MarketData`."""
 
     client: Client
     name: str = VENUE
@@ -89,6 +95,26 @@ class Market(OfClient):
             yield _bars(self.client, pair, timeframe, after, end)
             after = end
 
+    def trades(self, pair: Pair, after: datetime, until: datetime) -> Iterator[Trades]:
+        """Its pages go back in time, each before the last trade of the one before, so all of them come as one table."""
+        told, known = list[TradeRow](), set[str]()  # the ids that pages went on behind
+        span = {"startTime": _told_at(after - _MILLISECOND), "endTime": _told_at(until)}
+        asked: dict[str, str | int] = {"limit": TRADES, **span}
+        while page := self._trades(pair, asked):
+            told += page
+            *_, last = page[-1]
+            if last in known or len(known) == PAGES:
+                raise Transient(f"VALR must end its pages of trades of {pair.code}, went on after {len(known) + 1}")
+            if max(row[0] for row in page) < after:
+                break
+            known.add(last)
+            asked["beforeId"] = last
+        yield trades_of(pair.symbol, told[::-1], after, until)
+
+    def _trades(self, pair: Pair, asked: Mapping[str, str | int]) -> list[TradeRow]:
+        found = self.client.get(f"/v1/public/{pair.code}/trades", asked)
+        return [_trade(row, pair.code) for row in _rows(found, "trades")]
+
 
 def _bars(
     client: Client, pair: Pair, timeframe: str, after: datetime, until: datetime
@@ -121,10 +147,24 @@ def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> BarRo
     if named != code or period != length_s:
         other = f"{shown(named)} of {shown(period)} s"
         raise Transient(f"VALR must answer with bars of {code} of {length_s} s, was one of {other}")
-    open_, high, low, close, volume = (_SAID.of_bar(row, name) for name in FIELDS)
+    open_, high, low, close, volume = (_SAID.loose(row, name) for name in FIELDS)
     if volume == 0:
         return None
     return _close(row, length_s), open_, high, low, close, volume
+
+
+def _trade(row: Mapping[str, Any], code: str) -> TradeRow:
+    named, side = _field(row, "currencyPair", "a trade"), _field(row, "takerSide", "a trade")
+    if named != code:
+        raise Transient(f"VALR must answer with trades of {code}, was one of {shown(named)}")
+    if shown(side) not in SIDES:
+        raise Transient(f"VALR must tell takerSide as {' or '.join(SIDES)}, was {shown(side)!r}")
+    price, quantity = _SAID.loose(row, "price"), _SAID.loose(row, "quantity")
+    return _time(_field(row, "tradedAt", "a trade")), price, quantity, SIDES[side], _SAID.named(row, "id")
+
+
+def _told_at(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 def _pair(row: Mapping[str, Any]) -> Pair | None:

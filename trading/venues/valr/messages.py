@@ -12,12 +12,10 @@ from typing import Any, Final
 import orjson
 
 from helios.errors import Transient
-from trading.enums import Side
 from trading.venues.streaming import MINUTE_US, Bucket, Message, Ticker, Trade, told_at
-from trading.venues.valr.market import bucket, number
+from trading.venues.valr.market import SIDES, bucket, number
 from trading.venues.valr.order_books import FIGURE, NAME, UNREAD, aggregated, changed
 
-SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
 TRADES: Final = "NEW_TRADE"
 BUCKETS: Final = "NEW_TRADE_BUCKET"
 WHOLE: Final = "FULL_ORDERBOOK_SNAPSHOT"

@@ -1,0 +1,41 @@
+"""Public trades of a venue, asked for by request, judged as those of a file are, and stored each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tiers.ingest.bar_problems import Problem
+from tiers.ingest.trades import judge
+from trading.market.timestamps import utc_times
+from trading.market.trade_write import store_trades
+from trading.market.trades import joined
+from trading.venues.base import MarketData, Pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedTrades:
+    """How many trades were stored and how many were there before; those that broke a rule are left out."""
+
+    inserted: int = 0
+    unchanged: int = 0
+    bad: tuple[Problem, ...] = ()
+
+    def __add__(self, other: FetchedTrades) -> FetchedTrades:
+        return FetchedTrades(
+            inserted=self.inserted + other.inserted,
+            unchanged=self.unchanged + other.unchanged,
+            bad=self.bad + other.bad,
+        )
+
+
+def fetch_trades(venue: MarketData, pair: Pair, after: datetime, until: datetime) -> FetchedTrades:
+    """Store the trades of [after, until) in one transaction. Raises: as the venue's requests."""
+    tables = list(venue.trades(pair, after, until))
+    if not tables:
+        return FetchedTrades()
+    judged = judge(joined(tables), not_after=until)
+    good = judged.trades
+    columns = [getattr(good, name).tolist() for name in ("trade_id", "side", "price", "quantity")]
+    inserted = store_trades(list(zip([pair.symbol] * good.n_trades, utc_times(good.ts), *columns, strict=True)))
+    return FetchedTrades(inserted=inserted, unchanged=good.n_trades - inserted, bad=judged.rejected)
