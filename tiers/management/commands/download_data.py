@@ -72,6 +72,7 @@ class Command(PlainCommand):
         try:
             if options["dl_trades"] and options["timeframes"] != [Timeframe.M1.value]:
                 raise DataError("--dl-trades stores trades as they came: they have no --timeframes")
+            options["range"] = _range(options)
             with market_data(options["exchange"], get_env()) as venue:
                 rows = download(venue, options, *self._wanted(venue, options))
         except HeliosError as error:
@@ -100,7 +101,7 @@ class Command(PlainCommand):
     def _bars(
         self, venue: MarketData, options: dict[str, Any], pairs: list[Pair], now: datetime
     ) -> list[dict[str, Any]]:
-        first_last, days = _range(options), options["days"]
+        first_last, days = options["range"], options["days"]
         asked = sorted({Timeframe.D1 if name == Timeframe.D1 else Timeframe.M1 for name in options["timeframes"]})
         spans = [(pair, name, *_span(_newest(pair, name), first_last, days, now)) for pair in pairs for name in asked]
         found: dict[tuple[str, str], _Row] = {}
@@ -124,11 +125,11 @@ class Command(PlainCommand):
     def _trades(
         self, venue: MarketData, options: dict[str, Any], pairs: list[Pair], now: datetime
     ) -> list[dict[str, Any]]:
-        first_last, rows, settled = _range(options), [], timedelta(seconds=venue.settled_s)
+        rows, settled = [], timedelta(seconds=venue.settled_s)
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair in pairs:
                 newest = last_trade(pair.symbol)  # what was traded before it may have come to be known after it
-                after, until = _span(newest and newest - settled, first_last, options["days"], now)
+                after, until = _span(newest and newest - settled, options["range"], options["days"], now)
                 task = bar.add_task(f"{pair.symbol} trades", total=(until - after) / MINUTE)
                 found = FetchedTrades()
                 for start, end in _parts(after, until, AT_ONCE[Timeframe.M1]):
