@@ -77,7 +77,7 @@ def test_a_venue_that_sends_and_reads_nothing_is_left(monkeypatch: pytest.Monkey
 
 def test_a_venue_that_says_nothing_is_left_in_time() -> None:
     async def run() -> str:
-        async with serve(lambda socket: asyncio.sleep(30), "127.0.0.1", 0, close_timeout=0) as venue:
+        async with serve(ServerConnection.wait_closed, "127.0.0.1", 0, close_timeout=0) as venue:
             return await ended(port_of(venue), silent_s=0.5)
 
     assert asyncio.run(run()) == "VALR's stream was silent for 0 s"
