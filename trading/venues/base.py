@@ -154,3 +154,7 @@ class MarketData(Protocol):
         reached its answers yet.
         """
         ...
+
+    def reaches(self, pair: Pair, timeframe: str, moment: datetime) -> bool:
+        """Whether it keeps what was up to a moment: else its silence right behind that says nothing of trades."""
+        ...

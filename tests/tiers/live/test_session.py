@@ -19,11 +19,12 @@ from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
 from tiers.live import relay
 from tiers.live.alone import Alone
-from tiers.live.feed import recorder
+from tiers.live.feed import recorder, repair
 from tiers.live.feed import session as session_module
 from tiers.live.feed.depth import Noted, OrderBooks
 from tiers.live.feed.session import Session
 from trading.events import TickerEvent
+from trading.market.gaps import Gap
 from trading.market.timestamps import microseconds, moment
 from trading.models import FeedCoverage, MarketGap, MarketOHLC, OrderBookSnapshot
 from trading.venues.valr.client import Client
@@ -203,3 +204,17 @@ def test_a_time_in_which_nobody_streamed_for_more_than_a_day_is_a_gap(session: S
         moment(known.until),
         "nobody streamed then; repair_data asks for it",
     )
+
+
+def test_no_higher_bar_holds_what_the_venue_keeps_nothing_of(session: Session) -> None:
+    minute, midday = timedelta(minutes=1), datetime(2026, 1, 5, 12, tzinfo=UTC)
+    begins, ends = midday + 20 * minute, midday + 60 * minute
+    session._minutes = {"BTCZAR": repair.resumed("VALR:BTC-ZAR", midday, grace=0, of_trades=True)}
+    rows = {microseconds(begins + k * minute): (9.0, 9.0, 9.0, 9.0, 1.0) for k in range(1, 41)}
+    silent = Gap(after=midday, until=begins, reason="VALR tells nothing of it")
+    session._repaired("BTCZAR", microseconds(midday), repair.Fetched(until=ends, rows=rows, silent=silent))
+    told = [session._told.get() for _ in range(session._told.qsize())]
+    higher = [bar for each in told if isinstance(each, recorder.Told) for bar in each.higher]
+    assert [(bar.timeframe, moment(bar.close)) for bar in higher if bar.timeframe != "5m"] == [
+        ("15m", midday + k * 15 * minute) for k in (3, 4)
+    ]

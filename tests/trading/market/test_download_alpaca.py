@@ -65,6 +65,7 @@ def test_a_real_stock_is_stored_minute_by_minute_of_its_sessions_and_the_rest_is
         "outside": len(rows) - len(expected),
         "bad": 0,
         "first_bad": "",
+        "silent": [],
     }
     found = stored.bar_range(["ALPACA:GOOG"], "1m")
     closes = [row[0] + timedelta(minutes=1) for row in expected]

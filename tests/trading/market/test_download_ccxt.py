@@ -13,14 +13,15 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.support.ingest_bars import needs
-from tests.support.venues.binance import API, StandIn
+from tests.support.venues.binance import API, StandIn, told
 from tests.support.xrp_eth import assert_stored
 from trading.market import read as stored
-from trading.models import Instrument, MarketOHLC
+from trading.models import Instrument, MarketGap, MarketOHLC
 from trading.venues import rest
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
 RANGE = ("--timerange", "20191011-20191013")
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +93,72 @@ def test_an_exchange_that_fails_stores_nothing_of_its_day(run: Any) -> None:
         with pytest.raises(CommandError, match="BINANCE did not answer"):
             run(venue, "--pairs", "XRP/ETH", *RANGE)
     assert not MarketOHLC.objects.exists()
+
+
+DAY = datetime(2026, 1, 5, tzinfo=UTC)
+KEPT = 700  # bars, of a minute and a price of its own each
+
+
+def tape(first: int, last: int, quiet: range = range(0)) -> list[tuple]:
+    """The minutes first..last-1 since `DAY` by their beginnings; nobody trades in the `quiet` ones."""
+    return [(DAY + k * MINUTE, 9.0 + k, 10.0 + k, 8.0 + k, 9.5 + k, 1.0) for k in range(first, last) if k not in quiet]
+
+
+def gaps() -> list[tuple[datetime, datetime, str]]:
+    return [*MarketGap.objects.filter(timeframe="1m").order_by("after").values_list("after", "until", "reason")]
+
+
+def hour(close: datetime) -> tuple[float, float] | None:
+    return MarketOHLC.objects.filter(timeframe="1h", bar_ts=close).values_list("open", "volume").first()
+
+
+def test_of_an_exchange_that_keeps_its_newest_bars_no_higher_bar_is_made_of_a_part(run: Any) -> None:
+    days = (
+        ("--timerange", "20260105-20260105"),
+        ("--timerange", "20260106-20260106"),
+        ("--timerange", "20260105-20260106"),
+    )
+    rows, begins = [], []
+    for k, span in enumerate(days):
+        end = 1_440 * (k + 1)
+        with StandIn({("BTC", "USDT", "1m"): tape(end - KEPT, end)}) as venue:
+            rows.append(run(venue, "--pairs", "BTC/USDT", *span)["BINANCE:BTC/USDT 1m"])
+        begins.append(DAY + (end - KEPT) * MINUTE)
+    midnight = DAY + timedelta(days=1)
+    assert [row["silent"] for row in rows] == [
+        [[DAY.isoformat(), begins[0].isoformat()]],
+        [[midnight.isoformat(), begins[1].isoformat()]],
+        [],  # of what is stored nothing new is told
+    ]
+    said = "BINANCE tells nothing of it"
+    assert gaps() == [(DAY, begins[0], said), (midnight, begins[1], said)]
+    seam = (begins[1] + timedelta(hours=1)).replace(minute=0)
+    assert hour(seam) is None
+    assert hour(seam + timedelta(hours=1)) == (9.0 + 1_440 + 13 * 60, 60.0)
+
+
+def test_a_quiet_time_of_an_exchange_that_keeps_what_was_before_is_no_gap(run: Any) -> None:
+    quiet = range(1_440, 1_440 + 50)
+    with StandIn({("BTC", "USDT", "1m"): tape(0, 2_880, quiet)}) as venue:
+        row = run(venue, "--pairs", "BTC/USDT", "--timerange", "20260106-20260106")["BINANCE:BTC/USDT 1m"]
+    assert row["silent"] == gaps() == []
+    assert hour(DAY + timedelta(hours=25)) == (9.0 + 1_490, 10.0)
+
+
+def test_a_download_says_of_what_nothing_was_told(run: Any) -> None:
+    with StandIn({("BTC", "USDT", "1m"): tape(4_320 - KEPT, 4_320)}) as venue:
+        words = ("--pairs", "BTC/USDT", "--timerange", "20260105-20260107")
+        run(venue, *words)
+        out = io.StringIO()
+        call_command("download_data", "--exchange", "binance", *words, stdout=out)
+    assert (
+        "BINANCE tells nothing of 2026-01-05 00:00 to 2026-01-07 12:20 UTC, which is noted as a gap" in out.getvalue()
+    )
+
+
+def test_the_answer_to_a_time_that_is_too_long_ago_is_no_end_of_a_download(run: Any) -> None:
+    with StandIn({("BTC", "USDT", "1m"): tape(740, 1_440)}) as venue:
+        refused = {"code": -1128, "msg": "too long ago"}
+        venue.faults.next("/klines", (200, [told(row) for row in tape(740, 1_440)]), (400, refused))
+        row = run(venue, "--pairs", "BTC/USDT", "--timerange", "20260105-20260105")["BINANCE:BTC/USDT 1m"]
+    assert (row["inserted"], len(row["silent"])) == (700, 1)

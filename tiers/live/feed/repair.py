@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Max
 
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.minutes import Minutes, Row
+from tiers.ingest.minutes import MINUTE, Minutes, Row
 from tiers.ingest.prepare import BadRowsError, prepare
 from tiers.live.bar_storage import series_of, stored_beside
 from tiers.live.feed import recorder
@@ -20,11 +21,12 @@ from trading.market.bars import FIELDS, Bars, BarTable, concatenated
 from trading.market.calendars import Calendar, calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
-from trading.market.timestamps import microseconds, moment, stamp
+from trading.market.timestamps import microseconds, moment, stamp, utc
 from trading.models import MarketGap, MarketOHLC
 from trading.venues.base import MarketData, Pair
 
 Results = dict[tuple[str, str], market.UpsertResult]
+Span = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Fetched:
     """What was stored, the bars by close in microseconds, and up to where all of them are known.
 
     `bad` are the venue's bars that broke a rule, which are left out, as are those of hours in which the market is
-    closed, `outside`.
+    closed, `outside`. `silent` is what the venue tells nothing of; where `rows` follow, it keeps nothing of it.
     """
 
     until: datetime
@@ -40,6 +42,16 @@ class Fetched:
     rows: dict[int, Row] = field(default_factory=dict)
     bad: tuple[Problem, ...] = ()
     outside: int = 0
+    silent: gaps.Gap | None = None
+
+    @property
+    def unusable(self) -> list[int]:
+        """The closes, in microseconds, of minutes that no higher bar may hold; silence without an end may be quiet."""
+        kept_nothing = self.silent if self.rows or self.bad else None
+        span = (kept_nothing.after, kept_nothing.until) if kept_nothing else (self.until, self.until)
+        first, last = map(microseconds, span)
+        bad = [microseconds(each.bar_ts) for each in self.bad if each.bar_ts is not None]
+        return [*bad, *range(first + MINUTE, last + MINUTE, MINUTE)]
 
 
 def fetch(
@@ -48,7 +60,8 @@ def fetch(
     """Store the bars of (after, until] with the higher ones made of them, and note what the venue does not have.
 
     `after` is a full hour, so that no higher bar is made of a part. The newest minutes may not have reached the venue's
-    answers yet: known is what it spoke of, and what is long over. Raises: as the venue's requests.
+    answers yet: known is what it spoke of, and what is long over. Nor is known what lies before its first bar, where it
+    keeps nothing of before: it may tell its newest bars only. Raises: as the venue's requests.
     """
     told = list(venue.bars(pair, timeframe, after, until))
     settled = (now - timedelta(seconds=venue.settled_s)).replace(second=0, microsecond=0)
@@ -58,32 +71,52 @@ def fetch(
     tables = [table.take(hours.has_close(timeframe, table.ts)) if hours.closes else table for table, _ in told]
     outside = sum(table.n_rows for table, _ in told) - sum(table.n_rows for table in tables)
     tables = [table for table in tables if table.n_rows]
-    if not tables:
-        silent = spoken == after < known and len(hours.grid(timeframe, stamp(after), stamp(known)))
-        left = [gaps.Gap(after=after, until=known, reason=f"{venue.name} tells nothing of it")] if silent else []
-        with transaction.atomic():
-            gaps.note(pair.symbol, timeframe, after, known, left)
-        return Fetched(until=known, outside=outside)
-    return replace(_store(venue, pair, concatenated(tables), hours, (after, known), until), outside=outside)
+    silent, told_of = None, concatenated(tables) if tables else None
+    if told_of is not None:
+        silent = _before(venue, pair, told_of, hours, after)
+    elif spoken == after < known and len(hours.grid(timeframe, stamp(after), stamp(known))):
+        silent = _silence(venue, pair, timeframe, after, known)
+    found = Fetched(until=known)
+    with transaction.atomic():
+        if told_of is not None:
+            traded = (after if silent is None else silent.until, known)
+            found = _store(venue, pair, told_of, hours, traded, until)
+        _note(pair, timeframe, (after, known), silent, found.bad)
+    return replace(found, outside=outside, silent=silent)
 
 
-def _store(
-    venue: MarketData, pair: Pair, told: BarTable, hours: Calendar, known: tuple[datetime, datetime], until: datetime
-) -> Fetched:
+def _store(venue: MarketData, pair: Pair, told: BarTable, hours: Calendar, traded: Span, until: datetime) -> Fetched:
     try:
-        prepared = prepare(told, hours.name, source=pair.symbol, drop_invalid=True, not_after=until, traded=known)
+        prepared = prepare(told, hours.name, source=pair.symbol, drop_invalid=True, not_after=until, traded=traded)
     except BadRowsError as error:  # not one of them can be used
-        bad = error.problems
-        with transaction.atomic():
-            gaps.note(pair.symbol, told.timeframe, *known, _without(bad, told.timeframe))
-        return Fetched(until=known[1], bad=bad)
+        return Fetched(until=traded[1], bad=error.problems)
     bad = tuple(each for each in prepared.problems if each.rejects)
     series = series_of(prepared, pair.asset_class, venue.source(pair), lot=pair.lot)
-    with transaction.atomic():
-        market.lock_bars([series.batches[0]])
-        stored = market.import_series([stored_beside(series, prepared, whole=True)[0]])
-        gaps.note(pair.symbol, told.timeframe, *known, _without(bad, told.timeframe))
-    return Fetched(until=known[1], stored=stored, rows=_rows(prepared.batches[0]), bad=bad)
+    market.lock_bars([series.batches[0]])
+    stored = market.import_series([stored_beside(series, prepared, whole=True)[0]])
+    return Fetched(until=traded[1], stored=stored, rows=_rows(prepared.batches[0]), bad=bad)
+
+
+def _before(venue: MarketData, pair: Pair, told: BarTable, hours: Calendar, after: datetime) -> gaps.Gap | None:
+    """What lies before the first bar that was told, where the venue keeps nothing of it: it may have been traded."""
+    begin = utc(told.ts[0]) - timedelta(seconds=seconds(told.timeframe))
+    due = begin > after and len(hours.grid(told.timeframe, stamp(after), stamp(begin)))
+    if not due or venue.reaches(pair, told.timeframe, after):
+        return None
+    return _silence(venue, pair, told.timeframe, after, begin)
+
+
+def _silence(venue: MarketData, pair: Pair, timeframe: str, after: datetime, until: datetime) -> gaps.Gap:
+    """The time behind the newest bar of (after, until] that is stored."""
+    stored = MarketOHLC.objects.filter(symbol=pair.symbol, timeframe=timeframe, bar_ts__gt=after, bar_ts__lte=until)
+    newest = stored.aggregate(newest=Max("bar_ts"))["newest"]
+    return gaps.Gap(after=newest or after, until=until, reason=f"{venue.name} tells nothing of it")
+
+
+def _note(pair: Pair, timeframe: str, known: Span, silent: gaps.Gap | None, bad: Sequence[Problem]) -> None:
+    """What is left of a time that was asked for; of what is stored before a silence nothing new was told."""
+    left = [*_without(bad, timeframe), *([silent] if silent is not None and silent.after < silent.until else [])]
+    gaps.note(pair.symbol, timeframe, known[0] if silent is None else silent.after, known[1], left)
 
 
 def _without(bad: Sequence[Problem], timeframe: str) -> list[gaps.Gap]:

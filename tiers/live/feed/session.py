@@ -199,12 +199,11 @@ class Session:
     def _repaired(self, code: str, after: int, found: repair.Fetched | None) -> None:
         known = after if found is None else microseconds(found.until)
         if found is not None and known > after:
-            unusable = [microseconds(each.bar_ts) for each in found.bad if each.bar_ts is not None]
             minutes = self._minutes[code]
             for close, row in found.rows.items():
                 if after < close <= known and minutes.known.get(close) != row:  # else it was told by the stream
                     self._told.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
-            self._know(minutes, after, known, found.rows, unusable)
+            self._know(minutes, after, known, found.rows, [each for each in found.unusable if each > after])
         self._refused[code] = 0 if known > after else self._refused[code] + 1
         pause_s = min(WATCH_S * 2 ** self._refused[code], LONGEST_PAUSE_S) if self._refused[code] else 0.0
         self._asking[code] = time.monotonic() + pause_s

@@ -28,6 +28,7 @@ from trading.enums import Timeframe
 from trading.market import write as market
 from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.days import parse_range
+from trading.market.gaps import Gap
 from trading.market.read import bar_range, last_close, last_trade
 from trading.venues.base import MarketData, Pair
 from trading.venues.registry import market_data
@@ -86,7 +87,9 @@ class Command(PlainCommand):
                 f"; {row['bad']} broke a rule and were left out, the first in {row['first_bad']}" if row["bad"] else ""
             )
             outside = f"; {row['outside']} outside of its market's hours left out" if row.get("outside") else ""
-            self.stdout.write(printable(f"{row['symbol']} {row.get('timeframe', what)}: {figures}{outside}{bad}"))
+            silent = f"; {venue.name} tells nothing {_spans(row['silent'])}" if row.get("silent") else ""
+            told = f"{figures}{outside}{bad}{silent}"
+            self.stdout.write(printable(f"{row['symbol']} {row.get('timeframe', what)}: {told}"))
 
     def _wanted(self, venue: MarketData, options: dict[str, Any]) -> tuple[list[Pair], datetime]:
         """The pairs, and the last full minute by the venue's clock and by ours."""
@@ -113,6 +116,7 @@ class Command(PlainCommand):
                     part = fetch(venue, pair, start, end, now=now, timeframe=timeframe)
                     base.outside += part.outside
                     base.bad += part.bad
+                    base.silent += [part.silent] if part.silent is not None else []
                     for key, result in part.stored.items():
                         found.setdefault(key, _Row()).result += result
                     bar.advance(task, (end - start) / MINUTE)
@@ -142,19 +146,37 @@ class Command(PlainCommand):
 
 @dataclass(slots=True)
 class _Row:
-    """What became of the bars of one series; those outside of the market's hours and bad ones were left out."""
+    """What became of the bars of one series; those outside of the market's hours and bad ones were left out.
+
+    `silent` are the times of which the venue told nothing, which are noted as gaps.
+    """
 
     result: market.UpsertResult = field(default_factory=market.UpsertResult)
     outside: int = 0
     bad: list[Problem] = field(default_factory=list)
+    silent: list[Gap] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
         stored = {name: getattr(self.result, name) for name in STORED}
-        return {**stored, "outside": self.outside, **_bad(self.bad)}
+        silent: list[list[str]] = []
+        for gap in self.silent:
+            after, until = gap.after.isoformat(), gap.until.isoformat()
+            if silent and silent[-1][1] == after:
+                silent[-1][1] = until
+            elif after < until:
+                silent.append([after, until])
+        return {**stored, "outside": self.outside, **_bad(self.bad), "silent": silent}
 
 
 def _bad(problems: Sequence[Problem]) -> dict[str, Any]:
     return {"bad": len(problems), "first_bad": str(problems[0]) if problems else ""}
+
+
+def _spans(silent: list[list[str]]) -> str:
+    """The first of them in words, and how many more there are."""
+    after, until = (moment[:16].replace("T", " ") for moment in silent[0])
+    more = f", nor of {len(silent) - 1} more times" if silent[1:] else ""
+    return f"of {after} to {until} UTC{more}, which is noted as a gap"
 
 
 def _range(options: dict[str, Any]) -> Range:

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import ccxt
 
 from helios.entries import quoted
-from helios.errors import DataError, Transient
+from helios.errors import DataError, Rejected, Transient
 from trading import symbols
 from trading.enums import Side
 from trading.market.bars import FIELDS, BarTable
@@ -98,7 +98,7 @@ class Market(OfClient):
         exchange, length = self.client.exchange, timedelta(seconds=seconds(timeframe))
         if timeframe not in exchange.timeframes:
             raise DataError(f"{self.name} has no bars of {timeframe}")
-        limit = exchange.feature_value(pair.code, "fetchOHLCV", "limit", USUAL_LIMIT) or USUAL_LIMIT
+        limit = self._limit(pair)
         while after < until:
             since = (after - _EPOCH) // _MILLISECOND
             found = self.client.ask(exchange.fetch_ohlcv, pair.code, timeframe, since, limit)
@@ -138,6 +138,19 @@ class Market(OfClient):
         name = "" if row.get("id") is None else told.named(row, "id")
         price, quantity = told.loose(row, "price"), told.loose(row, "amount")
         return self._moment(row.get("timestamp")), price, quantity, SIDES.get(str(side), ""), name
+
+    def reaches(self, pair: Pair, timeframe: str, moment: datetime) -> bool:
+        length, limit = timedelta(seconds=seconds(timeframe)), self._limit(pair)
+        since = (moment - limit * length - _EPOCH) // _MILLISECOND
+        try:
+            found = self.client.ask(self.client.exchange.fetch_ohlcv, pair.code, timeframe, since, limit)
+        except Rejected:  # as where that is too long ago
+            return False
+        return any(self._moment(row[0]) + length <= moment for row in self._rows(found))
+
+    def _limit(self, pair: Pair) -> int:
+        """How many bars it tells in one answer."""
+        return self.client.exchange.feature_value(pair.code, "fetchOHLCV", "limit", USUAL_LIMIT) or USUAL_LIMIT
 
     def _rows(self, found: Any) -> list[Sequence[Any]]:
         if not isinstance(found, list) or not all(isinstance(row, list) and len(row) >= 6 for row in found):
