@@ -167,7 +167,7 @@ def test_the_instrument_knows_since_when_it_has_actions_and_replacing_takes_thos
         (("date,dividend", "2014-06-09,1:2"), "row 2, column dividend: expected an amount a share"),
         (
             ("date,action,value", "2014-06-09,merger,2"),
-            "row 2, column action: expected split or dividend, was 'merger'",
+            "row 2, column action: expected split or dividend (in cash), was 'merger'",
         ),
         (("date,action,value", "2014-06-09,split,0"), "row 2, column value: expected new shares for an old one"),
         (("date,dividend", "2014-06-09,1", "2014-06-09,2"), "row 3: expected one dividend a day"),
@@ -182,6 +182,29 @@ def test_what_cannot_be_read_is_refused_in_one_sentence_with_its_place(write, li
     sentence = refused(write(*lines))
     assert said.replace("2014-01-31", "2024-01-31") in sentence
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "name", ["Stock Dividend", "SCRIP_DIVIDEND", "bonus dividend", "Dividend in specie", "dividend, split", "split-off"]
+)
+def test_what_is_neither_a_split_nor_paid_in_cash_is_refused_by_its_name(write, name: str):
+    sentence = refused(write("date,type,value", f'2014-06-09,"{name}",0.05'))
+    assert f"row 2, column type: expected split or dividend (in cash), was '{name.lower()}'" in sentence
+    assert ("is a split, as 21:20 where 5 % are given" in sentence) is ("dividend" in name.lower())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Reverse stock split", "split"),
+        ("SPLIT", "split"),
+        ("Special Cash Dividend", "dividend"),
+        ("dividends", "dividend"),
+    ],
+)
+def test_a_split_and_a_dividend_in_cash_go_by_more_names(write, name: str, kind: str):
+    run(write("date,type,value", f"2014-06-09,{name},0.5"))
+    assert [row[1] for row in stored()] == [kind]
 
 
 def test_an_unknown_instrument_and_options_of_bars_are_refused(write):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date as date_of
@@ -27,6 +28,13 @@ DATES: Final = ("ex_date", "exdate", "ex_dividend_date", "ex-date", "date", "day
 SPLITS: Final = ("split", "splits", "stock_split", "stock_splits", "split_ratio", "ratio")
 DIVIDENDS: Final = ("dividend", "dividends", "cash_dividend", "cash_amount", "amount")
 ACTIONS: Final = ("action", "action_type", "event", "kind", "type")
+NAMES: Final = {  # what a split and a dividend in cash are called; a name with any other word is of something else
+    ActionKind.SPLIT: {"split", "splits", "stock", "share", "shares", "forward", "reverse"},
+    ActionKind.DIVIDEND: {
+        *("dividend", "dividends", "cash", "ordinary", "regular", "special", "extra", "extraordinary", "interim"),
+        *("final", "annual", "semi", "semiannual", "quarterly", "monthly"),
+    },
+}
 VALUES: Final = ("value", *DIVIDENDS, *SPLITS)
 _RATIO: Final = r"(?i)^\s*([^\s:/a-z-]+)\s*(?::|/|-?for-?|-?to-?)\s*([^\s:/a-z-]+)\s*$"  # new shares, then old ones
 SHOWN: Final = 3
@@ -147,10 +155,12 @@ class ActionFile:
 
     def _kind(self, sheet: Sheet, row: int, named: str) -> ActionKind:
         said = str(sheet.frame[named][row] or "").lower()
+        words = {*re.findall(r"[^\W_]+", said)}
         for kind in ActionKind:
-            if kind.value in said:
+            if words <= NAMES[kind] and words & {kind.value, f"{kind.value}s"}:
                 return kind
-        raise DataError(f"{self._at(sheet, row, named)}: expected split or dividend, was {said!r}")
+        other = "; one that is paid in shares is a split, as 21:20 where 5 % are given" if "dividend" in said else ""
+        raise DataError(f"{self._at(sheet, row, named)}: expected split or dividend (in cash), was {said!r}{other}")
 
     def _action(
         self, sheet: Sheet, row: int, on: tuple[str, date_of | None], kind: ActionKind, column: _Column
