@@ -32,8 +32,8 @@ from tiers.contracts.messages import (
     VolatilityPath,
 )
 from tiers.contracts.switches import Switches
-from trading.market import timeframes
-from trading.market.actions import Action, adjusted_already
+from trading.market import action_evidence, timeframes
+from trading.market.actions import Action
 from trading.market.adjust import adjusted
 from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, concatenated, split, union
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, LONGEST_CLOSURE, Calendar, calendar
@@ -84,8 +84,8 @@ __all__ = [
     "Transient",
     "VolatilityForecast",
     "VolatilityPath",
+    "action_evidence",
     "adjusted",
-    "adjusted_already",
     "bar_table",
     "calendar",
     "closed_rows",

@@ -8,16 +8,14 @@ from datetime import timedelta
 import numpy as np
 
 from tiers.contracts import (
-    LONGEST_CLOSURE,
     PRICES,
     Bars,
     BarTable,
     BoolArray,
     DataError,
-    adjusted_already,
+    action_evidence,
     calendar,
     split,
-    stamp,
     union,
 )
 from tiers.ingest.bar_problems import Code
@@ -27,6 +25,7 @@ from tiers.ingest.validate import gaps, longest_pause
 REACH = timedelta(days=4)  # so far another clock, or another name of days, moves a bar
 MIN_BARS = 5  # of fewer that are corrected none shows that one factor does it
 SHARE, FEWEST = 1 / 3, 3  # of stored bars that one shift of time explains; what explains fewer is chance
+WAY_OUT = "import prices as they were traded, or remove the actions by --actions --replace with a file of none"
 FACTOR_SPREAD = 0.1  # of the change itself: prices are rounded
 
 
@@ -36,7 +35,7 @@ def beside(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared
     `DataError` where prices contradict the splits and dividends that are stored.
     """
     found = replace(prepared, stored=stored)
-    refuse_contradictions(found)
+    refuse_contradictions(found, stored)
     (bars,) = split(neighbours(found))
     lacking = gaps(bars, calendar(calendar_name), None)
     if prepared.traded is not None:
@@ -55,22 +54,24 @@ def neighbours(prepared: Prepared) -> Bars:
     return replace(union([base], base.timeframe), actions=prepared.actions)
 
 
-def refuse_contradictions(prepared: Prepared) -> None:
-    """`DataError` where the prices go on over a stored split as if there had been none: they are adjusted already.
+def refuse_contradictions(prepared: Prepared, before: BarTable) -> None:
+    """`DataError` where the prices go on over stored splits or dividends as if there had been none.
 
-    And where a stored dividend is not less than the close before it, which no read would adjust.
+    Or where they differ from those of `before` by the dividends, or a dividend is not less than the close before it,
+    which no read would adjust. They are adjusted already, then.
     """
-    bars, missed = neighbours(prepared), []
-    for action in bars.actions:
-        row = int(np.searchsorted(bars.ts, stamp(action.ex_ts), side="right"))
-        if not 0 < row < bars.n_bars:
-            continue
-        before, after = float(bars.close[row - 1, 0]), float(bars.open[row, 0])
-        replace(action, close_before=before).check()
-        if action.is_split and bars.ts[row] - bars.ts[row - 1] <= LONGEST_CLOSURE:
-            missed += [(action, before, after)] if action.is_missed_by(before, after) else []
-    if sentence := adjusted_already(prepared.symbol, missed):
-        raise DataError(sentence)
+    (bars,) = split(neighbours(prepared))
+    sentence = action_evidence.contradiction(prepared.symbol, nights(prepared))
+    sentence = sentence or action_evidence.adjusted_anew(prepared.symbol, bars, before, prepared.actions)
+    if sentence:
+        raise DataError(f"{sentence}: {WAY_OUT}")
+
+
+def nights(prepared: Prepared) -> list[action_evidence.Night]:
+    """The stored splits and dividends with the nights that the prices have of them."""
+    (bars,) = split(neighbours(prepared))
+    known = action_evidence.spans(bars, action_evidence.moments(prepared.actions))
+    return action_evidence.judged(prepared.actions, known)
 
 
 def one_factor(prepared: Prepared) -> str:

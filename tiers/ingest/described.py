@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiers.contracts import Bars, BarTable, adjusted, split, utc
+from tiers.contracts import Bars, BarTable, adjusted, split, stamp, utc
 from tiers.ingest.bar_problems import Code, Problem
 from tiers.ingest.beside import left_over, neighbours, one_factor
 from tiers.ingest.jumps import EXAMPLES, jumps, listed
@@ -23,6 +23,7 @@ def described(prepared: Prepared) -> dict[str, str]:
         "first": _bar(base, 0),
         "last": _bar(base, -1),
         "gaps": _gaps(gaps) if prepared.traded is None else _pause(prepared.problems),
+        "actions": _actions(prepared),
         "splits": _splits(beside, one_factor(prepared)),
         "left over": _left_over(prepared),
         "kept": "; ".join(problem.detail for problem in prepared.problems if problem.code is Code.KEPT),
@@ -30,6 +31,17 @@ def described(prepared: Prepared) -> dict[str, str]:
         "dropped": _examples(dropped),
     }
     return {title: text for title, text in lines.items() if text}
+
+
+def _actions(prepared: Prepared) -> str:
+    """The stored splits and dividends that adjust these bars."""
+    base = prepared.batches[0]
+    inside = [each for each in prepared.actions if base.ts[0] <= stamp(each.ex_ts) < base.ts[-1]]
+    if not inside:
+        return ""
+    splits = sum(each.is_split for each in inside)
+    found = f"{splits} splits and {len(inside) - splits} dividends are stored of the time of these bars"
+    return f"{found}, which must be as they were traded: what is adjusted already would be adjusted twice"
 
 
 def _bar(bars: Bars, row: int) -> str:

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from tiers.contracts.errors import DataError
-from trading.enums import Timeframe
-from trading.market import read
-from trading.market.actions import Action, adjusted_already
+from trading.enums import ActionKind, Timeframe
+from trading.market import action_evidence, read
+from trading.market.actions import Action
 from trading.market.feeds.file_actions import FileActions
 from trading.orders import due_actions
 
 SAME_EVENT: Final = timedelta(days=5)  # between two actions of a kind lie a week and more, without a holiday
 
 
-def check(symbol: str, found: FileActions, *, replaced: bool) -> None:
-    """`DataError` where a file contradicts what is stored.
+def check(symbol: str, found: FileActions, *, replaced: bool) -> list[str]:
+    """A sentence for what the stored prices cannot show; `DataError` where a file contradicts what is stored.
 
-    Where stored prices go on over a split as if there had been none, where a dividend takes all of them, or where an
-    action seems to be a stored one on another day, which only a file that replaces, or has, the stored one may say.
+    Where stored prices go on over splits or dividends as if there had been none, where a dividend takes all of them, or
+    where an action seems to be a stored one on another day, which only a file that replaces, or has, the stored one may
+    say.
     """
     actions = found.actions
     if not replaced:
         _refuse_doubles(symbol, actions)
-    nights = read.nights(symbol, [each.ex_ts for each in actions])
-    known = [(actions[place], before, after) for place, before, after in nights]
-    for action, before, _ in known:
-        replace(action, close_before=before).check()
-    sentence = adjusted_already(symbol, _missed([(each, before, after) for each, before, after in known if after]))
-    if sentence:
-        raise DataError(sentence)
+    at = {(each.ex_ts, each.kind): each for each in actions}
+    known: dict[str, dict[datetime, action_evidence.Span]] = {}
+    for timeframe, ex_ts, before, after in read.nights(symbol, action_evidence.moments(actions)):
+        if dividend := at.get((ex_ts, ActionKind.DIVIDEND)):
+            replace(dividend, close_before=before).check()
+        if after is not None:
+            known.setdefault(timeframe, {})[ex_ts] = before, after
+    judged = [action_evidence.judged(actions, spans) for spans in known.values()]
+    for nights in judged:
+        if sentence := action_evidence.contradiction(symbol, nights):
+            raise DataError(sentence)
+    return min((action_evidence.unclear(nights) for nights in judged if nights), key=len, default=[])
 
 
 def _refuse_doubles(symbol: str, actions: Sequence[Action]) -> None:
@@ -60,9 +66,3 @@ def unbooked(symbol: str) -> list[str]:
         + (f"the {since} is taken for it and not booked again" if since else "none is taken for it")
         for name, before, since in due_actions.moved(symbol)
     ]
-
-
-def _missed(known: list[tuple[Action, float, float]]) -> list[tuple[Action, float, float]]:
-    """One night of each split that is missed, whatever number of timeframes shows it."""
-    missed = {each[0].ex_ts: each for each in reversed(known) if each[0].is_split and each[0].is_missed_by(*each[1:])}
-    return sorted(missed.values(), key=lambda each: each[0].ex_ts)

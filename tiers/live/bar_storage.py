@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+import numpy as np
 
 from tiers.ingest.aggregate import INTRADAY
 from tiers.ingest.beside import REACH, beside, refuse_contradictions
 from tiers.ingest.prepare import Prepared, completed, partly_filled, with_whole_ends
 from trading.enums import AssetClass
 from trading.market import write as market
+from trading.market.actions import Action
 from trading.market.bars import split
 from trading.market.lots import USUAL_CALENDARS, Lot
 from trading.market.read import actions, bars_around, bars_within
 from trading.market.timeframes import seconds
-from trading.market.timestamps import utc, utc_times
+from trading.market.timestamps import stamp, utc, utc_times
 
 
 def series_of(prepared: Prepared, asset_class: str, source: str, *, lot: Lot | None = None) -> market.Series:
@@ -55,7 +58,16 @@ def with_stored(series: market.Series, prepared: Prepared) -> Prepared:
     base = prepared.batches[0]
     prepared = replace(prepared, actions=actions([series.symbol], base.timeframe))
     if series.replaced:
-        refuse_contradictions(prepared)
+        ends = [ts for each in prepared.actions for ts in _beside(prepared, each)]
+        known = bars_within(series.symbol, base.timeframe, ends, timedelta(seconds=seconds(base.timeframe)))
+        refuse_contradictions(prepared, *split(known))
         return prepared
     stored = bars_around(series.symbol, base.timeframe, utc(base.ts[0]), utc(base.ts[-1]), REACH)
     return beside(prepared, USUAL_CALENDARS[AssetClass(series.asset_class)], *split(stored))
+
+
+def _beside(prepared: Prepared, action: Action) -> tuple[datetime, ...]:
+    """The closes of its last bar before an action and of the first one behind."""
+    ts = prepared.batches[0].ts
+    row = int(np.searchsorted(ts, stamp(action.ex_ts), side="right"))
+    return utc_times(ts[max(row - 1, 0) : row + 1])

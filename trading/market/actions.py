@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 from helios.errors import DataError
 from trading.enums import ActionKind
 
 ONE = Decimal(1)
-LARGE: Final = 1.4  # a split that changes the price by less may hide in the moves of a night
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +56,8 @@ class Action:
     def is_split(self) -> bool:
         return self.kind is ActionKind.SPLIT
 
-    def is_missed_by(self, close_before: float, open_after: float) -> bool:
-        """Whether prices go on over a split as if there had been none: they are adjusted for it already."""
-        moved = math.log(open_after / close_before)
-        large = abs(math.log(self.shares)) > math.log(LARGE)
-        return large and abs(moved) < abs(moved + math.log(self.shares))
-
     def __str__(self) -> str:
         day = f"{self.ex_ts:%Y-%m-%d}"
         if self.is_split:
             return f"split {self.value.normalize():f} for {self.per.normalize():f} on {day}"
         return f"dividend of {self.value.normalize():f} on {day}"
-
-
-def adjusted_already(symbol: str, missed: Iterable[tuple[Action, float, float]]) -> str:
-    """A sentence where closes before and opens after go on over splits as if there had been none, else empty."""
-    found = list(missed)
-    if not found:
-        return ""
-    action, before, after = found[0]
-    more = f", and so are {len(found) - 1} more" if found[1:] else ""
-    return (
-        f"{symbol} must have prices as they were traded where its splits are stored, and the {action} is not in them: "
-        f"the close before is {before:.6g}, the open behind {after:.6g}{more}. Adjusted prices would be adjusted twice"
-    )

@@ -59,8 +59,11 @@ FROM corporate_actions a LEFT JOIN LATERAL (
 WHERE a.symbol = ANY(%s) AND a.ex_ts < %s ORDER BY a.ex_ts, a.kind
 """
 _NIGHTS = """
-SELECT action.place - 1, before.close, after.open
-FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS action(ex_ts, place) CROSS JOIN unnest(%s::text[]) AS t(timeframe)
+SELECT t.timeframe, action.ex_ts, before.close, after.open
+FROM unnest(%s::timestamptz[]) AS action(ex_ts) CROSS JOIN (
+    SELECT timeframe FROM unnest(%s::text[]) AS known(timeframe)
+    WHERE EXISTS (SELECT FROM market_ohlc b WHERE b.symbol = %s AND b.timeframe = known.timeframe)
+) t
 CROSS JOIN LATERAL (
     SELECT bar_ts, close FROM market_ohlc WHERE symbol = %s AND timeframe = t.timeframe AND bar_ts <= action.ex_ts
     ORDER BY bar_ts DESC LIMIT 1
@@ -69,7 +72,7 @@ LEFT JOIN LATERAL (
     SELECT bar_ts, open FROM market_ohlc WHERE symbol = %s AND timeframe = t.timeframe AND bar_ts > action.ex_ts
     ORDER BY bar_ts LIMIT 1
 ) after ON after.bar_ts - before.bar_ts <= %s
-ORDER BY action.place
+ORDER BY action.ex_ts
 """
 
 
@@ -136,9 +139,9 @@ def bars_around(symbol: str, timeframe: str, first: datetime, last: datetime, re
     return _read(_AROUND, [symbol], timeframe, {"first": first, "last": last, "reach": reach})
 
 
-def nights(symbol: str, ex_times: Sequence[datetime]) -> list[tuple[int, float, float | None]]:
-    """The last close up to each time and the first open behind it within a week, by timeframe, and the time's place."""
-    return statements.fetch(_NIGHTS, [list(ex_times), [*timeframes.TIMEFRAMES], symbol, symbol, LONGEST_CLOSURE])
+def nights(symbol: str, ex_times: Sequence[datetime]) -> list[tuple[str, datetime, float, float | None]]:
+    """The last close up to each time and the first open behind it within a week, each with its timeframe and time."""
+    return statements.fetch(_NIGHTS, [list(ex_times), [*timeframes.TIMEFRAMES], *[symbol] * 3, LONGEST_CLOSURE])
 
 
 def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> datetime | None:

@@ -23,7 +23,7 @@ from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
 from tiers.ingest.bar_problems import Code, Problem
-from tiers.ingest.beside import neighbours
+from tiers.ingest.beside import neighbours, nights
 from tiers.ingest.described import described
 from tiers.ingest.jumps import warnings
 from tiers.ingest.prepare import BadRowsError, Prepared, bars_of_trades, prepare
@@ -31,7 +31,7 @@ from tiers.live import action_storage
 from tiers.live.bar_storage import series_of, stored_beside, with_stored
 from trading import sample_data, symbols
 from trading.enums import AssetClass, Timeframe
-from trading.market import action_write, asset_class, instruments
+from trading.market import action_evidence, action_write, asset_class, instruments
 from trading.market import write as market
 from trading.market.bars import BarTable
 from trading.market.calendars import calendar
@@ -152,13 +152,13 @@ class Command(PlainCommand):
             decimal=options["decimal"],
             dates=options["dates"],
             file_symbol=options["file_symbol"],
-        ).read()
+        ).read(none=options["replace"])
         self.understood = found.understood
         if options["replace"]:
             self.assumed.append(f"the stored actions of {symbol} are removed first")
         with transaction.atomic():
             market.lock_symbol(symbol)
-            action_storage.check(symbol, found, replaced=options["replace"])
+            self.assumed += action_storage.check(symbol, found, replaced=options["replace"])
             if options["dry_run"]:
                 return []
             source = f"file:{options['file'].name}"
@@ -172,7 +172,8 @@ class Command(PlainCommand):
         if told:
             prepared = with_stored(series, prepared)
             self.understood |= described(prepared)
-            self.assumed += warnings(neighbours(prepared))
+            splits = [each for each in nights(prepared) if each.action.is_split]
+            self.assumed += [*warnings(neighbours(prepared)), *action_evidence.unclear(splits)]
         return series, prepared
 
     def _store(self, found: list[tuple[market.Series, Prepared]], *, quiet: bool) -> list[dict[str, Any]]:

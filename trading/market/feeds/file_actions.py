@@ -78,8 +78,11 @@ class ActionFile:
     dates: DateOrder | None = None
     file_symbol: str = ""
 
-    def read(self) -> FileActions:
-        """All of it, in order; `DataError` names the row and column of the first value that cannot be read."""
+    def read(self, *, none: bool = False) -> FileActions:
+        """All of it, in order; `DataError` names the row and column of the first value that cannot be read.
+
+        Or says that it holds nothing, unless `none` is what it may hold.
+        """
         name = self.path.name
         sheet = rows_of(open_sheet(self.path), self.symbol, name, chosen=self.file_symbol)
         by_name = {plain(column): column for column in reversed(sheet.frame.columns)}
@@ -97,7 +100,7 @@ class ActionFile:
         days = self._days(sheet, date)
         found = self._found(sheet, self._columns(sheet, kinds), named)
         actions = [self._action(sheet, row, (date, days[row]), kind, column) for row, kind, column in found]
-        if not actions:
+        if not (actions or none):
             raise DataError(f"{name} must hold a split or a dividend, holds none")
         once = self._once(actions, [int(sheet.rows[row]) for row, *_ in found])
         return FileActions(actions=once, understood=_described(once, date, kinds, named))
