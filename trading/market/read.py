@@ -44,6 +44,15 @@ FROM unnest(%(ends)s::timestamptz[]) AS span(last)
 JOIN market_ohlc b ON b.symbol = ANY(%(symbols)s) AND b.timeframe = %(timeframe)s
     AND b.bar_ts > span.last - %(length)s AND b.bar_ts <= span.last
 """  # noqa: S608
+_OF_MINUTES = """
+SELECT made.*
+FROM unnest(%s::text[], %s::timestamptz[], %s::interval[]) WITH ORDINALITY AS w(symbol, last, length, place)
+CROSS JOIN LATERAL (
+    SELECT (array_agg(open ORDER BY bar_ts))[1], max(high), min(low), (array_agg(close ORDER BY bar_ts DESC))[1],
+        sum(volume ORDER BY bar_ts)
+    FROM market_ohlc WHERE symbol = w.symbol AND timeframe = '1m' AND bar_ts > w.last - w.length AND bar_ts <= w.last
+) made ORDER BY w.place
+"""
 _OF_ONE = "market_ohlc WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s"
 _AROUND = f"""
 SELECT 0::int4, {_BAR} FROM market_ohlc b WHERE b.symbol = ANY(%(symbols)s) AND b.timeframe = %(timeframe)s
@@ -142,6 +151,13 @@ def bars_around(symbol: str, timeframe: str, first: datetime, last: datetime, re
 def nights(symbol: str, ex_times: Sequence[datetime]) -> list[tuple[str, datetime, float, float | None]]:
     """The last close up to each time and the first open behind it within a week, each with its timeframe and time."""
     return statements.fetch(_NIGHTS, [list(ex_times), [*timeframes.TIMEFRAMES], *[symbol] * 3, LONGEST_CLOSURE])
+
+
+def of_minutes(
+    wanted: Sequence[tuple[str, datetime, timedelta]],
+) -> list[tuple[float, float, float, float, float] | tuple[None, ...]]:
+    """Open, high, low, close and volume of the stored minutes of each symbol in so long a time up to a moment."""
+    return statements.fetch(_OF_MINUTES, [list(each) for each in zip(*wanted, strict=True)]) if wanted else []
 
 
 def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> datetime | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from helios.events.models import SystemEvent
 from tiers.ingest.minutes import MINUTE, Closed, Higher, Row
 from tiers.live.feed import recorder
 from tiers.live.feed.recorder import Told
+from trading.market import write as market
+from trading.market.bars import bar_table, union
 from trading.market.timestamps import moment
 from trading.models import FeedCoverage, MarketOHLC, MarketTrade
 
@@ -65,3 +68,17 @@ def test_what_is_stored_twice_is_once_and_a_correction_raises_its_revision() -> 
         recorder.write([told("A", row)], "test")
     (bar,) = MarketOHLC.objects.all()
     assert (bar.revision, bar.volume) == (1, 4.0)
+
+
+def test_a_higher_bar_is_made_of_the_minutes_that_are_stored_whoever_corrected_them() -> None:
+    five = [told("A", GOOD, close=T - k * MINUTE) for k in (4, 3, 2, 1)]
+    recorder.write(five, "test")
+    table = bar_table(
+        "A", "1m", np.array([T - 2 * MINUTE], "datetime64[us]"), [np.array([v]) for v in (10, 99, 9, 11, 8)]
+    )
+    market.upsert_bars(union([table], "1m"), "file:corrected.csv")
+    remembered = Higher(timeframe="5m", close=T, row=(10.0, 12.0, 9.0, 11.0, 15.0))
+    (made,) = recorder.write([told("A", GOOD, higher=[remembered])], "test")
+    (stored,) = MarketOHLC.objects.filter(timeframe="5m").values_list("open", "high", "low", "close", "volume")
+    assert stored == (10.0, 99.0, 9.0, 11.0, 20.0)
+    assert [bar.row for bar in made.higher] == [stored]  # of which the bus is told

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from math import inf
 from typing import Final
 
@@ -25,7 +26,9 @@ from tiers.live.feed.depth import Noted
 from trading.enums import Timeframe
 from trading.events import MarketEvent, TickerEvent
 from trading.market import write as market
-from trading.market.bars import FIELDS, BarTable, bar_table, union
+from trading.market.bars import FIELDS, Bars, BarTable, bar_table, union
+from trading.market.read import of_minutes
+from trading.market.timeframes import seconds
 from trading.market.timestamps import moment
 from trading.market.trade_write import store_trades
 from trading.models import FeedCoverage, OrderBookSnapshot
@@ -45,22 +48,44 @@ class Told:
     until: int
 
 
-def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> None:
-    """Store minutes with their trades and higher bars, how far each is known, and order books; all or nothing."""
-    rows: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
-    for one in told:
-        if one.closed.row is not None:
-            rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
-        for bar in one.higher:
-            rows[one.closed.symbol, bar.timeframe][bar.close] = bar.row
-    tables = [_table(symbol, timeframe, found) for (symbol, timeframe), found in rows.items()]
-    by_timeframe = [[one for one in tables if one.timeframe == timeframe] for timeframe in Timeframe]
-    batches = [union(good, good[0].timeframe) for each in by_timeframe if (good := _judged(each))]
+def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> list[Told]:
+    """Store minutes with their trades and higher bars, how far each is known, and order books; all or nothing.
+
+    Returns the same with the higher bars as they are stored: of minutes that somebody corrected meanwhile, too.
+    """
+    minutes, higher = _batches(told, minutes=True), _batches(told, minutes=False)
     with breaker(DATABASE), transaction.atomic():
-        market.upsert_bars(batches, source)
+        market.lock_bars([*minutes, *higher])
+        market.upsert_bars(minutes, source)
+        made = _of_stored_minutes(told) if higher else list(told)
+        market.upsert_bars(_batches(made, minutes=False), source)
         _write_trades(told)
         _write_books(books)
         cover({one.closed.symbol: one.until for one in told})
+    return made
+
+
+def _batches(told: Sequence[Told], *, minutes: bool) -> list[Bars]:
+    rows: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
+    for one in told:
+        if minutes and one.closed.row is not None:
+            rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
+        for bar in () if minutes else one.higher:
+            rows[one.closed.symbol, bar.timeframe][bar.close] = bar.row
+    tables = [_table(symbol, timeframe, found) for (symbol, timeframe), found in rows.items()]
+    by_timeframe = [[one for one in tables if one.timeframe == timeframe] for timeframe in Timeframe]
+    return [union(good, good[0].timeframe) for each in by_timeframe if (good := _judged(each))]
+
+
+def _of_stored_minutes(told: Sequence[Told]) -> list[Told]:
+    wanted = [(one.closed.symbol, bar) for one in told for bar in one.higher]
+    lengths = [timedelta(seconds=seconds(bar.timeframe)) for _, bar in wanted]
+    spans = [(symbol, moment(bar.close), length) for (symbol, bar), length in zip(wanted, lengths, strict=True)]
+    rows = iter(of_minutes(spans))
+    return [
+        replace(one, higher=[replace(bar, row=row) for bar in one.higher if (row := next(rows))[0] is not None])
+        for one in told
+    ]
 
 
 def events_of(told: Sequence[Told]) -> list[Event]:
