@@ -119,3 +119,19 @@ def test_trades_by_another_clock_are_refused_and_read_by_their_own(tmp_path, hou
     assert selectors.bar_range(["ACME"], "1m").ts.tolist() == (
         right.dt.offset_by("1m").dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_list()
     )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("zone", ["America/New_York", "America/Chicago", "Asia/Kolkata"])
+def test_thin_hours_beside_sessions_that_show_no_clock_are_read_by_the_one_that_is_named(tmp_path, zone):
+    """A stock that trades in each minute of the session, and in one of twenty of the hours from 8 to 18."""
+    opens = Market("America/New_York", SHORT).opens(("2023-02-06", "2023-02-18"), 1)
+    minute = opens.dt.hour().cast(pl.Int32) * 60 + opens.dt.minute()
+    part = np.where((minute >= 570) & (minute < 960), 1, 0.05)
+    closes = opens.filter(pl.Series(np.random.default_rng(0).random(len(opens)) < part)).dt.offset_by("1m")
+    path = written(tmp_path, shown(zone)(closes))
+    arguments = ("import_data", path, "--symbol", "ACME", "--timeframe", "1m", "--asset-class", "equity")
+    assert "who knows that it is a US stock names its clock" in refused(*arguments)
+    run(*arguments, "--zone", zone, "--times", "close", "--drop-invalid")
+    stored = selectors.bar_range(["ACME"], "1m").ts
+    assert np.isin(stored, closes.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()).all()

@@ -20,8 +20,9 @@ YEAR = ("2023-01-02", "2023-12-30")
 SPRING = ("2023-02-21", "2023-05-26")  # no holiday of New York's alone
 TEXT = "%Y-%m-%d %H:%M"
 NONE = (
-    "; no session of XNYS has such hours by the clock of any place or by any offset, and no calendar is known but XNYS "
-    "and 24/7: --asset-class crypto is for what trades at night or around the clock, and nothing else helps"
+    "; no clock of a place and no offset shows hours of XNYS in them, and no calendar is known but XNYS and 24/7: "
+    "--asset-class crypto is for what trades at night or around the clock, and who knows that it is a US stock names "
+    "its clock"
 )
 
 

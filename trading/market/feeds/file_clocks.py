@@ -32,9 +32,9 @@ TOO_THIN: Final = (
 DAYS_OF_OTHERS: Final = "each must be named by its own date"
 FITS: Final = "the clock of {} fits, and --zone names it for times without an offset"
 FITS_NONE: Final = (
-    f"no session of {US_EQUITIES} has such hours by the clock of any place or by any offset, and no calendar is known "
-    f"but {US_EQUITIES} and {ALWAYS_OPEN}: --asset-class crypto is for what trades at night or around the clock, and "
-    "nothing else helps"
+    f"no clock of a place and no offset shows hours of {US_EQUITIES} in them, and no calendar is known but "
+    f"{US_EQUITIES} and {ALWAYS_OPEN}: --asset-class crypto is for what trades at night or around the clock, and who "
+    "knows that it is a US stock names its clock"
 )
 
 
