@@ -152,8 +152,7 @@ FORMAT_MODULE_PATH = "helios.web.formats"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = VAR_DIR / "static"
-WHITENOISE_USE_FINDERS = env.environment == "dev"
+WHITENOISE_USE_FINDERS = True  # from the installation: nothing that is served lies where a worker may write
 
 # Production hardening; a local stack speaks plain HTTP on the loopback interface.
 _secure = env.environment != "dev"

@@ -22,7 +22,6 @@ WITHOUT_SERVERS = frozenset(
     {
         "help",
         "version",
-        "collectstatic",
         "diffsettings",
         "startapp",
         "startproject",

@@ -21,7 +21,6 @@ from helios.stack.servers import Lease
 from helios.stack.steps import LOAD, MIGRATE, TRAIN, Step, Steps
 from helios.stack.workers import log_files
 
-STATIC = Step("Collect static files", ["collectstatic", "--noinput", "-v", "0"])
 ADMIN = Step("First administrator", ["ensure_admin", "--json"])
 SAMPLE = "SELECT 1 FROM market_ohlc WHERE source LIKE 'sample:%' LIMIT 1"
 BOOK = Step("Paper book over replayed data", ["demo_book", "--json"])
@@ -72,8 +71,6 @@ def quietened(spec: ProcessSpec, env: Env) -> ProcessSpec:
 def set_up(env: Env, steps: Steps) -> dict[str, str] | None:
     """Bring the database to where a stack can run on it; returns the login that was made, if one was."""
     steps.run(MIGRATE)
-    if env.environment != "dev":
-        steps.run(STATIC)
     if empty := not training.exists(env, "SELECT 1 FROM market_ohlc LIMIT 1"):
         steps.run(LOAD)
     if empty or training.exists(env, SAMPLE):  # else the bars are a person's, who has books of their own

@@ -1,8 +1,7 @@
-"""Static files (admin, Swagger, ReDoc) from this server's own disk: nothing comes from a CDN."""
+"""Static files (admin, Swagger, ReDoc) as the installation has them: nothing comes from a CDN, or from `var/`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -12,13 +11,8 @@ from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-un
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
     """WhiteNoise, fit for ASGI: bodies are read whole, for Django warns about synchronous streams there.
 
-    The largest file is about 1.5 MB. A missing STATIC_ROOT is normal while the finders serve the files.
+    The largest file is about 1.5 MB.
     """
-
-    def add_files(self, root: str | Path, prefix: str | None = None) -> None:
-        if self.use_finders and not Path(root).is_dir():
-            return
-        super().add_files(root, prefix)
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:

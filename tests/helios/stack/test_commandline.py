@@ -48,7 +48,7 @@ def database_error(kind: type[Exception], cause: Exception) -> Exception:
         (["manage.py"], False),
         (["manage.py", "help"], False),
         (["manage.py", "backtest", "--help"], False),
-        (["manage.py", "collectstatic", "--noinput"], False),
+        (["manage.py", "findstatic", "web/admin.css"], False),
         (["manage.py", "--version"], False),
         (["manage.py", "backtest", "--json"], True),
         (["manage.py", "migrate"], True),

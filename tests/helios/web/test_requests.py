@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from loguru import logger
 from helios import VERSION
 from helios.web.middleware import REQUEST_ID, RequestLog, request_id
 from helios.web.roles import Role
+from tests.support import warm
 from tests.support.people import api_of
 
 pytestmark = pytest.mark.django_db
@@ -187,6 +190,28 @@ def test_static_files_come_from_our_own_disk(client: Client, path: str) -> None:
     assert response.status_code == 200
     assert not response.streaming  # a synchronous stream would make Django warn under ASGI
     assert len(response.content) == int(response["Content-Length"])
+
+
+ANSWERS = """
+import sys, django
+django.setup()
+from django.test import Client
+for path in sys.argv[1:]:
+    answer = Client(headers={"host": "desk.example"}).get(path, secure=True)
+    print(answer.status_code, b"alert" in answer.content)
+"""
+
+
+def test_no_static_file_comes_from_where_a_worker_may_write(tmp_path: Path) -> None:
+    paths = ["unfold/js/alpine/alpine.anchor.js", "planted.js"]
+    for each in paths:
+        planted = tmp_path / "static" / each
+        planted.parent.mkdir(parents=True, exist_ok=True)
+        planted.write_text("alert(1)")
+    outside = {"HELIOS_ENVIRONMENT": "prod", "HELIOS_SECRET_KEY": "k" * 60, "HELIOS_ALLOWED_HOSTS": "desk.example"}
+    environ = {**os.environ, **outside, "HELIOS_VAR_DIR": str(tmp_path)}
+    ended = warm.run(["-c", ANSWERS, *(f"/static/{each}" for each in paths)], env=environ)
+    assert ended.stdout.splitlines() == ["200 False", "404 False"], ended.stderr
 
 
 def test_an_unchanged_static_file_is_not_sent_again(client: Client) -> None:
