@@ -14,7 +14,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     DJANGO_SETTINGS_MODULE=helios.settings \
     HELIOS_VAR_DIR=/var/lib/helios
 RUN useradd --system --uid 10001 --home-dir /var/lib/helios --shell /usr/sbin/nologin helios \
-    && install -d -o helios -g helios -m 0750 /var/lib/helios
+    && install -d -o helios -g helios -m 0750 /var/lib/helios /var/lib/helios/models
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY celery_app.py manage.py ./

@@ -1,8 +1,9 @@
 """Code loaded beside what runs: a package of its own for each content, so that nothing running is ever changed.
 
 `helios_modules.risk_1f0c2a9b44d1...` is the module `risk` with the content of that hash. What runs are the bytes that
-were hashed: no code is read from disk. The files are laid out once a machine under the folder of the digest, for data,
-tracebacks and what numba has compiled, and laid out anew wherever a process finds them changed or something added.
+were hashed: no source is read from disk. The files are laid out once a machine under the folder of the digest (for
+data, tracebacks and what numba has compiled), and anew wherever a process finds them changed or something added. What
+numba has compiled is read back as pickles that no hash covers: who may write there may run code here.
 """
 
 from __future__ import annotations

@@ -93,6 +93,30 @@ def test_each_container_speaks_to_the_database_under_the_role_of_its_component()
             assert re.match(r"postgresql://(\w+):", url)[1] == role, name
 
 
+def volumes_of(service: dict[str, Any]) -> dict[str, bool]:
+    """The named volumes of a service: whether it may write them."""
+    mounts = [each.split(":") for each in service.get("volumes", []) if each.split(":")[0] in COMPOSE["volumes"]]
+    return {name: "ro" not in options for name, _, *options in mounts}
+
+
+def test_no_container_reads_what_one_with_the_role_of_workers_writes() -> None:
+    workers = {name for name in SERVICES if endpoints.OF_COMPONENT.get(name) == endpoints.WORKER}
+    assert workers == {"worker", "gpu"}
+    for name in workers:
+        assert not [volume for volume, writes in volumes_of(SERVICES[name]).items() if writes], name
+        memory = [each.partition(":")[0] for each in SERVICES[name]["tmpfs"]]
+        assert "/var/lib/helios" in memory, f"{name}: what code in charge leaves there must go with the container"
+    # The home too, where numba keeps what it compiled of Helios itself, which lies in the image.
+    assert "--home-dir /var/lib/helios " in (ROOT / "Dockerfile").read_text()
+
+
+def test_models_are_written_by_a_persons_commands_and_read_everywhere() -> None:
+    own = [name for name, service in SERVICES.items() if "build" in service]
+    assert {name for name in own if volumes_of(SERVICES[name])["models"]} == {"manage"}
+    assert "HELIOS_COMPONENT" not in SERVICES["manage"]["environment"]  # the web, for one, loads no code of modules
+    assert "-m 0750 /var/lib/helios /var/lib/helios/models" in (ROOT / "Dockerfile").read_text()
+
+
 def test_no_container_has_a_default_password() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "HELIOS_SECRET_KEY", "FLOWER_BASIC_AUTH"):
@@ -117,7 +141,7 @@ def test_ports_are_published_on_the_loopback_interface_unless_asked() -> None:
 
 def test_long_running_containers_restart_and_are_watched() -> None:
     for name, service in SERVICES.items():
-        if name == "migrate":
+        if name in {"migrate", "manage"}:
             continue
         assert service["restart"] == "unless-stopped", name
         assert "healthcheck" in service or name == "beat", f"{name}: the sentinel watches beat by its heartbeat"
