@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from tiers.contracts.errors import DataError
-from trading.enums import ActionKind, Timeframe
+from trading.enums import Timeframe
 from trading.market import action_evidence, read
 from trading.market.actions import Action
 from trading.market.feeds.file_actions import FileActions
@@ -27,13 +26,9 @@ def check(symbol: str, found: FileActions, *, replaced: bool) -> list[str]:
     actions = found.actions
     if not replaced:
         _refuse_doubles(symbol, actions)
-    at = {(each.ex_ts, each.kind): each for each in actions}
     known: dict[str, dict[datetime, action_evidence.Span]] = {}
     for timeframe, ex_ts, before, after in read.nights(symbol, action_evidence.moments(actions)):
-        if dividend := at.get((ex_ts, ActionKind.DIVIDEND)):
-            replace(dividend, close_before=before).check()
-        if after is not None:
-            known.setdefault(timeframe, {})[ex_ts] = before, after
+        known.setdefault(timeframe, {})[ex_ts] = before, after
     judged = [action_evidence.judged(actions, spans) for spans in known.values()]
     for nights in judged:
         if sentence := action_evidence.contradiction(symbol, nights):

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market.actions import Action
+from trading.market.actions import Action, shares_since
 from trading.market.bars import BarTable
 from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.timestamps import stamp
@@ -29,7 +29,7 @@ DEGREES: Final = 3
 MEDIAN: Final = 0.765  # of the size of a number with Student's t distribution of so many degrees
 SAME: Final = 0.001  # by so much two sources differ in a close
 
-Span = tuple[float, float]  # a close, and the open behind it
+Span = tuple[float, float | None]  # a close, and the open behind it where that comes within a week
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +75,21 @@ def spans(bars: BarTable, wanted: Sequence[datetime]) -> dict[datetime, Span]:
 
 
 def judged(actions: Iterable[Action], known: Mapping[datetime, Span]) -> list[Night]:
-    """The actions whose nights are known. Raises: as `Action.check`."""
-    found = []
-    for action in actions:
+    """The actions whose nights are known with an open behind. Raises: as `Action.check` of all that are known."""
+    found, all_actions = [], list(actions)
+    for action in all_actions:
         if action.ex_ts not in known:
             continue
         before, after = own = known[action.ex_ts]
+        if not action.is_split:  # of a share of then: a split before it may lie in the same night
+            splits = [each for each in all_actions if known.get(each.ex_ts) == own]
+            before /= shares_since(splits, action.ex_ts - LONGEST_CLOSURE, action.ex_ts)
         priced = replace(action, close_before=before)
         priced.check()
-        days = (action.ex_ts + timedelta(days=k) for k in range(-AROUND, AROUND + 1))
-        around = {known[day] for day in days if day in known} - {own}
-        found.append(Night(action=priced, before=before, after=after, usual=_usual(around)))
+        if after is not None:
+            days = (action.ex_ts + timedelta(days=k) for k in range(-AROUND, AROUND + 1))
+            around = {known[day] for day in days if day in known} - {own}
+            found.append(Night(action=priced, before=before, after=after, usual=_usual(around)))
     return found
 
 
@@ -167,7 +171,7 @@ def _named(paid: Sequence[Night], *, verb: bool = True) -> str:
 
 def _usual(around: Iterable[Span]) -> float:
     """The median size of the moves other than none."""
-    moves = [abs(math.log(after / before)) for before, after in around if before != after]
+    moves = [abs(math.log(after / before)) for before, after in around if after is not None and before != after]
     median = float(np.median(moves)) if moves else 0.0
     return max(median, LEAST if len(moves) >= FEWEST else USUAL)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,7 +19,8 @@ class Action:
     """A split of `value` new shares for `per` old ones, or a dividend of `value` a share, in the quote currency.
 
     Bars that close after `ex_ts` are without it. Where a split and a dividend fall on one moment, the dividend is for
-    each share of before. `close_before` is the last close up to `ex_ts`, None where no bar is known there.
+    each share of before. `close_before` is the last close up to `ex_ts`, of a dividend that of a share of then, None
+    where no bar is known there.
     """
 
     symbol: str
@@ -61,3 +64,8 @@ class Action:
         if self.is_split:
             return f"split {self.value.normalize():f} for {self.per.normalize():f} on {day}"
         return f"dividend of {self.value.normalize():f} on {day}"
+
+
+def shares_since(actions: Iterable[Action], since: datetime, until: datetime) -> float:
+    """New shares for an old one, by the splits between a bar that closed at `since` and the moment `until`."""
+    return math.prod(each.shares for each in actions if each.is_split and since <= each.ex_ts < until)

@@ -15,7 +15,7 @@ from helios.db import statements
 from helios.errors import DataError
 from trading.enums import ActionKind
 from trading.market import timeframes, wire
-from trading.market.actions import Action
+from trading.market.actions import Action, shares_since
 from trading.market.bars import Bars
 from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.inventory import Stored, inventory, known_symbols
@@ -60,11 +60,11 @@ SELECT 0::int4, {_BAR} FROM market_ohlc b WHERE b.symbol = ANY(%(symbols)s) AND 
     AND b.bar_ts <= greatest(%(last)s + %(reach)s, (SELECT min(bar_ts) FROM {_OF_ONE} AND bar_ts > %(last)s))
 """  # noqa: S608
 _ACTIONS = """
-SELECT a.symbol, a.ex_ts, a.kind, a.value, a.per, before.close
+SELECT a.symbol, a.ex_ts, a.kind, a.value, a.per, before.close, before.bar_ts
 FROM corporate_actions a LEFT JOIN LATERAL (
-    SELECT close FROM market_ohlc WHERE symbol = a.symbol AND timeframe = %s AND bar_ts <= a.ex_ts
+    SELECT close, bar_ts FROM market_ohlc WHERE symbol = a.symbol AND timeframe = %s AND bar_ts <= a.ex_ts
     ORDER BY bar_ts DESC LIMIT 1
-) before ON a.kind = 'split' OR before.close > a.value
+) before ON true
 WHERE a.symbol = ANY(%s) AND a.ex_ts < %s ORDER BY a.ex_ts, a.kind
 """
 _NIGHTS = """
@@ -132,10 +132,14 @@ def actions(symbols: Sequence[str], timeframe: str, end: datetime | None = None)
     A dividend that is not less than that close comes without it, and adjusts nothing.
     """
     rows = statements.fetch(_ACTIONS, [timeframe, list(symbols), end or "infinity"])
-    return tuple(
-        Action(symbol=symbol, ex_ts=ex_ts, kind=ActionKind(kind), value=value, per=per, close_before=close)
-        for symbol, ex_ts, kind, value, per, close in rows
-    )
+    found: list[Action] = []
+    for symbol, ex_ts, kind, value, per, close, since in rows:
+        action = Action(symbol=symbol, ex_ts=ex_ts, kind=ActionKind(kind), value=value, per=per, close_before=close)
+        if close is not None and not action.is_split:
+            price = close / shares_since((each for each in found if each.symbol == symbol), since, ex_ts)
+            action = replace(action, close_before=price if price > value else None)
+        found.append(action)
+    return tuple(found)
 
 
 def bars_within(symbol: str, timeframe: str, ends: Sequence[datetime], length: timedelta) -> Bars:

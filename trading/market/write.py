@@ -269,9 +269,15 @@ def _above_dividends(bars: Bars, source: str) -> Bars:
     They are told in an event `market.refused`; one of a file is refused with all of it before it comes here.
     """
     close = bars.close.copy()
-    for each in CorporateAction.objects.filter(symbol__in=bars.symbols, kind=ActionKind.DIVIDEND):
+    actions = [*CorporateAction.objects.filter(symbol__in=bars.symbols).order_by("ex_ts")]
+    splits = [each for each in actions if each.kind == ActionKind.SPLIT]
+    for each in (each for each in actions if each.kind == ActionKind.DIVIDEND):
         ex_ts, own = stamp(each.ex_ts), close[:, bars.symbols.index(each.symbol)]
-        low = (bars.ts <= ex_ts) & (bars.ts > ex_ts - np.timedelta64(LONGEST_CLOSURE)) & (own <= float(each.value))
+        worth = own.copy()  # of a share of then
+        for one in splits:
+            if one.symbol == each.symbol and one.ex_ts < each.ex_ts:
+                worth[bars.ts <= stamp(one.ex_ts)] *= float(one.per / one.value)
+        low = (bars.ts <= ex_ts) & (bars.ts > ex_ts - np.timedelta64(LONGEST_CLOSURE)) & (worth <= float(each.value))
         if low.any():
             data = {
                 "timeframe": bars.timeframe,

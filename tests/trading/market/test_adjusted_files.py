@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 
 from tests.support import apple
 from tests.support.apple import action
-from trading.market import action_evidence
+from trading.market import action_evidence, read
 from trading.market.bars import BarTable, split
 from trading.market.calendars import Calendar
 from trading.models import CorporateAction, MarketOHLC
@@ -174,3 +174,18 @@ def test_a_still_price_shows_nothing_of_small_moves() -> None:
     (night,) = action_evidence.judged([action("2019-03-14", "split", 21, per=20)], still)
     assert night.usual == action_evidence.USUAL
     assert abs(night.odds) < action_evidence.CERTAIN
+
+
+@pytest.mark.parametrize("ratio", ["10:1", "1:50"])
+def test_a_dividend_behind_a_split_is_of_a_share_of_then_though_no_bar_lies_between(put: Import, ratio: str) -> None:
+    """A twentieth of what a share is worth by then, after a reverse split more than one was worth before."""
+    new, old = map(float, ratio.split(":"))
+    rows = walk({EX + 1: (1 - 0.05) * old / new})
+    value = rows[EX - 1][1] * old / new * 0.05
+    lines = bars(rows).splitlines()
+    text = "\n".join(line for line in lines if not line.startswith(DAYS[EX]))
+    put(text, "--timeframe", "1d", "--asset-class", "equity")
+    put(f"date,split,dividend\n{DAYS[EX]},{ratio},\n{DAYS[EX + 1]},,{value!r}\n", "--actions")
+    dividend = read.actions(["ACME"], "1d")[-1]
+    assert dividend.factor == pytest.approx(1 / 0.95)
+    assert put(text, "--timeframe", "1d")["series"][0]["unchanged"] == len(DAYS) - 1
