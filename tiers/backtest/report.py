@@ -188,7 +188,7 @@ def _reductions_note(reductions: Sequence[Reduction]) -> str:
 
 
 def _reductions_table(reductions: Sequence[Reduction]) -> str:
-    heads = ("Symbol", "Side", "Quantity", "Opened", "Closed", "Entry", "Exit", "Fees", "Profit", "Return")
+    heads = ("Symbol", "Side", "Quantity", "Opened", "Closed", "Entry", "Exit", "Fees", "Dividends", "Profit", "Return")
     body = "".join(_reduction_row(one) for one in reversed(reductions[-SHOWN:]))
     if not body:
         return "<p>Nothing was traded.</p>"
@@ -207,6 +207,7 @@ def _reduction_row(one: Reduction) -> str:
         shortened(one.entry_price),
         shortened(one.exit_price),
         amount(one.fees),
+        amount(one.dividends),
         f'<span class="{tone}">{"+" if one.pnl >= 0 else ""}{amount(one.pnl)}</span>',
         f'<span class="{tone}">{one.return_pct:+.2f} %</span>',
     ]

@@ -207,6 +207,13 @@ def test_prices_and_quantities_are_readable_at_any_size(result: Result) -> None:
     assert all(text in shown[1] for text in ("0.00001", "173.30", "69,123.00"))
 
 
+def test_each_row_of_the_reductions_has_all_that_its_profit_is_made_of(result: Result) -> None:
+    paid = replace(result.reductions[0], fees=Decimal("2.41"), dividends=Decimal("110.5"), pnl=Decimal("-550.16"))
+    text = text_of(page(replace(result, reductions=[paid])))
+    assert "Fees Dividends Profit Return" in text
+    assert "2.41 110.50 -550.16" in text
+
+
 def test_long_lists_of_trades_show_the_newest_and_the_count(result: Result) -> None:
     many = replace(result, reductions=result.reductions * (1 + 400 // len(result.reductions)))
     html = page(many)
