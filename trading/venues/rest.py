@@ -1,4 +1,4 @@
-"""Requests to a venue over REST: paced, tried again, bounded in size and time, and behind the venue's breaker."""
+"""Requests to a venue over REST: paced, tried again, bounded, and behind the venue's breaker."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, ClassVar, Final, Self, TypeVar
 
-import httpx
 import orjson
+from requests import PreparedRequest, RequestException, Response, Session
 
 from helios.breakers import breaker
 from helios.errors import Rejected, Transient
+from trading.venues import bounded
 from trading.venues.answers import shown
 
 TIMEOUT_S: Final = 10.0
-ANSWER_S: Final = 30.0  # for the whole of an answer
-LARGEST: Final = 16 << 20  # bytes of it: what a venue tells at once is less than one of these
 TRIES: Final = 4
 FIRST_PAUSE_S: Final = 0.5  # doubled with each try
 MINUTE_S: Final = 60.0
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]
+Signing = Callable[[PreparedRequest], PreparedRequest]
 
 
 class Throttled(Transient):
@@ -121,15 +122,14 @@ class RestClient(Waiting):
 
     def __init__(self, url: str, *, sleep: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(sleep)
-        self.http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_s, follow_redirects=False)
+        self.http = bounded.mounted(Session())
+        self._url, self._timeout_s = url.rstrip("/"), timeout_s
 
     def close(self) -> None:
         super().close()
         self.http.close()
 
-    def ask(
-        self, path: str, params: Params | None, *, pace: Pace, sign: Callable[[httpx.Request], None] | None = None
-    ) -> Any:
+    def ask(self, path: str, params: Params | None, *, pace: Pace, sign: Signing | None = None) -> Any:
         """The JSON that a route answers; `sign` is what is done to each request before it is sent.
 
         Raises: `Transient` where the venue does not answer properly after several tries, `CircuitOpen` while it is left
@@ -137,45 +137,33 @@ class RestClient(Waiting):
         """
         return tried(lambda: self._once(path, params, pace, sign), self.sleep)
 
-    def _once(self, path: str, params: Params | None, pace: Pace, sign: Callable[[httpx.Request], None] | None) -> Any:
+    def _once(self, path: str, params: Params | None, pace: Pace, sign: Signing | None) -> Any:
         pace.wait(self.sleep)
         with breaker(self.breaker, record_if=lambda error: not isinstance(error, Throttled)):
-            request = self.http.build_request("GET", path, params=params)
-            if sign is not None:
-                sign(request)
             try:
-                response = self.http.send(request, stream=True)
-                body = self._whole(response, path)
-            except httpx.HTTPError as error:
+                response = self.http.get(
+                    f"{self._url}{path}", params=params, auth=sign, timeout=self._timeout_s, allow_redirects=False
+                )
+            except RequestException as error:
                 raise Transient(f"{self.venue} did not answer {path}: {type(error).__name__}") from error
-            return self._read(response, body, path)
+            except Transient as error:
+                raise Transient(f"{self.venue} did not answer {path}: {error}") from error
+            return self._read(response, path)
 
-    def _whole(self, response: httpx.Response, path: str) -> bytes:
-        """The answer as it comes, while it is neither too long nor too slow."""
-        body, deadline = bytearray(), time.monotonic() + ANSWER_S
-        with contextlib.closing(response):
-            for part in response.iter_bytes():
-                body += part
-                if len(body) > LARGEST:
-                    raise Transient(f"{self.venue} must answer {path} with {LARGEST >> 20} MiB at most, went on")
-                if time.monotonic() > deadline:
-                    raise Transient(f"{self.venue} must answer {path} in {ANSWER_S:.0f} s, went on")
-        return bytes(body)
-
-    def _read(self, response: httpx.Response, body: bytes, path: str) -> Any:
+    def _read(self, response: Response, path: str) -> Any:
         """The JSON of an answer; venues tell some errors with status 200."""
-        status = response.status_code
-        if status == httpx.codes.TOO_MANY_REQUESTS or response.headers.get(self.limited) == "true":
+        status, body = response.status_code, response.content
+        if status == HTTPStatus.TOO_MANY_REQUESTS or response.headers.get(self.limited) == "true":
             sentence = f"{self.venue} has had enough requests for {path} in this minute"
             raise Throttled(sentence, pause_s=_pause_s(response.headers))
-        if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Transient(f"{self.venue} answered {path} with status {status}")
         try:
             found = orjson.loads(body)
         except orjson.JSONDecodeError:
             found = None
         told = self._told(found)
-        if not httpx.codes.is_success(status):
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             raise Rejected(f"{self.venue} refused {path} with status {status}{told and f': {told}'}")
         if found is None:
             raise Transient(f"{self.venue} must answer {path} in JSON, was {body[:60]!r}")
@@ -190,7 +178,7 @@ class RestClient(Waiting):
         return " ".join(f"{shown(found.get('code', ''))} {shown(found.get('message') or found.get('error'))}".split())
 
 
-def _pause_s(headers: httpx.Headers) -> float:
+def _pause_s(headers: Mapping[str, str]) -> float:
     """Until the venue counts anew: as it says, else at the full minute; a minute at most."""
     now = time.time()
     for name, since in (("retry-after", 0.0), ("x-ratelimit-reset", now)):

@@ -14,7 +14,7 @@ from helios.env import Env
 from helios.errors import Rejected, Transient
 from tests.support.venues.alpaca import KEY_ID, SECRET, StandIn, told
 from trading.market.bars import FIELDS
-from trading.venues import rest
+from trading.venues import bounded, rest
 from trading.venues.alpaca import client as alpaca
 from trading.venues.alpaca.client import BREAKER, Client, Key
 from trading.venues.alpaca.market import Market
@@ -142,7 +142,7 @@ def test_what_is_written_as_nothing_of_the_venue_is_none_of_its_pairs(market: Ma
         ((200, {"bars": {"AAPL": [GOOD | {"t": "today"}]}}), "tell times as"),
         ((200, {"bars": {"AAPL": [GOOD | {"t": "2026-01-05T15:00:30Z"}]}}), "minutes of AAPL by their beginnings"),
         ((200, b"[" * 900 + b"]" * 900), "with an object"),
-        ((200, b" " * (rest.LARGEST + 1)), "with 16 MiB at most"),
+        ((200, b" " * (bounded.LARGEST + 1)), "have 16 MiB at most"),
     ],
 )
 def test_what_is_no_answer_is_told(market: Market, venue: StandIn, answer: tuple, sentence: str) -> None:

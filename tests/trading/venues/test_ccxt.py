@@ -15,7 +15,7 @@ from helios.errors import DataError, Rejected, Transient
 from tests.support.venues.binance import API, StandIn, told
 from trading.market.bars import FIELDS
 from trading.market.timestamps import microseconds
-from trading.venues import rest
+from trading.venues import bounded, rest
 from trading.venues.ccxt.client import BREAKER, Client
 from trading.venues.ccxt.market import Market
 
@@ -133,7 +133,7 @@ def test_calls_go_at_the_pace_of_the_exchange() -> None:
         ),
         ((200, [[10**18, *GOOD[1:]]]), Transient, "must tell times in milliseconds"),
         ((200, b"[" * 900 + b"]" * 900), Transient, "^BINANCE "),
-        ((200, b" " * (rest.LARGEST + 1)), Transient, "the answer must have 16 MiB at most"),
+        ((200, b" " * (bounded.LARGEST + 1)), Transient, "the answer must have 16 MiB at most"),
     ],
 )
 def test_what_is_no_answer_is_told_in_one_line(
@@ -147,7 +147,7 @@ def test_what_is_no_answer_is_told_in_one_line(
 
 
 def test_an_answer_that_comes_letter_by_letter_is_given_up(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "ANSWER_S", -1.0)
+    monkeypatch.setattr(bounded, "ANSWER_S", -1.0)
     with pytest.raises(Transient, match="BINANCE did not answer: the answer must come in -1 s, went on"):
         asked(market)
 

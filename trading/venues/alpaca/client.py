@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Self
 
-import httpx
 from alpaca.common.rest import RESTClient
 from alpaca.data.historical.crypto import CryptoHistoricalDataClient
 from alpaca.data.historical.stock import StockHistoricalDataClient
+from requests import PreparedRequest
 
 from helios.env import Env
 from helios.errors import Rejected, Transient
@@ -69,8 +69,9 @@ class Client(RestClient):
             raise Transient(f"Alpaca must answer {path} with an object, was {shown(found)!r}")
         return found
 
-    def _sign(self, request: httpx.Request) -> None:
+    def _sign(self, request: PreparedRequest) -> PreparedRequest:
         request.headers.update({"APCA-API-KEY-ID": self.key.key_id, "APCA-API-SECRET-KEY": self.key.secret})
+        return request
 
 
 class _Bounded(RESTClient):

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import ccxt
 import orjson
 from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
 
 from helios.breakers import breaker
 from helios.errors import Rejected, Transient
 from trading.venues import rest
 from trading.venues.answers import shown
+from trading.venues.bounded import Bounded
 
 BREAKER: Final = "ccxt_api"
 UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-class Bounded(HTTPAdapter):
-    """Takes an answer while it is neither too long nor too slow; ccxt would take any."""
+class _Json(Bounded):
+    """Ccxt would take what is no JSON for an answer without bars."""
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
         response = super().send(request, *args, **options)
-        with contextlib.closing(response.raw) as raw:
-            try:
-                body = _whole(raw)
-            except (HTTPError, OSError) as error:
-                raise Transient(f"the answer broke off: {type(error).__name__}") from error
-        if response.ok and not _is_json(body):  # ccxt would take it for an answer without bars
-            raise Transient(f"the answer must be JSON, was {body[:60]!r}")
-        response.raw = io.BytesIO(body)
+        if response.ok and not _is_json(response.content):
+            raise Transient(f"the answer must be JSON, was {response.content[:60]!r}")
         return response
 
 
@@ -48,17 +37,6 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _whole(raw: BaseHTTPResponse) -> bytes:
-    body, deadline = bytearray(), time.monotonic() + rest.ANSWER_S
-    while part := raw.read1(1 << 16, decode_content=True):
-        body += part
-        if len(body) > rest.LARGEST:
-            raise Transient(f"the answer must have {rest.LARGEST >> 20} MiB at most, went on")
-        if time.monotonic() > deadline:
-            raise Transient(f"the answer must come in {rest.ANSWER_S:.0f} s, went on")
-    return bytes(body)
-
-
 class Client(rest.Waiting):
     """One exchange."""
 
@@ -68,7 +46,7 @@ class Client(rest.Waiting):
         self.name: str = exchange.id.upper()
         exchange.timeout = rest.TIMEOUT_S * 1_000
         for scheme in ("http://", "https://"):
-            exchange.session.mount(scheme, Bounded())
+            exchange.session.mount(scheme, _Json())
         parse = exchange.parse_ohlcv
 
         def timed(row: Any, market: Any = None) -> list[Any]:
