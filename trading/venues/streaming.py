@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, cast
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 
+from helios.errors import Transient
 from trading.market.timestamps import microseconds
 
 OPEN_S: Final = 10.0
 MINUTE_US: Final = 60_000_000
 LARGEST: Final = 1 << 24  # bytes of a message; a whole order book is the largest
+MOST_UNREAD: Final = 1 << 20  # bytes that the venue has not taken
+UNREAD: Final = "must be read by the venue too, which left what it was sent"
 SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
 Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id
 
@@ -132,13 +137,48 @@ def told_at(text: str) -> int:
     return microseconds(datetime.fromisoformat(text))
 
 
-class Straight(connect):
+class Line(ClientConnection):
+    """A connection that ends where the other side leaves unread what it is sent, as the answers to its own pings.
+
+    `fault` is why we ended it.
+    """
+
+    fault = ""
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.get_write_buffer_size() > MOST_UNREAD:
+            self.end_for(UNREAD)
+        super().data_received(data)
+
+    def end_for(self, fault: str) -> None:
+        """End it without a word to the other side."""
+        self.fault = fault
+        self.transport.abort()
+
+
+class _Straight(connect):
     """A connection to the venue itself: what it is redirected to would get the key and a signature."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
-def address(url: str, path: str) -> str:
-    """The address of a stream at a server that is named as one of HTTP."""
-    return url.rstrip("/").replace("http", "ws", 1) + path
+@asynccontextmanager
+async def line_to(venue: str, url: str, path: str, **options: Any) -> AsyncIterator[Line]:
+    """One open connection at a server that is named as one of HTTP. Raises: `Transient`, which tells how it ended."""
+    line = None
+    try:
+        async with _Straight(
+            url.rstrip("/").replace("http", "ws", 1) + path,
+            create_connection=Line,
+            open_timeout=OPEN_S,
+            max_size=LARGEST,
+            proxy=None,
+            **options,
+        ) as opened:
+            line = cast("Line", opened)
+            yield line
+    except (OSError, WebSocketException) as error:  # a time-out is an OSError
+        if line is not None and line.fault:
+            raise Transient(f"{venue}'s stream {line.fault}") from error
+        raise Transient(f"{venue}'s stream ended: {type(error).__name__}: {error}"[:200]) from error

@@ -15,23 +15,20 @@ from typing import Any, Final
 
 import orjson
 from loguru import logger
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import WebSocketException
 
 from helios.errors import Transient
 from trading.venues.alpaca.client import Key
 from trading.venues.alpaca.market import FIELDS, SIDES, quote, trade_id
 from trading.venues.answers import Answers, shown
 from trading.venues.streaming import (
-    LARGEST,
     MINUTE_US,
     OPEN_S,
     SILENT_S,
     Bucket,
+    Line,
     Message,
-    Straight,
     Trade,
-    address,
+    line_to,
     told_at,
 )
 
@@ -80,40 +77,32 @@ class Stream:
         again: asyncio.Queue[Sequence[str]],  # noqa: ARG002 - each quote tells all that it tells of a book
         silent_s: float = SILENT_S,
     ) -> None:
-        try:
-            async with Straight(
-                address(self.url, self.path),
-                ping_interval=silent_s / 3,  # while the market is closed nothing comes but the answers to these
-                ping_timeout=silent_s * 2 / 3,
-                open_timeout=OPEN_S,
-                max_size=LARGEST,
-                proxy=None,
-            ) as socket:
-                async with asyncio.timeout(OPEN_S):
-                    await self._subscribe(socket, codes)
-                subscribed()
-                while True:
-                    message = await socket.recv(decode=False)
-                    _refuse(message)
-                    heard(message)
-        except (OSError, WebSocketException) as error:  # a time-out is an OSError
-            raise Transient(f"Alpaca's stream ended: {type(error).__name__}: {error}"[:200]) from error
+        # while the market is closed nothing comes but the answers to our pings
+        pings = {"ping_interval": silent_s / 3, "ping_timeout": silent_s * 2 / 3}
+        async with line_to("Alpaca", self.url, self.path, **pings) as line:
+            async with asyncio.timeout(OPEN_S):
+                await self._subscribe(line, codes)
+            subscribed()
+            while True:
+                message = await line.recv(decode=False)
+                _refuse(message)
+                heard(message)
 
-    async def _subscribe(self, socket: ClientConnection, codes: Sequence[str]) -> None:
-        await _answered(socket, msg="connected")
-        await _say(socket, {"action": "auth", "key": self.key.key_id, "secret": self.key.secret})
-        await _answered(socket, msg="authenticated")
-        await _say(socket, {"action": "subscribe", **dict.fromkeys(("bars", "updatedBars"), tuple(codes))})
-        await _answered(socket, T="subscription")
-        await _say(socket, {"action": "subscribe", **dict.fromkeys(("trades", "quotes"), tuple(codes))})
+    async def _subscribe(self, line: Line, codes: Sequence[str]) -> None:
+        await _answered(line, msg="connected")
+        await _say(line, {"action": "auth", "key": self.key.key_id, "secret": self.key.secret})
+        await _answered(line, msg="authenticated")
+        await _say(line, {"action": "subscribe", **dict.fromkeys(("bars", "updatedBars"), tuple(codes))})
+        await _answered(line, T="subscription")
+        await _say(line, {"action": "subscribe", **dict.fromkeys(("trades", "quotes"), tuple(codes))})
 
 
-async def _say(socket: ClientConnection, message: Mapping[str, Any]) -> None:
-    await socket.send(orjson.dumps(message).decode())
+async def _say(line: Line, message: Mapping[str, Any]) -> None:
+    await line.send(orjson.dumps(message).decode())
 
 
-async def _answered(socket: ClientConnection, **expected: str) -> None:
-    message = await socket.recv(decode=False)
+async def _answered(line: Line, **expected: str) -> None:
+    message = await line.recv(decode=False)
     _refuse(message)
     try:
         told = orjson.loads(message)[0]
