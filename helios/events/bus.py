@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # see helios.redis_client
 
 KEPT: Final = 100_000
 BEGINNING: Final = "0-0"
+OF_GROUPS: Final = ("BUSYGROUP", "NOGROUP")  # there is one already, there is none
 _PREFIX: Final = "helios:bus:"
 _MARKS: Final = "helios:bus-marks"  # up to where a publisher has told what
 
@@ -99,14 +100,16 @@ class Bus:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """A call to Redis."""
+        """A call to Redis. What it answers about groups is for whoever asks."""
         from redis import RedisError, ResponseError  # noqa: PLC0415 - see helios.redis_client
 
         try:
             with self._guard():
                 yield
-        except ResponseError:
-            raise  # it answers: what it was asked was wrong
+        except ResponseError as error:
+            if any(word in str(error) for word in OF_GROUPS):
+                raise
+            raise Transient(f"the event bus refused: {error_text(error)}") from error
         except (RedisError, OSError) as error:
             raise Transient(f"the event bus did not answer: {error_text(error)}") from error
 

@@ -6,7 +6,7 @@ were heard: where the two differ, the venue's counts. What neither has told in t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import inf, isclose
 from typing import Final
@@ -18,6 +18,7 @@ SECOND: Final = 1_000_000  # times are microseconds since 1970, in UTC
 MINUTE: Final = 60 * SECOND
 GRACE: Final = 5 * SECOND
 CORRECTED: Final = 60 * MINUTE  # so far back a venue's bar corrects what is known
+MOST_OPEN: Final = 1_000_000  # trades of minutes that are not closed; some 200 MB
 KEPT: Final = 2 * CORRECTED  # so that all minutes of each higher bar that holds a corrected one are known
 
 Row = tuple[float, float, float, float, float]  # open, high, low, close, volume
@@ -37,11 +38,11 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Higher:
-    """A bar that is made of whole minutes."""
+    """A bar all of whose minutes are known. It is made of those that are stored, of which there must be `n`."""
 
     timeframe: str
     close: int
-    row: Row
+    n: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,15 +59,22 @@ class Minutes:
     heard_from: int | None = None
     of_trades: bool = True
     known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
-    unusable: set[int] = field(default_factory=set)  # of those, the ones whose bar broke a rule: no higher bar has them
+    unusable: set[int] = field(default_factory=set)  # of those, the ones of which the venue has no right bar
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
+    _n_open: int = 0
     _forgotten: int = field(init=False)  # up to where nothing is kept
 
     def __post_init__(self) -> None:
         self._forgotten = self.until
 
     def trade(self, at: int, price: float, quantity: float, side: str, trade_id: str = "") -> None:
-        """A trade was told; `trade_id` is empty where the venue names none."""
+        """A trade was told; `trade_id` is empty where the venue names none.
+
+        Where nothing closes minutes, those that are open are forgotten some day, and are whole no more.
+        """
+        if self._n_open == MOST_OPEN:
+            self.lost()
+        self._n_open += 1
         self.open.setdefault(at // MINUTE * MINUTE + MINUTE, []).append((at, price, quantity, side, trade_id))
 
     def bucket(self, close: int, row: Row | None) -> Closed | None:
@@ -80,7 +88,7 @@ class Minutes:
             return None
         if close <= self.until - CORRECTED or (close <= self.until and close not in self.known):
             return None  # too long ago; a correction of it is found by request
-        trades = tuple(self.open.pop(close, ()))
+        trades = self._closed(close)
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
         differs = whole and self.of_trades and not _same(row_of(trades), row)
         self.known[close] = row
@@ -90,10 +98,10 @@ class Minutes:
         return Closed(symbol=self.symbol, close=close, row=row, trades=told, differs=differs)
 
     def asked(self, after: int, until: int, rows: dict[int, Row], unusable: Collection[int] = ()) -> None:
-        """All minutes in (after, until] are known by request, and of the `unusable` ones that they have no bar."""
+        """All minutes in (after, until] are known by request, and of the `unusable` ones that they lack a bar."""
         self.unusable = (self.unusable | {*unusable}) - rows.keys()
         for close in range(after + MINUTE, until + MINUTE, MINUTE):
-            self.open.pop(close, None)
+            self._closed(close)
             self.known[close] = rows.get(close)
         self._advance()
 
@@ -111,15 +119,21 @@ class Minutes:
             length = timeframes.seconds(timeframe) * SECOND
             for close in range(before // length * length + length, self.until + 1, length):
                 minutes = range(close - length + MINUTE, close + 1, MINUTE)
-                rows = [row for each in minutes if (row := self.known.get(each)) is not None]
-                if rows and all(each in self.known and each not in self.unusable for each in minutes):
-                    found.append(Higher(timeframe=timeframe, close=close, row=_joined(rows)))
+                n = sum(self.known.get(each) is not None or each in self.unusable for each in minutes)
+                if n and all(each in self.known for each in minutes):
+                    found.append(Higher(timeframe=timeframe, close=close, n=n))
         return found
 
     def lost(self) -> None:
         """The connection is gone: trades of open minutes may be missing."""
         self.heard_from = None
         self.open.clear()
+        self._n_open = 0
+
+    def _closed(self, close: int) -> tuple[HeardTrade, ...]:
+        trades = tuple(self.open.pop(close, ()))
+        self._n_open -= len(trades)
+        return trades
 
     def _advance(self) -> None:
         while self.until + MINUTE in self.known:
@@ -128,11 +142,6 @@ class Minutes:
             self._forgotten += MINUTE
             self.known.pop(self._forgotten, None)
             self.unusable.discard(self._forgotten)
-
-
-def _joined(rows: Sequence[Row]) -> Row:
-    opens, highs, lows, closes, volumes = zip(*rows, strict=True)
-    return opens[0], max(highs), min(lows), closes[-1], sum(volumes)
 
 
 def sane(row: Row) -> bool:

@@ -7,6 +7,7 @@ that has lost everything is told the newest entries of each book anew.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ LONGEST_PAUSE_S: Final = 30.0
 TIMEOUT_S: Final = 5.0
 AT_ONCE: Final = 200  # entries of a book
 ANEW: Final = 1_000  # entries of a book, to a bus that knows nothing of it
+_MARK: Final = re.compile(r"ledger:([0-9]{1,18})")
 FORECAST: Final = ("symbol", "signal", "p_sell", "p_hold", "p_buy", "horizon_bars")
 _BEHIND: Final = """
     SELECT l.id FROM unnest(%s::bigint[], %s::int[]) AS told(book, sequence)
@@ -82,7 +84,8 @@ class Relay:
 
     def step(self) -> int:
         """Tell what came since the last step, a part of it if it is much; how many entries were read."""
-        marks = {int(name.removeprefix("ledger:")): int(mark) for name, mark in self.bus.marks().items()}
+        found = [(_MARK.fullmatch(name), mark) for name, mark in self.bus.marks().items()]  # workers reach them, too
+        marks = {int(name[1]): int(mark) for name, mark in found if name and mark.isdecimal()}
         with connection.cursor() as cursor:
             cursor.execute(_NEWEST)
             newest = dict(cursor.fetchall())

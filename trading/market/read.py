@@ -48,8 +48,8 @@ _OF_MINUTES = """
 SELECT made.*
 FROM unnest(%s::text[], %s::timestamptz[], %s::interval[]) WITH ORDINALITY AS w(symbol, last, length, place)
 CROSS JOIN LATERAL (
-    SELECT (array_agg(open ORDER BY bar_ts))[1], max(high), min(low), (array_agg(close ORDER BY bar_ts DESC))[1],
-        sum(volume ORDER BY bar_ts)
+    SELECT count(*), (array_agg(open ORDER BY bar_ts))[1], max(high), min(low),
+        (array_agg(close ORDER BY bar_ts DESC))[1], sum(volume ORDER BY bar_ts)
     FROM market_ohlc WHERE symbol = w.symbol AND timeframe = '1m' AND bar_ts > w.last - w.length AND bar_ts <= w.last
 ) made ORDER BY w.place
 """
@@ -157,10 +157,8 @@ def nights(symbol: str, ex_times: Sequence[datetime]) -> list[tuple[str, datetim
     return statements.fetch(_NIGHTS, [list(ex_times), [*timeframes.TIMEFRAMES], *[symbol] * 3, LONGEST_CLOSURE])
 
 
-def of_minutes(
-    wanted: Sequence[tuple[str, datetime, timedelta]],
-) -> list[tuple[float, float, float, float, float] | tuple[None, ...]]:
-    """Open, high, low, close and volume of the stored minutes of each symbol in so long a time up to a moment."""
+def of_minutes(wanted: Sequence[tuple[str, datetime, timedelta]]) -> list[tuple[Any, ...]]:
+    """The stored minutes of each symbol in so long a time up to a moment: their number, and the bar that they make."""
     return statements.fetch(_OF_MINUTES, [list(each) for each in zip(*wanted, strict=True)]) if wanted else []
 
 

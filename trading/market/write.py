@@ -190,20 +190,17 @@ def upsert_bars(
     return total
 
 
-def lock_bars(batches: Sequence[Bars]) -> None:
-    """Keep other writers of these symbols' bars waiting until the transaction ends.
+def lock_bars(batches: Sequence[Bars], *, also: Iterable[str] = ()) -> None:
+    """Keep other writers of these symbols' bars, and those of others `also`, waiting until the transaction ends.
 
     Partitions before rows, then locks in one order: writers may wait, but never in a circle.
     """
-    symbols = sorted({check_symbol(symbol) for batch in batches for symbol in batch.symbols})
+    symbols = sorted({check_symbol(symbol) for batch in batches for symbol in batch.symbols} | {*also})
     if not symbols:
         return
-    ensure_partitions(
-        "market_ohlc",
-        "year",
-        min(utc(batch.ts[0]) for batch in batches),
-        max(utc(batch.ts[-1]) for batch in batches),
-    )
+    if batches:
+        first, last = min(utc(batch.ts[0]) for batch in batches), max(utc(batch.ts[-1]) for batch in batches)
+        ensure_partitions("market_ohlc", "year", first, last)
     hold(*_locks(symbols))
 
 

@@ -27,7 +27,7 @@ _PART: Final = 1 << 16
 
 
 class Bounded(HTTPAdapter):
-    """Takes an answer while it is neither too long nor too slow; what it hands on is whole."""
+    """Takes an answer while it is neither too long nor too slow; what it hands on is whole, and leads nowhere else."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
@@ -51,6 +51,8 @@ class Bounded(HTTPAdapter):
                 raise Transient(f"the answer broke off: {type(error).__name__}") from error
         if answer.ended:  # of a body without a length none can say whether it broke off
             raise Transient(TOO_SLOW.format(ANSWER_S))
+        if response.is_redirect:  # whoever asks might follow it to a host that only we reach
+            raise Transient(f"the answer must lead nowhere else, was a redirect, status {response.status_code}")
         response.raw = io.BytesIO(body)
         return response
 

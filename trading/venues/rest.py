@@ -141,9 +141,7 @@ class RestClient(Waiting):
         pace.wait(self.sleep)
         with breaker(self.breaker, record_if=lambda error: not isinstance(error, Throttled)):
             try:
-                response = self.http.get(
-                    f"{self._url}{path}", params=params, auth=sign, timeout=self._timeout_s, allow_redirects=False
-                )
+                response = self.http.get(f"{self._url}{path}", params=params, auth=sign, timeout=self._timeout_s)
             except RequestException as error:
                 raise Transient(f"{self.venue} did not answer {path}: {type(error).__name__}") from error
             except Transient as error:

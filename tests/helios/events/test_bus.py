@@ -195,6 +195,12 @@ def test_a_bus_that_is_away_is_one_sentence() -> None:
         away.publish(shouts("a"))
 
 
+def test_a_bus_that_refuses_is_one_sentence_as_one_that_is_away(bus: Bus) -> None:
+    bus.client.xadd(key("shout"), {"body": "x"}, id=f"{2**64 - 1}-{2**64 - 1}")  # the last place that there is
+    with pytest.raises(Transient, match=r"^the event bus refused: .* exhausted the last possible ID"):
+        bus.publish([Shout(word="more")])
+
+
 def test_of_what_is_set_aside_the_newest_are_kept(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer, "KEPT", 3)
     for number in range(9):

@@ -45,14 +45,17 @@ class Streaming:
 
     def start(self) -> None:
         script = ROOT / "tests" / "support" / "venues" / "streamer.py"
-        self.before = self.venue.stream.n_subscribed
+        self.before = self._n_subscribed()
         argv = [sys.executable, str(script), self.venue.url, str(self.clock.path), *self.symbols]
         self.stack.start(ProcessSpec(name="stream", argv=argv))
 
     def connected(self) -> None:
-        """Until the process that was started last has subscribed."""
-        heard = self.venue.stream
-        self.stack.wait_for(lambda: heard.n_subscribed > self.before, what="a subscription")
+        """Until the process that was started last knows that it has subscribed."""
+        self.stack.wait_for(lambda: self._n_subscribed() > self.before, what="a subscription")
+
+    def _n_subscribed(self) -> int:
+        log = self.stack.log("stream")
+        return log.read_text(errors="replace").count("feed.subscribed") if log.exists() else 0
 
     def minute(self, start: datetime) -> None:
         """One minute of the market: its trades, and the venue's bars of it."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import numpy as np
 import pytest
 
 from helios.events.models import SystemEvent
 from tiers.ingest.minutes import MINUTE, Closed, Higher, Row
 from tiers.live.feed import recorder
 from tiers.live.feed.recorder import Told
-from trading.market import write as market
-from trading.market.bars import bar_table, union
 from trading.market.timestamps import moment
 from trading.models import FeedCoverage, MarketOHLC, MarketTrade
 
@@ -33,7 +30,7 @@ def test_minutes_higher_bars_trades_and_how_far_is_known_are_stored_together() -
     trades = (twice, twice, (T - 1, 11.0, 1e-9, "SELL", "a-7"), (T - 1, 11.0, 0.0, "SELL", ""))
     recorder.write(
         [
-            told("A", GOOD, trades=trades, higher=[Higher(timeframe="5m", close=T, row=GOOD)]),
+            told("A", GOOD, trades=trades, higher=[Higher(timeframe="5m", close=T, n=1)]),
             told("B", None),
             told("C", GOOD, close=T - MINUTE),
             told("C", GOOD),
@@ -45,6 +42,19 @@ def test_minutes_higher_bars_trades_and_how_far_is_known_are_stored_together() -
     stored = sorted(MarketTrade.objects.values_list("side", "quantity"))
     assert stored == [("BUY", 1), ("BUY", 1), ("SELL", Decimal("1e-9"))]
     assert {(one.symbol, one.until) for one in FeedCoverage.objects.all()} == {(s, moment(T)) for s in "ABC"}
+
+
+def test_a_higher_bar_is_made_of_the_minutes_that_are_stored_now() -> None:
+    """Another process has corrected one of them since this one heard of it."""
+    for k in range(4):
+        recorder.write([told("A", (10.0 + k, 20.0, 9.0, 11.0 + k, 0.1), close=T - k * MINUTE)], "test")
+    MarketOHLC.objects.filter(bar_ts=moment(T - 2 * MINUTE)).update(high=99.0, volume=18.0)
+    higher = [Higher(timeframe="5m", close=T, n=4), Higher(timeframe="15m", close=T, n=5)]
+    events = recorder.write([told("A", None, higher=higher)], "test")
+    (bar,) = MarketOHLC.objects.exclude(timeframe="1m")
+    row = (bar.open, bar.high, bar.low, bar.close, bar.volume)
+    assert (bar.timeframe, row) == ("5m", (13.0, 99.0, 9.0, 11.0, 0.1 + 18.0 + 0.1 + 0.1))
+    assert events == [recorder.bar_event("A", "5m", T, row)]
 
 
 def test_a_bar_that_breaks_a_rule_is_told_and_the_others_are_stored() -> None:
@@ -68,17 +78,3 @@ def test_what_is_stored_twice_is_once_and_a_correction_raises_its_revision() -> 
         recorder.write([told("A", row)], "test")
     (bar,) = MarketOHLC.objects.all()
     assert (bar.revision, bar.volume) == (1, 4.0)
-
-
-def test_a_higher_bar_is_made_of_the_minutes_that_are_stored_whoever_corrected_them() -> None:
-    five = [told("A", GOOD, close=T - k * MINUTE) for k in (4, 3, 2, 1)]
-    recorder.write(five, "test")
-    table = bar_table(
-        "A", "1m", np.array([T - 2 * MINUTE], "datetime64[us]"), [np.array([v]) for v in (10, 99, 9, 11, 8)]
-    )
-    market.upsert_bars(union([table], "1m"), "file:corrected.csv")
-    remembered = Higher(timeframe="5m", close=T, row=(10.0, 12.0, 9.0, 11.0, 15.0))
-    (made,) = recorder.write([told("A", GOOD, higher=[remembered])], "test")
-    (stored,) = MarketOHLC.objects.filter(timeframe="5m").values_list("open", "high", "low", "close", "volume")
-    assert stored == (10.0, 99.0, 9.0, 11.0, 20.0)
-    assert [bar.row for bar in made.higher] == [stored]  # of which the bus is told

@@ -95,6 +95,12 @@ def test_a_bus_that_has_lost_everything_is_told_anew(cycles: list[Any], clean_re
     assert told("trade") == before
 
 
+def test_marks_that_are_none_keep_nothing_from_being_told(cycles: list[Any], clean_redis: redis.Redis) -> None:
+    clean_redis.hset("helios:bus-marks", mapping={"x": "1", "ledger:x": "1", "ledger:1": "many"})
+    Relay(relay.bus()).step()
+    assert len(told("signal")) == MLPrediction.objects.count()
+
+
 def test_the_command_reads_topics_and_says_who_follows_them(cycles: list[Any]) -> None:
     Relay(relay.bus()).step()
     out = io.StringIO()

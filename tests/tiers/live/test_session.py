@@ -17,6 +17,7 @@ from helios.events.models import SystemEvent
 from tests.support.venues.stream import Stream as VenueStream
 from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
+from tiers.ingest.minutes import Closed
 from tiers.live import relay
 from tiers.live.alone import Alone
 from tiers.live.feed import recorder, repair
@@ -214,7 +215,8 @@ def test_no_higher_bar_holds_what_the_venue_keeps_nothing_of(session: Session) -
     silent = Gap(after=midday, until=begins, reason="VALR tells nothing of it")
     session._repaired("BTCZAR", microseconds(midday), repair.Fetched(until=ends, rows=rows, silent=silent))
     told = [session._told.get() for _ in range(session._told.qsize())]
-    higher = [bar for each in told if isinstance(each, recorder.Told) for bar in each.higher]
-    assert [(bar.timeframe, moment(bar.close)) for bar in higher if bar.timeframe != "5m"] == [
-        ("15m", midday + k * 15 * minute) for k in (3, 4)
-    ]
+    minutes = [Closed(symbol="VALR:BTC-ZAR", close=close, row=row) for close, row in rows.items()]
+    recorder.write([recorder.Told(closed=each, higher=[], until=each.close) for each in minutes], "valr:buckets")
+    recorder.write([each for each in told if isinstance(each, recorder.Told)], "valr:stream")
+    stored = MarketOHLC.objects.filter(timeframe__in=["15m", "1h"]).order_by("bar_ts")
+    assert [(bar.timeframe, bar.bar_ts) for bar in stored] == [("15m", midday + k * 15 * minute) for k in (3, 4)]

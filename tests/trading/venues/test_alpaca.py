@@ -136,6 +136,7 @@ def test_what_is_written_as_nothing_of_the_venue_is_none_of_its_pairs(market: Ma
         ((200, b"not json"), "in JSON, was b'not json'"),
         ((200, [1]), "with an object, was "),
         ((200, {"bars": [1]}), "with lists of bars by symbol"),
+        ((200, {"bars": {"AAPL": [{}] * 10_001}}), "with 10000 bars a page at most, told more"),
         ((200, {"bars": {"AAPL": 1}}), "with lists of bars by symbol"),
         ((200, {"bars": {"AAPL": [1]}}), "a list of bars"),
         ((200, {"bars": {"TSLA": [GOOD]}}), "bars of AAPL, was one of TSLA"),

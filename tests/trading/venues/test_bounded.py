@@ -114,6 +114,16 @@ def test_an_answer_in_time_is_whole_and_its_connection_is_used_again() -> None:
         assert [session.get(url, timeout=30).json() for _ in range(2)] == [{"a": 1}] * 2
 
 
+def test_nobody_is_led_to_another_host() -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:9/inside\r\nContent-Length: 2\r\n\r\n{}"
+    with (
+        serving(lambda line, _: line.sendall(head)) as url,
+        bounded.mounted(Session()) as session,
+        pytest.raises(Transient, match=r"^the answer must lead nowhere else, was a redirect, status 302$"),
+    ):
+        session.get(url, timeout=30)
+
+
 def test_an_answer_that_breaks_off_is_told() -> None:
     with (
         serving(lambda line, _: line.sendall(HEAD + b"Content-Length: 9\r\n\r\n12")) as url,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from math import inf
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from django.db import transaction
@@ -37,6 +37,7 @@ from trading.venues.streaming import Ticker
 DATABASE = "postgres_db"
 TELL_S: Final = 60.0
 _TOLD: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
+_Rows = dict[tuple[str, str], dict[int, Row]]  # by symbol and timeframe, and by close
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,54 +49,31 @@ class Told:
     until: int
 
 
-def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> list[Told]:
+def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> list[Event]:
     """Store minutes with their trades and higher bars, how far each is known, and order books; all or nothing.
 
-    Returns the same with the higher bars as they are stored: of minutes that somebody corrected meanwhile, too.
+    A higher bar is made of the minutes that are stored, whoever has corrected one of them. Returns what the event bus
+    is to tell of them.
     """
-    minutes, higher = _batches(told, minutes=True), _batches(told, minutes=False)
+    rows: _Rows = defaultdict(dict)
+    for one in told:
+        if one.closed.row is not None:
+            rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
+    minutes = _batches(rows)
     with breaker(DATABASE), transaction.atomic():
-        market.lock_bars([*minutes, *higher])
+        market.lock_bars(minutes, also=[one.closed.symbol for one in told])
         market.upsert_bars(minutes, source)
-        made = _of_stored_minutes(told) if higher else list(told)
-        market.upsert_bars(_batches(made, minutes=False), source)
+        higher = _higher(told)
+        market.upsert_bars(_batches(higher), source)
         _write_trades(told)
         _write_books(books)
         cover({one.closed.symbol: one.until for one in told})
-    return made
-
-
-def _batches(told: Sequence[Told], *, minutes: bool) -> list[Bars]:
-    rows: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
-    for one in told:
-        if minutes and one.closed.row is not None:
-            rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
-        for bar in () if minutes else one.higher:
-            rows[one.closed.symbol, bar.timeframe][bar.close] = bar.row
-    tables = [_table(symbol, timeframe, found) for (symbol, timeframe), found in rows.items()]
-    by_timeframe = [[one for one in tables if one.timeframe == timeframe] for timeframe in Timeframe]
-    return [union(good, good[0].timeframe) for each in by_timeframe if (good := _judged(each))]
-
-
-def _of_stored_minutes(told: Sequence[Told]) -> list[Told]:
-    wanted = [(one.closed.symbol, bar) for one in told for bar in one.higher]
-    lengths = [timedelta(seconds=seconds(bar.timeframe)) for _, bar in wanted]
-    spans = [(symbol, moment(bar.close), length) for (symbol, bar), length in zip(wanted, lengths, strict=True)]
-    rows = iter(of_minutes(spans))
     return [
-        replace(one, higher=[replace(bar, row=row) for bar in one.higher if (row := next(rows))[0] is not None])
-        for one in told
+        bar_event(symbol, timeframe, close, row)
+        for (symbol, timeframe), closes in (*rows.items(), *higher.items())
+        for close, row in closes.items()
+        if sane(row)
     ]
-
-
-def events_of(told: Sequence[Told]) -> list[Event]:
-    """What the event bus tells of closed minutes and of the higher bars that they complete."""
-    found = list[Event]()
-    for one in told:
-        if one.closed.row is not None and sane(one.closed.row):
-            found.append(bar_event(one.closed.symbol, Timeframe.M1, one.closed.close, one.closed.row))
-        found += [bar_event(one.closed.symbol, bar.timeframe, bar.close, bar.row) for bar in one.higher]
-    return found
 
 
 def bar_event(symbol: str, timeframe: str, close: int, row: Row) -> Event:
@@ -117,6 +95,25 @@ def cover(until: dict[str, int]) -> None:
         unique_fields=["symbol"],
         update_fields=["until", "updated_at"],
     )
+
+
+def _higher(told: Sequence[Told]) -> _Rows:
+    """The bars that are due, of the minutes that are stored; none while one of these is still to come."""
+    due = {(one.closed.symbol, bar.timeframe, bar.close): bar.n for one in told for bar in one.higher}
+    found: _Rows = defaultdict(dict)
+    if not due:
+        return found
+    wanted = [(symbol, moment(close), timedelta(seconds=seconds(timeframe))) for symbol, timeframe, close in due]
+    for (symbol, timeframe, close), (n, *row) in zip(due, of_minutes(wanted), strict=True):
+        if n >= due[symbol, timeframe, close]:
+            found[symbol, timeframe][close] = cast("Row", tuple(row))
+    return found
+
+
+def _batches(rows: _Rows) -> list[Bars]:
+    tables = [_table(symbol, timeframe, found) for (symbol, timeframe), found in rows.items()]
+    by_timeframe = [[one for one in tables if one.timeframe == timeframe] for timeframe in Timeframe]
+    return [union(good, good[0].timeframe) for each in by_timeframe if (good := _judged(each))]
 
 
 def _table(symbol: str, timeframe: str, rows: dict[int, Row]) -> BarTable:

@@ -287,7 +287,7 @@ class Session:
         bars, books = [one for one in told if isinstance(one, Told)], [one for one in told if isinstance(one, Noted)]
         while True:
             try:
-                stored = recorder.write(bars, source, books)
+                told_of = recorder.write(bars, source, books)
             except (Transient, *UNAVAILABLE) as error:
                 logger.bind(error=error_text(error), bars=len(bars)).warning("feed.not_stored")
                 close_old_connections()
@@ -296,7 +296,7 @@ class Session:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 events = [one for one in told if isinstance(one, Event)]
-                self._publish([*events, *recorder.events_of(stored)])
+                self._publish([*events, *told_of])
                 return
 
     def _publish(self, events: list[Event]) -> None:

@@ -24,6 +24,7 @@ from trading.venues.rest import MINUTE_S, TIMEOUT_S, Pace, RestClient
 
 BREAKER: Final = "alpaca_api"
 STANDARD: Final = (200, MINUTE_S)  # requests of the standard plan
+MOST_ROWS: Final = 10_000  # in one page
 PAGES: Final = {"bars": 20, "trades": 500}  # of one question; bars fit into one, an hour of trades into some
 
 
@@ -90,6 +91,8 @@ class _Bounded(RESTClient):
         told = found.get(what) or {}
         if not isinstance(told, dict) or not all(isinstance(rows, list) for rows in told.values()):
             raise Transient(f"Alpaca must answer {path} with lists of {what} by symbol, was {shown(found)!r}")
+        if sum(map(len, told.values())) > MOST_ROWS:
+            raise Transient(f"Alpaca must answer {path} with {MOST_ROWS} {what} a page at most, told more")
         return {what: told, "next_page_token": found.get("next_page_token")}
 
 

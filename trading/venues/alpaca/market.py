@@ -21,14 +21,13 @@ from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
 from trading.market.timestamps import microseconds
 from trading.market.trades import Trades
-from trading.venues.alpaca.client import Client, coins, stocks
+from trading.venues.alpaca.client import MOST_ROWS, Client, coins, stocks
 from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.rest import OfClient
 from trading.venues.streaming import Depth, Offer
 
 VENUE: Final = "ALPACA"
-MOST_BARS: Final = 10_000  # in one page
 TRADES_AT_ONCE: Final = timedelta(hours=1)
 LENGTHS: Final = {Timeframe.M1.value: TimeFrame.Minute, Timeframe.D1.value: TimeFrame.Day}
 SOME: Final = ("ALPACA:AAPL", "ALPACA:BTC/USD")
@@ -81,7 +80,7 @@ class Market(OfClient):
     ) -> Iterator[tuple[BarTable, datetime | None]]:
         length = timedelta(seconds=seconds(timeframe))
         while after < until:
-            end = min(after + (MOST_BARS - 1) * length, until)
+            end = min(after + (MOST_ROWS - 1) * length, until)
             # a session begins less than a day before its close, at a midnight that is not ours
             begins = (after - length, end) if timeframe == Timeframe.D1 else (after, end - length)
             rows = [_bar(row, pair, timeframe) for row in self._rows(pair, timeframe, *begins)]
