@@ -1,20 +1,31 @@
-"""Writes of public trades: by COPY, each trade once, whichever way it came."""
+"""Writes of public trades: by COPY, straight into the table where their time is still empty, and each trade once."""
 
 from __future__ import annotations
 
 import io
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from helios.db.locks import hold
 from helios.db.partitions import ensure_partitions
+from trading.market.timestamps import microseconds
 
 TradeRow = tuple[str, datetime, str, str, float, float]  # symbol, time in UTC, id, side, price, quantity
 
-_COPY: Final = "COPY market_trades_incoming (symbol, ts, trade_id, side, price, quantity) FROM STDIN"
+_COLUMNS: Final = "(symbol, ts, trade_id, side, price, quantity)"
+_ANY_KEPT: Final = """
+SELECT EXISTS (
+    SELECT FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS span(symbol, first, last)
+    CROSS JOIN LATERAL (
+        SELECT FROM market_trades m WHERE m.symbol = span.symbol AND m.ts >= span.first AND m.ts <= span.last LIMIT 1
+    ) AS kept
+)
+"""
 _STAGE: Final = """
 CREATE TEMPORARY TABLE IF NOT EXISTS market_trades_incoming (
     place bigint GENERATED ALWAYS AS IDENTITY,
@@ -57,16 +68,38 @@ def store_trades(rows: Sequence[TradeRow]) -> int:
     """
     if not rows:
         return 0
-    times = [row[1] for row in rows]
+    times: defaultdict[str, list[datetime]] = defaultdict(list)
+    for symbol, at, *_ in rows:
+        times[symbol].append(at)
+    symbols = sorted(times)
+    firsts, lasts = ([of(times[symbol]) for symbol in symbols] for of in (min, max))
     with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
-        ensure_partitions("market_trades", "month", min(times), max(times))
-        hold(*(f"market_trades {symbol}" for symbol in sorted({row[0] for row in rows})))
+        ensure_partitions("market_trades", "month", min(firsts), max(lasts))
+        hold(*(f"market_trades {symbol}" for symbol in symbols))
+        cursor.execute(_ANY_KEPT, [symbols, firsts, lasts])
+        named = _named(rows)
+        if cursor.fetchone() == (False,) and len({row[:3] for row in named}) == len(rows):
+            _copy(cursor, "market_trades", named)
+            return len(rows)
         cursor.execute(_STAGE)
-        cursor.copy_expert(_COPY, io.StringIO("".join(map(_line, rows))))
+        _copy(cursor, "market_trades_incoming", rows)
         cursor.execute(_MERGE)
         return int(cursor.rowcount)
 
 
-def _line(row: TradeRow) -> str:
-    symbol, at, trade_id, side, price, quantity = row
-    return f"{symbol}\t{at.isoformat()}\t{trade_id}\t{side}\t{price!r}\t{quantity!r}\n"
+def _named(rows: Sequence[TradeRow]) -> list[TradeRow]:
+    """The rows with ids made for those that have none, of which nothing is stored yet: their moment and a number."""
+    of_moment = Counter[tuple[str, datetime]]()
+    found = []
+    for symbol, at, trade_id, side, price, quantity in rows:
+        name = trade_id
+        if not name:
+            name = f"{microseconds(at)}-{of_moment[symbol, at]}"
+            of_moment[symbol, at] += 1
+        found.append((symbol, at, name, side, price, quantity))
+    return found
+
+
+def _copy(cursor: CursorWrapper, table: str, rows: Sequence[TradeRow]) -> None:
+    lines = (f"{symbol}\t{at.isoformat()}\t{name}\t{side}\t{p!r}\t{q!r}\n" for symbol, at, name, side, p, q in rows)
+    cursor.copy_expert(f"COPY {table} {_COLUMNS} FROM STDIN", io.StringIO("".join(lines)))
