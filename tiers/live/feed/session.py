@@ -8,6 +8,7 @@ is killed has not written, its successor asks for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import random
 import threading
@@ -48,6 +49,8 @@ MOST_SKEW_S = 60.0  # a clock that differs more is not followed
 COMPARE_S = 600.0
 TICKERS = 10 * SECOND  # between two of a pair that are told further
 AT_ONCE = 1_000  # that wait to be stored, in one transaction
+QUIET_S = 0.005  # in which nothing more came: the bars of a minute come together, and are stored faster together
+GATHERED_S = 0.03
 MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
 BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fetches more
 
@@ -269,17 +272,18 @@ class Session:
         }
 
     def _write(self) -> None:
-        """Store what closes; all that came while the last was stored, together."""
-        while (first := self._told.get()) is not None:
-            told, more = [first], True
-            while more and len(told) < AT_ONCE and not self._told.empty():
-                following = self._told.get()
-                more = following is not None
-                if following is not None:
-                    told.append(following)
+        """Store what closes; what comes in short order, or came while the last was stored, together."""
+        more = True
+        while more and (first := self._told.get()) is not None:
+            told, until = [first], time.monotonic() + GATHERED_S
+            with contextlib.suppress(queue.Empty):
+                while more and len(told) < AT_ONCE:
+                    left_s = until - time.monotonic()
+                    following = self._told.get(timeout=max(0.0, min(QUIET_S, left_s)))
+                    more = following is not None
+                    if following is not None:
+                        told.append(following)
             self._stored(told)
-            if not more:
-                return
 
     def _stored(self, told: list[Told | Noted | Event]) -> None:
         pause_s = 0.1
