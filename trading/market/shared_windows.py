@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # see helios.redis_client
 KEPT_S: Final = 3_600  # a window is of use to who starts while a cycle or two have passed
 TIMEOUT_S: Final = 0.25
 BREAKER: Final = "redis_cache"
+YEARS: Final = np.datetime64("1000", "us"), np.datetime64("9000", "us")  # times that every kind of clock can name
 
 
 def get(symbols: Sequence[str], timeframe: str, n_bars: int, tokens: Sequence[str]) -> Bars | None:
@@ -38,7 +39,7 @@ def get(symbols: Sequence[str], timeframe: str, n_bars: int, tokens: Sequence[st
         return None
     try:
         return _read(data, symbols, timeframe, tokens)
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever lies there, the table has the window
         logger.bind(error=error_text(error)).warning("cache.unreadable")
         return None
 
@@ -61,6 +62,9 @@ def _read(data: bytes, symbols: Sequence[str], timeframe: str, tokens: Sequence[
         raise ValueError(f"a shared window must have {n} bars of {len(symbols)} symbols, had {len(body)} bytes")
     grids = np.frombuffer(body[8 * n :], "<f8").reshape(len(FIELDS), n, len(symbols))
     ts = np.frombuffer(body[: 8 * n], "<i8").astype("datetime64[us]")
+    in_order = (ts[1:] > ts[:-1]).all() and YEARS[0] <= ts[0] and ts[-1] <= YEARS[1]  # NaT is neither
+    if not in_order or np.isinf(grids).any():
+        raise ValueError("a shared window must have times in their order and prices that are numbers, had others")
     fields: dict[str, Any] = {name: grid.astype(np.float64) for name, grid in zip(FIELDS, grids, strict=True)}
     return Bars(timeframe=timeframe, symbols=tuple(symbols), ts=ts, **fields)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -180,6 +181,44 @@ def test_a_shared_window_that_cannot_be_read_is_read_from_the_table(clean_redis:
         clean_redis.set(name, data)
         assert anew(utc(bars.ts[59]))
     assert clean_redis.ttl(name) > 0
+
+
+def of_number(whole: bytes, n: str, after: str = "") -> bytes:
+    """The shared window with another number of bars in its head, and more behind that."""
+    size = 4 + int.from_bytes(whole[:4], "little")
+    head = whole[4:size].replace(b'"n": 20', f'"n": {n}{after}'.encode())
+    return len(head).to_bytes(4, "little") + head + whole[size:]
+
+
+def with_time(whole: bytes, row: int, ts: int) -> bytes:
+    """The shared window with another time of one bar."""
+    place = 4 + int.from_bytes(whole[:4], "little") + 8 * row
+    return whole[:place] + ts.to_bytes(8, "little", signed=True) + whole[place + 8 :]
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        lambda whole: of_number(whole, "1e999"),
+        lambda whole: of_number(whole, "20", f', "x": {"[" * 100_000}{"]" * 100_000}'),
+        lambda whole: with_time(whole, 19, -(2**63)),
+        lambda whole: with_time(whole, 0, 2**62),
+        lambda whole: with_time(whole, 19, 2**62),
+        lambda whole: whole[:-8] + np.array([np.inf]).tobytes(),
+    ],
+)
+def test_a_shared_window_that_was_made_to_hurt_is_read_from_the_table(
+    clean_redis: redis.Redis, spoiled: Callable[[bytes], bytes]
+) -> None:
+    """Nobody but who writes it renews one with the tokens of the bars as they are: each cycle would fail on it."""
+    bars = make_bars(60, *NAMES, seed=7)
+    market.upsert_bars(bars, source="test")
+    assert anew(utc(bars.ts[59]))
+    (name,) = clean_redis.keys("helios:window:*")
+    data = spoiled(clean_redis.get(name))
+    clean_redis.set(name, data)
+    assert anew(utc(bars.ts[59]))
+    assert clean_redis.get(name) != data
 
 
 def test_without_valkey_every_process_reads_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
