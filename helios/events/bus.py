@@ -78,7 +78,7 @@ class Bus:
         """Up to where publishers have come."""
         with self.asking():
             found: dict[bytes, bytes] = self.client.hgetall(_MARKS)  # type: ignore[assignment]  # of the asynchronous one
-        return {name.decode(): mark.decode() for name, mark in found.items()}
+        return {name.decode(errors="replace"): mark.decode(errors="replace") for name, mark in found.items()}
 
     def read(self, topic: str, after: str = BEGINNING, *, n: int = 100) -> list[Entry]:
         """The next events of a topic behind a place, again as often as one asks."""

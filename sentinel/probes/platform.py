@@ -13,6 +13,7 @@ from django.db import connection
 
 from helios.api.system import health
 from helios.env import get_env
+from helios.errors import DataError, error_text
 from sentinel.audits.facts import Disk, Token
 from sentinel.models import Heartbeat
 from sentinel.probes.bounded import bounded
@@ -61,10 +62,13 @@ def _consumers(timeout_s: float) -> dict[str, int]:
         Celery("sentinel", broker=settings.CELERY_BROKER_URL, set_as_current=False) as app,
         app.connection_for_write(transport_options=options) as link,
     ):
-        replies = app.control.inspect(timeout=timeout_s, connection=link).active_queues() or {}
-    for listened in replies.values():
-        for queue in listened:
-            counts[queue["name"]] = counts.get(queue["name"], 0) + 1
+        try:
+            replies = app.control.inspect(timeout=timeout_s, connection=link).active_queues() or {}
+            for listened in replies.values():
+                for queue in listened:
+                    counts[queue["name"]] = counts.get(queue["name"], 0) + 1
+        except (AttributeError, KeyError, TypeError) as error:  # whoever reaches the broker may answer
+            raise DataError(f"workers must answer with their queues, did not: {error_text(error)}") from error
     return counts
 
 

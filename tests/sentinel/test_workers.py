@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from django.test import override_settings
 from kombu.exceptions import OperationalError
 
+from helios.errors import DataError
 from helios.stack import endpoints, processes
 from sentinel import tasks
 from sentinel.audits.findings import QUEUES
@@ -66,6 +71,31 @@ def test_beat_is_heard_and_everything_audited_as_soon_as_the_workers_are_there(s
     assert stack.value(missing) == len(QUEUES) - 1
     stack.start_worker(name="late")
     stack.wait_for(lambda: stack.value(missing) == 0, what="an audit that sees all workers")
+
+
+@pytest.mark.parametrize("answer", [5, ["x"], [{}], [{"name": []}]])
+def test_answers_of_no_worker_fail_the_probe_and_not_the_audit(clean_redis: redis.Redis, answer: object) -> None:
+    url = endpoints.celery_broker(os.environ["HELIOS_REDIS_URL"])
+    listening, done = threading.Event(), threading.Event()
+
+    def odd() -> None:
+        with Celery("odd", broker=url, set_as_current=False) as app, app.connection_for_read() as link:
+            handlers = {"active_queues": lambda _state, **_: answer}
+            with app.control.mailbox.Node("odd@host", channel=link.channel(), handlers=handlers).listen():
+                listening.set()
+                while not done.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        link.drain_events(timeout=0.1)
+
+    stranger = threading.Thread(target=odd)
+    stranger.start()
+    try:
+        assert listening.wait(10)
+        with override_settings(CELERY_BROKER_URL=url), pytest.raises(DataError, match="must answer with their queues"):
+            platform.workers(QUEUES)
+    finally:
+        done.set()
+        stranger.join()
 
 
 @pytest.mark.django_db

@@ -7,7 +7,6 @@ that has lost everything is told the newest entries of each book anew.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ LONGEST_PAUSE_S: Final = 30.0
 TIMEOUT_S: Final = 5.0
 AT_ONCE: Final = 200  # entries of a book
 ANEW: Final = 1_000  # entries of a book, to a bus that knows nothing of it
-_MARK: Final = re.compile(r"ledger:([0-9]{1,18})")
 FORECAST: Final = ("symbol", "signal", "p_sell", "p_hold", "p_buy", "horizon_bars")
 _BEHIND: Final = """
     SELECT l.id FROM unnest(%s::bigint[], %s::int[]) AS told(book, sequence)
@@ -84,12 +82,11 @@ class Relay:
 
     def step(self) -> int:
         """Tell what came since the last step, a part of it if it is much; how many entries were read."""
-        found = [(_MARK.fullmatch(name), mark) for name, mark in self.bus.marks().items()]  # workers reach them, too
-        marks = {int(name[1]): int(mark) for name, mark in found if name and mark.isdecimal()}
+        marks = self.bus.marks()  # workers reach them, too
         with connection.cursor() as cursor:
             cursor.execute(_NEWEST)
             newest = dict(cursor.fetchall())
-            told = {book: marks.get(book, max(0, last - ANEW)) for book, last in newest.items()}
+            told = {book: _told(marks.get(f"ledger:{book}", ""), last) for book, last in newest.items()}
             behind = {book: mark for book, mark in told.items() if mark < newest[book]}
             cursor.execute(_BEHIND, [list(behind), list(behind.values()), AT_ONCE])
             numbers = [number for (number,) in cursor.fetchall()]
@@ -103,6 +100,12 @@ class Relay:
         reached = {f"ledger:{entry.book_id}": str(entry.sequence) for entry in entries}
         self.bus.publish(events_of(entries), marks=reached)
         return len(entries)
+
+
+def _told(mark: str, last: int) -> int:
+    """Up to where a book of so many entries was told; a mark that no relay has left says nothing."""
+    known = mark.isascii() and mark.isdigit() and len(mark) < 20 and int(mark) <= last
+    return int(mark) if known else max(0, last - ANEW)
 
 
 def events_of(entries: Sequence[LedgerEntry]) -> list[Event]:

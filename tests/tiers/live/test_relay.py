@@ -95,9 +95,14 @@ def test_a_bus_that_has_lost_everything_is_told_anew(cycles: list[Any], clean_re
     assert told("trade") == before
 
 
-def test_marks_that_are_none_keep_nothing_from_being_told(cycles: list[Any], clean_redis: redis.Redis) -> None:
-    clean_redis.hset("helios:bus-marks", mapping={"x": "1", "ledger:x": "1", "ledger:1": "many"})
-    Relay(relay.bus()).step()
+@pytest.mark.parametrize("mark", ["x", "-5", "1e9", "9" * 18, "9" * 5_000, b"\xff"])
+def test_marks_that_no_relay_has_left_keep_nothing_from_being_told(
+    cycles: list[Any], clean_redis: redis.Redis, mark: str | bytes
+) -> None:
+    book = LedgerEntry.objects.values_list("book", flat=True)[0]
+    clean_redis.hset("helios:bus-marks", mapping={f"ledger:{book}": mark, "ledger:x": "1", "x": "x", b"\xff": "1"})
+    assert Relay(relay.bus()).step() == LedgerEntry.objects.count()
+    assert Relay(relay.bus()).step() == 0
     assert len(told("signal")) == MLPrediction.objects.count()
 
 
