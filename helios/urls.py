@@ -8,8 +8,10 @@ from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerView
 
 from helios.api.system import views
 from helios.flags.unleash import views as unleash_views
+from helios.web.admin_app import search
 
 admin.autodiscover()
+_pages, _app, _namespace = admin.site.urls
 
 urlpatterns = [
     path("", views.index, name="index"),
@@ -29,7 +31,7 @@ urlpatterns = [
         SpectacularRedocView.as_view(url_name="schema", template_name="web/redoc.html"),
         name="redoc",
     ),
-    path("admin/", admin.site.urls),
+    path("admin/", ([path("search/", search), *_pages], _app, _namespace)),
 ]
 
 handler400 = "helios.web.problems.bad_request"

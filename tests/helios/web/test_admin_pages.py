@@ -175,3 +175,15 @@ def test_nothing_that_lies_in_valkey_is_run_by_the_web(admin_client: Client, cle
     clean_redis.set(f":1:unfold_search_{digest}", pickle.dumps(_Code()))
     assert "Books" in admin_client.get(reverse("admin:search"), {"s": "book"}).content.decode()
     assert RAN == []
+
+
+@pytest.mark.parametrize("page", ["abc", "-5", "0", "99", "1.5", ""])
+def test_a_page_that_a_search_does_not_have_is_not_found(admin_client: Client, page: str) -> None:
+    for wanted in ({}, {"extended": ""}):
+        asked = {"s": "book", "page": page} | wanted
+        assert admin_client.get(reverse("admin:search"), asked).status_code == 404
+        assert "Books" in admin_client.get(reverse("admin:search"), asked | {"page": "1"}).content.decode()
+
+
+def test_a_search_is_for_staff_alone(client: Client) -> None:
+    assert client.get(reverse("admin:search"), {"s": "book"})["Location"].startswith(reverse("admin:login"))
