@@ -7,13 +7,18 @@ local threshold, failure_rate, slow_call_rate = tonumber(ARGV[9]), tonumber(ARGV
 local minimum_calls, window_calls, window_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]) * 1000
 local open_s, open_multiplier, open_max_s = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local open_jitter, half_open_permits, permit_s = tonumber(ARGV[18]), tonumber(ARGV[19]), tonumber(ARGV[20])
-local slots, max_openings, shortest_s = 60, 60, 0.001
+local slots, max_openings, shortest_s, longest = 60, 60, 0.001, 1048576
 
 local now = clock()
 local now_ms = math.floor(now * 1000)
 local slot_ms = math.max(1, math.floor(window_ms / slots))
 local stored = redis.call('HMGET', KEYS[1], 'state', 'generation', 'born', 'runs', 'open_until', 'openings',
     'closed_at', 'passed', 'permits')
+for place = 1, 9 do
+    if stored[place] and #stored[place] > longest then
+        return redis.error_reply('UNREADABLE a value of ' .. #stored[place] .. ' bytes')
+    end
+end
 local state = stored[1] or 'CLOSED'
 -- A circuit that Redis forgot begins at the time in milliseconds, above every number it had before.
 local generation = tonumber(stored[2]) or now_ms
@@ -193,5 +198,5 @@ if changed and operation ~= 'peek' then
 end
 return {granted, held, state, string.format('%.0f', generation), string.format('%.0f', born), window,
     string.format('%.6f', open_until - now), tostring(openings), string.format('%.6f', closed_at),
-    string.format('%.6f', retry_after), before, why, redis.call('GET', KEYS[2]) or '0', string.format('%.6f', now),
+    string.format('%.6f', retry_after), before, why, redis.call('GETRANGE', KEYS[2], 0, 20), string.format('%.6f', now),
     tostring(#permits)}

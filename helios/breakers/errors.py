@@ -32,5 +32,9 @@ class SharedStateAway(Transient):
     """Redis, which holds the shared state of the breakers, cannot be reached."""
 
 
+class SharedStateUnreadable(SharedStateAway):
+    """What lies in Redis is no state that a breaker has left there: it counts as away until somebody resets it."""
+
+
 class InvalidBreaker(Rejected):
     """Settings that make no sense, or a change that this breaker does not allow; nothing was changed."""

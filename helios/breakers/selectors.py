@@ -8,7 +8,7 @@ from helios.breakers import process
 from helios.breakers.core.config import Mode
 from helios.breakers.core.machine import State
 from helios.breakers.core.sliding_window import counts, recent
-from helios.breakers.errors import SharedStateAway, UnknownBreaker
+from helios.breakers.errors import SharedStateAway, SharedStateUnreadable, UnknownBreaker
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.breakers.shared_state import Reply
 
@@ -19,12 +19,14 @@ _SHOWN = {Mode.FORCED_OPEN: ShownState.FORCED_OPEN, Mode.METRICS_ONLY: ShownStat
 class Status:
     """One breaker as it stands now; while Redis is away `known` is False and `state` the last recorded.
 
+    `readable` is False where Redis answers, and what it holds was left by no breaker.
     `state` is what a person sees, the mode where one is set; `circuit` is where the machine below it stands.
     """
 
     name: str
     state: str
     known: bool
+    readable: bool = True
     mode: str = Mode.NORMAL.value
     circuit: str = State.CLOSED.value
     calls: int = 0
@@ -42,7 +44,8 @@ class Status:
         if self.state == ShownState.FORCED_OPEN:
             return "Opened by a person: calls are refused until a person closes it."
         if not self.known:
-            return f"Redis cannot be reached; the last state recorded was {ShownState(self.state).label}."
+            fault = "Redis cannot be reached" if self.readable else "What Redis holds of it cannot be read: reset it"
+            return f"{fault}; the last state recorded was {ShownState(self.state).label}."
         if self.state == ShownState.METRICS_ONLY:
             return f"Only measures, every call passes. {self._measured()}"
         if self.state == ShownState.HALF_OPEN:
@@ -70,10 +73,17 @@ def status(row: CircuitBreaker) -> Status:
     mode = Mode(row.mode)
     try:
         reply = process.current().store.peek(row.name, row.settings().config)
-    except SharedStateAway:
-        state = _SHOWN.get(mode, ShownState(row.last_state))
-        return Status(name=row.name, state=state.value, known=False, mode=row.mode, version=row.version)
+    except SharedStateAway as error:
+        state, readable = _SHOWN.get(mode, ShownState(row.last_state)), not isinstance(error, SharedStateUnreadable)
+        return Status(
+            name=row.name, state=state.value, known=False, readable=readable, mode=row.mode, version=row.version
+        )
     return _status(row, mode, reply)
+
+
+def unreadable() -> list[str]:
+    """The breakers of whose shared state Redis holds what no breaker has left there."""
+    return [row.name for row in CircuitBreaker.objects.all() if not status(row).readable]
 
 
 def find(name: str) -> CircuitBreaker:

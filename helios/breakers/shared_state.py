@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,11 +12,15 @@ import redis
 
 from helios.breakers.core.config import Config
 from helios.breakers.core.machine import At, Circuit, Outcome, Permit, State, Step, Transition
-from helios.breakers.errors import SharedStateAway
+from helios.breakers.errors import SharedStateAway, SharedStateUnreadable
+from helios.errors import error_text
 from helios.redis_client import connect
 
 TIMEOUT_S = 0.25  # a decision takes about 0.1 ms; a guarded call must not wait longer than this for its breaker
 KEY = "helios:{breakers}"  # the braces keep both keys of a script on one node of a cluster
+MOST = 2**53  # whole numbers up to here are the same in Lua and in Python
+LONGEST_S = 1e10  # seconds that a date can carry
+OF_WHAT_LIES_THERE = ("WRONGTYPE", "UNREADABLE", "user_script")  # how answers begin that no retry mends
 ANY = At(now=0.0)  # for questions that nothing depends on; the time is always that of Redis
 CLOCK = """
 local function clock()
@@ -47,6 +52,7 @@ def _script() -> str:
 class SharedStore:
     """Circuits in Redis. Every method raises `SharedStateAway` when Redis cannot answer.
 
+    Whoever reaches Redis may write there: what no breaker has left is told as `SharedStateUnreadable`.
     `clock` is the Lua function that tells the time, a seam for tests that cannot wait.
     """
 
@@ -75,8 +81,13 @@ class SharedStore:
         return self._ask(name, config, "share", at, generation, unshared=unshared)
 
     def close(self, name: str, config: Config, *, reason: str) -> Reply:
-        """Close the circuit and forget its window; see `core.close`."""
-        return self._ask(name, config, "close", reason=reason)
+        """Close the circuit and forget its window, whatever lay there; see `core.close`."""
+        try:
+            return self._ask(name, config, "close", reason=reason)
+        except SharedStateUnreadable:
+            self.remove(name)
+            self._count_anew()
+            return self._ask(name, config, "close", reason=reason)
 
     def peek(self, name: str, config: Config) -> Reply:
         """The circuit as it stands; changes nothing."""
@@ -92,14 +103,23 @@ class SharedStore:
     def changes(self) -> int:
         """How many configuration changes were announced so far."""
         try:
-            return int(self._client.get(f"{self._prefix}:changes") or 0)
-        except redis.RedisError as error:
+            return _count(self._client.getrange(f"{self._prefix}:changes", 0, 20) or "0")
+        except (redis.RedisError, ValueError) as error:
             raise _away(error) from error
 
     def announce(self) -> None:
         """Tell every worker that some breaker's configuration changed."""
         try:
             self._client.incr(f"{self._prefix}:changes")
+        except redis.ResponseError:  # no number lies there
+            self._count_anew()
+        except redis.RedisError as error:
+            raise _away(error) from error
+
+    def _count_anew(self) -> None:
+        """Another number of configuration changes than any process has heard of."""
+        try:
+            self._client.set(f"{self._prefix}:changes", time.time_ns() // 1_000)
         except redis.RedisError as error:
             raise _away(error) from error
 
@@ -126,16 +146,18 @@ class SharedStore:
         ]  # fmt: skip
         try:
             return _reply(self._decide(keys=keys, args=arguments))
-        except redis.RedisError as error:
+        except (redis.RedisError, ValueError) as error:
             raise _away(error) from error
 
 
-def _away(error: redis.RedisError) -> SharedStateAway:
+def _away(error: redis.RedisError | ValueError) -> SharedStateAway:
+    if isinstance(error, ValueError) or str(error).startswith(OF_WHAT_LIES_THERE):
+        return SharedStateUnreadable(f"the shared state of the breakers cannot be read: {error_text(error)}")
     return SharedStateAway(f"the shared state of the breakers cannot be reached: {error}")
 
 
 def _reply(raw: Any) -> Reply:
-    """The script's flat list as a `Reply`."""
+    """The script's flat list as a `Reply`; raises `ValueError` where what lay there was none of ours."""
     granted, held, state, generation, born, window, remaining, openings, closed_at, retry, *rest = (
         part.decode() if isinstance(part, bytes) else str(part) for part in raw
     )
@@ -143,17 +165,31 @@ def _reply(raw: Any) -> Reply:
     moment = float(now)
     circuit = Circuit(
         state=State(state),
-        generation=int(generation),
-        born=int(born),
+        generation=_count(generation),
+        born=_count(born),
         window=window,
-        open_until=moment + float(remaining),
-        openings=int(openings),
-        closed_at=float(closed_at),
+        open_until=moment + _seconds(remaining),
+        openings=_count(openings),
+        closed_at=_seconds(closed_at),
     )
     step = Step(
         circuit=circuit,
         permit=Permit(circuit.generation, held) if granted == "1" else None,
-        retry_after_s=float(retry),
+        retry_after_s=_seconds(retry),
         transition=Transition(before=State(before), after=circuit.state, reason=reason) if before else None,
     )
-    return Reply(step=step, now=moment, changes=int(changes), probes=int(probes))
+    return Reply(step=step, now=moment, changes=_count(changes or "0"), probes=_count(probes))
+
+
+def _count(text: str | bytes) -> int:
+    number = int(text)
+    if not 0 <= number <= MOST:
+        raise ValueError(f"a number of it must be from 0 to {MOST}, was {text!r}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not abs(number) <= LONGEST_S:  # NaN too
+        raise ValueError(f"a time of it must be within {LONGEST_S:g} s, was {text}")
+    return number

@@ -25,6 +25,7 @@ CHECKS: Final[dict[str, Judge]] = {
     "broker": _reached,
     "workers": processes.workers,
     "beat": processes.beat,
+    "breakers": processes.breakers,
     "disk": host.disk,
     "language_model": language_model.ending,
     "tokens": credentials.tokens,

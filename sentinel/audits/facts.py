@@ -142,6 +142,7 @@ class Snapshot:
     pending_migrations: tuple[str, ...] = ()
     consumers: Mapping[str, int] = field(default_factory=dict)  # live workers by queue
     beat_at: datetime | None = None
+    unreadable_breakers: tuple[str, ...] = ()  # Redis holds of them what no breaker has left there
     tokens: tuple[Token, ...] = ()
     llm_model: str = ""  # empty where none is asked
     live_trading: bool = False  # an active live book exists

@@ -29,6 +29,19 @@ def workers(snapshot: Snapshot, limits: Limits) -> list[Finding]:
     ]
 
 
+def breakers(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
+    """BREAKER_UNREADABLE: what it guards is called without it, and orders that it guards are not sent."""
+    return [
+        Finding(
+            code="BREAKER_UNREADABLE",
+            severity=_severity(snapshot),
+            subject=name,
+            message=f"what Redis holds of breaker {name} was left by no breaker; run manage.py breakers reset {name}",
+        )
+        for name in snapshot.unreadable_breakers
+    ]
+
+
 def beat(snapshot: Snapshot, limits: Limits) -> list[Finding]:
     """BEAT_SILENT: no heartbeat came through, so no cycle is started either."""
     limit = f"{limits.heartbeat_age_s:.0f} s"

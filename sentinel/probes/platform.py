@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection
 
 from helios.api.system import health
+from helios.breakers import selectors
 from helios.env import get_env
 from helios.errors import DataError, error_text
 from sentinel.audits.facts import Disk, Token
@@ -77,6 +78,11 @@ def beat() -> tuple[datetime | None, str]:
     with bounded():
         ts = Heartbeat.objects.filter(name="beat").values_list("ts", flat=True).first()
     return ts, "" if ts is None else f"last heartbeat {ts:%H:%M:%S} UTC"
+
+
+def breakers() -> tuple[tuple[str, ...], str]:
+    """The breakers whose state in Redis cannot be read."""
+    return tuple(selectors.unreadable()), "all readable"
 
 
 def disk() -> tuple[tuple[Disk, ...], str]:

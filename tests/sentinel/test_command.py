@@ -79,7 +79,7 @@ def test_status_tells_the_last_audit_without_another_one() -> None:
     body = json.loads(output)
     assert (status, body["verdict"]) == (0, "DEGRADED")
     assert set(body) >= KEYS
-    assert len(body["checks"]) == 16
+    assert len(body["checks"]) == 17
     assert "s ago)" in run("status")[1]
     assert AuditRun.objects.count() == 1
 

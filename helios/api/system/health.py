@@ -16,6 +16,7 @@ from loguru import logger
 
 from helios import outage
 from helios.breakers import CircuitOpen, breaker
+from helios.breakers import selectors as breakers
 from helios.redis_client import connect
 from helios.rollouts.providers import named
 
@@ -74,6 +75,11 @@ def _tell(name: str, error: Exception) -> None:
         logger.bind(probe=name, error=str(error)).warning("health.probe_failed")
 
 
+def _breakers() -> str:
+    unreadable = breakers.unreadable()
+    return f"what redis holds of {len(unreadable)} cannot be read: reset them" if unreadable else ""
+
+
 def _timed(name: str, probe: Callable[[], str], unreachable: str, *, needed: bool = True) -> Component:
     start = time.perf_counter()
     try:
@@ -90,15 +96,16 @@ def _timed(name: str, probe: Callable[[], str], unreachable: str, *, needed: boo
     )
 
 
-def _unasked(name: str, *, needed: bool = True) -> Component:
-    detail = "unknown while the database does not answer"
+def _unasked(name: str, *, without: str = "the database", needed: bool = True) -> Component:
+    detail = f"unknown while {without} does not answer"
     return Component(name=name, ok=False, detail=detail, duration_ms=0.0, needed=needed)
 
 
 def components() -> list[Component]:
-    """Database, migrations, Redis and beat, in this order; without a database only Redis is asked for beside it.
+    """Database, migrations, Redis, beat and breakers; without a database only Redis is asked for beside it.
 
-    While beat is silent no cycle starts, and a person has to be able to look and to halt: it is not needed.
+    While beat is silent no cycle starts, and while breakers are unreadable no order is sent: a person has to be able
+    to look and to halt, so neither is needed.
     """
     database = _timed("database", ping_database, "the database does not answer")
     if database.ok:
@@ -106,7 +113,12 @@ def components() -> list[Component]:
         beat = _timed("beat", named("BEAT_SILENCE"), "the heartbeats cannot be read", needed=False)
     else:
         migrations, beat = _unasked("migrations"), _unasked("beat", needed=False)
-    return [database, migrations, _timed("redis", ping_redis, "redis does not answer"), beat]
+    server = _timed("redis", ping_redis, "redis does not answer")
+    if database.ok and server.ok:
+        circuits = _timed("breakers", _breakers, "the breakers cannot be read", needed=False)
+    else:
+        circuits = _unasked("breakers", without="redis" if database.ok else "the database", needed=False)
+    return [database, migrations, server, beat, circuits]
 
 
 class RecentProbe:

@@ -62,7 +62,7 @@ def alive(_request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 def ready(_request: HttpRequest) -> JsonResponse:
-    """Readiness names what was missing a second ago: 503 without database, migrations or Redis, 200 without beat."""
+    """Readiness names what was missing a second ago: 503 without database, migrations or Redis, 200 else."""
     found = health.recent.components()
     missing = [component for component in found if not component.ok]
     unavailable = any(component.needed for component in missing)

@@ -51,7 +51,7 @@ def test_ready_when_everything_is_there(client: Client) -> None:
     assert response.status_code == 200
     body = response.json()
     assert (body["status"], body["missing"]) == ("ready", [])
-    assert list(components(body)) == ["database", "migrations", "redis", "beat"]
+    assert list(components(body)) == ["database", "migrations", "redis", "beat", "breakers"]
     assert all(component["duration_ms"] >= 0 for component in body["components"])
 
 
@@ -74,7 +74,7 @@ def test_a_redis_that_is_away_is_named(client: Client, settings: Any, tmp_path: 
     settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
     response = client.get("/health/ready")
     assert response.status_code == 503
-    assert response.json()["missing"] == ["redis"]
+    assert response.json()["missing"] == ["redis", "breakers"]
     assert components(response.json())["redis"]["detail"] == "redis does not answer"
 
 
@@ -98,7 +98,7 @@ def test_a_database_that_is_away_is_named_and_its_address_kept_secret(
     response = client.get("/health/ready")
     assert response.status_code == 503
     body = response.json()
-    assert body["missing"] == ["database", "migrations", "beat"]
+    assert body["missing"] == ["database", "migrations", "beat", "breakers"]
     assert "10.9.8.7" not in response.content.decode()
     assert "does not answer" in components(body)["database"]["detail"]
 
