@@ -172,7 +172,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["helios.web.throttling.Limit"],
     "DEFAULT_SCHEMA_CLASS": "helios.web.openapi.HeliosSchema",
     "DEFAULT_PARSER_CLASSES": ["helios.web.parsing.StrictJson"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["helios.web.parsing.AnyNumber"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "helios.web.parsing.OnlyJson",
     "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_PAGINATION_CLASS": "helios.web.pagination.Pages",

@@ -1,5 +1,7 @@
 """How long a value may be that a worker writes: one row without a bound fills the memory of whoever reads it.
 
+And that its numbers are numbers: JSON has no NaN and no infinity, so one would keep everybody from the page of its row.
+
 A check on each of its tables, made anew after each `migrate` where it would be another. It asks of that role alone:
 modules run under it, while what a person writes has the bounds of forms, commands and the API. Lists leave out the
 columns that may be long.
@@ -34,9 +36,18 @@ LONG_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {  # those that hold someth
     "rebalancing_events": ("symbols", "previous", "target", "denials"),
     "system_events": ("data",),
 }
-# Of variable length, but for texts of a length that their type says, and for numbers (`trading.models.columns.finite`).
+# NaN is a missing value there. Cycles alone read them, as bytes; no page, no API and no event shows one.
+MISSING: Final[Mapping[str, tuple[str, ...]]] = {"engineered_features": ("values",)}
+_NUMBER: Final = "abs({column}) < 'Infinity'"  # PostgreSQL has NaN above it
+_NUMBERS: Final = " AND NOT {column} && '{{NaN,Infinity,-Infinity}}'"
+# Numbers, but for amounts (`trading.models.columns.finite`), and what has no length that its type says.
 _WRITTEN: Final = """
-SELECT relname, attname, quote_ident(attname), atttypid = 'jsonb'::regtype, CASE
+SELECT relname, attname, quote_ident(attname), CASE
+    WHEN atttypid = 'jsonb'::regtype THEN 'json'
+    WHEN atttypid = 'float8[]'::regtype THEN 'numbers'
+    WHEN atttypid IN ('float8'::regtype, 'numeric'::regtype) THEN 'number'
+    ELSE ''
+END, CASE
     WHEN item.typlen > 0 THEN format('%%s * cardinality(%%I)', item.typlen, attname)
     ELSE format('octet_length(%%I::text)', attname)
 END
@@ -45,8 +56,9 @@ FROM pg_class c
     JOIN pg_type t ON t.oid = atttypid
     LEFT JOIN pg_type item ON item.oid = t.typelem AND t.typcategory = 'A'
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-    AND relowner = current_user::regrole AND attnum > 0 AND NOT attisdropped AND attlen = -1
-    AND NOT (atttypid = 'varchar'::regtype AND atttypmod >= 0) AND atttypid <> 'numeric'::regtype
+    AND relowner = current_user::regrole AND attnum > 0 AND NOT attisdropped
+    AND (attlen = -1 OR atttypid = 'float8'::regtype)
+    AND NOT (atttypid = 'varchar'::regtype AND atttypmod >= 0) AND NOT (atttypid = 'numeric'::regtype AND atttypmod < 0)
     AND has_column_privilege(%(role)s, c.oid, attnum, 'INSERT, UPDATE')
 ORDER BY relname, attnum
 """
@@ -57,16 +69,17 @@ WHERE relnamespace = 'public'::regnamespace AND conname LIKE 'lengths\\_%' AND N
 
 
 def bound(cursor: Any) -> None:
-    """Have each table refuse what is longer, of the columns that the role of workers may write by now.
+    """Have each table refuse what is longer, or no number, of the columns that the role of workers may write by now.
 
     What is there already is not looked through.
     """
     cursor.execute(_WRITTEN, {"role": WORKER})
     bounds: dict[str, list[str]] = {}
-    for table, name, column, is_json, length in cursor.fetchall():
+    for table, name, column, kind, length in cursor.fetchall():
         longest = LONG if name in LONG_COLUMNS.get(table, ()) else SHORT
-        readable = _READABLE.format(column=column) if is_json else ""
-        bounds.setdefault(table, []).append(f"{length} <= {longest}{readable}")
+        more = {"json": _READABLE, "numbers": "" if name in MISSING.get(table, ()) else _NUMBERS}.get(kind, "")
+        rule = _NUMBER if kind == "number" else f"{length} <= {longest}{more}"
+        bounds.setdefault(table, []).append(rule.format(column=column))
     checks = {table: f"CURRENT_USER <> '{WORKER}' OR {' AND '.join(each)}" for table, each in bounds.items()}
     names = {table: f"lengths_{hashlib.sha256(check.encode()).hexdigest()[:8]}" for table, check in checks.items()}
     cursor.execute(_THERE)

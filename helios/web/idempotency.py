@@ -20,7 +20,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpResponse
 from django.utils import timezone
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -28,6 +27,7 @@ from helios.db.locks import try_hold
 from helios.errors import Ambiguous, Conflict, Rejected
 from helios.web.lanes import SAFER
 from helios.web.models import IdempotencyKey
+from helios.web.parsing import AnyNumber
 from helios.web.problems import InvalidHeader
 
 HEADER: Final = "Idempotency-Key"
@@ -149,7 +149,7 @@ def _asked(request: Request) -> tuple[str, str, str]:
 
 def _keep(row: IdempotencyKey, answer: Response) -> None:
     row.status = answer.status_code
-    row.body = JSONRenderer().render(answer.data).decode() if answer.data is not None else ""
+    row.body = AnyNumber().render(answer.data).decode() if answer.data is not None else ""
     row.headers = {name: answer[name] for name in KEPT_HEADERS if name in answer}
     row.save()
 

@@ -1,4 +1,4 @@
-"""Reading JSON bodies: bounded in size and depth, and nothing in them that PostgreSQL or a client cannot hold."""
+"""JSON bodies: bounded in size and depth, and nothing in them that PostgreSQL or a client cannot hold."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import IO, Any, Final, NoReturn
 from rest_framework import exceptions, status
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
+
+from helios.db.json_values import json_safe
 
 MAX_BYTES: Final = 1_048_576
 MAX_DEPTH: Final = 32
@@ -43,6 +45,17 @@ class StrictJson(BaseParser):
         if len(raw) > MAX_BYTES:
             raise TooLarge
         return read(raw)
+
+
+class AnyNumber(JSONRenderer):
+    """JSON in which a number that is none is null: an older row may hold one, and its list is answered all the same."""
+
+    def render(self, data: Any, *args: Any, **options: Any) -> bytes:
+        """The body."""
+        try:
+            return bytes(super().render(data, *args, **options))
+        except ValueError:
+            return bytes(super().render(json_safe(data), *args, **options))
 
 
 class OnlyJson(DefaultContentNegotiation):

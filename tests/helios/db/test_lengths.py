@@ -21,6 +21,13 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT re
     AND has_column_privilege(%s, c.oid, attnum, 'INSERT, UPDATE')
 ORDER BY relname, attnum
 """
+NUMBERS = """
+SELECT relname, attname, format_type(atttypid, NULL) FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition AND attnum > 0
+    AND (atttypid IN ('float8'::regtype, 'float8[]'::regtype) OR atttypid = 'numeric'::regtype AND atttypmod > 0)
+    AND has_column_privilege(%s, c.oid, attnum, 'INSERT, UPDATE')
+ORDER BY relname, attname
+"""
 OF_BYTES = {  # a value of about so many bytes
     "text": "repeat('z', {})",
     "jsonb": "jsonb_build_array(repeat('z', {} - 4))",
@@ -89,6 +96,25 @@ def test_every_column_of_a_worker_takes_so_much_and_no_more(database: psycopg2.e
     named = {(table, column) for table, columns in lengths.LONG_COLUMNS.items() for column in columns}
     assert named == {(table, column) for table, column, long in tried if long}
     assert len(tried) > 40
+
+
+def test_every_number_of_a_worker_is_one(database: psycopg2.extensions.connection) -> None:
+    """JSON has no other: a row of it would keep everybody from the list that it stands in, and nobody may delete it."""
+    with database.cursor() as cursor:
+        cursor.execute(NUMBERS, [roles.WORKER])
+        columns = cursor.fetchall()
+    for table, column, kind in columns:
+        array, missing = kind.endswith("[]"), column in lengths.MISSING.get(table, ())
+        for value in ("0.5", "-1e3", "NaN", "Infinity", "-Infinity"):
+            fits = missing or value[-1].isdigit()
+            written = f"'{{0.5,{value}}}'" if array else f"'{value}'"
+            if kind == "numeric" and value.endswith("Infinity"):
+                continue  # its precision refuses it
+            assert takes(database, table, column, written) is fits, (table, column, value)
+        assert takes(database, table, column, "NULL")
+    named = {(table, column) for table, column, _ in columns}
+    assert {("pipeline_stage_runs", "queue_ms"), ("trade_executions", "slippage_bps")} < named
+    assert len(columns) > 20
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.support.orders import Intent, record_intents
 from tests.support.people import api_of
 from tests.support.venue import fates, pass_grace
 from tiers.live import chain, stages
-from trading.models import LedgerEntry, Order, PipelineCycle, Stage
+from trading.models import LedgerEntry, Order, PipelineCycle, Stage, StageRun
 from trading.orders import cycle_end, outbox
 
 pytestmark = pytest.mark.django_db
@@ -38,6 +38,19 @@ def test_an_operator_ends_a_cycle_and_asked_twice_it_ends_once(cycle):
         assert answer.json()["reason"] == "ended by operator at ingest: the new version asks for ever"
     entry = LedgerEntry.objects.get(cycle=cycle)
     assert (entry.kind, entry.payload["actor"], entry.hash) == ("end", "operator", answer.json()["ledger_hash"])
+
+
+def test_a_row_whose_numbers_are_none_keeps_nobody_from_the_list_or_from_its_end(cycle):
+    """As an older database may hold one; nobody may delete it."""
+    odd = {"queue_ms": float("nan"), "duration_ms": float("inf"), "stage": Stage.INGEST}
+    StageRun.objects.create(cycle=cycle, worker="w", module_version="x", **odd)
+    operator = api_of(Role.OPERATOR)
+    stages = [{**operator.get("/api/cycles/").json()["results"][0]["stages"][0]}]
+    for key in ("", "once", "once"):
+        answer = operator.post(path(cycle), {"reason": "odd"}, **({"Idempotency_Key": key} if key else {}))
+        assert (answer.status_code, answer.json()["status"]) == (200, "FAILED")
+        stages += answer.json()["stages"]
+    assert {(each["queue_ms"], each["duration_ms"]) for each in stages} == {(None, None)}
 
 
 def test_a_cycle_is_ended_for_a_reason_only(cycle):
