@@ -18,6 +18,8 @@ SECOND: Final = 1_000_000  # times are microseconds since 1970, in UTC
 MINUTE: Final = 60 * SECOND
 GRACE: Final = 5 * SECOND
 CORRECTED: Final = 60 * MINUTE  # so far back a venue's bar corrects what is known
+JUMP: Final = 2.0
+TICK_ERROR: Final = 1e-9  # relative, of a multiple of a step as a double
 MOST_OPEN: Final = 1_000_000  # trades of minutes that are not closed; some 200 MB
 KEPT: Final = 2 * CORRECTED  # so that all minutes of each higher bar that holds a corrected one are known
 
@@ -58,10 +60,13 @@ class Minutes:
     grace: int = GRACE  # after its end, a minute of which the venue has told no bar is asked for
     heard_from: int | None = None
     of_trades: bool = True
+    last: float | None = None  # the newest close that is known
+    tick: float = 0.0  # of which the venue's prices are multiples; 0: it names none
     known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
     unusable: set[int] = field(default_factory=set)  # of those, the ones of which the venue has no right bar
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
     _n_open: int = 0
+    _last_at: int = 0
     _forgotten: int = field(init=False)  # up to where nothing is kept
 
     def __post_init__(self) -> None:
@@ -91,18 +96,29 @@ class Minutes:
         trades = self._closed(close)
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
         differs = whole and self.of_trades and not _same(row_of(trades), row)
-        self.known[close] = row
+        self._know(close, row)
         self.unusable.discard(close)
         self._advance()
         told = trades if whole and not differs else ()
         return Closed(symbol=self.symbol, close=close, row=row, trades=told, differs=differs)
+
+    def doubt(self, row: Row) -> str:
+        """Why a bar is to be asked for before it is believed, as one in another unit is; empty where it may be."""
+        last = row[3] if self.last is None else self.last
+        if max(row[1] / last, last / row[2]) > JUMP:
+            return f"must be within {JUMP:g} times the newest close, {last:g}, was {row[2]:g} to {row[1]:g}"
+        for price in row[:4] if self.tick else ():
+            steps = price / self.tick
+            if abs(steps - round(steps)) > TICK_ERROR * max(1.0, steps):
+                return f"must have prices in steps of {self.tick:g}, was {price!r}"
+        return ""
 
     def asked(self, after: int, until: int, rows: dict[int, Row], unusable: Collection[int] = ()) -> None:
         """All minutes in (after, until] are known by request, and of the `unusable` ones that they lack a bar."""
         self.unusable = (self.unusable | {*unusable}) - rows.keys()
         for close in range(after + MINUTE, until + MINUTE, MINUTE):
             self._closed(close)
-            self.known[close] = rows.get(close)
+            self._know(close, rows.get(close))
         self._advance()
 
     def overdue(self, now: int) -> tuple[int, int] | None:
@@ -129,6 +145,11 @@ class Minutes:
         self.heard_from = None
         self.open.clear()
         self._n_open = 0
+
+    def _know(self, close: int, row: Row | None) -> None:
+        self.known[close] = row
+        if row is not None and close >= self._last_at:
+            self.last, self._last_at = row[3], close
 
     def _closed(self, close: int) -> tuple[HeardTrade, ...]:
         trades = tuple(self.open.pop(close, ()))

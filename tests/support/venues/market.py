@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,9 @@ def streaming(stack: Stack, folder: Path, tapes: dict[Pair, Tape], first: dateti
         yield Streaming(stack, venue, clock, tapes)
 
 
+_FIGURE = re.compile('"(open|high|low|close|price)": "([^"]*)"')  # told in another unit
+
+
 def faulty(rng: random.Random, other: tuple[str, str]) -> Callable[[str], list[str]]:
     """What a bad line makes of messages; `other` is a pair's name and what it is mistaken for."""
     held: list[str] = []
@@ -102,6 +106,7 @@ def faulty(rng: random.Random, other: tuple[str, str]) -> Callable[[str], list[s
         (0.18, lambda message: [re.sub('"(quantity|high|low)": "[^"]*"', r'"\1": "0"', message)]),
         (0.19, lambda message: [f'{{"type":"NEW_TRADE","currencyPairSymbol":{DEEP},"data":{{}}}}']),
         (0.21, lambda message: [re.sub('"volume": "[^"]*"', '"volume": "7"', message), message]),  # and corrected late
+        (0.22, lambda message: [_FIGURE.sub(lambda told: f'"{told[1]}": "{Decimal(told[2]) * 100:f}"', message)]),
         (1.00, lambda message: [message]),
     ]
 

@@ -24,7 +24,7 @@ class StandIn(Server):
     ) -> None:
         super().__init__(port=port)
         self.tapes = {f"{base}{quote}": tape for (base, quote), tape in tapes.items()}
-        self.pairs = [_pair(*each) for each in tapes]
+        self.pairs = [_pair(*names, tape) for names, tape in tapes.items()]
         self.skew = timedelta(seconds=skew_s)
         self.limited = limited
         self.stream = Stream()
@@ -102,7 +102,8 @@ def trade_row(pair: str, one: Trade) -> dict[str, Any]:
     }
 
 
-def _pair(base: str, quote: str) -> dict[str, Any]:
+def _pair(base: str, quote: str, tape: Tape) -> dict[str, Any]:
+    places = max(len(one.price.partition(".")[2]) for one in tape.trades) if tape.trades else 0
     return {
         "symbol": f"{base}{quote}",
         "baseCurrency": base,
@@ -113,7 +114,7 @@ def _pair(base: str, quote: str) -> dict[str, Any]:
         "maxBaseAmount": "80",
         "minQuoteAmount": "10",
         "maxQuoteAmount": "5000000",
-        "tickSize": "0.01",
+        "tickSize": f"{10 ** -max(2, places):.{max(2, places)}f}",
         "baseDecimalPlaces": "8",
         "currencyPairType": "SPOT",
     }

@@ -91,6 +91,22 @@ def test_of_minutes_that_nothing_closes_not_all_trades_are_kept(monkeypatch):
     assert of.heard_from == T
 
 
+def test_a_bar_in_another_unit_is_doubted_and_one_of_a_market_that_moves_is_not():
+    of = minutes()
+    of.tick = 0.01
+    assert of.doubt(ROW) == ""
+    of.bucket(T + MINUTE, ROW)
+    of.bucket(T + 2 * MINUTE, None)
+    assert of.doubt(tuple(100 * price for price in ROW)) == (
+        "must be within 2 times the newest close, 11, was 900 to 1200"
+    )
+    assert of.doubt((0.1, 0.12, 0.09, 0.11, 7.0)).startswith("must be within 2 times")
+    assert of.doubt((11.0, 21.9, 5.6, 11.0, 7.0)) == ""
+    assert of.doubt((11.005, 11.01, 11.0, 11.0, 7.0)) == "must have prices in steps of 0.01, was 11.005"
+    of.tick = 1e-8
+    assert of.doubt((11.12345678, 11.2, 11.0, 11.00000001, 7.0)) == ""
+
+
 def test_a_lost_connection_forgets_what_may_lack_trades():
     of = minutes()
     told(of)

@@ -15,7 +15,7 @@ from django.db import close_old_connections
 from helios.errors import Transient
 from helios.events.models import SystemEvent
 from tests.support.venues.stream import Stream as VenueStream
-from tests.support.venues.tape import Tape, taped
+from tests.support.venues.tape import Minute, Tape, taped
 from tests.support.venues.valr import StandIn
 from tiers.ingest.minutes import Closed
 from tiers.live import relay
@@ -25,6 +25,7 @@ from tiers.live.feed import session as session_module
 from tiers.live.feed.depth import Noted, OrderBooks
 from tiers.live.feed.session import Session
 from trading.events import TickerEvent
+from trading.market.calendars import calendar
 from trading.market.gaps import Gap
 from trading.market.timestamps import microseconds, moment
 from trading.models import FeedCoverage, MarketGap, MarketOHLC, OrderBookSnapshot
@@ -138,6 +139,24 @@ def test_books_that_no_line_tells_are_not_asked_for_without_end(
         return session._again.qsize()
 
     assert asyncio.run(run()) == 1
+
+
+def test_a_bar_in_another_unit_is_asked_for_and_stored_as_the_venue_tells_it_then(session: Session) -> None:
+    line, start = session.stream, datetime(2026, 1, 5, 10, tzinfo=UTC)
+    assert isinstance(line, Stream)
+    session._hours = {"BTCZAR": calendar("24/7")}
+    session._minutes = {"BTCZAR": repair.resumed("VALR:BTC-ZAR", start, grace=0, of_trades=True, tick=0.01)}
+    sent = list[str]()
+    heard = VenueStream(change=lambda text: [sent.append(text) or text])
+    for number, unit in enumerate((1, 100, 1)):
+        prices = dict.fromkeys(("open", "high", "low", "close"), f"{unit * 1_000}")
+        heard.bucket("BTCZAR", Minute(start=start + timedelta(minutes=number), **prices, volume="1"))
+    for text in sent:
+        session._heard(line, text.encode())
+    told = [session._told.get() for _ in range(session._told.qsize())]
+    assert [moment(one.closed.close) for one in told] == [start + timedelta(minutes=k) for k in (1, 3)]
+    ends = [microseconds(start + timedelta(minutes=k)) for k in (1, 2)]
+    assert session._minutes["BTCZAR"].overdue(ends[1]) == tuple(ends)
 
 
 def test_the_state_of_a_market_is_told_further_now_and_then(session: Session) -> None:

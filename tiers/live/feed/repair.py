@@ -139,14 +139,16 @@ def repair(venue: MarketData, pair: Pair, after: int, until: int, *, now: int) -
     return replace(found, until=known)
 
 
-def resumed(symbol: str, until: datetime, *, grace: int, of_trades: bool) -> Minutes:
+def resumed(symbol: str, until: datetime, *, grace: int, of_trades: bool, tick: float = 0.0) -> Minutes:
     """What is stored of a symbol whose minutes are known up to there: those of its hour, which higher bars hold."""
     hour = until.replace(minute=0, second=0, microsecond=0)
     of_hour = {"symbol": symbol, "timeframe": Timeframe.M1.value}
     stored = MarketOHLC.objects.filter(**of_hour, bar_ts__gt=hour, bar_ts__lte=until).values_list("bar_ts", *FIELDS)
     rows: dict[int, Row] = {microseconds(bar_ts): (o, h, low, c, v) for bar_ts, o, h, low, c, v in stored}
     lacking = MarketGap.objects.filter(**of_hour, until__gt=hour, until__lte=until).values_list("until", flat=True)
-    made = Minutes(symbol=symbol, until=microseconds(hour), grace=grace, of_trades=of_trades)
+    before = MarketOHLC.objects.filter(symbol=symbol, timeframe=Timeframe.M1, bar_ts__lte=until).order_by("-bar_ts")
+    last = before.values_list("close", flat=True).first()
+    made = Minutes(symbol=symbol, until=microseconds(hour), grace=grace, of_trades=of_trades, tick=tick, last=last)
     made.asked(microseconds(hour), microseconds(until), rows, [microseconds(end) for end in lacking])
     return made
 

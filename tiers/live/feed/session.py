@@ -27,7 +27,7 @@ from helios import events
 from helios.db.failures import UNAVAILABLE
 from helios.errors import HeliosError, Transient, error_text
 from helios.events.bus import Bus, Event
-from tiers.ingest.minutes import GRACE, MINUTE, SECOND, Closed, Minutes, Row
+from tiers.ingest.minutes import GRACE, MINUTE, SECOND, Closed, Minutes, Row, sane
 from tiers.live.feed import recorder, repair
 from tiers.live.feed.depth import Noted, OrderBooks, now_and_then
 from tiers.live.feed.recorder import Told
@@ -77,6 +77,7 @@ class Session:
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
+    _doubted: Counter[str] = field(default_factory=Counter)  # bars by symbol
     _tickers: dict[str, int] = field(default_factory=dict)  # of when the last one is that was told
     _connected: bool = False
     _unread: int = 0
@@ -169,9 +170,18 @@ class Session:
         elif isinstance(found, Bucket):
             over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
             if over and _n_open(self._hours[found.code], found.close - MINUTE, found.close):
-                self._close(minutes, found)
+                if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
+                    self._doubt(minutes, doubt)
+                else:
+                    self._close(minutes, found)
         elif minutes.until <= found.at <= now + SKEW:
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
+
+    def _doubt(self, minutes: Minutes, doubt: str) -> None:
+        """The bar is asked for once it is overdue, and believed if it is told again."""
+        self._doubted[minutes.symbol] += 1
+        if now_and_then(n := self._doubted[minutes.symbol]):
+            logger.bind(symbol=minutes.symbol, problem=f"a bar {doubt}", n=n).warning("feed.doubted")
 
     def _close(self, minutes: Minutes, found: Bucket) -> None:
         before = min(minutes.until, found.close - MINUTE)  # of a minute that was known, a bar above is corrected too
@@ -264,12 +274,11 @@ class Session:
                 left = gaps.Gap(after=until, until=beginning, reason="nobody streamed then; repair_data asks for it")
                 with transaction.atomic():
                     gaps.note(symbol, Timeframe.M1, until, beginning, [left])
-        return {
-            pair.code: repair.resumed(
-                pair.symbol, max(stored.get(pair.symbol, beginning), beginning), grace=grace, of_trades=of_trades
-            )
-            for pair in self.pairs
-        }
+        found = {}
+        for pair in self.pairs:
+            until, tick = max(stored.get(pair.symbol, beginning), beginning), _tick(pair)
+            found[pair.code] = repair.resumed(pair.symbol, until, grace=grace, of_trades=of_trades, tick=tick)
+        return found
 
     def _write(self) -> None:
         """Store what closes; what comes in short order, or came while the last was stored, together."""
@@ -346,6 +355,10 @@ def _reporting(target: Callable[[], None], loop: asyncio.AbstractEventLoop, ende
         target()
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the session is awaited
         loop.call_soon_threadsafe(fail, error)
+
+
+def _tick(pair: Pair) -> float:
+    return 0.0 if pair.lot is None else float(pair.lot.price_tick)
 
 
 def _n_open(hours: Calendar, after: int, until: int) -> int:
