@@ -157,3 +157,20 @@ def test_what_is_asked_wrongly_is_one_sentence(run: Any) -> None:
         run("repair_data", "--pairs", "DOGE-ZAR")
     with pytest.raises(CommandError, match="--timerange must be like"):
         run("repair_data", "--timerange", "2026")
+
+
+def test_of_an_hour_that_is_stored_in_part_what_lacks_is_noted_where_the_venue_tells_nothing(
+    run: Any, venue: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since, until = START + timedelta(hours=5, minutes=10), START + timedelta(hours=5, minutes=15)
+    minutes = [(START + timedelta(minutes=k, seconds=30), "100", "0.5") for k in range(1_440)]
+    venue.tapes["BTCZAR"] = taped(minutes)
+    run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)
+    MarketOHLC.objects.filter(bar_ts__gt=since, bar_ts__lte=until).delete()
+    spoiling(venue, monkeypatch, lambda *_: None)
+    row = run("repair_data")
+    assert (row["repaired"], row["lacked"], row["left"]) == (0, 5, 5)
+    assert [(gap["after"], gap["until"]) for gap in row["gaps"]] == [(since.isoformat(), until.isoformat())]
+    assert run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)["silent"] == [
+        [since.isoformat(), until.isoformat()]
+    ]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import numpy as np
 from django.db import transaction
-from django.db.models import Max
 
 from tiers.ingest.bar_problems import Problem
 from tiers.ingest.minutes import MINUTE, Minutes, Row
@@ -21,7 +21,7 @@ from trading.market.bars import FIELDS, Bars, BarTable, concatenated
 from trading.market.calendars import Calendar, calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
-from trading.market.timestamps import microseconds, moment, stamp, utc
+from trading.market.timestamps import microseconds, moment, stamp, utc, utc_times
 from trading.models import MarketGap, MarketOHLC
 from trading.venues.base import MarketData, Pair
 
@@ -71,17 +71,18 @@ def fetch(
     tables = [table.take(hours.has_close(timeframe, table.ts)) if hours.closes else table for table, _ in told]
     outside = sum(table.n_rows for table, _ in told) - sum(table.n_rows for table in tables)
     tables = [table for table in tables if table.n_rows]
-    silent, told_of = None, concatenated(tables) if tables else None
+    begin, told_of = after, concatenated(tables) if tables else None
     if told_of is not None:
-        silent = _before(venue, pair, told_of, hours, after)
-    elif spoken == after < known and len(hours.grid(timeframe, stamp(after), stamp(known))):
-        silent = _silence(venue, pair, timeframe, after, known)
+        begin = _kept_from(venue, pair, told_of, hours, after)
+    elif spoken == after:
+        begin = known
+    silent = _silence(venue, pair, timeframe, after, begin) if begin > after else None
     found = Fetched(until=known)
     with transaction.atomic():
         if told_of is not None:
-            traded = (after if silent is None else silent.until, known)
-            found = _store(venue, pair, told_of, hours, traded, until)
-        _note(pair, timeframe, (after, known), silent, found.bad)
+            found = _store(venue, pair, told_of, hours, (begin, known), until)
+        left = [*_without(found.bad, timeframe), *([silent] if silent is not None else [])]
+        gaps.note(pair.symbol, timeframe, after, known, left)
     return replace(found, outside=outside, silent=silent)
 
 
@@ -97,26 +98,23 @@ def _store(venue: MarketData, pair: Pair, told: BarTable, hours: Calendar, trade
     return Fetched(until=traded[1], stored=stored, rows=_rows(prepared.batches[0]), bad=bad)
 
 
-def _before(venue: MarketData, pair: Pair, told: BarTable, hours: Calendar, after: datetime) -> gaps.Gap | None:
-    """What lies before the first bar that was told, where the venue keeps nothing of it: it may have been traded."""
+def _kept_from(venue: MarketData, pair: Pair, told: BarTable, hours: Calendar, after: datetime) -> datetime:
+    """`after`, or the beginning of the first bar that was told, where the venue keeps nothing of before."""
     begin = utc(told.ts[0]) - timedelta(seconds=seconds(told.timeframe))
     due = begin > after and len(hours.grid(told.timeframe, stamp(after), stamp(begin)))
-    if not due or venue.reaches(pair, told.timeframe, after):
-        return None
-    return _silence(venue, pair, told.timeframe, after, begin)
+    return begin if due and not venue.reaches(pair, told.timeframe, after) else after
 
 
-def _silence(venue: MarketData, pair: Pair, timeframe: str, after: datetime, until: datetime) -> gaps.Gap:
-    """The time behind the newest bar of (after, until] that is stored."""
+def _silence(venue: MarketData, pair: Pair, timeframe: str, after: datetime, until: datetime) -> gaps.Gap | None:
+    """From the first bar of (after, until] that is due and not stored to the last one; None without any."""
     stored = MarketOHLC.objects.filter(symbol=pair.symbol, timeframe=timeframe, bar_ts__gt=after, bar_ts__lte=until)
-    newest = stored.aggregate(newest=Max("bar_ts"))["newest"]
-    return gaps.Gap(after=newest or after, until=until, reason=f"{venue.name} tells nothing of it")
-
-
-def _note(pair: Pair, timeframe: str, known: Span, silent: gaps.Gap | None, bad: Sequence[Problem]) -> None:
-    """What is left of a time that was asked for; of what is stored before a silence nothing new was told."""
-    left = [*_without(bad, timeframe), *([silent] if silent is not None and silent.after < silent.until else [])]
-    gaps.note(pair.symbol, timeframe, known[0] if silent is None else silent.after, known[1], left)
+    have = np.array([stamp(ts) for ts in stored.values_list("bar_ts", flat=True)], "datetime64[us]")
+    due = calendar(USUAL_CALENDARS[pair.asset_class]).grid(timeframe, stamp(after), stamp(until))
+    lacking = utc_times(np.setdiff1d(due, have))
+    if not lacking:
+        return None
+    first = max(after, lacking[0] - timedelta(seconds=seconds(timeframe)))
+    return gaps.Gap(after=first, until=lacking[-1], reason=f"{venue.name} tells nothing of it")
 
 
 def _without(bad: Sequence[Problem], timeframe: str) -> list[gaps.Gap]:

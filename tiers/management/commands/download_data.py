@@ -163,7 +163,7 @@ class _Row:
             after, until = gap.after.isoformat(), gap.until.isoformat()
             if silent and silent[-1][1] == after:
                 silent[-1][1] = until
-            elif after < until:
+            else:
                 silent.append([after, until])
         return {**stored, "outside": self.outside, **_bad(self.bad), "silent": silent}
 
