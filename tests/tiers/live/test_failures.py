@@ -1,6 +1,7 @@
 """Killed workers, a broker that goes away, doubled messages: a cycle ends once, no order is doubled or lost."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -55,10 +56,13 @@ def test_a_killed_pool_process_is_replaced_and_its_task_runs_again(desk, gate):
     assert_like_an_undisturbed_run(desk, "pool", 5)
 
 
-def test_the_broker_may_go_away_and_come_back_in_the_middle_of_a_replay(desk, gate):
+@pytest.mark.parametrize(("name", "emptied"), [("outage", False), ("emptied", True)])
+def test_the_broker_may_go_away_and_come_back_in_the_middle_of_a_replay_with_nothing_that_it_had(
+    desk, gate, name, emptied
+):
     """A worker stands inside a stage when the broker goes, and meets the closed door when it hands the cycle on."""
     gate.close("pipeline_stage_runs", "NEW.stage = 'risk'")
-    process = replay(desk, "outage", 5)
+    process = replay(desk, name, 5)
     desk.wait_for(gate.reached, what="a worker inside risk")
     desk.stop_valkey()
     gate.release()
@@ -67,7 +71,9 @@ def test_the_broker_may_go_away_and_come_back_in_the_middle_of_a_replay(desk, ga
         "WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
     )
     desk.wait_for(lambda: desk.value(busy) == 0, what="the stage to be over while the broker is away")
+    if emptied:
+        shutil.rmtree(desk.valkey.data_dir)
     desk.start_valkey()
-    finish(desk, process, "outage")
-    assert done(desk, "outage") == 5
-    assert_like_an_undisturbed_run(desk, "outage", 5)
+    finish(desk, process, name)
+    assert done(desk, name) == 5
+    assert_like_an_undisturbed_run(desk, name, 5)
