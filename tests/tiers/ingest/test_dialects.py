@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tiers.contracts.errors import DataError
 from trading.market.bars import FIELDS, BarTable
+from trading.market.feeds import typed_process
 from trading.market.feeds.file_text import MAX_BYTES, MAX_ROWS, MAX_VALUES
 from trading.market.feeds.files import FileSource
 
@@ -155,6 +156,55 @@ def test_a_file_of_more_bytes_than_memory_holds_is_to_be_imported_in_parts(tmp_p
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(DataError, match="must be of 512 MiB at most, was larger; import it in parts"):
         FileSource(path=path, symbol="X", timeframe="1d").read()
+
+
+def typed(kind: str, **columns: object) -> bytes:
+    """Two bars as a typed file, with more columns."""
+    out = io.BytesIO()
+    frame = pl.read_csv(io.StringIO(PLAIN)).with_columns(**columns)
+    frame.write_parquet(out) if kind == "parquet" else frame.write_ipc(out, compression="zstd")
+    return out.getvalue()
+
+
+@pytest.fixture
+def little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that reads typed files has a twentieth of its memory."""
+    script = tmp_path / "typed_process.py"
+    source = Path(typed_process.__file__).read_text()
+    script.write_text(source.replace("MEMORY: Final = 3 * 2**30", "MEMORY: Final = 150 * 2**20"))
+    monkeypatch.setattr(typed_process, "__file__", str(script))
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+def test_lists_structures_and_bytes_are_left_packed(tmp_path: Path, kind: str):
+    zeros = pl.zeros(2**25, pl.Int64, eager=True).implode()
+    lists = pl.concat([zeros, pl.Series([[0]], dtype=pl.List(pl.Int64))])
+    content = typed(kind, lists=lists, structs=pl.struct(a=lists), bytes=pl.lit(b"0"))
+    assert len(content) < 2**20
+    assert read(content, tmp_path, name=f"prices.{kind}").close.tolist() == [1.5, 2.0]
+    only = io.BytesIO()
+    pl.DataFrame({"lists": [[0]]}).write_parquet(only)
+    said = refused(only.getvalue(), tmp_path, name="prices.parquet")
+    assert said == "prices.parquet must have columns of times, numbers or text, had none"
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+def test_a_typed_file_that_unpacks_to_more_than_memory_holds_is_to_be_imported_in_parts(tmp_path: Path, kind: str):
+    texts = pl.DataFrame({"note": [f"{n}" * 2**19 for n in range(100, 300)]})
+    out = io.BytesIO()
+    texts.write_parquet(out) if kind == "parquet" else texts.write_ipc(out, compression="zstd")
+    assert len(out.getvalue()) < 2**20
+    said = refused(out.getvalue(), tmp_path, name=f"prices.{kind}")
+    assert said == f"prices.{kind} must unpack to 1024 MiB at most, took more; import it in parts"
+
+
+def test_a_word_that_is_said_very_often_counts_as_often(tmp_path: Path):
+    out = io.BytesIO()
+    pl.DataFrame({"note": pl.Series(["0" * 2**20]).gather([0] * 1100)}).write_parquet(out)
+    said = refused(out.getvalue(), tmp_path, name="prices.parquet")
+    assert said == "prices.parquet must unpack to 1024 MiB at most, took more; import it in parts"
 
 
 @pytest.mark.parametrize("name", ["prices.csv.gz", "prices.zip"])

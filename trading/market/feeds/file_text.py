@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
+import subprocess
+import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
-from trading.market.feeds import file_columns
+from trading.market.feeds import file_columns, typed_process
 
 TEXT_SUFFIXES: Final = (".csv", ".tsv", ".txt")
 PACKED: Final = (".gz", ".zip")
@@ -122,10 +126,40 @@ def _refuse_too_many(n_rows: int, n_columns: int, name: str) -> None:
 
 
 def _typed_sheet(data: bytes, kind: str, name: str) -> Sheet:
-    lazy = pl.scan_parquet(io.BytesIO(data)) if kind == ".parquet" else pl.scan_ipc(io.BytesIO(data))
-    _refuse_too_many(lazy.select(pl.len()).collect().item(), len(lazy.collect_schema()), name)
-    frame = pl.read_parquet(io.BytesIO(data)) if kind == ".parquet" else pl.read_ipc(io.BytesIO(data))
+    lazy = typed_process.scan(io.BytesIO(data), kind)
+    columns = typed_process.useful(lazy.collect_schema())
+    if not columns:
+        raise DataError(f"{name} must have columns of times, numbers or text, had none")
+    _refuse_too_many(lazy.select(pl.len()).collect().item(), len(columns), name)
+    frame = _read_apart(data, kind, name)
     return Sheet(frame=frame, rows=np.arange(1, frame.height + 1), width=np.zeros(frame.height, np.int64))
+
+
+def _read_apart(data: bytes, kind: str, name: str) -> pl.DataFrame:
+    """The columns of use, read by a process whose memory has an end; `OSError` says why they cannot be read."""
+    argv = [sys.executable, "-I", typed_process.__file__, kind]
+    environment = os.environ | {"POLARS_MAX_THREADS": "4"}  # the stacks of more would take memory of many cores
+    with tempfile.TemporaryFile() as unpacked:
+        try:
+            done = subprocess.run(
+                argv,
+                input=data,
+                stdout=unpacked,
+                stderr=subprocess.PIPE,
+                env=environment,
+                timeout=typed_process.WAIT_S,
+                check=False,
+            )
+            code, said = done.returncode, done.stderr.decode(errors="replace").splitlines()
+        except subprocess.TimeoutExpired:
+            code, said = -1, []
+        if code < 0 or said[-1:] == [typed_process.TOO_LARGE]:
+            most = typed_process.MAX_BYTES >> 20
+            raise DataError(f"{name} must unpack to {most} MiB at most, took more; import it in parts")
+        if code:
+            raise OSError(said[-1] if said else "its reader ended without a word")
+        unpacked.seek(0)
+        return pl.read_ipc(unpacked)
 
 
 def _utf8(data: bytes, name: str) -> bytes:

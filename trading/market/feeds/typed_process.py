@@ -1,0 +1,50 @@
+"""The process that reads a Parquet or Feather file, started by `trading.market.feeds.file_text` and nothing else.
+
+What such a file says of its size is its own word, and a few kilobytes of it may unpack to the machine's memory. So it
+is read where the memory has an end. Lists, structures and bytes are of use to nobody, and are left unread.
+"""
+
+from __future__ import annotations
+
+import io
+import resource
+import sys
+from typing import IO, Final
+
+import polars as pl
+
+MEMORY: Final = 3 * 2**30
+MAX_BYTES: Final = 2**30  # of the columns of use, unpacked
+READ_S: Final = 60  # of work; 80,000,000 values take three
+WAIT_S: Final = 120
+TOO_LARGE: Final = "too large"
+
+
+def useful(schema: pl.Schema) -> list[str]:
+    """The columns of a time, a number, a truth or text."""
+    return [name for name, kind in schema.items() if not kind.is_nested() and kind not in (pl.Binary, pl.Object)]
+
+
+def scan(file: IO[bytes], kind: str) -> pl.LazyFrame:
+    """The file, of which nothing but its head is read yet."""
+    return pl.scan_parquet(file) if kind == ".parquet" else pl.scan_ipc(file)
+
+
+def main(kind: str) -> None:
+    """Read the file from standard input, and write the columns of use as an Arrow file, which unpacks to its size."""
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (READ_S, READ_S))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        lazy = scan(io.BytesIO(sys.stdin.buffer.read()), kind)
+        frame = lazy.select(useful(lazy.collect_schema())).collect()
+        if frame.estimated_size() > MAX_BYTES:
+            sys.exit(TOO_LARGE)
+        frame.write_ipc(sys.stdout.buffer, compression="uncompressed")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        sys.exit(" ".join(str(error).splitlines()[:1]) or type(error).__name__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
