@@ -148,7 +148,7 @@ class Listener(threading.Thread):
 
     def _receive(self, message: object) -> None:
         """Answers to the subscription and to a ping are news to everybody: what came before may have been missed."""
-        subject = message.decode().partition(" ")[0] if isinstance(message, bytes) else ""
+        subject = message.decode(errors="replace").partition(" ")[0] if isinstance(message, bytes) else ""
         self._tell([subject] if subject else self._followers)
         self._away(away=False)
         self.listening.set()
