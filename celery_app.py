@@ -10,6 +10,7 @@ from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from celery.worker.control import inspect_command
 
+from helios import broker
 from helios.celery import app
 from helios.stack.environment import load_env_or_exit
 
@@ -36,6 +37,8 @@ def conf(_state: Any, **_: object) -> dict[str, Any]:
     """In place of Celery's own: whoever may see tasks need not see how the workers are set up."""
     return {}
 
+
+broker.guard(app.amqp.queues)
 
 if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it from a set-up of its own
     from helios.stack import flower

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 from kombu import Connection
 
 from helios.celery import app
@@ -29,11 +30,19 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
             monkeypatch.setenv(name, value)
     monkeypatch.setattr(children, "piped", warm.piped)  # `make up` starts them from nothing, in a test of its own
     env = Env(_env_file=None, worker_concurrency=1)
+    url = endpoints.celery_broker(stack.valkey.url())
     with workers.running_workers(env, beside=[processes.beat()]) as running:
         pids = list(running.pids().values())
-        assert workers.answering(endpoints.celery_broker(stack.valkey.url())) >= {"worker", "gpu", "maintenance"}
+        assert workers.answering(url) >= {"worker", "gpu", "maintenance"}
         assert set(running.pids()) == {"worker", "gpu", "maintenance", "beat"}
-        with Connection(endpoints.celery_broker(stack.valkey.url())) as broker:
+        queues = redis.Redis.from_url(stack.valkey.url())
+        for name in ("cancel_consumer", "pool_shrink", "shutdown"):
+            app.control.broadcast(name, {"queue": "maintenance"}, connection=Connection(url))
+        queues.publish("/0.celery.pidbox", '{"body": 1}')
+        queues.set("maintenance", "no list")
+        stack.wait_for(lambda: queues.type("maintenance") != b"string", what="a queue again")
+        queues.lpush("maintenance", "no message", "{}", "[1]", '{"properties": 1}', "[" * 9_000)
+        with Connection(url) as broker:
             for name, args in (("tiers.predict", [1]), ("celery.map", [{"task": "tiers.predict"}, [1]])):
                 app.send_task(name, args, queue="maintenance", connection=broker)
         told = env.var_dir / "logs" / "maintenance.out"
@@ -48,6 +57,7 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
         stack.wait_for(lambda: stack.query(readied, [child]), timeout_s=240, what="the gpu worker's child is readied")
         loading = {name for (name,) in stack.query("SELECT component FROM module_processes")}
         assert loading <= {"worker", "gpu"}, "who runs no tier loads none of their code"
+        assert list(running.pids().values()) == pids, "nothing of it ended a process"
     assert [pid for pid in pids if children.is_alive(pid)] == []
     assert (env.var_dir / "logs" / "worker.out").stat().st_size > 0
 
