@@ -84,6 +84,13 @@ def test_more_bars_than_one_page_holds_are_asked_for_page_by_page(venue: StandIn
     assert venue.asked["/v2/stocks/bars"] == 3
 
 
+def test_of_a_row_nothing_is_kept_but_what_is_read(market: Market, venue: StandIn) -> None:
+    fat = GOOD | {"x": [{}] * 1_000, "c": "8" * 1_000, "n": 7, "who": "knows"}
+    venue.faults.next("/bars", (200, {"bars": {"AAPL": [fat]}}))
+    kept = alpaca.stocks(market.client).get("/stocks/bars", {})["bars"]["AAPL"]
+    assert kept == [{name: GOOD[name] for name in "tohlv"}]
+
+
 @pytest.mark.parametrize("symbol", ["ALPACA:AAPL", "ALPACA:BTC/USD"])
 def test_the_best_of_the_order_book_is_asked_for(venue: StandIn, market: Market, symbol: str) -> None:
     pair = market.pairs([symbol])[symbol]

@@ -205,7 +205,7 @@ def test_trades_of_a_coin_are_those_of_its_stream(alpacas: Any) -> None:
         ),
         ({"trades": {"AAPL": [stock_trade(0, 1, t="now")]}, "next_page_token": None}, "must tell times as"),
         ({"trades": {"AAPL": [stock_trade(0, 1, tks="?")]}, "next_page_token": None}, "must tell tks as B or S"),
-        ({"trades": {}, "next_page_token": "on"}, "in 500 pages at most, went on"),
+        ({"trades": {}, "next_page_token": "on"}, "in 100 pages at most, went on"),
         (b'{"trades": {"AAPL": [', "in JSON"),
     ],
 )

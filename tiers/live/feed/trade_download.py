@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from helios.errors import Transient
 from tiers.ingest.bar_problems import Problem
 from tiers.ingest.trades import judge
 from trading.market.timestamps import utc_times
 from trading.market.trade_write import store_trades
-from trading.market.trades import joined
+from trading.market.trades import Trades, joined
 from trading.venues.base import MarketData, Pair
+
+MOST_TRADES: Final = 5_000_000  # of a pair in a day; what is more is a mistake
+MOST_PAGES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,12 @@ class FetchedTrades:
 
 def fetch_trades(venue: MarketData, pair: Pair, after: datetime, until: datetime) -> FetchedTrades:
     """Store the trades of [after, until) in one transaction. Raises: as the venue's requests."""
-    tables = list(venue.trades(pair, after, until))
+    tables, n_trades = list[Trades](), 0
+    for table in venue.trades(pair, after, until):
+        tables.append(table)
+        n_trades += table.n_trades
+        if n_trades > MOST_TRADES or len(tables) > MOST_PAGES:
+            raise Transient(f"{venue.name} must tell {MOST_TRADES:,} trades of {pair.code} a day at most, went on")
     if not tables:
         return FetchedTrades()
     judged = judge(joined(tables), not_after=until)

@@ -24,8 +24,10 @@ from trading.venues.rest import MINUTE_S, TIMEOUT_S, Pace, RestClient
 
 BREAKER: Final = "alpaca_api"
 STANDARD: Final = (200, MINUTE_S)  # requests of the standard plan
+READ: Final = (*"tohlcvpsixu", "tks")  # of bars and trades
+LONGEST: Final = 64  # of a text
 MOST_ROWS: Final = 10_000  # in one page
-PAGES: Final = {"bars": 20, "trades": 500}  # of one question; bars fit into one, an hour of trades into some
+PAGES: Final = {"bars": 20, "trades": 100}  # of one question; bars fit into one, an hour of trades into some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,19 @@ class _Bounded(RESTClient):
             raise Transient(f"Alpaca must answer {path} with lists of {what} by symbol, was {shown(found)!r}")
         if sum(map(len, told.values())) > MOST_ROWS:
             raise Transient(f"Alpaca must answer {path} with {MOST_ROWS} {what} a page at most, told more")
-        return {what: told, "next_page_token": found.get("next_page_token")}
+        kept = {code: [_figures(row) for row in rows] for code, rows in told.items()}
+        return {what: kept, "next_page_token": found.get("next_page_token")}
+
+
+def _figures(row: Any) -> dict[str, Any] | None:
+    """What is read of a row, and nothing of all else that it may hold."""
+    if not isinstance(row, dict):
+        return None
+    return {name: row[name] for name in READ if name in row and _is_short(row[name])}
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= LONGEST)
 
 
 class _Stocks(_Bounded, StockHistoricalDataClient):

@@ -113,7 +113,10 @@ class Market(OfClient):
 
     def _trades(self, pair: Pair, asked: Mapping[str, str | int]) -> list[TradeRow]:
         found = self.client.get(f"/v1/public/{pair.code}/trades", asked)
-        return [_trade(row, pair.code) for row in _rows(found, "trades")]
+        rows = _rows(found, "trades")
+        if len(rows) > TRADES:
+            raise Transient(f"VALR must answer with {TRADES} trades at most, was {len(rows)}")
+        return [_trade(row, pair.code) for row in rows]
 
     def reaches(self, pair: Pair, timeframe: str, moment: datetime) -> bool:  # noqa: ARG002 - it speaks of each bar
         return True
