@@ -88,6 +88,7 @@ def prepare(
         replay_until=wanted[-1],
     )
     feeds.check(drafted)
+    feeds.refuse_others(drafted, wanted[0], wanted[-1])
     return Plan(book=drafted, bars=tuple(wanted))
 
 

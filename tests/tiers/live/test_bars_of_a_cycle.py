@@ -43,13 +43,25 @@ def test_bars_are_ingested_from_a_path_as_long_as_a_book_takes(bars, times, tmp_
     room = 255 - len(f"file:{tmp_path}/.csv")
     path = tmp_path / f"{'x' * room}.csv"
     path.write_text(f"ts,open,high,low,close,volume\n{times[-1].isoformat()},1,1,1,1,7\n")
+    MarketOHLC.objects.filter(symbol="IBM", bar_ts=times[-1]).delete()
     book = make_book(symbols=["IBM"], feed=f"file:{path}")
     cycle = chain.start(book, times[-1], send=False)
     stages.run_stage(cycle.pk, Stage.INGEST)
     cycle.refresh_from_db()
     assert (cycle.status, cycle.stage) == ("RUNNING", "features")
     assert MarketOHLC.objects.get(symbol="IBM", bar_ts=times[-1]).source == str(book.feed)
-    assert SystemEvent.objects.get(kind="market.corrected").source == str(book.feed)
+
+
+def test_a_file_writes_over_no_stored_bar(bars, times, tmp_path):
+    before = list(MarketOHLC.objects.filter(symbol="IBM").order_by("bar_ts").values())
+    path = tmp_path / "other.csv"
+    path.write_text(f"ts,open,high,low,close,volume\n{times[-1].isoformat()},1,1,1,1,7\n")
+    cycle = chain.start(make_book(symbols=["IBM"], feed=f"file:{path}"), times[-1], send=False)
+    stages.run_stage(cycle.pk, Stage.INGEST)
+    cycle.refresh_from_db()
+    assert cycle.status == "FAILED"
+    assert f"source file:{path} must have the bars of IBM that are stored, has open 1 of" in cycle.reason
+    assert list(MarketOHLC.objects.filter(symbol="IBM").order_by("bar_ts").values()) == before
 
 
 # --- when a cycle may start ---

@@ -21,7 +21,7 @@ from tiers.management.commands import replay as replay_command
 from trading.books import write as books
 from trading.market import instruments
 from trading.market import write as market_service
-from trading.models import Book, MLModel, PipelineCycle, Position, TradingModeChange
+from trading.models import Book, MarketOHLC, MLModel, PipelineCycle, Position, TradingModeChange
 
 pytestmark = pytest.mark.django_db
 
@@ -146,6 +146,15 @@ def test_only_a_replay_with_bars_left_is_gone_on_with(market, inline):
 def test_a_wrong_argument_is_refused_before_anything_is_made(market, inline, words, told):
     with pytest.raises(CommandError, match=told):
         replay(*DESK, *words)
+    assert not Book.objects.exists()
+
+
+def test_a_file_of_other_bars_than_are_stored_is_refused_before_anything_is_made(market, inline, tmp_path):
+    close = MarketOHLC.objects.filter(symbol="IBM").latest("bar_ts")
+    path = tmp_path / "other.csv"
+    path.write_text(f"ts,open,high,low,close,volume\n{close.bar_ts.isoformat()},1,1,1,1,7\n")
+    with pytest.raises(CommandError, match=r"must have the bars of IBM that are stored, has open 1 of .* import_data"):
+        replay("--symbols", "IBM", "--bars", "4", "--source", f"file:{path}")
     assert not Book.objects.exists()
 
 

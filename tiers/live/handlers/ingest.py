@@ -31,6 +31,7 @@ def run(ctx: StageContext) -> StageResult:
     """Read and check the bar, store it with the higher bars it closes, fill the orders that waited for it."""
     book, bar_ts = ctx.book, ctx.bar_ts
     start = arms.champion(ctx.cycle, Stage.INGEST).window_start(book.timeframe, bar_ts)
+    feeds.refuse_others(book, start, bar_ts)
     rows, calendars = feeds.rows(book, start, bar_ts), instruments.calendars(ctx.instruments)
     answer: Answer[IngestResult] = arms.ask(
         ctx.cycle,

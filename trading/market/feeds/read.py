@@ -10,12 +10,14 @@ import numpy as np
 from helios.errors import DataError
 from trading.enums import FeedKind
 from trading.market import instruments, kept_windows, timeframes
-from trading.market.bars import BarTable, split
+from trading.market.bars import FIELDS, BarTable, split
 from trading.market.calendars import ALWAYS_OPEN
 from trading.market.feeds.base import BarSource
 from trading.market.feeds.sample import SampleSource
-from trading.market.timestamps import stamp
+from trading.market.timestamps import stamp, utc
 from trading.models import Book
+
+SAME = 1e-9  # relative, of the same figure added up in another order
 
 
 def rows(book: Book, start: datetime, end: datetime) -> list[BarTable]:
@@ -34,6 +36,24 @@ def check(book: Book) -> None:
         raise DataError(f"a book whose source is a file must have one symbol, had {', '.join(book.symbols)}")
     if not Path(book.feed.path).is_file():
         raise DataError(f"a book's source must be a file that exists, was '{book.feed}'")
+
+
+def refuse_others(book: Book, start: datetime, end: datetime) -> None:
+    """`DataError` where the book's feed tells other bars of [start, end] than are stored, which it would write over."""
+    if book.feed.kind is FeedKind.TABLE:
+        return
+    for told, kept in zip(rows(book, start, end), _stored(book, start, end), strict=True):
+        _, of_told, of_kept = np.intersect1d(told.ts, kept.ts, return_indices=True)
+        for name in FIELDS:
+            new, old = getattr(told, name)[of_told], getattr(kept, name)[of_kept]
+            other = np.flatnonzero(~np.isclose(new, old, rtol=SAME, atol=0.0, equal_nan=True))
+            if len(other):
+                k = other[0]
+                raise DataError(
+                    f"source {book.feed} must have the bars of {told.symbol} that are stored, has {name} {new[k]:g} of "
+                    f"{utc(told.ts[of_told][k]):%Y-%m-%d %H:%M} where {old[k]:g} is stored; what is right is for "
+                    "import_data to store"
+                )
 
 
 def _stored(book: Book, start: datetime, end: datetime) -> list[BarTable]:
