@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import tarfile
 import zipfile
 from datetime import UTC, datetime
@@ -10,11 +11,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from django.core.management import call_command
 
 from helios.errors import Rejected
-from tests.support.market_bars import at
+from tests.support.market_bars import at, make_bars
 from tiers.contracts.errors import DataError
 from trading import sample_data
+from trading.market import instruments
+from trading.market import write as market
+from trading.models import MarketOHLC
 from trading.sample_data import build
 
 DAILY = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
@@ -206,3 +211,17 @@ def test_a_folder_in_the_place_of_the_data_file_is_refused(archives: Path):
     digest = hashlib.sha256((archives / archive.file).read_bytes()).hexdigest()
     with pytest.raises(Rejected, match="must be a file"):
         build.extract(archives, build.Archive(archive.file, digest, archive.member, archive.licence))
+
+
+@pytest.mark.django_db
+def test_the_sample_leaves_bars_of_ones_own_alone(capsys: pytest.CaptureFixture[str]):
+    own = make_bars(3, "AAPL", first="2004-01-05T15:00")
+    instruments.ensure_instrument("AAPL", "equity")
+    market.upsert_bars(own, source="file:mine.csv")
+    before = list(MarketOHLC.objects.order_by("bar_ts").values())
+    call_command("import_data", "--sample", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["assumed"] == ["AAPL is left out of the sample: bars of file:mine.csv are stored"]
+    assert "AAPL" not in {row["symbol"] for row in told["series"]}
+    assert list(MarketOHLC.objects.filter(symbol="AAPL").order_by("bar_ts").values()) == before
+    assert MarketOHLC.objects.filter(symbol="IBM").exists()

@@ -42,10 +42,11 @@ from trading.market.feeds.file_times import DATE_ORDERS
 from trading.market.feeds.files import OF_TRADES, FileRows, FileSource, table_from_frame
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import TIMEFRAMES
-from trading.models import Instrument
+from trading.models import Instrument, MarketOHLC
 
 OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
 NEEDED = ("file", "symbol", "timeframe")  # a file of trades needs no timeframe
+OF_SAMPLE = "sample:"
 OF_BARS = ("timeframe", "asset_class", "times", "time_column", "zone", "drop_invalid", "sample")
 DROPS = "--drop-invalid leaves such rows out"
 COLUMNS = (
@@ -131,8 +132,17 @@ class Command(PlainCommand):
         with transaction.atomic():
             if not options["dry_run"]:
                 market.lock_bars([series.batches[0] for series, _ in found])
+            if options["sample"]:
+                found = self._not_ones_own(found)
             found = [self._beside(*one, told=not options["sample"]) for one in found]
             return found, [] if options["dry_run"] else self._store(found, quiet=options["json"])
+
+    def _not_ones_own(self, found: list[tuple[market.Series, Prepared]]) -> list[tuple[market.Series, Prepared]]:
+        """Those of the sample's symbols of which nobody has stored other bars."""
+        others = MarketOHLC.objects.filter(symbol__in=[series.symbol for series, _ in found])
+        own = dict(others.exclude(source__startswith=OF_SAMPLE).values_list("symbol", "source").distinct("symbol"))
+        self.assumed += [f"{symbol} is left out of the sample: bars of {own[symbol]} are stored" for symbol in own]
+        return [one for one in found if one[0].symbol not in own]
 
     def _actions(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         """Read splits and dividends, and store them; the row has what became of them."""
@@ -309,7 +319,7 @@ def _sample() -> Iterator[tuple[market.Series, Prepared]]:
         frame = sample_data.load(dataset.symbol, dataset.timeframe)
         table = table_from_frame(dataset.symbol, dataset.timeframe, frame)
         prepared = prepare(table, dataset.calendar, source=dataset.file)
-        yield series_of(prepared, dataset.asset_class, f"sample:{dataset.source}"), prepared
+        yield series_of(prepared, dataset.asset_class, f"{OF_SAMPLE}{dataset.source}"), prepared
 
 
 def _row(timeframe: str, n_bars: int, result: market.UpsertResult, prepared: Prepared) -> dict[str, Any]:

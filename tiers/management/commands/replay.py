@@ -41,7 +41,7 @@ class Command(PlainCommand):
         parser.add_argument("--cash", help="money at the start")
         parser.add_argument("--name", help="name of the new book")
         parser.add_argument("--resume", metavar="BOOK", help="go on with the book of a replay that was interrupted")
-        parser.add_argument("--source", default="table", help="table, sample or file:PATH; of bars that are stored, only the same")
+        parser.add_argument("--source", default="table", help="table, or the same bars in sample or file:PATH")
         parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for one cycle")
         parser.add_argument("--workers", action="store_true", help="start workers for this replay only")
         parser.add_argument("--continuous", action="store_true", help="leave the bars to beat, and return")
