@@ -6,6 +6,7 @@ were heard: where the two differ, the venue's counts. What neither has told in t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import inf, isclose
@@ -19,6 +20,7 @@ MINUTE: Final = 60 * SECOND
 GRACE: Final = 5 * SECOND
 CORRECTED: Final = 60 * MINUTE  # so far back a venue's bar corrects what is known
 JUMP: Final = 2.0
+MOST_TOLD: Final = 10  # bars of one minute that a stream may tell; a later correction is found by request
 TICK_ERROR: Final = 1e-9  # relative, of a multiple of a step as a double
 MOST_OPEN: Final = 1_000_000  # trades of minutes that are not closed; some 200 MB
 KEPT: Final = 2 * CORRECTED  # so that all minutes of each higher bar that holds a corrected one are known
@@ -67,6 +69,7 @@ class Minutes:
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
     _n_open: int = 0
     _last_at: int = 0
+    _n_told: Counter[int] = field(default_factory=Counter)  # how often the stream told a minute's bar anew
     _forgotten: int = field(init=False)  # up to where nothing is kept
 
     def __post_init__(self) -> None:
@@ -89,7 +92,7 @@ class Minutes:
         """
         if row is not None and not sane(row):
             return Closed(symbol=self.symbol, close=close, row=row)
-        if close in self.known and self.known[close] == row:
+        if close in self.known and (self.known[close] == row or self._n_told[close] >= MOST_TOLD):
             return None
         if close <= self.until - CORRECTED or (close <= self.until and close not in self.known):
             return None  # too long ago; a correction of it is found by request
@@ -97,6 +100,7 @@ class Minutes:
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
         differs = whole and self.of_trades and not _same(row_of(trades), row)
         self._know(close, row)
+        self._n_told[close] += 1
         self.unusable.discard(close)
         self._advance()
         told = trades if whole and not differs else ()
@@ -163,6 +167,7 @@ class Minutes:
             self._forgotten += MINUTE
             self.known.pop(self._forgotten, None)
             self.unusable.discard(self._forgotten)
+            self._n_told.pop(self._forgotten, None)
 
 
 def sane(row: Row) -> bool:

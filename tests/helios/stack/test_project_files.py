@@ -106,6 +106,7 @@ def test_no_container_reads_what_one_with_the_role_of_workers_writes() -> None:
         assert not [volume for volume, writes in volumes_of(SERVICES[name]).items() if writes], name
         memory = [each.partition(":")[0] for each in SERVICES[name]["tmpfs"]]
         assert "/var/lib/helios" in memory, f"{name}: what code in charge leaves there must go with the container"
+        assert "$" not in SERVICES[name]["environment"]["HELIOS_SECRET_KEY"], f"{name}: it signs nothing"
     # The home too, where numba keeps what it compiled of Helios itself, which lies in the image.
     assert "--home-dir /var/lib/helios " in (ROOT / "Dockerfile").read_text()
 

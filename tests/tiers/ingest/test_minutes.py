@@ -66,6 +66,12 @@ def test_what_is_told_twice_is_once_and_what_is_corrected_is_told_again():
     assert of.bucket(T - 100 * MINUTE, ROW) is None
 
 
+def test_a_bar_that_is_corrected_again_and_again_is_left_as_it_is():
+    of = minutes()
+    told_n = sum(of.bucket(T + MINUTE, (*ROW[:4], float(n))) is not None for n in range(1_000))
+    assert told_n == minutes_room.MOST_TOLD
+
+
 def test_a_minute_without_a_word_is_asked_for_when_its_grace_is_over_and_one_before_a_known_one_at_once():
     of = minutes()
     assert of.overdue(T + MINUTE + GRACE - 1) is None

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from django.db import close_old_connections
@@ -165,10 +166,13 @@ def test_the_state_of_a_market_is_told_further_now_and_then(session: Session) ->
     session._minutes = session._known()
     sent = list[str]()
     heard = VenueStream(change=lambda text: [sent.append(text) or text])
-    for second in (0, 1, 9, 10, 31, 10**9):
-        heard.summary("BTCZAR", start + timedelta(seconds=second), bidPrice=f"{100 + second}")
-    for text in sent:
-        session._heard(line, text.encode())
+    for second in (0, 1, 9, 10, 31):
+        heard.summary("BTCZAR", start, bidPrice=f"{100 + second}")
+        session.now_us = partial(int, microseconds(start) + second * 1_000_000)
+        session._heard(line, sent.pop().encode())
+    heard.summary("BTCZAR", start + timedelta(days=1), bidPrice="1")  # of later than now
+    session.now_us = lambda: microseconds(start) + 60_000_000
+    session._heard(line, sent.pop().encode())
     told = [session._told.get() for _ in range(session._told.qsize())]
     assert all(isinstance(one, TickerEvent) for one in told)
     assert [(one.symbol, one.bid, one.ask) for one in told] == [

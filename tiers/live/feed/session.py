@@ -78,7 +78,7 @@ class Session:
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
     _doubted: Counter[str] = field(default_factory=Counter)  # bars by symbol
-    _tickers: dict[str, int] = field(default_factory=dict)  # of when the last one is that was told
+    _tickers: dict[str, int] = field(default_factory=dict)  # when the last one was told further
     _connected: bool = False
     _unread: int = 0
     _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
@@ -164,8 +164,8 @@ class Session:
             if (noted := self._books.tell(found, now)) is not None:
                 self._told.put(noted)
         elif isinstance(found, Ticker):
-            if found.at - self._tickers.get(found.code, 0) >= TICKERS and found.at <= now + SKEW:
-                self._tickers[found.code] = found.at
+            if now - self._tickers.get(found.code, 0) >= TICKERS and found.at <= now + SKEW:
+                self._tickers[found.code] = now
                 self._told.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, Bucket):
             over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
