@@ -61,7 +61,10 @@ def beat() -> ProcessSpec:
 
 def flower(env: Env) -> ProcessSpec:
     """The task monitor: this machine only, reading only, with a login that no list of processes shows."""
-    argv = _celery("flower", "--address=127.0.0.1", f"--port={env.flower_port}", "--read_only=True", "--logging=none")
+    argv = _celery(
+        *("flower", "--address=127.0.0.1", f"--port={env.flower_port}", "--read_only=True", "--logging=none"),
+        "--max_tasks=2000",  # that it remembers, whatever their size
+    )
     return ProcessSpec(
         name="flower",
         argv=argv,
