@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 
 from helios import entries
+from helios.errors import HeliosError
 from helios.terminal import shown
 
 
@@ -16,14 +17,13 @@ class PlainCommand(BaseCommand):
     """A command whose mistakes are sentences without control characters."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """As Django's."""
+        """As Django's; what Helios refuses is a mistake of whoever asked."""
         try:
             return super().execute(*args, **options)
         except SystemCheckError:
             raise  # ours, in colours
-        except CommandError as error:
-            error.args = (shown(str(error)),)
-            raise
+        except (CommandError, HeliosError) as error:
+            raise CommandError(shown(str(error))) from error
 
 
 def actor() -> str:

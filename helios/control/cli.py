@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.redaction import printable
 from helios.terminal import shown
@@ -61,8 +60,6 @@ class SubjectCommand(PlainCommand, ABC):
         """Run one action; a mistake of the person ends in one sentence and exit status 1."""
         try:
             answer = self.act(options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
         except ProgrammingError as error:
             raise CommandError(
                 f"the {self.subject} tables must exist, do not: run `manage.py migrate` first"

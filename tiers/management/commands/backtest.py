@@ -9,12 +9,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Self
 
-from django.core.management.base import CommandError
 from rich.table import Table
 
 from helios.console import Console
 from helios.env import get_env
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
 from helios.progress import progress_of
 from helios.system_checks import OF_SETTINGS
@@ -47,11 +45,8 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        try:
-            with _Progress(quiet=options["json"]) as progress:
-                outcome = runs.run(request_of(options), progress=progress)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        with _Progress(quiet=options["json"]) as progress:
+            outcome = runs.run(request_of(options), progress=progress)
         if options["json"]:
             self.stdout.write(json.dumps(runs.to_json(outcome)))
             return

@@ -10,11 +10,10 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
 from loguru import logger
 
 from helios.db.failures import UNAVAILABLE
-from helios.errors import DataError, HeliosError, Transient, error_text
+from helios.errors import DataError, Transient, error_text
 from helios.events.bus import BEGINNING, Bus, Event, key
 from helios.events.consumer import Consumer
 from helios.plain_command import PlainCommand
@@ -38,19 +37,16 @@ class Command(PlainCommand):
         parser.add_argument("--group", help="whose place in the streams is kept, and who shares the work")
 
     def handle(self, **options: Any) -> None:
-        try:
-            bus = relay.bus()
-            topics = options["topics"] or list(bus.kinds)
-            if unknown := [topic for topic in topics if topic not in bus.kinds]:
-                raise DataError(f"a topic must be one of {', '.join(bus.kinds)}, was {unknown[0]!r}")
-            if options["action"] == "status":
-                self._status(bus, topics)
-            elif options["action"] == "read":
-                self._read(bus, topics, options)
-            else:
-                self._follow(bus, topics, options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        bus = relay.bus()
+        topics = options["topics"] or list(bus.kinds)
+        if unknown := [topic for topic in topics if topic not in bus.kinds]:
+            raise DataError(f"a topic must be one of {', '.join(bus.kinds)}, was {unknown[0]!r}")
+        if options["action"] == "status":
+            self._status(bus, topics)
+        elif options["action"] == "read":
+            self._read(bus, topics, options)
+        else:
+            self._follow(bus, topics, options)
 
     def _status(self, bus: Bus, topics: list[str]) -> None:
         for topic in topics:

@@ -6,10 +6,8 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import transaction
 
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live import inference, replay
@@ -31,10 +29,7 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        try:
-            book, created = self._book(instruments.listed(options["symbols"]), options["timeframe"])
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        book, created = self._book(instruments.listed(options["symbols"]), options["timeframe"])
         result = {"book": book.name, "created": created, "active": book.active}
         self.stdout.write(json.dumps(result) if options["json"] else f"Book {book.name} is active.")
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.utils import timezone
 
 from helios.console import Console
 from helios.env import get_env
-from helios.errors import DataError, HeliosError
+from helios.errors import DataError
 from helios.plain_command import PlainCommand
 from helios.progress import progress_of
 from helios.redaction import printable
@@ -70,14 +69,11 @@ class Command(PlainCommand):
 
     def handle(self, **options: Any) -> None:
         what, download = ("trades", self._trades) if options["dl_trades"] else ("series", self._bars)
-        try:
-            if options["dl_trades"] and options["timeframes"] != [Timeframe.M1.value]:
-                raise DataError("--dl-trades stores trades as they came: they have no --timeframes")
-            options["range"] = _range(options)
-            with market_data(options["exchange"], get_env()) as venue:
-                rows = download(venue, options, *self._wanted(venue, options))
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        if options["dl_trades"] and options["timeframes"] != [Timeframe.M1.value]:
+            raise DataError("--dl-trades stores trades as they came: they have no --timeframes")
+        options["range"] = _range(options)
+        with market_data(options["exchange"], get_env()) as venue:
+            rows = download(venue, options, *self._wanted(venue, options))
         if options["json"]:
             self.stdout.write(json.dumps({what: rows}))
             return

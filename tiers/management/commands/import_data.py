@@ -10,13 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 from rich.table import Table
 
 from helios.console import Console
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
 from helios.progress import progress_of
 from helios.redaction import printable
@@ -106,10 +104,7 @@ class Command(PlainCommand):
         self.assumed: list[str] = []
         self.understood: dict[str, str] = {}
         self.replaced = False
-        try:
-            found, rows = ([], self._actions(options)) if options["actions"] else self._bars_of(options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        found, rows = ([], self._actions(options)) if options["actions"] else self._bars_of(options)
         elapsed_s = round(time.monotonic() - began, 3)
         if not options["json"]:
             for sentence in self.assumed:

@@ -7,11 +7,10 @@ from argparse import ArgumentParser
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import transaction
 
 from helios.env import get_env
-from helios.errors import DataError, HeliosError
+from helios.errors import DataError
 from helios.plain_command import PlainCommand, actor
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
@@ -47,10 +46,7 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        try:
-            book = self._made(options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        book = self._made(options)
         inside = "" if options["strategy"] == registry.TIERS else f" {BOUNDED}"
         said = f"Book {book.name} trades {', '.join(book.symbols)} at {book.timeframe} from the next bar on.{inside}"
         found = {"book": book.name, "symbols": book.symbols, "timeframe": book.timeframe, "active": True}

@@ -10,12 +10,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from django.core.management.base import CommandError
 from django.utils import timezone
 
 from helios.console import Console
 from helios.env import get_env
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
 from helios.progress import progress_of
 from helios.redaction import printable
@@ -52,11 +50,8 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        try:
-            with market_data(options["exchange"], get_env()) as venue:
-                rows = self._repair(venue, options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        with market_data(options["exchange"], get_env()) as venue:
+            rows = self._repair(venue, options)
         if options["json"]:
             self.stdout.write(json.dumps({"series": rows}))
             return

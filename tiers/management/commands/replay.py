@@ -15,7 +15,7 @@ from django.db import transaction
 from rich.table import Table
 
 from helios.console import Console
-from helios.errors import DataError, HeliosError
+from helios.errors import DataError
 from helios.plain_command import PlainCommand
 from helios.progress import progress_of
 from helios.redaction import printable
@@ -49,10 +49,7 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        try:
-            result = self._replay(options)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        result = self._replay(options)
         self.stdout.write(json.dumps(result) if options["json"] else "")
         if not options["json"] and "cycles" in result:
             show(result)

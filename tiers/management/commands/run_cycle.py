@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from rich.table import Table
 
 from helios.console import Console
-from helios.errors import HeliosError, Rejected
+from helios.errors import Rejected
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live import chain, replay, schedule
@@ -31,21 +31,18 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        try:
-            book = get_book(options["book"])
-            bar_ts = _moment(options["bar"]) if options["bar"] else schedule.due_bar(book)
-            if bar_ts is None:
-                raise Rejected(f"book {book.name!r} has no bar that is due")
-            replay.check_timeout(options["timeout"])
-            if not any(table.n_rows for table in feeds.rows(book, bar_ts, bar_ts)):
-                raise Rejected(f"book {book.name!r} has no bar at {bar_ts.isoformat()}")
-            replay.require_workers()
-            cycle = chain.start(book, bar_ts) or PipelineCycle.objects.filter(book=book, bar_ts=bar_ts).first()
-            if cycle is None:
-                raise Rejected(f"book {book.name!r} is at another bar already, {bar_ts.isoformat()} cannot be started")
-            result = _trace(replay.wait_for(cycle.pk, timeout_s=options["timeout"]))
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        book = get_book(options["book"])
+        bar_ts = _moment(options["bar"]) if options["bar"] else schedule.due_bar(book)
+        if bar_ts is None:
+            raise Rejected(f"book {book.name!r} has no bar that is due")
+        replay.check_timeout(options["timeout"])
+        if not any(table.n_rows for table in feeds.rows(book, bar_ts, bar_ts)):
+            raise Rejected(f"book {book.name!r} has no bar at {bar_ts.isoformat()}")
+        replay.require_workers()
+        cycle = chain.start(book, bar_ts) or PipelineCycle.objects.filter(book=book, bar_ts=bar_ts).first()
+        if cycle is None:
+            raise Rejected(f"book {book.name!r} is at another bar already, {bar_ts.isoformat()} cannot be started")
+        result = _trace(replay.wait_for(cycle.pk, timeout_s=options["timeout"]))
         if options["json"]:
             self.stdout.write(json.dumps(result))
         else:

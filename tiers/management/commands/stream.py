@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import close_old_connections
 from loguru import logger
 
 from helios import flags
 from helios.db.failures import UNAVAILABLE
 from helios.env import get_env
-from helios.errors import HeliosError, Rejected, Transient, error_text
+from helios.errors import Rejected, Transient, error_text
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live import relay
@@ -48,10 +47,7 @@ class Command(PlainCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        try:
-            asyncio.run(_until_told(options["exchange"], options["pairs"]))
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        asyncio.run(_until_told(options["exchange"], options["pairs"]))
 
 
 async def _until_told(exchange: str | None, given: list[str] | None) -> None:

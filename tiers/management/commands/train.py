@@ -11,7 +11,6 @@ from django.core.management.base import CommandError
 from rich.table import Table
 
 from helios.console import Console
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand
 from helios.progress import progress_of
 from helios.system_checks import OF_SETTINGS
@@ -53,8 +52,6 @@ class Command(PlainCommand):
                     progress=shown.report,
                     features=options["features"],
                 )
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"the model cannot be written: {error}") from error
         if options["json"]:

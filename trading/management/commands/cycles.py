@@ -8,7 +8,6 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from helios.console import Console, Table
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.models import PipelineCycle
@@ -47,10 +46,7 @@ class Command(PlainCommand):
         if number is None:
             raise CommandError("the number of the cycle to end must be given, was not")
         over = PipelineCycle.objects.filter(pk=number).exclude(status=PipelineCycle.Status.RUNNING).exists()
-        try:
-            cycle = end_for(number, actor=actor(), reason=options["reason"])
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        cycle = end_for(number, actor=actor(), reason=options["reason"])
         if over:
             self.stderr.write(f"Nothing is to end of cycle {number}: it is {cycle.status} already.")
         return cycle.pk

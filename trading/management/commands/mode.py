@@ -9,7 +9,6 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from helios.console import Console, Table
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.books import write as books
@@ -51,26 +50,23 @@ class Command(PlainCommand):
     def _change(self, options: dict[str, Any]) -> None:
         if not options["book"]:
             raise CommandError("--book must name the book to change, it was not given")
-        try:
-            if options["to"] in {"start", "stop"}:
-                books.set_active(
-                    options["book"],
-                    active=options["to"] == "start",
-                    actor=actor(),
-                    reason=options["reason"],
-                )
-            elif options["to"] in STATES:
-                books.set_state(options["book"], STATES[options["to"]], actor=actor(), reason=options["reason"])
-            else:
-                books.set_mode(
-                    options["book"],
-                    options["to"],
-                    actor=actor(),
-                    reason=options["reason"],
-                    confirmed=options["confirm"],
-                )
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        if options["to"] in {"start", "stop"}:
+            books.set_active(
+                options["book"],
+                active=options["to"] == "start",
+                actor=actor(),
+                reason=options["reason"],
+            )
+        elif options["to"] in STATES:
+            books.set_state(options["book"], STATES[options["to"]], actor=actor(), reason=options["reason"])
+        else:
+            books.set_mode(
+                options["book"],
+                options["to"],
+                actor=actor(),
+                reason=options["reason"],
+                confirmed=options["confirm"],
+            )
 
 
 def _row(book: Book) -> dict[str, Any]:

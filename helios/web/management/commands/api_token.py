@@ -13,7 +13,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from helios.console import Console, Table
-from helios.errors import HeliosError
 from helios.plain_command import PlainCommand, actor
 from helios.web import tokens
 from helios.web.access import give_role, role_of
@@ -40,15 +39,12 @@ class Command(PlainCommand):
         username, by = options["user"], actor()
         if username is None and not options["list"]:
             raise CommandError("a user must be named, unless all tokens are asked for with --list; none was")
-        try:
-            if options["list"]:
-                self._list(username, as_json=options["json"])
-            elif options["revoke"] is not None:
-                self._revoke(username, options["revoke"], actor=by, as_json=options["json"])
-            else:
-                self._make(username, options, actor=by)
-        except HeliosError as error:
-            raise CommandError(str(error)) from error
+        if options["list"]:
+            self._list(username, as_json=options["json"])
+        elif options["revoke"] is not None:
+            self._revoke(username, options["revoke"], actor=by, as_json=options["json"])
+        else:
+            self._make(username, options, actor=by)
 
     def _make(self, username: str, options: dict[str, Any], *, actor: str) -> None:
         if not 1 <= options["days"] <= tokens.MAX_DAYS:
