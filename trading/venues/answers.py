@@ -22,6 +22,7 @@ TradeRow = tuple[datetime, float, float, str, str]  # time in UTC, price, quanti
 MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
 MOST_NUMBER: Final = float(MOST)
 MOST_SHOWN: Final = 200
+UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _NONE: Final = Decimal(0)
 _NAME: Final = re.compile(r"[0-9A-Za-z.:_/+-]{1,64}")
 _TIME: Final = re.compile(r"(19|2[01])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")

@@ -19,7 +19,7 @@ OPEN_S: Final = 10.0
 MINUTE_US: Final = 60_000_000
 LARGEST: Final = 1 << 24  # bytes of a message; a whole order book is the largest
 MOST_UNREAD: Final = 1 << 20  # bytes that the venue has not taken
-UNREAD: Final = "must be read by the venue too, which left what it was sent"
+LEFT: Final = "must be read by the venue too, which left what it was sent"
 SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
 Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id
 
@@ -92,18 +92,8 @@ class Stream(Protocol):
         ...
 
     @property
-    def trades(self) -> bool:
-        """Whether it tells trades."""
-        ...
-
-    @property
     def whole(self) -> bool:
         """Whether its bars are made of just the trades that it tells: then it shows where one was missed."""
-        ...
-
-    @property
-    def books(self) -> bool:
-        """Whether it tells order books, or the best of them."""
         ...
 
     @property
@@ -147,7 +137,7 @@ class Line(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         if self.transport.get_write_buffer_size() > MOST_UNREAD:
-            self.end_for(UNREAD)
+            self.end_for(LEFT)
         super().data_received(data)
 
     def end_for(self, fault: str) -> None:

@@ -111,15 +111,13 @@ def test_what_cannot_be_stored_keeps_no_session_from_its_end(session: Session, m
 
 def test_order_books_are_asked_for_once_more_only_while_a_line_is_open(session: Session) -> None:
     """A venue that is away for long is not asked for all of them, all at once, when it comes back."""
-    line = session.stream
-    assert line is not None
 
     async def run() -> int:
         session._books = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
         watching = asyncio.create_task(session._watch())
         await asyncio.sleep(0.05)
         session._again.put_nowait(["BTCZAR"])
-        session._subscribed(line)
+        session._subscribed()
         watching.cancel()
         return session._again.qsize()
 

@@ -188,7 +188,7 @@ def test_trades_of_a_stock_tell_no_side_and_those_that_were_taken_back_are_none(
 
 def test_trades_of_a_coin_are_those_of_its_stream(alpacas: Any) -> None:
     assert stored(alpacas[0], COIN, START, START + 2 * HOUR) == FetchedTrades(inserted=3)
-    line = Stream("http://127.0.0.1:9", "/v1beta3/crypto/us", KEY, trades=True)
+    line = Stream("http://127.0.0.1:9", "/v1beta3/crypto/us", KEY)
     message = json.dumps([{"T": "t", "S": "BTC/USD"} | row for row in TRADES["BTC/USD"]])
     heard = [(one.trade_id, one.side, moment(one.at)) for one in line.read(message.encode())]  # type: ignore[union-attr]
     assert list(MarketTrade.objects.order_by("ts", "trade_id").values_list("trade_id", "side", "ts")) == heard

@@ -90,7 +90,7 @@ class Session:
         self._minutes = await asyncio.to_thread(self._known)
         self._hours = {pair.code: calendar(USUAL_CALENDARS[pair.asset_class]) for pair in self.pairs}
         line = self.stream
-        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs if line is None or line.books})
+        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs})
         ended: asyncio.Future[None] = loop.create_future()  # a thread that fails fails the session
         looking = [self._look] if line is None else []
         threads = [
@@ -120,7 +120,7 @@ class Session:
                 await line.listen(
                     [*self._minutes],
                     partial(self._heard, line),
-                    subscribed=partial(self._subscribed, line),
+                    subscribed=self._subscribed,
                     again=self._again,
                     silent_s=self.silent_s,
                 )
@@ -136,13 +136,13 @@ class Session:
                     await asyncio.to_thread(self._tell, "feed.lost", {"error": error_text(error), "try": tries})
                 await asyncio.sleep(pause_s)
 
-    def _subscribed(self, line: Stream) -> None:
+    def _subscribed(self) -> None:
         now, self._connected = self._now(), True
         self._books.subscribed(now)
         while not self._again.empty():  # what the line before was not asked any more
             self._again.get_nowait()
         for each in self._minutes.values():
-            each.heard_from = now if line.trades else None
+            each.heard_from = now
         logger.bind(pairs=len(self._minutes)).info("feed.subscribed")
 
     def _heard(self, line: Stream, message: bytes) -> None:

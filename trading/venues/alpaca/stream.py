@@ -19,7 +19,7 @@ from loguru import logger
 from helios.errors import Transient
 from trading.venues.alpaca.client import Key
 from trading.venues.alpaca.market import FIELDS, SIDES, quote, trade_id
-from trading.venues.answers import Answers, shown
+from trading.venues.answers import UNREAD, Answers, shown
 from trading.venues.streaming import (
     MINUTE_US,
     OPEN_S,
@@ -33,7 +33,6 @@ from trading.venues.streaming import (
 )
 
 TOO_MANY: Final = 405
-UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _SAID: Final = Answers("Alpaca's stream")
 
 
@@ -45,8 +44,6 @@ class Stream:
     path: str
     key: Key
     whole: bool = False
-    trades: bool = True
-    books: bool = True
     grace_s: float = 20.0  # of a minute without a trade it tells nothing
 
     @property
@@ -56,15 +53,7 @@ class Stream:
     def read(self, message: bytes) -> Sequence[Message]:
         try:
             told = [_message(row) for row in orjson.loads(message)]
-        except (
-            orjson.JSONDecodeError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except UNREAD as error:
             raise Transient(f"Alpaca's stream must send messages as documented, sent {message[:80]!r}") from error
         return [one for one in told if one is not None]
 
@@ -107,7 +96,7 @@ async def _answered(line: Line, **expected: str) -> None:
     try:
         told = orjson.loads(message)[0]
         right = expected.items() <= told.items()
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+    except UNREAD:
         right = False
     if not right:
         raise Transient(f"Alpaca's stream must answer {shown(expected)}, sent {message[:80]!r}")
@@ -119,7 +108,7 @@ def _refuse(message: bytes) -> None:
         return
     try:
         errors = [row for row in orjson.loads(message) if row["T"] == "error"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    except UNREAD:
         return
     if errors and errors[0].get("code") == TOO_MANY:  # of trades and quotes, for which plans differ; the bars are told
         logger.bind(venue="ALPACA").warning("feed.no_trades")

@@ -12,11 +12,10 @@ from requests import PreparedRequest, Response
 from helios.breakers import breaker
 from helios.errors import Rejected, Transient
 from trading.venues import rest
-from trading.venues.answers import shown
+from trading.venues.answers import UNREAD, shown
 from trading.venues.bounded import Bounded
 
 BREAKER: Final = "ccxt_api"
-UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class _Json(Bounded):

@@ -18,12 +18,12 @@ from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 from trading.market.trades import Trades
-from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
+from trading.venues.answers import UNREAD, Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.rest import OfClient
 from trading.venues.streaming import Depth
 from trading.venues.valr.client import Client
-from trading.venues.valr.order_books import UNREAD, aggregated
+from trading.venues.valr.order_books import aggregated
 
 VENUE: Final = "VALR"
 BUCKETS: Final = 300  # at most in one answer

@@ -12,9 +12,10 @@ from typing import Any, Final
 import orjson
 
 from helios.errors import Transient
+from trading.venues.answers import UNREAD
 from trading.venues.streaming import MINUTE_US, Bucket, Message, Ticker, Trade, told_at
 from trading.venues.valr.market import SIDES, bucket, number
-from trading.venues.valr.order_books import FIGURE, NAME, UNREAD, aggregated, changed
+from trading.venues.valr.order_books import FIGURE, NAME, aggregated, changed
 
 TRADES: Final = "NEW_TRADE"
 BUCKETS: Final = "NEW_TRADE_BUCKET"
@@ -32,7 +33,7 @@ def read(message: bytes | str) -> Message | None:
         if reader is None:
             return None
         return reader(_text(found["currencyPairSymbol"]), found["data"])
-    except (*UNREAD, orjson.JSONDecodeError, RecursionError) as error:
+    except UNREAD as error:
         raise Transient(f"VALR's stream must send messages as documented, sent {message[:80]!r}") from error
 
 

@@ -14,11 +14,10 @@ from trading.venues.streaming import Depth, Offer, told_at
 MILLISECOND: Final = 1_000
 FIGURE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
-UNREAD: Final = (KeyError, TypeError, ValueError, AttributeError)  # of what is not as documented
 
 
 def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
-    """What became of single orders, or, of a `whole` book, all of them. Raises: one of `UNREAD`."""
+    """What became of single orders, or, of a `whole` book, all of them. Raises: one of `answers.UNREAD`."""
     bids, asks = (
         [_offer(each["orderId"], level["Price"], each["quantity"]) for level in data[side] for each in level["Orders"]]
         for side in ("Bids", "Asks")
@@ -28,7 +27,7 @@ def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
 
 
 def aggregated(code: str, data: dict[str, Any]) -> Depth:
-    """The best 40 levels of a side, all of them each time. Raises: one of `UNREAD`."""
+    """The best 40 levels of a side, all of them each time. Raises: one of `answers.UNREAD`."""
     for row in (*data["Bids"], *data["Asks"]):
         if row["currencyPair"] != code:
             raise ValueError(code)

@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from trading.venues.streaming import SILENT_S, UNREAD, Line, Message, line_to
+from trading.venues.streaming import LEFT, SILENT_S, Line, Message, line_to
 from trading.venues.valr import messages
 from trading.venues.valr.client import Key
 
@@ -31,9 +31,7 @@ class Stream:
     key: Key | None = None
     by_change: frozenset[str] = frozenset()
     source: str = "valr:stream"
-    trades: bool = True
     whole: bool = True
-    books: bool = True
     grace_s: float = 5.0
 
     def read(self, message: bytes) -> Sequence[Message]:
@@ -104,4 +102,4 @@ class _Hearing:
         try:
             await asyncio.wait_for(self.line.send(text), SEND_S)
         except TimeoutError:
-            self.line.end_for(UNREAD)
+            self.line.end_for(LEFT)
