@@ -90,7 +90,6 @@ class Pair:
 
     code: str
     symbol: str
-    active: bool = True
     lot: Lot | None = None  # None: the usual one
     asset_class: AssetClass = AssetClass.CRYPTO
 

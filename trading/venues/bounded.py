@@ -60,10 +60,10 @@ class Bounded(HTTPAdapter):
 TOO_SLOW: Final = "the answer must come in {:g} s, went on"
 
 
-def mounted(session: Session) -> Session:
+def mounted(session: Session, adapter: type[Bounded] = Bounded) -> Session:
     """The session with all of its answers bounded."""
     for scheme in ("http://", "https://"):
-        session.mount(scheme, Bounded())
+        session.mount(scheme, adapter())
     return session
 
 

@@ -120,10 +120,10 @@ class RestClient(Waiting):
     limited: ClassVar[str] = ""  # the header in which it says that it has had enough, whatever the status
     errors: ClassVar[tuple[set[str], ...]]  # an answer with all names of any of these tells an error
 
-    def __init__(self, url: str, *, sleep: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, sleep: Callable[[float], None] | None = None) -> None:
         super().__init__(sleep)
         self.http = bounded.mounted(Session())
-        self._url, self._timeout_s = url.rstrip("/"), timeout_s
+        self._url = url.rstrip("/")
 
     def close(self) -> None:
         super().close()
@@ -141,7 +141,7 @@ class RestClient(Waiting):
         pace.wait(self.sleep)
         with breaker(self.breaker, record_if=lambda error: not isinstance(error, Throttled)):
             try:
-                response = self.http.get(f"{self._url}{path}", params=params, auth=sign, timeout=self._timeout_s)
+                response = self.http.get(f"{self._url}{path}", params=params, auth=sign, timeout=TIMEOUT_S)
             except RequestException as error:
                 raise Transient(f"{self.venue} did not answer {path}: {type(error).__name__}") from error
             except Transient as error:

@@ -72,7 +72,7 @@ def test_requests_are_signed_as_others_sign_them() -> None:
 
 
 def test_a_pair_is_an_instrument_with_the_steps_of_its_venue(btc: Pair) -> None:
-    assert (btc.code, btc.symbol, btc.active) == ("BTCZAR", "VALR:BTC-ZAR", True)
+    assert (btc.code, btc.symbol) == ("BTCZAR", "VALR:BTC-ZAR")
     assert [f"{each:f}" for each in (btc.lot.quantity_step, btc.lot.price_tick, btc.lot.min_notional)] == [
         "0.00000001",
         "0.01",

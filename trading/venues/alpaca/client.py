@@ -20,7 +20,7 @@ from requests import PreparedRequest
 from helios.env import Env
 from helios.errors import Rejected, Transient
 from trading.venues.answers import shown
-from trading.venues.rest import MINUTE_S, TIMEOUT_S, Pace, RestClient
+from trading.venues.rest import MINUTE_S, Pace, RestClient
 
 BREAKER: Final = "alpaca_api"
 STANDARD: Final = (200, MINUTE_S)  # requests of the standard plan
@@ -51,10 +51,8 @@ class Client(RestClient):
     venue, breaker = "Alpaca", BREAKER
     errors = ({"message"},)
 
-    def __init__(
-        self, url: str, *, key: Key, sleep: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S
-    ) -> None:
-        super().__init__(url, sleep=sleep, timeout_s=timeout_s)
+    def __init__(self, url: str, *, key: Key, sleep: Callable[[float], None] | None = None) -> None:
+        super().__init__(url, sleep=sleep)
         self.key = key
         self._pace = Pace(*STANDARD)
 

@@ -11,14 +11,13 @@ from requests import PreparedRequest, Response
 
 from helios.breakers import breaker
 from helios.errors import Rejected, Transient
-from trading.venues import rest
+from trading.venues import bounded, rest
 from trading.venues.answers import UNREAD, shown
-from trading.venues.bounded import Bounded
 
 BREAKER: Final = "ccxt_api"
 
 
-class _Json(Bounded):
+class _Json(bounded.Bounded):
     """Ccxt would take what is no JSON for an answer without bars."""
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
@@ -36,6 +35,18 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
+def _timed(parse: Callable[..., Any], kind: type[Any], place: Any, what: str) -> Callable[..., Any]:
+    """Ccxt leaves out what has no time that it can read, as if nobody had traded."""
+
+    def timed(row: Any, market: Any = None) -> Any:
+        found = parse(row, market)
+        if not isinstance(found, kind) or found[place] is None:
+            raise Transient(f"a {what} must have a time, was {shown(row)!r}")
+        return found
+
+    return timed
+
+
 class Client(rest.Waiting):
     """One exchange."""
 
@@ -44,28 +55,9 @@ class Client(rest.Waiting):
         self.exchange = exchange
         self.name: str = exchange.id.upper()
         exchange.timeout = rest.TIMEOUT_S * 1_000
-        for scheme in ("http://", "https://"):
-            exchange.session.mount(scheme, _Json())
-        parse = exchange.parse_ohlcv
-
-        def timed(row: Any, market: Any = None) -> list[Any]:
-            """Ccxt leaves out what it cannot read, as if nobody had traded."""
-            bar = parse(row, market)
-            if not isinstance(bar, list) or bar[0] is None:
-                raise Transient(f"a bar must have a time, was {shown(row)!r}")
-            return bar
-
-        exchange.parse_ohlcv = timed
-        parse_trade = exchange.parse_trade
-
-        def timed_trade(row: Any, market: Any = None) -> Any:
-            """A trade without a time it leaves out, too."""
-            trade = parse_trade(row, market)
-            if not isinstance(trade, dict) or trade.get("timestamp") is None:
-                raise Transient(f"a trade must have a time, was {shown(row)!r}")
-            return trade
-
-        exchange.parse_trade = timed_trade
+        bounded.mounted(exchange.session, _Json)
+        exchange.parse_ohlcv = _timed(exchange.parse_ohlcv, list, 0, "bar")
+        exchange.parse_trade = _timed(exchange.parse_trade, dict, "timestamp", "trade")
 
     def close(self) -> None:
         super().close()

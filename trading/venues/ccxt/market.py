@@ -194,7 +194,7 @@ def _pair(venue: str, row: Mapping[str, Any], exchange: ccxt.Exchange) -> Pair |
         symbol = symbols.check(f"{venue}:{code}")
     except DataError:
         return None
-    return Pair(code=code, symbol=symbol, active=row.get("active") is not False, lot=_lot(row, exchange))
+    return Pair(code=code, symbol=symbol, lot=_lot(row, exchange))
 
 
 def _lot(row: Mapping[str, Any], exchange: ccxt.Exchange) -> Lot | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from helios.env import Env
-from trading.venues.rest import MINUTE_S, TIMEOUT_S, Pace, Params, RestClient
+from trading.venues.rest import MINUTE_S, Pace, Params, RestClient
 
 BREAKER: Final = "valr_api"
 # Requests a route takes in so many seconds, without a key; the venue's own figures.
@@ -55,8 +55,8 @@ class Client(RestClient):
     venue, breaker, limited = "VALR", BREAKER, "x-valr-ratelimited"
     errors = ({"code", "message"}, {"error"})
 
-    def __init__(self, url: str, *, sleep: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S) -> None:
-        super().__init__(url, sleep=sleep, timeout_s=timeout_s)
+    def __init__(self, url: str, *, sleep: Callable[[float], None] | None = None) -> None:
+        super().__init__(url, sleep=sleep)
         self._paces = {limit: Pace(*limit) for limit in (PUBLIC, QUICK)}
 
     @classmethod

@@ -181,7 +181,6 @@ def _pair(row: Mapping[str, Any]) -> Pair | None:
     return Pair(
         code=code,
         symbol=f"{VENUE}:{base}-{quote}",
-        active=row.get("active", True) is True,
         lot=Lot(
             quantity_step=Decimal(1).scaleb(-int(places)),
             price_tick=_decimal(row, "tickSize", least=Decimal(1).scaleb(-int(MOST_PLACES))),
