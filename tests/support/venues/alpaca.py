@@ -39,24 +39,17 @@ class StandIn(Server):
         self.page, self.limit = page, limit
         self.queries: list[dict[str, str]] = []
         self.stream = Stream()
-        self._minute, self._asked = 0, 0
-
-    async def listen(self, headers: dict[str, str], receive: Any, send: Any) -> None:
-        await self.stream.serve(receive, send)
 
     def refused(self, path: str) -> Answer | None:
-        minute = int(time.time() // 60)
-        self._minute, self._asked = minute, self._asked + 1 if minute == self._minute else 1
-        return (HTTPStatus.TOO_MANY_REQUESTS, {"message": "too many requests."}) if self._asked > self.limit else None
+        return (HTTPStatus.TOO_MANY_REQUESTS, {"message": "too many requests."}) if self.over(self.limit) else None
 
     def limits(self, status: int) -> dict[str, str]:
-        left = max(0, self.limit - self._asked)
-        reset = (int(time.time()) // 60 + 1) * 60
-        return {
-            "x-ratelimit-limit": f"{self.limit}",
-            "x-ratelimit-remaining": f"{left}",
-            "x-ratelimit-reset": f"{reset}",
+        told = {
+            "limit": self.limit,
+            "remaining": max(0, self.limit - self.n_asked),
+            "reset": (int(time.time()) // 60 + 1) * 60,
         }
+        return {f"x-ratelimit-{name}": f"{value}" for name, value in told.items()}
 
     def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         if (headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")) != (KEY_ID, SECRET):

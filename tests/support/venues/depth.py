@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from tests.support.venues.tape import told_at
+
 Offer = tuple[str, str]  # price and quantity
 
 
@@ -47,8 +49,7 @@ class Depth:
                 quantity = str(sum(Decimal(offers[name][1]) for name in orders))
                 level = {"side": side, "quantity": quantity, "price": price, "orderCount": len(orders)}
                 found[-1].append({**level, "currencyPair": self.pair})
-        last = f"{self.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
-        return {"Bids": found[0], "Asks": found[1], "LastChange": last, "SequenceNumber": self.sequence}
+        return {"Bids": found[0], "Asks": found[1], "LastChange": told_at(self.at), "SequenceNumber": self.sequence}
 
     def best(self, n: int) -> tuple[list[Offer], list[Offer]]:
         """The best levels as texts."""

@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
 
+from tests.support.venues.listeners import Listeners
+
 Answer = tuple[int, Any]
 
 
@@ -36,12 +38,15 @@ class Faults:
 
 
 class Server:
-    """The venue's routes over HTTP: what a request is answered with is `route`'s to say, and `listen` its stream's."""
+    """The venue's routes over HTTP: what a request is answered with is `route`'s to say."""
+
+    stream: Listeners
 
     def __init__(self, *, port: int = 0) -> None:
         self.faults = Faults()
         self.asked: Counter[str] = Counter()
         self.lock = threading.Lock()
+        self._minute, self.n_asked = 0, 0  # in this minute
         config = uvicorn.Config(
             self._app,
             host="127.0.0.1",
@@ -72,7 +77,7 @@ class Server:
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         if scope["type"] == "websocket":
-            await self.listen(headers, receive, send)
+            await self.stream.serve(headers, receive, send)
             return
         query = scope["query_string"].decode()
         target = scope["raw_path"].decode() + (f"?{query}" if query else "")
@@ -99,9 +104,12 @@ class Server:
         """The answer to who asks too often."""
         return None
 
+    def over(self, limit: int) -> bool:
+        """Whether this request of the minute is one too many."""
+        minute = int(time.time() // 60)
+        self._minute, self.n_asked = minute, self.n_asked + 1 if minute == self._minute else 1
+        return self.n_asked > limit
+
     def limits(self, status: int) -> dict[str, str]:
         """The headers in which it speaks of its limits."""
         return {}
-
-    async def listen(self, headers: dict[str, str], receive: Any, send: Any) -> None:
-        raise NotImplementedError

@@ -74,6 +74,11 @@ class Tape:
             )
 
 
+def told_at(at: datetime) -> str:
+    """A time as VALR writes it."""
+    return f"{at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
 def taped(rows: Iterable[tuple[datetime, str, str] | tuple[datetime, str, str, str]]) -> Tape:
     """Rows of time, price and quantity, and of the side of the taker where it matters."""
     tape = Tape()

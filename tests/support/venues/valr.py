@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from tests.support.venues.depth import Depth
 from tests.support.venues.server import Answer, Server
 from tests.support.venues.stream import Stream
-from tests.support.venues.tape import MINUTE, Minute, Tape, Trade
+from tests.support.venues.tape import MINUTE, Minute, Tape, Trade, told_at
 
 PUBLIC_A_MINUTE = 30
 MOST_TRADES = 100
@@ -28,10 +27,6 @@ class StandIn(Server):
         self.skew = timedelta(seconds=skew_s)
         self.limited = limited
         self.stream = Stream()
-        self._minute, self._public = 0, 0
-
-    async def listen(self, headers: dict[str, str], receive: Any, send: Any) -> None:
-        await self.stream.serve(headers, receive, send)
 
     def limits(self, status: int) -> dict[str, str]:
         return {"x-valr-ratelimited": "true"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
@@ -56,10 +51,8 @@ class StandIn(Server):
     def refused(self, path: str) -> Answer | None:
         if not self.limited or not path.startswith("/v1/public/") or path.endswith(("/buckets", "/time")):
             return None
-        minute = int(time.time() // 60)
-        self._minute, self._public = minute, self._public + 1 if minute == self._minute else 1
         too_many = HTTPStatus.TOO_MANY_REQUESTS, {"code": -6, "message": "Too many requests"}
-        return too_many if self._public > PUBLIC_A_MINUTE else None
+        return too_many if self.over(PUBLIC_A_MINUTE) else None
 
     def _buckets(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
         since, until = (datetime.fromtimestamp(int(query[name]), UTC) for name in ("startTime", "endTime"))
@@ -94,7 +87,7 @@ def trade_row(pair: str, one: Trade) -> dict[str, Any]:
         "price": one.price,
         "quantity": one.quantity,
         "currencyPair": pair,
-        "tradedAt": f"{one.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
+        "tradedAt": told_at(one.at),
         "takerSide": one.side,
         "sequenceId": one.number,
         "id": one.id,

@@ -19,7 +19,7 @@ from helios.stack.processes import ProcessSpec
 from tests.support.harness import Stack
 from tests.support.us_minutes import goog_minutes
 from tests.support.venues.alpaca import StandIn
-from tests.support.venues.alpaca_stream import KEY_ID, SECRET, Row
+from tests.support.venues.alpaca_stream import KEY_ID, SECRET, Row, said
 from tests.support.venues.market import Clock, Streaming
 from tests.support.venues.tape import MINUTE
 
@@ -99,9 +99,9 @@ def test_a_half_day_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactl
                 market.start()
                 market.connected()
             elif rng.random() < 0.04:
-                market.venue.stream.end_all()
+                market.venue.stream.drop_all()
             elif rng.random() < 0.02:
-                market.venue.stream.end_all(407, "slow client")
+                market.venue.stream.drop_all(said(T="error", code=407, msg="slow client"))
             if number % 80 == 79:  # more of them would open the breaker, for a minute of ours
                 market.venue.faults.next("/bars", (200, {"message": "no"}))
         stack.wait_for(lambda: market.known_until(CLOSE), what="the last minute of the session")
