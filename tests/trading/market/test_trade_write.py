@@ -40,12 +40,13 @@ def test_a_trade_with_an_id_is_stored_once_and_others_like_it_beside_it() -> Non
 def test_trades_without_an_id_are_as_many_as_were_told_alike() -> None:
     assert store_trades([row(), row(), row(price=11.0)]) == 3
     assert store_trades([row(), row(), row(), row(price=11.0), row(side="SELL")]) == 2
-    assert stored() == [f"{US}-{number}" for number in (0, 1, 2, 5, 7)]
+    assert stored() == [f"{US}-{number}" for number in range(5)]
     assert store_trades([row()]) == 0
 
 
 def test_a_trade_that_was_stored_without_its_id_is_not_stored_again_with_it_nor_the_other_way_round() -> None:
     store_trades([row()])
+    assert store_trades([row("a"), row("a")]) == 0
     assert store_trades([row("a"), row("b")]) == 1
     assert store_trades([row("a"), row("b")]) == 0
     assert store_trades([row(), row()]) == 0
