@@ -82,10 +82,7 @@ class Limit(BaseThrottle):
         user = request.user
         if user is None or not user.is_authenticated:
             return True  # 401 follows, and counts against the address
-        scope = rule.scope if rule else Scope.WRITE
-        if is_safer(str(request.method), request.path):
-            scope = Scope.SAFER
-        self._wait = count(f"{scope}:{user.pk}", Rate.parse(settings.API_RATES[scope.value]))
+        self._wait = user_wait_s(request, rule.scope if rule else Scope.WRITE)
         return self._wait <= 0
 
     def wait(self) -> float | None:
@@ -103,17 +100,11 @@ class AdminPages:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(ADMIN) and request.path != LOGIN:
-            wait_s = self._wait_s(request) if request.user.is_authenticated else stranger_wait_s(request)
+            scope = Scope.READ if request.method in READING else Scope.WRITE
+            wait_s = user_wait_s(request, scope) if request.user.is_authenticated else stranger_wait_s(request)
             if wait_s > 0:
                 return too_many("You ask too often", wait_s)
         return self.get_response(request)
-
-    @staticmethod
-    def _wait_s(request: HttpRequest) -> float:
-        scope = Scope.READ if request.method in READING else Scope.WRITE
-        if is_safer(str(request.method), request.path):
-            scope = Scope.SAFER
-        return count(f"{scope}:{request.user.pk}", Rate.parse(settings.API_RATES[scope.value]))
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """503 with a sentence, where the database gave up a page's statement or is away."""
@@ -123,6 +114,13 @@ class AdminPages:
             logger.bind(error=str(error), path=request.path).warning("admin.database_failed")
         sentence = "The database does not answer, or gave up what takes it too long: look for less, or try again."
         return HttpResponse(sentence, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain; charset=utf-8")
+
+
+def user_wait_s(request: Request | HttpRequest, scope: Scope) -> float:
+    """Counts a request of a user, as a safer one where it is one; seconds it would have to wait."""
+    if is_safer(str(request.method), request.path):
+        scope = Scope.SAFER
+    return count(f"{scope}:{request.user.pk}", Rate.parse(settings.API_RATES[scope.value]))
 
 
 def stranger_wait_s(request: Request | HttpRequest) -> float:
@@ -162,10 +160,6 @@ class Windows:
             if len(self._admitted) > MOST:
                 self._admitted.popitem(last=False)
         return wait
-
-    def forget(self) -> None:
-        """Nobody has asked."""
-        self._admitted.clear()
 
 
 _WINDOWS: Final = Windows()

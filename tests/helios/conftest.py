@@ -52,7 +52,7 @@ def _forget() -> None:
     forget()
     flags.forget()
     process.forget()
-    throttling._WINDOWS.forget()
+    throttling._WINDOWS._admitted.clear()
 
 
 @pytest.fixture
