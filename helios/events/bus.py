@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from helios.errors import Transient, error_text
+from helios.errors import Conflict, NotFound, Transient, error_text
 
 if TYPE_CHECKING:  # see helios.redis_client
     import redis
 
 KEPT: Final = 100_000
 BEGINNING: Final = "0-0"
-OF_GROUPS: Final = ("BUSYGROUP", "NOGROUP")  # there is one already, there is none
+OF_GROUPS: Final = {"BUSYGROUP": Conflict, "NOGROUP": NotFound}
 _PREFIX: Final = "helios:bus:"
 _MARKS: Final = "helios:bus-marks"  # up to where a publisher has told what
 
@@ -100,16 +100,15 @@ class Bus:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """A call to Redis. What it answers about groups is for whoever asks."""
+        """A call to Redis. Raises: `Conflict` where there is a group already, `NotFound` where there is none, too."""
         from redis import RedisError, ResponseError  # noqa: PLC0415 - see helios.redis_client
 
         try:
             with self._guard():
                 yield
         except ResponseError as error:
-            if any(word in str(error) for word in OF_GROUPS):
-                raise
-            raise Transient(f"the event bus refused: {error_text(error)}") from error
+            kind = next((kind for word, kind in OF_GROUPS.items() if word in str(error)), Transient)
+            raise kind(f"the event bus refused: {error_text(error)}") from error
         except (RedisError, OSError) as error:
             raise Transient(f"the event bus did not answer: {error_text(error)}") from error
 

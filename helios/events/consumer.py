@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from loguru import logger
 
 from helios.db.lengths import LONG
 from helios.db.text import clean
-from helios.errors import DataError, error_text
+from helios.errors import Conflict, DataError, NotFound, error_text
 from helios.events.bus import BEGINNING, Bus, Entry, Event, key
 from helios.events.models import PoisonMessage
 
@@ -40,26 +41,16 @@ class Consumer:
         """
         if not GROUP.fullmatch(self.group):
             raise DataError(f"a group must have 1 to 64 of a-z 0-9 _ . - in its name, was {self.group[:80]!r}")
-        from redis import ResponseError  # noqa: PLC0415 - see helios.redis_client
-
         for topic in self.topics:
-            with self.bus.asking():
-                try:
-                    self.bus.client.xgroup_create(key(topic), self.group, after, mkstream=True)
-                except ResponseError as error:
-                    if "BUSYGROUP" not in str(error):
-                        raise
+            with contextlib.suppress(Conflict), self.bus.asking():
+                self.bus.client.xgroup_create(key(topic), self.group, after, mkstream=True)
 
     def step(self, wait_ms: int = 1_000) -> int:
         """Take what is there, waiting this long at most, and do it; how many events were done or set aside."""
-        from redis import ResponseError  # noqa: PLC0415 - see helios.redis_client
-
         try:
             given_back = self._given_back()
             entries = self._left_over() or ([] if given_back else self._new(wait_ms))
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
+        except NotFound:
             self.join()  # the bus has lost everything, and with it the group
             return 0
         return sum(self._do(entry, last=True) for entry in given_back) + sum(map(self._do, entries))
@@ -121,10 +112,8 @@ class Consumer:
         return f"helios:bus-begun:{entry.topic}:{self.group}"
 
     def _set_aside(self, entry: Entry, fault: str) -> None:
-        body = (
-            clean(entry.body).encode()[:LONG].decode(errors="ignore")
-        )  # of a longer one a part, which nobody takes in
-        told = {"body": body, "fault": clean(fault)[:255]}
+        part = clean(entry.body).encode()[:LONG].decode(errors="ignore")  # of a longer one, which nobody takes in
+        told = {"body": part, "fault": clean(fault)[:255]}
         PoisonMessage.objects.bulk_create(
             [PoisonMessage(topic=entry.topic, group=self.group, entry=entry.id, **told)],
             update_conflicts=True,
