@@ -15,10 +15,11 @@ from functools import partial
 from typing import Any, Final, cast
 
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import close_old_connections
 from loguru import logger
 
 from helios.breakers import breaker
+from helios.db import statements
 from helios.errors import error_text
 from helios.events.bus import Bus, Event
 from helios.redis_client import connect
@@ -83,13 +84,9 @@ class Relay:
     def step(self) -> int:
         """Tell what came since the last step, a part of it if it is much; how many entries were read."""
         marks = self.bus.marks()  # workers reach them, too
-        with connection.cursor() as cursor:
-            cursor.execute(_NEWEST)
-            newest = dict(cursor.fetchall())
-            told = {book: _told(marks.get(f"ledger:{book}", ""), last) for book, last in newest.items()}
-            behind = {book: mark for book, mark in told.items() if mark < newest[book]}
-            cursor.execute(_BEHIND, [list(behind), list(behind.values()), AT_ONCE])
-            numbers = [number for (number,) in cursor.fetchall()]
+        newest = statements.fetch(_NEWEST, [])
+        behind = {book: told for book, last in newest if (told := _told(marks.get(f"ledger:{book}", ""), last)) < last}
+        numbers = [number for (number,) in statements.fetch(_BEHIND, [list(behind), list(behind.values()), AT_ONCE])]
         if not numbers:
             return 0
         entries = list(

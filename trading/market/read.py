@@ -171,10 +171,7 @@ def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> date
             WHERE symbol = s.symbol AND timeframe = %s AND bar_ts > %s ORDER BY bar_ts LIMIT 1
         ) first
     """
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [list(symbols), timeframe, after])
-        row = cursor.fetchone()
-    found: datetime | None = row[0]
+    found: datetime | None = statements.fetch(statement, [list(symbols), timeframe, after])[0][0]
     return found
 
 
@@ -222,9 +219,7 @@ def _stored(symbols: Sequence[str], timeframe: str) -> set[str]:
         SELECT symbol FROM unnest(%s::text[]) AS s(symbol) WHERE EXISTS (
             SELECT FROM market_ohlc b WHERE b.symbol = s.symbol AND b.timeframe = %s)
     """
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [list(symbols), timeframe])
-        return {symbol for (symbol,) in cursor.fetchall()}
+    return {symbol for (symbol,) in statements.fetch(statement, [list(symbols), timeframe])}
 
 
 def _span(stored: Stored) -> str:

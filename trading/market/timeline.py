@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection
+from helios.db import statements
 
 
 def bar_times(symbols: Sequence[str], timeframe: str, first: datetime | None = None) -> list[datetime]:
     """Closes at which any of the symbols has a bar, from `first` on, ascending."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT DISTINCT bar_ts FROM market_ohlc WHERE symbol = ANY(%s) AND timeframe = %s "
-            "AND bar_ts >= coalesce(%s, '-infinity'::timestamptz) ORDER BY bar_ts",
-            [list(symbols), timeframe, first],
-        )
-        return [row[0] for row in cursor.fetchall()]
+    rows = statements.fetch(
+        "SELECT DISTINCT bar_ts FROM market_ohlc WHERE symbol = ANY(%s) AND timeframe = %s "
+        "AND bar_ts >= coalesce(%s, '-infinity'::timestamptz) ORDER BY bar_ts",
+        [list(symbols), timeframe, first],
+    )
+    return [bar_ts for (bar_ts,) in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +30,13 @@ class Newest:
 
 def newest_bar(symbols: Sequence[str], timeframe: str) -> Newest | None:
     """The newest bar of any of the symbols, None where there is none; a corrected one is there since its close."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT s.symbol, m.bar_ts, extract(epoch FROM clock_timestamp() - m.seen)::float8 "
-            "FROM unnest(%s::text[]) AS s(symbol) LEFT JOIN LATERAL ("
-            "  SELECT bar_ts, CASE WHEN revision = 0 THEN ingested_at ELSE bar_ts END AS seen FROM market_ohlc o "
-            "  WHERE o.symbol = s.symbol AND o.timeframe = %s ORDER BY bar_ts DESC LIMIT 1) m ON true",
-            [list(symbols), timeframe],
-        )
-        rows = cursor.fetchall()
+    rows = statements.fetch(
+        "SELECT s.symbol, m.bar_ts, extract(epoch FROM clock_timestamp() - m.seen)::float8 "
+        "FROM unnest(%s::text[]) AS s(symbol) LEFT JOIN LATERAL ("
+        "  SELECT bar_ts, CASE WHEN revision = 0 THEN ingested_at ELSE bar_ts END AS seen FROM market_ohlc o "
+        "  WHERE o.symbol = s.symbol AND o.timeframe = %s ORDER BY bar_ts DESC LIMIT 1) m ON true",
+        [list(symbols), timeframe],
+    )
     bar_ts = max((ts for _, ts, _ in rows if ts is not None), default=None)
     if bar_ts is None:
         return None
