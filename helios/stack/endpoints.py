@@ -94,9 +94,9 @@ def _home() -> Path | None:
         return None  # a number without a name, as in some containers
 
 
-def postgres_url(folder: Path, database: str = "helios", *, user: str = OWNER) -> str:
-    """The address of a database of the server whose socket lies in `folder`, as `HELIOS_DATABASE_URL` takes it."""
-    return f"postgresql://{user}@/{database}?host={quote(os.fsencode(folder))}&port=5432"
+def postgres_url(folder: Path, *, user: str = OWNER) -> str:
+    """The address of the database of the server whose socket lies in `folder`, as `HELIOS_DATABASE_URL` takes it."""
+    return f"postgresql://{user}@/helios?host={quote(os.fsencode(folder))}&port=5432"
 
 
 def valkey_url(socket: Path, db: int = 0) -> str:

@@ -151,11 +151,6 @@ def resumed(symbol: str, until: datetime, *, grace: int, of_trades: bool, tick: 
     return made
 
 
-def back(now: datetime, days: float) -> datetime:
-    """The full hour so many days ago."""
-    return (now - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
-
-
 def _rows(bars: Bars) -> dict[int, Row]:
     columns = [getattr(bars, name)[:, 0].tolist() for name in FIELDS]
     return dict(zip(bars.ts.astype("datetime64[us]").astype(int).tolist(), zip(*columns, strict=True), strict=True))

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from math import inf
 
@@ -52,7 +53,7 @@ AT_ONCE = 1_000  # that wait to be stored, in one transaction
 QUIET_S = 0.005  # in which nothing more came: the bars of a minute come together, and are stored faster together
 GATHERED_S = 0.03
 MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
-BACK_DAYS = 1.0  # of an instrument that was never streamed; `download_data` fetches more
+BACK = timedelta(days=1)  # of an instrument that was never streamed; `download_data` fetches more
 
 
 @dataclass(slots=True)
@@ -267,7 +268,7 @@ class Session:
         grace, of_trades = (GRACE, True) if line is None else (int(line.grace_s * SECOND), line.whole)
         for pair in self.pairs:
             ensure_instrument(pair.symbol, pair.asset_class, lot=pair.lot)
-        beginning = repair.back(moment(self._now()), BACK_DAYS)
+        beginning = (moment(self._now()) - BACK).replace(minute=0, second=0, microsecond=0)
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
         for symbol, until in stored.items():
             if until < beginning:

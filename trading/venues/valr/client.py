@@ -34,11 +34,11 @@ class Key:
             return None
         return cls(key=env.valr_api_key.get_secret_value(), secret=env.valr_api_secret.get_secret_value())
 
-    def headers(self, verb: str, path: str, body: str = "", *, now_ms: int) -> dict[str, str]:
-        """The three headers of a signed request; `path` carries its query."""
+    def headers(self, verb: str, path: str, *, now_ms: int) -> dict[str, str]:
+        """The three headers of a signed request without a body; `path` carries its query."""
         return {
             "X-VALR-API-KEY": self.key,
-            "X-VALR-SIGNATURE": signature(self.secret, now_ms, verb, path, body),
+            "X-VALR-SIGNATURE": signature(self.secret, now_ms, verb, path),
             "X-VALR-TIMESTAMP": str(now_ms),
         }
 
