@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Self, TypeVar
 
@@ -68,6 +69,14 @@ def tried(once: Callable[[], T], sleep: Callable[[float], None]) -> T:
         except Transient:
             sleep(pause)
     return once()
+
+
+def ahead_s(ask: Callable[[], datetime]) -> float:
+    """How far the clock that is asked is ahead of ours, in seconds, as of the middle of the request."""
+    before = datetime.now(UTC)
+    told = ask()
+    after = datetime.now(UTC)
+    return (told - before - (after - before) / 2).total_seconds()
 
 
 class Waiting:

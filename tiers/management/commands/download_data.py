@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
+from rich.progress import Progress
 
 from helios.console import Console
 from helios.env import get_env
@@ -33,6 +34,7 @@ from trading.venues.base import MarketData, Pair
 from trading.venues.registry import market_data
 
 Range = tuple[datetime | None, datetime | None]
+Span = tuple[datetime, datetime]
 DAYS = 30
 MINUTE = timedelta(minutes=1)
 # Of a symbol, in one transaction: an interrupted download goes on there.
@@ -106,16 +108,14 @@ class Command(PlainCommand):
         found: dict[tuple[str, str], _Row] = {}
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair, timeframe, after, until in spans:
-                task = bar.add_task(f"{pair.symbol} {timeframe}", total=(until - after) / MINUTE)
                 base = found.setdefault((pair.symbol, timeframe.value), _Row())
-                for start, end in _parts(after, until, AT_ONCE[timeframe]):
+                for start, end in _parts(bar, f"{pair.symbol} {timeframe}", (after, until), AT_ONCE[timeframe]):
                     part = fetch(venue, pair, start, end, now=now, timeframe=timeframe)
                     base.outside += part.outside
                     base.bad += part.bad
                     base.silent += [part.silent] if part.silent is not None else []
                     for key, result in part.stored.items():
                         found.setdefault(key, _Row()).result += result
-                    bar.advance(task, (end - start) / MINUTE)
         for pair, timeframe, after, until in spans:
             if found[pair.symbol, timeframe.value].result != market.UpsertResult():
                 for sentence in warnings(bar_range([pair.symbol], timeframe, after - LONGEST_CLOSURE, until)):
@@ -129,12 +129,10 @@ class Command(PlainCommand):
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair in pairs:
                 newest = last_trade(pair.symbol)  # what was traded before it may have come to be known after it
-                after, until = _span(newest and newest - settled, options["range"], options["days"], now)
-                task = bar.add_task(f"{pair.symbol} trades", total=(until - after) / MINUTE)
+                span = _span(newest and newest - settled, options["range"], options["days"], now)
                 found = FetchedTrades()
-                for start, end in _parts(after, until, AT_ONCE[Timeframe.M1]):
+                for start, end in _parts(bar, f"{pair.symbol} trades", span, AT_ONCE[Timeframe.M1]):
                     found += fetch_trades(venue, pair, start, end)
-                    bar.advance(task, (end - start) / MINUTE)
                 figures = {"inserted": found.inserted, "unchanged": found.unchanged, **_bad(found.bad)}
                 rows.append({"symbol": pair.symbol, **figures})
         return rows
@@ -187,7 +185,7 @@ def _newest(pair: Pair, timeframe: Timeframe) -> datetime | None:
     return newest - timedelta(hours=1) if newest and timeframe == Timeframe.D1 else newest
 
 
-def _span(newest: datetime | None, wanted: Range, days: int | None, now: datetime) -> tuple[datetime, datetime]:
+def _span(newest: datetime | None, wanted: Range, days: int | None, now: datetime) -> Span:
     """The time, (after, until], whose bars are asked for: from a full hour, so that no higher bar is made of a part."""
     after, last = wanted
     if after is None and days is None and last is None:
@@ -197,7 +195,12 @@ def _span(newest: datetime | None, wanted: Range, days: int | None, now: datetim
     return after.replace(minute=0, second=0, microsecond=0), min(last or now, now)
 
 
-def _parts(after: datetime, until: datetime, step: timedelta) -> Iterator[tuple[datetime, datetime]]:
+def _parts(bar: Progress, what: str, span: Span, step: timedelta) -> Iterator[Span]:
+    """The parts of a span, of which the bar tells when they are done."""
+    after, until = span
+    task = bar.add_task(what, total=(until - after) / MINUTE)
     while after < until:
-        yield after, min(after + step, until)
-        after += step
+        end = min(after + step, until)
+        yield after, end
+        bar.advance(task, (end - after) / MINUTE)
+        after = end

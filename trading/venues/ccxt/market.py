@@ -24,7 +24,7 @@ from trading.market.trades import Trades
 from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.ccxt.client import Client
-from trading.venues.rest import OfClient
+from trading.venues.rest import OfClient, ahead_s
 from trading.venues.streaming import Depth, Offer
 
 USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
@@ -78,10 +78,7 @@ class Market(OfClient):
     def skew_s(self) -> float | None:
         if self.client.exchange.has.get("fetchTime") is not True:
             return None
-        before = datetime.now(UTC)
-        told = self.client.ask(self.client.exchange.fetch_time)
-        after = datetime.now(UTC)
-        return (self._moment(told) - before - (after - before) / 2).total_seconds()
+        return ahead_s(lambda: self._moment(self.client.ask(self.client.exchange.fetch_time)))
 
     def depth(self, pair: Pair) -> Depth:
         found, now = self.client.ask(self.client.exchange.fetch_order_book, pair.code), datetime.now(UTC)

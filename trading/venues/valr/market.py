@@ -20,7 +20,7 @@ from trading.market.timeframes import seconds
 from trading.market.trades import Trades
 from trading.venues.answers import UNREAD, Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
-from trading.venues.rest import OfClient
+from trading.venues.rest import OfClient, ahead_s
 from trading.venues.streaming import Depth
 from trading.venues.valr.client import Client
 from trading.venues.valr.order_books import aggregated
@@ -74,11 +74,7 @@ class Market(OfClient):
         return found
 
     def skew_s(self) -> float:
-        """As of the middle of the request."""
-        before = datetime.now(UTC)
-        told = _time(_field(self.client.get("/v1/public/time"), "time", "the time"))
-        after = datetime.now(UTC)
-        return (told - before - (after - before) / 2).total_seconds()
+        return ahead_s(lambda: _time(_field(self.client.get("/v1/public/time"), "time", "the time")))
 
     def depth(self, pair: Pair) -> Depth:
         found = self.client.get(f"/v1/public/{pair.code}/orderbook")
@@ -90,9 +86,16 @@ class Market(OfClient):
     def bars(
         self, pair: Pair, timeframe: str, after: datetime, until: datetime
     ) -> Iterator[tuple[BarTable, datetime | None]]:
+        length_s = seconds(timeframe)
         while after < until:
-            end = min(after + BUCKETS * timedelta(seconds=seconds(timeframe)), until)
-            yield _bars(self.client, pair, timeframe, after, end)
+            end = min(after + BUCKETS * timedelta(seconds=length_s), until)
+            asked: dict[str, str | int] = {"periodSeconds": length_s, "limit": BUCKETS, "includeEmpty": "true"}
+            span = {"startTime": int(after.timestamp()), "endTime": int(end.timestamp())}
+            told = _rows(self.client.get(f"/v1/public/{pair.code}/buckets", asked | span), "buckets")
+            rows = [bucket(row, pair.code, length_s) for row in told]
+            closes = [close for row in told if after < (close := _close(row, length_s)) <= end]
+            made = bars_of(pair.symbol, timeframe, [row for row in rows if row is not None])
+            yield between(made, after, end), max(closes, default=None)
             after = end
 
     def trades(self, pair: Pair, after: datetime, until: datetime) -> Iterator[Trades]:
@@ -120,27 +123,6 @@ class Market(OfClient):
 
     def reaches(self, pair: Pair, timeframe: str, moment: datetime) -> bool:  # noqa: ARG002 - it speaks of each bar
         return True
-
-
-def _bars(
-    client: Client, pair: Pair, timeframe: str, after: datetime, until: datetime
-) -> tuple[BarTable, datetime | None]:
-    length_s = seconds(timeframe)
-    found = client.get(
-        f"/v1/public/{pair.code}/buckets",
-        {
-            "periodSeconds": length_s,
-            "startTime": int(after.timestamp()),
-            "endTime": int(until.timestamp()),
-            "limit": BUCKETS,
-            "includeEmpty": "true",
-        },
-    )
-    told = _rows(found, "buckets")
-    rows = [bucket(row, pair.code, length_s) for row in told]
-    closes = [close for row in told if after < (close := _close(row, length_s)) <= until]
-    made = bars_of(pair.symbol, timeframe, [row for row in rows if row is not None])
-    return between(made, after, until), max(closes, default=None)
 
 
 def _close(row: Mapping[str, Any], length_s: int) -> datetime:
