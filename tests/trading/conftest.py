@@ -11,6 +11,7 @@ from tests.support.venue import Venue
 from trading.books.write import create_book
 from trading.models import Instrument, PipelineCycle
 from trading.orders import outbox
+from trading.venues import rest
 
 T = datetime(2024, 1, 2, 21, tzinfo=UTC)
 
@@ -60,3 +61,9 @@ def venue_process(clean_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> 
     yield
     breakers.forget()
     get_env.cache_clear()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests to venues are tried again at once."""
+    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)

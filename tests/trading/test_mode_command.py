@@ -1,20 +1,16 @@
 """`manage.py mode`: who trades how, and every change with its history."""
 
-import io
-import json
-
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.support.commands import answered
 from trading.models import Book, TradingModeChange
 
 pytestmark = pytest.mark.django_db
 
 
 def mode(*words):
-    out = io.StringIO()
-    call_command("mode", *words, "--json", stdout=out)
-    return json.loads(out.getvalue())["books"]
+    return answered("mode", *words)["books"]
 
 
 def changes():

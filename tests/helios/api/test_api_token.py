@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from importlib import import_module
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connection
 from django.test import Client
 from loguru import logger
@@ -19,15 +18,14 @@ from helios.web.access import give_role, role_of
 from helios.web.models import ApiToken
 from helios.web.roles import Role
 from helios.web.tokens import MAX_DAYS, digest_of
+from tests.support.commands import printed
 from tests.support.people import in_days
 
 pytestmark = pytest.mark.django_db
 
 
 def run(*args: str) -> str:
-    output = io.StringIO()
-    call_command("api_token", *args, stdout=output)
-    return output.getvalue()
+    return printed("api_token", *args)
 
 
 def test_a_role_makes_the_user_and_the_token_works(client: Client) -> None:

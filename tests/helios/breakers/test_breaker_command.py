@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from io import StringIO
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
+from tests.support.commands import printed
 
 pytestmark = pytest.mark.usefixtures("clean_redis", "breakers_present")
 
@@ -19,9 +19,7 @@ def row(name: str = "llm_api") -> CircuitBreaker:
 
 
 def command(*arguments: str) -> str:
-    out = StringIO()
-    call_command("breakers", *arguments, stdout=out)
-    return out.getvalue().strip()
+    return printed("breakers", *arguments).strip()
 
 
 def test_the_command_lists_every_breaker():

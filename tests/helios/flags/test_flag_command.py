@@ -15,14 +15,13 @@ from django.db import OperationalError, ProgrammingError
 from helios import flags
 from helios.flags import services
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
+from tests.support.commands import printed
 
 pytestmark = pytest.mark.django_db
 
 
 def run(*words: str) -> str:
-    out = io.StringIO()
-    call_command("flags", *words, stdout=out)
-    return out.getvalue()
+    return printed("flags", *words)
 
 
 def data(*words: str) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from helios import flags
 from helios.flags import segments, services
@@ -15,6 +14,7 @@ from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
 from helios.flags.unleash import importing
+from tests.support.commands import printed
 
 pytestmark = pytest.mark.django_db
 MONEY = "advanced_risk_engine"
@@ -22,9 +22,7 @@ MSFT = FlagContext(symbol="MSFT")
 
 
 def command(*words: str) -> str:
-    out = io.StringIO()
-    call_command("flags", *words, stdout=out)
-    return out.getvalue()
+    return printed("flags", *words)
 
 
 def is_on(name: str, context: FlagContext = MSFT) -> bool:

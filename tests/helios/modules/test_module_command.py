@@ -14,14 +14,13 @@ from helios.modules.catalog import STAGES
 from helios.modules.gate import runs
 from helios.modules.gate.transcript import TestResult
 from helios.modules.models import Module, ModuleJob, ModuleSwap
+from tests.support.commands import printed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
 
 
 def command(*arguments: str) -> str:
-    out = StringIO()
-    call_command("modules", *arguments, stdout=out)
-    return out.getvalue().strip()
+    return printed("modules", *arguments).strip()
 
 
 def read(*arguments: str) -> object:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 from datetime import timedelta
-from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from helios.rollouts import arm_decisions, comparison, describe, selectors, services
 from helios.rollouts.arm_decisions import ArmDecision
@@ -18,15 +17,14 @@ from helios.rollouts.core.measures import ArmMeasures
 from helios.rollouts.models import RolloutEvent
 from tests.helios.rollouts.conftest import STEPS, T0
 from tests.support.arms import arm, reading
+from tests.support.commands import printed
 
 pytestmark = pytest.mark.django_db
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 
 
 def command(*arguments: str) -> str:
-    out = StringIO()
-    call_command("rollouts", *arguments, stdout=out)
-    return out.getvalue()
+    return printed("rollouts", *arguments)
 
 
 def as_json(*arguments: str) -> Any:

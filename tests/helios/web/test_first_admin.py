@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.db import connection
 
 from helios.web.management.commands.ensure_admin import ensure_admin
+from tests.support.commands import printed
 
 
 def run(*args: str) -> str:
-    output = io.StringIO()
-    call_command("ensure_admin", *args, stdout=output)
-    return output.getvalue()
+    return printed("ensure_admin", *args)
 
 
 @pytest.mark.django_db

@@ -19,6 +19,7 @@ from django.core.management import CommandError, call_command
 
 from tests.support import warm
 from tests.support.backtests import LinearModel, market
+from tests.support.commands import printed
 from tests.tiers.backtest.test_metrics import KEYS
 from tiers.backtest import engine, runs
 from tiers.contracts import Bars
@@ -76,9 +77,7 @@ def model(bars: Bars, monkeypatch: pytest.MonkeyPatch) -> MLModel:
 
 
 def run(*words: str) -> str:
-    out = io.StringIO()
-    call_command("backtest", "--symbols", ",".join(SYMBOLS), *words, stdout=out)
-    return out.getvalue()
+    return printed("backtest", "--symbols", ",".join(SYMBOLS), *words)
 
 
 def run_json(*words: str) -> dict[str, Any]:
@@ -352,9 +351,7 @@ def test_amounts_of_a_currency_that_is_not_known_are_added_up_with_a_word(
     assert f"The currency of {', '.join(unknown)} is not known: all amounts are added up as if it were {one}." in (
         out.getvalue()
     )
-    out = io.StringIO()
-    call_command(*words[:-1], symbols[0], stdout=out)
-    assert "is not known" not in out.getvalue()  # nothing is added to it
+    assert "is not known" not in printed(*words[:-1], symbols[0])  # nothing is added to it
 
 
 @pytest.mark.usefixtures("bars")

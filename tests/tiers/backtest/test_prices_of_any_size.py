@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import call_command
 
 from tests.support.backtests import LinearModel, market, short_params
+from tests.support.commands import answered
 from tiers.backtest.engine import Config, Result, run_helios
 from tiers.backtest.history import ServingModels
 from tiers.contracts import Bars, FloatArray, Switches
@@ -31,9 +29,7 @@ def path(n_bars: int = 400) -> FloatArray:
 
 
 def run(*words: str) -> dict[str, Any]:
-    out = io.StringIO()
-    call_command(*words, "--json", stdout=out)
-    found: dict[str, Any] = json.loads(out.getvalue())
+    found: dict[str, Any] = answered(*words)
     return found
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from tests.support import networks
+from tests.support.commands import answered, printed
 from tests.support.live_market import make_bars, stored
 from trading.models import Book
 from trading.registry import artefacts
@@ -26,9 +25,7 @@ def _market(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def run(*words: str) -> dict[str, Any]:
-    out = io.StringIO()
-    call_command("paper_book", "live", "--symbols", "AAPL,IBM", "--timeframe", "1d", *words, "--json", stdout=out)
-    return json.loads(out.getvalue())
+    return answered("paper_book", "live", "--symbols", "AAPL,IBM", "--timeframe", "1d", *words)
 
 
 def test_a_book_of_the_tiers_or_of_a_strategy_begins_with_the_next_bar(tmp_path: Path) -> None:
@@ -41,10 +38,8 @@ def test_a_book_of_the_tiers_or_of_a_strategy_begins_with_the_next_bar(tmp_path:
         {"name": "sma_cross", "params": {"fast": 3, "slow": 8}},
     )
     assert book.active
-    out = io.StringIO()
     words = ("--symbols", "AAPL,IBM", "--timeframe", "1d", "--strategy", "sma_cross")
-    call_command("paper_book", "told", *words, stdout=out)
-    assert "trades inside the limits of the other tiers" in out.getvalue()
+    assert "trades inside the limits of the other tiers" in printed("paper_book", "told", *words)
     with pytest.raises(CommandError, match="name must be free"):
         run()
 

@@ -11,6 +11,7 @@ import pytest
 import redis
 from django.core.management import CommandError, call_command
 
+from tests.support.commands import printed
 from tests.support.live_market import make_bars, stored
 from tests.support.orders import Intent, record_intents
 from tiers.live import chain, relay, stages
@@ -112,9 +113,7 @@ def test_the_command_reads_topics_and_says_who_follows_them(cycles: list[Any]) -
     call_command("bus", "read", "risk", "-n", "2", stdout=out)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["event"]["cycle"] for line in lines] == [cycle.pk for cycle in cycles[:2]]
-    out = io.StringIO()
-    call_command("bus", "status", stdout=out)
-    assert f"risk: {N_CYCLES} events" in out.getvalue()
+    assert f"risk: {N_CYCLES} events" in printed("bus", "status")
     for words, sentence in (
         (("read", "news"), "a topic must be one of market, ticker, signal, risk, trade, was 'news'"),
         (("follow", "risk"), "follow needs --group NAME"),

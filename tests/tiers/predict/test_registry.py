@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from dataclasses import replace
@@ -12,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from helios.errors import DataError, ModelMissing, Rejected
 from helios.events.models import SystemEvent
+from tests.support.commands import printed
 from tests.support.live_market import make_bars
 from tests.support.networks import QUICK, card
 from tiers.features.compute import compute
@@ -62,9 +62,7 @@ def trained(**changes: Any) -> dict[str, Any]:
 
 
 def run(*arguments: str) -> str:
-    out = io.StringIO()
-    call_command("train", "--symbols", "AAA,BBB", *arguments, stdout=out)
-    return out.getvalue()
+    return printed("train", "--symbols", "AAA,BBB", *arguments)
 
 
 def test_the_first_seventy_percent_train_a_champion(stored: Path) -> None:

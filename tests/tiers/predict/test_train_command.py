@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from django.conf import settings
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
+from tests.support.commands import answered
 from tests.support.feature_markets import random_walk
 from tiers.predict.fitting import FitParams
 from tiers.predict.train import TrainParams
@@ -41,9 +40,7 @@ def stored() -> None:
 
 
 def train(*words: str) -> dict[str, Any]:
-    out = StringIO()
-    call_command("train", "--symbols", "ONE,TWO", "--timeframe", "1h", "--json", *words, stdout=out)
-    result: dict[str, Any] = json.loads(out.getvalue())
+    result: dict[str, Any] = answered("train", "--symbols", "ONE,TWO", "--timeframe", "1h", *words)
     return result
 
 
@@ -68,9 +65,7 @@ def test_symbols_without_any_volume_get_a_model_that_does_without_it():
     (note,) = [note for note in result["notes"] if "volume" in note]
     assert note.startswith("The volume of ONE, TWO is always 0: the model does without vwap_gap_20, ")
     assert {"vwap_gap_20", "illiquidity_5_20"} <= set(MLModel.objects.get().card["params"]["absent_features"])
-    out = StringIO()
-    call_command("backtest", "--symbols", "ONE,TWO", "--timeframe", "1h", "--json", stdout=out)
-    reasons = json.loads(out.getvalue())["reasons"]
+    reasons = answered("backtest", "--symbols", "ONE,TWO", "--timeframe", "1h")["reasons"]
     assert not [sentence for sentence in reasons if "No model spoke" in sentence]
 
 

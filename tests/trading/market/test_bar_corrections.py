@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import io
-
 import pytest
-from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.db.utils import Error
 
+from tests.support.commands import printed
 from tests.support.market_bars import at, changed, make_bars
 from trading.market.write import UpsertResult, upsert_bars
 from trading.models import BarCorrection
@@ -64,6 +62,4 @@ def test_what_was_replaced_stays(change):
 def test_the_list_says_where_to_look():
     bars = make_bars(5, "A")
     upsert_bars([bars, changed(bars, 2, volume=1.0)], "x")
-    out = io.StringIO()
-    call_command("list_data", stdout=out)
-    assert "5 bars, 1 corrected (the admin shows what that replaced), " in out.getvalue()
+    assert "5 bars, 1 corrected (the admin shows what that replaced), " in printed("list_data")

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import io
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from helios.env import get_env
+from tests.support.commands import answered
 from tests.support.venues.tape import Tape, taped
 from tests.support.venues.valr import StandIn
 from tests.support.xrp_eth import assert_stored, real_tape
 from tiers.live.feed import repair
 from trading.models import Instrument, MarketOHLC
-from trading.venues import rest
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process", "no_pauses")]
 START = datetime(2026, 1, 5, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
 
 
 def run(venue: StandIn, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, dict[str, Any]]:
     monkeypatch.setenv("HELIOS_VALR_URL", venue.url)
     get_env.cache_clear()
-    out = io.StringIO()
-    call_command("download_data", *words, "--json", stdout=out)
-    return {f"{row['symbol']} {row['timeframe']}": row for row in json.loads(out.getvalue())["series"]}
+    return {f"{row['symbol']} {row['timeframe']}": row for row in answered("download_data", *words)["series"]}
 
 
 def two_days() -> Tape:

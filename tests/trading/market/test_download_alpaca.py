@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from helios.env import get_env
+from tests.support.commands import answered
 from tests.support.us_minutes import goog_minutes
 from tests.support.venues.alpaca import KEY_ID, SECRET, StandIn
 from trading.market import read as stored
 from trading.market.bars import FIELDS
 from trading.market.calendars import NEW_YORK
 from trading.models import Instrument, MarketOHLC
-from trading.venues import rest
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process", "no_pauses")]
 RANGE = ("--timerange", "20151223-20151224")
 OPEN = datetime(2015, 12, 23, 9, 30, tzinfo=NEW_YORK)
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -37,9 +30,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
         for name, value in settings.items():
             monkeypatch.setenv(f"HELIOS_ALPACA_{name}", value)
         get_env.cache_clear()
-        out = io.StringIO()
-        call_command("download_data", "--exchange", "alpaca", *words, "--json", stdout=out)
-        return {f"{row['symbol']} {row['timeframe']}": row for row in json.loads(out.getvalue())["series"]}
+        rows = answered("download_data", "--exchange", "alpaca", *words)["series"]
+        return {f"{row['symbol']} {row['timeframe']}": row for row in rows}
 
     return download
 

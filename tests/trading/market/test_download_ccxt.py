@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import ccxt
 import polars as pl
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
+from tests.support.commands import answered, printed
 from tests.support.ingest_bars import needs
 from tests.support.venues.binance import API, StandIn, told
 from tests.support.xrp_eth import assert_stored
@@ -19,14 +18,9 @@ from trading.market import read as stored
 from trading.models import Instrument, MarketGap, MarketOHLC
 from trading.venues import rest
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process", "no_pauses")]
 RANGE = ("--timerange", "20191011-20191013")
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -41,9 +35,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
             return found
 
         monkeypatch.setattr(ccxt.binance, "describe", at_home)
-        out = io.StringIO()
-        call_command("download_data", "--exchange", "binance", *words, "--json", stdout=out)
-        return {f"{row['symbol']} {row['timeframe']}": row for row in json.loads(out.getvalue())["series"]}
+        rows = answered("download_data", "--exchange", "binance", *words)["series"]
+        return {f"{row['symbol']} {row['timeframe']}": row for row in rows}
 
     return download
 
@@ -146,11 +139,8 @@ def test_a_download_says_of_what_nothing_was_told(run: Any) -> None:
     with StandIn({("BTC", "USDT", "1m"): tape(4_320 - KEPT, 4_320)}) as venue:
         words = ("--pairs", "BTC/USDT", "--timerange", "20260105-20260107")
         run(venue, *words)
-        out = io.StringIO()
-        call_command("download_data", "--exchange", "binance", *words, stdout=out)
-    assert (
-        "BINANCE tells nothing of 2026-01-05 00:00 to 2026-01-07 12:20 UTC, which is noted as a gap" in out.getvalue()
-    )
+        said = printed("download_data", "--exchange", "binance", *words)
+    assert "BINANCE tells nothing of 2026-01-05 00:00 to 2026-01-07 12:20 UTC, which is noted as a gap" in said
 
 
 def test_the_answer_to_a_time_that_is_too_long_ago_is_no_end_of_a_download(run: Any) -> None:

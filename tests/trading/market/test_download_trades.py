@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from helios.env import get_env
+from tests.support.commands import answered
 from tests.support.venues.tape import MINUTE, Tape, Trade, taped
 from tests.support.venues.valr import StandIn, trade_row
 from tests.support.xrp_eth import real_tape
@@ -24,7 +23,7 @@ from trading.venues import rest
 from trading.venues.streaming import Trade as Heard
 from trading.venues.valr import client, market, messages
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process", "no_pauses")]
 START = datetime(2026, 1, 5, tzinfo=UTC)
 TWO_DAYS = ("--timerange", "20260105-20260106")
 BTC = "VALR:BTC-ZAR"
@@ -32,8 +31,7 @@ Row = tuple[datetime, str, str, Decimal, Decimal]
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
+def _no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PUBLIC", (100_000, 1.0))
 
 
@@ -42,9 +40,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, dict[str, An
     def download(venue: StandIn, *words: str, pair: str = "BTC-ZAR") -> dict[str, dict[str, Any]]:
         monkeypatch.setenv("HELIOS_VALR_URL", venue.url)
         get_env.cache_clear()
-        out = io.StringIO()
-        call_command("download_data", "--dl-trades", "--pairs", pair, *words, "--json", stdout=out)
-        return {row.pop("symbol"): row for row in json.loads(out.getvalue())["trades"]}
+        rows = answered("download_data", "--dl-trades", "--pairs", pair, *words)["trades"]
+        return {row.pop("symbol"): row for row in rows}
 
     return download
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from helios.env import get_env
+from tests.support.commands import answered
 from tests.support.venues.tape import taped
 from tests.support.venues.valr import StandIn
 from trading.market import gaps
 from trading.models import MarketGap, MarketOHLC
-from trading.venues import rest
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("venue_process", "no_pauses")]
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = "20260105-20260105"
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "FIRST_PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -42,9 +35,7 @@ def run(venue: StandIn, monkeypatch: pytest.MonkeyPatch) -> Any:
     get_env.cache_clear()
 
     def command(name: str, *words: str) -> dict[str, Any]:
-        out = io.StringIO()
-        call_command(name, *words, "--json", stdout=out)
-        return json.loads(out.getvalue())["series"][0]
+        return answered(name, *words)["series"][0]
 
     return command
 

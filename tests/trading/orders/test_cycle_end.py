@@ -13,6 +13,7 @@ from django.urls import reverse
 from helios.db import locks
 from helios.errors import Ambiguous, Conflict
 from helios.web.roles import Role
+from tests.support.commands import answered
 from tests.support.orders import Intent, record_intents
 from tests.support.people import api_of
 from tests.support.venue import fates, pass_grace
@@ -96,9 +97,7 @@ def test_the_list_of_the_admin_ends_those_that_were_chosen(admin_client, cycle):
 
 def test_the_command_shows_what_runs_and_ends_one(cycle):
     def cycles(*words):
-        out = io.StringIO()
-        call_command("cycles", *words, "--json", stdout=out)
-        return [(row["id"], row["status"]) for row in json.loads(out.getvalue())["cycles"]]
+        return [(row["id"], row["status"]) for row in answered("cycles", *words)["cycles"]]
 
     assert cycles() == [(cycle.pk, "RUNNING")]
     with pytest.raises(CommandError, match="for a reason only"):
