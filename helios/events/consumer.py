@@ -95,7 +95,8 @@ class Consumer:
         if fault:
             self._set_aside(entry, fault)
         elif last:
-            self._rows(entry).update(state=PoisonMessage.State.DONE)
+            rows = PoisonMessage.objects.filter(topic=entry.topic, group=self.group, entry=entry.id)
+            rows.update(state=PoisonMessage.State.DONE)
         with self.bus.asking():
             pipe = self.bus.client.pipeline(transaction=True)
             pipe.xack(key(entry.topic), self.group, entry.id)
@@ -123,8 +124,3 @@ class Consumer:
         of_group = PoisonMessage.objects.filter(topic=entry.topic, group=self.group).order_by("-pk")
         PoisonMessage.objects.filter(pk__in=[row.pk for row in of_group.only("pk")[KEPT : KEPT + AT_ONCE]]).delete()
         logger.bind(topic=entry.topic, group=self.group, entry=entry.id, fault=fault).error("bus.set_aside")
-
-    def _rows(self, entry: Entry) -> Any:
-        return PoisonMessage.objects.filter(topic=entry.topic, group=self.group, entry=entry.id).exclude(
-            state=PoisonMessage.State.DONE
-        )

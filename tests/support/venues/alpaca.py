@@ -51,7 +51,7 @@ class StandIn(Server):
         }
         return {f"x-ratelimit-{name}": f"{value}" for name, value in told.items()}
 
-    def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+    def route(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         if (headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")) != (KEY_ID, SECRET):
             return HTTPStatus.FORBIDDEN, {"message": "forbidden."}
         if path in QUOTES:

@@ -35,7 +35,7 @@ class StandIn(Server):
         self.skew = timedelta(seconds=skew_s)
         self.depths: dict[str, dict[str, list[tuple[str, str]]]] = {}  # bids and asks by pair
 
-    def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+    def route(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         match path.removeprefix(API):
             case "/exchangeInfo":
                 return HTTPStatus.OK, {"timezone": "UTC", "symbols": self.pairs}

@@ -95,9 +95,9 @@ class Server:
         with self.lock:
             self.asked[parts.path] += 1
             wrong = self.refused(parts.path) or self.faults.taken(parts.path)
-        return wrong or self.route(target, parts.path, query, headers)
+        return wrong or self.route(parts.path, query, headers)
 
-    def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+    def route(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         raise NotImplementedError
 
     def refused(self, path: str) -> Answer | None:

@@ -31,7 +31,7 @@ class StandIn(Server):
     def limits(self, status: int) -> dict[str, str]:
         return {"x-valr-ratelimited": "true"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
 
-    def route(self, target: str, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+    def route(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
         match path.split("/")[2:]:
             case ["public", "pairs"]:
                 found: Any = self.pairs
