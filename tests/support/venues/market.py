@@ -46,13 +46,17 @@ class Streaming:
 
     def start(self) -> None:
         script = ROOT / "tests" / "support" / "venues" / "streamer.py"
-        self.before = self._n_subscribed()
+        self.before = self._n_subscribed(), self.venue.stream.n_subscribed
         argv = [sys.executable, str(script), self.venue.url, str(self.clock.path), *self.symbols]
         self.stack.start(ProcessSpec(name="stream", argv=argv))
 
     def connected(self) -> None:
-        """Until the process that was started last knows that it has subscribed."""
-        self.stack.wait_for(lambda: self._n_subscribed() > self.before, what="a subscription")
+        """Until the process that was started last knows that it has subscribed, and the venue does."""
+        logged, there = self.before
+        stream = self.venue.stream
+        self.stack.wait_for(
+            lambda: self._n_subscribed() > logged and stream.n_subscribed > there, what="a subscription"
+        )
 
     def _n_subscribed(self) -> int:
         log = self.stack.log("stream")

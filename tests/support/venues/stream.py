@@ -59,14 +59,15 @@ class Stream(Listeners):
     def asked(self, client: Client, message: dict[str, Any]) -> None:
         if message["type"] == "PING" and not self.deaf:
             client.send(json.dumps({"type": "PONG"}))
-        for one in message.get("subscriptions", ()):
+        subscriptions = message.get("subscriptions", ())
+        for one in subscriptions:
             client.wanted[one["event"]] = set(one["pairs"])
-            self.n_subscribed += 1
             for depth in (self.depths[pair] for pair in one["pairs"] if pair in self.depths and not self.deaf):
                 if one["event"] == "FULL_ORDERBOOK_UPDATE":
                     client.send(depth.whole())
                 elif one["event"] == "AGGREGATED_ORDERBOOK_UPDATE":
                     client.send(_text(one["event"], depth.pair, depth.aggregated()))
+        self.n_subscribed += len(subscriptions)
 
     def _tell(self, kind: str, pair: str, data: dict[str, Any]) -> None:
         self._send(kind, pair, _text(kind, pair, data))
