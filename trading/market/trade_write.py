@@ -56,10 +56,12 @@ def _fresh(rows: Sequence[TradeRow], kept: Iterable[TradeRow]) -> list[TradeRow]
     by its figures: so many alike as are kept are these. A kept one without an id may be told with one later.
     """
     known, found = set[tuple[str, datetime, str]](), list[TradeRow]()
+    nameless = {row[:2] for row in rows if not row[2]}
     alike, unnamed, n_made = Counter[Any](), Counter[Any](), Counter[tuple[str, datetime]]()
     for symbol, at, name, *figures in kept:
         known.add((symbol, at, name))
-        alike[symbol, at, *figures] += 1
+        if (symbol, at) in nameless:
+            alike[symbol, at, *figures] += 1
         of_moment, _, number = name.rpartition("-")
         if of_moment == f"{microseconds(at)}" and number.isdecimal():
             unnamed[symbol, at, *figures] += 1
