@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError
 
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.redaction import printable
@@ -22,7 +21,7 @@ Options = Mapping[str, Any]
 class SubjectCommand(PlainCommand, ABC):
     """What a subject's command adds: its actions, a method `_<action>` for each, their arguments and their text."""
 
-    subject: ClassVar[str]  # flag, breaker, ...: as a sentence speaks of its tables
+    subject: ClassVar[str]  # flag, breaker, ...: as a sentence speaks of it
     actions: ClassVar[Mapping[str, str]]  # what each does
     reasons: ClassVar[Collection[str]]  # those that take one
     nameless: ClassVar[Collection[str]]
@@ -57,15 +56,8 @@ class SubjectCommand(PlainCommand, ABC):
             self.arguments(name, action)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Run one action; a mistake of the person ends in one sentence and exit status 1."""
-        try:
-            answer = self.act(options)
-        except ProgrammingError as error:
-            raise CommandError(
-                f"the {self.subject} tables must exist, do not: run `manage.py migrate` first"
-            ) from error
-        except OperationalError as error:
-            raise CommandError(f"the database must answer, did not: {str(error).splitlines()[0]}") from error
+        """Run one action and print its answer."""
+        answer = self.act(options)
         if options["json"]:
             self.stdout.write(json.dumps(answer, default=str, indent=2))
         else:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, ProgrammingError
 
 from helios import flags
 from helios.flags import services
@@ -142,24 +141,6 @@ def test_mistakes_end_in_one_sentence(words: list[str], sentence: str) -> None:
     with pytest.raises(CommandError, match=sentence) as caught:
         run(*words)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (ProgrammingError("relation does not exist"), "run `manage.py migrate` first"),
-        (OperationalError("connection refused\nIs the server running?"), "did not: connection refused$"),
-    ],
-)
-def test_a_database_that_is_not_ready_ends_in_one_sentence(
-    error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(FeatureFlag.objects, "order_by", fail)
-    with pytest.raises(CommandError, match=sentence):
-        run("list")
 
 
 def test_a_person_without_a_name_is_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
