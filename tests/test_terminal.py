@@ -138,7 +138,7 @@ def test_every_entry_point_leaves_by_the_terminal() -> None:
     own = [name for name in found.stdout.split() if name.startswith(floors)]
     # No terminal is theirs: pipes and sockets are, and the caretaker of the servers has outlived its command.
     children = {"helios/modules/gate/__main__.py", "helios/modules/parsing_process.py"}
-    children |= {"helios/warm_process.py", "helios/stack/idle_process.py"}
+    children |= {"helios/warm_process.py", "helios/stack/idle_process.py", "trading/market/feeds/typed_process.py"}
     assert {"helios/stack/up.py", "examples/stories.py"} <= set(own)
     for name in {"manage.py", *own} - children:
         text = (ROOT / name).read_text(encoding="utf-8")
