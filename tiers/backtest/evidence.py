@@ -1,8 +1,9 @@
 """What the model in service knows, on bars that it did not see: pure figures, and sentences that follow from them.
 
 The log loss of a forecast is that of "will it move?" and, where it moved, that of "where to?" (the chain rule), so
-what a model gains on the class frequencies of its training falls into these two parts. Intervals come from a block
-bootstrap over bars: symbols of one bar and horizons that overlap count as one piece of evidence.
+what a model gains on the class frequencies of its training falls into these two parts. Losses are means over bars of
+the means over symbols; hits and moves up are counted, each forecast once. Intervals come from a block bootstrap over
+bars: symbols of one bar and horizons that overlap count as one piece of evidence.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SEED = 0  # of every run: who could choose it would choose what is said of a mod
 _CHUNK = 2_000_000  # blocks drawn at once
 _FLOOR = 1e-12
 _ROUNDING = 1e-9  # less is no difference
+_N_LOSSES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +110,11 @@ def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) ->
     lean = np.sign(said[:, :, BUY] - said[:, :, SELL])
     up, right = forward > 0.0, lean * forward > 0.0  # no move is neither side's
     parts = [naive[place] - mine[place] for place in (0, 1)]
-    columns = [sum(parts), *parts, right.astype(np.float64) - up, right, up, sum(mine), sum(naive)]
-    by_bar = _of_bars(np.stack(columns, axis=2), known)
-    means, drawn = by_bar.mean(axis=0), block_means(by_bar, block)
-    gain, moving, direction, above = (estimate(means[k], drawn[:, k]) for k in range(4))
+    losses = np.stack([sum(parts), *parts, sum(mine), sum(naive)], axis=2)
+    counts = _of_bars(np.stack([right.astype(np.float64) - up, right, up, known], axis=2), known)
+    by_bar = np.hstack([_of_bars(losses, known) / counts[:, -1:], counts])
+    means, drawn = (_with_shares(each) for each in (by_bar.mean(axis=0), block_means(by_bar, block)))
+    gain, moving, direction, above = (estimate(means[k], drawn[:, k]) for k in (0, 1, 2, 5))
     sharpe, above_frequencies = _sharpes(result.lead, block)
     return Evidence(
         start=result.run.ts[first],
@@ -121,10 +124,10 @@ def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) ->
         gain_on_moving=moving,
         gain_on_direction=direction,
         hit_rate_above_always_up=above,
-        hit_rate=float(means[4]),
-        always_up=float(means[5]),
-        log_loss=float(means[6]),
-        class_frequencies_log_loss=float(means[7]),
+        hit_rate=float(means[6]),
+        always_up=float(means[7]),
+        log_loss=float(means[3]),
+        class_frequencies_log_loss=float(means[4]),
         sharpe=sharpe,
         sharpe_above_class_frequencies=above_frequencies,
         says=(*what_it_knows(gain, moving, direction, above), *what_it_earns(sharpe, above_frequencies)),
@@ -141,11 +144,14 @@ def _losses(probability: FloatArray, outcome: OutcomeArray) -> tuple[FloatArray,
 
 
 def _of_bars(values: FloatArray, known: BoolArray) -> FloatArray:
-    """(n_bars, n_figures) means over the known symbols of each bar that has one."""
-    counted = known.sum(axis=1)
-    total = np.where(known[:, :, None], values, 0.0).sum(axis=1)
-    out: FloatArray = total[counted > 0] / counted[counted > 0, None]
+    """(n_bars, n_figures) sums over the known symbols of each bar that has one."""
+    out: FloatArray = np.where(known[:, :, None], values, 0.0).sum(axis=1)[known.any(axis=1)]
     return out
+
+
+def _with_shares(means: FloatArray) -> FloatArray:
+    """(..., n_figures) the losses, and what is counted behind them as shares of the last count, of the forecasts."""
+    return np.concatenate([means[..., :_N_LOSSES], means[..., _N_LOSSES:-1] / means[..., -1:]], axis=-1)
 
 
 def block_means(values: FloatArray, block: int, *, seed: int = SEED, n_resamples: int = N_RESAMPLES) -> FloatArray:

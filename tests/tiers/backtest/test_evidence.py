@@ -78,9 +78,8 @@ def test_the_figures_are_those_of_plain_loops_over_the_bars_that_were_not_seen()
         n += len(known)
         outcomes = [int(MADE.outcome[row, c]) for c in known]
         gains.append(np.mean([math.log(said[row, c, o] / PRIOR[o]) for c, o in zip(known, outcomes, strict=True)]))
-        up = [MADE.forward[row, c] > 0 for c in known]
-        hits.append(np.mean([(said[row, c, 2] - said[row, c, 0]) * MADE.forward[row, c] > 0 for c in known]))
-        ups.append(np.mean(up))
+        hits += [(said[row, c, 2] - said[row, c, 0]) * MADE.forward[row, c] > 0 for c in known]
+        ups += [MADE.forward[row, c] > 0 for c in known]
     assert (found.n_forecasts, found.n_bars) == (n, len(gains))
     assert found.start == BARS.ts[until + 1].item()
     assert found.gain.value == pytest.approx(np.mean(gains), rel=1e-9)
@@ -89,6 +88,31 @@ def test_the_figures_are_those_of_plain_loops_over_the_bars_that_were_not_seen()
     assert (found.hit_rate, found.always_up) == (pytest.approx(np.mean(hits)), pytest.approx(np.mean(ups)))
     assert found.hit_rate_above_always_up.value == pytest.approx(np.mean(hits) - np.mean(ups))
     assert found.gain.low < found.gain.value < found.gain.high
+
+
+def test_each_forecast_counts_once_where_most_bars_have_one_symbol_alone() -> None:
+    said = RNG.dirichlet((3.0, 4.0, 3.0), size=BARS.close.shape)
+    alone = np.arange(BARS.n_bars) % 7 < 5
+    said[alone, 1:] = np.nan  # as a coin's hours beside those of stocks
+    found, rows = told(said), range(100, BARS.n_bars - 5)
+    hits, ups, n, gains = [], [], [], []
+    for row in rows:
+        known = [c for c in range(1 if alone[row] else 3) if MADE.outcome[row, c] >= 0]
+        gains.append(
+            np.mean([math.log(said[row, c, MADE.outcome[row, c]] / PRIOR[MADE.outcome[row, c]]) for c in known])
+        )
+        hits.append(sum((said[row, c, 2] > said[row, c, 0]) == (MADE.forward[row, c] > 0) for c in known))
+        ups.append(sum(MADE.forward[row, c] > 0 for c in known))
+        n.append(len(known))
+    assert (found.n_forecasts, found.hit_rate) == (sum(n), pytest.approx(sum(hits) / sum(n)))
+    assert found.always_up == pytest.approx(sum(ups) / sum(n))
+    assert found.gain.value == pytest.approx(np.mean(gains))  # a mean over bars, as the log loss is
+    above, rng, n_blocks, drawn = found.hit_rate_above_always_up, np.random.default_rng(0), len(rows) // 10, []
+    for starts in rng.integers(0, len(rows) - 9, size=(10_000, n_blocks)):
+        block = (starts[:, None] + np.arange(10)).ravel()
+        drawn.append((np.take(hits, block).sum() - np.take(ups, block).sum()) / np.take(n, block).sum())
+    assert above.value == pytest.approx((sum(hits) - sum(ups)) / sum(n))
+    assert (above.low, above.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
 
 
 @pytest.mark.parametrize("lean", [-0.01, 0.0, 0.01])
@@ -103,8 +127,8 @@ def test_a_price_that_did_not_move_is_no_hit_of_either_side(lean: float) -> None
         known = [c for c in range(3) if made.outcome[row, c] >= 0]
         if known:
             moves = [coarse[row + 5, c] - coarse[row, c] for c in known]
-            ups.append(sum(move > 0 for move in moves) / len(moves))
-            downs.append(sum(move < 0 for move in moves) / len(moves))
+            ups += [move > 0 for move in moves]
+            downs += [move < 0 for move in moves]
             still += moves.count(0.0)
     assert found is not None
     assert still > found.n_forecasts / 4
