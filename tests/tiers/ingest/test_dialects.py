@@ -189,6 +189,33 @@ def test_lists_structures_and_bytes_are_left_packed(tmp_path: Path, kind: str):
     assert said == "prices.parquet must have columns of times, numbers or text, had none"
 
 
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+def test_a_column_of_lists_that_a_bar_needs_is_named(tmp_path: Path, kind: str):
+    said = refused(typed(kind, Open=pl.concat_list("Open"), Close=pl.struct("Close")), tmp_path, name=f"prices.{kind}")
+    assert said == (
+        f"prices.{kind} must have column open, close; it has Date, High, Low, Volume; Open, Close, of lists, "
+        "structures or bytes, not read"
+    )
+    said = refused(typed(kind, Date=pl.concat_list("Date")), tmp_path, name=f"prices.{kind}", time_column="Date")
+    assert said.endswith("Close, Volume; Date, of lists, structures or bytes, not read")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+@pytest.mark.parametrize("type_", [pl.Categorical, pl.Enum(["1", "1.5", "2", "2,250.0", "2024-01-02", "2024-01-03"])])
+def test_text_of_few_words_is_text(tmp_path: Path, kind: str, type_: pl.DataType):
+    columns = {
+        "Date": ["2024-01-02", "2024-01-03"],
+        "Open": ["1.5", "1.5"],
+        "High": ["2", "2,250.0"],
+        "Low": ["1", "1"],
+        "Close": ["1.5", "2"],
+    }
+    content = typed(kind, **{name: pl.Series(values).cast(type_) for name, values in columns.items()})
+    got = read(content, tmp_path, name=f"prices.{kind}")
+    assert (got.open.tolist(), got.high.tolist(), got.close.tolist()) == ([1.5, 1.5], [2.0, 2250.0], [1.5, 2.0])
+    assert got.ts.astype("datetime64[D]").astype(str).tolist() == ["2024-01-03", "2024-01-04"]
+
+
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("kind", ["parquet", "feather"])
 def test_a_typed_file_that_unpacks_to_more_than_memory_holds_is_to_be_imported_in_parts(tmp_path: Path, kind: str):

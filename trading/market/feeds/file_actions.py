@@ -91,8 +91,7 @@ class ActionFile:
         kinds = _kinds(by_name, named=bool(named))
         if not date or not kinds:
             raise DataError(
-                f"{name} must have a column date and one of split or dividend, or action with value; it has "
-                f"{', '.join(sheet.frame.columns)}"
+                f"{name} must have a column date and one of split or dividend, or action with value; it has {sheet.has}"
             )
         wide = np.flatnonzero(sheet.width > 0)
         if len(wide):

@@ -69,7 +69,13 @@ def is_header(names: Sequence[str]) -> bool:
     return len(known & {*PRICES}) > 1 or bool(_of_trade(known))
 
 
-def find(names: Sequence[str], source: str, *, chosen: str = "") -> Columns:
+def listed(names: Sequence[str], unread: Sequence[str]) -> str:
+    """The columns of a file, in words; of the unread ones, that they are."""
+    left = f"; {', '.join(unread)}, of lists, structures or bytes, not read" if unread else ""
+    return ", ".join(_REPEATED.sub("", name) for name in names) + left
+
+
+def find(names: Sequence[str], source: str, *, chosen: str = "", unread: Sequence[str] = ()) -> Columns:
     """The columns of a bar, or of a trade; `chosen` is the one of its time.
 
     Raises: DataError, which says which are missing or there twice.
@@ -79,12 +85,12 @@ def find(names: Sequence[str], source: str, *, chosen: str = "") -> Columns:
         by_name.setdefault(OTHER_NAMES.get(plain(name), plain(name)), []).append(name)
     fields = _of_trade(by_name) or FIELDS
     time = (chosen,) if chosen else _time(by_name)
+    shown = listed(names, unread)
     if chosen and chosen not in names:
-        raise DataError(f"{source} must have the column {chosen} that --time-column names; it has {', '.join(names)}")
+        raise DataError(f"{source} must have the column {chosen} that --time-column names; it has {shown}")
     missing = [name for name in fields if name not in by_name]
     if not time or missing:
         wanted = ", ".join(["a time (ts, timestamp, datetime or date)"] * (not time) + missing)
-        shown = ", ".join(_REPEATED.sub("", name) for name in names)
         if not any(re.search("[A-Za-z]", _REPEATED.sub("", name)) for name in names):
             raise DataError(f"{source} row 1: expected the names of the columns ({wanted}), was {shown}")
         raise DataError(f"{source} must have column {wanted}; it has {shown}")

@@ -61,7 +61,7 @@ def _chosen(
         if rows.any():
             return sheet.take(rows.to_numpy())
     shown = "; ".join(f"column {name} has {', '.join(names[:SHOWN])}" for name, names in found.items())
-    nothing = f"it has no column such as symbol or ticker, but {', '.join(sheet.frame.columns)}"
+    nothing = f"it has no column such as symbol or ticker, but {sheet.has}"
     raise DataError(f"{source} must have rows of {chosen}, that --file-symbol names; {shown or nothing}")
 
 

@@ -41,13 +41,19 @@ class Sheet:
     """What a file holds; `rows` is (n_rows,) and counts as an editor does, a text's header included.
 
     `width` is (n_rows,): how many values a row has, where that is more than there are columns, else 0.
-    `separator` is empty where values have types.
+    `separator` is empty where values have types. `unread` are columns of lists, structures and bytes.
     """
 
     frame: pl.DataFrame
     rows: npt.NDArray[np.int64]
     width: npt.NDArray[np.int64]
     separator: str = ""
+    unread: tuple[str, ...] = ()
+
+    @property
+    def has(self) -> str:
+        """The columns, in words."""
+        return file_columns.listed(self.frame.columns, self.unread)
 
     def take(self, kept: npt.NDArray[np.bool_]) -> Sheet:
         """The rows of a mask."""
@@ -127,12 +133,18 @@ def _refuse_too_many(n_rows: int, n_columns: int, name: str) -> None:
 
 def _typed_sheet(data: bytes, kind: str, name: str) -> Sheet:
     lazy = typed_process.scan(io.BytesIO(data), kind)
-    columns = typed_process.useful(lazy.collect_schema())
+    schema = lazy.collect_schema()
+    columns = typed_process.useful(schema)
     if not columns:
         raise DataError(f"{name} must have columns of times, numbers or text, had none")
     _refuse_too_many(lazy.select(pl.len()).collect().item(), len(columns), name)
     frame = _read_apart(data, kind, name)
-    return Sheet(frame=frame, rows=np.arange(1, frame.height + 1), width=np.zeros(frame.height, np.int64))
+    return Sheet(
+        frame=frame,
+        rows=np.arange(1, frame.height + 1),
+        width=np.zeros(frame.height, np.int64),
+        unread=tuple(each for each in schema if each not in columns),
+    )
 
 
 def _read_apart(data: bytes, kind: str, name: str) -> pl.DataFrame:

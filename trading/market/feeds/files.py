@@ -193,7 +193,7 @@ def table_from_frame(symbol: str, timeframe: str, frame: pl.DataFrame) -> BarTab
 
 def _rows(sheet: Sheet, source: FileSource) -> FileRows:
     name = source.path.name
-    columns = file_columns.find(sheet.frame.columns, name, chosen=source.time_column)
+    columns = file_columns.find(sheet.frame.columns, name, chosen=source.time_column, unread=sheet.unread)
     if sheet.frame.is_empty():
         raise DataError(f"{name} must hold bars, had only a header")
     sheet = rows_of(sheet, source.symbol, name, chosen=source.file_symbol)

@@ -25,6 +25,13 @@ def useful(schema: pl.Schema) -> list[str]:
     return [name for name, kind in schema.items() if not kind.is_nested() and kind not in (pl.Binary, pl.Object)]
 
 
+def read(lazy: pl.LazyFrame) -> pl.DataFrame:
+    """The columns of use; text that is kept as a number for each of its words is text."""
+    schema = lazy.collect_schema()
+    words = [pl.col(name).cast(pl.String) for name, kind in schema.items() if kind in (pl.Categorical, pl.Enum)]
+    return lazy.select(useful(schema)).with_columns(words).collect()
+
+
 def scan(file: IO[bytes], kind: str) -> pl.LazyFrame:
     """The file, of which nothing but its head is read yet."""
     return pl.scan_parquet(file) if kind == ".parquet" else pl.scan_ipc(file)
@@ -37,8 +44,7 @@ def main(kind: str) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (READ_S, READ_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        lazy = scan(io.BytesIO(sys.stdin.buffer.read()), kind)
-        frame = lazy.select(useful(lazy.collect_schema())).collect()
+        frame = read(scan(io.BytesIO(sys.stdin.buffer.read()), kind))
         if frame.estimated_size() > MAX_BYTES:
             sys.exit(TOO_LARGE)
         frame.write_ipc(sys.stdout.buffer, compression="uncompressed")
