@@ -24,8 +24,8 @@ def check(symbol: str, found: FileActions, *, replaced: bool) -> list[str]:
     say.
     """
     actions = found.actions
-    if not replaced:
-        _refuse_doubles(symbol, actions)
+    stored = [] if replaced else read.actions([symbol], Timeframe.D1)
+    _refuse_doubles(symbol, actions, stored)
     known: dict[str, dict[datetime, action_evidence.Span]] = {}
     for timeframe, ex_ts, before, after in read.nights(symbol, action_evidence.moments(actions)):
         known.setdefault(timeframe, {})[ex_ts] = before, after
@@ -33,16 +33,18 @@ def check(symbol: str, found: FileActions, *, replaced: bool) -> list[str]:
     for nights in judged:
         if sentence := action_evidence.contradiction(symbol, nights):
             raise DataError(sentence)
-    return min((action_evidence.unclear(nights) for nights in judged if nights), key=len, default=[])
+    unclear = min((action_evidence.unclear(nights) for nights in judged if nights), key=len, default=[])
+    together = {(each.ex_ts, each.kind): each for each in (*stored, *actions)}
+    return [*unclear, *action_evidence.of_today(together.values())]
 
 
-def _refuse_doubles(symbol: str, actions: Sequence[Action]) -> None:
+def _refuse_doubles(symbol: str, actions: Sequence[Action], stored: Sequence[Action]) -> None:
     known = {(each.ex_ts, each.kind) for each in actions}
-    for stored in read.actions([symbol], Timeframe.D1):
-        for new in actions if (stored.ex_ts, stored.kind) not in known else ():
-            if new.kind is stored.kind and abs(new.ex_ts - stored.ex_ts) <= SAME_EVENT:
+    for old in stored:
+        for new in actions if (old.ex_ts, old.kind) not in known else ():
+            if new.kind is old.kind and abs(new.ex_ts - old.ex_ts) <= SAME_EVENT:
                 raise DataError(
-                    f"{symbol} must have each action on one day, and the {new} seems to be the stored {stored}: "
+                    f"{symbol} must have each action on one day, and the {new} seems to be the stored {old}: "
                     "--replace with a file of all its actions corrects a day; a file with both says that there were two"
                 )
 

@@ -1,4 +1,4 @@
-"""Whether prices show the splits and dividends of their time, or are adjusted for them already. Pure.
+"""Whether prices show the splits and dividends of their time, or are adjusted already, as dividends may be, too. Pure.
 
 Each night with an action has the likelihood of its move under both, with the moves of the nights around it as measure:
 Student's t with three degrees of freedom, by their median. Of 449,000 nights of the S&P 500 (2015 to 2020) that were
@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -155,6 +156,37 @@ def unclear(nights: Sequence[Night]) -> list[str]:
             "as they were traded: adjusted ones are adjusted twice"
         )
     return found
+
+
+def of_today(actions: Iterable[Action]) -> list[str]:
+    """A sentence where dividends before splits are not shown to be those of a share of their day.
+
+    From the last dividend before a split to the first one behind it an amount a share falls by the split's ratio, where
+    both are as they were paid, and stays where they are told as of a share of today. All splits together say which, by
+    least squares of these steps, in logarithms: 1 or 0.
+    """
+    by_time = sorted(actions, key=lambda each: each.ex_ts)
+    splits, paid = ([each for each in by_time if each.is_split is kind] for kind in (True, False))
+    if not (splits and paid and paid[0].ex_ts <= splits[-1].ex_ts):
+        return []
+    steps = [
+        (math.log(before.value / after.value), math.log(shares_since(splits, before.ex_ts, after.ex_ts)), before, after)
+        for before, after in pairwise(paid)
+    ]
+    size = sum(expected**2 for _, expected, *_ in steps)
+    if size and sum(step * expected for step, expected, *_ in steps) / size > 0.5:
+        return []
+    told = (
+        f"whether the dividends before the {splits[-1]} are those of a share of their day cannot be told, as no split "
+        "lies between two dividends"
+    )
+    if size:
+        *_, before, after = max(steps, key=lambda each: abs(each[1]))
+        told = (
+            f"WARNING: the dividends before the {splits[-1]} seem to be those of a share of today, since the {before} "
+            f"goes on behind a split as the {after}"
+        )
+    return [told + ". They must be as they were paid; yfinance divides each by the splits behind it"]
 
 
 def _paid(nights: Sequence[Night]) -> list[Night]:

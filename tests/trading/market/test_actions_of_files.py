@@ -127,6 +127,47 @@ def test_a_file_twice_changes_nothing_and_a_correction_keeps_what_it_replaced(wr
     assert event.data["corrected"] == [["dividend of 3.29 on 2014-05-08", "dividend of 3.3 on 2014-05-08"]]
 
 
+AS_PAID = ("2014-05-08,3.29,0", "2014-06-09,0,7", "2014-08-07,0.47,0", "2020-08-07,.82,0", "2020-08-31,0,4")
+OF_TODAY = ("2014-05-08,.1175,0", "2014-06-09,0,7", "2014-08-07,.1175,0", "2020-08-07,.205,0", "2020-08-31,0,4")
+RAISED = ("2004-06-02,.4,0", "2004-08-30,0,2", "2004-09-01,.45,0")  # Bank of America: .80 was paid before
+REVERSE = ("2014-05-08,.5,0", "2014-06-09,0,1:5", "2014-08-07,.5,0")
+PAID_NO_MORE = ("2014-05-08,3.29,0", "2014-06-09,0,7")
+
+
+@pytest.mark.parametrize(
+    ("lines", "seem"),
+    [
+        (OF_TODAY, "0.1175 on 2014-05-08 goes on behind a split as the dividend of 0.1175 on 2014-08-07"),
+        (RAISED, "the dividends before the split 2 for 1 on 2004-08-30 seem to be those of a share of today"),
+        (REVERSE, "the dividends before the split 1 for 5 on 2014-06-09 seem to be those of a share of today"),
+        (
+            PAID_NO_MORE,
+            "the dividends before the split 7 for 1 on 2014-06-09 are those of a share of their day cannot be told",
+        ),
+    ],
+)
+def test_dividends_of_a_share_of_today_are_warned_of(write, lines, seem: str):
+    (sentence,) = run(write("Date,Dividends,Stock Splits", *lines))["assumed"]
+    assert seem in sentence
+    assert sentence.startswith("WARNING") is (lines != PAID_NO_MORE)
+    assert sentence.endswith("They must be as they were paid; yfinance divides each by the splits behind it")
+
+
+@pytest.mark.parametrize(
+    "lines", [AS_PAID, AS_PAID[:4], ("2004-06-02,.8,0", "2004-08-30,0,2", "2004-09-01,.45,0"), OF_TODAY[-1:]]
+)
+def test_dividends_as_they_were_paid_are_stored_without_a_word(write, lines):
+    assert run(write("Date,Dividends,Stock Splits", *lines))["assumed"] == []
+
+
+def test_dividends_are_judged_by_stored_splits_and_dividends_too(write):
+    assert run(write("date,split", "2014-06-09,7"))["assumed"] == []
+    assert run(write("date,dividend", "2014-08-07,0.47", name="late.csv"))["assumed"] == []
+    (sentence,) = run(write("date,dividend", "2014-05-08,0.47", name="early.csv"))["assumed"]
+    assert sentence.startswith("WARNING: the dividends before the split 7 for 1 on 2014-06-09 seem")
+    assert run(write("date,dividend", "2014-05-08,3.29", name="paid.csv"))["assumed"] == []
+
+
 def test_a_stored_action_on_another_day_is_refused_until_a_file_says_which_is_right(write):
     run(write("date,dividend", "2014-05-08,3.29", "2014-08-07,0.47"))
     moved = write("date,dividend", "2014-05-12,3.3", name="moved.csv")
