@@ -38,7 +38,7 @@ def conf(_state: Any, **_: object) -> dict[str, Any]:
     return {}
 
 
-broker.guard(app.amqp.queues)
+broker.guard(app.amqp.queues, app.tasks)
 
 if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it from a set-up of its own
     from helios.stack import flower

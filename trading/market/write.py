@@ -24,7 +24,7 @@ from trading.market.bars import FIELDS, Bars
 from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.instruments import ensure_instrument, usual
 from trading.market.lots import Lot
-from trading.market.timestamps import stamp, utc
+from trading.market.timestamps import stamp, utc, utc_times
 from trading.models import Book, CorporateAction, EngineeredFeatures, Instrument, MarketOHLC, Order
 from trading.symbols import check as check_symbol
 
@@ -188,6 +188,23 @@ def upsert_bars(
         if total.corrected:
             _tell(batches, source, total)
     return total
+
+
+def add_bars(batches: Sequence[Bars], source: str) -> UpsertResult:
+    """As `upsert_bars` of those of which no bar is stored; those that are stored stay as they are."""
+    with transaction.atomic():
+        lock_bars(batches)
+        return upsert_bars([_new(batch) for batch in batches], source)
+
+
+def _new(bars: Bars) -> Bars:
+    of_time = {"timeframe": bars.timeframe, "bar_ts__gte": utc(bars.ts[0]), "bar_ts__lte": utc(bars.ts[-1])}
+    stored = MarketOHLC.objects.filter(symbol__in=bars.symbols, **of_time).values_list("symbol", "bar_ts")
+    close, rows = bars.close.copy(), {ts: row for row, ts in enumerate(utc_times(bars.ts))}
+    for symbol, bar_ts in stored:
+        if bar_ts in rows:
+            close[rows[bar_ts], bars.symbols.index(symbol)] = np.nan
+    return dataclasses.replace(bars, close=close)
 
 
 def lock_bars(batches: Sequence[Bars], *, also: Iterable[str] = ()) -> None:

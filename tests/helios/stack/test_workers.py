@@ -43,6 +43,10 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
         stack.wait_for(lambda: queues.type("maintenance") != b"string", what="a queue again")
         queues.lpush("maintenance", "no message", "{}", "[1]", '{"properties": 1}', "[" * 9_000)
         with Connection(url) as broker:
+            far = {"eta": "2090-01-01T00:00:00+00:00"}
+            for name, headers in (("no.such", {}), ("sentinel.heartbeat", far)):
+                app.send_task(name, queue="maintenance", connection=broker, headers=headers)
+            app.send_task("sentinel.heartbeat", queue="maintenance", connection=broker, soft_time_limit="b")
             for name, args in (("tiers.predict", [1]), ("celery.map", [{"task": "tiers.predict"}, [1]])):
                 app.send_task(name, args, queue="maintenance", connection=broker)
         told = env.var_dir / "logs" / "maintenance.out"
@@ -51,6 +55,8 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
             stack.wait_for(
                 lambda said=sentence: said in told.read_text(), what="a task that is none of its own refused"
             )
+        for told_of in ("must be one of ours", "limits of time must be numbers", "must be due within 1:00:00"):
+            stack.wait_for(lambda said=told_of: said in told.read_text(), what=told_of)
         (child,) = descendants(running.pids()["gpu"])[-1:]
         assert "spawn" in " ".join(psutil.Process(child).cmdline()), "CUDA must not be forked"
         readied = "SELECT 1 FROM module_processes WHERE component = 'gpu' AND pid = %s"

@@ -64,6 +64,20 @@ def test_a_file_writes_over_no_stored_bar(bars, times, tmp_path):
     assert list(MarketOHLC.objects.filter(symbol="IBM").order_by("bar_ts").values()) == before
 
 
+def test_a_cycle_writes_over_no_stored_higher_bar(db, clean_redis):
+    """One's own bars of an hour need not be those that minutes make."""
+    hour = datetime(2024, 3, 1, 16, 0, tzinfo=UTC)
+    instruments.ensure_instrument("BTC/USD", "crypto")
+    market_service.upsert_bars(make_minutes(60, "BTC/USD", first="2024-03-01T15:01"), source="file:minutes.csv")
+    own = make_minutes(1, "BTC/USD", timeframe="1h", first="2024-03-01T16:00", seed=9)
+    market_service.upsert_bars(own, source="file:hours.csv")
+    before = MarketOHLC.objects.filter(timeframe="1h").values().get()
+    cycle = chain.start(make_book(timeframe="1m", symbols=["BTC/USD"]), hour, send=False)
+    stages.run_stage(cycle.pk, Stage.INGEST)
+    assert MarketOHLC.objects.filter(timeframe="1h").values().get() == before
+    assert {bar.timeframe for bar in MarketOHLC.objects.filter(source="table")} == {"5m", "15m"}
+
+
 # --- when a cycle may start ---
 
 

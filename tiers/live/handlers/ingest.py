@@ -82,7 +82,7 @@ def _write(
     record.record(cycle, answer)
     # What was read from the table is in it: only the higher bars that close here may be new.
     fresh = list(result.higher) if book.feed.kind is FeedKind.TABLE else [result.accepted, *result.higher]
-    inserted = market_service.upsert_bars(fresh, source=str(book.feed)).inserted if fresh else 0
+    inserted = market_service.add_bars(fresh, source=str(book.feed)).inserted if fresh else 0
     # Only now: nobody who halts the book waits for an import of its bars.
     book = cycle.book = books.locked(book.pk)
     with_actions = [each.symbol for each in traded if each.actions_from and each.actions_from < cycle.bar_ts]
