@@ -51,10 +51,10 @@ class SelfContainedTask(Task):  # type: ignore[type-arg]
         Raises: `Rejected` in the worker of maintenance for what is not its own: whoever reaches a queue can send to it
         whatever he likes, and its role of the database may do more than that of others.
         """
-        if os.environ.get("HELIOS_COMPONENT") == MAINTENANCE and (queue := _queue_of(self)) != MAINTENANCE:
-            raise Rejected(f"task {self.name} must run in a worker of queue {queue}, was sent to {MAINTENANCE}")
         if self.request.called_directly:
             return super().__call__(*args, **kwargs)
+        if os.environ.get("HELIOS_COMPONENT") == MAINTENANCE and (queue := _queue_of(self)) != MAINTENANCE:
+            raise Rejected(f"task {self.name} must run in a worker of queue {queue}, was sent to {MAINTENANCE}")
         try:
             return self.run(*args, **kwargs)
         except Retry as retry:
