@@ -1,6 +1,5 @@
 """The Celery entry point: `celery -A celery_app worker|beat`."""
 
-import gc
 import os
 import sys
 import warnings
@@ -12,6 +11,7 @@ from celery.worker.control import inspect_command
 
 from helios import broker
 from helios.celery import app
+from helios.liveness import settle
 from helios.stack.environment import load_env_or_exit
 
 load_env_or_exit()
@@ -68,8 +68,7 @@ def _ready(**_: object) -> None:
     if COMPONENT != "maintenance":
         swap_worker.start()
         warmup.gpu() if COMPONENT == "gpu" else warmup.cpu()
-    gc.freeze()  # what is loaded stays: it is not looked through for rubbish, nor is a cycle's work at every turn
-    gc.set_threshold(50_000)
+    settle()
 
 
 @worker_process_shutdown.connect

@@ -18,7 +18,10 @@ MINUTE = np.timedelta64(60, "s")
 
 
 def measure() -> list[dict[str, Any]]:
-    """One row a kind of work."""
+    """One row a kind of work, as in the process that streams."""
+    from helios.liveness import settle  # noqa: PLC0415 - once Django is set up, as below
+
+    settle()
     return [_bars(), _stream(), _latency()]
 
 

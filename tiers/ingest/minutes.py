@@ -139,8 +139,11 @@ class Minutes:
             length = timeframes.seconds(timeframe) * SECOND
             for close in range(before // length * length + length, self.until + 1, length):
                 minutes = range(close - length + MINUTE, close + 1, MINUTE)
-                n = sum(self.known.get(each) is not None or each in self.unusable for each in minutes)
-                if n and all(each in self.known for each in minutes):
+                if minutes[0] not in self.known:  # else all are, since what is known goes on up to `until`
+                    continue
+                n = sum(row is not None for row in map(self.known.get, minutes))
+                n += len(self.unusable.intersection(minutes)) if self.unusable else 0
+                if n:
                     found.append(Higher(timeframe=timeframe, close=close, n=n))
         return found
 

@@ -49,7 +49,7 @@ SELECT made.*
 FROM unnest(%s::text[], %s::timestamptz[], %s::interval[]) WITH ORDINALITY AS w(symbol, last, length, place)
 CROSS JOIN LATERAL (
     SELECT count(*), (array_agg(open ORDER BY bar_ts))[1], max(high), min(low),
-        (array_agg(close ORDER BY bar_ts DESC))[1], sum(volume ORDER BY bar_ts)
+        (array_agg(close ORDER BY bar_ts))[count(*)], sum(volume ORDER BY bar_ts)
     FROM market_ohlc WHERE symbol = w.symbol AND timeframe = '1m' AND bar_ts > w.last - w.length AND bar_ts <= w.last
 ) made ORDER BY w.place
 """

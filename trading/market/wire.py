@@ -6,6 +6,7 @@ microseconds since 2000-01-01 UTC.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,13 @@ def encode(bars: Bars, source: str) -> tuple[bytes, int]:
     """
     parts, total = [HEADER], 0
     since_2000 = (bars.ts - _EPOCH_2000) // _MICROSECOND
-    for column, symbol in enumerate(bars.symbols):
-        own = np.flatnonzero(~np.isnan(bars.close[:, column]))
-        texts = {"symbol": symbol.encode(), "timeframe": bars.timeframe.encode(), "source": source.encode()}
-        columns = [(key, "S", len(text)) for key, text in texts.items()]
+    names = [symbol.encode() for symbol in bars.symbols]
+    texts = {"timeframe": bars.timeframe.encode(), "source": source.encode()}
+    exists = ~np.isnan(bars.close.T)
+    for length, run in groupby(range(len(names)), key=lambda column: len(names[column])):
+        of_run = np.array([*run])  # symbols of one length have rows of one layout
+        of_symbol, own = np.nonzero(exists[of_run])
+        columns = [("symbol", "S", length), *((key, "S", len(text)) for key, text in texts.items())]
         columns += [("ts", ">i8", 8), *((field, ">f8", 8) for field in FIELDS)]
         rows = np.zeros(len(own), _layout(columns))
         rows["n"] = len(columns)
@@ -45,9 +49,10 @@ def encode(bars: Bars, source: str) -> tuple[bytes, int]:
             rows[f"{key}_size"] = size
         for key, text in texts.items():
             rows[key] = text
+        rows["symbol"] = np.array([names[column] for column in of_run])[of_symbol]
         rows["ts"] = since_2000[own]
         for field in FIELDS:
-            rows[field] = getattr(bars, field)[own, column]
+            rows[field] = getattr(bars, field)[own, of_run[of_symbol]]
         parts.append(rows.tobytes())
         total += len(own)
     return b"".join((*parts, TRAILER)), total

@@ -8,16 +8,17 @@ from decimal import Decimal
 import pytest
 from django.db import IntegrityError
 
+from trading.market.timestamps import microseconds
 from trading.market.trade_write import TradeRow, store_trades
 from trading.models import MarketTrade
 
 pytestmark = pytest.mark.django_db
 T = datetime(2026, 1, 31, 23, 59, 59, 123456, tzinfo=UTC)
-US = int(T.timestamp() * 1_000_000)
+US = microseconds(T)
 
 
 def row(trade_id: str = "", *, price: float = 10.0, side: str = "BUY", symbol: str = "X", later_s: int = 0) -> TradeRow:
-    return symbol, T + timedelta(seconds=later_s), trade_id, side, price, 0.5
+    return symbol, US + later_s * 1_000_000, trade_id, side, price, 0.5
 
 
 def stored() -> list[str]:

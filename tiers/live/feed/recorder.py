@@ -16,6 +16,7 @@ from loguru import logger
 
 from helios import events
 from helios.breakers import breaker
+from helios.db import statements
 from helios.db.partitions import ensure_partitions
 from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
@@ -31,12 +32,16 @@ from trading.market.read import of_minutes
 from trading.market.timeframes import seconds
 from trading.market.timestamps import moment
 from trading.market.trade_write import store_trades
-from trading.models import FeedCoverage, OrderBookSnapshot
+from trading.models import OrderBookSnapshot
 from trading.venues.streaming import Ticker
 
 DATABASE = "postgres_db"
 TELL_S: Final = 60.0
 _TOLD: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
+_COVER: Final = """
+INSERT INTO feed_coverage (symbol, until, updated_at) SELECT *, now() FROM unnest(%s::text[], %s::timestamptz[])
+ON CONFLICT (symbol) DO UPDATE SET until = excluded.until, updated_at = now() RETURNING 1
+"""
 _Rows = dict[tuple[str, str], dict[int, Row]]  # by symbol and timeframe, and by close
 
 
@@ -89,12 +94,8 @@ def ticker_event(symbol: str, told: Ticker) -> Event:
 
 def cover(until: dict[str, int]) -> None:
     """Note that all minutes of these symbols are known up to these moments."""
-    FeedCoverage.objects.bulk_create(
-        [FeedCoverage(symbol=symbol, until=moment(us)) for symbol, us in sorted(until.items())],
-        update_conflicts=True,
-        unique_fields=["symbol"],
-        update_fields=["until", "updated_at"],
-    )
+    symbols = sorted(until)
+    statements.fetch(_COVER, [symbols, [moment(until[symbol]) for symbol in symbols]])
 
 
 def _higher(told: Sequence[Told]) -> _Rows:
@@ -119,7 +120,7 @@ def _batches(rows: _Rows) -> list[Bars]:
 def _table(symbol: str, timeframe: str, rows: dict[int, Row]) -> BarTable:
     closes = sorted(rows)
     ts = np.array(closes, "datetime64[us]")
-    return bar_table(symbol, timeframe, ts, [np.array([rows[close][k] for close in closes], float) for k in range(5)])
+    return bar_table(symbol, timeframe, ts, [*np.array([rows[close] for close in closes], float).T])
 
 
 def _judged(tables: list[BarTable]) -> list[BarTable]:
@@ -148,7 +149,7 @@ def tell_bad(problems: Sequence[Problem]) -> None:
 def _write_trades(told: Sequence[Told]) -> None:
     store_trades(
         [
-            (one.closed.symbol, moment(at), trade_id, side, price, quantity)
+            (one.closed.symbol, at, trade_id, side, price, quantity)
             for one in told
             for at, price, quantity, side, trade_id in one.closed.trades
             if price > 0 and quantity > 0

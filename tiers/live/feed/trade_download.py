@@ -9,7 +9,6 @@ from typing import Final
 from helios.errors import Transient
 from tiers.ingest.bar_problems import Problem
 from tiers.ingest.trades import judge
-from trading.market.timestamps import utc_times
 from trading.market.trade_write import store_trades
 from trading.market.trades import Trades, joined
 from trading.venues.base import MarketData, Pair
@@ -47,5 +46,6 @@ def fetch_trades(venue: MarketData, pair: Pair, after: datetime, until: datetime
     judged = judge(joined(tables), not_after=until)
     good = judged.trades
     columns = [getattr(good, name).tolist() for name in ("trade_id", "side", "price", "quantity")]
-    inserted = store_trades(list(zip([pair.symbol] * good.n_trades, utc_times(good.ts), *columns, strict=True)))
+    times = good.ts.astype("datetime64[us]").astype(int).tolist()
+    inserted = store_trades(list(zip([pair.symbol] * good.n_trades, times, *columns, strict=True)))
     return FetchedTrades(inserted=inserted, unchanged=good.n_trades - inserted, bad=judged.rejected)

@@ -18,6 +18,7 @@ from helios import flags
 from helios.db.failures import UNAVAILABLE
 from helios.env import get_env
 from helios.errors import Rejected, Transient, error_text
+from helios.liveness import settle
 from helios.plain_command import PlainCommand
 from helios.system_checks import OF_SETTINGS
 from tiers.live import relay
@@ -61,6 +62,7 @@ async def _until_told(exchange: str | None, given: list[str] | None) -> None:
         named = {one: _names(one, given)}
     relaying = threading.Thread(target=relay.keep_telling, args=(stop := threading.Event(),))
     relaying.start()
+    settle()
     streaming = [asyncio.create_task(_stream(*each)) for each in named.items()]
     ending = asyncio.create_task(asked.wait())
     await asyncio.wait([*streaming, ending], return_when=asyncio.FIRST_COMPLETED)
