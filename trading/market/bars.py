@@ -126,9 +126,10 @@ def union(tables: Sequence[BarTable], timeframe: str) -> Bars:
     stamps = [one.ts for one in tables]
     ts = np.unique(np.concatenate(stamps)) if stamps else np.empty(0, "datetime64[us]")
     grid: dict[str, Any] = {name: np.full((len(ts), len(tables)), np.nan) for name in FIELDS}
-    if len(ts) == 1:  # as of the bars of a minute, of which there are many symbols' together
+    together = len(ts) == 1 and all(one.n_rows for one in tables)  # as many symbols' bars of one minute
+    if together:
         grid = {name: np.array([getattr(one, name) for one in tables]).T for name in FIELDS}
-    for column, one in enumerate(tables if len(ts) > 1 else ()):
+    for column, one in enumerate(() if together else tables):
         rows = np.searchsorted(ts, one.ts)
         for name in FIELDS:
             grid[name][rows, column] = getattr(one, name)
