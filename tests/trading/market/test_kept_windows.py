@@ -14,6 +14,7 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from helios.db.partitions import ensure_partitions
 from helios.redis_client import connect
 from tests.support.market_bars import FIELDS, make_bars, same
 from tiers.contracts import Bars
@@ -227,3 +228,16 @@ def test_without_valkey_every_process_reads_the_table(monkeypatch: pytest.Monkey
     away = connect("redis://127.0.0.1:1/0", timeout_s=0.5)
     monkeypatch.setattr(shared_windows, "_client", lambda _: away)
     assert anew(utc(bars.ts[59]))
+
+
+def test_bars_that_follow_are_looked_up_in_a_session_that_began_with_an_empty_table():
+    names = tuple(f"S{n}" for n in range(50))
+    bars = make_bars(8, *names, first="1971-03-01T00:01")
+    ensure_partitions("market_ohlc", "year", utc(bars.ts[0]), utc(bars.ts[-1]))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE market_ohlc_y1971")
+        for row in range(bars.n_bars):
+            market.upsert_bars(bars.rows(slice(row, row + 1)), "test")
+        cursor.execute("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'market_ohlc_y1971'")
+        (n_read,) = cursor.fetchone()
+    assert n_read < 10 * bars.n_bars * len(names)  # each symbol's question would read the whole table
