@@ -71,6 +71,6 @@ def _happened(rule: Rule, decisions: list[Decision]) -> dict[tuple[str, datetime
 
 def _joined(before: Bars, after: Bars) -> tuple[FloatArray, tuple[datetime, ...]]:
     """Closes and times of the two stretches; the later one begins where the earlier one ends."""
-    fresh = ~np.isin(after.ts, before.ts)
+    fresh = ~np.isin(after.ts, before.ts, assume_unique=True)
     times = utc_times(np.concatenate([before.ts, after.ts[fresh]]))
     return np.concatenate([before.close, after.close[fresh]]), times

@@ -99,11 +99,12 @@ def left_over(prepared: Prepared) -> BoolArray:
     if stored is None:
         return np.zeros(0, dtype=np.bool_)
     mine, theirs = (np.stack([getattr(table, name) for name in PRICES], axis=1) for table in (base, stored))
-    at: dict[bytes, list[int]] = {}
-    for number, each in enumerate(mine):
-        at.setdefault(each.tobytes(), []).append(number)
-    lone = np.flatnonzero((theirs.max(axis=1) > theirs.min(axis=1)) & ~np.isin(stored.ts, base.ts))
-    once = [(row, rows[0]) for row in lone if len(rows := at.get(theirs[row].tobytes(), [])) == 1]
+    lone = np.flatnonzero((theirs.max(axis=1) > theirs.min(axis=1)) & ~np.isin(stored.ts, base.ts, assume_unique=True))
+    at: dict[bytes, list[int]] = {theirs[row].tobytes(): [] for row in lone}
+    for number, each in enumerate(mine if at else ()):
+        if (rows := at.get(each.tobytes())) is not None:
+            rows.append(number)
+    once = [(row, rows[0]) for row in lone if len(rows := at[theirs[row].tobytes()]) == 1]
     shifts = np.array([base.ts[there] - stored.ts[row] for row, there in once], "timedelta64[us]")
     found = np.zeros(stored.n_rows, dtype=np.bool_)
     for shift in np.unique(shifts[np.abs(shifts) <= np.timedelta64(REACH)]):

@@ -19,6 +19,7 @@ from tiers.contracts import (
     Trades,
     calendar,
     concatenated,
+    distinct,
     split,
     stamp,
     timeframes,
@@ -145,9 +146,9 @@ def partly_filled(prepared: Prepared, calendar_name: str) -> TimeArray:
     (base,) = split(prepared.batches[0])
     if not (names := targets(base.timeframe)):
         return base.ts[:0]
-    closes = np.unique(bucket_close(base.ts, names[-1]))
+    closes = distinct(bucket_close(base.ts, names[-1]))
     made = _made(base, names[-1], calendar(calendar_name), utc(closes[-1]), prepared)
-    return np.setdiff1d(closes, made.whole.ts)
+    return np.setdiff1d(closes, made.whole.ts, assume_unique=True)
 
 
 def completed(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
@@ -182,7 +183,7 @@ def _kept(symbol: str, close: datetime) -> Problem:
 
 def merged(base: BarTable, stored: BarTable) -> BarTable:
     """The bars of both by time; where both have one, that of `base` counts."""
-    both = concatenated([base, stored.take(~np.isin(stored.ts, base.ts))])
+    both = concatenated([base, stored.take(~np.isin(stored.ts, base.ts, assume_unique=True))])
     return both.take(np.argsort(both.ts))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import BarTable, Calendar, TimeArray, timeframes
+from tiers.contracts import BarTable, Calendar, TimeArray, distinct, timeframes
 from tiers.contracts.errors import DataError
 
 FEWEST = 3  # distances; fewer say nothing
@@ -20,7 +20,7 @@ def check(table: BarTable, hours: Calendar, *, source: str) -> None:
 
     Distances count in bars of the calendar, so that nights and holidays are none. Raises: DataError.
     """
-    ts = np.unique(table.ts[~np.isnat(table.ts)])
+    ts = distinct(table.ts[~np.isnat(table.ts)])
     if len(ts) <= FEWEST:
         return
     apart_s = float(np.median(np.diff(ts).astype(np.int64))) * TICK_S

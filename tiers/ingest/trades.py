@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from tiers.contracts import BarTable, BoolArray, Trades, bar_table, stamp, utc
+from tiers.contracts import BarTable, BoolArray, Trades, bar_table, distinct, stamp, utc
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import bucket_starts
 from tiers.ingest.bar_problems import Code, Problem
@@ -37,7 +37,7 @@ def check_trades(trades: Trades, *, source: str) -> None:
 
     Raises: DataError.
     """
-    ts = np.unique(trades.ts[~np.isnat(trades.ts)])
+    ts = distinct(trades.ts[~np.isnat(trades.ts)])
     if len(ts) > FEWEST and len(ts) == trades.n_trades and not (ts.astype(np.int64) % MINUTE).any():
         raise DataError(
             f"{source} must hold trades, was {len(ts)} rows at full minutes, no two of them at one: prices at such "

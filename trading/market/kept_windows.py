@@ -17,7 +17,7 @@ import numpy as np
 from helios.db import statements
 from trading.market import read, shared_windows
 from trading.market.actions import Action
-from trading.market.bars import FIELDS, Bars
+from trading.market.bars import FIELDS, Bars, distinct
 from trading.market.timeframes import seconds
 from trading.market.timestamps import stamp, utc
 from trading.models import Instrument
@@ -120,7 +120,7 @@ def _joined(bars: Bars, new: list[tuple[Any, ...]], n_bars: int) -> Bars:
     """The last `n_bars` own bars of each symbol, of a window and of rows that come after them."""
     places, _, moments, *fields = zip(*new, strict=True)
     times = np.array([stamp(moment) for moment in moments])
-    ts = np.union1d(bars.ts, times)
+    ts = distinct(np.concatenate([bars.ts, times]))
     before, since = np.searchsorted(ts, bars.ts), np.searchsorted(ts, times)
     grid = {name: np.full((len(ts), bars.n_symbols), np.nan) for name in FIELDS}
     for name, values in zip(FIELDS, fields, strict=True):

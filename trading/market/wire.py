@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trading.market.bars import FIELDS, Bars
+from trading.market.bars import FIELDS, Bars, distinct
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)  # signature, no flags, no extension
 TRAILER = b"\xff\xff"
@@ -65,11 +65,10 @@ def decode(data: bytes, symbols: tuple[str, ...], timeframe: str) -> Bars:
     """COPY data of the symbol's number (int4), bar_ts and the five fields -> `Bars` on the union timeline."""
     body = memoryview(data)[len(HEADER) : -len(TRAILER)]
     rows: npt.NDArray[np.void] = np.frombuffer(body, _READ)
-    ticks = rows["ts"].astype(np.int64)
-    timeline = np.unique(ticks)
-    at = (np.searchsorted(timeline, ticks), rows["symbol"].astype(np.intp))
-    grid: dict[str, Any] = {field: np.full((len(timeline), len(symbols)), np.nan) for field in FIELDS}
+    times = _EPOCH_2000 + rows["ts"].astype("timedelta64[us]")
+    ts = distinct(times)
+    at = (np.searchsorted(ts, times), rows["symbol"].astype(np.intp))
+    grid: dict[str, Any] = {field: np.full((len(ts), len(symbols)), np.nan) for field in FIELDS}
     for field in FIELDS:
         grid[field][at] = rows[field]
-    ts = _EPOCH_2000 + timeline.astype("timedelta64[us]")
     return Bars(timeframe=timeframe, symbols=symbols, ts=ts, **grid)

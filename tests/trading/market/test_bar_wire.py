@@ -3,12 +3,14 @@ from __future__ import annotations
 import struct
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.market_bars import FIELDS, make_bars
 from tiers.contracts import Bars
 from trading.market import wire
+from trading.market.bars import distinct
 
 
 def plain_encode(bars: Bars, source: str) -> bytes:
@@ -56,3 +58,10 @@ def test_decoding_puts_rows_of_any_order_on_the_union_timeline():
 def test_no_rows_are_no_bars():
     bars = wire.decode(wire.HEADER + wire.TRAILER, ("A",), "1d")
     assert (bars.n_bars, bars.symbols) == (0, ("A",))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 500])
+def test_each_time_once_is_what_numpy_finds(n: int):
+    rng = np.random.default_rng(n)
+    times = np.datetime64("2024-01-01", "us") + rng.integers(0, 300, n) * np.timedelta64(60, "s")
+    np.testing.assert_array_equal(distinct(times), np.unique(times))

@@ -110,7 +110,7 @@ def _silence(venue: MarketData, pair: Pair, timeframe: str, after: datetime, unt
     stored = MarketOHLC.objects.filter(symbol=pair.symbol, timeframe=timeframe, bar_ts__gt=after, bar_ts__lte=until)
     have = np.array([stamp(ts) for ts in stored.values_list("bar_ts", flat=True)], "datetime64[us]")
     due = calendar(USUAL_CALENDARS[pair.asset_class]).grid(timeframe, stamp(after), stamp(until))
-    lacking = utc_times(np.setdiff1d(due, have))
+    lacking = utc_times(np.setdiff1d(due, have, assume_unique=True))
     if not lacking:
         return None
     first = max(after, lacking[0] - timedelta(seconds=seconds(timeframe)))

@@ -102,7 +102,7 @@ def _due(pair: Pair, span: tuple[datetime, datetime]) -> TimeArray:
 def _lacking(pair: Pair, span: tuple[datetime, datetime]) -> TimeArray:
     """Those of them without a bar."""
     have = [stamp(ts) for ts in bar_times([pair.symbol], Timeframe.M1, span[0])]
-    return np.setdiff1d(_due(pair, span), np.array(have, "datetime64[us]"))
+    return np.setdiff1d(_due(pair, span), np.array(have, "datetime64[us]"), assume_unique=True)
 
 
 def _parts(due: TimeArray, lacking: TimeArray) -> Iterator[tuple[datetime, datetime]]:
