@@ -85,6 +85,7 @@ def _seven_tiers() -> dict[str, Any]:
     from tiers.backtest.engine import Config, run_helios  # noqa: PLC0415
     from tiers.contracts import Switches  # noqa: PLC0415
     from tiers.contracts.parameters import PipelineParams  # noqa: PLC0415
+    from tiers.features.catalog import FEATURE_SET, SET_VERSION  # noqa: PLC0415
     from tiers.live import inference  # noqa: PLC0415
     from trading.registry import artefacts  # noqa: PLC0415
     from trading.registry import read as models  # noqa: PLC0415
@@ -99,7 +100,7 @@ def _seven_tiers() -> dict[str, Any]:
             phases[str(clock["what"])] = phases.get(str(clock["what"]), 0.0) + now - float(clock["at"])
             clock.update(at=now, what=what)
 
-    model = artefacts.loaded(models.champion("1d", "base-v1", "1.0.0", ("AAPL",)), inference.in_use().load)
+    model = artefacts.loaded(models.champion("1d", FEATURE_SET, SET_VERSION, ("AAPL",)), inference.in_use().load)
     began = time.perf_counter()
     run_helios(
         bars,

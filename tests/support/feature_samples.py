@@ -77,3 +77,18 @@ def hard_cases() -> dict[str, Bars]:
 def column(features: FloatArray, name: str) -> FloatArray:
     """(n_bars, n_symbols) of one feature."""
     return features[:, :, catalog.NAMES.index(name)]
+
+
+def in_ticks(n_bars: int, n_symbols: int = 1, *, tick: str = "0.01", seed: int = 1) -> Bars:
+    """A walk of a few ticks a bar, so that many moves and prices are equal, as those of a quiet minute are."""
+    rng = np.random.default_rng(seed)
+    shape = (n_bars, n_symbols)
+    close = 40_000 + np.cumsum(rng.integers(-2, 3, shape), axis=0)
+    opened = close + rng.integers(-1, 2, shape)
+    high, low = (
+        np.maximum(opened, close) + rng.integers(0, 3, shape),
+        np.minimum(opened, close) - rng.integers(0, 3, shape),
+    )
+    per_unit = round(1 / float(tick))
+    prices = {name: values / per_unit for name, values in (("open", opened), ("high", high), ("low", low))}
+    return bars_from(close / per_unit, **prices, volume=np.exp(rng.normal(5.0, 1.0, shape)))

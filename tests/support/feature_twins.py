@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
 
 Series = Sequence[float]
 
@@ -76,12 +78,17 @@ def rsi(p: Plain, t: int) -> float:
     return 2 * up / (up + down) - 1
 
 
+def _exact(price: float) -> Decimal:
+    """The price as it is written, in whole ticks."""
+    return Decimal(repr(float(price)))
+
+
 def _directional(p: Plain, t: int) -> tuple[list[float], list[float], list[float]]:
     plus, minus, tr = [], [], []
     for i in range(1, t + 1):
-        up, down = p.high[i] - p.high[i - 1], p.low[i - 1] - p.low[i]
-        plus.append(up if up > down and up > 0 else 0.0)
-        minus.append(down if down > up and down > 0 else 0.0)
+        up, down = _exact(p.high[i]) - _exact(p.high[i - 1]), _exact(p.low[i - 1]) - _exact(p.low[i])
+        plus.append(float(up) if up > down and up > 0 else 0.0)
+        minus.append(float(down) if down > up and down > 0 else 0.0)
         tr.append(p.tr(i))
     return plus, minus, tr
 
@@ -158,8 +165,12 @@ def _pressure(p: Plain, t: int, n: int, weight: Callable[[int], float]) -> float
 
 
 def mfi(p: Plain, t: int) -> float:
-    flow = [math.copysign(p.typical(i) * p.volume[i], p.typical(i) - p.typical(i - 1)) for i in range(t - 13, t + 1)]
-    return sum(flow) / sum(abs(f) for f in flow)
+    exact = [sum(map(_exact, (p.high[i], p.low[i], p.close[i]))) for i in range(t - 14, t + 1)]
+    flow = [
+        p.typical(i) * p.volume[i] * ((now > before) - (now < before))
+        for i, (before, now) in zip(range(t - 13, t + 1), pairwise(exact), strict=True)
+    ]
+    return sum(flow) / sum(abs(f) for f in flow) if any(flow) else 0.0
 
 
 def _location(p: Plain, t: int) -> float:
@@ -190,8 +201,10 @@ def autocorrelation(p: Plain, t: int) -> float:
 
 
 def variance_ratio(p: Plain, t: int) -> float:
-    five = [math.log(p.close[i] / p.close[i - 5]) for i in range(t - 59, t + 1)]
-    return _tilde(statistics.pvariance(five) / 5, statistics.pvariance(p.returns(t, 60)))
+    returns = p.returns(t, 60)
+    mean = sum(returns) / 60
+    five = sum((sum(returns[i : i + 5]) - 5 * mean) ** 2 for i in range(56))
+    return _tilde(five / (5 * 56 * (1 - 5 / 60)), statistics.variance(returns))
 
 
 def _scaled(n: int) -> Callable[[Plain, int], float]:

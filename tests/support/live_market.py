@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from helios.breakers import CircuitOpen
+from tiers.features.catalog import SET_VERSION
 from trading.market import instruments
 from trading.market import write as market
 from trading.market.bars import Bars
@@ -60,7 +61,7 @@ def stored_market() -> None:
         preset="compact",
         role="champion",
         feature_set="base-v1",
-        feature_version="1.0.0",
+        feature_version=SET_VERSION,
         timeframe="1d",
         symbols=["AAPL"],
         horizon_bars=5,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FEATURE_SET, SET_VERSION = "base-v1", "1.0.0"
+FEATURE_SET, SET_VERSION = "base-v1", "1.1.0"
 GROUPS = ("momentum", "trend", "volatility", "volume", "candle", "distribution", "time_of_day")
 
 # Own bars of a symbol that a live call needs for its last row to equal the backtest's to 1e-9. Windowed
@@ -215,7 +215,7 @@ FEATURES: tuple[Feature, ...] = (
         "volume",
         14,
         "money flowing up against down, -1 to 1",
-        "sum of signed flow / sum of flow over 14; 0 without flow",
+        "sum of sign(tp - tp[-1]) tp v / sum of those without their sign over 14; 0 without flow",
         "Quong, Soudack 1989",
     ),
     Feature(
@@ -310,9 +310,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "variance_ratio_5_60",
         "distribution",
-        64,
+        60,
         "trending (> 0) or reverting (< 0), -1 to 1",
-        "variance of 5-bar returns / 5 ~ variance of r, over 60",
+        "sum of (ln(c/c[-5]) - 5 mean r)^2 over 56 / (5 56 (1 - 5/60)) ~ sum of (r - mean r)^2 / 59, over 60",
         "Lo, MacKinlay 1988",
     ),
     Feature(

@@ -7,7 +7,7 @@ import talib
 
 from tiers.contracts import FloatArray
 from tiers.features.own_bars import Formula, OwnBars
-from tiers.features.rolling import lag, mean, ratio, variance
+from tiers.features.rolling import ROUNDING, lag, mean, ratio
 
 # Third and fourth moments come from power sums: with less variance than this share of the mean square (returns
 # that are 1000 times steadier than they are large) what is left of them after cancelling is rounding.
@@ -44,8 +44,11 @@ def _autocorrelation_60(bars: OwnBars) -> FloatArray:
 
 
 def _variance_ratio_5_60(bars: OwnBars) -> FloatArray:
-    five_bars = np.log(bars.close / lag(bars.close, 5))
-    per_bar, single = variance(five_bars, 60) / 5.0, bars.moments_60[2]
+    moved, n_moves = np.log(bars.close / lag(bars.close, 5)), 60 - 5 + 1
+    (first, _, spread), square = bars.moments_60, mean(moved * moved, n_moves)
+    around = square - 10.0 * first * mean(moved, n_moves) + 25.0 * first * first  # moves about five mean returns
+    around[around <= ROUNDING * square] = 0.0
+    per_bar, single = around / (5.0 * (1.0 - 5.0 / 60.0)), spread * (60.0 / 59.0)
     return ratio(per_bar - single, per_bar + single)
 
 

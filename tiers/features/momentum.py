@@ -7,7 +7,7 @@ import talib
 
 from tiers.contracts import FloatArray
 from tiers.features.own_bars import Formula, OwnBars
-from tiers.features.rolling import lag, mean, ratio, total
+from tiers.features.rolling import direction, lag, mean, ratio, total
 
 
 def _scaled_return(bars: OwnBars, n: int) -> FloatArray:
@@ -28,7 +28,7 @@ def _stoch_d_14(bars: OwnBars) -> FloatArray:
 def _cci_20(bars: OwnBars) -> FloatArray:
     index = bars.each(talib.CCI, bars.high, bars.low, bars.close, periods=(20,)) / 100.0
     typical = bars.high + bars.low + bars.close
-    moved = total(np.abs(typical - lag(typical, 1)), 19)
+    moved = total(np.abs(direction(typical - lag(typical, 1), typical)), 19)
     return np.where(moved == 0, 0.0, index)
 
 

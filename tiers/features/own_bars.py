@@ -12,6 +12,7 @@ import talib
 
 from tiers.contracts import BoolArray, FloatArray, TimeArray
 from tiers.features import rolling
+from tiers.features.directional import directional
 
 Formula = Callable[["OwnBars"], FloatArray]
 
@@ -117,6 +118,11 @@ class OwnBars:
     def ema_26(self) -> FloatArray:
         """The longest exponential average in use: a longer one would need a longer live window."""
         return self.ema(26)
+
+    @cached_property
+    def directional(self) -> tuple[FloatArray, FloatArray]:
+        """+DI less -DI and ADX, both over 14 bars and by 100."""
+        return directional(self.high, self.low, self.close, 14)
 
     @cached_property
     def still_14(self) -> BoolArray:

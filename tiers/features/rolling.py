@@ -15,6 +15,9 @@ from tiers.contracts import FloatArray
 
 # A variance below this share of the mean square is rounding, not movement.
 ROUNDING = 1e-12
+# Prices that differ by less than this share of themselves are equal: no market's tick is so small, and what is left of
+# ticks that are added and taken away in binary is smaller yet.
+TIE = 1e-10
 
 
 def total(values: FloatArray, n: int) -> FloatArray:
@@ -57,6 +60,11 @@ def spread(first: FloatArray, second: FloatArray) -> FloatArray:
     variance = second - first * first
     variance[variance <= ROUNDING * second] = 0.0
     return variance
+
+
+def direction(difference: FloatArray, price: FloatArray) -> FloatArray:
+    """1, -1, or 0 for prices that are equal but for rounding; NaN stays."""
+    return np.where(np.abs(difference) <= TIE * price, 0.0, np.sign(difference))
 
 
 def variance(values: FloatArray, n: int) -> FloatArray:

@@ -11,14 +11,13 @@ from tiers.features.rolling import lag, mean, ratio, total
 
 
 def _adx_14(bars: OwnBars) -> FloatArray:
-    index = bars.each(talib.ADX, bars.high, bars.low, bars.close, periods=(14,)) / 100.0
+    index = bars.directional[1]
     return np.where(bars.still_14 & ~np.isnan(index), 0.0, index)
 
 
 def _di_balance_14(bars: OwnBars) -> FloatArray:
-    plus = bars.each(talib.PLUS_DI, bars.high, bars.low, bars.close, periods=(14,))
-    minus = bars.each(talib.MINUS_DI, bars.high, bars.low, bars.close, periods=(14,))
-    return np.where(bars.still_14 & ~np.isnan(plus), 0.0, (plus - minus) / 100.0)
+    balance = bars.directional[0]
+    return np.where(bars.still_14 & ~np.isnan(balance), 0.0, balance)
 
 
 def _aroon_25(bars: OwnBars) -> FloatArray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from tiers.contracts import FloatArray
 from tiers.features.own_bars import Formula, OwnBars
-from tiers.features.rolling import balance, lag, mean, ratio, total
+from tiers.features.rolling import balance, direction, lag, mean, ratio, total
 
 
 def _relative_volume_20(bars: OwnBars) -> FloatArray:
@@ -20,7 +20,7 @@ def _volume_trend_5_20(bars: OwnBars) -> FloatArray:
 def _mfi_14(bars: OwnBars) -> FloatArray:
     typical = (bars.high + bars.low + bars.close) / 3.0
     flow = typical * bars.volume
-    signed = np.sign(typical - lag(typical, 1)) * flow
+    signed = direction(typical - lag(typical, 1), typical) * flow
     return ratio(total(signed, 14), total(np.abs(signed), 14), empty=0.0)
 
 

@@ -23,6 +23,7 @@ from tests.support.commands import printed
 from tests.tiers.backtest.test_metrics import KEYS
 from tiers.backtest import engine, runs
 from tiers.contracts import Bars
+from tiers.features.catalog import SET_VERSION
 from tiers.management.commands import backtest
 from trading.market import instruments
 from trading.market import write as storage
@@ -54,7 +55,7 @@ def registered(*, until: datetime, role: str = "champion", name: str = "linear-1
         preset="compact",
         role=role,
         feature_set="base-v1",
-        feature_version="1.0.0",
+        feature_version=SET_VERSION,
         timeframe="1d",
         symbols=list(SYMBOLS),
         horizon_bars=5,

@@ -70,7 +70,7 @@ def test_stage_is_a_version_and_one_function():
     hours = replace(hours, timeframe="1h")
     np.testing.assert_array_equal(run({"1d": days, "1h": hours}), compute(hours))
     made = feature_set("1h")
-    assert (made.columns, made.timeframes, str(made)) == (catalog.NAMES, ("1h",), "base-v1 1.0.0")
+    assert (made.columns, made.timeframes, str(made)) == (catalog.NAMES, ("1h",), "base-v1 1.1.0")
 
 
 def test_result_has_a_column_for_each_name_and_keeps_each_history_contiguous():

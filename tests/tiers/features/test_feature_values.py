@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.support.feature_samples import bars_from, column, real
+from tests.support.feature_markets import FIELDS
+from tests.support.feature_samples import bars_from, column, in_ticks, real
 from tests.support.feature_twins import TWINS, Plain
 from tests.support.places import ROOT
 from tiers.features import catalog, compute
@@ -82,3 +83,19 @@ def test_importing_the_stage_loads_no_framework_and_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+@pytest.mark.parametrize("tick", ["0.01", "0.00000001"])
+@pytest.mark.parametrize("name", ["adx_14", "di_balance_14", "mfi_14"])
+def test_ties_are_decided_on_ticks(name: str, tick: str) -> None:
+    bars = in_ticks(150, tick=tick)
+    prices = {field: getattr(bars, field)[:, 0].tolist() for field in FIELDS}
+    rows = range(catalog.LOOKBACK[name], bars.n_bars, 3)
+    slow = [TWINS[name](Plain(ts=bars.ts.tolist(), **prices), row) for row in rows]
+    np.testing.assert_allclose(column(compute.compute(bars), name)[list(rows), 0], slow, rtol=1e-9, atol=1e-10)
+
+
+def test_typical_prices_of_one_sum_of_ticks_stand_still() -> None:
+    wide, narrow = np.array([1.05, 1.01, 1.04]), np.array([1.04, 1.02, 1.04])  # both have a typical price of 310/300
+    high, low, close = np.where(np.arange(60)[:, None] % 2, wide, narrow).T[:, :, None]
+    assert (column(compute.compute(bars_from(close, open=close, high=high, low=low)), "cci_20")[30:] == 0.0).all()

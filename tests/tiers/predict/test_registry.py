@@ -18,6 +18,7 @@ from helios.events.models import SystemEvent
 from tests.support.commands import printed
 from tests.support.live_market import make_bars
 from tests.support.networks import QUICK, card
+from tiers.features.catalog import FEATURE_SET, SET_VERSION
 from tiers.features.compute import compute
 from tiers.predict import artefact
 from tiers.predict.train import TrainParams
@@ -28,7 +29,7 @@ from trading.models import MLModel
 from trading.registry import read as selectors
 from trading.registry import write as registry
 
-BASE = ("base-v1", "1.0.0")
+BASE = (FEATURE_SET, SET_VERSION)
 
 pytestmark = pytest.mark.django_db
 SYMBOLS = ("AAA", "BBB")
