@@ -55,7 +55,7 @@ def test_both_workers_answer_inside_the_block_and_are_gone_after_it(
             stack.wait_for(
                 lambda said=sentence: said in told.read_text(), what="a task that is none of its own refused"
             )
-        for told_of in ("must be one of ours", "limits of time must be numbers", "must be due within 1:00:00"):
+        for told_of in ("must be one of ours", "must read as ours do", "must be due within 1:00:00"):
             stack.wait_for(lambda said=told_of: said in told.read_text(), what=told_of)
         (child,) = descendants(running.pids()["gpu"])[-1:]
         assert "spawn" in " ".join(psutil.Process(child).cmdline()), "CUDA must not be forked"
