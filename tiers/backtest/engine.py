@@ -309,6 +309,7 @@ def _result(
             *kept,
             *reasons.of_actions(run, config.currency),
             *beside,
+            *reasons.of_idle_cash(run if baseline is None else baseline.run, config.currency),
             *reasons.of_gaps(decided, config.calendars, pace),
             *reasons.of_metrics(figures),
         ),

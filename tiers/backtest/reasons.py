@@ -122,6 +122,13 @@ def of_actions(run: Run, currency: str) -> list[str]:
     return [f"Booked on what was held: {booked}."] if booked else []
 
 
+def of_idle_cash(held: Run, currency: str) -> list[str]:
+    """What buy and hold does not do with its dividends."""
+    paid = sum((each.cash for each in held.all_booked if not each.action.is_split), ZERO)
+    told = f"Buy and hold leaves its dividends, {amount(paid, currency)}, as cash, and earns nothing with them."
+    return [told] if paid else []
+
+
 def _cancelled(run: Run) -> list[str]:
     """The orders that a decision ended while they waited, by symbol."""
     told = ", ".join(f"{symbol} {n:,}" for symbol, n in run.cancelled_by_symbol.most_common())

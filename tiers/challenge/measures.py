@@ -24,7 +24,7 @@ from helios.rollouts.core.assignment import Arm
 from helios.rollouts.core.measures import ArmMeasures
 from tiers.challenge import observations, outcomes
 from tiers.challenge.observations import Observation, Totals
-from tiers.contracts.parameters import bars_a_day
+from tiers.contracts.parameters import rows_a_day
 from trading.market.calendars import ALWAYS_OPEN
 
 SETTLED_AFTER: Final = 10  # decisions of a book: by then the orders of a cycle have ended, and the next bars are there
@@ -36,10 +36,14 @@ SELECT d.arm, c.book_id, d.cycle_id, d.symbol, c.timeframe, d.bar_ts, d.shadow, 
        d.value, own.close,
        worth_of_share(d.symbol, d.bar_ts, later.bar_ts, later.close) AS following,
        (b.fee_bps + b.slippage_bps)::float8 AS cost_bps,
-       coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar
+       coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar, markets.both
 FROM rollout_decisions d
 JOIN pipeline_cycles c ON c.id = d.cycle_id
 JOIN portfolio_state b ON b.id = c.book_id
+JOIN (
+    SELECT held.id, coalesce(bool_or(known.calendar = '24/7') AND bool_or(known.calendar <> '24/7'), false) AS both
+    FROM portfolio_state held LEFT JOIN instruments known ON known.symbol = ANY(held.symbols) GROUP BY held.id
+) markets ON markets.id = c.book_id
 LEFT JOIN instruments i ON i.symbol = d.symbol
 LEFT JOIN market_ohlc own ON own.symbol = d.symbol AND own.timeframe = c.timeframe AND own.bar_ts = d.bar_ts
 LEFT JOIN LATERAL (
@@ -92,6 +96,7 @@ class Decision:
     n_orders: int
     n_rejected: int
     calendar: str | None  # None: nobody described the instrument
+    both: bool  # coins and stocks are in the book
 
 
 class Measures:
@@ -232,7 +237,11 @@ def _observed(decision: Decision, loss: float | None, held: Held, before: Before
         loss=loss,
         n_orders=decision.n_orders,
         n_rejected=decision.n_rejected,
-        bars_a_day=bars_a_day(decision.timeframe, closes=decision.calendar != ALWAYS_OPEN),
+        rows_a_day=rows_a_day(
+            decision.timeframe,
+            closes=decision.calendar != ALWAYS_OPEN,
+            both=decision.both and not decision.shadow,  # whose PnL goes from bar to bar of the symbol
+        ),
     )
 
 

@@ -38,7 +38,7 @@ class Observation:
     loss: float | None = None
     n_orders: int = 0
     n_rejected: int = 0
-    bars_a_day: int = 1  # of its market
+    rows_a_day: float = 1  # of what the PnL is of
 
 
 def measures(observations: Iterable[Observation]) -> dict[str, ArmMeasures]:
@@ -61,7 +61,7 @@ def _of_arm(found: Sequence[Observation]) -> ArmMeasures:
         losses=tuple(each.loss for each in forecasts if each.loss is not None),
         pnl_of=tuple((each.cycle, each.symbol) for each in good if each.pnl_bps is not None),
         losses_of=tuple((each.cycle, each.symbol) for each in forecasts),
-        bars_a_day=max((each.bars_a_day for each in good), default=1),
+        rows_a_day=max((each.rows_a_day for each in good), default=1),
         n_orders=sum(each.n_orders for each in good),
         n_rejected=sum(each.n_rejected for each in good),
         exposure=_exposure(good),
@@ -150,7 +150,7 @@ class Totals:
     n_orders: int = 0
     n_rejected: int = 0
     exposure: float | None = None
-    bars_a_day: int = 1
+    rows_a_day: float = 1
     latency_ms: Series[float] = field(default_factory=Series)
     pnl_bps: Series[float] = field(default_factory=Series)
     losses: Series[float] = field(default_factory=Series)
@@ -166,7 +166,7 @@ class Totals:
         self.n_orders += one.n_orders
         self.n_rejected += one.n_rejected
         self.exposure = _larger(self.exposure, one.exposure)
-        self.bars_a_day = max(self.bars_a_day, one.bars_a_day)
+        self.rows_a_day = max(self.rows_a_day, one.rows_a_day)
         for name in _SERIES:
             getattr(self, name).add(key, getattr(one, name))
         if one.pnl_bps:
@@ -181,7 +181,7 @@ class Totals:
         return ArmMeasures(
             n_decisions=self.n_decisions + fresh.n_decisions,
             n_errors=self.n_errors + fresh.n_errors,
-            bars_a_day=max(self.bars_a_day, fresh.bars_a_day),
+            rows_a_day=max(self.rows_a_day, fresh.rows_a_day),
             **{name: getattr(self, name).joined(getattr(fresh, name)) for name in _SERIES},
             n_orders=self.n_orders + fresh.n_orders,
             n_rejected=self.n_rejected + fresh.n_rejected,

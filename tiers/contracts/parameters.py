@@ -59,6 +59,16 @@ def bars_a_day(timeframe: str, *, closes: bool) -> int:
     return -(-SESSION_S // bar_s) if closes else DAY_S // bar_s
 
 
+def rows_a_day(timeframe: str, *, closes: bool, both: bool) -> float:
+    """Rows of a book in a day: the bars of its market. A book of `both` has those of the coins.
+
+    In its daily bars there are the sessions' rows, too, which end at another instant: 252 in 365 days.
+    """
+    if both and seconds(timeframe) >= DAY_S:
+        return 1 + 252 / 365
+    return bars_a_day(timeframe, closes=closes and not both)
+
+
 def bars_a_year(timeframe: str, *, closes: bool) -> int:
     """Bars of 252 US stock sessions, or of 365 days around the clock."""
     return bars_a_day(timeframe, closes=closes) * (252 if closes else 365)

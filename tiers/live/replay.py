@@ -16,11 +16,12 @@ import psycopg2
 from celery import current_app
 from django.db import Error as DatabaseError
 from django.db import connection
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Sum
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from helios import outage
+from helios.db import statements
 from helios.env import get_env
 from helios.errors import Rejected, Transient
 from tiers.live import chain, inference, latency
@@ -240,6 +241,12 @@ def _notified(wait_s: float) -> bool:
     return heard
 
 
+def _largest_fall(book_id: int) -> float:
+    """From the highest equity so far, whoever resumed the book meanwhile: a share of it."""
+    rows = statements.fetch("SELECT max_drawdown FROM v_portfolio_performance WHERE book_id = %s", [book_id])
+    return float(rows[0][0]) if rows else 0.0
+
+
 def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str, Any]:
     """What a replay did: counts, latencies, orders, fills and the book's final figures."""
     book = Book.objects.get(pk=book_id)
@@ -270,7 +277,7 @@ def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str
         "cash": written(book.cash),
         "final_equity": written(equity),
         "total_return_pct": float(equity / book.initial_cash - 1) * 100,
-        "max_drawdown_pct": float(book.snapshots.aggregate(m=Max("drawdown"))["m"] or 0.0) * 100,
+        "max_drawdown_pct": _largest_fall(book_id) * 100,
         "fallbacks": dict(fallbacks.values_list("fallback").annotate(n=Count("pk")).order_by()),
         "ledger": {
             "entries": LedgerEntry.objects.filter(book=book).count(),

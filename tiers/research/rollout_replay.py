@@ -33,7 +33,7 @@ from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights, adjusted
 from tiers.contracts.errors import DataError, Rejected
 from tiers.contracts.feature_sets import until
-from tiers.contracts.parameters import bars_a_day
+from tiers.contracts.parameters import rows_a_day
 from tiers.contracts.protocols import Replaced, Tiers
 from tiers.live import book_params, cycle_flags, inference, lookback
 from tiers.live.book_strategy import Allocation
@@ -279,6 +279,8 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
     earned = (value[1:] - value[:-1] + _flows(result)[1:]) / equity[:-1, None] * observations.BPS
     losses = _losses(data, result) if forecasts else None
     open_always = instruments.around_the_clock(symbols, instruments.named(symbols))
+    both = 0 < len(open_always) < len(symbols)
+    a_day = rows_a_day(data.book.timeframe, closes=not open_always, both=both)
     observed = []
     for row in range(len(run.ts)):
         calls = slice(None) if forecasts else slice(row, row + 1)  # a batch is one call, or one for each model
@@ -296,7 +298,7 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
                     pnl_bps=float(earned[row, column]) if row < len(earned) else None,
                     loss=loss,
                     n_orders=sum(intent.symbol == symbol for intent in run.orders[row]),
-                    bars_a_day=bars_a_day(data.book.timeframe, closes=symbol not in open_always),
+                    rows_a_day=a_day,
                 )
             )
     return observed

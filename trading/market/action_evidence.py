@@ -202,10 +202,9 @@ def _named(paid: Sequence[Night], *, verb: bool = True) -> str:
 
 
 def _usual(around: Iterable[Span]) -> float:
-    """The median size of the moves other than none."""
+    """The median size of the moves other than none; that of few may be a split itself."""
     moves = [abs(math.log(after / before)) for before, after in around if after is not None and before != after]
-    median = float(np.median(moves)) if moves else 0.0
-    return max(median, LEAST if len(moves) >= FEWEST else USUAL)
+    return max(float(np.median(moves)), LEAST) if len(moves) >= FEWEST else USUAL
 
 
 def _likelihood(x: float) -> float:

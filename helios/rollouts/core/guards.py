@@ -72,7 +72,7 @@ def _pnl_deficit(
     champion: ArmMeasures, challenger: ArmMeasures, _seed: int, confidence: float = EITHER_END
 ) -> Difference:
     found = differences.pnl(champion, challenger, confidence=confidence)
-    return Difference(found.interval.scaled(-max(champion.bars_a_day, challenger.bars_a_day)), found.n)
+    return Difference(found.interval.scaled(-max(champion.rows_a_day, challenger.rows_a_day)), found.n)
 
 
 def _log_loss_excess(

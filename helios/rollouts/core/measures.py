@@ -29,7 +29,7 @@ class ArmMeasures:
     losses: tuple[float, ...] = ()  # one a resolved forecast: log loss, lower is better calibrated
     pnl_of: tuple[Place, ...] = ()  # where each PnL was made, in the order of the bars; none: not known
     losses_of: tuple[Place, ...] = ()  # likewise
-    bars_a_day: int = 1  # of the market that has most: PnL of a bar is judged by what it is in a day
+    rows_a_day: float = 1  # of which each has a PnL; of the market that has most: it is judged by what it is in a day
     n_bars: int = 0  # of a replay
     n_seen: int = 0  # of these, bars that a model which decides was trained on: what they show is no evidence
     n_orders: int = 0

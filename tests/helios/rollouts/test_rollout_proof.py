@@ -129,15 +129,15 @@ def test_without_enough_evidence_nothing_succeeds_and_the_bars_that_are_lacking_
 
 
 @pytest.mark.parametrize(
-    ("bars_a_day", "deficit", "passes"), [(1, 4.0, True), (1, 6.0, False), (390, 0.01, True), (390, 0.02, False)]
+    ("rows_a_day", "deficit", "passes"), [(1, 4.0, True), (1, 6.0, False), (390, 0.01, True), (390, 0.02, False)]
 )
-def test_the_limit_of_pnl_is_one_of_a_day_at_every_timeframe(bars_a_day: int, deficit: float, passes: bool) -> None:
+def test_the_limit_of_pnl_is_one_of_a_day_at_every_timeframe(rows_a_day: int, deficit: float, passes: bool) -> None:
     places = tuple((bar, "a") for bar in range(400))
-    champion = ArmMeasures(n_decisions=400, pnl_bps=(1.0,) * 400, pnl_of=places, bars_a_day=bars_a_day)
+    champion = ArmMeasures(n_decisions=400, pnl_bps=(1.0,) * 400, pnl_of=places, rows_a_day=rows_a_day)
     challenger = replace(champion, pnl_bps=(1.0 - deficit,) * 400)
     guard = Guard(metric="pnl_deficit_bps", limit=5, kind=Strength.SOFT, min_samples=30)
     found = judge_guard(guard, {"champion": champion, "challenger": challenger}, REPLAY, seed=1, look=1)
-    assert found.value == pytest.approx(deficit * bars_a_day)
+    assert found.value == pytest.approx(deficit * rows_a_day)
     assert (str(found.outcome) == "passed") is passes
 
 

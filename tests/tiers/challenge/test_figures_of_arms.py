@@ -91,7 +91,7 @@ def test_a_forecast_that_ruled_out_what_happened_costs_much_and_not_infinitely()
 def test_what_decided_nothing_is_only_judged_as_a_forecast():
     mine = [seen(1, loss=0.4, pnl_bps=3.0, weight=0.2, latency_ms=4.0, n_orders=1), seen(2, loss=0.5, failed=True)]
     beside = seen(
-        3, decided=False, loss=0.9, pnl_bps=-50.0, weight=5.0, latency_ms=9e9, n_orders=3, n_rejected=2, bars_a_day=24
+        3, decided=False, loss=0.9, pnl_bps=-50.0, weight=5.0, latency_ms=9e9, n_orders=3, n_rejected=2, rows_a_day=24
     )
     alone, arm = challenger(*mine), challenger(*mine, beside, seen(4, decided=False, failed=True, loss=0.1))
     assert (arm.losses, arm.losses_of) == ((0.4, 0.9), ((1, "AAPL"), (3, "AAPL")))

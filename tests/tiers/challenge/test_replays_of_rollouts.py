@@ -12,6 +12,7 @@ from celery.exceptions import TimeoutError as TookTooLong
 from helios.errors import ModelMissing, Rejected
 from helios.rollouts import providers, services
 from helios.rollouts.core.measures import ArmMeasures
+from helios.rollouts.models import RolloutDecision
 from tests.support import networks
 from tests.support.challengers import BROKEN, BUYS, SAME
 from tests.support.live_market import make_bars
@@ -117,32 +118,45 @@ def test_a_strategy_is_replayed_against_the_tiers(book, times):
     assert both["challenger"].pnl_bps != both["champion"].pnl_bps
 
 
-HOURS = np.datetime64("2024-01-08T00", "us") + np.arange(24 * 60) * np.timedelta64(1, "h")  # of a winter
+def walk(symbol, timeframe, closes):
+    """A random walk that closes at these times."""
+    made = make_bars((symbol,), n_bars=len(closes), seed=5)
+    return replace(made, timeframe=timeframe, ts=closes)
 
 
-def hourly(symbol, hours):
-    """A random walk that closes at these hours."""
-    made = make_bars((symbol,), n_bars=len(hours), seed=5)
-    return replace(made, timeframe="1h", ts=hours)
+def closes_of(timeframe):
+    """Times at which a stock's and a coin's bars close, the last ones in winter."""
+    if timeframe == "1h":
+        coin = np.datetime64("2024-01-08T00", "us") + np.arange(24 * 60) * np.timedelta64(1, "h")
+        stock = coin[np.isin(coin.astype("datetime64[h]").astype(int) % 24, range(15, 22))]
+    else:
+        coin = np.datetime64("2022-01-08T00", "us") + np.arange(770) * np.timedelta64(1, "D")
+        stock = coin + np.timedelta64(21, "h")
+    return stock[np.is_busday(stock.astype("datetime64[D]"))], coin
 
 
-@pytest.mark.parametrize(("symbols", "a_day"), [(("AAPL", "BTC-USDT"), 24), (("BTC-USDT",), 24), (("AAPL",), 7)])
+BOTH = ("AAPL", "BTC-USDT")
+
+
+@pytest.mark.parametrize(
+    ("symbols", "timeframe", "a_day"),
+    [(BOTH, "1h", 24), (BOTH[1:], "1h", 24), (BOTH[:1], "1h", 7), (BOTH, "1d", 617 / 365), (BOTH[:1], "1d", 1)],
+)
 def test_a_bar_of_a_replay_is_the_part_of_a_day_that_it_is_in_a_live_step(
-    db, tmp_path, settings, challenger, symbols, a_day
+    db, tmp_path, settings, challenger, symbols, timeframe, a_day
 ):
-    """In a book of stocks and coins there are as many bars a day as the coins have."""
+    """In a book of stocks and coins there are as many bars a day as the coins have, in daily bars the sessions' too."""
     settings.VAR_DIR = tmp_path
     instruments.ensure_instrument("AAPL", "equity")
     instruments.ensure_instrument("BTC-USDT", "crypto")
-    open_hours = np.isin(HOURS.astype("datetime64[h]").astype(int) % 24, range(15, 22))
-    session = HOURS[open_hours & np.is_busday(HOURS.astype("datetime64[D]"))]
-    for bars in (hourly("AAPL", session), hourly("BTC-USDT", HOURS)):
+    session, day = closes_of(timeframe)
+    for bars in (walk("AAPL", timeframe, session), walk("BTC-USDT", timeframe, day)):
         market.upsert_bars(bars, source="test")
-    networks.serve(tmp_path, *symbols, name="hours", timeframe="1h")
+    networks.serve(tmp_path, *symbols, name="bars", timeframe=timeframe)
     book = books.create_book(
-        "hours",
+        "bars",
         mode="replay",
-        timeframe="1h",
+        timeframe=timeframe,
         symbols=[*symbols],
         initial_cash=Decimal(100_000),
         fee_bps=Decimal(5),
@@ -152,11 +166,15 @@ def test_a_bar_of_a_replay_is_the_part_of_a_day_that_it_is_in_a_live_step(
     )
     row = planned("risk", challenger("risk", SAME["risk"]))
     replayed = rollout_replay.replay(row)
-    assert {arm.bars_a_day for arm in replayed.values()} == {a_day}
+    assert {arm.rows_a_day for arm in replayed.values()} == {a_day}
     row = roll_out("module", "execute", challenger("execute", SAME["execute"]))
     run(book, utc(session[-30]))
+    assert RolloutDecision.objects.exists()
+    shadow = measures.measure(row.pk, row.step, row.measured_since)  # whose PnL goes from bar to bar of a symbol
+    assert {arm.rows_a_day for arm in shadow.values()} == {int(a_day)}
+    RolloutDecision.objects.update(shadow=False)
     live = measures.measure(row.pk, row.step, row.measured_since)
-    assert {arm.bars_a_day for arm in live.values()} == {a_day}
+    assert max(arm.rows_a_day for arm in live.values()) == a_day
 
 
 def test_what_cannot_be_replayed_says_why(book, challenger):

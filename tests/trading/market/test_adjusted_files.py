@@ -176,6 +176,14 @@ def test_a_still_price_shows_nothing_of_small_moves() -> None:
     assert abs(night.odds) < action_evidence.CERTAIN
 
 
+def test_a_night_that_moved_alone_is_no_measure_of_the_others() -> None:
+    """The next night is one of a true split: it must not make the wrong day of it likely."""
+    still = dict.fromkeys(action_evidence.moments([action("2019-03-14", "split", 10)]), (4498.25, 4498.25))
+    (true,) = action_evidence.moments([action("2019-03-15", "split", 10)])[action_evidence.AROUND :][:1]
+    (night,) = action_evidence.judged([action("2019-03-14", "split", 10)], {**still, true: (4498.25, 449.825)})
+    assert (night.usual, night.odds > action_evidence.CERTAIN) == (action_evidence.USUAL, True)
+
+
 @pytest.mark.parametrize("ratio", ["10:1", "1:50"])
 def test_a_dividend_behind_a_split_is_of_a_share_of_then_though_no_bar_lies_between(put: Import, ratio: str) -> None:
     """A twentieth of what a share is worth by then, after a reverse split more than one was worth before."""
