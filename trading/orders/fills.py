@@ -13,6 +13,7 @@ from django.utils import timezone
 from helios.db import statements
 from trading.books.accounting import Account, Booked, Fill, OpenOrder, exact
 from trading.books.read import account_of
+from trading.enums import TradingState
 from trading.market.actions import Action
 from trading.market.lots import Lot, smallest_steps
 from trading.models import Book, Order, PaperOrder, Position, TradeExecution
@@ -22,6 +23,7 @@ from trading.venues.paper import matching
 S = Order.Status
 TOO_LATE: Final = "no bar of its symbol came for a week"
 OLD_SHARES: Final = "its symbol split after the decision"
+HALTED: Final = "the book was halted before it filled"
 Waiting = dict[str, tuple[PaperOrder, Order]]  # by client order id: at the venue, and here
 Settled = tuple[PaperOrder, Order, Fill | None]
 _WAITING = f"""
@@ -61,6 +63,7 @@ def settle(
     """Fill each open paper order at the open of its symbol's first stored bar after the decision, up to `bar_ts`.
 
     That is this bar unless a cycle in between was skipped or failed: the order then still fills where it would have.
+    What waits in a halted book ends without a fill.
     Splits and dividends of `with_actions`, the symbols that have any, are booked before the fills of the first bar
     without them; a split ends the orders of before. Then the book is valued at this bar's `closes`, and what has none
     at its last one, so that its peak is known even when the cycle goes no further.
@@ -113,7 +116,7 @@ def _fill(
             found = account.book(each.action, price=each.price, step=step, bar_ts=moment) if each.is_new else None
             booked += [] if found is None else [found]
             results += [(*waiting.pop(key), None) for key in _of_old_shares(each.action, waiting)]
-        results += [(*waiting.pop(each), None) for each in _late(book, moment, waiting)]
+        results += [(*waiting.pop(each), None) for each in _too_late(book, moment, waiting)]
         settled = matching.settle(
             account,
             [_open_order(placed) for placed, _ in waiting.values()],
@@ -135,12 +138,13 @@ def _of_old_shares(action: Action, waiting: Waiting) -> list[str]:
     return found
 
 
-def _late(book: Book, moment: datetime, waiting: Waiting) -> list[str]:
-    """Take note of the orders whose bar comes too late for them, by client order id."""
-    found = [key for key, (placed, _) in waiting.items() if matching.is_late(placed.bar_ts, moment, book.timeframe)]
-    for key in found:
-        waiting[key][1].reason = TOO_LATE
-    return found
+def _too_late(book: Book, moment: datetime, waiting: Waiting) -> list[str]:
+    """Take note of the orders whose bar comes too late for them, or behind a halt, by client order id."""
+    halted = book.state == TradingState.HALTED
+    late = [key for key, (at, _) in waiting.items() if matching.is_late(at.bar_ts, moment, book.timeframe)]
+    for key in waiting if halted else late:
+        waiting[key][1].reason = TOO_LATE if key in late else HALTED
+    return list(waiting) if halted else late
 
 
 def _by_fill_bar(book: Book, bar_ts: datetime) -> dict[datetime, tuple[Waiting, dict[str, Decimal]]]:
@@ -173,7 +177,7 @@ def _close(results: Iterable[Settled]) -> None:
         placed.status = "CANCELLED" if fill is None else "FILLED"
         order.filled_quantity, order.updated_at = filled, now
         order.status = S.CANCELLED if fill is None else S.FILLED
-        if filled < order.quantity and order.reason not in {TOO_LATE, OLD_SHARES}:
+        if filled < order.quantity and order.reason not in {TOO_LATE, OLD_SHARES, HALTED}:
             short = (order.quantity - filled).normalize()
             order.reason = f"INSUFFICIENT_CASH: {short:f} of {order.quantity.normalize():f} not bought"
 

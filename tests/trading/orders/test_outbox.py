@@ -192,6 +192,19 @@ def test_an_order_whose_next_bar_begins_more_than_a_week_later_is_cancelled(cycl
     assert told == ("no bar of its symbol came for a week" if fate == "CANCELLED" else "")
 
 
+def test_what_waits_when_its_book_is_halted_is_not_filled(cycle, book):
+    record_intents(cycle, [Intent()])
+    outbox.flush(cycle)
+    books.set_state(book.name, "HALTED", actor="ana", reason="storm")
+    book.refresh_from_db()
+    opens(AAPL=100)
+    assert settle(book, NEXT, CLOSES, lots(book)).fills == []
+    assert fates() == ["CANCELLED"] == [PaperOrder.objects.get().status]
+    assert Order.objects.get().reason == "the book was halted before it filled"
+    books.set_state(book.name, "ACTIVE", actor="ana", reason="calm")
+    assert settle(book, NEXT, CLOSES, lots(book)).fills == []
+
+
 def test_a_live_book_is_never_settled_on_paper(book):
     book.mode = "live"
     assert settle(book, T, CLOSES, lots(book)).fills == []
