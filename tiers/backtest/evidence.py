@@ -88,8 +88,18 @@ def of(result: Result, bars: Bars, models: Sequence[Any]) -> Evidence | None:
     if known.any(axis=1).sum() < MIN_BARS:
         return None
     prior = np.broadcast_to(np.array([model.card.prior for model in models]), said.shape)
-    block = 2 * max(model.card.horizon_bars for model in models)
+    horizons = [
+        _horizon_rows(bars.close[offset:, column], model.card.horizon_bars) for column, model in enumerate(models)
+    ]
+    block = 2 * max(horizons)
     return _measured(result, first, (said, prior, outcome, forward, known), block)
+
+
+def _horizon_rows(close: FloatArray, horizon_bars: int) -> int:
+    """The rows that so many own bars of a symbol take, in the mean: those of a stock beside a coin are more."""
+    own = np.flatnonzero(np.isfinite(close))
+    taken = own[horizon_bars:] - own[:-horizon_bars]
+    return round(float(taken.mean())) if len(taken) else horizon_bars
 
 
 def _judged(bars: Bars, model: Any, column: int) -> tuple[OutcomeArray, FloatArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,26 +16,23 @@ from tiers.contracts import Bars, BookView, FloatArray, RiskDecision, TargetWeig
 from tiers.contracts.errors import Rejected
 from tiers.contracts.parameters import PortfolioParams
 from tiers.contracts.weights import quantised
-from tiers.live import lookback
-from tiers.live.book_params import params_of
 from trading.books.read import get_book
 from trading.models import Book
 from trading.strategies import Strategy
 from trading.strategies.registry import TIERS, label, make
+
+MOST_BARS = 2_000  # own bars that a strategy may look back on: every cycle of its book loads them
 
 
 def check(target: str, challenger: str, params: Mapping[str, Any]) -> str:
     """Whether `challenger` may be tried on the book `target`; returns the label of what serves that book now.
 
     `Rejected` for a book or strategy that does not exist, for parameters that it does not take, for one that looks
-    back further than the book's window, and for the strategy that serves already.
+    back further than `MOST_BARS`, and for the strategy that serves already.
     """
     book = get_book(target)
-    if challenger != TIERS:
-        needed = make(challenger, params).warmup_bars + 1
-        window = window_of(book)
-        if needed > window:
-            raise Rejected(f"{challenger} needs {needed} bars, the window of book {target!r} has {window}")
+    if (needed := bars_needed([(challenger, params)])) > MOST_BARS:
+        raise Rejected(f"{challenger} must need {MOST_BARS:,} bars at most, needs {needed:,}")
     now = label(*serving(book))
     if label(challenger, params) == now:
         raise Rejected(f"{now} serves book {target!r} already")
@@ -128,9 +125,9 @@ def wanted_weights(strategy: Strategy, close: FloatArray, held: FloatArray) -> F
     return out
 
 
-def window_of(book: Book) -> int:
-    """Bars that tier 6 of a book sees."""
-    return lookback.close_bars(params_of(book), book.timeframe)
+def bars_needed(strategies: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+    """Own bars behind what these strategies want at a bar, its own included; the tiers ask for theirs themselves."""
+    return max((make(*each).warmup_bars + 1 for each in strategies if each[0] != TIERS), default=0)
 
 
 def serving(book: Book) -> tuple[str, dict[str, Any]]:
@@ -138,4 +135,4 @@ def serving(book: Book) -> tuple[str, dict[str, Any]]:
     return (book.strategy["name"], book.strategy["params"]) if book.strategy else (TIERS, {})
 
 
-__all__ = ["Allocation", "check", "promote", "serving", "wanted_weights"]
+__all__ = ["Allocation", "bars_needed", "check", "promote", "serving", "wanted_weights"]

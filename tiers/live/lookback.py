@@ -13,11 +13,13 @@ from helios.errors import error_text
 from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
+from helios.rollouts.core.assignment import Kind
 from tiers import contracts
 from tiers.challenge import arms
 from tiers.contracts import Bars
 from tiers.contracts.feature_sets import joined_lookbacks
 from tiers.contracts.parameters import PipelineParams
+from tiers.live import book_strategy
 from trading.market import kept_windows as market
 from trading.models import PipelineCycle, Stage
 
@@ -59,6 +61,9 @@ def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars
             logger.bind(stage=stage.value, cycle=cycle.pk, error=error_text(error)).warning(
                 "challenger.lookback_failed"
             )
+    trials = [one for one in arms.assignments(cycle, Stage.PORTFOLIO) if one.kind == Kind.STRATEGY]
+    strategies = [book_strategy.serving(book), *((one.challenger, one.params) for one in trials)]
+    wanted = joined_lookbacks(wanted, {book.timeframe: book_strategy.bars_needed(strategies)})
     bars = load(book.symbols, wanted, cycle.bar_ts)
     _last[:] = [(key, bars)]
     return bars

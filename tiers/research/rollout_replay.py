@@ -8,7 +8,7 @@ the training of every model that serves the book; where those are too few, the s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,7 @@ from tiers.contracts.errors import DataError, Rejected
 from tiers.contracts.feature_sets import until
 from tiers.contracts.parameters import rows_a_day
 from tiers.contracts.protocols import Replaced, Tiers
-from tiers.live import book_params, cycle_flags, inference, lookback
+from tiers.live import book_params, book_strategy, cycle_flags, inference, lookback
 from tiers.live.book_strategy import Allocation
 from tiers.predict import labels
 from trading.books.read import last_bar
@@ -227,7 +227,7 @@ def _arms(rollout: Rollout, data: ReplayData, stage: str) -> tuple[TimedArm, Tim
         )
 
         def strategy(**inputs: Any) -> TargetWeights:
-            allocation = _allocation(data, inputs)
+            allocation = _allocation(data, inputs, [(rollout.challenger, rollout.params)])
             allocation.serving(tiers_own.run(**inputs))
             return allocation.challenging(assignment)
 
@@ -236,11 +236,15 @@ def _arms(rollout: Rollout, data: ReplayData, stage: str) -> tuple[TimedArm, Tim
     return TimedArm(serving, stage), TimedArm(challenger, stage, instead=serving.run)
 
 
-def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
+def _allocation(
+    data: ReplayData, inputs: dict[str, Any], challengers: Sequence[tuple[str, dict[str, Any]]] = ()
+) -> Allocation:
     """Tier 6 at the bar of its inputs, with the window that a live cycle would load."""
-    view, params = inputs["book"], book_params.params_of(data.book)
+    book, view = data.book, inputs["book"]
     row = int(np.searchsorted(data.bars.ts, stamp(view.bar_ts)))
-    first = max(0, row + 1 - lookback.close_bars(params, data.book.timeframe))
+    strategies = book_strategy.bars_needed([book_strategy.serving(book), *challengers])
+    needed = max(strategies, lookback.close_bars(book_params.params_of(book), book.timeframe))
+    first = _first_row(data.adjusted.close[: row + 1], needed)
     return Allocation(
         book=data.book,
         bars=data.adjusted.rows(slice(first, row + 1)),
@@ -249,6 +253,12 @@ def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
         returns=inputs["returns"],
         params=inputs["params"],
     )
+
+
+def _first_row(close: FloatArray, n_own: int) -> int:
+    """The last row from which on each symbol has `n_own` bars, or all that it has."""
+    own = np.cumsum(np.isfinite(close[::-1]), axis=0)[::-1]
+    return max(0, int((own >= n_own).sum(axis=0).min()) - 1)
 
 
 def _result(data: ReplayData, tiers: Tiers) -> Result:
@@ -281,6 +291,7 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
     open_always = instruments.around_the_clock(symbols, instruments.named(symbols))
     both = 0 < len(open_always) < len(symbols)
     a_day = rows_a_day(data.book.timeframe, closes=not open_always, both=both)
+    listed = np.isfinite(data.bars.close).cumsum(axis=0)[data.bars.n_bars - len(run.ts) :] > 0
     observed = []
     for row in range(len(run.ts)):
         calls = slice(None) if forecasts else slice(row, row + 1)  # a batch is one call, or one for each model
@@ -295,7 +306,7 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
                     failed=any(timed.failed[calls]),
                     latency_ms=next(iter(timed.latency_ms[calls]), None),
                     weight=float(run.held[row, column]),
-                    pnl_bps=float(earned[row, column]) if row < len(earned) else None,
+                    pnl_bps=float(earned[row, column]) if row < len(earned) and listed[row, column] else None,
                     loss=loss,
                     n_orders=sum(intent.symbol == symbol for intent in run.orders[row]),
                     rows_a_day=a_day,

@@ -16,7 +16,7 @@ from tiers.backtest import evidence, presentation
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.evidence import Evidence, block_means, estimate
 from tiers.backtest.pace import Pace
-from tiers.contracts import Bars, FloatArray, Switches
+from tiers.contracts import FIELDS, Bars, FloatArray, Switches
 from tiers.predict import labels
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
 from trading.market.timestamps import utc
@@ -113,6 +113,24 @@ def test_each_forecast_counts_once_where_most_bars_have_one_symbol_alone() -> No
         drawn.append((np.take(hits, block).sum() - np.take(ups, block).sum()) / np.take(n, block).sum())
     assert above.value == pytest.approx((sum(hits) - sum(ups)) / sum(n))
     assert (above.low, above.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+
+
+def test_a_block_holds_two_horizons_of_the_symbol_that_has_the_fewest_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = []
+
+    def spied(values: FloatArray, block: int, real: Any = block_means, **options: Any) -> FloatArray:
+        blocks.append(block)
+        return real(values, block, **options)
+
+    monkeypatch.setattr(evidence, "block_means", spied)
+    said = RNG.dirichlet((3.0, 4.0, 3.0), size=BARS.close.shape)
+    session = np.arange(BARS.n_bars)[:, None] % 3 == 0  # a stock's bars beside those of coins
+    fields = {name: getattr(BARS, name).copy() for name in FIELDS}
+    for values in fields.values():
+        values[:, 1:2][~session] = np.nan
+    for bars in (BARS, replace(BARS, **fields)):
+        assert evidence.of(backtest(said), bars, [MODEL] * 3) is not None
+    assert blocks == [10, 30]
 
 
 @pytest.mark.parametrize("lean", [-0.01, 0.0, 0.01])

@@ -7,10 +7,12 @@ from django.test.utils import CaptureQueriesContext
 
 from helios.errors import Rejected
 from helios.events.models import SystemEvent
+from helios.modules import process as modules
+from helios.rollouts import targets
 from helios.rollouts.models import RolloutDecision
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, orders_of, roll_out, run
 from tiers.challenge import measures
-from tiers.live import book_strategy, store
+from tiers.live import book_strategy, lookback, store
 from trading.strategies import BuyAndHold, SmaCross, registry
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +37,7 @@ def test_the_label_names_the_parameters():
         ("sma_cross", {"speed": 9}, "sma_cross takes fast, slow, was given 'speed'"),
         ("sma_cross", {"fast": "9"}, "fast of sma_cross must be a whole number, was '9'"),
         ("buy_and_hold", {"fast": 9}, "buy_and_hold takes no parameters, was given 'fast'"),
-        ("sma_cross", {"fast": 9, "slow": 90_000}, "sma_cross needs 90001 bars, the window of book 'desk' has"),
+        ("sma_cross", {"fast": 9, "slow": 90_000}, "sma_cross must need 2,000 bars at most, needs 90,001"),
         ("helios", {}, "helios serves book 'desk' already"),
     ],
 )
@@ -106,6 +108,31 @@ def test_a_challenging_strategy_decides_its_symbols_within_the_bounds_of_the_ris
     rows = RolloutDecision.objects.filter(rollout=row, arm="challenger")
     assert {r.symbol for r in rows} == served
     assert {r.error for r in rows} == {""}
+
+
+@pytest.mark.parametrize("component", ["maintenance", "web"])
+def test_processes_that_load_no_module_ask_what_serves_a_book(book, monkeypatch, component):
+    """The worker of maintenance advances rollouts, and the web makes and resumes them."""
+    monkeypatch.setenv("HELIOS_COMPONENT", component)
+    monkeypatch.setattr(modules, "resolve", None)
+    row = roll_out("strategy", "desk", "sma_cross", params={"fast": 5, "slow": 20})
+    assert targets.champion(row) == row.champion == "helios"
+
+
+def test_the_window_of_a_cycle_reaches_as_far_as_its_strategies(desk, times, monkeypatch):
+    wanted = []
+
+    def load(symbols, asked, bar_ts, real=lookback.load):
+        wanted.append(asked["1d"])
+        return real(symbols, asked, bar_ts)
+
+    monkeypatch.setattr(lookback, "load", load)
+    book = desk("desk")
+    run(book, times[FIRST])
+    before = max(wanted)
+    roll_out("strategy", "desk", "sma_cross", params={"fast": 2, "slow": before + 20})
+    run(book, times[FIRST + 1])
+    assert max(wanted) == before + 21
 
 
 def test_a_strategy_in_shadow_mode_sends_no_order(desk, times):
