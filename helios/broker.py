@@ -28,6 +28,7 @@ ANSWERED: Final = (
     *("revoked", "scheduled", "stats"),
 )
 LATEST: Final = timedelta(hours=1)  # that a task may wait; the longest pause before another try is far less
+QUESTIONS: Final = "celery.pidbox"  # the exchange
 BINDINGS: Final = ("_kombu.binding.*", "_kombu.binding_permanent.*")
 BINDINGS_END: Final = "_kombu.binding_deadlines"
 
@@ -84,6 +85,16 @@ class _Message(_Part):
     body: str
 
 
+class _Question(_Part):
+    """What a worker is asked from afar. Whom by a pattern is not said: one may take a day to match."""
+
+    method: str
+    arguments: dict[str, Any] | None = None
+    destination: list[str] | None = None
+    pattern: None = None
+    matcher: None = None
+
+
 class _Body(RootModel[tuple[list[Any], dict[str, Any], dict[str, Any]]]):
     """Positional arguments, those by name, and what is to follow."""
 
@@ -92,16 +103,26 @@ def _check(raw: Any, tasks: Container[str]) -> None:
     """Refuse a message that we would not send. Raises: one of `UNREAD`."""
     try:
         message = _Message.model_validate(raw)
-        _Body.model_validate_json(b64decode(message.body, validate=True))
     except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(map(str, first["loc"]))
-        raise ValueError(f"a message must read as ours do, {at} did not: {first['msg']}") from error
+        raise ValueError(_sentence(error)) from error
+    _check_body(_Body, message.body)
     if message.headers.task not in tasks:
         raise ValueError(f"a task must be one of ours, was {message.headers.task!r}")
     for name in ("eta", "expires"):
         if (text := getattr(message.headers, name)) and datetime.fromisoformat(text) > datetime.now(UTC) + LATEST:
             raise ValueError(f"a task must be due within {LATEST}, was due {text}")
+
+
+def _check_body(kind: type[BaseModel], body: Any) -> None:
+    try:
+        kind.model_validate_json(b64decode(body, validate=True))
+    except ValidationError as error:
+        raise ValueError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"a message must read as ours do, {'.'.join(map(str, first['loc']))} did not: {first['msg']}"
 
 
 class QoS(transport.QoS):
@@ -158,6 +179,8 @@ class Channel(transport.Channel):
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:
         try:
+            if exchange == QUESTIONS:
+                _check_body(_Question, message["body"])
             return super()._deliver_fanout_message(message, exchange)  # type: ignore[misc]
         except UNREAD as error:
             raise _dropped(error) from error

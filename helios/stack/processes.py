@@ -31,19 +31,24 @@ class ProcessSpec:
         return {"PYTHONUNBUFFERED": "1", **self.env, **self.secrets(), **found, "HELIOS_COMPONENT": self.name}
 
 
+_ALONE = ("--without-gossip", "--without-mingle")  # what workers could tell each other is asked of the database
+
+
 def _celery(*words: str) -> list[str]:
     return [sys.executable, "-m", "celery", "-A", "celery_app", *words]
 
 
 def worker(concurrency: int, queues: Sequence[str] = WORKER_QUEUES, *, name: str = "worker") -> ProcessSpec:
     """A Celery worker for the given queues."""
-    argv = _celery("worker", "-Q", ",".join(queues), "-n", f"{name}@%h", "-c", str(concurrency), "-P", "prefork")
+    argv = _celery(
+        "worker", *_ALONE, "-Q", ",".join(queues), "-n", f"{name}@%h", "-c", str(concurrency), "-P", "prefork"
+    )
     return ProcessSpec(name=name, argv=argv, env=_ONE_THREAD)
 
 
 def gpu_worker() -> ProcessSpec:
     """The worker of queue `gpu`: one spawned child, so that no CUDA context is ever forked."""
-    argv = _celery("worker", "-Q", "gpu", "-n", "gpu@%h", "-c", "1", "-P", "prefork")
+    argv = _celery("worker", *_ALONE, "-Q", "gpu", "-n", "gpu@%h", "-c", "1", "-P", "prefork")
     return ProcessSpec(name="gpu", argv=[*argv, "--", "worker.pool_start_method=spawn"])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
 from kombu import Connection, Consumer
+from kombu.pidbox import Mailbox
 from kombu.transport import redis as transport
 
 from helios.broker import Channel
@@ -108,6 +110,33 @@ def test_a_key_of_another_type_keeps_no_worker_from_its_queue(clean_redis: redis
         connection.channel().close()
     app.send_task("sentinel.heartbeat", queue="maintenance", task_id="good")
     assert heard() == (["good"], 0)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"method": "ping", "pattern": ".*", "matcher": "pcre"},
+        {"method": "ping", "pattern": "*", "matcher": "glob"},
+        {"method": "ping", "destination": "worker@here"},
+        {"method": ["ping"]},
+        [1],
+    ],
+)
+def test_a_question_that_we_would_not_ask_is_not_heard(clean_redis: redis.Redis, asked: Any) -> None:
+    heard: list[Any] = []
+    with Connection(settings.CELERY_BROKER_URL) as connection, connection.channel() as channel:
+        node = Mailbox("celery", type="fanout").Node(
+            "worker@here", handlers={"ping": lambda _: heard.append(1)}, channel=channel
+        )
+        with node.listen(callback=node.handle_message):
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=0.1)  # by now it listens
+            for body in (asked, {"method": "ping", "arguments": {}, "destination": ["worker@here"]}):
+                for topic in channel._get_publish_topics("celery.pidbox", ""):
+                    clean_redis.publish(topic, envelope(body=body))
+            while not heard:
+                connection.drain_events(timeout=10)
+    assert heard == [1]
 
 
 def test_what_was_taken_by_nobody_is_given_back_but_for_what_cannot_be_read(

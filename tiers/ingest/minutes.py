@@ -90,12 +90,13 @@ class Minutes:
 
         A bar that no market has makes nothing known.
         """
-        if row is not None and not sane(row):
-            return Closed(symbol=self.symbol, close=close, row=row)
-        if close in self.known and (self.known[close] == row or self._n_told[close] >= MOST_TOLD):
-            return None
         if close <= self.until - CORRECTED or (close <= self.until and close not in self.known):
             return None  # too long ago; a correction of it is found by request
+        if self._n_told[close] >= MOST_TOLD or (close in self.known and self.known[close] == row):
+            return None
+        if row is not None and not sane(row):
+            self._n_told[close] += 1
+            return Closed(symbol=self.symbol, close=close, row=row)
         trades = self._closed(close)
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
         differs = whole and self.of_trades and not _same(row_of(trades), row)

@@ -24,6 +24,7 @@ import psutil
 
 TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
 PIPE_MB: Final = 1 / 16  # that a pipe keeps at most; the filter lets nobody make one larger
+BLOCKS_A_MB: Final = 2_048
 FILE_MB: Final = 1 / 512  # that the kernel keeps of a file or link in memory, with its name, besides what is in it
 _KB: Final = re.compile(r"^Vm(?:PTE|Swap):\s*([0-9]+) kB", re.MULTILINE)
 _PSS: Final = re.compile(r"^Pss:\s*([0-9]+) kB", re.MULTILINE)
@@ -42,10 +43,10 @@ class ResourceUsage:
 
 
 class ProcessTree:
-    """The first process of a run, by id, and everybody it started."""
+    """The first process of a run, by id, and everybody it started; `folder` is the one that they may write."""
 
-    def __init__(self, pid: int, token: str) -> None:
-        self._first, self._token = psutil.Process(pid), token
+    def __init__(self, pid: int, token: str, folder: Path) -> None:
+        self._first, self._token, self._folder = psutil.Process(pid), token, folder
         self._guards = {pid}
         self._seen = {pid: self._first}
         self._ended = False
@@ -55,7 +56,8 @@ class ProcessTree:
 
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one. The
         tables of pages count too, since who reads far and wide fills nothing else, and what lies in swap. So do files
-        and links in a memory of their own, and pipes, with a name or without, each as if it were full.
+        and links, in a memory of their own or where we see them, and pipes, with a name or without, each as if it
+        were full.
         """
         members = [process for process in self._members() if process.pid not in self._guards]
         places = [place for process in members if (place := _place(process)) is not None]
@@ -63,8 +65,11 @@ class ProcessTree:
         if len(members) > 1 and resident > enough_mb * 2**20:
             resident = sum(map(_proportional, places))
         resident += sum(map(_not_resident, places))
-        beside_mb = _files_mb(places) + PIPE_MB * len({pipe for place in places for pipe in _pipes(place)})
-        return ResourceUsage(memory_mb=resident / 2**20 + beside_mb, processes=len(members))
+        opened = {(one.st_dev, one.st_ino): one for place in places for one in _opened(place)}.values()
+        pipes_mb = PIPE_MB * sum(stat.S_ISFIFO(one.st_mode) for one in opened)
+        gone = (one for one in opened if not one.st_nlink and one.st_dev == self._folder.stat().st_dev)
+        files_mb = _files_mb(places) + _written_mb(self._folder, gone, most_mb=enough_mb)
+        return ResourceUsage(memory_mb=resident / 2**20 + pipes_mb + files_mb, processes=len(members))
 
     def end(self) -> None:
         """Kill every member, again until none is left. Once ended, a group's number may belong to others."""
@@ -145,13 +150,23 @@ def _not_resident(place: Path) -> float:
     return 1_024 * float(sum(map(int, _KB.findall(_read(place / "status")))))
 
 
-def _pipes(place: Path) -> Iterator[tuple[int, int]]:
+def _opened(place: Path) -> Iterator[os.stat_result]:
     with contextlib.suppress(OSError):
         for each in (place / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                found = each.stat()
-                if stat.S_ISFIFO(found.st_mode):
-                    yield found.st_dev, found.st_ino
+                yield each.stat()
+
+
+def _written_mb(folder: Path, gone: Iterable[os.stat_result], *, most_mb: float) -> float:
+    """What lies in a folder, and in open files that were `gone` from it; not looked at further once it is too much."""
+    filled = sum(each.st_blocks for each in gone) / BLOCKS_A_MB
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with contextlib.suppress(OSError):  # removed meanwhile
+                filled += os.lstat(f"{place}/{name}").st_blocks / BLOCKS_A_MB + FILE_MB
+            if filled > most_mb:
+                return filled
+    return filled
 
 
 def _files_mb(places: Iterable[Path]) -> float:

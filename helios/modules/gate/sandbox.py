@@ -119,7 +119,7 @@ def _run(module: str, job: Mapping[str, Any], limits: Limits, warm: WarmProcess)
         try:
             environ = environment(token, folder)
             process = _start(warm, ["-m", module, str(task)], environ, Path(folder), (writer, printed), tell)
-            watch = GateMonitor(process, reader, output, token, limits, said)
+            watch = GateMonitor(process, reader, output, token, limits, said, Path(folder))
         except BaseException as error:
             os.close(reader)
             os.close(output)
@@ -237,11 +237,12 @@ class GateMonitor:
         token: str,
         limits: Limits,
         said: Transcript,
+        folder: Path,
     ) -> None:
         self._process, self._reader, self._output, self._limits = process, reader, output, limits
         self._said, self._garbled = said, ""
         self._mark = f"{token} ".encode()
-        self._tree = ProcessTree(process.pid, token)
+        self._tree = ProcessTree(process.pid, token, folder)
         self._began = self._heard = time.monotonic()
         self._line, self._tail, self._printed = bytearray(), bytearray(), 0
         self._looked = 0.0

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import textwrap
+
 import pytest
 
+from helios.modules.gate import namespaces
 from tests.helios.modules.test_gate_sandbox import LIMITS, gate, messages, outcomes  # noqa: F401 - a fixture
+from tests.helios.modules.test_gate_walls import RUN
+from tests.support.places import ROOT
 
 
 def test_memory_that_no_kernel_limit_counts_is_watched(gate):  # noqa: F811
@@ -58,11 +66,42 @@ KEPT = {  # what no process holds
 }
 
 
+FILLED = {
+    "files": """for number in range(20):
+            with open(f"{os.environ['TMPDIR']}/{number}", "wb") as file:
+                file.write(bytes(60 << 20))""",
+    "files that are gone": """kept = []
+        for number in range(20):
+            kept.append(open(f"{os.environ['TMPDIR']}/{number}", "wb"))
+            os.unlink(f"{os.environ['TMPDIR']}/{number}")
+            kept[-1].write(bytes(60 << 20))""",
+    "links": """for number in range(400_000):
+            os.symlink("x" * 100, f"{os.environ['TMPDIR']}/{number}")""",
+}
+
+
+@pytest.mark.parametrize("more", FILLED)
+def test_what_it_writes_where_a_container_allows_no_namespaces_counts_as_well(tmp_path, more):
+    source = tmp_path / "hostile.py"
+    text = f"""
+    import os, time
+    def run(value):
+        {FILLED[more]}
+        time.sleep(60)
+    """
+    source.write_text(textwrap.dedent(text))
+    tmp_path.chmod(0o777)
+    given = {"root": str(ROOT), "mode": "container", "reachable": True, "source": str(source), "folder": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", RUN.format(**given)], capture_output=True, text=True, check=True)
+    ended = json.loads(done.stdout.splitlines()[-1])
+    assert set(namespaces.FLAGS) <= set(ended["lacking"])
+    assert ended["kind"] == "killed"
+    assert ended["reason"].startswith("it may use 512 MB of memory, used ")
+
+
 @pytest.mark.parametrize("more", KEPT)
 def test_what_the_kernel_keeps_for_it_counts_as_memory(gate, more):  # noqa: F811
     ended = gate(BESIDE.format(limit=LIMITS.memory_mb, more=KEPT[more]))
-    if "file namespace" in (ended.said.lacking or ()) and more in {"files", "links"}:
-        pytest.skip("its files lie on the disk here")
     assert outcomes(ended)["before"] == "passed"
     assert ended.reason.startswith("it may use 512 MB of memory, used ")
 

@@ -331,7 +331,7 @@ def test_a_family_remembers_who_left_it(tmp_path):
     token = "a-token-of-this-test"
     script = "import subprocess; subprocess.Popen(['sleep', '62.5'], start_new_session=True).pid"
     first = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, TOKEN: token}, start_new_session=True)
-    family = ProcessTree(first.pid, token)
+    family = ProcessTree(first.pid, token, tmp_path)
     first.wait()
     assert wait_for(lambda: family.use().processes == 1)
     family.end()

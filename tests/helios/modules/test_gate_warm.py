@@ -98,11 +98,11 @@ def test_code_that_would_end_its_parents_and_all_others_ends_nobody(gate, own):
 def test_a_run_that_is_gone_before_it_is_watched_is_begun_once_more(gate, own, monkeypatch):
     watched: list[int] = []
 
-    def family(pid: int, token: str) -> ProcessTree:
+    def family(pid: int, token: str, folder: Path) -> ProcessTree:
         watched.append(pid)
         if len(watched) == 1:
             raise psutil.NoSuchProcess(pid)
-        return ProcessTree(pid, token)
+        return ProcessTree(pid, token, folder)
 
     monkeypatch.setattr(sandbox, "ProcessTree", family)
     assert gate(GOOD).kind == "finished"

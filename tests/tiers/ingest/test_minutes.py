@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiers.ingest import minutes as minutes_room
-from tiers.ingest.minutes import GRACE, MINUTE, SECOND, Closed, Minutes
+from tiers.ingest.minutes import GRACE, MINUTE, MOST_TOLD, SECOND, Closed, Minutes
 
 T = 1_700_006_400_000_000  # a full hour
 ROW = (10.0, 12.0, 9.0, 11.0, 7.0)
@@ -70,6 +70,13 @@ def test_a_bar_that_is_corrected_again_and_again_is_left_as_it_is():
     of = minutes()
     told_n = sum(of.bucket(T + MINUTE, (*ROW[:4], float(n))) is not None for n in range(1_000))
     assert told_n == minutes_room.MOST_TOLD
+
+
+def test_a_bar_that_no_market_has_is_told_a_few_times_and_of_no_minute_long_ago():
+    of, upside_down = minutes(), (*ROW[:1], ROW[2] / 2, *ROW[2:])
+    told = [of.bucket(T + MINUTE, upside_down) for _ in range(50)]
+    assert [one is not None for one in told] == [True] * MOST_TOLD + [False] * (50 - MOST_TOLD)
+    assert of.bucket(T - 100 * MINUTE, upside_down) is None
 
 
 def test_a_minute_without_a_word_is_asked_for_when_its_grace_is_over_and_one_before_a_known_one_at_once():

@@ -46,6 +46,12 @@ def test_a_book_of_which_a_change_was_missed_is_not_noted_and_is_asked_for_now_a
     assert made.to_ask(at + 9 * PATIENCE) == []
 
 
+def test_books_of_long_ago_are_not_noted() -> None:
+    made, day = books(), 24 * 60 * MINUTE
+    for back in range(100, 0, -1):
+        assert made.tell(whole(T - day - back * MINUTE, 5), T + 5 * SECOND) is None
+
+
 def test_a_book_that_is_asked_for_is_noted_at_once_unless_it_is_false() -> None:
     made, now = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"}), T + MINUTE + SECOND
     noted = made.asked(whole(T, 5), now)

@@ -8,7 +8,7 @@ from typing import Final
 
 from loguru import logger
 
-from tiers.ingest.minutes import MINUTE, SECOND
+from tiers.ingest.minutes import CORRECTED, MINUTE, SECOND
 from tiers.ingest.order_book import Level, OrderBook, OutOfStep
 from trading.venues.streaming import Depth
 
@@ -59,7 +59,7 @@ class OrderBooks:
         What is noted is known to be whole by this: the message goes on where it ended. A false one loses the book.
         """
         each = self._heard[told.code]
-        noted = _note(each, min(told.at, now + SECOND))
+        noted = _note(each, min(told.at, now + SECOND), now)
         try:
             each.book.not_after(told.at, now + SECOND)
             if told.whole:
@@ -93,10 +93,10 @@ class OrderBooks:
         return codes
 
 
-def _note(each: _Heard, at: int) -> Noted | None:
-    """The book at the last full minute before `at`, once, if it was known then."""
+def _note(each: _Heard, at: int, now: int) -> Noted | None:
+    """The book at the last full minute before `at`, once, if it was known then; none of a time long ago."""
     end = (at - 1) // MINUTE * MINUTE
-    if each.book.sequence is None or end <= each.noted or each.book.at > end:
+    if each.book.sequence is None or end <= max(each.noted, now - CORRECTED) or each.book.at > end:
         return None
     each.noted = end
     bids, asks = each.book.best(LEVELS)
