@@ -7,7 +7,7 @@ from typing import Final
 
 from helios.entries import parts
 from helios.flags.core.buckets import bucket
-from helios.flags.core.constraints import in_networks, parse_network, parse_number
+from helios.flags.core.constraints import in_networks, parse_networks, parse_number
 from helios.flags.core.context import FlagContext, reader
 from helios.flags.core.definition import BUCKETS
 from helios.flags.core.evaluation_context import EvaluationContext
@@ -56,8 +56,7 @@ def _user_with_id(parameters: Mapping[str, str], _flag: str, _evaluation_context
 
 
 def _remote_address(parameters: Mapping[str, str], _flag: str, _evaluation_context: EvaluationContext) -> Serves:
-    parsed = map(parse_network, parts(parameters.get("IPs", "")))
-    networks, read = tuple(each for each in parsed if each is not None), reader("remoteAddress")
+    networks, read = parse_networks(parts(parameters.get("IPs", ""))), reader("remoteAddress")
     return lambda context: in_networks(networks, read(context) or "")
 
 

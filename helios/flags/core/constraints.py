@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -23,11 +24,15 @@ from helios.flags.core.parts import Constraint, Operator
 
 CURRENT_TIME: Final = "currentTime"  # a context without it means now
 MAX_PATTERN: Final = 1_000  # letters; with re2 a match takes time in proportion to the text, whatever the pattern
+MAX_CLASSES: Final = 10  # of Unicode in a pattern: a letter or two of text, and hundreds of ranges to read
+PATTERN_BYTES: Final = 65_536  # of memory for what a pattern compiles to, and for what a match of it makes
+KEPT_PATTERNS: Final = 256  # compiled: the same ones are read again with each generation
 MAX_VERSION: Final = 256  # letters; Python refuses to read numbers of thousands of digits
 KEPT_MATCHES: Final = 256  # answers of a pattern for the last texts: symbols come again and again
 Holds = Callable[[str], bool]
 Test = Callable[[FlagContext, datetime], bool]
 Network = IPv4Network | IPv6Network
+Networks = Mapping[tuple[int, int], set[int]]  # by version and bits of a host: what stands before these bits
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # one way to read each digit
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
@@ -40,7 +45,8 @@ def compile_constraint(constraint: Constraint, here: str = "") -> Test:
     """
     if constraint.operator not in _BUILD:
         return _never
-    holds, inverted = _BUILD[Operator(constraint.operator)](constraint), constraint.inverted
+    holds, inverted = constraint.holds or _BUILD[Operator(constraint.operator)](constraint), constraint.inverted
+    object.__setattr__(constraint, "holds", holds)  # the next snapshot has the same constraint, where nobody changed it
     read, missing = reader(constraint.context_name), _of_missing(constraint)
     if here and constraint.context_name == "environment":
         missing = holds(here) is not inverted
@@ -69,6 +75,8 @@ def problem(constraint: Constraint) -> str:
     if kind in _OF_ONE:
         expected, read = _OF_ONE[kind]
         return "" if read(constraint.value) is not None else f"value must be {expected}, was {constraint.value!r}"
+    if kind is Operator.REGEX and _pattern_of(constraint) is None:
+        return f"value must be {_PATTERN}, was {constraint.value!r}"
     if kind is Operator.IN_CIDR:
         wrong = next((each for each in constraint.values if parse_network(each) is None), None)
         return "" if wrong is None else f"values must be networks such as 10.0.0.0/8, one was {wrong!r}"
@@ -108,26 +116,47 @@ def parse_network(text: str) -> Network | None:
         return None
 
 
-def in_networks(networks: Iterable[Network], text: str) -> bool:
+def parse_networks(texts: Iterable[str]) -> Networks:
+    """The networks among the texts, so that an address is looked up once for each length of their prefixes."""
+    found: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for text in texts:
+        network = parse_network(text)
+        if network is not None:
+            host_bits = network.max_prefixlen - network.prefixlen
+            found[network.version, host_bits].add(int(network.network_address) >> host_bits)
+    return found
+
+
+def in_networks(networks: Networks, text: str) -> bool:
     """Whether the text is an address inside one of the networks."""
     try:
         address = ip_address(text)
     except ValueError:
         return False
-    return any(address in network for network in networks)
+    number, own = int(address), address.version
+    return any(version == own and number >> bits in prefixes for (version, bits), prefixes in networks.items())
 
 
+@lru_cache(maxsize=KEPT_PATTERNS)
 def parse_pattern(pattern: str, *, ignore_case: bool = False) -> Any | None:
-    """The pattern in RE2's language, which knows no construct that takes exponential time; None when it is none."""
-    if len(pattern) > MAX_PATTERN:
+    """The pattern in RE2's language, which knows no construct that takes exponential time; None when it is none.
+
+    One that would take long to compile, or much memory once compiled, is none either.
+    """
+    if len(pattern) > MAX_PATTERN or pattern.count("\\p") + pattern.count("\\P") > MAX_CLASSES:
         return None
     options = re2.Options()
-    options.log_errors = False
+    options.log_errors, options.never_capture, options.max_mem = False, True, PATTERN_BYTES
     options.case_sensitive = not ignore_case
     try:
         return re2.compile(pattern, options)
     except (re2.error, UnicodeError):
         return None
+
+
+def _pattern_of(constraint: Constraint) -> Any | None:
+    """An empty pattern matches whatever is given; who sends one has most likely forgotten it."""
+    return parse_pattern(constraint.value, ignore_case=constraint.case_insensitive) if constraint.value else None
 
 
 def _never(_context: FlagContext, _now: datetime) -> bool:
@@ -220,7 +249,7 @@ def _regex(constraint: Constraint) -> Holds:
 
 
 def _in_cidr(constraint: Constraint) -> Holds:
-    networks = tuple(each for each in map(parse_network, constraint.values) if each is not None)
+    networks = parse_networks(constraint.values)
     return lambda value: in_networks(networks, value)
 
 
@@ -258,9 +287,8 @@ _OF_ONE: Mapping[str, tuple[str, Callable[[str], Any]]] = {  # operators that co
     **dict.fromkeys(_NUMBERS, ("a number", parse_number)),
     **dict.fromkeys(_DATES, ("a moment in RFC 3339 with a zone", parse_moment)),
     **dict.fromkeys(_VERSIONS, ("a version by semver.org", lambda text: parse_semver(text.strip()))),
-    # An empty pattern matches whatever is given; who sends one has most likely forgotten it.
-    Operator.REGEX: (
-        f"a pattern of RE2 with 1 to {MAX_PATTERN} letters",
-        lambda text: parse_pattern(text) if text else None,
-    ),
 }
+_PATTERN: Final = (
+    f"a pattern of RE2 of at most {PATTERN_BYTES} bytes once compiled, with at most {MAX_CLASSES} classes such as \\pL "
+    f"and 1 to {MAX_PATTERN} letters"
+)

@@ -16,7 +16,7 @@ _NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagContext:
-    """For whom a flag is asked; an empty text in a field means "not given".
+    """For whom a flag is asked; an empty text in a field means "not given". Its attributes stay as they are.
 
     What Unleash calls userId is `user`; its sessionId, remoteAddress, appName and currentTime are attributes.
     An attribute that is no text is read as one: 12 as "12", True as "true", a moment in ISO 8601, None as not given.

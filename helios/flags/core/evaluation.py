@@ -58,11 +58,12 @@ def compile_flags(
 
     Flags on a circle, behind one, or that would cause too much work are off: their prerequisites are not met.
     """
+    inside = {name: _inside(segment, evaluation_context) for name, segment in segments.items()}
     cost = graph.costs(graph.prerequisites(flags))
     done: dict[str, Evaluator] = {}
     for name in [*cost, *(name for name in flags if name not in cost)]:
         known = done if cost.get(name, graph.MAX_COST + 1) <= graph.MAX_COST else {}
-        done[name] = _Compiler(flags[name], segments, evaluation_context, known, chains=chains).evaluator()
+        done[name] = _Compiler(flags[name], inside, evaluation_context, known, chains=chains).evaluator()
     return done
 
 
@@ -84,11 +85,25 @@ def constant(flag: FlagDefinition) -> bool | None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Inside:
+    """A segment, compiled once for all flags and rules that name it."""
+
+    test: Test
+    timed: bool
+
+
+def _inside(segment: Segment, evaluation_context: EvaluationContext) -> _Inside:
+    here = evaluation_context.environment
+    tests = tuple(compile_constraint(each, here=here) for each in segment.constraints)
+    return _Inside(_once(_all(tests)), any(map(is_timed, segment.constraints)))
+
+
+@dataclass(frozen=True, slots=True)
 class _Compiler:
     """The definition of one flag, and what is around it."""
 
     flag: FlagDefinition
-    segments: Mapping[str, Segment]
+    segments: Mapping[str, _Inside]
     evaluation_context: EvaluationContext
     known: Mapping[str, Evaluator]  # the flags that this one may ask
     chains: bool = True
@@ -145,7 +160,7 @@ class _Compiler:
 
     def _inside(self, name: str) -> Test:
         segment = self.segments.get(name)
-        return _never if segment is None else _all(tuple(map(self._test, segment.constraints)))
+        return _never if segment is None else segment.test
 
     def _met(self, prerequisite: Prerequisite) -> Test:
         parent = self.known.get(prerequisite.feature)
@@ -179,7 +194,7 @@ class _Compiler:
             return _always(_ALL_ON)
         rules = tuple(
             (
-                _all((*map(self._test, rule.constraints), *map(self._inside, rule.segments))),
+                _all((*map(self._test, rule.constraints), *map(self._inside, dict.fromkeys(rule.segments)))),
                 compile_strategy(rule, self.flag.name, self.evaluation_context),
                 Decision(enabled=True, reason=Reason.RULE, detail=f"rule {number + 1}: {rule.name}", rule=number),
             )
@@ -197,14 +212,13 @@ class _Compiler:
     def _is_timed(self) -> bool:
         flag = self.flag
         rules = flag.rules if flag.strategy is Strategy.RULES else ()
-        named = [*flag.segments, *(name for rule in rules for name in rule.segments)]
-        constraints = [
-            *flag.constraints,
-            *(each for rule in rules for each in rule.constraints),
-            *(each for name in named if name in self.segments for each in self.segments[name].constraints),
+        named = {*flag.segments, *(name for rule in rules for name in rule.segments)}
+        constraints = [*flag.constraints, *(each for rule in rules for each in rule.constraints)]
+        asked: list[_Inside | Evaluator] = [
+            *(self.segments[name] for name in named if name in self.segments),
+            *(self.known[each.feature] for each in flag.prerequisites if each.feature in self.known),
         ]
-        parents = [self.known[each.feature] for each in flag.prerequisites if each.feature in self.known]
-        return is_moving(flag) or any(map(is_timed, constraints)) or any(parent.timed for parent in parents)
+        return is_moving(flag) or any(map(is_timed, constraints)) or any(each.timed for each in asked)
 
 
 def _gated(gates: tuple[Gate, ...], serve: Decide) -> Decide:
@@ -240,6 +254,21 @@ def _all(tests: tuple[Test, ...]) -> Test:
         return True
 
     return every
+
+
+def _once(test: Test) -> Test:
+    """The test, worked out once a decision, however many rules and flags of a chain ask it."""
+    last: tuple[FlagContext | None, datetime | None, bool] = (None, None, False)  # replaced whole: threads share it
+
+    def remembered(context: FlagContext, now: datetime) -> bool:
+        nonlocal last
+        asked, at, answer = last
+        if asked is not context or at is not now:
+            answer = test(context, now)
+            last = context, now, answer
+        return answer
+
+    return remembered
 
 
 def _by_share(flag: FlagDefinition) -> Decide:

@@ -5,7 +5,7 @@ The names and meanings are those of Unleash's client specification, so that its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -55,6 +55,7 @@ class Constraint:
     value: str = ""
     inverted: bool = False
     case_insensitive: bool = False
+    holds: Callable[[str], bool] | None = field(default=None, init=False, compare=False, repr=False)  # once compiled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
