@@ -10,6 +10,10 @@ from django.db import models
 FLAGS: Final = 500  # what ships with Helios is not counted: it always finds room
 SEGMENTS: Final = 200
 FLAG_BYTES: Final = 65_536  # of a flag or a segment, as JSON
+FLAG_PATTERNS: Final = 20  # in one flag or segment
+FLAG_SEGMENTS: Final = 100  # named by one flag, in all its rules
+ALL_BYTES: Final = 2 * 1_048_576  # of all flags and segments together, as JSON
+PATTERNS: Final = 200  # in all of them
 BREAKERS: Final = 100
 SLOTS: Final = 50  # of modules
 UNTESTED: Final = 50  # versions of a slot that were registered and never tested

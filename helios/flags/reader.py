@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -34,6 +34,14 @@ _FIELDS = (
     "gradual_end", "schedule", "stickiness", "group_id", "environments", "prerequisites", "constraints", "segments",
     "rules", "variants",
 )  # fmt: skip
+PARTS: Final[Mapping[str, Callable[[Any, str], Any]]] = {  # the columns that hold lists of objects
+    "schedule": step_from_json,
+    "prerequisites": prerequisite_from_json,
+    "constraints": constraint_from_json,
+    "rules": rule_from_json,
+    "variants": variant_from_json,
+}
+Row = Mapping[str, Any]
 Read = TypeVar("Read")
 
 
@@ -45,7 +53,11 @@ def evaluation_context() -> EvaluationContext:
 
 
 class DatabaseReader:
-    """The rows of `feature_flags` as definitions."""
+    """The rows of `feature_flags` as definitions. One that is as it was stays the definition that it was."""
+
+    def __init__(self) -> None:
+        self._flags: dict[str, tuple[Row, FlagDefinition]] = {}
+        self._segments: dict[str, tuple[Row, Segment]] = {}
 
     def generation(self) -> Generation:
         """The current generation; raises `Transient` when the database cannot answer."""
@@ -66,7 +78,9 @@ class DatabaseReader:
                 segments = list(FlagSegment.objects.values("name", "description", "constraints"))
         except DatabaseError as error:
             raise _away("the flags", error) from error
-        return generation, _readable(flags, definition_from), _readable(segments, segment_from)
+        self._flags = _readable(flags, definition_from, self._flags)
+        self._segments = _readable(segments, segment_from, self._segments)
+        return generation, _parts(self._flags), _parts(self._segments)
 
 
 def _away(what: str, error: DatabaseError) -> Transient:
@@ -76,12 +90,22 @@ def _away(what: str, error: DatabaseError) -> Transient:
     return Transient(f"{what} must be readable from the database, was not: {error}")
 
 
-def _readable(rows: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], Read]) -> dict[str, Read]:
+def _parts(read: Mapping[str, tuple[Row, Read]]) -> dict[str, Read]:
+    return {name: part for name, (_, part) in read.items()}
+
+
+def _readable(
+    rows: Iterable[Row], read: Callable[[Row], Read], before: Mapping[str, tuple[Row, Read]]
+) -> dict[str, tuple[Row, Read]]:
     """The rows by name, without those that a newer release wrote unreadably: such a flag is off, and logged."""
-    found: dict[str, Read] = {}
+    found: dict[str, tuple[Row, Read]] = {}
     for row in rows:
+        known = before.get(row["name"])
+        if known is not None and known[0] == row:
+            found[row["name"]] = known
+            continue
         try:
-            found[row["name"]] = read(row)
+            found[row["name"]] = row, read(row)
         except ValueError as error:
             log.bind(flag=row["name"], error=str(error)).error("flags.unreadable")
     return found
@@ -100,15 +124,11 @@ def definition_from(row: Mapping[str, Any]) -> FlagDefinition:
             gradual_from=row["gradual_from"],
             gradual_start=row["gradual_start"],
             gradual_end=row["gradual_end"],
-            schedule=read_list(row["schedule"], "schedule", step_from_json),
             stickiness=row["stickiness"],
             group_id=row["group_id"],
             environments=frozenset(row["environments"]),
-            prerequisites=read_list(row["prerequisites"], "prerequisites", prerequisite_from_json),
-            constraints=read_list(row["constraints"], "constraints", constraint_from_json),
             segments=tuple(row["segments"]),
-            rules=read_list(row["rules"], "rules", rule_from_json),
-            variants=read_list(row["variants"], "variants", variant_from_json),
+            **{field: read_list(row[field], field, read) for field, read in PARTS.items()},
         )
     )
 

@@ -24,10 +24,8 @@ class References:
 def references(values: Mapping[str, object]) -> References:
     """What a flag's column values refer to."""
     return References(
-        frozenset(str(each["feature"]) for each in _objects(values["prerequisites"])),
-        frozenset(_names(values["segments"])).union(
-            *(_names(rule.get("segments")) for rule in _objects(values["rules"]))
-        ),
+        frozenset(str(each["feature"]) for each in objects(values["prerequisites"])),
+        frozenset(names(values["segments"])).union(*(names(rule.get("segments")) for rule in objects(values["rules"]))),
     )
 
 
@@ -93,9 +91,11 @@ def _refuse_unknown(field: str, name: str, wanted: Iterable[str], known: Iterabl
         raise InvalidFlagError(f"{field} of {name} must be known ones, was {each!r}{hint}", field)
 
 
-def _objects(value: object) -> list[State]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+def objects(value: object) -> list[State]:
+    """The JSON objects of a list; none of anything else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list | tuple) else []
 
 
-def _names(value: object) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else []
+def names(value: object) -> list[str]:
+    """The entries of a list as texts; none of anything else."""
+    return [str(each) for each in value] if isinstance(value, list | tuple | set | frozenset) else []

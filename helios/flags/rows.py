@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from django.db import models, transaction
 
 from helios.control import bounds
 from helios.control.change import Subject, check_version, locked
-from helios.flags import catalog, process
+from helios.flags import catalog, judging, process
 from helios.flags.core.definition import NAME
 from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
@@ -24,7 +23,6 @@ from helios.flags.references import check_references, references
 from helios.flags.selectors import unknown_flag, unknown_segment
 
 FLAGS: Final = Subject(name="flags", refused=InvalidFlagError, follow=process.refresh_if_behind)
-_KILLED: Final = ("enabled", "strategy", "resume_strategy")
 _FIELD: Final = re.compile(r"[a-z_]+")
 
 
@@ -55,6 +53,7 @@ class Batch:
     reason: str
     generation: int = 0  # once something is written
     touched: set[str] = field(default_factory=set)  # flags that refer to others than before
+    grown: bool = False  # all flags and segments together are more than before
 
     def flag(self, name: str, version: int | None = None) -> FeatureFlag:
         """The flag's row, locked; with `version`, only if nobody changed the flag since it stood at that."""
@@ -73,8 +72,8 @@ class Batch:
         after = state(row)
         if after == before:
             return Change(name=row.name, action=action, before=before, after=after, generation=row.generation)
+        self._check_bounds(row, before, after)
         check(row)
-        _check_bounds(row, before, after)
         row.generation, row.version = self._count(), row.version + 1
         row.save()
         if isinstance(row, FeatureFlag) and (before is None or references(before) != references(after)):
@@ -87,6 +86,17 @@ class Batch:
         self._count()
         row.delete()
         return self._noted(row, action, before, None)
+
+    def _check_bounds(self, row: FeatureFlag | FlagSegment, before: State | None, after: State) -> None:
+        """Every process holds them all: one more has to find room, and none grows beyond its own."""
+        shipped = row.name in catalog.BY_NAME
+        if before is None and isinstance(row, FlagSegment):
+            bounds.check_room(FlagSegment.objects.all(), bounds.SEGMENTS, "segments", InvalidFlagError)
+        elif before is None and not shipped:
+            others = FeatureFlag.objects.exclude(name__in=catalog.BY_NAME)
+            bounds.check_room(others, bounds.FLAGS, "flags", InvalidFlagError)
+        judging.check_cost(row.name, after, before)
+        self.grown |= judging.grew(before, after) and not (before is None and shipped)
 
     def _noted(self, row: FeatureFlag | FlagSegment, action: str, before: State | None, after: State | None) -> Change:
         change = Change(name=row.name, action=action, before=before, after=after, generation=self.generation)
@@ -116,14 +126,17 @@ class Batch:
 def changes(*, actor: str, reason: str = "", dry_run: bool = False) -> Iterator[Batch]:
     """A transaction for changes of flags and segments.
 
-    What the changes refer to is checked at the end, so that flags of one batch may need each other. Raises
-    `InvalidFlagError` with one sentence; then nothing of the batch is kept, as after a `dry_run`.
+    What a change writes is judged before it: a kill waits for its lock. What the changes refer to is checked at the
+    end, so that flags of one batch may need each other. Raises `InvalidFlagError` with one sentence; then nothing of
+    the batch is kept, as after a `dry_run`.
     """
     with FLAGS.changing(actor=actor, reason=reason):
         batch = Batch(actor, reason)
         yield batch
         if batch.touched:
             check_references(batch.touched)
+        if batch.grown:
+            judging.check_all()
         if dry_run:
             transaction.set_rollback(True)
 
@@ -146,24 +159,6 @@ def check(row: FeatureFlag | FlagSegment) -> None:
         read(vars(row))
     except ValueError as error:
         raise InvalidFlagError(str(error), _field(row, str(error))) from error
-
-
-def _check_bounds(row: FeatureFlag | FlagSegment, before: State | None, after: State) -> None:
-    """Every process holds them all: one more has to find room, and none grows beyond its own."""
-    if before is None and isinstance(row, FlagSegment):
-        bounds.check_room(FlagSegment.objects.all(), bounds.SEGMENTS, "segments", InvalidFlagError)
-    elif before is None and row.name not in catalog.BY_NAME:
-        others = FeatureFlag.objects.exclude(name__in=catalog.BY_NAME)
-        bounds.check_room(others, bounds.FLAGS, "flags", InvalidFlagError)
-    size = _size(after)
-    if size > max(bounds.FLAG_BYTES, _size(before) if before else 0):  # one from before the bound may only shrink
-        limit = bounds.FLAG_BYTES
-        raise InvalidFlagError(f"a flag or a segment must have at most {limit} bytes as JSON, {row.name} had {size}")
-
-
-def _size(values: State) -> int:
-    """Without what a kill changes: that is never refused."""
-    return len(json.dumps({name: value for name, value in values.items() if name not in _KILLED}))
 
 
 def _field(row: models.Model, sentence: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from helios.flags import judging
 from helios.flags.core.fields import check_objects, check_text
 from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError, NameTakenError
@@ -17,30 +18,34 @@ EDITABLE = ("description", "constraints")
 
 def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
     """Add a segment. Without constraints it holds for everybody."""
+    wanted = ready(name, fields or {})
     with changes(actor=actor, reason=reason) as batch:
-        return save(batch, name, fields or {}, new=True)
+        return save(batch, name, wanted, new=True)
 
 
 def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", version: int | None = None) -> Change:
     """Set `constraints` or `description`; with `version`, only if nobody changed the segment since."""
+    wanted = ready(name, fields)
     with changes(actor=actor, reason=reason) as batch:
         row = batch.segment(name, version)
         before = state(row)
-        _assign(row, fields)
+        _assign(row, wanted)
         return batch.write(row, before, "edit")
 
 
 def try_create(name: str, fields: Mapping[str, Any]) -> None:
     """Raise what `create` would, and write nothing."""
+    wanted = ready(name, fields)
     with changes(actor="trial", dry_run=True) as batch:
-        save(batch, name, fields, new=True)
+        save(batch, name, wanted, new=True)
 
 
 def try_edit(name: str, fields: Mapping[str, Any], *, version: int | None = None) -> None:
     """Raise what `edit` would, and write nothing."""
+    wanted = ready(name, fields)
     with changes(actor="trial", dry_run=True) as batch:
         batch.segment(name, version)
-        save(batch, name, fields, new=False)
+        save(batch, name, wanted, new=False)
 
 
 def remove(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
@@ -53,8 +58,16 @@ def remove(name: str, *, actor: str, reason: str = "", version: int | None = Non
         return batch.remove(row, "remove")
 
 
+def ready(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as the columns hold them: bounded, checked, trimmed and read, all of it without a lock."""
+    judging.check_cost(name, fields)
+    wanted = {field: _plain(field, value) for field, value in fields.items()}
+    judging.check_parts(wanted)
+    return wanted
+
+
 def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
-    """Write a segment inside a batch: a `new` one, or over what is there."""
+    """Write a segment inside a batch: a `new` one, or these fields, which are `ready`, over what is there."""
     row = FlagSegment.objects.select_for_update().filter(name=name).first()
     if row is not None and new:
         raise NameTakenError(f"a new segment's name must be free, was taken: {name}", "name")
@@ -66,11 +79,16 @@ def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Ch
 
 def _assign(row: FlagSegment, fields: Mapping[str, Any]) -> None:
     for field, value in fields.items():
-        if field not in EDITABLE:
-            raise InvalidFlagError(f"fields of a segment must be among {', '.join(EDITABLE)}, was {field}", field)
-        check_text(field, value)
-        if field == "constraints":
-            check_objects(field, value)
-        elif not isinstance(value, str):
-            raise InvalidFlagError(f"{field} must be a text, was {value!r}", field)
-        setattr(row, field, normalised(field, list(value)) if field == "constraints" else value)
+        setattr(row, field, value)
+
+
+def _plain(field: str, value: Any) -> Any:
+    if field not in EDITABLE:
+        raise InvalidFlagError(f"fields of a segment must be among {', '.join(EDITABLE)}, was {field}", field)
+    check_text(field, value)
+    if field == "constraints":
+        check_objects(field, value)
+        return normalised(field, list(value))
+    if not isinstance(value, str):
+        raise InvalidFlagError(f"{field} must be a text, was {value!r}", field)
+    return value

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from helios.control.change import By
-from helios.flags import catalog
+from helios.flags import catalog, judging
 from helios.flags.core.definition import Strategy
 from helios.flags.core.fields import EDITABLE, NAME_LISTS, check_field
 from helios.flags.core.normalising import normalised
@@ -105,9 +105,11 @@ def set_ramp(
         "strategy": Strategy.GRADUAL.value,
     }
 
+    fields = ready(name, wanted)
+
     def apply(flag: FeatureFlag) -> None:
         _refuse_killed(flag)
-        _assign(flag, wanted)
+        _assign(flag, fields)
 
     return _change(name, "set-ramp", apply, **by)
 
@@ -139,36 +141,50 @@ def whitelist_remove(name: str, entries: Iterable[str], **by: Unpack[By]) -> Cha
 
 def edit(name: str, fields: Mapping[str, Any], **by: Unpack[By]) -> Change:
     """Set several fields of `checks.EDITABLE` at once."""
+    wanted = ready(name, fields)
 
     def apply(flag: FeatureFlag) -> None:
-        if {"enabled", "strategy"} & fields.keys():
+        if {"enabled", "strategy"} & wanted.keys():
             _refuse_killed(flag)
-        _assign(flag, fields)
+        _assign(flag, wanted)
 
     return _change(name, "edit", apply, **by)
 
 
 def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
     """Add a flag, disabled unless `fields` says otherwise."""
+    wanted = ready(name, fields or {})
     with changes(actor=actor, reason=reason) as batch:
-        return save(batch, name, fields or {}, new=True)
+        return save(batch, name, wanted, new=True)
 
 
 def try_create(name: str, fields: Mapping[str, Any]) -> None:
     """Raise what `create` would, and write nothing."""
+    wanted = ready(name, fields)
     with changes(actor="trial", dry_run=True) as batch:
-        save(batch, name, fields, new=True)
+        save(batch, name, wanted, new=True)
 
 
 def try_edit(name: str, fields: Mapping[str, Any], *, version: int | None = None) -> None:
     """Raise what `edit` would, and write nothing."""
+    wanted = ready(name, fields)
     with changes(actor="trial", dry_run=True) as batch:
         batch.flag(name, version)
-        save(batch, name, fields, new=False)
+        save(batch, name, wanted, new=False)
+
+
+def ready(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as the columns hold them: bounded, checked, trimmed and read, all of it without a lock."""
+    judging.check_cost(name, fields)
+    for field, value in fields.items():
+        check_field(field, value)
+    wanted = {field: _plain(field, value) for field, value in fields.items()}
+    judging.check_parts(wanted)
+    return wanted
 
 
 def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
-    """Write a flag inside a batch: a `new` one, or these fields over what is there, a kill included."""
+    """Write a flag inside a batch: a `new` one, or these fields, which are `ready`, over what is there."""
     row = FeatureFlag.objects.select_for_update().filter(name=name).first()
     if row is not None and new:
         raise NameTakenError(f"a new flag's name must be free, was taken: {name}", "name")
@@ -215,7 +231,8 @@ def install_missing(*, actor: str, reason: str = "shipped with Helios") -> list[
     """Add the flags of the catalogue that the database lacks, with their defaults; the others stay."""
     with changes(actor=actor, reason=reason) as batch:
         present = set(FeatureFlag.objects.values_list("name", flat=True))
-        return [save(batch, flag.name, flag.fields(), new=True) for flag in catalog.SHIPPED if flag.name not in present]
+        lacking = [flag for flag in catalog.SHIPPED if flag.name not in present]
+        return [save(batch, flag.name, ready(flag.name, flag.fields()), new=True) for flag in lacking]
 
 
 def _change(
@@ -237,8 +254,7 @@ def _change(
 
 def _assign(flag: FeatureFlag, fields: Mapping[str, Any]) -> None:
     for field, value in fields.items():
-        check_field(field, value)
-        setattr(flag, field, _plain(field, value))
+        setattr(flag, field, value)
 
 
 def _plain(field: str, value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from helios.flags import selectors
+from helios.flags import judging, selectors
 from helios.flags.core.definition import Strategy
 from helios.flags.core.parts import Operator
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment
@@ -104,7 +105,17 @@ class Step(Body):
     percentage = StrictInteger(min_value=0, max_value=100)
 
 
-class FlagFields(Reasoned):
+class _Bounded(Reasoned):
+    """The fields of a flag or a segment, of which more than one may be is read no further."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            fields = {name: data[name] for name in data.keys() & self.fields.keys() - {"reason"}}
+            judging.check_cost(str(data.get("name", "it"))[:100], fields)
+        return super().to_internal_value(data)
+
+
+class FlagFields(_Bounded):
     """What can be set on a flag; what is left out stays."""
 
     enabled = StrictBoolean(required=False)
@@ -263,7 +274,7 @@ class CheckQuery(serializers.Serializer[Any]):
     environment = serializers.CharField(required=False, max_length=64, help_text="else that of this installation")
 
 
-class SegmentFields(Reasoned):
+class SegmentFields(_Bounded):
     description = StrictText(required=False, allow_blank=True, max_length=2000)
     constraints = several(Constraint)
 

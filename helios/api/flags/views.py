@@ -22,11 +22,12 @@ from helios.web.idempotency import idempotent
 from helios.web.openapi import IF_MATCH, REASON, acted, described, listed, posted
 from helios.web.problems import InvalidQuery
 from helios.web.roles import Role
-from helios.web.shapes import Body
+from helios.web.shapes import Body, quoted
 
 TAG: Final = "feature-flags"
 _FIELDS: Final = ("symbol", "strategy", "user", "system", "environment")
 MAX_ATTRIBUTES: Final = 50
+MAX_VALUE: Final = 256  # letters, as a constraint compares
 
 
 class _Flags(VersionedView):
@@ -127,6 +128,9 @@ def _context(request: Request) -> flags.FlagContext:
     attributes = {name: value for name, value in given.items() if name not in _FIELDS}
     if len(attributes) > MAX_ATTRIBUTES:
         raise exceptions.ParseError(f"a context must have at most {MAX_ATTRIBUTES} attributes, had {len(attributes)}")
+    long = next((name for name, value in attributes.items() if len(value) > MAX_VALUE), None)
+    if long is not None:
+        raise exceptions.ParseError(f"an attribute must have at most {MAX_VALUE} letters, {quoted(long)} had more")
     fields = {"environment": settings.ENVIRONMENT, **read.validated_data}
     return flags.FlagContext(**fields, attributes=attributes)
 

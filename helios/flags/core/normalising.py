@@ -60,6 +60,12 @@ def _list(value: Any, path: str, note: Note, rule: Rule = entries.entry) -> Any:
     return [_text(each, f"{path}[{at}]", note, rule) for at, each in enumerate(value)]
 
 
+def _once(value: Any, path: str, note: Note) -> Any:
+    """The same, each entry once, in their order."""
+    found = _list(value, path, note)
+    return list({repr(each): each for each in found}.values()) if isinstance(found, list) else found
+
+
 def _objects(tidy: Tidy) -> Tidy:
     """Each object of a list; other things pass."""
 
@@ -106,7 +112,7 @@ def _parameters(value: Any, path: str, note: Note) -> Any:
 _COMPARED: Final = _objects(_compared)
 _VARIANTS: Final = _objects(_fields({"name": _line, "stickiness": _named, "overrides": _COMPARED}))
 _RULES: Final = _objects(
-    _fields({"parameters": _parameters, "constraints": _COMPARED, "segments": _list, "variants": _VARIANTS}),
+    _fields({"parameters": _parameters, "constraints": _COMPARED, "segments": _once, "variants": _VARIANTS}),
 )
 _TIDY: Final[Mapping[str, Tidy]] = {
     "whitelist": _list,

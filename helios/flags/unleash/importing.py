@@ -23,7 +23,7 @@ from helios.flags.core.normalising import normalised
 from helios.flags.core.parts import Segment
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag
-from helios.flags.rows import Batch, Change, changes
+from helios.flags.rows import Change, changes
 from helios.flags.unleash.conformance import fold_events
 from helios.flags.unleash.settling import Settled, settle
 from helios.flags.unleash.state import State, parse_state
@@ -71,21 +71,31 @@ def import_state(
     """
     whole, trimmed = _normalised(_whole(data), strict=strict)
     state = _read(whole, strict=strict)
+    present = set(FeatureFlag.objects.values_list("name", flat=True))
+    settled = _as_it_is(state) if strict else _settled(state, present)
+    _note_trimmed(settled.segments, trimmed["segments"], settled)
+    _note_trimmed(settled.features, trimmed["features"], settled)
+    kept = set() if overwrite else present & catalog.BY_NAME.keys() & settled.features.keys()
+    wanted_segments = [
+        (_segment_name(name), segments.ready(_segment_name(name), _segment_fields(segment)), notes)
+        for name, segment, notes in _noted(settled.segments, settled)
+    ]
+    wanted_flags = [
+        (name, services.ready(name, _flag_fields(flag, state.descriptions.get(name, ""))), notes)
+        for name, flag, notes in _noted(settled.features, settled)
+        if name not in kept
+    ]
     with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
-        present = set(FeatureFlag.objects.values_list("name", flat=True))
-        settled = _as_it_is(state) if strict else _settled(state, present)
-        _note_trimmed(settled.segments, trimmed["segments"], settled)
-        _note_trimmed(settled.features, trimmed["features"], settled)
-        imported = [
-            _imported("segment", segments.save(batch, _segment_name(name), _segment_fields(segment), new=False), notes)
-            for name, segment, notes in _noted(settled.segments, settled)
+        written = [
+            _imported("segment", segments.save(batch, name, fields, new=False), notes)
+            for name, fields, notes in wanted_segments
         ]
-        for name, flag, notes in _noted(settled.features, settled):
-            if name in present and name in catalog.BY_NAME and not overwrite:
-                imported.append(Imported(kind="flag", name=name, outcome="kept"))
-            else:
-                imported.append(_flag(batch, flag, state.descriptions.get(name, ""), notes))
-        return imported
+        flags = [
+            _imported("flag", services.save(batch, name, fields, new=False), notes)
+            for name, fields, notes in wanted_flags
+        ]
+    flags += [Imported(kind="flag", name=name, outcome="kept") for name in kept]
+    return [*written, *sorted(flags, key=lambda each: each.name)]
 
 
 def _whole(data: object) -> object:
@@ -158,7 +168,7 @@ def _note_trimmed(parts: Mapping[str, FlagDefinition | Segment], trimmed: list[l
             settled.notes[type(part), name] = [*found, *settled.notes.get((type(part), name), ())]
 
 
-def _flag(batch: Batch, flag: FlagDefinition, description: str, notes: tuple[str, ...]) -> Imported:
+def _flag_fields(flag: FlagDefinition, description: str) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "enabled": flag.enabled,
         "strategy": Strategy.RULES.value,
@@ -171,7 +181,7 @@ def _flag(batch: Batch, flag: FlagDefinition, description: str, notes: tuple[str
     }
     if description:
         fields["description"] = description
-    return _imported("flag", services.save(batch, flag.name, fields, new=False), notes)
+    return fields
 
 
 def _rule(plain: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""What a flag or a segment may cost those who read it, judged before anything of it is compiled or locked.
+
+Every process reads and compiles all of them with each generation, and a kill waits for the lock of a change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.db import connection
+
+from helios.control import bounds
+from helios.flags.core.json_fields import read_list
+from helios.flags.core.parts import Operator
+from helios.flags.errors import InvalidFlagError
+from helios.flags.models import FeatureFlag, FlagSegment, State
+from helios.flags.reader import PARTS
+from helios.flags.references import names, objects
+
+_KILLED: Final = ("enabled", "strategy", "resume_strategy")
+_ALL: Final = " UNION ALL ".join(
+    f"SELECT to_jsonb(held) AS held FROM {model._meta.db_table} AS held"  # noqa: S608, SLF001 - no input
+    for model in (FeatureFlag, FlagSegment)
+)
+_TOTALS: Final = f"""
+    SELECT coalesce(sum(octet_length(held::text)), 0),
+        coalesce(sum(jsonb_array_length(jsonb_path_query_array(held, 'strict $.** ? (@.operator == "REGEX")'))), 0)
+    FROM ({_ALL}) AS every
+"""  # noqa: S608 - no input
+
+
+def size(values: Mapping[str, Any]) -> int:
+    """In bytes as JSON, without what a kill changes: that is never refused."""
+    held = {name: value for name, value in values.items() if name not in _KILLED}
+    return len(json.dumps(held, default=str, skipkeys=True))
+
+
+def n_patterns(values: Mapping[str, Any]) -> int:
+    """How many patterns are to be compiled."""
+    held = [values, *objects(values.get("rules"))]
+    return sum(each.get("operator") == Operator.REGEX for part in held for each in objects(part.get("constraints")))
+
+
+def n_segments(values: Mapping[str, Any]) -> int:
+    """How often the flag and its rules name segments."""
+    return sum(len(names(part.get("segments"))) for part in [values, *objects(values.get("rules"))])
+
+
+_COUNTS: Final = (
+    (size, "FLAG_BYTES", "bytes as JSON"),
+    (n_patterns, "FLAG_PATTERNS", "patterns"),
+    (n_segments, "FLAG_SEGMENTS", "names of segments"),
+)
+
+
+def check_cost(name: str, values: Mapping[str, Any], before: State | None = None) -> None:
+    """Raise `InvalidFlagError` where it is more than one may be; one from before the bound may only shrink."""
+    for count, bound, what in _COUNTS:
+        limit, number = getattr(bounds, bound), count(values)
+        if number > max(limit, count(before) if before else 0):
+            raise InvalidFlagError(f"a flag or a segment must have at most {limit} {what}, {name} had {number}")
+
+
+def grew(before: State | None, after: State) -> bool:
+    """Whether all flags and segments together are more after the change."""
+    return before is None or any(count(after) > count(before) for count, _, _ in _COUNTS)
+
+
+def check_all() -> None:
+    """Raise `InvalidFlagError` where all flags and segments together are more than they may be."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TOTALS)
+        n_bytes, patterns = cursor.fetchone()
+    for number, limit, what in ((n_bytes, bounds.ALL_BYTES, "bytes as JSON"), (patterns, bounds.PATTERNS, "patterns")):
+        if number > limit:
+            raise InvalidFlagError(f"flags and segments must have at most {limit} {what} together, would have {number}")
+
+
+def check_parts(values: Mapping[str, Any]) -> None:
+    """Raise `InvalidFlagError` where a list of objects cannot be read as what it is."""
+    for field, read in PARTS.items():
+        try:
+            read_list(values.get(field), field, read)
+        except ValueError as error:
+            raise InvalidFlagError(str(error), field) from error
