@@ -147,7 +147,8 @@ def _times(row: Rollout, was: Progress, now: datetime, *, anew: bool) -> None:
     fresh = began or anew or row.step != was.step
     if fresh:
         row.measured_since = now
-    row.next_analysis_at = _due(row, now, first=fresh) if row.state == State.RUNNING else None
+    first = fresh or was.state is State.PAUSED
+    row.next_analysis_at = _due(row, now, first=first) if row.state == State.RUNNING else None
     if row.state not in LIVE:
         row.ended_at = now
 

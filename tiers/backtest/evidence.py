@@ -213,14 +213,14 @@ def _sharpes(result: Result, block: int) -> tuple[Estimate | None, Estimate | No
 def what_it_knows(gain: Estimate, moving: Estimate, direction: Estimate, above: Estimate) -> list[str]:
     """What the gains say to somebody who has never seen a log loss."""
     goes = direction.sign > 0 and above.sign >= 0
-    if moving.sign > 0 and goes:
+    if gain.sign < 0:
+        knows = "knows less than how often prices rose and fell"
+    elif moving.sign > 0 and goes:
         knows = "knows something of when prices move, and of where they go"
     elif moving.sign > 0:
         knows = "knows when nothing will happen, not where prices go"
     elif goes:
         knows = "knows something of where prices go, not of when they move"
-    elif gain.sign < 0:
-        knows = "knows less than how often prices rose and fell"
     else:
         knows = "is not shown to know more than how often prices rose and fell"
     parts = ((moving, "of when prices move"), (direction, "of where they go"))
@@ -231,7 +231,9 @@ def what_it_knows(gain: Estimate, moving: Estimate, direction: Estimate, above: 
         0: 'It is open whether it names the side of a move rightly more often than always saying "up" does.',
         -1: 'It names the side of a move rightly less often than always saying "up" does.',
     }
-    return [f"On bars that it did not see, this model {knows}.", *costs, names[above.sign]]
+    same = 'It names the side of a move as always saying "up" does.'
+    named = same if above.low == above.high == 0.0 else names[above.sign]
+    return [f"On bars that it did not see, this model {knows}.", *costs, named]
 
 
 def what_it_earns(sharpe: Estimate | None, above: Estimate | None) -> list[str]:

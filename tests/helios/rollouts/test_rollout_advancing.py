@@ -306,3 +306,9 @@ def test_a_promotion_that_nobody_is_carrying_out_can_be_aborted(at_step, desk: D
     assert services.abort(row.pk, actor="ada").state == "ABORTED"
     assert services.run_due() == []
     assert desk.promoted == []
+
+
+def test_a_replay_that_is_resumed_is_analysed_at_once(rollout) -> None:
+    services.pause(rollout.pk, actor="ada", reason="a look", now=T0)
+    later = T0 + timedelta(minutes=5)
+    assert services.resume(rollout.pk, actor="ada", now=later).next_analysis_at == later

@@ -14,7 +14,7 @@ import pytest
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
 from tiers.backtest import evidence, presentation
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
-from tiers.backtest.evidence import Evidence, block_means, estimate
+from tiers.backtest.evidence import Estimate, Evidence, block_means, estimate
 from tiers.backtest.pace import Pace
 from tiers.contracts import FIELDS, Bars, FloatArray, Switches
 from tiers.predict import labels
@@ -173,6 +173,16 @@ def test_the_sentence_follows_from_what_the_model_knows(moving: float, direction
     worse = [f"Its opinion {' and '.join(parts)} is worse than none, which is class frequencies."]
     assert [sentence for sentence in says if "worse than none" in sentence] == worse * bool(parts)
     assert any(each.startswith("It names the side of a move rightly more often") for each in says) is (direction > 0)
+
+
+def test_a_model_that_knows_less_than_nothing_in_all_is_not_said_to_know_a_part() -> None:
+    figures = [(-0.02, -0.03, -0.01), (0.01, 0.005, 0.015), (-0.03, -0.04, -0.02), (0.0, 0.0, 0.0)]
+    says = evidence.what_it_knows(*(Estimate(value=value, low=low, high=high) for value, low, high in figures))
+    assert says == [
+        "On bars that it did not see, this model knows less than how often prices rose and fell.",
+        "Its opinion of where they go is worse than none, which is class frequencies.",
+        'It names the side of a move as always saying "up" does.',
+    ]
 
 
 def test_a_model_without_a_card_or_without_enough_unseen_bars_gets_no_figures() -> None:
