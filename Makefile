@@ -19,7 +19,7 @@ LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check up bench story-promoted story-faulty lint format clean distclean python
+.PHONY: help install demo test soak check up bench story-promoted story-faulty lint format stop clean distclean python
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -69,8 +69,11 @@ format: $(DEV)  ## rewrite the sources in the project's style
 
 install: $(RUN)  ## .venv with the pinned requirements
 
-clean:  ## stop the embedded servers; remove var/ (data, models, logs) and caches
-	@if [ -x $(PY) ]; then $(PY) -m helios.stack.clean; fi
+stop:  ## stop the embedded servers now; all data stay
+	@if [ -x $(PY) ]; then $(PY) -m helios.stack.stop && echo "The embedded servers are stopped, all data kept."; fi
+
+clean:  ## remove ALL data: var/ (database, bars, books, models, logs), and caches
+	@if [ -x $(PY) ]; then $(PY) -m helios.stack.stop --remove; fi
 	rm -rf var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 

@@ -5,8 +5,10 @@
 
 It registers the module, loads it, runs its gate tests, lets it shadow, gives it a growing share of the symbols while
 cycles run, and at the end rolls it back. The token needs the role trader: `manage.py api_token NAME --role trader`.
-Cycles have to run meanwhile (`manage.py replay --bars 700`, or a paper book whose bars arrive): a rollout that sees no
-decisions pauses, it never promotes.
+Cycles have to run meanwhile, as those of `make up`'s demo book do: a rollout that sees no decisions pauses.
+
+In minutes nobody can show that a challenger earns no less, so errors, latency and drawdown alone are guarded here.
+With `--replay` it begins over stored history, and all of Helios's guards hold: then the replay has to prove it.
 """
 
 from __future__ import annotations
@@ -21,8 +23,16 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from helios.env import get_env
+from helios.errors import SettingsError
+
 WAIT_S, POLL_S = 900.0, 0.5
-DEFAULT_URL = f"http://127.0.0.1:{os.environ.get('HELIOS_WEB_PORT', '8000')}"
+# What a few bars can tell; the guards that compare means need hundreds (docs/rollouts.md#guards).
+WATCHED = [
+    {"metric": "exceptions", "limit": 2, "kind": "hard"},
+    {"metric": "latency_p95_ms", "limit": 1_000, "kind": "hard", "min_samples": 5},
+    {"metric": "drawdown", "limit": 0.25, "kind": "hard", "required": False},
+]
 ENDED = {"SUCCEEDED", "ROLLED_BACK", "ABORTED"}
 
 
@@ -107,15 +117,9 @@ class Deployment:
         self._say("the gate is passed" if run["passed"] else "the gate is NOT passed")
         return bool(run["passed"])
 
-    def roll_out(
-        self, name: str, steps: list[dict[str, Any]], *, patience: int, books: Sequence[str] = ()
-    ) -> dict[str, Any]:
-        """Start a rollout and follow it until it has ended or waits for a person; its last state.
-
-        `patience`: analyses in a row that may find too few samples before the rollout pauses.
-        """
-        plan = {"name": name, "target": self.slot, "challenger": self.label, "steps": steps, "books": list(books)}
-        plan["inconclusive_limit"] = patience
+    def roll_out(self, name: str, steps: list[dict[str, Any]], **plan: Any) -> dict[str, Any]:
+        """Start a rollout and follow it until it has ended or waits for a person; its last state."""
+        plan |= {"name": name, "target": self.slot, "challenger": self.label, "steps": steps}
         made = self.helios.post("modularity/rollouts", {**plan, "reason": f"deploy {self.path}"})
         self.helios.post(f"modularity/rollouts/{made['id']}/start", {"reason": "gate passed"})
         self._say(f"rollout {name} has started: {self.slot} {self.label}")
@@ -127,7 +131,10 @@ class Deployment:
                 last = row
         self._say(f"rollout {name} is {last['state']}" + (f": {last['reason']}" if last["reason"] else ""))
         if last["state"] == "PAUSED":
-            self._say(f"it waits for a person: `manage.py rollouts resume {name}` goes on, `abort {name}` ends it")
+            self._say(
+                f"it waits for a person: with cycles running `manage.py rollouts resume {name}` looks "
+                f"{plan['inconclusive_limit']} times more (--patience), `abort {name}` ends it"
+            )
         return last
 
     def statistics(self, name: str) -> None:
@@ -214,7 +221,8 @@ def deploy(helios: Helios, console: Console, options: argparse.Namespace) -> int
     )
     name = options.name or f"{options.slot}-{deployment.label.split('+')[-1]}-{int(time.time())}"
     books = [book for book in options.books.split(",") if book]
-    last = deployment.roll_out(name, steps, patience=options.patience, books=books)
+    guards = {} if options.replay else {"guards": WATCHED}
+    last = deployment.roll_out(name, steps, inconclusive_limit=options.patience, books=books, **guards)
     deployment.statistics(name)
     deployment.status()
     if last["state"] != "SUCCEEDED":
@@ -229,16 +237,16 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """What may be chosen."""
     parser = argparse.ArgumentParser(prog="python -m examples.deploy_module", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"where Helios answers; {DEFAULT_URL} when left out")
+    parser.add_argument("--url", default="", help="where Helios answers; left out, HELIOS_WEB_PORT on this machine")
     parser.add_argument("--token", default=os.environ.get("HELIOS_API_TOKEN", ""), help="or HELIOS_API_TOKEN")
     parser.add_argument("--slot", default="predict", help="the module whose place is meant")
     parser.add_argument("--module", default="examples.modules.predict_tempered", help="dotted path of the challenger")
     parser.add_argument("--suite", default="ml", choices=["generic", "ml", "trading", "data", "risk"])
     parser.add_argument("--shares", default="10,50,100", help="percent of the symbols, step by step")
-    parser.add_argument("--replay", action="store_true", help="begin with a replay over stored history")
+    parser.add_argument("--replay", action="store_true", help="begin with a replay that proves, under all guards")
     parser.add_argument("--no-shadow", action="store_true", help="serve symbols at once")
     parser.add_argument("--interval", type=float, default=10.0, help="seconds a step lasts at least")
-    parser.add_argument("--samples", type=int, default=20, help="decisions a step needs")
+    parser.add_argument("--samples", type=int, default=8, help="decisions a step needs")
     parser.add_argument("--patience", type=int, default=20, help="inconclusive analyses in a row before it pauses")
     parser.add_argument("--books", default="", help="comma-separated; empty: all books")
     parser.add_argument("--name", default="", help="of the rollout")
@@ -253,11 +261,15 @@ def main(words: Sequence[str] | None = None) -> int:
     if not options.token:
         Console(stderr=True).print("a token must be given with --token or HELIOS_API_TOKEN, was empty")
         return 2
-    helios = Helios(options.url, options.token)
+    try:
+        url = options.url or f"http://127.0.0.1:{get_env().web_port}"
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+    helios = Helios(url, options.token)
     try:
         return deploy(helios, console, options)
     except (Refused, httpx.HTTPError) as error:
-        said = str(error) if isinstance(error, Refused) else f"{options.url} must answer, did not: {error}"
+        said = f"{url} said {error}" if isinstance(error, Refused) else f"{url} must answer, did not: {error}"
         Console(stderr=True).print(said, markup=False, soft_wrap=True)
         return 2
     finally:

@@ -7,6 +7,8 @@ import subprocess
 import pytest
 
 from examples import deploy_module
+from helios.env import Env
+from helios.rollouts.core.guards import parse_guards
 from helios.stack import processes
 from tests.browser.conftest import start_web
 from tests.support.harness import Stack
@@ -61,6 +63,21 @@ def test_without_a_token_it_says_so_and_ends_with_2(
 def test_where_nobody_listens_it_says_so_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert deploy_module.main(["--token", "x", "--url", "http://127.0.0.1:9"]) == 2
     assert "http://127.0.0.1:9 must answer, did not" in capsys.readouterr().err
+
+
+def test_left_out_the_address_is_that_of_the_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(deploy_module, "get_env", lambda: Env(_env_file=None, web_port=9))
+    assert deploy_module.main(["--token", "x"]) == 2
+    assert "http://127.0.0.1:9 must answer, did not" in capsys.readouterr().err
+
+
+def test_its_defaults_are_kept_to_by_what_a_few_bars_can_tell() -> None:
+    options = deploy_module.arguments([])
+    guards = parse_guards(deploy_module.WATCHED)
+    assert max(guard.min_samples for guard in guards) <= options.samples <= 10
+    assert {guard.metric for guard in guards} & {"pnl_deficit_bps", "log_loss_excess"} == set()
 
 
 def test_a_plan_goes_from_replay_over_shadow_to_all_symbols() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from helios import liveness
 from helios.env import Env
-from helios.stack import children, clean, idle, leases
+from helios.stack import children, idle, leases, stop
 from helios.stack.servers import Lease, embedded_servers
 from tests.helios.stack.test_leases import hold_elsewhere, running
 
@@ -115,10 +115,10 @@ def test_commands_that_end_at_once_share_one_caretaker(make: MakeEnv, monkeypatc
     assert subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "1"
 
 
-def test_cleaning_ends_the_caretaker_first(make: MakeEnv) -> None:
+def test_stopping_ends_the_caretaker_first(make: MakeEnv) -> None:
     env = make(LONG_S)
     caretaker = used(env)
-    clean.run(env)
+    stop.run(env)
     assert running(env) == (False, False)
     assert liveness.birth(caretaker) is None
 

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from helios.env import Env
-from helios.stack import children, clean, endpoints, leases, servers
+from helios.stack import children, endpoints, leases, servers, stop
 from helios.stack.children import StackError
 from helios.stack.servers import Lease, embedded_servers
 from tests.support.places import ROOT
@@ -245,36 +245,38 @@ def test_a_file_where_the_folder_must_be_is_one_sentence(make_env: MakeEnv, root
         Lease(make_env())
 
 
-def test_cleaning_is_refused_while_a_process_uses_the_servers(make_env: MakeEnv) -> None:
+def test_stopping_is_refused_while_a_process_uses_the_servers(make_env: MakeEnv) -> None:
     env = make_env(redis_url="redis://h", database_url="postgresql://h/x")
     with Lease(env), pytest.raises(StackError, match=f"Helios is running .process {os.getpid()}."):
-        clean.run(env)
+        stop.run(env)
 
 
-def test_cleaning_stops_forgotten_servers_and_removes_what_lies_outside(
+def test_stopping_leaves_the_data_and_cleaning_removes_what_lies_outside(
     make_env: MakeEnv, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside = root / "outside"
-    for module in (servers, clean):
+    for module in (servers, stop):
         monkeypatch.setattr(module, "server_home", lambda _: outside)
         monkeypatch.setattr(module, "socket_dir", lambda _: outside / "run")
     env = make_env()
     found = embedded_servers(env)
     found.start()
     assert running(env) == (True, True)
-    clean.run(env)
+    stop.run(env)
     assert running(env) == (False, False)
+    assert (outside / "postgres" / "PG_VERSION").exists()
+    stop.run(env, remove=True)
     assert not outside.exists()
 
 
-def test_clean_as_a_command_reports_in_one_sentence(
+def test_stop_as_a_command_reports_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, make_env: MakeEnv, capsys: pytest.CaptureFixture[str]
 ) -> None:
     env = make_env(redis_url="redis://h", database_url="postgresql://h/x")
-    monkeypatch.setattr(clean, "load_env", lambda: env)
-    assert clean.main() == 0
+    monkeypatch.setattr(stop, "load_env", lambda: env)
+    assert stop.main() == 0
     with Lease(env):
-        assert clean.main() == 1
+        assert stop.main() == 1
     assert capsys.readouterr().err.startswith("Helios is running")
 
 

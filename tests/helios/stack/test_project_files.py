@@ -22,7 +22,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, Any] = COMPOSE["services"]
 TARGETS = (
     *("help", "demo", "up", "test", "soak", "check", "bench", "story-promoted", "story-faulty"),
-    *("lint", "format", "install", "clean", "distclean"),
+    *("lint", "format", "install", "stop", "clean", "distclean"),
 )
 
 

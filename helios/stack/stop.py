@@ -1,8 +1,9 @@
-"""`make clean`: stop the embedded servers and remove what they keep outside the checkout."""
+"""`make stop`: stop the embedded servers. `make clean`: and remove what they keep outside the checkout."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 
 from helios import terminal
 from helios.env import Env
@@ -14,18 +15,18 @@ from helios.stack.servers import embedded_servers
 
 
 def main() -> int:
-    """Clean up; returns the exit status."""
-    return children.run_or_explain(lambda: run(load_env()))
+    """Stop them; returns the exit status."""
+    return children.run_or_explain(lambda: run(load_env(), remove="--remove" in sys.argv[1:]))
 
 
-def run(env: Env) -> int:
-    """Stop servers nobody uses and remove their outside folders. Raises: StackError while one is used."""
+def run(env: Env, *, remove: bool = False) -> int:
+    """Stop servers nobody uses; `remove`: and their outside folders. Raises: StackError while one is used."""
     if holders := leases.living(leases.folder_of(env.var_dir)):
         names = ", ".join(map(str, holders))
-        raise StackError(f"Helios is running (process {names}): stop it before cleaning")
+        raise StackError(f"Helios is running (process {names}): stop it first")
     idle.dismiss(env.var_dir)
     embedded_servers(env).stop()
-    for folder in {server_home(env.var_dir), socket_dir(env.var_dir)}:
+    for folder in {server_home(env.var_dir), socket_dir(env.var_dir)} if remove else ():
         if not folder.is_relative_to(env.var_dir):
             shutil.rmtree(folder, ignore_errors=True)
     return 0
