@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
+from django.db.models import Count, F, OuterRef, Q, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -23,7 +23,7 @@ from helios.modules.models import Module
 from sentinel.models import AuditRun, Finding, Heartbeat
 from trading.admin import STATUS_COLOURS
 from trading.books.accounting import amount
-from trading.books.read import currency, shown_state, with_stocks
+from trading.books.read import as_shown, currency, shown_state
 from trading.models import Book, PipelineCycle, PortfolioSnapshot
 
 ROWS: Final = 8
@@ -173,7 +173,7 @@ def _findings() -> dict[str, Any]:
 
 def _with_equity(books: Any) -> Any:
     last = PortfolioSnapshot.objects.filter(book=OuterRef("pk")).order_by("-bar_ts").values("equity")[:1]
-    return with_stocks(books).annotate(last_equity=Subquery(last))
+    return as_shown(books).annotate(last_equity=Subquery(last))
 
 
 def _last_equity(book: Any) -> Decimal:
@@ -182,8 +182,7 @@ def _last_equity(book: Any) -> Decimal:
 
 
 def _books() -> dict[str, Any]:
-    at_work = PipelineCycle.objects.filter(book=OuterRef("pk"), status=PipelineCycle.Status.RUNNING)
-    newest = _with_equity(Book.objects.annotate(runs=Q(active=True) | Exists(at_work)).order_by("-runs", "-updated_at"))
+    newest = _with_equity(Book.objects.all()).order_by("-runs", "-updated_at")
     return {
         "headers": ["book", "mode", "trading state", "equity", "return", "drawdown"],
         "rows": [_book_row(book) for book in newest[:ROWS]],
@@ -196,7 +195,7 @@ def _book_row(book: Any) -> list[Any]:
     return [
         link(reverse("admin:trading_book_change", args=[book.pk]), nowrap(book.name)),
         book.mode,
-        badge(shown_state(book, runs=book.runs)),
+        badge(shown_state(book)),
         amount(equity, currency(book)),
         f"{equity / book.initial_cash - 1:+.2%}",
         f"{1 - equity / peak:.2%}",

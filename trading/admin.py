@@ -22,7 +22,7 @@ from helios.web.admin_base import ReadOnlyAdmin, RoledAdmin
 from trading import models
 from trading.books import write as books
 from trading.books.accounting import amount, shortened, written
-from trading.books.read import currency, shown_state, with_stocks
+from trading.books.read import as_shown, currency, shown_state
 from trading.enums import TradingState
 from trading.orders.cycle_end import end_for
 
@@ -135,7 +135,6 @@ class BookAdmin(ReasonedAdmin):
     list_display = (
         "name",
         "mode",
-        "running",
         "state_badge",
         "timeframe",
         "universe",
@@ -154,15 +153,11 @@ class BookAdmin(ReasonedAdmin):
     actions: ClassVar = [*action_routes]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Book]:
-        return with_stocks(super().get_queryset(request))
-
-    @display(description="runs", boolean=True)
-    def running(self, row: models.Book) -> bool:
-        return row.active or row.cycles.filter(status=models.PipelineCycle.Status.RUNNING).exists()
+        return as_shown(super().get_queryset(request))
 
     @display(description="trading state", label=STATUS_COLOURS)
     def state_badge(self, row: models.Book) -> str:
-        return shown_state(row, runs=self.running(row))
+        return shown_state(row)
 
     @display(description="universe")
     def universe(self, row: models.Book) -> str:

@@ -22,10 +22,11 @@ def test_every_book_is_shown(book):
         {
             "book": "desk",
             "mode": "paper",
-            "active": "no",
+            "active": False,
             "state": "ACTIVE",
+            "trading_state": "STOPPED",
             "timeframe": "1d",
-            "symbols": "AAPL,IBM",
+            "symbols": ["AAPL", "IBM"],
             "currency": "USD",
             "cash": "10000",
         }
@@ -67,9 +68,9 @@ def test_without_a_book_the_command_says_how_to_make_one(db, capsys):
 
 
 def test_a_book_is_started_and_stopped_with_its_history(book):
-    assert mode("start", "--book", "desk", "--reason", "open")[0]["active"] == "yes"
-    assert mode("start", "--book", "desk", "--reason", "again")[0]["active"] == "yes"
-    assert mode("stop", "--book", "desk", "--reason", "close")[0]["active"] == "no"
+    assert mode("start", "--book", "desk", "--reason", "open")[0]["active"] is True
+    assert mode("start", "--book", "desk", "--reason", "again")[0]["active"] is True
+    assert mode("stop", "--book", "desk", "--reason", "close")[0]["active"] is False
     assert changes() == [("inactive", "active", "open"), ("active", "inactive", "close")]
     assert all(entry.actor.startswith("cli:") for entry in TradingModeChange.objects.all())
 
@@ -79,6 +80,19 @@ def test_a_book_is_halted_or_reduced_and_resumed(book, word, state):
     assert mode(word, "--book", "desk", "--reason", "news")[0]["state"] == state
     assert mode("resume", "--book", "desk", "--reason", "over")[0]["state"] == "ACTIVE"
     assert changes() == [("ACTIVE", state, "news"), (state, "ACTIVE", "over")]
+
+
+def test_the_answer_is_about_the_book_alone(book, capsys):
+    assert len(mode("start", "--book", "desk")) == 1
+    for word, said in (("halt", "HALTED"), ("resume", "ACTIVE"), ("stop", "STOPPED")):
+        call_command("mode", word, "--book", "desk", "--reason", "news")
+        assert capsys.readouterr().out == f"desk is {said} (paper).\n"
+
+
+def test_a_reason_that_comes_after_the_halt_is_kept_once(book):
+    for reason in ("", "lunch", "lunch"):
+        mode("halt", "--book", "desk", "--reason", reason)
+    assert changes() == [("ACTIVE", "HALTED", ""), ("HALTED", "HALTED", "lunch")]
 
 
 def test_a_halt_needs_no_reason_and_its_end_does(book):

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from helios.web.shapes import Query, ReadOnlySerializer, ordering
-from trading.books.read import currency
+from trading.books.read import currency, shown_state
 from trading.enums import TradingState
 from trading.models import Book, PipelineCycle, Position, StageRun
 from trading.models.columns import Exact
@@ -37,7 +37,8 @@ class PositionSerializer(ReadOnlySerializer[Position]):
 class BookSerializer(ReadOnlySerializer[Book]):
     """One book with what it holds; `equity` is that of its last snapshot, null before the first.
 
-    `state` is what it may do where it runs; it begins no cycle while `active` is false.
+    `trading_state` says whether it trades; `state` is what it may do where it runs, and it begins no cycle while
+    `active` is false.
     """
 
     serializer_field_mapping = ReadOnlySerializer.serializer_field_mapping | {Exact: ExactNumber}
@@ -45,6 +46,7 @@ class BookSerializer(ReadOnlySerializer[Book]):
     source = serializers.CharField(source="feed", read_only=True)  # type: ignore[assignment]  # a field of this name
     equity = ExactNumber(source="last_equity", allow_null=True, read_only=True)
     equity_ts = serializers.DateTimeField(source="last_equity_ts", allow_null=True, read_only=True)
+    trading_state = serializers.SerializerMethodField(help_text="as `state`, and STOPPED where it may and does not run")
     currency = serializers.SerializerMethodField(help_text="of all amounts; null where nobody knows it")
 
     class Meta:
@@ -55,6 +57,7 @@ class BookSerializer(ReadOnlySerializer[Book]):
                 "mode",
                 "active",
                 "state",
+                "trading_state",
                 "timeframe",
                 "symbols",
                 "source",
@@ -65,6 +68,10 @@ class BookSerializer(ReadOnlySerializer[Book]):
             ),
             *("equity", "equity_ts", "positions", "created_at", "updated_at"),
         )
+
+    def get_trading_state(self, book: Book) -> str:
+        """In the word of the admin."""
+        return shown_state(book)
 
     def get_currency(self, book: Book) -> str | None:
         """What its symbols are priced in."""

@@ -16,7 +16,7 @@ from helios.web.idempotency import idempotent
 from helios.web.openapi import acted, described, listed, posted
 from helios.web.shapes import Reasoned
 from trading.api.shapes import BookFilter, BookSerializer, CycleFilter, CycleRow, CycleSerializer
-from trading.books.read import with_stocks
+from trading.books.read import as_shown
 from trading.books.write import set_active, set_state
 from trading.enums import TradingState
 from trading.models import Book, PipelineCycle, PortfolioSnapshot, Position
@@ -36,7 +36,7 @@ def books() -> QuerySet[Book]:
     last = PortfolioSnapshot.objects.filter(book=OuterRef("pk")).order_by("-bar_ts")
     held = Position.objects.exclude(quantity=0)
     return (
-        with_stocks(Book.objects.order_by("name"))
+        as_shown(Book.objects.order_by("name"))
         .annotate(
             last_equity=Subquery(last.values("equity")[:1]),
             last_equity_ts=Subquery(last.values("bar_ts")[:1]),

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import BooleanField, F, Func, OuterRef, QuerySet
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, QuerySet
 
 from helios.db import statements
 from helios.errors import DataError, Rejected
 from trading.books.accounting import Account, Holding
 from trading.enums import AssetClass, TradingState
 from trading.market import instruments
-from trading.models import Book, Instrument, Position
+from trading.models import Book, Instrument, PipelineCycle, Position
 
 
 def get_book(name: str) -> Book:
@@ -25,8 +25,8 @@ def get_book(name: str) -> Book:
     return book
 
 
-def with_stocks(books: QuerySet[Book]) -> QuerySet[Book]:
-    """The books, each with those of its symbols that are stocks: `currency` then asks for nothing more."""
+def as_shown(books: QuerySet[Book]) -> QuerySet[Book]:
+    """The books, each with those of its symbols that are stocks, for `currency`, and whether it runs a cycle now."""
     traded = Func(
         F("symbol"),
         OuterRef("symbols"),
@@ -35,7 +35,8 @@ def with_stocks(books: QuerySet[Book]) -> QuerySet[Book]:
         output_field=BooleanField(),
     )
     stocks = Instrument.objects.filter(traded, asset_class=AssetClass.EQUITY.value)
-    return books.annotate(stocks=ArraySubquery(stocks.values("symbol")))
+    cycles = PipelineCycle.objects.filter(book=OuterRef("pk"), status=PipelineCycle.Status.RUNNING)
+    return books.annotate(stocks=ArraySubquery(stocks.values("symbol")), runs=Q(active=True) | Exists(cycles))
 
 
 def currency(book: Book) -> str:
@@ -52,8 +53,9 @@ def currency(book: Book) -> str:
         return ""
 
 
-def shown_state(book: Book, *, runs: bool) -> str:
-    """Its trading state for people: one that may trade and begins no cycle is STOPPED."""
+def shown_state(book: Book) -> str:
+    """Whether a book of `as_shown` trades, in one word: STOPPED is one that may and begins no cycle."""
+    runs: bool = getattr(book, "runs")  # noqa: B009 - as annotated
     return book.state if runs or book.state != TradingState.ACTIVE else "STOPPED"
 
 

@@ -160,6 +160,9 @@ def set_state(name: str, state: str, *, actor: str, reason: str) -> Book:
         book = Book.objects.select_for_update().get(pk=get_book(name).pk)
         held = state != TradingState.ACTIVE
         if (book.state, book.held_by_person) == (state, held):
+            said = book.mode_changes.values_list("actor", "reason").first()
+            if held and reason.strip() and said != (actor, reason):  # halted first, explained then
+                _move(book, state, actor=actor, reason=reason)
             return book
         if worst(state, book.state) != state:
             if held:

@@ -189,6 +189,14 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
         api.get("/api/books/")
 
 
+def test_one_word_says_whether_a_book_trades(api: Client, book: Book) -> None:
+    words = []
+    for changes in ({}, {"active": True}, {"state": "HALTED"}):
+        Book.objects.update(**changes)
+        words.append(api.get("/api/books/demo/").json()["trading_state"])
+    assert words == ["STOPPED", "ACTIVE", "HALTED"]
+
+
 @pytest.mark.parametrize("path", ["/api/books/nobody/", "/api/cycles/999999/"])
 def test_what_is_not_there_is_a_problem(api: Client, path: str) -> None:
     response = api.get(path)

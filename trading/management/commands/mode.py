@@ -11,12 +11,13 @@ from django.core.management.base import CommandError, CommandParser
 from helios.console import Console, Table
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS
-from trading.books import write as books
+from trading.books import write
 from trading.books.accounting import amount, written
-from trading.books.read import currency, with_stocks
+from trading.books.read import as_shown, currency, shown_state
 from trading.enums import TradingState
 from trading.models import Book
 
+COLUMNS = ("book", "mode", "trading_state", "timeframe", "symbols", "cash")
 STATES = {"halt": TradingState.HALTED, "reduce": TradingState.REDUCING, "resume": TradingState.ACTIVE}
 
 
@@ -36,9 +37,15 @@ class Command(PlainCommand):
     def handle(self, **options: Any) -> None:
         if options["to"]:
             self._change(options)
-        rows = [_row(book) for book in with_stocks(Book.objects.all())]
+        books = as_shown(Book.objects.filter(name=options["book"]) if options["to"] else Book.objects.all())
+        rows = [_row(book) for book in books]
         if options["json"]:
             self.stdout.write(json.dumps({"books": rows}))
+            return
+        if options["to"]:
+            (row,) = rows
+            more = ", a cycle still runs" if options["to"] == "stop" and row["trading_state"] != "STOPPED" else ""
+            self.stdout.write(f"{row['book']} is {'stopped' if more else row['trading_state']} ({row['mode']}){more}.")
             return
         table = Table()
         for name in _shown(rows[0]) if rows else ():
@@ -51,16 +58,16 @@ class Command(PlainCommand):
         if not options["book"]:
             raise CommandError("--book must name the book to change, it was not given")
         if options["to"] in {"start", "stop"}:
-            books.set_active(
+            write.set_active(
                 options["book"],
                 active=options["to"] == "start",
                 actor=actor(),
                 reason=options["reason"],
             )
         elif options["to"] in STATES:
-            books.set_state(options["book"], STATES[options["to"]], actor=actor(), reason=options["reason"])
+            write.set_state(options["book"], STATES[options["to"]], actor=actor(), reason=options["reason"])
         else:
-            books.set_mode(
+            write.set_mode(
                 options["book"],
                 options["to"],
                 actor=actor(),
@@ -73,10 +80,11 @@ def _row(book: Book) -> dict[str, Any]:
     return {
         "book": book.name,
         "mode": book.mode,
-        "active": "yes" if book.active else "no",
+        "active": book.active,
         "state": book.state,
+        "trading_state": shown_state(book),
         "timeframe": book.timeframe,
-        "symbols": ",".join(book.symbols),
+        "symbols": book.symbols,
         "currency": currency(book) or None,
         "cash": written(book.cash),
     }
@@ -85,5 +93,5 @@ def _row(book: Book) -> dict[str, Any]:
 def _shown(row: dict[str, Any]) -> dict[str, str]:
     """The row for people: the amount says its currency."""
     cash = amount(Decimal(row["cash"]), row["currency"] or "")
-    shown = row | {"symbols": row["symbols"].replace(",", ", "), "cash": cash}
-    return {name: value for name, value in shown.items() if name != "currency"}
+    shown = row | {"symbols": ", ".join(row["symbols"]), "cash": cash}
+    return {name.replace("_", " "): shown[name] for name in COLUMNS}
