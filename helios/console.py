@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from rich import console, table
@@ -9,12 +10,16 @@ from rich.text import Text
 
 from helios.terminal import shown
 
+UNBROKEN = 10_000  # letters of a line where nobody's screen ends it
+
 
 class Console(console.Console):
     """Rich's, for texts that others wrote: they are no markup, and hold nothing that a terminal obeys."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        if not (self.is_terminal or "width" in options or "COLUMNS" in os.environ):
+            self.width = UNBROKEN
 
     def render_str(self, text: str, **options: Any) -> Text:
         """As Rich's; every text that is printed, a cell, a title or a header comes through here."""

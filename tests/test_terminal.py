@@ -53,6 +53,17 @@ def test_a_table_that_was_drawn_before_loses_its_boxes_only(written: Callable[[s
     assert "+---------+---------+" in found()
 
 
+def test_where_no_screen_ends_a_line_no_name_is_broken(
+    monkeypatch: pytest.MonkeyPatch, written: Callable[[str], Callable[[], str]]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    found, made, name = written("utf-8"), Table("book"), "a-name " * 30
+    made.add_row(name)
+    Console().print(made)
+    assert name.strip() in found()
+    assert max(map(len, found().splitlines())) < 300
+
+
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x1b]0;pwn\x07", "[red]", "[/]", "[link=http://x]", ":smile:", "\x9b2J"])
 def test_what_others_wrote_is_shown_as_it_is_wherever_it_stands_in_a_table(text: str) -> None:
     drawn = io.StringIO()

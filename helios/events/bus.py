@@ -86,6 +86,13 @@ class Bus:
             found: Any = self.client.xrange(key(topic), f"({after}", "+", count=n)
         return [self.entry(topic, name, fields) for name, fields in found]
 
+    def newest(self, topic: str, *, n: int) -> tuple[list[Entry], int]:
+        """The last events of a topic, and how many older ones there are."""
+        with self.asking():
+            found: Any = self.client.xrevrange(key(topic), count=n)
+            in_all: Any = self.client.xlen(key(topic))
+        return [self.entry(topic, name, fields) for name, fields in reversed(found)], max(0, in_all - len(found))
+
     def entry(self, topic: str, name: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         """A stream's entry with its event."""
         body = fields.get(b"body", b"").decode(errors="replace")

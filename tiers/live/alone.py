@@ -44,7 +44,7 @@ class Alone:
             raise
         taken = frozenset(names) - self._held
         if taken - self._taken:
-            logger.bind(work=self.work, names=sorted(taken)).warning("work.taken")  # by another process
+            logger.bind(work=self.work, names=sorted(taken)).info("work.taken")  # by another process
         self._taken = taken
         return [name for name in names if name in self._held]
 

@@ -11,7 +11,7 @@ import pytest
 import redis
 from django.core.management import CommandError, call_command
 
-from tests.support.commands import printed
+from tests.support.commands import answered, printed
 from tests.support.live_market import make_bars, stored
 from tests.support.orders import Intent, record_intents
 from tiers.live import chain, relay, stages
@@ -107,12 +107,23 @@ def test_marks_that_no_relay_has_left_keep_nothing_from_being_told(
     assert len(told("signal")) == MLPrediction.objects.count()
 
 
+def read_risk(*words: str) -> tuple[list[dict[str, Any]], str]:
+    out, err = io.StringIO(), io.StringIO()
+    call_command("bus", "read", "risk", *words, stdout=out, stderr=err)
+    return [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue()
+
+
 def test_the_command_reads_topics_and_says_who_follows_them(cycles: list[Any]) -> None:
     Relay(relay.bus()).step()
-    out = io.StringIO()
-    call_command("bus", "read", "risk", "-n", "2", stdout=out)
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [line["event"]["cycle"] for line in lines] == [cycle.pk for cycle in cycles[:2]]
+    numbers = [cycle.pk for cycle in cycles]
+    lines, said = read_risk("-n", "2")
+    assert [line["event"]["cycle"] for line in lines] == numbers[-2:]
+    assert said == f"{N_CYCLES - 2} older events of risk: --after 0-0 begins with them\n"
+    lines, said = read_risk("-n", "2", "--after", "0-0")
+    assert [line["event"]["cycle"] for line in lines] == numbers[:2]
+    assert said == f"More of risk may follow: --after {lines[-1]['id']}\n"
+    assert read_risk() == read_risk("--after", "0-0")  # all of them, and nothing is left to say
+    assert answered("bus", "status", "risk") == {"topics": {"risk": {"events": N_CYCLES, "groups": {}}}}
     assert f"risk: {N_CYCLES} events" in printed("bus", "status")
     for words, sentence in (
         (("read", "news"), "a topic must be one of market, ticker, signal, risk, trade, was 'news'"),

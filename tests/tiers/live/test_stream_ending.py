@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from helios.stack.processes import ProcessSpec
+from tests.support import warm
 from tests.support.harness import Stack
 from tests.support.venues.tape import MINUTE, Tape
 from tests.support.venues.valr import StandIn
@@ -39,3 +40,21 @@ def test_it_ends_while_a_request_waits_out_the_venues_pause_and_what_is_closed_i
     assert process.poll() == 0
     assert time.monotonic() - told < PAUSE_S / 3
     assert venue.asked["/v1/public/BTCZAR/buckets"] == 1
+
+
+def test_who_starts_it_at_a_terminal_is_told_what_it_hears_and_why_it_hears_nothing(stack: Stack) -> None:
+    tape = Tape()
+    tape.add(datetime.now(UTC) - timedelta(hours=2), "100", "1")
+    with StandIn({("BTC", "ZAR"): tape}) as venue:
+        stack.environ["HELIOS_VALR_URL"] = venue.url
+        stack.start(ProcessSpec(name="stream", argv=[sys.executable, "manage.py", "stream", "--pairs", "BTC-ZAR"]))
+        stack.wait_for(lambda: venue.stream.n_subscribed, what="a subscription")
+        argv, said = ["manage.py", "stream", "--pairs", "BTC-ZAR"], stack.log("second")
+        stack.processes["second"] = warm.start(argv, env={**stack.environ, "HELIOS_COMPONENT": ""}, stdout=said)
+        waits = "Nothing to hear at valr now: another process hears it already. Waiting.\n"
+        stack.wait_for(lambda: said.read_text().endswith(waits), timeout_s=30, what="that it waits")
+        stack.kill("stream", signal.SIGTERM)
+        hears = f"{waits}Hearing VALR:BTC-ZAR; Ctrl-C ends it.\n"
+        stack.wait_for(lambda: said.read_text().endswith(hears), timeout_s=30, what="that it hears")
+    assert "work.taken" not in said.read_text()
+    assert "Hearing" not in stack.log("stream").read_text()

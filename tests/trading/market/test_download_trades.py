@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from helios import progress
 from helios.env import get_env
 from tests.support.commands import answered
 from tests.support.venues.tape import MINUTE, Tape, Trade, taped
@@ -69,6 +71,17 @@ def stored(symbol: str = BTC) -> list[Row]:
 
 def figures(inserted: int, unchanged: int = 0) -> dict[str, Any]:
     return {"inserted": inserted, "unchanged": unchanged, "bad": 0, "first_bad": ""}
+
+
+def test_a_download_tells_how_far_it_is_where_no_bar_is_drawn(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "TOLD_EVERY_S", 0.0)
+    with stand_in(two_days()) as venue:
+        run(venue, *TWO_DAYS)
+        assert capsys.readouterr().err == ""  # of --json
+        call_command("download_data", "--dl-trades", "--pairs", "BTC-ZAR", *TWO_DAYS)
+    assert re.search(r"VALR:BTC-ZAR, time to 2026-01-06 00:00: 1,\d\d\d trades so far\n", capsys.readouterr().err)
 
 
 def test_a_real_market_is_stored_trade_by_trade_and_asked_again_adds_none(run: Any) -> None:

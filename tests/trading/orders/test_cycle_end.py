@@ -120,7 +120,7 @@ def test_the_command_says_that_a_cycle_was_over_already(cycle):
     call_command("cycles", "end", str(cycle.pk), "--reason", "stuck", stdout=io.StringIO())
     out, err = io.StringIO(), io.StringIO()
     call_command("cycles", "end", str(cycle.pk), "--reason", "again", "--json", stdout=out, stderr=err)
-    assert err.getvalue() == f"Nothing is to end of cycle {cycle.pk}: it is FAILED already.\n"
+    assert err.getvalue() == f"Cycle {cycle.pk} was FAILED already: nothing was done.\n"
     assert json.loads(out.getvalue())["cycles"][0]["reason"].endswith("stuck")
 
 

@@ -70,6 +70,7 @@ class Session:
     silent_s: float = SILENT_S
     pause_s: float = 1.0  # before the first try after a connection that did not hold, doubled with each further one
     now_us: Callable[[], int] = lambda: time.time_ns() // 1_000
+    n_stored: int = 0  # bars so far
     _minutes: dict[str, Minutes] = field(default_factory=dict)
     _hours: dict[str, Calendar] = field(default_factory=dict)
     _books: OrderBooks = field(init=False)
@@ -214,6 +215,7 @@ class Session:
         known = after if found is None else microseconds(found.until)
         if found is not None and known > after:
             minutes = self._minutes[code]
+            self.n_stored += len(found.rows)
             for close, row in found.rows.items():
                 if after < close <= known and minutes.known.get(close) != row:  # else it was told by the stream
                     self._told.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
@@ -309,6 +311,7 @@ class Session:
                     return  # the next process asks for it
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
+                self.n_stored += len(told_of)
                 events = [one for one in told if isinstance(one, Event)]
                 self._publish([*events, *told_of])
                 return

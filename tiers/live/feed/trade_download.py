@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -33,12 +34,18 @@ class FetchedTrades:
         )
 
 
-def fetch_trades(venue: MarketData, pair: Pair, after: datetime, until: datetime) -> FetchedTrades:
-    """Store the trades of [after, until) in one transaction. Raises: as the venue's requests."""
+def fetch_trades(
+    venue: MarketData, pair: Pair, after: datetime, until: datetime, *, told: Callable[[int], None] = lambda _n: None
+) -> FetchedTrades:
+    """Store the trades of [after, until) in one transaction; `told` hears how many came so far.
+
+    Raises: as the venue's requests.
+    """
     tables, n_trades = list[Trades](), 0
     for table in venue.trades(pair, after, until):
         tables.append(table)
         n_trades += table.n_trades
+        told(n_trades)
         if n_trades > MOST_TRADES or len(tables) > MOST_PAGES:
             raise Transient(f"{venue.name} must tell {MOST_TRADES:,} trades of {pair.code} a day at most, went on")
     if not tables:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from helios.console import Console
 from helios.env import get_env
 from helios.errors import DataError
 from helios.plain_command import PlainCommand
-from helios.progress import progress_of
+from helios.progress import progress_of, telling
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.ingest.bar_problems import Problem
@@ -107,10 +107,12 @@ class Command(PlainCommand):
         spans = [(pair, name, *_span(_newest(pair, name), first_last, days, now)) for pair in pairs for name in asked]
         found: dict[tuple[str, str], _Row] = {}
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
+            tell = telling(bar, quiet=options["json"])
             for pair, timeframe, after, until in spans:
                 base = found.setdefault((pair.symbol, timeframe.value), _Row())
                 for start, end in _parts(bar, f"{pair.symbol} {timeframe}", (after, until), AT_ONCE[timeframe]):
                     part = fetch(venue, pair, start, end, now=now, timeframe=timeframe)
+                    tell(f"{pair.symbol} {timeframe}: up to {end:%Y-%m-%d %H:%M}, of {until:%Y-%m-%d %H:%M}")
                     base.outside += part.outside
                     base.bad += part.bad
                     base.silent += [part.silent] if part.silent is not None else []
@@ -127,15 +129,21 @@ class Command(PlainCommand):
     ) -> list[dict[str, Any]]:
         rows, settled = [], timedelta(seconds=venue.settled_s)
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
+            tell = telling(bar, quiet=options["json"])
             for pair in pairs:
                 newest = last_trade(pair.symbol)  # what was traded before it may have come to be known after it
                 span = _span(newest and newest - settled, options["range"], options["days"], now)
                 found = FetchedTrades()
                 for start, end in _parts(bar, f"{pair.symbol} trades", span, AT_ONCE[Timeframe.M1]):
-                    found += fetch_trades(venue, pair, start, end)
+                    counted = _counting(tell, f"{pair.symbol}, time to {end:%Y-%m-%d %H:%M}")
+                    found += fetch_trades(venue, pair, start, end, told=counted)
                 figures = {"inserted": found.inserted, "unchanged": found.unchanged, **_bad(found.bad)}
                 rows.append({"symbol": pair.symbol, **figures})
         return rows
+
+
+def _counting(tell: Callable[[str], None], of: str) -> Callable[[int], None]:
+    return lambda n_trades: tell(f"{of}: {n_trades:,} trades so far")
 
 
 @dataclass(slots=True)

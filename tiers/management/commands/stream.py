@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from helios.env import get_env
 from helios.errors import Rejected, Transient, error_text
 from helios.liveness import settle
 from helios.plain_command import PlainCommand
+from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.live import relay
 from tiers.live.alone import Alone
@@ -28,9 +31,11 @@ from tiers.live.feed.session import Session
 from trading.venues.registry import STREAMED, market_data, streams
 
 LOOK_S = 5.0  # between looks at which instruments books trade
+SAY_S = 60.0
 ALIVE = "stream.alive"
 PAUSE_S = 10.0  # where the venue does not say which pairs it has
 LONG_PAUSE_S = 60.0  # where it refuses, as without a key
+Say = Callable[[str], None]  # to the person at the terminal
 
 
 class Command(PlainCommand):
@@ -48,10 +53,19 @@ class Command(PlainCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        asyncio.run(_until_told(options["exchange"], options["pairs"]))
+        of_a_stack = os.environ.get("HELIOS_COMPONENT")  # whose console is for what needs somebody
+        asyncio.run(_until_told(options["exchange"], options["pairs"], _quiet if of_a_stack else self._say))
+
+    def _say(self, sentence: str) -> None:
+        self.stdout.write(printable(sentence))
+        self.stdout.flush()
 
 
-async def _until_told(exchange: str | None, given: list[str] | None) -> None:
+def _quiet(_sentence: str) -> None:
+    pass
+
+
+async def _until_told(exchange: str | None, given: list[str] | None, say: Say) -> None:
     """Stream until a signal asks for the end; what has closed by then is written."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -63,7 +77,7 @@ async def _until_told(exchange: str | None, given: list[str] | None) -> None:
     relaying = threading.Thread(target=relay.keep_telling, args=(stop := threading.Event(),))
     relaying.start()
     settle()
-    streaming = [asyncio.create_task(_stream(*each)) for each in named.items()]
+    streaming = [asyncio.create_task(_stream(*each, say)) for each in named.items()]
     ending = asyncio.create_task(asked.wait())
     await asyncio.wait([*streaming, ending], return_when=asyncio.FIRST_COMPLETED)
     ending.cancel()
@@ -84,12 +98,16 @@ def _names(exchange: str, given: list[str] | None) -> list[str] | None:
         return wanted.names(venue, given) if given else None
 
 
-async def _stream(exchange: str, names: list[str] | None) -> None:
+async def _stream(exchange: str, names: list[str] | None, say: Say) -> None:
     """Hear the pairs that are wanted, and anew when others are, or when a flag chooses another way."""
-    alone, chosen = Alone("feed"), _Chosen()
+    alone, chosen, waits = Alone("feed"), _Chosen(), False
     while True:
         chosen = await asyncio.to_thread(_chosen, exchange, names, alone, chosen)
         if not chosen.symbols:
+            if not waits:
+                why = "" if names else "no active book trades there, or "
+                say(f"Nothing to hear at {exchange} now: {why}another process hears it already. Waiting.")
+            waits = True
             await asyncio.sleep(LOOK_S)
             continue
         try:
@@ -98,7 +116,8 @@ async def _stream(exchange: str, names: list[str] | None) -> None:
                 lines = streams(exchange, get_env(), pairs, chosen.by_change) if chosen.streaming else [(None, pairs)]
                 bus = relay.bus()
                 sessions = [Session(venue, line, of_it, bus) for line, of_it in lines]
-                await _hear(sessions, chosen, partial(_chosen, exchange, names, alone, chosen))
+                waits = False
+                await _hear(sessions, chosen, partial(_chosen, exchange, names, alone, chosen), say)
         except (Transient, Rejected) as error:  # what books want may be had later, what a person wants is refused now
             if names and isinstance(error, Rejected):
                 raise
@@ -106,14 +125,19 @@ async def _stream(exchange: str, names: list[str] | None) -> None:
             await asyncio.sleep(PAUSE_S if isinstance(error, Transient) else LONG_PAUSE_S)
 
 
-async def _hear(sessions: list[Session], chosen: _Chosen, look: Callable[[], _Chosen]) -> None:
+async def _hear(sessions: list[Session], chosen: _Chosen, look: Callable[[], _Chosen], say: Say) -> None:
     """Run the sessions until something else is chosen than now, or one of them fails."""
     if not sessions:
         raise Transient("of what is wanted there is nothing at this venue")
     running = [asyncio.create_task(each.run()) for each in sessions]
+    say(f"Hearing {', '.join(chosen.symbols)}; Ctrl-C ends it.")
+    said, stored = time.monotonic(), 0
     try:
         while not any(each.done() for each in running) and await asyncio.to_thread(look) == chosen:
             await asyncio.wait(running, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            if time.monotonic() - said >= SAY_S:
+                before, stored, said = stored, sum(each.n_stored for each in sessions), time.monotonic()
+                say(f"{stored - before} bars stored in a minute")
     finally:
         for each in running:
             each.cancel()

@@ -29,12 +29,15 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, **options: Any) -> None:
+        self.over: set[int] = set()
         shown = PipelineCycle.objects.filter(status=PipelineCycle.Status.RUNNING)
         if options["action"]:
             shown = PipelineCycle.objects.filter(pk=self._end(options))
         rows = [_row(cycle) for cycle in shown.select_related("book").order_by("pk")]
         if options["json"]:
             self.stdout.write(json.dumps({"cycles": rows}))
+            return
+        if rows and rows[0]["id"] in self.over:
             return
         table = Table(*COLUMNS)
         for row in rows:
@@ -48,7 +51,8 @@ class Command(PlainCommand):
         over = PipelineCycle.objects.filter(pk=number).exclude(status=PipelineCycle.Status.RUNNING).exists()
         cycle = end_for(number, actor=actor(), reason=options["reason"])
         if over:
-            self.stderr.write(f"Nothing is to end of cycle {number}: it is {cycle.status} already.")
+            self.over.add(number)
+            self.stderr.write(f"Cycle {number} was {cycle.status} already: nothing was done.")
         return cycle.pk
 
 

@@ -12,6 +12,7 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import CommandParser
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from helios.console import Console, Table
 from helios.plain_command import PlainCommand
 from helios.web.admin_base import RoledAdmin
 from helios.web.roles import Rule, policy
@@ -41,6 +42,11 @@ class Command(PlainCommand):
         rows = list(table())
         if options["json"]:
             self.stdout.write(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows]))
+        elif self.stdout.isatty():
+            shown = Table(*COLUMNS)
+            for row in rows:
+                shown.add_row(*row)
+            Console().print(shown)
         else:
             self.stdout.write(markdown(rows))
 
