@@ -63,10 +63,11 @@ ratio = "{:.2f}".format
 
 class StageRunInline(TabularInline):
     model = models.StageRun
-    fields = ("stage", "ms", "queue_ms", "module_version", "fallback", "reason", "worker")
+    fields = ("stage", "ms", "waited", "module_version", "fallback", "reason", "worker")
     readonly_fields = fields
     extra = 0
     can_delete = False
+    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -74,6 +75,10 @@ class StageRunInline(TabularInline):
     @display(description="ms")
     def ms(self, row: models.StageRun) -> str:
         return f"{row.duration_ms:.1f}"
+
+    @display(description="queue ms")
+    def waited(self, row: models.StageRun) -> str:
+        return f"{row.queue_ms:.1f}"
 
 
 class ReasonForm(ActionForm):
@@ -151,9 +156,18 @@ class BookAdmin(ReasonedAdmin):
         "resume_books": "POST book-resume",
     }
     actions: ClassVar = [*action_routes]
+    readonly_fields = ("equity", "result")
+    change_form_outer_before_template = "trading/halt.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Book]:
         return as_shown(super().get_queryset(request))
+
+    def get_fields(self, request: HttpRequest, obj: models.Book | None = None) -> list[Any]:
+        return [*self.readonly_fields, *(n for n in super().get_fields(request, obj) if n not in self.readonly_fields)]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["may_halt"] = "halt_books" in self.get_actions(request)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @display(description="trading state", label=STATUS_COLOURS)
     def state_badge(self, row: models.Book) -> str:

@@ -93,6 +93,7 @@ def render(outcome: Outcome) -> RenderableType:
         timing_table(outcome.timings),
         verdict(outcome.audit),
         f"Report: {outcome.report}",
+        "Next: open the report in a browser; `make up` runs the whole stack.",
     )
 
 

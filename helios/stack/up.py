@@ -12,7 +12,8 @@ from helios import terminal
 from helios.console import Console
 from helios.env import Env
 from helios.logs import redact
-from helios.stack import children, processes, training
+from helios.stack import children, leases, processes, training
+from helios.stack.commandline import python
 from helios.stack.environment import load_env
 from helios.stack.ports import check_ports, is_free
 from helios.stack.processes import ProcessSpec
@@ -45,7 +46,7 @@ def main() -> int:
 def run(env: Env, console: Console) -> int:
     """Set up, supervise until a signal asks for the end, stop everything; the exit status. Raises: StackError."""
     specs = [quietened(spec, env) for spec in processes.everything(env)]
-    check_ports(specs)  # before anything is started
+    check_ports(specs, ours=leases.living(leases.folder_of(env.var_dir)))  # before anything is started
     emit, write = coloured(console), log_files(env.var_dir / "logs")
     with Lease(env.model_copy(update={"servers_idle_s": 0.0}), emit):  # Ctrl-C ends everything
         admin = set_up(env, Steps(console, env.var_dir / "logs", "up"))
@@ -92,6 +93,8 @@ def addresses(env: Env, admin: dict[str, str] | None) -> Table:
     table.add_row("Logs", str(env.var_dir / "logs"))
     if admin:
         table.add_row("Login", f"{admin['username']} / {admin['password']}  (shown only this once)")
+    else:
+        table.add_row("Login", f"of the first start; `{python()} manage.py changepassword admin` sets a new password")
     if env.flower_basic_auth is None:
         login = env.flower_login().replace(":", " / ", 1)
         table.add_row("Login to Flower", f"{login}  (kept in {env.flower_login_path})")

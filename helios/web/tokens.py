@@ -35,6 +35,11 @@ USED_WITHIN: Final = timedelta(minutes=1)  # a last use is written at most so of
 class HashedTokens(TokenAuthentication):
     """`Authorization: Token <it>`, of a token that is neither revoked nor expired and whose user is active."""
 
+    def authenticate(self, request: Any) -> Any:
+        if request.headers.get("Authorization", "").lower().startswith("bearer "):
+            raise exceptions.AuthenticationFailed("Send `Authorization: Token <it>`, was Bearer.")
+        return super().authenticate(request)
+
     def authenticate_credentials(self, key: str) -> tuple[Any, ApiToken]:
         token = ApiToken.objects.select_related("user").filter(digest=digest_of(key)).first()
         if token is None or token.state != "valid":

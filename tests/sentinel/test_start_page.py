@@ -88,13 +88,23 @@ def test_a_replay_that_is_under_way_is_not_called_stopped(admin_client: Client, 
 
 
 def test_cycles_show_how_long_they_took_or_where_they_are(admin_client: Client, desk: Desk) -> None:
-    book = desk.book()
-    desk.cycle(book, datetime(2026, 1, 1, 9, tzinfo=UTC))
-    desk.cycle(book, datetime(2026, 1, 1, 10, tzinfo=UTC), age=timedelta(minutes=7), running=True)
+    desk.cycle(desk.book(), datetime(2026, 1, 1, 9, tzinfo=UTC))
+    desk.cycle(desk.book("slow"), datetime(2026, 1, 1, 10, tzinfo=UTC), age=timedelta(minutes=7), running=True)
     shown = page(admin_client)
     assert "2026-01-01 09:00" in shown
     assert "0 ms" in shown
     assert "at risk for 7 minutes" in shown
+
+
+def test_a_book_of_many_cycles_hides_no_other(admin_client: Client, desk: Desk) -> None:
+    desk.cycle(desk.book("slow"), datetime(2026, 1, 1, tzinfo=UTC))
+    fast = desk.book("fast")
+    for day in range(2, 20):
+        desk.cycle(fast, datetime(2026, 1, day, tzinfo=UTC))
+    shown = page(admin_client)
+    assert "2026-01-01 00:00" in shown
+    assert "2026-01-19 00:00" in shown
+    assert "2026-01-18 00:00" not in shown
 
 
 def test_a_breaker_that_is_not_closed_is_named(admin_client: Client) -> None:

@@ -18,7 +18,7 @@ from helios.web.access import give_role, role_of
 from helios.web.models import ApiToken
 from helios.web.roles import Role
 from helios.web.tokens import MAX_DAYS, digest_of
-from tests.support.commands import printed
+from tests.support.commands import answered, printed
 from tests.support.people import in_days
 
 pytestmark = pytest.mark.django_db
@@ -150,6 +150,12 @@ def test_a_token_that_is_about_to_disappoint_is_told_once(client: Client, kind: 
     ((message, fields),) = [each for each in told if each[0].startswith("token.")]
     assert message == f"token.{kind}_in_use"
     assert (fields["user"], fields["name"]) == ("night-bot", kind)
+
+
+def test_another_scheme_is_named(client: Client) -> None:
+    token = answered("api_token", "ana", "--role", "viewer")["token"]
+    answer = client.get("/api/books/", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["detail"]) == (401, "Send `Authorization: Token <it>`, was Bearer.")
 
 
 def test_a_token_of_a_deactivated_user_opens_nothing(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def test_a_database_without_tables_says_what_to_run(
     assert commandline.run(["manage.py", "x"]) == 1
     assert capsys.readouterr().err == (
         'The database lacks tables of this version (relation "market_ohlc" does not exist): '
-        "run `python manage.py migrate`\n"
+        f"run `{commandline.python()} manage.py migrate`\n"
     )
 
 
@@ -132,6 +133,19 @@ def test_a_command_starts_the_servers_it_needs_and_stops_them(root: Path) -> Non
         assert (root / "var" / folder).exists()
         assert children.processes_in(root / "var" / folder) == []
     assert list((root / "var" / "leases").glob("[0-9]*")) == []
+
+
+def test_a_first_command_finds_tables_in_the_database_that_is_made_for_it(root: Path) -> None:
+    environ = {**os.environ, "HELIOS_VAR_DIR": str(root / "var"), "HELIOS_SERVERS_IDLE_S": "0"}
+    for name in ("HELIOS_DATABASE_URL", "HELIOS_REDIS_URL"):
+        environ.pop(name)
+    argv = [sys.executable, "manage.py", "mode", "--json"]
+    first, second = (
+        subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False) for _ in range(2)
+    )
+    assert (first.returncode, json.loads(first.stdout)) == (0, {"books": []}), first.stderr
+    assert first.stderr == "Making the tables of a new database ...\n"
+    assert (second.stdout, second.stderr) == (first.stdout, "")
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_the_password_is_on_the_page_only_when_it_was_made(make_env: Callable[..
         return console.file.getvalue()
 
     assert "admin / pw" in page({"username": "admin", "password": "pw"})
-    assert "Login" not in page(None, flower_basic_auth="me:own")
+    assert "manage.py changepassword admin` sets a new" in page(None, flower_basic_auth="me:own")
     assert "http://127.0.0.1:8123/admin/" in page(None)
     assert "http://127.0.0.1:5123" in page(None)
     kept = make_env().flower_login()
@@ -127,6 +127,9 @@ def test_the_whole_stack_comes_up_mends_itself_and_leaves_nothing_after_ctrl_c(
     assert start(HELIOS_WEB_PORT=str(web), HELIOS_FLOWER_PORT=str(web)).process.wait(60) == 1  # a first try, refused
     running = start(HELIOS_WEB_PORT=str(web), HELIOS_FLOWER_PORT=str(flower))
     running.await_text("Helios is running")
+    again = start(HELIOS_WEB_PORT=str(web), HELIOS_FLOWER_PORT=str(flower))
+    assert again.process.wait(60) == 1
+    assert again.text().count(f"This stack runs already (process {running.process.pid})") == 1
     assert re.search(r"Login\s+│\s+admin / \S{16,}", running.text()), running.text()
     assert answers(f"http://127.0.0.1:{web}/health")
     assert children.wait_until(lambda: answers(f"http://127.0.0.1:{flower}/static/favicon.ico"), timeout_s=120)

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 
 from helios.stack import processes, runner, workers
 from helios.stack.processes import ProcessSpec
+from tests.support.commands import answered
 from tests.support.live_market import make_bars, stored_market
 from tiers.live import chain, stages
 from tiers.live import replay as replaying
@@ -177,6 +178,13 @@ def test_a_book_for_beat_is_made_and_started_at_once_or_not_at_all(market, monke
     call_command(*command, stdout=io.StringIO())
     assert Book.objects.get().active
     assert TradingModeChange.objects.get().after == "active"
+
+
+def test_a_demo_book_that_a_person_stopped_stays_so(market):
+    words = ("demo_book", "--symbols", "AAPL,IBM")
+    made = answered(*words)
+    books.set_active(made["book"], active=False, actor="ana", reason="enough")
+    assert answered(*words) == {"book": made["book"], "created": False, "active": False}
 
 
 def test_a_cycle_is_made_only_for_a_bar_that_exists(market, inline):

@@ -20,7 +20,9 @@ NAME = "demo"
 
 
 class Command(PlainCommand):
-    help = "Make the demo book, or start it again; its bars begin where the model's training data ends."
+    help = (
+        "Make the demo book, or the next one where it has ended; its bars begin where the model's training data ends."
+    )
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,14 +33,15 @@ class Command(PlainCommand):
     def handle(self, **options: Any) -> None:
         book, created = self._book(instruments.listed(options["symbols"]), options["timeframe"])
         result = {"book": book.name, "created": created, "active": book.active}
-        self.stdout.write(json.dumps(result) if options["json"] else f"Book {book.name} is active.")
+        said = f"Book {book.name} is {'active' if book.active else 'stopped'}."
+        self.stdout.write(json.dumps(result) if options["json"] else said)
 
     def _book(self, wanted: tuple[str, ...], timeframe: str) -> tuple[Book, bool]:
         """The demo book that has bars left, or the next one."""
         mine = Book.objects.filter(name__startswith=f"{NAME}-")
         newest = mine.first()
         if newest is not None and self._bars_left(newest):
-            return books.set_active(newest.name, active=True, actor="demo_book", reason="started again"), False
+            return newest, False  # who stopped it means it to stay so
         trained_to = inference.model_for(
             Book(name=NAME, timeframe=timeframe, symbols=list(wanted)), inference.features_in_use(timeframe)
         ).trained_to
