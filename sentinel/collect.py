@@ -37,7 +37,7 @@ def collect(*, now: datetime | None = None, serving: Collection[str] = ()) -> Sn
         pending_migrations=pending,
         consumers={**consumers, **dict.fromkeys(serving, 1)},
         beat_at=ask("beat", platform.beat, None, skip=skip),
-        unreadable_breakers=ask("breakers", platform.breakers, (), skip=skip or broker_away),
+        breakers=ask("breakers", platform.breakers, (), skip=skip or broker_away),
         disks=ask("disk", platform.disk, ()),
         tokens=ask("tokens", platform.tokens, (), skip=skip),
         llm_model=ask("language_model", platform.language_model, ""),

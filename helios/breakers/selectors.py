@@ -39,6 +39,11 @@ class Status:
     probes: int = 0
     version: int = 1
 
+    @property
+    def refuses(self) -> bool:
+        """Whether calls are refused now, by its own measure or a person's."""
+        return self.state in {ShownState.OPEN, ShownState.FORCED_OPEN}
+
     def sentence(self) -> str:
         """The state in plain words."""
         if self.state == ShownState.FORCED_OPEN:
@@ -81,9 +86,9 @@ def status(row: CircuitBreaker) -> Status:
     return _status(row, mode, reply)
 
 
-def unreadable() -> list[str]:
-    """The breakers of whose shared state Redis holds what no breaker has left there."""
-    return [row.name for row in CircuitBreaker.objects.all() if not status(row).readable]
+def statuses() -> list[Status]:
+    """All breakers as they stand now."""
+    return [status(row) for row in CircuitBreaker.objects.all()]
 
 
 def find(name: str) -> CircuitBreaker:

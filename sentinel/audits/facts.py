@@ -116,6 +116,16 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """How a circuit breaker stands, in its own sentence; not `readable`: Redis holds what no breaker has left there."""
+
+    name: str
+    readable: bool
+    refuses: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
     """Room on the file system that holds a folder, in bytes."""
 
@@ -142,7 +152,7 @@ class Snapshot:
     pending_migrations: tuple[str, ...] = ()
     consumers: Mapping[str, int] = field(default_factory=dict)  # live workers by queue
     beat_at: datetime | None = None
-    unreadable_breakers: tuple[str, ...] = ()  # Redis holds of them what no breaker has left there
+    breakers: tuple[Breaker, ...] = ()
     tokens: tuple[Token, ...] = ()
     llm_model: str = ""  # empty where none is asked
     live_trading: bool = False  # an active live book exists

@@ -30,15 +30,17 @@ def workers(snapshot: Snapshot, limits: Limits) -> list[Finding]:
 
 
 def breakers(snapshot: Snapshot, _limits: Limits) -> list[Finding]:
-    """BREAKER_UNREADABLE: what it guards is called without it, and orders that it guards are not sent."""
+    """BREAKER_UNREADABLE: what it guards is called without it, and orders that it guards are not sent.
+
+    BREAKER_OPEN: what it guards is not called.
+    """
+    reset = "what Redis holds of breaker {0} was left by no breaker; run manage.py breakers reset {0}"
+    unreadable = [(each.name, reset.format(each.name)) for each in snapshot.breakers if not each.readable]
+    refusing = [(each.name, f"breaker {each.name}: {each.sentence}") for each in snapshot.breakers if each.refuses]
     return [
-        Finding(
-            code="BREAKER_UNREADABLE",
-            severity=_severity(snapshot),
-            subject=name,
-            message=f"what Redis holds of breaker {name} was left by no breaker; run manage.py breakers reset {name}",
-        )
-        for name in snapshot.unreadable_breakers
+        Finding(code=code, severity=_severity(snapshot), subject=name, message=message)
+        for code, found in (("BREAKER_UNREADABLE", unreadable), ("BREAKER_OPEN", refusing))
+        for name, message in found
     ]
 
 

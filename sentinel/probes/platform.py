@@ -15,7 +15,7 @@ from helios.api.system import health
 from helios.breakers import selectors
 from helios.env import get_env
 from helios.errors import DataError, error_text
-from sentinel.audits.facts import Disk, Token
+from sentinel.audits.facts import Breaker, Disk, Token
 from sentinel.models import Heartbeat
 from sentinel.probes.bounded import bounded
 
@@ -80,9 +80,13 @@ def beat() -> tuple[datetime | None, str]:
     return ts, "" if ts is None else f"last heartbeat {ts:%H:%M:%S} UTC"
 
 
-def breakers() -> tuple[tuple[str, ...], str]:
-    """The breakers whose state in Redis cannot be read."""
-    return tuple(selectors.unreadable()), "all readable"
+def breakers() -> tuple[tuple[Breaker, ...], str]:
+    """How all breakers stand."""
+    found = tuple(
+        Breaker(name=each.name, readable=each.readable, refuses=each.refuses, sentence=each.sentence())
+        for each in selectors.statuses()
+    )
+    return found, f"{sum(each.refuses for each in found)} of {len(found)} open"
 
 
 def disk() -> tuple[tuple[Disk, ...], str]:

@@ -76,8 +76,8 @@ def _tell(name: str, error: Exception) -> None:
 
 
 def _breakers() -> str:
-    unreadable = breakers.unreadable()
-    return f"what redis holds of {len(unreadable)} cannot be read: reset them" if unreadable else ""
+    n_unreadable = sum(not each.readable for each in breakers.statuses())
+    return f"what redis holds of {n_unreadable} cannot be read: reset them" if n_unreadable else ""
 
 
 def _timed(name: str, probe: Callable[[], str], unreachable: str, *, needed: bool = True) -> Component:

@@ -65,7 +65,7 @@ def poisoned(clean_redis: redis.Redis, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.usefixtures("poisoned")
 def test_one_that_cannot_be_read_is_shown_forced_open_and_reset_by_every_way(admin_client: Client) -> None:
-    assert selectors.unreadable() == sorted(SHIPPED)
+    assert [each.name for each in selectors.statuses() if not each.readable] == sorted(SHIPPED)
     operator, path = api_of(Role.OPERATOR), "/api/modularity/circuit-breakers"
     shown = operator.http.get(path).json()["results"]
     assert {(each["state"], each["state_known"]) for each in shown} == {("CLOSED", False)}
@@ -83,7 +83,7 @@ def test_one_that_cannot_be_read_is_shown_forced_open_and_reset_by_every_way(adm
     with pytest.raises(CircuitOpen, match="a person opened it"):
         breaker("valr_api").call(str, 1)
     assert services.reset_all(actor="ann") == sorted(SHIPPED)
-    assert selectors.unreadable() == []
+    assert [each.name for each in selectors.statuses() if not each.readable] == []
     assert {services.status(row).state for row in CircuitBreaker.objects.all()} == {"CLOSED"}
     process.forget()  # or a second later
     assert breaker("valr_api").call(str, 1) == "1"
@@ -110,3 +110,12 @@ def test_readiness_and_the_audit_tell_it(clean_redis: redis.Redis, monkeypatch: 
     found = [each for each in audits.audit(collect()).findings if each.code == "BREAKER_UNREADABLE"]
     assert [(each.subject, each.severity) for each in found] == [("llm_api", "warning")]
     assert "manage.py breakers reset llm_api" in found[0].message
+
+
+def test_the_audit_tells_what_is_refused(clean_redis: redis.Redis, monkeypatch: Any) -> None:
+    monkeypatch.setattr(platform, "_consumers", lambda _timeout_s: {})
+    services.force_open("valr_api", actor="tests")
+    found = [each for each in audits.audit(collect()).findings if each.code == "BREAKER_OPEN"]
+    assert [(each.subject, each.message) for each in found] == [
+        ("valr_api", "breaker valr_api: Opened by a person: calls are refused until a person closes it.")
+    ]
