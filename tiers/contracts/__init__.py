@@ -35,7 +35,7 @@ from tiers.contracts.switches import Switches
 from trading.market import action_evidence, timeframes
 from trading.market.actions import Action
 from trading.market.adjust import adjusted
-from trading.market.bars import FIELDS, PRICES, BarTable, bar_table, concatenated, distinct, split, union
+from trading.market.bars import FIELDS, PRICES, TIE, BarTable, bar_table, concatenated, distinct, split, union
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, LONGEST_CLOSURE, Calendar, calendar
 from trading.market.lots import Lot, in_lots
 from trading.market.timestamps import stamp, utc, utc_times
@@ -51,6 +51,7 @@ __all__ = [
     "MAX_RISK_MULTIPLIER",
     "PRICES",
     "SELL",
+    "TIE",
     "Action",
     "Ambiguous",
     "BarTable",

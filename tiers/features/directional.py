@@ -8,8 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from tiers.contracts import FloatArray
-from tiers.features.rolling import TIE
+from tiers.contracts import TIE, FloatArray
 
 
 @numba.njit(cache=True)

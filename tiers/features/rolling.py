@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiers.contracts import FloatArray
+from tiers.contracts import TIE, FloatArray
 
 # A variance below this share of the mean square is rounding, not movement.
 ROUNDING = 1e-12
-# Prices that differ by less than this share of themselves are equal: no market's tick is so small, and what is left of
-# ticks that are added and taken away in binary is smaller yet.
-TIE = 1e-10
 
 
 def total(values: FloatArray, n: int) -> FloatArray:

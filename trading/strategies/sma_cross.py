@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trading.market.bars import TIE
 from trading.strategies.base import FloatArray, StrategyError
 
 
@@ -41,7 +42,7 @@ class SmaCross:
             if len(own) < self.slow:
                 continue
             prices = close[own, symbol]
-            long = rolling_mean(prices, self.fast) > rolling_mean(prices, self.slow)
+            long = rolling_mean(prices, self.fast) - rolling_mean(prices, self.slow) > TIE * prices
             begin = max(self.slow - 1, int(np.searchsorted(own, start_row)))
             state = long[begin:]
             changed = np.flatnonzero(np.diff(state, prepend=False))  # flat before the first row that counts

@@ -112,3 +112,10 @@ def test_sma_cross_state_equals_a_bar_by_bar_twin(seed: int) -> None:
             now = len(seen) >= 8 and sum(seen[-3:]) / 3 > sum(seen[-8:]) / 8
             assert (wanted[row, symbol] == (0.5 if now else 0.0)) if now != long else np.isnan(wanted[row, symbol])
             long = now
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(20, 50), (10, 30), (5, 20), (50, 200)])
+def test_a_price_that_never_moves_is_not_above_itself(fast: int, slow: int) -> None:
+    prices = [0.1, 0.25, 0.3, 7.7, 10.01, 4321.7, 1e-7]
+    asked = SmaCross(fast=fast, slow=slow).weights(np.tile(prices, (400, 1)))
+    assert not np.nansum(asked)
