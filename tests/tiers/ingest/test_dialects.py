@@ -312,7 +312,8 @@ def test_a_cell_without_a_number_is_named(tmp_path: Path, cell: str):
 def test_a_line_of_values_in_the_place_of_the_header_is_named(tmp_path: Path):
     assert refused("1704067200000,1,1,1,1,5\n", tmp_path) == (
         "prices.csv row 1: expected the names of the columns (a time (ts, timestamp, datetime or date), open, high, "
-        "low, close, volume), was 1704067200000, 1, 1, 1, 1, 5"
+        "low, close, volume), was 1704067200000, 1, 1, 1, 1, 5; add a first line that names each column, as "
+        "open_time,open,high,low,close,volume"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,16 @@ def test_days_of_seldom_trades_that_begin_and_end_late_by_chance_are_no_shift(tm
     times = minutes.filter(pl.Series(np.random.default_rng(seed).random(len(minutes)) < part))
     path = written(tmp_path, CLOCKS["utc"](times))
     assert FileSource(path=path, symbol="A", timeframe="1m", calendar="XNYS").read().n_rows == len(times)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("drop", [(), ("--drop-invalid",)])
+def test_days_of_a_stock_that_are_called_hours_are_told_from_a_wrong_clock(tmp_path, drop):
+    path, days = tmp_path / "daily.csv", pl.date_range(date(2024, 1, 2), date(2024, 12, 20), eager=True)
+    rows = "".join(f"{day},1,2,1,2,7\n" for day in days.filter(days.dt.weekday() < 6))
+    path.write_text(f"Date,Open,High,Low,Close,Volume\n{rows}")
+    sentence = refused("import_data", path, "--symbol", "ACME", "--timeframe", "1h", *drop)
+    assert "expected rows 1h apart, was a day apart; --timeframe 1d would fit" in sentence
 
 
 def test_of_clocks_that_fit_alike_the_first_is_named(tmp_path):

@@ -23,6 +23,7 @@ from trading.market.feeds.file_zones import FIXED, PLACES, fit, in_utc
 ENOUGH: Final = 10_000  # rows, of any number
 CLEARLY: Final = 4.6  # of two log-likelihoods: a hundred times as likely
 SHOWN: Final = 4  # clocks
+DAY_S: Final = 86_400
 A_FIFTH: Final = 0.2  # of the rows: so many are not left out for a clock that nobody named
 
 TOO_THIN: Final = (
@@ -84,6 +85,8 @@ def check_clock(moments: Moments, rows: npt.NDArray[np.int64], reading: Reading,
     inside = hours.has_close(reading.timeframe, closes)
     if not hours.closes or (inside.all() and (daily or len(closes) > ENOUGH)):
         return
+    if not daily and _days_apart(closes):
+        raise DataError(f"expected rows {reading.timeframe} apart, was a day apart; --timeframe 1d would fit")
     shift = reading.shift(closes)
     wrong = shift is not None or (not daily and reading.hours_of(closes).contradicted)
     if not wrong and (daily or (len(closes) > ENOUGH and np.mean(~inside) <= STRAYS)):
@@ -107,6 +110,12 @@ def check_clock(moments: Moments, rows: npt.NDArray[np.int64], reading: Reading,
         f"expected bars of sessions of {hours.name}, was {found}, where times are taken for {taken_for}; "
         + (DAYS_OF_OTHERS if daily else _fitting(clocks) if clocks else FITS_NONE)
     )
+
+
+def _days_apart(closes: TimeArray) -> bool:
+    """Whether the rows are those of days, most of them."""
+    apart = np.diff(np.unique(closes))
+    return len(apart) > FEW and bool(DAY_S <= np.median(apart.astype("timedelta64[s]").astype(int)) < 2 * DAY_S)
 
 
 def _n_beside(closes: TimeArray, inside: BoolArray, reading: Reading) -> int:

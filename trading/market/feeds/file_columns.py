@@ -19,6 +19,7 @@ TIMES: Final = (
 )
 OTHER_NAMES: Final = {"close/last": "close", "vol": "volume", "vol.": "volume", "trade_price": "price"}
 TRADE: Final = ("price", "quantity")
+HEADER: Final = "add a first line that names each column, as open_time,open,high,low,close,volume"
 QUANTITIES: Final = ("quantity", "qty", "amount", "size", "volume")
 IDS: Final = ("trade_id", "tid", "id")
 _LIKE_A_TIME: Final = re.compile(r"(^|_)(date|time|datetime|timestamp|ts|unix|epoch|hour|minute)(_|$)")
@@ -92,7 +93,7 @@ def find(names: Sequence[str], source: str, *, chosen: str = "", unread: Sequenc
     if not time or missing:
         wanted = ", ".join(["a time (ts, timestamp, datetime or date)"] * (not time) + missing)
         if not any(re.search("[A-Za-z]", _REPEATED.sub("", name)) for name in names):
-            raise DataError(f"{source} row 1: expected the names of the columns ({wanted}), was {shown}")
+            raise DataError(f"{source} row 1: expected the names of the columns ({wanted}), was {shown}; {HEADER}")
         raise DataError(f"{source} must have column {wanted}; it has {shown}")
     for name in (*fields, *([] if chosen else map(plain, time))):
         found = [_REPEATED.sub("", each) for each in by_name.get(name, ())]

@@ -12,7 +12,6 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import CommandParser
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from helios.console import Console, Table
 from helios.plain_command import PlainCommand
 from helios.web.admin_base import RoledAdmin
 from helios.web.roles import Rule, policy
@@ -43,10 +42,8 @@ class Command(PlainCommand):
         if options["json"]:
             self.stdout.write(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows]))
         elif self.stdout.isatty():
-            shown = Table(*COLUMNS)
             for row in rows:
-                shown.add_row(*row)
-            Console().print(shown)
+                self.stdout.write(sentence(*row))
         else:
             self.stdout.write(markdown(rows))
 
@@ -69,6 +66,13 @@ def addresses(found: Any, prefix: str = "/") -> Iterator[tuple[str, str]]:
                 yield from addresses(each, where)
         elif isinstance(each, URLPattern):
             yield str(each.name), _PARAMETER.sub(r"{\1}", where)
+
+
+def sentence(method: str, address: str, role: str, raised: str, button: str, command: str) -> str:
+    """A row for a terminal."""
+    more = [f"a trader's {raised}"] * bool(raised) + [f"admin: {button}"] * bool(button)
+    more += [f"terminal: {command}"] * bool(command)
+    return "\n       ".join([f"{method:<6} {address}: {role}", *more])
 
 
 def markdown(rows: list[tuple[str, ...]]) -> str:
