@@ -6,7 +6,6 @@ A setting that is wrong, unknown or unreadable is one sentence that names it, be
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 import secrets
@@ -23,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from helios import env_file, server_urls
 from helios.entries import parts
 from helios.errors import SettingsError
+from helios.spelling import nearest
 
 # Else pydantic looks in every installed package for plugins.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -251,8 +251,8 @@ def _refuse_unknown(names: Iterable[str], where: str) -> None:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     bare = {each.removeprefix(PREFIX): each for each in known}
-    found = difflib.get_close_matches(name.upper().removeprefix(PREFIX), bare, n=1)
-    return f", did you mean {bare[found[0]]}?" if found else ": .env.example lists them all"
+    found = nearest(name.upper().removeprefix(PREFIX), bare)
+    return f", did you mean {bare[found]}?" if found else ": .env.example lists them all"
 
 
 def _sentence(detail: ErrorDetails) -> str:

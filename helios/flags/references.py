@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from helios.flags.core.definition import FlagDefinition
 from helios.flags.core.parts import Prerequisite
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FlagSegment, State
+from helios.spelling import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def _asking(name: str, refs: References) -> FlagDefinition:
 
 def _refuse_unknown(field: str, name: str, wanted: Iterable[str], known: Iterable[str]) -> None:
     for each in sorted(set(wanted).difference(known)):
-        close = difflib.get_close_matches(each, list(known), n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        close = nearest(each, known)
+        hint = f"; did you mean {close}?" if close else ""
         raise InvalidFlagError(f"{field} of {name} must be known ones, was {each!r}{hint}", field)
 
 

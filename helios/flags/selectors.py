@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from helios.flags.core.definition import Strategy
 from helios.flags.errors import UnknownChangeError, UnknownFlagError, UnknownSegmentError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory, State
 from helios.flags.reader import definition_from
+from helios.spelling import nearest
 
 
 def get(name: str) -> FeatureFlag:
@@ -44,8 +44,8 @@ def unknown_segment(name: str) -> UnknownSegmentError:
 
 
 def _hint(model: type[FeatureFlag | FlagSegment], name: str, action: str) -> str:
-    close = difflib.get_close_matches(name, model.objects.values_list("name", flat=True), n=1)
-    return f"did you mean {close[0]}?" if close else f"`manage.py flags {action}` shows the names"
+    close = nearest(name, model.objects.values_list("name", flat=True))
+    return f"did you mean {close}?" if close else f"`manage.py flags {action}` shows the names"
 
 
 def history_entry(name: str, entry: int) -> FeatureFlagHistory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from rest_framework.views import APIView
 
 from helios.db.lengths import long_fields
 from helios.errors import Conflict
+from helios.spelling import nearest
 from helios.web import throttling
 from helios.web.access import demand
 from helios.web.idempotency import idempotent
@@ -110,8 +110,8 @@ def seen_version(request: Request, given: int | None, row: Any | None) -> int | 
 def unknown(kind: str, name: str, names: Iterable[str]) -> exceptions.NotFound:
     """404 for a name that nothing has, with the nearest one that there is."""
     known = sorted(names)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known[:20]) or 'none'}"
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(known[:20]) or 'none'}"
     return exceptions.NotFound(f"no {kind} is named {name!r}; {hint}")
 
 

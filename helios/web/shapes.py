@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from rest_framework import serializers
 
 from helios import entries
 from helios.entries import MAX_REASON
+from helios.spelling import nearest
 
 Row = TypeVar("Row", bound=Model)
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,99}")
@@ -195,6 +195,6 @@ def quoted(value: Any) -> str:
 
 
 def _unknown(name: str, known: list[str]) -> list[str]:
-    near = difflib.get_close_matches(name[:MAX_PARTS], known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
     return [f"is not a known field; {hint}"]

@@ -237,23 +237,21 @@ def _observed(decision: Decision, loss: float | None, held: Held, before: Before
         loss=loss,
         n_orders=decision.n_orders,
         n_rejected=decision.n_rejected,
-        rows_a_day=rows_a_day(
-            decision.timeframe,
-            closes=decision.calendar != ALWAYS_OPEN,
-            both=decision.both and not decision.shadow,  # whose PnL goes from bar to bar of the symbol
-        ),
+        rows_a_day=rows_a_day(decision.timeframe, closes=decision.calendar != ALWAYS_OPEN, both=decision.both),
     )
 
 
 def _hypothetical(decision: Decision, before: Before) -> tuple[float | None, float | None]:
-    """The weight that the answer alone would hold, and what it earns until the symbol's next bar."""
+    """The weight that the answer alone would hold, and what it earns from one bar of the symbol to the next."""
     weight = decision.value.get("weight")
     if weight is None:
         return None, None
     key = (decision.arm, decision.book_id, decision.symbol)
     last = decision.value.get("held", before[key]) if key in before else 0.0
     before[key] = weight
-    if decision.close is None or decision.following is None:
+    if decision.close is None:
+        return weight, 0.0
+    if decision.following is None:
         return weight, None
     return weight, observations.hypothetical_bps(weight, last, decision.close, decision.following, decision.cost_bps)
 

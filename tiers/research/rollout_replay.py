@@ -8,7 +8,7 @@ the training of every model that serves the book; where those are too few, the s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,7 @@ from tiers.challenge.arms import private_copy
 from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights, adjusted
 from tiers.contracts.errors import DataError, Rejected
-from tiers.contracts.feature_sets import until
+from tiers.contracts.feature_sets import joined_lookbacks, until
 from tiers.contracts.parameters import rows_a_day
 from tiers.contracts.protocols import Replaced, Tiers
 from tiers.live import book_params, book_strategy, cycle_flags, inference, lookback
@@ -98,6 +98,7 @@ class ReplayData:
     start_row: int
     served: ServingModels
     n_seen: int  # of the decided bars, those that a model was trained on
+    window_bars: int  # own bars that tier 6 sees in a live cycle
 
 
 def replay(rollout: Rollout) -> dict[str, ArmMeasures]:
@@ -107,7 +108,7 @@ def replay(rollout: Rollout) -> dict[str, ArmMeasures]:
     """
     if rollout.kind == Kind.MODULE and rollout.target == Stage.INGEST.value:
         raise Rejected("ingest reads a venue, which a replay of stored bars does not have: begin with a shadow step")
-    data = _replay_data(_book(rollout))
+    data = _replay_data(rollout)
     stage = Stage.PORTFOLIO.value if rollout.kind == Kind.STRATEGY else rollout.target
     own, other = _arms(rollout, data, stage)
     observed: list[Observation] = []
@@ -139,15 +140,20 @@ def _book(rollout: Rollout) -> Book:
     return found
 
 
-def _replay_data(book: Book) -> ReplayData:
-    tiers = runs.active_tiers()
+def _replay_data(rollout: Rollout) -> ReplayData:
+    book, tiers = _book(rollout), runs.active_tiers()
+    strategies = [book_strategy.serving(book)]
+    if rollout.kind == Kind.STRATEGY:
+        strategies.append((rollout.challenger, rollout.params))
+    needed = book_strategy.bars_needed(strategies)
     made = tiers.features.feature_set(book.timeframe)
     champion = inference.model_for(book, made)
     challenger = registry.challenger(book.timeframe, made.name, made.version, book.symbols)
     served = runs.serving(champion, challenger, tiers)
     times, n_seen = _decided(book, _trained_to(book, champion, challenger))
     params = book_params.params_of(book)
-    warmup = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
+    of_tiers = warmup_bars(params, book.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
+    warmup = joined_lookbacks(of_tiers, {book.timeframe: needed})
     request = runs.Request(
         strategy=TIERS,
         symbols=tuple(book.symbols),
@@ -168,6 +174,7 @@ def _replay_data(book: Book) -> ReplayData:
         start_row=start_row,
         served=served,
         n_seen=n_seen,
+        window_bars=max(needed, lookback.close_bars(params, book.timeframe)),
     )
 
 
@@ -227,7 +234,7 @@ def _arms(rollout: Rollout, data: ReplayData, stage: str) -> tuple[TimedArm, Tim
         )
 
         def strategy(**inputs: Any) -> TargetWeights:
-            allocation = _allocation(data, inputs, [(rollout.challenger, rollout.params)])
+            allocation = _allocation(data, inputs)
             allocation.serving(tiers_own.run(**inputs))
             return allocation.challenging(assignment)
 
@@ -236,15 +243,11 @@ def _arms(rollout: Rollout, data: ReplayData, stage: str) -> tuple[TimedArm, Tim
     return TimedArm(serving, stage), TimedArm(challenger, stage, instead=serving.run)
 
 
-def _allocation(
-    data: ReplayData, inputs: dict[str, Any], challengers: Sequence[tuple[str, dict[str, Any]]] = ()
-) -> Allocation:
+def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
     """Tier 6 at the bar of its inputs, with the window that a live cycle would load."""
-    book, view = data.book, inputs["book"]
+    view = inputs["book"]
     row = int(np.searchsorted(data.bars.ts, stamp(view.bar_ts)))
-    strategies = book_strategy.bars_needed([book_strategy.serving(book), *challengers])
-    needed = max(strategies, lookback.close_bars(book_params.params_of(book), book.timeframe))
-    first = _first_row(data.adjusted.close[: row + 1], needed)
+    first = _first_row(data.adjusted.close[: row + 1], data.window_bars)
     return Allocation(
         book=data.book,
         bars=data.adjusted.rows(slice(first, row + 1)),

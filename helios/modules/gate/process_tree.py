@@ -77,7 +77,10 @@ class ProcessTree:
             return
         self._ended = True
         for number in range(ROUNDS):
-            living = self._members()
+            try:
+                living = self._members()
+            except OSError:  # as where no file can be opened: its group is what can still be named
+                break
             if not living:
                 return
             others = [process for process in living if process.pid not in self._guards]

@@ -31,12 +31,24 @@ REFUSED: Final = (
 )
 _LOCKS: Final = (6, 7, 37, 38)  # commands of `fcntl` that lock a part of a file: each part is a record in the kernel
 _SET_LEASE, _NOTIFY, _SET_PIPE_SIZE = 1024, 1026, 1031
+_SIGNALLED: Final = (8, 10, 15)  # commands of `fcntl` that say whom a descriptor signals, and by what
+_OWNED: Final = (0x8901, 0x8902)  # those of `ioctl`
 # The calls of which one argument says whether they may be made: which one it is, and what it may not be.
 COMMANDS: Final = {
-    "fcntl": (_SECOND_ARGUMENT, (*_LOCKS, _SET_LEASE, _NOTIFY, _SET_PIPE_SIZE)),
+    "fcntl": (_SECOND_ARGUMENT, (*_LOCKS, *_SIGNALLED, _SET_LEASE, _NOTIFY, _SET_PIPE_SIZE)),
+    "ioctl": (_SECOND_ARGUMENT, _OWNED),
     "prctl": (_FIRST_ARGUMENT, (kernel.PR_SET_SECCOMP,)),
 }
-SIGNALS: Final = ("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
+# Where processes have no namespace of their own: calls about another process, and those that may be about the caller
+# alone, with the argument that says so by a 0.
+ABOUT_OTHERS: Final = (
+    *("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "process_madvise", "process_mrelease"),
+)
+ABOUT_ONESELF: Final = {
+    **dict.fromkeys(("prlimit64", "migrate_pages", "move_pages"), _FIRST_ARGUMENT),
+    **dict.fromkeys(("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"), _FIRST_ARGUMENT),
+    **dict.fromkeys(("setpriority", "ioprio_set"), _SECOND_ARGUMENT),
+}
 _NAMESPACES: Final = 0x7E020000  # the flags of `clone` that make one
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
@@ -51,7 +63,7 @@ Instruction = tuple[int, int, int, int]
 def restrict(*, signals_to: int | None) -> None:
     """Put the filter in force for this process and all that it starts; `PR_SET_NO_NEW_PRIVS` must be set.
 
-    `signals_to`: the only process that `kill` may name, where others could be named. Raises: OSError.
+    `signals_to`: the only process that a signal may be for, where others could be named. Raises: OSError.
     """
     if not kernel.AUDIT_ARCH:
         raise OSError(errno.ENOSYS, f"no filter is known for {kernel.MACHINE}")
@@ -71,8 +83,8 @@ def program(*, signals_to: int | None) -> list[Instruction]:
         (_LOAD, 0, 0, _NUMBER),
         (_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
-        *_refusing(REFUSED if signals_to is None else (*REFUSED, *SIGNALS)),
-        *([] if signals_to is None else _only_to(signals_to)),
+        *_refusing(REFUSED),
+        *([] if signals_to is None else _alone(signals_to)),
         *(each for name in COMMANDS for each in _commanding(name)),
         (_EQUAL, 0, 5, known["mmap"]),
         (_LOAD, 0, 0, _FOURTH_ARGUMENT),
@@ -110,11 +122,18 @@ def _unless(values: Iterable[int]) -> list[Instruction]:
     return [each for value in values for each in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ERRNO | errno.EPERM))]
 
 
-def _only_to(pid: int) -> list[Instruction]:
+def _alone(signals_to: int) -> list[Instruction]:
+    """Refuse what may be done to other processes."""
+    signals = [each for name in ("kill", "tgkill") for each in _only(name, _FIRST_ARGUMENT, signals_to)]
+    own = [each for name, place in ABOUT_ONESELF.items() for each in _only(name, place, 0)]
+    return [*_refusing(ABOUT_OTHERS), *signals, *own]
+
+
+def _only(name: str, place: int, value: int) -> list[Instruction]:
     return [
-        (_EQUAL, 0, 4, kernel.NUMBERS["kill"]),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_EQUAL, 1, 0, pid),
+        (_EQUAL, 0, 4, kernel.NUMBERS[name]),
+        (_LOAD, 0, 0, place),
+        (_EQUAL, 1, 0, value),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
     ]

@@ -25,7 +25,7 @@ from helios.stack.children import is_alive
 from tests.support.places import ROOT
 
 HOSTILE = """
-import contextlib, ctypes, fcntl, json, mmap, os, pathlib, select, signal, socket, struct, subprocess, sys
+import contextlib, ctypes, fcntl, json, mmap, os, pathlib, resource, select, signal, socket, struct, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 GIVEN = json.loads({given!r})
 TRIED = {{}}
@@ -75,6 +75,12 @@ attempt("environment of ours", lambda: pathlib.Path(f"/proc/{{GIVEN['ours']}}/en
 attempt("memory of another", lambda: open(f"/proc/{{GIVEN['victim']}}/mem", "rb").close())
 attempt("signal", lambda: os.kill(GIVEN["victim"], signal.SIGKILL))
 attempt("signal to ours", lambda: os.kill(GIVEN["ours"], signal.SIGCONT))
+attempt("limits of another", lambda: resource.prlimit(GIVEN["victim"], resource.RLIMIT_NOFILE, (3, 3)))
+attempt("priority of another", lambda: os.setpriority(os.PRIO_PROCESS, GIVEN["victim"], 19))
+attempt("processors of another", lambda: os.sched_setaffinity(GIVEN["victim"], {{0}}))
+attempt("signal to a thread", lambda: asked({tgkill}, GIVEN["victim"], GIVEN["victim"], 18))
+attempt("signals of a descriptor", lambda: fcntl.fcntl(OWN, fcntl.F_SETOWN, GIVEN["victim"]))
+attempt("such signals by ioctl", lambda: fcntl.ioctl(OWN, 0x8901, struct.pack("i", GIVEN["victim"])))
 attempt("approved module", lambda: wrote(GIVEN["approved"]))
 attempt("code of ours", lambda: wrote(GIVEN["code"]))
 attempt("library", lambda: wrote(pathlib.Path(os.__file__).with_name("planted.py")))
@@ -128,6 +134,8 @@ def run(value):
 TRIED = (
     *("Unix socket", "abstract socket", "TCP", "host of a virtual machine", "secret of var", "the project's settings"),
     *("passwords of the machine", "environment of another", "environment of ours", "memory of another", "signal"),
+    *("signals of a descriptor", "such signals by ioctl"),
+    *("limits of another", "priority of another", "processors of another", "signal to a thread"),
     *("signal to ours", "approved module", "code of ours", "library", "folder for all", "root again", "ptrace"),
     *(
         "memory without a limit",
@@ -198,7 +206,7 @@ def numbers() -> dict[str, int]:
 
 
 OTHERS = {"perf": "perf_event_open", "vm_read": "process_vm_readv", "inotify": "inotify_init1"}
-OTHERS |= {"fanotify": "fanotify_init", "io_setup": "io_setup", "seccomp": "seccomp"}
+OTHERS |= {"tgkill": "tgkill", "fanotify": "fanotify_init", "io_setup": "io_setup", "seccomp": "seccomp"}
 
 
 def reachable_by_others() -> bool:

@@ -17,7 +17,9 @@ from tests.support import networks
 from tests.support.challengers import BROKEN, BUYS, SAME
 from tests.support.live_market import make_bars
 from tests.tiers.challenge.conftest import FIRST, GUARDS, SYMBOLS, roll_out, run
+from tiers.backtest import runs
 from tiers.challenge import measures
+from tiers.live import book_strategy
 from tiers.research import rollout_replay, tasks
 from trading.books import write as books
 from trading.market import instruments
@@ -118,6 +120,28 @@ def test_a_strategy_is_replayed_against_the_tiers(book, times):
     assert both["challenger"].pnl_bps != both["champion"].pnl_bps
 
 
+def test_a_strategy_that_looks_far_back_has_its_bars_in_a_replay(book, times, monkeypatch):
+    asked = []
+
+    def load(request, *, warmup, shortest, real=runs.load):
+        asked.append(warmup)
+        return real(request, warmup=warmup, shortest=shortest)
+
+    def replayed(name, params=None):
+        row = planned("desk", name, kind="strategy", params=params)
+        rollout_replay.replay(row)
+        services.abort(row.pk, actor="test")
+
+    monkeypatch.setattr(rollout_replay.runs, "load", load)
+    run(book, times[FIRST])
+    replayed("buy_and_hold")
+    longest = {"fast": 2, "slow": asked[0] + 20}
+    replayed("sma_cross", longest)
+    book_strategy.promote("desk", "sma_cross", longest, actor="ana", reason="")
+    replayed("buy_and_hold")
+    assert asked[1:] == [asked[0] + 21] * 2
+
+
 def walk(symbol, timeframe, closes):
     """A random walk that closes at these times."""
     made = make_bars((symbol,), n_bars=len(closes), seed=5)
@@ -170,11 +194,11 @@ def test_a_bar_of_a_replay_is_the_part_of_a_day_that_it_is_in_a_live_step(
     row = roll_out("module", "execute", challenger("execute", SAME["execute"]))
     run(book, utc(session[-30]))
     assert RolloutDecision.objects.exists()
-    shadow = measures.measure(row.pk, row.step, row.measured_since)  # whose PnL goes from bar to bar of a symbol
-    assert {arm.rows_a_day for arm in shadow.values()} == {int(a_day)}
+    shadow = measures.measure(row.pk, row.step, row.measured_since)
+    assert {arm.rows_a_day for arm in shadow.values()} == {a_day}
     RolloutDecision.objects.update(shadow=False)
     live = measures.measure(row.pk, row.step, row.measured_since)
-    assert max(arm.rows_a_day for arm in live.values()) == a_day
+    assert {arm.rows_a_day for arm in live.values()} == {a_day}
 
 
 def test_what_cannot_be_replayed_says_why(book, challenger):
