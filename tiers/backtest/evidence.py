@@ -24,6 +24,7 @@ from tiers.predict.metrics import OutcomeArray
 
 MIN_BARS = 60  # with a known outcome; of fewer nothing is said
 N_RESAMPLES, CONFIDENCE = 10_000, 0.95
+LEAST_BLOCKS = 8
 SEED = 0  # of every run: who could choose it would choose what is said of a model
 _CHUNK = 2_000_000  # blocks drawn at once
 _FLOOR = 1e-12
@@ -88,18 +89,18 @@ def of(result: Result, bars: Bars, models: Sequence[Any]) -> Evidence | None:
     if known.any(axis=1).sum() < MIN_BARS:
         return None
     prior = np.broadcast_to(np.array([model.card.prior for model in models]), said.shape)
-    horizons = [
-        _horizon_rows(bars.close[offset:, column], model.card.horizon_bars) for column, model in enumerate(models)
-    ]
-    block = 2 * max(horizons)
+    block = 2 * _horizon_rows(bars.close[offset:], [model.card.horizon_bars for model in models], known)
     return _measured(result, first, (said, prior, outcome, forward, known), block)
 
 
-def _horizon_rows(close: FloatArray, horizon_bars: int) -> int:
-    """The rows that so many own bars of a symbol take, in the mean: those of a stock beside a coin are more."""
-    own = np.flatnonzero(np.isfinite(close))
-    taken = own[horizon_bars:] - own[:-horizon_bars]
-    return round(float(taken.mean())) if len(taken) else horizon_bars
+def _horizon_rows(close: FloatArray, horizons: Sequence[int], known: BoolArray) -> int:
+    """The rows that a horizon takes, which counts a symbol's own bars, in the mean over the `known` forecasts."""
+    taken, counts = [], known.sum(axis=0)
+    for column, horizon in enumerate(horizons):
+        own = np.flatnonzero(np.isfinite(close[:, column]))
+        rows = own[horizon:] - own[:-horizon]
+        taken.append(float(rows.mean()) if len(rows) else float(horizon))
+    return round(float(np.average(taken, weights=counts)))
 
 
 def _judged(bars: Bars, model: Any, column: int) -> tuple[OutcomeArray, FloatArray]:
@@ -167,10 +168,12 @@ def _with_shares(means: FloatArray) -> FloatArray:
 def block_means(values: FloatArray, block: int, *, seed: int = SEED, n_resamples: int = N_RESAMPLES) -> FloatArray:
     """(n_resamples, k) means of n // block blocks drawn from (n, k) values, each of `block` rows that follow on.
 
+    Of few values the blocks are shorter, so that there are `LEAST_BLOCKS`: of two no spread can be seen.
+
     Source: H. R. Kuensch, "The jackknife and the bootstrap for general stationary observations", Annals of
     Statistics 17, 1989.
     """
-    n, block = len(values), max(1, min(block, len(values) // 2))
+    n, block = len(values), max(1, min(block, len(values) // LEAST_BLOCKS))
     summed = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
     of_block = (summed[block:] - summed[:-block]) / block
     rng, n_blocks = np.random.default_rng(seed), n // block
@@ -197,6 +200,7 @@ def _sharpes(result: Result, block: int) -> tuple[Estimate | None, Estimate | No
     if not all(bool((curve > 0.0).all()) for curve in curves):
         return None, None
     returns = np.stack([metrics.simple_returns(curve, result.pace.rows) for curve in curves], axis=1)
+    block = round(block * len(returns) / len(curves[0]))  # a session day of stocks and coins has several rows
     mine, theirs = (metrics.sharpe(column, per_year) for column in returns.T)
     if mine is None:
         return None, None

@@ -75,8 +75,6 @@ FILLED = {
             kept.append(open(f"{os.environ['TMPDIR']}/{number}", "wb"))
             os.unlink(f"{os.environ['TMPDIR']}/{number}")
             kept[-1].write(bytes(60 << 20))""",
-    "links": """for number in range(400_000):
-            os.symlink("x" * 100, f"{os.environ['TMPDIR']}/{number}")""",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from typing import Any
 
@@ -43,4 +42,4 @@ def test_who_reads_under_a_lock_keeps_no_other_reader_for_good(settings: Any) ->
 
 def test_a_web_process_lets_a_halt_in_between_those_who_compute() -> None:
     said = warm.run(["-c", "import sys, helios.asgi; print(sys.getswitchinterval())"], timeout_s=300).stdout
-    assert float(said.split()[-1]) <= sys.getswitchinterval() / 10
+    assert float(said.split()[-1]) <= 0.0005  # Python's own is ten times as long

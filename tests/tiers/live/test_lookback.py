@@ -28,7 +28,9 @@ def test_a_challenger_that_cannot_say_its_lookback_is_named_in_the_log(monkeypat
     monkeypatch.setattr(lookback.arms, "challengers", lambda _, stage: [Broken()] if stage is Stage.RISK else [])
     monkeypatch.setattr(lookback, "load", lambda _symbols, wanted, _bar_ts: wanted)
     monkeypatch.setattr(lookback, "_last", [])
-    cycle: Any = SimpleNamespace(pk=7, bar_ts=None, modules={}, book=SimpleNamespace(symbols=["IBM"], timeframe="1d"))
+    cycle: Any = SimpleNamespace(
+        pk=7, bar_ts=None, modules={}, book=SimpleNamespace(symbols=["IBM"], timeframe="1d", strategy={}), rollouts=[]
+    )
     said: list[tuple[str, dict[str, Any]]] = []
     sink = logger.add(lambda each: said.append((each.record["message"], each.record["extra"])))
     try:
