@@ -156,7 +156,7 @@ class BookAdmin(ReasonedAdmin):
         "resume_books": "POST book-resume",
     }
     actions: ClassVar = [*action_routes]
-    readonly_fields = ("equity", "result")
+    readonly_fields = ("state_badge", "equity", "result")
     change_form_outer_before_template = "trading/halt.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Book]:

@@ -177,6 +177,13 @@ def test_who_may_only_look_is_offered_no_action(viewer, world, action):
     assert not TradingModeChange.objects.exists()
 
 
+def test_a_books_page_halts_it_for_who_may(viewer, world):
+    page = reverse("admin:trading_book_change", args=[world.pk])
+    assert "halt_books" not in viewer.get(page).content.decode()
+    shown = Desk(Role.OPERATOR.label).http.get(page).content.decode()
+    assert shown.index('value="halt_books"') < shown.index("Equity") < shown.index("Initial cash")
+
+
 def test_an_operator_stops_halts_and_reduces_and_starts_or_resumes_nothing(world):
     operator = Desk(Role.OPERATOR.label).http
     offered = operator.get(reverse(BOOKS)).content.decode()

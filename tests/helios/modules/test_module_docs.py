@@ -13,14 +13,32 @@ from helios.modules.management.commands.modules import TEXTS
 from tests.support.places import ROOT
 
 DOCS = ROOT / "docs" / "modules.md"
+README = ROOT / "README.md"
+MODEL = SimpleNamespace(probabilities=lambda features: np.full((*features.shape[:2], 3), 1 / 3))
+
+
+def python_in(page):
+    (source,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    return source
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("open_gate")
+def test_the_readmes_module_takes_the_place_of_a_tier(code):
+    services.restore_shipped()
+    version = services.register("predict", code("calm", python_in(README)))
+    assert f"modules swap predict {version.version} " in README.read_text()
+    services.swap("predict", version.label, actor="ann")
+    process.refresh_if_behind()
+    found = process.resolve("predict").implementation.run(MODEL, np.zeros((4, 2, 90)))
+    np.testing.assert_allclose(found, np.full((4, 2, 3), 1 / 3))
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("open_gate")
 def test_the_worked_example_works(code):
-    (source,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    source = python_in(DOCS)
     services.restore_shipped()
-    model = SimpleNamespace(probabilities=lambda features: np.full((*features.shape[:2], 3), 1 / 3))
     for text in (source, source.replace("1.3.0", "1.3.1")):
         row = services.register("predict", code("counting", text))
         assert row.dependencies == {"features": "^1.0.0"}
@@ -28,7 +46,7 @@ def test_the_worked_example_works(code):
         process.refresh_if_behind()
         active = process.resolve("predict")
         assert active.version == row.label
-        assert active.implementation.run(model, np.zeros((4, 2, 90))).shape == (4, 2, 3)
+        assert active.implementation.run(MODEL, np.zeros((4, 2, 90))).shape == (4, 2, 3)
     assert active.implementation.served == {"rows": 8}
 
 

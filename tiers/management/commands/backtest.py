@@ -50,7 +50,7 @@ class Command(PlainCommand):
         if options["json"]:
             self.stdout.write(json.dumps(runs.to_json(outcome)))
             return
-        console = Console(width=None if self.stdout.isatty() else 100)
+        console = Console()
         with console.capture() as shown:
             console.print(title_of(outcome), soft_wrap=True)
             console.print(table_of(outcome))
