@@ -49,7 +49,8 @@ def end(
     took_s = round((timezone.now() - cycle.started_at).total_seconds(), 2)
     n_orders = len(cycle.orders.all()) if cycle.stage == Stage.DONE else 0
     done = {"book": cycle.book.name, "bar": cycle.bar_ts.isoformat(), "orders": n_orders, "took_s": took_s}
-    logger.bind(cycle=cycle.pk, **done, status=str(status), reason=reason).info("cycle.ended")
+    why = {"reason": reason} if reason else {}
+    logger.bind(cycle=cycle.pk, **done, status=str(status), **why).info("cycle.ended")
     return True
 
 
