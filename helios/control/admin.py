@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import messages
@@ -17,6 +17,8 @@ from helios.errors import HeliosError
 from helios.web.admin_base import RoledAdmin, RoledForm
 from helios.web.roles import Role
 from helios.web.shapes import ONE_LINE
+
+MOST_AT_ONCE: Final = 50  # rows: each is a transaction, and who halts a book by the admin waits for one of few threads
 
 
 class ShownInline(TabularInline):
@@ -114,7 +116,11 @@ class ServicedAdmin(RoledAdmin):
 
         `change` says what became of a row, and whether that is new.
         """
-        for row in rows:
+        chosen = list(rows)
+        if len(chosen) > MOST_AT_ONCE:
+            self.message_user(request, f"choose {MOST_AT_ONCE} at most, were {len(chosen)}", messages.ERROR)
+            return
+        for row in chosen:
             if needed is not None and self.refused(request, row.name, needed(row)):
                 continue
             try:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
@@ -157,8 +158,10 @@ class FeatureFlagAdmin(ServicedAdmin):
             now = f"{flag.name} is now {selectors.effect(selectors.get(flag.name))}"
             return (f"{now}; it was {was}", True) if done.changed else (f"{now}, as it already was", False)
 
+        known = references.all_references()
+
         def needed(flag: FeatureFlag) -> Role:
-            return roles.for_flag(flag.name, direction, references.steered_by_flag(flag.name))
+            return roles.for_flag(flag.name, direction, references.steered_by_flag(flag.name, known))
 
         self.each(request, rows, turned, needed)
 
@@ -186,7 +189,14 @@ class FlagSegmentAdmin(ServicedAdmin):
 
     @display(description="used by")
     def used_by(self, segment: FlagSegment) -> str:
-        return ", ".join(references.needing_segment(segment.name)) or "no flag"
+        return ", ".join(references.needing_segment(segment.name, vars(segment).get("known"))) or "no flag"
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """What flags refer to is read once a page."""
+        found, known = super().get_changelist_instance(request), references.all_references()
+        for segment in found.result_list:
+            segment.known = known
+        return found
 
     def role_for(self, obj: FlagSegment | None) -> Role:
         """By the flags that hang on it."""
@@ -207,7 +217,8 @@ class FlagSegmentAdmin(ServicedAdmin):
             change(segment.name, actor=request.user.get_username(), reason=FROM_LIST)
             return f"{segment.name} is gone; its history stays", True
 
-        self.each(request, rows, gone, self.role_for)
+        known = references.all_references()
+        self.each(request, rows, gone, lambda each: roles.for_segment(references.steered_by_segment(each.name, known)))
 
 
 @admin.register(FeatureFlagHistory)

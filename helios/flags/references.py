@@ -21,6 +21,9 @@ class References:
     segments: frozenset[str]
 
 
+Known = Mapping[str, References]
+
+
 def references(values: Mapping[str, object]) -> References:
     """What a flag's column values refer to."""
     return References(
@@ -40,19 +43,20 @@ def needing_flag(name: str) -> tuple[str, ...]:
     return tuple(sorted(flag for flag, refs in all_references().items() if name in refs.flags))
 
 
-def needing_segment(name: str) -> tuple[str, ...]:
-    """The flags that use the segment, themselves or in a rule."""
-    return tuple(sorted(flag for flag, refs in all_references().items() if name in refs.segments))
+def needing_segment(name: str, known: Known | None = None) -> tuple[str, ...]:
+    """The flags that use the segment, themselves or in a rule. Who asks for many names hands over what is `known`."""
+    known = all_references() if known is None else known
+    return tuple(sorted(flag for flag, refs in known.items() if name in refs.segments))
 
 
-def steered_by_flag(name: str) -> frozenset[str]:
+def steered_by_flag(name: str, known: Known | None = None) -> frozenset[str]:
     """The flags that `name` can turn: those that need it, those that need these, and so on."""
-    return _steered({name}, all_references())
+    return _steered({name}, all_references() if known is None else known)
 
 
-def steered_by_segment(name: str) -> frozenset[str]:
+def steered_by_segment(name: str, known: Known | None = None) -> frozenset[str]:
     """The flags that the segment can turn: those that use it, and all that need these."""
-    known = all_references()
+    known = all_references() if known is None else known
     users = {flag for flag, refs in known.items() if name in refs.segments}
     return frozenset(users) | _steered(users, known)
 

@@ -71,7 +71,9 @@ def build_root(root: Path, *, read: Iterable[str], work: Path, owner: int) -> Pa
     seen = _make(root, work)
     _scratch(seen, f"mode=0700,uid={owner},{_SCRATCH}")
     with contextlib.suppress(OSError):  # a container that hides part of /proc lets nobody mount one: then there is none
-        kernel.call("mount", "proc", str(_make(root, Path("/proc"))), "proc", _NO_SUID | _NO_DEVICES | _NO_EXEC, None)
+        proc = _make(root, Path("/proc"))
+        kernel.call("mount", "proc", str(proc), "proc", _NO_SUID | _NO_DEVICES | _NO_EXEC, None)
+        _restrict(proc, _READ_ONLY, recursive=False)  # what it sets, it sets for the machine
     return seen
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helios import flags
 from helios.control import bounds, generations
 from helios.db import locks
-from helios.flags import judging, segments, services
+from helios.flags import judging, references, segments, services
 from helios.flags.core import evaluation
 from helios.flags.core.constraints import in_networks, parse_networks, parse_pattern, problem
 from helios.flags.core.context import FlagContext
@@ -251,3 +252,36 @@ def test_what_a_change_holds_is_judged_before_the_lock_that_a_kill_waits_for(
     with transaction.atomic(), ThreadPoolExecutor(1) as other:
         generations.lock("flags")
         other.submit(asked).result(timeout=20)
+
+
+@pytest.mark.django_db
+def test_a_page_and_an_action_read_once_what_flags_refer_to(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def all_references(real: Any = references.all_references) -> Any:
+        read.append(1)
+        return real()
+
+    for n in range(5):
+        segments.create(f"s{n}", actor="ada")
+        services.create(f"f{n}", {"segments": [f"s{n}"], "enabled": True}, actor="ada")
+    monkeypatch.setattr(references, "all_references", all_references)
+    assert b"f4" in admin_client.get("/admin/flags/flagsegment/").content
+    assert len(read) == 1
+    chosen = FeatureFlag.objects.filter(name__in=[f"f{n}" for n in range(5)])
+    data = {"action": "disable_selected", "_selected_action": [flag.pk for flag in chosen]}
+    admin_client.post("/admin/flags/featureflag/", data)
+    assert (len(read), chosen.filter(enabled=True).count()) == (2, 0)
+
+
+@pytest.mark.django_db
+def test_no_action_changes_rows_without_end(admin_client: Client) -> None:
+    for n in range(50):
+        services.create(f"f{n}", {"enabled": True}, actor="ada")
+    first = FeatureFlag.objects.get(name="f0")
+    data = {"action": "disable_selected", "select_across": "1", "index": "0", "_selected_action": [first.pk]}
+    answer = admin_client.post("/admin/flags/featureflag/", data, follow=True)
+    assert f"choose 50 at most, were {FeatureFlag.objects.count()}" in answer.content.decode()
+    assert FeatureFlag.objects.filter(name__startswith="f", enabled=True).count() == 50
