@@ -12,6 +12,7 @@ from tests.support.ingest_bars import at, needs
 from tiers.contracts.errors import DataError
 from trading import sample_data
 from trading.market.bars import union
+from trading.market.feeds import files
 from trading.market.feeds.base import BarSource
 from trading.market.feeds.file_times import A_TIME
 from trading.market.feeds.files import FileSource, table_from_frame
@@ -51,6 +52,17 @@ def test_a_csv_is_read_as_columns_with_the_row_numbers_of_an_editor(write):
 def test_the_first_unreadable_number_is_named_by_file_row_and_column(write):
     body = HEADER + ROW * 15 + "2024-01-01 00:02,1,2,0.5,abc,5\n" + "x,y,z,a,b,c\n"
     assert refused(write(body)) == "prices.csv row 17, column close: expected a number, was 'abc'"
+
+
+def test_a_file_of_rows_that_cannot_be_read_is_refused_by_its_first_and_keeps_no_sentence_for_each(write, monkeypatch):
+    monkeypatch.setattr(files, "MOST_UNREADABLE", 3)
+    body = HEADER + ROW + f"{'?' * 99},1,2,1,1,1\n" * 5
+    with pytest.raises(DataError) as caught:
+        source(write(body)).rows()
+    assert (
+        str(caught.value)
+        == f"prices.csv row 3, column ts: expected {A_TIME}, was '{'?' * 59}, the first of 5 such rows"
+    )
 
 
 @pytest.mark.parametrize(

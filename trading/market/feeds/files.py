@@ -27,6 +27,8 @@ from trading.market.feeds.file_zones import check_zone, in_utc
 from trading.market.timestamps import stamp
 from trading.market.trades import Trades
 
+MOST_UNREADABLE: Final = 100_000  # rows that are told one by one; a file that has more is of another kind
+LONGEST_SHOWN: Final = 60  # letters of a value
 UTC_IF_UNNAMED: Final = "UTC, as none is named"
 OF_TRADES: Final = Names("trade", "a price and a quantity stand in each row; the bar of a minute is made of its trades")
 
@@ -213,8 +215,9 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
         raise _two_readings(values, sheet, name)
     read = {"ts": moments.utc, **{key: numbers(column, decimal) for key, column in values.items()}}
     unreadable, good = _unreadable(sheet, read, {"ts": time, **values}, names=columns.by_field, zone=source.zone)
-    if not good.any():
-        raise DataError(f"{name} {unreadable[0]}")
+    if not good.any() or len(unreadable) > MOST_UNREADABLE:
+        more = f", the first of {n_bad:,} such rows" if (n_bad := np.count_nonzero(~good)) > 1 else ""
+        raise DataError(f"{name} {unreadable[0]}{more}")
     return FileRows(
         source=source,
         columns=columns,
@@ -255,7 +258,7 @@ def _unreadable(
     wide = sheet.width > 0
     any_bad = np.logical_or.reduce([wide, *bad.values()])
     out = []
-    for index in np.flatnonzero(any_bad):
+    for index in np.flatnonzero(any_bad)[: MOST_UNREADABLE + 1]:
         row = int(sheet.rows[index])
         if wide[index]:
             detail = f"expected {sheet.frame.width} values, was {sheet.width[index]}"
@@ -263,7 +266,7 @@ def _unreadable(
             continue
         key = next(each for each in bad if bad[each][index])
         value = written[key][int(index)]
-        shown = "empty" if value is None or value == "" else repr(value)
+        shown = "empty" if value is None or value == "" else repr(value)[:LONGEST_SHOWN]
         once = f", that the clock of {zone} shows once" if zone else ""
         expected = f"{A_TIME}{once}" if key == "ts" else "a number"
         out.append(Unreadable(row=row, column=names[key], detail=f"expected {expected}, was {shown}"))
