@@ -113,13 +113,14 @@ class Allocation:
 def wanted_weights(strategy: Strategy, close: FloatArray, held: FloatArray) -> FloatArray:
     """(n_symbols,) wanted weights at the last row of `close` (n_bars, n_symbols); what is held where it asks nothing.
 
-    A strategy speaks where its state changes. A symbol that is not in the state it should be in (the strategy took the
-    book over, or an order was not filled) is brought there; one that is drifts with its price.
+    A strategy speaks where its state changes, and begins flat. A symbol that is not in the state it should be in (the
+    strategy took the book over, or an order was not filled) is brought there; one that is drifts with its price.
     """
     asked = strategy.weights(close)
     known = np.isfinite(asked)
     last = len(asked) - 1 - known[::-1].argmax(axis=0)
-    state = np.where(known.any(axis=0), asked[last, np.arange(asked.shape[1])], np.nan)
+    warm = np.isfinite(close).sum(axis=0) >= max(1, strategy.warmup_bars)
+    state = np.where(known.any(axis=0), asked[last, np.arange(asked.shape[1])], np.where(warm, 0.0, np.nan))
     settled = np.isnan(state) | (~known[-1] & ((state > 0.0) == (held > 0.0)))
     out: FloatArray = np.where(settled, held, state)
     return out

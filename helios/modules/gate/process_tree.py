@@ -25,6 +25,7 @@ import psutil
 TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
 PIPE_MB: Final = 1 / 16  # that a pipe keeps at most; the filter lets nobody make one larger
 BLOCKS_A_MB: Final = 2_048
+DEEPEST: Final = 100
 FILE_MB: Final = 1 / 512  # that the kernel keeps of a file or link in memory, with its name, besides what is in it
 _KB: Final = re.compile(r"^Vm(?:PTE|Swap):\s*([0-9]+) kB", re.MULTILINE)
 _PSS: Final = re.compile(r"^Pss:\s*([0-9]+) kB", re.MULTILINE)
@@ -65,10 +66,11 @@ class ProcessTree:
         if len(members) > 1 and resident > enough_mb * 2**20:
             resident = sum(map(_proportional, places))
         resident += sum(map(_not_resident, places))
-        opened = {(one.st_dev, one.st_ino): one for place in places for one in _opened(place)}.values()
-        pipes_mb = PIPE_MB * sum(stat.S_ISFIFO(one.st_mode) for one in opened)
-        gone = (one for one in opened if not one.st_nlink and one.st_dev == self._folder.stat().st_dev)
-        files_mb = _files_mb(places) + _written_mb(self._folder, gone, most_mb=enough_mb)
+        opened = {(one.st_dev, one.st_ino): (name, one) for place in places for name, one in _opened(place)}.values()
+        pipes_mb = PIPE_MB * sum(stat.S_ISFIFO(one.st_mode) for _, one in opened)
+        ours = f"{self._folder}/"
+        held = [one for name, one in opened if stat.S_ISREG(one.st_mode) and name.startswith(ours)]
+        files_mb = _files_mb(places) + _written_mb(self._folder, held, most_mb=enough_mb)
         return ResourceUsage(memory_mb=resident / 2**20 + pipes_mb + files_mb, processes=len(members))
 
     def end(self) -> None:
@@ -153,23 +155,43 @@ def _not_resident(place: Path) -> float:
     return 1_024 * float(sum(map(int, _KB.findall(_read(place / "status")))))
 
 
-def _opened(place: Path) -> Iterator[os.stat_result]:
+def _opened(place: Path) -> Iterator[tuple[str, os.stat_result]]:
     with contextlib.suppress(OSError):
         for each in (place / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                yield each.stat()
+                yield str(each.readlink()), each.stat()
 
 
-def _written_mb(folder: Path, gone: Iterable[os.stat_result], *, most_mb: float) -> float:
-    """What lies in a folder, and in open files that were `gone` from it; not looked at further once it is too much."""
-    filled = sum(each.st_blocks for each in gone) / BLOCKS_A_MB
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            with contextlib.suppress(OSError):  # removed meanwhile
-                filled += os.lstat(f"{place}/{name}").st_blocks / BLOCKS_A_MB + FILE_MB
-            if filled > most_mb:
-                return filled
+def _written_mb(folder: Path, held: Iterable[os.stat_result], *, most_mb: float) -> float:
+    """What lies in a folder, or is `held` open of it under whatever name; not looked at further once it is too much.
+
+    Folders within folders without end, which no path can name, count as too much.
+    """
+    seen = {each.st_ino: each.st_blocks for each in held}
+    ahead, filled = [(str(folder), 0)], sum(seen.values()) / BLOCKS_A_MB
+    while ahead:
+        place, depth = ahead.pop()
+        for name, found in _listed(place):
+            filled += (0 if found.st_ino in seen else found.st_blocks) / BLOCKS_A_MB + FILE_MB
+            if stat.S_ISDIR(found.st_mode):
+                ahead.append((f"{place}/{name}", depth + 1))
+            if filled > most_mb or depth > DEEPEST:
+                return max(filled, most_mb + 1)
     return filled
+
+
+def _listed(place: str) -> Iterator[tuple[str, os.stat_result]]:
+    """What lies there, also where its owner has closed it."""
+    with contextlib.suppress(OSError):
+        try:
+            found = os.scandir(place)
+        except PermissionError:
+            Path(place).chmod(stat.S_IRWXU)
+            found = os.scandir(place)
+        with found:
+            for each in found:
+                with contextlib.suppress(OSError):  # removed meanwhile
+                    yield each.name, each.stat(follow_symlinks=False)
 
 
 def _files_mb(places: Iterable[Path]) -> float:

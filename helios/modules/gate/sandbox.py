@@ -16,12 +16,14 @@ import json
 import os
 import secrets
 import selectors
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -104,7 +106,7 @@ def run(module: str, job: Mapping[str, Any], *, limits: Limits) -> GateOutcome:
 
 def _run(module: str, job: Mapping[str, Any], limits: Limits, warm: WarmProcess) -> tuple[GateOutcome, bool]:
     token = secrets.token_hex(TOKEN_BYTES)
-    with tempfile.TemporaryDirectory(prefix="helios-gate-", ignore_cleanup_errors=True) as folder:
+    with _own_folder() as folder:
         reader, writer = os.pipe()
         output, printed = os.pipe()
         task = Path(folder, "job.json")
@@ -137,6 +139,20 @@ def _run(module: str, job: Mapping[str, Any], limits: Limits, warm: WarmProcess)
             watch.close()
             if watch.unheard:
                 warm.close()
+
+
+@contextmanager
+def _own_folder() -> Iterator[str]:
+    """A folder that is removed at the end, however deep it is by then, and whatever of it was closed."""
+    folder = tempfile.mkdtemp(prefix="helios-gate-")
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(folder, ignore_errors=True)
+        if Path(folder).exists():
+            for words in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+                subprocess.run([*words, folder], stderr=subprocess.DEVNULL, check=False)
 
 
 def _start(

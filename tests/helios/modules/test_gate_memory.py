@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -75,6 +76,14 @@ FILLED = {
             kept.append(open(f"{os.environ['TMPDIR']}/{number}", "wb"))
             os.unlink(f"{os.environ['TMPDIR']}/{number}")
             kept[-1].write(bytes(60 << 20))""",
+    "a closed folder": """os.mkdir("closed")
+        kept = [open(f"closed/{number}", "wb") for number in range(20)]
+        os.chmod("closed", 0)
+        for each in kept:
+            each.write(bytes(60 << 20))""",
+    "folders in each other": """for _ in range(1_500):
+            os.mkdir("deep")
+            os.chdir("deep")""",
 }
 
 
@@ -90,11 +99,17 @@ def test_what_it_writes_where_a_container_allows_no_namespaces_counts_as_well(tm
     source.write_text(textwrap.dedent(text))
     tmp_path.chmod(0o777)
     given = {"root": str(ROOT), "mode": "container", "reachable": True, "source": str(source), "folder": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", RUN.format(**given)], capture_output=True, text=True, check=True)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    place.chmod(0o777)
+    environ = {**os.environ, "TMPDIR": str(place)}
+    words = [sys.executable, "-c", RUN.format(**given)]
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=True)
     ended = json.loads(done.stdout.splitlines()[-1])
     assert set(namespaces.FLAGS) <= set(ended["lacking"])
     assert ended["kind"] == "killed"
     assert ended["reason"].startswith("it may use 512 MB of memory, used ")
+    assert list(place.glob("helios-gate-*")) == []
 
 
 @pytest.mark.parametrize("more", KEPT)

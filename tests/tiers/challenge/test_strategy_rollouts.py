@@ -75,6 +75,13 @@ def test_a_symbol_is_brought_to_the_state_it_should_be_in_and_then_drifts():
     assert book_strategy.wanted_weights(strategy, close, np.array([0.37])).tolist() == [0.37]
 
 
+@pytest.mark.parametrize("n_bars", [21, 22, 40, 300])
+def test_what_should_not_be_held_is_sold_however_far_the_window_reaches(n_bars):
+    """The averages have been below each other since before the window began."""
+    falling = np.linspace(200, 100, 300)[:, None]
+    assert book_strategy.wanted_weights(SmaCross(fast=5, slow=20), falling[-n_bars:], np.array([0.3])).tolist() == [0.0]
+
+
 def test_a_symbol_that_the_strategy_cannot_judge_keeps_its_weight():
     close = np.full((30, 2), NAN)
     close[:, 0] = walk(30, 1)[:, 0]
