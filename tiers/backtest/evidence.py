@@ -26,6 +26,10 @@ MIN_BARS = 60  # with a known outcome; of fewer nothing is said
 N_RESAMPLES, CONFIDENCE = 10_000, 0.95
 LEAST_BLOCKS = 8
 SEED = 0  # of every run: who could choose it would choose what is said of a model
+YARDSTICK = (
+    "A move counts beyond a threshold that follows the volatility of the last bars: when one comes can be known in "
+    "part of any prices, also of those without a memory."
+)
 _CHUNK = 2_000_000  # blocks drawn at once
 _FLOOR = 1e-12
 _ROUNDING = 1e-9  # less is no difference
@@ -235,9 +239,10 @@ def what_it_knows(gain: Estimate, moving: Estimate, direction: Estimate, above: 
         0: 'It is open whether it names the side of a move rightly more often than always saying "up" does.',
         -1: 'It names the side of a move rightly less often than always saying "up" does.',
     }
+    scaled = [YARDSTICK] if moving.sign > 0 else []
     same = 'It names the side of a move as always saying "up" does.'
     named = same if above.low == above.high == 0.0 else names[above.sign]
-    return [f"On bars that it did not see, this model {knows}.", *costs, named]
+    return [f"On bars that it did not see, this model {knows}.", *scaled, *costs, named]
 
 
 def what_it_earns(sharpe: Estimate | None, above: Estimate | None) -> list[str]:

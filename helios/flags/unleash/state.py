@@ -7,6 +7,7 @@ Every function raises ValueError with one sentence that names the path of the fi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,17 +112,19 @@ def _segments(plain: Mapping[str, Any], *, strict: bool) -> tuple[dict[str, Segm
         plain.get("segments"), "segments", lambda each, at: segment_from_json(each, at, strict=strict)
     )
     called = [each.name for each in listed]
+    counts = Counter(called)
     if strict:
         _refuse_twice("segments", called)
     segments, names = {}, {}
     for segment, raw in zip(listed, plain.get("segments") or (), strict=True):
-        name = segment.name if called.count(segment.name) == 1 else unknown_segment(raw.get("id"))
+        name = segment.name if counts[segment.name] == 1 else unknown_segment(raw.get("id"))
         segments[name] = Segment(name=name, constraints=segment.constraints, description=segment.description)
         names[str(raw.get("id"))] = name
     return segments, names
 
 
 def _refuse_twice(path: str, names: Sequence[str]) -> None:
-    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    counts = Counter(names)
+    twice = next((name for name in names if counts[name] > 1), None)
     if twice is not None:
         raise ValueError(f"{path} must have names of their own, came twice: {twice}")

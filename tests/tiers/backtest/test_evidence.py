@@ -180,6 +180,7 @@ def test_a_model_that_knows_less_than_nothing_in_all_is_not_said_to_know_a_part(
     says = evidence.what_it_knows(*(Estimate(value=value, low=low, high=high) for value, low, high in figures))
     assert says == [
         "On bars that it did not see, this model knows less than how often prices rose and fell.",
+        evidence.YARDSTICK,
         "Its opinion of where they go is worse than none, which is class frequencies.",
         'It names the side of a move as always saying "up" does.',
     ]
