@@ -114,12 +114,15 @@ def wanted_weights(strategy: Strategy, close: FloatArray, held: FloatArray) -> F
     """(n_symbols,) wanted weights at the last row of `close` (n_bars, n_symbols); what is held where it asks nothing.
 
     A strategy speaks where its state changes, and begins flat. A symbol that is not in the state it should be in (the
-    strategy took the book over, or an order was not filled) is brought there; one that is drifts with its price.
+    strategy took the book over, or an order was not filled) is brought there; one that is drifts with its price. How
+    far the window reaches back beyond what the strategy needs changes nothing.
     """
-    asked = strategy.weights(close)
+    own = np.isfinite(close)
+    with_two = (own[::-1].cumsum(axis=0)[::-1] >= 2).sum(axis=0)  # rows up to a symbol's last bar but one
+    asked = strategy.weights(close, start_row=int(min(with_two[with_two > 0], default=1)) - 1)
     known = np.isfinite(asked)
     last = len(asked) - 1 - known[::-1].argmax(axis=0)
-    warm = np.isfinite(close).sum(axis=0) >= max(1, strategy.warmup_bars)
+    warm = own.sum(axis=0) >= max(1, strategy.warmup_bars)
     state = np.where(known.any(axis=0), asked[last, np.arange(asked.shape[1])], np.where(warm, 0.0, np.nan))
     settled = np.isnan(state) | (~known[-1] & ((state > 0.0) == (held > 0.0)))
     out: FloatArray = np.where(settled, held, state)

@@ -82,6 +82,14 @@ def test_what_should_not_be_held_is_sold_however_far_the_window_reaches(n_bars):
     assert book_strategy.wanted_weights(SmaCross(fast=5, slow=20), falling[-n_bars:], np.array([0.3])).tolist() == [0.0]
 
 
+@pytest.mark.parametrize("n_bars", [3, 50, 300])
+def test_a_younger_symbol_gets_its_part_however_far_the_window_reaches(n_bars):
+    close = np.stack([np.linspace(100, 300, 300), np.full(300, NAN), np.full(300, 7.0)], axis=1)
+    close[299, 1], close[298, 2] = 5.0, NAN  # one is listed now, one has no bar in between
+    wanted = book_strategy.wanted_weights(BuyAndHold(), close[-n_bars:], np.array([0.5, 0.0, 0.2]))
+    assert wanted.tolist() == pytest.approx([0.5, 1 / 3, 0.2], abs=0.002)
+
+
 def test_a_symbol_that_the_strategy_cannot_judge_keeps_its_weight():
     close = np.full((30, 2), NAN)
     close[:, 0] = walk(30, 1)[:, 0]
