@@ -64,21 +64,24 @@ def _fresh(rows: Sequence[TradeRow], kept: Iterable[TradeRow]) -> list[TradeRow]
         known.add((symbol, at, name))
         if (symbol, at) in nameless:
             alike[symbol, at, *figures] += 1
-        of_moment, _, number = name.rpartition("-")
-        if of_moment == f"{at}" and number.isdecimal():
+        of_moment, _, counted = name.rpartition("-")
+        if of_moment == f"{at}" and counted.isdecimal():
             unnamed[symbol, at, *figures] += 1
-            n_made[symbol, at] = max(n_made[symbol, at], int(number) + 1)
-    for symbol, at, name, side, price, quantity in rows:
-        if name and (symbol, at, name) in known:
-            continue
-        known.add((symbol, at, name))
+            n_made[symbol, at] = max(n_made[symbol, at], int(counted) + 1)
+    for row in rows:
+        symbol, at, name, side, price, quantity = row
+        if name:
+            if (symbol, at, name) in known:
+                continue
+            known.add((symbol, at, name))
         left = unnamed if name else alike
         if left and left[one := (symbol, at, side, price, quantity)]:
             left[one] -= 1
             continue
-        made = name
-        if not name:
-            made = f"{at}-{n_made[symbol, at]}"
-            n_made[symbol, at] += 1
-        found.append((symbol, at, made, side, price, quantity))
+        if name:
+            found.append(row)
+            continue
+        number = n_made.get((symbol, at), 0)
+        n_made[symbol, at] = number + 1
+        found.append((symbol, at, f"{at}-{number}", side, price, quantity))
     return found
