@@ -24,7 +24,7 @@ def telling(bar: Progress, *, quiet: bool) -> Callable[[str], None]:
 
     def tell(sentence: str) -> None:
         nonlocal told
-        if not quiet and time.monotonic() - told >= TOLD_EVERY_S:
+        if bar.disable and not quiet and time.monotonic() - told >= TOLD_EVERY_S:
             told = time.monotonic()
             bar.console.print(sentence)
 

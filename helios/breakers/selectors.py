@@ -42,7 +42,8 @@ class Status:
     @property
     def refuses(self) -> bool:
         """Whether calls are refused now, by its own measure or a person's."""
-        return self.state in {ShownState.OPEN, ShownState.FORCED_OPEN}
+        measured = self.known and self.state == ShownState.OPEN and self.open_for_s > 0
+        return measured or self.state == ShownState.FORCED_OPEN
 
     def sentence(self) -> str:
         """The state in plain words."""

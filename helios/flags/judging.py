@@ -56,7 +56,7 @@ _COUNTS: Final = (
 
 
 def check_cost(name: str, values: Mapping[str, Any], before: State | None = None) -> None:
-    """Raise `InvalidFlagError` where it is more than one may be; one from before the bound may only shrink."""
+    """Raise `InvalidFlagError` where it is more than one may be; one that was more before the bound may stay so."""
     for count, bound, what in _COUNTS:
         limit, number = getattr(bounds, bound), count(values)
         if number > max(limit, count(before) if before else 0):

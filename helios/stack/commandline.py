@@ -11,6 +11,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import execute_from_command_line
 from django.db import DatabaseError, OperationalError
+from filelock import FileLock
 
 from helios.env import BASE_DIR, Env
 from helios.errors import HeliosError, SettingsError
@@ -79,7 +80,10 @@ def lacks_tables(env: Env) -> bool:
 def make_tables() -> None:
     """Migrate a new database. Raises: StackError where that fails, which has said why."""
     sys.stderr.write("Making the tables of a new database ...\n")
-    done = subprocess.run([sys.executable, "manage.py", "migrate", "--noinput", "-v", "0"], cwd=BASE_DIR, check=False)
+    with FileLock(settings.VAR_DIR / "tables.lock"):  # two first commands at once
+        done = subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--noinput", "-v", "0"], cwd=BASE_DIR, check=False
+        )
     if done.returncode:
         raise StackError("The tables of the new database could not be made, see above")
 

@@ -36,13 +36,17 @@ SELECT d.arm, c.book_id, d.cycle_id, d.symbol, c.timeframe, d.bar_ts, d.shadow, 
        d.value, own.close,
        worth_of_share(d.symbol, d.bar_ts, later.bar_ts, later.close) AS following,
        (b.fee_bps + b.slippage_bps)::float8 AS cost_bps,
-       coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar, markets.both
+       coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar, markets.both,
+       own.close IS NOT NULL OR EXISTS (SELECT FROM market_ohlc e
+           WHERE e.symbol = d.symbol AND e.timeframe = c.timeframe AND e.bar_ts < d.bar_ts) AS listed
 FROM rollout_decisions d
 JOIN pipeline_cycles c ON c.id = d.cycle_id
 JOIN portfolio_state b ON b.id = c.book_id
 JOIN (
-    SELECT held.id, coalesce(bool_or(known.calendar = '24/7') AND bool_or(known.calendar <> '24/7'), false) AS both
-    FROM portfolio_state held LEFT JOIN instruments known ON known.symbol = ANY(held.symbols) GROUP BY held.id
+    SELECT held.id, count(DISTINCT coalesce(known.calendar, '') = '24/7') = 2 AS both
+    FROM portfolio_state held CROSS JOIN unnest(held.symbols) AS of(symbol)
+    LEFT JOIN instruments known ON known.symbol = of.symbol
+    GROUP BY held.id
 ) markets ON markets.id = c.book_id
 LEFT JOIN instruments i ON i.symbol = d.symbol
 LEFT JOIN market_ohlc own ON own.symbol = d.symbol AND own.timeframe = c.timeframe AND own.bar_ts = d.bar_ts
@@ -97,6 +101,7 @@ class Decision:
     n_rejected: int
     calendar: str | None  # None: nobody described the instrument
     both: bool  # coins and stocks are in the book
+    listed: bool  # it has had a bar
 
 
 class Measures:
@@ -250,7 +255,7 @@ def _hypothetical(decision: Decision, before: Before) -> tuple[float | None, flo
     last = decision.value.get("held", before[key]) if key in before else 0.0
     before[key] = weight
     if decision.close is None:
-        return weight, 0.0
+        return weight, 0.0 if decision.listed else None
     if decision.following is None:
         return weight, None
     return weight, observations.hypothetical_bps(weight, last, decision.close, decision.following, decision.cost_bps)

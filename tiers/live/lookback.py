@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from loguru import logger
 
-from helios.errors import error_text
+from helios.errors import HeliosError, error_text
 from helios.liveness import told_to_end
 from helios.modules import process as modules
 from helios.modules import watch
@@ -61,8 +62,12 @@ def close_window(cycle: PipelineCycle, params: PipelineParams) -> dict[str, Bars
             logger.bind(stage=stage.value, cycle=cycle.pk, error=error_text(error)).warning(
                 "challenger.lookback_failed"
             )
-    trials = [one for one in arms.assignments(cycle, Stage.PORTFOLIO) if one.kind == Kind.STRATEGY]
-    strategies = [book_strategy.serving(book), *((one.challenger, one.params) for one in trials)]
+    strategies = [book_strategy.serving(book)]
+    for one in arms.assignments(cycle, Stage.PORTFOLIO):
+        if one.kind == Kind.STRATEGY:
+            with suppress(HeliosError):  # one that is known no more is told by its trial
+                book_strategy.bars_needed([(one.challenger, one.params)])
+                strategies.append((one.challenger, dict(one.params)))
     wanted = joined_lookbacks(wanted, {book.timeframe: book_strategy.bars_needed(strategies)})
     bars = load(book.symbols, wanted, cycle.bar_ts)
     _last[:] = [(key, bars)]

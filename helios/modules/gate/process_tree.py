@@ -68,8 +68,8 @@ class ProcessTree:
         resident += sum(map(_not_resident, places))
         opened = {(one.st_dev, one.st_ino): (name, one) for place in places for name, one in _opened(place)}.values()
         pipes_mb = PIPE_MB * sum(stat.S_ISFIFO(one.st_mode) for _, one in opened)
-        ours = f"{self._folder}/"
-        held = [one for name, one in opened if stat.S_ISREG(one.st_mode) and name.startswith(ours)]
+        ours, device = f"{self._folder}/", self._folder.stat().st_dev
+        held = [one for name, one in opened if one.st_dev == device and name.startswith(ours)]
         files_mb = _files_mb(places) + _written_mb(self._folder, held, most_mb=enough_mb)
         return ResourceUsage(memory_mb=resident / 2**20 + pipes_mb + files_mb, processes=len(members))
 

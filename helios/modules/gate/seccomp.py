@@ -39,15 +39,16 @@ COMMANDS: Final = {
     "ioctl": (_SECOND_ARGUMENT, _OWNED),
     "prctl": (_FIRST_ARGUMENT, (kernel.PR_SET_SECCOMP,)),
 }
-# Where processes have no namespace of their own: calls about another process, and those that may be about the caller
-# alone, with the argument that says so by a 0.
+# Where processes and files have no namespace of their own: calls about what is another's, and those that may be about
+# the caller alone, with the argument that says so by a 0.
 ABOUT_OTHERS: Final = (
     *("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "process_madvise", "process_mrelease"),
+    *("setpriority", "ioprio_set"),  # which take a 0 for all of a user
+    *("chmod", "fchmod", "fchmodat", "fchmodat2"),  # of files of the same user, wherever they lie
 )
 ABOUT_ONESELF: Final = {
     **dict.fromkeys(("prlimit64", "migrate_pages", "move_pages"), _FIRST_ARGUMENT),
     **dict.fromkeys(("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"), _FIRST_ARGUMENT),
-    **dict.fromkeys(("setpriority", "ioprio_set"), _SECOND_ARGUMENT),
 }
 _NAMESPACES: Final = 0x7E020000  # the flags of `clone` that make one
 

@@ -76,9 +76,8 @@ FILLED = {
             kept.append(open(f"{os.environ['TMPDIR']}/{number}", "wb"))
             os.unlink(f"{os.environ['TMPDIR']}/{number}")
             kept[-1].write(bytes(60 << 20))""",
-    "a closed folder": """os.mkdir("closed")
+    "a closed folder": """os.mkdir("closed", 0o300)
         kept = [open(f"closed/{number}", "wb") for number in range(20)]
-        os.chmod("closed", 0)
         for each in kept:
             each.write(bytes(60 << 20))""",
     "folders in each other": """for _ in range(1_500):

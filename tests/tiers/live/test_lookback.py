@@ -40,3 +40,24 @@ def test_a_challenger_that_cannot_say_its_lookback_is_named_in_the_log(monkeypat
     ((message, fields),) = said
     assert message == "challenger.lookback_failed"
     assert (fields["stage"], fields["error"]) == ("risk", "ValueError: no lookback at 1d")
+
+
+def test_a_challenging_strategy_that_is_known_no_more_costs_no_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookback.arms, "champion", lambda *_: Champion())
+    monkeypatch.setattr(lookback.arms, "challengers", lambda *_: [])
+    monkeypatch.setattr(lookback, "load", lambda _symbols, wanted, _bar_ts: wanted)
+    monkeypatch.setattr(lookback, "_last", [])
+    kind: dict[str, Any] = {
+        "rollout_id": 1,
+        "kind": "strategy",
+        "target": "desk",
+        "champion": "helios",
+        "mode": "shadow",
+    }
+    trials = [
+        {**kind, "challenger": name, "params": params, "step": 0, "percentage": 0, "symbols": []}
+        for name, params in (("gone", {}), ("sma_cross", {"fast": 2, "slow": 30}), ("sma_cross", {"speed": 2}))
+    ]
+    book = SimpleNamespace(name="desk", symbols=["IBM"], timeframe="1d", strategy={})
+    cycle: Any = SimpleNamespace(pk=8, bar_ts=None, modules={}, book=book, rollouts=trials)
+    assert lookback.close_window(cycle, PipelineParams()) == {"1d": 31}

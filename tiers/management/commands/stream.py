@@ -54,15 +54,11 @@ class Command(PlainCommand):
 
     def handle(self, **options: Any) -> None:
         of_a_stack = os.environ.get("HELIOS_COMPONENT")  # whose console is for what needs somebody
-        asyncio.run(_until_told(options["exchange"], options["pairs"], _quiet if of_a_stack else self._say))
+        asyncio.run(_until_told(options["exchange"], options["pairs"], (lambda _: None) if of_a_stack else self._say))
 
     def _say(self, sentence: str) -> None:
         self.stdout.write(printable(sentence))
         self.stdout.flush()
-
-
-def _quiet(_sentence: str) -> None:
-    pass
 
 
 async def _until_told(exchange: str | None, given: list[str] | None, say: Say) -> None:

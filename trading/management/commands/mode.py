@@ -44,7 +44,11 @@ class Command(PlainCommand):
             return
         if options["to"]:
             (row,) = rows
-            more = ", a cycle still runs" if options["to"] == "stop" and row["trading_state"] != "STOPPED" else ""
+            more = (
+                ", a cycle still runs"
+                if options["to"] == "stop" and books[0].cycles.filter(status="RUNNING").exists()
+                else ""
+            )
             self.stdout.write(f"{row['book']} is {'stopped' if more else row['trading_state']} ({row['mode']}){more}.")
             return
         table = Table()
