@@ -182,9 +182,10 @@ def test_trades_without_a_side_and_the_best_bids_and_asks_are_stored_beside_the_
         market.connected()
         stream = market.venue.stream
         stack.wait_for(lambda: stream.n_subscribed == 2, what="trades and quotes")
+        market.minute(OPEN)
+        market.clock.set(start + timedelta(seconds=8))  # what is told of a time ahead is not believed
         stream.trade("GOOG", start + timedelta(seconds=7), 747.5, 30)
         stream.quote("GOOG", start + timedelta(seconds=8), (747.25, 2), (747.5, 1))
-        market.minute(OPEN)
         market.minute(start)
         market.clock.set(start + MINUTE + timedelta(seconds=30))
         stream.quote("GOOG", start + MINUTE + timedelta(seconds=25), (740, 2), (0, 0))
