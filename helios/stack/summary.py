@@ -38,6 +38,7 @@ BACKTEST_ROWS = (  # in the words of `manage.py backtest`
 EVIDENCE_ROWS = (
     ("gain on class frequencies, nats", "gain"),
     ("of it on whether prices move", "gain_on_moving"),
+    ("of that, beyond the threshold's width", "gain_beyond_width"),
     ("of it on where they go", "gain_on_direction"),
     ("sides named right, less always up", "hit_rate_above_always_up"),
     ("Sharpe ratio of the backtest", "sharpe"),

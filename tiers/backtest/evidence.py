@@ -1,8 +1,9 @@
 """What the model in service knows, on bars that it did not see: pure figures, and sentences that follow from them.
 
 The log loss of a forecast is that of "will it move?" and, where it moved, that of "where to?" (the chain rule), so
-what a model gains on the class frequencies of its training falls into these two parts. Losses are means over bars of
-the means over symbols; hits and moves up are counted, each forecast once. Intervals come from a block bootstrap over
+what a model gains on the class frequencies of its training falls into these two parts. The first is measured once
+more against whoever knows no more than how wide the threshold of a move is. Losses are means over bars of the means
+over symbols; hits and moves up are counted, each forecast once. Intervals come from a block bootstrap over
 bars: symbols of one bar and horizons that overlap count as one piece of evidence.
 """
 
@@ -15,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from tiers.backtest import metrics
 from tiers.backtest.engine import Result
@@ -28,12 +30,14 @@ LEAST_BLOCKS = 8
 SEED = 0  # of every run: who could choose it would choose what is said of a model
 YARDSTICK = (
     "A move counts beyond a threshold that follows the volatility of the last bars: when one comes can be known in "
-    "part of any prices, also of those without a memory."
+    "part of any prices, also of those without a memory, by how wide it is. This model is not shown to know more."
 )
+LONG_BARS = 250  # of the volatility that a threshold is wide or narrow beside
 _CHUNK = 2_000_000  # blocks drawn at once
 _FLOOR = 1e-12
 _ROUNDING = 1e-9  # less is no difference
-_N_LOSSES = 5
+_N_LOSSES = 6
+_RIDGE, _STEPS = 1e-6, 25  # of a fit, a forecast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class Estimate:
 class Evidence:
     """The model on the bars from `start` on. Gains are nats a forecast, less log loss than the class frequencies'.
 
+    `gain_beyond_width` is the gain on moving less that of the width of the threshold alone, fitted to these bars.
     `hit_rate` is the share of forecasts whose likelier side was the sign of the move, `always_up` that of moves up.
     """
 
@@ -64,6 +69,7 @@ class Evidence:
     class_frequencies_log_loss: float
     gain: Estimate
     gain_on_moving: Estimate
+    gain_beyond_width: Estimate
     gain_on_direction: Estimate
     hit_rate: float
     always_up: float
@@ -87,14 +93,16 @@ def of(result: Result, bars: Bars, models: Sequence[Any]) -> Evidence | None:
     moved = adjusted(bars)
     judged = [_judged(moved, model, column) for column, model in enumerate(models)]
     offset = bars.n_bars - len(result.bar_ts) + first
-    outcome, forward = (np.stack(each, axis=1)[offset:] for each in zip(*judged, strict=True))
+    outcome, forward, width = (np.stack(each, axis=1)[offset:] for each in zip(*judged, strict=True))
     said = result.log.probability[first:]
     known = (outcome != labels.UNKNOWN) & np.isfinite(said).all(axis=2)
     if known.any(axis=1).sum() < MIN_BARS:
         return None
     prior = np.broadcast_to(np.array([model.card.prior for model in models]), said.shape)
     block = 2 * _horizon_rows(bars.close[offset:], [model.card.horizon_bars for model in models], known)
-    return _measured(result, first, (said, prior, outcome, forward, known), block)
+    by_width = np.where(known, 0.0, np.nan)
+    by_width[known] = _moves_by_width(prior[known], width[known], outcome[known] != HOLD)
+    return _measured(result, first, (said, prior, by_width, outcome, forward, known), block)
 
 
 def _horizon_rows(close: FloatArray, horizons: Sequence[int], known: BoolArray) -> int:
@@ -107,29 +115,59 @@ def _horizon_rows(close: FloatArray, horizons: Sequence[int], known: BoolArray) 
     return round(float(np.average(taken, weights=counts)))
 
 
-def _judged(bars: Bars, model: Any, column: int) -> tuple[OutcomeArray, FloatArray]:
-    """(n_bars,) outcome and move of one symbol, as the model was trained to name them."""
-    card = model.card
-    made = labels.make(
-        bars.close[:, [column]],
-        horizon_bars=card.horizon_bars,
-        theta=card.theta,
-        volatility_bars=int(card.params["volatility_bars"]),
-    )
-    return made.outcome[:, 0], made.forward[:, 0]
+def _judged(bars: Bars, model: Any, column: int) -> tuple[OutcomeArray, FloatArray, FloatArray]:
+    """(n_bars,) outcome and move of one symbol, as the model was trained to name them, and (n_bars, 3) `_width`."""
+    card, close = model.card, bars.close[:, column]
+    n = int(card.params["volatility_bars"])
+    made = labels.make(close[:, None], horizon_bars=card.horizon_bars, theta=card.theta, volatility_bars=n)
+    return made.outcome[:, 0], made.forward[:, 0], _width(close, n)
+
+
+def _width(close: FloatArray, n: int) -> FloatArray:
+    """(n_bars, 3) how wide a threshold of n bars' volatility is: 1, and its logarithm beside two longer volatilities.
+
+    These are of the last `LONG_BARS` and of all own bars so far, as many as there are. NaN where there is no bar.
+    """
+    out = np.full((len(close), 3), np.nan)
+    rows = np.flatnonzero(np.isfinite(close))
+    summed = np.concatenate([[0.0, 0.0], np.cumsum(np.diff(np.log(close[rows])) ** 2)])[: len(rows) + 1]
+    after = np.arange(1, len(summed))
+    mean = [
+        (summed[after] - summed[np.maximum(after - back, 0)]) / np.clip(after - 1, 1, back)
+        for back in (n, LONG_BARS, len(rows))
+    ]
+    short, long, whole = 0.5 * np.log(np.maximum(mean, _FLOOR**2))
+    out[rows] = np.stack([np.ones_like(short), short - long, short - whole], axis=1)
+    return out
+
+
+def _moves_by_width(prior: FloatArray, width: FloatArray, moved: BoolArray) -> FloatArray:
+    """(n,) chances of a move of whoever knows the class frequencies and the width: a logistic fit to what came.
+
+    It is fitted to the forecasts that it is judged on, by Newton's steps, so it is more than anybody could know.
+    """
+    known = np.log(np.maximum(1.0 - prior[:, HOLD], _FLOOR)) - np.log(np.maximum(prior[:, HOLD], _FLOOR))
+    factors, ridge = np.zeros(width.shape[1]), _RIDGE * len(width)
+    for _ in range(_STEPS):
+        chance = expit(known + width @ factors)
+        slope = width.T @ (moved - chance) - ridge * factors
+        bend = width.T @ (width * (chance * (1.0 - chance))[:, None]) + ridge * np.eye(len(factors))
+        factors = factors + np.linalg.solve(bend, slope)
+    return np.asarray(expit(known + width @ factors))
 
 
 def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) -> Evidence:
-    said, prior, outcome, forward, known = given
+    said, prior, by_width, outcome, forward, known = given
     mine, naive = _losses(said, outcome), _losses(prior, outcome)
+    width = -np.log(np.maximum(np.where(outcome == HOLD, 1.0 - by_width, by_width), _FLOOR))
     lean = np.sign(said[:, :, BUY] - said[:, :, SELL])
     up, right = forward > 0.0, lean * forward > 0.0  # no move is neither side's
     parts = [naive[place] - mine[place] for place in (0, 1)]
-    losses = np.stack([sum(parts), *parts, sum(mine), sum(naive)], axis=2)
+    losses = np.stack([sum(parts), *parts, width - mine[0], sum(mine), sum(naive)], axis=2)
     counts = _of_bars(np.stack([right.astype(np.float64) - up, right, up, known], axis=2), known)
     by_bar = np.hstack([_of_bars(losses, known) / counts[:, -1:], counts])
     means, drawn = (_with_shares(each) for each in (by_bar.mean(axis=0), block_means(by_bar, block)))
-    gain, moving, direction, above = (estimate(means[k], drawn[:, k]) for k in (0, 1, 2, 5))
+    gain, moving, direction, beyond, above = (estimate(means[k], drawn[:, k]) for k in (0, 1, 2, 3, 6))
     sharpe, above_frequencies = _sharpes(result.lead, block)
     return Evidence(
         start=result.run.ts[first],
@@ -137,15 +175,16 @@ def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) ->
         n_forecasts=int(known.sum()),
         gain=gain,
         gain_on_moving=moving,
+        gain_beyond_width=beyond,
         gain_on_direction=direction,
         hit_rate_above_always_up=above,
-        hit_rate=float(means[6]),
-        always_up=float(means[7]),
-        log_loss=float(means[3]),
-        class_frequencies_log_loss=float(means[4]),
+        hit_rate=float(means[7]),
+        always_up=float(means[8]),
+        log_loss=float(means[4]),
+        class_frequencies_log_loss=float(means[5]),
         sharpe=sharpe,
         sharpe_above_class_frequencies=above_frequencies,
-        says=(*what_it_knows(gain, moving, direction, above), *what_it_earns(sharpe, above_frequencies)),
+        says=(*what_it_knows(gain, moving, beyond, direction, above), *what_it_earns(sharpe, above_frequencies)),
     )
 
 
@@ -218,11 +257,18 @@ def _sharpes(result: Result, block: int) -> tuple[Estimate | None, Estimate | No
 # --- in words ---
 
 
-def what_it_knows(gain: Estimate, moving: Estimate, direction: Estimate, above: Estimate) -> list[str]:
+def what_it_knows(
+    gain: Estimate, moving: Estimate, beyond: Estimate, direction: Estimate, above: Estimate
+) -> list[str]:
     """What the gains say to somebody who has never seen a log loss."""
     goes = direction.sign > 0 and above.sign >= 0
+    scaled = [YARDSTICK] if moving.sign > 0 and beyond.sign <= 0 else []
     if gain.sign < 0:
         knows = "knows less than how often prices rose and fell"
+    elif scaled and goes:
+        knows = "knows something of where prices go, and when nothing will happen as far as its threshold tells that"
+    elif scaled:
+        knows = "knows when nothing will happen as far as its threshold tells that, not where prices go"
     elif moving.sign > 0 and goes:
         knows = "knows something of when prices move, and of where they go"
     elif moving.sign > 0:
@@ -239,7 +285,6 @@ def what_it_knows(gain: Estimate, moving: Estimate, direction: Estimate, above: 
         0: 'It is open whether it names the side of a move rightly more often than always saying "up" does.',
         -1: 'It names the side of a move rightly less often than always saying "up" does.',
     }
-    scaled = [YARDSTICK] if moving.sign > 0 else []
     same = 'It names the side of a move as always saying "up" does.'
     named = same if above.low == above.high == 0.0 else names[above.sign]
     return [f"On bars that it did not see, this model {knows}.", *scaled, *costs, named]

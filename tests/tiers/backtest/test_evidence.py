@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import norm
 
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
 from tiers.backtest import evidence, presentation
@@ -176,7 +179,7 @@ def test_the_sentence_follows_from_what_the_model_knows(moving: float, direction
 
 
 def test_a_model_that_knows_less_than_nothing_in_all_is_not_said_to_know_a_part() -> None:
-    figures = [(-0.02, -0.03, -0.01), (0.01, 0.005, 0.015), (-0.03, -0.04, -0.02), (0.0, 0.0, 0.0)]
+    figures = [(-0.02, -0.03, -0.01), (0.01, 0.005, 0.015), (0.0, -0.01, 0.01), (-0.03, -0.04, -0.02), (0.0, 0.0, 0.0)]
     says = evidence.what_it_knows(*(Estimate(value=value, low=low, high=high) for value, low, high in figures))
     assert says == [
         "On bars that it did not see, this model knows less than how often prices rose and fell.",
@@ -184,6 +187,49 @@ def test_a_model_that_knows_less_than_nothing_in_all_is_not_said_to_know_a_part(
         "Its opinion of where they go is worse than none, which is class frequencies.",
         'It names the side of a move as always saying "up" does.',
     ]
+
+
+def test_who_knows_the_width_of_the_threshold_alone_is_not_said_to_know_when_nothing_will_happen() -> None:
+    """Of a price whose volatility never changes the width tells all that can be known, and this model says it."""
+    steps = np.random.default_rng(8).normal(scale=0.01, size=(3_000, 3))
+    close = 100.0 * np.exp(np.cumsum(steps, axis=0))
+    ts = BARS.ts[0] + np.arange(3_000) * np.timedelta64(1, "D")
+    bars = replace(BARS, ts=ts, **dict.fromkeys(FIELDS, close))
+    square = np.full(close.shape, np.nan)
+    square[20:] = np.lib.stride_tricks.sliding_window_view(steps[1:] ** 2, 20, axis=0).mean(axis=2)
+    moves = 2.0 * norm.sf(0.5 * np.sqrt(square) / 0.01)
+    said = np.stack([moves / 2, 1.0 - moves, moves / 2], axis=2)
+    found = evidence.of(backtest(said, bar_ts=ts, run=SimpleNamespace(ts=[*ts.tolist()])), bars, [MODEL] * 3)
+    assert found is not None
+    assert found.gain_on_moving.sign == 1
+    assert found.gain_beyond_width.low < 0.0 < found.gain_beyond_width.high
+    assert found.says[0].endswith("when nothing will happen as far as its threshold tells that, not where prices go.")
+    assert found.says[1] == evidence.YARDSTICK
+    moving, beyond = found.gain_on_moving, found.gain_beyond_width
+    knows, scaled, *_ = evidence.what_it_knows(moving, moving, beyond, moving, moving)
+    assert knows.endswith("of where prices go, and when nothing will happen as far as its threshold tells that.")
+    assert scaled == evidence.YARDSTICK
+
+
+def test_the_width_of_the_threshold_is_fitted_to_what_came() -> None:
+    found, returns = told(knowing(moving=0.1, direction=0.0)), np.diff(np.log(BARS.close), axis=0)
+    rows, moved = [], []
+    for row in range(100, BARS.n_bars - 5):
+        for column in range(3):
+            past = returns[:row, column] ** 2
+            short, long, whole = (np.log(past[-n:].mean()) / 2 for n in (20, 250, len(past)))
+            rows.append([1.0, short - long, short - whole])
+            moved.append(MADE.outcome[row, column] != labels.HOLD)
+    width, came = np.array(rows), np.array(moved)
+
+    def loss(factors: FloatArray) -> float:
+        chance = expit(math.log(0.6 / 0.4) + width @ factors)
+        return float(-np.log(np.where(came, chance, 1.0 - chance)).mean())
+
+    best = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12, "maxiter": 5_000})
+    naive = -np.log(np.where(came, 0.6, 0.4)).mean()
+    assert found.gain_on_moving.value - found.gain_beyond_width.value == pytest.approx(naive - best.fun, abs=1e-7)
+    assert found.gain_beyond_width.sign == 1
 
 
 def test_a_model_without_a_card_or_without_enough_unseen_bars_gets_no_figures() -> None:
