@@ -29,7 +29,7 @@ def main() -> None:
         django.setup()
         from django.core.management import call_command  # noqa: PLC0415
 
-        from bench import backtests, breakers, chain, flags, market, numerics, swaps  # noqa: PLC0415
+        from bench import backtests, breakers, chain, feed, flags, market, numerics, swaps  # noqa: PLC0415
 
         call_command("migrate", verbosity=0)
         redis_url = endpoints.embedded(env.var_dir).redis_url
@@ -42,6 +42,7 @@ def main() -> None:
             ("module swaps", swaps.measure),
             ("chain and cycle", lambda: chain.measure(env, redis_url)),
             ("market data", market.measure),
+            ("a venue's line", feed.measure),
             ("backtests", backtests.measure),
             ("numerics", numerics.measure),
         ):

@@ -42,11 +42,11 @@ def _bars() -> dict[str, Any]:
     def ours() -> None:
         upsert_bars(bars, "bench")
 
-    ours_s = min(_emptied(ours) for _ in range(3))
+    ours_s = min(emptied(ours) for _ in range(3))
     few = bars.rows(slice(0, N_BARS // 10))
-    theirs_s = min(_emptied(lambda: _bulk_create(few)) for _ in range(3))
+    theirs_s = min(emptied(lambda: _bulk_create(few)) for _ in range(3))
     n_rows = N_BARS * N_SYMBOLS
-    return _row(
+    return row(
         "bars into PostgreSQL, with constraints and partitions", n_rows / ours_s, "rows/s", "Django bulk_create",
         n_rows / 10 / theirs_s, ">= 200,000",
     )  # fmt: skip
@@ -65,7 +65,7 @@ def _bulk_create(bars: Any) -> None:
     MarketOHLC.objects.bulk_create(rows, batch_size=5_000)
 
 
-def _emptied(run: Any) -> float:
+def emptied(run: Any) -> float:
     """Seconds of one run into a table without these bars."""
     from django.db import connection  # noqa: PLC0415
 
@@ -89,9 +89,9 @@ def _stream() -> dict[str, Any]:
         for minute in messages:
             _write(_told(heard, minute))
 
-    seconds = min(_emptied(run) for _ in range(3))
+    seconds = min(emptied(run) for _ in range(3))
     rate = N_STREAMED * TRADES_A_MINUTE * MINUTES / seconds
-    return _row("stream: parse, aggregate, store trades and bars", rate, "trades/s", "", None, ">= 100,000")
+    return row("stream: parse, aggregate, store trades and bars", rate, "trades/s", "", None, ">= 100,000")
 
 
 def _latency() -> dict[str, Any]:
@@ -100,14 +100,14 @@ def _latency() -> dict[str, Any]:
 
     def run() -> None:
         for number in range(ROUNDS):
-            minute = [_bucket(k, number) for k in range(N_LISTED)]
+            minute = [bucket(k, number) for k in range(N_LISTED)]
             began = time.perf_counter()
             _write(_told(heard, minute))
             times.append((time.perf_counter() - began) * 1e3)
 
-    _emptied(run)
+    emptied(run)
     work = f"the venue's bars of a minute of {N_LISTED} pairs -> committed, p99"
-    return _row(work, float(np.quantile(times, 0.99)), "ms", "", None, "<= 50 ms")
+    return row(work, float(np.quantile(times, 0.99)), "ms", "", None, "<= 50 ms")
 
 
 def _hearing(n: int) -> dict[str, Any]:
@@ -138,20 +138,26 @@ def _write(told: list[Any]) -> None:
     from tiers.live.feed import recorder  # noqa: PLC0415
 
     recorder.write(told, "bench")
+    recorder.write_further([one.closed for one in told])
 
 
 def _minute(number: int) -> Any:
     """Trades of a minute at prices that rise, and the venue's bar of it, for each pair."""
-    start = START - MINUTE + number * MINUTE
     for k in range(N_STREAMED):
         for n in range(TRADES_A_MINUTE):
-            at = f"{start + np.timedelta64(n * 60_000 // TRADES_A_MINUTE, 'ms')}"[:23] + "Z"
-            data = {"price": str(1_000 + n), "quantity": "0.25", "currencyPair": f"P{k}", "tradedAt": at}
-            yield _message("NEW_TRADE", k, {**data, "takerSide": "buy"})
-        yield _bucket(k, number, close=999 + TRADES_A_MINUTE, volume=TRADES_A_MINUTE / 4)
+            yield trade(k, number, n * 60_000 // TRADES_A_MINUTE, price=1_000 + n)
+        yield bucket(k, number, close=999 + TRADES_A_MINUTE, volume=TRADES_A_MINUTE / 4)
 
 
-def _bucket(k: int, number: int, *, close: float = 1_000, volume: float = 1.0) -> bytes:
+def trade(k: int, number: int, ms: int, *, price: float = 1_000) -> bytes:
+    """VALR's message of a trade of the k-th pair, so many milliseconds into a minute."""
+    at = f"{START - MINUTE + number * MINUTE + np.timedelta64(ms, 'ms')}"[:23] + "Z"
+    data = {"price": str(price), "quantity": "0.25", "currencyPair": f"P{k}", "tradedAt": at, "takerSide": "buy"}
+    return _message("NEW_TRADE", k, data)
+
+
+def bucket(k: int, number: int, *, close: float = 1_000, volume: float = 1.0) -> bytes:
+    """VALR's message of the bar of a minute of the k-th pair."""
     start = f"{START - MINUTE + number * MINUTE}"[:19] + "Z"
     data = {"currencyPairSymbol": f"P{k}", "bucketPeriodInSeconds": 60, "startTime": start, "volume": str(volume)}
     prices = {"open": "1000", "high": str(close), "low": "1000", "close": str(close)}
@@ -162,5 +168,6 @@ def _message(kind: str, k: int, data: dict[str, Any]) -> bytes:
     return json.dumps({"type": kind, "currencyPairSymbol": f"P{k}", "data": data}).encode()
 
 
-def _row(work: str, ours: float, unit: str, peer: str, theirs: float | None, target: str) -> dict[str, Any]:
+def row(work: str, ours: float, unit: str, peer: str, theirs: float | None, target: str) -> dict[str, Any]:
+    """A line of the table."""
     return {"work": work, "ours": ours, "unit": unit, "peer": peer, "theirs": theirs, "target": target, "detail": {}}

@@ -9,9 +9,10 @@ import pytest
 from helios.events.models import SystemEvent
 from tiers.ingest.minutes import MINUTE, Closed, Higher, Row
 from tiers.live.feed import recorder
+from tiers.live.feed.depth import Noted
 from tiers.live.feed.recorder import Told
 from trading.market.timestamps import moment
-from trading.models import FeedCoverage, MarketOHLC, MarketTrade
+from trading.models import FeedCoverage, MarketOHLC, MarketTrade, OrderBookSnapshot
 
 pytestmark = pytest.mark.django_db
 T = 1_767_607_200_000_000  # 2026-01-05 10:00
@@ -19,18 +20,14 @@ GOOD = (10.0, 12.0, 9.0, 11.0, 3.0)
 BAD = (10.0, 9.0, 12.0, 11.0, 3.0)  # the high is below the low
 
 
-def told(
-    symbol: str, row: Row | None, *, close: int = T, trades: tuple = (), higher: list[Higher] | None = None
-) -> Told:
-    return Told(closed=Closed(symbol=symbol, close=close, row=row, trades=trades), higher=higher or [], until=close)
+def told(symbol: str, row: Row | None, *, close: int = T, higher: list[Higher] | None = None) -> Told:
+    return Told(closed=Closed(symbol=symbol, close=close, row=row), higher=higher or [], until=close)
 
 
-def test_minutes_higher_bars_trades_and_how_far_is_known_are_stored_together() -> None:
-    twice = (T - 30_000_000, 10.0, 1.0, "BUY", "")
-    trades = (twice, twice, (T - 1, 11.0, 1e-9, "SELL", "a-7"), (T - 1, 11.0, 0.0, "SELL", ""))
+def test_minutes_higher_bars_and_how_far_is_known_are_stored_together() -> None:
     recorder.write(
         [
-            told("A", GOOD, trades=trades, higher=[Higher(timeframe="5m", close=T, n=1)]),
+            told("A", GOOD, higher=[Higher(timeframe="5m", close=T, n=1)]),
             told("B", None),
             told("C", GOOD, close=T - MINUTE),
             told("C", GOOD),
@@ -39,8 +36,6 @@ def test_minutes_higher_bars_trades_and_how_far_is_known_are_stored_together() -
     )
     bars = sorted(MarketOHLC.objects.values_list("symbol", "timeframe", "bar_ts__minute"))
     assert bars == [("A", "1m", 0), ("A", "5m", 0), ("C", "1m", 0), ("C", "1m", 59)]
-    stored = sorted(MarketTrade.objects.values_list("side", "quantity"))
-    assert stored == [("BUY", 1), ("BUY", 1), ("SELL", Decimal("1e-9"))]
     assert {(one.symbol, one.until) for one in FeedCoverage.objects.all()} == {(s, moment(T)) for s in "ABC"}
 
 
@@ -65,12 +60,17 @@ def test_a_bar_that_breaks_a_rule_is_told_and_the_others_are_stored() -> None:
     assert "expected the highest price of its bar" in event.data["problem"]
 
 
-def test_trades_that_another_stream_has_stored_keep_nothing_from_being_stored() -> None:
-    trades = ((T - 30_000_000, 10.0, 1.0, "BUY", ""), (T - 20_000_000, 10.0, 1.0, "", "a-7"))
-    recorder.write([told("A", GOOD, trades=trades)], "test")
-    recorder.write([told("A", (*GOOD[:4], 4.0), trades=trades), told("B", GOOD)], "test")
-    assert sorted(MarketTrade.objects.values_list("trade_id", "side")) == [(f"{T - 30_000_000}-0", "BUY"), ("a-7", "")]
-    assert sorted(MarketOHLC.objects.values_list("symbol", "volume")) == [("A", 4.0), ("B", 3.0)]
+def test_trades_and_order_books_are_stored_together_and_once() -> None:
+    twice = (T - 30_000_000, 10.0, 1.0, "BUY", "")
+    trades = (twice, twice, (T - 1, 11.0, 1e-9, "SELL", "a-7"), (T - 1, 11.0, 0.0, "SELL", ""))
+    book = Noted(symbol="A", ts=T, sequence=7, bids=[("9", "1")], asks=[])
+    further = [Closed(symbol="A", close=T, row=GOOD, trades=trades), book]
+    for part in (further, further, [book, Closed(symbol="B", close=T, row=GOOD)]):  # as another stream has stored them
+        recorder.write_further(part)
+    stored = sorted(MarketTrade.objects.values_list("side", "quantity", "trade_id"))
+    made = [("BUY", 1, f"{T - 30_000_000}-{number}") for number in range(2)]
+    assert stored == [*made, ("SELL", Decimal("1e-9"), "a-7")]
+    assert list(OrderBookSnapshot.objects.values_list("symbol", "sequence", "bids")) == [("A", 7, [["9", "1"]])]
 
 
 def test_what_is_stored_twice_is_once_and_a_correction_raises_its_revision() -> None:

@@ -142,8 +142,9 @@ def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Sta
                 market.clock.set(start + timedelta(seconds=66))
             stack.wait_for(lambda end=start + MINUTE: market.known_until(end), what="the minute")
         assert market.bars(SYMBOL, "1m", FIRST, until) == expected(tape, 1, until)
-        stored = stack.query("SELECT ts, trade_id FROM market_trades WHERE symbol = %s ORDER BY 1, 2", [SYMBOL])
-        assert stored == [(one.at, one.id) for one in tape.between(FIRST, until)]
+        of_it = "SELECT ts, trade_id FROM market_trades WHERE symbol = %s ORDER BY 1, 2"
+        traded = [(one.at, one.id) for one in tape.between(FIRST, until)]
+        stack.wait_for(lambda: stack.query(of_it, [SYMBOL]) == traded, what="its trades")
         assert market.venue.asked.total() - asked == silent
 
 

@@ -190,10 +190,11 @@ def test_trades_without_a_side_and_the_best_bids_and_asks_are_stored_beside_the_
         market.clock.set(start + MINUTE + timedelta(seconds=30))
         stream.quote("GOOG", start + MINUTE + timedelta(seconds=25), (740, 2), (0, 0))
         stack.wait_for(lambda: market.known_until(start + MINUTE), what="two minutes")
+        told = "SELECT ts, side, price::float, quantity::float, trade_id FROM market_trades"
+        traded = [(start + timedelta(seconds=7), "", 747.5, 30.0, "1")]
+        stack.wait_for(lambda: stack.query(told) == traded, what="its trade")
         stack.wait_for(lambda: stack.query("SELECT 1 FROM orderbook_snapshots"), what="the minute's end")
         assert market.bars(SYMBOL, "1m", OPEN, start + MINUTE) == market.expected(1, start + MINUTE)
-    told = "SELECT ts, side, price::float, quantity::float, trade_id FROM market_trades"
-    assert stack.query(told) == [(start + timedelta(seconds=7), "", 747.5, 30.0, "1")]
     noted = "SELECT ts, bids, asks FROM orderbook_snapshots"
     assert stack.query(noted) == [(start + MINUTE, [["747.25", "2"]], [["747.5", "1"]])]
 

@@ -201,6 +201,7 @@ def hear(tape: Tape, first: datetime, n_minutes: int, *, named: bool = True) -> 
             closed = minutes.bucket(found.close, found.row)  # type: ignore[union-attr]
             told.append(Told(closed=closed, higher=[], until=minutes.until))
     recorder.write(told, "valr:stream")
+    recorder.write_further([one.closed for one in told])
 
 
 @pytest.mark.parametrize("streamed_first", [True, False])

@@ -1,4 +1,4 @@
-"""The closed minutes of a stream on their way into the market table: together, in one transaction, by COPY."""
+"""A stream's closed minutes on their way into the market table, by COPY: bars first, then what nobody waits for."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Told:
     until: int
 
 
-def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> list[Event]:
-    """Store minutes with their trades and higher bars, how far each is known, and order books; all or nothing.
+def write(told: Sequence[Told], source: str) -> list[Event]:
+    """Store minutes with their higher bars, and how far each is known; all or nothing.
 
     A higher bar is made of the minutes that are stored, whoever has corrected one of them. Returns what the event bus
     is to tell of them.
@@ -70,8 +70,6 @@ def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> lis
         market.upsert_bars(minutes, source)
         higher = _higher(told)
         market.upsert_bars(_batches(higher), source)
-        _write_trades(told)
-        _write_books(books)
         cover({one.closed.symbol: one.until for one in told})
     return [
         bar_event(symbol, timeframe, close, row)
@@ -79,6 +77,14 @@ def write(told: Sequence[Told], source: str, books: Sequence[Noted] = ()) -> lis
         for close, row in closes.items()
         if sane(row)
     ]
+
+
+def write_further(further: Sequence[Closed | Noted]) -> list[Event]:
+    """Store the trades of minutes, and order books; all or nothing. There is nothing to be told of them."""
+    with breaker(DATABASE), transaction.atomic():
+        _write_trades([one for one in further if isinstance(one, Closed)])
+        _write_books([one for one in further if isinstance(one, Noted)])
+    return []
 
 
 def bar_event(symbol: str, timeframe: str, close: int, row: Row) -> Event:
@@ -146,12 +152,12 @@ def tell_bad(problems: Sequence[Problem]) -> None:
         events.record(kind="feed.bad_bar", severity="warning", source="tiers.feed", subject=symbol, data=data)
 
 
-def _write_trades(told: Sequence[Told]) -> None:
+def _write_trades(closed: Sequence[Closed]) -> None:
     store_trades(
         [
-            (one.closed.symbol, at, trade_id, side, price, quantity)
-            for one in told
-            for at, price, quantity, side, trade_id in one.closed.trades
+            (one.symbol, at, trade_id, side, price, quantity)
+            for one in closed
+            for at, price, quantity, side, trade_id in one.trades
             if price > 0 and quantity > 0
         ]
     )

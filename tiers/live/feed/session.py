@@ -13,7 +13,7 @@ import queue
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -50,8 +50,9 @@ MOST_SKEW_S = 60.0  # a clock that differs more is not followed
 COMPARE_S = 600.0
 TICKERS = 10 * SECOND  # between two of a pair that are told further
 AT_ONCE = 1_000  # that wait to be stored, in one transaction
-QUIET_S = 0.005  # in which nothing more came: the bars of a minute come together, and are stored faster together
+QUIET_S = 0.003  # in which nothing more came: the bars of a minute come together, and are stored faster together
 GATHERED_S = 0.03
+A_PART = 1_000  # trades and offers; some 15 ms, which a bar may have to wait for
 MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
 BACK = timedelta(days=1)  # of an instrument that was never streamed; `download_data` fetches more
 
@@ -76,6 +77,7 @@ class Session:
     _books: OrderBooks = field(init=False)
     _again: asyncio.Queue[Sequence[str]] = field(default_factory=asyncio.Queue)
     _told: queue.SimpleQueue[Told | Noted | Event | None] = field(default_factory=queue.SimpleQueue)
+    _further: deque[Closed | Noted] = field(default_factory=deque)  # to be stored when no bar waits
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
@@ -191,7 +193,7 @@ class Session:
         if closed is not None:
             if closed.differs:
                 logger.bind(symbol=closed.symbol, close=moment(closed.close)).info("feed.trades_differ")
-            if self._told.qsize() > MOST_WAITING:
+            if self._told.qsize() + len(self._further) > MOST_WAITING:
                 closed = replace(closed, trades=())  # for want of room; its bar is kept
             self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
@@ -284,37 +286,56 @@ class Session:
         return found
 
     def _write(self) -> None:
-        """Store what closes; what comes in short order, or came while the last was stored, together."""
-        more = True
-        while more and (first := self._told.get()) is not None:
-            told, until = [first], time.monotonic() + GATHERED_S
-            with contextlib.suppress(queue.Empty):
-                while more and len(told) < AT_ONCE:
-                    left_s = until - time.monotonic()
-                    following = self._told.get(timeout=max(0.0, min(QUIET_S, left_s)))
-                    more = following is not None
-                    if following is not None:
-                        told.append(following)
-            self._stored(told)
-
-    def _stored(self, told: list[Told | Noted | Event]) -> None:
-        pause_s = 0.1
+        """Store what closes, and in parts, while nothing closes, the trades and order books, which nobody waits for."""
         source = self.venue.source(self.pairs[0]) if self.stream is None else self.stream.source
-        bars, books = [one for one in told if isinstance(one, Told)], [one for one in told if isinstance(one, Noted)]
+        more = True
+        while more or self._further:
+            told = self._gathered() if more else []
+            more = more and None not in told
+            closed = [one for one in told if isinstance(one, Told)]
+            events = [one for one in told if isinstance(one, Event)]
+            if closed:
+                events += self._stored(partial(recorder.write, closed, source), bars=len(closed))
+                self.n_stored += len(events)
+            if events:
+                self._publish(events)
+            self._further.extend(one.closed for one in closed if one.closed.trades)
+            self._further.extend(one for one in told if isinstance(one, Noted))
+            if self._further and (not more or self._told.empty()):
+                part = self._part()
+                self._stored(partial(recorder.write_further, part), further=len(part))
+
+    def _gathered(self) -> list[Told | Noted | Event | None]:
+        """What came in short order, or since the last was stored; None ends it. Waits where nothing is to be stored."""
+        found: list[Told | Noted | Event | None] = []
+        wait_s, until = (0.0 if self._further else None), inf
+        with contextlib.suppress(queue.Empty):
+            while len(found) < AT_ONCE and (not found or found[-1] is not None):
+                found.append(self._told.get(timeout=wait_s))
+                until = min(until, time.monotonic() + GATHERED_S)
+                wait_s = max(0.0, min(QUIET_S, until - time.monotonic()))
+        return found
+
+    def _part(self) -> list[Closed | Noted]:
+        """The trades of the next minutes, and order books, that are stored before it is looked whether bars wait."""
+        found, size = list[Closed | Noted](), 0
+        while self._further and size < A_PART:
+            found.append(one := self._further.popleft())
+            size += len(one.trades) if isinstance(one, Closed) else len(one.bids)
+        return found
+
+    def _stored(self, store: Callable[[], list[Event]], **what: int) -> list[Event]:
+        """Try until it is stored, or until the end: then the next process asks for it."""
+        pause_s = 0.1
         while True:
             try:
-                told_of = recorder.write(bars, source, books)
+                return store()
             except (Transient, *UNAVAILABLE) as error:
-                logger.bind(error=error_text(error), bars=len(bars)).warning("feed.not_stored")
+                logger.bind(error=error_text(error), **what).warning("feed.not_stored")
                 close_old_connections()
                 if self._ending.wait(pause_s):
-                    return  # the next process asks for it
+                    return []
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            else:
-                self.n_stored += len(told_of)
-                events = [one for one in told if isinstance(one, Event)]
-                self._publish([*events, *told_of])
-                return
 
     def _publish(self, events: list[Event]) -> None:
         """Tell who follows the market; what the bus is not told is in the table."""
