@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from django.db import DatabaseError
 from django.db.models import Max
 from django.utils import timezone
 from loguru import logger
 
+from helios.db.failures import UNAVAILABLE
 from helios.env import get_env
+from helios.errors import HeliosError, error_text
 from tiers.live import chain
 from trading.books.read import last_bar
 from trading.market import instruments, timeline
@@ -25,8 +28,22 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def tick() -> int:
-    """Start the next cycle of every active book that is idle; returns how many were started."""
-    return sum(_start_due(book) for book in Book.objects.filter(active=True).order_by("pk"))
+    """Start the next cycle of every active book that is idle; returns how many were started.
+
+    Raises: what kept a book from its cycle, once the others have theirs.
+    """
+    n_started, failed = 0, list[Exception]()
+    for book in Book.objects.filter(active=True).order_by("pk"):
+        try:
+            n_started += _start_due(book)
+        except UNAVAILABLE:
+            raise
+        except (HeliosError, DatabaseError, ValueError) as error:  # as of a row that cannot be stored
+            logger.bind(book=book.name, error=error_text(error)).error("cycle.not_started")
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return n_started
 
 
 def _start_due(book: Book) -> int:

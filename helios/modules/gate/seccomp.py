@@ -20,6 +20,9 @@ REFUSED: Final = (
     # sockets, and memory that no limit counts, such as the buffers of a pair of them
     *("socket", "socketpair", "shmget", "semget", "msgget", "memfd_create", "memfd_secret"),
     *("splice", "tee", "vmsplice"),  # pages that are nobody's but a pipe's
+    # lists of access: the kernel keeps them for empty files, and they change a mode as `chmod` does
+    *("setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr"),
+    *("removexattrat", "file_setattr"),
     # what the kernel keeps for a descriptor, or a filter, without a bound: events that nobody reads, watches, rules
     *("inotify_init", "inotify_init1", "fanotify_init", "epoll_create", "epoll_create1", "mq_open", "io_setup"),
     *("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"),
@@ -37,14 +40,18 @@ _OWNED: Final = (0x8901, 0x8902)  # those of `ioctl`
 COMMANDS: Final = {
     "fcntl": (_SECOND_ARGUMENT, (*_LOCKS, *_SIGNALLED, _SET_LEASE, _NOTIFY, _SET_PIPE_SIZE)),
     "ioctl": (_SECOND_ARGUMENT, _OWNED),
-    "prctl": (_FIRST_ARGUMENT, (kernel.PR_SET_SECCOMP,)),
 }
+# Those of which it says what alone may be: names, ends, timers and what is told of a process; later kernels have ever
+# more of them, as tables for futexes (78), which no limit counts.
+ALLOWED: Final = {"prctl": (_FIRST_ARGUMENT, (1, 2, 3, 4, 15, 16, 21, 23, 29, 30, 36, 37, 38, 39, 0x53564D41))}
 # Where processes and files have no namespace of their own: calls about what is another's, and those that may be about
 # the caller alone, with the argument that says so by a 0.
 ABOUT_OTHERS: Final = (
     *("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "process_madvise", "process_mrelease"),
     *("setpriority", "ioprio_set"),  # which take a 0 for all of a user
-    *("chmod", "fchmod", "fchmodat", "fchmodat2"),  # of files of the same user, wherever they lie
+    # of files of the same user, wherever they lie
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
+    *("utime", "utimes", "futimesat", "utimensat"),
 )
 ABOUT_ONESELF: Final = {
     **dict.fromkeys(("prlimit64", "migrate_pages", "move_pages"), _FIRST_ARGUMENT),
@@ -87,6 +94,7 @@ def program(*, signals_to: int | None) -> list[Instruction]:
         *_refusing(REFUSED),
         *([] if signals_to is None else _alone(signals_to)),
         *(each for name in COMMANDS for each in _commanding(name)),
+        *(each for name, (place, values) in ALLOWED.items() for each in _only(name, place, *values)),
         (_EQUAL, 0, 5, known["mmap"]),
         (_LOAD, 0, 0, _FOURTH_ARGUMENT),
         (_AND, 0, 0, _SHARED_MEMORY),
@@ -130,11 +138,13 @@ def _alone(signals_to: int) -> list[Instruction]:
     return [*_refusing(ABOUT_OTHERS), *signals, *own]
 
 
-def _only(name: str, place: int, value: int) -> list[Instruction]:
+def _only(name: str, place: int, *values: int) -> list[Instruction]:
+    """Refuse the call but where what it says there is one of the values."""
+    n = len(values)
     return [
-        (_EQUAL, 0, 4, kernel.NUMBERS[name]),
+        (_EQUAL, 0, n + 3, kernel.NUMBERS[name]),
         (_LOAD, 0, 0, place),
-        (_EQUAL, 1, 0, value),
+        *((_EQUAL, n - number, 0, value) for number, value in enumerate(values)),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
     ]

@@ -49,6 +49,7 @@ def called(name, *words):
 
 OWN = os.open("own", os.O_RDWR | os.O_CREAT)
 NONE = ctypes.c_ulong()
+ACCESS = struct.pack("=I", 2) + b"".join(struct.pack("=HHi", tag, 7, -1) for tag in (1, 4, 32))
 RULES = ctypes.create_string_buffer(struct.pack("=Q", 1), 8)
 ALLOWING = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000), 8)
 FILTER = ctypes.create_string_buffer(struct.pack("@HP", 1, ctypes.addressof(ALLOWING)), 16)
@@ -79,6 +80,11 @@ attempt("limits of another", lambda: resource.prlimit(GIVEN["victim"], resource.
 attempt("priority of another", lambda: os.setpriority(os.PRIO_PROCESS, GIVEN["victim"], 19))
 attempt("priority of a user", lambda: os.setpriority(os.PRIO_USER, 0, 19))
 attempt("mode of a file of ours", lambda: os.chmod(GIVEN["code"].rpartition("/")[0], 0o755))
+attempt("its owner", lambda: os.chown(GIVEN["code"].rpartition("/")[0], -1, os.getgid()))
+attempt("its times", lambda: os.utime(GIVEN["code"].rpartition("/")[0]))
+attempt("its list of access", lambda: os.setxattr(GIVEN["code"].rpartition("/")[0], "system.posix_acl_access", ACCESS))
+attempt("lists of access of its own", lambda: os.setxattr(".", "system.posix_acl_default", ACCESS))
+attempt("tables of futexes", lambda: called("prctl", 78, 1, 2, 0, 0))
 attempt("processors of another", lambda: os.sched_setaffinity(GIVEN["victim"], {{0}}))
 attempt("signal to a thread", lambda: asked({tgkill}, GIVEN["victim"], GIVEN["victim"], 18))
 attempt("signals of a descriptor", lambda: fcntl.fcntl(OWN, fcntl.F_SETOWN, GIVEN["victim"]))
@@ -137,7 +143,8 @@ TRIED = (
     *("Unix socket", "abstract socket", "TCP", "host of a virtual machine", "secret of var", "the project's settings"),
     *("passwords of the machine", "environment of another", "environment of ours", "memory of another", "signal"),
     *("signals of a descriptor", "such signals by ioctl"),
-    *("priority of a user", "mode of a file of ours"),
+    *("priority of a user", "mode of a file of ours", "its owner", "its times", "its list of access"),
+    *("lists of access of its own", "tables of futexes"),
     *("limits of another", "priority of another", "processors of another", "signal to a thread"),
     *("signal to ours", "approved module", "code of ours", "library", "folder for all", "root again", "ptrace"),
     *(
@@ -182,7 +189,7 @@ if {mode!r} == "ordinary user" and os.geteuid() == 0:
         kernel.call("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", may, may, 0, 0, 0, 0))
 if {mode!r} == "container":
     seccomp.REFUSED = ("unshare", "setns", "mount", "pivot_root", "open_tree", "fsopen", "mount_setattr")
-    seccomp.COMMANDS = {{}}
+    seccomp.COMMANDS = seccomp.ALLOWED = {{}}
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     seccomp.restrict(signals_to=None)
 ended = sandbox.run("helios.modules.gate", job(Path({source!r}).read_text(), Path({folder!r})), limits=LIMITS)

@@ -19,6 +19,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from helios.admin_menu import SIDEBAR
 from helios.db.lengths import LONG_COLUMNS
+from helios.events.models import SystemEvent
 from helios.web.admin_base import RoledAdmin
 from helios.web.models import ApiToken
 from helios.web.roles import Role
@@ -45,6 +46,14 @@ def test_every_list_opens_with_its_search_and_its_add_page_or_a_refusal(admin_cl
         assert not FOREIGN.search(response.content.decode())
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}_add"
     assert admin_client.get(reverse(name)).status_code in {200, 403}
+
+
+@pytest.mark.parametrize(("data", "coloured"), [({"a": [1, {"b": None}]}, True), ([[[[0] * 40_000]]] * 8, False)])
+def test_json_of_a_row_is_shown_in_colours_where_it_is_short(admin_client: Client, data: Any, coloured: bool) -> None:
+    row = SystemEvent.objects.create(kind="test.long", source="test", data={"nested": data})
+    page = admin_client.get(reverse("admin:events_systemevent_change", args=[row.pk])).content.decode()
+    assert ("nested" in page, "<span style=" in page.partition("nested")[2]) == (True, coloured)
+    assert len(page) < 3_000_000
 
 
 def test_no_list_reads_what_may_be_long(admin_client: Client) -> None:

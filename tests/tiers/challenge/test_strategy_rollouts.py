@@ -39,6 +39,7 @@ def test_the_label_names_the_parameters():
         ("buy_and_hold", {"fast": 9}, "buy_and_hold takes no parameters, was given 'fast'"),
         ("sma_cross", {"fast": 9, "slow": 90_000}, "sma_cross must need 2,000 bars at most, needs 90,001"),
         ("helios", {}, "helios serves book 'desk' already"),
+        ("helios", {"k" * 900: 1}, "helios takes no parameters, was given 'kkk"),
     ],
 )
 def test_what_cannot_be_tried_is_refused_with_a_sentence(book, name, params, told):

@@ -311,6 +311,24 @@ def test_recovery_of_a_cycle_whose_orders_were_not_sent_sends_the_last_task(book
     assert sent == [Stage.EXECUTE]
 
 
+def test_a_book_whose_cycle_cannot_begin_keeps_no_other_from_its_cycle(book, times, monkeypatch):
+    other = Book.objects.get(pk=book.pk)
+    other.pk, other.name = None, "other"
+    other.save()
+    Book.objects.update(active=True)
+    started = []
+
+    def start(of, _):
+        if of.name == "desk":
+            raise ValueError("its row is too long")
+        return started.append(of.name) or 1
+
+    monkeypatch.setattr(chain, "start", start)
+    with pytest.raises(ValueError, match="too long"):
+        schedule.tick()
+    assert started == ["other"]
+
+
 def test_a_replay_book_is_ticked_bar_by_bar_to_its_end(book, times, monkeypatch):
     monkeypatch.setattr(chain, "send_chain", lambda *_: True)
     books.set_active("desk", active=True, actor="ana", reason="")
