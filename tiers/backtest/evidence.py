@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import expit
 
 from tiers.backtest import metrics
@@ -37,7 +38,7 @@ _CHUNK = 2_000_000  # blocks drawn at once
 _FLOOR = 1e-12
 _ROUNDING = 1e-9  # less is no difference
 _N_LOSSES = 6
-_RIDGE, _STEPS = 1e-6, 25  # of a fit, a forecast
+_RIDGE = 1e-9  # so that a fit to what always came ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class Estimate:
 class Evidence:
     """The model on the bars from `start` on. Gains are nats a forecast, less log loss than the class frequencies'.
 
-    `gain_beyond_width` is the gain on moving less that of the width of the threshold alone, fitted to these bars.
+    `gain_beyond_width` is the gain on moving less that of the width of the threshold alone, fitted to each symbol.
     `hit_rate` is the share of forecasts whose likelier side was the sign of the move, `always_up` that of moves up.
     """
 
@@ -100,8 +101,10 @@ def of(result: Result, bars: Bars, models: Sequence[Any]) -> Evidence | None:
         return None
     prior = np.broadcast_to(np.array([model.card.prior for model in models]), said.shape)
     block = 2 * _horizon_rows(bars.close[offset:], [model.card.horizon_bars for model in models], known)
-    by_width = np.where(known, 0.0, np.nan)
-    by_width[known] = _moves_by_width(prior[known], width[known], outcome[known] != HOLD)
+    by_width = np.full(known.shape, np.nan)
+    for column, rows in enumerate(known.T):
+        if rows.any():
+            by_width[rows, column] = _moves_by_width(width[rows, column], outcome[rows, column] != HOLD)
     return _measured(result, first, (said, prior, by_width, outcome, forward, known), block)
 
 
@@ -141,19 +144,18 @@ def _width(close: FloatArray, n: int) -> FloatArray:
     return out
 
 
-def _moves_by_width(prior: FloatArray, width: FloatArray, moved: BoolArray) -> FloatArray:
-    """(n,) chances of a move of whoever knows the class frequencies and the width: a logistic fit to what came.
+def _moves_by_width(width: FloatArray, moved: BoolArray) -> FloatArray:
+    """(n,) chances of a move of one symbol by the (n, 3) width: a logistic function that is fitted to what came.
 
-    It is fitted to the forecasts that it is judged on, by Newton's steps, so it is more than anybody could know.
+    It is fitted to the forecasts that it is judged on, so it is more than anybody could have known.
     """
-    known = np.log(np.maximum(1.0 - prior[:, HOLD], _FLOOR)) - np.log(np.maximum(prior[:, HOLD], _FLOOR))
-    factors, ridge = np.zeros(width.shape[1]), _RIDGE * len(width)
-    for _ in range(_STEPS):
-        chance = expit(known + width @ factors)
-        slope = width.T @ (moved - chance) - ridge * factors
-        bend = width.T @ (width * (chance * (1.0 - chance))[:, None]) + ridge * np.eye(len(factors))
-        factors = factors + np.linalg.solve(bend, slope)
-    return np.asarray(expit(known + width @ factors))
+
+    def loss(factors: FloatArray) -> tuple[float, FloatArray]:
+        at = width @ factors
+        slope = width.T @ (expit(at) - moved) / len(at) + _RIDGE * factors
+        return float((np.logaddexp(0.0, at) - moved * at).mean() + _RIDGE / 2.0 * factors @ factors), slope
+
+    return np.asarray(expit(width @ minimize(loss, np.zeros(width.shape[1]), jac=True, method="BFGS").x))
 
 
 def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) -> Evidence:

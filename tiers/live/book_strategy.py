@@ -119,7 +119,11 @@ def wanted_weights(strategy: Strategy, close: FloatArray, held: FloatArray) -> F
     """
     own = np.isfinite(close)
     with_two = (own[::-1].cumsum(axis=0)[::-1] >= 2).sum(axis=0)  # rows up to a symbol's last bar but one
-    asked = strategy.weights(close, start_row=int(min(with_two[with_two > 0], default=1)) - 1)
+    starts = np.where(with_two > 0, with_two, len(close)) - 1
+    asked: FloatArray = np.full(close.shape, np.nan)
+    for start in np.unique(starts):  # whatever became of the others since
+        alike = starts == start
+        asked[:, alike] = strategy.weights(close, start_row=int(start))[:, alike]
     known = np.isfinite(asked)
     last = len(asked) - 1 - known[::-1].argmax(axis=0)
     warm = own.sum(axis=0) >= max(1, strategy.warmup_bars)

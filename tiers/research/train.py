@@ -37,6 +37,10 @@ from trading.registry import write as registry
 
 TRAINING_SHARE = 0.7  # of the history, from its beginning; the rest stays unseen for backtests
 MIN_BARS = 600
+WIDTH = (
+    "Class frequencies do not know how wide the threshold of a move is just now, and to know it is enough to be better "
+    "than they, of any prices: a backtest says what is left beyond it."
+)
 Progress = Callable[[int, int, str], None]
 
 
@@ -103,7 +107,7 @@ def train_and_register(
 
 def _notes(card: Card, source: Source, symbols: Sequence[str]) -> list[str]:
     """What a reader of the figures has to know of the model."""
-    told = [calibration.at_bound(card.temperature)]
+    told = [WIDTH, calibration.at_bound(card.temperature)]
     if source.absent:
         told.append(f"The volume of {', '.join(symbols)} is always 0: the model does without {listed(source.absent)}.")
     for column, symbol in enumerate(symbols):

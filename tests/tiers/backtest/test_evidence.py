@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.special import expit
 from scipy.stats import norm
 
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
@@ -211,25 +210,39 @@ def test_who_knows_the_width_of_the_threshold_alone_is_not_said_to_know_when_not
     assert scaled == evidence.YARDSTICK
 
 
-def test_the_width_of_the_threshold_is_fitted_to_what_came() -> None:
+def test_the_width_of_the_threshold_is_fitted_to_what_came_of_each_symbol() -> None:
     found, returns = told(knowing(moving=0.1, direction=0.0)), np.diff(np.log(BARS.close), axis=0)
-    rows, moved = [], []
-    for row in range(100, BARS.n_bars - 5):
-        for column in range(3):
+    best = []
+    for column in range(3):
+        rows = []
+        for row in range(100, BARS.n_bars - 5):
             past = returns[:row, column] ** 2
             short, long, whole = (np.log(past[-n:].mean()) / 2 for n in (20, 250, len(past)))
             rows.append([1.0, short - long, short - whole])
-            moved.append(MADE.outcome[row, column] != labels.HOLD)
-    width, came = np.array(rows), np.array(moved)
-
-    def loss(factors: FloatArray) -> float:
-        chance = expit(math.log(0.6 / 0.4) + width @ factors)
-        return float(-np.log(np.where(came, chance, 1.0 - chance)).mean())
-
-    best = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12, "maxiter": 5_000})
-    naive = -np.log(np.where(came, 0.6, 0.4)).mean()
-    assert found.gain_on_moving.value - found.gain_beyond_width.value == pytest.approx(naive - best.fun, abs=1e-7)
+        best.append(least_loss(np.array(rows), MADE.outcome[100 : BARS.n_bars - 5, column] != labels.HOLD))
+    naive = -np.log(np.where(MADE.outcome[100 : BARS.n_bars - 5] != labels.HOLD, 0.6, 0.4)).mean()
+    gained = found.gain_on_moving.value - found.gain_beyond_width.value
+    assert gained == pytest.approx(naive - np.mean(best), abs=1e-7)
     assert found.gain_beyond_width.sign == 1
+
+
+@pytest.mark.parametrize(("prior", "share"), [(0.96, 0.8), (0.9, 0.5), (0.4, 1.0), (0.4, 0.0)])
+def test_the_fit_is_the_best_however_far_what_came_lies_from_the_training(prior: float, share: float) -> None:
+    width = np.column_stack([np.ones(900), RNG.normal(scale=1.5, size=(900, 2))])
+    moved = RNG.random(900) < share
+    chance = evidence._moves_by_width(width, moved)
+    loss = -np.log(np.where(moved, chance, 1.0 - chance)).mean()
+    assert loss == pytest.approx(least_loss(width, moved), abs=2e-5)
+    assert loss < -np.log(np.where(moved, 1.0 - prior, prior)).mean()
+
+
+def least_loss(width: FloatArray, moved: FloatArray) -> float:
+    def loss(factors: FloatArray) -> float:
+        at = width @ factors
+        return float((np.logaddexp(0.0, at) - moved * at).mean())
+
+    options = {"xatol": 1e-8, "fatol": 1e-13, "maxiter": 9_000}
+    return float(minimize(loss, np.zeros(3), method="Nelder-Mead", options=options).fun)
 
 
 def test_a_model_without_a_card_or_without_enough_unseen_bars_gets_no_figures() -> None:

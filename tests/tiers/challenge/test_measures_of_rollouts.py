@@ -205,3 +205,22 @@ def test_hard_guards_act_after_the_cycle_that_broke_them(book, times, challenger
     assert "exception" in row.reason
     assert run(book, times[FIRST + 1]).rollouts == []
     assert PipelineCycle.objects.filter(status="DONE").count() == 2
+
+
+@pytest.mark.parametrize("value", [{"weight": 0.2}, {}], ids=["a weight", "no answer for want of a bar"])
+def test_in_shadow_a_listed_symbol_earns_nothing_where_it_has_no_bar(value):
+    """So each instant of a book of stocks and coins is of all its symbols; one that is not there yet counts none."""
+
+    def earned(**changes):
+        made = measures.Decision(
+            **{**dict.fromkeys(("arm", "symbol", "timeframe", "bar_ts", "latency_ms", "calendar"), ""), **changes},
+            **dict.fromkeys(("book_id", "cycle_id", "n_orders", "n_rejected", "cost_bps"), 0),
+            **dict.fromkeys(("shadow", "failed", "both"), False),
+            value=value,
+            following=None,
+        )
+        return measures._hypothetical(made, {})[1]
+
+    assert earned(close=None, listed=True) == 0.0
+    assert earned(close=None, listed=False) is None
+    assert earned(close=9.0, listed=True) is None  # what it is worth next is not known yet

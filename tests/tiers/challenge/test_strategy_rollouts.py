@@ -89,6 +89,9 @@ def test_a_younger_symbol_gets_its_part_however_far_the_window_reaches(n_bars):
     close[299, 1], close[298, 2] = 5.0, NAN  # one is listed now, one has no bar in between
     wanted = book_strategy.wanted_weights(BuyAndHold(), close[-n_bars:], np.array([0.5, 0.0, 0.2]))
     assert wanted.tolist() == pytest.approx([0.5, 1 / 3, 0.2], abs=0.002)
+    close[-4:, 1], close[100:, 2] = 5.0, NAN  # and one that has ended long ago
+    wanted = book_strategy.wanted_weights(BuyAndHold(), close[-n_bars:], np.array([0.5, 0.0, 0.2]))
+    assert wanted.tolist() == pytest.approx([0.5, 1 / 3, 0.2], abs=0.002)
 
 
 def test_a_symbol_that_the_strategy_cannot_judge_keeps_its_weight():
