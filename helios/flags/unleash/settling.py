@@ -50,11 +50,12 @@ def settle(state: State, present: Collection[str]) -> Settled:
         if own != name:
             note(f"it was called {name!r}")
         settled.segments[own] = replace(segment, name=own, constraints=_constraints(segment.constraints, "", note))
+    flags = {*state.features, *present}
     for number, (name, flag) in enumerate(state.features.items()):
         if not NAME.fullmatch(name):
             raise json_fields.wrong_type(f"features[{number}].name", "1 to 100 letters, digits or _ . ~ -", name)
         note = settled.notes.setdefault((FlagDefinition, name), []).append
-        settled.features[name] = _flag(flag, called, {*state.features, *present}, note)
+        settled.features[name] = _flag(flag, called, flags, note)
     return settled
 
 

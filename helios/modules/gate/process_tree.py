@@ -28,6 +28,7 @@ BLOCKS_A_MB: Final = 2_048
 DEEPEST: Final = 100
 FILE_MB: Final = 1 / 512  # that the kernel keeps of a file or link in memory, with its name, besides what is in it
 _KB: Final = re.compile(r"^Vm(?:PTE|Swap):\s*([0-9]+) kB", re.MULTILINE)
+_THREADS: Final = re.compile(r"^Threads:\s*([0-9]+)$", re.MULTILINE)
 _PSS: Final = re.compile(r"^Pss:\s*([0-9]+) kB", re.MULTILINE)
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 ENDED: Final = ("Z", "X", "")  # states of a thread that has; of one that is gone there is none
@@ -41,6 +42,7 @@ class ResourceUsage:
 
     memory_mb: float
     processes: int
+    threads: int
 
 
 class ProcessTree:
@@ -53,7 +55,7 @@ class ProcessTree:
         self._ended = False
 
     def use(self, *, enough_mb: float = 0.0) -> ResourceUsage:
-        """Memory and number of the living members; memory is looked at closely only above `enough_mb`.
+        """Memory and number of the living members, and of their threads; memory is looked at closely only above `enough_mb`.
 
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one. The
         tables of pages count too, since who reads far and wide fills nothing else, and what lies in swap. So do files
@@ -71,7 +73,9 @@ class ProcessTree:
         ours, device = f"{self._folder}/", self._folder.stat().st_dev
         held = [one for name, one in opened if one.st_dev == device and name.startswith(ours)]
         files_mb = _files_mb(places) + _written_mb(self._folder, held, most_mb=enough_mb)
-        return ResourceUsage(memory_mb=resident / 2**20 + pipes_mb + files_mb, processes=len(members))
+        return ResourceUsage(
+            memory_mb=resident / 2**20 + pipes_mb + files_mb, processes=len(members), threads=sum(map(_threads, places))
+        )
 
     def end(self) -> None:
         """Kill every member, again until none is left. Once ended, a group's number may belong to others."""
@@ -153,6 +157,11 @@ def _proportional(place: Path) -> float:
 
 def _not_resident(place: Path) -> float:
     return 1_024 * float(sum(map(int, _KB.findall(_read(place / "status")))))
+
+
+def _threads(place: Path) -> int:
+    found = _THREADS.search(_read(place / "status"))
+    return int(found[1]) if found else 0
 
 
 def _opened(place: Path) -> Iterator[tuple[str, os.stat_result]]:

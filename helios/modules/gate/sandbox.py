@@ -71,6 +71,7 @@ class Limits:
     test_s: float = 20.0
     memory_mb: int = 2_048
     processes: int = 16
+    threads: int = 256
     file_mb: int = 64
     open_files: int = 256
 
@@ -330,6 +331,8 @@ class GateMonitor:
             return "killed", f"it may use {limits.memory_mb:,} MB of memory, used {use.memory_mb:,.0f} MB and was ended"
         if use.processes > limits.processes:
             return "killed", f"it may run {limits.processes} processes, ran {use.processes} and was ended"
+        if use.threads > limits.threads:
+            return "killed", f"it may run {limits.threads} threads, ran {use.threads} and was ended"
         return None
 
     def _exit_reason(self) -> tuple[Kind, str]:

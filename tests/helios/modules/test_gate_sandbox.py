@@ -180,6 +180,19 @@ def test_a_crowd_of_processes_is_ended_to_the_last(gate):
     assert not carriers(ended.output.strip())
 
 
+def test_a_crowd_of_threads_is_ended(gate):
+    source = """
+        import threading, time
+        def run(value):
+            for _ in range(60):
+                threading.Thread(target=time.sleep, args=(60,)).start()
+            time.sleep(60)
+    """
+    ended = gate(source, threads=50)
+    assert ended.kind == "killed"
+    assert ended.reason.startswith("it may run 50 threads, ran ")
+
+
 def test_processes_that_code_leaves_behind_end_with_it(gate):
     source = """
         import subprocess
