@@ -55,8 +55,9 @@ class ProcessTree:
         self._ended = False
 
     def use(self, *, enough_mb: float = 0.0) -> ResourceUsage:
-        """Memory and number of the living members, and of their threads; memory is looked at closely only above `enough_mb`.
+        """Memory and number of the living members, and of their threads.
 
+        Memory is looked at closely only above `enough_mb`.
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one. The
         tables of pages count too, since who reads far and wide fills nothing else, and what lies in swap. So do files
         and links, in a memory of their own or where we see them, and pipes, with a name or without, each as if it

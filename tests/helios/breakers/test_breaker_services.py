@@ -10,7 +10,7 @@ from helios import flags
 from helios.breakers import CircuitOpen, SharedStateAway, UnknownBreaker, breaker, process, selectors, services
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.errors import InvalidBreaker
-from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
+from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
 from helios.flags import services as flag_services
 from tests.support.vendors import VendorError, broken, open_circuit
 
@@ -238,3 +238,20 @@ def test_history_is_read_by_name_the_newest_first():
     assert selectors.history("valr_api") == []
     with pytest.raises(UnknownBreaker):
         selectors.history("moon")
+
+
+@pytest.mark.parametrize(
+    ("shown", "refuses"),
+    [
+        ({"state": ShownState.OPEN, "known": True, "open_for_s": 3.0}, True),
+        (
+            {"state": ShownState.OPEN, "known": True, "open_for_s": 0.0},
+            False,
+        ),  # its interval is over: the next call tries
+        ({"state": ShownState.OPEN, "known": False, "open_for_s": 3.0}, False),
+        ({"state": ShownState.FORCED_OPEN, "known": False}, True),
+        ({"state": ShownState.CLOSED, "known": True}, False),
+    ],
+)
+def test_a_breaker_refuses_while_its_interval_lasts_or_a_person_says_so(shown, refuses):
+    assert selectors.Status(name="valr_api", **shown).refuses is refuses

@@ -353,6 +353,18 @@ def test_a_family_remembers_who_left_it(tmp_path):
     assert not carriers(token)
 
 
+def test_a_family_into_which_nobody_can_look_is_ended_by_its_group(tmp_path, monkeypatch):
+    first = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    family = ProcessTree(first.pid, "a-token", tmp_path)
+
+    def cannot(*_):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(family, "_members", cannot)
+    family.end()
+    assert first.wait(10) == -signal.SIGKILL
+
+
 def carriers(token: str) -> list[int]:
     """Living processes of one run."""
     found = []

@@ -124,7 +124,10 @@ with contextlib.suppress(OSError):  # a memory of its own it may have
     wrote(f"/dev/shm/helios-planted-{{GIVEN['ours']}}")
 STATUS = dict(each.split(":", 1) for each in pathlib.Path("/proc/self/status").read_text().splitlines())
 HELD = [STATUS[f"Cap{{each}}"].strip() for each in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
-TOLD = {{"tried": TRIED, "capabilities": HELD, "no_new_privileges": STATUS["NoNewPrivs"].strip(), "user": os.getuid()}}
+MOUNTS = [each.split() for each in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+WRITABLE = [each[4] for each in MOUNTS if each[4].startswith("/proc") and "ro" not in each[5].split(",")]
+GAINED = STATUS["NoNewPrivs"].strip()
+TOLD = {{"tried": TRIED, "writable": WRITABLE, "user": os.getuid(), "capabilities": HELD, "no_new_privileges": GAINED}}
 print("\\n" + json.dumps(TOLD), flush=True)
 
 if os.fork() == 0:  # two forks, a session of its own, no pipe, no mark, no death with a parent
@@ -298,6 +301,12 @@ def test_it_has_no_privilege_and_can_gain_none(raid: Raid):
     assert {int(each, 16) for each in raid.told["capabilities"]} == {0}
     assert raid.told["no_new_privileges"] == "1"
     assert (raid.told["user"] == 0) is ("unprivileged user" in raid.outcome["lacking"])
+
+
+def test_what_the_kernel_is_set_by_is_mounted_to_be_read(raid: Raid):
+    if "file namespace" in raid.outcome["lacking"]:
+        pytest.skip("its files have no namespace")
+    assert raid.told["writable"] == []
 
 
 def test_nothing_outlives_its_run(raid: Raid):

@@ -259,6 +259,12 @@ def test_blocks_of_one_give_the_spread_of_independent_values() -> None:
     assert drawn.mean() == pytest.approx(values.mean(), abs=0.003)
 
 
+def test_there_are_eight_blocks_at_least_of_however_few_values() -> None:
+    values = RNG.normal(size=(100, 1))
+    drawn = [block_means(values, block, n_resamples=50) for block in (12, 50, 100, 9_000)]
+    assert all(np.array_equal(drawn[0], each) for each in drawn)
+
+
 def test_intervals_cover_the_mean_of_a_series_whose_neighbours_hang_together() -> None:
     hits = 0
     for run in range(200):
