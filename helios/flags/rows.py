@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -167,3 +167,9 @@ def _field(row: models.Model, sentence: str) -> str:
         return "constraints"
     found = _FIELD.match(sentence)
     return found.group() if found and found.group() in EDITABLE else ""
+
+
+def assign(row: FeatureFlag | FlagSegment, fields: Mapping[str, Any]) -> None:
+    """Give the row these fields, which are ready; nothing is written."""
+    for name, value in fields.items():
+        setattr(row, name, value)

@@ -11,7 +11,7 @@ from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FlagSegment
 from helios.flags.references import needing_segment
-from helios.flags.rows import Batch, Change, changes, state
+from helios.flags.rows import Batch, Change, assign, changes, state
 
 EDITABLE = ("description", "constraints")
 
@@ -29,7 +29,7 @@ def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", 
     with changes(actor=actor, reason=reason) as batch:
         row = batch.segment(name, version)
         before = state(row)
-        _assign(row, wanted)
+        assign(row, wanted)
         return batch.write(row, before, "edit")
 
 
@@ -73,13 +73,8 @@ def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Ch
         raise NameTakenError(f"a new segment's name must be free, was taken: {name}", "name")
     before = state(row) if row else None
     row = row or FlagSegment(name=name)
-    _assign(row, fields)
+    assign(row, fields)
     return batch.write(row, before, "edit" if before else "create")
-
-
-def _assign(row: FlagSegment, fields: Mapping[str, Any]) -> None:
-    for field, value in fields.items():
-        setattr(row, field, value)
 
 
 def _plain(field: str, value: Any) -> Any:

@@ -21,7 +21,7 @@ from helios.flags.core.normalising import normalised
 from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FeatureFlag, State
 from helios.flags.references import needing_flag
-from helios.flags.rows import Batch, Change, changes, state
+from helios.flags.rows import Batch, Change, assign, changes, state
 from helios.flags.selectors import history_entry, last_state
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
@@ -109,7 +109,7 @@ def set_ramp(
 
     def apply(flag: FeatureFlag) -> None:
         _refuse_killed(flag)
-        _assign(flag, fields)
+        assign(flag, fields)
 
     return _change(name, "set-ramp", apply, **by)
 
@@ -146,7 +146,7 @@ def edit(name: str, fields: Mapping[str, Any], **by: Unpack[By]) -> Change:
     def apply(flag: FeatureFlag) -> None:
         if {"enabled", "strategy"} & wanted.keys():
             _refuse_killed(flag)
-        _assign(flag, wanted)
+        assign(flag, wanted)
 
     return _change(name, "edit", apply, **by)
 
@@ -192,7 +192,7 @@ def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Ch
     row = row or FeatureFlag(name=name)
     if before and {"enabled", "strategy"} & fields.keys():
         _refuse_killed(row)
-    _assign(row, fields)
+    assign(row, fields)
     return batch.write(row, before, "edit" if before else "create")
 
 
@@ -250,11 +250,6 @@ def _change(
         before = state(flag)
         apply(flag)
         return batch.write(flag, before, action)
-
-
-def _assign(flag: FeatureFlag, fields: Mapping[str, Any]) -> None:
-    for field, value in fields.items():
-        setattr(flag, field, value)
 
 
 def _plain(field: str, value: Any) -> Any:

@@ -29,31 +29,32 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, **options: Any) -> None:
-        self.over: set[int] = set()
         shown = PipelineCycle.objects.filter(status=PipelineCycle.Status.RUNNING)
+        over = False
         if options["action"]:
-            shown = PipelineCycle.objects.filter(pk=self._end(options))
+            number, over = self._end(options)
+            shown = PipelineCycle.objects.filter(pk=number)
         rows = [_row(cycle) for cycle in shown.select_related("book").order_by("pk")]
         if options["json"]:
             self.stdout.write(json.dumps({"cycles": rows}))
             return
-        if rows and rows[0]["id"] in self.over:
+        if over:
             return
         table = Table(*COLUMNS)
         for row in rows:
             table.add_row(*map(str, row.values()))
         Console().print(table if rows else "No cycle runs.")
 
-    def _end(self, options: dict[str, Any]) -> int:
+    def _end(self, options: dict[str, Any]) -> tuple[int, bool]:
+        """The number of the cycle, and whether it was over already."""
         number = options["number"]
         if number is None:
             raise CommandError("the number of the cycle to end must be given, was not")
         over = PipelineCycle.objects.filter(pk=number).exclude(status=PipelineCycle.Status.RUNNING).exists()
         cycle = end_for(number, actor=actor(), reason=options["reason"])
         if over:
-            self.over.add(number)
             self.stderr.write(f"Cycle {number} was {cycle.status} already: nothing was done.")
-        return cycle.pk
+        return cycle.pk, over
 
 
 def _row(cycle: PipelineCycle) -> dict[str, Any]:
