@@ -249,17 +249,16 @@ def _observed(decision: Decision, loss: float | None, held: Held, before: Before
 def _hypothetical(decision: Decision, before: Before) -> tuple[float | None, float | None]:
     """The weight that the answer alone would hold, and what it earns from one bar of the symbol to the next.
 
-    Nothing is earned where a listed symbol has no bar, also by who says nothing of it then.
+    Where a listed symbol has no bar nothing is earned and nothing changes, whatever is said of it then.
     """
     weight = decision.value.get("weight")
-    between = 0.0 if decision.close is None and decision.listed else None
+    if decision.close is None:
+        return weight, 0.0 if decision.listed else None
     if weight is None:
-        return None, between
+        return None, None
     key = (decision.arm, decision.book_id, decision.symbol)
     last = decision.value.get("held", before[key]) if key in before else 0.0
     before[key] = weight
-    if decision.close is None:
-        return weight, between
     if decision.following is None:
         return weight, None
     return weight, observations.hypothetical_bps(weight, last, decision.close, decision.following, decision.cost_bps)

@@ -16,7 +16,7 @@ import psycopg2
 from celery import current_app
 from django.db import Error as DatabaseError
 from django.db import connection
-from django.db.models import Count, Sum
+from django.db.models import Count, F, QuerySet, Sum
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -247,6 +247,12 @@ def _largest_fall(book_id: int) -> float:
     return float(rows[0][0]) if rows else 0.0
 
 
+def _n_seen(cycles: QuerySet[PipelineCycle]) -> int:
+    """Those on whose bar a model spoke that was trained on it, or later."""
+    spoke = cycles.filter(predictions__p_hold__isnull=False, predictions__model__trained_to__gte=F("bar_ts"))
+    return spoke.distinct().count()
+
+
 def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str, Any]:
     """What a replay did: counts, latencies, orders, fills and the book's final figures."""
     book = Book.objects.get(pk=book_id)
@@ -278,6 +284,7 @@ def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str
         "final_equity": written(equity),
         "total_return_pct": float(equity / book.initial_cash - 1) * 100,
         "max_drawdown_pct": _largest_fall(book_id) * 100,
+        "bars_seen_in_training": _n_seen(cycles),
         "fallbacks": dict(fallbacks.values_list("fallback").annotate(n=Count("pk")).order_by()),
         "ledger": {
             "entries": LedgerEntry.objects.filter(book=book).count(),

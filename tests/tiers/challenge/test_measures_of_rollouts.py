@@ -210,6 +210,7 @@ def test_hard_guards_act_after_the_cycle_that_broke_them(book, times, challenger
 @pytest.mark.parametrize("value", [{"weight": 0.2}, {}], ids=["a weight", "no answer for want of a bar"])
 def test_in_shadow_a_listed_symbol_earns_nothing_where_it_has_no_bar(value):
     """So each instant of a book of stocks and coins is of all its symbols; one that is not there yet counts none."""
+    before = {("", 0, ""): 0.1}
 
     def earned(**changes):
         made = measures.Decision(
@@ -219,8 +220,9 @@ def test_in_shadow_a_listed_symbol_earns_nothing_where_it_has_no_bar(value):
             value=value,
             following=None,
         )
-        return measures._hypothetical(made, {})[1]
+        return measures._hypothetical(made, before)[1]
 
     assert earned(close=None, listed=True) == 0.0
     assert earned(close=None, listed=False) is None
+    assert before == {("", 0, ""): 0.1}  # and nobody went anywhere
     assert earned(close=9.0, listed=True) is None  # what it is worth next is not known yet

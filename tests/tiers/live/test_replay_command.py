@@ -5,6 +5,7 @@ import json
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +23,7 @@ from tiers.management.commands import replay as replay_command
 from trading.books import write as books
 from trading.market import instruments
 from trading.market import write as market_service
-from trading.models import Book, MarketOHLC, MLModel, PipelineCycle, Position, TradingModeChange
+from trading.models import Book, MarketOHLC, MLModel, MLPrediction, PipelineCycle, Position, TradingModeChange
 
 pytestmark = pytest.mark.django_db
 
@@ -233,8 +234,24 @@ def test_amounts_are_told_in_the_currency_of_the_book(capsys, currency, fees, eq
         "currency": currency,
         "total_return_pct": -0.38,
         "ledger": {"entries": 2, "intact": True},
+        "bars_seen_in_training": 0,
     }
     replay_command.show(result)
     lines = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
     shown = {line[1].strip(): line[2].strip() for line in lines}
     assert (shown["fees paid"], shown["final equity"]) == (fees, equity)
+
+
+@pytest.mark.parametrize("n_seen", [0, 3])
+def test_bars_on_which_the_model_was_trained_are_told(market, inline, capsys, n_seen):
+    result = replay(*DESK)
+    spoken = MLPrediction.objects.order_by("bar_ts", "symbol")
+    spoken.update(model=MLModel.objects.get(), p_sell=0.3, p_hold=0.4, p_buy=0.3)
+    times = sorted({each.bar_ts for each in spoken})
+    MLModel.objects.update(trained_to=times[n_seen - 1] if n_seen else times[0] - timedelta(days=1))
+    ids = list(PipelineCycle.objects.values_list("pk", flat=True))
+    found = replaying.summary(Book.objects.get().pk, ids, elapsed_s=1.0)
+    assert (result["bars_seen_in_training"], found["bars_seen_in_training"]) == (0, n_seen)
+    replay_command.show(found)
+    told = "In sample: 3 of the 4 bars are no later than the training of the model that spoke there."
+    assert (told in capsys.readouterr().out) is (n_seen > 0)

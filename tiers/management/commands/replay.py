@@ -150,6 +150,12 @@ def show(result: dict[str, Any]) -> None:
     ):
         figures.add_row(label, value)
     console.print(figures)
+    if seen := result["bars_seen_in_training"]:
+        console.print(
+            f"In sample: {seen:,} of the {result['cycles']['run']:,} bars are no later than the training of the model "
+            "that spoke there. The figures say nothing about the future.",
+            soft_wrap=True,
+        )
 
 
 def _day(text: str | None) -> datetime | None:
