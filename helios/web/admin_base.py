@@ -34,6 +34,8 @@ from helios.web.shapes import Reasoned
 
 NOTICE = "web/role_notice.html"
 MAX_COLOURED: Final = 65_536  # letters of JSON
+MAX_ASKED: Final = 20  # values in a list's address
+PATTERNS: Final = frozenset({"regex", "iregex", "contains", "icontains"})  # through which each row is looked
 MAX_SEARCH: Final = 200  # letters: each word of a search is looked for in every column
 
 
@@ -47,6 +49,8 @@ class CheckedActions(ModelAdmin):  # type: ignore[misc]
         """
         if len(request.GET.get(SEARCH_VAR, "")) > MAX_SEARCH:
             raise IncorrectLookupParameters(f"a search must have at most {MAX_SEARCH} letters")
+        if sum(len(values) for _, values in request.GET.lists()) > MAX_ASKED:
+            raise IncorrectLookupParameters(f"a list must be asked by at most {MAX_ASKED} values")
         try:
             found: ChangeList = super().get_changelist_instance(request)
         except (OverflowError, ValueError) as error:
@@ -55,8 +59,19 @@ class CheckedActions(ModelAdmin):  # type: ignore[misc]
         return found
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Django's, but for patterns: who reads a page need not have the database work through theirs."""
-        return not lookup.endswith("regex") and bool(super().lookup_allowed(lookup, value, request))
+        """Django's of the filters that the page has: nobody need have the database look through each row by others."""
+        shown = {each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request)}
+        field, *how = lookup.split("__")
+        asked = field in {*shown, self.date_hierarchy, "pk", "id"} and not {*how} & PATTERNS
+        return asked and bool(super().lookup_allowed(lookup, value, request))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Django's; who sends no action that is theirs is sent to the list, which is read where others read."""
+        chosen = {"index", ACTION_CHECKBOX_NAME} & request.POST.keys()
+        if request.method == "POST" and not (chosen and self.get_actions(request)):
+            return HttpResponseRedirect(request.path)
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         wrong = self._wrong(request)

@@ -25,12 +25,13 @@ import psutil
 TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
 PIPE_MB: Final = 1 / 16  # that a pipe keeps at most; the filter lets nobody make one larger
 BLOCKS_A_MB: Final = 2_048
-DEEPEST: Final = 100
+DEEPEST, LONGEST = 100, 3_500  # folders in each other, and bytes of their names; no call takes more than 4,096
 FILE_MB: Final = 1 / 512  # that the kernel keeps of a file or link in memory, with its name, besides what is in it
 _KB: Final = re.compile(r"^Vm(?:PTE|Swap):\s*([0-9]+) kB", re.MULTILINE)
 _THREADS: Final = re.compile(r"^Threads:\s*([0-9]+)$", re.MULTILINE)
 _PSS: Final = re.compile(r"^Pss:\s*([0-9]+) kB", re.MULTILINE)
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_REMOVED: Final = " (deleted)"
 ENDED: Final = ("Z", "X", "")  # states of a thread that has; of one that is gone there is none
 ROUNDS: Final = 100  # of ending, while new ones keep appearing
 PATIENT_ROUNDS: Final = 20  # in which ours, once alone, may end by themselves: they collect what is left
@@ -54,14 +55,14 @@ class ProcessTree:
         self._seen = {pid: self._first}
         self._ended = False
 
-    def use(self, *, enough_mb: float = 0.0) -> ResourceUsage:
+    def use(self, *, enough_mb: float = 0.0, full_mb: float = 0.0) -> ResourceUsage:
         """Memory and number of the living members, and of their threads.
 
         Memory is looked at closely only above `enough_mb`.
         Resident pages that a fork shares are counted once by the closer look, and once a member by the quick one. The
         tables of pages count too, since who reads far and wide fills nothing else, and what lies in swap. So do files
         and links, in a memory of their own or where we see them, and pipes, with a name or without, each as if it
-        were full.
+        were full; a file that is removed and only mapped as if it had `full_mb`.
         """
         members = [process for process in self._members() if process.pid not in self._guards]
         places = [place for process in members if (place := _place(process)) is not None]
@@ -72,8 +73,9 @@ class ProcessTree:
         opened = {(one.st_dev, one.st_ino): (name, one) for place in places for name, one in _opened(place)}.values()
         pipes_mb = PIPE_MB * sum(stat.S_ISFIFO(one.st_mode) for _, one in opened)
         ours, device = f"{self._folder}/", self._folder.stat().st_dev
-        held = [one for name, one in opened if one.st_dev == device and name.startswith(ours)]
-        files_mb = _files_mb(places) + _written_mb(self._folder, held, most_mb=enough_mb)
+        held = [one for name, one in opened if one.st_dev == device and (not name or name.startswith(ours))]
+        mapped = {each for place in places for each in _mapped(place, ours)} - {one.st_ino for one in held}
+        files_mb = _files_mb(places) + _written_mb(self._folder, held, most_mb=enough_mb) + full_mb * len(mapped)
         return ResourceUsage(
             memory_mb=resident / 2**20 + pipes_mb + files_mb, processes=len(members), threads=sum(map(_threads, places))
         )
@@ -166,10 +168,23 @@ def _threads(place: Path) -> int:
 
 
 def _opened(place: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Each open file with its name, which is empty where that is longer than a name may be."""
     with contextlib.suppress(OSError):
         for each in (place / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                yield str(each.readlink()), each.stat()
+                found, name = each.stat(), ""
+                with contextlib.suppress(OSError):
+                    name = str(each.readlink())
+                yield name, found
+
+
+def _mapped(place: Path, ours: str) -> Iterator[int]:
+    """The inodes of mapped files of a folder that have no name there any more."""
+    for line in _read(place / "maps").splitlines():
+        if line.endswith(_REMOVED):
+            *_, inode, name = line.split(None, 5)
+            if name.startswith(ours):
+                yield int(inode)
 
 
 def _written_mb(folder: Path, held: Iterable[os.stat_result], *, most_mb: float) -> float:
@@ -185,7 +200,7 @@ def _written_mb(folder: Path, held: Iterable[os.stat_result], *, most_mb: float)
             filled += (0 if found.st_ino in seen else found.st_blocks) / BLOCKS_A_MB + FILE_MB
             if stat.S_ISDIR(found.st_mode):
                 ahead.append((f"{place}/{name}", depth + 1))
-            if filled > most_mb or depth > DEEPEST:
+            if filled > most_mb or depth > DEEPEST or len(os.fsencode(place)) > LONGEST:
                 return max(filled, most_mb + 1)
     return filled
 

@@ -326,7 +326,7 @@ class GateMonitor:
 
     def _excess(self, now: float) -> tuple[Kind, str] | None:
         self._looked, limits = now, self._limits
-        use = self._tree.use(enough_mb=limits.memory_mb)
+        use = self._tree.use(enough_mb=limits.memory_mb, full_mb=limits.file_mb)
         if use.memory_mb > limits.memory_mb:
             return "killed", f"it may use {limits.memory_mb:,} MB of memory, used {use.memory_mb:,.0f} MB and was ended"
         if use.processes > limits.processes:

@@ -83,6 +83,22 @@ FILLED = {
     "folders in each other": """for _ in range(1_500):
             os.mkdir("deep")
             os.chdir("deep")""",
+    "names that no call takes": """for _ in range(17):
+            os.mkdir("x" * 250)
+            os.chdir("x" * 250)
+        for number in range(20):
+            with open(str(number), "wb") as file:
+                file.write(bytes(60 << 20))""",
+    "files that are only mapped": """import mmap
+        kept = []
+        for number in range(20):
+            with open("filled", "wb+") as file:
+                file.write(bytes(60 << 20))
+                file.flush()
+                kept.append(mmap.mmap(file.fileno(), 4096))
+            os.close(os.dup(0))
+            os.unlink("filled")
+        os.closerange(5, 200)""",
 }
 
 

@@ -56,6 +56,27 @@ def test_json_of_a_row_is_shown_in_colours_where_it_is_short(admin_client: Clien
     assert len(page) < 3_000_000
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["data__0__isnull=1", "kind__icontains=a", "severity__contains=a", "&".join(["severity__in=info"] * 21)],
+)
+def test_a_list_is_asked_by_its_filters_alone_and_by_few_values(admin_client: Client, asked: str) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert admin_client.get(f"/admin/events/systemevent/?{asked}").status_code in {302, 400}
+    assert "system_events" not in " ".join(query["sql"] for query in queries)
+    assert admin_client.get("/admin/events/systemevent/?severity__exact=critical&q=feed").status_code == 200
+
+
+@pytest.mark.parametrize(("who", "data"), [("viewer", {"index": 0, "_selected_action": 1}), ("trader", {"q": 1})])
+def test_a_list_is_not_read_for_who_sends_no_action(who: str, data: dict[str, Any]) -> None:
+    """Such requests have the threads that serve halts."""
+    page = Desk(who).http
+    with CaptureQueriesContext(connection) as queries:
+        found = page.post("/admin/trading/pipelinecycle/?status__exact=DONE", data)
+    assert (found.status_code, found.headers.get("Location")) == (302, "/admin/trading/pipelinecycle/")
+    assert "pipeline_cycles" not in " ".join(query["sql"] for query in queries)
+
+
 def test_no_list_reads_what_may_be_long(admin_client: Client) -> None:
     """Of a worker's rows that is a megabyte each: a page of them would take the memory of whoever halts a book."""
     asked = [(admin_client, changelist(model)) for model in MODELS]
