@@ -33,7 +33,7 @@ YARDSTICK = (
     "A move counts beyond a threshold that follows the volatility of the last bars: when one comes can be known in "
     "part of any prices, also of those without a memory, by how wide it is. This model is not shown to know more."
 )
-LONG_BARS = 250  # of the volatility that a threshold is wide or narrow beside
+LONG_BARS = (250, 1_000)  # of volatilities that a threshold is wide or narrow beside; the tiers look back further
 _CHUNK = 2_000_000  # blocks drawn at once
 _FLOOR = 1e-12
 _ROUNDING = 1e-9  # less is no difference
@@ -129,18 +129,17 @@ def _judged(bars: Bars, model: Any, column: int) -> tuple[OutcomeArray, FloatArr
 def _width(close: FloatArray, n: int) -> FloatArray:
     """(n_bars, 3) how wide a threshold of n bars' volatility is: 1, and its logarithm beside two longer volatilities.
 
-    These are of the last `LONG_BARS` and of all own bars so far, as many as there are. NaN where there is no bar.
+    These are of the last `LONG_BARS` own bars, as many as there are. NaN where there is no bar.
     """
     out = np.full((len(close), 3), np.nan)
     rows = np.flatnonzero(np.isfinite(close))
     summed = np.concatenate([[0.0, 0.0], np.cumsum(np.diff(np.log(close[rows])) ** 2)])[: len(rows) + 1]
     after = np.arange(1, len(summed))
     mean = [
-        (summed[after] - summed[np.maximum(after - back, 0)]) / np.clip(after - 1, 1, back)
-        for back in (n, LONG_BARS, len(rows))
+        (summed[after] - summed[np.maximum(after - back, 0)]) / np.clip(after - 1, 1, back) for back in (n, *LONG_BARS)
     ]
-    short, long, whole = 0.5 * np.log(np.maximum(mean, _FLOOR**2))
-    out[rows] = np.stack([np.ones_like(short), short - long, short - whole], axis=1)
+    short, long, longer = 0.5 * np.log(np.maximum(mean, _FLOOR**2))
+    out[rows] = np.stack([np.ones_like(short), short - long, short - longer], axis=1)
     return out
 
 

@@ -217,13 +217,19 @@ def test_the_width_of_the_threshold_is_fitted_to_what_came_of_each_symbol() -> N
         rows = []
         for row in range(100, BARS.n_bars - 5):
             past = returns[:row, column] ** 2
-            short, long, whole = (np.log(past[-n:].mean()) / 2 for n in (20, 250, len(past)))
-            rows.append([1.0, short - long, short - whole])
+            short, long, longer = (np.log(past[-n:].mean()) / 2 for n in (20, 250, 1_000))
+            rows.append([1.0, short - long, short - longer])
         best.append(least_loss(np.array(rows), MADE.outcome[100 : BARS.n_bars - 5, column] != labels.HOLD))
     naive = -np.log(np.where(MADE.outcome[100 : BARS.n_bars - 5] != labels.HOLD, 0.6, 0.4)).mean()
     gained = found.gain_on_moving.value - found.gain_beyond_width.value
     assert gained == pytest.approx(naive - np.mean(best), abs=1e-7)
     assert found.gain_beyond_width.sign == 1
+
+
+def test_the_width_is_the_same_however_much_is_loaded_before() -> None:
+    close = 100.0 * np.exp(np.cumsum(np.random.default_rng(2).normal(scale=0.01, size=3_000)))
+    whole, part = evidence._width(close, 20), evidence._width(close[900:], 20)
+    np.testing.assert_allclose(part[1_000:], whole[1_900:], rtol=1e-9)
 
 
 @pytest.mark.parametrize(("prior", "share"), [(0.96, 0.8), (0.9, 0.5), (0.4, 1.0), (0.4, 0.0)])
