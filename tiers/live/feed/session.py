@@ -51,7 +51,7 @@ COMPARE_S = 600.0
 TICKERS = 10 * SECOND  # between two of a pair that are told further
 AT_ONCE = 1_000  # that wait to be stored, in one transaction
 QUIET_S = 0.003  # in which nothing more came: the bars of a minute come together, and are stored faster together
-GATHERED_S = 0.03
+GATHERED_S = 0.012
 A_PART = 1_000  # trades and offers; some 15 ms, which a bar may have to wait for
 MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
 BACK = timedelta(days=1)  # of an instrument that was never streamed; `download_data` fetches more
