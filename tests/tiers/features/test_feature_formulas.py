@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support.commands import answered, printed
 from tests.support.feature_markets import random_walk
 from tests.support.feature_twins import TWINS, Plain
+from tests.support.places import ROOT
 from tiers.features import VERSION, catalog, feature_set, run
 from tiers.features.compute import FORMULAS, compute
 
@@ -57,11 +59,13 @@ def test_groups_follow_one_another_in_the_order_of_the_catalogue():
     assert order == sorted(order)
 
 
-def test_catalogue_prints_as_a_table_with_a_row_for_each_feature():
-    lines = catalog.markdown().splitlines()
-    assert len(lines) == len(catalog.NAMES) + 2
-    for line in lines:
-        assert line.replace("\\|", "").count("|") == 7, line
+def test_the_command_lists_every_feature_and_writes_the_page():
+    assert printed("features") == (ROOT / "docs" / "features.md").read_text()
+    listed = answered("features", "--list")
+    assert [each["name"] for each in listed["features"]] == list(catalog.NAMES)
+    ranges = {each["name"]: each["range"] for each in listed["features"]}
+    wanted = {"rsi_14": "-1 to 1", "adx_14": "0 to 1", "atr_14": "0 and above", "drawdown_60": "0 and below"}
+    assert {**wanted, "gap": "any"}.items() <= ranges.items()
 
 
 def test_stage_is_a_version_and_one_function():

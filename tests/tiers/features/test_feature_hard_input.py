@@ -20,13 +20,6 @@ from tiers.features.compute import compute
 HARD = hard_cases()
 VOLUME_NAMES = [feature.name for feature in catalog.FEATURES if feature.group == "volume"]
 OTHER_NAMES = [feature.name for feature in catalog.FEATURES if feature.group != "volume"]
-# Features that say their range in their meaning, and two shares that have one by what they are.
-BOUNDS = (
-    {f.name: (-1.0, 1.0) for f in catalog.FEATURES if "-1 to 1" in f.meaning}
-    | {f.name: (0.0, 1.0) for f in catalog.FEATURES if ", 0 to 1" in f.meaning}
-    | {"upper_shadow": (0.0, 1.0), "lower_shadow": (0.0, 1.0)}
-    | {f.name: (-1.0, 1.0) for f in catalog.FEATURES if f.group == "time_of_day"}
-)
 
 
 def steps(low: float, high: float) -> st.SearchStrategy[FloatArray]:
@@ -58,14 +51,15 @@ def test_no_bars_are_so_hard_that_a_feature_is_infinite(name: str) -> None:
 def test_bounded_features_stay_in_their_bounds_and_all_stay_finite(bars: Bars) -> None:
     features = compute(bars)
     assert not np.isinf(features).any()
-    for name, (low, high) in BOUNDS.items():
+    for feature in catalog.FEATURES:
+        (low, high), name = feature.bounds, feature.name
         values = column(features, name)
         known = values[~np.isnan(values)]
         assert ((known >= low - 1e-9) & (known <= high + 1e-9)).all(), name
 
 
 def test_most_features_are_bounded() -> None:
-    assert len(BOUNDS) >= 25
+    assert sum(np.isfinite(feature.bounds).all() for feature in catalog.FEATURES) >= 25
 
 
 def test_moments_of_returns_without_visible_spread_are_missing_instead_of_rounding() -> None:

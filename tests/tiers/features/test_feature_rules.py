@@ -16,15 +16,6 @@ from tiers.features.compute import compute
 
 VOLUME = [i for i, f in enumerate(catalog.FEATURES) if f.group == "volume"]
 OTHER = [i for i, f in enumerate(catalog.FEATURES) if f.group != "volume"]
-BOUNDED = {
-    **dict.fromkeys(["rsi_14", "stoch_k_14", "stoch_d_14", "di_balance_14", "aroon_25"], (-1, 1)),
-    **dict.fromkeys(["trend_fit_20", "channel_55", "efficiency_20", "volatility_ratio_10_60"], (-1, 1)),
-    **dict.fromkeys(["relative_volume_20", "volume_trend_5_20", "mfi_14", "signed_volume_20"], (-1, 1)),
-    **dict.fromkeys(["money_flow_20", "illiquidity_5_20", "body_share", "streak_8"], (-1, 1)),
-    **dict.fromkeys(["autocorrelation_60", "variance_ratio_5_60", "up_share_20"], (-1, 1)),
-    **dict.fromkeys(["day_sin", "day_cos", "week_sin", "week_cos"], (-1, 1)),
-    **dict.fromkeys(["adx_14", "downside_share_20", "upper_shadow", "lower_shadow"], (0, 1)),
-}
 
 
 def column(values: FloatArray, name: str, symbol: int = 0) -> FloatArray:
@@ -210,7 +201,8 @@ def test_any_sequence_of_bars_stays_in_bounds_and_finite(rows: list[tuple[float,
     opened, close = np.where(swap, quotes[:, 2], quotes[:, 1]), np.where(swap, quotes[:, 1], quotes[:, 2])
     values = compute(bars_of(opened, quotes[:, 3], quotes[:, 0], close, [row[4] for row in rows]))
     assert not np.isinf(values).any()
-    for name, (low, high) in BOUNDED.items():
+    for feature in catalog.FEATURES:
+        (low, high), name = feature.bounds, feature.name
         known = column(values, name)
         known = known[np.isfinite(known)]
         assert (known >= low - 1e-9).all(), name
