@@ -284,7 +284,7 @@ def summary(book_id: int, cycle_ids: list[int], *, elapsed_s: float) -> dict[str
         "final_equity": written(equity),
         "total_return_pct": float(equity / book.initial_cash - 1) * 100,
         "max_drawdown_pct": _largest_fall(book_id) * 100,
-        "bars_seen_in_training": _n_seen(cycles),
+        "bars_seen_in_training": _n_seen(book.cycles.all()),  # as the return is that of all of them
         "fallbacks": dict(fallbacks.values_list("fallback").annotate(n=Count("pk")).order_by()),
         "ledger": {
             "entries": LedgerEntry.objects.filter(book=book).count(),

@@ -52,7 +52,7 @@ def markdown() -> str:
         "c, o, h, l, v are close, open, high, low and volume of the bar; r = ln(c / previous c); TR is the true range;",
         "ATR the plain mean of TR over 14 bars; sd(n) the standard deviation of r over n bars; A ~ B is",
         "(A - B) / (A + B). No feature depends on the scale of the price or of the volume. Warm-up bars have no value",
-        "(NaN), nor has what divides by zero, but where the formula names one; unknown volume makes the volume features",
+        "(NaN), nor has what divides by zero, but where the formula names one; unknown volume makes volume features",
         f"alone NaN. A live window of {WINDOW_BARS} bars gives the value of the whole history to 1e-9.",
         "",
         f"| {' | '.join(COLUMNS)} |",

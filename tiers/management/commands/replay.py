@@ -152,8 +152,8 @@ def show(result: dict[str, Any]) -> None:
     console.print(figures)
     if seen := result["bars_seen_in_training"]:
         console.print(
-            f"In sample: {seen:,} of the {result['cycles']['run']:,} bars are no later than the training of the model "
-            "that spoke there. The figures say nothing about the future.",
+            f"In sample: {seen:,} of the book's bars are no later than the training of the model that spoke there. "
+            "The figures say nothing about the future.",
             soft_wrap=True,
         )
 
