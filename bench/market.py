@@ -138,7 +138,8 @@ def _write(told: list[Any]) -> None:
     from tiers.live.feed import recorder  # noqa: PLC0415
 
     recorder.write(told, "bench")
-    recorder.write_further([one.closed for one in told])
+    if further := [one.closed for one in told if one.closed.trades]:
+        recorder.write_further(further)
 
 
 def _minute(number: int) -> Any:
