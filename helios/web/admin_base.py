@@ -61,6 +61,7 @@ class CheckedActions(ModelAdmin):  # type: ignore[misc]
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Django's of the filters that the page has: nobody need have the database look through each row by others."""
         shown = {each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request)}
+        shown |= {getattr(each, "parameter_name", None) for each in shown}  # of a filter that is a class
         field, *how = lookup.split("__")
         asked = field in {*shown, self.date_hierarchy, "pk", "id"} and not {*how} & PATTERNS
         return asked and bool(super().lookup_allowed(lookup, value, request))
