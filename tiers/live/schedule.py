@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from django.db import DatabaseError
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.db.models import Max
 from django.utils import timezone
 from loguru import logger
 
-from helios.db.failures import UNAVAILABLE
+from helios.db.failures import lost
 from helios.env import get_env
-from helios.errors import HeliosError, error_text
+from helios.errors import error_text
 from tiers.live import chain
 from trading.books.read import last_bar
 from trading.market import instruments, timeline
@@ -36,9 +36,9 @@ def tick() -> int:
     for book in Book.objects.filter(active=True).order_by("pk"):
         try:
             n_started += _start_due(book)
-        except UNAVAILABLE:
-            raise
-        except (HeliosError, DatabaseError, ValueError) as error:  # as of a row that cannot be stored
+        except Exception as error:  # whatever it is, it is of this book alone, unless nothing can be read any more
+            if lost(error) or isinstance(error, SoftTimeLimitExceeded):
+                raise
             logger.bind(book=book.name, error=error_text(error)).error("cycle.not_started")
             failed.append(error)
     if failed:

@@ -25,7 +25,9 @@ import psutil
 TOKEN: Final = "HELIOS_GATE_RUN"  # noqa: S105 - the name of a variable
 PIPE_MB: Final = 1 / 16  # that a pipe keeps at most; the filter lets nobody make one larger
 BLOCKS_A_MB: Final = 2_048
-DEEPEST, LONGEST = 100, 3_500  # folders in each other, and bytes of their names; no call takes more than 4,096
+ENDING: Final = 5  # looks at a process that may not be looked into, while it may be at its end
+DEEPEST: Final = 100  # folders in each other
+MOST_READ: Final = 2**21  # bytes of what the kernel tells of a process, which may make it as long as it likes
 FILE_MB: Final = 1 / 512  # that the kernel keeps of a file or link in memory, with its name, besides what is in it
 _KB: Final = re.compile(r"^Vm(?:PTE|Swap):\s*([0-9]+) kB", re.MULTILINE)
 _THREADS: Final = re.compile(r"^Threads:\s*([0-9]+)$", re.MULTILINE)
@@ -44,6 +46,7 @@ class ResourceUsage:
     memory_mb: float
     processes: int
     threads: int
+    hidden: bool  # there is one into which nobody may look, or of which more is told than is read
 
 
 class ProcessTree:
@@ -53,6 +56,7 @@ class ProcessTree:
         self._first, self._token, self._folder = psutil.Process(pid), token, folder
         self._guards = {pid}
         self._seen = {pid: self._first}
+        self._closed: dict[Path, int] = {}  # how many looks in a row
         self._ended = False
 
     def use(self, *, enough_mb: float = 0.0, full_mb: float = 0.0) -> ResourceUsage:
@@ -75,9 +79,14 @@ class ProcessTree:
         ours, device = f"{self._folder}/", self._folder.stat().st_dev
         held = [one for name, one in opened if one.st_dev == device and (not name or name.startswith(ours))]
         mapped = {each for place in places for each in _mapped(place, ours)} - {one.st_ino for one in held}
+        self._closed = {place: self._closed.get(place, 0) + 1 for place in places if _closed(place)}
+        hidden = 0 in mapped or max(self._closed.values(), default=0) > ENDING
         files_mb = _files_mb(places) + _written_mb(self._folder, held, most_mb=enough_mb) + full_mb * len(mapped)
         return ResourceUsage(
-            memory_mb=resident / 2**20 + pipes_mb + files_mb, processes=len(members), threads=sum(map(_threads, places))
+            memory_mb=resident / 2**20 + pipes_mb + files_mb,
+            processes=len(members),
+            threads=sum(map(_threads, places)),
+            hidden=hidden,
         )
 
     def end(self) -> None:
@@ -140,11 +149,15 @@ def _state(task: Path) -> str:
 
 
 def _read(file: Path) -> str:
-    """What stands there; empty where nothing does any more."""
+    """The beginning of what stands there; empty where nothing does any more."""
+    told = bytearray()
     try:
-        return file.read_text(errors="replace")
+        with file.open("rb", buffering=0) as opened:
+            while len(told) < MOST_READ and (more := opened.read(MOST_READ - len(told))):
+                told += more
     except OSError:
         return ""
+    return told.decode(errors="replace")
 
 
 def _resident(place: Path) -> float:
@@ -167,6 +180,17 @@ def _threads(place: Path) -> int:
     return int(found[1]) if found else 0
 
 
+def _closed(place: Path) -> bool:
+    """Whether a process may not be looked into, as one that has made itself so, and for a moment one that ends."""
+    try:
+        os.scandir(place / "fd").close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _opened(place: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Each open file with its name, which is empty where that is longer than a name may be."""
     with contextlib.suppress(OSError):
@@ -178,45 +202,62 @@ def _opened(place: Path) -> Iterator[tuple[str, os.stat_result]]:
                 yield name, found
 
 
-def _mapped(place: Path, ours: str) -> Iterator[int]:
-    """The inodes of mapped files of a folder that have no name there any more."""
-    for line in _read(place / "maps").splitlines():
+def _mapped(place: Path, ours: str) -> set[int]:
+    """The inodes of mapped files of a folder that have no name there any more; 0 where more is mapped than is read."""
+    found, told = set[int](), _read(place / "maps")
+    for line in told.splitlines():
         if line.endswith(_REMOVED):
             *_, inode, name = line.split(None, 5)
             if name.startswith(ours):
-                yield int(inode)
+                found.add(int(inode))
+    return found | {0} if len(told) >= MOST_READ else found
 
 
 def _written_mb(folder: Path, held: Iterable[os.stat_result], *, most_mb: float) -> float:
     """What lies in a folder, or is `held` open of it under whatever name; not looked at further once it is too much.
 
-    Folders within folders without end, which no path can name, count as too much.
+    Folders within folders without end count as too much.
     """
     seen = {each.st_ino: each.st_blocks for each in held}
-    ahead, filled = [(str(folder), 0)], sum(seen.values()) / BLOCKS_A_MB
-    while ahead:
-        place, depth = ahead.pop()
-        for name, found in _listed(place):
+    filled = sum(seen.values()) / BLOCKS_A_MB
+    with contextlib.suppress(OSError), _folder(str(folder), None) as place:
+        for found, depth in _lying(place, 0):
             filled += (0 if found.st_ino in seen else found.st_blocks) / BLOCKS_A_MB + FILE_MB
-            if stat.S_ISDIR(found.st_mode):
-                ahead.append((f"{place}/{name}", depth + 1))
-            if filled > most_mb or depth > DEEPEST or len(os.fsencode(place)) > LONGEST:
+            if filled > most_mb or depth > DEEPEST:
                 return max(filled, most_mb + 1)
     return filled
 
 
-def _listed(place: str) -> Iterator[tuple[str, os.stat_result]]:
-    """What lies there, also where its owner has closed it."""
-    with contextlib.suppress(OSError):
-        try:
-            found = os.scandir(place)
-        except PermissionError:
-            Path(place).chmod(stat.S_IRWXU)
-            found = os.scandir(place)
-        with found:
-            for each in found:
-                with contextlib.suppress(OSError):  # removed meanwhile
-                    yield each.name, each.stat(follow_symlinks=False)
+def _lying(place: int, depth: int) -> Iterator[tuple[os.stat_result, int]]:
+    """What lies in an open folder and below, and how deep."""
+    with contextlib.suppress(OSError), os.scandir(place) as found:
+        for each in found:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                one = each.stat(follow_symlinks=False)
+                yield one, depth
+                if stat.S_ISDIR(one.st_mode):
+                    with _folder(each.name, place) as below:
+                        yield from _lying(below, depth + 1)
+
+
+@contextlib.contextmanager
+def _folder(name: str, within: int | None) -> Iterator[int]:
+    """A folder, opened by its name in an open one, also where its owner has closed it; no link is followed."""
+    with _open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, within) as known:
+        here = f"/proc/self/fd/{known}"  # this very folder, whatever has its name by now
+        if not os.access(here, os.R_OK | os.X_OK):
+            Path(here).chmod(stat.S_IRWXU)
+        with _open(here, os.O_RDONLY | os.O_DIRECTORY, None) as found:
+            yield found
+
+
+@contextlib.contextmanager
+def _open(name: str, flags: int, within: int | None) -> Iterator[int]:
+    found = os.open(name, flags, dir_fd=within)
+    try:
+        yield found
+    finally:
+        os.close(found)
 
 
 def _files_mb(places: Iterable[Path]) -> float:
@@ -232,7 +273,7 @@ def _files_mb(places: Iterable[Path]) -> float:
 
 def _in_memory(member: Path) -> Iterator[tuple[str, str]]:
     """Device and place of each such file system of a process."""
-    for line in (member / "mountinfo").read_text(errors="replace").splitlines():
+    for line in _read(member / "mountinfo").splitlines():
         mount, _, system = line.partition(" - ")
         if system.startswith("tmpfs "):
             _, _, device, _, place, *_ = mount.split(" ")

@@ -329,6 +329,8 @@ class GateMonitor:
         use = self._tree.use(enough_mb=limits.memory_mb, full_mb=limits.file_mb)
         if use.memory_mb > limits.memory_mb:
             return "killed", f"it may use {limits.memory_mb:,} MB of memory, used {use.memory_mb:,.0f} MB and was ended"
+        if use.hidden:
+            return "killed", "each of its processes must let itself be looked into, and was ended"
         if use.processes > limits.processes:
             return "killed", f"it may run {limits.processes} processes, ran {use.processes} and was ended"
         if use.threads > limits.threads:

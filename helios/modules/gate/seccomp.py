@@ -23,6 +23,7 @@ REFUSED: Final = (
     # lists of access: the kernel keeps them for empty files, and they change a mode as `chmod` does
     *("setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr"),
     *("removexattrat", "file_setattr"),
+    "fallocate",  # takes a disk at once, and no bound of a file holds for it
     # what the kernel keeps for a descriptor, or a filter, without a bound: events that nobody reads, watches, rules
     *("inotify_init", "inotify_init1", "fanotify_init", "epoll_create", "epoll_create1", "mq_open", "io_setup"),
     *("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"),
@@ -43,7 +44,7 @@ COMMANDS: Final = {
 }
 # Those of which it says what alone may be: names, ends, timers and what is told of a process; later kernels have ever
 # more of them, as tables for futexes (78), which no limit counts.
-ALLOWED: Final = {"prctl": (_FIRST_ARGUMENT, (1, 2, 3, 4, 15, 16, 21, 23, 29, 30, 36, 37, 38, 39, 0x53564D41))}
+ALLOWED: Final = {"prctl": (_FIRST_ARGUMENT, (1, 2, 3, 15, 16, 21, 23, 29, 30, 36, 37, 38, 39, 0x53564D41))}
 # Where processes and files have no namespace of their own: calls about what is another's, and those that may be about
 # the caller alone, with the argument that says so by a 0.
 ABOUT_OTHERS: Final = (
@@ -51,7 +52,7 @@ ABOUT_OTHERS: Final = (
     *("setpriority", "ioprio_set"),  # which take a 0 for all of a user
     # of files of the same user, wherever they lie
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
-    *("utime", "utimes", "futimesat", "utimensat"),
+    *("utime", "utimes", "futimesat", "utimensat", "truncate"),  # the last one Landlock knows since Linux 6.2
 )
 ABOUT_ONESELF: Final = {
     **dict.fromkeys(("prlimit64", "migrate_pages", "move_pages"), _FIRST_ARGUMENT),

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import textwrap
 
+import psutil
 import pytest
 
-from helios.modules.gate import namespaces
+from helios.modules.gate import namespaces, process_tree
 from tests.helios.modules.test_gate_sandbox import LIMITS, gate, messages, outcomes  # noqa: F401 - a fixture
 from tests.helios.modules.test_gate_walls import RUN
 from tests.support.places import ROOT
@@ -89,6 +90,13 @@ FILLED = {
         for number in range(20):
             with open(str(number), "wb") as file:
                 file.write(bytes(60 << 20))""",
+    "files that nobody may look at": """import ctypes
+        ctypes.CDLL(None).prctl(4, 0)
+        kept = []
+        for number in range(20):
+            kept.append(open("filled", "wb"))
+            os.unlink("filled")
+            kept[-1].write(bytes(60 << 20))""",
     "files that are only mapped": """import mmap
         kept = []
         for number in range(20):
@@ -96,7 +104,6 @@ FILLED = {
                 file.write(bytes(60 << 20))
                 file.flush()
                 kept.append(mmap.mmap(file.fileno(), 4096))
-            os.close(os.dup(0))
             os.unlink("filled")
         os.closerange(5, 200)""",
 }
@@ -185,3 +192,32 @@ def test_who_goes_on_without_his_first_thread_is_counted_and_measured(gate):  # 
     assert ended.reason.startswith("it may use 400 MB of memory, used "), ended
     ended = gate(source.format(n=30, what="lambda: time.sleep(30)"), memory_mb=4_000)
     assert ended.reason.startswith("it may run "), ended
+
+
+def test_what_the_kernel_tells_of_it_is_read_to_a_bound(gate):  # noqa: F811
+    source = """
+        import ctypes, os, time
+        def run(value):
+            for _ in range(40):
+                os.mkdir("x" * 250)
+                os.chdir("x" * 250)
+            mapped = os.open("mapped", os.O_RDWR | os.O_CREAT)
+            os.write(mapped, bytes(4096))
+            for _ in range(400):
+                ctypes.CDLL(None).mmap(None, 4096, 1, 2, mapped, 0)
+            time.sleep(20)
+    """
+    ended = gate(source)
+    assert ended.reason == "each of its processes must let itself be looked into, and was ended"
+
+
+def test_a_process_that_may_not_be_looked_into_is_told_after_some_looks(tmp_path, monkeypatch):
+    first = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    try:
+        family = process_tree.ProcessTree(os.getpid(), "a-token", tmp_path)
+        monkeypatch.setattr(family, "_members", lambda: [psutil.Process(first.pid)])
+        monkeypatch.setattr(process_tree, "_closed", lambda _: True)
+        assert [family.use().hidden for _ in range(7)] == [False] * 5 + [True] * 2
+    finally:
+        first.kill()
+        first.wait()

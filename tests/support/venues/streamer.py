@@ -21,11 +21,11 @@ def main(url: str, clock: str, *symbols: str) -> None:
     django.setup()
     from helios.env import get_env
     from tiers.live import relay
-    from tiers.live.feed import depth, session
+    from tiers.live.feed import depth, session, writer
     from trading.venues.registry import market_data, streams
 
     get_env.cache_clear()  # a process that was forked has read its settings
-    session.WATCH_S, session.LONGEST_PAUSE_S, depth.PATIENCE = 0.05, 0.2, 0
+    session.WATCH_S, session.LONGEST_PAUSE_S, writer.LONGEST_PAUSE_S, depth.PATIENCE = 0.05, 0.2, 0.2, 0
     with (
         Path(clock).open("rb") as file,
         mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ) as told,

@@ -14,7 +14,6 @@ import pytest
 from django.db import close_old_connections
 
 from helios.errors import Transient
-from helios.events.bus import Event
 from helios.events.models import SystemEvent
 from tests.support.venues.stream import Stream as VenueStream
 from tests.support.venues.tape import Minute, Tape, taped
@@ -108,37 +107,6 @@ def test_what_cannot_be_stored_keeps_no_session_from_its_end(session: Session, m
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(run())
-
-
-def test_no_bar_waits_for_more_than_a_part_of_the_trades_and_order_books(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stored: list[list[int]] = []
-    trades = tuple((at, 9.0, 1.0, "BUY", "") for at in range(600))
-
-    def bar(close: int) -> None:
-        closed = Closed(symbol="VALR:BTC-ZAR", close=close, row=None, trades=trades)
-        session._told.put(recorder.Told(closed=closed, higher=[], until=close))
-
-    def write(found: list[recorder.Told], _: str) -> list[Event]:
-        stored.append([one.closed.close for one in found])
-        if found[0].closed.close == 1:
-            bar(4)  # it comes while the others are stored
-        return []
-
-    def write_further(found: list[Closed]) -> list[Event]:
-        stored.append([-one.close for one in found])
-        if found[0].close == 1:
-            bar(5)
-            session._told.put(None)
-        return []
-
-    monkeypatch.setattr(recorder, "write", write)
-    monkeypatch.setattr(recorder, "write_further", write_further)
-    for close in (1, 2, 3):
-        bar(close)
-    session._write()
-    assert stored == [[1, 2, 3], [4], [-1, -2], [5], [-3, -4], [-5]]
 
 
 def test_order_books_are_asked_for_once_more_only_while_a_line_is_open(session: Session) -> None:

@@ -71,6 +71,11 @@ def test_what_speaks_of_bars_is_refused_for_trades_and_nothing_is_stored(write):
     assert not MarketOHLC.objects.exists()
 
 
+def test_an_id_without_end_is_refused_in_words(write):
+    with pytest.raises(CommandError, match="id must hold ids of at most 100 letters, the longest has 60,000"):
+        run(write(*ROWS, f"1704067806000,{'7' * 60_000},9,1"))
+
+
 def test_rows_that_break_a_rule_are_left_out_with_a_word(write):
     got = run(write(*ROWS, ROWS[0], "1704067806000,5,-9,1", "x,6,9,1"), "--drop-invalid")
     assert got["series"][0]["inserted"] == 4

@@ -79,12 +79,11 @@ def write(told: Sequence[Told], source: str) -> list[Event]:
     ]
 
 
-def write_further(further: Sequence[Closed | Noted]) -> list[Event]:
-    """Store the trades of minutes, and order books; all or nothing. There is nothing to be told of them."""
+def write_further(further: Sequence[Closed | Noted]) -> None:
+    """Store the trades of minutes, and order books; all or nothing."""
     with breaker(DATABASE), transaction.atomic():
         _write_trades([one for one in further if isinstance(one, Closed)])
         _write_books([one for one in further if isinstance(one, Noted)])
-    return []
 
 
 def bar_event(symbol: str, timeframe: str, close: int, row: Row) -> Event:

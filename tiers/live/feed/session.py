@@ -8,12 +8,11 @@ is killed has not written, its successor asks for.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue
 import random
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -32,6 +31,7 @@ from tiers.ingest.minutes import GRACE, MINUTE, SECOND, Closed, Minutes, Row, sa
 from tiers.live.feed import recorder, repair
 from tiers.live.feed.depth import Noted, OrderBooks, now_and_then
 from tiers.live.feed.recorder import Told
+from tiers.live.feed.writer import Writer
 from trading.enums import Timeframe
 from trading.market import gaps
 from trading.market.calendars import Calendar, calendar
@@ -49,11 +49,6 @@ SKEWED_S = 1.0  # a clock that differs by less is right; one that has moved by m
 MOST_SKEW_S = 60.0  # a clock that differs more is not followed
 COMPARE_S = 600.0
 TICKERS = 10 * SECOND  # between two of a pair that are told further
-AT_ONCE = 1_000  # that wait to be stored, in one transaction
-QUIET_S = 0.003  # in which nothing more came: the bars of a minute come together, and are stored faster together
-GATHERED_S = 0.012
-A_PART = 1_000  # trades and offers; some 15 ms, which a bar may have to wait for
-MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
 BACK = timedelta(days=1)  # of an instrument that was never streamed; `download_data` fetches more
 
 
@@ -71,13 +66,11 @@ class Session:
     silent_s: float = SILENT_S
     pause_s: float = 1.0  # before the first try after a connection that did not hold, doubled with each further one
     now_us: Callable[[], int] = lambda: time.time_ns() // 1_000
-    n_stored: int = 0  # bars so far
     _minutes: dict[str, Minutes] = field(default_factory=dict)
     _hours: dict[str, Calendar] = field(default_factory=dict)
     _books: OrderBooks = field(init=False)
     _again: asyncio.Queue[Sequence[str]] = field(default_factory=asyncio.Queue)
     _told: queue.SimpleQueue[Told | Noted | Event | None] = field(default_factory=queue.SimpleQueue)
-    _further: deque[Closed | Noted] = field(default_factory=deque)  # to be stored when no bar waits
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
@@ -87,6 +80,17 @@ class Session:
     _unread: int = 0
     _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
     _ending: threading.Event = field(default_factory=threading.Event)
+    _n_repaired: int = 0
+    _writer: Writer = field(init=False)
+
+    def __post_init__(self) -> None:
+        source = self.venue.source(self.pairs[0]) if self.stream is None else self.stream.source
+        self._writer = Writer(bus=self.bus, source=source, told=self._told, ending=self._ending)
+
+    @property
+    def n_stored(self) -> int:
+        """Bars so far."""
+        return self._n_repaired + self._writer.n_stored
 
     async def run(self) -> None:
         """Hear the venue until cancelled; then write what is closed."""
@@ -99,7 +103,7 @@ class Session:
         looking = [self._look] if line is None else []
         threads = [
             threading.Thread(target=_reporting, args=(target, loop, ended))
-            for target in (self._write, partial(self._repair, loop), *looking)
+            for target in (self._writer.run, partial(self._repair, loop), *looking)
         ]
         for thread in threads:
             thread.start()
@@ -193,7 +197,7 @@ class Session:
         if closed is not None:
             if closed.differs:
                 logger.bind(symbol=closed.symbol, close=moment(closed.close)).info("feed.trades_differ")
-            if self._told.qsize() + len(self._further) > MOST_WAITING:
+            if self._writer.behind:
                 closed = replace(closed, trades=())  # for want of room; its bar is kept
             self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
@@ -217,7 +221,7 @@ class Session:
         known = after if found is None else microseconds(found.until)
         if found is not None and known > after:
             minutes = self._minutes[code]
-            self.n_stored += len(found.rows)
+            self._n_repaired += len(found.rows)
             for close, row in found.rows.items():
                 if after < close <= known and minutes.known.get(close) != row:  # else it was told by the stream
                     self._told.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
@@ -284,65 +288,6 @@ class Session:
             until, tick = max(stored.get(pair.symbol, beginning), beginning), _tick(pair)
             found[pair.code] = repair.resumed(pair.symbol, until, grace=grace, of_trades=of_trades, tick=tick)
         return found
-
-    def _write(self) -> None:
-        """Store what closes, and in parts, while nothing closes, the trades and order books, which nobody waits for."""
-        source = self.venue.source(self.pairs[0]) if self.stream is None else self.stream.source
-        more = True
-        while more or self._further:
-            told = self._gathered() if more else []
-            more = more and None not in told
-            closed = [one for one in told if isinstance(one, Told)]
-            events = [one for one in told if isinstance(one, Event)]
-            if closed:
-                events += self._stored(partial(recorder.write, closed, source), bars=len(closed))
-                self.n_stored += len(events)
-            if events:
-                self._publish(events)
-            self._further.extend(one.closed for one in closed if one.closed.trades)
-            self._further.extend(one for one in told if isinstance(one, Noted))
-            if self._further and (not more or self._told.empty()):
-                part = self._part()
-                self._stored(partial(recorder.write_further, part), further=len(part))
-
-    def _gathered(self) -> list[Told | Noted | Event | None]:
-        """What came in short order, or since the last was stored; None ends it. Waits where nothing is to be stored."""
-        found: list[Told | Noted | Event | None] = []
-        wait_s, until = (0.0 if self._further else None), inf
-        with contextlib.suppress(queue.Empty):
-            while len(found) < AT_ONCE and (not found or found[-1] is not None):
-                found.append(self._told.get(timeout=wait_s))
-                until = min(until, time.monotonic() + GATHERED_S)
-                wait_s = max(0.0, min(QUIET_S, until - time.monotonic()))
-        return found
-
-    def _part(self) -> list[Closed | Noted]:
-        """The trades of the next minutes, and order books, that are stored before it is looked whether bars wait."""
-        found, size = list[Closed | Noted](), 0
-        while self._further and size < A_PART:
-            found.append(one := self._further.popleft())
-            size += len(one.trades) if isinstance(one, Closed) else len(one.bids)
-        return found
-
-    def _stored(self, store: Callable[[], list[Event]], **what: int) -> list[Event]:
-        """Try until it is stored, or until the end: then the next process asks for it."""
-        pause_s = 0.1
-        while True:
-            try:
-                return store()
-            except (Transient, *UNAVAILABLE) as error:
-                logger.bind(error=error_text(error), **what).warning("feed.not_stored")
-                close_old_connections()
-                if self._ending.wait(pause_s):
-                    return []
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-    def _publish(self, events: list[Event]) -> None:
-        """Tell who follows the market; what the bus is not told is in the table."""
-        try:
-            self.bus.publish(events)
-        except HeliosError as error:
-            logger.bind(error=error_text(error)).warning("feed.not_published")
 
     def _repair(self, loop: asyncio.AbstractEventLoop) -> None:
         pairs = {pair.code: pair for pair in self.pairs}

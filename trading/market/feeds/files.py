@@ -29,6 +29,7 @@ from trading.market.trades import Trades
 
 MOST_UNREADABLE: Final = 100_000  # rows that are told one by one; a file that has more is of another kind
 LONGEST_SHOWN: Final = 60  # letters of a value
+LONGEST_ID: Final = 100
 UTC_IF_UNNAMED: Final = "UTC, as none is named"
 OF_TRADES: Final = Names("trade", "a price and a quantity stand in each row; the bar of a minute is made of its trades")
 
@@ -235,7 +236,11 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
 def _text(column: pl.Series | None, length: int) -> npt.NDArray[np.str_]:
     if column is None:
         return np.full(length, "", np.str_)
-    return column.cast(pl.String, strict=False).fill_null("").to_numpy().astype(np.str_)
+    ids = column.cast(pl.String, strict=False).fill_null("")
+    longest = int(ids.str.len_chars().cast(pl.Int64).to_numpy().max(initial=0))
+    if longest > LONGEST_ID:  # each would take as much memory as the longest
+        raise DataError(f"{column.name} must hold ids of at most {LONGEST_ID} letters, the longest has {longest:,}")
+    return ids.to_numpy().astype(np.str_)
 
 
 def _by_clock(moments: Moments, source: FileSource) -> Moments:

@@ -1,0 +1,119 @@
+"""What waits behind the bars of a stream: in parts, after the bars, and without holding them up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from helios.errors import Transient
+from helios.events.bus import Event
+from tiers.ingest.minutes import Closed, HeardTrade
+from tiers.live.feed import recorder, writer
+from tiers.live.feed.depth import Noted
+from tiers.live.feed.recorder import Told
+from tiers.live.feed.writer import Writer
+
+MOMENTS = [number // 3 for number in range(600)]  # three trades at each
+BOOK = Noted(symbol="A", ts=0, sequence=1, bids=[("9", "1")], asks=[])
+
+
+class Silent:
+    """A bus that nobody hears."""
+
+    def publish(self, events: list[Event]) -> None: ...
+
+
+@pytest.fixture
+def made() -> Writer:
+    return Writer(bus=Silent(), source="test")  # type: ignore[arg-type]
+
+
+def bar(close: int, moments: list[int] = MOMENTS) -> Told:
+    trades: tuple[HeardTrade, ...] = tuple((at, 9.0, 1.0, "BUY", "") for at in moments)
+    return Told(closed=Closed(symbol="A", close=close, row=None, trades=trades), higher=[], until=close)
+
+
+def stored_by(made: Writer, monkeypatch: pytest.MonkeyPatch, coming: dict[int, list[Any]]) -> list[list[Any]]:
+    """What is stored at once, bars by their close and what is behind them by its negative or as it is.
+
+    `coming` is told while that bar, or what is behind it, is stored.
+    """
+    stored: list[list[Any]] = []
+
+    def store(which: list[Any]) -> None:
+        stored.append(which)
+        for each in which:
+            for told in coming.pop(each, []):
+                made.told.put(told)
+
+    def write(found: list[Told], _: str) -> list[Event]:
+        store([one.closed.close for one in found])
+        return []
+
+    monkeypatch.setattr(recorder, "write", write)
+    behind = lambda found: store([-one.close if isinstance(one, Closed) else "book" for one in found])  # noqa: E731
+    monkeypatch.setattr(recorder, "write_further", behind)
+    made.run()
+    return stored
+
+
+def test_no_bar_waits_for_more_than_a_part_of_what_nobody_waits_for(
+    made: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for told in (bar(1), BOOK, bar(2), bar(3)):
+        made.told.put(told)
+    stored = stored_by(made, monkeypatch, {1: [bar(4)], -1: [bar(5), None]})
+    assert stored == [[1, 2, 3], [4], [-1, -2], [5], [-3, "book", -4], [-5]]
+
+
+def test_a_minute_of_very_many_trades_is_cut_between_moments() -> None:
+    moments = [0] * 1_500 + [1] * 10 + [3, 2] * 800
+    parts = list(writer._parts(bar(1, moments).closed))
+    assert [trade[0] for part in parts for trade in part.trades] == sorted(moments)
+    assert [len(part.trades) for part in parts] == [1_500, 810 + 800]
+    assert list(writer._parts(bar(1, []).closed)) == []
+
+
+def test_bars_go_on_while_what_is_behind_them_cannot_be_stored(made: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored, tried, away = list[list[int]](), threading.Event(), threading.Event()
+    away.set()
+    monkeypatch.setattr(writer, "LATER_S", 0.2)
+
+    def write_further(found: list[Closed]) -> None:
+        if away.is_set():
+            tried.set()
+            raise Transient("its table is locked")
+        stored.append([-one.close for one in found])
+
+    monkeypatch.setattr(recorder, "write", lambda found, _: stored.append([one.closed.close for one in found]) or [])
+    monkeypatch.setattr(recorder, "write_further", write_further)
+    running = threading.Thread(target=made.run)
+    running.start()
+    made.told.put(bar(1))
+    assert tried.wait(30)
+    made.told.put(bar(2, []))
+    deadline = time.monotonic() + 30
+    while [2] not in stored and time.monotonic() < deadline:
+        time.sleep(0.01)
+    away.clear()
+    while [-1] not in stored and time.monotonic() < deadline:
+        time.sleep(0.01)
+    made.told.put(None)
+    running.join(30)
+    assert stored == [[1], [2], [-1]]
+
+
+def test_at_the_end_what_cannot_be_stored_is_left(made: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise Transient("the database is away")
+
+    monkeypatch.setattr(recorder, "write", fail)
+    monkeypatch.setattr(recorder, "write_further", fail)
+    made.ending.set()
+    for told in (bar(1), BOOK, None):
+        made.told.put(told)
+    made.run()
+    assert made.n_stored == 0

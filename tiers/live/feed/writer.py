@@ -1,0 +1,131 @@
+"""The thread that stores what a session hears: bars as they close, and what nobody waits for behind them."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf
+from operator import itemgetter
+
+from django.db import close_old_connections
+from loguru import logger
+
+from helios.db.failures import UNAVAILABLE
+from helios.errors import HeliosError, Transient, error_text
+from helios.events.bus import Bus, Event
+from tiers.ingest.minutes import Closed
+from tiers.live.feed import recorder
+from tiers.live.feed.depth import Noted
+from tiers.live.feed.recorder import Told
+
+LONGEST_PAUSE_S = 30.0
+AT_ONCE = 1_000  # that wait to be stored, in one transaction
+QUIET_S = 0.003  # in which nothing more came: the bars of a minute come together, and are stored faster together
+GATHERED_S = 0.012
+A_PART = 1_000  # trades and offers; some 15 ms, which a bar may have to wait for
+LATER_S = 5.0  # before a part that could not be stored is tried again
+MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
+
+
+@dataclass(slots=True, kw_only=True)
+class Writer:
+    """What waits to be stored, and how much has been; `run` it in a thread until None is told."""
+
+    bus: Bus
+    source: str  # of the bars
+    told: queue.SimpleQueue[Told | Noted | Event | None] = field(default_factory=queue.SimpleQueue)
+    ending: threading.Event = field(default_factory=threading.Event)
+    n_stored: int = 0  # bars so far
+    _further: deque[Closed | Noted] = field(default_factory=partial(deque, maxlen=2 * MOST_WAITING))  # behind bars
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waits that there is no room for more trades."""
+        return self.told.qsize() + len(self._further) > MOST_WAITING
+
+    def run(self) -> None:
+        """Store what closes, and in parts, while nothing closes, the trades and order books, which nobody waits for."""
+        more, again = True, 0.0  # when a part that could not be stored is tried again, by the monotonic clock
+        while more or self._further:
+            told = self._gathered(again - time.monotonic()) if more else []
+            more = more and None not in told
+            closed = [one for one in told if isinstance(one, Told)]
+            stored = self._stored(partial(recorder.write, closed, self.source), bars=len(closed)) if closed else []
+            self.n_stored += len(stored)
+            if published := [*(one for one in told if isinstance(one, Event)), *stored]:
+                self._publish(published)
+            self._further.extend(part for one in closed for part in _parts(one.closed))
+            self._further.extend(one for one in told if isinstance(one, Noted))
+            if self._further and (not more or (self.told.empty() and time.monotonic() >= again)):
+                again = 0.0 if self._store_part() else time.monotonic() + LATER_S
+
+    def _gathered(self, pause_s: float) -> list[Told | Noted | Event | None]:
+        """What came in short order, or since the last was stored; None ends it.
+
+        Waits for it, but no longer than the pause before what is to be stored without haste.
+        """
+        found: list[Told | Noted | Event | None] = []
+        wait_s, until = (max(0.0, pause_s) if self._further else None), inf
+        with contextlib.suppress(queue.Empty):
+            while len(found) < AT_ONCE and (not found or found[-1] is not None):
+                found.append(self.told.get(timeout=wait_s))
+                until = min(until, time.monotonic() + GATHERED_S)
+                wait_s = max(0.0, min(QUIET_S, until - time.monotonic()))
+        return found
+
+    def _store_part(self) -> bool:
+        """Store the next trades and order books; where that fails they wait, and at the end are left."""
+        part, size = list[Closed | Noted](), 0
+        while self._further and size < A_PART:
+            part.append(one := self._further.popleft())
+            size += len(one.trades) if isinstance(one, Closed) else len(one.bids)
+        try:
+            recorder.write_further(part)
+        except (Transient, *UNAVAILABLE) as error:
+            logger.bind(error=error_text(error), further=len(part)).warning("feed.not_stored")
+            close_old_connections()
+            if self.ending.is_set():
+                self._further.clear()
+            else:
+                self._further.extendleft(reversed(part))
+            return False
+        return True
+
+    def _stored(self, store: Callable[[], list[Event]], **what: int) -> list[Event]:
+        """Try until it is stored, or until the end: then the next process asks for it."""
+        pause_s = 0.1
+        while True:
+            try:
+                return store()
+            except (Transient, *UNAVAILABLE) as error:
+                logger.bind(error=error_text(error), **what).warning("feed.not_stored")
+                close_old_connections()
+                if self.ending.wait(pause_s):
+                    return []
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _publish(self, events: list[Event]) -> None:
+        """Tell who follows the market; what the bus is not told is in the table."""
+        try:
+            self.bus.publish(events)
+        except HeliosError as error:
+            logger.bind(error=error_text(error)).warning("feed.not_published")
+
+
+def _parts(closed: Closed) -> Iterator[Closed]:
+    """A minute with some of its trades after the other, in the order of their time.
+
+    Those of one moment stay together: without names they are told apart by how many there are.
+    """
+    trades, begin = sorted(closed.trades, key=itemgetter(0)), 0
+    for number in range(1, len(trades) + 1):
+        last = number == len(trades)
+        if last or (number - begin >= A_PART and trades[number][0] != trades[number - 1][0]):
+            yield replace(closed, trades=tuple(trades[begin:number]))
+            begin = number
