@@ -13,6 +13,7 @@ from tests.support.venues.tape import MINUTE, Minute, Tape, Trade, told_at
 
 PUBLIC_A_MINUTE = 30
 MOST_TRADES = 100
+MOST_PLACES = 18
 
 
 class StandIn(Server):
@@ -96,7 +97,7 @@ def trade_row(pair: str, one: Trade) -> dict[str, Any]:
 
 
 def _pair(base: str, quote: str, tape: Tape) -> dict[str, Any]:
-    places = max(len(one.price.partition(".")[2]) for one in tape.trades) if tape.trades else 0
+    places = min(MOST_PLACES, max((len(one.price.partition(".")[2]) for one in tape.trades), default=0))
     return {
         "symbol": f"{base}{quote}",
         "baseCurrency": base,
