@@ -84,6 +84,9 @@ attempt("its owner", lambda: os.chown(GIVEN["code"].rpartition("/")[0], -1, os.g
 attempt("its times", lambda: os.utime(GIVEN["code"].rpartition("/")[0]))
 attempt("its list of access", lambda: os.setxattr(GIVEN["code"].rpartition("/")[0], "system.posix_acl_access", ACCESS))
 attempt("lists of access of its own", lambda: os.setxattr(".", "system.posix_acl_default", ACCESS))
+attempt("length of a file of ours", lambda: os.truncate(GIVEN["secret"], 0))
+attempt("a disk at once", lambda: os.posix_fallocate(OWN, 0, 4096))
+attempt("to be looked at by nobody", lambda: called("prctl", 4, 0, 0, 0, 0))
 attempt("tables of futexes", lambda: called("prctl", 78, 1, 2, 0, 0))
 attempt("processors of another", lambda: os.sched_setaffinity(GIVEN["victim"], {{0}}))
 attempt("signal to a thread", lambda: asked({tgkill}, GIVEN["victim"], GIVEN["victim"], 18))
@@ -147,7 +150,8 @@ TRIED = (
     *("passwords of the machine", "environment of another", "environment of ours", "memory of another", "signal"),
     *("signals of a descriptor", "such signals by ioctl"),
     *("priority of a user", "mode of a file of ours", "its owner", "its times", "its list of access"),
-    *("lists of access of its own", "tables of futexes"),
+    *("lists of access of its own", "tables of futexes", "length of a file of ours", "a disk at once"),
+    "to be looked at by nobody",
     *("limits of another", "priority of another", "processors of another", "signal to a thread"),
     *("signal to ours", "approved module", "code of ours", "library", "folder for all", "root again", "ptrace"),
     *(
