@@ -64,6 +64,7 @@ def test_a_whole_market_is_stored_exactly(stack: Stack, tmp_path: Path, name: st
     codes = ["".join(pair) for pair in files]
     killed = dropped = 0
     with streaming(stack, tmp_path, {pair: tape_of(rows) for pair, rows in files.items()}, first) as market:
+        market.silent_s = 1.0
         market.start()
         market.connected()
         market.venue.stream.change = faulty(rng, (codes[0], codes[-1] if len(codes) > 1 else "BTCZAR"))

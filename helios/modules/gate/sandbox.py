@@ -41,7 +41,7 @@ from helios.warm_process import HANDED
 log = logger.bind(component="modules")
 
 TICK_S: Final = 0.05
-WATCH_S: Final = 0.1  # between two looks at memory and processes; a look costs milliseconds
+WATCH_S: Final = 0.1  # between two looks at memory and processes; a look costs milliseconds of what means no harm
 OUTPUT_BYTES: Final = 16_384  # the end of what was printed
 LINE_BYTES: Final = 1_000_000  # a longer message is none of ours
 GRACE_S: Final = 2.0  # between the end of the pipe and the end of the process

@@ -38,7 +38,12 @@ class Clock:
 
 
 class Streaming:
-    """The process under test, and the market that it hears: some pairs with their tapes."""
+    """The process under test, and the market that it hears: some pairs with their tapes.
+
+    `silent_s` of silence end a connection: less than a busy test may stand still only where its venue falls silent.
+    """
+
+    silent_s = 60.0
 
     def __init__(self, stack: Stack, venue: StandIn, clock: Clock, tapes: dict[Pair, Tape]) -> None:
         self.stack, self.venue, self.clock, self.tapes = stack, venue, clock, tapes
@@ -47,7 +52,7 @@ class Streaming:
     def start(self) -> None:
         script = ROOT / "tests" / "support" / "venues" / "streamer.py"
         self.before = self._n_subscribed(), self.venue.stream.n_subscribed
-        argv = [sys.executable, str(script), self.venue.url, str(self.clock.path), *self.symbols]
+        argv = [sys.executable, str(script), self.venue.url, str(self.clock.path), f"{self.silent_s}", *self.symbols]
         self.stack.start(ProcessSpec(name="stream", argv=argv))
 
     def connected(self) -> None:

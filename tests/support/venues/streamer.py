@@ -1,4 +1,4 @@
-"""A stream as a process by the clock of a test: `python streamer.py URL CLOCK PAIR`.
+"""A stream as a process by the clock of a test: `python streamer.py URL CLOCK SILENT_S PAIR`.
 
 CLOCK is a file that holds the microseconds since 1970. Order books come change by change. What the process is to hear
 it asks its settings for, at the URL.
@@ -15,7 +15,7 @@ from pathlib import Path
 import django
 
 
-def main(url: str, clock: str, *symbols: str) -> None:
+def main(url: str, clock: str, silent_s: str, *symbols: str) -> None:
     exchange = symbols[0].partition(":")[0].lower()
     os.environ |= {f"HELIOS_{name}": url for name in ("VALR_URL", "ALPACA_DATA_URL", "ALPACA_STREAM_URL")}
     django.setup()
@@ -39,7 +39,7 @@ def main(url: str, clock: str, *symbols: str) -> None:
             line,
             pairs,
             relay.bus(),
-            silent_s=1.0,
+            silent_s=float(silent_s),
             pause_s=0.05,
             now_us=lambda: int.from_bytes(told[:8], "little"),
         )

@@ -37,6 +37,7 @@ def test_a_market_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactly(
     rng, tape = random.Random(7), real_tape()
     until = FIRST + timedelta(hours=HOURS)
     with streaming(stack, tmp_path, {("XRP", "ETH"): tape}, FIRST) as market:
+        market.silent_s = 1.0
         market.start()
         market.connected()
         market.venue.stream.change = faulty(rng, ("XRPETH", "BTCZAR"))

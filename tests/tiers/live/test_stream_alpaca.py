@@ -187,9 +187,9 @@ def test_trades_without_a_side_and_the_best_bids_and_asks_are_stored_beside_the_
         stream.trade("GOOG", start + timedelta(seconds=7), 747.5, 30)
         stream.quote("GOOG", start + timedelta(seconds=8), (747.25, 2), (747.5, 1))
         market.minute(start)
+        stack.wait_for(lambda: market.known_until(start + MINUTE), what="two minutes")
         market.clock.set(start + MINUTE + timedelta(seconds=30))
         stream.quote("GOOG", start + MINUTE + timedelta(seconds=25), (740, 2), (0, 0))
-        stack.wait_for(lambda: market.known_until(start + MINUTE), what="two minutes")
         told = "SELECT ts, side, price::float, quantity::float, trade_id FROM market_trades"
         traded = [(start + timedelta(seconds=7), "", 747.5, 30.0, "1")]
         stack.wait_for(lambda: stack.query(told) == traded, what="its trade")

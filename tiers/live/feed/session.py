@@ -1,8 +1,8 @@
 """A venue's stream from its first message to the table, over lost connections, missed messages and restarts.
 
 One thread hears (an event loop), one writes what closes, one asks for what was missed. A minute closes when the venue
-tells its bar; one that is overdue, or was missed while nothing was heard, is asked for by request. What a process that
-is killed has not written, its successor asks for.
+tells its bar; one that is overdue, or was missed while nothing was heard, is asked for by request. The bars that a
+process which is killed has not written, its successor asks for.
 """
 
 from __future__ import annotations
