@@ -21,7 +21,9 @@ BarRow = tuple[datetime, float, float, float, float, float]  # close in UTC, ope
 TradeRow = tuple[datetime, float, float, str, str]  # time in UTC, price, quantity, side of the taker, id
 MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
 MOST_NUMBER: Final = float(MOST)
+LONGEST: Final = 64  # letters of a figure that is kept to its last digit, and its places
 MOST_SHOWN: Final = 200
+NAN: Final = Decimal("NaN")
 UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _NONE: Final = Decimal(0)
 _NAME: Final = re.compile(r"[0-9A-Za-z.:_/+-]{1,64}")
@@ -68,8 +70,9 @@ class Answers:
         """A figure that is kept to its last digit."""
         value = self.field(row, name, "its figures")
         try:
-            found = Decimal(str(value))
-            if not found.is_nan() and least <= found <= most:
+            text = str(value)
+            found = Decimal(text) if len(text) <= LONGEST else NAN
+            if not found.is_nan() and least <= found <= most and found.adjusted() >= -LONGEST:
                 return found
         except (InvalidOperation, RecursionError):
             pass
