@@ -35,6 +35,7 @@ from helios.web.shapes import Reasoned
 NOTICE = "web/role_notice.html"
 MAX_COLOURED: Final = 65_536  # letters of JSON
 MAX_ASKED: Final = 20  # values in a list's address
+READING: Final = frozenset({"GET", "HEAD"})
 MAX_ADDRESS: Final = 2_000  # letters of what they ask
 COMPARED: Final = frozenset({"exact", "in", "isnull", "gt", "gte", "lt", "lte", "year", "month", "day", "name", "id"})
 MAX_SEARCH: Final = 200  # letters: each word of a search is looked for in every column
@@ -72,8 +73,8 @@ class CheckedActions(ModelAdmin):  # type: ignore[misc]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Django's; who sends no action that is theirs is sent to the list, which is read where others read."""
-        chosen = {"index", ACTION_CHECKBOX_NAME} & request.POST.keys()
-        if request.method == "POST" and not (chosen and self.get_actions(request)):
+        chosen = {"index", ACTION_CHECKBOX_NAME} & request.POST.keys()  # there is none of another method
+        if request.method not in READING and not (chosen and self.get_actions(request)):
             return HttpResponseRedirect(request.path)
         response: HttpResponse = super().changelist_view(request, extra_context)
         return response

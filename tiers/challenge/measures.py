@@ -2,9 +2,9 @@
 
 Where a challenger decides, an arm's PnL is what the book's positions in its symbols really made: change of value plus
 the cash of the fills, fees included. In shadow mode both arms are valued alike, by the weights that their answers alone
-would hold, less the cost of the way there from what each held before (nothing, at its first decision). In a live step a
-row in shadow is what an arm forecast of the other's symbols: losses are compared by it, and nothing else. Only bars
-that the book itself has reached count, also in replays of history.
+would hold, less the cost of the way there from what each held before (at its first decision what it says that it is
+asked from, else nothing). In a live step a row in shadow is what an arm forecast of the other's symbols: losses are
+compared by it, and nothing else. Only bars that the book itself has reached count, also in replays of history.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def _hypothetical(decision: Decision, before: Before) -> tuple[float | None, flo
     if weight is None:
         return None, None
     key = (decision.arm, decision.book_id, decision.symbol)
-    last = decision.value.get("held", before[key]) if key in before else 0.0
+    last = decision.value.get("held", before.get(key, 0.0))
     before[key] = weight
     if decision.following is None:
         return weight, None

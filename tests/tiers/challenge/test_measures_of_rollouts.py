@@ -207,22 +207,30 @@ def test_hard_guards_act_after_the_cycle_that_broke_them(book, times, challenger
     assert PipelineCycle.objects.filter(status="DONE").count() == 2
 
 
+def earned(before, value, **changes):
+    """What an answer earns in shadow; it costs 100 bps to go anywhere, and the price stands still."""
+    made = measures.Decision(
+        **{**dict.fromkeys(("arm", "symbol", "timeframe", "bar_ts", "latency_ms", "calendar"), ""), **changes},
+        **dict.fromkeys(("book_id", "cycle_id", "n_orders", "n_rejected"), 0),
+        **dict.fromkeys(("shadow", "failed", "both"), False),
+        value=value,
+        following=changes["close"],
+        cost_bps=100.0,
+    )
+    return measures._hypothetical(made, before)[1]
+
+
 @pytest.mark.parametrize("value", [{"weight": 0.2}, {}], ids=["a weight", "no answer for want of a bar"])
 def test_in_shadow_a_listed_symbol_earns_nothing_where_it_has_no_bar(value):
     """So each instant of a book of stocks and coins is of all its symbols; one that is not there yet counts none."""
     before = {("", 0, ""): 0.1}
-
-    def earned(**changes):
-        made = measures.Decision(
-            **{**dict.fromkeys(("arm", "symbol", "timeframe", "bar_ts", "latency_ms", "calendar"), ""), **changes},
-            **dict.fromkeys(("book_id", "cycle_id", "n_orders", "n_rejected", "cost_bps"), 0),
-            **dict.fromkeys(("shadow", "failed", "both"), False),
-            value=value,
-            following=None,
-        )
-        return measures._hypothetical(made, before)[1]
-
-    assert earned(close=None, listed=True) == 0.0
-    assert earned(close=None, listed=False) is None
+    assert earned(before, value, close=None, listed=True) == 0.0
+    assert earned(before, value, close=None, listed=False) is None
     assert before == {("", 0, ""): 0.1}  # and nobody went anywhere
-    assert earned(close=9.0, listed=True) is None  # what it is worth next is not known yet
+
+
+def test_in_shadow_the_way_begins_where_the_answer_says_that_it_was_asked_from():
+    assert earned({}, {"weight": 0.25, "held": 0.25}, close=9.0, listed=True) == 0.0
+    assert earned({}, {"weight": 0.0, "held": 0.25}, close=9.0, listed=True) == pytest.approx(-25.0)
+    assert earned({}, {"weight": 0.25}, close=9.0, listed=True) == pytest.approx(-25.0)
+    assert earned({("", 0, ""): 0.25}, {"weight": 0.25}, close=9.0, listed=True) == 0.0
