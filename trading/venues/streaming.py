@@ -21,6 +21,7 @@ LARGEST: Final = 1 << 24  # bytes of a message; a whole order book is the larges
 MOST_UNREAD: Final = 1 << 20  # bytes that the venue has not taken
 LEFT: Final = "must be read by the venue too, which left what it was sent"
 SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
+YEARS: Final = range(1970, 2200)
 Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id
 
 
@@ -123,8 +124,11 @@ class Stream(Protocol):
 
 
 def told_at(text: str) -> int:
-    """A time such as 2019-04-25T19:51:55.393Z in microseconds since 1970."""
-    return microseconds(datetime.fromisoformat(text))
+    """A time such as 2019-04-25T19:51:55.393Z in microseconds since 1970. Raises: ValueError where none has it."""
+    found = datetime.fromisoformat(text)
+    if found.year not in YEARS:  # else it may have no date in another zone
+        raise ValueError(text)
+    return microseconds(found)
 
 
 class Line(ClientConnection):

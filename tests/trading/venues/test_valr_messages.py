@@ -128,3 +128,17 @@ def test_of_a_market_it_is_told_what_there_is() -> None:
 def test_what_is_no_message_of_a_market_is_refused_in_a_sentence(message: bytes) -> None:
     with pytest.raises(Transient, match=r"^VALR(.s stream)? must "):
         messages.read(message)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:00-23:59", "1969-12-31T23:59:00Z"])
+@pytest.mark.parametrize(
+    ("kind", "data", "name"),
+    [
+        ("MARKET_SUMMARY_UPDATE", SUMMARY, "created"),
+        ("NEW_TRADE", TRADE, "tradedAt"),
+        ("NEW_TRADE_BUCKET", BUCKET, "startTime"),
+    ],
+)
+def test_a_time_of_no_market_is_told(kind: str, data: dict[str, Any], name: str, at: str) -> None:
+    with pytest.raises(Transient, match="must (send messages as documented|tell times as)"):
+        messages.read(sent(kind, **data | {name: at}))
