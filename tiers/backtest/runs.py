@@ -192,16 +192,12 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     tried = registry.challenger(request.timeframe, made.name, made.version, request.symbols)
     challenger = tried if switches.neural_network_v2 else None
     served = serving(champion, challenger, tiers)
-    named = instruments.named(request.symbols)
-    params = PipelineParams.of(
-        request.timeframe,
-        closes=instruments.market_closes(request.symbols, named),
-        around_the_clock=instruments.around_the_clock(request.symbols, named),
-        cost_bps=float(request.costs.fee_bps + request.costs.slippage_bps),
-    )
-    warmup = warmup_bars(params, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
+    whole = _params(request, request.symbols)
+    warmup = warmup_bars(whole, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     blind = made.warmup_bars + served.receptive_bars
     bars, start_row = load(request, warmup=warmup[request.timeframe], shortest=blind)
+    listed = engine.listed_from(bars, start_row)
+    params = _params(request, tuple(name for name, there in zip(bars.symbols, listed, strict=True) if there))
     names = served.names(request.symbols, switches.neural_network_v2)
     models = {
         model: symbols
@@ -230,6 +226,17 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         models=models,
         switches=switches,
         evidence=evidence.of(result, bars, served.models(request.symbols, switches.neural_network_v2)),
+    )
+
+
+def _params(request: Request, symbols: tuple[str, ...]) -> PipelineParams:
+    """The parameters of a book of these symbols."""
+    named = instruments.named(symbols)
+    return PipelineParams.of(
+        request.timeframe,
+        closes=instruments.market_closes(symbols, named),
+        around_the_clock=instruments.around_the_clock(symbols, named),
+        cost_bps=float(request.costs.fee_bps + request.costs.slippage_bps),
     )
 
 

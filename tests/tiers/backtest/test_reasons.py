@@ -299,6 +299,16 @@ def test_a_symbol_without_a_bar_is_left_out_of_the_strategy_and_of_buy_and_hold(
     assert [sentence for sentence in result.reasons if sentence not in alone.reasons] == [left_out]
 
 
+def test_a_symbol_that_ended_before_the_first_decided_bar_changes_nothing_of_what_the_tiers_do() -> None:
+    bars = without(market(420, 3, seed=1), 1, slice(250, None))
+    others = {name: getattr(bars, name)[:, [0, 2]] for name in FIELDS}
+    result, alone = (of_model(each, n_seen=0) for each in (bars, replace(bars, symbols=("S00", "S02"), **others)))
+    assert result.run.equity == alone.run.equity
+    assert result.run.all_fills
+    np.testing.assert_array_equal(result.run.targets[:, [0, 2]], alone.run.targets)
+    assert any("so left out of buy and hold, too: S01." in sentence for sentence in result.reasons)
+
+
 def test_a_symbol_without_a_bar_behind_the_training_is_left_out_of_what_stands_there() -> None:
     result = of_model(without(market(420, 2, seed=1), 1, slice(340, None)), n_seen=90)
     assert result.lead.baseline.run.held[-1, 0] > 0.95

@@ -140,5 +140,5 @@ def test_what_is_no_message_of_a_market_is_refused_in_a_sentence(message: bytes)
     ],
 )
 def test_a_time_of_no_market_is_told(kind: str, data: dict[str, Any], name: str, at: str) -> None:
-    with pytest.raises(Transient, match="must (send messages as documented|tell times as)"):
+    with pytest.raises(Transient, match=r"must (send messages as documented|tell times as)"):
         messages.read(sent(kind, **data | {name: at}))
