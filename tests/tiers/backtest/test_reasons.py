@@ -300,7 +300,10 @@ def test_a_symbol_without_a_bar_is_left_out_of_the_strategy_and_of_buy_and_hold(
 
 
 def test_a_symbol_that_ended_before_the_first_decided_bar_changes_nothing_of_what_the_tiers_do() -> None:
-    bars = without(market(420, 3, seed=1), 1, slice(250, None))
+    wild = np.exp(np.cumsum(np.random.default_rng(1).normal(0.0, [0.0, 0.3, 0.0], (420, 3)), axis=0))
+    calm = market(420, 3, seed=1)
+    moved = {name: getattr(calm, name) * wild for name in ("open", "high", "low", "close")}
+    bars = without(replace(calm, **moved), 1, slice(250, None))
     others = {name: getattr(bars, name)[:, [0, 2]] for name in FIELDS}
     result, alone = (of_model(each, n_seen=0) for each in (bars, replace(bars, symbols=("S00", "S02"), **others)))
     assert result.run.equity == alone.run.equity
