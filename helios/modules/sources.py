@@ -236,7 +236,10 @@ def _stated(path: str, code: Files) -> dict[str, Any]:
         raise ModuleRefused(f"the code of {path} must be parsed within {limit}, was not") from error
     if "unparsed" in answer:
         raise ModuleRefused(f"{path} must be valid Python, {answer['unparsed']}")
-    return {name: ast.literal_eval(text) for name, text in answer["stated"].items()}
+    try:
+        return {name: ast.literal_eval(text) for name, text in answer["stated"].items()}
+    except ValueError as error:  # of a number without end, which has no literal
+        raise ModuleRefused(f"{path} must state what it states as literals, with finite numbers") from error
 
 
 def _packed(content: bytes) -> Any:

@@ -213,6 +213,7 @@ def test_what_it_needs_must_be_a_literal_too():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("VERSION = '1.0.0'\nDEPENDENCIES = {'features': 1e999}", "must state what it states as literals"),
         ("VERSION = {[]: 1}", "must state VERSION as a text like '1.4.0', was None"),
         (f"VERSION = {'+'.join(['1'] * 900)}", "must state VERSION as a text like '1.4.0', was None"),
         (f"VERSION = 0x{'f' * 5000}", "must state VERSION as a text like '1.4.0', was None"),

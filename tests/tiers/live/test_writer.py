@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from tiers.live.feed import recorder, writer
 from tiers.live.feed.depth import Noted
 from tiers.live.feed.recorder import Told
 from tiers.live.feed.writer import Writer
+from trading.models import MarketTrade
 
+pytestmark = pytest.mark.django_db
 MOMENTS = [number // 3 for number in range(600)]  # three trades at each
 BOOK = Noted(symbol="A", ts=0, sequence=1, bids=[("9", "1")], asks=[])
 
@@ -117,3 +120,14 @@ def test_at_the_end_what_cannot_be_stored_is_left(made: Writer, monkeypatch: pyt
         made.told.put(told)
     made.run()
     assert made.n_stored == 0
+
+
+def test_what_never_can_be_stored_is_left_and_what_is_behind_it_is_stored(made: Writer) -> None:
+    at = 1_767_607_200_000_000
+    clash: tuple[HeardTrade, ...] = ((at, 9.0, 1.0, "BUY", ""), (at, 9.0, 2.0, "BUY", f"{at}-0"))
+    many = tuple((at + 1 + number, 9.0, 1.0, "BUY", "") for number in range(1_000))
+    closed = Closed(symbol="A", close=at, row=None, trades=clash + many)
+    made._further.extend([closed, replace(closed, symbol="B", trades=many)])
+    made.told.put(None)
+    made.run()
+    assert set(MarketTrade.objects.values_list("symbol", flat=True)) == {"B"}

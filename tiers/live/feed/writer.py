@@ -13,7 +13,7 @@ from functools import partial
 from math import inf
 from operator import itemgetter
 
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 from loguru import logger
 
 from helios.db.failures import UNAVAILABLE
@@ -80,7 +80,7 @@ class Writer:
         return found
 
     def _store_part(self) -> bool:
-        """Store the next trades and order books; where that fails they wait, and at the end are left."""
+        """Store the next trades and order books; what cannot be now waits, and is left at the end or for good."""
         part, size = list[Closed | Noted](), 0
         while self._further and size < A_PART:
             part.append(one := self._further.popleft())
@@ -95,6 +95,8 @@ class Writer:
             else:
                 self._further.extendleft(reversed(part))
             return False
+        except DatabaseError as error:  # as two trades of one name: it never can be stored
+            logger.bind(error=error_text(error), further=len(part)).error("feed.left_out")
         return True
 
     def _stored(self, store: Callable[[], list[Event]], **what: int) -> list[Event]:
