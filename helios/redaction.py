@@ -24,7 +24,7 @@ _NAMED_SECRET = re.compile(
     r"""(["']?\s*[:=]\s*["']?)((?:bearer|token|basic)\s+)?[^\s"',;&}\\]+"""
 )
 _BEARER = re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}")
-_API_KEY = re.compile(r"\bsk-[\w-]{16,}")
+_API_KEY = re.compile(r"\bsk-[\w-]{16,}|\bhelios_[\w-]{40,}")
 
 Redactor = Callable[[str], str]
 

@@ -29,7 +29,7 @@ PLAIN = (
         rf"\1\2{MASK}",
     ),
     (re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}"), rf"\1 {MASK}"),
-    (re.compile(r"\bsk-[\w-]{16,}"), MASK),
+    (re.compile(r"\bsk-[\w-]{16,}|\bhelios_[\w-]{40,}"), MASK),
 )
 PIECES = (
     "://",
@@ -51,6 +51,7 @@ PIECES = (
     "api_",
     "Bearer ",
     "sk-",
+    "helios_",
     "x" * 9,
 )
 
@@ -89,6 +90,7 @@ def test_a_secret_that_is_no_utf8_and_one_that_is_no_url_break_no_log(tmp_path: 
         ("http://127.0.0.1:8000/users/me@example.com", "http://127.0.0.1:8000/users/me@example.com"),
         ('{"a":"redis://:x@h","b":"c@d"}', '{"a":"redis://:***@h","b":"c@d"}'),
         (f"key sk-{'a1B2' * 6} ends", "key *** ends"),
+        (f"GET /api/books/helios_{'a1B-' * 11}/ as helios_worker", "GET /api/books/***/ as helios_worker"),
         ("GET /x?token=abc&n=1", "GET /x?token=***&n=1"),
         ("max_tokens is 12 and secrets are safe", "max_tokens is 12 and secrets are safe"),
         ("unix:///run/valkey.sock?db=0", "unix:///run/valkey.sock?db=0"),

@@ -60,7 +60,7 @@ WITH written AS (
     WHERE (kept.open, kept.high, kept.low, kept.close)
         IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close)
         OR kept.volume IS DISTINCT FROM excluded.volume
-        AND coalesce(abs(kept.volume - excluded.volume) > 1e-9 * abs(excluded.volume), true)
+        AND coalesce(abs(kept.volume - excluded.volume) > 1e-9 * greatest(abs(excluded.volume), 1e-290), true)
     RETURNING symbol, timeframe, bar_ts, revision
 ), replaced AS (
     INSERT INTO bar_corrections ({_COLUMNS}, revision)

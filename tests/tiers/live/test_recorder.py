@@ -78,3 +78,9 @@ def test_what_is_stored_twice_is_once_and_a_correction_raises_its_revision() -> 
         recorder.write([told("A", row)], "test")
     (bar,) = MarketOHLC.objects.all()
     assert (bar.revision, bar.volume) == (1, 4.0)
+
+
+def test_a_volume_next_to_nothing_corrects_one_that_is_stored() -> None:
+    for volume in (3.0, 5e-324):
+        recorder.write([told("A", (*GOOD[:4], volume))], "test")
+    assert list(MarketOHLC.objects.values_list("volume", "revision")) == [(5e-324, 1)]

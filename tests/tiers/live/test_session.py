@@ -7,8 +7,10 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import close_old_connections
@@ -30,6 +32,7 @@ from trading.market.calendars import calendar
 from trading.market.gaps import Gap
 from trading.market.timestamps import microseconds, moment
 from trading.models import FeedCoverage, MarketGap, MarketOHLC, OrderBookSnapshot
+from trading.venues.streaming import Ticker
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market
 from trading.venues.valr.stream import Stream
@@ -42,6 +45,16 @@ def session() -> Iterator[Session]:
     with StandIn({("BTC", "ZAR"): Tape()}) as venue, Client(venue.url) as client:
         market = Market(client)
         yield Session(market, Stream(venue.url), list(market.pairs([]).values()), relay.bus())
+
+
+@dataclass
+class Reading:
+    """A line that says just this, whatever it is sent."""
+
+    says: list[Any]
+
+    def read(self, _: bytes) -> list[Any]:
+        return self.says
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> threading.Event:
@@ -171,6 +184,10 @@ def test_the_state_of_a_market_is_told_further_now_and_then(session: Session) ->
     heard.summary("BTCZAR", start + timedelta(days=1), bidPrice="1")  # of later than now
     session.now_us = lambda: microseconds(start) + 60_000_000
     session._heard(line, sent.pop().encode())
+    odd = Ticker(
+        code="BTCZAR", at=-(10**18), bid=None, ask=None, last=None, mark=None, high=None, low=None, volume=0, change=0
+    )
+    session._heard(Reading([odd]), b"")  # of a time that has no name: a message like one that cannot be read
     told = [session._told.get() for _ in range(session._told.qsize())]
     assert all(isinstance(one, TickerEvent) for one in told)
     assert [(one.symbol, one.bid, one.ask) for one in told] == [

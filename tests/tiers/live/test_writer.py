@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db import DataError
 
 from helios.errors import Transient
 from helios.events.bus import Event
@@ -131,3 +132,21 @@ def test_what_never_can_be_stored_is_left_and_what_is_behind_it_is_stored(made: 
     made.told.put(None)
     made.run()
     assert set(MarketTrade.objects.values_list("symbol", flat=True)) == {"B"}
+
+
+def test_a_bar_that_never_can_be_stored_keeps_no_other_from_being_stored(
+    made: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[int] = []
+
+    def write(found: list[Told], _: str) -> list[Event]:
+        if any(one.closed.close == 3 for one in found):
+            raise DataError("value out of range")
+        stored.extend(one.closed.close for one in found)
+        return []
+
+    monkeypatch.setattr(recorder, "write", write)
+    for told in (*(bar(close, []) for close in range(1, 8)), None):
+        made.told.put(told)
+    made.run()
+    assert stored == [1, 2, 4, 5, 6, 7]

@@ -132,6 +132,7 @@ def test_calls_go_at_the_pace_of_the_exchange() -> None:
             "must tell bars by their beginnings, was 2026-01-05T15:01:00.0",
         ),
         ((200, [[10**18, *GOOD[1:]]]), Transient, "must tell times in milliseconds"),
+        ((200, [[253402300740000, *GOOD[1:]]]), Transient, "must tell times in milliseconds"),  # the year 9999
         ((200, b"[" * 900 + b"]" * 900), Transient, "^BINANCE "),
         ((200, b" " * (bounded.LARGEST + 1)), Transient, "the answer must have 16 MiB at most"),
     ],

@@ -20,7 +20,7 @@ from functools import partial
 from math import inf
 
 import numpy as np
-from django.db import close_old_connections, transaction
+from django.db import DatabaseError, close_old_connections, transaction
 from loguru import logger
 
 from helios import events
@@ -39,6 +39,7 @@ from trading.market.instruments import ensure_instrument
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timestamps import microseconds, moment
 from trading.models import FeedCoverage
+from trading.venues.answers import UNREAD
 from trading.venues.base import MarketData, Pair
 from trading.venues.streaming import SILENT_S, Bucket, Depth, Message, Stream, Ticker
 
@@ -155,15 +156,13 @@ class Session:
 
     def _heard(self, line: Stream, message: bytes) -> None:
         try:
-            found = line.read(message)
-        except Transient as error:  # what it told is missed: the venue's bar, or a request, shows it
+            for each in line.read(message):
+                if each.code in self._minutes:
+                    self._learn_of(each)
+        except (Transient, *UNREAD) as error:  # what it told is missed: the venue's bar, or a request, shows it
             self._unread += 1
             if now_and_then(self._unread):
                 logger.bind(error=error_text(error), n=self._unread).warning("feed.unreadable")
-            return
-        for each in found:
-            if each.code in self._minutes:
-                self._learn_of(each)
 
     def _learn_of(self, found: Message) -> None:
         minutes = self._minutes[found.code]
@@ -296,7 +295,7 @@ class Session:
             found = None
             try:
                 found = repair.repair(self.venue, pairs[code], after, until, now=self._now())
-            except (HeliosError, *UNAVAILABLE) as error:
+            except (HeliosError, DatabaseError, *UNREAD) as error:  # of a venue's words, or of a database that is away
                 logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")
                 close_old_connections()
             loop.call_soon_threadsafe(self._repaired, code, after, found)

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -56,7 +56,7 @@ class Writer:
             told = self._gathered(again - time.monotonic()) if more else []
             more = more and None not in told
             closed = [one for one in told if isinstance(one, Told)]
-            stored = self._stored(partial(recorder.write, closed, self.source), bars=len(closed)) if closed else []
+            stored = self._stored(closed) if closed else []
             self.n_stored += len(stored)
             if published := [*(one for one in told if isinstance(one, Event)), *stored]:
                 self._publish(published)
@@ -99,18 +99,23 @@ class Writer:
             logger.bind(error=error_text(error), further=len(part)).error("feed.left_out")
         return True
 
-    def _stored(self, store: Callable[[], list[Event]], **what: int) -> list[Event]:
-        """Try until it is stored, or until the end: then the next process asks for it."""
+    def _stored(self, closed: Sequence[Told]) -> list[Event]:
+        """Try until they are stored, or until the end: then the next process asks for them. What cannot be is left."""
         pause_s = 0.1
         while True:
             try:
-                return store()
+                return recorder.write(closed, self.source)
             except (Transient, *UNAVAILABLE) as error:
-                logger.bind(error=error_text(error), **what).warning("feed.not_stored")
+                logger.bind(error=error_text(error), bars=len(closed)).warning("feed.not_stored")
                 close_old_connections()
                 if self.ending.wait(pause_s):
                     return []
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            except DatabaseError as error:
+                if half := len(closed) // 2:
+                    return [*self._stored(closed[:half]), *self._stored(closed[half:])]
+                logger.bind(error=error_text(error), bars=1).error("feed.left_out")
+                return []
 
     def _publish(self, events: list[Event]) -> None:
         """Tell who follows the market; what the bus is not told is in the table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, 
 from trading.venues.base import Pair
 from trading.venues.ccxt.client import Client
 from trading.venues.rest import OfClient, ahead_s
-from trading.venues.streaming import Depth, Offer
+from trading.venues.streaming import YEARS, Depth, Offer
 
 USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
 SECOND: Final = timedelta(seconds=1)
@@ -164,10 +165,11 @@ class Market(OfClient):
         return start + length, open_, high, low, close, volume
 
     def _moment(self, milliseconds: Any) -> datetime:
-        try:
-            return _EPOCH + timedelta(milliseconds=milliseconds)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise Transient(f"{self.name} must tell times in milliseconds, was {shown(milliseconds)!r}") from error
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            found = _EPOCH + timedelta(milliseconds=milliseconds)
+            if found.year in YEARS:
+                return found
+        raise Transient(f"{self.name} must tell times in milliseconds, was {shown(milliseconds)!r}")
 
 
 def _offer(told: Answers, level: Any) -> Offer:
