@@ -154,6 +154,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("api_token", "no body", "--role", "viewer"),
     ("ensure_admin", "--nonsense"),
     ("roles", "--nonsense"),
+    ("features", "--nonsense"),
     ("sentinel", "nonsense"),
     ("list_data", "--nonsense"),
 ]
