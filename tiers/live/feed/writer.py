@@ -26,8 +26,8 @@ from tiers.live.feed.recorder import Told
 
 LONGEST_PAUSE_S = 30.0
 AT_ONCE = 1_000  # that wait to be stored, in one transaction
-QUIET_S = 0.003  # in which nothing more came: the bars of a minute come together, and are stored faster together
-GATHERED_S = 0.012
+QUIET_S = 0.005  # in which nothing more came: the bars of a minute come together, and are stored faster together
+GATHERED_S = 0.02
 A_PART = 1_000  # trades and offers; some 15 ms, which a bar may have to wait for
 LATER_S = 5.0  # before a part that could not be stored is tried again
 MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
