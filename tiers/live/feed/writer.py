@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
@@ -10,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import inf
 from operator import itemgetter
 
 from django.db import DatabaseError, close_old_connections
@@ -70,13 +68,15 @@ class Writer:
 
         Waits for it, but no longer than the pause before what is to be stored without haste.
         """
-        found: list[Told | Noted | Event | None] = []
-        wait_s, until = (max(0.0, pause_s) if self._further else None), inf
-        with contextlib.suppress(queue.Empty):
-            while len(found) < AT_ONCE and (not found or found[-1] is not None):
-                found.append(self.told.get(timeout=wait_s))
-                until = min(until, time.monotonic() + GATHERED_S)
-                wait_s = max(0.0, min(QUIET_S, until - time.monotonic()))
+        try:
+            found = [self.told.get(timeout=max(0.0, pause_s) if self._further else None)]
+        except queue.Empty:
+            return []
+        until, n = time.monotonic() + GATHERED_S, -1
+        while n != (n := self.told.qsize()) and n < AT_ONCE and time.monotonic() < until:
+            time.sleep(QUIET_S)  # asleep: woken by each it would take the interpreter from who hears them
+        while found[-1] is not None and len(found) < AT_ONCE and not self.told.empty():
+            found.append(self.told.get())
         return found
 
     def _store_part(self) -> bool:
