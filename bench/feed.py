@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.market import MINUTE, N_LISTED, START, bucket, emptied, row, trade
 
-ROUNDS, TRADES, PAUSE_S = 20, 24_000, 0.5  # minutes, trades of all pairs in one, and what each bar may take at most
+ROUNDS, TRADES, PAUSE_S = 21, 24_000, 0.5  # minutes, trades of all pairs in one, and what each bar may take at most
 Bar = tuple[int, datetime]  # the number of its pair, and its close
 
 
@@ -27,8 +27,9 @@ def measure() -> list[dict[str, Any]]:
     sent: dict[Bar, float] = {}
     emptied(lambda: sent.update(asyncio.run(_hear(told, clock, stored))))
     venue.join(60)
-    took = [1e3 * (stored[bar] - at) for bar, at in sent.items()]
-    work = f"the bars of a minute of {N_LISTED} pairs, from the venue's socket -> committed, p99"
+    first = min(close for _, close in sent)  # of a process that has stored nothing yet
+    took = [1e3 * (stored[bar] - at) for bar, at in sent.items() if bar[1] > first]
+    work = f"a minute's bars of {N_LISTED} pairs, the venue's socket -> committed, p99 behind the first minute"
     found = row(work, float(np.quantile(took, 0.99)), "ms", "", None, "<= 50 ms")
     return [{**found, "detail": {f"p{part}_ms": float(np.percentile(took, part)) for part in (1, 50, 90, 100)}}]
 
