@@ -138,6 +138,7 @@ def _write(told: list[Any]) -> None:
     from tiers.live.feed import recorder  # noqa: PLC0415
 
     recorder.write(told, "bench")
+    recorder.write_known(told, "bench")
     if further := [one.closed for one in told if one.closed.trades]:
         recorder.write_further(further)
 

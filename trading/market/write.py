@@ -264,7 +264,7 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
     data, n_rows = wire.encode(part, source)
     if not kept:
         _copy(cursor, "market_ohlc", data)
-        written, inserted, corrected = _spans(part), n_rows, 0
+        written, inserted, corrected = _spans(part) if known else [], n_rows, 0
     else:
         cursor.execute(_STAGE)
         _copy(cursor, "market_ohlc_incoming", data)

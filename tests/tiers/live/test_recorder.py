@@ -24,18 +24,20 @@ def told(symbol: str, row: Row | None, *, close: int = T, higher: list[Higher] |
     return Told(closed=Closed(symbol=symbol, close=close, row=row), higher=higher or [], until=close)
 
 
-def test_minutes_higher_bars_and_how_far_is_known_are_stored_together() -> None:
-    recorder.write(
-        [
-            told("A", GOOD, higher=[Higher(timeframe="5m", close=T, n=1)]),
-            told("B", None),
-            told("C", GOOD, close=T - MINUTE),
-            told("C", GOOD),
-        ],
-        "test",
-    )
-    bars = sorted(MarketOHLC.objects.values_list("symbol", "timeframe", "bar_ts__minute"))
-    assert bars == [("A", "1m", 0), ("A", "5m", 0), ("C", "1m", 0), ("C", "1m", 59)]
+def test_minutes_are_stored_and_known_with_the_bars_above_them() -> None:
+    """Who is killed in between is followed by a process that asks for what is not known."""
+    heard = [
+        told("A", GOOD, higher=[Higher(timeframe="5m", close=T, n=1)]),
+        told("B", None),
+        told("C", GOOD, close=T - MINUTE),
+        told("C", GOOD),
+    ]
+    recorder.write(heard, "test")
+    bars = MarketOHLC.objects.values_list("symbol", "timeframe", "bar_ts__minute")
+    assert sorted(bars) == [("A", "1m", 0), ("C", "1m", 0), ("C", "1m", 59)]
+    assert not FeedCoverage.objects.exists()
+    recorder.write_known(heard, "test")
+    assert sorted(bars.all()) == [("A", "1m", 0), ("A", "5m", 0), ("C", "1m", 0), ("C", "1m", 59)]
     assert {(one.symbol, one.until) for one in FeedCoverage.objects.all()} == {(s, moment(T)) for s in "ABC"}
 
 
@@ -45,7 +47,7 @@ def test_a_higher_bar_is_made_of_the_minutes_that_are_stored_now() -> None:
         recorder.write([told("A", (10.0 + k, 20.0, 9.0, 11.0 + k, 0.1), close=T - k * MINUTE)], "test")
     MarketOHLC.objects.filter(bar_ts=moment(T - 2 * MINUTE)).update(high=99.0, volume=18.0)
     higher = [Higher(timeframe="5m", close=T, n=4), Higher(timeframe="15m", close=T, n=5)]
-    events = recorder.write([told("A", None, higher=higher)], "test")
+    events = recorder.write_known([told("A", None, higher=higher)], "test")
     (bar,) = MarketOHLC.objects.exclude(timeframe="1m")
     row = (bar.open, bar.high, bar.low, bar.close, bar.volume)
     assert (bar.timeframe, row) == ("5m", (13.0, 99.0, 9.0, 11.0, 0.1 + 18.0 + 0.1 + 0.1))

@@ -255,6 +255,6 @@ def test_no_higher_bar_holds_what_the_venue_keeps_nothing_of(session: Session) -
     told = [session._told.get() for _ in range(session._told.qsize())]
     minutes = [Closed(symbol="VALR:BTC-ZAR", close=close, row=row) for close, row in rows.items()]
     recorder.write([recorder.Told(closed=each, higher=[], until=each.close) for each in minutes], "valr:buckets")
-    recorder.write([each for each in told if isinstance(each, recorder.Told)], "valr:stream")
+    recorder.write_known([each for each in told if isinstance(each, recorder.Told)], "valr:stream")
     stored = MarketOHLC.objects.filter(timeframe__in=["15m", "1h"]).order_by("bar_ts")
     assert [(bar.timeframe, bar.bar_ts) for bar in stored] == [("15m", midday + k * 15 * minute) for k in (3, 4)]

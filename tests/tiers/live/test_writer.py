@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -41,23 +42,24 @@ def bar(close: int, moments: list[int] = MOMENTS) -> Told:
 
 
 def stored_by(made: Writer, monkeypatch: pytest.MonkeyPatch, coming: dict[int, list[Any]]) -> list[list[Any]]:
-    """What is stored at once, bars by their close and what is behind them by its negative or as it is.
+    """What is stored at once: bars by their close, what is above them by its tenfold, what is behind by its negative.
 
-    `coming` is told while that bar, or what is behind it, is stored.
+    `coming` is told while that is stored.
     """
     stored: list[list[Any]] = []
 
     def store(which: list[Any]) -> None:
-        stored.append(which)
+        if which:
+            stored.append(which)
         for each in which:
             for told in coming.pop(each, []):
                 made.told.put(told)
 
-    def write(found: list[Told], _: str) -> list[Event]:
-        store([one.closed.close for one in found])
-        return []
+    def bars(times: int) -> Callable[[list[Told], str], list[Event]]:
+        return lambda found, _: store([times * one.closed.close for one in found]) or []
 
-    monkeypatch.setattr(recorder, "write", write)
+    monkeypatch.setattr(recorder, "write", bars(1))
+    monkeypatch.setattr(recorder, "write_known", bars(10))
     behind = lambda found: store([-one.close if isinstance(one, Closed) else "book" for one in found])  # noqa: E731
     monkeypatch.setattr(recorder, "write_further", behind)
     made.run()
@@ -70,7 +72,32 @@ def test_no_bar_waits_for_more_than_a_part_of_what_nobody_waits_for(
     for told in (bar(1), BOOK, bar(2), bar(3)):
         made.told.put(told)
     stored = stored_by(made, monkeypatch, {1: [bar(4)], -1: [bar(5), None]})
-    assert stored == [[1, 2, 3], [4], [-1, -2], [5], [-3, "book", -4], [-5]]
+    assert stored == [[1, 2, 3], [4], [10, 20, 30, 40], ["book", -1, -2], [5], [50], [-3, -4], [-5]]
+
+
+@pytest.mark.parametrize("failing", ["write", "write_known"])
+def test_behind_what_is_not_stored_at_the_end_nothing_is_known(
+    made: Writer, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    known: list[int] = []
+
+    def fail(found: list[Told], _: str) -> list[Event]:
+        if any(one.closed.close == 1 for one in found):
+            made.told.put(bar(2))
+            made.told.put(None)
+            made.ending.set()
+            raise Transient("the database is away")
+        return [] if failing == "write" else know(found, _)
+
+    def know(found: list[Told], _: str) -> list[Event]:
+        known.extend(one.closed.close for one in found)
+        return []
+
+    monkeypatch.setattr(recorder, "write_known", know)
+    monkeypatch.setattr(recorder, failing, fail)
+    made.told.put(bar(1))
+    made.run()
+    assert known == []
 
 
 def test_a_minute_of_very_many_trades_is_cut_between_moments() -> None:
@@ -93,6 +120,7 @@ def test_bars_go_on_while_what_is_behind_them_cannot_be_stored(made: Writer, mon
         stored.append([-one.close for one in found])
 
     monkeypatch.setattr(recorder, "write", lambda found, _: stored.append([one.closed.close for one in found]) or [])
+    monkeypatch.setattr(recorder, "write_known", lambda *_: [])
     monkeypatch.setattr(recorder, "write_further", write_further)
     running = threading.Thread(target=made.run)
     running.start()
@@ -146,6 +174,7 @@ def test_a_bar_that_never_can_be_stored_keeps_no_other_from_being_stored(
         return []
 
     monkeypatch.setattr(recorder, "write", write)
+    monkeypatch.setattr(recorder, "write_known", lambda *_: [])
     for told in (*(bar(close, []) for close in range(1, 8)), None):
         made.told.put(told)
     made.run()

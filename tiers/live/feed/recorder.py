@@ -1,4 +1,4 @@
-"""A stream's closed minutes on their way into the market table, by COPY: bars first, then what nobody waits for."""
+"""A stream's closed minutes on their way into the market table, by COPY: bars, those above them, and what is behind."""
 
 from __future__ import annotations
 
@@ -55,28 +55,29 @@ class Told:
 
 
 def write(told: Sequence[Told], source: str) -> list[Event]:
-    """Store minutes with their higher bars, and how far each is known; all or nothing.
-
-    A higher bar is made of the minutes that are stored, whoever has corrected one of them. Returns what the event bus
-    is to tell of them.
-    """
+    """Store minutes, all or nothing; `write_known` belongs behind it. Returns what the event bus is to tell of them."""
     rows: _Rows = defaultdict(dict)
     for one in told:
         if one.closed.row is not None:
             rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
-    minutes = _batches(rows)
     with breaker(DATABASE), transaction.atomic():
-        market.lock_bars(minutes, also=[one.closed.symbol for one in told])
-        market.upsert_bars(minutes, source)
+        market.upsert_bars(_batches(rows), source)
+    return _events(rows)
+
+
+def write_known(told: Sequence[Told], source: str) -> list[Event]:
+    """Store the bars above minutes that are stored, and how far each symbol is known; all or nothing.
+
+    A higher bar is made of the minutes that are stored, whoever has corrected one of them. Whoever ends before is
+    followed by a process that asks for the minutes anew, and makes these bars of them. Returns as `write`.
+    """
+    until = {one.closed.symbol: one.until for one in told}
+    with breaker(DATABASE), transaction.atomic():
+        market.lock_bars([], also=until)
         higher = _higher(told)
         market.upsert_bars(_batches(higher), source)
-        cover({one.closed.symbol: one.until for one in told})
-    return [
-        bar_event(symbol, timeframe, close, row)
-        for (symbol, timeframe), closes in (*rows.items(), *higher.items())
-        for close, row in closes.items()
-        if sane(row)
-    ]
+        cover(until)
+    return _events(higher)
 
 
 def write_further(further: Sequence[Closed | Noted]) -> None:
@@ -84,6 +85,15 @@ def write_further(further: Sequence[Closed | Noted]) -> None:
     with breaker(DATABASE), transaction.atomic():
         _write_trades([one for one in further if isinstance(one, Closed)])
         _write_books([one for one in further if isinstance(one, Noted)])
+
+
+def _events(rows: _Rows) -> list[Event]:
+    return [
+        bar_event(symbol, timeframe, close, row)
+        for (symbol, timeframe), closes in rows.items()
+        for close, row in closes.items()
+        if sane(row)
+    ]
 
 
 def bar_event(symbol: str, timeframe: str, close: int, row: Row) -> Event:

@@ -86,7 +86,9 @@ class Session:
 
     def __post_init__(self) -> None:
         source = self.venue.source(self.pairs[0]) if self.stream is None else self.stream.source
-        self._writer = Writer(bus=self.bus, source=source, told=self._told, ending=self._ending)
+        self._writer = Writer(
+            bus=self.bus, source=source, n_pairs=len(self.pairs), told=self._told, ending=self._ending
+        )
 
     @property
     def n_stored(self) -> int:

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
@@ -26,6 +26,7 @@ LONGEST_PAUSE_S = 30.0
 AT_ONCE = 1_000  # that wait to be stored, in one transaction
 QUIET_S = 0.005  # in which nothing more came: the bars of a minute come together, and are stored faster together
 GATHERED_S = 0.02
+LOOK_S = 0.001
 A_PART = 1_000  # trades and offers; some 15 ms, which a bar may have to wait for
 LATER_S = 5.0  # before a part that could not be stored is tried again
 MOST_WAITING = 2_000  # behind which the trades of further minutes are not kept
@@ -37,9 +38,11 @@ class Writer:
 
     bus: Bus
     source: str  # of the bars
+    n_pairs: int = AT_ONCE  # whose bars come together
     told: queue.SimpleQueue[Told | Noted | Event | None] = field(default_factory=queue.SimpleQueue)
     ending: threading.Event = field(default_factory=threading.Event)
     n_stored: int = 0  # bars so far
+    _unknown: list[Told] = field(default_factory=list)  # stored, but for the bars above and how far all is known
     _further: deque[Closed | Noted] = field(default_factory=partial(deque, maxlen=2 * MOST_WAITING))  # behind bars
 
     @property
@@ -48,19 +51,25 @@ class Writer:
         return self.told.qsize() + len(self._further) > MOST_WAITING
 
     def run(self) -> None:
-        """Store what closes, and in parts, while nothing closes, the trades and order books, which nobody waits for."""
+        """Store what closes, then the bars above it, and in parts, while nothing closes, the trades and order books."""
+        self._store(recorder.write_known, [])  # so that the first minute waits for no connection
         more, again = True, 0.0  # when a part that could not be stored is tried again, by the monotonic clock
         while more or self._further:
             told = self._gathered(again - time.monotonic()) if more else []
             more = more and None not in told
             closed = [one for one in told if isinstance(one, Told)]
-            stored = self._stored(closed) if closed else []
-            self.n_stored += len(stored)
-            if published := [*(one for one in told if isinstance(one, Event)), *stored]:
-                self._publish(published)
-            self._further.extend(part for one in closed for part in _parts(one.closed))
+            if closed and not self._store(recorder.write, closed):
+                return
+            self._unknown += closed
             self._further.extend(one for one in told if isinstance(one, Noted))
-            if self._further and (not more or (self.told.empty() and time.monotonic() >= again)):
+            if published := [one for one in told if isinstance(one, Event)]:
+                self._publish(published)
+            if self._unknown and (not more or self.told.empty() or len(self._unknown) > AT_ONCE):
+                if not self._store(recorder.write_known, self._unknown):
+                    return
+                self._further.extend(part for one in self._unknown for part in _parts(one.closed))
+                self._unknown = []
+            elif self._further and (not more or (self.told.empty() and time.monotonic() >= again)):
                 again = 0.0 if self._store_part() else time.monotonic() + LATER_S
 
     def _gathered(self, pause_s: float) -> list[Told | Noted | Event | None]:
@@ -72,9 +81,13 @@ class Writer:
             found = [self.told.get(timeout=max(0.0, pause_s) if self._further else None)]
         except queue.Empty:
             return []
-        until, n = time.monotonic() + GATHERED_S, -1
-        while n != (n := self.told.qsize()) and n < AT_ONCE and time.monotonic() < until:
-            time.sleep(QUIET_S)  # asleep: woken by each it would take the interpreter from who hears them
+        begun = heard = now = time.monotonic()
+        n = 0
+        while n + 1 < self.n_pairs and now < min(begun + GATHERED_S, heard + QUIET_S):
+            time.sleep(LOOK_S)  # asleep: woken by each it would take the interpreter from who hears them
+            now = time.monotonic()
+            if n != (n := self.told.qsize()):
+                heard = now
         while found[-1] is not None and len(found) < AT_ONCE and not self.told.empty():
             found.append(self.told.get())
         return found
@@ -99,23 +112,31 @@ class Writer:
             logger.bind(error=error_text(error), further=len(part)).error("feed.left_out")
         return True
 
-    def _stored(self, closed: Sequence[Told]) -> list[Event]:
-        """Try until they are stored, or until the end: then the next process asks for them. What cannot be is left."""
+    def _store(self, write: Callable[[Sequence[Told], str], list[Event]], closed: Sequence[Told]) -> bool:
+        """Try until they are stored, and tell them; what cannot be is left. False at the end: the next process asks.
+
+        Nothing that comes later may be stored then: how far a symbol is known would pass over them.
+        """
         pause_s = 0.1
         while True:
             try:
-                return recorder.write(closed, self.source)
+                stored = write(closed, self.source)
             except (Transient, *UNAVAILABLE) as error:
                 logger.bind(error=error_text(error), bars=len(closed)).warning("feed.not_stored")
                 close_old_connections()
                 if self.ending.wait(pause_s):
-                    return []
+                    return False
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             except DatabaseError as error:
                 if half := len(closed) // 2:
-                    return [*self._stored(closed[:half]), *self._stored(closed[half:])]
+                    return all([self._store(write, closed[:half]), self._store(write, closed[half:])])
                 logger.bind(error=error_text(error), bars=1).error("feed.left_out")
-                return []
+                return True
+            else:
+                self.n_stored += len(stored)
+                if stored:
+                    self._publish(stored)
+                return True
 
     def _publish(self, events: list[Event]) -> None:
         """Tell who follows the market; what the bus is not told is in the table."""
