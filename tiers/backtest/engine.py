@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from tiers.backtest.pace import Pace, of_bars
 from tiers.backtest.shipped import BUILT_IN
 from tiers.backtest.trades import Reduction, flat_to_flat, with_open
 from tiers.backtest.weights_decider import WeightsDecider
-from tiers.contracts import FIELDS, Bars, BarsByTimeframe, BoolArray, FloatArray, Switches, TimeArray
+from tiers.contracts import Bars, BarsByTimeframe, BoolArray, FloatArray, Switches, TimeArray
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Model, Tiers
@@ -135,19 +134,24 @@ def run_helios(
     timeframes that the tiers look at. `compared`: class frequencies go through the same tiers, too, where the models
     have cards that tell them. Where the models have seen some of the bars, those behind them are run anew, by an
     account that begins with the cash of the start (`Result.unseen`): what grew on seen bars is in no figure that leads.
-    Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue. A symbol that has no
-    bar among those that are decided on is left out: nothing of it sets a limit, or is seen by an analyst.
+    Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue.
     """
     _check(bars, config)
     served = model if isinstance(model, ServingModels) else ServingModels(champion=model)
-    asked = partial(_prepared, bars, longer or {}, served, params=params, switches=switches, tiers=tiers)
-    made = asked(config.start_row, progress)
+    history = prepare(
+        {name: adjusted(each) for name, each in {bars.timeframe: bars, **(longer or {})}.items()},
+        served,
+        params=params,
+        switches=switches,
+        start_row=config.start_row,
+        progress=progress,
+        tiers=tiers,
+    )
+    made = partial(_of_tiers, bars, history, served, params=params, switches=switches, tiers=tiers)
     seen = _n_seen(bars.ts[config.start_row :], config.trained_until)
     if not 0 < seen <= bars.n_bars - config.start_row - MIN_UNSEEN_BARS:
         return made(config, progress, compared=compared)
-    behind = config.start_row + seen
-    alike = bool((listed_from(bars, config.start_row) == listed_from(bars, behind)).all())
-    anew = (made if alike else asked(behind, silent))(replace(config, start_row=behind), silent, compared=compared)
+    anew = made(replace(config, start_row=config.start_row + seen), silent, compared=compared)
     whole = made(config, progress)
     stopped = reasons.beside("With bars seen in training", reasons.of_states(whole.run))
     return replace(whole, unseen=replace(anew, reasons=(*anew.reasons, *stopped)))
@@ -156,40 +160,6 @@ def run_helios(
 def listed_from(bars: Bars, start_row: int) -> BoolArray:
     """(n_symbols,) whether a symbol has a bar from that row on."""
     return np.asarray(np.isfinite(bars.close[start_row:]).any(axis=0))
-
-
-def _prepared(
-    bars: Bars,
-    longer: BarsByTimeframe,
-    served: ServingModels,
-    start_row: int,
-    progress: Progress,
-    *,
-    params: PipelineParams,
-    switches: Switches,
-    tiers: Tiers,
-) -> Callable[..., Result]:
-    """The tiers, which do not see the symbols that have no bar from that row on."""
-    kept = listed_from(bars, start_row)
-    seen = {name: _blank(each, ~kept) for name, each in {bars.timeframe: bars, **longer}.items()}
-    history = prepare(
-        {name: adjusted(each) for name, each in seen.items()},
-        served,
-        params=params,
-        switches=switches,
-        start_row=start_row,
-        progress=progress,
-        tiers=tiers,
-    )
-    return partial(_of_tiers, seen[bars.timeframe], history, served, params=params, switches=switches, tiers=tiers)
-
-
-def _blank(bars: Bars, columns: BoolArray) -> Bars:
-    """The bars without any of these symbols."""
-    if not columns.any():
-        return bars
-    values: dict[str, Any] = {name: np.where(columns, np.nan, getattr(bars, name)) for name in FIELDS}
-    return replace(bars, **values)
 
 
 def _of_tiers(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import compress
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from tiers.contracts import (
     TargetWeights,
     TradingState,
 )
+from tiers.contracts.ended import ended
 from tiers.contracts.errors import DataError
 from trading.books.accounting import ZERO, Account, Booked, Fill, OpenOrder, exact
 from trading.market.actions import Action
@@ -173,6 +175,7 @@ class _Simulation:
         "actions",
         "bars",
         "costs",
+        "ended",
         "peak",
         "present",
         "prices",
@@ -191,7 +194,7 @@ class _Simulation:
         shape = (bars.n_bars - start_row, bars.n_symbols)
         self.bars, self.costs, self.steps, self.start_row = bars, costs, steps, start_row
         self.times = utc_times(bars.ts)
-        self.present = np.isfinite(bars.close)
+        self.present, self.ended = np.isfinite(bars.close), ended(bars)
         self.actions = actions_by_row(bars)
         self.account = Account(initial.cash)
         self.peak, self.state = initial.cash, initial.state
@@ -297,6 +300,7 @@ class _Simulation:
             quantity=tuple(self.account.quantity(symbol) for symbol in symbols),
             price=tuple(self.prices.get(symbol) for symbol in symbols),
             tradable=self.present[row],
+            ended=frozenset(compress(symbols, self.ended[row])),
             state=self.state,
             waiting={o.symbol: o.signed_quantity for o in self.waiting if o.bar_ts >= bar_ts - LONGEST_CLOSURE},
         )

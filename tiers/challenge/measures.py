@@ -38,7 +38,8 @@ SELECT d.arm, c.book_id, d.cycle_id, d.symbol, c.timeframe, d.bar_ts, d.shadow, 
        (b.fee_bps + b.slippage_bps)::float8 AS cost_bps,
        coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar, markets.both,
        own.close IS NOT NULL OR EXISTS (SELECT FROM market_ohlc e
-           WHERE e.symbol = d.symbol AND e.timeframe = c.timeframe AND e.bar_ts < d.bar_ts) AS listed
+           WHERE e.symbol = d.symbol AND e.timeframe = c.timeframe AND e.bar_ts < d.bar_ts
+           AND e.bar_ts >= d.bar_ts - interval '7 days') AS listed
 FROM rollout_decisions d
 JOIN pipeline_cycles c ON c.id = d.cycle_id
 JOIN portfolio_state b ON b.id = c.book_id
@@ -101,7 +102,7 @@ class Decision:
     n_rejected: int
     calendar: str | None  # None: nobody described the instrument
     both: bool  # coins and stocks are in the book
-    listed: bool  # it has had a bar
+    listed: bool  # it has had a bar within a week
 
 
 class Measures:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from tiers.contracts import (
+    BookView,
     BoolArray,
     Denial,
     FloatArray,
@@ -22,6 +23,7 @@ from tiers.contracts import (
     VolatilityForecast,
     tail,
 )
+from tiers.contracts.ended import most_in_all
 from tiers.contracts.parameters import PortfolioParams, RiskParams
 from tiers.contracts.weights import quantised
 from trading.enums import SEVERITY
@@ -91,7 +93,7 @@ def targets(
     *,
     risk: RiskDecision,
     returns: FloatArray,
-    tradable: BoolArray,
+    book: BookView,
     params: PortfolioParams,
     refused: Sequence[Denial] = (),
 ) -> TargetWeights:
@@ -104,12 +106,13 @@ def targets(
     """
     if risk.state is TradingState.HALTED:
         return champion
-    mine = mask(champion.symbols, served) & tradable
+    mine = mask(champion.symbols, served) & book.tradable
     wanted = np.where(mine, _inside(challenger, champion.previous, risk, params.min_weight_change), champion.weights)
     said = denials(champion.denials, refused, served)
     if np.array_equal(wanted, champion.weights):
         return replace(champion, denials=said)
-    wanted = _within_budget(wanted, champion.weights, max(risk.leverage, float(champion.weights.sum())))
+    most = most_in_all(risk.leverage, champion.previous, book.gone)
+    wanted = _within_budget(wanted, champion.weights, max(most, float(champion.weights.sum())))
     wanted = _within_tail(wanted, champion.weights, risk, returns)
     wanted = _within_turnover(wanted, champion, max(params.max_turnover, champion.turnover))
     weights = np.where(wanted == champion.weights, champion.weights, quantised(wanted))

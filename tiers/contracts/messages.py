@@ -93,6 +93,12 @@ class BookView:
     tradable: BoolArray  # (n_symbols,) has a bar at bar_ts
     state: TradingState = TradingState.ACTIVE
     waiting: Mapping[str, Decimal] = field(default_factory=dict)  # signed, by symbol without a bar: orders before it
+    ended: frozenset[str] = frozenset()  # symbols whose last bar closed more than a week before bar_ts
+
+    @property
+    def gone(self) -> BoolArray:
+        """(n_symbols,) which of them have ended."""
+        return np.array([symbol in self.ended for symbol in self.symbols], dtype=np.bool_)
 
     @property
     def weights(self) -> FloatArray:

@@ -13,6 +13,7 @@ from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import DAY_S, bars_a_day
 
 IntArray = npt.NDArray[np.int64]
+_LONGEST = np.timedelta64(LONGEST_CLOSURE)
 
 
 def rows_read(n_window: int, timeframe: str, *, both: bool = False) -> int:
@@ -38,7 +39,8 @@ def window_returns(bars: Bars, row: int, n_window: int, around_the_clock: Collec
     both markets have a bar, so that the night of a stock stands beside that of a coin; `around_the_clock` names the
     coins of such a book. The result is (n_window, n_symbols). Only the `rows_read` rows that end at `row` are read, so
     a live window of that length gives the batch values. NaN before a symbol's first close inside that window and where
-    the timeline is shorter; 0 where a symbol has no bar after its first. `DataError` when `row` is not on the timeline.
+    the timeline is shorter; 0 where a symbol has no bar after its first, and in all of one that has ended. `DataError`
+    when `row` is not on the timeline.
     """
     if not 0 <= row < bars.n_bars:
         raise DataError(f"row must be from 0 to {bars.n_bars - 1}, was {row}")
@@ -47,7 +49,8 @@ def window_returns(bars: Bars, row: int, n_window: int, around_the_clock: Collec
     if ends is None:
         first = max(0, row - n_window)
         ends = np.arange(first, row + 1)
-    return _window_returns(bars.close, ends[-n_window - 1 :], first, n_window)
+    recent = int(np.searchsorted(bars.ts, bars.ts[row] - _LONGEST))
+    return _window_returns(bars.close, ends[-n_window - 1 :], (first, recent, row), n_window)
 
 
 def _ends(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -> IntArray | None:
@@ -57,12 +60,12 @@ def _ends(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -
     return _common_rows(bars, first, row, around_the_clock) if around_the_clock else None
 
 
-def _common_rows(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -> IntArray:
-    """The rows up to `row` at which symbols of both markets have a bar."""
+def _common_rows(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -> IntArray | None:
+    """The rows up to `row` at which symbols of both markets have a bar; None where one of these has ended."""
     coins = np.array([symbol in around_the_clock for symbol in bars.symbols])
     known = np.isfinite(bars.close[first : row + 1])
     ends: IntArray = first + np.flatnonzero(known[:, coins].any(axis=1) & known[:, ~coins].any(axis=1))
-    return ends
+    return ends if len(ends) and bars.ts[row] - bars.ts[ends[-1]] <= _LONGEST else None
 
 
 def _session_ends(bars: Bars, first: int, row: int) -> IntArray | None:
@@ -78,17 +81,25 @@ def _session_ends(bars: Bars, first: int, row: int) -> IntArray | None:
 
 
 @numba.njit(cache=True)
-def _window_returns(close: FloatArray, ends: IntArray, first: int, n_window: int) -> FloatArray:
-    """Returns between the rows `ends`, of closes that are carried forward from row `first` on."""
+def _window_returns(close: FloatArray, ends: IntArray, rows: tuple[int, int, int], n_window: int) -> FloatArray:
+    """Returns between the rows `ends`, of closes that are carried forward from the first of three rows on.
+
+    They are 0 of a symbol that has no close between the other two.
+    """
+    first, recent, row = rows
     n_symbols, n_ends = close.shape[1], len(ends)
     out = np.full((n_window, n_symbols), np.nan)
     for j in range(n_symbols):
         last, before, k = np.nan, np.nan, 0
+        newest = row
+        while newest >= max(recent, first) and not np.isfinite(close[newest, j]):
+            newest -= 1
         for i in range(first, ends[n_ends - 1] + 1 if n_ends else first):
             if np.isfinite(close[i, j]):
                 last = close[i, j]
             if i == ends[k]:
                 if k > 0:
-                    out[n_window - n_ends + k, j] = last / before - 1.0
+                    change = last / before - 1.0
+                    out[n_window - n_ends + k, j] = change if newest >= recent or np.isnan(change) else 0.0
                 before, k = last, k + 1
     return out

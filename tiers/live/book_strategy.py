@@ -17,6 +17,7 @@ from tiers.contracts.errors import Rejected
 from tiers.contracts.parameters import PortfolioParams
 from tiers.contracts.weights import quantised
 from trading.books.read import get_book
+from trading.market.timestamps import stamp
 from trading.models import Book
 from trading.strategies import Strategy
 from trading.strategies.registry import TIERS, label, make
@@ -90,7 +91,7 @@ class Allocation:
             served,
             risk=self.risk,
             returns=self.returns,
-            tradable=self.view.tradable,
+            book=self.view,
             params=self.params,
             refused=other.denials,
         )
@@ -106,7 +107,9 @@ class Allocation:
             reason="no_change",
             denials=(),
         )
-        wanted = wanted_weights(strategy, self.bars.close, self.view.weights)
+        wanted, began = self.view.weights.copy(), self.book.cycles.earliest("bar_ts").bar_ts
+        present = np.isfinite(self.bars.close[self.bars.ts >= stamp(began)]).any(axis=0)  # as in a backtest of then
+        wanted[present] = wanted_weights(strategy, self.bars.close[:, present], wanted[present])
         return self.merged(held, replace(held, weights=wanted), frozenset(own.symbols))
 
 

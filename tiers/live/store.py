@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from tiers.contracts import (
     TradingState,
     VolatilityForecast,
 )
+from tiers.contracts.ended import ended
 from trading import models
 from trading.books.accounting import ZERO, exact
 from trading.books.read import account_of
@@ -70,6 +72,7 @@ def book_view(book: Book, bars: Bars, bar_ts: datetime) -> BookView:
         quantity=tuple(account.quantity(symbol) for symbol in bars.symbols),
         price=prices,
         tradable=tradable,
+        ended=frozenset(compress(bars.symbols, ended(bars)[-1])),
         state=TradingState(book.state),
         waiting=outbox.waiting(book, absent, bar_ts) if absent else {},
     )

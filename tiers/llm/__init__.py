@@ -3,6 +3,7 @@
 import numpy as np
 
 from tiers.contracts import BarsByTimeframe, MarketContext, StrategicView, shortest
+from tiers.contracts.ended import ended
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Connection
 from tiers.llm.enforce import enforce
@@ -19,7 +20,8 @@ def lookback_bars(_params: PipelineParams, timeframe: str) -> dict[str, int]:
 
 def market_statistics(bars: BarsByTimeframe) -> ContextPath:
     """Trend, volatility ratio and breadth of the shortest timeframe; see `llm.market_context.statistics`."""
-    return statistics(shortest(bars).close)
+    seen = shortest(bars)
+    return statistics(seen.close, ended(seen))
 
 
 def ask_model(context: MarketContext, connection: Connection) -> StrategicView:

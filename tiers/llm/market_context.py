@@ -12,7 +12,7 @@ from datetime import datetime
 import numba
 import numpy as np
 
-from tiers.contracts import BUY, SELL, BookView, FloatArray, Forecast, MarketContext
+from tiers.contracts import BUY, SELL, BookView, BoolArray, FloatArray, Forecast, MarketContext
 from tiers.contracts.errors import DataError
 
 FAST, SLOW = 20, 100  # own bars of the moving averages
@@ -36,13 +36,13 @@ class ContextPath:
         return len(self.trend)
 
 
-def statistics(close: FloatArray) -> ContextPath:
+def statistics(close: FloatArray, ended: BoolArray | None = None) -> ContextPath:
     """Trend, volatility ratio and breadth at every bar.
 
     `close` is (n_bars, n_symbols) positive prices, NaN where a symbol has no bar; the symbol then keeps the
-    figures of its last own bar. Each figure is the mean over the symbols that have it: ln(fast average / slow
-    average) over the typical volatility of `SLOW` bars; recent over typical volatility; the share of symbols
-    above their slow average. `DataError` when `close` is not two-dimensional.
+    figures of its last own bar, until it has `ended` (n_bars, n_symbols). Each figure is the mean over the symbols that
+    have it: ln(fast average / slow average) over the typical volatility of `SLOW` bars; recent over typical
+    volatility; the share of symbols above their slow average. `DataError` when `close` is not two-dimensional.
     """
     if close.ndim != 2:
         raise DataError(f"close must be (n_bars, n_symbols), was {close.shape}")
@@ -51,7 +51,8 @@ def statistics(close: FloatArray) -> ContextPath:
         own = np.flatnonzero(np.isfinite(close[:, j]))
         own_row = np.searchsorted(own, np.arange(len(close)), side="right") - 1
         figures = _own_figures(np.ascontiguousarray(close[own, j]))[own_row]
-        known = np.isfinite(figures) & (own_row >= 0)[:, None]
+        shown = (own_row >= 0) & (True if ended is None else ~ended[:, j])
+        known = np.isfinite(figures) & shown[:, None]
         total += np.where(known, figures, 0.0)
         count += known
     means = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from tiers.contracts import BookView, Denial, FloatArray, RiskDecision, TargetWeights, TradingState, tail
+from tiers.contracts.ended import most_in_all
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PortfolioParams
 from tiers.contracts.weights import quantised
@@ -36,7 +37,8 @@ def rebalance(*, risk: RiskDecision, returns: FloatArray, book: BookView, params
     if risk.state is TradingState.HALTED:
         return _kept(risk, previous, "halted")
     low, high = _bounds(risk, book, previous, params.min_weight_change)
-    budget = _budget(risk.leverage, low, np.minimum(np.maximum(previous, low), high), params.min_weight_change)
+    most = most_in_all(risk.leverage, previous, book.gone)
+    budget = _budget(most, low, np.minimum(np.maximum(previous, low), high), params.min_weight_change)
     demanded = _demanded(previous, low, high, budget)
     # What no risk can be named for is held where the limits leave it: the optimiser may not choose it.
     unknown = ~np.isfinite(risk.sigma) & book.tradable
@@ -57,9 +59,9 @@ def _bounds(risk: RiskDecision, book: BookView, previous: FloatArray, drift: flo
     return np.where(book.tradable, 0.0, previous), np.where(book.tradable, cap, previous)
 
 
-def _budget(leverage: float, low: FloatArray, inside: FloatArray, drift: float) -> float:
+def _budget(most: float, low: FloatArray, inside: FloatArray, drift: float) -> float:
     """Upper bound on the sum of weights, never below what may not be sold; shorts that are kept use it up."""
-    budget = leverage - 2.0 * float(np.maximum(-low, 0.0).sum())
+    budget = most - 2.0 * float(np.maximum(-low, 0.0).sum())
     held = float(inside.sum())
     if budget < held < budget + drift:
         return held

@@ -31,6 +31,7 @@ from tiers.challenge import checks, observations
 from tiers.challenge.arms import private_copy
 from tiers.challenge.observations import Observation
 from tiers.contracts import Bars, FloatArray, TargetWeights, adjusted
+from tiers.contracts.ended import ended
 from tiers.contracts.errors import DataError, Rejected
 from tiers.contracts.feature_sets import joined_lookbacks, until
 from tiers.contracts.parameters import rows_a_day
@@ -294,7 +295,8 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
     open_always = instruments.around_the_clock(symbols, instruments.named(symbols))
     both = 0 < len(open_always) < len(symbols)
     a_day = rows_a_day(data.book.timeframe, closes=not open_always, both=both)
-    listed = np.isfinite(data.bars.close).cumsum(axis=0)[data.bars.n_bars - len(run.ts) :] > 0
+    begun = np.isfinite(data.bars.close).cumsum(axis=0) > 0
+    listed = (begun & ~ended(data.bars))[data.bars.n_bars - len(run.ts) :]
     observed = []
     for row in range(len(run.ts)):
         calls = slice(None) if forecasts else slice(row, row + 1)  # a batch is one call, or one for each model

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import FloatArray, TimeArray, VolatilityPath, timeframes
+from tiers.contracts import LONGEST_CLOSURE, FloatArray, TimeArray, VolatilityPath, timeframes
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import VolatilityParams
 from tiers.risk import garch as garch_model
@@ -25,6 +25,7 @@ from tiers.risk.ewma import ewma_variance
 IntArray = npt.NDArray[np.int64]
 
 UNKNOWN, EWMA, GARCH = 0, 1, 2
+_LONGEST = np.timedelta64(LONGEST_CLOSURE)
 METHODS = ("", "ewma", "garch")  # the name of each code
 
 
@@ -46,9 +47,9 @@ def volatility(
 
     `ts` is (n_bars,) strictly increasing UTC closes, `close` (n_bars, n_symbols), NaN where a symbol has no
     bar. Only rows >= `first_row` are computed; earlier ones are NaN. A row without a bar repeats the symbol's
-    last forecast, which still is the one for its next bar. NaN before `ewma_min_bars` returns, and where
-    nothing moved. `garch=False` gives EWMA throughout. `cache` spares fits between calls and never changes a
-    value. `DataError` for wrong shapes and for prices that are not positive.
+    last forecast, which still is the one for its next bar; more than a week later it has ended. NaN from there on,
+    before `ewma_min_bars` returns, and where nothing moved. `garch=False` gives EWMA throughout. `cache` spares fits
+    between calls and never changes a value. `DataError` for wrong shapes and for prices that are not positive.
     """
     _check_input(ts, close)
     n_bars, n_symbols = close.shape
@@ -59,6 +60,7 @@ def volatility(
         own = np.flatnonzero(np.isfinite(close[:, j]))
         at = np.searchsorted(own, rows, side="right") - 1
         known = at >= 0
+        known[known] = ts[rows[known]] - ts[own[at[known]]] <= _LONGEST
         if not known.any():
             continue
         prices = np.ascontiguousarray(close[own, j])

@@ -17,7 +17,8 @@ from tests.tiers.challenge.conftest import FIRST, SYMBOLS, roll_out, run
 from tiers.challenge import measures
 from tiers.live import stages
 from tiers.predict import labels
-from trading.models import Order, PaperOrder, PipelineCycle, TradeExecution
+from trading.market.calendars import LONGEST_CLOSURE
+from trading.models import MarketOHLC, Order, PaperOrder, PipelineCycle, TradeExecution
 from trading.orders import outbox
 from trading.venues.base import Guarded
 from trading.venues.paper.client import PaperVenue
@@ -64,6 +65,17 @@ def test_in_shadow_mode_both_arms_are_valued_by_what_they_alone_would_hold(book,
     assert arm.pnl_bps == pytest.approx([*first, *second])
     assert arm.exposure == pytest.approx(0.9)
     assert (arm.n_orders, arm.n_rejected) == (0, 0)
+
+
+def test_in_shadow_a_symbol_that_has_ended_says_nothing(book, times, challenger, bars):
+    MarketOHLC.objects.filter(symbol="IBM", bar_ts__gt=times[FIRST]).delete()
+    row = roll_out("module", "predict", challenger("predict", BUYS))
+    for ts in times[FIRST : FIRST + 9]:
+        run(book, ts)
+    n_ended = sum(ts - times[FIRST] > LONGEST_CLOSURE for ts in times[FIRST : FIRST + 8])
+    assert n_ended > 0
+    n_known = 8 * len(SYMBOLS) - 1 - n_ended  # what came of the last bar is never known
+    assert len(measured(row)["challenger"].pnl_bps) == n_known
 
 
 def test_bars_that_the_book_has_not_reached_do_not_count(book, times, challenger):

@@ -15,7 +15,7 @@ from tiers.contracts.weights import quantised
 from tiers.portfolio.rebalance import rebalance
 
 RISK, PORTFOLIO = RiskParams(), PortfolioParams()
-ALL_TRADABLE = np.array([True, True, True])
+ALL_TRADABLE = (True, True, True)
 
 
 def targets_of(weights, previous=(0.0, 0.0, 0.0), **changes):
@@ -39,7 +39,7 @@ def mixed(champion, challenger, served, risk=None, params=PORTFOLIO, tradable=AL
         served,
         risk=risk or risk_decision((0.0, 0.0, 0.0)),
         returns=returns(),
-        tradable=tradable,
+        book=book(tradable=tradable),
         params=params,
     )
 
@@ -123,7 +123,7 @@ def test_a_challenger_that_wants_too_much_at_once_goes_part_of_the_way():
 
 def test_symbols_without_a_bar_and_halted_books_stay_with_the_champion():
     champion = targets_of((0.2, 0.1, 0.0), (0.2, 0.1, 0.0))
-    closed = mixed(champion, (0.0, 0.0, 0.0), set(SYMBOLS), tradable=np.array([False, True, True]))
+    closed = mixed(champion, (0.0, 0.0, 0.0), set(SYMBOLS), tradable=(False, True, True))
     assert closed.weights.tolist() == [0.2, 0.0, 0.0]
     halted = risk_decision((0.0, 0.0, 0.0), state=TradingState.HALTED)
     assert mixed(champion, (0.0, 0.0, 0.0), set(SYMBOLS), halted) is champion

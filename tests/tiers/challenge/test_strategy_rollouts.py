@@ -13,6 +13,7 @@ from helios.rollouts.models import RolloutDecision
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, orders_of, roll_out, run
 from tiers.challenge import measures
 from tiers.live import book_strategy, lookback, store
+from trading.models import MarketOHLC
 from trading.strategies import BuyAndHold, SmaCross, registry
 
 pytestmark = pytest.mark.django_db
@@ -234,6 +235,16 @@ def test_a_promoted_strategy_decides_every_weight(book, times):
     assert targets.method == "buy_and_hold"
     assert targets.weights.sum() == pytest.approx(min(0.5, store.load_risk(cycle).leverage), abs=1e-5)  # its turnover
     assert len(set(targets.weights.tolist())) == 1
+
+
+def test_a_name_that_ended_before_the_book_began_takes_no_part_of_a_strategys_money(book, times):
+    book_strategy.promote("desk", "buy_and_hold", {}, actor="ana", reason="")
+    MarketOHLC.objects.filter(symbol="IBM", bar_ts__gte=times[FIRST]).delete()
+    book.refresh_from_db()
+    cycle = run(book, times[FIRST])
+    weights, own = store.load_targets(cycle).weights, store.load_risk(cycle)
+    assert weights[1] == 0.0
+    assert weights[0] == weights[2] == pytest.approx(min(0.5, own.leverage) / 2, abs=1e-5)
 
 
 def test_the_tiers_can_challenge_a_strategy(book, times):

@@ -20,8 +20,9 @@ from trading.market import read as market
 from trading.market import write as market_service
 from trading.market.bars import Bars, union
 from trading.market.bars import split as by_symbol
+from trading.market.calendars import LONGEST_CLOSURE
 from trading.market.timestamps import utc
-from trading.models import Book, Order, PipelineCycle, TradeExecution
+from trading.models import Book, MarketOHLC, Order, PipelineCycle, TradeExecution
 from trading.registry import artefacts
 
 pytestmark = pytest.mark.django_db
@@ -92,6 +93,22 @@ def test_orders_of_stocks_outlive_the_decisions_about_a_coin_and_fill_as_in_the_
     assert not Order.objects.filter(book=book, status="CANCELLED", reason__contains="superseded").exists()
     twin = parity.main("both")
     assert twin["cycles"] == DECIDED
+    assert twin["worst"] == pytest.approx(dict.fromkeys(twin["worst"], 0.0), abs=1e-6)
+    assert (twin["orders_equal"], twin["fills_equal"]) == (True, True)
+
+
+def test_a_name_that_has_ended_limits_no_other_live_as_in_the_backtest(book: Book, times: list[datetime]) -> None:
+    """It is held to the end, and a week later its volatility, its figures and its part of the leverage are none."""
+    ends = next(ts for ts in times[FIRST + 10 :] if ts.hour)  # a session
+    MarketOHLC.objects.filter(symbol="IBM", bar_ts__gt=ends).delete()
+    for bar_ts in times[FIRST : FIRST + DECIDED]:
+        last = decide(book, bar_ts)
+    column = book.symbols.index("IBM")
+    sigma = {cycle.bar_ts: store.load_risk(cycle).sigma[column] for cycle in book.cycles.order_by("bar_ts")}
+    known = {bar_ts for bar_ts, each in sigma.items() if np.isfinite(each)}
+    assert known == {bar_ts for bar_ts in sigma if bar_ts <= ends + LONGEST_CLOSURE}
+    assert store.load_targets(last).weights[column] > 0.0
+    twin = parity.main("both")
     assert twin["worst"] == pytest.approx(dict.fromkeys(twin["worst"], 0.0), abs=1e-6)
     assert (twin["orders_equal"], twin["fills_equal"]) == (True, True)
 

@@ -77,6 +77,17 @@ def test_prices_that_never_move_have_no_regime():
     assert path.breadth[-1] == 0.0
 
 
+def test_a_symbol_that_has_ended_is_shown_no_more(world):
+    close, path = world
+    gone = np.zeros(close.shape, dtype=np.bool_)
+    gone[500:, 1] = True
+    without = statistics(close[:, [0, 2]])
+    seen = statistics(close, gone)
+    for name in ("trend", "volatility_ratio", "breadth"):
+        np.testing.assert_array_equal(getattr(seen, name)[:500], getattr(path, name)[:500])
+        np.testing.assert_array_equal(getattr(seen, name)[500:], getattr(without, name)[500:])
+
+
 def test_no_symbol_and_no_bar_are_unknown():
     assert np.isnan(statistics(np.full((5, 2), np.nan)).trend).all()
     assert len(statistics(np.empty((0, 2)))) == 0

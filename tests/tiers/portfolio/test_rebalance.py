@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.risk import BAR_TS, SYMBOLS, book, returns, risk_decision
 from tiers import portfolio
+from tiers.challenge import merge
 from tiers.contracts import TradingState
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PortfolioParams
@@ -75,6 +76,20 @@ def test_a_symbol_without_a_bar_keeps_its_weight_and_its_part_of_the_budget():
     targets = rebalanced(risk_decision((GOOD, GOOD, BAD), leverage=0.5), (0.0, 0.0, 0.3), tradable=(True, True, False))
     assert targets.weights[2] == 0.3
     assert targets.weights.sum() == pytest.approx(0.5, abs=3e-6)
+
+
+def test_a_holding_whose_market_has_ended_leaves_the_leverage_to_the_other_money():
+    """The mixed arms go by the same bound."""
+    risk, held = risk_decision((GOOD, GOOD, FLAT), leverage=0.5), (0.0, 0.0, 0.6)
+    view = replace(book(held, tradable=(True, True, False)), ended=frozenset(SYMBOLS[2:]))
+    targets = rebalance(risk=risk, returns=returns(), book=view, params=PARAMS)
+    assert targets.weights[2] == 0.6
+    assert targets.weights.sum() == pytest.approx(0.6 + 0.4 * 0.5, abs=3e-6)
+    still = replace(targets, weights=targets.previous)
+    mixed = merge.targets(
+        still, np.array([0.4, 0.4, 0.0]), SYMBOLS, risk=risk, returns=returns(), book=view, params=PARAMS
+    )
+    assert mixed.weights.sum() == pytest.approx(0.8, abs=3e-6)
 
 
 def test_a_short_position_without_a_bar_uses_up_budget():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.support.backtests import of_closes
 from tests.support.risk import prices, use_plain_twins
 from tiers.contracts import returns as module
+from tiers.contracts.ended import ended
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.returns import rows_read, window_returns
@@ -51,6 +52,23 @@ def test_a_symbol_without_a_bar_has_not_moved_and_one_not_listed_is_unknown():
     close = np.array([[math.nan, 10.0], [20.0, math.nan], [22.0, 11.0]])
     seen = window_returns(of_closes(close), 2, 3)
     np.testing.assert_allclose(seen, [[math.nan, math.nan], [math.nan, 0.0], [0.1, 0.1]])
+
+
+@given(st.integers(0, 10_000), st.integers(20, 59))
+def test_a_symbol_has_ended_a_week_behind_its_last_bar_and_then_has_not_moved(seed, row):
+    close = prices(60, 3, seed=seed % 50)
+    close[np.random.default_rng(seed).random(close.shape) < 0.8] = np.nan
+    close[row] = np.nan if seed % 2 else close[row]
+    bars = of_closes(close)
+    found = ended(bars)
+    for r, j in np.ndindex(close.shape):
+        ages = [r - k for k in range(r + 1) if np.isfinite(close[k, j])]
+        assert found[r, j] == (min(ages, default=0) > 7)  # a row is a day
+    live = bars.rows(slice(max(0, row - 15), row + 1))
+    seen, plain = window_returns(bars, row, 15), twin(close, row, 15)
+    gone = found[row]
+    np.testing.assert_allclose(seen, np.where(gone & np.isfinite(plain), 0.0, plain), rtol=1e-13, atol=1e-16)
+    np.testing.assert_array_equal(window_returns(live, live.n_bars - 1, 15), seen)
 
 
 @pytest.mark.parametrize("row", [-1, 5])

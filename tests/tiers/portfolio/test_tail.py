@@ -83,7 +83,7 @@ def test_no_targets_lose_more_whatever_is_held_and_wanted(held, expected, max_cv
     assert tail.loss(window, targets.weights, limit) <= max_cvar + 1e-9
     for served in ({"GOOG"}, set(SYMBOLS)):
         mixed = merge.targets(
-            targets, np.full(3, 0.4), served, risk=risk, returns=window, tradable=np.ones(3, dtype=bool), params=params
+            targets, np.full(3, 0.4), served, risk=risk, returns=window, book=book(held), params=params
         )
         assert tail.loss(window, mixed.weights, limit) <= max_cvar + 1e-9
 
