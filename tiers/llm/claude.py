@@ -10,18 +10,20 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import anthropic
 import httpx2
 
 from tiers.contracts import MarketContext, StrategicView
-from tiers.contracts.errors import Rejected, Transient
+from tiers.contracts.errors import HeliosError, Rejected, Transient
 from tiers.llm.reply import REPLY_SCHEMA, view_of
 
 PROVIDER = "anthropic"
 MAX_TOKENS = 2_048  # a model that thinks first spends them before the reply
 MAX_BODY_BYTES = 1_000_000
 _RETRY_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx, 529 (overloaded) among them
+_UNREAD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _USAGE = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 SYSTEM = (
@@ -36,7 +38,20 @@ SYSTEM = (
 @lru_cache(maxsize=2)
 def client(api_key: str, base_url: str | None) -> anthropic.Anthropic:
     """One client a process; it does not retry by itself, the breaker and the next bar do."""
-    return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0)
+    return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0, http_client=transport())
+
+
+def transport(**options: Any) -> httpx2.Client:
+    """What asks the server: it goes nowhere else, and reads no body but that of a reply."""
+    return anthropic.DefaultHttpxClient(follow_redirects=False, event_hooks={"response": [_refuse]}, **options)
+
+
+def _refuse(response: httpx2.Response) -> None:
+    """Refuse an answer of another status by that alone: its text may quote the request, or have no end."""
+    status = response.status_code
+    if not response.is_success:
+        kind = Transient if status in _RETRY_STATUS or status >= 500 else Rejected
+        raise kind(f"the model's server answered {status}")
 
 
 def analyse(
@@ -58,10 +73,10 @@ def analyse(
         raw = _ask(client, context, model=model, timeout_s=timeout_s, clock=clock)
     except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
         raise Transient(f"the model did not answer within {timeout_s:g} s") from error
-    except (anthropic.APIConnectionError, httpx2.TransportError) as error:
+    except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
+        if isinstance(error.__cause__, HeliosError):  # the client says so of all that is raised in its request
+            raise error.__cause__ from error
         raise Transient(f"the model's server could not be reached: {type(error).__name__}") from error
-    except anthropic.APIStatusError as error:
-        raise _status_error(error) from error
     except anthropic.AnthropicError as error:
         raise Rejected(f"the request to the model could not be made: {type(error).__name__}") from error
     return _view(raw, context)
@@ -125,12 +140,6 @@ def _before_deadline(
         yield part
 
 
-def _status_error(error: anthropic.APIStatusError) -> Transient | Rejected:
-    """The error by what the caller does with it; the vendor's text is cut, it may quote the request."""
-    kind = Transient if error.status_code in _RETRY_STATUS or error.status_code >= 500 else Rejected
-    return kind(f"the model's server answered {error.status_code} ({error.type or 'no error type'})")
-
-
 def _no_constant(name: str) -> float:
     """Python reads NaN as a number; JSON has none, and no bound of the schema would stop it."""
     raise ValueError(f"{name} is not JSON")
@@ -143,12 +152,12 @@ def _view(raw: bytes, context: MarketContext) -> StrategicView:
         stop_reason, blocks, usage = message["stop_reason"], message["content"], message["usage"]
         text = "".join(block["text"] for block in blocks if block["type"] == "text")
         used = {name: int(usage[name]) for name in _USAGE if usage.get(name) is not None}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _UNREAD as error:
         raise Rejected(f"the model's server must send a Messages reply, was {raw[:80]!r}") from error
     if stop_reason != "end_turn":
-        raise Rejected(f"the model must finish its reply, but stopped with {stop_reason!r}")
+        raise Rejected(f"the model must finish its reply, but stopped with {str(stop_reason)[:80]!r}")
     try:
         reply = json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+        return view_of(reply, bar_ts=context.bar_ts, provider=PROVIDER, usage=used)
+    except _UNREAD as error:
         raise Rejected(f"the model's reply must be JSON, was {text[:80]!r}") from error
-    return view_of(reply, bar_ts=context.bar_ts, provider=PROVIDER, usage=used)

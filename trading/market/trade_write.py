@@ -58,7 +58,7 @@ def _fresh(rows: Sequence[TradeRow], kept: Iterable[TradeRow]) -> list[TradeRow]
     by its figures: so many alike as are kept are these. A kept one without an id may be told with one later.
     """
     known, found = set[tuple[str, int, str]](), list[TradeRow]()
-    nameless = {row[:2] for row in rows if not row[2]}
+    nameless, named = {row[:2] for row in rows if not row[2]}, {row[:3] for row in rows if row[2]}
     alike, unnamed, n_made = Counter[Any](), Counter[Any](), Counter[tuple[str, int]]()
     for symbol, at, name, *figures in kept:
         known.add((symbol, at, name))
@@ -82,6 +82,8 @@ def _fresh(rows: Sequence[TradeRow], kept: Iterable[TradeRow]) -> list[TradeRow]
             found.append(row)
             continue
         number = n_made.get((symbol, at), 0)
+        while (symbol, at, f"{at}-{number}") in named:  # a venue may name its own so
+            number += 1
         n_made[symbol, at] = number + 1
         found.append((symbol, at, f"{at}-{number}", side, price, quantity))
     return found

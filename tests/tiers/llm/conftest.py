@@ -13,6 +13,8 @@ from typing import Any
 import anthropic
 import pytest
 
+from tiers.llm import claude
+
 KEY = "not-a-real-key"
 
 
@@ -95,6 +97,6 @@ def stand_in() -> Iterator[StandIn]:
 @pytest.fixture
 def client(stand_in: StandIn) -> Iterator[anthropic.Anthropic]:
     """One that reads no certificates, a twentieth of a second each time: the stand-in has none."""
-    plain = anthropic.DefaultHttpxClient(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    plain = claude.transport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     with anthropic.Anthropic(api_key=KEY, base_url=stand_in.url, http_client=plain) as made:
         yield made

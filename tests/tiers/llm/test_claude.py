@@ -69,13 +69,13 @@ def test_the_request_asks_for_the_schema_and_holds_only_the_context(client, stan
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 504, 529])
 def test_a_server_in_trouble_is_transient_and_asked_once(client, stand_in, status):
     stand_in.status, stand_in.body = status, error_body("overloaded_error")
-    with pytest.raises(Transient, match=rf"answered {status} \(overloaded_error\)") as caught:
+    with pytest.raises(Transient, match=f"answered {status}") as caught:
         ask(client)
     assert len(stand_in.requests) == 1
     assert "own words" not in str(caught.value)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 413])
 def test_a_request_that_is_refused_is_rejected(client, stand_in, status):
     stand_in.status, stand_in.body = status, error_body("authentication_error")
     with pytest.raises(Rejected, match=f"answered {status}") as caught:
@@ -83,9 +83,33 @@ def test_a_request_that_is_refused_is_rejected(client, stand_in, status):
     assert KEY not in str(caught.value)
 
 
-def test_an_error_page_of_a_proxy_is_named_by_its_status(client, stand_in):
-    stand_in.status, stand_in.body = 502, b"<html>Bad gateway</html>"
-    with pytest.raises(Transient, match=r"answered 502 \(no error type\)"):
+@pytest.mark.parametrize("status", [302, 400, 502])
+def test_no_body_of_another_status_is_read(client, stand_in, status):
+    def without_end(handler):
+        handler.send_response(status)
+        handler.send_header("location", f"{stand_in.url}/elsewhere")
+        handler.send_header("content-length", "1000000000")
+        handler.end_headers()
+        handler.wfile.write(b"<html>Bad gateway")
+        handler.wfile.flush()
+        stand_in.released.wait()
+
+    stand_in.behave = without_end
+    with pytest.raises((Transient, Rejected), match=f"answered {status}"):
+        ask(client, timeout_s=30)
+    assert [sent["path"] for sent in stand_in.requests] == ["/v1/messages"]
+
+
+def test_a_reply_that_cannot_be_unpacked_is_transient(client, stand_in):
+    def packed(handler):
+        handler.send_response(200)
+        handler.send_header("content-encoding", "gzip")
+        handler.send_header("content-length", "5")
+        handler.end_headers()
+        handler.wfile.write(b"hello")
+
+    stand_in.behave = packed
+    with pytest.raises(Transient, match="could not be reached: DecodingError"):
         ask(client)
 
 
@@ -97,6 +121,10 @@ def test_an_error_page_of_a_proxy_is_named_by_its_status(client, stand_in):
         ({"type": "message"}, "must send a Messages reply"),
         (message("", content=None), "must send a Messages reply"),
         (message("", usage={"input_tokens": "many"}), "must send a Messages reply"),
+        (b'{"usage":' + b"[" * 100_000, "must send a Messages reply"),
+        (json.dumps(message("{}")).replace("321", "1e999").encode(), "must send a Messages reply"),
+        (message("[" * 3_000), "reply must be JSON"),
+        (message("[" * 900 + "]" * 900), "(reply must be JSON|follow the schema)"),
         (message("I would rather not say."), "reply must be JSON, was 'I would"),
         (message(""), "reply must be JSON, was ''"),
         (message(json.dumps(REPLY | {"risk_multiplier": 9})), "risk_multiplier: 9 is greater"),

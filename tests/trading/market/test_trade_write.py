@@ -58,6 +58,9 @@ def test_an_id_of_a_venue_that_looks_like_a_made_one_is_none() -> None:
     other = f"{US - 1}-3"
     assert store_trades([row(other), row(f"{US}-abc")]) == 2
     assert store_trades([row("a")]) == 1
+    named = [row(f"{US}-0"), row(f"{US}-2")]
+    assert store_trades([row(price=1.0), *named, row(price=2.0), row(price=3.0)]) == 5
+    assert store_trades([row(price=1.0), *named]) == 0
 
 
 @pytest.mark.parametrize("bad", [row("a", price=0.0), row("a", price=-1.0), row("a", side="HOLD"), row("a", symbol="")])

@@ -17,6 +17,7 @@ from loguru import logger
 from helios import events
 from helios.breakers import breaker
 from helios.db import statements
+from helios.db.failures import UNAVAILABLE
 from helios.db.partitions import ensure_partitions
 from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
@@ -54,13 +55,18 @@ class Told:
     until: int
 
 
+def away(error: Exception) -> bool:
+    """Whether the database is at fault, and not what it was to store."""
+    return isinstance(error, UNAVAILABLE)
+
+
 def write(told: Sequence[Told], source: str) -> list[Event]:
     """Store minutes, all or nothing; `write_known` belongs behind it. Returns what the event bus is to tell of them."""
     rows: _Rows = defaultdict(dict)
     for one in told:
         if one.closed.row is not None:
             rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
-    with breaker(DATABASE), transaction.atomic():
+    with breaker(DATABASE, record_if=away), transaction.atomic():
         market.upsert_bars(_batches(rows), source)
     return _events(rows)
 
@@ -72,7 +78,7 @@ def write_known(told: Sequence[Told], source: str) -> list[Event]:
     followed by a process that asks for the minutes anew, and makes these bars of them. Returns as `write`.
     """
     until = {one.closed.symbol: one.until for one in told}
-    with breaker(DATABASE), transaction.atomic():
+    with breaker(DATABASE, record_if=away), transaction.atomic():
         market.lock_bars([], also=until)
         higher = _higher(told)
         market.upsert_bars(_batches(higher), source)
@@ -82,7 +88,7 @@ def write_known(told: Sequence[Told], source: str) -> list[Event]:
 
 def write_further(further: Sequence[Closed | Noted]) -> None:
     """Store the trades of minutes, and order books; all or nothing."""
-    with breaker(DATABASE), transaction.atomic():
+    with breaker(DATABASE, record_if=away), transaction.atomic():
         _write_trades([one for one in further if isinstance(one, Closed)])
         _write_books([one for one in further if isinstance(one, Noted)])
 
