@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerView
 
 from helios.api.system import views
 from helios.flags.unleash import views as unleash_views
-from helios.web.admin_app import search
+from helios.web.admin_app import password_change, search
 
 admin.autodiscover()
 _pages, _app, _namespace = admin.site.urls
@@ -31,7 +31,14 @@ urlpatterns = [
         SpectacularRedocView.as_view(url_name="schema", template_name="web/redoc.html"),
         name="redoc",
     ),
-    path("admin/", ([path("search/", search), *_pages], _app, _namespace)),
+    path(
+        "admin/",
+        (
+            [path("search/", search), path("password_change/", password_change, name="password_change"), *_pages],
+            _app,
+            _namespace,
+        ),
+    ),
 ]
 
 handler400 = "helios.web.problems.bad_request"

@@ -26,7 +26,8 @@ _ALL: Final = " UNION ALL ".join(
 )
 _TOTALS: Final = f"""
     SELECT coalesce(sum(octet_length(held::text)), 0),
-        coalesce(sum(jsonb_array_length(jsonb_path_query_array(held, 'strict $.** ? (@.operator == "REGEX")'))), 0)
+        coalesce(sum(jsonb_array_length(jsonb_path_query_array(held, 'strict $.** ? (@.operator == "REGEX")'))), 0),
+        coalesce(sum(jsonb_array_length(jsonb_path_query_array(held, 'lax $.rules[*]'))), 0)
     FROM ({_ALL}) AS every
 """  # noqa: S608 - no input
 
@@ -43,37 +44,44 @@ def n_patterns(values: Mapping[str, Any]) -> int:
     return sum(each.get("operator") == Operator.REGEX for part in held for each in objects(part.get("constraints")))
 
 
+def n_rules(values: Mapping[str, Any]) -> int:
+    """How many rules it has."""
+    return len(objects(values.get("rules")))
+
+
 def n_segments(values: Mapping[str, Any]) -> int:
     """How often the flag and its rules name segments."""
     return sum(len(names(part.get("segments"))) for part in [values, *objects(values.get("rules"))])
 
 
 _COUNTS: Final = (
-    (size, "FLAG_BYTES", "bytes as JSON"),
-    (n_patterns, "FLAG_PATTERNS", "patterns"),
-    (n_segments, "FLAG_SEGMENTS", "names of segments"),
+    (size, "FLAG_BYTES", "bytes as JSON", ""),
+    (n_patterns, "FLAG_PATTERNS", "patterns", ""),
+    (n_rules, "FLAG_RULES", "rules", "rules"),
+    (n_segments, "FLAG_SEGMENTS", "names of segments", ""),
 )
 
 
 def check_cost(name: str, values: Mapping[str, Any], before: State | None = None) -> None:
     """Raise `InvalidFlagError` where it is more than one may be; one that was more before the bound may stay so."""
-    for count, bound, what in _COUNTS:
+    for count, bound, what, field in _COUNTS:
         limit, number = getattr(bounds, bound), count(values)
         if number > max(limit, count(before) if before else 0):
-            raise InvalidFlagError(f"a flag or a segment must have at most {limit} {what}, {name} had {number}")
+            raise InvalidFlagError(f"a flag or a segment must have at most {limit} {what}, {name} had {number}", field)
 
 
 def grew(before: State | None, after: State) -> bool:
     """Whether all flags and segments together are more after the change."""
-    return before is None or any(count(after) > count(before) for count, _, _ in _COUNTS)
+    return before is None or any(count(after) > count(before) for count, *_ in _COUNTS)
 
 
 def check_all() -> None:
     """Raise `InvalidFlagError` where all flags and segments together are more than they may be."""
     with connection.cursor() as cursor:
         cursor.execute(_TOTALS)
-        n_bytes, patterns = cursor.fetchone()
-    for number, limit, what in ((n_bytes, bounds.ALL_BYTES, "bytes as JSON"), (patterns, bounds.PATTERNS, "patterns")):
+        totals = cursor.fetchone()
+    limits = ((bounds.ALL_BYTES, "bytes as JSON"), (bounds.PATTERNS, "patterns"), (bounds.RULES, "rules"))
+    for number, (limit, what) in zip(totals, limits, strict=True):
         if number > limit:
             raise InvalidFlagError(f"flags and segments must have at most {limit} {what} together, would have {number}")
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.apps import SimpleAdminConfig
 from django.contrib.admin.checks import check_admin_app, check_dependencies
+from django.contrib.auth import authenticate
 from django.core.checks import CheckMessage, Tags, register
 from django.core.paginator import InvalidPage
 from django.http import Http404, HttpRequest, HttpResponse
@@ -33,4 +34,15 @@ def search(request: HttpRequest) -> HttpResponse:
         response: HttpResponse = admin.site.admin_view(admin.site.search)(request)  # type: ignore[attr-defined]
     except InvalidPage as error:
         raise Http404(str(error)) from error
+    return response
+
+
+def password_change(request: HttpRequest) -> HttpResponse:
+    """The page on which people change their own password, where a guess of the old one counts as that of a login."""
+    if request.method == "POST" and request.user.is_authenticated:
+        old = request.POST.get("old_password", "")
+        known = authenticate(request, username=request.user.get_username(), password=old)
+        if known is None and getattr(request, "axes_locked_out", False):
+            return HttpResponse()  # django-axes answers in its place
+    response: HttpResponse = admin.site.admin_view(admin.site.password_change)(request)
     return response

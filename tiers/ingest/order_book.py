@@ -51,7 +51,7 @@ class _Side:
 
     def replace(self, offers: Sequence[Offer]) -> None:
         self.orders, self.levels, self.places = [], {}, {}
-        for offer in offers:
+        for offer in sorted(offers, key=lambda each: self.sign * float(each[1])):  # so each is put behind the last
             self.put(offer)
 
     def offers(self) -> Iterator[Level]:

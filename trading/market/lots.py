@@ -12,6 +12,8 @@ from trading.enums import AssetClass
 from trading.market.asset_class import COINS
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES
 
+_SMALLEST, _LARGEST = Decimal("1e-64"), Decimal("1e15")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:
@@ -22,10 +24,11 @@ class Lot:
     price_tick: Decimal
 
     def __post_init__(self) -> None:
-        if self.quantity_step <= 0 or self.price_tick <= 0 or self.min_notional < 0:
+        steps = (self.quantity_step, self.price_tick, self.min_notional or _SMALLEST)
+        if not all(each.is_finite() and _SMALLEST <= each <= _LARGEST for each in steps):
             raise DataError(
-                "a lot needs a positive quantity_step and price_tick and a min_notional of at least 0, were "
-                f"{self.quantity_step}, {self.price_tick} and {self.min_notional}"
+                f"a lot needs a quantity_step and a price_tick of {_SMALLEST} to {_LARGEST} and a min_notional of 0 or "
+                f"such a one, were {self.quantity_step}, {self.price_tick} and {self.min_notional}"
             )
 
 

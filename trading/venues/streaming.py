@@ -17,7 +17,8 @@ from trading.market.timestamps import microseconds
 
 OPEN_S: Final = 10.0
 MINUTE_US: Final = 60_000_000
-LARGEST: Final = 1 << 24  # bytes of a message; a whole order book is the largest
+LARGEST: Final = 1 << 22  # bytes of a message; a whole order book is the largest
+LONG: Final = 1 << 16
 MOST_UNREAD: Final = 1 << 20  # bytes that the venue has not taken
 LEFT: Final = "must be read by the venue too, which left what it was sent"
 SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
@@ -144,6 +145,13 @@ class Line(ClientConnection):
             self.end_for(LEFT)
         super().data_received(data)
 
+    async def told(self) -> bytes:
+        """The next message; before a long one the lines of other venues get their turn."""
+        message = await self.recv(decode=False)
+        if len(message) > LONG:
+            await asyncio.sleep(0)
+        return message
+
     def end_for(self, fault: str) -> None:
         """End it without a word to the other side."""
         self.fault = fault
@@ -167,6 +175,7 @@ async def line_to(venue: str, url: str, path: str, **options: Any) -> AsyncItera
             create_connection=Line,
             open_timeout=OPEN_S,
             max_size=LARGEST,
+            compression=None,  # packed, 40 kB may be a message of 16 MB
             proxy=None,
             **options,
         ) as opened:

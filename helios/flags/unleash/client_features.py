@@ -36,6 +36,7 @@ _UNLEASH: Final = {own: name for name, own in ALIASES.items()}  # a field here -
 _IDENTITIES: Final = tuple(_UNLEASH.get(name, name) for name in IDENTITIES)
 Json = dict[str, Any]
 Case = tuple[list[Json], str]  # constraints, and what a share or a variant holds on where they do
+MOST_REPEATED: Final = 10  # strategies that repeat the conditions of their flag
 NO_SEGMENT: Final = 0  # the number of a segment that does not exist: it never holds
 
 
@@ -64,16 +65,30 @@ def etag_of(body: Json, generation: int) -> str:
 def payload(flags: Mapping[str, FlagDefinition], segments: Mapping[str, Segment], now: datetime) -> Json:
     """Features and segments as they are at `now`; a pure function."""
     numbers = {name: number for number, name in enumerate(sorted(segments), start=1)}
-    return {
-        "version": VERSION,
-        "features": [feature(flags[name], numbers, now) for name in sorted(flags)],
-        "segments": [segment_to_json(segments[name], number) for name, number in numbers.items()],
-    }
+    told = [segment_to_json(segments[name], number) for name, number in numbers.items()]
+    features = [feature(flags[name], numbers, now, told) for name in sorted(flags)]
+    return {"version": VERSION, "features": features, "segments": told}
 
 
-def feature(flag: FlagDefinition, numbers: Mapping[str, int], now: datetime) -> Json:
-    """One flag. Its conditions are repeated in every strategy; `numbers` says which number each segment has."""
-    served = [_between(flag, numbers, each) for each in _strategies(flag, numbers, now)]
+def feature(flag: FlagDefinition, numbers: Mapping[str, int], now: datetime, told: list[Json]) -> Json:
+    """One flag; `numbers` says which number each segment has.
+
+    Its conditions stand in every strategy, or, where there are many, in a segment that is `told` beside the others.
+    """
+    strategies = _strategies(flag, numbers, now)
+    conditions, within = _conditions(flag), [numbers.get(name, NO_SEGMENT) for name in flag.segments]
+    if conditions and len(strategies) > MOST_REPEATED:
+        within.append(len(told) + 1)
+        told.append({"id": within[-1], "name": f"conditions of {flag.name}", "constraints": conditions})
+        conditions = []
+    served = [
+        {
+            **each,
+            "constraints": [*conditions, *each["constraints"]],
+            "segments": [*within, *each.get("segments", [])],
+        }
+        for each in strategies
+    ]
     return {
         "name": flag.name,
         "type": "release",
@@ -222,14 +237,7 @@ def _rollout(percentage: int, sticky: str, group: str, constraints: list[Json]) 
     return {"name": "flexibleRollout", "parameters": parameters, "constraints": constraints}
 
 
-def _between(flag: FlagDefinition, numbers: Mapping[str, int], strategy: Json) -> Json:
-    """The strategy behind the conditions of its flag."""
-    conditions = [_constraint(each) for each in flag.constraints]
-    if flag.environments:
-        conditions.append(_one_of("environment", flag.environments))
-    segments = [numbers.get(name, NO_SEGMENT) for name in flag.segments]
-    return {
-        **strategy,
-        "constraints": [*conditions, *strategy["constraints"]],
-        "segments": [*segments, *strategy.get("segments", [])],
-    }
+def _conditions(flag: FlagDefinition) -> list[Json]:
+    """What must hold whatever the strategy is."""
+    environments = [_one_of("environment", flag.environments)] if flag.environments else []
+    return [*(_constraint(each) for each in flag.constraints), *environments]

@@ -173,6 +173,21 @@ def test_the_payload_read_back_by_our_own_parser_answers_alike(flag, context) ->
         assert again.choose(context, NOW).name == ours.choose(context, NOW).name
 
 
+def test_conditions_of_many_rules_are_told_once_and_hold_alike_in_unleashs_engine(engine) -> None:
+    rule = Rule(name="flexibleRollout", parameters={"rollout": "100"})
+    long = Constraint(context_name="desk", operator="IN", values=tuple(f"{number:0240d}" for number in range(100)))
+    flag = FlagDefinition(
+        name="mine", enabled=True, strategy=Strategy.RULES, rules=(rule,) * 100, constraints=(long,), segments=("asia",)
+    )
+    body = client_features.payload({"mine": flag, "other": flag}, SEGMENTS, NOW)
+    assert len(json.dumps(body)) < 1_000_000
+    assert [each["id"] for each in body["segments"]] == [1, 2, 3]
+    ours = compile_flags({"mine": flag}, SEGMENTS, HERE)["mine"]
+    for desk, region in ((f"{7:0240d}", "asia"), (f"{7:0240d}", "europe"), ("7", "asia")):
+        context = FlagContext(symbol="AAPL", attributes={"desk": desk, "region": region})
+        assert ask(engine, {"mine": flag}, "mine", context) is ours.decide(context, NOW).enabled
+
+
 def test_prerequisites_become_dependencies(engine) -> None:
     table = {
         "parent": FlagDefinition(
@@ -209,7 +224,7 @@ def test_a_flag_that_serves_nobody_is_off_and_not_on_for_everybody() -> None:
         FlagDefinition(name="e", enabled=True, strategy=Strategy.GRADUAL, percentage=50),
     ]
     for flag in nobody:
-        assert client_features.feature(flag, {}, NOW)["enabled"] is False
+        assert client_features.feature(flag, {}, NOW, [])["enabled"] is False
 
 
 def test_a_segment_that_does_not_exist_has_a_number_that_none_has() -> None:

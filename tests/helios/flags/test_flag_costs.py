@@ -194,6 +194,17 @@ def test_what_had_more_before_the_bound_may_only_shrink(monkeypatch: pytest.Monk
 
 
 @pytest.mark.django_db
+def test_rules_have_a_bound_in_one_flag_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = [{"name": "default"}] * 100
+    services.create("f", {"rules": rules}, actor="ann")
+    with pytest.raises(InvalidFlagError, match="at most 100 rules, f had 101"):
+        services.edit("f", {"rules": [*rules, rules[0]]}, actor="ann")
+    monkeypatch.setattr(bounds, "RULES", 100)
+    with pytest.raises(InvalidFlagError, match="at most 100 rules together, would have 101"):
+        services.create("g", {"rules": rules[:1]}, actor="ann")
+
+
+@pytest.mark.django_db
 def test_all_flags_and_segments_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "PATTERNS", 5)
     services.create("f", {"rules": [{"name": "default", "constraints": patterns(3)}]}, actor="ann")

@@ -91,6 +91,21 @@ def test_the_password_is_changed_and_the_page_after_it_is_there(client: Client) 
 
 
 @pytest.mark.usefixtures("staff")
+def test_guesses_of_the_old_password_by_a_session_end_like_logins(client: Client, lines: Lines) -> None:
+    log_in(client, "/admin/login/")
+    del client.cookies["helios_browser"]  # which a browser sends to the page of logins alone
+    right = {"old_password": PASSWORD, "new_password1": f"another {PASSWORD}", "new_password2": f"another {PASSWORD}"}
+    asked = [client.post("/admin/password_change/", right | {"old_password": "wrong"}) for _ in range(5)]
+    assert [each.status_code for each in asked] == [200] * 4 + [429]
+    assert client.post("/admin/password_change/", right).status_code == 429
+    assert [line["user"] for line in lines] == ["ann"] * 6
+    assert User.objects.get(username="ann").check_password(PASSWORD)
+    management.call_command("axes_reset_username", "ann", stdout=StringIO())
+    assert client.post("/admin/password_change/", right).status_code == 302
+    assert Client().post("/admin/password_change/", right).url.startswith("/admin/login/")
+
+
+@pytest.mark.usefixtures("staff")
 def test_after_five_failures_a_user_is_locked_out_from_that_address_alone(client: Client, lines: Lines) -> None:
     for _ in range(4):
         assert log_in(client, "/admin/login/", password="wrong").status_code == 200

@@ -235,9 +235,12 @@ def test_orders_are_affordable_whole_and_never_sell_more_than_is_held(wanted, he
     assert np.isfinite([d.observed for d in orders.denials]).all()
 
 
-@pytest.mark.parametrize("bad", [{"quantity_step": D(0)}, {"price_tick": D(-1)}, {"min_notional": D(-1)}])
+IMPOSSIBLE = [{name: D(text)} for name in ("quantity_step", "min_notional") for text in ("Infinity", "NaN", "1e400")]
+
+
+@pytest.mark.parametrize("bad", [{"quantity_step": D(0)}, {"price_tick": D(-1)}, {"min_notional": D(-1)}, *IMPOSSIBLE])
 def test_an_impossible_lot_is_refused(bad):
-    with pytest.raises(DataError, match="a lot needs a positive quantity_step"):
+    with pytest.raises(DataError, match="a lot needs a quantity_step and a price_tick"):
         replace(SHARES, **bad)
 
 

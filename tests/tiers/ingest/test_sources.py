@@ -90,6 +90,11 @@ def test_a_wide_row_in_a_compressed_file_is_named(write):
     assert refused(write(body, "prices.csv.gz")) == "prices.csv.gz row 3: expected 6 values, was 7"
 
 
+def test_a_wide_row_with_a_text_beyond_all_measure_is_refused(write):
+    line = ROW.replace("\n", f',"{"x" * 300_000}",7\n')
+    assert refused(write(HEADER + ROW + line)).startswith("prices.csv must be a readable csv file, was not: field larger")
+
+
 def test_an_unknown_time_format_is_named(write):
     assert "was '2019-10-17 09-AM'" in refused(write(HEADER + "2019-10-17 09-AM,1,2,1,1,1\n"))
 

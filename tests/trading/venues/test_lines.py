@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import http
+import time
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from helios.errors import Transient
 from trading.venues.alpaca import stream as alpaca_stream
 from trading.venues.alpaca.client import Key as AlpacaKey
+from trading.venues.streaming import LARGEST, LONG
 from trading.venues.valr import stream
 from trading.venues.valr.client import Key
 
@@ -42,6 +45,16 @@ async def ended(port: int, line: Callable[[str], Any] = valr, **options: Any) ->
 
 def port_of(server: Any) -> int:
     return server.sockets[0].getsockname()[1]
+
+
+class Between:
+    """How many turns the other line has had at each message."""
+
+    def __init__(self, turns: list[float]) -> None:
+        self.turns, self.n = turns, list[int]()
+
+    def append(self, _: bytes) -> None:
+        self.n.append(len(self.turns))
 
 
 def test_a_redirect_leads_nowhere_so_that_nobody_else_gets_a_signature() -> None:
@@ -93,6 +106,54 @@ def test_a_venue_that_sends_and_reads_nothing_is_left(line: Callable[[str], Any]
             return await ended(port_of(server), line, silent_s=120.0)
 
     assert asyncio.run(run()) == f"{venue}'s stream must be read by the venue too, which left what it was sent"
+
+
+def test_no_packed_message_is_taken_and_none_larger_than_it_was_sent() -> None:
+    async def tell(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        asked.append(socket.request.headers.get("Sec-WebSocket-Extensions"))
+        await socket.send(b" " * (LARGEST + 1))
+
+    async def run() -> str:
+        async with serve(tell, "127.0.0.1", 0) as venue:
+            return await ended(port_of(venue))
+
+    asked: list[str | None] = []
+    assert "message too big" in asyncio.run(run())
+    assert asked == [None]
+
+
+def test_a_venue_of_long_messages_that_are_there_already_leaves_other_lines_their_turn() -> None:
+    """Sixteen of them wait in the connection, and to hear one takes a while."""
+    turns: list[float] = []
+
+    async def tell(socket: ServerConnection) -> None:
+        for _ in range(40):
+            await socket.send(b"{" + b" " * (2 * LONG))
+
+    async def other() -> None:
+        while True:
+            turns.append(time.monotonic())
+            await asyncio.sleep(0)
+
+    async def run() -> str:
+        beside = asyncio.create_task(other())
+        async with serve(tell, "127.0.0.1", 0) as venue:
+            line = valr(f"http://127.0.0.1:{port_of(venue)}")
+            with pytest.raises(Transient) as told:
+                await line.listen(
+                    ["BTCZAR"],
+                    between.append,
+                    subscribed=lambda: None,
+                    again=asyncio.Queue(),  # type: ignore[arg-type]
+                )
+        beside.cancel()
+        return str(told.value)
+
+    between = Between(turns)
+    asyncio.run(run())
+    assert len(between.n) == 40
+    assert all(after > before for before, after in pairwise(between.n))
 
 
 def test_a_venue_that_says_nothing_is_left_in_time() -> None:

@@ -107,6 +107,8 @@ def test_of_a_market_it_is_told_what_there_is() -> None:
         full(Bids=None),
         full(Bids=[{"Price": "1"}]),
         aggregated("ETHZAR"),
+        full(Bids=[{"Price": "1", "Orders": [{"orderId": "a", "quantity": "1"}] * 10_001}]),
+        sent("AGGREGATED_ORDERBOOK_UPDATE", Asks=[], Bids=[{}] * 10_001),
         sent("NEW_TRADE", **TRADE | {"quantity": "0"}),
         sent("NEW_TRADE", **TRADE | {"price": "0"}),
         sent("NEW_TRADE", **TRADE | {"tradedAt": "2019-04-25"}),

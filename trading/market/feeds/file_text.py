@@ -74,7 +74,7 @@ def open_sheet(path: Path) -> Sheet:
             if kind in TEXT_SUFFIXES
             else _typed_sheet(data, kind, path.name)
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, csv.Error, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path.name} must be a readable {kind[1:]} file, was not: {reason}") from error
     return _filled(sheet)

@@ -73,7 +73,7 @@ class Stream:
                 await self._subscribe(line, codes)
             subscribed()
             while True:
-                message = await line.recv(decode=False)
+                message = await line.told()
                 _refuse(message)
                 heard(message)
 
@@ -91,7 +91,7 @@ async def _say(line: Line, message: Mapping[str, Any]) -> None:
 
 
 async def _answered(line: Line, **expected: str) -> None:
-    message = await line.recv(decode=False)
+    message = await line.told()
     _refuse(message)
     try:
         told = orjson.loads(message)[0]

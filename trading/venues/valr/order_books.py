@@ -6,18 +6,24 @@ Source: VALR's API documentation, read 2026-11-28.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sized
 from typing import Any, Final
 
 from trading.venues.answers import MOST_NUMBER
 from trading.venues.streaming import Depth, Offer, told_at
 
 MILLISECOND: Final = 1_000
+MOST_CHANGES: Final = 10_000  # offers that one message changes; a venue that tells more is mistaken
+MOST_OF_BOTH: Final = 100_000  # of a whole book
 FIGURE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
 
 
 def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
     """What became of single orders, or, of a `whole` book, all of them. Raises: one of `answers.UNREAD`."""
+    _bound(
+        (level["Orders"] for side in ("Bids", "Asks") for level in data[side]), MOST_OF_BOTH if whole else MOST_CHANGES
+    )
     bids, asks = (
         [_offer(each["orderId"], level["Price"], each["quantity"]) for level in data[side] for each in level["Orders"]]
         for side in ("Bids", "Asks")
@@ -28,6 +34,7 @@ def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
 
 def aggregated(code: str, data: dict[str, Any]) -> Depth:
     """The best 40 levels of a side, all of them each time. Raises: one of `answers.UNREAD`."""
+    _bound((data["Bids"], data["Asks"]), MOST_CHANGES)
     for row in (*data["Bids"], *data["Asks"]):
         if row["currencyPair"] != code:
             raise ValueError(code)
@@ -35,6 +42,12 @@ def aggregated(code: str, data: dict[str, Any]) -> Depth:
         [_offer(row["price"], row["price"], row["quantity"]) for row in data[side]] for side in ("Bids", "Asks")
     )
     return Depth(code, told_at(data["LastChange"]), _whole(data["SequenceNumber"]), bids, asks, whole=True)
+
+
+def _bound(parts: Iterable[Sized], most: int) -> None:
+    """Look at how much there is before anything is made of it."""
+    if sum(map(len, parts)) > most:
+        raise ValueError(most)
 
 
 def _offer(name: str, price: str, quantity: str) -> Offer:

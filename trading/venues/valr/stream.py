@@ -78,7 +78,7 @@ class _Hearing:
         keeping = asyncio.create_task(self._keep())
         try:
             while True:
-                message = await self.line.recv(decode=False)
+                message = await self.line.told()
                 self.last = time.monotonic()
                 heard(message)
         finally:
