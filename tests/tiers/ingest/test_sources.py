@@ -92,7 +92,8 @@ def test_a_wide_row_in_a_compressed_file_is_named(write):
 
 def test_a_wide_row_with_a_text_beyond_all_measure_is_refused(write):
     line = ROW.replace("\n", f',"{"x" * 300_000}",7\n')
-    assert refused(write(HEADER + ROW + line)).startswith("prices.csv must be a readable csv file, was not: field larger")
+    sentence = refused(write(HEADER + ROW + line))
+    assert sentence.startswith("prices.csv must be a readable csv file, was not: field larger")
 
 
 def test_an_unknown_time_format_is_named(write):
