@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import compress
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Model, Tiers
 from tiers.ingest import jumps
 from trading.market.adjust import adjusted
-from trading.market.calendars import Calendar
+from trading.market.calendars import LONGEST_CLOSURE, Calendar
 from trading.market.days import day_of
 from trading.market.lots import Lot, smallest_steps
 from trading.market.timestamps import stamp
@@ -160,6 +161,12 @@ def run_helios(
 def listed_from(bars: Bars, start_row: int) -> BoolArray:
     """(n_symbols,) whether a symbol has a bar from that row on."""
     return np.asarray(np.isfinite(bars.close[start_row:]).any(axis=0))
+
+
+def listed(bars: Bars, row: int) -> tuple[str, ...]:
+    """The symbols that have not ended at that row."""
+    recent = int(np.searchsorted(bars.ts, bars.ts[row] - np.timedelta64(LONGEST_CLOSURE)))
+    return tuple(compress(bars.symbols, listed_from(bars, recent)))
 
 
 def _of_tiers(

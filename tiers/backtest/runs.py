@@ -196,8 +196,7 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     warmup = warmup_bars(whole, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     blind = made.warmup_bars + served.receptive_bars
     bars, start_row = load(request, warmup=warmup[request.timeframe], shortest=blind)
-    listed = engine.listed_from(bars, start_row)
-    params = _params(request, tuple(name for name, there in zip(bars.symbols, listed, strict=True) if there))
+    params = _params(request, engine.listed(bars, start_row))
     names = served.names(request.symbols, switches.neural_network_v2)
     models = {
         model: symbols

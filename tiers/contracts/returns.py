@@ -34,22 +34,26 @@ def rows_read(n_window: int, timeframe: str, *, both: bool = False) -> int:
 def window_returns(bars: Bars, row: int, n_window: int, around_the_clock: Collection[str] = ()) -> FloatArray:
     """Simple returns of the forward-filled closes: `n_window` periods, the last known at `row`, oldest first.
 
-    A period is that of a row, except where stocks and coins are in one book. In daily bars it is a session day there,
-    from the end of the last one to its own, and a day that has not ended yet is left out. Within days it ends where
-    both markets have a bar, so that the night of a stock stands beside that of a coin; `around_the_clock` names the
-    coins of such a book. The result is (n_window, n_symbols). Only the `rows_read` rows that end at `row` are read, so
-    a live window of that length gives the batch values. NaN before a symbol's first close inside that window and where
-    the timeline is shorter; 0 where a symbol has no bar after its first, and in all of one that has ended. `DataError`
-    when `row` is not on the timeline.
+    A period is that of a row at which more than what has ended had a bar, except where stocks and coins are in one
+    book. In daily bars it is a session day there, from the end of the last one to its own, and a day that has not ended
+    yet is left out. Within days it ends where both markets have a bar, so that the night of a stock stands beside that
+    of a coin; `around_the_clock` names the coins of such a book. Where either market has ended it is that of a row.
+    The result is (n_window, n_symbols). Only the `rows_read` rows that end at `row` are read, so a live window of that
+    length gives the batch values. NaN before a symbol's first close inside that window and where the timeline is
+    shorter; 0 where a symbol has no bar after its first, and in all of one that has ended. `DataError` when `row` is
+    not on the timeline.
     """
     if not 0 <= row < bars.n_bars:
         raise DataError(f"row must be from 0 to {bars.n_bars - 1}, was {row}")
     first = max(0, row + 1 - rows_read(n_window, bars.timeframe, both=bool(around_the_clock)))
     ends = _ends(bars, first, row, around_the_clock)
-    if ends is None:
-        first = max(0, row - n_window)
-        ends = np.arange(first, row + 1)
     recent = int(np.searchsorted(bars.ts, bars.ts[row] - _LONGEST))
+    if ends is None:
+        known = np.isfinite(bars.close[first : row + 1])
+        listed = known[max(0, recent - first) :].any(axis=0)
+        only_ended = known.any(axis=1) & ~known[:, listed].any(axis=1)
+        ends = first + np.flatnonzero(~only_ended)
+        first = int(ends[-n_window - 1 :][0])
     return _window_returns(bars.close, ends[-n_window - 1 :], (first, recent, row), n_window)
 
 
@@ -69,11 +73,12 @@ def _common_rows(bars: Bars, first: int, row: int, around_the_clock: Collection[
 
 
 def _session_ends(bars: Bars, first: int, row: int) -> IntArray | None:
-    """The last row of every session day that has ended by `row`; None unless they close at both instants."""
+    """The last row of every session day that has ended by `row`; None unless they close at both instants to the end."""
     closes_s = bars.ts[first : row + 1].astype("datetime64[s]").astype(np.int64)
     day_ends_s = -(-closes_s // DAY_S) * DAY_S
     within = closes_s < day_ends_s
-    if within.all() or not within.any():
+    recent = within[closes_s[-1] - closes_s <= LONGEST_CLOSURE.total_seconds()]
+    if recent.all() or not recent.any():
         return None
     days = np.unique(day_ends_s[within])
     ends: IntArray = first + np.searchsorted(closes_s, days[days <= closes_s[-1]], side="right") - 1

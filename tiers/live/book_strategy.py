@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,8 @@ from tiers.contracts import Bars, BookView, FloatArray, RiskDecision, TargetWeig
 from tiers.contracts.errors import Rejected
 from tiers.contracts.parameters import PortfolioParams
 from tiers.contracts.weights import quantised
+from tiers.live import book_params
 from trading.books.read import get_book
-from trading.market.timestamps import stamp
 from trading.models import Book
 from trading.strategies import Strategy
 from trading.strategies.registry import TIERS, label, make
@@ -68,6 +68,7 @@ class Allocation:
     returns: FloatArray
     params: PortfolioParams
     own: TargetWeights | None = None  # of the tiers, once they were asked
+    listed: Collection[str] | None = None  # had not ended at the beginning; None for that of the book
 
     def serving(self, own: TargetWeights) -> TargetWeights:
         """What the book goes by: the tiers' targets, or those of its strategy."""
@@ -107,9 +108,9 @@ class Allocation:
             reason="no_change",
             denials=(),
         )
-        wanted, began = self.view.weights.copy(), self.book.cycles.earliest("bar_ts").bar_ts
-        present = np.isfinite(self.bars.close[self.bars.ts >= stamp(began)]).any(axis=0)  # as in a backtest of then
-        wanted[present] = wanted_weights(strategy, self.bars.close[:, present], wanted[present])
+        listed = book_params.listed(self.book) if self.listed is None else self.listed
+        wanted, of_them = self.view.weights.copy(), merge.mask(self.bars.symbols, listed)
+        wanted[of_them] = wanted_weights(strategy, self.bars.close[:, of_them], wanted[of_them])
         return self.merged(held, replace(held, weights=wanted), frozenset(own.symbols))
 
 

@@ -8,7 +8,7 @@ the training of every model that serves the book; where those are too few, the s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -97,6 +97,7 @@ class ReplayData:
     adjusted: Bars  # once, for all windows of decisions
     longer: dict[str, Bars]
     start_row: int
+    listed: Collection[str]  # had not ended when the replay begins
     served: ServingModels
     n_seen: int  # of the decided bars, those that a model was trained on
     window_bars: int  # own bars that tier 6 sees in a live cycle
@@ -173,6 +174,7 @@ def _replay_data(rollout: Rollout) -> ReplayData:
         adjusted=adjusted(bars),
         longer=longer,
         start_row=start_row,
+        listed=engine.listed(bars, start_row),
         served=served,
         n_seen=n_seen,
         window_bars=max(needed, lookback.close_bars(params, book.timeframe)),
@@ -256,6 +258,7 @@ def _allocation(data: ReplayData, inputs: dict[str, Any]) -> Allocation:
         view=view,
         returns=inputs["returns"],
         params=inputs["params"],
+        listed=data.listed,
     )
 
 

@@ -61,10 +61,11 @@ def mean_correlations(returns: FloatArray, min_history: int) -> FloatArray:
     n, p = returns.shape
     used, n_used = np.zeros(p, dtype=np.bool_), 0
     for j in range(p):
-        n_known = 0
+        n_known, moved = 0, False
         for i in range(n):
             n_known += np.isfinite(returns[i, j])
-        used[j] = n_known >= min_history
+            moved = moved or (np.isfinite(returns[i, j]) and returns[i, j] != 0.0)
+        used[j] = n_known >= min_history and moved
     mean, variance, rows = np.zeros(p), np.zeros(p), np.zeros(n, dtype=np.bool_)
     count = 0
     for i in range(n):

@@ -175,6 +175,16 @@ def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> date
     return found
 
 
+def with_bars(symbols: Sequence[str], timeframe: str, since: datetime) -> list[str]:
+    """The symbols that have a bar at or after that moment, in their order."""
+    statement = """
+        SELECT symbol FROM unnest(%s::text[]) WITH ORDINALITY AS s(symbol, place) WHERE EXISTS (
+            SELECT FROM market_ohlc b WHERE b.symbol = s.symbol AND b.timeframe = %s AND b.bar_ts >= %s
+        ) ORDER BY place
+    """
+    return [symbol for (symbol,) in statements.fetch(statement, [list(symbols), timeframe, since])]
+
+
 def last_close(symbol: str, timeframe: str) -> datetime | None:
     """The close of the newest bar that is stored, None when there is none."""
     bars = MarketOHLC.objects.filter(symbol=symbol, timeframe=timeframe).order_by("-bar_ts")

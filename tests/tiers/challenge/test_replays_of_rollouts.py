@@ -118,6 +118,7 @@ def test_a_strategy_is_replayed_against_the_tiers(book, times):
     assert both["challenger"].n_errors == 0
     assert both["challenger"].n_orders < both["champion"].n_orders
     assert both["challenger"].pnl_bps != both["champion"].pnl_bps
+    assert both["challenger"].pnl_bps[0] != 0.0  # it holds from the replay's first bar on, whenever the book began
 
 
 def test_a_strategy_that_looks_far_back_has_its_bars_in_a_replay(book, times, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from helios.modules import process
 from tests.support import networks, parity
 from tests.support.live_market import make_bars, stored
-from tiers.live import chain, stages, store
+from tiers.live import book_params, chain, stages, store
 from trading.books import write as books
 from trading.market import instruments
 from trading.market import read as market
@@ -108,6 +108,19 @@ def test_a_name_that_has_ended_limits_no_other_live_as_in_the_backtest(book: Boo
     known = {bar_ts for bar_ts, each in sigma.items() if np.isfinite(each)}
     assert known == {bar_ts for bar_ts in sigma if bar_ts <= ends + LONGEST_CLOSURE}
     assert store.load_targets(last).weights[column] > 0.0
+    twin = parity.main("both")
+    assert twin["worst"] == pytest.approx(dict.fromkeys(twin["worst"], 0.0), abs=1e-6)
+    assert (twin["orders_equal"], twin["fills_equal"]) == (True, True)
+
+
+def test_a_book_whose_stocks_had_ended_before_it_began_is_one_of_coins(book: Book, times: list[datetime]) -> None:
+    assert book_params.params_of(book).risk.target_volatility == 0.15
+    MarketOHLC.objects.filter(symbol__in=STOCKS, bar_ts__gt=times[FIRST] - timedelta(days=30)).delete()
+    midnights = [ts for ts in times[FIRST : FIRST + DECIDED] if not ts.hour]
+    for bar_ts in midnights:
+        decide(book, bar_ts)
+    assert book_params.params_of(book).risk.target_volatility == 0.30
+    assert Order.objects.filter(book=book, symbol=COIN).exists()
     twin = parity.main("both")
     assert twin["worst"] == pytest.approx(dict.fromkeys(twin["worst"], 0.0), abs=1e-6)
     assert (twin["orders_equal"], twin["fills_equal"]) == (True, True)

@@ -64,10 +64,12 @@ def test_a_symbol_has_ended_a_week_behind_its_last_bar_and_then_has_not_moved(se
     for r, j in np.ndindex(close.shape):
         ages = [r - k for k in range(r + 1) if np.isfinite(close[k, j])]
         assert found[r, j] == (min(ages, default=0) > 7)  # a row is a day
-    live = bars.rows(slice(max(0, row - 15), row + 1))
-    seen, plain = window_returns(bars, row, 15), twin(close, row, 15)
+    live = bars.rows(slice(max(0, row + 1 - rows_read(15, "1d")), row + 1))
     gone = found[row]
-    np.testing.assert_allclose(seen, np.where(gone & np.isfinite(plain), 0.0, plain), rtol=1e-13, atol=1e-16)
+    kept = np.isfinite(close[: row + 1, ~gone]).any(axis=1) | ~np.isfinite(close[: row + 1]).any(axis=1)
+    seen, plain = window_returns(bars, row, 15), twin(close[: row + 1][kept], kept.sum() - 1, 15)
+    np.testing.assert_allclose(seen[:, ~gone], plain[:, ~gone], rtol=1e-13, atol=1e-16)
+    assert not np.nan_to_num(seen[:, gone]).any()
     np.testing.assert_array_equal(window_returns(live, live.n_bars - 1, 15), seen)
 
 
@@ -134,6 +136,23 @@ def test_a_live_window_of_a_mixed_book_gives_the_batch_values_and_the_future_non
         np.testing.assert_array_equal(window_returns(of_closes(changed, ts=bars.ts), row, 60), seen)
 
 
+@pytest.mark.parametrize("ended", [0, 1])
+@pytest.mark.parametrize("days", [8, 30, 200])
+def test_where_one_market_of_a_daily_book_has_ended_the_other_goes_by_its_own_days(ended, days):
+    bars = mixed_book(500)
+    stop = int(np.searchsorted(bars.ts, bars.ts[-1] - np.timedelta64(days, "D")))
+    bars.close[stop:, ended] = np.nan
+    kept = np.isfinite(bars.close).any(axis=1)
+    bars = of_closes(bars.close[kept], ts=bars.ts[kept])
+    row = bars.n_bars - 1
+    own = bars.close[np.isfinite(bars.close[:, 1 - ended]), 1 - ended]
+    seen = window_returns(bars, row, 100)
+    np.testing.assert_allclose(seen[:, 1 - ended], (own[1:] / own[:-1] - 1.0)[-100:], rtol=1e-12)
+    assert not np.nan_to_num(seen[:, ended]).any()
+    live = bars.rows(slice(row + 1 - rows_read(100, "1d"), row + 1))
+    np.testing.assert_array_equal(window_returns(live, live.n_bars - 1, 100), seen)
+
+
 def test_the_rows_behind_a_window_hold_its_sessions_through_the_longest_closure():
     first, last = np.datetime64("2001-01-01T00:00", "us"), np.datetime64("2002-06-01T00:00", "us")
     sessions, midnights = (calendar(name).grid("1d", first, last) for name in (US_EQUITIES, ALWAYS_OPEN))
@@ -169,6 +188,14 @@ def test_hours_of_a_stock_and_a_coin_are_compared_over_bars_that_both_have(back)
     assert mean_correlations(seen, 60)[0] > 0.9
     assert mean_correlations(window_returns(bars, row, 240), 60)[0] < 0.5  # a row each: its nights are zeros
     assert shrunk_correlation(seen, 60)[0][0, 1] > 0.8
+
+
+def test_where_the_stock_of_an_hourly_book_has_ended_the_coin_goes_by_its_own_hours():
+    bars = hourly_book()
+    bars.close[-10 * 24 :, 0] = np.nan
+    own = bars.close[:, 1]
+    seen = window_returns(bars, bars.n_bars - 1, 240, ["S01"])
+    np.testing.assert_allclose(seen[:, 1], (own[1:] / own[:-1] - 1.0)[-240:], rtol=1e-12)
 
 
 def test_a_live_window_of_hours_of_both_gives_the_batch_values_and_the_future_none():

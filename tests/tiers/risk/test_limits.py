@@ -101,6 +101,7 @@ def test_symbols_without_history_or_movement_are_left_out():
     window[:60, 1] = np.nan  # forty returns are too few
     window[:30, 2] = np.nan  # seventy are enough
     window[:, 3] = 0.0
+    window[:40, 3] = np.nan  # it takes no row from the others
     seen = limits.mean_correlations(window, 60)
     c = np.corrcoef(window[30:, [0, 2, 4]].T)
     np.testing.assert_allclose(seen[[0, 2, 4]], (c.sum(axis=1) - 1) / 2, rtol=1e-10)
