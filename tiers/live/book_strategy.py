@@ -110,6 +110,8 @@ class Allocation:
         )
         listed = book_params.listed(self.book) if self.listed is None else self.listed
         wanted, of_them = self.view.weights.copy(), merge.mask(self.bars.symbols, listed)
+        if self.listed is None:  # the part of a name that has not begun waits
+            of_them |= ~np.isfinite(self.bars.close).any(axis=0)
         wanted[of_them] = wanted_weights(strategy, self.bars.close[:, of_them], wanted[of_them])
         return self.merged(held, replace(held, weights=wanted), frozenset(own.symbols))
 

@@ -13,7 +13,7 @@ from helios.rollouts.models import RolloutDecision
 from tests.tiers.challenge.conftest import FIRST, SYMBOLS, orders_of, roll_out, run
 from tiers.challenge import measures
 from tiers.live import book_strategy, lookback, store
-from trading.models import MarketOHLC
+from trading.models import Book, MarketOHLC
 from trading.strategies import BuyAndHold, SmaCross, registry
 
 pytestmark = pytest.mark.django_db
@@ -237,14 +237,20 @@ def test_a_promoted_strategy_decides_every_weight(book, times):
     assert len(set(targets.weights.tolist())) == 1
 
 
-def test_a_name_that_ended_before_the_book_began_takes_no_part_of_a_strategys_money(book, times):
+@pytest.mark.parametrize(
+    ("kept", "part"), [(slice(0, FIRST - 9), 1 / 2), (slice(0, FIRST - 2), 1 / 3), (slice(FIRST + 1, None), 1 / 3)]
+)
+def test_a_name_that_ended_before_the_book_began_takes_no_part_of_a_strategys_money(book, times, kept, part):
+    """One that has no bar yet, or none just now, waits for its own."""
     book_strategy.promote("desk", "buy_and_hold", {}, actor="ana", reason="")
-    MarketOHLC.objects.filter(symbol="IBM", bar_ts__gte=times[FIRST]).delete()
+    MarketOHLC.objects.filter(symbol="IBM").exclude(bar_ts__in=times[kept]).delete()
+    Book.objects.filter(pk=book.pk).update(params={"portfolio": {"max_turnover": 2.0}, "risk": {"max_weight": 1.0}})
     book.refresh_from_db()
     cycle = run(book, times[FIRST])
-    weights, own = store.load_targets(cycle).weights, store.load_risk(cycle)
+    weights, leverage = store.load_targets(cycle).weights, store.load_risk(cycle).leverage
     assert weights[1] == 0.0
-    assert weights[0] == weights[2] == pytest.approx(min(0.5, own.leverage) / 2, abs=1e-5)
+    assert weights[0] == weights[2] == pytest.approx(min(part, leverage / 2), abs=1e-5)
+    assert part <= leverage / 2 or part == 1 / 2
 
 
 def test_the_tiers_can_challenge_a_strategy(book, times):
