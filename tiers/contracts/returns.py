@@ -47,14 +47,20 @@ def window_returns(bars: Bars, row: int, n_window: int, around_the_clock: Collec
         raise DataError(f"row must be from 0 to {bars.n_bars - 1}, was {row}")
     first = max(0, row + 1 - rows_read(n_window, bars.timeframe, both=bool(around_the_clock)))
     ends = _ends(bars, first, row, around_the_clock)
-    recent = int(np.searchsorted(bars.ts, bars.ts[row] - _LONGEST))
+    all_there = bool(np.isfinite(bars.close[row]).all())
+    recent = row if all_there else int(np.searchsorted(bars.ts, bars.ts[row] - _LONGEST))
     if ends is None:
-        known = np.isfinite(bars.close[first : row + 1])
-        listed = known[max(0, recent - first) :].any(axis=0)
-        only_ended = known.any(axis=1) & ~known[:, listed].any(axis=1)
-        ends = first + np.flatnonzero(~only_ended)
+        ends = np.arange(max(0, row - n_window), row + 1) if all_there else _rows_of_listed(bars, first, recent, row)
         first = int(ends[-n_window - 1 :][0])
     return _window_returns(bars.close, ends[-n_window - 1 :], (first, recent, row), n_window)
+
+
+def _rows_of_listed(bars: Bars, first: int, recent: int, row: int) -> IntArray:
+    """The rows from `first` on but those at which nothing but what has had no bar since `recent` has one."""
+    known = np.isfinite(bars.close[first : row + 1])
+    listed = known[max(0, recent - first) :].any(axis=0)
+    kept: IntArray = first + np.flatnonzero(known[:, listed].any(axis=1) | ~known.any(axis=1))
+    return kept
 
 
 def _ends(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -> IntArray | None:
